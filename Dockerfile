@@ -1,0 +1,75 @@
+# Three images from one file: portal, worker-cpu (OpenVINO) and worker-gpu (torch).
+#   docker build --target portal -t pleura-portal .
+# Compilers, pip's cache and the build's files stay behind in the build stages.
+
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/pleura
+ENV PATH=/opt/pleura/bin:$PATH
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+
+FROM build AS build-portal
+COPY portal portal
+COPY worker worker
+COPY ml ml
+RUN pip install -c constraints.txt -e '.[portal]' && pip uninstall -y pip
+
+FROM build AS build-worker-cpu
+COPY worker worker
+COPY ml ml
+COPY portal portal
+RUN pip install -c constraints.txt -e '.[worker-cpu]' && pip uninstall -y pip
+
+FROM build AS build-worker-gpu
+COPY worker worker
+COPY ml ml
+COPY portal portal
+RUN pip install -c constraints.txt -e '.[worker-gpu]' && pip uninstall -y pip
+
+FROM ${PYTHON_IMAGE} AS base
+RUN groupadd --system --gid 10001 pleura \
+ && useradd --system --uid 10001 --gid pleura --no-create-home --shell /usr/sbin/nologin pleura \
+ && install -d -m 0700 -o pleura -g pleura /var/lib/pleura \
+ && rm -rf /usr/local/lib/python3.11/site-packages/pip* /usr/local/bin/pip*
+ENV PATH=/opt/pleura/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+
+FROM base AS portal
+COPY --from=build-portal /opt/pleura /opt/pleura
+COPY portal portal
+COPY migrations migrations
+COPY templates templates
+COPY static static
+ENV PLEURA_ENV=production PLEURA_DATA_DIR=/var/lib/pleura
+VOLUME /var/lib/pleura
+USER pleura
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/live', timeout=4)"]
+CMD ["gunicorn", "portal.web:create_app()", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", \
+     "--workers", "2", "--threads", "8", "--timeout", "60", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]
+
+FROM base AS worker
+ENV PLEURA_WORKER_STATE=/tmp/pleura
+STOPSIGNAL SIGTERM
+
+FROM worker AS worker-cpu
+COPY --from=build-worker-cpu /opt/pleura /opt/pleura
+COPY worker worker
+COPY ml ml
+USER pleura
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "worker", "alive"]
+CMD ["python", "-m", "worker", "segment"]
+
+FROM worker AS worker-gpu
+COPY --from=build-worker-gpu /opt/pleura /opt/pleura
+COPY worker worker
+COPY ml ml
+USER pleura
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "worker", "alive"]
+CMD ["python", "-m", "worker", "segment"]

@@ -1,0 +1,108 @@
+"""Upload to done, against the bare decode and model time of the same pictures in the same run.
+
+    python benchmarks/latency.py --token-file FILE [--url URL] [--count 30] PICTURES
+
+For each picture, in turn and with nothing else running: (a) this process reads it and predicts,
+with the worker's own functions and thread setting; (b) it is posted to `/api/v1/studies`, and the
+time from then until the portal recorded the prediction is taken (clocks of one machine; the case
+is asked for rarely, so that asking takes no processor from the work). The ratio b / a is what the
+portal costs. Pictures that the portal already has are left out: a duplicate costs nothing. The
+token needs the scopes `studies:write` and `studies:read`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+
+from ml.pixels import read
+from ml.predict import predict
+from ml.session import open as open_session
+
+FINAL = {"done", "no_result", "failed"}
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The value below which `share` of `values` lie, by linear interpolation."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def through_portal(client: httpx.Client, path: Path, patience: float) -> tuple[float, str, str]:
+    """Seconds from the start of the upload until the case has its result; its state and id."""
+    started = time.time()
+    answer = client.post("/api/v1/studies", files={"file": (path.name, path.read_bytes())})
+    if answer.status_code != 202 or answer.json().get("duplicate"):
+        return 0.0, "left out", ""
+    study = answer.json()["id"]
+    while time.time() - started < patience:
+        time.sleep(0.25)
+        found = client.get(f"/api/v1/studies/{study}").json()
+        if found["state"] in FINAL:
+            ended = (found["prediction"] or {}).get("created") or found["created"]
+            return datetime.fromisoformat(ended).timestamp() - started, found["state"], study
+    return time.time() - started, "late", study
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pictures", type=Path, help="a folder of DICOM, PNG or JPEG files")
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--token-file", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=30)
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first N pictures")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a case")
+    parser.add_argument("--json", type=Path, help="write the numbers there")
+    options = parser.parse_args()
+
+    files = sorted(p for p in options.pictures.rglob("*") if p.is_file())
+    files = files[options.skip : options.skip + options.count]
+    session = open_session(None)
+    predict(read(files[0].read_bytes()), session)  # the first run compiles: not counted
+    token = options.token_file.read_text().strip()
+    bare: list[float] = []
+    portal: list[float] = []
+    states: dict[str, int] = {}
+    with httpx.Client(
+        base_url=options.url, headers={"Authorization": f"Bearer {token}"}, timeout=30
+    ) as client:
+        for path in files:
+            started = time.perf_counter()
+            predict(read(path.read_bytes()), session)
+            bare_seconds = time.perf_counter() - started
+            seconds, state, _ = through_portal(client, path, options.patience)
+            states[state] = states.get(state, 0) + 1
+            if state in {"done", "no_result"}:
+                bare.append(bare_seconds)
+                portal.append(seconds)
+    if not portal:
+        print(f"no picture was measured: {states}", file=sys.stderr)
+        return 1
+    result = {
+        "pictures": len(portal),
+        "states": states,
+        "portal_p50_s": round(quantile(portal, 0.5), 4),
+        "portal_p95_s": round(quantile(portal, 0.95), 4),
+        "bare_p50_s": round(quantile(bare, 0.5), 4),
+        "bare_p95_s": round(quantile(bare, 0.95), 4),
+        "ratio_of_medians": round(statistics.median(portal) / statistics.median(bare), 3),
+        "ratio_of_sums": round(sum(portal) / sum(bare), 3),
+    }
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Runs the migrations: inside `flask db` and from `python -m portal migrate` alike."""
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import Connection
+
+from portal.models import Base
+
+
+def run(connection: Connection) -> None:
+    """Migrate over an open connection, in one transaction."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        # SQLite cannot ALTER most things: Alembic copies the table instead.
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    with current_app.extensions["migrate"].db.engine.begin() as opened:
+        run(opened)

@@ -1,0 +1,1 @@
+"""Pneumothorax segmentation on chest X-rays: data, training, measures. Knows no portal."""

@@ -1,0 +1,62 @@
+"""The command line of the model: `python -m ml COMMAND`, each with --help.
+
+Each command's module is imported only when it is asked for, so that serving commands run where
+the training packages are not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+# Command → module (with add_arguments and run) and what it does.
+COMMANDS = {
+    "predict": ("ml.predict_files", "outline pneumothorax on files: masks, overlays, JSON"),
+    "evaluate": ("ml.evaluate", "measure a model against outlined pictures"),
+    "phantom": ("ml.phantom", "draw synthetic chest X-rays with known pneumothorax"),
+    "prepare": ("ml.prepare", "make the training cache from X-rays and masks"),
+    "train": ("ml.train", "train a model from a recipe"),
+    "refit": ("ml.refit", "fit a checkpoint's image-level layer anew"),
+    "export": ("ml.export", "turn a checkpoint into a model to serve"),
+}
+# What only training needs: its absence is a question of installation, not an error of ours.
+_TRAINING = frozenset(
+    {"torch", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard"}
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module_name, help_) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_, description=help_)
+        # Only the chosen command's module is imported, for its own options.
+        if given and given[0] == name:
+            try:
+                module = importlib.import_module(module_name)
+            except ModuleNotFoundError as error:
+                if (error.name or "").partition(".")[0] not in _TRAINING:
+                    raise
+                message = f"{name} needs {error.name}: install it with `pip install .[train]`"
+                print(message, file=sys.stderr)
+                return 1
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    args = parser.parse_args(given)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): no traceback for that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The recipe of one training run: every choice in one frozen object, read from TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained, and how. Defaults are the reference recipe (U-Net, EfficientNet-B3, 384 px).
+
+    Fractions and shares lie in 0..1. `progress` below means the share of the run that is done,
+    by steps where `epochs` limits the run, by the clock where `minutes` does.
+    """
+
+    name: str = "efficientnet-b3-384"
+    architecture: str = "Unet"  # a class of segmentation_models_pytorch
+    encoder: str = "efficientnet-b3"
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    pretrained: str = ""  # "" for random weights, "efficientnet-lite2" for the ImageNet ones
+    size: int = 384  # side of the network's square input, px
+
+    # Which size applies from which progress on; the last one must be `size`.
+    size_from: tuple[tuple[float, int], ...] = ((0.0, 384),)
+
+    loss: str = "bce_dice"  # a key of ml.losses.MASK_LOSSES
+    mask_weight: float = 1.0
+    image_weight: float = 1.0
+    dropout: float = 0.3  # before the image-level layer
+
+    epochs: int = 40  # used when `minutes` is 0
+    minutes: float = 0.0  # the run's length by the clock; wins over `epochs`
+    epoch_pictures: int = 512  # pictures drawn per epoch
+    batch: int = 8
+    positive_share: tuple[float, float] = (0.8, 0.35)  # at the start and at the end
+
+    schedule: str = "cosine"  # or "plateau": halve when the training loss stops falling
+    rate: float = 1e-3  # AdamW, decoder and heads
+    encoder_rate: float = 2e-4
+    weight_decay: float = 1e-2
+    warmup: float = 0.04  # share of the run over which the rate rises
+    clip: float = 1.0  # largest norm of the gradient
+    ema: float = 0.995
+    freeze_encoder_norm: bool = True
+
+    flip: float = 0.5  # probability of a horizontal flip
+    rotate: float = 12.0  # degrees, either way
+    scale: float = 0.15  # relative, either way
+    shift: float = 0.05  # share of the side, either way
+    contrast: float = 0.2
+    brightness: float = 0.15
+    gamma: float = 0.25
+    noise: float = 0.04  # standard deviation at most, input being -1..1
+
+    held_out_fold: int = 0  # -1 trains on everything
+    seed: int = 20261123
+    workers: int = 0
+    threads: int = 0  # torch threads, 0 for torch's own choice
+    bf16: bool = True
+    validate_every: int = 5  # epochs, and at the end; 0 for never
+
+    def __post_init__(self) -> None:
+        if self.size_from[0][0] != 0.0 or self.size_from[-1][1] != self.size:
+            raise ValueError("size_from must start at progress 0 and end at size")
+        if any(side % 32 for _, side in self.size_from):
+            raise ValueError("every size must be a multiple of 32")
+        if self.schedule not in ("cosine", "plateau"):
+            raise ValueError(f"unknown schedule {self.schedule!r}")
+        if self.epoch_pictures % self.batch or self.batch < 2:
+            raise ValueError("epoch_pictures must be a multiple of batch, which is at least 2")
+        if self.minutes <= 0 and self.epochs <= 0:
+            raise ValueError("either minutes or epochs must limit the run")
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """A Config from plain values, as TOML and JSON give them; an unknown key is an error."""
+    known = {field.name for field in dataclasses.fields(Config)}
+    if unknown := set(values) - known:
+        raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+    return Config(**{key: _frozen(value) for key, value in values.items()})
+
+
+def load(path: Path) -> Config:
+    """Read a recipe, for example ml/recipes/lite2-384.toml."""
+    return from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain values, for a card or a checkpoint."""
+    return dataclasses.asdict(config)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,183 @@
+"""One picture through the whole chain: quality, network, thresholds, mask, measurements.
+
+Owns what a prediction is and the rules that turn the network's probabilities into it:
+
+- band: 'likely' from the image threshold of high precision on, 'possible' from that of the
+  chosen operating point on, else 'none_found' (which is not a statement that there is none);
+- the probability map is the network's, cut to the picture and rounded to 8 bits (value / 255);
+- the mask is that map enlarged linearly (half-pixel centres) and compared with threshold * 255,
+  in 32-bit floats that a browser can repeat; empty when none was found or when fewer pixels of
+  the map than the model's floor reach the threshold;
+- a picture that quality refuses gets no number and no outline at all.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import measure, quality, transforms
+from ml.picture import Picture
+from ml.session import Session
+
+OperatingPoint = Literal["high_sensitivity", "balanced", "high_precision"]
+Band = Literal["likely", "possible", "none_found"]
+OPERATING_POINTS: tuple[OperatingPoint, ...] = ("high_sensitivity", "balanced", "high_precision")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one picture; None where quality refused it.
+
+    probability_map: uint8 (S', S'') covering exactly the picture; mask: bool (rows, columns).
+    """
+
+    model: dict[str, str]
+    operating_point: OperatingPoint
+    quality: dict[str, Any]
+    seconds: float
+    probability: float | None = None
+    band: Band | None = None
+    threshold: float | None = None
+    probability_map: NDArray[np.uint8] | None = None
+    mask: NDArray[np.bool_] | None = None
+    measurements: dict[str, Any] | None = None
+    statistics: dict[str, float] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the pictures, ready for JSON."""
+        facts = {k: v for k, v in vars(self).items() if k not in ("probability_map", "mask")}
+        shape = None if self.probability_map is None else self.probability_map.shape
+        facts["map"] = {"rows": shape[0], "columns": shape[1]} if shape else None
+        return facts
+
+
+def predict(
+    picture: Picture,
+    session: Session,
+    operating_point: OperatingPoint = "balanced",
+    gate: bool = True,
+) -> Prediction:
+    """The model's word on one picture. gate False: run the model even if quality refuses."""
+    return predict_batch([picture], session, operating_point, gate)[0]
+
+
+def predict_batch(
+    pictures: list[Picture],
+    session: Session,
+    operating_point: OperatingPoint = "balanced",
+    gate: bool = True,
+) -> list[Prediction]:
+    """Several pictures in one run of the network; the seconds are shared evenly."""
+    start = time.perf_counter()
+    verdicts = [quality.check(picture) for picture in pictures]
+    wanted = [i for i, verdict in enumerate(verdicts) if not gate or verdict.verdict != "refused"]
+    outputs: dict[int, tuple[NDArray[np.float32], float]] = {}
+    inputs = [transforms.to_input(pictures[i].pixels, session.size) for i in wanted]
+    if inputs:
+        masks, images = session.run(np.stack(inputs)[:, None])
+        outputs = {i: (masks[k], float(images[k])) for k, i in enumerate(wanted)}
+    model = {key: str(session.card[key]) for key in ("name", "version", "sha256")}
+    found = []
+    for i, picture in enumerate(pictures):
+        said: dict[str, Any] = {}
+        if i in outputs:
+            said = conclude(
+                picture, session.card, *outputs[i], operating_point, verdicts[i].midline
+            )
+            grey = inputs[wanted.index(i)]
+            said["statistics"] = _statistics(grey, said["probability_map"])
+        seconds = (time.perf_counter() - start) / len(pictures)
+        verdict = verdicts[i].facts()
+        found.append(Prediction(model, operating_point, verdict, round(seconds, 4), **said))
+    return found
+
+
+def conclude(
+    picture: Picture,
+    card: dict[str, Any],
+    mask_probability: NDArray[np.float32],
+    probability: float,
+    operating_point: OperatingPoint = "balanced",
+    midline: float | None = None,
+) -> dict[str, Any]:
+    """From the network's square map and image probability to what ``Prediction`` shows."""
+    thresholds = card["thresholds"]
+    band = band_of(probability, thresholds["image"], operating_point)
+    map_ = crop(mask_probability, picture.rows, picture.columns)
+    threshold = float(thresholds["mask"])
+    if band == "none_found":
+        mask = np.zeros((picture.rows, picture.columns), dtype=np.bool_)
+    else:
+        mask = outline(map_, threshold, thresholds["area_px_min"], picture.rows, picture.columns)
+    return {
+        "probability": round(probability, 4),
+        "band": band,
+        "threshold": threshold,
+        "probability_map": map_,
+        "mask": mask,
+        "measurements": measure.measure(mask, picture.spacing, picture.orientation, midline),
+    }
+
+
+def band_of(
+    probability: float, thresholds: dict[str, float], operating_point: OperatingPoint
+) -> Band:
+    """The word for a calibrated image probability."""
+    if probability < thresholds[operating_point]:
+        return "none_found"
+    return "likely" if probability >= thresholds["high_precision"] else "possible"
+
+
+def crop(mask_probability: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.uint8]:
+    """The part of the network's square (S, S) that the picture fills, as value * 255."""
+    box = transforms.letterbox(rows, columns, len(mask_probability))
+    inner = mask_probability[box.top : box.top + box.height, box.left : box.left + box.width]
+    map_: NDArray[np.uint8] = np.rint(np.clip(inner, 0, 1) * 255).astype(np.uint8)
+    return map_
+
+
+def outline(
+    map_: NDArray[np.uint8], threshold: float, area_px_min: int, rows: int, columns: int
+) -> NDArray[np.bool_]:
+    """The mask (rows, columns) of a map; empty below ``area_px_min`` pixels of the map."""
+    level = threshold * 255
+    if int((map_ >= level).sum()) < max(area_px_min, 1):
+        return np.zeros((rows, columns), dtype=np.bool_)
+    # Not by OpenCV, whose rounding depends on processor and libraries: a browser repeats this to
+    # the pixel (static/js/viewer/upsample.js), first along the rows, then down the columns.
+    left, right, across = _taps(map_.shape[1], columns)
+    upper, lower, down = _taps(map_.shape[0], rows)
+    values = map_.astype(np.float32)
+    wide = values[:, left] * (1 - across) + values[:, right] * across
+    mask = np.empty((rows, columns), dtype=np.bool_)
+    for start in range(0, rows, 256):
+        part = slice(start, start + 256)
+        share = down[part, None]
+        large = wide[upper[part]] * (1 - share) + wide[lower[part]] * share
+        mask[part] = large >= np.float32(level)
+    return mask
+
+
+def _taps(
+    cells: int, length: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """For each of ``length`` pixels the two cells it lies between and the second one's share."""
+    at = ((np.arange(length) + 0.5) * (cells / length) - 0.5).astype(np.float32)
+    at = np.clip(at, 0, cells - 1)
+    low = np.floor(at).astype(np.intp)
+    return low, np.minimum(low + 1, cells - 1), at - low.astype(np.float32)
+
+
+def _statistics(grey: NDArray[np.float32], map_: NDArray[np.uint8]) -> dict[str, float]:
+    """Few numbers of input and output in which a drift of the pictures would show."""
+    return {
+        "input_mean": round(float(grey.mean()), 4),
+        "input_sd": round(float(grey.std()), 4),
+        "map_maximum": round(float(map_.max()) / 255, 4),
+        "map_mean": round(float(map_.mean()) / 255, 6),
+    }

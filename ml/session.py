@@ -1,0 +1,207 @@
+"""A loaded model: the files are checked, the best engine at hand is chosen, inputs become maps.
+
+Owns the choice between torch on a GPU and OpenVINO on the CPU. torch is imported only where it is
+wanted and there is a GPU for it; a CPU machine needs none.
+
+A model is a folder with ``card.json`` and the files whose sha256 the card names; a folder of
+models names its default in the file ``CURRENT``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "bf16", "f32"]
+Floats = NDArray[np.float32]
+
+WEIGHTS = Path(__file__).parent / "weights"
+CARD = "card.json"
+GRAPH, GRAPH_WEIGHTS, TENSORS = "model.xml", "model.bin", "model.safetensors"
+
+
+class ModelMissing(Exception):
+    """There is no complete model where one was expected."""
+
+
+class TamperedModel(Exception):
+    """A file of the model is not the one that its card was written for."""
+
+
+class Session(ABC):
+    """One loaded model. ``card`` is its card, ``device`` where it runs, in words."""
+
+    def __init__(self, card: dict[str, Any], device: str, size: int) -> None:
+        self.card = card
+        self.device = device
+        # The side S of the network's square input, in pixels.
+        self.size = size
+
+    @abstractmethod
+    def run(self, inputs: Floats) -> tuple[Floats, Floats]:
+        """Inputs (N, 1, S, S) in -1..1 to mask (N, S, S) and image (N,) probabilities.
+
+        The image probability is calibrated, the mask's is the plain sigmoid.
+        """
+
+
+def open(
+    weights: Path | None = None,
+    device: Device = "auto",
+    threads: int = 0,
+    precision: Precision = "auto",
+) -> Session:
+    """Load a model: from ``weights``, a model's folder or a folder of models, or the shipped one.
+
+    device 'auto' takes the GPU where torch sees one, else the CPU. threads: CPU threads, 0 for as
+    many as there are cores. precision: of the CPU's arithmetic; 'auto' is bf16 where the
+    processor has it (twice as fast, probabilities within about 0.01), else f32.
+    """
+    folder = locate(weights)
+    card = read_card(folder)
+    if device == "cuda" or (device == "auto" and _has_gpu()):
+        return TorchSession(card, _checked(folder, card, TENSORS), "cuda")
+    graph = _checked(folder, card, GRAPH)
+    return _OpenVinoSession(card, graph, _checked(folder, card, GRAPH_WEIGHTS), threads, precision)
+
+
+def locate(weights: Path | None = None) -> Path:
+    """The folder of the model meant: itself, or the one that CURRENT names."""
+    folder = weights or WEIGHTS
+    if (folder / CARD).is_file():
+        return folder
+    current = folder / "CURRENT"
+    if current.is_file():
+        name = current.read_text(encoding="utf-8").strip()
+        chosen = folder / name
+        if name and Path(name).name == name and (chosen / CARD).is_file():
+            return chosen
+        raise ModelMissing(f"{current} names no model of that folder")
+    raise ModelMissing(f"there is no model in {folder} (neither {CARD} nor CURRENT)")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """A model's card; ModelMissing when it lacks what serving needs."""
+    try:
+        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        thresholds = card["thresholds"]
+        for number in (thresholds["mask"], *thresholds["image"].values()):
+            if not 0 < float(number) < 1:
+                raise ValueError("a threshold lies between 0 and 1")
+        if int(thresholds["area_px_min"]) < 0 or not thresholds["image"]:
+            raise ValueError("thresholds are incomplete")
+        for key in ("name", "version", "files", "sha256"):
+            if not card[key]:
+                raise KeyError(key)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelMissing(f"the card in {folder} is not complete: {error!r}") from error
+    return card
+
+
+def _checked(folder: Path, card: dict[str, Any], name: str) -> bytes:
+    """A file's bytes, after checking them: what was hashed is what will be loaded."""
+    if name not in card["files"]:
+        raise ModelMissing(f"the model in {folder} comes without {name}")
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise ModelMissing(f"{name} is missing in {folder}") from error
+    if hashlib.sha256(data).hexdigest() != card["files"][name]:
+        raise TamperedModel(f"{name} in {folder} is not the file of its card")
+    return data
+
+
+def _has_gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+class _OpenVinoSession(Session):
+    """The exported graph on the CPU."""
+
+    def __init__(
+        self,
+        card: dict[str, Any],
+        graph: bytes,
+        weights: bytes,
+        threads: int,
+        precision: Precision,
+    ) -> None:
+        import openvino
+
+        core = openvino.Core()
+        if precision == "auto":
+            able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            precision = "bf16" if "BF16" in able else "f32"
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        network = core.read_model(model=graph, weights=weights)
+        shape = network.input("picture").get_partial_shape()
+        # A graph made for one picture at a time is given one at a time.
+        self._single = shape[0].is_static
+        self._request = core.compile_model(network, "CPU", settings).create_infer_request()
+        super().__init__(card, f"cpu openvino {precision}", shape[2].get_length())
+
+    def run(self, inputs: Floats) -> tuple[Floats, Floats]:
+        _check_shape(inputs, self.size)
+        step = 1 if self._single else len(inputs)
+        masks, images = [], []
+        for start in range(0, len(inputs), step):
+            self._request.infer({"picture": inputs[start : start + step]})
+            # Copies: the request writes its next answer over these.
+            masks.append(self._request.get_tensor("mask_probability").data[:, 0].copy())
+            images.append(self._request.get_tensor("image_probability").data[:, 0].copy())
+        return np.concatenate(masks), np.concatenate(images)
+
+
+class TorchSession(Session):
+    """The network itself, rebuilt from the recipe in its card: on a GPU, or to compare engines."""
+
+    def __init__(self, card: dict[str, Any], tensors: bytes, place: Literal["cuda", "cpu"]) -> None:
+        import safetensors.torch
+        import torch
+
+        from ml import config, model
+
+        if place == "cuda" and not torch.cuda.is_available():
+            raise ModelMissing("torch sees no GPU on this machine")
+        self._torch, self._place = torch, place
+        recipe = config.from_dict(card["trained"]["config"])
+        net = model.build(recipe, weights=False)
+        state = {name: value.float() for name, value in safetensors.torch.load(tensors).items()}
+        net.load_state_dict(state)
+        self._net = net.eval().to(place).to(memory_format=torch.channels_last)
+        calibration = card.get("calibration") or {}
+        self._temperature = float(calibration.get("temperature", 1.0))
+        self._bias = float(calibration.get("bias", 0.0))
+        name = torch.cuda.get_device_name() if place == "cuda" else "f32"
+        super().__init__(card, f"{place} torch {name}", recipe.size)
+
+    def run(self, inputs: Floats) -> tuple[Floats, Floats]:
+        _check_shape(inputs, self.size)
+        torch = self._torch
+        with torch.inference_mode():
+            batch = torch.from_numpy(inputs).to(self._place, memory_format=torch.channels_last)
+            mask, image = self._net(batch)
+            image = (image[:, 0].float() / self._temperature + self._bias).sigmoid()
+            return mask[:, 0].float().sigmoid().cpu().numpy(), image.cpu().numpy()
+
+
+def _check_shape(inputs: Floats, size: int) -> None:
+    if inputs.ndim != 4 or inputs.shape[1:] != (1, size, size) or len(inputs) == 0:
+        raise ValueError(f"inputs are (N, 1, {size}, {size}), not {inputs.shape}")

@@ -1,0 +1,156 @@
+"""From a picture's pixels to the network's input and back, the same in training and serving.
+
+Two steps, so that training can cache the first: `canonical` shrinks a picture and scales its
+grey values to 8 bit by its own percentiles; `place` puts that on the network's square. numpy and
+cv2 only: serving has no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.config import Config
+
+PERCENTILES = (0.5, 99.5)
+PADDING = -1.0
+# Cached pictures have this longest side, or the network's own where that is larger.
+CANONICAL_SIDE = 512
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a picture lies on the network's square, in pixels of that square."""
+
+    scale: float  # square pixels per source pixel
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def letterbox(rows: int, columns: int, size: int) -> Letterbox:
+    """The largest centred box of the picture's aspect inside a square of `size`."""
+    if min(rows, columns, size) < 1:
+        raise ValueError("rows, columns and size must be positive")
+    scale = size / max(rows, columns)
+    height = min(size, max(1, round(rows * scale)))
+    width = min(size, max(1, round(columns * scale)))
+    return Letterbox(scale, (size - height) // 2, (size - width) // 2, height, width)
+
+
+def canonical_side(size: int) -> int:
+    """Longest side of the canonical picture that a network of input `size` is fed from."""
+    return max(CANONICAL_SIDE, size)
+
+
+def canonical(pixels: NDArray[Any], side: int) -> NDArray[np.uint8]:
+    """Shrink to a longest side of at most `side` and stretch the grey values to 0..255.
+
+    pixels: (rows, columns) of uint8 or uint16, more being denser. Black and white are the 0.5th
+    and 99.5th percentile of the picture itself, so that vendors' grey scales, bit depths and a
+    few burnt-in markers make no difference.
+    """
+    if pixels.ndim != 2:
+        raise ValueError(f"expected one grey channel, got shape {pixels.shape}")
+    picture = resize(pixels.astype(np.float32), *_fit(pixels.shape, side))
+    low, high = np.percentile(picture, PERCENTILES)
+    stretched = np.clip((picture - low) / max(float(high - low), 1e-6), 0.0, 1.0)
+    grey: NDArray[np.uint8] = np.rint(stretched * 255).astype(np.uint8)
+    return grey
+
+
+def place(picture: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """A canonical picture, letterboxed on (size, size), as float32 in -1..1."""
+    rows, columns = picture.shape
+    box = letterbox(rows, columns, size)
+    inner = resize(picture.astype(np.float32), box.height, box.width) / 127.5 - 1.0
+    square = np.full((size, size), PADDING, dtype=np.float32)
+    square[box.top : box.top + box.height, box.left : box.left + box.width] = inner
+    return square
+
+
+def to_input(pixels: NDArray[Any], size: int) -> NDArray[np.float32]:
+    """The network's input for a picture: (rows, columns) integers → (size, size) in -1..1."""
+    return place(canonical(pixels, canonical_side(size)), size)
+
+
+def to_source(map_: NDArray[Any], rows: int, columns: int) -> NDArray[np.float32]:
+    """A map on the network's square back in the picture's own geometry, (rows, columns).
+
+    Cuts the padding off and interpolates linearly; the inverse of the letterbox.
+    """
+    box = letterbox(rows, columns, map_.shape[0])
+    inner = map_[box.top : box.top + box.height, box.left : box.left + box.width]
+    resized = cv2.resize(inner.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def resize(picture: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Area averages when shrinking (no aliasing), linear otherwise."""
+    if picture.shape == (height, width):
+        return picture
+    shrinks = height * width < picture.size
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(picture, (width, height), interpolation=method)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def augment(
+    picture: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    size: int,
+    config: Config,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A random view of a training picture and its mask, both (size, size).
+
+    picture: canonical uint8; mask: uint8, 0 or 255, of the same shape. One affine map takes both
+    from the canonical resolution to the network's; the mask is made binary again afterwards.
+    """
+    rows, columns = picture.shape
+    scale = letterbox(rows, columns, size).scale
+    matrix = _affine(rows, columns, size, scale, config, rng)
+    # Grey 0 is the padding's -1 on the network's scale.
+    warped = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
+    mask_warped = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
+    unit: NDArray[np.float32] = np.asarray(warped, dtype=np.float32) / np.float32(255)
+    view = _grey(unit, config, rng) * np.float32(2) - np.float32(1)
+    return view, (np.asarray(mask_warped) > 127).astype(np.float32)
+
+
+def _affine(
+    rows: int, columns: int, size: int, base: float, config: Config, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """A 2×3 matrix about the picture's centre: flip, rotation, scale and shift."""
+    angle = np.deg2rad(rng.uniform(-config.rotate, config.rotate))
+    scale = base * (1 + rng.uniform(-config.scale, config.scale))
+    flip = -1.0 if rng.random() < config.flip else 1.0
+    cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+    linear = np.array([[flip * cosine, -sine], [flip * sine, cosine]])
+    centre = np.array([(columns - 1) / 2, (rows - 1) / 2])
+    target = (size - 1) / 2 + rng.uniform(-config.shift, config.shift, 2) * size
+    return np.column_stack([linear, target - linear @ centre])
+
+
+def _grey(
+    unit: NDArray[np.float32], config: Config, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Gamma, contrast, brightness and noise on grey values in 0..1."""
+    gamma = float(np.exp(rng.uniform(-config.gamma, config.gamma)))
+    contrast = 1 + rng.uniform(-config.contrast, config.contrast)
+    brightness = rng.uniform(-config.brightness, config.brightness)
+    unit = (unit**gamma - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness)
+    sigma = rng.uniform(0, config.noise) / 2  # the setting is on the scale of -1..1
+    unit = unit + rng.standard_normal(unit.shape, dtype=np.float32) * np.float32(sigma)
+    return np.clip(unit, 0, 1)
+
+
+def _fit(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    rows, columns = shape
+    scale = min(1.0, side / max(rows, columns))
+    return max(1, round(rows * scale)), max(1, round(columns * scale))

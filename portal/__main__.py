@@ -1,0 +1,39 @@
+"""The command line: `python -m portal <command>`; each has `--help`."""
+
+import argparse
+import os
+import sys
+
+from portal.cli import COMMANDS
+from portal.command import Failed
+from portal.settings import SettingsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 1 with a sentence when it could not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m portal",
+        description="Pleura's portal. Its settings come from the environment: see `settings`.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        own = commands.add_parser(command.name, help=command.help, description=command.help)
+        command.add_arguments(own)
+        own.set_defaults(run=command.run)
+    chosen = parser.parse_args(arguments)
+    os.umask(0o077)  # whatever a command makes is for its owner alone
+    try:
+        code: int = chosen.run(chosen)
+    except SettingsError as error:
+        print("Settings:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"- {problem}", file=sys.stderr)
+        return 1
+    except Failed as error:
+        print(f"{error}", file=sys.stderr)
+        return 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

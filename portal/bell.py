@@ -1,0 +1,71 @@
+"""The bell: a Celery message that carries a job's id and nothing else.
+
+It may be away, forget, or ring twice; the database knows what there is to do. So nothing here
+raises, and nothing waits for longer than a second or two.
+"""
+
+import logging
+from typing import Final
+from uuid import UUID
+
+from celery import Celery
+
+from portal.models import JobKind
+
+TASKS: Final = {JobKind.RENDER: "pleura.render", JobKind.SEGMENT: "pleura.segment"}
+_SECONDS: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Bell:
+    """Rings for jobs over Redis. Without an address it is always silent."""
+
+    def __init__(self, redis_url: str, visibility_seconds: float = 360.0) -> None:
+        """Nothing is connected before the first ring."""
+        self._celery: Celery | None = None
+        if redis_url:
+            self._celery = Celery("pleura", broker=redis_url, set_as_current=False)
+            self._celery.conf.update(
+                task_serializer="json",
+                accept_content=["json"],
+                task_ignore_result=True,
+                task_create_missing_queues=True,
+                task_publish_retry=False,
+                broker_connection_retry=False,
+                broker_connection_timeout=_SECONDS,
+                broker_transport_options={
+                    "socket_connect_timeout": _SECONDS,
+                    "socket_timeout": _SECONDS,
+                    "visibility_timeout": visibility_seconds,
+                    "max_retries": 0,
+                },
+            )
+
+    def ring(self, kind: JobKind, job_id: UUID) -> bool:
+        """Send one message; False when nobody took it."""
+        if self._celery is None or kind not in TASKS:
+            return False
+        try:
+            self._celery.send_task(
+                TASKS[kind], args=[str(job_id)], queue=kind.value, retry=False, ignore_result=True
+            )
+        except Exception as error:  # kombu lets through whatever its transport meets
+            _log.warning("the bell did not ring: %s", type(error).__name__)
+            return False
+        return True
+
+    def waiting(self, kind: JobKind) -> int | None:
+        """How many messages of this kind nobody has taken yet; None when Redis is away."""
+        if self._celery is None:
+            return None
+        try:
+            with self._celery.connection_for_write() as connection:
+                return int(connection.default_channel.client.llen(kind.value))
+        except Exception as error:
+            _log.warning("the bell does not answer: %s", type(error).__name__)
+            return None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if self._celery is not None:
+            self._celery.close()

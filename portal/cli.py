@@ -1,0 +1,227 @@
+"""What the commands do: each opens what it needs, calls one function of the core and says so."""
+
+import argparse
+import contextlib
+import json
+from datetime import timedelta
+from importlib import import_module
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from portal import audit, database, people, rotation
+from portal.cli_tokens import token_options
+from portal.command import Command, Failed, now, opened, say
+from portal.models import Role, User
+from portal.settings import Settings, SettingsError, check_production, new_key_ring
+from portal.sweeper import run_sweep
+
+
+def migrate(settings: Settings) -> str | None:
+    """Bring the database to the schema of this version; returns its revision."""
+    engine = database.open_engine(settings)
+    try:
+        database.upgrade(engine)
+        return database.revisions(engine)[0]
+    except DBAPIError as error:
+        raise Failed(f"The database can't be used: {type(error.orig).__name__}.") from None
+    finally:
+        engine.dispose()
+
+
+def _migrate(_chosen: argparse.Namespace) -> int:
+    say(f"The database is at revision {migrate(Settings.from_env())}.")
+    return 0
+
+
+def _admin_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="Administrator", help="the person's name")
+    parser.add_argument("--email", default="admin@localhost", help="what they sign in with")
+    parser.add_argument("--team", default=None, help="the team's name; made if it is not there")
+    parser.add_argument("--hours", type=int, default=24, help="how long the link works")
+    parser.add_argument(
+        "--if-none", action="store_true", help="do nothing if there is an administrator already"
+    )
+
+
+def admin_link(
+    settings: Settings,
+    *,
+    name: str = "Administrator",
+    email: str = "admin@localhost",
+    team: str | None = None,
+    hours: int = 24,
+    if_none: bool = False,
+) -> str | None:
+    """A one-time link that makes an administrator; None where `if_none` and there is one."""
+    with opened(settings) as (s, _vault, _engine):
+        admin = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
+        if if_none and s.scalars(admin.limit(1)).first() is not None:
+            return None
+        s.commit()
+        try:
+            _, token = people.invite(
+                s,
+                None,
+                name=name,
+                email=email,
+                role=Role.ADMIN,
+                team=team,
+                now=now(),
+                lifetime=timedelta(hours=hours),
+            )
+        except people.BadPerson as bad:
+            raise Failed(bad.message) from None
+    return f"{settings.base_url}/join/{token}"
+
+
+def _create_admin(chosen: argparse.Namespace) -> int:
+    if not 1 <= chosen.hours <= 24 * 30:
+        raise Failed("--hours must be from 1 to 720.")
+    link = admin_link(
+        Settings.from_env(),
+        name=chosen.name,
+        email=chosen.email,
+        team=chosen.team,
+        hours=chosen.hours,
+        if_none=chosen.if_none,
+    )
+    if link is not None:
+        say(f"An administrator is made by this link, once, within {chosen.hours} hours:")
+        say(f"  {link}")
+    return 0
+
+
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    verify = actions.add_parser("verify", help="check every row of the access log and its end")
+    verify.set_defaults(act=_audit_verify)
+
+
+def _audit_verify(_chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        found = audit.verify(s)
+    if found.is_whole:
+        say(f"The access log is whole: {found.count} rows.")
+        return 0
+    raise Failed(f"The access log is broken at row {found.first_bad}: {found.problem}.")
+
+
+def _sweep_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--loop", action="store_true", help="go on until it is stopped")
+    parser.add_argument(
+        "--every", type=float, default=5.0, metavar="SECONDS", help="pause of the loop (5)"
+    )
+
+
+def _sweep(chosen: argparse.Namespace) -> int:
+    if not 0.1 <= chosen.every <= 3600:
+        raise Failed("--every must be from 0.1 to 3600 seconds.")
+    settings = Settings.from_env()
+    with opened(settings) as (_s, vault, engine):
+        run_sweep(settings, vault, engine, every=chosen.every if chosen.loop else None)
+    return 0
+
+
+def _rotate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resume", action="store_true", help="add no key, only go on where it was stopped"
+    )
+    parser.add_argument(
+        "--drop-old",
+        action="store_true",
+        help="remove keys that nothing needs any more: backups that need them become unreadable",
+    )
+
+
+def _rotate_keys(chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, vault, _engine):
+        if not chosen.resume:
+            vault.add_key()
+        done = rotation.rewrap(s, vault, now())
+        say(f"Key {done.key_id} now wraps {done.studies} studies and {done.people} secrets more.")
+        if chosen.drop_old:
+            gone = vault.drop_keys(rotation.keys_in_use(s, vault))
+            say(f"Removed from the ring: {', '.join(gone) or 'nothing'}.")
+    return 0
+
+
+def _settings_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _settings(chosen: argparse.Namespace) -> int:
+    described = Settings.describe()
+    if chosen.json:
+        rows = [{"name": v.name, "default": v.default, "meaning": v.meaning} for v in described]
+        say(json.dumps(rows, indent=2))
+        return 0
+    for variable in described:
+        say(f"{variable.name}  (default: {variable.default})")
+        say(f"    {variable.meaning}")
+    return 0
+
+
+def _check(_chosen: argparse.Namespace) -> int:
+    problems = check_production()
+    with contextlib.suppress(SettingsError):
+        engine = database.open_engine(Settings.from_env())
+        try:
+            if not database.schema_is_current(engine):
+                problems.append("The database's schema is not current: run `migrate`.")
+        except DBAPIError as error:
+            problems.append(f"The database can't be used: {type(error.orig).__name__}.")
+        finally:
+            engine.dispose()
+    if problems:
+        raise Failed("\n".join(["Production would refuse to start:", *problems]))
+    say("Production would start with these settings.")
+    return 0
+
+
+def _new_key_ring(_chosen: argparse.Namespace) -> int:
+    say(new_key_ring())
+    return 0
+
+
+def _up_options(parser: argparse.ArgumentParser) -> None:
+    import_module("portal.up").add_arguments(parser)
+
+
+def _up(chosen: argparse.Namespace) -> int:
+    tree: Any = import_module("portal.up")
+    code: int = tree.up(Settings.from_env(), tree.options_of(chosen))
+    return code
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    tree: Any = import_module("portal.up")
+    code: int = tree.up_with_examples(Settings.from_env(), tree.options_of(chosen))
+    return code
+
+
+def _action(chosen: argparse.Namespace) -> int:
+    code: int = chosen.act(chosen)
+    return code
+
+
+COMMANDS: Final = (
+    Command("up", "run everything on this machine until Ctrl-C", _up, _up_options),
+    Command("demo", "the same, filled with example X-rays", _demo, _up_options),
+    Command("migrate", "bring the database to the schema of this version", _migrate),
+    Command(
+        "create-admin", "print a one-time link for an administrator", _create_admin, _admin_options
+    ),
+    Command("token", "API tokens: create, list, revoke", _action, token_options),
+    Command("audit", "the access log: verify", _action, _audit_options),
+    Command(
+        "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options
+    ),
+    Command(
+        "rotate-keys", "move everything to a new key of the key ring", _rotate_keys, _rotate_options
+    ),
+    Command("new-key-ring", "print a new key ring for PLEURA_KEY_RING_FILE", _new_key_ring),
+    Command("settings", "list every setting with its default", _settings, _settings_options),
+    Command("check", "say what production would refuse in these settings", _check),
+)

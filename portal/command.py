@@ -1,0 +1,64 @@
+"""What every command of the command line stands on: an open database and vault, and words."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from portal import audit, database
+from portal.settings import Settings
+from portal.vault import Vault, VaultError
+
+
+class Failed(Exception):
+    """The command could not do what was asked; the text says why, for a person."""
+
+
+def nothing(_parser: argparse.ArgumentParser) -> None:
+    """A command without options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its name, what it is for, its options and what it does."""
+
+    name: str
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = field(default=nothing)
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[tuple[Session, Vault, Engine]]:
+    """A session on a database whose schema fits, with the vault and the log's key."""
+    vault = Vault(settings)
+    engine = database.open_engine(settings)
+    audit.bind(engine, vault.audit_key())
+    try:
+        if not database.schema_is_current(engine):
+            raise Failed("The database's schema is old or missing: run `python -m portal migrate`.")
+        with database.sessions(engine)() as s:
+            yield s, vault, engine
+    except DBAPIError as error:
+        raise Failed(f"The database can't be used: {type(error.orig).__name__}.") from None
+    except VaultError as error:
+        raise Failed(f"The vault can't be used: {error}.") from None
+    finally:
+        engine.dispose()
+
+
+def now() -> datetime:
+    """The time at which the command runs."""
+    return datetime.now(UTC)
+
+
+def say(line: str) -> None:
+    """One line for the person at the keyboard, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,92 @@
+"""Engines and sessions, inside Flask and outside of it, and the schema's version.
+
+On SQLite a transaction takes the write lock when it begins: nearly every one writes (the audit
+row at least), and a reader that turns writer later can fail without waiting. WAL keeps other
+processes' snapshots readable meanwhile, and nobody waits longer than `busy_timeout`.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.orm import Session, sessionmaker
+
+from portal.settings import Settings
+
+MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
+
+
+@event.listens_for(Engine, "connect")
+def _set_up_connection(connection: Any, _record: Any) -> None:
+    """Prepare a raw SQLite connection; other databases are ready as they are."""
+    if type(connection).__module__.partition(".")[0] != "sqlite3":
+        return
+    connection.isolation_level = None  # the driver would begin transactions of its own kind
+    cursor = connection.cursor()
+    for pragma in (
+        "busy_timeout = 10000",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+@event.listens_for(Engine, "begin")
+def _begin(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine for the command line, the sweep and tests."""
+    return create_engine(settings.database_url, **engine_options(settings))
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """What create_engine needs beside the address; for SQLALCHEMY_ENGINE_OPTIONS too."""
+    if settings.database_url.startswith("sqlite"):
+        return {}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+
+
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions that keep loaded rows readable after their commit."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the schema to a revision."""
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the schema back to a revision (`base` for nothing)."""
+    with engine.begin() as connection:
+        command.downgrade(_config(connection), revision)
+
+
+def revisions(engine: Engine) -> tuple[str | None, str | None]:
+    """The revision that the database has and the one that this code needs."""
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision(), head
+
+
+def schema_is_current(engine: Engine) -> bool:
+    """Whether the database has the tables that this code expects."""
+    found, needed = revisions(engine)
+    return found == needed
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,236 @@
+"""DICOM headers at the door: what kind of picture it is, whether it is whole, whose it is.
+
+pydicom reads the elements before the pixels, from a bounded part of the file; the element that
+holds the pixels is measured here by its own length. Wrong or missing tags never raise: what
+cannot be understood counts as absent.
+"""
+
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydicom import config
+from pydicom.dataset import FileDataset
+from pydicom.filereader import read_partial
+from pydicom.uid import UID
+
+from portal import patient, raster
+from portal.refusal import Limits, check_size, refuse
+from portal.texts import clean
+
+# pydicom warns by quoting values of the header: patient data, which no log may hold.
+logging.getLogger("pydicom").disabled = True
+config.settings.reading_validation_mode = config.IGNORE
+warnings.filterwarnings("ignore", module=r"pydicom|portal\.(dicom|patient)")
+
+MODALITIES: Final = frozenset({"CR", "DX", "DR", "RG", "SC", "OT"})
+# For files that leave the modality out: CR, DX for presentation and processing, the four SC kinds.
+IMAGE_CLASSES: Final = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.1",
+        "1.2.840.10008.5.1.4.1.1.1.1",
+        "1.2.840.10008.5.1.4.1.1.1.1.1",
+        "1.2.840.10008.5.1.4.1.1.7",
+        "1.2.840.10008.5.1.4.1.1.7.2",
+        "1.2.840.10008.5.1.4.1.1.7.3",
+        "1.2.840.10008.5.1.4.1.1.7.4",
+    }
+)
+# Implicit, explicit little and big endian; JPEG, JPEG-LS, JPEG 2000, RLE. Not deflated: a few
+# kilobytes of it can unfold to gigabytes of header.
+TRANSFER_SYNTAXES: Final = frozenset(
+    "1.2.840.10008.1.2" + suffix
+    for suffix in (
+        *("", ".1", ".2", ".5"),
+        *(".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91"),
+    )
+)
+GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
+COLOUR: Final = frozenset(
+    {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
+)
+
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_HEADER_BYTES: Final = 4 * 1024 * 1024
+_HEADER_ELEMENTS: Final = 5000
+_PIXEL_DATA: Final = 0x7FE00010
+_OTHER_PIXELS: Final = (0x7FE00008, 0x7FE00009)  # floating point pictures: no X-ray has them
+_UNDEFINED: Final = 0xFFFFFFFF
+_LONG_VRS: Final = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
+
+
+def looks_like(data: bytes) -> bool:
+    """Whether the bytes are DICOM, with the preamble or (older files) beginning with a tag."""
+    if data[128:132] == b"DICM":
+        return True
+    # No preamble: groups 0002 or 0008 come first, with a small element number.
+    return len(data) > 132 and data[:2] in (b"\x02\x00", b"\x08\x00") and data[3] == 0
+
+
+def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+    """The patient's data, the keys and the picture's header (see `intake.Upload`), or Refused."""
+    if _DEFLATED in data[:1024]:
+        raise refuse("unsupported_transfer_syntax")
+    dataset, end = _parsed(data)
+    _check_modality(dataset)
+    element = _pixel_element(data, dataset, end)
+    header = _check_picture(dataset, limits)
+    _check_pixels(data, element, header)
+    return patient.phi(dataset), patient.keys(dataset), header
+
+
+class _TooMany(Exception):
+    pass
+
+
+def _parsed(data: bytes) -> tuple[FileDataset, int]:
+    """The elements before the pixels and the offset at which reading ended."""
+    count = 0
+
+    def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+        nonlocal count
+        count += 1
+        if count > _HEADER_ELEMENTS:
+            raise _TooMany
+        return int(tag) == _PIXEL_DATA or int(tag) in _OTHER_PIXELS
+
+    stream = io.BytesIO(data[:_HEADER_BYTES])
+    try:
+        dataset = read_partial(stream, at_pixels, force=True)
+    except Exception:  # whatever pydicom meets in a damaged header
+        raise refuse("damaged") from None
+    if not isinstance(dataset, FileDataset) or len(dataset) == 0:
+        raise refuse("truncated")
+    return dataset, stream.tell()
+
+
+def _check_modality(dataset: FileDataset) -> None:
+    modality = patient.word(dataset, "Modality")
+    sop_class = patient.word(dataset, "SOPClassUID")
+    known = modality in MODALITIES if modality else sop_class in (*IMAGE_CLASSES, "")
+    if not known:
+        # Two letters by the standard; anything longer may be text of the sender.
+        short = bool(modality) and len(modality) <= 4 and modality.isalnum()
+        raise refuse("unsupported_modality", kind=modality if short else "another kind")
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """Where the pixels stand in the file; `length` is None for encapsulated ones."""
+
+    start: int
+    length: int | None
+
+
+def _pixel_element(data: bytes, dataset: FileDataset, at: int) -> _Element:
+    implicit, little = dataset.original_encoding
+    order: Any = "little" if little else "big"
+    head = data[at : at + 12]
+    if len(head) < 8:
+        raise refuse("truncated" if _ends_early(dataset, len(data)) else "no_pixels")
+    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
+    if (group << 16) | element != _PIXEL_DATA:
+        raise refuse("no_pixels" if at < _HEADER_BYTES else "damaged")
+    if implicit:
+        start, length = at + 8, int.from_bytes(head[4:8], order)
+    elif head[4:6] in _LONG_VRS:
+        start, length = at + 12, int.from_bytes(head[8:12], order)
+    else:
+        raise refuse("damaged")
+    return _Element(start, None if length == _UNDEFINED else length)
+
+
+def _ends_early(dataset: FileDataset, length: int) -> bool:
+    """Whether the last element of the header was promised more bytes than the file has."""
+    last = dataset.get_item(max(dataset.keys()))
+    tell, promised = getattr(last, "value_tell", None), getattr(last, "length", None)
+    if tell is None or promised is None or promised == _UNDEFINED:
+        return True
+    return bool(tell + promised != length)
+
+
+def _check_picture(dataset: FileDataset, limits: Limits) -> dict[str, Any]:
+    if patient.whole(dataset, "NumberOfFrames", 1) > 1:
+        raise refuse("not_single_frame")
+    rows, columns = patient.whole(dataset, "Rows", 0), patient.whole(dataset, "Columns", 0)
+    check_size(rows, columns, limits)
+    syntax = _transfer_syntax(dataset)
+    if syntax not in TRANSFER_SYNTAXES:
+        raise refuse("unsupported_transfer_syntax")
+    photometric = patient.word(dataset, "PhotometricInterpretation")
+    allocated = patient.whole(dataset, "BitsAllocated", 0)
+    if photometric not in GREY | COLOUR or allocated not in (8, 16):
+        raise refuse("unsupported_photometric")
+    return {
+        "rows": rows,
+        "columns": columns,
+        "bits_allocated": allocated,
+        "photometric": photometric,
+        "colour": photometric not in GREY,
+        "transfer_syntax": syntax,
+        "modality": patient.word(dataset, "Modality")[:16],
+        "view": clean(patient.word(dataset, "ViewPosition"), 16),
+    }
+
+
+def _transfer_syntax(dataset: FileDataset) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    named = str(meta.get("TransferSyntaxUID") or "") if meta is not None else ""
+    if named:
+        return named
+    implicit, little = dataset.original_encoding  # no preamble: pydicom has found out
+    return "1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2")
+
+
+def _check_pixels(data: bytes, element: _Element, header: dict[str, Any]) -> None:
+    """Whether the pixels are all there, and a compressed stream no larger than it claims."""
+    encapsulated = UID(header["transfer_syntax"]).is_encapsulated
+    if encapsulated != (element.length is None):
+        raise refuse("damaged")
+    if element.length is None:
+        _check_codestream(_first_frame(data, element.start), header)
+        return
+    grey = not header["colour"] or header["photometric"] == "PALETTE COLOR"
+    samples = 1 if grey else 3
+    needed = header["rows"] * header["columns"] * samples * header["bits_allocated"] // 8
+    if header["photometric"] == "YBR_FULL_422":
+        needed = needed * 2 // 3
+    if element.length == 0:
+        raise refuse("no_pixels")
+    if element.length < needed or element.start + element.length > len(data):
+        raise refuse("truncated")
+
+
+def _first_frame(data: bytes, at: int) -> memoryview:
+    """Walk the fragments (DICOM PS3.5 A.4) to their end; returns the first that holds pixels."""
+    first, index = memoryview(b""), 0
+    while True:
+        if at + 8 > len(data):
+            raise refuse("truncated")
+        tag, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if tag == b"\xfe\xff\xdd\xe0":
+            break
+        if tag != b"\xfe\xff\x00\xe0":
+            raise refuse("damaged")
+        if length == _UNDEFINED or at + 8 + length > len(data):
+            raise refuse("truncated")
+        if index == 1:  # the item before is the table of offsets
+            first = memoryview(data)[at + 8 : at + 8 + length]
+        at, index = at + 8 + length, index + 1
+    if not first:
+        raise refuse("no_pixels")
+    return first
+
+
+def _check_codestream(stream: memoryview, header: dict[str, Any]) -> None:
+    """A compressed stream says its own size: one other than the header's is a trap."""
+    size = raster.jpeg_2000_size(stream)
+    if size is None and bytes(stream[:3]) == raster.JPEG_MARK:
+        frame = raster.jpeg_frame(stream)
+        if frame is None:
+            raise refuse("truncated")
+        size = frame["rows"], frame["columns"]
+    if size is not None and size != (header["rows"], header["columns"]):
+        raise refuse("inconsistent")

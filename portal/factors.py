@@ -1,0 +1,198 @@
+"""The second factor: time-based codes (RFC 6238) and the ten recovery codes that stand in for them.
+
+A code works once: the step it belongs to is stored, and only a later one is accepted. A new
+secret waits beside the old one until a code made with it has been shown.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import datetime
+
+import pyotp
+import segno
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.login_sessions import actor_of, close_sessions
+from portal.models import RecoveryCode, User
+from portal.throttle import CODE, Throttle
+from portal.vault import Vault
+
+STEP_SECONDS = 30
+DRIFT_STEPS = 1  # the telephone's clock may be one step off, either way
+RECOVERY_CODES = 10
+_ISSUER = "Pleura"
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
+_GROUPS, _GROUP = 4, 4  # 16 characters, 79 bits: a plain hash is enough
+
+
+class BadCode(ValueError):
+    """The code does not belong to the secret, is too old or was used before."""
+
+
+def begin_totp(s: Session, vault: Vault, user: User, now: datetime) -> tuple[str, str]:
+    """Make a new secret that waits for its first code; returns it and its otpauth address.
+
+    Asked again before that code comes, the same secret is returned, so that reloading the page
+    does not spoil the one already scanned.
+    """
+    if user.sealed_totp_pending is not None:
+        secret = vault.open_totp(user.id, user.sealed_totp_pending)
+    else:
+        secret = pyotp.random_base32()
+        user.sealed_totp_pending = vault.seal_totp(user.id, secret)
+        s.commit()
+    return secret, pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=_ISSUER)
+
+
+def confirm_totp(
+    s: Session,
+    vault: Vault,
+    user: User,
+    code: str,
+    now: datetime,
+    *,
+    throttle: Throttle | None = None,
+) -> list[str]:
+    """Make the waiting secret count, end all sessions, and return ten recovery codes to show once.
+
+    Raises `BadCode` and changes nothing unless the code was made with the waiting secret.
+    """
+    if throttle is not None:
+        throttle.take([(CODE, str(user.id))], now)
+    if user.sealed_totp_pending is None:
+        raise BadCode("there is no new secret")
+    step = matching_step(vault.open_totp(user.id, user.sealed_totp_pending), code, now)
+    if step is None:
+        raise BadCode("the code does not match")
+    user.sealed_totp, user.sealed_totp_pending = user.sealed_totp_pending, None
+    user.last_totp_step = step
+    user.enrolled_at = user.enrolled_at or now
+    codes = _replace_recovery_codes(s, user)
+    close_sessions(s, user.id, now)
+    audit.append(s, "factor_set", actor=actor_of(user), now=now)
+    s.commit()
+    return codes
+
+
+def check_second_factor(
+    s: Session,
+    vault: Vault,
+    user: User,
+    code: str,
+    now: datetime,
+    *,
+    throttle: Throttle | None = None,
+) -> bool:
+    """Whether the code is right: a time-based one, or one of the recovery codes. Once each.
+
+    Raises `Throttled` after too many tries.
+    """
+    if throttle is not None:
+        throttle.take([(CODE, str(user.id))], now)
+    if user.sealed_totp is None:
+        return False
+    typed = "".join(code.split())
+    if typed.isascii() and typed.isdigit():
+        accepted = _use_totp(s, vault, user, typed, now)
+    else:
+        accepted = _use_recovery_code(s, user, typed, now)
+    if accepted and throttle is not None:
+        throttle.forgive(CODE, str(user.id))
+    if not accepted:
+        audit.append(s, "code_refused", actor=actor_of(user), now=now)
+    s.commit()
+    return accepted
+
+
+def new_recovery_codes(s: Session, user: User, now: datetime) -> list[str]:
+    """Ten new recovery codes, to be shown once; the old ones no longer work."""
+    codes = _replace_recovery_codes(s, user)
+    audit.append(s, "recovery_codes_made", actor=actor_of(user), now=now)
+    s.commit()
+    return codes
+
+
+def recovery_codes_left(s: Session, user: User) -> int:
+    """How many recovery codes have not been used."""
+    unused = select(RecoveryCode.id).where(
+        RecoveryCode.user_id == user.id, RecoveryCode.used_at.is_(None)
+    )
+    return len(s.scalars(unused).all())
+
+
+def drop_factor(s: Session, user: User) -> None:
+    """Forget secret and recovery codes, in the caller's transaction."""
+    user.sealed_totp = user.sealed_totp_pending = user.last_totp_step = None
+    s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+
+
+def matching_step(secret: str, code: str, now: datetime) -> int | None:
+    """The time step within the drift to which the code belongs."""
+    totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
+    step_now = int(now.timestamp()) // STEP_SECONDS
+    typed = "".join(code.split()).encode("utf-8", "surrogatepass")
+    found = None
+    for step in range(step_now - DRIFT_STEPS, step_now + DRIFT_STEPS + 1):
+        if hmac.compare_digest(totp.generate_otp(step).encode(), typed):
+            found = step
+    return found
+
+
+def qr_code(uri: str) -> str:
+    """The address as a QR code: a `data:` URI of an SVG, dark on light in either theme."""
+    return segno.make(uri, error="m", micro=False).svg_data_uri(
+        scale=5, border=4, dark="#000", light="#fff", omitsize=True
+    )
+
+
+def _use_totp(s: Session, vault: Vault, user: User, code: str, now: datetime) -> bool:
+    assert user.sealed_totp is not None
+    step = matching_step(vault.open_totp(user.id, user.sealed_totp), code, now)
+    if step is None:
+        return False
+    # By rowcount, so that of two requests with the same code only one gets in.
+    won = s.execute(
+        update(User)
+        .where(User.id == user.id)
+        .where(or_(User.last_totp_step.is_(None), User.last_totp_step < step))
+        .values(last_totp_step=step)
+    )
+    assert isinstance(won, CursorResult)
+    return won.rowcount == 1
+
+
+def _use_recovery_code(s: Session, user: User, typed: str, now: datetime) -> bool:
+    used = s.execute(
+        update(RecoveryCode)
+        .where(
+            RecoveryCode.user_id == user.id,
+            RecoveryCode.code_hash == _hash(typed),
+            RecoveryCode.used_at.is_(None),
+        )
+        .values(used_at=now)
+    )
+    assert isinstance(used, CursorResult)
+    if used.rowcount != 1:
+        return False
+    audit.append(s, "recovery_code_used", actor=actor_of(user), now=now)
+    return True
+
+
+def _replace_recovery_codes(s: Session, user: User) -> list[str]:
+    codes = [
+        "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS))
+        for _ in range(RECOVERY_CODES)
+    ]
+    s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    s.add_all(RecoveryCode(user_id=user.id, code_hash=_hash(code)) for code in codes)
+    return codes
+
+
+def _hash(code: str) -> str:
+    bare = re.sub(r"[\s-]", "", code).casefold()
+    return hashlib.sha256(bare.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,48 @@
+"""Uploaded bytes → a checked header, or `Refused` with a reason. Reads headers, never pixels.
+
+The kind of a file is told by its bytes; its name is a text among the patient's data. What is
+refused here and in the worker's decoder is the same wherever a header can tell.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from portal import dicom, raster
+from portal.refusal import Limits, Refused, refuse
+from portal.texts import clean
+
+__all__ = ["Limits", "Refused", "Upload", "check"]
+
+_FILENAME_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What an accepted file says about itself.
+
+    `phi` is the patient's data as texts for display, to be sealed. `keys` are what equal studies
+    and patients are found by, to be hashed: sop_uid, study_uid, patient_id, accession. `header`
+    is about the picture alone: rows, columns, modality and the like.
+    """
+
+    media_type: str
+    phi: dict[str, str] = field(repr=False)
+    keys: dict[str, str] = field(repr=False)
+    header: dict[str, Any]
+
+
+def check(filename: str, data: bytes, limits: Limits) -> Upload:
+    """Read the header of a DICOM, PNG or JPEG file; Refused says why not."""
+    if not data:
+        raise refuse("empty")
+    if len(data) > limits.max_bytes:
+        raise refuse("too_large", megabytes=limits.max_bytes // (1024 * 1024))
+    name = {"filename": clean(filename.replace("\\", "/").rpartition("/")[2], _FILENAME_LENGTH)}
+    if data.startswith(raster.PNG_MARK):
+        return Upload("image/png", name, {}, raster.png(data, limits))
+    if data.startswith(raster.JPEG_MARK):
+        return Upload("image/jpeg", name, {}, raster.jpeg(data, limits))
+    if dicom.looks_like(data):
+        phi, keys, header = dicom.read(data, limits)
+        return Upload("application/dicom", phi | name, keys, header)
+    raise refuse("not_an_image")

@@ -1,0 +1,222 @@
+"""Invitations: one-time, expiring links by which people come in, or come back after a reset.
+
+The link holds a random token, the row its SHA-256. Nobody has an account before they follow one.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from portal import audit, passwords
+from portal.access import Actor, Denied, Permission
+from portal.login_sessions import actor_of, close_sessions, hash_token
+from portal.models import Invitation, InvitationPurpose, Role, Team, User
+
+LIFETIME = timedelta(days=3)
+RESET_LIFETIME = timedelta(hours=24)
+_LONGEST_NAME, _LONGEST_EMAIL = 200, 254
+_EVENTS = {InvitationPurpose.INVITE: "person_invited", InvitationPurpose.RESET: "factor_reset"}
+
+
+class BadPerson(ValueError):
+    """A person cannot be invited or changed like this. `message` says why, for people."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+def invite(
+    s: Session,
+    actor: Actor | None,
+    *,
+    name: str,
+    email: str,
+    role: Role,
+    now: datetime,
+    team: str | None = None,
+    lifetime: timedelta = LIFETIME,
+) -> tuple[Invitation, str]:
+    """Invite somebody; returns the invitation and the token of the link `/join/<token>`.
+
+    The team is found or made by its name; without a name it is the inviting person's own. Only
+    the command line invites without an actor. An older invitation to the same address stops
+    working. Raises `BadPerson`, and `Denied` for whoever may not manage people.
+    """
+    if actor is not None:
+        actor.require(Permission.PEOPLE_MANAGE)
+    name, email = " ".join(name.split()), email.strip().lower()
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise BadPerson("name", "Give a name of at most 200 characters.")
+    if not _is_address(email):
+        raise BadPerson("email", "This is not an e-mail address.")
+    if s.scalar(select(User.id).where(User.email == email)) is not None:
+        s.rollback()
+        raise BadPerson("email", "Somebody with this address is here already.")
+    _withdraw_invitations(s, email, now)
+    return _make_invitation(
+        s,
+        actor,
+        Invitation(
+            purpose=InvitationPurpose.INVITE,
+            email=email,
+            name=name,
+            role=role,
+            team_id=_team_id(s, actor, team, now),
+        ),
+        lifetime,
+        now,
+    )
+
+
+def open_invitation(s: Session, token: str, now: datetime) -> Invitation | None:
+    """The invitation behind a link that still works."""
+    found = s.scalar(
+        select(Invitation).where(
+            Invitation.token_hash == hash_token(token),
+            Invitation.used_at.is_(None),
+            Invitation.expires > now,
+        )
+    )
+    s.commit()
+    return found
+
+
+def waiting_invitations(s: Session, now: datetime) -> list[Invitation]:
+    """Invitations that nobody has followed yet and that still work, the newest first."""
+    return list(
+        s.scalars(
+            select(Invitation)
+            .where(Invitation.used_at.is_(None), Invitation.expires > now)
+            .order_by(Invitation.created.desc())
+        )
+    )
+
+
+def withdraw_invitation(s: Session, actor: Actor, invitation_id: UUID, now: datetime) -> None:
+    """Make a link useless that was sent out."""
+    actor.require(Permission.PEOPLE_MANAGE)
+    found = s.get(Invitation, invitation_id)
+    if found is None:
+        s.rollback()
+        raise Denied("invitation")
+    if found.used_at is None and found.expires > now:
+        found.expires = now
+        audit.append(s, "invitation_withdrawn", actor=actor, now=now, subject_id=found.id)
+    s.commit()
+
+
+def accept_invitation(s: Session, token: str, *, password: str, now: datetime) -> User:
+    """Use the link: make the person, or give a known one a new password. The factor comes next.
+
+    Raises `BadPassword` (the link stays usable) and `Denied` when the link does not work.
+    """
+    found = open_invitation(s, token, now)
+    if found is None:
+        raise Denied("invitation")
+    passwords.check_new(password, (found.name, found.email))
+    hashed = passwords.hash_password(password)
+    used = s.execute(
+        update(Invitation)
+        .where(Invitation.id == found.id, Invitation.used_at.is_(None))
+        .values(used_at=now)
+    )
+    assert isinstance(used, CursorResult)
+    if used.rowcount != 1:
+        s.rollback()
+        raise Denied("invitation")  # the same link was followed twice at once
+    if found.user_id is not None:
+        user = s.get_one(User, found.user_id)
+        user.password_hash = hashed
+        close_sessions(s, user.id, now)
+    else:
+        user = User(
+            name=found.name,
+            email=found.email,
+            role=found.role,
+            team_id=found.team_id,
+            password_hash=hashed,
+            created=now,
+        )
+        s.add(user)
+    s.flush()
+    audit.append(s, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
+    s.commit()
+    return user
+
+
+def link_for_reset(
+    s: Session, actor: Actor | None, user: User, lifetime: timedelta, now: datetime
+) -> tuple[Invitation, str]:
+    """A link by which a known person sets password and second factor anew."""
+    _withdraw_invitations(s, user.email, now)
+    return _make_invitation(
+        s,
+        actor,
+        Invitation(
+            purpose=InvitationPurpose.RESET,
+            email=user.email,
+            name=user.name,
+            role=user.role,
+            team_id=user.team_id,
+            user_id=user.id,
+        ),
+        lifetime,
+        now,
+    )
+
+
+def _make_invitation(
+    s: Session, actor: Actor | None, invitation: Invitation, lifetime: timedelta, now: datetime
+) -> tuple[Invitation, str]:
+    token = secrets.token_urlsafe(32)
+    invitation.token_hash = hash_token(token)
+    invitation.invited_by = actor.user_id if actor else None
+    invitation.created, invitation.expires = now, now + lifetime
+    s.add(invitation)
+    s.flush()
+    audit.append(
+        s,
+        _EVENTS[invitation.purpose],
+        actor=actor,
+        now=now,
+        subject_id=invitation.user_id or invitation.id,
+        detail={"role": invitation.role.value},
+    )
+    s.commit()
+    return invitation, token
+
+
+def _withdraw_invitations(s: Session, email: str, now: datetime) -> None:
+    s.execute(
+        update(Invitation)
+        .where(Invitation.email == email, Invitation.used_at.is_(None), Invitation.expires > now)
+        .values(expires=now)
+    )
+
+
+def _team_id(s: Session, actor: Actor | None, name: str | None, now: datetime) -> UUID:
+    wanted = " ".join((name or "").split())[:200]
+    if not wanted and actor is not None:
+        return actor.team_id
+    wanted = wanted or "Radiology"
+    team = s.scalar(select(Team).where(Team.name == wanted))
+    if team is None:
+        team = Team(name=wanted, created=now)
+        s.add(team)
+        s.flush()
+    return team.id
+
+
+def _is_address(email: str) -> bool:
+    """Whether it looks like an e-mail address: one @, a name before it, a host after it."""
+    local, at, host = email.partition("@")
+    plain = email.isprintable() and not any(character.isspace() for character in email)
+    return (
+        bool(local and at and host) and "@" not in host and plain and len(email) <= _LONGEST_EMAIL
+    )

@@ -1,0 +1,185 @@
+"""The ledger's rows: jobs are added, claimed, kept alive and given another chance.
+
+A claim is one conditional UPDATE, so that of any number of workers one gets the job.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from portal import audit, ranking, results, sealing, tickets
+from portal.access import Actor, Denied, Permission
+from portal.attempts import changed, is_attempt
+from portal.conflict import Conflict
+from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Worker
+from portal.results import BadResult
+from portal.settings import Settings
+from portal.texts import clean
+from portal.tickets import Ticket
+from portal.vault import Vault
+
+ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker gets for a job: a ticket for this attempt, and what there is to read."""
+
+    job_id: UUID
+    kind: JobKind
+    attempt: int
+    ticket: str
+    lease_seconds: float
+    soft_seconds: float
+    inputs: dict[str, dict[str, int | str]]
+    facts: dict[str, Any] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer of the worker's HTTP interface."""
+        return {
+            "job": str(self.job_id),
+            "kind": self.kind.value,
+            "attempt": self.attempt,
+            "ticket": self.ticket,
+            "lease_seconds": self.lease_seconds,
+            "soft_seconds": self.soft_seconds,
+            "inputs": self.inputs,
+            "facts": self.facts,
+        }
+
+
+def enqueue(s: Session, kind: JobKind, instance_id: UUID, now: datetime) -> Job:
+    """Add a job for an instance in the caller's transaction; one of each kind at most."""
+    instance = s.get_one(Instance, instance_id)
+    job = Job(
+        id=uuid4(),
+        kind=kind,
+        state=JobState.QUEUED,
+        study_id=instance.study_id,
+        instance_id=instance.id,
+        attempts=0,
+        attempt_limit=ATTEMPTS,
+        created=now,
+    )
+    s.add(job)
+    s.flush()
+    return job
+
+
+def hello(s: Session, *, name: str, queue: str, engine: str, model: str, now: datetime) -> None:
+    """Note that a worker is there."""
+    if queue not in (JobKind.RENDER.value, JobKind.SEGMENT.value):
+        raise BadResult("queue must be render or segment")
+    known = clean(name, 200)
+    if not known:
+        raise BadResult("name must be a text")
+    worker = s.scalars(select(Worker).where(Worker.name == known).with_for_update()).first()
+    if worker is None:
+        worker = Worker(name=known)
+        s.add(worker)
+    worker.queue, worker.last_seen = JobKind(queue), now
+    worker.engine, worker.model = clean(engine, 100), clean(model, 200)
+    s.commit()
+
+
+def claim(
+    s: Session, settings: Settings, vault: Vault, job_id: UUID, worker: str, now: datetime
+) -> Claim | None:
+    """Begin an attempt at a job; None where there is nothing to do (done, taken, spent)."""
+    won = changed(
+        s,
+        update(Job)
+        .where(
+            Job.id == job_id,
+            Job.attempts < Job.attempt_limit,
+            or_(
+                Job.state == JobState.QUEUED,
+                and_(Job.state == JobState.RUNNING, Job.lease_until < now),
+            ),
+        )
+        .values(
+            state=JobState.RUNNING,
+            attempts=Job.attempts + 1,
+            lease_until=now + timedelta(seconds=settings.lease_seconds),
+            worker=clean(worker, 200),
+            started_at=now,
+            finished_at=None,
+            error_code=None,
+        ),
+    )
+    if not won:
+        s.rollback()
+        return None
+    job = s.get_one(Job, job_id, populate_existing=True)
+    study = s.get_one(Study, job.study_id)
+    facts = None
+    if job.kind is JobKind.SEGMENT:
+        instance = s.get_one(Instance, job.instance_id)
+        facts = sealing.open_facts(vault, sealing.key_of(vault, study), instance)
+    inputs = s.scalars(
+        select(Blob).where(
+            Blob.instance_id == job.instance_id,
+            Blob.current,
+            Blob.kind.in_(results.INPUTS.get(job.kind, ())),
+        )
+    )
+    claimed = Claim(
+        job_id=job.id,
+        kind=job.kind,
+        attempt=job.attempts,
+        ticket=tickets.issue(settings, Ticket(job.id, job.attempts), now),
+        lease_seconds=settings.lease_seconds,
+        soft_seconds=settings.soft_seconds,
+        inputs={b.kind.value: {"bytes": b.size, "media_type": b.media_type} for b in inputs},
+        facts=facts,
+    )
+    audit.append(
+        s,
+        "job_claimed",
+        now=now,
+        study_id=job.study_id,
+        subject_id=job.id,
+        detail={"kind": job.kind.value, "attempt": job.attempts},
+    )
+    s.commit()
+    return claimed
+
+
+def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
+    """The ticket that a worker shows for this job, or BadTicket."""
+    return tickets.read(settings, text, job_id, now)
+
+
+def heartbeat(s: Session, settings: Settings, ticket: Ticket, now: datetime) -> bool:
+    """Prolong the attempt's lease; False when the attempt is lost."""
+    kept = changed(
+        s,
+        update(Job)
+        .where(*is_attempt(ticket))
+        .values(lease_until=now + timedelta(seconds=settings.lease_seconds)),
+    )
+    s.commit()
+    return kept
+
+
+def retry(s: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
+    """Give a failed job three more attempts; the caller rings. Conflict if it has not failed."""
+    actor.require(Permission.JOBS_MANAGE)
+    job = s.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None:
+        raise Denied("job")
+    study = s.get_one(Study, job.study_id)
+    if job.state is not JobState.FAILED or study.purged_at is not None:
+        s.rollback()
+        raise Conflict("not_failed", "Only a failed job can be tried again.")
+    # Attempts go on counting: what an old attempt still hands in stays fenced off.
+    job.attempt_limit = job.attempts + ATTEMPTS
+    job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
+    ranking.place(s, job.study_id)
+    audit.append(s, "job_retried", actor=actor, now=now, study_id=job.study_id, subject_id=job.id)
+    s.commit()
+    return job

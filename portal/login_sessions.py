@@ -1,0 +1,191 @@
+"""Login sessions: rows behind the browser's cookie, so that they can be listed and ended.
+
+The browser holds a random token, the row its SHA-256. A session that has not yet shown the second
+factor has no `step_up_at` and lives for minutes; showing the factor replaces it by a new one.
+"""
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Denied, Permission, permissions_of
+from portal.models import LoginSession, User
+
+IDLE = timedelta(minutes=15)
+ABSOLUTE = timedelta(hours=10)
+HALF_WAY = timedelta(minutes=10)  # from the password to the code, enrolment included
+_SEEN_EVERY = timedelta(seconds=30)  # how exact `last_seen` is: not a write for every request
+
+
+def actor_of(user: User, session_id: UUID | None = None, address: str = "") -> Actor:
+    """The person as one who acts, with the rights of their role."""
+    return Actor(
+        user_id=user.id,
+        team_id=user.team_id,
+        role=user.role,
+        permissions=permissions_of(user.role),
+        session_id=session_id,
+        address=address,
+    )
+
+
+def hash_token(raw: str) -> str:
+    """What is stored of a random token: it has 256 bits, so one plain hash is enough."""
+    return hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def start_session(
+    s: Session,
+    user: User,
+    *,
+    address: str,
+    agent: str,
+    now: datetime,
+    proved: bool = True,
+    lifetime: timedelta = ABSOLUTE,
+) -> str:
+    """Start a session and return the token for the browser.
+
+    `proved` says that the second factor was shown: it counts as a fresh proof of identity.
+    """
+    raw = secrets.token_urlsafe(32)
+    login = LoginSession(
+        token_hash=hash_token(raw),
+        user_id=user.id,
+        created=now,
+        last_seen=now,
+        expires=now + (lifetime if proved else HALF_WAY),
+        address=address[:64],
+        agent=agent[:300],
+        step_up_at=now if proved else None,
+    )
+    s.add(login)
+    s.flush()
+    if proved:
+        audit.append(s, "signed_in", actor=actor_of(user, login.id, address), now=now)
+    s.commit()
+    return raw
+
+
+def load_session(
+    s: Session, raw: str, now: datetime, *, idle: timedelta = IDLE, active: bool = True
+) -> tuple[User, LoginSession] | None:
+    """The person and the live session behind a token.
+
+    None when it is unknown, ended, too old or silent for too long, or the person is disabled.
+    `active` says that the person did something; a page that asks by itself does not count.
+    """
+    login = s.scalar(select(LoginSession).where(LoginSession.token_hash == hash_token(raw)))
+    found = None
+    if login is not None and _is_live(login, now, idle) and login.user.disabled_at is None:
+        if active and now - login.last_seen >= _SEEN_EVERY:
+            login.last_seen = now
+        found = login.user, login
+    s.commit()  # also without a change: SQLite's write lock is not kept while the request goes on
+    return found
+
+
+def prove(s: Session, login: LoginSession, now: datetime) -> None:
+    """Note that password and code have just been shown again."""
+    login.step_up_at = now
+    login.last_seen = now
+    audit.append(s, "confirmed", actor=actor_of(login.user, login.id), now=now)
+    s.commit()
+
+
+def end_by_token(s: Session, raw: str, now: datetime) -> None:
+    """End the session of the browser that signs out."""
+    login = s.scalar(
+        select(LoginSession).where(
+            LoginSession.token_hash == hash_token(raw), LoginSession.ended_at.is_(None)
+        )
+    )
+    if login is None:
+        s.commit()
+        return
+    login.ended_at = now
+    if login.step_up_at is not None:
+        audit.append(s, "signed_out", actor=actor_of(login.user, login.id), now=now)
+    s.commit()
+
+
+def end_session(s: Session, actor: Actor, session_id: UUID, now: datetime) -> None:
+    """End one session: one's own, or anybody's for whoever manages people. Else `Denied`."""
+    login = s.get(LoginSession, session_id)
+    mine = login is not None and login.user_id == actor.user_id
+    if login is None or not (mine or actor.may(Permission.PEOPLE_MANAGE)):
+        raise Denied("session")
+    if login.ended_at is None:
+        login.ended_at = now
+        audit.append(s, "session_ended", actor=actor, now=now, subject_id=login.id)
+    s.commit()
+
+
+def end_other_sessions(s: Session, actor: Actor, now: datetime) -> int:
+    """End all of the actor's sessions but the one in use; returns how many."""
+    count = close_sessions(s, actor.user_id, now, keep=actor.session_id)
+    audit.append(s, "other_sessions_ended", actor=actor, now=now, detail={"ended": count})
+    s.commit()
+    return count
+
+
+def end_all_sessions(s: Session, user_id: UUID, now: datetime) -> int:
+    """End all of a person's sessions; returns how many."""
+    count = close_sessions(s, user_id, now)
+    s.commit()
+    return count
+
+
+def close_sessions(s: Session, user_id: UUID, now: datetime, *, keep: UUID | None = None) -> int:
+    """Mark a person's sessions as ended in the caller's transaction; returns how many."""
+    ended = s.scalars(
+        update(LoginSession)
+        .where(
+            LoginSession.user_id == user_id,
+            LoginSession.ended_at.is_(None),
+            LoginSession.id != keep if keep is not None else LoginSession.id.is_not(None),
+        )
+        .values(ended_at=now)
+        .returning(LoginSession.id)
+    ).all()
+    return len(ended)
+
+
+def sessions_of(
+    s: Session, user_id: UUID, now: datetime, *, idle: timedelta = IDLE
+) -> list[LoginSession]:
+    """A person's live sessions, the latest first."""
+    rows = s.scalars(
+        select(LoginSession)
+        .where(
+            LoginSession.user_id == user_id,
+            LoginSession.ended_at.is_(None),
+            LoginSession.step_up_at.is_not(None),
+        )
+        .order_by(LoginSession.last_seen.desc())
+    )
+    return [login for login in rows if _is_live(login, now, idle)]
+
+
+def live_sessions(s: Session, now: datetime, *, idle: timedelta = IDLE) -> dict[UUID, int]:
+    """How many live sessions each person has; nobody without one is named."""
+    counted = s.execute(
+        select(LoginSession.user_id, func.count())
+        .where(
+            LoginSession.ended_at.is_(None),
+            LoginSession.step_up_at.is_not(None),
+            LoginSession.expires > now,
+            LoginSession.last_seen > now - idle,
+        )
+        .group_by(LoginSession.user_id)
+    ).all()
+    return dict(counted)
+
+
+def _is_live(login: LoginSession, now: datetime, idle: timedelta) -> bool:
+    return login.ended_at is None and now < login.expires and now < login.last_seen + idle

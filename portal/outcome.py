@@ -1,0 +1,163 @@
+"""How an attempt ends: its result becomes the record's, or its error decides what comes next."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit, ranking, results, sealing
+from portal.attempts import attempted, destroy_files, take_blobs
+from portal.ledger import enqueue
+from portal.models import (
+    Blob,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    ModelVersion,
+    Prediction,
+    Study,
+)
+from portal.results import BadResult
+from portal.tickets import Ticket
+from portal.vault import Vault
+
+
+def finish(
+    s: Session, vault: Vault, ticket: Ticket, result: dict[str, Any], now: datetime
+) -> UUID | None:
+    """End an attempt well; returns the job that follows and wants ringing.
+
+    `result` is `{"facts": …}` of a render job and `{"prediction": …}` of a segment job. Raises
+    BadResult or Lost. Said twice by the same attempt, the second time changes nothing.
+    """
+    job = s.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
+    if job is not None and job.attempts == ticket.attempt and job.state is JobState.DONE:
+        s.rollback()
+        return None
+    try:
+        job = attempted(s, ticket, lock=True)
+        follower = _accept(s, vault, job, ticket.attempt, result, now)
+        job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
+        old = take_blobs(s, job.id, Blob.attempt != ticket.attempt)
+        ranking.place(s, job.study_id)
+        _log_end(s, "job_finished", job, now)
+        s.commit()
+    except BaseException:
+        s.rollback()
+        raise
+    destroy_files(vault, old)
+    return follower
+
+
+def fail(
+    s: Session,
+    vault: Vault,
+    ticket: Ticket,
+    *,
+    code: str,
+    kind: Literal["transient", "permanent"] | str,
+    now: datetime,
+) -> None:
+    """End an attempt badly: transient ones are tried again, permanent ones are not.
+
+    Raises BadResult for an unknown kind or code. A lost attempt has nothing left to fail.
+    """
+    code = results.check_code(code)
+    if kind not in ("transient", "permanent"):
+        raise BadResult("kind must be transient or permanent")
+    job = s.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
+    if job is None or job.attempts != ticket.attempt or job.state is not JobState.RUNNING:
+        s.rollback()
+        return
+    job.lease_until = None
+    if kind == "transient" and job.attempts < job.attempt_limit:
+        job.state, job.rung_at = JobState.QUEUED, None
+        job.error_code = code
+    else:
+        job.state, job.finished_at = JobState.FAILED, now
+        job.error_code = code if kind == "permanent" else "gave_up"
+    old = take_blobs(s, job.id, Blob.current.is_(False))
+    ranking.place(s, job.study_id)
+    _log_end(s, "job_failed", job, now)
+    s.commit()
+    destroy_files(vault, old)
+
+
+def _accept(
+    s: Session, vault: Vault, job: Job, attempt: int, result: dict[str, Any], now: datetime
+) -> UUID | None:
+    """Check a result and make it the record's; returns the job that follows."""
+    stored = s.scalars(select(Blob).where(Blob.job_id == job.id, Blob.attempt == attempt)).all()
+    sizes = {blob.kind: blob.size for blob in stored}
+    follower = None
+    if job.kind is JobKind.RENDER:
+        facts = results.check_facts(result.get("facts"), sizes)
+        instance = s.get_one(Instance, job.instance_id)
+        data_key = sealing.key_of(vault, s.get_one(Study, job.study_id))
+        instance.sealed_facts = sealing.seal_facts(vault, data_key, instance.id, facts)
+        instance.rows, instance.columns = facts["rows"], facts["columns"]
+        follower = enqueue(s, JobKind.SEGMENT, job.instance_id, now).id
+    else:
+        checked = results.check_prediction(result.get("prediction"), sizes)
+        if checked.map_size is None and stored:
+            raise BadResult("a refused picture has no outputs")
+        _predict(s, job, attempt, checked, now)
+    for blob in stored:
+        blob.current = True
+    s.flush()
+    return follower
+
+
+def _predict(
+    s: Session, job: Job, attempt: int, checked: results.CheckedPrediction, now: datetime
+) -> None:
+    name, version, sha256 = checked.model
+    model = s.scalars(
+        select(ModelVersion).where(
+            ModelVersion.name == name,
+            ModelVersion.version == version,
+            ModelVersion.sha256 == sha256,
+        )
+    ).first()
+    if model is None:
+        model = ModelVersion(id=uuid4(), name=name, version=version, sha256=sha256, created=now)
+        s.add(model)
+        s.flush()
+    rows, columns = checked.map_size or (None, None)
+    s.add(
+        Prediction(
+            study_id=job.study_id,
+            instance_id=job.instance_id,
+            model_id=model.id,
+            job_id=job.id,
+            attempt=attempt,
+            probability=checked.probability,
+            band=checked.band,
+            threshold=checked.threshold,
+            operating_point=checked.operating_point,
+            map_rows=rows,
+            map_columns=columns,
+            side=checked.side,
+            distance_mm=checked.distance_mm,
+            measurements=checked.measurements,
+            quality_verdict=checked.quality_verdict,
+            quality=checked.quality,
+            statistics=checked.statistics,
+            seconds=checked.seconds,
+            created=now,
+        )
+    )
+
+
+def _log_end(s: Session, event: str, job: Job, now: datetime) -> None:
+    audit.append(
+        s,
+        event,
+        now=now,
+        study_id=job.study_id,
+        subject_id=job.id,
+        detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
+    )

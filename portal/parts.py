@@ -1,0 +1,79 @@
+"""The parts that a running portal is put together from, opened once and handed to the views."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from portal.bell import Bell
+from portal.models import db
+from portal.settings import Settings
+from portal.throttle import Throttle
+from portal.vault import NotReadable, StorageFull, Vault
+
+# What a part that is away or busy raises. People are told to try again, not that something broke.
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError)
+# What the vault raises when the disk is full; nothing was left behind.
+NO_ROOM = StorageFull
+# What it raises when a stored file is damaged, missing or not the one that the record names.
+DAMAGED = NotReadable
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Settings, vault, bell, Redis (or none), throttle and clock of one process."""
+
+    settings: Settings
+    vault: Vault
+    bell: Bell
+    redis: Any | None
+    throttle: Throttle
+    clock: Callable[[], datetime]
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Callable[[], datetime] | None = None) -> "Parts":
+        """Open the vault and point a client at Redis; neither the database nor Redis is asked."""
+        client = redis_client(settings.redis_url)
+        bell = Bell(settings.redis_url, settings.visibility_seconds)
+        return cls(settings, Vault(settings), bell, client, Throttle(client), clock or _utc_now)
+
+    def redis_answers(self) -> bool:
+        """Whether Redis is there just now."""
+        try:
+            return self.redis is not None and bool(self.redis.ping())
+        except RedisError:
+            return False
+
+
+def rows() -> Session:
+    """The running request's database session, for views to hand to the core."""
+    return db.session()
+
+
+def redis_client(url: str) -> Any | None:
+    """A client that gives up within half a second and does not try again; None without an address.
+
+    Celery's `redis+socket://` is what redis-py calls `unix://`.
+    """
+    if not url:
+        return None
+    if url.startswith("redis+socket://"):
+        parts = urlsplit(url)
+        secret = f":{quote(parts.password)}@" if parts.password else ""
+        url = f"unix://{secret}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+    return redis.Redis.from_url(
+        url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,283 @@
+"""People: who may come in, and what happens to them.
+
+Owns users. Passwords, invitations, second factors, login sessions, API tokens and the throttle have
+modules of their own; what callers need of them is named here too, so that `people` is the one door
+to everything about a person.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from portal import audit, passwords
+from portal.access import Actor, Denied, Permission
+from portal.factors import (
+    BadCode,
+    begin_totp,
+    check_second_factor,
+    confirm_totp,
+    drop_factor,
+    new_recovery_codes,
+    qr_code,
+    recovery_codes_left,
+)
+from portal.invitations import (
+    RESET_LIFETIME,
+    BadPerson,
+    accept_invitation,
+    invite,
+    link_for_reset,
+    open_invitation,
+    waiting_invitations,
+    withdraw_invitation,
+)
+from portal.login_sessions import (
+    actor_of,
+    close_sessions,
+    end_all_sessions,
+    end_by_token,
+    end_other_sessions,
+    end_session,
+    live_sessions,
+    load_session,
+    prove,
+    sessions_of,
+    start_session,
+)
+from portal.models import ApiToken, Invitation, LoginSession, Role, User
+from portal.passwords import BadPassword
+from portal.throttle import ACCOUNT, ADDRESS, Throttle, Throttled
+from portal.tokens import (
+    BadToken,
+    actor_of_token,
+    create_token,
+    load_token,
+    revoke_token,
+    tokens_of,
+)
+from portal.vault import Vault
+
+__all__ = [
+    "BadCode",
+    "BadPassword",
+    "BadPerson",
+    "BadToken",
+    "Throttled",
+    "accept_invitation",
+    "actor_of",
+    "actor_of_token",
+    "begin_totp",
+    "change_password",
+    "check_password",
+    "check_second_factor",
+    "confirm_identity",
+    "confirm_totp",
+    "create_token",
+    "disable",
+    "enable",
+    "end_all_sessions",
+    "end_by_token",
+    "end_other_sessions",
+    "end_session",
+    "end_sessions_of",
+    "invite",
+    "live_sessions",
+    "load_session",
+    "load_token",
+    "new_recovery_codes",
+    "note_refusal",
+    "open_invitation",
+    "people",
+    "prove",
+    "qr_code",
+    "recovery_codes_left",
+    "reset_factor",
+    "revoke_token",
+    "sessions_of",
+    "set_role",
+    "start_session",
+    "tokens_of",
+    "waiting_invitations",
+    "withdraw_invitation",
+]
+
+
+def check_password(
+    s: Session, throttle: Throttle, email: str, password: str, address: str, now: datetime
+) -> User | None:
+    """The person, if address and password belong together and they are not disabled.
+
+    Takes the same time for people who do not exist. Raises `Throttled` after too many tries.
+    """
+    email = email.strip().lower()
+    throttle.take([(ACCOUNT, email), (ADDRESS, address)], now)
+    user = s.scalar(select(User).where(User.email == email))
+    s.commit()  # hashing takes its time: let others write meanwhile
+    right = passwords.verify(user.password_hash if user else None, password)
+    if user is None or not right or user.disabled_at is not None:
+        failed = actor_of(user) if user else None
+        audit.append(s, "sign_in_refused", actor=failed, now=now, address=address)
+        s.commit()
+        return None
+    throttle.forgive(ACCOUNT, email)
+    if user.password_hash and passwords.is_outdated(user.password_hash):
+        user.password_hash = passwords.hash_password(password)
+        s.commit()
+    return user
+
+
+def change_password(
+    s: Session,
+    user: User,
+    old: str,
+    new: str,
+    now: datetime,
+    *,
+    throttle: Throttle | None = None,
+) -> bool:
+    """Change one's own password and end all sessions, this one too; False when `old` is wrong.
+
+    Raises `BadPassword` when the new one breaks a rule, and `Throttled`.
+    """
+    if throttle is not None:
+        throttle.take([(ACCOUNT, user.email)], now)
+    if not passwords.verify(user.password_hash, old):
+        return False
+    if throttle is not None:
+        throttle.forgive(ACCOUNT, user.email)
+    if old == new:
+        raise BadPassword("This is the password that you have. Choose another.")
+    passwords.check_new(new, (user.name, user.email))
+    user.password_hash = passwords.hash_password(new)
+    close_sessions(s, user.id, now)
+    audit.append(s, "password_changed", actor=actor_of(user), now=now)
+    s.commit()
+    return True
+
+
+def confirm_identity(
+    s: Session,
+    vault: Vault,
+    throttle: Throttle,
+    login: LoginSession,
+    *,
+    password: str,
+    code: str,
+    now: datetime,
+) -> bool:
+    """Check password and second factor of somebody who is signed in, before something grave.
+
+    The session counts as freshly proved afterwards. Raises `Throttled`.
+    """
+    user = login.user
+    throttle.take([(ACCOUNT, user.email)], now)
+    s.commit()
+    if not passwords.verify(user.password_hash, password):
+        return False
+    if not check_second_factor(s, vault, user, code, now, throttle=throttle):
+        return False
+    throttle.forgive(ACCOUNT, user.email)
+    prove(s, login, now)
+    return True
+
+
+def people(s: Session) -> list[User]:
+    """Everybody, by name."""
+    return list(s.scalars(select(User).order_by(User.name, User.email)))
+
+
+def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime) -> User:
+    """Give somebody another role. Their sessions end, so that the old rights do."""
+    user = _other_person(s, actor, user_id)
+    if user.role is not role:
+        detail = {"from": user.role.value, "to": role.value}
+        user.role = role
+        close_sessions(s, user.id, now)
+        audit.append(s, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail)
+    s.commit()
+    return user
+
+
+def disable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
+    """Shut somebody out at once: sessions end, tokens stop working. Nothing is deleted."""
+    user = _other_person(s, actor, user_id)
+    if user.disabled_at is None:
+        user.disabled_at = now
+        close_sessions(s, user.id, now)
+        s.execute(
+            update(ApiToken)
+            .where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+        audit.append(s, "person_disabled", actor=actor, now=now, subject_id=user.id)
+    s.commit()
+    return user
+
+
+def enable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
+    """Let somebody in again, with the password and factor they had. Tokens stay revoked."""
+    user = _other_person(s, actor, user_id)
+    if user.disabled_at is not None:
+        user.disabled_at = None
+        audit.append(s, "person_enabled", actor=actor, now=now, subject_id=user.id)
+    s.commit()
+    return user
+
+
+def reset_factor(
+    s: Session,
+    actor: Actor | None,
+    user_id: UUID,
+    now: datetime,
+    *,
+    lifetime: timedelta = RESET_LIFETIME,
+) -> tuple[Invitation, str]:
+    """Take password and second factor away and return a one-time link to set both anew.
+
+    Neither the old password nor the old codes open anything in between. Only the command line
+    resets without an actor.
+    """
+    user = _user(s, user_id) if actor is None else _other_person(s, actor, user_id)
+    user.password_hash = None
+    drop_factor(s, user)
+    close_sessions(s, user.id, now)
+    return link_for_reset(s, actor, user, lifetime, now)
+
+
+def end_sessions_of(s: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
+    """End all sessions of somebody; returns how many."""
+    actor.require(Permission.PEOPLE_MANAGE)
+    user = _user(s, user_id)
+    count = close_sessions(s, user.id, now)
+    audit.append(
+        s, "all_sessions_ended", actor=actor, now=now, subject_id=user.id, detail={"ended": count}
+    )
+    s.commit()
+    return count
+
+
+def note_refusal(s: Session, actor: Actor, what: str, now: datetime) -> None:
+    """Write down that somebody asked for what is not theirs: a permission or a kind of row."""
+    s.rollback()
+    audit.append(s, "access_refused", actor=actor, now=now, detail={"what": what})
+    s.commit()
+
+
+def _other_person(s: Session, actor: Actor, user_id: UUID) -> User:
+    """Somebody whom the actor may change: not themselves, so that nobody locks themselves out."""
+    actor.require(Permission.PEOPLE_MANAGE)
+    user = _user(s, user_id)
+    if user.id == actor.user_id:
+        s.rollback()
+        raise BadPerson("person", "You cannot do this to yourself. Ask another administrator.")
+    return user
+
+
+def _user(s: Session, user_id: UUID) -> User:
+    user = s.get(User, user_id)
+    if user is None:
+        s.rollback()
+        raise Denied("person")
+    return user

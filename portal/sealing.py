@@ -1,0 +1,75 @@
+"""What the record seals and opens: patient data, facts and comments, each in its own place."""
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any
+from uuid import UUID
+
+from portal.models import Instance, Review, Study
+from portal.vault import NotReadable, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """The patient's data as texts for display; empty where the file did not say."""
+
+    patient_name: str = field(default="", repr=False)
+    patient_id: str = field(default="", repr=False)
+    birth_date: str = field(default="", repr=False)
+    sex: str = field(default="", repr=False)
+    age: str = field(default="", repr=False)
+    study_date: str = field(default="", repr=False)
+    study_time: str = field(default="", repr=False)
+    accession: str = field(default="", repr=False)
+    description: str = field(default="", repr=False)
+    filename: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, phi: dict[str, str]) -> "Patient":
+        """The fields that pages show, out of everything that was sealed."""
+        return cls(**{f.name: phi[f.name] for f in fields(cls) if f.name in phi})
+
+
+def key_of(vault: Vault, study: Study) -> bytes:
+    """The study's data key; NotReadable once it was destroyed."""
+    return vault.data_key(study.id, study.wrapped_key, study.key_id)
+
+
+def seal_phi(vault: Vault, data_key: bytes, study_id: UUID, phi: dict[str, str]) -> bytes:
+    """The patient's data, for `studies.sealed_phi`."""
+    return vault.seal(data_key, f"studies:{study_id}:phi", json.dumps(phi).encode())
+
+
+def open_patient(vault: Vault, data_key: bytes, study: Study) -> Patient:
+    """The patient's data of a study."""
+    if study.sealed_phi is None:
+        raise NotReadable("the study was purged")
+    phi = json.loads(vault.open_(data_key, f"studies:{study.id}:phi", study.sealed_phi))
+    return Patient.of(phi)
+
+
+def seal_facts(vault: Vault, data_key: bytes, instance_id: UUID, facts: dict[str, Any]) -> bytes:
+    """What the render job found, for `instances.sealed_facts`."""
+    data = json.dumps(facts, allow_nan=False).encode()
+    return vault.seal(data_key, f"instances:{instance_id}:facts", data)
+
+
+def open_facts(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, Any] | None:
+    """What the render job found; None before it is done."""
+    if instance.sealed_facts is None:
+        return None
+    aad = f"instances:{instance.id}:facts"
+    facts: dict[str, Any] = json.loads(vault.open_(data_key, aad, instance.sealed_facts))
+    return facts
+
+
+def seal_comment(vault: Vault, data_key: bytes, review_id: UUID, comment: str) -> bytes:
+    """A reader's words, for `reviews.sealed_comment`."""
+    return vault.seal(data_key, f"reviews:{review_id}:comment", comment.encode())
+
+
+def open_comment(vault: Vault, data_key: bytes, review: Review) -> str:
+    """A reader's words; empty where there are none."""
+    if review.sealed_comment is None:
+        return ""
+    return vault.open_(data_key, f"reviews:{review.id}:comment", review.sealed_comment).decode()

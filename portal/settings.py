@@ -1,0 +1,408 @@
+"""Every setting of the portal: its name, default, meaning and check, in one frozen object.
+
+The only module of the portal that reads the environment and the key files. In development what
+is missing is made once and kept in the data folder; in production nothing is made up.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+Env = Literal["development", "production", "test"]
+
+_SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
+_LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsError(Exception):
+    """The environment does not make a runnable portal. `problems` has a sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One line of the settings reference."""
+
+    name: str
+    default: str
+    meaning: str
+    secret: bool = False
+
+
+VARIABLES: Final = (
+    Variable("PLEURA_ENV", "development", "development, production or test."),
+    Variable(
+        "DATABASE_URL",
+        "sqlite in the data folder",
+        "SQLAlchemy address of the database; production needs PostgreSQL "
+        "(postgresql+psycopg://user:password@host/name). May be given as DATABASE_URL_FILE.",
+    ),
+    Variable(
+        "REDIS_URL",
+        "none",
+        "The bell: redis://, rediss:// or redis+socket://:password@/path/to/socket. Without it "
+        "jobs wait until the sweep can ring. May be given as REDIS_URL_FILE.",
+    ),
+    Variable(
+        "PLEURA_DATA_DIR",
+        "var",
+        "Folder of the encrypted files (and, in development, of keys and SQLite).",
+    ),
+    Variable(
+        "PLEURA_SECRET_KEY",
+        "made once in development",
+        "Signs sessions, forms and job tickets; at least 32 characters. Also as "
+        "PLEURA_SECRET_KEY_FILE.",
+        secret=True,
+    ),
+    Variable(
+        "PLEURA_KEY_RING",
+        "made once in development",
+        "The vault's key ring as JSON (see `python -m portal new-key-ring`). Also as "
+        "PLEURA_KEY_RING_FILE, which rotate-keys needs.",
+        secret=True,
+    ),
+    Variable(
+        "PLEURA_WORKER_TOKEN",
+        "made once in development",
+        "What workers show at the door; at least 32 characters. Also as PLEURA_WORKER_TOKEN_FILE.",
+        secret=True,
+    ),
+    Variable(
+        "PLEURA_BASE_URL",
+        "http://127.0.0.1:8000",
+        "Where people reach the portal; links in invitations start with it. https in production.",
+    ),
+    Variable(
+        "JOB_SECONDS",
+        "120",
+        "What a job may take. Soft limit 1.0, hard limit 1.25, lease 1.5 and Redis visibility "
+        "timeout 3 times this.",
+    ),
+    Variable("PLEURA_MAX_UPLOAD_MB", "64", "Largest accepted file, in MiB."),
+    Variable("PLEURA_SESSION_IDLE_MINUTES", "15", "A session ends after this much silence."),
+    Variable("PLEURA_SESSION_ABSOLUTE_HOURS", "10", "A session ends after this in any case."),
+    Variable(
+        "PLEURA_TRUSTED_PROXIES",
+        "0",
+        "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
+    ),
+    Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the portal runs on. Secrets do not show in `repr`."""
+
+    env: Env
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    data_dir: Path
+    secret_key: str = field(repr=False)
+    key_ring: str = field(repr=False)
+    key_ring_file: Path | None
+    worker_token: str = field(repr=False)
+    base_url: str = "http://127.0.0.1:8000"
+    job_seconds: int = 120
+    max_upload_mb: int = 64
+    session_idle_minutes: int = 15
+    session_absolute_hours: int = 10
+    trusted_proxies: int = 0
+    log_level: str = "INFO"
+
+    @property
+    def production(self) -> bool:
+        """Whether real patients are behind it."""
+        return self.env == "production"
+
+    @property
+    def soft_seconds(self) -> float:
+        """A task is asked to stop."""
+        return self.job_seconds * 1.0
+
+    @property
+    def hard_seconds(self) -> float:
+        """A task is killed."""
+        return self.job_seconds * 1.25
+
+    @property
+    def lease_seconds(self) -> float:
+        """Another worker may take the job."""
+        return self.job_seconds * 1.5
+
+    @property
+    def visibility_seconds(self) -> float:
+        """Redis gives an unacknowledged message to another worker."""
+        return self.job_seconds * 3.0
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest accepted file in bytes."""
+        return self.max_upload_mb * 1024 * 1024
+
+    @property
+    def session_idle(self) -> timedelta:
+        """Silence after which a session ends."""
+        return timedelta(minutes=self.session_idle_minutes)
+
+    @property
+    def session_absolute(self) -> timedelta:
+        """Age at which a session ends."""
+        return timedelta(hours=self.session_absolute_hours)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read and check the environment; raises SettingsError with every problem at once."""
+        source = dict(os.environ if environ is None else environ)
+        problems: list[str] = []
+        env = _env(source, problems)
+        data_dir = Path(source.get("PLEURA_DATA_DIR") or "var").absolute()
+        makes_up = env != "production" and not problems
+        if makes_up:
+            _private_folder(data_dir, problems)
+        database_url = _value(source, "DATABASE_URL", problems)
+        if not database_url:
+            database_url = f"sqlite:///{data_dir / 'pleura.db'}"
+        keys = _Keys(source, data_dir / "keys" if makes_up and not problems else None, problems)
+        settings = cls(
+            env=env,
+            database_url=database_url,
+            redis_url=_value(source, "REDIS_URL", problems),
+            data_dir=data_dir,
+            secret_key=keys.read("PLEURA_SECRET_KEY", "secret_key", secrets.token_urlsafe),
+            key_ring=keys.read("PLEURA_KEY_RING", "key_ring.json", new_key_ring),
+            key_ring_file=keys.path("PLEURA_KEY_RING", "key_ring.json"),
+            worker_token=keys.read("PLEURA_WORKER_TOKEN", "worker_token", secrets.token_urlsafe),
+            base_url=(source.get("PLEURA_BASE_URL") or "http://127.0.0.1:8000").rstrip("/"),
+            job_seconds=_whole(source, "JOB_SECONDS", 120, 5, 3600, problems),
+            max_upload_mb=_whole(source, "PLEURA_MAX_UPLOAD_MB", 64, 1, 1024, problems),
+            session_idle_minutes=_whole(
+                source, "PLEURA_SESSION_IDLE_MINUTES", 15, 1, 24 * 60, problems
+            ),
+            session_absolute_hours=_whole(
+                source, "PLEURA_SESSION_ABSOLUTE_HOURS", 10, 1, 24 * 7, problems
+            ),
+            trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
+            log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
+        )
+        settings._check(problems)
+        if problems:
+            raise SettingsError(problems)
+        return settings
+
+    @staticmethod
+    def describe() -> tuple[Variable, ...]:
+        """Every variable with default and meaning, in the order of the documentation."""
+        return VARIABLES
+
+    def read_key_ring(self) -> str:
+        """The key ring as it is now: rotate-keys may have added a key since the start."""
+        return self.key_ring_file.read_text("utf-8") if self.key_ring_file else self.key_ring
+
+    def write_key_ring(self, ring: str) -> None:
+        """Replace the key ring file in one step; SettingsError where the ring is not a file."""
+        if self.key_ring_file is None:
+            raise SettingsError(
+                ["The key ring is not in a file: give PLEURA_KEY_RING_FILE to rotate keys."]
+            )
+        _write_private(self.key_ring_file, ring)
+
+    def _check(self, problems: list[str]) -> None:
+        if self.log_level not in _LOG_LEVELS:
+            problems.append(f"PLEURA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
+        if self.production:
+            self._check_production(problems)
+
+    def _check_production(self, problems: list[str]) -> None:
+        if self.database_url.startswith("sqlite"):
+            problems.append("DATABASE_URL must name a PostgreSQL database in production.")
+        if not self.redis_url:
+            problems.append("REDIS_URL must be set in production.")
+        if not self.base_url.startswith("https://"):
+            problems.append("PLEURA_BASE_URL must start with https:// in production.")
+        for name, value in (
+            ("PLEURA_SECRET_KEY", self.secret_key),
+            ("PLEURA_WORKER_TOKEN", self.worker_token),
+        ):
+            problem = _weakness(value)
+            if problem:
+                problems.append(f"{name} {problem}.")
+        if not self.key_ring:
+            problems.append("PLEURA_KEY_RING is missing (or PLEURA_KEY_RING_FILE).")
+        else:
+            problem = _ring_weakness(self.key_ring)
+            if problem:
+                problems.append(f"PLEURA_KEY_RING {problem}.")
+
+
+def new_key_ring() -> str:
+    """A fresh key ring as JSON.
+
+    `keys` wrap the studies' own keys and can be rotated; `index` is the root of the lookups and
+    of the audit chain and stays, because neither could be computed anew.
+    """
+    key_id, key = new_ring_key()
+    return json.dumps({"active": key_id, "keys": {key_id: key}, "index": new_ring_key()[1]})
+
+
+def new_ring_key() -> tuple[str, str]:
+    """An id and a random key of 32 bytes in base64, for a key ring."""
+    return secrets.token_hex(4), base64.b64encode(secrets.token_bytes(32)).decode("ascii")
+
+
+def check_production() -> list[str]:
+    """What production would refuse in this process's environment, a sentence each."""
+    try:
+        Settings.from_env({**os.environ, "PLEURA_ENV": "production"})
+    except SettingsError as error:
+        return error.problems
+    return []
+
+
+def child_environment(
+    extra: Mapping[str, str],
+    *,
+    without: Collection[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of a process that this one starts: its own, less `without`, with `extra`.
+
+    A variable in either is also taken away in its other spelling (NAME and NAME_FILE).
+    """
+    gone = {name + end for name in (*without, *extra) for end in ("", "_FILE")}
+    source = os.environ if environ is None else environ
+    return {**{name: value for name, value in source.items() if name not in gone}, **extra}
+
+
+class _Keys:
+    """Reads secrets from NAME, NAME_FILE or, where allowed, from a folder of made-up ones."""
+
+    def __init__(self, source: Mapping[str, str], folder: Path | None, problems: list[str]) -> None:
+        self.source = source
+        self.folder = folder
+        self.problems = problems
+        if folder is not None:
+            _private_folder(folder, problems)
+
+    def read(self, name: str, file_name: str, make: Callable[[], str]) -> str:
+        """The secret's text; made and kept once in development."""
+        given = _value(self.source, name, self.problems)
+        if given or self.folder is None or self.problems:
+            return given
+        path = self.folder / file_name
+        try:
+            if not path.exists():
+                with contextlib.suppress(FileExistsError):  # another process was first
+                    _write_private(path, make(), new=True)
+            return path.read_text("utf-8").strip()
+        except OSError as error:
+            self.problems.append(f"{name}: {path} can't be used ({error.strerror}).")
+            return ""
+
+    def path(self, name: str, file_name: str) -> Path | None:
+        """Where the secret can be written anew; None where it came as a value."""
+        if self.source.get(name):
+            return None
+        if self.source.get(f"{name}_FILE"):
+            return Path(self.source[f"{name}_FILE"]).absolute()
+        return self.folder / file_name if self.folder is not None else None
+
+
+def _env(source: Mapping[str, str], problems: list[str]) -> Env:
+    value = source.get("PLEURA_ENV") or "development"
+    if value == "development":
+        return "development"
+    if value == "test":
+        return "test"
+    if value != "production":
+        problems.append("PLEURA_ENV must be development, production or test.")
+    return "production"
+
+
+def _value(source: Mapping[str, str], name: str, problems: list[str]) -> str:
+    value, path = source.get(name, ""), source.get(f"{name}_FILE", "")
+    if value and path:
+        problems.append(f"Give {name} or {name}_FILE, not both.")
+        return ""
+    if not path:
+        return value.strip()
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        problems.append(f"{name}_FILE can't be read: {reason}.")
+        return ""
+
+
+def _whole(
+    source: Mapping[str, str], name: str, default: int, low: int, high: int, problems: list[str]
+) -> int:
+    text = source.get(name) or str(default)
+    value = int(text) if text.isascii() and text.isdecimal() else -1
+    if not low <= value <= high:
+        problems.append(f"{name} must be a whole number from {low} to {high}.")
+        return default
+    return value
+
+
+def _weakness(value: str) -> str | None:
+    if not value:
+        return "is missing"
+    if len(value) < 32:
+        return "must have at least 32 characters"
+    if len(set(value)) < 10 or any(word in value.lower() for word in _SAMPLE_WORDS):
+        return "looks like a sample; make one with `openssl rand -base64 33`"
+    return None
+
+
+def _ring_weakness(ring: str) -> str | None:
+    try:
+        parsed = json.loads(ring)
+        keys = [base64.b64decode(key, validate=True) for key in parsed["keys"].values()]
+        keys.append(base64.b64decode(parsed["index"], validate=True))
+        active = parsed["active"] in parsed["keys"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "is not a key ring; make one with `python -m portal new-key-ring`"
+    if not active:
+        return "has no active key"
+    if any(len(key) != 32 for key in keys):
+        return "has a key that is not 32 bytes long"
+    if any(len(set(key)) < 12 for key in keys):
+        return "has a sample key"
+    return None
+
+
+def _private_folder(path: Path, problems: list[str]) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        problems.append(f"The folder {path} can't be made ({error.strerror}).")
+
+
+def _write_private(path: Path, text: str, *, new: bool = False) -> None:
+    """Write a file that only its owner reads, whole or not at all; `new` never replaces one."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if new:
+        try:
+            path.hardlink_to(temporary)
+        finally:
+            temporary.unlink()
+    else:
+        temporary.replace(path)

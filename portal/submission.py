@@ -1,0 +1,149 @@
+"""Sending a picture in: rows, sealed file, audit row and render job, all of them or none."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from portal import audit, intake, ranking, sealing
+from portal.access import Actor, Permission, visible_studies
+from portal.conflict import Conflict
+from portal.ledger import enqueue
+from portal.models import Blob, BlobKind, Instance, JobKind, Study
+from portal.vault import Vault, content_digest
+
+DEFAULT_LIMITS: Final = intake.Limits(64 * 1024 * 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a file. A duplicate leads to the study that is there already."""
+
+    study_id: UUID
+    case_number: str
+    job_id: UUID | None
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keyed digests by which this file, picture, examination and patient are found again."""
+
+    content: str
+    sop: str | None
+    study: str | None
+    patient: str | None
+    accession: str | None
+
+
+def submit(
+    s: Session,
+    vault: Vault,
+    actor: Actor,
+    filename: str,
+    data: bytes,
+    now: datetime,
+    *,
+    limits: intake.Limits = DEFAULT_LIMITS,
+) -> Submitted:
+    """Check a file and keep it; the caller rings for `job_id` afterwards.
+
+    Raises Refused (the file), Conflict `already_sent` (a colleague's case, which the actor may not
+    see) or VaultError (nothing is left behind). The same file, or another with the same
+    SOPInstanceUID, is recognised within the team.
+    """
+    actor.require(Permission.STUDY_SUBMIT)
+    upload = intake.check(filename, data, limits)
+    keys = _keys(vault, upload, data)
+    known = _known(s, actor, keys, now)
+    if known is not None:
+        return known
+    s.commit()  # the file is written while nothing is locked
+
+    study = Study(id=uuid4(), team_id=actor.team_id, uploaded_by=actor.user_id, created=now)
+    study.weight = ranking.by_arrival(now)
+    study.case_number = study.id.hex[:6].upper()
+    data_key, wrapped = vault.new_data_key(study.id)
+    study.wrapped_key, study.key_id = wrapped.wrapped, wrapped.key_id
+    study.sealed_phi = sealing.seal_phi(vault, data_key, study.id, upload.phi)
+    study.patient_key, study.accession_key = keys.patient, keys.accession
+    study.study_uid_key = keys.study
+    instance = Instance(
+        id=uuid4(),
+        study_id=study.id,
+        team_id=actor.team_id,
+        sop_key=keys.sop,
+        content_key=keys.content,
+        media_type=upload.media_type,
+        size=len(data),
+        rows=upload.header["rows"],
+        columns=upload.header["columns"],
+        created=now,
+    )
+    blob = Blob(
+        id=uuid4(),
+        study_id=study.id,
+        instance_id=instance.id,
+        kind=BlobKind.SOURCE,
+        size=len(data),
+        media_type=upload.media_type,
+        current=True,
+        created=now,
+    )
+    blob.name = vault.put(data_key, blob_id=blob.id, kind=blob.kind, attempt=0, data=data)
+    try:
+        for row in (study, instance, blob):
+            s.add(row)
+            s.flush()
+        job = enqueue(s, JobKind.RENDER, instance.id, now)
+        audit.append(s, "study_submitted", actor=actor, now=now, study_id=study.id)
+        s.commit()
+    except IntegrityError:
+        # Somebody sent the same picture at the same moment and was first.
+        s.rollback()
+        vault.destroy(blob.name)
+        known = _known(s, actor, keys, now)
+        if known is None:
+            raise
+        return known
+    except BaseException:
+        s.rollback()
+        vault.destroy(blob.name)
+        raise
+    return Submitted(study.id, study.case_number, job.id, duplicate=False)
+
+
+def _keys(vault: Vault, upload: intake.Upload, data: bytes) -> _Keys:
+    def keyed(purpose: str) -> str | None:
+        value = upload.keys.get(purpose)
+        return vault.lookup(purpose, value) if value else None
+
+    return _Keys(
+        content=vault.lookup("content", content_digest(data)),
+        sop=keyed("sop_uid"),
+        study=keyed("study_uid"),
+        patient=keyed("patient_id"),
+        accession=keyed("accession"),
+    )
+
+
+def _known(s: Session, actor: Actor, keys: _Keys, now: datetime) -> Submitted | None:
+    """The study that holds this picture already, if the team has one."""
+    same = Instance.content_key == keys.content
+    if keys.sop is not None:
+        same = or_(same, Instance.sop_key == keys.sop)
+    study_id = s.scalars(
+        select(Instance.study_id).where(Instance.team_id == actor.team_id, same).limit(1)
+    ).first()
+    if study_id is None:
+        return None
+    study = s.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+    if study is None:
+        raise Conflict("already_sent", "A colleague of your team has already sent this picture.")
+    audit.append(s, "study_sent_again", actor=actor, now=now, study_id=study.id)
+    s.commit()
+    return Submitted(study.id, study.case_number, None, duplicate=True)

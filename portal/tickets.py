@@ -1,0 +1,54 @@
+"""Tickets: signed, expiring statements of one job and one attempt, for one worker to show."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from portal.settings import Settings
+
+
+class BadTicket(Exception):
+    """The ticket is forged, expired or for another job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What its bearer may do: this attempt at this job."""
+
+    job_id: UUID
+    attempt: int
+
+
+def issue(settings: Settings, ticket: Ticket, now: datetime) -> str:
+    """Write a ticket that lasts as long as Redis would wait for the worker."""
+    expires = now + timedelta(seconds=settings.visibility_seconds)
+    claims = [ticket.job_id.hex, ticket.attempt, int(expires.timestamp())]
+    text = _serializer(settings).dumps(claims)
+    return text if isinstance(text, str) else text.decode("ascii")
+
+
+def read(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
+    """The ticket, or BadTicket unless it is ours, for this job and not expired."""
+    try:
+        job, attempt, expires = _serializer(settings).loads(text)
+        ticket = Ticket(UUID(hex=job), int(attempt))
+        end = datetime.fromtimestamp(expires, UTC)
+    except (BadData, ValueError, TypeError, AttributeError, OverflowError, OSError):
+        raise BadTicket("forged") from None
+    if ticket.job_id != job_id:
+        raise BadTicket("for another job")
+    if now >= end:
+        raise BadTicket("expired")
+    return ticket
+
+
+def _serializer(settings: Settings) -> URLSafeSerializer:
+    # The signing key is derived from the secret and the salt: a ticket is no other token.
+    return URLSafeSerializer(
+        settings.secret_key,
+        salt="pleura.ticket",
+        signer_kwargs={"key_derivation": "hmac", "digest_method": sha256},
+    )

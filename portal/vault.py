@@ -1,0 +1,330 @@
+"""The vault: keys, sealed values and encrypted files. Nothing leaves memory unsealed.
+
+The only module that imports `cryptography` or opens a file under the data folder. AES-256-GCM
+with random nonces throughout. Every study has its own data key, wrapped by a key of the ring;
+the additional data name the place where a sealed thing belongs, so that one that was moved or
+swapped does not open. Rotation re-wraps keys and leaves files alone.
+"""
+
+import base64
+import binascii
+import contextlib
+import errno
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from portal.models import BlobKind
+from portal.settings import Settings, new_ring_key
+
+_NONCE: Final = 12
+_BLOB_MAGIC: Final = b"PLB1"
+_NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class VaultError(Exception):
+    """The vault can't do what was asked. The text holds no patient data."""
+
+
+class StorageFull(VaultError):
+    """There is no room for another file. Nothing was left behind."""
+
+
+class NotReadable(VaultError):
+    """A sealed value or file is missing, damaged, moved, or its key is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A study's data key as the database keeps it: sealed under the named key of the ring."""
+
+    wrapped: bytes
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    active: str
+    keys: dict[str, bytes]
+    index: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> "_Ring":
+        try:
+            parsed = json.loads(text)
+            keys = {
+                str(key_id): base64.b64decode(key, validate=True)
+                for key_id, key in parsed["keys"].items()
+            }
+            ring = cls(str(parsed["active"]), keys, base64.b64decode(parsed["index"]))
+        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+            raise VaultError("the key ring can't be read") from error
+        if ring.active not in keys or any(len(k) != 32 for k in (*keys.values(), ring.index)):
+            raise VaultError("the key ring has no active key of 32 bytes")
+        return ring
+
+
+class Vault:
+    """Seals and opens values, keeps encrypted files and computes lookups."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the key ring; no file is touched yet."""
+        self._settings = settings
+        self._ring = _Ring.parse(settings.key_ring)
+        self._blobs = settings.data_dir / "blobs"
+        self._incoming = self._blobs / "incoming"
+
+    # Data keys
+
+    def new_data_key(self, study_id: UUID) -> tuple[bytes, WrappedKey]:
+        """A random key for one study, bare and wrapped by the active key of the ring."""
+        data_key = secrets.token_bytes(32)
+        return data_key, self._wrap(study_id, data_key)
+
+    def data_key(self, study_id: UUID, wrapped: bytes | None, key_id: str | None) -> bytes:
+        """Unwrap a study's key; NotReadable where it was destroyed or does not belong here."""
+        if wrapped is None or key_id is None:
+            raise NotReadable("the study's key was destroyed")
+        return _open(self._ring_key(key_id), _key_aad(study_id, key_id), wrapped)
+
+    def rewrap(self, study_id: UUID, wrapped: bytes, key_id: str) -> WrappedKey:
+        """The same data key under the ring's active key."""
+        return self._wrap(study_id, self.data_key(study_id, wrapped, key_id))
+
+    def _wrap(self, study_id: UUID, data_key: bytes) -> WrappedKey:
+        self._reload()  # what is sealed from here on stands under the newest key
+        key_id = self._ring.active
+        sealed = _seal(self._ring.keys[key_id], _key_aad(study_id, key_id), data_key)
+        return WrappedKey(sealed, key_id)
+
+    # Values
+
+    def seal(self, data_key: bytes, aad: str, data: bytes) -> bytes:
+        """Encrypt a value; `aad` names the row and column that it is for."""
+        return _seal(data_key, aad, data)
+
+    def open_(self, data_key: bytes, aad: str, sealed: bytes) -> bytes:
+        """Decrypt a value; NotReadable unless it is whole and in its own place."""
+        return _open(data_key, aad, sealed)
+
+    def seal_totp(self, user_id: UUID, secret: str) -> bytes:
+        """Seal a person's TOTP secret under a key derived from the ring's active key."""
+        self._reload()
+        key_id = self._ring.active
+        sealed = _seal(self._derived(key_id, "totp"), _totp_aad(user_id, key_id), secret.encode())
+        return key_id.encode() + b":" + sealed
+
+    def open_totp(self, user_id: UUID, sealed: bytes) -> str:
+        """The TOTP secret of this person; NotReadable if it is another's or damaged."""
+        key_id = self.totp_key_id(sealed)
+        body = sealed.partition(b":")[2]
+        return _open(self._derived(key_id, "totp"), _totp_aad(user_id, key_id), body).decode()
+
+    def totp_key_id(self, sealed: bytes) -> str:
+        """Which key of the ring a sealed TOTP secret stands under."""
+        return sealed.partition(b":")[0].decode("ascii", "replace")
+
+    # Lookups and derived keys
+
+    def lookup(self, purpose: str, value: str | bytes) -> str:
+        """A keyed digest by which an equal value is found again and nothing else is learnt."""
+        data = value.encode() if isinstance(value, str) else value
+        return hmac.new(_derive(self._ring.index, f"lookup:{purpose}"), data, "sha256").hexdigest()
+
+    def audit_key(self) -> bytes:
+        """The key of the audit chain. It does not rotate: old links must stay checkable."""
+        return _derive(self._ring.index, "audit")
+
+    # Files
+
+    def put(
+        self, data_key: bytes, *, blob_id: UUID, kind: BlobKind, attempt: int, data: bytes
+    ) -> str:
+        """Write an encrypted file durably and return its name.
+
+        The file is complete under its name or absent: temporary file, fsync, rename, fsync of
+        the folder. Raises StorageFull, with the temporary file removed, where there is no room.
+        """
+        name = f"{blob_id.hex}-{attempt}"
+        sealed = _BLOB_MAGIC + _seal(data_key, _blob_aad(blob_id, kind), data)
+        target = self._path(name)
+        temporary = self._incoming / f"{name}.{secrets.token_hex(4)}"
+        try:
+            self._make_folder(target.parent)
+            self._make_folder(self._incoming)
+            _write_durably(temporary, sealed)
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            for path in (temporary, target):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            if error.errno in _FULL:
+                raise StorageFull("there is no room for another file") from error
+            raise VaultError(f"a file can't be written (errno {error.errno})") from error
+        return name
+
+    def get(self, data_key: bytes, *, blob_id: UUID, kind: BlobKind, name: str) -> bytes:
+        """Read an encrypted file; NotReadable if it is missing, damaged or another's."""
+        try:
+            sealed = self._path(name).read_bytes()
+        except OSError as error:
+            raise NotReadable("a file is missing") from error
+        if not sealed.startswith(_BLOB_MAGIC):
+            raise NotReadable("a file is damaged")
+        return _open(data_key, _blob_aad(blob_id, kind), sealed[len(_BLOB_MAGIC) :])
+
+    def destroy(self, name: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        path = self._path(name)
+        path.unlink(missing_ok=True)
+
+    def remove_stale(self, before: datetime) -> int:
+        """Remove temporary files that a killed process left before `before`."""
+        return sum(
+            _unlink_older(path, before)
+            for path in (self._incoming.iterdir() if self._incoming.is_dir() else ())
+        )
+
+    def names(self, shard: int, before: datetime) -> Iterator[str]:
+        """Names of the files in one of 256 folders that are older than `before`."""
+        folder = self._blobs / f"{shard % 256:02x}"
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before.timestamp():
+                    yield path.name
+
+    # Rotation
+
+    def add_key(self) -> str:
+        """Add a key to the ring file and make it the active one; returns its id.
+
+        Other processes read the file again when they meet an id that they do not know.
+        """
+        ring = json.loads(self._settings.read_key_ring())
+        key_id, key = new_ring_key()
+        ring["keys"][key_id] = key
+        ring["active"] = key_id
+        text = json.dumps(ring)
+        parsed = _Ring.parse(text)
+        self._settings.write_key_ring(text)
+        self._ring = parsed
+        return key_id
+
+    def drop_keys(self, in_use: set[str]) -> list[str]:
+        """Remove the ring's keys that nothing stands under any more; returns their ids.
+
+        What only they open, such as an old backup of a purged study, is unreadable from then on.
+        """
+        ring = json.loads(self._settings.read_key_ring())
+        gone = [key for key in ring["keys"] if key != ring["active"] and key not in in_use]
+        for key in gone:
+            del ring["keys"][key]
+        text = json.dumps(ring)
+        self._ring = _Ring.parse(text)
+        self._settings.write_key_ring(text)
+        return gone
+
+    @property
+    def active_key_id(self) -> str:
+        """The key of the ring that new data keys are wrapped by."""
+        return self._ring.active
+
+    def _reload(self) -> None:
+        with contextlib.suppress(OSError, VaultError):  # what was read before still holds
+            self._ring = _Ring.parse(self._settings.read_key_ring())
+
+    def _ring_key(self, key_id: str) -> bytes:
+        if key_id not in self._ring.keys:
+            self._reload()
+        try:
+            return self._ring.keys[key_id]
+        except KeyError:
+            raise NotReadable("the key ring lacks a key") from None
+
+    def _derived(self, key_id: str, purpose: str) -> bytes:
+        return _derive(self._ring_key(key_id), purpose)
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise NotReadable("no file has such a name")
+        return self._blobs / name[:2] / name
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_folder(folder.parent)
+
+
+def _derive(key: bytes, purpose: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"pleura:{purpose}".encode()).derive(
+        key
+    )
+
+
+def _seal(key: bytes, aad: str, data: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, data, aad.encode())
+
+
+def _open(key: bytes, aad: str, sealed: bytes) -> bytes:
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], aad.encode())
+    except (InvalidTag, ValueError) as error:
+        raise NotReadable("a sealed value does not open") from error
+
+
+def _key_aad(study_id: UUID, key_id: str) -> str:
+    return f"studies:{study_id}:data_key:{key_id}"
+
+
+def _totp_aad(user_id: UUID, key_id: str) -> str:
+    return f"users:{user_id}:totp:{key_id}"
+
+
+def _blob_aad(blob_id: UUID, kind: BlobKind) -> str:
+    return f"blobs:{blob_id}:{kind.value}"
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink_older(path: Path, before: datetime) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_mtime < before.timestamp():
+            path.unlink()
+            return 1
+    return 0
+
+
+def content_digest(data: bytes) -> bytes:
+    """SHA-256 of a file: what the content lookup is made from."""
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,117 @@
+"""The web face: `create_app` puts settings, parts, guard, headers, errors and pages together.
+
+Every page module here has a `blueprint`, and every view of it a rule of `guard`. Views parse,
+call one function of the core, and render; what they need is `current_app.extensions["pleura"]`
+(a `portal.parts.Parts`) and `portal.models.db.session`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+from flask import Flask, Request
+from flask_migrate import Migrate
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from portal import database
+from portal.audit import bind
+from portal.models import db
+from portal.parts import Parts
+from portal.settings import Settings, SettingsError
+from portal.web import errors, guard, headers, logs
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PAGES = (
+    "auth",
+    "account",
+    "admin",
+    "audit",
+    "health",
+    "worklist",
+    "upload",
+    "reading",
+    "history",
+    "worker_api",
+    "api",
+    "openapi",
+)
+
+
+class InMemoryRequest(Request):
+    """Keeps uploads in memory: what a patient's picture says is never in a plain file.
+
+    `MAX_CONTENT_LENGTH`, set by the guard for each view, bounds how much that is.
+    """
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return BytesIO()
+
+
+class Portal(Flask):
+    """The Flask application with its own kind of request."""
+
+    request_class = InMemoryRequest
+
+
+def create_app(
+    settings: Settings | None = None, *, clock: Callable[[], datetime] | None = None
+) -> Flask:
+    """Make the portal; raises when a view has no rule or, in production, the schema is old."""
+    settings = settings or Settings.from_env()
+    app = Portal(
+        "portal.web",
+        root_path=str(_ROOT),
+        template_folder="templates",
+        static_folder="static",
+    )
+    _configure(app, settings)
+    parts = Parts.open(settings, clock)
+    app.extensions["pleura"] = parts
+    db.init_app(app)
+    Migrate(app, db, directory=str(database.MIGRATIONS))
+    logs.install(app, settings.log_level)
+    guard.install(app)
+    headers.install(app)
+    errors.install(app)
+    for name in _PAGES:
+        app.register_blueprint(import_module(f"portal.web.{name}").blueprint)
+    guard.public(app.view_functions["static"])
+    guard.check(app)
+    with app.app_context():
+        bind(db.engine, parts.vault.audit_key())
+        if settings.production and not database.schema_is_current(db.engine):
+            raise SettingsError(["The database's schema is old: run `python -m portal migrate`."])
+        db.session.remove()
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    secure = settings.production or settings.base_url.startswith("https://")
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings),
+        # A cookie named __Host- is only kept when it is Secure, without a domain, for the path /.
+        SESSION_COOKIE_NAME="__Host-pleura" if secure else "pleura",
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        SESSION_COOKIE_PATH="/",
+        PREFERRED_URL_SCHEME="https" if secure else "http",
+        MAX_FORM_PARTS=200,
+        MAX_FORM_MEMORY_SIZE=256 * 1024,
+    )
+    if settings.trusted_proxies:
+        n = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=n, x_proto=n, x_host=n
+        )

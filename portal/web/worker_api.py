@@ -1,0 +1,151 @@
+"""`/worker/v1`: how workers claim a job, read its inputs, store its outputs and end it.
+
+`hello` and `claim` need the token that all workers share; the rest needs the ticket that a claim
+answers, good for that one job and attempt. Bodies are bytes as they are, or JSON objects.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify, request
+
+from portal import jobs
+from portal.parts import rows
+from portal.web import guard
+from portal.web.errors import Problem, answer
+
+blueprint = Blueprint("worker_api", __name__, url_prefix="/worker/v1")
+
+# 100 megapixels of 16 bits, the most that the intake lets in, and some room.
+_LARGEST_OUTPUT = 256 * 1024 * 1024
+_NOTHING = ("", 204)
+
+
+@blueprint.post("/hello")
+@guard.worker()
+def hello() -> tuple[str, int]:
+    """A worker says that it is there."""
+    _check_token()
+    sent = _json_object()
+    jobs.hello(
+        rows(),
+        name=_text(sent, "name"),
+        queue=_text(sent, "queue"),
+        engine=_text(sent, "engine"),
+        model=_text(sent, "model"),
+        now=guard.now(),
+    )
+    return _NOTHING
+
+
+@blueprint.post("/jobs/<uuid:job_id>/claim")
+@guard.worker()
+def claim(job_id: UUID) -> Response | tuple[str, int]:
+    """Begin an attempt; nothing to do is no error."""
+    _check_token()
+    name = _text(_json_object(), "worker")
+    parts = guard.parts()
+    claimed = jobs.claim(rows(), parts.settings, parts.vault, job_id, name, guard.now())
+    return jsonify(claimed.as_json()) if claimed else _NOTHING
+
+
+@blueprint.get("/jobs/<uuid:job_id>/inputs/<kind>")
+@guard.worker()
+def read_input(job_id: UUID, kind: str) -> Response:
+    """One of the job's inputs."""
+    data, media_type = jobs.read_input(rows(), guard.parts().vault, _ticket(job_id), kind)
+    return Response(data, content_type=media_type)
+
+
+@blueprint.put("/jobs/<uuid:job_id>/outputs/<kind>")
+@guard.worker(most=_LARGEST_OUTPUT)
+def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
+    """One of the attempt's outputs."""
+    ticket = _ticket(job_id)  # before the body is read
+    jobs.store_output(
+        rows(),
+        guard.parts().vault,
+        ticket,
+        kind,
+        request.get_data(cache=False),
+        request.content_type or "",
+        guard.now(),
+    )
+    return _NOTHING
+
+
+@blueprint.post("/jobs/<uuid:job_id>/heartbeat")
+@guard.worker()
+def heartbeat(job_id: UUID) -> Response:
+    """The attempt goes on."""
+    settings = guard.parts().settings
+    if not jobs.heartbeat(rows(), settings, _ticket(job_id), guard.now()):
+        raise jobs.Lost
+    return jsonify(lease_seconds=settings.lease_seconds)
+
+
+@blueprint.post("/jobs/<uuid:job_id>/finish")
+@guard.worker()
+def finish(job_id: UUID) -> tuple[str, int]:
+    """The attempt succeeded; the job that follows is rung for."""
+    ticket = _ticket(job_id)
+    parts = guard.parts()
+    follower = jobs.finish(rows(), parts.vault, ticket, _json_object(), guard.now())
+    if follower is not None:
+        jobs.ring(rows(), parts.bell, follower, guard.now())
+    return _NOTHING
+
+
+@blueprint.post("/jobs/<uuid:job_id>/fail")
+@guard.worker()
+def fail(job_id: UUID) -> tuple[str, int]:
+    """The attempt failed."""
+    ticket = _ticket(job_id)
+    sent = _json_object()
+    jobs.fail(
+        rows(),
+        guard.parts().vault,
+        ticket,
+        code=_text(sent, "code"),
+        kind=_text(sent, "kind"),
+        now=guard.now(),
+    )
+    return _NOTHING
+
+
+@blueprint.errorhandler(jobs.BadTicket)
+def _bad_ticket(_error: jobs.BadTicket) -> Response:
+    return answer(Problem(401, "ticket"))
+
+
+@blueprint.errorhandler(jobs.Lost)
+def _lost(_error: jobs.Lost) -> Response:
+    return answer(Problem(409, "lost", "The attempt is no longer the job's."))
+
+
+@blueprint.errorhandler(jobs.BadResult)
+def _bad_result(error: jobs.BadResult) -> Response:
+    return answer(Problem(422, "bad_result", error.message))
+
+
+def _check_token() -> None:
+    if not guard.is_worker_token(guard.bearer()):
+        raise Problem(401, "worker_token")
+
+
+def _ticket(job_id: UUID) -> jobs.Ticket:
+    return jobs.open_ticket(guard.parts().settings, guard.bearer(), job_id, guard.now())
+
+
+def _json_object() -> dict[str, Any]:
+    sent = request.get_json(silent=True)
+    if not isinstance(sent, dict):
+        raise Problem(400, "bad_json", "The body is not a JSON object.")
+    return sent
+
+
+def _text(sent: dict[str, Any], name: str) -> str:
+    value = sent.get(name)
+    if not isinstance(value, str):
+        raise Problem(422, "bad_field", f"`{name}` is a text.")
+    return value

@@ -1,0 +1,36 @@
+// Small conveniences of the sign-in and account pages; every form works without them.
+
+for (const button of document.querySelectorAll("[data-show]")) {
+  const input = document.getElementById(button.dataset.show);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const shown = input.type === "text";
+    input.type = shown ? "password" : "text";
+    button.textContent = shown ? "Show" : "Hide";
+    button.setAttribute("aria-pressed", String(!shown));
+    input.focus();
+  });
+  input.form.addEventListener("submit", () => { input.type = "password"; });
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  const label = button.lastChild;
+  const text = label.textContent;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    const items = [...source.querySelectorAll("li")].map((item) => item.textContent);
+    await navigator.clipboard.writeText(items.length ? items.join("\n") : source.value ?? source.textContent);
+    label.textContent = "Copied";
+    setTimeout(() => { label.textContent = text; }, 2000);
+  });
+}
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
+
+// After a refused form: the message first, or the field that it is about.
+(document.querySelector("[aria-invalid=true]") ?? document.querySelector("[data-focus]"))?.focus();

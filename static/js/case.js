@@ -1,0 +1,156 @@
+// The case page: brings viewer, threshold, review and live state together.
+
+import { Review } from "./case/review.js";
+import { Threshold } from "./case/threshold.js";
+import { getJson, poll, SignedOut, swap } from "./poll.js";
+import { refreshTimes } from "./time.js";
+import { VIEWER_KEYS, viewerActions, wireButtons, wireKeys } from "./viewer/actions.js";
+import { Readout } from "./viewer/readout.js";
+import { Tools } from "./viewer/tools.js";
+import { Viewer } from "./viewer/viewer.js";
+
+const KEYS = { ...VIEWER_KEYS, "a": "agree", "d": "disagree", "u": "unsure", "c": "comment", "n": "next" };
+const film = document.getElementById("film");
+const panel = document.getElementById("panel");
+const progress = document.getElementById("film-progress");
+const actions = {};
+let info = JSON.parse(film.dataset.viewer);
+let viewer = null;
+let tools = null;
+let threshold = null;
+
+function wireReview() {
+  const form = document.getElementById("review");
+  const next = document.getElementById("next-case");
+  actions.next = () => location.assign(next.href);
+  if (!form) return;
+  const review = new Review(form);
+  actions.next = async () => { if (await review.mayLeave()) location.assign(next.href); };
+  next.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab leaves nothing
+    event.preventDefault();
+    actions.next();
+  });
+  for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = () => review.choose(verdict);
+  actions.comment = () => form.elements.comment.focus();
+}
+
+function showPreview() {
+  if (!info.preview || film.querySelector(".film-preview")) return;
+  const image = document.createElement("img");
+  image.className = "film-preview fade-in";
+  image.alt = "Chest X-ray";
+  image.src = info.preview;
+  film.querySelector(".film-stage").prepend(image);
+}
+
+function startViewer() {
+  if (viewer || !info.rows) return;
+  showPreview();
+  film.querySelector(".film-tools").inert = false;
+  viewer = new Viewer(film, info);
+  tools = new Tools(viewer);
+  const readout = new Readout(viewer, tools);
+  Object.assign(actions, viewerActions(viewer, tools, { step: (by) => threshold?.step(by), reset: () => threshold?.reset() }));
+  actions.presets = () => readout.togglePresets(actions);
+  wireButtons(film, actions, KEYS);
+  wireButtons(panel, actions, KEYS);
+  panel.addEventListener("input", (event) => {
+    if (event.target.id !== "opacity-input") return;
+    viewer.overlay.opacity = Number(event.target.value);
+    viewer.refreshLayer();
+  });
+  wireKeys(actions, KEYS, viewer, tools);
+  loadPixels();
+}
+
+function bar(share) {
+  progress.style.transform = `scaleX(${share})`;
+  progress.classList.toggle("done", share >= 1);
+}
+
+async function loadPixels() {
+  try {
+    await viewer.loadPixels(info.pixels, bar);
+    bar(1);
+  } catch {
+    bar(1);
+    note("The full picture did not arrive; this is the preview.", loadPixels);
+  }
+}
+
+async function startThreshold() {
+  if (threshold || !viewer || !Threshold.wanted(info, panel)) return;
+  const own = new Threshold(viewer, info, panel);
+  threshold = own;
+  try {
+    const map = await viewer.loadProbability(info.map.url, info.map.rows, info.map.columns);
+    own.reset();
+    own.count(map);
+    film.dataset.overlay = "ready";
+  } catch {
+    threshold = null;
+    note("The AI layer did not arrive.", startThreshold);
+  }
+}
+
+function note(text, retry) {
+  const place = document.getElementById("film-wait");
+  const words = document.createElement("strong");
+  words.textContent = `${text} `;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "btn small";
+  button.textContent = "Try again";
+  button.addEventListener("click", () => { place.hidden = true; retry(); });
+  place.replaceChildren(words, button);
+  place.classList.add("has-picture", "asks");
+  place.hidden = false;
+}
+
+// A case that is still being worked on completes itself: the page is asked for anew when its state
+// moves on, and only what changed is put in place.
+function live() {
+  let seen = info.signature;
+  if (info.final) return;
+  poll(async () => {
+    let state;
+    try {
+      state = await getJson(info.stateUrl);
+    } catch (error) {
+      if (error instanceof SignedOut) { note("You were signed out.", () => location.reload()); return null; }
+      throw error;
+    }
+    const signature = `${state.state}/${state.waiting_for ?? ""}`;
+    if (signature !== seen) {
+      await refresh();
+      seen = signature;
+    }
+    return info.final ? null : 1500;
+  }, 800);
+}
+
+async function refresh() {
+  const response = await fetch(location.href, { cache: "no-store" });
+  if (!response.ok) throw new Error("the page could not be refreshed");
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  for (const fresh of page.querySelectorAll("[data-live]")) {
+    const old = document.getElementById(fresh.id);
+    if (old) swap(old, fresh);
+  }
+  refreshTimes(document);
+  const text = page.getElementById("film").dataset.viewer;
+  const started = Boolean(viewer);
+  Object.assign(info, JSON.parse(text));
+  const fields = document.querySelector("#review fieldset");
+  if (fields) fields.disabled = !info.readable;
+  if (!started) startViewer();
+  startThreshold();
+}
+
+bar(0);
+wireReview();
+startViewer();
+startThreshold();
+if (!viewer) wireKeys(actions, KEYS, { stage: null }, {});
+live();

@@ -1,0 +1,115 @@
+// The reader's word: A and U save at once, D asks for its reason first. Every save is a new version
+// beside the old ones; nothing is overwritten.
+
+import { refreshTimes } from "../time.js";
+
+export class Review {
+  #pending = null;
+  #saving = null;
+  #warned = false;
+
+  constructor(form) {
+    this.form = form;
+    this.reason = form.elements.reason;
+    this.comment = form.elements.comment;
+    this.said = form.querySelector("#review-said");
+    this.save = document.getElementById("review-save");
+    this.buttons = [...form.querySelectorAll("[name=verdict]")];
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.choose(event.submitter?.name === "verdict" ? event.submitter.value : this.#pending);
+    });
+    this.save.addEventListener("click", () => this.#send(this.#pending ?? this.current()));
+    this.reason.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") { event.preventDefault(); this.#send(this.#pending ?? this.current()); }
+      if (event.key === "Escape") { this.#setPending(null); this.reason.blur(); }
+    });
+    this.comment.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#send(this.#pending ?? this.current()); }
+      if (event.key === "Escape") this.comment.blur();
+    });
+    for (const field of [this.reason, this.comment]) field.addEventListener("input", () => this.#offerSave());
+  }
+
+  /** The verdict that stands, null before the first. */
+  current() { return this.buttons.find((b) => b.getAttribute("aria-pressed") === "true")?.value ?? null; }
+
+  choose(verdict) {
+    if (verdict === "disagree" && !this.reason.value) {
+      this.#setPending("disagree");
+      this.#say("Choose the reason, then Enter.");
+      this.reason.focus();
+      return;
+    }
+    this.#send(verdict);
+  }
+
+  #setPending(verdict) {
+    this.#pending = verdict;
+    for (const button of this.buttons) button.classList.toggle("pending", button.value === verdict);
+    this.#offerSave();
+  }
+
+  #offerSave() {
+    this.#warned = false;
+    this.save.hidden = !(this.#pending || (this.current() && (this.comment.value.trim() || this.reason.value)));
+  }
+
+  #say(text, bad = false) {
+    this.said.textContent = text;
+    this.said.classList.toggle("bad", bad);
+  }
+
+  /** True once it is safe to leave the case: what was saved has arrived, and no words are lost. */
+  async mayLeave() {
+    if (this.#saving && !(await this.#saving)) return false;
+    if (this.#warned || !(this.comment.value.trim() || this.#pending)) return true;
+    this.#warned = true;
+    this.#say("Not saved yet. Save, or leave once more to drop it.", true);
+    return false;
+  }
+
+  #send(verdict) {
+    if (!verdict) { this.#say("Choose agree, disagree or unsure first.", true); return; }
+    this.#saving ??= this.#deliver(verdict).finally(() => { this.#saving = null; });
+  }
+
+  // Resolves to whether the portal has it.
+  async #deliver(verdict) {
+    const body = new FormData(this.form);
+    body.set("verdict", verdict);
+    if (verdict === "agree") body.set("reason", "");
+    try {
+      const response = await fetch(this.form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+      const answer = await response.json().catch(() => ({}));
+      if (!response.ok) throw new Error(answer.detail || "It was not saved. Try again.");
+      this.#saved(verdict, answer);
+      return true;
+    } catch (error) {
+      const away = error instanceof TypeError;
+      this.#say(away ? "The portal can't be reached; nothing was saved. Try again." : error.message, true);
+    }
+    return false;
+  }
+
+  #addVersion(line) {
+    const history = document.getElementById("review-history");
+    const list = history.querySelector("ol");
+    list.insertAdjacentHTML("afterbegin", line);
+    refreshTimes(list);
+    const count = list.children.length;
+    history.querySelector("[data-count]").textContent = `${count} version${count === 1 ? "" : "s"}`;
+    history.hidden = false;
+  }
+
+  #saved(verdict, answer) {
+    for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.value === verdict));
+    this.#addVersion(answer.line);
+    document.getElementById("review-current").textContent = answer.words;
+    this.comment.value = "";
+    this.reason.value = "";
+    this.#setPending(null);
+    this.#say(`${answer.words}. Saved.`);
+    if (this.form.contains(document.activeElement)) document.activeElement.blur();
+  }
+}

@@ -1,0 +1,3 @@
+import { wireWalking } from "./walk.js";
+
+wireWalking();

@@ -1,0 +1,53 @@
+// Asks the portal again and again, but never while the tab is hidden and slower after errors.
+
+/** Calls `ask()` until `stop()`; ask resolves to the milliseconds until the next call, or null to end. */
+export function poll(ask, first = 1500) {
+  let timer = 0;
+  let failures = 0;
+  let stopped = false;
+  let asking = false;
+
+  async function turn() {
+    if (stopped || asking || document.hidden) return;
+    asking = true;
+    let wait;
+    try {
+      wait = await ask();
+      failures = 0;
+    } catch {
+      failures += 1;
+      wait = Math.min(30000, 2000 * 2 ** failures);
+    }
+    asking = false;
+    if (wait === null) stopped = true;
+    else if (!stopped) timer = setTimeout(turn, wait);
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(timer);
+    if (!document.hidden) turn();
+  });
+  timer = setTimeout(turn, first);
+  return { stop() { stopped = true; clearTimeout(timer); }, now() { clearTimeout(timer); turn(); } };
+}
+
+export class SignedOut extends Error {}
+
+/** JSON of a GET that is no sign of life of the person; throws SignedOut when the session is over. */
+export async function getJson(url) {
+  const response = await fetch(url, { headers: { Accept: "application/json" }, cache: "no-store" });
+  if (response.status === 401 || response.redirected) throw new SignedOut();
+  if (!response.ok) throw new Error(`the portal answered ${response.status}`);
+  return response.json();
+}
+
+/** Replaces the element's content and fades the new in; nothing happens where nothing changed. */
+export function swap(old, fresh) {
+  if (old.innerHTML === fresh.innerHTML) return false;
+  old.replaceChildren(...fresh.childNodes);
+  for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
+  if (!fresh.hasAttribute("hidden")) old.removeAttribute("hidden");
+  old.classList.remove("fade-in");
+  requestAnimationFrame(() => old.classList.add("fade-in"));
+  return true;
+}

@@ -1,0 +1,148 @@
+// Upload: files are sent three at a time with progress, then each row follows its case until the
+// result is there. What is refused says why; what the network lost is tried again.
+
+import { csrfToken, isTyping } from "./base.js";
+import { filesOf } from "./upload/dropped.js";
+import { FileRow } from "./upload/row.js";
+import { getJson, poll, SignedOut } from "./poll.js";
+
+const AT_ONCE = 3;
+const TRIES = [1000, 3000, 8000];
+
+const form = document.getElementById("upload");
+const list = document.getElementById("files-list");
+const rows = [];
+const waiting = [];
+let sending = 0;
+
+function add(files) {
+  for (const file of files) {
+    const row = new FileRow(file, list, () => enqueue(row));
+    rows.push(row);
+    if (file.size > Number(form.dataset.maxBytes)) row.refuse(`The file is larger than ${form.dataset.maxMb} MB.`);
+    else enqueue(row);
+  }
+  form.classList.toggle("busy", rows.length > 0);
+  summary();
+}
+
+function enqueue(row) {
+  row.wait();
+  waiting.push(row);
+  pump();
+}
+
+function pump() {
+  while (sending < AT_ONCE && waiting.length) {
+    sending += 1;
+    send(waiting.shift()).finally(() => { sending -= 1; summary(); pump(); });
+  }
+  summary();
+}
+
+async function send(row) {
+  for (let turn = 0; ; turn += 1) {
+    const answer = await transfer(row);
+    if (answer.status === 202) { row.received(answer.body); live.now(); return; }
+    if (answer.status === 401) { row.lost("You were signed out. Sign in again, then retry."); return; }
+    const again = [0, 429, 502, 503, 504].includes(answer.status) && turn < TRIES.length;
+    if (!again) {
+      if (answer.status === 0) row.lost("The portal can’t be reached.");
+      else if (answer.status >= 500) row.lost(answer.body?.detail || "The portal could not take it just now.");
+      else row.refuse(answer.body?.detail || "The file was refused.");
+      return;
+    }
+    row.pause(answer.status === 0 ? "No connection, trying again …" : "The portal is busy, trying again …");
+    await new Promise((go) => setTimeout(go, TRIES[turn]));
+  }
+}
+
+function transfer(row) {
+  return new Promise((done) => {
+    const body = new FormData();
+    body.append("file", row.file, row.file.name);
+    const request = new XMLHttpRequest();
+    request.open("POST", form.action);
+    request.setRequestHeader("X-CSRFToken", csrfToken());
+    request.setRequestHeader("Accept", "application/json");
+    request.upload.addEventListener("progress", (event) => row.progress(event.loaded / event.total));
+    request.addEventListener("loadend", () => {
+      let answer = null;
+      try { answer = JSON.parse(request.responseText); } catch { /* a proxy's page, or nothing */ }
+      done({ status: request.status, body: answer });
+    });
+    row.progress(0);
+    request.send(body);
+  });
+}
+
+function summary() {
+  const count = (...states) => rows.filter((row) => states.includes(row.state)).length;
+  const parts = [`${rows.length} file${rows.length === 1 ? "" : "s"}`];
+  const say = (number, words) => { if (number) parts.push(`${number} ${words}`); };
+  say(count("waiting", "sending"), "on the way");
+  say(count("received", "done"), "received");
+  say(count("known"), "known already");
+  say(count("refused"), "refused");
+  say(count("lost"), "not sent");
+  document.getElementById("sum").hidden = rows.length === 0;
+  const text = parts.join(" · ");
+  const place = document.getElementById("sum-text");
+  if (place.textContent !== text) place.textContent = text;
+}
+
+const live = poll(async () => {
+  const open = rows.filter((row) => row.follows).slice(0, 100);
+  if (open.length === 0) return 3000;
+  try {
+    const answer = await getJson(`/worklist/state?ids=${open.map((row) => row.id).join(",")}`);
+    for (const row of open) if (answer.rows[row.id]) row.show(answer.rows[row.id]);
+    summary();
+  } catch (error) {
+    if (error instanceof SignedOut) return null;
+    throw error;
+  }
+  return 1500;
+}, 1000);
+
+function wireChoosing() {
+  document.getElementById("plain-send").hidden = true;
+  for (const id of ["files", "folder"]) {
+    const input = document.getElementById(id);
+    input.hidden = false;
+    input.addEventListener("change", () => { add([...input.files].filter((f) => !f.name.startsWith("."))); input.value = ""; });
+  }
+  document.getElementById("folder-label").hidden = !("webkitdirectory" in document.createElement("input"));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  document.getElementById("clear-done").addEventListener("click", () => {
+    for (const row of rows.filter((r) => ["done", "known", "refused"].includes(r.state))) {
+      row.element.remove();
+      rows.splice(rows.indexOf(row), 1);
+    }
+    form.classList.toggle("busy", rows.length > 0);
+    summary();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "o" || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    event.preventDefault();
+    document.getElementById("files").click();
+  });
+}
+
+function wireDropping() {
+  let depth = 0;
+  const over = (on) => form.classList.toggle("over", on);
+  addEventListener("dragenter", (event) => { event.preventDefault(); depth += 1; over(true); });
+  addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) { depth = 0; over(false); } });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    depth = 0;
+    over(false);
+    add(await filesOf(event.dataTransfer));
+  });
+}
+
+addEventListener("beforeunload", (event) => { if (sending || waiting.length) event.preventDefault(); });
+wireChoosing();
+wireDropping();

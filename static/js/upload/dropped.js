@@ -1,0 +1,32 @@
+// What was dropped: files, and the files inside of dropped folders. Hidden files are left out.
+
+function readAll(reader) {
+  return new Promise((done) => {
+    const found = [];
+    const more = () => reader.readEntries((part) => {
+      if (part.length === 0) { done(found); return; }
+      found.push(...part);
+      more();
+    }, () => done(found));
+    more();
+  });
+}
+
+async function walk(entry, found) {
+  if (entry.name.startsWith(".")) return;
+  if (entry.isFile) {
+    const file = await new Promise((done) => entry.file(done, () => done(null)));
+    if (file) found.push(file);
+  } else {
+    for (const inner of await readAll(entry.createReader())) await walk(inner, found);
+  }
+}
+
+/** All files of a drop, folders opened, in their order. */
+export async function filesOf(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (entries.length === 0) return [...transfer.files];
+  const found = [];
+  for (const entry of entries) await walk(entry, found);
+  return found;
+}

@@ -1,0 +1,85 @@
+// One file's row: waiting, sending with progress, then what became of it.
+
+function size(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  return bytes < 1048576 ? `${(bytes / 1024).toFixed(0)} KB` : `${(bytes / 1048576).toFixed(1)} MB`;
+}
+
+export class FileRow {
+  /** `again` is called when the person wants to send the file once more. */
+  constructor(file, list, again) {
+    this.file = file;
+    this.again = again;
+    this.id = null;
+    this.element = document.getElementById("file-row").content.firstElementChild.cloneNode(true);
+    this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
+    this.element.querySelector(".file-size").textContent = size(file.size);
+    this.said = this.element.querySelector(".file-said");
+    this.doing = this.element.querySelector(".file-do");
+    this.bar = this.element.querySelector(".file-bar");
+    list.append(this.element);
+  }
+
+  /** Whether the live page still has something to learn about it. */
+  get follows() { return this.state === "received"; }
+
+  get state() { return this.element.dataset.state; }
+
+  #set(state, text, badge = "") {
+    this.element.dataset.state = state;
+    const place = document.createElement("span");
+    place.className = badge ? `badge ${badge}` : "text";
+    place.textContent = text;
+    this.said.replaceChildren(place);
+    this.doing.replaceChildren();
+  }
+
+  wait() { this.#set("waiting", "Waiting"); }
+
+  pause(text) { this.#set("sending", text); this.bar.style.transform = "scaleX(0)"; }
+
+  progress(share) {
+    const text = share >= 1 ? "Checking" : `Sending ${Math.round(share * 100)} %`;
+    if (this.state !== "sending") this.#set("sending", text);
+    else this.said.firstElementChild.textContent = text;
+    this.bar.style.transform = `scaleX(${share})`;
+  }
+
+  received({ id, url, duplicate, case: number }) {
+    this.id = id;
+    if (duplicate) this.#set("known", `Known already: case ${number}`, "dash");
+    else this.#set("received", `Case ${number} received`, "ok");
+    const link = document.createElement("a");
+    link.className = "btn small";
+    link.href = url;
+    link.textContent = "Open";
+    link.setAttribute("aria-label", `Open case ${number}`);
+    this.doing.replaceChildren(link);
+  }
+
+  /** What the live page knows: `row` of /worklist/state. */
+  show(row) {
+    const template = document.createElement("template");
+    template.innerHTML = row.html;
+    const said = template.content.querySelector("[data-part=said]");
+    const number = template.content.querySelector("[data-part=number]").textContent;
+    if (row.found) said.append(` ${number}`);
+    if (said.textContent !== this.said.textContent) {
+      said.classList.add("fade-in");
+      this.said.replaceChildren(said);
+    }
+    if (row.settled) this.element.dataset.state = "done";
+  }
+
+  refuse(reason) { this.#set("refused", reason, "danger"); }
+
+  lost(reason) {
+    this.#set("lost", reason, "danger");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn small";
+    button.textContent = "Try again";
+    button.addEventListener("click", () => this.again());
+    this.doing.replaceChildren(button);
+  }
+}

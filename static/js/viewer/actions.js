@@ -1,0 +1,124 @@
+// Every action of the viewer by name: toolbar buttons ([data-action]) and keys call the same ones.
+
+import { isTyping } from "../base.js";
+
+const ZOOM = 1.25;
+
+/** Name → function. `threshold` is the slider's controller, null without a probability map. */
+export function viewerActions(viewer, tools, threshold) {
+  const { geometry, windowing, overlay } = viewer;
+  const centre = () => tools.hover ?? { x: geometry.width / 2, y: geometry.height / 2 };
+  const moved = (change) => () => { change(); viewer.moved(); };
+  const regreyed = (change) => () => { change(); viewer.regreyed(); };
+  const layer = (change) => () => { change(); viewer.refreshLayer(); };
+  const actions = {
+    "fit": moved(() => geometry.fit()),
+    "actual": moved(() => geometry.setScale(1 / viewer.ratio, centre().x, centre().y)),
+    "zoom-in": moved(() => geometry.zoomAt(ZOOM, centre().x, centre().y)),
+    "zoom-out": moved(() => geometry.zoomAt(1 / ZOOM, centre().x, centre().y)),
+    "flip": moved(() => geometry.flip()),
+    "left": moved(() => geometry.pan(40, 0)),
+    "right": moved(() => geometry.pan(-40, 0)),
+    "up": moved(() => geometry.pan(0, 40)),
+    "down": moved(() => geometry.pan(0, -40)),
+    "invert": regreyed(() => windowing.invert()),
+    "narrower": regreyed(() => windowing.drag(-16, 0)),
+    "wider": regreyed(() => windowing.drag(16, 0)),
+    "brighter": regreyed(() => windowing.drag(0, -16)),
+    "darker": regreyed(() => windowing.drag(0, 16)),
+    "reset": () => {
+      geometry.reset();
+      windowing.reset();
+      viewer.rulers.clear();
+      viewer.moved();
+    },
+    "unrule": layer(() => viewer.rulers.removeLast()),
+    "overlay": layer(() => { overlay.visible = !overlay.visible; }),
+    "heat": layer(() => { overlay.mode = overlay.mode === "heat" ? "fill" : "heat"; overlay.visible = true; }),
+    "outline": layer(() => { overlay.mode = overlay.mode === "outline" ? "fill" : "outline"; overlay.visible = true; }),
+    "mode-fill": layer(() => { overlay.mode = "fill"; overlay.visible = true; }),
+    "mode-outline": layer(() => { overlay.mode = "outline"; overlay.visible = true; }),
+    "mode-heat": layer(() => { overlay.mode = "heat"; overlay.visible = true; }),
+    "fainter": layer(() => { overlay.opacity = Math.max(0.1, overlay.opacity - 0.1); }),
+    "stronger": layer(() => { overlay.opacity = Math.min(1, overlay.opacity + 0.1); }),
+    "threshold-down": () => threshold?.step(-1),
+    "threshold-up": () => threshold?.step(1),
+    "threshold-reset": () => threshold?.reset(),
+    "full": () => toggleFull(viewer.root),
+  };
+  for (const tool of ["window", "pan", "zoom", "ruler", "loupe"]) actions[`tool-${tool}`] = () => tools.use(tool);
+  windowing.presets.forEach((preset, i) => {
+    actions[`preset-${i + 1}`] = regreyed(() => windowing.set(preset.centre, preset.width));
+  });
+  return actions;
+}
+
+/** Keys of the viewer; the page adds its own. */
+export const VIEWER_KEYS = {
+  "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "l": "tool-ruler", "m": "tool-loupe",
+  "i": "invert", "x": "flip", "0": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
+  "r": "reset", "f": "full", "h": "heat", "k": "outline", "Delete": "unrule", "Backspace": "unrule",
+  "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
+  "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",
+  "Shift+ArrowLeft": "narrower", "Shift+ArrowRight": "wider", "Shift+ArrowUp": "brighter", "Shift+ArrowDown": "darker",
+  "1": "preset-1", "2": "preset-2", "3": "preset-3", "4": "preset-4", "5": "preset-5", "6": "preset-6",
+};
+
+function toggleFull(root) {
+  const on = !document.body.classList.contains("immersed");
+  document.body.classList.toggle("immersed", on);
+  if (on) root.requestFullscreen?.().catch(() => {});
+  else if (document.fullscreenElement) document.exitFullscreen();
+}
+
+function nameOf(event) {
+  const shifted = event.shiftKey && event.key.startsWith("Arrow");
+  return (shifted ? "Shift+" : "") + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+}
+
+/** Listens for keys of the whole page. Holding O hides the overlay while it is held. */
+export function wireKeys(actions, keys, viewer, tools) {
+  let heldSince = 0;
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === " " && (event.target === viewer.stage || event.target === document.body)) {
+      tools.space = true;
+      event.preventDefault();
+      return;
+    }
+    if (event.target.matches?.("input[type=range]") && event.key.startsWith("Arrow")) return;
+    if (event.key === "Escape" && document.body.classList.contains("immersed")) { actions.full(); return; }
+    const name = nameOf(event);
+    if (name === "o") {
+      if (!event.repeat) { actions.overlay(); heldSince = event.timeStamp; }
+      return;
+    }
+    const action = actions[keys[name]];
+    if (!action) return;
+    event.preventDefault();
+    action(event);
+  });
+  document.addEventListener("keyup", (event) => {
+    if (event.key === " ") tools.space = false;
+    if (nameOf(event) === "o" && heldSince) {
+      if (event.timeStamp - heldSince > 350) actions.overlay();
+      heldSince = 0;
+    }
+  });
+  document.addEventListener("fullscreenchange", () => {
+    if (!document.fullscreenElement) document.body.classList.remove("immersed");
+  });
+}
+
+/** Buttons with data-action, those that a live page adds later too. */
+export function wireButtons(root, actions, keys) {
+  for (const button of root.querySelectorAll("[data-action]")) {
+    const key = Object.keys(keys).find((name) => keys[name] === button.dataset.action);
+    if (key) button.setAttribute("aria-keyshortcuts", key);
+  }
+  root.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-action]");
+    if (button) actions[button.dataset.action]?.(event);
+  });
+}

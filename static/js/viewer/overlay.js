@@ -1,0 +1,95 @@
+// The model's layer over the picture: outline, fill, heat map, distance line. It never changes what
+// the model said; a moved threshold only shows another cut through the same probability map.
+
+import { heatTable } from "./colormap.js";
+import { padded, rings, toPath } from "./contour.js";
+
+export class Overlay {
+  constructor(columns, rows) {
+    this.columns = columns;
+    this.rows = rows;
+    this.map = null;
+    this.path = null;
+    this.heat = null;
+    this.distanceLine = null;
+    this.visible = true;
+    this.mode = "fill";   // fill (outline and 25 % fill), outline, heat
+    this.opacity = 1;
+  }
+
+  /** `map`: bytes of the probability grid. */
+  setMap(map, rows, columns) {
+    this.map = { data: map, rows, columns, grid: padded(map, rows, columns) };
+    this.heat = null;
+  }
+
+  /** Outlines all that reaches the threshold; null outlines nothing. */
+  cut(threshold) {
+    if (!this.map) return;
+    this.path = threshold === null ? null
+      : toPath(rings(this.map.grid, threshold * 255, this.rows, this.columns));
+  }
+
+  #heatImage() {
+    if (this.heat) return this.heat;
+    const { data, rows, columns } = this.map;
+    const table = heatTable();
+    const image = new ImageData(columns, rows);
+    for (let i = 0; i < data.length; i += 1) {
+      const at = 4 * data[i];
+      for (let c = 0; c < 4; c += 1) image.data[4 * i + c] = table[at + c];
+    }
+    this.heat = document.createElement("canvas");
+    this.heat.width = columns;
+    this.heat.height = rows;
+    this.heat.getContext("2d").putImageData(image, 0, 0);
+    return this.heat;
+  }
+
+  /** Draws in source pixels; `scale` is output pixels per source pixel, `ratio` per CSS pixel. */
+  draw(context, scale, ratio, colourText, showLine) {
+    if (!this.visible || !this.map) return;
+    context.save();
+    context.globalAlpha = this.opacity;
+    if (this.mode === "heat") {
+      context.imageSmoothingEnabled = true;
+      context.imageSmoothingQuality = "high";
+      context.drawImage(this.#heatImage(), 0, 0, this.columns, this.rows);
+    }
+    if (this.path) {
+      if (this.mode === "fill") {
+        context.globalAlpha = 0.25 * this.opacity;
+        context.fillStyle = colourText;
+        context.fill(this.path, "evenodd");
+        context.globalAlpha = this.opacity;
+      }
+      context.lineJoin = "round";
+      this.#stroke(context, this.path, 2 * ratio / scale, colourText, ratio / scale);
+    }
+    if (showLine && this.distanceLine) this.#distance(context, ratio / scale, colourText);
+    context.restore();
+  }
+
+  #stroke(context, path, width, colourText, pixel) {
+    context.lineWidth = width + 3 * pixel;
+    context.strokeStyle = "rgb(0 0 0 / 55%)";
+    context.stroke(path);
+    context.lineWidth = width;
+    context.strokeStyle = colourText;
+    context.stroke(path);
+  }
+
+  #distance(context, pixel, colourText) {
+    const [x0, y0, x1, y1] = this.distanceLine;
+    const length = Math.hypot(x1 - x0, y1 - y0) || 1;
+    const nx = -(y1 - y0) / length * 5 * pixel;
+    const ny = (x1 - x0) / length * 5 * pixel;
+    const path = new Path2D();
+    path.moveTo(x0, y0); path.lineTo(x1, y1);
+    path.moveTo(x0 - nx, y0 - ny); path.lineTo(x0 + nx, y0 + ny);
+    path.moveTo(x1 - nx, y1 - ny); path.lineTo(x1 + nx, y1 + ny);
+    context.lineCap = "butt";
+    this.#stroke(context, path, 1.5 * pixel, "#fff", pixel);
+    context.fillStyle = colourText;
+  }
+}

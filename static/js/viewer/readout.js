@@ -1,0 +1,88 @@
+// What the viewer says about itself: the readout line, pressed buttons, presets, legend.
+
+import { paintLegend } from "./colormap.js";
+
+export class Readout {
+  #frame = 0;
+
+  constructor(viewer, tools) {
+    this.viewer = viewer;
+    this.tools = tools;
+    this.root = viewer.root;
+    this.legend = this.root.querySelector(".film-legend");
+    this.presets = this.root.querySelector(".film-presets");
+    paintLegend(this.legend.querySelector("canvas"));
+    for (const source of [viewer, tools]) {
+      source.addEventListener("change", () => this.#later());
+      source.addEventListener("pixels", () => this.#later());
+    }
+    document.addEventListener("fullscreenchange", () => this.#later());
+    this.#show();
+  }
+
+  #later() { if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#show(); }); }
+
+  #out(name, text) {
+    const place = this.root.querySelector(`[data-out=${name}]`);
+    if (place.textContent !== text) place.textContent = text;
+  }
+
+  #press(action, on) {
+    const button = document.querySelector(`[data-action=${action}]`);
+    if (button && button.getAttribute("aria-pressed") !== String(on)) button.setAttribute("aria-pressed", String(on));
+  }
+
+  #show() {
+    const { geometry, windowing, overlay, ratio } = this.viewer;
+    this.#out("window", `W ${Math.round(windowing.width)} L ${Math.round(windowing.centre)}`);
+    this.#out("zoom", `${Math.round(geometry.scale * ratio * 100)} %`);
+    this.#out("flags", [windowing.inverted && "inverted", geometry.flipped && "mirrored"].filter(Boolean).join(", "));
+    this.#out("pixel", this.#pixelText());
+    for (const tool of ["window", "pan", "zoom", "ruler", "loupe"]) this.#press(`tool-${tool}`, this.tools.current === tool);
+    this.#press("invert", windowing.inverted);
+    this.#press("flip", geometry.flipped);
+    this.#press("overlay", overlay.visible);
+    this.#press("heat", overlay.visible && overlay.mode === "heat");
+    for (const mode of ["fill", "outline", "heat"]) this.#press(`mode-${mode}`, overlay.visible && overlay.mode === mode);
+    const opacity = document.getElementById("opacity-input");
+    if (opacity) opacity.value = overlay.opacity;
+    this.#press("full", document.body.classList.contains("immersed"));
+    this.legend.hidden = !(overlay.map && overlay.visible && overlay.mode === "heat");
+  }
+
+  #pixelText() {
+    if (!this.tools.hover) return "";
+    const point = this.viewer.geometry.toPicture(this.tools.hover.x, this.tools.hover.y);
+    const value = this.viewer.valueAt(point);
+    return value === null ? "" : `x ${Math.floor(point.x)} y ${Math.floor(point.y)} = ${value}`;
+  }
+
+  togglePresets(actions) {
+    if (!this.presets.hidden) { this.presets.hidden = true; return; }
+    this.presets.replaceChildren(...this.viewer.windowing.presets.map((preset, i) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      const key = document.createElement("kbd");
+      key.textContent = String(i + 1);
+      button.append(preset.name, key);
+      button.addEventListener("click", () => {
+        actions[`preset-${i + 1}`]();
+        this.presets.hidden = true;
+        this.root.querySelector("[data-action=presets]").focus();
+      });
+      return button;
+    }));
+    const anchor = this.root.querySelector("[data-action=presets]");
+    if (innerWidth > 760) this.presets.style.top = `${anchor.offsetTop + anchor.parentElement.offsetTop}px`;
+    this.presets.hidden = false;
+    this.presets.querySelector("button").focus();
+    const close = (event) => {
+      if (event.type === "keydown" ? event.key === "Escape" : !this.presets.contains(event.target) && !anchor.contains(event.target)) {
+        this.presets.hidden = true;
+        if (event.type === "keydown") anchor.focus();
+        for (const name of ["pointerdown", "keydown"]) document.removeEventListener(name, close, true);
+      }
+    };
+    for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, close, true);
+  }
+}

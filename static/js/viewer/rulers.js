@@ -1,0 +1,58 @@
+// The reader's own lengths, in amber. They live in memory only.
+
+export class Rulers {
+  constructor(spacing) {
+    this.spacing = spacing;   // {row_mm, column_mm, source} or null
+    this.lines = [];          // [x0, y0, x1, y1] in source pixels
+  }
+
+  start(point) { this.lines.push([point.x, point.y, point.x, point.y]); }
+
+  stretch(point) {
+    const line = this.lines.at(-1);
+    line[2] = point.x;
+    line[3] = point.y;
+  }
+
+  /** A click without a drag leaves no ruler. */
+  finish(minimum) {
+    const [x0, y0, x1, y1] = this.lines.at(-1);
+    if (Math.hypot(x1 - x0, y1 - y0) < minimum) this.lines.pop();
+  }
+
+  removeLast() { this.lines.pop(); }
+
+  clear() { this.lines = []; }
+
+  text([x0, y0, x1, y1]) {
+    if (!this.spacing) return `${Math.hypot(x1 - x0, y1 - y0).toFixed(0)} px`;
+    const { row_mm: down, column_mm: across, source } = this.spacing;
+    const length = Math.hypot((x1 - x0) * across, (y1 - y0) * down);
+    return `${length.toFixed(1)} mm (${source})`;
+  }
+
+  /** Draws on the unscaled context through `toScreen`, so that the lettering stays upright. */
+  draw(context, toScreen, ratio, colourText) {
+    context.save();
+    context.font = `500 ${13 * ratio}px system-ui, sans-serif`;
+    for (const line of this.lines) {
+      const a = toScreen(line[0], line[1]);
+      const b = toScreen(line[2], line[3]);
+      const length = Math.hypot(b.x - a.x, b.y - a.y) || 1;
+      const nx = -(b.y - a.y) / length * 6 * ratio;
+      const ny = (b.x - a.x) / length * 6 * ratio;
+      const path = new Path2D();
+      path.moveTo(a.x, a.y); path.lineTo(b.x, b.y);
+      for (const end of [a, b]) { path.moveTo(end.x - nx, end.y - ny); path.lineTo(end.x + nx, end.y + ny); }
+      context.lineWidth = 4.5 * ratio; context.strokeStyle = "rgb(0 0 0 / 55%)"; context.stroke(path);
+      context.lineWidth = 1.75 * ratio; context.strokeStyle = colourText; context.stroke(path);
+      const at = b.x >= a.x ? b : a;
+      const text = this.text(line);
+      context.lineWidth = 4 * ratio; context.lineJoin = "round"; context.strokeStyle = "rgb(0 0 0 / 75%)";
+      context.strokeText(text, at.x + 8 * ratio, at.y + 4 * ratio);
+      context.fillStyle = colourText;
+      context.fillText(text, at.x + 8 * ratio, at.y + 4 * ratio);
+    }
+    context.restore();
+  }
+}

@@ -1,0 +1,134 @@
+// Pointers on the film: drag for the chosen tool, right or middle button and space pan, two fingers
+// pinch, the wheel zooms to the cursor.
+
+export const TOOLS = ["window", "pan", "zoom", "ruler", "loupe"];
+
+export class Tools extends EventTarget {
+  #pointers = new Map();
+  #pinch = null;
+  #drag = null;
+
+  constructor(viewer) {
+    super();
+    this.viewer = viewer;
+    this.current = "window";
+    this.space = false;
+    this.hover = null;      // last place of the cursor on the film, for zoom by key and the readout
+    const { stage } = viewer;
+    stage.addEventListener("pointerdown", (event) => this.#down(event));
+    stage.addEventListener("pointermove", (event) => this.#move(event));
+    for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.#up(event));
+    stage.addEventListener("pointerleave", () => { this.hover = null; this.#changed(); if (!this.#drag) viewer.hideLoupe(); });
+    stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    stage.addEventListener("contextmenu", (event) => event.preventDefault());
+    stage.addEventListener("dblclick", (event) => this.#double(event));
+    addEventListener("blur", () => { this.space = false; });
+  }
+
+  use(name) {
+    this.current = name;
+    this.viewer.root.dataset.tool = name;
+    if (name !== "loupe") this.viewer.hideLoupe();
+    this.#changed();
+  }
+
+  #changed() { this.dispatchEvent(new Event("change")); }
+
+  #at(event) {
+    const box = this.viewer.stage.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  }
+
+  #toolFor(event) {
+    if (event.button === 1 || event.button === 2 || this.space) return "pan";
+    return this.current;
+  }
+
+  #down(event) {
+    const at = this.#at(event);
+    this.viewer.stage.focus({ preventScroll: true });
+    this.viewer.stage.setPointerCapture(event.pointerId);
+    this.#pointers.set(event.pointerId, at);
+    event.preventDefault();
+    if (this.#pointers.size === 2) { this.#startPinch(); return; }
+    if (this.#pointers.size > 2) return;
+    const tool = this.#toolFor(event);
+    this.#drag = { tool, from: at, last: at };
+    this.viewer.root.dataset.dragging = tool;
+    if (tool === "ruler") this.viewer.rulers.start(this.viewer.geometry.toPicture(at.x, at.y));
+    if (tool === "loupe") this.viewer.showLoupe(at.x, at.y);
+  }
+
+  #startPinch() {
+    if (this.#drag?.tool === "ruler") this.viewer.rulers.removeLast();
+    this.#drag = null;
+    const [a, b] = [...this.#pointers.values()];
+    this.#pinch = { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+  }
+
+  #move(event) {
+    const at = this.#at(event);
+    this.hover = at;
+    this.#changed();
+    if (this.#pointers.has(event.pointerId)) this.#pointers.set(event.pointerId, at);
+    if (this.#pinch && this.#pointers.size === 2) { this.#pinchTo(); return; }
+    if (!this.#drag) {
+      if (this.current === "loupe" && event.pointerType === "mouse") this.viewer.showLoupe(at.x, at.y);
+      return;
+    }
+    this.#dragTo(at);
+  }
+
+  #dragTo(at) {
+    const { viewer } = this;
+    const { tool, from, last } = this.#drag;
+    const dx = at.x - last.x;
+    const dy = at.y - last.y;
+    this.#drag.last = at;
+    if (tool === "window") { viewer.windowing.drag(dx, dy); viewer.regreyed(); }
+    if (tool === "pan") { viewer.geometry.pan(dx, dy); viewer.moved(); }
+    if (tool === "zoom") { viewer.geometry.zoomAt(Math.exp(-dy * 0.008), from.x, from.y); viewer.moved(); }
+    if (tool === "ruler") { viewer.rulers.stretch(viewer.geometry.toPicture(at.x, at.y)); viewer.refreshLayer(); }
+    if (tool === "loupe") viewer.showLoupe(at.x, at.y);
+  }
+
+  #pinchTo() {
+    const [a, b] = [...this.#pointers.values()];
+    const now = { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+    const { geometry } = this.viewer;
+    geometry.pan(now.x - this.#pinch.x, now.y - this.#pinch.y);
+    if (this.#pinch.distance > 0) geometry.zoomAt(now.distance / this.#pinch.distance, now.x, now.y);
+    this.#pinch = now;
+    this.viewer.moved();
+  }
+
+  #up(event) {
+    this.#pointers.delete(event.pointerId);
+    if (this.#pointers.size < 2) this.#pinch = null;
+    if (this.#drag?.tool === "ruler") {
+      this.viewer.rulers.finish(3 / this.viewer.geometry.scale);
+      this.viewer.refreshLayer();
+    }
+    if (event.pointerType !== "mouse") this.viewer.hideLoupe();
+    this.#drag = null;
+    delete this.viewer.root.dataset.dragging;
+  }
+
+  #wheel(event) {
+    event.preventDefault();
+    const at = this.#at(event);
+    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
+    const rate = event.ctrlKey ? 0.01 : 0.0016;
+    this.viewer.geometry.zoomAt(Math.exp(-event.deltaY * lines * rate), at.x, at.y);
+    this.viewer.moved();
+  }
+
+  #double(event) {
+    if (this.current === "ruler") return;
+    const { geometry } = this.viewer;
+    const at = this.#at(event);
+    if (geometry.fitted) geometry.setScale(Math.max(1 / this.viewer.ratio, geometry.scale * 2), at.x, at.y);
+    else geometry.fit();
+    this.viewer.moved();
+  }
+}

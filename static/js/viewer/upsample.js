@@ -1,0 +1,75 @@
+// The server's arithmetic for masks (ml.predict.outline), repeated to the pixel: the probability map
+// (bytes) is enlarged to the picture in 32-bit floats, bilinearly (half-pixel centres, clamped at the
+// edges, first along the rows, then down the columns), and a pixel is inside when its value is at
+// least threshold × 255.
+
+const f = Math.fround;
+
+function taps(cells, length) {
+  const low = new Int32Array(length);
+  const high = new Int32Array(length);
+  const part = new Float32Array(length);
+  const scale = cells / length;
+  for (let i = 0; i < length; i += 1) {
+    const at = f((i + 0.5) * scale - 0.5);
+    let whole = Math.floor(at);
+    let share = f(at - whole);
+    if (whole < 0) { whole = 0; share = 0; }
+    if (whole >= cells - 1) { whole = cells - 1; share = 0; }
+    low[i] = whole;
+    high[i] = Math.min(whole + 1, cells - 1);
+    part[i] = share;
+  }
+  return { low, high, part };
+}
+
+function stretchRow(map, offset, across, out) {
+  for (let x = 0; x < out.length; x += 1) {
+    const share = across.part[x];
+    out[x] = f(f(map[offset + across.low[x]] * f(1 - share)) + f(map[offset + across.high[x]] * share));
+  }
+}
+
+/** For each threshold (ascending, 0…1) the number of source pixels at or above it. */
+export function countAtThresholds(map, rows, columns, sourceRows, sourceColumns, thresholds) {
+  const levels = Float32Array.from(thresholds, (threshold) => threshold * 255);
+  // First level that a whole value may fail to reach, so that most pixels need one comparison.
+  const start = new Int32Array(257);
+  for (let value = 0, k = 0; value <= 256; value += 1) {
+    while (k < levels.length && levels[k] <= value) k += 1;
+    start[value] = k;
+  }
+  const reached = new Float64Array(levels.length + 1);
+  const across = taps(columns, sourceColumns);
+  const down = taps(rows, sourceRows);
+  let upper = new Float32Array(sourceColumns);
+  let lower = new Float32Array(sourceColumns);
+  let upperRow = -1;
+  let lowerRow = -1;
+  for (let y = 0; y < sourceRows; y += 1) {
+    if (down.low[y] !== upperRow) {
+      if (down.low[y] === lowerRow) { [upper, lower] = [lower, upper]; lowerRow = -1; }
+      else stretchRow(map, down.low[y] * columns, across, upper);
+      upperRow = down.low[y];
+    }
+    if (down.high[y] !== lowerRow) {
+      stretchRow(map, down.high[y] * columns, across, lower);
+      lowerRow = down.high[y];
+    }
+    const share = down.part[y];
+    const rest = f(1 - share);
+    for (let x = 0; x < sourceColumns; x += 1) {
+      const value = f(f(upper[x] * rest) + f(lower[x] * share));
+      let k = start[value | 0];
+      while (k < levels.length && levels[k] <= value) k += 1;
+      reached[k] += 1;
+    }
+  }
+  const counts = new Float64Array(levels.length);
+  let above = 0;
+  for (let k = levels.length; k > 0; k -= 1) {
+    above += reached[k];
+    counts[k - 1] = above;
+  }
+  return counts;
+}

@@ -1,0 +1,229 @@
+// The viewer: puts picture, overlay and rulers on two canvases at the film's own resolution.
+// State lives in memory only; tools.js turns pointers into calls, actions.js keys and buttons.
+
+import { Geometry } from "./geometry.js";
+import { Overlay } from "./overlay.js";
+import { buildPyramid, decodePixels } from "./pyramid.js";
+import { Rulers } from "./rulers.js";
+import { Sampler } from "./sampler.js";
+import { fetchBytes } from "./transfer.js";
+import { Windowing } from "./windowing.js";
+
+const REST = 140;          // ms after the last move until the full resolution is drawn
+const FRAME_BUDGET = 11;   // ms for the picture while something moves
+
+export class Viewer extends EventTarget {
+  #frame = 0;
+  #restTimer = 0;
+  #pictureStale = true;
+  #sampleStale = true;
+  #quality = 1;
+  #moving = false;
+
+  /** `info`: rows, columns, bits, windows, spacing, leftSide; `root`: the .film element. */
+  constructor(root, info) {
+    super();
+    this.root = root;
+    this.info = info;
+    this.stage = root.querySelector(".film-stage");
+    this.preview = root.querySelector(".film-preview");
+    this.canvas = root.querySelector(".film-picture");
+    this.layer = root.querySelector(".film-layer");
+    this.loupe = root.querySelector(".film-loupe");
+    this.geometry = new Geometry(info.columns, info.rows);
+    this.windowing = new Windowing(info.windows, info.bits);
+    this.overlay = new Overlay(info.columns, info.rows);
+    this.rulers = new Rulers(info.spacing);
+    this.levels = null;
+    this.sampler = null;
+    this.scratch = document.createElement("canvas");
+    const style = getComputedStyle(document.documentElement);
+    this.aiColour = style.getPropertyValue("--film-ai").trim();
+    this.readerColour = style.getPropertyValue("--film-reader").trim();
+    this.resizer = new ResizeObserver(() => this.#resize());
+    this.resizer.observe(this.stage);
+    this.#resize();
+  }
+
+  async loadPixels(url, onProgress) {
+    const buffer = await fetchBytes(url, { onProgress });
+    const data = decodePixels(buffer, this.info.columns, this.info.rows);
+    this.levels = await buildPyramid(data, this.info.columns, this.info.rows);
+    this.sampler = new Sampler(this.levels);
+    this.#pictureStale = this.#sampleStale = true;
+    this.#drawNow();
+    this.root.dataset.depth = "full";
+    this.dispatchEvent(new Event("pixels"));
+  }
+
+  async loadProbability(url, rows, columns) {
+    const bytes = new Uint8Array(await fetchBytes(url));
+    if (bytes.length !== rows * columns) throw new Error("the probability map does not fit");
+    this.overlay.setMap(bytes, rows, columns);
+    this.refreshLayer();
+    return bytes;
+  }
+
+  /** The density at a source pixel, null outside of the picture or before it is there. */
+  valueAt(point) {
+    const x = Math.floor(point.x);
+    const y = Math.floor(point.y);
+    const { columns, rows } = this.info;
+    if (!this.levels || x < 0 || y < 0 || x >= columns || y >= rows) return null;
+    return this.levels[0].data[y * columns + x];
+  }
+
+  moved() { this.#sampleStale = this.#pictureStale = true; this.#request(true); }
+
+  regreyed() { this.#pictureStale = true; this.#request(true); }
+
+  refreshLayer() { this.#request(false); }
+
+  #request(moving) {
+    if (moving) {
+      this.#moving = true;
+      clearTimeout(this.#restTimer);
+      this.#restTimer = setTimeout(() => this.#rest(), REST);
+    }
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#drawNow());
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #rest() {
+    this.#moving = false;
+    if (this.#quality < 1) { this.#sampleStale = this.#pictureStale = true; this.#request(false); }
+  }
+
+  #resize() {
+    const width = this.stage.clientWidth;
+    const height = this.stage.clientHeight;
+    if (!width || !height) return;
+    this.ratio = Math.min(window.devicePixelRatio || 1, 3);
+    const narrow = this.root.clientWidth < 640;
+    this.geometry.resize(width, height, { left: narrow ? 0 : 48, right: 0, top: 0, bottom: 0 });
+    for (const canvas of [this.canvas, this.layer]) {
+      canvas.width = Math.round(width * this.ratio);
+      canvas.height = Math.round(height * this.ratio);
+    }
+    this.#sampleStale = this.#pictureStale = true;
+    this.#drawNow();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #drawNow() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    if (this.levels) { if (this.#pictureStale) this.#drawPicture(); } else this.#placePreview();
+    this.#drawLayer();
+  }
+
+  #placePreview() {
+    if (!this.preview) return;
+    const { x, y, scale, columns, rows, flipped } = this.geometry;
+    const style = this.preview.style;
+    style.left = `${x}px`;
+    style.top = `${y}px`;
+    style.width = `${columns * scale}px`;
+    style.height = `${rows * scale}px`;
+    style.transform = flipped ? "scaleX(-1)" : "";
+    style.filter = this.windowing.inverted ? "invert(1)" : "";
+    this.preview.classList.add("placed");
+  }
+
+  #drawPicture() {
+    const begun = performance.now();
+    const quality = this.#moving ? this.#quality : 1;
+    const ratio = this.ratio * quality;
+    const { width, height } = this.canvas;
+    const { x, y, scale, flipped } = this.geometry;
+    if (this.#sampleStale || quality !== this.drawnQuality) {
+      this.sampler.sample(x * ratio, y * ratio, scale * ratio, flipped,
+        Math.round(width * quality), Math.round(height * quality));
+      this.drawnQuality = quality;
+    }
+    const image = this.sampler.grey(this.windowing.lookup());
+    const context = this.canvas.getContext("2d", { alpha: false });
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, width, height);
+    if (image) this.#put(context, image, quality);
+    this.#sampleStale = this.#pictureStale = false;
+    const spent = performance.now() - begun;
+    if (this.#moving && spent > FRAME_BUDGET) this.#quality = Math.max(0.35, this.#quality * 0.8);
+    else if (this.#moving && spent < FRAME_BUDGET / 3) this.#quality = Math.min(1, this.#quality * 1.1);
+    this.lastFrame = spent;
+  }
+
+  #put(context, image, quality) {
+    const { rect } = this.sampler;
+    if (quality === 1) { context.putImageData(image, rect.x, rect.y); return; }
+    this.scratch.width = rect.width;
+    this.scratch.height = rect.height;
+    this.scratch.getContext("2d", { alpha: false }).putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = true;
+    context.drawImage(this.scratch, rect.x / quality, rect.y / quality,
+      rect.width / quality, rect.height / quality);
+  }
+
+  #drawLayer() {
+    const context = this.layer.getContext("2d");
+    const { geometry, ratio } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.layer.width, this.layer.height);
+    const scale = geometry.scale * ratio;
+    const left = (geometry.x + (geometry.flipped ? geometry.columns * geometry.scale : 0)) * ratio;
+    context.setTransform(geometry.flipped ? -scale : scale, 0, 0, scale, left, geometry.y * ratio);
+    this.overlay.draw(context, scale, ratio, this.aiColour, this.showDistance !== false);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    this.#drawSides(context);
+    const toScreen = (px, py) => {
+      const p = geometry.toScreen(px, py);
+      return { x: p.x * ratio, y: p.y * ratio };
+    };
+    this.rulers.draw(context, toScreen, ratio, this.readerColour);
+  }
+
+  // The patient's side at both edges of the picture, in the surround where there is room.
+  #drawSides(context) {
+    if (!this.info.leftSide) return;
+    const { geometry, ratio } = this;
+    const other = this.info.leftSide === "R" ? "L" : "R";
+    const names = geometry.flipped ? [other, this.info.leftSide] : [this.info.leftSide, other];
+    const y = Math.min(Math.max(geometry.y + 26, 26), geometry.height - 12) * ratio;
+    const start = Math.max(geometry.inset.left + 6, geometry.x - 22);
+    const end = Math.min(geometry.width - 20, geometry.x + geometry.columns * geometry.scale + 8);
+    context.font = `600 ${16 * ratio}px system-ui, sans-serif`;
+    context.lineWidth = 3 * ratio;
+    context.strokeStyle = "rgb(0 0 0 / 70%)";
+    context.fillStyle = "#aab0b8";
+    for (const [text, x] of [[names[0], start], [names[1], end]]) {
+      context.strokeText(text, x * ratio, y);
+      context.fillText(text, x * ratio, y);
+    }
+  }
+
+  /** The magnifier at a film position: the picture at 2.5 times its present size. */
+  showLoupe(sx, sy) {
+    if (!this.levels) return;
+    const size = 220;
+    const output = Math.round(size * this.ratio);
+    this.loupe.hidden = false;
+    this.loupe.width = this.loupe.height = output;
+    this.loupe.style.left = `${sx - size / 2}px`;
+    this.loupe.style.top = `${sy - size / 2}px`;
+    this.loupeSampler ??= new Sampler(this.levels);
+    const scale = this.geometry.scale * 2.5 * this.ratio;
+    const point = this.geometry.toPicture(sx, sy);
+    const across = this.geometry.flipped ? this.info.columns - point.x : point.x;
+    this.loupeSampler.sample(output / 2 - across * scale, output / 2 - point.y * scale, scale,
+      this.geometry.flipped, output, output);
+    const context = this.loupe.getContext("2d", { alpha: false });
+    const image = this.loupeSampler.grey(this.windowing.lookup());
+    if (image) context.putImageData(image, this.loupeSampler.rect.x, this.loupeSampler.rect.y);
+    const flipped = this.geometry.flipped ? -scale : scale;
+    context.setTransform(flipped, 0, 0, scale, output / 2 - point.x * flipped, output / 2 - point.y * scale);
+    this.overlay.draw(context, scale, this.ratio, this.aiColour, false);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+  }
+
+  hideLoupe() { this.loupe.hidden = true; }
+}

@@ -1,0 +1,59 @@
+// Window and level: which densities become which grey. A window is a linear ramp, black at
+// centre - width / 2 and white at centre + width / 2 (DICOM's LINEAR_EXACT), as on the server.
+
+export class Windowing {
+  #stale = true;
+
+  constructor(windows, bits) {
+    this.maximum = 2 ** bits - 1;
+    const [centre, width] = windows[0] ?? [this.maximum / 2, this.maximum];
+    this.first = { centre, width };
+    this.centre = centre;
+    this.width = width;
+    this.inverted = false;
+    this.table = new Uint32Array(65536);
+    this.presets = presets(windows, this.first, this.maximum);
+  }
+
+  set(centre, width) {
+    this.width = Math.min(4 * this.maximum + 4, Math.max(1, width));
+    this.centre = Math.min(2 * this.maximum, Math.max(-this.maximum, centre));
+    this.#stale = true;
+  }
+
+  /** A drag of dx, dy CSS pixels: right widens, up brightens; finer where the window is narrow. */
+  drag(dx, dy) {
+    const rate = Math.max(this.width, this.maximum / 64) / 320;
+    this.set(this.centre + dy * rate, this.width + dx * rate);
+  }
+
+  invert() { this.inverted = !this.inverted; this.#stale = true; }
+
+  reset() { this.inverted = false; this.set(this.first.centre, this.first.width); }
+
+  /** 65,536 opaque greys as 32-bit pixels, remade only after a change. */
+  lookup() {
+    if (!this.#stale) return this.table;
+    const low = this.centre - this.width / 2;
+    const factor = 255 / this.width;
+    for (let value = 0; value < 65536; value += 1) {
+      let grey = Math.round((value - low) * factor);
+      grey = grey < 0 ? 0 : grey > 255 ? 255 : grey;
+      if (this.inverted) grey = 255 - grey;
+      this.table[value] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
+    }
+    this.#stale = false;
+    return this.table;
+  }
+}
+
+function presets(windows, first, maximum) {
+  const named = windows.map(([centre, width, name], i) => ({
+    name: name ? String(name).toLowerCase() : i === 0 ? "as sent" : `window ${i + 1}`, centre, width,
+  }));
+  if (named.length === 0) named.push({ name: "full range", ...first });
+  // Half the width over the darker half: the edge of a collapsed lung is a faint line in dark air.
+  named.push({ name: "lung", centre: first.centre - first.width / 4, width: first.width / 2 });
+  named.push({ name: "full range", centre: maximum / 2, width: maximum });
+  return named.filter((p, i) => named.findIndex((q) => q.name === p.name) === i).slice(0, 6);
+}

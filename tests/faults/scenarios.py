@@ -1,0 +1,327 @@
+"""What can go wrong, done on purpose to a running house, and what was seen afterwards.
+
+Each scenario returns an `Outcome`: what must hold (all of it true) and the numbers behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+from house import House
+
+from ml import phantom
+from portal.models import Blob, JobKind, JobState, Study
+
+
+@dataclass
+class Outcome:
+    """What was seen. `holds` maps each claim to whether it held."""
+
+    holds: dict[str, bool]
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+_drawn: dict[int, phantom.Phantom] = {}
+
+
+def picture(size: int = 384) -> bytes:
+    """A synthetic chest X-ray as DICOM: like another one of that size, with UIDs of its own."""
+    if size not in _drawn:
+        _drawn[size] = phantom.draw(7, rows=size, columns=size)
+    return phantom.dicom(_drawn[size])
+
+
+def send(house: House, count: int, size: int = 384) -> list[UUID]:
+    return [house.submit(picture(size), "chest.dcm") for _ in range(count)]
+
+
+def wait_settled(house: House, studies: list[UUID], seconds: float = 240) -> None:
+    house.wait("every job has ended", lambda: house.settled(studies), seconds)
+
+
+def attempts(house: House, studies: list[UUID], kind: JobKind | None = None) -> list[int]:
+    return [job.attempts for job in house.jobs(kind, studies)]
+
+
+def all_done_once(house: House, studies: list[UUID]) -> dict[str, bool]:
+    """The claims of every scenario that should end well."""
+    jobs = house.jobs(studies=studies)
+    return {
+        "every study has both its jobs": len(jobs) == 2 * len(studies),
+        "every job is done": all(job.state is JobState.DONE for job in jobs),
+        "every study has one prediction": house.predictions(studies) == len(studies),
+    }
+
+
+def rung_five_times(house: House, count: int = 50) -> Outcome:
+    """Each job's message is in Redis five times; the workers come afterwards."""
+    before = {queue: house.computations(queue) for queue in ("render", "segment")}
+    house.kill("render", signal.SIGTERM)
+    house.kill("segment", signal.SIGTERM)
+    studies = send(house, count)
+    for kind in (JobKind.RENDER, JobKind.SEGMENT):
+        jobs = house.jobs(kind, studies)
+        for _ in range(4):
+            for job in jobs:
+                house.ring(kind, job.id)
+        house.start_worker(kind.value)
+        house.wait(f"all {kind} jobs are done", partial(_done, house, kind, studies), 600)
+    wait_settled(house, studies)
+    house.wait("no message is left", lambda: house.waiting_messages() == 0, 30)
+    seen = {queue: house.computations(queue) - before[queue] for queue in before}
+    tries = attempts(house, studies)
+    return Outcome(
+        {
+            **all_done_once(house, studies),
+            "every job took one attempt": tries == [1] * (2 * count),
+            "every job was computed once": seen == {"render": count, "segment": count},
+        },
+        {
+            "jobs": len(tries),
+            "messages": 10 * count,
+            "computations": sum(seen.values()),
+            "failed attempts": house.failures() or "none",
+        },
+    )
+
+
+def _done(house: House, kind: JobKind, studies: list[UUID]) -> bool:
+    return all(job.state is JobState.DONE for job in house.jobs(kind, studies))
+
+
+def killed_mid_job(house: House, queue: str) -> Outcome:
+    """The process that does the job is killed -9 while the job runs."""
+    kind = JobKind(queue)
+    for _ in range(10):
+        (study,) = send(house, 1, size=2048)
+        if house.catch_running(kind, study):
+            house.kill_child(queue)
+            break
+    began = time.monotonic()
+    wait_settled(house, [study])
+    job = house.job(kind, study)
+    assert job is not None
+    return Outcome(
+        {**all_done_once(house, [study]), "done on attempt 2": job.attempts == 2},
+        {"attempts": job.attempts, "seconds": round(time.monotonic() - began, 1)},
+    )
+
+
+def worker_killed(house: House, queue: str, count: int = 12) -> Outcome:
+    """A whole worker, parent and child, is killed -9 in the middle of a queue."""
+    studies = send(house, count)
+    house.wait("one is done", lambda: house.predictions(studies) > 0)
+    house.kill(queue, signal.SIGKILL)
+    house.start_worker(queue)
+    wait_settled(house, studies)
+    tries = attempts(house, studies, JobKind(queue))
+    return Outcome(
+        {**all_done_once(house, studies), "at most one was begun again": sum(tries) <= count + 1},
+        {"jobs": count, "attempts": sum(tries)},
+    )
+
+
+def redis_emptied(house: House, count: int = 10) -> Outcome:
+    """Redis is killed, and with it every message, while jobs wait."""
+    house.kill("render", signal.SIGTERM)
+    studies = send(house, count)
+    house.empty_redis()
+    house.start_redis()
+    house.start_worker("render")
+    began = time.monotonic()
+    wait_settled(house, studies)
+    tries = attempts(house, studies)
+    return Outcome(
+        {**all_done_once(house, studies), "every job took one attempt": set(tries) == {1}},
+        {"jobs": len(tries), "seconds": round(time.monotonic() - began, 1)},
+    )
+
+
+def redis_away(house: House) -> Outcome:
+    """Redis is down while a picture is sent, and comes back."""
+    house.kill("redis", signal.SIGTERM)
+    (study,) = send(house, 1)
+    state = house.client.get(f"/studies/{study}").json()
+    house.start_redis()
+    wait_settled(house, [study])
+    return Outcome(
+        {
+            **all_done_once(house, [study]),
+            "the picture was taken": state["state"] == "received",
+            "it is said what it waits for": state["waiting_for"] == "redis",
+        }
+    )
+
+
+def portal_restarted_during_upload(house: House) -> Outcome:
+    """The portal dies when half of a picture has arrived; the sender tries again."""
+    data = picture(1024)
+    studies, blobs, files = house.count(Study), house.count(Blob), house.files()
+    boundary = "half"
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="chest.dcm"\r\n\r\n'
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    length = len(head) + len(data) + len(tail)
+    request = (
+        "POST /api/v1/studies HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: Bearer {house.key}\r\nContent-Length: {length}\r\n"
+        f"Content-Type: multipart/form-data; boundary={boundary}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(house.listener.getsockname()) as sender:
+        sender.sendall(request + head + data[: len(data) // 2])
+        time.sleep(0.3)
+        house.kill("portal", signal.SIGKILL)
+    house.start_portal()
+    nothing = (studies, blobs, files) == (house.count(Study), house.count(Blob), house.files())
+    study = house.submit(data, "chest.dcm")
+    wait_settled(house, [study])
+    return Outcome(
+        {**all_done_once(house, [study]), "nothing half-stored": nothing},
+        {"sent before the kill": len(data) // 2, "of": len(data)},
+    )
+
+
+def portal_restarted_during_a_job(house: House) -> Outcome:
+    """The portal dies while a worker computes: the worker waits for it."""
+    for _ in range(10):
+        (study,) = send(house, 1, size=2048)
+        if house.catch_running(JobKind.SEGMENT, study):
+            house.kill("portal", signal.SIGKILL)
+            break
+    house.start_portal()
+    wait_settled(house, [study])
+    tries = attempts(house, [study])
+    return Outcome(
+        {**all_done_once(house, [study]), "lost no attempt": max(tries) <= 2},
+        {"attempts": tries},
+    )
+
+
+def poison_file(house: House) -> Outcome:
+    """Pictures that pass the headers' check and ruin their decoder: by lies, and by memory."""
+    bad = {
+        "cut": _cut_png(),
+        "bomb": _bomb_png(),
+    }
+    holds, numbers = {}, {}
+    render = house.processes["render"].pid
+    for name, data in bad.items():
+        study = house.submit(data)
+        wait_settled(house, [study])
+        job = house.job(JobKind.RENDER, study)
+        assert job is not None
+        holds[f"{name}: failed for good at once"] = (
+            job.state is JobState.FAILED and job.attempts == 1
+        )
+        numbers[name] = job.error_code
+        state = house.client.get(f"/studies/{study}").json()["state"]
+        holds[f"{name}: shown as failed"] = state == "failed"
+    (study,) = send(house, 1)
+    wait_settled(house, [study])
+    holds["the worker lives and does the next one"] = (
+        all(all_done_once(house, [study]).values()) and house.processes["render"].poll() is None
+    )
+    assert house.processes["render"].pid == render
+    return Outcome(holds, numbers)
+
+
+def poison_job(house: House) -> Outcome:
+    """A job that ends its process at every attempt."""
+    (study,) = send(house, 1, size=2048)
+    kills = 0
+    while True:
+        house.wait("the job is begun or given up", _changed(house, study, kills), 60)
+        job = house.job(JobKind.RENDER, study)
+        assert job is not None
+        if job.state is not JobState.RUNNING:
+            break
+        house.kill_child("render")
+        kills += 1
+        assert kills <= 5, "it is tried for ever"
+    numbers = {"kills": kills, "attempts": job.attempts, "code": job.error_code}
+    (after,) = send(house, 1)
+    wait_settled(house, [after])
+    return Outcome(
+        {
+            "failed after exactly three attempts": (job.state, job.attempts, kills)
+            == (JobState.FAILED, 3, 3),
+            "given up": job.error_code == "gave_up",
+            "the next picture is done": all(all_done_once(house, [after]).values()),
+        },
+        numbers,
+    )
+
+
+def foreign_messages(house: House) -> Outcome:
+    """Somebody who got into Redis leaves a pickle, an unknown task, and tasks without a job."""
+    mark = house.folder / "pickled"
+    house.bell.send_task(
+        "pleura.render", args=[_Touch(str(mark))], queue="render", serializer="pickle"
+    )
+    house.bell.send_task("os.system", args=[f"touch {mark}"], queue="render")
+    for argument in ("../../etc/passwd", 7, None, str(uuid4())):
+        house.bell.send_task("pleura.render", args=[argument], queue="render")
+    worker = house.processes["render"]
+    (study,) = send(house, 1)
+    wait_settled(house, [study])
+    house.wait("no message is left", lambda: house.waiting_messages() == 0, 30)
+    return Outcome(
+        {
+            **all_done_once(house, [study]),
+            "nothing of it was run": not mark.exists(),
+            "the worker goes on": worker.poll() is None,
+        }
+    )
+
+
+class _Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+def _changed(house: House, study: UUID, kills: int) -> Callable[[], bool]:
+    """Whether a new attempt of the study's render job runs, or the job has ended."""
+
+    def changed() -> bool:
+        job = house.job(JobKind.RENDER, study)
+        assert job is not None
+        running = job.state is JobState.RUNNING and job.attempts == kills + 1
+        return running or job.state in (JobState.DONE, JobState.FAILED)
+
+    return changed
+
+
+def _cut_png() -> bytes:
+    """A PNG whose parts and checksums are whole and whose pixels do not unpack."""
+    return _png(600, 600, os.urandom(400))
+
+
+def _bomb_png() -> bytes:
+    """A small file of more pixels than the worker's memory for one file holds."""
+    return _png(9000, 9000, zlib.compress(bytes(9000 * (1 + 2 * 9000)), 9))
+
+
+def _png(rows: int, columns: int, body: bytes) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", columns, rows, 16, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", body), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

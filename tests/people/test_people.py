@@ -1,0 +1,297 @@
+"""People at the core: invitations, factors, tokens, and races, on SQLite and PostgreSQL."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pyotp
+import pytest
+from argon2 import PasswordHasher
+from place import NOW, Place
+
+from portal import audit, people
+from portal.access import Actor, Denied, Permission
+from portal.factors import matching_step, qr_code
+from portal.models import InvitationPurpose, Role, User
+from portal.throttle import Throttle
+
+PASSWORD = "blue kettle on tuesday"
+
+
+def join(place: Place, role: Role = Role.READER, email: str = "a@example.org") -> User:
+    """Somebody who has followed an invitation, without a second factor."""
+    with place.sessions() as s:
+        _, token = people.invite(s, None, name="A", email=email, role=role, team="T", now=NOW)
+        return people.accept_invitation(s, token, password=PASSWORD, now=NOW)
+
+
+def enrol(place: Place, user: User) -> tuple[str, list[str]]:
+    """Give them a second factor, confirmed with the code of the step before."""
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+        secret, _ = people.begin_totp(s, place.vault, row, NOW)
+        code = pyotp.TOTP(secret).at(NOW - timedelta(seconds=30))
+        return secret, people.confirm_totp(s, place.vault, row, code, NOW)
+
+
+def actor(user: User) -> Actor:
+    """They act."""
+    return people.actor_of(user)
+
+
+def test_only_hashes_are_stored(place: Place) -> None:
+    user = join(place)
+    secret, codes = enrol(place, user)
+    with place.sessions() as s:
+        raw = people.start_session(s, user, address="", agent="", now=NOW)
+        _, token = people.create_token(
+            s, user, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
+        )
+        everything = str(
+            [
+                list(s.connection().exec_driver_sql(f"SELECT * FROM {table}"))
+                for table in (
+                    "users",
+                    "login_sessions",
+                    "api_tokens",
+                    "recovery_codes",
+                    "invitations",
+                    "audit_events",
+                )
+            ]
+        )
+    for hidden in (PASSWORD, secret, raw, token, token[4:], *codes, codes[0].replace("-", "")):
+        assert hidden not in everything
+
+
+def test_every_step_is_in_the_log_and_the_log_is_whole(place: Place) -> None:
+    user = join(place)
+    _, codes = enrol(place, user)
+    throttle = Throttle()
+    with place.sessions() as s:
+        assert people.check_password(s, throttle, "a@example.org", "no", "10.0.0.1", NOW) is None
+        found = people.check_password(s, throttle, "a@example.org", PASSWORD, "10.0.0.1", NOW)
+        assert found is not None
+        assert people.check_second_factor(s, place.vault, found, codes[0], NOW)
+        assert not people.check_second_factor(s, place.vault, found, codes[0], NOW)
+        people.start_session(s, found, address="10.0.0.1", agent="", now=NOW)
+        rows = s.connection().exec_driver_sql("SELECT event, detail FROM audit_events ORDER BY seq")
+        events = [tuple(row) for row in rows]
+        assert audit.verify(s).is_whole
+    assert [event for event, _ in events] == [
+        "person_invited",
+        "person_joined",
+        "factor_set",
+        "sign_in_refused",
+        "recovery_code_used",
+        "code_refused",
+        "signed_in",
+    ]
+    assert "example.org" not in str(events)
+
+
+def test_a_link_followed_twice_at_once_makes_one_person(place: Place) -> None:
+    with place.sessions() as s:
+        _, token = people.invite(
+            s, None, name="A", email="a@example.org", role=Role.READER, team="T", now=NOW
+        )
+
+    def follow(_: int) -> bool:
+        with place.sessions() as s:
+            try:
+                people.accept_invitation(s, token, password=PASSWORD, now=NOW)
+            except Denied:
+                return False
+            return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(follow, range(4))) == [False, False, False, True]
+    with place.sessions() as s:
+        assert len(people.people(s)) == 1
+
+
+def test_a_code_used_twice_at_once_opens_once(place: Place) -> None:
+    user = join(place)
+    secret, codes = enrol(place, user)
+    for code in (pyotp.TOTP(secret).at(NOW), codes[3]):
+
+        def use(_: int, code: str = code) -> bool:
+            with place.sessions() as s:
+                row = s.get_one(User, user.id)
+                return people.check_second_factor(s, place.vault, row, code, NOW)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(use, range(4))) == [False, False, False, True]
+
+
+def test_an_outdated_hash_is_replaced_at_sign_in(place: Place) -> None:
+    user = join(place)
+    with place.sessions() as s:
+        cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+        s.get_one(User, user.id).password_hash = cheap
+        s.commit()
+        people.check_password(s, Throttle(), "a@example.org", PASSWORD, "", NOW)
+        stored = s.get_one(User, user.id).password_hash
+    assert stored is not None
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+def test_an_invitation_is_for_new_people_alone(place: Place) -> None:
+    join(place)
+    with place.sessions() as s, pytest.raises(people.BadPerson) as refused:
+        people.invite(s, None, name="B", email="A@Example.org", role=Role.READER, team="T", now=NOW)
+    assert refused.value.field == "email"
+
+
+def test_a_reset_makes_old_password_codes_and_links_useless(place: Place) -> None:
+    user = join(place)
+    secret, codes = enrol(place, user)
+    boss = join(place, Role.ADMIN, "boss@example.org")
+    with place.sessions() as s:
+        first, old_token = people.reset_factor(s, actor(boss), user.id, NOW)
+        _, token = people.reset_factor(s, actor(boss), user.id, NOW)
+        assert first.purpose is InvitationPurpose.RESET
+        assert people.open_invitation(s, old_token, NOW) is None
+        assert people.check_password(s, Throttle(), "a@example.org", PASSWORD, "", NOW) is None
+        row = s.get_one(User, user.id)
+        for code in (pyotp.TOTP(secret).at(NOW), codes[0]):
+            assert not people.check_second_factor(s, place.vault, row, code, NOW)
+        back = people.accept_invitation(s, token, password="seven green umbrellas", now=NOW)
+        assert back.id == user.id
+        assert back.sealed_totp is None
+
+
+def test_a_waiting_secret_is_the_same_until_its_code_comes(place: Place) -> None:
+    user = join(place)
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+        first, uri = people.begin_totp(s, place.vault, row, NOW)
+        again, _ = people.begin_totp(s, place.vault, row, NOW)
+        assert first == again
+        assert uri.startswith("otpauth://totp/Pleura:a%40example.org?secret=")
+        with pytest.raises(people.BadCode):
+            people.confirm_totp(s, place.vault, row, "12", NOW)
+        assert row.sealed_totp is None
+
+
+def test_a_sealed_secret_of_somebody_else_does_not_open(place: Place) -> None:
+    user, other = join(place), join(place, email="b@example.org")
+    enrol(place, user)
+    secret, _ = enrol(place, other)
+    with place.sessions() as s:
+        row, another = s.get_one(User, user.id), s.get_one(User, other.id)
+        row.sealed_totp = another.sealed_totp
+        s.commit()
+        with pytest.raises(Exception, match=r".*"):
+            people.check_second_factor(s, place.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
+
+
+@pytest.mark.parametrize(
+    "code", ["", "12345", "1234567", "abcdef", "１２３４５６", "0" * 5000, "\ud800"]
+)
+def test_no_odd_code_is_accepted(place: Place, code: str) -> None:
+    user = join(place)
+    enrol(place, user)
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+        assert not people.check_second_factor(s, place.vault, row, code, NOW)
+
+
+def test_codes_may_be_typed_with_spaces() -> None:
+    secret = pyotp.random_base32()
+    code = pyotp.TOTP(secret).at(NOW)
+    assert matching_step(secret, f" {code[:3]} {code[3:]} ", NOW) == int(NOW.timestamp()) // 30
+
+
+def test_the_qr_code_is_an_image_of_this_page() -> None:
+    assert qr_code("otpauth://totp/x?secret=ABC").startswith("data:image/svg+xml")
+
+
+SCOPES = ["studies:write", "studies:read", "reviews:write"]
+
+
+@pytest.mark.parametrize(
+    ("role", "scope", "held"),
+    [
+        (Role.TECHNOLOGIST, "studies:write", True),
+        (Role.TECHNOLOGIST, "studies:read", True),
+        (Role.TECHNOLOGIST, "reviews:write", False),
+        (Role.READER, "studies:write", True),
+        (Role.READER, "studies:read", True),
+        (Role.READER, "reviews:write", True),
+        *[(role, scope, False) for role in (Role.ADMIN, Role.AUDITOR) for scope in SCOPES],
+        (Role.ADMIN, "people:manage", False),
+        (Role.READER, "self", False),
+        (Role.READER, "", False),
+    ],
+)
+def test_a_token_reaches_no_further_than_its_owner(
+    place: Place, role: Role, scope: str, held: bool
+) -> None:
+    user = join(place, role)
+    lifetime = timedelta(days=1)
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+        if held:
+            token, raw = people.create_token(
+                s, row, scopes=[scope], name="t", lifetime=lifetime, now=NOW
+            )
+            assert raw.startswith("plr_")
+            may = people.actor_of_token(row, token).permissions
+            assert may
+            assert not may & {Permission.PEOPLE_MANAGE, Permission.SELF, Permission.AUDIT_READ}
+        else:
+            with pytest.raises(people.BadToken):
+                people.create_token(s, row, scopes=[scope], name="t", lifetime=lifetime, now=NOW)
+
+
+def test_a_token_ends_when_it_expires_is_revoked_or_its_owner_goes(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, "boss@example.org")
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+
+        def make() -> tuple[people.ApiToken, str]:
+            return people.create_token(
+                s, row, scopes=["studies:read"], name="t", lifetime=timedelta(hours=1), now=NOW
+            )
+
+        (_, expiring), (revoked, text), (_, orphan) = make(), make(), make()
+        assert people.load_token(s, expiring, NOW + timedelta(minutes=59)) is not None
+        assert people.load_token(s, expiring, NOW + timedelta(minutes=60)) is None
+        people.revoke_token(s, actor(row), revoked.id, NOW)
+        assert people.load_token(s, text, NOW) is None
+        people.disable(s, actor(boss), row.id, NOW)
+        assert people.load_token(s, orphan, NOW) is None
+        people.enable(s, actor(boss), row.id, NOW)
+        assert people.load_token(s, orphan, NOW) is None
+        for odd in ("", "plr_", "plr_x", expiring.upper(), expiring[:-1], "\ud800", "plr_\ud800"):
+            assert people.load_token(s, odd, NOW) is None
+
+
+def test_a_token_shrinks_with_its_owners_role(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, "boss@example.org")
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+        token, _ = people.create_token(
+            s, row, scopes=SCOPES, name="t", lifetime=timedelta(days=1), now=NOW
+        )
+        people.set_role(s, actor(boss), row.id, Role.TECHNOLOGIST, NOW)
+        assert Permission.REVIEW_WRITE not in people.actor_of_token(row, token).permissions
+        people.set_role(s, actor(boss), row.id, Role.ADMIN, NOW)
+        assert people.actor_of_token(row, token).permissions == frozenset()
+
+
+def test_only_admins_manage_people(place: Place) -> None:
+    user, other = join(place), join(place, Role.AUDITOR, "b@example.org")
+    attempts = [
+        lambda s, who: people.disable(s, who, other.id, NOW),
+        lambda s, who: people.enable(s, who, other.id, NOW),
+        lambda s, who: people.set_role(s, who, other.id, Role.ADMIN, NOW),
+        lambda s, who: people.reset_factor(s, who, other.id, NOW),
+        lambda s, who: people.end_sessions_of(s, who, other.id, NOW),
+        lambda s, who: people.invite(
+            s, who, name="C", email="c@example.org", role=Role.ADMIN, now=NOW
+        ),
+    ]
+    for attempt in attempts:
+        with place.sessions() as s, pytest.raises(Denied):
+            attempt(s, actor(user))

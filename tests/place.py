@@ -1,0 +1,43 @@
+"""Where a test happens: settings, vault and database of a portal that nobody has used yet."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from portal import audit, database
+from portal.settings import Settings
+from portal.vault import Vault
+
+NOW = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
+
+
+@dataclass
+class Place:
+    """Where the core works: settings, vault, engine and sessions."""
+
+    settings: Settings
+    vault: Vault
+    engine: Engine
+    sessions: sessionmaker[Session]
+
+    @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+
+def open_place(data_dir: Path, database_url: str) -> Place:
+    """A place over a migrated database."""
+    settings = Settings.from_env(
+        {
+            "PLEURA_ENV": "test",
+            "PLEURA_DATA_DIR": str(data_dir),
+            "DATABASE_URL": database_url,
+        }
+    )
+    engine = database.open_engine(settings)
+    vault = Vault(settings)
+    audit.bind(engine, vault.audit_key())
+    return Place(settings, vault, engine, database.sessions(engine))

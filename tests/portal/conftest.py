@@ -1,0 +1,10 @@
+"""A clinic in a fresh place, on both databases."""
+
+import pytest
+from clinic import Clinic, open_clinic
+from place import Place
+
+
+@pytest.fixture
+def clinic(place: Place) -> Clinic:
+    return open_clinic(place)

@@ -1,0 +1,103 @@
+"""Small files of every kind that comes in at the door, made without any imaging library."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+
+CANARY = "CANARY^ZEBRA"
+
+
+def dicom(*, rows: int = 8, columns: int = 6, pixels: bytes | None = None, **tags: Any) -> bytes:
+    """A 12-bit DX picture; `tags` override or, with None, remove elements."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = tags.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    given: dict[str, Any] = {
+        "SpecificCharacterSet": "ISO_IR 192",
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1",
+        "SOPInstanceUID": generate_uid(),
+        "StudyInstanceUID": generate_uid(),
+        "Modality": "DX",
+        "PatientName": "PHANTOM^ONE",
+        "PatientID": "P-0001",
+        "PatientBirthDate": "19630501",
+        "PatientSex": "F",
+        "StudyDate": "20260304",
+        "StudyTime": "084500",
+        "AccessionNumber": "A-77",
+        "StudyDescription": "Thorax",
+        "ViewPosition": "PA",
+        "Rows": rows,
+        "Columns": columns,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "PixelData": bytes(rows * columns * 2) if pixels is None else pixels,
+    } | tags
+    for keyword, value in given.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    meta.MediaStorageSOPInstanceUID = given["SOPInstanceUID"] or generate_uid()
+    if "PixelData" in dataset:
+        dataset["PixelData"].VR = "OW"
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def compressed_dicom(frame: bytes, *, rows: int = 8, columns: int = 6, **tags: Any) -> bytes:
+    """A DX picture whose one frame is a compressed stream."""
+    return dicom(
+        rows=rows,
+        columns=columns,
+        pixels=encapsulate([frame]),
+        TransferSyntaxUID=JPEGBaseline8Bit,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        **tags,
+    )
+
+
+def png(
+    *, rows: int = 8, columns: int = 6, depth: int = 8, colour: int = 0, extra: bytes = b""
+) -> bytes:
+    """A grey PNG that says it is of this size; its pixels need not be."""
+    header = struct.pack(">IIBBBBB", columns, rows, depth, colour, 0, 0, 0)
+    pixels = zlib.compress(bytes(min(rows, 64) * (min(columns, 64) + 1)))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", pixels)
+        + chunk(b"IEND", b"")
+    )
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """One chunk of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def jpeg(*, rows: int = 8, columns: int = 6, samples: int = 1, bits: int = 8) -> bytes:
+    """A JPEG with the right markers around nothing."""
+    components = b"".join(bytes((index + 1, 0x11, 0)) for index in range(samples))
+    frame = struct.pack(">BHHB", bits, rows, columns, samples) + components
+    return (
+        b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+        + b"\xff\xc0"
+        + struct.pack(">H", len(frame) + 2)
+        + frame
+        + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+        + b"\x12\x34\x56"
+        + b"\xff\xd9"
+    )

@@ -1,0 +1,145 @@
+"""The command line as somebody types it: what it does, and what it says when it can't."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "portal", *arguments],
+        env=environment(folder, **environ),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def environment(folder: Path, **environ: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"} | environ
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a migrated database."""
+    path = tmp_path_factory.mktemp("cli") / "var"
+    done = run(path, "migrate")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_help_lists_every_command(tmp_path: Path) -> None:
+    shown = run(tmp_path, "--help").stdout
+    for command in (
+        *("up", "demo", "migrate", "create-admin", "token", "audit", "sweep", "rotate-keys"),
+        *("new-key-ring", "settings", "check"),
+    ):
+        assert re.search(rf"^    {command}\b", shown, re.M), command
+
+
+def test_a_command_before_the_migration_says_what_to_do(tmp_path: Path) -> None:
+    done = run(tmp_path / "var", "audit", "verify")
+    assert done.returncode == 1
+    assert "run `python -m portal migrate`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_first_admin_comes_by_a_link_and_a_fresh_database_has_nobody(folder: Path) -> None:
+    done = run(folder, "create-admin", PLEURA_BASE_URL="http://127.0.0.1:9999")
+    assert re.search(r"http://127\.0\.0\.1:9999/join/\S{40,}$", done.stdout.strip())
+    whole = run(folder, "audit", "verify")
+    assert whole.stdout.startswith("The access log is whole: ")
+    assert run(folder, "token", "list", "--user", "admin@localhost").stderr.startswith("Nobody")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create-admin", "--email", "nonsense"], "not an e-mail address"),
+        (["create-admin", "--hours", "0"], "--hours"),
+        (["token", "create", "--user", "x@y.z", "--scope", "studies:read"], "Nobody"),
+        (["token", "create", "--user", "x@y.z", "--scope", "admin"], "invalid choice"),
+        (["token", "revoke", "--user", "x@y.z", "abcdef12"], "Nobody"),
+        (["sweep", "--every", "0"], "--every"),
+        (["fly"], "invalid choice"),
+        ([], "required"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    folder: Path, arguments: list[str], said: str
+) -> None:
+    done = run(folder, *arguments)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_says_what_production_would_refuse(folder: Path) -> None:
+    done = run(folder, "check")
+    assert done.returncode == 1
+    for name in ("DATABASE_URL", "REDIS_URL", "PLEURA_SECRET_KEY", "PLEURA_KEY_RING"):
+        assert name in done.stderr
+
+
+def test_production_without_secrets_does_not_start(tmp_path: Path) -> None:
+    done = run(tmp_path / "var", "migrate", PLEURA_ENV="production")
+    assert done.returncode == 1
+    assert "PLEURA_SECRET_KEY is missing" in done.stderr
+    assert not (tmp_path / "var").exists()
+
+
+def test_keys_rotate_and_the_old_one_leaves(folder: Path) -> None:
+    before = (folder / "keys" / "key_ring.json").read_text()
+    done = run(folder, "rotate-keys", "--drop-old")
+    assert done.returncode == 0, done.stderr
+    after = (folder / "keys" / "key_ring.json").read_text()
+    assert before != after
+    assert after.count('": "') == 3
+
+
+def test_a_new_key_ring_is_one_that_production_takes(tmp_path: Path) -> None:
+    ring = run(tmp_path, "new-key-ring").stdout
+    done = run(tmp_path, "check", PLEURA_KEY_RING=ring)
+    assert "PLEURA_SECRET_KEY" in done.stderr
+    assert "PLEURA_KEY_RING" not in done.stderr
+
+
+def test_settings_are_listed(tmp_path: Path) -> None:
+    assert "JOB_SECONDS  (default: 120)" in run(tmp_path, "settings").stdout
+
+
+def test_a_database_that_is_away_is_a_sentence(folder: Path) -> None:
+    done = run(
+        folder, "audit", "verify", DATABASE_URL="postgresql+psycopg://x:secret@127.0.0.1:1/x"
+    )
+    assert done.returncode == 1
+    assert "The database can't be used" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path) -> None:
+    assert run(folder, "sweep").returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portal", "sweep", "--loop", "--every", "0.2"],
+        env=environment(folder),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(4)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors

@@ -1,0 +1,174 @@
+"""Dockerfile and docker-compose.yml: what can be checked of them without an engine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from portal.settings import Settings as PortalSettings
+from worker.settings import VARIABLES as WORKER_VARIABLES
+from worker.settings import Settings as WorkerSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+WORKERS = ("render", "segment", "segment-gpu")
+ONE_SHOT = {"migrate"}
+# What the images of postgres read, beside our own settings.
+FOREIGN = {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD_FILE"}
+
+every_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def stages() -> dict[str, str]:
+    """The Dockerfile's stages by name, each with its own lines."""
+    parts = re.split(r"^FROM \S+ AS (\S+)$", DOCKERFILE, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_house_has_every_room() -> None:
+    expected = {"postgres", "redis", "migrate", "portal", "scheduler", *WORKERS}
+    assert set(SERVICES) == expected
+
+
+@every_service
+def test_a_service_is_watched_or_runs_once(name: str) -> None:
+    service = SERVICES[name]
+    if name in ONE_SHOT:
+        assert service["restart"] == "no"
+        waiting = [other for other in SERVICES.values() if name in other.get("depends_on", {})]
+        assert waiting
+        for other in waiting:
+            assert other["depends_on"][name]["condition"] == "service_completed_successfully"
+    else:
+        assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+        assert service["restart"] == "unless-stopped"
+
+
+@every_service
+def test_a_service_can_do_no_more_than_it_must(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert "no-new-privileges:true" in service["security_opt"]
+
+
+@every_service
+def test_an_image_is_pinned_by_tag(name: str) -> None:
+    image = SERVICES[name]["image"]
+    assert re.fullmatch(r"[a-z/-]+:[0-9][\w.-]*", image), image
+
+
+@every_service
+def test_no_secret_stands_in_the_environment(name: str) -> None:
+    for key, value in SERVICES[name].get("environment", {}).items():
+        if any(word in key for word in ("PASSWORD", "SECRET", "TOKEN", "KEY", "REDIS_URL")):
+            assert key.endswith("_FILE"), key
+        if key.endswith("_FILE"):
+            secret = str(value).removeprefix("/run/secrets/")
+            assert secret in SERVICES[name]["secrets"], key
+
+
+@every_service
+def test_what_it_names_is_declared(name: str) -> None:
+    service = SERVICES[name]
+    assert set(service["secrets"]) <= set(COMPOSE["secrets"])
+    assert set(service["networks"]) <= set(COMPOSE["networks"])
+    assert set(service.get("depends_on", {})) <= set(SERVICES)
+    for volume in service.get("volumes", []):
+        assert volume.split(":")[0] in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_its_build_target_exists_and_does_not_run_as_root(name: str) -> None:
+    target = SERVICES[name]["build"]["target"]
+    found = stages()
+    assert target in found
+    assert re.search(r"^USER pleura$", found[target], flags=re.MULTILINE)
+    assert "HEALTHCHECK" in found[target]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_its_variables_are_ones_that_the_program_knows(name: str) -> None:
+    portal = {variable.name for variable in PortalSettings.describe()}
+    known = set(WORKER_VARIABLES) if name in WORKERS else portal
+    for key in SERVICES[name]["environment"]:
+        assert key.removesuffix("_FILE") in known, key
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> None:
+    service = SERVICES[name]
+    assert sorted(service["secrets"]) == ["redis_url", "worker_token"]
+    assert service["networks"] == ["work"]
+    assert COMPOSE["networks"]["work"]["internal"] is True
+    neighbours = {other for other, its in SERVICES.items() if "work" in its["networks"]}
+    assert neighbours - set(WORKERS) == {"redis", "portal", "scheduler"}
+    assert "volumes" not in service
+
+
+def test_only_the_portal_is_reached_from_outside_and_only_from_this_host() -> None:
+    published = {name: its["ports"] for name, its in SERVICES.items() if "ports" in its}
+    assert published == {"portal": ["127.0.0.1:8000:8000"]}
+    assert COMPOSE["networks"]["record"]["internal"] is True
+
+
+def test_a_worker_is_given_time_to_end_its_job() -> None:
+    told = {
+        "REDIS_URL": "redis://redis/0",
+        "PLEURA_PORTAL_URL": "http://portal:8000",
+        "PLEURA_WORKER_TOKEN": "x",
+    }
+    hard = WorkerSettings.from_env(told).hard_seconds
+    for name in WORKERS:
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= hard
+
+
+def test_the_gpu_worker_asks_for_a_gpu_and_starts_only_when_wanted() -> None:
+    service = SERVICES["segment-gpu"]
+    assert service["profiles"] == ["gpu"]
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    assert service["environment"]["PLEURA_DEVICE"] == "cuda"
+
+
+def test_no_image_carries_data_keys_or_build_tools() -> None:
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    assert allowed[1] == "*", "nothing is sent to the builder but what is named"
+    for target in ("portal", "worker-cpu", "worker-gpu"):
+        lines = stages()[target]
+        assert "pip install" not in lines
+        assert "apt-get" not in lines
+        copied = re.findall(r"^COPY (?:--from=\S+ )?(\S+)", lines, flags=re.MULTILINE)
+        for source in copied:
+            assert source.startswith("/") or f"!{source}" in allowed, source
+            assert source.startswith("/") or (ROOT / source).exists(), source
+
+
+def test_the_portals_image_has_no_decoder_and_the_workers_no_portal() -> None:
+    assert not re.search(r"^COPY (ml|worker) ", stages()["portal"], flags=re.MULTILINE)
+    for target in ("worker-cpu", "worker-gpu"):
+        assert not re.search(r"^COPY portal ", stages()[target], flags=re.MULTILINE)
+
+
+def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
+    docker = shutil.which("docker")
+    if docker is None:
+        pytest.skip("docker is not installed")
+    version = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
+    if version.returncode != 0:
+        pytest.skip("docker has no compose plugin here")
+    command = [docker, "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+    environment = {"PLEURA_BASE_URL": "https://xray.example", "HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr

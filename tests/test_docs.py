@@ -1,0 +1,65 @@
+"""The documents stay true: settings, commands and files that they name exist, and the reverse."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portal.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+OPERATION = (ROOT / "docs" / "operation.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands_of(module: str) -> set[str]:
+    """The sub-commands that `python -m MODULE --help` lists."""
+    said = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    listed = set(re.findall(r"^    ([a-z][a-z-]+)(?:\s|$)", said, re.MULTILINE))
+    assert len(listed) > 3, f"python -m {module} --help lists no commands"
+    return listed
+
+
+@pytest.mark.parametrize("name", [variable.name for variable in Settings.describe()])
+def test_every_setting_of_the_portal_is_in_the_operation_guide(name: str) -> None:
+    assert f"`{name}`" in OPERATION
+
+
+def test_every_variable_that_the_worker_reads_is_in_the_operation_guide() -> None:
+    source = (ROOT / "worker" / "settings.py").read_text("utf-8")
+    names = set(re.findall(r'environ(?:\.get\(|, )"([A-Z_]+)"', source))
+    assert len(names) > 5
+    assert {name for name in names if f"`{name}`" not in OPERATION} == set()
+
+
+@pytest.mark.parametrize("module", ["portal", "ml"])
+def test_every_command_in_the_documents_exists(module: str) -> None:
+    text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
+    named = set(re.findall(rf"python -m {module} ([a-z][a-z-]+)", text))
+    assert named
+    assert named <= commands_of(module)
+
+
+@pytest.mark.parametrize("command", ["run", "test", "demo", "help"])
+def test_the_readme_names_the_make_targets_that_exist(command: str) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+    assert f"make {command}" in README
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"

@@ -1,0 +1,74 @@
+"""worker.celery_app: the limits and refusals of the application, and what importing it loads."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from worker.settings import Settings
+
+GIVEN = {
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "PLEURA_PORTAL_URL": "http://127.0.0.1:1",
+    "PLEURA_WORKER_TOKEN": "token-of-a-worker",
+    "JOB_SECONDS": "40",
+}
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, object]:
+    """What a fresh interpreter shows after it imported the application and its tasks."""
+    program = """
+import json, sys
+from worker.celery_app import app
+import worker.tasks
+conf = app.conf
+print(json.dumps({
+    "loaded": sorted({name.split(".")[0] for name in sys.modules}),
+    "tasks": sorted(name for name in app.tasks if not name.startswith("celery.")),
+    "soft": conf.task_soft_time_limit,
+    "hard": conf.task_time_limit,
+    "visibility": conf.broker_transport_options["visibility_timeout"],
+    "accepts": conf.accept_content,
+    "late": conf.task_acks_late,
+    "prefetch": conf.worker_prefetch_multiplier,
+    "backend": conf.result_backend,
+    "remote": conf.worker_enable_remote_control,
+    "loading": conf.worker_proc_alive_timeout,
+}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=GIVEN, capture_output=True, text=True, check=True
+    )
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def test_importing_it_loads_no_engine_and_no_portal(seen: dict[str, object]) -> None:
+    loaded = seen["loaded"]
+    assert isinstance(loaded, list)
+    assert "celery" in loaded
+    heavy = {"torch", "openvino", "cv2", "numpy", "portal", "flask", "sqlalchemy"}
+    assert not heavy & set(loaded)
+
+
+def test_it_knows_just_the_two_tasks(seen: dict[str, object]) -> None:
+    assert seen["tasks"] == ["pleura.render", "pleura.segment"]
+
+
+def test_its_limits_follow_from_one_number_in_order(seen: dict[str, object]) -> None:
+    lease = Settings.from_env(GIVEN).lease_seconds
+    assert (seen["soft"], seen["hard"], lease, seen["visibility"]) == (40, 50, 60, 120)
+
+
+def test_it_takes_json_late_one_at_a_time_and_keeps_no_results(seen: dict[str, object]) -> None:
+    assert seen["accepts"] == ["json"]
+    assert seen["late"] is True
+    assert seen["prefetch"] == 1
+    assert seen["backend"] is None
+    assert seen["remote"] is False
+
+
+def test_a_process_has_minutes_to_load_its_model(seen: dict[str, object]) -> None:
+    assert seen["loading"] == 300

@@ -1,0 +1,141 @@
+"""worker.render and worker.decoder: files are decoded apart, and a bad one harms only its job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ml.picture import Picture
+from worker.errors import Permanent, Transient
+from worker.render import Decoder
+from worker.settings import Settings
+
+SETTINGS = Settings.from_env(
+    {
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "PLEURA_PORTAL_URL": "http://127.0.0.1:1",
+        "PLEURA_WORKER_TOKEN": "not-for-the-decoder",
+        "PLEURA_DECODE_MB": "256",
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(SETTINGS)
+    yield decoder
+    decoder.stop()
+
+
+def picture(rows: int = 40, columns: int = 60) -> bytes:
+    ramp = np.linspace(0, 65535, rows * columns).astype(np.uint16).reshape(rows, columns)
+    ok, encoded = cv2.imencode(".png", ramp)
+    assert ok
+    return encoded.tobytes()
+
+
+def lying_png(rows: int, columns: int) -> bytes:
+    """A small file that says it is large, as its zeroes truly unpack to."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", columns, rows, 16, 0, 0, 0, 0)
+    squeeze = zlib.compressobj(9)
+    row = bytes(1 + 2 * columns)
+    body = b"".join(squeeze.compress(row) for _ in range(rows)) + squeeze.flush()
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_picture_comes_back_whole_with_preview_thumb_and_facts(decoder: Decoder) -> None:
+    rendered = decoder.decode(picture())
+    assert (rendered.facts["rows"], rendered.facts["columns"]) == (40, 60)
+    again = Picture.from_canonical(rendered.pixels, rendered.facts)
+    assert again.pixels.shape == (40, 60)
+    assert int(again.pixels[-1, -1]) > int(again.pixels[0, 0])
+    for jpeg in (rendered.preview, rendered.thumb):
+        assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED) is not None
+
+
+def test_an_unreadable_file_fails_for_good_with_the_readers_code(decoder: Decoder) -> None:
+    with pytest.raises(Permanent, match="not_an_image"):
+        decoder.decode(b"neither DICOM nor PNG nor JPEG, whatever its name says")
+    with pytest.raises(Permanent, match="empty"):
+        decoder.decode(b"")
+
+
+def test_a_file_that_needs_more_memory_than_allowed_is_stopped(decoder: Decoder) -> None:
+    bomb = lying_png(9000, 11000)
+    assert len(bomb) < 400_000
+    with pytest.raises(Permanent, match=r"decode_limit|decode_failed"):
+        decoder.decode(bomb)
+    assert decoder.decode(picture()).facts["rows"] == 40
+
+
+def test_one_files_process_that_dies_costs_only_that_file(decoder: Decoder) -> None:
+    """A decoder's crash is a signal in the file's own process: send the same signal to it."""
+    server = decoder._process.pid
+
+    def crash_next_child() -> None:
+        children = Path(f"/proc/{server}/task/{server}/children")
+        for _ in range(2000):
+            listed = children.read_text().split()
+            if listed:
+                os.kill(int(listed[0]), signal.SIGSEGV)
+                os._exit(0)
+            time.sleep(0.001)
+        os._exit(1)
+
+    killer = os.fork()
+    if killer == 0:
+        crash_next_child()
+    with pytest.raises(Permanent, match="decode_failed"):
+        decoder.decode(picture(3000, 3000))
+    _, status = os.waitpid(killer, 0)
+    assert status == 0
+    assert decoder._process.pid == server
+    assert decoder.decode(picture()).facts["rows"] == 40
+
+
+def test_a_lost_decoder_is_begun_anew(decoder: Decoder) -> None:
+    os.killpg(decoder._process.pid, signal.SIGKILL)
+    decoder._process.wait()
+    assert decoder.decode(picture()).facts["columns"] == 60
+
+
+def test_a_decoder_that_goes_away_under_a_file_is_worth_another_attempt() -> None:
+    decoder = Decoder(SETTINGS)
+    os.killpg(decoder._process.pid, signal.SIGSTOP)
+    killer = os.fork()
+    if killer == 0:
+        time.sleep(0.2)
+        os.killpg(decoder._process.pid, signal.SIGKILL)
+        os._exit(0)
+    with pytest.raises(Transient, match="decoder_lost"):
+        decoder.decode(picture())
+    os.waitpid(killer, 0)
+    assert decoder.decode(picture()).facts["rows"] == 40
+    decoder.stop()
+
+
+def test_the_decoder_knows_no_secret_and_ends_with_its_parent() -> None:
+    decoder = Decoder(SETTINGS)
+    decoder.decode(picture())
+    environment = Path(f"/proc/{decoder._process.pid}/environ").read_bytes()
+    assert b"PLEURA" not in environment
+    assert b"REDIS" not in environment
+    decoder._channel.close()
+    assert decoder._process.wait(timeout=5) == 0

@@ -1,0 +1,80 @@
+"""worker.settings: what a worker may be told, and that nonsense stops it with a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.settings import BadSettings, Settings
+
+GOOD = {
+    "REDIS_URL": "redis://:word@127.0.0.1:6379/0",
+    "PLEURA_PORTAL_URL": "http://127.0.0.1:8000/",
+    "PLEURA_WORKER_TOKEN": "token-of-a-worker",
+}
+
+
+def test_three_variables_are_enough() -> None:
+    settings = Settings.from_env(GOOD)
+    assert settings.portal_url == "http://127.0.0.1:8000"
+    assert (settings.job_seconds, settings.device, settings.threads) == (120, "auto", 0)
+    assert settings.weights is None
+    assert settings.name
+
+
+def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-a-file\n")
+    (tmp_path / "redis").write_text("redis://:other@127.0.0.1/0\n")
+    given = {
+        "PLEURA_PORTAL_URL": GOOD["PLEURA_PORTAL_URL"],
+        "PLEURA_WORKER_TOKEN_FILE": str(tmp_path / "token"),
+        "REDIS_URL_FILE": str(tmp_path / "redis"),
+    }
+    settings = Settings.from_env(given)
+    assert settings.token == "from-a-file"
+    assert settings.redis_url == "redis://:other@127.0.0.1/0"
+
+
+def test_no_secret_shows_in_a_printed_object() -> None:
+    shown = repr(Settings.from_env(GOOD))
+    assert GOOD["PLEURA_WORKER_TOKEN"] not in shown
+    assert "word" not in shown
+
+
+def test_a_unix_socket_is_spelt_as_celery_wants_it() -> None:
+    given = {**GOOD, "REDIS_URL": "unix://pleura:word@/run/redis.sock?db=1"}
+    url = Settings.from_env(given).redis_url
+    assert url == "redis+socket://pleura:word@/run/redis.sock?virtual_host=1"
+
+
+@pytest.mark.parametrize("seconds", ["5", "120", "3600"])
+def test_soft_is_before_hard_before_lease_before_visibility(seconds: str) -> None:
+    settings = Settings.from_env({**GOOD, "JOB_SECONDS": seconds})
+    assert (
+        settings.soft_seconds
+        < settings.hard_seconds
+        < settings.lease_seconds
+        < settings.visibility_seconds
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", ""),
+        ("REDIS_URL", "amqp://somewhere"),
+        ("PLEURA_PORTAL_URL", ""),
+        ("PLEURA_PORTAL_URL", "127.0.0.1:8000"),
+        ("PLEURA_PORTAL_URL", "file:///etc"),
+        ("PLEURA_WORKER_TOKEN", "  "),
+        ("PLEURA_DEVICE", "tpu"),
+        ("JOB_SECONDS", "4"),
+        ("JOB_SECONDS", "-5"),
+        ("JOB_SECONDS", "soon"),
+        ("PLEURA_THREADS", "1.5"),
+        ("PLEURA_DECODE_MB", "1"),
+        ("PLEURA_WORKER_TOKEN_FILE", "/does/not/exist"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(BadSettings, match=name):
+        Settings.from_env({**GOOD, name: value})

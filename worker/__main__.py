@@ -1,0 +1,77 @@
+"""``python -m worker render|segment`` runs a worker, ``python -m worker alive QUEUE`` probes it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+import warnings
+from typing import Any
+
+from celery.exceptions import SecurityWarning
+from celery.signals import setup_logging, worker_process_init
+
+from worker import process
+from worker.settings import BadSettings, Settings, load
+
+QUEUES = ("render", "segment")
+# Decoders and allocators grow: a fresh process now and then costs less than a leak.
+JOBS_OF_A_PROCESS = {"render": 500, "segment": 5000}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; 2 when the worker is set up wrongly."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for queue in QUEUES:
+        commands.add_parser(queue, help=f"take {queue} jobs until told to stop")
+    alive = commands.add_parser("alive", help="exit 0 when the queue's worker is alive")
+    alive.add_argument("queue", nargs="?", default="*", help="all queues of this name if left out")
+    chosen = parser.parse_args(arguments)
+    try:
+        settings = load()
+    except BadSettings as error:
+        sys.stderr.write(f"worker: {error}\n")
+        return 2
+    if chosen.command == "alive":
+        return 0 if process.is_alive(settings, chosen.queue, time.time()) else 1
+    return _work(chosen.command, settings)
+
+
+def _work(queue: str, settings: Settings) -> int:
+    @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+    def log_plainly(**_: Any) -> None:
+        logging.basicConfig(
+            level=logging.INFO,
+            stream=sys.stdout,
+            format="%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s",
+        )
+        for chatty in ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+
+    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    def begin(**_: Any) -> None:
+        process.begin(queue, settings)
+
+    # A warning of Celery's about root and pickle: only JSON is taken here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    from worker.celery_app import app
+
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            f"--queues={queue}",
+            f"--hostname={queue}@{settings.name}",
+            f"--max-tasks-per-child={JOBS_OF_A_PROCESS[queue]}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
