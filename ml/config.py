@@ -22,6 +22,7 @@ class Config:
     encoder: str = "efficientnet-b3"
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     pretrained: str = ""  # "" for random weights, "efficientnet-lite2" for the ImageNet ones
+    outline_stride: int = 1  # 2: the outline is made at half of the size and enlarged
     size: int = 384  # side of the network's square input, px
 
     # Which size applies from which progress on; the last one must be `size`.
@@ -30,6 +31,7 @@ class Config:
     loss: str = "bce_dice"  # a key of ml.losses.MASK_LOSSES
     mask_weight: float = 1.0
     image_weight: float = 1.0
+    patch_weight: float = 1.0
     dropout: float = 0.3  # before the image-level layer
 
     epochs: int = 40  # used when `minutes` is 0
@@ -41,11 +43,14 @@ class Config:
     schedule: str = "cosine"  # or "plateau": halve when the training loss stops falling
     rate: float = 1e-3  # AdamW, decoder and heads
     encoder_rate: float = 2e-4
+    image_rate: float = 3e-4  # the image-level layers; see ml.model.parameter_groups
     weight_decay: float = 1e-2
     warmup: float = 0.04  # share of the run over which the rate rises
     clip: float = 1.0  # largest norm of the gradient
     ema: float = 0.995
     freeze_encoder_norm: bool = True
+    adapt_norm: int = 0  # pictures that the frozen statistics are measured on anew, before training
+    frozen_stages: int = 0  # of a timm encoder: the stem and so many stages keep their weights
 
     flip: float = 0.5  # probability of a horizontal flip
     rotate: float = 12.0  # degrees, either way
@@ -68,6 +73,8 @@ class Config:
             raise ValueError("size_from must start at progress 0 and end at size")
         if any(side % 32 for _, side in self.size_from):
             raise ValueError("every size must be a multiple of 32")
+        if self.outline_stride not in (1, 2):
+            raise ValueError("outline_stride must be 1 or 2")
         if self.schedule not in ("cosine", "plateau"):
             raise ValueError(f"unknown schedule {self.schedule!r}")
         if self.epoch_pictures % self.batch or self.batch < 2:

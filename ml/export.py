@@ -139,6 +139,7 @@ def write(
             "name": config.architecture,
             "encoder": config.encoder,
             "decoder_channels": list(config.decoder_channels),
+            "outline_stride": config.outline_stride,
             "size": config.size,
         },
         "preprocessing": {

@@ -7,6 +7,7 @@ Salehi et al. 2017; focal Tversky, Abraham and Khan 2019.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -61,15 +62,25 @@ MASK_LOSSES: dict[str, MaskLoss] = {
 }
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The three losses, each a mean over the pictures that it applies to."""
+
+    mask: Tensor
+    image: Tensor
+    patch: Tensor
+
+
 def combined(
     mask_logits: Tensor,
     image_logits: Tensor,
+    patch_logits: Tensor,
     masks: Tensor,
     positive: Tensor,
     outlined: Tensor,
     mask_loss: MaskLoss,
-) -> tuple[Tensor, Tensor]:
-    """(mask loss, image loss), both means over the pictures that they apply to.
+) -> Parts:
+    """The losses of the mask, of the image's label and of the patches (N,1,h,w).
 
     positive, outlined: (N,) of 0/1. The chosen mask loss sees the pictures with a drawn mask; a
     picture without a pneumothorax adds cross-entropy, so that the outline learns what to leave
@@ -79,7 +90,12 @@ def combined(
     per_picture = mask_loss(mask_logits, masks) * outlined
     negative = 1 - positive
     empty = (bce(mask_logits, masks) * negative).sum() / negative.sum().clamp(min=1)
-    return per_picture.sum() / outlined.sum().clamp(min=1) + EMPTY_SHARE * empty, image
+    mask = per_picture.sum() / outlined.sum().clamp(min=1) + EMPTY_SHARE * empty
+    # A patch holds a pneumothorax where any of its pixels does.
+    held = F.adaptive_max_pool2d(masks, patch_logits.shape[-2:])
+    known = outlined + negative
+    patch = (bce(patch_logits, held) * known).sum() / known.sum().clamp(min=1)
+    return Parts(mask, image, patch)
 
 
 def _overlap(logits: Tensor, masks: Tensor, misses: float, alarms: float) -> Tensor:

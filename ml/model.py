@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
+from segmentation_models_pytorch.base import SegmentationHead
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 from ml.config import Config
 
-WIDE = 1280  # channels that the image-level output pools, as in EfficientNet
-EVIDENCE = 3  # numbers that it takes from the outline
+WIDE = 1280  # channels of the layer that EfficientNet's own classifier pools
+EVIDENCE = 4  # numbers that the image-level output takes from places: one of patches, three below
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the network sees: mask_logits (N,1,S,S), patch_logits (N,1,S/32,S/32), and features
+    (N, WIDE + EVIDENCE), of which the image logit is a linear function."""
+
+    mask_logits: Tensor
+    patch_logits: Tensor
+    features: Tensor
 
 
 class Segmenter(nn.Module):
@@ -32,28 +46,42 @@ class Segmenter(nn.Module):
         self.widen = nn.Sequential(
             nn.Conv2d(channels, WIDE, 1, bias=False), nn.BatchNorm2d(WIDE, eps=1e-3), nn.ReLU6()
         )
-        linear = nn.Linear(2 * WIDE + EVIDENCE, 1)
-        nn.init.zeros_(linear.weight)  # random weights on this many features would be loud noise
-        nn.init.zeros_(linear.bias)
-        self.image = nn.Sequential(nn.Dropout(dropout), linear)
+        self.patch = nn.Conv2d(WIDE, 1, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.image = nn.Linear(WIDE + EVIDENCE, 1)
+        with torch.no_grad():
+            self.patch.bias.fill_(-2.0)  # type: ignore[union-attr]  # most places are healthy
+            # The patches speak first; the outline is heard once it has something to say.
+            self.image.weight[0, WIDE:] = torch.tensor([0.5, 0.0, 0.0, 0.0])
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        mask_logits, features = self.look(picture)
-        return mask_logits, self.image(features)
+        seen = self.look(picture)
+        return seen.mask_logits, self.judge(seen.features)
 
-    def look(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask logits, and the features (N, 2·WIDE + EVIDENCE) that the image logit is made of."""
+    def judge(self, features: Tensor) -> Tensor:
+        """The image logit (N,1) of a look's features."""
+        wide, places = features.split([WIDE, EVIDENCE], dim=1)
+        logit: Tensor = self.image(torch.cat([self.dropout(wide), places], dim=1))
+        return logit
+
+    def look(self, picture: Tensor) -> Look:
+        """Everything that the network sees in pictures (N,1,S,S)."""
         encoded = self.encoder(picture)
         mask_logits = self.outline(self.decoder(encoded))
         wide = self.widen(encoded[-1])
-        # Mean and maximum, as a small pneumothorax vanishes in a mean; and what was outlined. That
-        # is evidence only: detached, so that the image's label never shapes the outline.
+        # Which patches hold a pneumothorax is learnt from the outlines: far more to learn from
+        # than one label for a whole picture. Log-mean-exp lets the surest patch speak loudest.
+        patch_logits = self.patch(wide)
+        loudest = patch_logits.float().flatten(1).logsumexp(1, keepdim=True)
+        loudest = loudest - math.log(patch_logits.shape[-1] * patch_logits.shape[-2])
+        # What was outlined is evidence only: detached, so that the label never shapes the outline.
         seen = evidence(mask_logits.detach().float())
-        return mask_logits, torch.cat([wide.mean((2, 3)), wide.amax((2, 3)) / 6, seen], dim=1)
+        features = torch.cat([wide.float().mean((2, 3)), loudest, seen], dim=1)
+        return Look(mask_logits, patch_logits, features)
 
 
 def evidence(mask_logits: Tensor) -> Tensor:
-    """(N, EVIDENCE), each about -1..1: how much was outlined, and how surely at its surest place.
+    """(N, 3), each about -1..1: how much was outlined, and how surely at its surest place.
 
     The surest place is a window of a 24th, a 48th of the side, in which the probabilities are
     averaged, so that a single pixel does not decide.
@@ -81,6 +109,12 @@ def build(config: Config, weights: bool = True) -> Segmenter:
         classes=1,
         decoder_channels=config.decoder_channels,
     )
+    if config.outline_stride == 2:
+        # The largest layers of a U-Net are its last ones; an outline is smooth.
+        network.decoder.blocks = network.decoder.blocks[:-1]
+        network.segmentation_head = SegmentationHead(
+            config.decoder_channels[-2], 1, kernel_size=3, upsampling=2
+        )
     built = Segmenter(network, config.dropout)
     if weights and config.pretrained:
         if config.pretrained != "efficientnet-lite2":
@@ -172,33 +206,101 @@ def freeze_norm(module: nn.Module) -> None:
             layer.eval()
 
 
+def freeze_stages(encoder: Any, stages: int) -> None:
+    """Keep the stem and the first stages of a timm encoder as they are.
+
+    They hold edges and textures, which X-rays share with photographs, and cost the most to train.
+    """
+    if not stages:
+        return
+    timm_model = encoder.model
+    frozen = [timm_model.conv_stem, timm_model.bn1, *list(timm_model.blocks)[:stages]]
+    for part in frozen:
+        part.requires_grad_(False)
+
+
 def parameter_groups(model: Segmenter, config: Config) -> list[dict[str, Any]]:
-    """AdamW's groups: encoder and image-level layer at the encoder's rate, no decay on biases
-    and norms."""
+    """AdamW's groups, each with its own rate; no decay on biases and norms.
+
+    The image-level layers sum more than a thousand features, most of them positive. AdamW moves
+    every weight by about the rate whatever the gradient's size, all in one direction at times, and
+    so moves the logit by hundreds of times the rate: these layers need a rate of their own.
+    """
     groups: list[dict[str, Any]] = []
     slow = [*model.encoder.parameters(), *model.widen.parameters()]
-    fast = [*model.decoder.parameters(), *model.outline.parameters(), *model.image.parameters()]
-    for parameters, rate in ((slow, config.encoder_rate), (fast, config.rate)):
+    fast = [*model.decoder.parameters(), *model.outline.parameters()]
+    parts = (
+        (slow, config.encoder_rate),
+        (fast, config.rate),
+        ([*model.patch.parameters(), *model.image.parameters()], config.image_rate),
+    )
+    for parameters, rate in parts:
         for decays in (True, False):
-            chosen = [value for value in parameters if (value.ndim > 1) == decays]
+            chosen = [p for p in parameters if p.requires_grad and (p.ndim > 1) == decays]
             decay = config.weight_decay if decays else 0.0
             groups.append({"params": chosen, "rate": rate, "lr": rate, "weight_decay": decay})
     return groups
 
 
-def keep_depthwise_float(module: nn.Module) -> None:
-    """Take depthwise convolutions out of bf16 autocast, for training on a CPU.
+class _Depthwise(torch.autograd.Function):
+    """A depthwise convolution, forward in bf16 and backward in float32."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, features: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any
+    ) -> Tensor:
+        features = features.bfloat16()
+        ctx.save_for_backward(features, weight)
+        ctx.geometry = (list(stride), list(padding), list(dilation))
+        return nn.functional.conv2d(
+            features, weight.bfloat16(), None, stride, padding, dilation, weight.shape[0]
+        )
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        features, weight = ctx.saved_tensors
+        stride, padding, dilation = ctx.geometry
+        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
+        to_features, to_weight, _ = torch.ops.aten.convolution_backward(
+            gradient.float(),
+            features.float(),
+            weight,
+            None,
+            stride,
+            padding,
+            dilation,
+            False,
+            [0, 0],
+            weight.shape[0],
+            wanted,
+        )
+        return (
+            to_features.bfloat16() if wanted[0] else None,
+            to_weight if wanted[1] else None,
+            None,
+            None,
+            None,
+        )
+
+
+def quicken_depthwise(module: nn.Module) -> None:
+    """Make depthwise convolutions fit for training in bf16 on a CPU.
 
     oneDNN's bf16 kernels for their gradients are 5 to 40 times slower than its float32 ones
-    (measured on AVX-512 BF16); everything else gains from bf16.
+    (measured on AVX-512 BF16), while forward bf16 is twice as quick and saves a copy.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
-            layer.forward = functools.partial(  # type: ignore[method-assign]
-                _in_float, layer.forward
-            )
+            layer.forward = functools.partial(_depthwise, layer)  # type: ignore[method-assign]
 
 
-def _in_float(forward: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+def _depthwise(layer: nn.Conv2d, features: Tensor) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
-        return forward(features.float())
+        padding: Any = layer.padding
+        if isinstance(layer, Conv2dSame):
+            features = pad_same(features, layer.kernel_size, layer.stride, layer.dilation)
+            padding = (0, 0)
+        found: Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
+            features, layer.weight, layer.stride, padding, layer.dilation
+        )
+        return found

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,10 +61,9 @@ def run(args: argparse.Namespace) -> int:
     fitted = choose(features, positive, [record.patient for record in training], config.seed)
     for penalty, auc in fitted.aucs.items():
         print(f"penalty {penalty:g}: cross-validated AUC {auc:.4f}")
-    layer: Any = net.image[-1]
     with torch.no_grad():
-        layer.weight.copy_(fitted.weight[None])
-        layer.bias.fill_(fitted.bias)
+        net.image.weight.copy_(fitted.weight[None])
+        net.image.bias.fill_(fitted.bias)
     content["average"] = net.state_dict()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, args.out)
@@ -82,7 +80,7 @@ def look_at(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Te
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
         for batch in tqdm(loader, desc="looking"):
             picture = batch["picture"].to(memory_format=torch.channels_last)
-            found.append(net.look(picture)[1].float())
+            found.append(net.look(picture).features.float())
     return torch.cat(found)
 
 

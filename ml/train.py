@@ -98,8 +98,11 @@ def fit(
     state = start(config, device)
     if (out / CHECKPOINT).exists():
         restore(state, out / CHECKPOINT)
-    elif begin_with is not None:
-        take_over(state, begin_with)
+    else:
+        if begin_with is not None:
+            take_over(state, begin_with)
+        if config.adapt_norm:
+            adapt_norm(state, training)
     mask_loss = losses.MASK_LOSSES[config.loss]
     steps_per_epoch = config.epoch_pictures // config.batch
     board = _board(out)
@@ -117,7 +120,7 @@ def fit(
         share = first + (last - first) * at_start
         size = size_at(config, at_start)
         drawn = data.Drawn(training, config, state.epoch, share, size)
-        sums = np.zeros(3)  # mask loss, image loss, steps
+        sums = np.zeros(4)  # mask loss, image loss, patch loss, steps
 
         state.net.train()
         if config.freeze_encoder_norm:
@@ -133,27 +136,29 @@ def fit(
                 group["lr"] = group["rate"] * rate
             batch = {key: value.to(device) for key, value in batch.items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-                mask_logits, image_logits = state.net(_channels_last(batch["picture"]))
-            mask_part, image_part = losses.combined(
-                mask_logits.float(),
+                seen = state.net.look(_channels_last(batch["picture"]))
+                image_logits = state.net.judge(seen.features)
+            part = losses.combined(
+                seen.mask_logits.float(),
                 image_logits.float(),
+                seen.patch_logits.float(),
                 batch["mask"],
                 batch["positive"],
                 batch["outlined"],
                 mask_loss,
             )
-            loss = config.mask_weight * mask_part + config.image_weight * image_part
+            loss = _weighed(config, part.mask, part.image, part.patch)
             state.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(state.net.parameters(), config.clip)
             state.optimizer.step()
             state.step += 1
             average_in(state.average, state.net, min(config.ema, state.step / (state.step + 10)))
-            sums += (mask_part.item(), image_part.item(), 1)
-            bar.set_postfix(mask=f"{sums[0] / sums[2]:.3f}", image=f"{sums[1] / sums[2]:.3f}")
+            sums += (part.mask.item(), part.image.item(), part.patch.item(), 1)
+            bar.set_postfix(mask=f"{sums[0] / sums[3]:.3f}", image=f"{sums[1] / sums[3]:.3f}")
 
-        mask_mean, image_mean = sums[:2] / max(sums[2], 1)
-        _plateau(state, config.mask_weight * mask_mean + config.image_weight * image_mean)
+        mask_mean, image_mean, patch_mean = sums[:3] / max(sums[3], 1)
+        _plateau(state, _weighed(config, mask_mean, image_mean, patch_mean))
         seconds = time.monotonic() - epoch_began
         row: dict[str, float] = {
             "epoch": state.epoch,
@@ -163,8 +168,9 @@ def fit(
             "rate": rate_at(config, min(progress(), 1.0)) * state.plateau_factor,
             "mask_loss": mask_mean,
             "image_loss": image_mean,
+            "patch_loss": patch_mean,
             "seconds": seconds,
-            "pictures_per_second": sums[2] * config.batch / seconds,
+            "pictures_per_second": sums[3] * config.batch / seconds,
         }
         state.epoch += 1
         state.elapsed = time.monotonic() - began
@@ -185,10 +191,40 @@ def start(config: Config, device: torch.device) -> State:
     average.load_state_dict(net.state_dict())
     for network in (net, average):
         network.to(device).to(memory_format=torch.channels_last)
+    model.freeze_stages(net.encoder, config.frozen_stages)
     if config.bf16 and device.type == "cpu":
-        model.keep_depthwise_float(net)
+        model.quicken_depthwise(net)
     optimizer = torch.optim.AdamW(model.parameter_groups(net, config))
     return State(config, net, average.eval(), optimizer)
+
+
+@torch.no_grad()
+def adapt_norm(state: State, training: data.Pictures) -> None:
+    """Measure the encoder's batch-norm statistics on X-rays; ImageNet's are those of photographs.
+
+    (Adaptive batch normalisation, Li et al. 2016.) Looks at config.adapt_norm augmented pictures.
+    """
+    config, net = state.config, state.net
+    device = next(net.parameters()).device
+    net.eval()
+    parts = (net.encoder, net.widen)
+    norms = [m for part in parts for m in part.modules() if isinstance(m, nn.BatchNorm2d)]
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all batches
+        norm.train()
+    count = min(config.adapt_norm, config.epoch_pictures)
+    size = size_at(config, 0.0)
+    drawn = data.Drawn(training, config, 0, config.positive_share[1], size)
+    for number, batch in enumerate(_loader(drawn, config)):
+        if number * config.batch >= count:
+            break
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            net.widen(net.encoder(_channels_last(batch["picture"].to(device)))[-1])
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+    state.average.load_state_dict(net.state_dict())
 
 
 def rate_at(config: Config, progress: float) -> float:
@@ -288,6 +324,10 @@ def _plateau(state: State, loss: float) -> None:
         state.plateau_factor, state.waited = state.plateau_factor / 2, 0
 
 
+def _weighed(config: Config, mask: Any, image: Any, patch: Any) -> Any:
+    return config.mask_weight * mask + config.image_weight * image + config.patch_weight * patch
+
+
 def _validation_is_due(config: Config, epochs_done: int, at_end: bool) -> bool:
     every = config.validate_every
     return every > 0 and (at_end or epochs_done % every == 0)
@@ -309,7 +349,7 @@ def _auc(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
 
 COLUMNS = (
     "epoch", "step", "minutes", "size", "positive_share", "rate", "mask_loss", "image_loss",
-    "seconds", "pictures_per_second", "positive_dice", "auc",
+    "patch_loss", "seconds", "pictures_per_second", "positive_dice", "auc",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from portal.bell import Bell
 from portal.board import Board, QueueView, StuckJob, WorkerView, board
 from portal.ledger import ATTEMPTS, Claim, claim, enqueue, heartbeat, hello, open_ticket, retry
 from portal.outcome import fail, finish
-from portal.outputs import read_input, store_output
+from portal.outputs import Output, read_input, store_output
 from portal.results import BadResult
 from portal.sweeping import SweepResult, ring, sweep, tidy
 from portal.tickets import BadTicket, Ticket
@@ -25,6 +25,7 @@ __all__ = [
     "Board",
     "Claim",
     "Lost",
+    "Output",
     "QueueView",
     "StuckJob",
     "SweepResult",

@@ -1,5 +1,6 @@
 """How an attempt ends: its result becomes the record's, or its error decides what comes next."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -7,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit, ranking, results, sealing
+from portal import audit, outputs, ranking, results, sealing
 from portal.attempts import attempted, destroy_files, take_blobs
 from portal.ledger import enqueue
 from portal.models import (
@@ -20,25 +21,35 @@ from portal.models import (
     Prediction,
     Study,
 )
+from portal.outputs import Output
 from portal.results import BadResult
 from portal.tickets import Ticket
 from portal.vault import Vault
 
 
 def finish(
-    s: Session, vault: Vault, ticket: Ticket, result: dict[str, Any], now: datetime
+    s: Session,
+    vault: Vault,
+    ticket: Ticket,
+    result: dict[str, Any],
+    now: datetime,
+    sent: Sequence[Output] = (),
 ) -> UUID | None:
     """End an attempt well; returns the job that follows and wants ringing.
 
-    `result` is `{"facts": …}` of a render job and `{"prediction": …}` of a segment job. Raises
-    BadResult or Lost. Said twice by the same attempt, the second time changes nothing.
+    `result` is `{"facts": …}` of a render job and `{"prediction": …}` of a segment job; `sent` are
+    outputs that come with it. Raises BadResult, Lost or VaultError; then nothing of this call is
+    kept. Said twice by the same attempt, the second time changes nothing.
     """
     job = s.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if job is not None and job.attempts == ticket.attempt and job.state is JobState.DONE:
         s.rollback()
         return None
+    s.rollback()
+    blobs = outputs.write(s, vault, ticket, sent, now) if sent else []
     try:
         job = attempted(s, ticket, lock=True)
+        replaced = outputs.enter(s, job, ticket, blobs)
         follower = _accept(s, vault, job, ticket.attempt, result, now)
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
         old = take_blobs(s, job.id, Blob.attempt != ticket.attempt)
@@ -47,8 +58,9 @@ def finish(
         s.commit()
     except BaseException:
         s.rollback()
+        destroy_files(vault, [blob.name for blob in blobs])
         raise
-    destroy_files(vault, old)
+    destroy_files(vault, old + replaced)
     return follower
 
 

@@ -1,5 +1,8 @@
 """What an attempt reads and stores: its job's inputs, and outputs that wait for its end."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
@@ -8,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal import results, sealing
 from portal.attempts import attempted, destroy_files, take_blobs
-from portal.models import Blob, Instance, Study
+from portal.models import Blob, Instance, Job, Study
 from portal.results import BadResult
 from portal.tickets import Ticket
 from portal.vault import Vault
@@ -32,44 +35,90 @@ def read_input(s: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[byt
     return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name), blob.media_type
 
 
-def store_output(
-    s: Session,
-    vault: Vault,
-    ticket: Ticket,
-    kind: str,
-    data: bytes,
-    media_type: str,
-    now: datetime,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output as a worker sends it."""
+
+    kind: str
+    media_type: str
+    data: bytes
+
+
+def store_output(s: Session, vault: Vault, ticket: Ticket, output: Output, now: datetime) -> None:
     """Keep one of the attempt's outputs; it is seen once the attempt finishes.
 
     Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
     """
-    job = attempted(s, ticket)
-    instance = s.get_one(Instance, job.instance_id)
-    pixels = (instance.rows or 0) * (instance.columns or 0)
-    output = results.check_output(job.kind, kind, data, media_type, pixels)
-    data_key = sealing.key_of(vault, s.get_one(Study, job.study_id))
-    s.commit()  # the file is written while nothing is locked
-    blob = Blob(
-        id=uuid4(),
-        study_id=job.study_id,
-        instance_id=job.instance_id,
-        job_id=job.id,
-        attempt=ticket.attempt,
-        kind=output,
-        size=len(data),
-        media_type=results.OUTPUTS[job.kind][output].media_type,
-        created=now,
-    )
-    blob.name = vault.put(data_key, blob_id=blob.id, kind=output, attempt=ticket.attempt, data=data)
+    blobs = write(s, vault, ticket, [output], now)
     try:
-        attempted(s, ticket, lock=True)
-        before = take_blobs(s, job.id, Blob.attempt == ticket.attempt, Blob.kind == output)
-        s.add(blob)
+        job = attempted(s, ticket, lock=True)
+        before = enter(s, job, ticket, blobs)
         s.commit()
     except BaseException:
         s.rollback()
-        vault.destroy(blob.name)
+        destroy_files(vault, [blob.name for blob in blobs])
         raise
     destroy_files(vault, before)
+
+
+def write(
+    s: Session, vault: Vault, ticket: Ticket, outputs: Sequence[Output], now: datetime
+) -> list[Blob]:
+    """Check outputs and write their files side by side; their rows are the caller's to enter.
+
+    Raises Lost, BadResult or VaultError; then no file is left.
+    """
+    job = attempted(s, ticket)
+    instance = s.get_one(Instance, job.instance_id)
+    pixels = (instance.rows or 0) * (instance.columns or 0)
+    kinds = [
+        results.check_output(job.kind, sent.kind, sent.data, sent.media_type, pixels)
+        for sent in outputs
+    ]
+    if len(set(kinds)) < len(kinds):
+        raise BadResult("an output was sent twice at once")
+    data_key = sealing.key_of(vault, s.get_one(Study, job.study_id))
+    s.commit()  # the files are written while nothing is locked
+    blobs = [
+        Blob(
+            id=uuid4(),
+            study_id=job.study_id,
+            instance_id=job.instance_id,
+            job_id=job.id,
+            attempt=ticket.attempt,
+            kind=kind,
+            size=len(sent.data),
+            media_type=results.OUTPUTS[job.kind][kind].media_type,
+            created=now,
+        )
+        for kind, sent in zip(kinds, outputs, strict=True)
+    ]
+    # Nearly all of the time a write waits for the disk, so they wait together.
+    with ThreadPoolExecutor(len(blobs)) as pool:
+        writing = [
+            pool.submit(
+                vault.put,
+                data_key,
+                blob_id=blob.id,
+                kind=blob.kind,
+                attempt=ticket.attempt,
+                data=sent.data,
+            )
+            for blob, sent in zip(blobs, outputs, strict=True)
+        ]
+    failed = next((error for one in writing if (error := one.exception())), None)
+    if failed is not None:
+        destroy_files(vault, [one.result() for one in writing if one.exception() is None])
+        raise failed
+    for blob, one in zip(blobs, writing, strict=True):
+        blob.name = one.result()
+    return blobs
+
+
+def enter(s: Session, job: Job, ticket: Ticket, blobs: Sequence[Blob]) -> list[str]:
+    """Add the rows of written outputs; returns the files that they replace."""
+    kinds = [blob.kind for blob in blobs]
+    before = take_blobs(s, job.id, Blob.attempt == ticket.attempt, Blob.kind.in_(kinds))
+    s.add_all(blobs)
+    s.flush()
+    return before

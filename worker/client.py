@@ -6,6 +6,7 @@ quarter of the job's time. After that the job is left to the portal's sweep.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
+# One request for all that is small: a request costs more than its bytes. See portal.web.worker_api.
+PARCEL = "application/vnd.pleura.result"
+PARCEL_BYTES = 16 * 1024 * 1024
 # What the portal says when a ticket no longer stands for a running attempt.
 LOST = frozenset({401, 403, 404, 409, 410})
 
@@ -99,18 +103,29 @@ class Work:
         self.lease_seconds: float = claim["lease_seconds"]
         self.facts: dict[str, Any] | None = claim.get("facts")
         self._lost = threading.Event()
+        self._parcel: list[tuple[str, str, bytes]] = []
 
     def input(self, kind: str) -> bytes:
         """The bytes of one of the job's inputs."""
         return self._call("GET", f"inputs/{kind}").content
 
     def output(self, kind: str, data: bytes, media_type: str) -> None:
-        """Store one of the job's outputs for this attempt."""
-        self._call("PUT", f"outputs/{kind}", content=data, headers={"Content-Type": media_type})
+        """Hand in one of the job's outputs: at once if it is large, else along with the result."""
+        packed = sum(len(other) for _, _, other in self._parcel)
+        if packed + len(data) <= PARCEL_BYTES:
+            self._parcel.append((kind, media_type, data))
+        else:
+            self._call("PUT", f"outputs/{kind}", content=data, headers={"Content-Type": media_type})
 
     def finish(self, result: dict[str, Any]) -> None:
         """Say that the job is done, with its result: ``{"facts"}`` or ``{"prediction"}``."""
-        self._call("POST", "finish", json=result)
+        if not self._parcel:
+            self._call("POST", "finish", json=result)
+            return
+        listed = [{"kind": k, "media_type": m, "bytes": len(d)} for k, m, d in self._parcel]
+        head = json.dumps({"result": result, "outputs": listed}).encode()
+        body = b"".join([head, b"\n", *(data for _, _, data in self._parcel)])
+        self._call("POST", "finish", content=body, headers={"Content-Type": PARCEL})
 
     def fail(self, error: Permanent | Transient) -> None:
         """Say that the attempt failed. A portal that can't be told learns it from the lease."""

@@ -4,6 +4,7 @@
 answers, good for that one job and attempt. Bodies are bytes as they are, or JSON objects.
 """
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,11 @@ blueprint = Blueprint("worker_api", __name__, url_prefix="/worker/v1")
 
 # 100 megapixels of 16 bits, the most that the intake lets in, and some room.
 _LARGEST_OUTPUT = 256 * 1024 * 1024
+# What a worker packs together; larger outputs are stored one by one.
+_LARGEST_RESULT = 24 * 1024 * 1024
+# One line of JSON, {"result": …, "outputs": [{"kind", "media_type", "bytes"}, …]}, then the bytes
+# of all outputs. No multipart form: its parser writes large parts to disk as they are.
+_PARCEL = "application/vnd.pleura.result"
 _NOTHING = ("", 204)
 
 
@@ -66,9 +72,7 @@ def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
         rows(),
         guard.parts().vault,
         ticket,
-        kind,
-        request.get_data(cache=False),
-        request.content_type or "",
+        jobs.Output(kind, request.content_type or "", request.get_data(cache=False)),
         guard.now(),
     )
     return _NOTHING
@@ -85,12 +89,17 @@ def heartbeat(job_id: UUID) -> Response:
 
 
 @blueprint.post("/jobs/<uuid:job_id>/finish")
-@guard.worker()
+@guard.worker(most=_LARGEST_RESULT)
 def finish(job_id: UUID) -> tuple[str, int]:
-    """The attempt succeeded; the job that follows is rung for."""
-    ticket = _ticket(job_id)
+    """The attempt succeeded, outputs may come along; the job that follows is rung for."""
+    ticket = _ticket(job_id)  # before the body is read
     parts = guard.parts()
-    follower = jobs.finish(rows(), parts.vault, ticket, _json_object(), guard.now())
+    sent: list[jobs.Output] = []
+    if request.mimetype == _PARCEL:
+        result, sent = _unpack(request.get_data(cache=False))
+    else:
+        result = _json_object()
+    follower = jobs.finish(rows(), parts.vault, ticket, result, guard.now(), sent)
     if follower is not None:
         jobs.ring(rows(), parts.bell, follower, guard.now())
     return _NOTHING
@@ -142,6 +151,26 @@ def _json_object() -> dict[str, Any]:
     if not isinstance(sent, dict):
         raise Problem(400, "bad_json", "The body is not a JSON object.")
     return sent
+
+
+def _unpack(body: bytes) -> tuple[dict[str, Any], list[jobs.Output]]:
+    """A parcel's result and outputs."""
+    line, newline, rest = body.partition(b"\n")
+    try:
+        head = json.loads(line)
+        listed = [(o["kind"], o["media_type"], o["bytes"]) for o in head["outputs"]]
+        result = head["result"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Problem(400, "bad_parcel", "The parcel's first line can't be read.") from None
+    sizes = [size for _, _, size in listed]
+    whole = newline and isinstance(result, dict) and all(type(size) is int for size in sizes)
+    if not whole or min(sizes, default=0) < 0 or sum(sizes) != len(rest):
+        raise Problem(400, "bad_parcel", "The parcel's parts do not fit its first line.")
+    outputs, at = [], 0
+    for kind, media_type, size in listed:
+        outputs.append(jobs.Output(str(kind), str(media_type), rest[at : at + size]))
+        at += size
+    return result, outputs
 
 
 def _text(sent: dict[str, Any], name: str) -> str:

@@ -75,20 +75,20 @@ function wireKeys() {
   const open = () => { if (!sheet.open) sheet.showModal(); };
   for (const button of document.querySelectorAll("[data-keys-open]")) button.addEventListener("click", open);
   sheet.addEventListener("click", (event) => { if (event.target === sheet) sheet.close(); });
-  let afterG = 0;
+  let afterG = null;  // when G was pressed; nothing before the first, or a page's first second would count as "after G"
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     if (event.key === "?") { event.preventDefault(); if (sheet.open) sheet.close(); else open(); return; }
     const paths = { w: "/worklist", u: "/upload", h: "/history" };
-    if (event.timeStamp - afterG < 900 && event.key in paths) {
-      afterG = 0;
+    if (afterG !== null && event.timeStamp - afterG < 900 && event.key in paths) {
+      afterG = null;
       event.preventDefault();
       event.stopImmediatePropagation();
       const link = document.querySelector(`a[href="${paths[event.key]}"]`);
       if (link) location.assign(paths[event.key]);
       return;
     }
-    afterG = event.key === "g" ? event.timeStamp : 0;
+    afterG = event.key === "g" ? event.timeStamp : null;
   }, { capture: true });
 }
 

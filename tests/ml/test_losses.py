@@ -71,28 +71,35 @@ def test_an_empty_mask_and_extreme_logits_give_finite_gradients(name: str) -> No
 def test_outlined_and_empty_pictures_teach_the_outline_and_judged_ones_do_not() -> None:
     logits = torch.randn(3, 1, 4, 4, requires_grad=True)
     image = torch.zeros(3, 1)
+    patches = torch.zeros(3, 1, 2, 2, requires_grad=True)
     masks = torch.zeros(3, 1, 4, 4)
     masks[0, 0, 0] = 1
     positive, outlined = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([1.0, 0.0, 0.0])
-    mask_loss, image_loss = losses.combined(
-        logits, image, masks, positive, outlined, losses.bce_dice
-    )
-    mask_loss.backward()
+    part = losses.combined(logits, image, patches, masks, positive, outlined, losses.bce_dice)
+    (part.mask + part.patch).backward()
     assert logits.grad is not None
     assert bool(logits.grad[:2].flatten(1).any(1).all())
     assert not bool(logits.grad[2].any())
     expected = losses.bce_dice(logits, masks)[0] + 0.5 * losses.bce(logits, masks)[1]
-    assert mask_loss.item() == pytest.approx(expected.item())
-    assert image_loss.item() == pytest.approx(math.log(2))
+    assert part.mask.item() == pytest.approx(expected.item())
+    assert part.image.item() == pytest.approx(math.log(2))
+    assert part.patch.item() == pytest.approx(math.log(2))
+    # The upper patches of the first picture hold its outline; the third's are not known.
+    assert patches.grad is not None
+    assert patches.grad[0, 0].sign().tolist() == [[-1, -1], [1, 1]]
+    assert bool((patches.grad[1] > 0).all())
+    assert not bool(patches.grad[2].any())
 
 
 def test_a_batch_of_judged_positives_has_no_mask_loss() -> None:
-    mask_loss, _ = losses.combined(
+    part = losses.combined(
         torch.randn(2, 1, 4, 4),
         torch.zeros(2, 1),
+        torch.randn(2, 1, 2, 2),
         torch.zeros(2, 1, 4, 4),
         torch.ones(2),
         torch.zeros(2),
         losses.bce_dice,
     )
-    assert mask_loss.item() == 0
+    assert part.mask.item() == 0
+    assert part.patch.item() == 0

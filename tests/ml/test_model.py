@@ -1,5 +1,7 @@
 """The network, and the ImageNet weights that it starts from."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,15 +102,46 @@ def test_every_parameter_is_trained_once_and_norms_do_not_decay() -> None:
             assert (value.ndim > 1) == (group["weight_decay"] > 0)
 
 
-def test_depthwise_convolutions_leave_bf16_and_the_answer_stays() -> None:
-    net = model.build(TINY, weights=False).eval()
-    picture = torch.randn(1, 1, 64, 64)
+def test_quick_depthwise_convolutions_give_the_same_answer_and_gradients() -> None:
+    torch.manual_seed(0)
+    plain = model.build(TINY, weights=False).train()
+    model.freeze_norm(plain)
+    plain.dropout.p = 0.0
+    quick = copy.deepcopy(plain)
+    model.quicken_depthwise(quick)
+    picture = torch.rand(2, 1, 64, 64) * 2 - 1
+    answers = []
+    for net, mixed in ((plain, False), (quick, True)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            mask_logits, image_logit = net(picture)
+        (mask_logits.float().mean() + image_logit.float().mean()).backward()
+        answers.append((mask_logits.float(), image_logit.float()))
+    for a, b in zip(*answers, strict=True):
+        torch.testing.assert_close(b, a, rtol=0.1, atol=0.1)
+    for (name, a), b in zip(plain.named_parameters(), quick.parameters(), strict=True):
+        if a.grad is None or not bool(a.grad.any()):
+            continue
+        assert b.grad is not None, name
+        alike = torch.nn.functional.cosine_similarity(a.grad.flatten(), b.grad.flatten(), 0)
+        assert alike > 0.8, name  # bf16 rounds, and random weights amplify it
+        assert b.grad.norm().item() == pytest.approx(a.grad.norm().item(), rel=0.3), name
+
+
+def test_an_outline_at_half_the_size_is_enlarged_to_the_whole() -> None:
+    net = model.build(replace(TINY, outline_stride=2), weights=False).eval()
     with torch.no_grad():
-        plain = net(picture)
-        model.keep_depthwise_float(net)
-        with torch.autocast("cpu", torch.bfloat16):
-            mixed = net(picture)
-        unmixed = net(picture)
-    for a, b, c in zip(plain, mixed, unmixed, strict=True):
-        torch.testing.assert_close(c, a)
-        torch.testing.assert_close(b.float(), a, rtol=0.1, atol=0.1)
+        mask_logits, image_logit = net(torch.randn(2, 1, 64, 96))
+    assert mask_logits.shape == (2, 1, 64, 96)
+    assert image_logit.shape == (2, 1)
+    whole = model.build(TINY, weights=False)
+    assert len(net.decoder.blocks) == len(whole.decoder.blocks) - 1
+
+
+def test_frozen_stages_are_left_out_of_training() -> None:
+    net = model.build(TINY, weights=False)
+    model.freeze_stages(net.encoder, 2)
+    frozen = {name for name, value in net.named_parameters() if not value.requires_grad}
+    assert {name.split(".")[2] for name in frozen} == {"conv_stem", "bn1", "blocks"}
+    assert {name.split(".")[3] for name in frozen if ".blocks." in name} == {"0", "1"}
+    trained = sum(len(group["params"]) for group in model.parameter_groups(net, TINY))
+    assert trained == len(list(net.parameters())) - len(frozen)

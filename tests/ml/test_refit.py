@@ -56,14 +56,25 @@ def test_the_features_are_those_of_the_image_logit() -> None:
         {"encoder": "tu-tf_efficientnet_lite0", "size": 64, "size_from": [[0.0, 64]]}
     )
     net = model.build(recipe, weights=False).eval()
-    torch.nn.init.normal_(net.image[-1].weight)
+    torch.nn.init.normal_(net.image.weight)
     picture = torch.randn(2, 1, 64, 64)
     with torch.no_grad():
         masks, images = net(picture)
-        again, features = net.look(picture)
-        torch.testing.assert_close(net.image(features), images)
-    torch.testing.assert_close(again, masks)
-    assert features.shape == (2, 2 * model.WIDE + model.EVIDENCE)
+        seen = net.look(picture)
+        torch.testing.assert_close(net.image(seen.features), images)
+    torch.testing.assert_close(seen.mask_logits, masks)
+    assert seen.features.shape == (2, model.WIDE + model.EVIDENCE)
+    assert seen.patch_logits.shape == (2, 1, 2, 2)
+
+
+def test_the_patches_are_heard_as_their_log_mean_exp() -> None:
+    net = model.build(config.from_dict({"encoder": "tu-tf_efficientnet_lite0"}), False).eval()
+    with torch.no_grad():
+        seen = net.look(torch.randn(2, 1, 64, 96))
+    patches = seen.patch_logits.flatten(1)
+    assert patches.shape == (2, 6)
+    expected = patches.double().exp().mean(1).log()
+    torch.testing.assert_close(seen.features[:, model.WIDE].double(), expected)
 
 
 def test_evidence_grows_with_what_is_outlined_and_stays_small() -> None:

@@ -1,7 +1,6 @@
 """The loop: it learns, it stops when told, and a resumed run is the same run."""
 
 import csv
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +58,10 @@ def discs(count: int, seed: int = 0) -> data.Pictures:
 NOTHING = data.Pictures([], [], [])
 
 
+def mean(rows: list[dict[str, str]], column: str) -> float:
+    return sum(float(row[column]) for row in rows) / len(rows)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
@@ -76,9 +79,9 @@ def test_a_few_steps_on_discs_lower_the_mask_loss_and_are_logged(tmp_path: Path)
     state = train.fit(learning, discs(16), discs(8, seed=1), tmp_path)
     rows = log(tmp_path)
     assert [row["epoch"] for row in rows] == [str(n) for n in range(20)]
-    assert float(rows[-1]["mask_loss"]) < 0.8 * float(rows[0]["mask_loss"])
-    # The image loss does not fall here, for a reason not yet known: see docs/experiments.md.
-    assert math.isfinite(float(rows[-1]["image_loss"]))
+    assert mean(rows[-3:], "mask_loss") < 0.8 * mean(rows[:3], "mask_loss")
+    assert mean(rows[-3:], "image_loss") < 0.95 * mean(rows[:3], "image_loss")
+    assert mean(rows[-3:], "patch_loss") < 0.8 * mean(rows[:3], "patch_loss")
     assert 0 <= float(rows[-1]["auc"]) <= 1  # validated at the end
     assert [bool(row["auc"]) for row in rows] == [n in (4, 9, 14, 19) for n in range(20)]
     assert state.epoch == 20

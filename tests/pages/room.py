@@ -97,7 +97,9 @@ class Room:
                 ("preview", pixels.preview(picture), "image/jpeg"),
                 ("thumb", pixels.thumb(picture), "image/jpeg"),
             ):
-                jobs.store_output(s, vault, ticket, kind, output, media, datetime.now(UTC))
+                jobs.store_output(
+                    s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
+                )
             following = jobs.finish(s, vault, ticket, {"facts": picture.facts()}, datetime.now(UTC))
             assert following is not None
             jobs.ring(s, self.parts.bell, following, datetime.now(UTC))
@@ -116,7 +118,9 @@ class Room:
                     ("mask", overlay.mask_png(found.mask), "image/png"),
                     ("overlay", overlay.overlay_png(picture, found.mask), "image/png"),
                 ):
-                    jobs.store_output(s, vault, ticket, kind, output, media, datetime.now(UTC))
+                    jobs.store_output(
+                        s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
+                    )
             jobs.finish(s, vault, ticket, {"prediction": found.facts()}, datetime.now(UTC))
         return found
 

@@ -232,6 +232,24 @@ def test_the_next_case_waits_until_the_word_is_saved(visitor: Visitor) -> None:
     assert "first thoughts" in (page.text_content("#review-history") or "")
 
 
+def test_a_key_in_a_page_s_first_second_is_no_jump_to_another_page(visitor: Visitor) -> None:
+    """Once, U right after loading counted as "G then U" and the reader's word was lost."""
+    study, _ = visitor.room.complete(draw(23), patient_name="EARLY^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.evaluate(
+        """() => {
+            const early = new KeyboardEvent("keydown", { key: "u", bubbles: true });
+            Object.defineProperty(early, "timeStamp", { value: 300 });
+            document.body.dispatchEvent(early);
+        }"""
+    )
+    expect(page.locator("#review-current")).to_have_text("Unsure")
+    page.keyboard.press("g")
+    page.keyboard.press("h")
+    page.wait_for_url("**/history")
+
+
 def test_a_case_completes_itself_without_a_reload(visitor: Visitor) -> None:
     room, drawn = visitor.room, draw(31)
     study = room.submit(phantom.dicom(drawn, patient_name="LIVE^CASE"))

@@ -167,7 +167,7 @@ def test_history_tells_what_was_read_and_how_it_ended(visitor: Visitor, cases: C
     study, _ = visitor.room.complete(draw(61), patient_name="HISTORY^ONE")
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
-    page.get_by_role("button", name="Unsure").click()
+    page.keyboard.press("u")
     expect(page.locator("#review-current")).to_have_text("Unsure")
     page.goto(f"{visitor.room.url}/history")
     first = page.locator(".case").first

@@ -70,7 +70,9 @@ class Clinic:
         """Store outputs of an attempt, each with its right media type."""
         for kind, data in outputs.items():
             with self.s as s:
-                jobs.store_output(s, self.vault, ticket, kind, data, MEDIA_TYPES[kind], now)
+                jobs.store_output(
+                    s, self.vault, ticket, jobs.Output(kind, MEDIA_TYPES[kind], data), now
+                )
 
     def finish(
         self, ticket: jobs.Ticket, result: dict[str, Any], now: datetime = NOW

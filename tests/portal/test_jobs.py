@@ -309,7 +309,7 @@ def test_an_output_of_the_wrong_kind_or_size_is_refused(
 ) -> None:
     ticket = started(clinic)
     with clinic.s as s, pytest.raises(jobs.BadResult):
-        jobs.store_output(s, clinic.vault, ticket, kind, data, media_type, NOW)
+        jobs.store_output(s, clinic.vault, ticket, jobs.Output(kind, media_type, data), NOW)
     assert len(files(clinic.place.data_dir)) == 1
 
 

@@ -1,11 +1,13 @@
 """The workers' way in: one token, one ticket, one job, one attempt."""
 
+import json
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from itsdangerous import URLSafeSerializer
+from werkzeug.test import TestResponse
 
 from portal import jobs
 from portal.models import JobKind, db
@@ -95,6 +97,95 @@ def test_from_the_upload_to_the_result(
 
     state = sign_in(app, owner).get(f"/studies/{study_id}/state").json
     assert state["state"] == "done"
+
+
+def parcel(result: object, outputs: dict[str, tuple[bytes, str]]) -> bytes:
+    listed = [
+        {"kind": kind, "media_type": media_type, "bytes": len(data)}
+        for kind, (data, media_type) in outputs.items()
+    ]
+    head = json.dumps({"result": result, "outputs": listed}).encode()
+    return head + b"\n" + b"".join(data for data, _ in outputs.values())
+
+
+def send_parcel(worker: WorkerAtTheDoor, job_id: UUID, ticket: str, body: bytes) -> TestResponse:
+    return worker.call(
+        "POST",
+        f"jobs/{job_id}/finish",
+        ticket,
+        data=body,
+        content_type="application/vnd.pleura.result",
+    )
+
+
+def stored_files(app: Flask) -> list[str]:
+    blobs = app.extensions["pleura"].settings.data_dir / "blobs"
+    return sorted(path.name for path in blobs.glob("*/*"))
+
+
+def test_outputs_may_come_along_with_the_result(
+    app: Flask, worker: WorkerAtTheDoor, job_id: UUID
+) -> None:
+    ticket = ticket_for(worker, job_id)
+    before = stored_files(app)
+    body = parcel({"facts": FACTS}, RENDERED)
+    assert send_parcel(worker, job_id, ticket, body).status_code == 204
+    after = stored_files(app)
+    assert len(after) == len(before) + 3
+    assert send_parcel(worker, job_id, ticket, body).status_code == 204  # said twice: once
+    assert stored_files(app) == after
+
+
+def test_a_later_output_takes_an_earlier_ones_place(
+    app: Flask, worker: WorkerAtTheDoor, job_id: UUID
+) -> None:
+    ticket = ticket_for(worker, job_id)
+    before = stored_files(app)
+    worker.store(job_id, ticket, RENDERED)
+    body = parcel({"facts": FACTS}, RENDERED)
+    assert send_parcel(worker, job_id, ticket, body).status_code == 204
+    assert len(stored_files(app)) == len(before) + 3
+
+
+GOOD = parcel({"facts": FACTS}, RENDERED)
+BAD_PARCELS = [
+    (b"", 400),
+    (b"{}\n", 400),
+    (b"[]\nx", 400),
+    (b"\xff\n", 400),
+    (GOOD[:-1], 400),
+    (GOOD + b"x", 400),
+    (GOOD.replace(b"\n", b"", 1), 400),
+    (parcel([], RENDERED), 400),
+    (GOOD.replace(b'"bytes": ', b'"bytes": -', 1), 400),
+    (GOOD.replace(b'"bytes": ', b'"bytes": 1.', 1), 400),
+    (parcel({"facts": {}}, RENDERED), 422),
+    (parcel({"facts": FACTS}, {**RENDERED, "mask": (b"x", "image/png")}), 422),
+    (parcel({"facts": FACTS}, {"thumb": RENDERED["thumb"]}), 422),
+    (GOOD.replace(b'"preview"', b'"thumb"', 1), 422),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), BAD_PARCELS, ids=range(len(BAD_PARCELS)))
+def test_a_parcel_that_cannot_be_leaves_nothing_behind(
+    app: Flask, worker: WorkerAtTheDoor, job_id: UUID, body: bytes, status: int
+) -> None:
+    ticket = ticket_for(worker, job_id)
+    before = stored_files(app)
+    assert send_parcel(worker, job_id, ticket, body).status_code == status
+    assert stored_files(app) == before
+    assert send_parcel(worker, job_id, ticket, GOOD).status_code == 204
+
+
+def test_a_parcel_of_a_lost_attempt_leaves_nothing_behind(
+    app: Flask, worker: WorkerAtTheDoor, job_id: UUID, clock: Clock
+) -> None:
+    old = ticket_for(worker, job_id)
+    clock.forward(seconds=app.extensions["pleura"].settings.lease_seconds + 1)
+    ticket_for(worker, job_id)
+    before = stored_files(app)
+    assert send_parcel(worker, job_id, old, GOOD).status_code == 409
+    assert stored_files(app) == before
 
 
 @pytest.mark.parametrize(
@@ -263,8 +354,9 @@ def test_bodies_have_a_limit(worker: WorkerAtTheDoor, job_id: UUID) -> None:
         "PUT", f"jobs/{job_id}/outputs/pixels", ticket, data=b"x", environ_overrides=announced
     )
     assert answer.status_code == 413
-    big = {"facts": "x" * 2_000_000}
-    assert worker.finish(job_id, ticket, big).status_code in (400, 413)
+    big = {"facts": "x" * 25 * 1024 * 1024}
+    assert worker.finish(job_id, ticket, big).status_code == 413
+    assert worker.finish(job_id, ticket, {"facts": {"x": "x" * 2_000_000}}).status_code == 422
 
 
 def test_a_job_that_failed_is_shown_with_its_reason_and_tried_again(

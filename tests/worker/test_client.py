@@ -111,12 +111,44 @@ def work(ours: Portal) -> Work:
 def test_a_claim_shows_the_workers_token_and_everything_after_it_the_ticket(
     script: Script, work: Work
 ) -> None:
-    work.output("pixels", b"\x01\x02", "application/octet-stream")
+    work.input("source")
     work.finish({"facts": {"rows": 1}})
     tokens = [asked[1] for asked in script.asked]
     assert tokens == ["Bearer token-of-a-worker"] + 2 * ["Bearer ticket-of-this-attempt"]
-    assert script.asked[1][2:] == ("application/octet-stream", b"\x01\x02")
     assert json.loads(script.asked[2][3]) == {"facts": {"rows": 1}}
+
+
+def test_small_outputs_travel_with_the_result_in_one_request(script: Script, work: Work) -> None:
+    work.output("pixels", b"\x01\x02", "application/octet-stream")
+    work.output("thumb", b"picture", "image/jpeg")
+    work.finish({"facts": {"rows": 1}})
+    (asked,) = script.asked[1:]
+    assert asked[2] == "application/vnd.pleura.result"
+    head, _, rest = asked[3].partition(b"\n")
+    assert json.loads(head) == {
+        "result": {"facts": {"rows": 1}},
+        "outputs": [
+            {"kind": "pixels", "media_type": "application/octet-stream", "bytes": 2},
+            {"kind": "thumb", "media_type": "image/jpeg", "bytes": 7},
+        ],
+    }
+    assert rest == b"\x01\x02picture"
+
+
+def test_an_output_that_is_too_large_for_the_parcel_goes_at_once(
+    script: Script, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.client.PARCEL_BYTES", 8)
+    work.output("pixels", b"nine bytes", "application/octet-stream")
+    assert script.asked[1][2:] == ("application/octet-stream", b"nine bytes")
+    work.output("thumb", b"12345678", "image/jpeg")
+    work.output("preview", b"9", "image/jpeg")
+    work.finish({})
+    assert [asked[0].rsplit("/", 1)[-1] for asked in script.asked[1:]] == [
+        "pixels",
+        "preview",
+        "finish",
+    ]
 
 
 @pytest.mark.parametrize("status", [204, 404, 409])
@@ -134,10 +166,13 @@ def test_a_refused_token_is_an_error_of_the_set_up(script: Script, ours: Portal)
 def test_a_broken_portal_is_asked_again_with_longer_pauses_and_the_same_body(
     script: Script, ours: Portal, pauses: list[float], work: Work
 ) -> None:
-    script.answers["mask"] = [503, 429, 500, 204]
+    script.answers["finish"] = [503, 429, 500, 204]
     work.output("mask", b"picture", "image/png")
+    work.finish({})
     assert pauses == [0.25, 0.5, 1.0]
-    assert {asked[2:] for asked in script.asked[1:]} == {("image/png", b"picture")}
+    assert len(script.asked) == 5
+    (sent,) = {asked[2:] for asked in script.asked[1:]}
+    assert sent[1].endswith(b"picture")
 
 
 def test_a_portal_that_stays_away_is_given_up_after_a_quarter_of_the_jobs_time(
@@ -187,5 +222,5 @@ def test_work_whose_attempt_is_lost_sends_nothing_more(script: Script, work: Wor
         time.sleep(0.3)
         before = len(script.asked)
         with pytest.raises(Lost):
-            work.output("mask", b"late", "image/png")
+            work.finish({})
     assert len(script.asked) == before
