@@ -67,6 +67,7 @@ class Config:
     threads: int = 0  # torch threads, 0 for torch's own choice
     bf16: bool = True
     validate_every: int = 5  # epochs, and at the end; 0 for never
+    mirror: bool = False  # serving averages the answers to a picture and to its mirror image
 
     def __post_init__(self) -> None:
         if self.size_from[0][0] != 0.0 or self.size_from[-1][1] != self.size:

@@ -8,6 +8,7 @@ the OpenVINO file already applies the sigmoids and the calibration.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 from dataclasses import asdict
@@ -55,14 +56,14 @@ FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
 class Probabilities(nn.Module):
     """What is exported: picture → (mask probability, calibrated image probability)."""
 
-    def __init__(self, net: model.Segmenter, calibration: Calibration) -> None:
+    def __init__(self, net: model.Segmenter, calibration: Calibration, mirror: bool) -> None:
         super().__init__()
-        self.net, self.calibration = net, calibration
+        self.net, self.calibration, self.mirror = net, calibration, mirror
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        mask_logits, image_logit = self.net(picture)
+        mask, image_logit = model.answer(self.net, picture, self.mirror)
         calibrated = image_logit / self.calibration.temperature + self.calibration.bias
-        return mask_logits.sigmoid(), calibrated.sigmoid()
+        return mask, calibrated.sigmoid()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a run")
     parser.add_argument("--out", type=Path, default=session.WEIGHTS, help="folder of all models")
     parser.add_argument("--name", help="the model's name, instead of the recipe's")
+    parser.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirror image's answer, instead of what the recipe says",
+    )
     parser.add_argument("--version", default="1", help="the model's version")
     parser.add_argument(
         "--cache",
@@ -83,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     """Export one checkpoint and make it the current model."""
     content = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
     config = configuration.from_dict(content["config"])
+    if args.mirror is not None:
+        config = dataclasses.replace(config, mirror=args.mirror)
     net = model.build(config, weights=False).eval()
     net.load_state_dict(content["average"])
     facts: dict[str, Any] = {
@@ -192,7 +200,11 @@ def as_half(net: nn.Module) -> dict[str, Tensor]:
 def to_openvino(net: model.Segmenter, config: Config, calibration: Calibration) -> openvino.Model:
     """Input `picture` (N,1,S,S); outputs `mask_probability`, `image_probability`."""
     example = torch.zeros(1, 1, config.size, config.size)
-    plain = Probabilities(net, calibration).eval().to(memory_format=torch.contiguous_format)
+    plain = (
+        Probabilities(net, calibration, config.mirror)
+        .eval()
+        .to(memory_format=torch.contiguous_format)
+    )
     exported = openvino.convert_model(plain, example_input=example)
     exported.reshape({0: [-1, 1, config.size, config.size]})
     exported.input(0).set_names({"picture"})

@@ -27,8 +27,8 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
         picture, mask = pictures.pictures[number], pictures.masks[number]
         view = torch.from_numpy(transforms.place(picture, config.size))[None, None]
-        mask_logits, image_logit = net(view)
-        square = mask_logits.sigmoid()[0, 0].numpy()
+        probability, image_logit = model.answer(net, view, config.mirror)
+        square = probability[0, 0].numpy()
         map_ = transforms.to_source(square, *picture.shape)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])

@@ -80,6 +80,20 @@ class Segmenter(nn.Module):
         return Look(mask_logits, patch_logits, features)
 
 
+def answer(net: Segmenter, picture: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
+    """What serving shows: mask probability (N,1,S,S) and image logit (N,1), not yet calibrated.
+
+    mirror: the mean of what is said of the picture and of its mirror image.
+    """
+    mask_logits, image_logit = net(picture)
+    probability = mask_logits.float().sigmoid()
+    if not mirror:
+        return probability, image_logit.float()
+    mask_logits, other_logit = net(picture.flip(-1))
+    other = mask_logits.float().sigmoid().flip(-1)
+    return (probability + other) / 2, (image_logit.float() + other_logit.float()) / 2
+
+
 def evidence(mask_logits: Tensor) -> Tensor:
     """(N, 3), each about -1..1: how much was outlined, and how surely at its surest place.
 

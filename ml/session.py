@@ -9,6 +9,7 @@ models names its default in the file ``CURRENT``.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -185,7 +186,8 @@ class TorchSession(Session):
         net = model.build(recipe, weights=False)
         state = {name: value.float() for name, value in safetensors.torch.load(tensors).items()}
         net.load_state_dict(state)
-        self._net = net.eval().to(place).to(memory_format=torch.channels_last)
+        net.eval().to(place).to(memory_format=torch.channels_last)
+        self._answer = functools.partial(model.answer, net, mirror=recipe.mirror)
         calibration = card.get("calibration") or {}
         self._temperature = float(calibration.get("temperature", 1.0))
         self._bias = float(calibration.get("bias", 0.0))
@@ -197,9 +199,9 @@ class TorchSession(Session):
         torch = self._torch
         with torch.inference_mode():
             batch = torch.from_numpy(inputs).to(self._place, memory_format=torch.channels_last)
-            mask, image = self._net(batch)
-            image = (image[:, 0].float() / self._temperature + self._bias).sigmoid()
-            return mask[:, 0].float().sigmoid().cpu().numpy(), image.cpu().numpy()
+            mask, image = self._answer(batch)
+            image = (image[:, 0] / self._temperature + self._bias).sigmoid()
+            return mask[:, 0].cpu().numpy(), image.cpu().numpy()
 
 
 def _check_shape(inputs: Floats, size: int) -> None:

@@ -117,6 +117,40 @@ def test_weights_that_do_not_fit_fp16_are_not_shipped(tmp_path: Path) -> None:
         export.as_half(net)
 
 
+def test_a_mirrored_model_says_the_same_of_a_picture_and_of_its_mirror_image(
+    trained: model.Segmenter, tmp_path: Path
+) -> None:
+    recipe = replace(TINY, mirror=True)
+    facts = {
+        "name": "tiny",
+        "version": "1",
+        "trained": {"date": "2026-11-23", "config": config.to_dict(recipe)},
+    }
+    folder = export.write(tmp_path, trained, recipe, CALIBRATION, Thresholds(), facts, ["a limit"])
+    opened = session.open(folder, device="cpu", precision="f32")
+    masks, images = opened.run(phantoms())
+    other_masks, other_images = opened.run(phantoms()[..., ::-1].copy())
+    np.testing.assert_allclose(masks, other_masks[..., ::-1], atol=1e-4)
+    np.testing.assert_allclose(images, other_images, atol=1e-4)
+    plain, plain_images = session.open(
+        export.write(
+            tmp_path / "plain", trained, TINY, CALIBRATION, Thresholds(), facts, ["a limit"]
+        ),
+        device="cpu",
+        precision="f32",
+    ).run(np.concatenate([phantoms(), phantoms()[..., ::-1]]))
+    np.testing.assert_allclose(masks, (plain[:3] + plain[3:, :, ::-1]) / 2, atol=1e-3)
+    logits = np.log(plain_images / (1 - plain_images))
+    mean = 1 / (1 + np.exp(-(logits[:3] + logits[3:]) / 2))
+    np.testing.assert_allclose(images, mean, atol=1e-3)
+    torch_session = session.TorchSession(
+        opened.card, (folder / session.TENSORS).read_bytes(), "cpu"
+    )
+    torch_masks, torch_images = torch_session.run(phantoms())
+    np.testing.assert_allclose(masks, torch_masks, atol=0.01)
+    np.testing.assert_allclose(images, torch_images, atol=0.01)
+
+
 def test_a_checkpoint_without_held_out_pictures_ships_with_a_warning(tmp_path: Path) -> None:
     import argparse
 
@@ -130,6 +164,7 @@ def test_a_checkpoint_without_held_out_pictures_ships_with_a_warning(tmp_path: P
         name=None,
         version="1",
         cache=None,
+        mirror=None,
     )
     (tmp_path / "weights").mkdir()
     assert export.run(arguments) == 0
