@@ -97,7 +97,7 @@ def _header(picture: Picture) -> Iterator[Reason]:
     elif picture.view is None and picture.media_type == "application/dicom":
         yield Reason("view_unknown", "The header does not say that this is a frontal view.")
     if picture.patient_age_years is not None and picture.patient_age_years < ADULT_YEARS:
-        yield Reason("under_18", "The patient is under 18; the model was made for adults.")
+        yield Reason("under_18", "The patient is under 18; the model was made for adults.", True)
     if "for_processing" in picture.notes:
         yield Reason("for_processing", "Raw detector values, not the picture meant for reading.")
 

@@ -64,6 +64,7 @@ class ReviewView:
     """One reader's word."""
 
     reader: str
+    reader_id: UUID
     verdict: Verdict
     reason: Reason | None
     comment: str = field(repr=False)
@@ -233,6 +234,7 @@ def _reviews(s: Session, vault: Vault, data_key: bytes, study_id: UUID) -> list[
     return [
         ReviewView(
             reader=reader,
+            reader_id=review.reader_id,
             verdict=review.verdict,
             reason=review.reason,
             comment=sealing.open_comment(vault, data_key, review),

@@ -36,11 +36,14 @@ def add_review(
     verdict: str,
     reason: str | None = None,
     comment: str = "",
+    seen: str | None = None,
     now: datetime,
 ) -> Review:
     """Add a reader's verdict on a study; earlier ones stay.
 
-    Raises BadReview for unknown words, Conflict where there is nothing yet to judge, Denied.
+    `seen` is the state that the reader had before them: nobody agrees with a result that came in
+    behind their back. Raises BadReview for unknown words, Conflict where there is nothing yet to
+    judge or something else than was seen, Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(s, actor, study_id)
@@ -48,7 +51,12 @@ def add_review(
     words = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(words) > COMMENT_LENGTH:
         raise BadReview("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
-    _check_ready(status.of_studies(s, [study.id], now)[study.id], chosen, why)
+    state = status.of_studies(s, [study.id], now)[study.id]
+    if seen is not None and seen != state.state.value:
+        raise Conflict(
+            "changed", "The case has changed since you opened it. Look at it, then judge."
+        )
+    _check_ready(state, chosen, why)
     review = Review(
         id=uuid4(),
         study_id=study.id,

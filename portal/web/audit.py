@@ -43,7 +43,7 @@ def _page(checked: audit.Verification | None = None) -> str:
             rows(),
             guard.actor(),
             now=guard.now(),
-            event=asked["event"],
+            event=asked["event"].lower().replace(" ", "_"),
             actor_id=_id(asked["person"]),
             study_id=_id(asked["case"]),
             before=before if before and 0 < before < 2**62 else None,

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from portal.access import Actor, Permission
-from portal.models import BlobKind
+from portal.models import Band, BlobKind
 from portal.records import ReviewView, State, StudyView
 from portal.web import wording
 
@@ -41,6 +41,7 @@ class ReviewLine:
     reason: str
     comment: str
     reader: str
+    mine: bool
     when: datetime
 
 
@@ -73,6 +74,7 @@ class CasePage:
     distance: str
     area: str
     measure_note: str
+    floor_note: str
     operating_point: str
     progress: str
     failure: str
@@ -118,6 +120,9 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         distance=wording.length(measured.get("distance_mm"), measured.get("distance_px")),
         area=wording.area(measured.get("area_mm2"), measured.get("area_px")) if outlined else "–",
         measure_note=wording.spacing_note(row_mm, source),
+        floor_note=wording.BELOW_FLOOR
+        if band in (Band.LIKELY, Band.POSSIBLE) and not outlined
+        else "",
         operating_point=wording.OPERATING_POINTS.get(
             (prediction.operating_point if prediction else None) or "", "the model’s"
         ),
@@ -130,7 +135,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         if prediction
         else None,
         quality=_quality(view),
-        reviews=review_lines(view.reviews),
+        reviews=review_lines(view.reviews, actor),
         priors=[
             PriorLine(
                 prior.study_id,
@@ -148,8 +153,8 @@ def of(view: StudyView, actor: Actor) -> CasePage:
     )
 
 
-def review_lines(reviews: Sequence[ReviewView]) -> list[ReviewLine]:
-    """The versions of the readers' word, the newest first."""
+def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:
+    """The versions of the readers' word as this person sees them, the newest first."""
     return [
         ReviewLine(
             verdict=review.verdict.value,
@@ -157,6 +162,7 @@ def review_lines(reviews: Sequence[ReviewView]) -> list[ReviewLine]:
             reason=wording.REASONS[review.reason] if review.reason else "",
             comment=review.comment,
             reader=review.reader,
+            mine=review.reader_id == actor.user_id,
             when=review.created,
         )
         for review in reversed(reviews)
@@ -196,6 +202,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
     )
     state = view.state
     return {
+        "state": state.state.value,
         "signature": f"{state.state}/{state.waiting_for or ''}",
         "final": state.is_settled,
         "readable": state.state not in (State.RECEIVED, State.PREPARING),
@@ -222,5 +229,8 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
 
 
 def _left_side(orientation: Sequence[str] | None) -> str:
-    """The patient's side at the picture's left edge, as usual where the header does not tell."""
-    return "L" if orientation and str(orientation[0]).startswith("R") else "R"
+    """The patient's side at the picture's left edge: R, L, "" where neither side lies there (a
+    lateral or turned picture), "R?" as usual where the header does not tell."""
+    if not orientation:
+        return "R?"
+    return {"L": "R", "R": "L"}.get(str(orientation[0])[:1], "")

@@ -49,9 +49,9 @@ def review(study_id: UUID) -> Response | BaseResponse:
     sent: Any = request.get_json(silent=True) if request.is_json else request.form
     if not hasattr(sent, "get"):
         raise Problem(400, "bad_json", "Send an object with verdict, reason and comment.")
-    fields = {name: sent.get(name) or "" for name in ("verdict", "reason", "comment")}
+    fields = {name: sent.get(name) or "" for name in ("verdict", "reason", "comment", "seen")}
     if not all(isinstance(value, str) for value in fields.values()):
-        raise Problem(422, "bad_review", "Verdict, reason and comment are texts.")
+        raise Problem(422, "bad_review", "Verdict, reason, comment and seen are texts.")
     try:
         saved = records.add_review(
             rows(),
@@ -61,6 +61,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
             verdict=fields["verdict"],
             reason=fields["reason"] or None,
             comment=fields["comment"],
+            seen=fields["seen"] or None,
             now=guard.now(),
         )
     except records.BadReview as bad:
@@ -68,9 +69,14 @@ def review(study_id: UUID) -> Response | BaseResponse:
     if not wants_problem():
         return redirect(f"/studies/{study_id}", 303)
     view = records.ReviewView(
-        g.user.name, saved.verdict, saved.reason, fields["comment"].strip(), saved.created
+        reader=g.user.name,
+        reader_id=saved.reader_id,
+        verdict=saved.verdict,
+        reason=saved.reason,
+        comment=fields["comment"].strip(),
+        created=saved.created,
     )
-    line = casepage.review_lines([view])[0]
+    line = casepage.review_lines([view], guard.actor())[0]
     return jsonify(
         words=line.words,
         line=render_template("case/version.html", review=line, now=guard.now()),

@@ -23,11 +23,12 @@ OPERATING_POINTS = {
     "balanced": "balanced",
     "high_precision": "high precision",
 }
+BELOW_FLOOR = "Nothing is outlined: what reaches the threshold is smaller than the model's floor."
 NONE_FOUND = "Not a statement that there is none: small ones are missed."
 LIMITS = (
     "Made for one frontal chest X-ray of an adult. Not for lateral views, children or other "
     "body parts. Misses small and loculated pneumothoraces; skin folds, blades of the scapula "
-    "and tubes can be taken for one. It tells tension from nothing."
+    "and tubes can be taken for one. It cannot recognise a tension pneumothorax."
 )
 QUALITY = {
     "fit": "Picture: fit for AI",

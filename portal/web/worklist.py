@@ -34,7 +34,7 @@ _OPTIONS = {
         ("none_found", "None found"),
         ("no_result", "No AI result"),
     ],
-    "side": [("", "Both sides"), ("right", "Right"), ("left", "Left"), ("both", "On both sides")],
+    "side": [("", "All sides"), ("right", "Right"), ("left", "Left"), ("both", "Both sides")],
 }
 _MOST_IDS = 200
 
@@ -144,7 +144,7 @@ def _live(study_id: UUID, state: records.StudyState) -> dict[str, Any]:
         "state": state.state.value,
         "settled": said.settled,
         "found": said.word.found,
-        "reviewed": state.reviewed is not None,
+        "verdict": said.verdict,
         "thumb": f"/studies/{study_id}/blobs/thumb" if state.has_picture else None,
         "html": render_template("worklist/said.html", said=said),
     }

@@ -9,10 +9,30 @@ export function csrfToken() {
   return document.querySelector("meta[name=csrf-token]")?.content ?? "";
 }
 
+/** Reads the token of the session that stands now into the page; false where there is none. */
+export async function renewToken() {
+  const response = await fetch(location.href, { cache: "no-store" });
+  if (!response.ok || response.redirected) return false;
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const token = page.querySelector("meta[name=csrf-token]")?.content;
+  if (!token || token === csrfToken()) return false;
+  document.querySelector("meta[name=csrf-token]").content = token;
+  return true;
+}
+
 /** True while the person is typing, so that single-letter keys keep quiet. */
 export function isTyping(target) {
   return target instanceof HTMLElement &&
-    (target.isContentEditable || target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=button])"));
+    (target.isContentEditable || target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=button], [type=file])"));
+}
+
+/** The key of an event: letters small whatever Caps Lock says; null where it is the browser's own. */
+export function keyOf(event) {
+  const altGr = event.getModifierState?.("AltGraph"); // types "[" on many keyboards, and tells Ctrl+Alt
+  if (event.metaKey || ((event.ctrlKey || event.altKey) && !altGr)) return null;
+  if (event.key?.length !== 1) return event.key ?? null;
+  const elsewhere = /[^\x20-\x7e]/.test(event.key) && /^Key([A-Z])$/.exec(event.code); // no Latin letters
+  return elsewhere ? elsewhere[1].toLowerCase() : event.key.toLowerCase();
 }
 
 function wireTheme() {
@@ -77,18 +97,18 @@ function wireKeys() {
   sheet.addEventListener("click", (event) => { if (event.target === sheet) sheet.close(); });
   let afterG = null;  // when G was pressed; nothing before the first, or a page's first second would count as "after G"
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-    if (event.key === "?") { event.preventDefault(); if (sheet.open) sheet.close(); else open(); return; }
+    const key = keyOf(event);
+    if (!key || event.repeat || isTyping(event.target)) return;
+    if (key === "?") { event.preventDefault(); if (sheet.open) sheet.close(); else open(); return; }
     const paths = { w: "/worklist", u: "/upload", h: "/history" };
-    if (afterG !== null && event.timeStamp - afterG < 900 && event.key in paths) {
+    if (afterG !== null && event.timeStamp - afterG < 900 && key in paths) {
       afterG = null;
       event.preventDefault();
       event.stopImmediatePropagation();
-      const link = document.querySelector(`a[href="${paths[event.key]}"]`);
-      if (link) location.assign(paths[event.key]);
+      document.querySelector(`a[href="${paths[key]}"]`)?.click(); // the sheet's own, on every page
       return;
     }
-    afterG = event.key === "g" ? event.timeStamp : null;
+    afterG = key === "g" ? event.timeStamp : null;
   }, { capture: true });
 }
 

@@ -31,8 +31,14 @@ function wireReview() {
     event.preventDefault();
     actions.next();
   });
-  for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = () => review.choose(verdict);
-  actions.comment = () => form.elements.comment.focus();
+  // Nothing is said blindly: the panel comes back first, and what is not ready takes no word.
+  const seen = (act) => () => {
+    if (document.body.classList.contains("immersed")) actions.full();
+    if (!form.querySelector("fieldset").disabled) act();
+  };
+  for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = seen(() => review.choose(verdict));
+  actions.comment = seen(() => form.elements.comment.focus());
+  addEventListener("beforeunload", (event) => { if (review.isOpen) event.preventDefault(); });
 }
 
 function showPreview() {
@@ -60,7 +66,6 @@ function startViewer() {
     viewer.overlay.opacity = Number(event.target.value);
     viewer.refreshLayer();
   });
-  wireKeys(actions, KEYS, viewer, tools);
   loadPixels();
 }
 
@@ -75,7 +80,7 @@ async function loadPixels() {
     bar(1);
   } catch {
     bar(1);
-    note("The full picture did not arrive; this is the preview.", loadPixels);
+    trouble("pixels", "The full picture did not arrive; this is the preview.", loadPixels);
   }
 }
 
@@ -90,22 +95,27 @@ async function startThreshold() {
     film.dataset.overlay = "ready";
   } catch {
     threshold = null;
-    note("The AI layer did not arrive.", startThreshold);
+    trouble("layer", "The AI layer did not arrive.", startThreshold);
   }
 }
 
-function note(text, retry) {
-  const place = document.getElementById("film-wait");
-  const words = document.createElement("strong");
-  words.textContent = `${text} `;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "btn small";
-  button.textContent = "Try again";
-  button.addEventListener("click", () => { place.hidden = true; retry(); });
-  place.replaceChildren(words, button);
-  place.classList.add("has-picture", "asks");
-  place.hidden = false;
+// One line for each thing that is missing, over the film's corner, until it is there.
+function trouble(cause, text, retry = null) {
+  const place = document.getElementById("film-trouble");
+  place.querySelector(`[data-cause=${cause}]`)?.remove();
+  if (!text) return;
+  const line = document.createElement("p");
+  line.dataset.cause = cause;
+  line.textContent = `${text} `;
+  if (retry) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn small";
+    button.textContent = "Try again";
+    button.addEventListener("click", () => { line.remove(); retry(); });
+    line.append(button);
+  }
+  place.append(line);
 }
 
 // A case that is still being worked on completes itself: the page is asked for anew when its state
@@ -118,7 +128,7 @@ function live() {
     try {
       state = await getJson(info.stateUrl);
     } catch (error) {
-      if (error instanceof SignedOut) { note("You were signed out.", () => location.reload()); return null; }
+      if (error instanceof SignedOut) { trouble("away", "You were signed out.", () => location.reload()); return null; }
       throw error;
     }
     const signature = `${state.state}/${state.waiting_for ?? ""}`;
@@ -127,7 +137,7 @@ function live() {
       seen = signature;
     }
     return info.final ? null : 1500;
-  }, 800);
+  }, 800, (failures) => trouble("away", failures > 1 ? "The portal can’t be reached; the result comes later." : ""));
 }
 
 async function refresh() {
@@ -142,8 +152,11 @@ async function refresh() {
   const text = page.getElementById("film").dataset.viewer;
   const started = Boolean(viewer);
   Object.assign(info, JSON.parse(text));
-  const fields = document.querySelector("#review fieldset");
-  if (fields) fields.disabled = !info.readable;
+  const form = document.getElementById("review");
+  if (form) {
+    form.querySelector("fieldset").disabled = !info.readable;
+    form.elements.seen.value = info.state;
+  }
   if (!started) startViewer();
   startThreshold();
 }
@@ -152,5 +165,5 @@ bar(0);
 wireReview();
 startViewer();
 startThreshold();
-if (!viewer) wireKeys(actions, KEYS, { stage: null }, {});
+wireKeys(actions, KEYS, film.querySelector(".film-stage"), (held) => { if (tools) tools.space = held; });
 live();

@@ -1,7 +1,8 @@
 // Asks the portal again and again, but never while the tab is hidden and slower after errors.
 
-/** Calls `ask()` until `stop()`; ask resolves to the milliseconds until the next call, or null to end. */
-export function poll(ask, first = 1500) {
+/** Calls `ask()` until `stop()`; ask resolves to the milliseconds until the next call, or null to end.
+    `onTrouble(n)` is told of the n-th failure in a row, and of 0 once the portal answers again. */
+export function poll(ask, first = 1500, onTrouble = () => {}) {
   let timer = 0;
   let failures = 0;
   let stopped = false;
@@ -13,9 +14,11 @@ export function poll(ask, first = 1500) {
     let wait;
     try {
       wait = await ask();
+      if (failures) onTrouble(0);
       failures = 0;
     } catch {
       failures += 1;
+      onTrouble(failures);
       wait = Math.min(30000, 2000 * 2 ** failures);
     }
     asking = false;

@@ -1,7 +1,7 @@
 // Upload: files are sent three at a time with progress, then each row follows its case until the
 // result is there. What is refused says why; what the network lost is tried again.
 
-import { csrfToken, isTyping } from "./base.js";
+import { csrfToken, isTyping, keyOf, renewToken } from "./base.js";
 import { filesOf } from "./upload/dropped.js";
 import { FileRow } from "./upload/row.js";
 import { getJson, poll, SignedOut } from "./poll.js";
@@ -44,6 +44,7 @@ async function send(row) {
   for (let turn = 0; ; turn += 1) {
     const answer = await transfer(row);
     if (answer.status === 202) { row.received(answer.body); live.now(); return; }
+    if (answer.status === 400 && answer.body?.code === "csrf" && turn === 0 && await renewToken()) continue;
     if (answer.status === 401) { row.lost("You were signed out. Sign in again, then retry."); return; }
     const again = [0, 429, 502, 503, 504].includes(answer.status) && turn < TRIES.length;
     if (!again) {
@@ -99,11 +100,17 @@ const live = poll(async () => {
     for (const row of open) if (answer.rows[row.id]) row.show(answer.rows[row.id]);
     summary();
   } catch (error) {
-    if (error instanceof SignedOut) return null;
+    if (error instanceof SignedOut) { trouble("You were signed out: sign in again in another tab, then reload."); return null; }
     throw error;
   }
   return 1500;
-}, 1000);
+}, 1000, (failures) => trouble(failures > 1 ? "The portal can’t be reached; results come later." : ""));
+
+function trouble(text) {
+  const place = document.getElementById("trouble");
+  if (place.textContent !== text) place.textContent = text;
+  place.hidden = !text;
+}
 
 function wireChoosing() {
   document.getElementById("plain-send").hidden = true;
@@ -123,7 +130,7 @@ function wireChoosing() {
     summary();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "o" || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (keyOf(event) !== "o" || isTyping(event.target) || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     document.getElementById("files").click();
   });

@@ -1,6 +1,6 @@
 // Walking a list of cases by keyboard: j, k and arrows move, Enter opens, [ and ] turn pages.
 
-import { isTyping } from "./base.js";
+import { isTyping, keyOf } from "./base.js";
 
 /** Listens for the keys of a list; `more` adds keys of the page. */
 export function wireWalking(more = {}) {
@@ -18,10 +18,11 @@ export function wireWalking(more = {}) {
     ...more,
   };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-    if (isTyping(event.target)) { if (event.key === "Escape") event.target.blur(); return; }
-    if (!keys[event.key]) return;
+    const key = keyOf(event);
+    if (!key || document.querySelector("dialog[open]")) return;
+    if (isTyping(event.target)) { if (key === "Escape") event.target.blur(); return; }
+    if (!keys[key]) return;
     event.preventDefault();
-    keys[event.key]();
+    keys[key]();
   });
 }

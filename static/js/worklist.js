@@ -20,6 +20,13 @@ function update(id, row) {
   if (!item) return;
   item.classList.toggle("found", row.found);
   item.dataset.settled = row.settled ? "yes" : "no";
+  const reader = item.querySelector(".reader");
+  if (row.verdict && reader.querySelector(".verdict")?.textContent !== row.verdict) {
+    const word = document.createElement("span");
+    word.className = "verdict fade-in";
+    word.textContent = row.verdict;
+    reader.replaceChildren(word);
+  }
   for (const fresh of fragment(row.html).querySelectorAll("[data-part]")) {
     const old = item.querySelector(`[data-part=${fresh.dataset.part}]`);
     if (old) swap(old, fresh);
@@ -42,9 +49,9 @@ function replaceQuietly(place, html) {
 
 function announce(all) {
   const fresh = document.getElementById("fresh");
-  const more = all - Number(list?.dataset.known ?? 0);
+  const more = all - Number(fresh.dataset.known);
   fresh.hidden = more <= 0;
-  fresh.querySelector("span").textContent = `${more} new case${more === 1 ? "" : "s"} – show`;
+  fresh.querySelector("span").textContent = `${more.toLocaleString("en-US")} new case${more === 1 ? "" : "s"} – show`;
 }
 
 function signedOut() {
@@ -93,4 +100,9 @@ wireWalking({
   r: () => document.querySelector("#fresh:not([hidden]) a")?.click(),
 });
 wireFilters();
-poll(ask, 1500);
+poll(ask, 1500, (failures) => {
+  const place = document.getElementById("away");
+  const since = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  if (failures === 2) place.textContent = `The portal can’t be reached; this list is as of ${since}.`;
+  place.hidden = failures < 2;
+});

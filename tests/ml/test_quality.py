@@ -43,7 +43,7 @@ def test_a_frontal_adult_chest_is_fit(chest):
         ({"view": None}, "view_unknown", "limited"),
         ({"body_part": "KNEE"}, "not_chest", "refused"),
         ({"body_part": "RIBCAGE"}, "not_chest", "refused"),
-        ({"patient_age_years": 17.9}, "under_18", "limited"),
+        ({"patient_age_years": 17.9}, "under_18", "refused"),
         ({"modality": "OT"}, "unusual_modality", "limited"),
         ({"modality": None}, "unusual_modality", "limited"),
         ({"notes": ("for_processing",)}, "for_processing", "limited"),

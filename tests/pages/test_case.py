@@ -265,6 +265,123 @@ def test_a_case_completes_itself_without_a_reload(visitor: Visitor) -> None:
     page.wait_for_selector("#film[data-overlay=ready]")
     page.wait_for_function(f"() => ({_PAINTED})() > 500")
     assert page.evaluate("window.stayed") is True
+    # Once, a case that had completed itself listened twice, and every key undid itself.
+    page.keyboard.press("o")
+    page.wait_for_function(f"() => ({_PAINTED})() === 0")
+    page.keyboard.press("x")
+    expect(page.locator("[data-out=flags]")).to_have_text("mirrored")
+    page.keyboard.press("a")
+    expect(page.locator("#review-current")).to_have_text("Agreed")
+
+
+def test_two_quick_words_are_both_kept_in_their_order(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(24), patient_name="QUICK^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("a")
+    page.keyboard.press("u")
+    expect(page.locator("#review-current")).to_have_text("Unsure")
+    expect(page.locator("[data-count]")).to_have_text("2 versions")
+    page.evaluate(
+        """() => { for (let i = 0; i < 20; i += 1) document.body.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "a", repeat: true, bubbles: true })); }"""
+    )
+    page.reload()
+    expect(page.locator("[data-count]")).to_have_text("2 versions")
+
+
+def test_words_typed_while_a_save_is_on_its_way_stay(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(25), patient_name="TYPING^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.route("**/reviews", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    page.keyboard.press("a")
+    page.keyboard.press("c")
+    page.keyboard.type("under the clavicle")
+    expect(page.locator("#review-current")).to_have_text("Agreed")
+    assert page.input_value("#review-comment") == "under the clavicle"
+    expect(page.locator("#review-comment")).to_be_focused()
+    assert page.url.endswith(str(study))
+
+
+def test_caps_lock_and_other_keyboards_reach_the_same_keys(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    page.keyboard.press("X")
+    expect(page.locator("[data-out=flags]")).to_have_text("mirrored")
+    told = page.inner_text("[data-threshold=value]")
+    press = """([key, code, altGr]) => document.body.dispatchEvent(new KeyboardEvent("keydown", {
+        key, code, ctrlKey: altGr, altKey: altGr, modifierAltGraph: altGr, bubbles: true }))"""
+    page.evaluate(press, ["[", "Digit8", True])
+    expect(page.locator("[data-threshold=value]")).not_to_have_text(told)
+    page.evaluate(press, ["ч", "KeyX", False])
+    expect(page.locator("[data-out=flags]")).to_have_text("")
+    page.keyboard.press("G")
+    page.keyboard.press("H")
+    page.wait_for_url("**/history")
+
+
+def test_another_readers_word_is_not_mine(visitor: Visitor) -> None:
+    room = visitor.room
+    study, _ = room.complete(draw(26), patient_name="SHARED^CASE")
+    first = visitor.open(f"/studies/{study}")
+    first.wait_for_selector("#film[data-depth=full]")
+    first.keyboard.press("a")
+    expect(first.locator("#review-current")).to_have_text("Agreed")
+    second = visitor.open(f"/studies/{study}", room.second_reader())
+    expect(second.locator("#review-current")).to_contain_text("Agreed by")
+    assert second.locator("[name=verdict][aria-pressed=true]").count() == 0
+
+
+def test_full_screen_gives_way_to_a_word(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(27), patient_name="IMMERSED^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("f")
+    expect(page.locator("#panel")).to_be_hidden()
+    page.keyboard.press("c")
+    expect(page.locator("#review-comment")).to_be_focused()
+
+
+def test_a_ruler_removed_while_it_is_drawn_leaves_the_others_alone(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    page.keyboard.press("l")
+    page.mouse.move(300, 300)
+    page.mouse.down()
+    page.mouse.move(400, 300)
+    page.keyboard.press("Delete")
+    page.mouse.move(420, 320)
+    page.mouse.up()
+    page.keyboard.press("w")
+    page.mouse.move(500, 400)
+    page.mouse.down()
+    page.mouse.move(430, 520, steps=3)
+    page.mouse.up()
+    expect(page.locator("[data-out=window]")).not_to_have_text("W 4095 L 2048")
+
+
+def test_a_missing_layer_is_told_beside_the_film_and_blocks_nothing(
+    visitor: Visitor, cases: Cases
+) -> None:
+    visitor.refusals_expected = True
+    page = visitor.open("/worklist")
+    page.route("**/blobs/probability", lambda route: route.fulfill(status=503))
+    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    page.wait_for_selector("#film[data-depth=full]")
+    expect(page.locator("#film-trouble")).to_contain_text("The AI layer did not arrive.")
+    told = page.inner_text("[data-out=window]")
+    page.mouse.move(500, 400)
+    page.mouse.down()
+    page.mouse.move(430, 520, steps=4)
+    page.mouse.up()
+    expect(page.locator("[data-out=window]")).not_to_have_text(told)
+    page.unroute("**/blobs/probability")
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector("#film[data-overlay=ready]")
+    expect(page.locator("#film-trouble")).to_be_empty()
 
 
 def test_pictures_without_a_result_say_so_and_why(visitor: Visitor, cases: Cases) -> None:

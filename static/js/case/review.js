@@ -1,12 +1,14 @@
 // The reader's word: A and U save at once, D asks for its reason first. Every save is a new version
 // beside the old ones; nothing is overwritten.
 
+import { csrfToken, renewToken } from "../base.js";
 import { refreshTimes } from "../time.js";
 
 export class Review {
   #pending = null;
-  #saving = null;
+  #saving = null;   // the last save, until it has ended
   #warned = false;
+  #dropped = false; // the reader has been warned and leaves without saving
 
   constructor(form) {
     this.form = form;
@@ -19,13 +21,13 @@ export class Review {
       event.preventDefault();
       this.choose(event.submitter?.name === "verdict" ? event.submitter.value : this.#pending);
     });
-    this.save.addEventListener("click", () => this.#send(this.#pending ?? this.current()));
+    this.save.addEventListener("click", () => this.#again());
     this.reason.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") { event.preventDefault(); this.#send(this.#pending ?? this.current()); }
+      if (event.key === "Enter") { event.preventDefault(); this.#again(); }
       if (event.key === "Escape") { this.#setPending(null); this.reason.blur(); }
     });
     this.comment.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#send(this.#pending ?? this.current()); }
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#again(); }
       if (event.key === "Escape") this.comment.blur();
     });
     for (const field of [this.reason, this.comment]) field.addEventListener("input", () => this.#offerSave());
@@ -33,6 +35,15 @@ export class Review {
 
   /** The verdict that stands, null before the first. */
   current() { return this.buttons.find((b) => b.getAttribute("aria-pressed") === "true")?.value ?? null; }
+
+  /** Whether leaving now would lose something. */
+  get isOpen() { return Boolean(this.#saving || (!this.#dropped && (this.#pending || this.comment.value.trim()))); }
+
+  #again() {
+    const verdict = this.#pending ?? this.current();
+    if (verdict) this.choose(verdict);
+    else this.#say("Choose agree, disagree or unsure first.", true);
+  }
 
   choose(verdict) {
     if (verdict === "disagree" && !this.reason.value) {
@@ -63,27 +74,33 @@ export class Review {
   /** True once it is safe to leave the case: what was saved has arrived, and no words are lost. */
   async mayLeave() {
     if (this.#saving && !(await this.#saving)) return false;
-    if (this.#warned || !(this.comment.value.trim() || this.#pending)) return true;
+    if (this.#warned || !(this.comment.value.trim() || this.#pending)) { this.#dropped = true; return true; }
     this.#warned = true;
     this.#say("Not saved yet. Save, or leave once more to drop it.", true);
     return false;
   }
 
+  // One after the other: a second word while the first is on its way counts, too.
   #send(verdict) {
-    if (!verdict) { this.#say("Choose agree, disagree or unsure first.", true); return; }
-    this.#saving ??= this.#deliver(verdict).finally(() => { this.#saving = null; });
+    this.#say("Saving …");
+    const saving = (this.#saving ?? Promise.resolve()).then(() => this.#deliver(verdict));
+    this.#saving = saving;
+    saving.finally(() => { if (this.#saving === saving) this.#saving = null; });
   }
 
   // Resolves to whether the portal has it.
-  async #deliver(verdict) {
+  async #deliver(verdict, renewed = false) {
     const body = new FormData(this.form);
     body.set("verdict", verdict);
+    body.set("csrf_token", csrfToken());
     if (verdict === "agree") body.set("reason", "");
+    const sent = { focus: document.activeElement, comment: this.comment.value, reason: this.reason.value };
     try {
-      const response = await fetch(this.form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+      const response = await fetch(this.form.action, { method: "POST", body, headers: { Accept: "application/json" }, keepalive: true });
       const answer = await response.json().catch(() => ({}));
+      if (answer.code === "csrf" && !renewed && await renewToken()) return this.#deliver(verdict, true);
       if (!response.ok) throw new Error(answer.detail || "It was not saved. Try again.");
-      this.#saved(verdict, answer);
+      this.#saved(verdict, answer, sent);
       return true;
     } catch (error) {
       const away = error instanceof TypeError;
@@ -102,14 +119,16 @@ export class Review {
     history.hidden = false;
   }
 
-  #saved(verdict, answer) {
+  // What was typed since the save was sent stays, and so does the place where it is typed.
+  #saved(verdict, answer, sent) {
     for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.value === verdict));
     this.#addVersion(answer.line);
     document.getElementById("review-current").textContent = answer.words;
-    this.comment.value = "";
-    this.reason.value = "";
+    if (this.comment.value === sent.comment) this.comment.value = "";
+    if (this.reason.value === sent.reason) this.reason.value = "";
     this.#setPending(null);
     this.#say(`${answer.words}. Saved.`);
-    if (this.form.contains(document.activeElement)) document.activeElement.blur();
+    const still = document.activeElement === sent.focus && this.form.contains(sent.focus);
+    if (still && !this.comment.value) sent.focus.blur();
   }
 }

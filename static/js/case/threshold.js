@@ -24,11 +24,12 @@ export class Threshold {
     this.position = this.home;
     this.counts = null;
     this.shown = this.#part("area").textContent;
+    this.far = this.#part("distance")?.textContent ?? "";
     this.word = this.#out("word").textContent;
     const share = (this.home - 1) / (STEPS - 1);
     panel.querySelector(".operating").style.left = `calc(8px + (100% - 16px) * ${share} - 1px)`;
     this.input.value = this.home / 100;
-    this.input.addEventListener("input", () => this.set(Math.round(this.input.value * 100)));
+    this.input.oninput = () => this.set(Math.round(this.input.value * 100));
     this.#cut();
   }
 
@@ -44,6 +45,7 @@ export class Threshold {
       worker.terminate();
       this.#tell();
     });
+    worker.addEventListener("error", () => { this.counts = []; worker.terminate(); this.#tell(); });
     const { rows, columns } = this.info;
     worker.postMessage({
       map, rows: this.info.map.rows, columns: this.info.map.columns,
@@ -77,9 +79,15 @@ export class Threshold {
     const own = this.isModels;
     const area = this.#part("area");
     const pixels = own ? this.info.measuredPixels : this.counts?.[this.position - 1];
-    area.textContent = own ? this.shown : pixels === undefined ? "…" : areaText(pixels, this.info.spacing);
+    const unknown = this.counts ? "not counted" : "…";
+    area.textContent = own ? this.shown : pixels === undefined ? unknown : pixels ? areaText(pixels, this.info.spacing) : "–";
     area.dataset.pixels = pixels ?? "";
-    this.#part("distance")?.classList.toggle("stale", !own);
+    // Distance and side are measured by the server, at the model's threshold alone.
+    const distance = this.#part("distance");
+    if (distance) {
+      distance.classList.toggle("stale", !own);
+      distance.textContent = own ? this.far : `${this.far} at ${this.info.threshold.toFixed(2)}`;
+    }
     this.#out("value").textContent = this.value.toFixed(2);
     this.#out("word").textContent = own ? this.word : "your threshold";
     this.#out("word").classList.toggle("yours", !own);

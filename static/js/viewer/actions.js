@@ -1,6 +1,6 @@
 // Every action of the viewer by name: toolbar buttons ([data-action]) and keys call the same ones.
 
-import { isTyping } from "../base.js";
+import { isTyping, keyOf } from "../base.js";
 
 const ZOOM = 1.25;
 
@@ -72,26 +72,31 @@ function toggleFull(root) {
 }
 
 function nameOf(event) {
-  const shifted = event.shiftKey && event.key.startsWith("Arrow");
-  return (shifted ? "Shift+" : "") + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  const key = keyOf(event);
+  return key?.startsWith("Arrow") && event.shiftKey ? `Shift+${key}` : key;
 }
 
-/** Listens for keys of the whole page. Holding O hides the overlay while it is held. */
-export function wireKeys(actions, keys, viewer, tools) {
+// What may go on while a key is held; a held A or N must not save or leave again and again.
+const REPEATS = /^(Shift\+)?Arrow|^[-+=[\],.]$/;
+
+/** Listens for keys of the whole page, once. Holding O hides the overlay while it is held;
+    `holdSpace(true | false)` is told of the space bar over the `stage`. */
+export function wireKeys(actions, keys, stage, holdSpace) {
   let heldSince = 0;
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-    if (document.querySelector("dialog[open]")) return;
-    if (event.key === " " && (event.target === viewer.stage || event.target === document.body)) {
-      tools.space = true;
+    const name = nameOf(event);
+    if (!name || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (name === " " && (event.target === stage || event.target === document.body)) {
+      holdSpace(true);
       event.preventDefault();
       return;
     }
+    if (event.repeat && !REPEATS.test(name)) return;
     if (event.target.matches?.("input[type=range]") && event.key.startsWith("Arrow")) return;
-    if (event.key === "Escape" && document.body.classList.contains("immersed")) { actions.full(); return; }
-    const name = nameOf(event);
+    if (name === "Escape" && document.body.classList.contains("immersed")) { actions.full(); return; }
     if (name === "o") {
-      if (!event.repeat) { actions.overlay(); heldSince = event.timeStamp; }
+      actions.overlay?.();
+      heldSince = event.timeStamp;
       return;
     }
     const action = actions[keys[name]];
@@ -100,11 +105,16 @@ export function wireKeys(actions, keys, viewer, tools) {
     action(event);
   });
   document.addEventListener("keyup", (event) => {
-    if (event.key === " ") tools.space = false;
-    if (nameOf(event) === "o" && heldSince) {
-      if (event.timeStamp - heldSince > 350) actions.overlay();
+    if (event.key === " ") holdSpace(false);
+    if (event.key.toLowerCase() === "o" && heldSince) {
+      if (event.timeStamp - heldSince > 350) actions.overlay?.();
       heldSince = 0;
     }
+  });
+  addEventListener("blur", () => { // the key is let go of in another window
+    if (heldSince) actions.overlay?.();
+    heldSince = 0;
+    holdSpace(false);
   });
   document.addEventListener("fullscreenchange", () => {
     if (!document.fullscreenElement) document.body.classList.remove("immersed");

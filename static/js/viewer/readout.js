@@ -58,31 +58,43 @@ export class Readout {
   }
 
   togglePresets(actions) {
-    if (!this.presets.hidden) { this.presets.hidden = true; return; }
+    const anchor = this.root.querySelector("[data-action=presets]");
+    if (!this.presets.hidden) { this.#shut(); return; }
     this.presets.replaceChildren(...this.viewer.windowing.presets.map((preset, i) => {
       const button = document.createElement("button");
       button.type = "button";
       const key = document.createElement("kbd");
       key.textContent = String(i + 1);
       button.append(preset.name, key);
-      button.addEventListener("click", () => {
-        actions[`preset-${i + 1}`]();
-        this.presets.hidden = true;
-        this.root.querySelector("[data-action=presets]").focus();
-      });
+      button.addEventListener("click", () => { actions[`preset-${i + 1}`](); this.#shut(); anchor.focus(); });
       return button;
     }));
-    const anchor = this.root.querySelector("[data-action=presets]");
     if (innerWidth > 760) this.presets.style.top = `${anchor.offsetTop + anchor.parentElement.offsetTop}px`;
     this.presets.hidden = false;
+    anchor.setAttribute("aria-expanded", "true");
     this.presets.querySelector("button").focus();
-    const close = (event) => {
-      if (event.type === "keydown" ? event.key === "Escape" : !this.presets.contains(event.target) && !anchor.contains(event.target)) {
-        this.presets.hidden = true;
-        if (event.type === "keydown") anchor.focus();
-        for (const name of ["pointerdown", "keydown"]) document.removeEventListener(name, close, true);
+    this.open = new AbortController();
+    const until = { capture: true, signal: this.open.signal };
+    document.addEventListener("pointerdown", (event) => {
+      if (!this.presets.contains(event.target) && !anchor.contains(event.target)) this.#shut();
+    }, until);
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") { event.stopImmediatePropagation(); this.#shut(); anchor.focus(); return; }
+      if (event.key.startsWith("Arrow")) { // a menu's own keys, while it is open
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        const items = [...this.presets.children];
+        const by = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+        items[(items.indexOf(document.activeElement) + by + items.length) % items.length].focus();
+        return;
       }
-    };
-    for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, close, true);
+      if (/^[a-z]$/i.test(event.key)) event.stopImmediatePropagation(); // no verdict out of a menu
+    }, until);
+  }
+
+  #shut() {
+    this.open?.abort();
+    this.presets.hidden = true;
+    this.root.querySelector("[data-action=presets]").setAttribute("aria-expanded", "false");
   }
 }

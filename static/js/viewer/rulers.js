@@ -6,19 +6,24 @@ export class Rulers {
     this.lines = [];          // [x0, y0, x1, y1] in source pixels
   }
 
-  start(point) { this.lines.push([point.x, point.y, point.x, point.y]); }
+  /** A new line, which whoever drags it holds on to: it may be removed meanwhile. */
+  start(point) {
+    const line = [point.x, point.y, point.x, point.y];
+    this.lines.push(line);
+    return line;
+  }
 
-  stretch(point) {
-    const line = this.lines.at(-1);
+  stretch(line, point) {
     line[2] = point.x;
     line[3] = point.y;
   }
 
   /** A click without a drag leaves no ruler. */
-  finish(minimum) {
-    const [x0, y0, x1, y1] = this.lines.at(-1);
-    if (Math.hypot(x1 - x0, y1 - y0) < minimum) this.lines.pop();
+  finish(line, minimum) {
+    if (Math.hypot(line[2] - line[0], line[3] - line[1]) < minimum) this.remove(line);
   }
+
+  remove(line) { this.lines = this.lines.filter((other) => other !== line); }
 
   removeLast() { this.lines.pop(); }
 
@@ -49,9 +54,12 @@ export class Rulers {
       const at = b.x >= a.x ? b : a;
       const text = this.text(line);
       context.lineWidth = 4 * ratio; context.lineJoin = "round"; context.strokeStyle = "rgb(0 0 0 / 75%)";
-      context.strokeText(text, at.x + 8 * ratio, at.y + 4 * ratio);
+      const width = context.measureText(text).width;
+      const fits = at.x + 8 * ratio + width <= context.canvas.width;
+      const left = fits ? at.x + 8 * ratio : at.x - 8 * ratio - width;
+      context.strokeText(text, left, at.y + 4 * ratio);
       context.fillStyle = colourText;
-      context.fillText(text, at.x + 8 * ratio, at.y + 4 * ratio);
+      context.fillText(text, left, at.y + 4 * ratio);
     }
     context.restore();
   }

@@ -22,7 +22,6 @@ export class Tools extends EventTarget {
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
     stage.addEventListener("dblclick", (event) => this.#double(event));
-    addEventListener("blur", () => { this.space = false; });
   }
 
   use(name) {
@@ -55,12 +54,12 @@ export class Tools extends EventTarget {
     const tool = this.#toolFor(event);
     this.#drag = { tool, from: at, last: at };
     this.viewer.root.dataset.dragging = tool;
-    if (tool === "ruler") this.viewer.rulers.start(this.viewer.geometry.toPicture(at.x, at.y));
+    if (tool === "ruler") this.#drag.line = this.viewer.rulers.start(this.viewer.geometry.toPicture(at.x, at.y));
     if (tool === "loupe") this.viewer.showLoupe(at.x, at.y);
   }
 
   #startPinch() {
-    if (this.#drag?.tool === "ruler") this.viewer.rulers.removeLast();
+    if (this.#drag?.tool === "ruler") this.viewer.rulers.remove(this.#drag.line);
     this.#drag = null;
     const [a, b] = [...this.#pointers.values()];
     this.#pinch = { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
@@ -88,7 +87,7 @@ export class Tools extends EventTarget {
     if (tool === "window") { viewer.windowing.drag(dx, dy); viewer.regreyed(); }
     if (tool === "pan") { viewer.geometry.pan(dx, dy); viewer.moved(); }
     if (tool === "zoom") { viewer.geometry.zoomAt(Math.exp(-dy * 0.008), from.x, from.y); viewer.moved(); }
-    if (tool === "ruler") { viewer.rulers.stretch(viewer.geometry.toPicture(at.x, at.y)); viewer.refreshLayer(); }
+    if (tool === "ruler") { viewer.rulers.stretch(this.#drag.line, viewer.geometry.toPicture(at.x, at.y)); viewer.refreshLayer(); }
     if (tool === "loupe") viewer.showLoupe(at.x, at.y);
   }
 
@@ -106,7 +105,7 @@ export class Tools extends EventTarget {
     this.#pointers.delete(event.pointerId);
     if (this.#pointers.size < 2) this.#pinch = null;
     if (this.#drag?.tool === "ruler") {
-      this.viewer.rulers.finish(3 / this.viewer.geometry.scale);
+      this.viewer.rulers.finish(this.#drag.line, 3 / this.viewer.geometry.scale);
       this.viewer.refreshLayer();
     }
     if (event.pointerType !== "mouse") this.viewer.hideLoupe();

@@ -4,7 +4,9 @@
 export async function fetchBytes(url, { onProgress = () => {}, signal } = {}) {
   const response = await fetch(url, { credentials: "same-origin", cache: "no-store", signal });
   if (!response.ok) throw new Error(`the portal answered ${response.status}`);
-  const total = Number(response.headers.get("Content-Length")) || 0;
+  // The length of what was packed on the way says nothing about what arrives.
+  const packed = response.headers.get("Content-Encoding");
+  const total = packed ? 0 : Number(response.headers.get("Content-Length")) || 0;
   if (!response.body || !total) return response.arrayBuffer();
   const bytes = new Uint8Array(total);
   const reader = response.body.getReader();

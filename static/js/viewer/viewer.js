@@ -99,7 +99,7 @@ export class Viewer extends EventTarget {
     const height = this.stage.clientHeight;
     if (!width || !height) return;
     this.ratio = Math.min(window.devicePixelRatio || 1, 3);
-    const narrow = this.root.clientWidth < 640;
+    const narrow = matchMedia("(max-width: 760px)").matches; // where the tools lie below: css/case.css
     this.geometry.resize(width, height, { left: narrow ? 0 : 48, right: 0, top: 0, bottom: 0 });
     for (const canvas of [this.canvas, this.layer]) {
       canvas.width = Math.round(width * this.ratio);
@@ -108,6 +108,15 @@ export class Viewer extends EventTarget {
     this.#sampleStale = this.#pictureStale = true;
     this.#drawNow();
     this.dispatchEvent(new Event("change"));
+    this.#watchScreen();
+  }
+
+  // Another monitor has another pixel ratio without any change of size.
+  #watchScreen() {
+    this.screen?.removeEventListener("change", this.onScreen);
+    this.screen = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    this.onScreen ??= () => this.#resize();
+    this.screen.addEventListener("change", this.onScreen, { once: true });
   }
 
   #drawNow() {
@@ -186,7 +195,7 @@ export class Viewer extends EventTarget {
   #drawSides(context) {
     if (!this.info.leftSide) return;
     const { geometry, ratio } = this;
-    const other = this.info.leftSide === "R" ? "L" : "R";
+    const other = { "R": "L", "L": "R", "R?": "L?" }[this.info.leftSide];
     const names = geometry.flipped ? [other, this.info.leftSide] : [this.info.leftSide, other];
     const y = Math.min(Math.max(geometry.y + 26, 26), geometry.height - 12) * ratio;
     const start = Math.max(geometry.inset.left + 6, geometry.x - 22);
