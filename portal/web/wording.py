@@ -50,6 +50,7 @@ _FAILURES = {
     "decode_failed": "The picture could not be decoded.",
     "truncated": "The file ends before the picture does.",
     "no_pixels": "The file holds no picture.",
+    "record_damaged": "Its record is damaged or its key is missing: an administrator has to look.",
 }
 
 

@@ -32,8 +32,8 @@ function wireReview() {
     actions.next();
   });
   // Nothing is said blindly: the panel comes back first, and what is not ready takes no word.
-  const seen = (act) => () => {
-    if (document.body.classList.contains("immersed")) actions.full();
+  const seen = (act) => async () => {
+    if (document.body.classList.contains("immersed")) await actions.full();
     if (!form.querySelector("fieldset").disabled) act();
   };
   for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = seen(() => review.choose(verdict));

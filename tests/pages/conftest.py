@@ -17,6 +17,7 @@ pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.pages.room import Room, open_room
+from tests.portal_app import Person
 
 expect.set_options(timeout=30_000)  # patience for a busy machine; what is there is seen at once
 HOSTILE = "<script>alert(1)</script>^<img src=x onerror=alert(2)>"
@@ -55,7 +56,7 @@ class Visitor:
     def open(
         self,
         path: str,
-        role: Role | None = Role.READER,
+        role: Role | Person | None = Role.READER,
         *,
         theme: str = "dark",
         size: tuple[int, int] = (1440, 900),

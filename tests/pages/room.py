@@ -48,9 +48,13 @@ class Room:
         self.parts = app.extensions["pleura"]
         self.people = {role: make_person(app, role, name=_NAMES[role]) for role in Role}
 
-    def cookie(self, role: Role) -> dict[str, str]:
-        """A signed-in session of this role, as a browser keeps it."""
-        person: Person = self.people[role]
+    def second_reader(self) -> Person:
+        """Somebody who reads in the same team."""
+        return make_person(self.app, Role.READER, name="Rob Reader")
+
+    def cookie(self, who: Role | Person) -> dict[str, str]:
+        """A signed-in session of this role or person, as a browser keeps it."""
+        person = self.people[who] if isinstance(who, Role) else who
         client = sign_in(self.app, person)
         name = self.app.config["SESSION_COOKIE_NAME"]
         found = client.get_cookie(name)

@@ -304,9 +304,7 @@ def test_words_typed_while_a_save_is_on_its_way_stay(visitor: Visitor) -> None:
     assert page.url.endswith(str(study))
 
 
-def test_caps_lock_and_other_keyboards_reach_the_same_keys(
-    visitor: Visitor, cases: Cases
-) -> None:
+def test_caps_lock_and_other_keyboards_reach_the_same_keys(visitor: Visitor, cases: Cases) -> None:
     page = _open(visitor, cases.likely)
     page.keyboard.press("X")
     expect(page.locator("[data-out=flags]")).to_have_text("mirrored")

@@ -40,8 +40,8 @@ export class Review {
   get isOpen() { return Boolean(this.#saving || (!this.#dropped && (this.#pending || this.comment.value.trim()))); }
 
   #again() {
-    const verdict = this.#pending ?? this.current();
-    if (verdict) this.choose(verdict);
+    if (this.#pending) this.choose(this.#pending);
+    else if (this.current()) this.#send(this.current()); // more words to what was said before
     else this.#say("Choose agree, disagree or unsure first.", true);
   }
 

@@ -64,11 +64,17 @@ export const VIEWER_KEYS = {
   "1": "preset-1", "2": "preset-2", "3": "preset-3", "4": "preset-4", "5": "preset-5", "6": "preset-6",
 };
 
+let entering = Promise.resolve();
+
+// Resolves once the screen is as asked: it comes late, and leaving it takes the focus along.
 function toggleFull(root) {
   const on = !document.body.classList.contains("immersed");
   document.body.classList.toggle("immersed", on);
-  if (on) root.requestFullscreen?.().catch(() => {});
-  else if (document.fullscreenElement) document.exitFullscreen();
+  if (on) {
+    entering = root.requestFullscreen?.().catch(() => {}) ?? Promise.resolve();
+    return entering;
+  }
+  return entering.then(() => (document.fullscreenElement ? document.exitFullscreen() : null));
 }
 
 function nameOf(event) {
