@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 
 import torch
 
 from ml import session, transforms
-from ml.pixels import read
+from ml.pixels import Unreadable, read
 
 
 def main() -> int:
@@ -38,9 +39,14 @@ def main() -> int:
 
     decode, ours, theirs, overlaps, differences = [], [], [], [], []
     files = sorted(path for path in options.pictures.rglob("*") if path.is_file())
-    for number, path in enumerate(files[: options.count + 1]):
+    warm = False
+    for path in files[: options.count + 1]:
         began = time.perf_counter()
-        picture = read(path.read_bytes())
+        try:
+            picture = read(path.read_bytes())
+        except (Unreadable, OSError) as error:
+            print(f"left out: {path.name}: {error}", file=sys.stderr)
+            continue
         decoded = time.perf_counter() - began
         view = transforms.to_input(picture.pixels, serving.size)[None, None]
         answers, seconds = [], []
@@ -48,7 +54,8 @@ def main() -> int:
             began = time.perf_counter()
             answers.append(engine.run(view))
             seconds.append(time.perf_counter() - began)
-        if number == 0:
+        if not warm:
+            warm = True
             continue  # the first run prepares both
         decode.append(decoded)
         ours.append(seconds[0])
@@ -57,6 +64,9 @@ def main() -> int:
         total = int(first.sum() + second.sum())
         overlaps.append(2 * int((first & second).sum()) / total if total else 1.0)
         differences.append(abs(float(answers[0][1][0]) - float(answers[1][1][0])))
+    if not ours:
+        print(f"fewer than two readable pictures in {options.pictures}", file=sys.stderr)
+        return 1
     result = {
         "pictures": len(ours),
         "engine": serving.device,

@@ -3,30 +3,36 @@
     python benchmarks/latency.py --token-file FILE [--url URL] [--count 30] PICTURES
 
 For each picture, in turn and with nothing else running: (a) this process reads it and predicts,
-with the worker's own functions and thread setting; (b) it is posted to `/api/v1/studies`, and the
-time from then until the portal recorded the prediction is taken (clocks of one machine; the case
-is asked for rarely, so that asking takes no processor from the work). The ratio b / a is what the
-portal costs. Pictures that the portal already has are left out: a duplicate costs nothing. The
-token needs the scopes `studies:write` and `studies:read`.
+with the worker's own functions and its settings of weights, device and threads (PLEURA_WEIGHTS,
+PLEURA_DEVICE, PLEURA_THREADS: this process must have the worker's environment); (b) it is posted to
+`/api/v1/studies`, and the time from then until the portal recorded the prediction is taken (clocks
+of one machine; the case is asked for rarely, so that asking takes no processor from the work). The
+ratio b / a is what the portal costs. Pictures that the portal already has are left out: a duplicate
+costs nothing. The token needs the scopes `studies:write` and `studies:read`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import httpx
 
-from ml.pixels import read
+from ml.pixels import Unreadable, read
 from ml.predict import predict
+from ml.session import Device, Session
 from ml.session import open as open_session
+from worker.settings import Settings
 
 FINAL = {"done", "no_result", "failed"}
+ENGINE_VARIABLES = ("PLEURA_WEIGHTS", "PLEURA_DEVICE", "PLEURA_THREADS")
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -49,9 +55,37 @@ def through_portal(client: httpx.Client, path: Path, patience: float) -> tuple[f
         time.sleep(0.25)
         found = client.get(f"/api/v1/studies/{study}").json()
         if found["state"] in FINAL:
-            ended = (found["prediction"] or {}).get("created") or found["created"]
+            ended = (found["prediction"] or {}).get("created")
+            if not ended:  # failed: there is no moment at which a result was there
+                return 0.0, found["state"], study
             return datetime.fromisoformat(ended).timestamp() - started, found["state"], study
     return time.time() - started, "late", study
+
+
+def worker_session() -> Session:
+    """The model as a worker with this environment opens it."""
+    # What a worker needs besides plays no part here.
+    needed = {
+        "REDIS_URL": "redis://127.0.0.1",
+        "PLEURA_PORTAL_URL": "http://127.0.0.1",
+        "PLEURA_WORKER_TOKEN": "none",
+    }
+    own = {name: os.environ[name] for name in ENGINE_VARIABLES if name in os.environ}
+    settings = Settings.from_env(needed | own)
+    return open_session(settings.weights, cast(Device, settings.device), settings.threads)
+
+
+def readable(files: list[Path]) -> list[Path]:
+    """The files that are X-rays; a line on stderr for each other one."""
+    found = []
+    for path in files:
+        try:
+            read(path.read_bytes())
+        except (Unreadable, OSError) as error:
+            print(f"left out: {path.name}: {error}", file=sys.stderr)
+        else:
+            found.append(path)
+    return found
 
 
 def main() -> int:
@@ -66,8 +100,11 @@ def main() -> int:
     options = parser.parse_args()
 
     files = sorted(p for p in options.pictures.rglob("*") if p.is_file())
-    files = files[options.skip : options.skip + options.count]
-    session = open_session(None)
+    files = readable(files[options.skip : options.skip + options.count])
+    if not files:
+        print(f"no readable picture in {options.pictures}", file=sys.stderr)
+        return 1
+    session = worker_session()
     predict(read(files[0].read_bytes()), session)  # the first run compiles: not counted
     token = options.token_file.read_text().strip()
     bare: list[float] = []
@@ -82,7 +119,7 @@ def main() -> int:
             bare_seconds = time.perf_counter() - started
             seconds, state, _ = through_portal(client, path, options.patience)
             states[state] = states.get(state, 0) + 1
-            if state in {"done", "no_result"}:
+            if state in {"done", "no_result"} and seconds > 0:
                 bare.append(bare_seconds)
                 portal.append(seconds)
     if not portal:

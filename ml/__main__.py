@@ -11,6 +11,8 @@ import importlib
 import os
 import sys
 
+from ml.errors import BadInput
+
 # Command → module (with add_arguments and run) and what it does.
 COMMANDS = {
     "predict": ("ml.predict_files", "outline pneumothorax on files: masks, overlays, JSON"),
@@ -55,6 +57,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): no traceback for that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BadInput as error:
+        print(f"{args.command}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise  # not about a file that somebody named
+        print(f"{args.command}: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
 
 

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from ml import metrics
+from ml.errors import BadInput
 from ml.metrics import Counts, Flags, Floats
 
 # Pixel thresholds that are tried.
@@ -124,7 +125,15 @@ def choose(held_out: HeldOut, calibration: Calibration) -> Thresholds:
     (Youden 1950), because Kaggle Dice rewards a weak model for calling nothing. area_px_min: best
     Kaggle Dice at that point.
     high_sensitivity, high_precision: the operating points named at the top of this module.
+    Raises BadInput where a class is missing: no threshold follows from one class alone.
     """
+    some = int(held_out.positive.sum())
+    if not 0 < some < len(held_out.positive):
+        raise BadInput(
+            f"thresholds are to be chosen on {some} pictures with a pneumothorax and "
+            f"{len(held_out.positive) - some} without: hold out more (each half of the held-out "
+            "patients needs both)"
+        )
     probability = calibration.probability(held_out.image_logits)
 
     def positive_dice(mask: float) -> float:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import rle
+from ml.errors import BadInput
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 # The pictures of the competition, and so its masks, have this many rows and columns.
 MASK_SHAPE = (1024, 1024)
 
 
-class BadTable(Exception):
+class BadTable(BadInput):
     """A table that cannot be evaluated against; the text says what is wrong and where."""
 
 
@@ -58,7 +59,7 @@ def read_table(table: Path) -> dict[str, list[str]]:
     several rows of one picture are several outlines of it.
     """
     texts: dict[str, list[str]] = defaultdict(list)
-    for number, row in _rows(table, ("ImageId", "EncodedPixels")):
+    for number, row in read_rows(table, ("ImageId", "EncodedPixels")):
         name = row["ImageId"]
         if not name:
             raise BadTable(f"{table}, line {number}: no ImageId")
@@ -71,7 +72,7 @@ def read_table(table: Path) -> dict[str, list[str]]:
 def read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Patient and fold of each picture, from a CSV with ImageId, patient and, if any, fold."""
     patients, folds = {}, {}
-    for _, row in _rows(index, ("ImageId", "patient")):
+    for _, row in read_rows(index, ("ImageId", "patient")):
         patients[row["ImageId"]] = row["patient"] or row["ImageId"]
         folds[row["ImageId"]] = row.get("fold") or ""
     return patients, folds
@@ -127,8 +128,11 @@ def _bare(path: Path) -> bool:
     return path.suffix == "" or path.suffix[1:].isdigit()
 
 
-def _rows(table: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV with stripped names and values, and their line numbers."""
+def read_rows(table: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV with stripped names and values, and their line numbers.
+
+    BadTable where the file cannot be read or lacks one of `columns`.
+    """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)

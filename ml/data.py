@@ -8,6 +8,7 @@ ml.transforms.canonical) and, for pictures with an outlined pneumothorax, `masks
 from __future__ import annotations
 
 import csv
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ml import transforms
+from ml.cases import BadTable
 from ml.config import Config
+from ml.errors import BadInput
 
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
 # outline); "panel": judged as a whole by radiologists, never outlined.
@@ -50,20 +53,24 @@ class Record:
 
 
 def read_records(cache: Path) -> list[Record]:
-    """The cache's table, in its own order."""
-    with (cache / "records.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            Record(
-                row["id"],
-                row["source"],
-                row["patient"],
-                int(row["fold"] or NO_FOLD),
-                row["positive"] == "1",
-                int(row["rows"]),
-                int(row["columns"]),
-            )
-            for row in csv.DictReader(file)
-        ]
+    """The cache's table, in its own order; BadTable where it is not what `prepare` writes."""
+    path = cache / "records.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                Record(
+                    row["id"],
+                    row["source"],
+                    row["patient"],
+                    int(row["fold"] or NO_FOLD),
+                    row["positive"] == "1",
+                    int(row["rows"]),
+                    int(row["columns"]),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadTable(f"{path} is not the table of a cache that `prepare` made") from error
 
 
 def write_records(cache: Path, records: Iterable[Record]) -> None:
@@ -80,13 +87,16 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
 def split(records: list[Record], fold: int) -> tuple[list[Record], list[Record]]:
     """(training, held out): no patient of the held-out fold is trained on, from any source.
 
-    A negative fold holds nothing out.
+    A negative fold holds nothing out; BadInput where another one would, too: what is measured on
+    "its" pictures would have been trained on.
     """
     if fold < 0:
         return list(records), []
     held_out_patients = {r.patient for r in records if r.fold == fold}
     training = [r for r in records if r.patient not in held_out_patients]
     held_out = [r for r in records if r.fold == fold and r.source == "masks"]
+    if not held_out:
+        raise BadInput(f"fold {fold} holds no outlined picture of this cache out (-1: none)")
     return training, held_out
 
 
@@ -148,9 +158,14 @@ class Drawn(Dataset[dict[str, Tensor]]):
     def __init__(
         self, pictures: Pictures, config: Config, epoch: int, share: float, size: int
     ) -> None:
-        positive = np.array([record.positive for record in pictures.records])
+        # Where the outline is all that is learnt, a positive without one teaches nothing.
+        by_outline = config.image_weight == 0 and config.patch_weight == 0
+        records = pictures.records
+        telling = [r.outlined or not (r.positive and by_outline) for r in records]
+        numbers = np.flatnonzero(telling)
+        positive = np.array([records[number].positive for number in numbers], dtype=np.bool_)
         rng = np.random.default_rng((config.seed, epoch))
-        self.order = draw(positive, config.epoch_pictures, share, rng)
+        self.order = numbers[draw(positive, config.epoch_pictures, share, rng)]
         self.pictures, self.config, self.epoch, self.size = pictures, config, epoch, size
 
     def __len__(self) -> int:
@@ -198,7 +213,7 @@ def _without_repeats(
     pool: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     if count and not len(pool):
-        raise ValueError("no picture of this class to draw from")
+        raise BadInput("no picture of this class to draw from")
     rounds = -(-count // max(len(pool), 1))
     permutations = [rng.permutation(pool) for _ in range(rounds)]
     return np.concatenate([np.empty(0, dtype=np.int64), *permutations])[:count]
@@ -207,5 +222,5 @@ def _without_repeats(
 def _png(path: Path) -> NDArray[np.uint8]:
     picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if picture is None:
-        raise FileNotFoundError(path)
+        raise FileNotFoundError(errno.ENOENT, "missing, or not a picture", str(path))
     return np.asarray(picture, dtype=np.uint8)

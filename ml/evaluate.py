@@ -65,10 +65,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=Path, help="CSV: ImageId, patient, fold")
     parser.add_argument("--fold", help="only the pictures of this fold of the index")
     parser.add_argument(
-        "--mask-size", type=int, nargs=2, default=cases.MASK_SHAPE, metavar=("ROWS", "COLUMNS")
+        "--mask-size",
+        type=int,
+        nargs=2,
+        default=cases.MASK_SHAPE,
+        metavar=("ROWS", "COLUMNS"),
+        help="of the table's masks, in pixels (default: the competition's, 1024 1024)",
     )
     group = parser.add_argument_group("thresholds, instead of the model's own")
-    group.add_argument("--operating-point", choices=predict.OPERATING_POINTS, default="balanced")
+    group.add_argument(
+        "--operating-point",
+        choices=predict.OPERATING_POINTS,
+        default="balanced",
+        help="which of the model's image thresholds calls a picture positive (default: balanced)",
+    )
     group.add_argument("--image-threshold", type=float, help="calibrated image probability")
     group.add_argument("--mask-threshold", type=float, help="probability of a pixel")
     group.add_argument("--area-px-min", type=int, help="smallest outline, in pixels of the map")
@@ -77,9 +87,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-missing", action="store_true", help="measure although pictures are missing"
     )
     parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: the GPU where torch sees one, else the CPU (default)",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
-    parser.add_argument("--precision", choices=("auto", "bf16", "f32"), default="auto")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "f32"),
+        default="auto",
+        help="of the CPU's arithmetic; auto: bf16 where the processor has it (default)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

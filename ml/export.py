@@ -1,8 +1,9 @@
 """From a checkpoint to what is shipped: `python -m ml export --checkpoint FILE --out DIR`.
 
 Writes `<out>/<name>/` with `model.safetensors` (fp16), `model.xml` and `model.bin` (OpenVINO,
-weights in fp16) and `card.json`, and names that folder in `<out>/CURRENT`. The network inside
-the OpenVINO file already applies the sigmoids and the calibration.
+weights in fp16) and `card.json`, and, if the model was measured, names that folder in
+`<out>/CURRENT`: what is served is never a model without numbers, unless `--current` says so. The
+network inside the OpenVINO file already applies the sigmoids and the calibration.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import os
+import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +24,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ml import calibrate, data, heldout, model, session, transforms
+from ml import calibrate, checkpoint, data, heldout, model, session, transforms
 from ml import config as configuration
 from ml.calibrate import Calibration, Thresholds
 from ml.config import Config
+from ml.errors import BadInput
 
 TERMS = (
     "SIIM-ACR Pneumothorax Segmentation Challenge data (Society for Imaging Informatics in "
@@ -81,20 +85,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         help="folder made by `prepare`: calibrate and choose thresholds on the held-out fold; "
-        "without it the model ships uncalibrated and unmeasured, and its card says so",
+        "without it the model is uncalibrated and unmeasured, and its card says so",
+    )
+    parser.add_argument(
+        "--current",
+        action="store_true",
+        help="serve the model although it was not measured; a measured one always is",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export one checkpoint and make it the current model."""
-    content = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
-    config = configuration.from_dict(content["config"])
+    """Export one checkpoint and, if it was measured, make it the current model."""
+    content, config = checkpoint.read(args.checkpoint)
     if args.mirror is not None:
         config = dataclasses.replace(config, mirror=args.mirror)
+    name = args.name or config.name
+    measured = args.cache is not None
+    if Path(name).name != name or name.startswith("."):
+        raise BadInput(f"a model cannot be called {name!r}: its name is that of a folder")
+    if measured and config.held_out_fold < 0:
+        raise BadInput("this run held no fold out: there is nothing to measure it on (no --cache)")
+    if not measured and not args.current and _current(args.out) == name:
+        raise BadInput(
+            f"{name} is the model that is served; an unmeasured one needs another --name, "
+            "or --current to take its place"
+        )
     net = model.build(config, weights=False).eval()
-    net.load_state_dict(content["average"])
+    checkpoint.fill(net, content["average"], str(args.checkpoint))
     facts: dict[str, Any] = {
-        "name": args.name or config.name,
+        "name": name,
         "version": args.version,
         "trained": {
             "date": datetime.fromtimestamp(args.checkpoint.stat().st_mtime, UTC).date().isoformat(),
@@ -105,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     }
     calibration, thresholds = Calibration(), Thresholds()
     limits = list(LIMITS)
-    if args.cache and config.held_out_fold >= 0:
+    if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
         records = data.read_records(args.cache)
         seen, kept_aside = data.split(records, config.held_out_fold)
@@ -118,9 +137,25 @@ def run(args: argparse.Namespace) -> int:
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
     folder = write(args.out, net, config, calibration, thresholds, facts, limits)
-    (args.out / "CURRENT").write_text(folder.name + "\n", encoding="utf-8")
+    if measured or args.current:
+        _make_current(args.out, folder.name)
+    else:
+        print("not measured, so not made the model that is served (--current would)")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0
+
+
+def _current(out: Path) -> str:
+    try:
+        return (out / "CURRENT").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _make_current(out: Path, name: str) -> None:
+    fresh = out / ".CURRENT.new"
+    fresh.write_text(name + "\n", encoding="utf-8")
+    os.replace(fresh, out / "CURRENT")
 
 
 def write(
@@ -132,9 +167,15 @@ def write(
     facts: dict[str, Any],
     limits: list[str],
 ) -> Path:
-    """Write one model's folder; facts: the card's parts that do not follow from the rest."""
-    folder = out / str(facts["name"])
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write one model's folder; facts: the card's parts that do not follow from the rest.
+
+    Written beside the folder of that name, whose place it takes when it is whole: a worker that
+    starts meanwhile, or an export that fails, never meets half of a model.
+    """
+    name = str(facts["name"])
+    folder = out / f".{name}.new"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     half = as_half(net)
     net.load_state_dict(half)
     (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
@@ -183,16 +224,33 @@ def write(
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / session.CARD).write_text(text, encoding="utf-8")
-    return folder
+    return _take_place(folder, out / name)
+
+
+def _take_place(fresh: Path, place: Path) -> Path:
+    """Rename a folder to `place`; what stood there goes once the new one stands."""
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    fresh.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+    return place
 
 
 def as_half(net: nn.Module) -> dict[str, Tensor]:
-    """The network's state with every float in fp16; raises ValueError where that overflows."""
+    """The network's state in fp16; BadInput where a weight overflows that.
+
+    Batch-norm statistics stay as they are: they are few, and a variance can be of any size.
+    """
     state = {}
     for name, value in net.state_dict().items():
-        half = value.half() if value.dtype.is_floating_point else value
+        weight = value.dtype.is_floating_point and not name.endswith(
+            ("running_mean", "running_var")
+        )
+        half = value.half() if weight else value
         if not bool(torch.isfinite(half.float()).all()):
-            raise ValueError(f"{name} does not fit into fp16")
+            raise BadInput(f"{name} does not fit into fp16")
         state[name] = half.contiguous()
     return state
 

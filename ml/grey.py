@@ -69,10 +69,12 @@ def canonical(
         shown = top - shown
         windows = [Window(top - w.centre, w.width, w.name) for w in windows]
     pixels: Pixels = shown.astype(np.uint16)
-    if valid is not None:
-        pixels[~valid] = 0
     inside = pixels if valid is None else pixels[valid]
     darkest, brightest = int(inside.min()), int(inside.max())
+    if valid is not None:
+        # As black as the picture's own black and no blacker: what looks at the whole picture (the
+        # network's percentiles, the quality gate) must not lose its contrast to the padding.
+        pixels[~valid] = darkest
     # A window that misses every pixel shows a black or white picture: better none than that.
     windows = [
         w
@@ -87,7 +89,9 @@ def _values(dataset: Dataset, stored: NDArray[np.generic]) -> tuple[NDArray[np.i
 
     Bits beside the stored ones may hold anything (old files keep graphics there).
     """
-    bits = int(header.number(dataset, "BitsStored") or 16)
+    bits = int(
+        header.number(dataset, "BitsStored") or header.number(dataset, "BitsAllocated") or 16
+    )
     high = header.number(dataset, "HighBit")
     shift = 0 if high is None else int(high) + 1 - bits
     if not 1 <= bits <= 16 or not 0 <= shift <= 16 - bits:

@@ -31,6 +31,8 @@ _ZONES = ("apical", "lateral", "basal")
 # Directions tried for the shortest chord: 1° apart, whose error is 1 - cos(0.5°) < 0.004 %.
 _DIRECTIONS = 180
 _STEP = 0.25
+# Longest side on which the deepest place is looked for: a distance map costs 33 bytes per pixel.
+_DEPTH_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Component:
 
     area_px: int
     area_mm2: float | None
-    side: str
+    side: str | None  # None where a rotated picture has the sides above each other
     zones: tuple[str, ...]
     box: tuple[int, int, int, int]
 
@@ -66,13 +68,13 @@ def measure(
     found = components(mask, spacing, orientation, midline)
     total = sum(component.area_px for component in found)
     telling = [component for component in found if component.area_px >= _SPECK * total]
-    sides = {component.side for component in telling}
+    sides = {component.side for component in telling if component.side}
     distance = interpleural_distance(mask, spacing)
     return {
         "area_px": total,
         "area_mm2": area_mm2(total, spacing),
         "side": None if not sides else "both" if len(sides) > 1 else sides.pop(),
-        "side_assumed": _left_edge(orientation) is None,
+        "side_assumed": _left_edge(orientation) is None and not _is_rotated(orientation),
         "zones": [zone for zone in _ZONES if any(zone in part.zones for part in telling)],
         "distance_px": round(distance.px, 2) if distance else None,
         "distance_mm": round(distance.mm, 2) if distance and distance.mm is not None else None,
@@ -114,12 +116,15 @@ def components(
     return sorted(found, key=lambda component: -component.area_px)
 
 
-def side(column: float, middle: float, orientation: tuple[str, str] | None) -> str:
+def side(column: float, middle: float, orientation: tuple[str, str] | None) -> str | None:
     """The patient's side, 'right' or 'left', of a point at ``column``.
 
     By PatientOrientation where it tells left from right; else as a chest X-ray is always shown,
-    the patient's right at the picture's left (PA and AP alike).
+    the patient's right at the picture's left (PA and AP alike). None where the header says that
+    the picture lies on its side: its columns do not tell right from left.
     """
+    if _is_rotated(orientation):
+        return None
     at_left_edge = _left_edge(orientation) or "right"
     other = "left" if at_left_edge == "right" else "right"
     return at_left_edge if column < middle else other
@@ -131,10 +136,18 @@ def _left_edge(orientation: tuple[str, str] | None) -> str | None:
     return {"L": "right", "R": "left"}.get(towards)
 
 
+def _is_rotated(orientation: tuple[str, str] | None) -> bool:
+    """Whether the rows run along the body (head, foot) and not across it."""
+    towards = set(orientation[0]) if orientation else set()
+    return bool(towards & set("HF")) and not towards & set("LR")
+
+
 def _zones(
     per_row: NDArray[np.intp], top: int, rows: int, orientation: tuple[str, str] | None
 ) -> tuple[str, ...]:
-    """Which of apical, lateral and basal hold a fair share of a component."""
+    """Which of apical, lateral and basal hold a fair share of a component; none when rotated."""
+    if _is_rotated(orientation):
+        return ()
     height = (np.arange(top, top + len(per_row)) + 0.5) / rows
     if orientation and orientation[1].startswith("H"):  # the head is at the picture's bottom
         height = 1 - height
@@ -160,13 +173,11 @@ def interpleural_distance(mask: Mask, spacing: Spacing | None = None) -> Distanc
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = int(rows[0]), int(columns[0])
     # A border of background makes the picture's edge a border of the air, too.
-    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
-    part = ndimage.binary_fill_holes(part)
-    depth = ndimage.distance_transform_edt(part, sampling=(row_mm, column_mm))
-    peak = _middle_of_peak(depth, min(row_mm, column_mm) / 4)
+    part = _filled(np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1))
+    peak = _deepest(part, row_mm, column_mm)
     angles = np.arange(2 * _DIRECTIONS) * (np.pi / _DIRECTIONS)
     steps = np.stack([np.sin(angles), np.cos(angles)], axis=1)
-    borders = peak + steps * _reach(part.astype(np.float32), peak, steps)[:, None]
+    borders = peak + steps * _reach(part, peak, steps)[:, None]
     # Opposite directions together make a chord through the peak.
     chords = borders[:_DIRECTIONS] - borders[_DIRECTIONS:]
     lengths = np.hypot(chords[:, 0] * row_mm, chords[:, 1] * column_mm)
@@ -178,6 +189,61 @@ def interpleural_distance(mask: Mask, spacing: Spacing | None = None) -> Distanc
         x0, y0, x1, y1 = x1, y1, x0, y0
     length_px = float(np.hypot(x1 - x0, y1 - y0))
     return Distance(length_px, float(lengths[best]) if spacing else None, (x0, y0, x1, y1))
+
+
+def _filled(part: Mask) -> NDArray[np.uint8]:
+    """0 and 1: the mask without holes. Its outermost pixels are background."""
+    filled = part.astype(np.uint8)
+    cv2.floodFill(filled, None, (0, 0), 2, flags=4)
+    filled[...] = filled != 2
+    return filled
+
+
+def _deepest(part: NDArray[np.uint8], row_mm: float, column_mm: float) -> NDArray[np.float64]:
+    """The place (row, column) of the mask, 0 and 1, that is farthest from its border.
+
+    A large mask is reduced first. That moves the place by a cell at most, which hardly changes the
+    chord through it where the air is many cells thick; where it is thin, the place is looked for
+    again at full size around the reduced one.
+    """
+    spacing = np.array([row_mm, column_mm])
+    factor = -(-max(part.shape) // _DEPTH_SIDE)
+    if factor == 1:
+        depth = ndimage.distance_transform_edt(part, sampling=spacing)
+        return _middle_of_peak(depth, float(spacing.min()) / 4)
+    small = _reduced(part, factor)
+    depth = ndimage.distance_transform_edt(small, sampling=spacing * factor)
+    cell = _middle_of_peak(depth, float(spacing.min()) * factor / 4)
+    place: NDArray[np.float64] = (cell - 1 + 0.5) * factor - 0.5
+    deepest = float(depth.max())
+    thick = deepest > 4 * factor * float(spacing.max())
+    # Of thin air the window is so wide that it holds the nearest border of what is near the place.
+    reach = np.ceil(deepest / spacing).astype(int) * (not thick) + 4 * factor
+    first = np.maximum(np.rint(place).astype(int) - reach, 0)
+    last = np.rint(place).astype(int) + reach + 1
+    window = part[first[0] : last[0], first[1] : last[1]]
+    near = np.argwhere(window)
+    near = near[(np.abs(near + first - place) <= 2 * factor).all(axis=1)]
+    if thick:
+        nearest = near[np.abs(near + first - place).sum(axis=1).argmin()]
+        return np.asarray(nearest + first, dtype=np.float64)
+    depth = ndimage.distance_transform_edt(window, sampling=spacing)
+    kept = np.zeros_like(depth)
+    kept[tuple(near.T)] = depth[tuple(near.T)]
+    return np.asarray(_middle_of_peak(kept, float(spacing.min()) / 4) + first, dtype=np.float64)
+
+
+def _reduced(part: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """One cell for factor x factor pixels, with a border of background: set where half of it is.
+
+    Where that leaves nothing, all the air is thinner than a cell: then any of it sets a cell.
+    """
+    rows, columns = (-(-length // factor) for length in part.shape)
+    whole = np.zeros((rows * factor, columns * factor), dtype=np.uint8)
+    whole[: part.shape[0], : part.shape[1]] = part * np.uint8(255)
+    share = np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA))
+    small = share >= 128 if (share >= 128).any() else share > 0
+    return np.pad(small, 1).astype(np.uint8)
 
 
 def _middle_of_peak(depth: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
@@ -192,7 +258,7 @@ def _middle_of_peak(depth: NDArray[np.float64], tolerance: float) -> NDArray[np.
 
 
 def _reach(
-    solid: NDArray[np.float32], origin: NDArray[np.float64], steps: NDArray[np.float64]
+    solid: NDArray[np.uint8], origin: NDArray[np.float64], steps: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """How far rays from a pixel of the mask go until they leave it, to a part of a pixel.
 
@@ -205,7 +271,7 @@ def _reach(
         going = np.flatnonzero(np.isinf(reach))
         along = np.arange(low, low + block + _STEP, _STEP)
         places = origin[:, None, None] + steps[going].T[:, :, None] * along
-        values = ndimage.map_coordinates(solid, places, order=1, mode="constant")
+        values = ndimage.map_coordinates(solid, places, output=np.float32, order=1, mode="constant")
         outside = values < 0.5
         # Each block begins with the last step of the one before, which was still inside.
         left = outside.any(axis=1)

@@ -16,7 +16,8 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
-from ml.config import Config
+from ml.config import WITH_ATTENTION, WITH_DECODER_CHANNELS, Config
+from ml.errors import BadInput
 
 WIDE = 1280  # channels of the layer that EfficientNet's own classifier pools
 EVIDENCE = 4  # numbers that the image-level output takes from places: one of patches, three below
@@ -116,13 +117,17 @@ def build(config: Config, weights: bool = True) -> Segmenter:
     Never downloads: encoder_weights=None keeps segmentation_models_pytorch off the network.
     """
     kind = getattr(smp, config.architecture)
-    network = kind(
-        config.encoder,
-        encoder_weights=None,
-        in_channels=1,
-        classes=1,
-        decoder_channels=config.decoder_channels,
-    )
+    own: dict[str, Any] = {}  # what only some architectures take
+    if config.architecture in WITH_DECODER_CHANNELS:
+        own["decoder_channels"] = config.decoder_channels
+    if config.architecture in WITH_ATTENTION:
+        own["decoder_attention_type"] = config.attention or None
+    try:
+        network = kind(config.encoder, encoder_weights=None, in_channels=1, classes=1, **own)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
+        ) from error
     if config.outline_stride == 2:
         # The largest layers of a U-Net are its last ones; an outline is smooth.
         network.decoder.blocks = network.decoder.blocks[:-1]
@@ -132,7 +137,7 @@ def build(config: Config, weights: bool = True) -> Segmenter:
     built = Segmenter(network, config.dropout)
     if weights and config.pretrained:
         if config.pretrained != "efficientnet-lite2":
-            raise ValueError(f"no pretrained weights called {config.pretrained!r}")
+            raise BadInput(f"no pretrained weights called {config.pretrained!r}")
         load_lite2(network.encoder)
         load_lite2_top(built.widen)
     return built
@@ -302,9 +307,17 @@ def quicken_depthwise(module: nn.Module) -> None:
 
     oneDNN's bf16 kernels for their gradients are 5 to 40 times slower than its float32 ones
     (measured on AVX-512 BF16), while forward bf16 is twice as quick and saves a copy.
+    Only layers whose arithmetic is repeated here in full are touched; a subclass that pads in its
+    own forward, or a layer with a bias, stays as torch does it: slow but right.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+        if (
+            type(layer) in (nn.Conv2d, Conv2dSame)
+            and layer.groups == layer.in_channels > 1
+            and layer.bias is None
+            and not isinstance(layer.padding, str)
+            and layer.padding_mode == "zeros"
+        ):
             layer.forward = functools.partial(_depthwise, layer)  # type: ignore[method-assign]
 
 

@@ -24,7 +24,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from tqdm import tqdm
 
-from ml import anatomy
+from ml import anatomy, overlay
 from ml.picture import Spacing
 
 Side = Literal["right", "left"]
@@ -250,7 +250,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             data = dicom(phantom, patient_name=f"PHANTOM^{seed:03d}", patient_id=name.upper())
             (args.out / f"{name}.dcm").write_bytes(data)
-        cv2.imwrite(str(args.out / f"{name}.mask.png"), phantom.mask.astype(np.uint8) * 255)
+        # Not .mask.png: that is the name under which `predict` writes what it found.
+        (args.out / f"{name}.truth.png").write_bytes(overlay.mask_png(phantom.mask))
         truth[name] = {
             "side": phantom.side,
             "width_mm": phantom.width_mm,

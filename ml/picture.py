@@ -31,6 +31,10 @@ class Unreadable(Exception):
         self.code = code
         self.message = message
 
+    def __reduce__(self) -> tuple[type[Unreadable], tuple[str, str]]:
+        """Whole again on the other side of a process: the base class keeps one argument only."""
+        return type(self), (self.code, self.message)
+
 
 @dataclass(frozen=True)
 class Spacing:

@@ -1,16 +1,18 @@
 """Make the cache that training reads: `python -m ml prepare --rle CSV --dicom DIR --out CACHE`.
 
 Every picture is read, shrunk and scaled once, by the functions that serving uses; see ml.data for
-the cache's layout. The cache holds patients' pictures: keep it out of the repository.
+the cache's layout. The cache holds patients' pictures: keep it out of the repository. A picture
+that cannot be cached is listed with its reason, the others go on, and the exit code is 3.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ml import cases, pixels, rle, transforms
+from ml.cases import BadTable
 from ml.data import NO_FOLD, Record, write_records
+from ml.errors import BadInput
+from ml.evaluate import INCOMPLETE
 
 FOLDS = 5
 
@@ -59,11 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, default=384, help="largest network input to train from it, px"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes that read pictures (default: one for each core)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read every picture of the tables and write the cache."""
+    """Read every picture of the tables and write the cache; 3 where some could not be read."""
+    if (args.panel is None) != (args.panel_index is None):
+        raise BadInput("--panel and --panel-index belong together")
     for name in ("pictures", "masks"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
     side = transforms.canonical_side(args.size)
@@ -71,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     rows = outlined_rows(texts, args.index)
     files = {args.dicom: cases.pictures(args.dicom)[0]}
     places = dict.fromkeys(rows, args.dicom)
-    if args.panel and args.panel_index:
+    if args.panel:
         known = {patient: fold for patient, fold, _ in rows.values()}
         judged = panel_rows(args.panel_index, known)
         rows |= {name: row for name, row in judged.items() if name not in rows}
@@ -82,29 +94,70 @@ def run(args: argparse.Namespace) -> int:
         for name in rows
         if name in files[places[name]]
     ]
-    with ProcessPoolExecutor(args.workers) as pool:
-        shapes = list(tqdm(pool.map(cache_one, jobs, chunksize=8), total=len(jobs), unit="picture"))
+    if not jobs:
+        raise BadInput(f"no picture of {args.rle} is in {args.dicom}")
+    try:
+        with ProcessPoolExecutor(args.workers) as pool:
+            done = pool.map(attempt, jobs, chunksize=8)
+            shapes = list(tqdm(done, desc="caching", total=len(jobs), unit="picture"))
+    except BrokenProcessPool as error:
+        raise BadInput("a reading process was killed (memory? try fewer --workers)") from error
     records = []
-    for job, (height, width) in zip(jobs, shapes, strict=True):
+    failed = 0
+    for job, shape in zip(jobs, shapes, strict=True):
+        if isinstance(shape, str):
+            failed += 1
+            print(f"{job.id}: {shape}", file=sys.stderr)
+            continue
+        height, width = shape
         patient, fold, positive = rows[job.id]
         source = "masks" if job.id in texts else "panel"
         records.append(Record(job.id, source, patient, fold, positive, height, width))
+    if not records:
+        raise BadInput("no picture could be cached")
     write_records(args.out, records)
-    print(f"{len(jobs)} pictures in {args.out}; {len(rows) - len(jobs)} had no file")
-    return 0
+    missing = len(rows) - len(jobs)
+    print(f"{len(records)} pictures in {args.out}; {missing} had no file, {failed} failed")
+    return INCOMPLETE if failed else 0
+
+
+def attempt(job: Job) -> tuple[int, int] | str:
+    """What cache_one gives, or why there is nothing."""
+    try:
+        return cache_one(job)
+    except pixels.Unreadable as error:
+        return f"{error.message} ({error.code})"
+    except OSError as error:
+        return str(error.strerror or error)
+    except ValueError as error:
+        return str(error)
 
 
 def cache_one(job: Job) -> tuple[int, int]:
-    """Cache one picture, and its mask if there is one; gives its (rows, columns)."""
+    """Cache one picture, and its mask if there is one; gives its (rows, columns).
+
+    Raises Unreadable, OSError, or ValueError for a mask that does not fit.
+    """
     cv2.setNumThreads(0)
     picture = pixels.read(job.path.read_bytes()).pixels
     small = transforms.canonical(picture, job.side)
-    cv2.imwrite(str(job.cache / "pictures" / f"{job.id}.png"), small)
     # A few published copies of the pictures are smaller than 1024 px; their masks are not.
-    mask = rle.combine(job.texts, *cases.MASK_SHAPE)
+    try:
+        mask = rle.combine(job.texts, *cases.MASK_SHAPE)
+    except ValueError as error:
+        raise ValueError(f"its mask: {error}") from error
+    _write_png(job.cache / "pictures" / f"{job.id}.png", small)
     if mask.any():
-        cv2.imwrite(str(job.cache / "masks" / f"{job.id}.png"), shrunk(mask, *small.shape))
+        _write_png(job.cache / "masks" / f"{job.id}.png", shrunk(mask, *small.shape))
     return picture.shape
+
+
+def _write_png(path: Path, grey: NDArray[np.uint8]) -> None:
+    # Not imwrite: it tells of a full disk by a return value without a reason.
+    ok, encoded = cv2.imencode(".png", grey)
+    if not ok:
+        raise ValueError("it could not be encoded")
+    path.write_bytes(encoded.tobytes())
 
 
 def shrunk(mask: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.uint8]:
@@ -118,6 +171,8 @@ def outlined_rows(
 ) -> dict[str, tuple[str, int, bool]]:
     """ImageId → (patient, fold, positive). Without an index, folds follow from the name."""
     patients, folds = cases.read_index(index) if index else ({}, {})
+    if strange := [fold for fold in folds.values() if fold and not fold.isdecimal()]:
+        raise BadTable(f"{index}: fold {strange[0]!r} is no number")
     return {
         name: (
             patients.get(name, name),
@@ -130,16 +185,15 @@ def outlined_rows(
 
 def panel_rows(index: Path, folds: dict[str, int]) -> dict[str, tuple[str, int, bool]]:
     """id → (patient, fold, positive) of judged pictures; a known patient keeps their fold."""
-    with index.open(newline="", encoding="utf-8") as file:
-        return {
-            row["id"]: (
-                row["patient"],
-                folds.get(row["patient"], NO_FOLD),
-                row["pneumothorax"] == "1",
-            )
-            for row in csv.DictReader(file)
-            if row["label"] == "radiologist panel"
-        }
+    return {
+        row["id"]: (
+            row["patient"],
+            folds.get(row["patient"], NO_FOLD),
+            row["pneumothorax"] == "1",
+        )
+        for _, row in cases.read_rows(index, ("id", "label", "pneumothorax", "patient"))
+        if row["label"] == "radiologist panel"
+    }
 
 
 def _fold_of(patient: str) -> int:

@@ -7,6 +7,7 @@ were set so that at most 2 % of real frontal chest X-rays are refused by pixels 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -23,7 +24,10 @@ ASPECT_MAX = 2.0
 COLOUR_MAX = 0.05
 # Fewer grey levels than this are a drawing; real films of wide range, saved in 8 bits, had 15.
 LEVELS_MIN = 12
+# Contrast, as a share of the depth that a picture really uses, and in grey levels: many systems
+# put 12 bits into 16, so the depth that a file names says little about its contrast.
 RANGE_MIN = 0.04
+RANGE_LEVELS_MIN = 80
 CLIPPED_MAX = 0.5
 # Of 850 real frontal films the likeness is below 0.50 in under 1 %, below 0.60 in about 3 %.
 LIKENESS_MIN = 0.50
@@ -32,7 +36,10 @@ LIKENESS_USUAL = 0.60
 INVERTED_MIN, INVERTED_LEAD = 0.60, 0.10
 ADULT_YEARS = 18
 
-_CHEST_WORDS = ("CHEST", "THORAX", "LUNG")
+# English, and the beginnings of the word in most languages that write it in Latin letters.
+_CHEST_WORDS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
+# Terms that name no part of the body.
+_NO_PART = frozenset({"UNKNOWN", "OTHER", "WHOLEBODY"})
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def _header(picture: Picture) -> Iterator[Reason]:
         yield Reason(
             "unusual_modality", f"The modality is {named}; the model was made for CR and DX."
         )
-    if picture.body_part and not any(word in picture.body_part for word in _CHEST_WORDS):
+    if picture.body_part and not _may_be_chest(picture.body_part):
         yield Reason("not_chest", "The header names another body part than the chest.", True)
     if picture.view in ("LL", "RL"):
         yield Reason("lateral_view", "A lateral view; the model reads frontal views only.", True)
@@ -100,6 +107,25 @@ def _header(picture: Picture) -> Iterator[Reason]:
         yield Reason("under_18", "The patient is under 18; the model was made for adults.", True)
     if "for_processing" in picture.notes:
         yield Reason("for_processing", "Raw detector values, not the picture meant for reading.")
+
+
+def _may_be_chest(body_part: str) -> bool:
+    """Whether BodyPartExamined names the chest, or nothing in particular."""
+    plain = unicodedata.normalize("NFKD", body_part.upper())
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    named = "".join(filter(str.isalpha, plain))
+    return named in _NO_PART or any(word in named for word in _CHEST_WORDS)
+
+
+def _least_range(picture: Picture) -> float:
+    """The least distance of the 1st and 99th percentile, in grey levels.
+
+    A share of the used depth, and of the named depth up to what is little in any depth.
+    """
+    used = int(picture.pixels.max()) - int(picture.pixels.min())
+    depth = (1 << used.bit_length()) - 1
+    levels = min(RANGE_MIN * ((1 << picture.bits) - 1), RANGE_LEVELS_MIN)
+    return max(RANGE_MIN * depth, levels)
 
 
 def _pixels(picture: Picture) -> Iterator[Reason]:
@@ -117,7 +143,7 @@ def _pixels(picture: Picture) -> Iterator[Reason]:
     if picture.colour > COLOUR_MAX:
         yield Reason("colour", "A colour picture, not an X-ray.", True)
     low, high = (float(value) for value in np.percentile(pixels[::2, ::2], (1, 99)))
-    if high - low < RANGE_MIN * (2**picture.bits - 1):
+    if high - low < _least_range(picture):
         yield Reason("flat", "The picture has almost no contrast.", True)
     elif np.unique(pixels[::2, ::2]).size < LEVELS_MIN:
         yield Reason("few_grey_levels", "The picture has too few grey levels.", True)

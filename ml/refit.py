@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml import config as configuration
-from ml import data, metrics, model
+from ml import checkpoint, data, metrics, model
 from ml.config import Config
+from ml.errors import BadInput
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 FOLDS = 5
@@ -47,14 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
-    content = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
-    config = configuration.from_dict(content["config"])
+    content, config = checkpoint.read(args.checkpoint)
     net = model.build(config, weights=False).eval()
+    # Checkpoints may hold an image layer of another width: it is replaced anyway.
+    own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}
     rest = {k: v for k, v in content["average"].items() if not k.startswith("image.")}
-    net.load_state_dict(rest, strict=False)
+    checkpoint.fill(net, rest | own, str(args.checkpoint))
     training, _ = data.split(data.read_records(args.cache), config.held_out_fold)
     # Calibrated and measured is what this panel of radiologists says, not what another one does.
     training = [record for record in training if record.source == "masks"]
+    if len({record.positive for record in training}) < 2:
+        raise BadInput("there is nothing to tell apart: pictures of one class only")
     pictures = data.Pictures.read(args.cache, training)
     features = look_at(net, pictures, config)
     positive = torch.tensor([float(record.positive) for record in training])

@@ -20,6 +20,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.errors import BadInput
+
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "bf16", "f32"]
 Floats = NDArray[np.float32]
@@ -29,11 +31,11 @@ CARD = "card.json"
 GRAPH, GRAPH_WEIGHTS, TENSORS = "model.xml", "model.bin", "model.safetensors"
 
 
-class ModelMissing(Exception):
-    """There is no complete model where one was expected."""
+class ModelMissing(BadInput):
+    """There is no complete model, or nothing to run it with, where one was expected."""
 
 
-class TamperedModel(Exception):
+class TamperedModel(BadInput):
     """A file of the model is not the one that its card was written for."""
 
 
@@ -151,8 +153,11 @@ class _OpenVinoSession(Session):
         }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        network = core.read_model(model=graph, weights=weights)
-        shape = network.input("picture").get_partial_shape()
+        try:
+            network = core.read_model(model=graph, weights=weights)
+            shape = network.input("picture").get_partial_shape()
+        except RuntimeError as error:
+            raise ModelMissing(f"the graph of the model {card.get('name')} is none") from error
         # A graph made for one picture at a time is given one at a time.
         self._single = shape[0].is_static
         self._request = core.compile_model(network, "CPU", settings).create_infer_request()
@@ -174,18 +179,32 @@ class TorchSession(Session):
     """The network itself, rebuilt from the recipe in its card: on a GPU, or to compare engines."""
 
     def __init__(self, card: dict[str, Any], tensors: bytes, place: Literal["cuda", "cpu"]) -> None:
-        import safetensors.torch
-        import torch
+        try:
+            import safetensors.torch
+            import torch
 
-        from ml import config, model
+            from ml import config, model
+        except ModuleNotFoundError as error:
+            raise ModelMissing(
+                f"a model in torch needs {error.name}: install it with `pip install .[train]`"
+            ) from error
 
         if place == "cuda" and not torch.cuda.is_available():
             raise ModelMissing("torch sees no GPU on this machine")
         self._torch, self._place = torch, place
-        recipe = config.from_dict(card["trained"]["config"])
-        net = model.build(recipe, weights=False)
-        state = {name: value.float() for name, value in safetensors.torch.load(tensors).items()}
-        net.load_state_dict(state)
+        named = f"the model {card.get('name')}"
+        try:
+            recipe = config.from_dict(card["trained"]["config"])
+            net = model.build(recipe, weights=False)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelMissing(f"{named} has no usable recipe on its card: {error}") from error
+        try:
+            state = {name: value.float() for name, value in safetensors.torch.load(tensors).items()}
+            net.load_state_dict(state)
+        except (RuntimeError, safetensors.SafetensorError) as error:
+            raise ModelMissing(
+                f"the weights of {named} are not of the architecture on its card"
+            ) from error
         net.eval().to(place).to(memory_format=torch.channels_last)
         self._answer = functools.partial(model.answer, net, mirror=recipe.mirror)
         calibration = card.get("calibration") or {}

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ml import checkpoint, data, losses, model
 from ml import config as configuration
-from ml import data, losses, model
+from ml.checkpoint import BadCheckpoint
 from ml.config import Config
 
 CHECKPOINT = "checkpoint.pt"
@@ -157,7 +158,9 @@ def fit(
             sums += (part.mask.item(), part.image.item(), part.patch.item(), 1)
             bar.set_postfix(mask=f"{sums[0] / sums[3]:.3f}", image=f"{sums[1] / sums[3]:.3f}")
 
-        mask_mean, image_mean, patch_mean = sums[:3] / max(sums[3], 1)
+        if not sums[3]:
+            break  # the clock ran out before this epoch's first step: nothing was learnt
+        mask_mean, image_mean, patch_mean = sums[:3] / sums[3]
         _plateau(state, _weighed(config, mask_mean, image_mean, patch_mean))
         seconds = time.monotonic() - epoch_began
         row: dict[str, float] = {
@@ -280,6 +283,7 @@ def save(state: State, path: Path) -> None:
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         **{name: getattr(state, name) for name in _COUNTERS},
     }
     fresh = path.with_suffix(".new")
@@ -288,26 +292,36 @@ def save(state: State, path: Path) -> None:
 
 
 def restore(state: State, path: Path) -> None:
-    """Go on from a checkpoint of the same recipe."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["config"] != configuration.to_dict(state.config):
-        raise ValueError(f"{path} was trained with another recipe")
-    state.net.load_state_dict(content["net"])
-    state.average.load_state_dict(content["average"])
+    """Go on from a checkpoint of the same recipe; BadCheckpoint where it was another one."""
+    content, recipe = checkpoint.read(path)
+    if _what_is_learnt(recipe) != _what_is_learnt(state.config):
+        raise BadCheckpoint(f"{path} was trained with another recipe")
+    checkpoint.fill(state.net, content["net"], str(path))
+    checkpoint.fill(state.average, content["average"], str(path))
     state.optimizer.load_state_dict(content["optimizer"])
     torch.set_rng_state(content["torch_rng"])
+    cuda = content.get("cuda_rng", [])
+    if cuda and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
     for name in _COUNTERS:
         setattr(state, name, content[name])
 
 
+def _what_is_learnt(config: Config) -> Config:
+    """A recipe without what only serving, the machine or the log depend on."""
+    return dataclasses.replace(
+        config, name="", mirror=False, validate_every=0, threads=0, workers=0
+    )
+
+
 def take_over(state: State, path: Path) -> None:
     """Begin with the averaged encoder and decoder of another run; heads and counters stay new."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content, _ = checkpoint.read(path)
     parts = ("encoder.", "decoder.", "outline.")
     kept = {name: value for name, value in content["average"].items() if name.startswith(parts)}
     own = {k: v.shape for k, v in state.net.state_dict().items() if k.startswith(parts)}
     if {name: value.shape for name, value in kept.items()} != own:
-        raise ValueError(f"{path} holds another architecture")
+        raise BadCheckpoint(f"{path} holds another architecture")
     for net in (state.net, state.average):
         net.load_state_dict(kept, strict=False)
 
@@ -334,7 +348,12 @@ def _validation_is_due(config: Config, epochs_done: int, at_end: bool) -> bool:
 
 
 def _loader(pictures: Any, config: Config) -> DataLoader[dict[str, Tensor]]:
-    return DataLoader(pictures, batch_size=config.batch, num_workers=config.workers)
+    """Batches in order. Without a generator of its own a loader would draw from torch's, and a
+    run that was stopped between two epochs would go on with other numbers."""
+    generator = torch.Generator().manual_seed(config.seed)
+    return DataLoader(
+        pictures, batch_size=config.batch, num_workers=config.workers, generator=generator
+    )
 
 
 def _channels_last(picture: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
@@ -94,26 +94,22 @@ def append(
 
 
 def verify(s: Session) -> Verification:
-    """Check every row and the end of the log; short reads, so that writers are not held up."""
+    """Check every row and the end of the log; only the last rows are read while writers wait."""
     key = _key(s)
     s.commit()
     previous, seq = "", 0
-    while True:
-        following = select(AuditEvent).order_by(AuditEvent.seq).limit(_CHUNK)
-        if seq:  # not at the start: a row before the first would be one too many
-            following = following.where(AuditEvent.seq > seq)
-        rows = s.scalars(following).all()
-        if len(rows) < _CHUNK:
-            break
+    while len(rows := s.scalars(_after(seq).limit(_CHUNK)).all()) == _CHUNK:
         previous, seq, bad = _follow(key, previous, seq, rows)
+        for row in rows:  # these alone: the caller's own rows stay
+            s.expunge(row)
+        s.commit()
         if bad:
             return bad
-        s.expunge_all()
-        s.commit()
-    # The last rows and the head are read in one transaction: nothing can come between.
-    previous, seq, bad = _follow(key, previous, seq, rows)
-    head = s.get(AuditHead, 1, populate_existing=True)
     people = s.scalar(select(func.count()).select_from(User))
+    # On PostgreSQL each statement sees what was committed before it. Who appends locks the head
+    # first, so from here on no row can come between the last rows and the head.
+    head = s.get(AuditHead, 1, with_for_update=True, populate_existing=True)
+    previous, seq, bad = _follow(key, previous, seq, s.scalars(_after(seq)).all())
     s.commit()
     if bad:
         return bad
@@ -161,6 +157,12 @@ def search(
     append(s, "log_read", actor=actor, now=now, detail={"rows": len(rows)})
     s.commit()
     return rows
+
+
+def _after(seq: int) -> Select[AuditEvent]:
+    """The rows behind one; at the start all, for a row before the first would be one too many."""
+    following = select(AuditEvent).order_by(AuditEvent.seq)
+    return following.where(AuditEvent.seq > seq) if seq else following
 
 
 def _follow(

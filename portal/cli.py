@@ -138,12 +138,20 @@ def _rotate_options(parser: argparse.ArgumentParser) -> None:
 def _rotate_keys(chosen: argparse.Namespace) -> int:
     with opened(Settings.from_env()) as (s, vault, _engine):
         if not chosen.resume:
-            vault.add_key()
+            vault.add_key(now())
         done = rotation.rewrap(s, vault, now())
         say(f"Key {done.key_id} now wraps {done.studies} studies and {done.people} secrets more.")
         if chosen.drop_old:
-            gone = vault.drop_keys(rotation.keys_in_use(s, vault))
-            say(f"Removed from the ring: {', '.join(gone) or 'nothing'}.")
+            dropped = vault.drop_keys(rotation.keys_in_use(s, vault), now())
+            say(f"Removed from the ring: {', '.join(dropped.gone) or 'nothing'}.")
+            if dropped.waiting:
+                say(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")
+                say("Run `rotate-keys --resume --drop-old` when the hour is over.")
+    left = [f"study {i}" for i in done.unreadable_studies]
+    left += [f"second factor of person {i}" for i in done.unreadable_people]
+    if left:
+        lines = [f"{len(left)} do not open and were left as they are:", *left]
+        raise Failed("\n".join(lines))
     return 0
 
 

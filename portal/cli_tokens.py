@@ -1,6 +1,7 @@
 """`python -m portal token`: API tokens are made, listed and ended for a person."""
 
 import argparse
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -86,6 +87,7 @@ def _token_revoke(chosen: argparse.Namespace) -> int:
         ]
         if len(found) != 1:
             raise Failed("Give at least six characters of one token's id, as list shows it.")
-        people.revoke_token(s, people.actor_of(owner), found[0].id, now())
+        by_command = replace(people.actor_of(owner), via="cli")
+        people.revoke_token(s, by_command, found[0].id, now())
     say("The token no longer works.")
     return 0

@@ -51,13 +51,30 @@ def open_engine(settings: Settings) -> Engine:
 def engine_options(settings: Settings) -> dict[str, Any]:
     """What create_engine needs beside the address; for SQLALCHEMY_ENGINE_OPTIONS too."""
     if settings.database_url.startswith("sqlite"):
-        return {}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+        return {"hide_parameters": True}
+    return {
+        "hide_parameters": True,  # what somebody sent is not quoted in an error's text
+        "pool_pre_ping": True,
+        "connect_args": {"connect_timeout": 5},
+    }
 
 
 def sessions(engine: Engine) -> sessionmaker[Session]:
     """Sessions that keep loaded rows readable after their commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def commit(s: Session) -> None:
+    """Commit where files belong to the rows, outside of whatever removes files after an error.
+
+    An error here can be an answer that was lost: the rows may stand. The files stay then; if the
+    rows don't, the sweep finds files that no row names.
+    """
+    try:
+        s.commit()
+    except BaseException:
+        s.rollback()
+        raise
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:

@@ -85,18 +85,30 @@ class _TooMany(Exception):
     pass
 
 
+class _Header(io.BytesIO):
+    """The file's beginning, for so many reads.
+
+    pydicom tells of the elements at the top alone, but reads the items of a sequence, and what is
+    in them, by the same few bytes: at most three times for an element.
+    """
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, or _TooMany."""
+        self.reads += 1
+        if self.reads > 3 * _HEADER_ELEMENTS:
+            raise _TooMany
+        return super().read(size)
+
+
 def _parsed(data: bytes) -> tuple[FileDataset, int]:
     """The elements before the pixels and the offset at which reading ended."""
-    count = 0
 
     def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
-        nonlocal count
-        count += 1
-        if count > _HEADER_ELEMENTS:
-            raise _TooMany
         return int(tag) == _PIXEL_DATA or int(tag) in _OTHER_PIXELS
 
-    stream = io.BytesIO(data[:_HEADER_BYTES])
+    stream = _Header(data[:_HEADER_BYTES])
     try:
         dataset = read_partial(stream, at_pixels, force=True)
     except Exception:  # whatever pydicom meets in a damaged header

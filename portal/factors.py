@@ -1,14 +1,16 @@
 """The second factor: time-based codes (RFC 6238) and the ten recovery codes that stand in for them.
 
 A code works once: the step it belongs to is stored, and only a later one is accepted. A new
-secret waits beside the old one until a code made with it has been shown.
+secret waits beside the old one until a code made with it has been shown, in the login session that
+it was made for and within a quarter of an hour.
 """
 
 import hashlib
 import hmac
 import re
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pyotp
 import segno
@@ -17,14 +19,16 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from portal import audit
+from portal.access import Actor
 from portal.login_sessions import actor_of, close_sessions
 from portal.models import RecoveryCode, User
-from portal.throttle import CODE, Throttle
+from portal.throttle import CODE, STEP_UP, Throttle
 from portal.vault import Vault
 
 STEP_SECONDS = 30
 DRIFT_STEPS = 1  # the telephone's clock may be one step off, either way
 RECOVERY_CODES = 10
+WAITING = timedelta(minutes=15)  # how long a new secret waits for its first code
 _ISSUER = "Pleura"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
 _GROUPS, _GROUP = 4, 4  # 16 characters, 79 bits: a plain hash is enough
@@ -34,17 +38,21 @@ class BadCode(ValueError):
     """The code does not belong to the secret, is too old or was used before."""
 
 
-def begin_totp(s: Session, vault: Vault, user: User, now: datetime) -> tuple[str, str]:
+def begin_totp(
+    s: Session, vault: Vault, user: User, now: datetime, *, session_id: UUID | None = None
+) -> tuple[str, str]:
     """Make a new secret that waits for its first code; returns it and its otpauth address.
 
-    Asked again before that code comes, the same secret is returned, so that reloading the page
-    does not spoil the one already scanned.
+    `session_id` is the login session that asks. Asked again by the same one before the code comes,
+    the same secret is returned, so that reloading the page does not spoil the one already scanned.
+    What another session began, or this one too long ago, is replaced: nobody comes to share a
+    secret with whoever opened the page before them.
     """
-    if user.sealed_totp_pending is not None:
-        secret = vault.open_totp(user.id, user.sealed_totp_pending)
-    else:
+    secret = _waiting(vault, user, session_id, now)
+    if secret is None:
         secret = pyotp.random_base32()
-        user.sealed_totp_pending = vault.seal_totp(user.id, secret)
+        begun = now.astimezone(UTC).isoformat()
+        user.sealed_totp_pending = vault.seal_totp(user.id, f"{secret} {session_id} {begun}")
         s.commit()
     return secret, pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=_ISSUER)
 
@@ -56,20 +64,23 @@ def confirm_totp(
     code: str,
     now: datetime,
     *,
+    session_id: UUID | None = None,
     throttle: Throttle | None = None,
 ) -> list[str]:
     """Make the waiting secret count, end all sessions, and return ten recovery codes to show once.
 
-    Raises `BadCode` and changes nothing unless the code was made with the waiting secret.
+    Raises `BadCode` and changes nothing unless the code was made with the secret that waits for
+    this login session, and `Throttled` after too many tries.
     """
     if throttle is not None:
-        throttle.take([(CODE, str(user.id))], now)
-    if user.sealed_totp_pending is None:
+        throttle.take([(STEP_UP, f"enrol {session_id or user.id}")], now)
+    secret = _waiting(vault, user, session_id, now)
+    if secret is None:
         raise BadCode("there is no new secret")
-    step = matching_step(vault.open_totp(user.id, user.sealed_totp_pending), code, now)
+    step = matching_step(secret, code, now)
     if step is None:
         raise BadCode("the code does not match")
-    user.sealed_totp, user.sealed_totp_pending = user.sealed_totp_pending, None
+    user.sealed_totp, user.sealed_totp_pending = vault.seal_totp(user.id, secret), None
     user.last_totp_step = step
     user.enrolled_at = user.enrolled_at or now
     codes = _replace_recovery_codes(s, user)
@@ -87,24 +98,27 @@ def check_second_factor(
     now: datetime,
     *,
     throttle: Throttle | None = None,
+    session_id: UUID | None = None,
+    address: str = "",
 ) -> bool:
     """Whether the code is right: a time-based one, or one of the recovery codes. Once each.
 
-    Raises `Throttled` after too many tries.
+    `session_id` and `address` are for the access log. Raises `Throttled` after too many tries.
     """
     if throttle is not None:
         throttle.take([(CODE, str(user.id))], now)
     if user.sealed_totp is None:
         return False
+    actor = actor_of(user, session_id, address)
     typed = "".join(code.split())
     if typed.isascii() and typed.isdigit():
         accepted = _use_totp(s, vault, user, typed, now)
     else:
-        accepted = _use_recovery_code(s, user, typed, now)
+        accepted = _use_recovery_code(s, user, typed, now, actor)
     if accepted and throttle is not None:
         throttle.forgive(CODE, str(user.id))
     if not accepted:
-        audit.append(s, "code_refused", actor=actor_of(user), now=now)
+        audit.append(s, "code_refused", actor=actor, now=now)
     s.commit()
     return accepted
 
@@ -150,6 +164,17 @@ def qr_code(uri: str) -> str:
     )
 
 
+def _waiting(vault: Vault, user: User, session_id: UUID | None, now: datetime) -> str | None:
+    """The new secret that this login session began a short while ago."""
+    if user.sealed_totp_pending is None:
+        return None
+    words = vault.open_totp(user.id, user.sealed_totp_pending).split()
+    if len(words) != 3 or words[1] != str(session_id):
+        return None  # also one from before secrets were tied to a session
+    recent = now - datetime.fromisoformat(words[2]) < WAITING
+    return words[0] if recent else None
+
+
 def _use_totp(s: Session, vault: Vault, user: User, code: str, now: datetime) -> bool:
     assert user.sealed_totp is not None
     step = matching_step(vault.open_totp(user.id, user.sealed_totp), code, now)
@@ -166,7 +191,7 @@ def _use_totp(s: Session, vault: Vault, user: User, code: str, now: datetime) ->
     return won.rowcount == 1
 
 
-def _use_recovery_code(s: Session, user: User, typed: str, now: datetime) -> bool:
+def _use_recovery_code(s: Session, user: User, typed: str, now: datetime, actor: Actor) -> bool:
     used = s.execute(
         update(RecoveryCode)
         .where(
@@ -179,7 +204,7 @@ def _use_recovery_code(s: Session, user: User, typed: str, now: datetime) -> boo
     assert isinstance(used, CursorResult)
     if used.rowcount != 1:
         return False
-    audit.append(s, "recovery_code_used", actor=actor_of(user), now=now)
+    audit.append(s, "recovery_code_used", actor=actor, now=now)
     return True
 
 

@@ -7,7 +7,7 @@ import secrets
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -58,7 +58,7 @@ def invite(
     if s.scalar(select(User.id).where(User.email == email)) is not None:
         s.rollback()
         raise BadPerson("email", "Somebody with this address is here already.")
-    _withdraw_invitations(s, email, now)
+    withdraw_sent_to(s, email, now)
     return _make_invitation(
         s,
         actor,
@@ -154,7 +154,7 @@ def link_for_reset(
     s: Session, actor: Actor | None, user: User, lifetime: timedelta, now: datetime
 ) -> tuple[Invitation, str]:
     """A link by which a known person sets password and second factor anew."""
-    _withdraw_invitations(s, user.email, now)
+    withdraw_sent_to(s, user.email, now)
     return _make_invitation(
         s,
         actor,
@@ -192,16 +192,31 @@ def _make_invitation(
     return invitation, token
 
 
-def _withdraw_invitations(s: Session, email: str, now: datetime) -> None:
-    s.execute(
+def withdraw_made_by(s: Session, user_id: UUID, now: datetime) -> int:
+    """Make useless, in the caller's transaction, the links that somebody made; returns how many."""
+    return _withdraw(s, Invitation.invited_by == user_id, now)
+
+
+def withdraw_sent_to(s: Session, email: str, now: datetime) -> int:
+    """Make useless, in the caller's transaction, the links sent to an address; returns how many."""
+    return _withdraw(s, Invitation.email == email, now)
+
+
+def _withdraw(s: Session, which: ColumnElement[bool], now: datetime) -> int:
+    ended = s.scalars(
         update(Invitation)
-        .where(Invitation.email == email, Invitation.used_at.is_(None), Invitation.expires > now)
+        .where(which, Invitation.used_at.is_(None), Invitation.expires > now)
         .values(expires=now)
-    )
+        .returning(Invitation.id)
+    ).all()
+    return len(ended)
 
 
 def _team_id(s: Session, actor: Actor | None, name: str | None, now: datetime) -> UUID:
     wanted = " ".join((name or "").split())[:200]
+    if not wanted.isprintable():
+        s.rollback()
+        raise BadPerson("team", "Give the team's name as it is to be read, without other signs.")
     if not wanted and actor is not None:
         return actor.team_id
     wanted = wanted or "Radiology"

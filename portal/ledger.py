@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import audit, ranking, results, sealing, tickets
@@ -20,7 +21,7 @@ from portal.results import BadResult
 from portal.settings import Settings
 from portal.texts import clean
 from portal.tickets import Ticket
-from portal.vault import Vault
+from portal.vault import Vault, VaultError
 
 ATTEMPTS: Final = 3
 
@@ -77,19 +78,29 @@ def hello(s: Session, *, name: str, queue: str, engine: str, model: str, now: da
     known = clean(name, 200)
     if not known:
         raise BadResult("name must be a text")
-    worker = s.scalars(select(Worker).where(Worker.name == known).with_for_update()).first()
-    if worker is None:
-        worker = Worker(name=known)
-        s.add(worker)
-    worker.queue, worker.last_seen = JobKind(queue), now
-    worker.engine, worker.model = clean(engine, 100), clean(model, 200)
+    what = {
+        "queue": JobKind(queue),
+        "last_seen": now,
+        "engine": clean(engine, 100),
+        "model": clean(model, 200),
+    }
+    here = update(Worker).where(Worker.name == known).values(**what)
+    if not changed(s, here):
+        try:
+            with s.begin_nested():
+                s.execute(insert(Worker).values(name=known, **what))
+        except IntegrityError:  # it has said hello twice at once
+            changed(s, here)
     s.commit()
 
 
 def claim(
     s: Session, settings: Settings, vault: Vault, job_id: UUID, worker: str, now: datetime
 ) -> Claim | None:
-    """Begin an attempt at a job; None where there is nothing to do (done, taken, spent)."""
+    """Begin an attempt at a job; None where there is nothing to do (done, taken, spent).
+
+    A job whose record does not open has failed: another attempt would find nothing else.
+    """
     won = changed(
         s,
         update(Job)
@@ -115,11 +126,11 @@ def claim(
         s.rollback()
         return None
     job = s.get_one(Job, job_id, populate_existing=True)
-    study = s.get_one(Study, job.study_id)
-    facts = None
-    if job.kind is JobKind.SEGMENT:
-        instance = s.get_one(Instance, job.instance_id)
-        facts = sealing.open_facts(vault, sealing.key_of(vault, study), instance)
+    try:
+        facts = _facts_for(s, vault, job)
+    except VaultError:
+        _fail_damaged(s, job, now)
+        return None
     inputs = s.scalars(
         select(Blob).where(
             Blob.instance_id == job.instance_id,
@@ -147,6 +158,29 @@ def claim(
     )
     s.commit()
     return claimed
+
+
+def _facts_for(s: Session, vault: Vault, job: Job) -> dict[str, Any] | None:
+    """What a job's worker has to know of the picture beside its pixels."""
+    if job.kind is not JobKind.SEGMENT:
+        return None
+    study, instance = s.get_one(Study, job.study_id), s.get_one(Instance, job.instance_id)
+    return sealing.open_facts(vault, sealing.key_of(vault, study), instance)
+
+
+def _fail_damaged(s: Session, job: Job, now: datetime) -> None:
+    job.state, job.error_code = JobState.FAILED, "record_damaged"
+    job.finished_at, job.lease_until = now, None
+    ranking.place(s, job.study_id)
+    audit.append(
+        s,
+        "job_failed",
+        now=now,
+        study_id=job.study_id,
+        subject_id=job.id,
+        detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
+    )
+    s.commit()
 
 
 def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:

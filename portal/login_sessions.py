@@ -13,12 +13,13 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.access import Actor, Denied, Permission, permissions_of
+from portal.access import Actor, Denied, permissions_of
 from portal.models import LoginSession, User
 
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=10)
 HALF_WAY = timedelta(minutes=10)  # from the password to the code, enrolment included
+_REMEMBERED = timedelta(days=90)  # how long an address counts as one's own
 _SEEN_EVERY = timedelta(seconds=30)  # how exact `last_seen` is: not a write for every request
 
 
@@ -72,6 +73,21 @@ def start_session(
     return raw
 
 
+def came_from(s: Session, user_id: UUID | None, now: datetime) -> set[str]:
+    """The addresses from which a person has signed in with both factors in the last months."""
+    return set(
+        s.scalars(
+            select(LoginSession.address)
+            .where(
+                LoginSession.user_id == user_id,
+                LoginSession.step_up_at.is_not(None),
+                LoginSession.created > now - _REMEMBERED,
+            )
+            .distinct()
+        )
+    )
+
+
 def load_session(
     s: Session, raw: str, now: datetime, *, idle: timedelta = IDLE, active: bool = True
 ) -> tuple[User, LoginSession] | None:
@@ -90,11 +106,11 @@ def load_session(
     return found
 
 
-def prove(s: Session, login: LoginSession, now: datetime) -> None:
+def prove(s: Session, login: LoginSession, now: datetime, *, address: str = "") -> None:
     """Note that password and code have just been shown again."""
     login.step_up_at = now
     login.last_seen = now
-    audit.append(s, "confirmed", actor=actor_of(login.user, login.id), now=now)
+    audit.append(s, "confirmed", actor=actor_of(login.user, login.id, address), now=now)
     s.commit()
 
 
@@ -115,10 +131,9 @@ def end_by_token(s: Session, raw: str, now: datetime) -> None:
 
 
 def end_session(s: Session, actor: Actor, session_id: UUID, now: datetime) -> None:
-    """End one session: one's own, or anybody's for whoever manages people. Else `Denied`."""
+    """End one of one's own sessions, else `Denied`: other people's are ended all at once."""
     login = s.get(LoginSession, session_id)
-    mine = login is not None and login.user_id == actor.user_id
-    if login is None or not (mine or actor.may(Permission.PEOPLE_MANAGE)):
+    if login is None or login.user_id != actor.user_id:
         raise Denied("session")
     if login.ended_at is None:
         login.ended_at = now

@@ -6,9 +6,10 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, outputs, ranking, results, sealing
+from portal import audit, database, outputs, ranking, results, sealing
 from portal.attempts import attempted, destroy_files, take_blobs
 from portal.ledger import enqueue
 from portal.models import (
@@ -47,6 +48,7 @@ def finish(
         return None
     s.rollback()
     blobs = outputs.write(s, vault, ticket, sent, now) if sent else []
+    written = [blob.name for blob in blobs]
     try:
         job = attempted(s, ticket, lock=True)
         replaced = outputs.enter(s, job, ticket, blobs)
@@ -55,11 +57,11 @@ def finish(
         old = take_blobs(s, job.id, Blob.attempt != ticket.attempt)
         ranking.place(s, job.study_id)
         _log_end(s, "job_finished", job, now)
-        s.commit()
     except BaseException:
         s.rollback()
-        destroy_files(vault, [blob.name for blob in blobs])
+        destroy_files(vault, written)
         raise
+    database.commit(s)
     destroy_files(vault, old + replaced)
     return follower
 
@@ -126,18 +128,7 @@ def _accept(
 def _predict(
     s: Session, job: Job, attempt: int, checked: results.CheckedPrediction, now: datetime
 ) -> None:
-    name, version, sha256 = checked.model
-    model = s.scalars(
-        select(ModelVersion).where(
-            ModelVersion.name == name,
-            ModelVersion.version == version,
-            ModelVersion.sha256 == sha256,
-        )
-    ).first()
-    if model is None:
-        model = ModelVersion(id=uuid4(), name=name, version=version, sha256=sha256, created=now)
-        s.add(model)
-        s.flush()
+    model = _model(s, checked.model, now)
     rows, columns = checked.map_size or (None, None)
     s.add(
         Prediction(
@@ -162,6 +153,26 @@ def _predict(
             created=now,
         )
     )
+
+
+def _model(s: Session, named: tuple[str, str, str], now: datetime) -> ModelVersion:
+    """The row of a model; the first prediction of a new model adds it."""
+    name, version, sha256 = named
+    same = select(ModelVersion).where(
+        ModelVersion.name == name,
+        ModelVersion.version == version,
+        ModelVersion.sha256 == sha256,
+    )
+    known = s.scalars(same).first()
+    if known is not None:
+        return known
+    model = ModelVersion(id=uuid4(), name=name, version=version, sha256=sha256, created=now)
+    try:
+        with s.begin_nested():
+            s.add(model)
+    except IntegrityError:  # another worker's first prediction was quicker
+        return s.scalars(same).one()
+    return model
 
 
 def _log_end(s: Session, event: str, job: Job, now: datetime) -> None:

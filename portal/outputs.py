@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import results, sealing
+from portal import database, results, sealing
 from portal.attempts import attempted, destroy_files, take_blobs
 from portal.models import Blob, Instance, Job, Study
 from portal.results import BadResult
@@ -50,14 +50,15 @@ def store_output(s: Session, vault: Vault, ticket: Ticket, output: Output, now: 
     Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
     """
     blobs = write(s, vault, ticket, [output], now)
+    written = [blob.name for blob in blobs]
     try:
         job = attempted(s, ticket, lock=True)
         before = enter(s, job, ticket, blobs)
-        s.commit()
     except BaseException:
         s.rollback()
-        destroy_files(vault, [blob.name for blob in blobs])
+        destroy_files(vault, written)
         raise
+    database.commit(s)
     destroy_files(vault, before)
 
 

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,8 @@ from portal.vault import NotReadable, StorageFull, Vault
 
 # What a part that is away or busy raises. People are told to try again, not that something broke.
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError)
+# What the database raises for a value that no column can hold, such as a text with a NUL.
+UNFIT = DataError
 # What the vault raises when the disk is full; nothing was left behind.
 NO_ROOM = StorageFull
 # What it raises when a stored file is damaged, missing or not the one that the record names.

@@ -8,11 +8,11 @@ to everything about a person.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit, passwords
-from portal.access import Actor, Denied, Permission
+from portal.access import Actor, Denied, Permission, permissions_of
 from portal.factors import (
     BadCode,
     begin_totp,
@@ -32,9 +32,12 @@ from portal.invitations import (
     open_invitation,
     waiting_invitations,
     withdraw_invitation,
+    withdraw_made_by,
+    withdraw_sent_to,
 )
 from portal.login_sessions import (
     actor_of,
+    came_from,
     close_sessions,
     end_all_sessions,
     end_by_token,
@@ -46,14 +49,24 @@ from portal.login_sessions import (
     sessions_of,
     start_session,
 )
-from portal.models import ApiToken, Invitation, LoginSession, Role, User
+from portal.models import Invitation, LoginSession, Role, User
 from portal.passwords import BadPassword
-from portal.throttle import ACCOUNT, ADDRESS, Throttle, Throttled
+from portal.throttle import (
+    ACCOUNT,
+    ADDRESS,
+    EVERYWHERE,
+    STEP_UP,
+    Throttle,
+    Throttled,
+    at,
+    origin,
+)
 from portal.tokens import (
     BadToken,
     actor_of_token,
     create_token,
     load_token,
+    revoke_all,
     revoke_token,
     tokens_of,
 )
@@ -107,21 +120,27 @@ __all__ = [
 def check_password(
     s: Session, throttle: Throttle, email: str, password: str, address: str, now: datetime
 ) -> User | None:
-    """The person, if address and password belong together and they are not disabled.
+    """The person, if e-mail and password belong together and they are not disabled.
 
-    Takes the same time for people who do not exist. Raises `Throttled` after too many tries.
+    Takes the same time for people who do not exist. Raises `Throttled` after too many tries: of
+    this network address, of this account from here, or of this account from everywhere unless its
+    owner has signed in from here before. Strangers can't keep an owner out of their own place.
     """
     email = email.strip().lower()
-    throttle.take([(ACCOUNT, email), (ADDRESS, address)], now)
-    user = s.scalar(select(User).where(User.email == email))
+    throttle.take([(ADDRESS, origin(address)), (ACCOUNT, at(email, address))], now)
+    # No account has a name with unprintable characters, and no database is asked for a NUL.
+    user = s.scalar(select(User).where(User.email == (email if email.isprintable() else "")))
+    known_here = {origin(one) for one in came_from(s, user.id if user else None, now)}
     s.commit()  # hashing takes its time: let others write meanwhile
+    if origin(address) not in known_here:
+        throttle.take([(EVERYWHERE, email)], now)
     right = passwords.verify(user.password_hash if user else None, password)
     if user is None or not right or user.disabled_at is not None:
         failed = actor_of(user) if user else None
         audit.append(s, "sign_in_refused", actor=failed, now=now, address=address)
         s.commit()
         return None
-    throttle.forgive(ACCOUNT, email)
+    throttle.forgive(ACCOUNT, at(email, address))
     if user.password_hash and passwords.is_outdated(user.password_hash):
         user.password_hash = passwords.hash_password(password)
         s.commit()
@@ -130,29 +149,33 @@ def check_password(
 
 def change_password(
     s: Session,
-    user: User,
+    throttle: Throttle,
+    login: LoginSession,
     old: str,
     new: str,
     now: datetime,
     *,
-    throttle: Throttle | None = None,
+    address: str = "",
 ) -> bool:
-    """Change one's own password and end all sessions, this one too; False when `old` is wrong.
+    """Change one's own password; False when `old` is wrong.
 
-    Raises `BadPassword` when the new one breaks a rule, and `Throttled`.
+    Ends all sessions, the one in use too, and all API tokens. Raises `BadPassword` when the new one
+    breaks a rule, and `Throttled` after too many tries of this login session.
     """
-    if throttle is not None:
-        throttle.take([(ACCOUNT, user.email)], now)
+    user, actor = login.user, actor_of(login.user, login.id, address)
+    throttle.take([(STEP_UP, str(login.id))], now)
+    s.commit()
     if not passwords.verify(user.password_hash, old):
+        _note_wrong_password(s, actor, "change_password", now)
         return False
-    if throttle is not None:
-        throttle.forgive(ACCOUNT, user.email)
+    throttle.forgive(STEP_UP, str(login.id))
     if old == new:
         raise BadPassword("This is the password that you have. Choose another.")
     passwords.check_new(new, (user.name, user.email))
     user.password_hash = passwords.hash_password(new)
     close_sessions(s, user.id, now)
-    audit.append(s, "password_changed", actor=actor_of(user), now=now)
+    ended = {"tokens": revoke_all(s, user.id, now)}
+    audit.append(s, "password_changed", actor=actor, now=now, detail=ended)
     s.commit()
     return True
 
@@ -166,20 +189,23 @@ def confirm_identity(
     password: str,
     code: str,
     now: datetime,
+    address: str = "",
 ) -> bool:
     """Check password and second factor of somebody who is signed in, before something grave.
 
-    The session counts as freshly proved afterwards. Raises `Throttled`.
+    The session counts as freshly proved afterwards. Raises `Throttled` after too many tries of this
+    login session; who is not signed in can't use these up.
     """
     user = login.user
-    throttle.take([(ACCOUNT, user.email)], now)
+    throttle.take([(STEP_UP, str(login.id))], now)
     s.commit()
     if not passwords.verify(user.password_hash, password):
+        _note_wrong_password(s, actor_of(user, login.id, address), "confirm", now)
         return False
-    if not check_second_factor(s, vault, user, code, now, throttle=throttle):
+    if not check_second_factor(s, vault, user, code, now, session_id=login.id, address=address):
         return False
-    throttle.forgive(ACCOUNT, user.email)
-    prove(s, login, now)
+    throttle.forgive(STEP_UP, str(login.id))
+    prove(s, login, now, address=address)
     return True
 
 
@@ -189,29 +215,36 @@ def people(s: Session) -> list[User]:
 
 
 def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime) -> User:
-    """Give somebody another role. Their sessions end, so that the old rights do."""
+    """Give somebody another role. Their sessions end, so that the old rights do.
+
+    So do the links that they made while they managed people.
+    """
     user = _other_person(s, actor, user_id)
     if user.role is not role:
-        detail = {"from": user.role.value, "to": role.value}
+        detail: dict[str, str | int] = {"from": user.role.value, "to": role.value}
         user.role = role
         close_sessions(s, user.id, now)
+        if Permission.PEOPLE_MANAGE not in permissions_of(role):
+            detail["links"] = withdraw_made_by(s, user.id, now)
         audit.append(s, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail)
     s.commit()
     return user
 
 
 def disable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
-    """Shut somebody out at once: sessions end, tokens stop working. Nothing is deleted."""
+    """Shut somebody out at once: sessions and tokens end, and the links that they made or got.
+
+    Nothing is deleted.
+    """
     user = _other_person(s, actor, user_id)
     if user.disabled_at is None:
         user.disabled_at = now
         close_sessions(s, user.id, now)
-        s.execute(
-            update(ApiToken)
-            .where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
-        audit.append(s, "person_disabled", actor=actor, now=now, subject_id=user.id)
+        ended = {
+            "tokens": revoke_all(s, user.id, now),
+            "links": withdraw_made_by(s, user.id, now) + withdraw_sent_to(s, user.email, now),
+        }
+        audit.append(s, "person_disabled", actor=actor, now=now, subject_id=user.id, detail=ended)
     s.commit()
     return user
 
@@ -236,13 +269,14 @@ def reset_factor(
 ) -> tuple[Invitation, str]:
     """Take password and second factor away and return a one-time link to set both anew.
 
-    Neither the old password nor the old codes open anything in between. Only the command line
-    resets without an actor.
+    Neither the old password nor the old codes open anything in between, and the person's API tokens
+    end. Only the command line resets without an actor.
     """
     user = _user(s, user_id) if actor is None else _other_person(s, actor, user_id)
     user.password_hash = None
     drop_factor(s, user)
     close_sessions(s, user.id, now)
+    revoke_all(s, user.id, now)
     return link_for_reset(s, actor, user, lifetime, now)
 
 
@@ -258,10 +292,22 @@ def end_sessions_of(s: Session, actor: Actor, user_id: UUID, now: datetime) -> i
     return count
 
 
-def note_refusal(s: Session, actor: Actor, what: str, now: datetime) -> None:
-    """Write down that somebody asked for what is not theirs: a permission or a kind of row."""
+def note_refusal(
+    s: Session, actor: Actor, what: str, now: datetime, *, study_id: UUID | None = None
+) -> None:
+    """Write down that somebody asked for what is not theirs: a permission or a kind of row.
+
+    `study_id` is the case that they asked for, whether or not there is such a one.
+    """
     s.rollback()
-    audit.append(s, "access_refused", actor=actor, now=now, detail={"what": what})
+    audit.append(
+        s, "access_refused", actor=actor, now=now, study_id=study_id, detail={"what": what}
+    )
+    s.commit()
+
+
+def _note_wrong_password(s: Session, actor: Actor, where: str, now: datetime) -> None:
+    audit.append(s, "password_refused", actor=actor, now=now, detail={"where": where})
     s.commit()
 
 

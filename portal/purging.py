@@ -20,6 +20,10 @@ def purge(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime)
     """
     actor.require(Permission.STUDY_READ)
     study = load(s, actor, study_id)
+    # Jobs before their study (see `ranking`): a result that is coming in is waited for.
+    s.scalars(
+        select(Job.id).where(Job.study_id == study.id).order_by(Job.id).with_for_update()
+    ).all()
     names = list(s.scalars(select(Blob.name).where(Blob.study_id == study.id)))
     study.wrapped_key = study.key_id = study.sealed_phi = None
     study.patient_key = study.accession_key = study.study_uid_key = None

@@ -4,8 +4,12 @@ Order: unread studies in which the model found something, by band and probabilit
 without a result, which need unaided reading; then the rest, newest first. Where a study stands in
 it is derived by `place` from the rows that count (jobs, prediction, reviews) and kept beside the
 study as an index, so that a page of a hundred thousand studies is read off one index.
+
+Locks are taken in one order everywhere, so that nobody waits in a circle: jobs, then studies, then
+the head of the access log (`audit.append` comes last); several rows of a kind by ascending id.
 """
 
+import base64
 import string
 from collections.abc import Callable
 from datetime import datetime
@@ -39,16 +43,23 @@ from portal.models import (
     Study,
 )
 from portal.status import State
-from portal.vault import Vault
+from portal.vault import NotReadable, Vault
 
 ORDER: Final = (Study.rank, Study.weight, Study.id)
 _MOST_PER_PAGE: Final = 200
 
 
 def place(s: Session, study_id: UUID) -> Study:
-    """Put a study where it belongs in the worklist, in the caller's transaction."""
+    """Put a study where it belongs in the worklist, in the caller's transaction.
+
+    The study's row is locked before anything is read: of two that place it at the same time, the
+    later sees what the earlier has changed.
+    """
     s.flush()
-    study = s.get_one(Study, study_id)
+    # Not the stronger lock that also keeps new rows from naming the study: two transactions that
+    # have each added one (a review, a prediction) would wait for each other.
+    weak = {"key_share": True}
+    study = s.get_one(Study, study_id, with_for_update=weak, populate_existing=True)
     prediction = s.scalars(
         select(Prediction)
         .where(Prediction.study_id == study_id)
@@ -79,6 +90,7 @@ def by_arrival(created: datetime) -> float:
 
 # A query that begins so holds digests instead of what was typed.
 SEALED: Final = "~"
+_SEARCH: Final = "worklist:search"
 
 
 def filters(
@@ -134,17 +146,39 @@ def page_of(
 
 def _matches(vault: Vault, query: str) -> ColumnElement[bool]:
     """Exact matches only: what is sealed can't be searched in, and that is the point of it."""
-    sealed = query if query.startswith(SEALED) else sealed_query(vault, query)
-    patient, _, accession = sealed.removeprefix(SEALED).partition(".")
+    ready = query.startswith(SEALED)
+    sealed = query if ready else sealed_query(vault, query)
+    patient, accession, hidden = (*sealed.removeprefix(SEALED).split("."), "", "")[:3]
     found = [Study.patient_key == patient, Study.accession_key == accession]
-    named = by_case_number(query)
+    named = by_case_number(_open_number(vault, hidden) if ready else query)
     return or_(*found, *([] if named is None else [named]))
 
 
 def sealed_query(vault: Vault, query: str) -> str:
-    """A search by patient ID or accession number as keyed digests, which say nothing."""
+    """A search by patient ID or accession number as keyed digests, which say nothing.
+
+    What may be the beginning of a case number too goes along, sealed: no digest finds beginnings.
+    """
     number = query[:64]
-    return f"{SEALED}{vault.lookup('patient_id', number)}.{vault.lookup('accession', number)}"
+    keyed = f"{SEALED}{vault.lookup('patient_id', number)}.{vault.lookup('accession', number)}"
+    return keyed if by_case_number(number) is None else f"{keyed}.{_seal_number(vault, number)}"
+
+
+def _seal_number(vault: Vault, number: str) -> str:
+    sealed = vault.seal(_search_key(vault), _SEARCH, number.encode())
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+
+def _open_number(vault: Vault, hidden: str) -> str:
+    try:
+        sealed = base64.urlsafe_b64decode(hidden + "=" * (-len(hidden) % 4))
+        return vault.open_(_search_key(vault), _SEARCH, sealed).decode()
+    except (ValueError, NotReadable):
+        return ""  # without this part, or made up
+
+
+def _search_key(vault: Vault) -> bytes:
+    return bytes.fromhex(vault.lookup("key", _SEARCH))
 
 
 def by_case_number(query: str) -> ColumnElement[bool] | None:

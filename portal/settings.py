@@ -6,10 +6,11 @@ is missing is made once and kept in the data folder; in production nothing is ma
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -210,13 +211,23 @@ class Settings:
         """The key ring as it is now: rotate-keys may have added a key since the start."""
         return self.key_ring_file.read_text("utf-8") if self.key_ring_file else self.key_ring
 
-    def write_key_ring(self, ring: str) -> None:
-        """Replace the key ring file in one step; SettingsError where the ring is not a file."""
-        if self.key_ring_file is None:
+    def change_key_ring(self, change: Callable[[str], str]) -> None:
+        """Replace the key ring file by what `change` makes of it, one process after the other.
+
+        Raises SettingsError where the ring is not in a file, or in one that can't be written.
+        """
+        path = self.key_ring_file
+        if path is None:
             raise SettingsError(
                 ["The key ring is not in a file: give PLEURA_KEY_RING_FILE to rotate keys."]
             )
-        _write_private(self.key_ring_file, ring)
+        try:
+            with _locked(path.parent):
+                _write_private(path, change(path.read_text("utf-8")))
+        except OSError as error:
+            raise SettingsError(
+                [f"The key ring {path} can't be written ({error.strerror})."]
+            ) from None
 
     def _check(self, problems: list[str]) -> None:
         if self.log_level not in _LOG_LEVELS:
@@ -406,3 +417,19 @@ def _write_private(path: Path, text: str, *, new: bool = False) -> None:
             temporary.unlink()
     else:
         temporary.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)  # what is sealed under a new key must not outlive the key
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; the folder's, because the file in it is replaced meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

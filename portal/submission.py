@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, intake, ranking, sealing
+from portal import audit, database, intake, ranking, sealing
 from portal.access import Actor, Permission, visible_studies
 from portal.conflict import Conflict
 from portal.ledger import enqueue
@@ -101,7 +101,6 @@ def submit(
             s.flush()
         job = enqueue(s, JobKind.RENDER, instance.id, now)
         audit.append(s, "study_submitted", actor=actor, now=now, study_id=study.id)
-        s.commit()
     except IntegrityError:
         # Somebody sent the same picture at the same moment and was first.
         s.rollback()
@@ -114,6 +113,7 @@ def submit(
         s.rollback()
         vault.destroy(blob.name)
         raise
+    database.commit(s)
     return Submitted(study.id, study.case_number, job.id, duplicate=False)
 
 

@@ -100,6 +100,7 @@ def _give_up(s: Session, now: datetime) -> int:
     spent = s.scalars(
         select(Job)
         .where(*_expired(now), Job.attempts >= Job.attempt_limit)
+        .order_by(Job.study_id)  # in which their studies are locked
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     ).all()

@@ -1,11 +1,16 @@
 """Throttle: how often somebody may try to sign in, by account and by address.
 
+The tight limit is for one account from one address, so that whoever knows an e-mail address spends
+their own tries and not its owner's. A wider one is for an account from everywhere; people who come
+from where they have signed in before are not held up by it.
+
 The counts live in Redis, so that all processes of the portal share them; while Redis does not
 answer each process counts for itself. Nobody is ever locked out for good: each time a limit is
 passed the pause doubles, up to a quarter of an hour, and an hour of quiet forgets it.
 """
 
 import hashlib
+import ipaddress
 import secrets
 from collections import deque
 from collections.abc import Sequence
@@ -30,10 +35,30 @@ class Limit:
     tries: int
 
 
-ACCOUNT = Limit("account", 5)
+ACCOUNT = Limit("account", 5)  # one account from one address, see `at`
+EVERYWHERE = Limit("everywhere", 60)  # one account, from all addresses together
+STEP_UP = Limit("step-up", 5)  # one login session that proves again who it is
 CODE = Limit("code", 5)
 BAD_TOKEN = Limit("token", 40)
 ADDRESS = Limit("address", 40)  # a whole department may share one address
+
+
+def origin(address: str) -> str:
+    """What counts as one address: of IPv6 the network of 64 bits, which is one customer's."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(found) >> 64 << 64)) + "/64"
+
+
+def at(account: str, address: str) -> str:
+    """Whom the limit `ACCOUNT` counts: this account, tried from this address."""
+    return f"{account} {origin(address)}"
 
 
 class Throttled(Exception):
@@ -85,12 +110,14 @@ class Throttle:
     def take(self, tries: Sequence[tuple[Limit, str]], now: datetime) -> None:
         """Count one try against each (limit, who), before it is known whether it succeeds.
 
-        Raises `Throttled` when one of them is spent. A refused try is not counted again, so
-        hammering does not lengthen the pause.
+        Raises `Throttled` at the first that is spent; those behind it are not counted, so that who
+        is refused for their own tries does not use up what is shared with others. A refused try
+        is not counted again, so hammering does not lengthen the pause.
         """
-        pause = max(self._take_one(limit, _key(limit, who), now) for limit, who in tries)
-        if pause > 0:
-            raise Throttled(pause)
+        for limit, who in tries:
+            pause = self._take_one(limit, _key(limit, who), now)
+            if pause > 0:
+                raise Throttled(pause)
 
     def forgive(self, limit: Limit, who: str) -> None:
         """Forget the tries of somebody who has just succeeded."""

@@ -3,12 +3,13 @@
 import re
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -49,8 +50,9 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """Make a token; the text is returned once and never again.
 
-    Raises `BadToken` for an unknown scope, for one that the person's role does not have, and for
-    a lifetime of more than a year.
+    Tokens are made on the command line alone, and the access log says so. Raises `BadToken` for an
+    unknown scope, for one that the person's role does not have, and for a lifetime of more than a
+    year.
     """
     wanted = sorted(set(scopes))
     if not wanted or any(scope not in SCOPES for scope in wanted):
@@ -72,7 +74,8 @@ def create_token(
     )
     s.add(token)
     s.flush()
-    audit.append(s, "token_made", actor=actor_of(user), now=now, subject_id=token.id)
+    owner = replace(actor_of(user), via="cli")
+    audit.append(s, "token_made", actor=owner, now=now, subject_id=token.id)
     s.commit()
     return token, raw
 
@@ -97,14 +100,24 @@ def load_token(s: Session, raw: str, now: datetime) -> tuple[User, ApiToken] | N
 
 
 def revoke_token(s: Session, actor: Actor, token_id: UUID, now: datetime) -> None:
-    """End a token at once: one's own, or anybody's for whoever manages people. Else `Denied`."""
+    """End one of one's own tokens at once, else `Denied`."""
     token = s.get(ApiToken, token_id)
-    mine = token is not None and token.user_id == actor.user_id
-    if token is None or not (mine or actor.may(Permission.PEOPLE_MANAGE)):
+    if token is None or token.user_id != actor.user_id:
         raise Denied("token")
     token.revoked_at = token.revoked_at or now
     audit.append(s, "token_revoked", actor=actor, now=now, subject_id=token.id)
     s.commit()
+
+
+def revoke_all(s: Session, user_id: UUID, now: datetime) -> int:
+    """End all of a person's tokens in the caller's transaction; returns how many."""
+    ended = s.scalars(
+        update(ApiToken)
+        .where(ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(ApiToken.id)
+    ).all()
+    return len(ended)
 
 
 def tokens_of(s: Session, user_id: UUID, now: datetime) -> list[ApiToken]:
@@ -121,13 +134,17 @@ def tokens_of(s: Session, user_id: UUID, now: datetime) -> list[ApiToken]:
 
 
 def actor_of_token(user: User, token: ApiToken, address: str = "") -> Actor:
-    """Who acts by a token: its owner, with its scopes as far as the owner's role still has them."""
+    """Who acts by a token: its owner, with its scopes as far as the owner's role still has them.
+
+    The access log's rows name the token where those of a browser name the login session.
+    """
     wanted = {p for scope in token.scopes for p in SCOPES.get(scope, frozenset())}
     return Actor(
         user_id=user.id,
         team_id=user.team_id,
         role=user.role,
         permissions=permissions_of(user.role) & wanted,
+        session_id=token.id,
         via="token",
         address=address,
     )

@@ -16,11 +16,11 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -34,6 +34,8 @@ from portal.settings import Settings, new_ring_key
 _NONCE: Final = 12
 _BLOB_MAGIC: Final = b"PLB1"
 _NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
+# Whatever wraps a key has committed or failed by then.
+SETTLED: Final = timedelta(hours=1)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,6 +60,14 @@ class WrappedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """Keys that have left the ring, and unused ones that were retired too short a time ago."""
+
+    gone: list[str]
+    waiting: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Ring:
     active: str
     keys: dict[str, bytes]
@@ -71,6 +81,7 @@ class _Ring:
                 str(key_id): base64.b64decode(key, validate=True)
                 for key_id, key in parsed["keys"].items()
             }
+            _check_times(parsed.get("retired_at", {}), keys)
             ring = cls(str(parsed["active"]), keys, base64.b64decode(parsed["index"]))
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
             raise VaultError("the key ring can't be read") from error
@@ -202,43 +213,68 @@ class Vault:
         )
 
     def names(self, shard: int, before: datetime) -> Iterator[str]:
-        """Names of the files in one of 256 folders that are older than `before`."""
+        """Names of the vault's files in one of 256 folders that are older than `before`.
+
+        What somebody else has put there is not the vault's to touch.
+        """
         folder = self._blobs / f"{shard % 256:02x}"
-        for path in folder.iterdir() if folder.is_dir() else ():
+        paths = folder.iterdir() if folder.is_dir() else ()
+        for path in filter(lambda path: _NAME.fullmatch(path.name), paths):
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < before.timestamp():
                     yield path.name
 
     # Rotation
 
-    def add_key(self) -> str:
+    def add_key(self, now: datetime) -> str:
         """Add a key to the ring file and make it the active one; returns its id.
 
         Other processes read the file again when they meet an id that they do not know.
         """
-        ring = json.loads(self._settings.read_key_ring())
         key_id, key = new_ring_key()
-        ring["keys"][key_id] = key
-        ring["active"] = key_id
-        text = json.dumps(ring)
-        parsed = _Ring.parse(text)
-        self._settings.write_key_ring(text)
-        self._ring = parsed
+
+        def add(ring: dict[str, Any]) -> None:
+            _retire(ring, now)
+            ring["retired_at"][ring["active"]] = now.isoformat()
+            ring["keys"][key_id] = key
+            ring["active"] = key_id
+
+        self._change_ring(add)
         return key_id
 
-    def drop_keys(self, in_use: set[str]) -> list[str]:
-        """Remove the ring's keys that nothing stands under any more; returns their ids.
+    def drop_keys(self, in_use: set[str], now: datetime) -> Dropped:
+        """Remove the ring's keys that nothing stands under any more.
 
-        What only they open, such as an old backup of a purged study, is unreadable from then on.
+        Only such as were retired an hour ago: an upload may have wrapped its key just before, and
+        its row is not in the database yet. What only a removed key opens, such as an old backup
+        of a purged study, is unreadable from then on.
         """
-        ring = json.loads(self._settings.read_key_ring())
-        gone = [key for key in ring["keys"] if key != ring["active"] and key not in in_use]
-        for key in gone:
-            del ring["keys"][key]
-        text = json.dumps(ring)
-        self._ring = _Ring.parse(text)
-        self._settings.write_key_ring(text)
-        return gone
+        gone, waiting = list[str](), list[str]()
+
+        def drop(ring: dict[str, Any]) -> None:
+            _retire(ring, now)
+            for key in set(ring["keys"]) - in_use - {ring["active"]}:
+                retired = datetime.fromisoformat(ring["retired_at"][key])
+                if retired > now - SETTLED:
+                    waiting.append(key)
+                    continue
+                gone.append(key)
+                del ring["keys"][key], ring["retired_at"][key]
+
+        self._change_ring(drop)
+        return Dropped(sorted(gone), sorted(waiting))
+
+    def _change_ring(self, change: Callable[[dict[str, Any]], None]) -> None:
+        def changed(text: str) -> str:
+            _Ring.parse(text)
+            ring = json.loads(text)
+            change(ring)
+            new = json.dumps(ring)
+            _Ring.parse(new)
+            return new
+
+        self._settings.change_key_ring(changed)
+        self._ring = _Ring.parse(self._settings.read_key_ring())
 
     @property
     def active_key_id(self) -> str:
@@ -269,6 +305,20 @@ class Vault:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync_folder(folder.parent)
+
+
+def _retire(ring: dict[str, Any], now: datetime) -> None:
+    """Note the time at which keys were retired where a ring of an older version does not say."""
+    known = ring.setdefault("retired_at", {})
+    for key in set(ring["keys"]) - {ring["active"]}:
+        known.setdefault(key, now.isoformat())
+
+
+def _check_times(retired_at: dict[str, str], keys: Collection[str]) -> None:
+    """ValueError unless the times are full ones, of keys that are there."""
+    for key, text in retired_at.items():
+        if key not in keys or datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError
 
 
 def _derive(key: bytes, purpose: str) -> bytes:

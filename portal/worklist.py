@@ -38,6 +38,7 @@ class WorklistRow:
     thumb_media_type: str | None
     state: StudyState
     reader: str | None
+    damaged: bool = False  # the record or its key: nothing of the patient can be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,11 @@ def worklist(
 def address_of(s: Session, vault: Vault, actor: Actor, query: str) -> str:
     """A query as it may stand in an address, where nothing about a patient may.
 
-    The beginning of a case number of the actor's list stays; all else becomes keyed digests.
+    The beginning of a case number of the actor's list stays, if a sign in front or a letter tells
+    that it is one; all else becomes keyed digests. Digits alone may be a patient's number.
     """
     actor.require(Permission.STUDY_LIST)
-    named = ranking.by_case_number(query)
+    named = None if query.isdecimal() else ranking.by_case_number(query)
     known = named is not None and ranking.count(s, visible_studies(actor).where(named)) > 0
     s.commit()
     return query if known or not query else ranking.sealed_query(vault, query)
@@ -215,21 +217,28 @@ def _row(
     state: StudyState,
     reader: str | None,
 ) -> WorklistRow:
-    data_key = sealing.key_of(vault, study)
-    facts = sealing.open_facts(vault, data_key, instance) or {}
+    patient, facts, picture, damaged = Patient(), dict[str, Any](), None, False
+    try:
+        data_key = sealing.key_of(vault, study)
+        picture = _thumb(vault, data_key, thumb)
+        patient = sealing.open_patient(vault, data_key, study)
+        facts = sealing.open_facts(vault, data_key, instance) or {}
+    except NotReadable:  # one damaged record must not take the whole list away
+        damaged = True
     return WorklistRow(
         study_id=study.id,
         case_number=study.case_number,
         created=study.created,
-        patient=sealing.open_patient(vault, data_key, study),
+        patient=patient,
         view=facts.get("view"),
         age_years=facts.get("patient_age_years"),
         sex=facts.get("patient_sex"),
         uploaded_by=uploader,
-        thumb=_thumb(vault, data_key, thumb),
+        thumb=picture,
         thumb_media_type=thumb.media_type if thumb else None,
         state=state,
         reader=reader,
+        damaged=damaged,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,9 @@ WORKERS = ("render", "segment", "segment-gpu")
 ONE_SHOT = {"migrate"}
 # What the images of postgres read, beside our own settings.
 FOREIGN = {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD_FILE"}
+
+# Where the key ring is, which `rotate-keys` has to write anew.
+KEYS = "/var/lib/pleura-keys"
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
@@ -74,7 +78,7 @@ def test_no_secret_stands_in_the_environment(name: str) -> None:
     for key, value in SERVICES[name].get("environment", {}).items():
         if any(word in key for word in ("PASSWORD", "SECRET", "TOKEN", "KEY", "REDIS_URL")):
             assert key.endswith("_FILE"), key
-        if key.endswith("_FILE"):
+        if key.endswith("_FILE") and not str(value).startswith(f"{KEYS}/"):
             secret = str(value).removeprefix("/run/secrets/")
             assert secret in SERVICES[name]["secrets"], key
 
@@ -115,6 +119,43 @@ def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> Non
     neighbours = {other for other, its in SERVICES.items() if "work" in its["networks"]}
     assert neighbours - set(WORKERS) == {"redis", "portal", "scheduler"}
     assert "volumes" not in service
+
+
+def test_the_key_ring_can_be_replaced_by_whoever_needs_it_and_nobody_else_has_it() -> None:
+    holders = {name for name, its in SERVICES.items() if f"keys:{KEYS}" in its.get("volumes", [])}
+    assert holders == {"migrate", "portal", "scheduler"}
+    for name in holders:
+        ring = Path(SERVICES[name]["environment"]["PLEURA_KEY_RING_FILE"])
+        assert str(ring.parent) == KEYS, "a file that is mounted by itself can't be replaced"
+        assert not any(str(volume).endswith(":ro") for volume in SERVICES[name]["volumes"])
+    # A new volume takes its owner from the image's folder.
+    assert re.search(rf"install -d -m 0700 -o pleura .*{KEYS}( |$)", stages()["base"], re.MULTILINE)
+    seeded = {name for name, its in SERVICES.items() if "key_ring" in its["secrets"]}
+    assert seeded == {"migrate"}
+
+
+def test_the_first_key_ring_gets_into_its_volume_and_a_newer_one_stays(tmp_path: Path) -> None:
+    shell, flag, script = SERVICES["migrate"]["command"]
+    secret, ring, program = tmp_path / "secret", tmp_path / "keys" / "ring", tmp_path / "python"
+    secret.write_text("first")
+    ring.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o700)
+    script = script.replace("$$", "$").replace("/run/secrets/key_ring", str(secret))
+    environment = {"PLEURA_KEY_RING_FILE": str(ring), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def migrate() -> str:
+        done = subprocess.run(
+            [shell, flag, script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "-m portal migrate\n"
+        assert ring.stat().st_mode & 0o777 == 0o600
+        assert list(ring.parent.iterdir()) == [ring]
+        return ring.read_text()
+
+    assert migrate() == "first"
+    secret.write_text("another")
+    assert migrate() == "first"
 
 
 def test_only_the_portal_is_reached_from_outside_and_only_from_this_host() -> None:

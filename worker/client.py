@@ -1,7 +1,8 @@
 """The worker's way to the portal: HTTP, its own token to claim, one ticket for one attempt.
 
 Owns retries: a portal that is away for a moment is asked again with back-off, for at most a
-quarter of the job's time. After that the job is left to the portal's sweep.
+quarter of the job's time by the clock, answers that never come included. After that the job is left
+to the portal's sweep.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
+# A portal that answers at all begins to within these seconds.
+ANSWER_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+SHORTEST_TRY = 0.1
 # One request for all that is small: a request costs more than its bytes. See portal.web.worker_api.
 PARCEL = "application/vnd.pleura.result"
 PARCEL_BYTES = 16 * 1024 * 1024
@@ -35,17 +40,22 @@ class Portal:
     """The portal as one worker process sees it. Safe to share between threads."""
 
     def __init__(
-        self, settings: Settings, queue: str, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        settings: Settings,
+        queue: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._name = f"{queue}@{settings.name}"
         self._token = settings.token
         self._patience = settings.job_seconds / 4
-        self._sleep = sleep
+        self._sleep, self._clock = sleep, clock
         # The environment's proxies are for the outside: patients' pictures never go through one.
         self._http = httpx.Client(
             base_url=f"{settings.portal_url}/worker/v1",
-            timeout=httpx.Timeout(30.0, connect=5.0),
+            timeout=_timeout(ANSWER_SECONDS),
             trust_env=False,
         )
 
@@ -76,18 +86,21 @@ class Portal:
     def request(self, method: str, path: str, token: str, **parts: Any) -> httpx.Response:
         """One call, repeated while the portal is away or broken; Transient when it stays so."""
         headers = {**parts.pop("headers", {}), **_bearer(token)}
-        waited, pause = 0.0, FIRST_PAUSE
+        pause, left = FIRST_PAUSE, self._patience
+        until = self._clock() + left
         while True:
             try:
-                answer = self._http.request(method, path, headers=headers, **parts)
+                answer = self._http.request(
+                    method, path, headers=headers, timeout=_timeout(left), **parts
+                )
             except httpx.TransportError:
                 answer = None
             if answer is not None and answer.status_code < 500 and answer.status_code != 429:
                 return answer
-            if waited >= self._patience:
+            if until - self._clock() <= pause:
                 raise Transient("portal_unreachable" if answer is None else "portal_broken")
             self._sleep(pause)
-            waited += pause
+            left = max(until - self._clock(), SHORTEST_TRY)
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
@@ -167,6 +180,11 @@ class Work:
         if not answer.is_success:
             raise Permanent("input_refused" if method == "GET" else "result_refused")
         return answer
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    """For one request: what is left of the patience, and never more than a portal needs."""
+    return httpx.Timeout(min(seconds, ANSWER_SECONDS), connect=min(seconds, CONNECT_SECONDS))
 
 
 def _bearer(token: str) -> dict[str, str]:

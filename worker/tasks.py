@@ -47,6 +47,10 @@ def _attempt(text: str, kind: str, compute: Callable[[Work], dict[str, Any]]) ->
     except Transient as error:
         log.warning("job %s: left to the sweep: %s", job_id, error.code)
         return
+    except SoftTimeLimitExceeded:
+        # Nothing to give back yet: a claim whose answer never came ends with its lease.
+        log.warning("job %s: left to the sweep: timeout", job_id)
+        return
     if work is None:
         log.info("job %s: nothing to claim", job_id)
         return

@@ -35,16 +35,17 @@ def account() -> str:
 @blueprint.post("/password")
 @guard.permission(Permission.SELF, step_up=_PAGE)
 def password() -> BaseResponse | tuple[str, int]:
-    """Change one's own password; all other sessions end."""
+    """Change one's own password; all other sessions and the API tokens end."""
     errors: dict[str, str] = {}
     try:
         changed = people.change_password(
             rows(),
-            g.user,
+            guard.parts().throttle,
+            g.login,
             request.form.get("old", ""),
             request.form.get("new", ""),
             guard.now(),
-            throttle=guard.parts().throttle,
+            address=guard.address(),
         )
         if not changed:
             errors["old"] = "This is not your present password."
@@ -53,7 +54,7 @@ def password() -> BaseResponse | tuple[str, int]:
     if errors:
         return _page(errors), 422
     guard.sign_in(g.user, proved=True)
-    flash("Your password is changed. Your other sessions have ended.", "ok")
+    flash("Your password is changed. Your other sessions and your API tokens have ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 
 

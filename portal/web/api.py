@@ -18,6 +18,7 @@ from portal.refusal import Limits
 from portal.reviewing import COMMENT_LENGTH
 from portal.texts import clean_lines
 from portal.web import guard
+from portal.web.bodies import json_or_none
 from portal.web.errors import Problem
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -230,7 +231,7 @@ def _number(name: str, default: int, most: int) -> int:
 def _json_object(allowed: set[str]) -> dict[str, Any]:
     if not request.is_json:
         raise Problem(415, "not_json", "Send application/json.")
-    sent = request.get_json(silent=True)
+    sent = json_or_none()
     if not isinstance(sent, dict):
         raise Problem(400, "bad_json", "The body is not a JSON object.")
     unknown = set(sent) - allowed

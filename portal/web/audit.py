@@ -1,5 +1,6 @@
 """The access log, for auditors: ids only."""
 
+import re
 from uuid import UUID
 
 from flask import Blueprint, render_template, request
@@ -12,6 +13,7 @@ from portal.web import guard
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
 _PER_PAGE = 100
+_EVENT = re.compile("[a-z_]{1,64}")
 
 
 @blueprint.get("")
@@ -35,6 +37,9 @@ def _page(checked: audit.Verification | None = None) -> str:
         for name in ("person", "case")
         if asked[name] and not _id(asked[name])
     }
+    event = asked["event"].lower().replace(" ", "_")
+    if event and not _EVENT.fullmatch(event):
+        errors["event"] = "This is not the name of an event."
     before = request.args.get("before", type=int)
     events = (
         []
@@ -43,7 +48,7 @@ def _page(checked: audit.Verification | None = None) -> str:
             rows(),
             guard.actor(),
             now=guard.now(),
-            event=asked["event"].lower().replace(" ", "_"),
+            event=event,
             actor_id=_id(asked["person"]),
             study_id=_id(asked["case"]),
             before=before if before and 0 < before < 2**62 else None,

@@ -78,6 +78,8 @@ def code() -> BaseResponse | str | tuple[str, int]:
             request.form.get("code", ""),
             guard.now(),
             throttle=guard.parts().throttle,
+            session_id=g.login.id,
+            address=guard.address(),
         )
     except people.Throttled as throttled:
         page = render_template("auth/code.html", target=target, too_often=throttled.seconds)
@@ -140,6 +142,7 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
             user,
             request.form.get("code", ""),
             guard.now(),
+            session_id=g.login.id,
             throttle=guard.parts().throttle,
         )
     except people.BadCode:
@@ -166,6 +169,7 @@ def confirm() -> BaseResponse | str | tuple[str, int]:
             password=request.form.get("password", ""),
             code=request.form.get("code", ""),
             now=guard.now(),
+            address=guard.address(),
         )
     except people.Throttled as throttled:
         page = render_template("auth/confirm.html", target=target, too_often=throttled.seconds)
@@ -190,7 +194,9 @@ def _sign_in_page(
 
 
 def _enrol_page(*, error: str = "", too_often: int = 0) -> str:
-    secret, uri = people.begin_totp(rows(), guard.parts().vault, g.user, guard.now())
+    secret, uri = people.begin_totp(
+        rows(), guard.parts().vault, g.user, guard.now(), session_id=g.login.id
+    )
     return render_template(
         "auth/enrol.html",
         secret=" ".join(secret[i : i + 4] for i in range(0, len(secret), 4)),

@@ -11,10 +11,10 @@ from typing import Any
 
 from flask import Flask, Response, current_app, g, json, render_template, request
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, InternalServerError
 
 from portal.conflict import Conflict
-from portal.parts import DAMAGED, NO_ROOM, UNAVAILABLE
+from portal.parts import DAMAGED, NO_ROOM, UNAVAILABLE, UNFIT, rows
 from portal.refusal import Refused
 from portal.reviewing import BadReview
 from portal.throttle import Throttled
@@ -167,12 +167,16 @@ def install(app: Flask) -> None:
     app.register_error_handler(BadReview, lambda e: answer(Problem(422, e.code, e.message)))
     app.register_error_handler(NO_ROOM, _no_room)
     app.register_error_handler(DAMAGED, _damaged)
+    app.register_error_handler(UNFIT, _unfit)
     app.register_error_handler(Throttled, _throttled)
     app.register_error_handler(CSRFError, lambda _error: answer(Problem(400, "csrf")))
     app.register_error_handler(HTTPException, _http)
     for kind in UNAVAILABLE:
         app.register_error_handler(kind, _unavailable)
     app.register_error_handler(Exception, _broken)
+    app.register_error_handler(InternalServerError, _broken_twice)
+    # Flask's own way names the path of the request, and a link to join is a secret.
+    app.log_exception = _log_exception  # type: ignore[method-assign]
 
 
 def _refused(refused: Refused) -> Response:
@@ -202,6 +206,12 @@ def _http(error: HTTPException) -> Any:
     return response
 
 
+def _unfit(error: Exception) -> Response:
+    current_app.logger.warning("unfit", exc_info=error)
+    _let_go_of_rows()
+    return answer(Problem(422, "unfit", "It holds a sign or a number that cannot be stored."))
+
+
 def _no_room(error: Exception) -> Response:
     current_app.logger.error("no room", exc_info=error)
     return answer(Problem(507, "no_room"))
@@ -214,11 +224,37 @@ def _damaged(error: Exception) -> Response:
 
 def _unavailable(error: Exception) -> Response:
     current_app.logger.error("unavailable", exc_info=error)
-    g.database_away = True  # the page about it must not ask the database who is reading
+    _let_go_of_rows()
     return answer(Problem(503, "unavailable", retry_after=30))
 
 
 def _broken(error: Exception) -> Response:
     current_app.logger.error("unhandled", exc_info=error)
-    g.database_away = True
+    _let_go_of_rows()
     return answer(Problem(500, "internal_error"))
+
+
+def _broken_twice(error: InternalServerError) -> Any:
+    """A handler has failed itself: of its error, not of the first one, the answer is made."""
+    cause = error.original_exception
+    if isinstance(cause, UNAVAILABLE):
+        return _unavailable(cause)
+    return _broken(cause) if isinstance(cause, Exception) else _http(error)
+
+
+def _log_exception(exc_info: Any) -> None:
+    current_app.logger.error("unhandled", exc_info=exc_info)
+
+
+def _let_go_of_rows() -> None:
+    """Make the answer without the database: after a failure it may not tell who is reading.
+
+    What failed is rolled back first, or the next to ask for a row would fail by it again.
+    """
+    g.database_away = True
+    for row in ("user", "login"):  # g.actor is none: it tells what to lead to
+        g.pop(row, None)
+    try:
+        rows().rollback()
+    except UNAVAILABLE:
+        rows().invalidate()

@@ -19,7 +19,7 @@ from portal import people
 from portal.access import Actor, Denied
 from portal.models import LoginSession, User
 from portal.parts import UNAVAILABLE, Parts, rows
-from portal.throttle import BAD_TOKEN
+from portal.throttle import BAD_TOKEN, origin
 from portal.tokens import SCOPES, looks_like_token
 from portal.web.errors import Problem, answer, wants_problem
 from portal.web.rules import (
@@ -216,6 +216,7 @@ def _identify() -> SignedIn | None:
     if not isinstance(person, SignedIn):
         return None
     g.user, g.login = person.user, person.login
+    g.person = str(person.user.id)  # for the log, where rows may no longer be readable
     if person.login.step_up_at is not None and person.user.sealed_totp is not None:
         g.actor = people.actor_of(person.user, person.login.id, address())
     return person
@@ -240,7 +241,7 @@ def _admit_person(rule: Rule) -> BaseResponse | None:
         return _send_to("auth.code" if enrolled else "auth.enrol", "second_factor")
     assert rule.permission is not None
     if not actor().may(rule.permission):
-        people.note_refusal(rows(), actor(), rule.permission.value, now())
+        _note_refusal(rule.permission.value)
         about_a_case = "study_id" in (request.view_args or {})
         raise Problem(404, "not_found") if about_a_case else Problem(403, "forbidden")
     if rule.step_up and request.method not in _SAFE_METHODS and not is_fresh():
@@ -280,21 +281,29 @@ def _admit_program(rule: Rule) -> None:
     found = people.load_token(rows(), bearer(), now())
     if found is None:
         if looks_like_token(bearer()):  # somebody guesses; a forgotten header is no guess
-            parts().throttle.take([(BAD_TOKEN, address())], now())
+            parts().throttle.take([(BAD_TOKEN, origin(address()))], now())
         raise Problem(401, "token")
     user, token = found
-    g.user, g.actor = user, people.actor_of_token(user, token, address())
-    if rule.scope is not None and rule.scope not in token.scopes:
-        raise Problem(403, "scope")
-    if not all(actor().may(needed) for needed in SCOPES.get(rule.scope or "", frozenset())):
-        raise Problem(403, "forbidden")
+    g.user, g.actor, g.person = user, people.actor_of_token(user, token, address()), str(user.id)
+    if rule.scope is None:
+        return
+    held = rule.scope in token.scopes
+    if not held or not all(actor().may(needed) for needed in SCOPES[rule.scope]):
+        _note_refusal(rule.scope)
+        raise Problem(403, "forbidden" if held else "scope")
 
 
 def _denied(denied: Denied) -> Response:
     """What is not yours looks like what does not exist; the log tells them apart."""
     if "actor" in g:
-        people.note_refusal(rows(), actor(), str(denied), now())
+        _note_refusal(str(denied))
     return answer(Problem(404, "not_found"))
+
+
+def _note_refusal(what: str) -> None:
+    """Write down what was asked for in vain, and for which case."""
+    study_id = (request.view_args or {}).get("study_id")
+    people.note_refusal(rows(), actor(), what, now(), study_id=study_id)
 
 
 def _add_challenge(response: Response) -> Response:

@@ -24,12 +24,16 @@ class Said:
 
 @dataclass(frozen=True)
 class ListRow:
-    """One line of the worklist or the history; `thumb` is an address of the `data:` kind."""
+    """One line of the worklist or the history; `thumb` is an address of the `data:` kind.
+
+    `unnamed` is what stands in the name's place where there is none.
+    """
 
     said: Said
     id: UUID
     number: str
     name: str
+    unnamed: str
     person: str
     view: str
     arrived: datetime
@@ -61,6 +65,7 @@ def row(source: WorklistRow) -> ListRow:
         id=source.study_id,
         number=source.case_number,
         name=source.patient.patient_name,
+        unnamed=wording.DAMAGED if source.damaged else wording.UNNAMED,
         person=wording.person(source.patient.sex, source.patient.age, source.age_years),
         view=source.view or "",
         arrived=source.created,

@@ -61,7 +61,6 @@ def install(app: Flask, level: str) -> None:
     def line(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         if request.endpoint != "static":
-            user = g.get("user")
             app.logger.info(
                 "request",
                 extra={
@@ -69,7 +68,7 @@ def install(app: Flask, level: str) -> None:
                     "route": request.endpoint or "-",
                     "status": response.status_code,
                     "milliseconds": round((time.perf_counter() - g.started) * 1000, 1),
-                    "person": str(user.id) if user else None,
+                    "person": g.get("person"),
                 },
             )
         return response

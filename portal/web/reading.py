@@ -11,6 +11,7 @@ from portal.access import Permission
 from portal.parts import rows
 from portal.records import StudyState
 from portal.web import casepage, guard
+from portal.web.bodies import json_or_none
 from portal.web.errors import Problem, wants_problem
 
 blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>")
@@ -46,7 +47,7 @@ def blob(study_id: UUID, kind: str) -> Response:
 @guard.permission(Permission.REVIEW_WRITE)
 def review(study_id: UUID) -> Response | BaseResponse:
     """A new version of the reader's word, from the form or as JSON."""
-    sent: Any = request.get_json(silent=True) if request.is_json else request.form
+    sent: Any = json_or_none() if request.is_json else request.form
     if not hasattr(sent, "get"):
         raise Problem(400, "bad_json", "Send an object with verdict, reason and comment.")
     fields = {name: sent.get(name) or "" for name in ("verdict", "reason", "comment", "seen")}

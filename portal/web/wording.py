@@ -23,6 +23,8 @@ OPERATING_POINTS = {
     "balanced": "balanced",
     "high_precision": "high precision",
 }
+UNNAMED = "No name in the file"
+DAMAGED = "Record damaged: read the original, tell an administrator"
 BELOW_FLOOR = "Nothing is outlined: what reaches the threshold is smaller than the model's floor."
 NONE_FOUND = "Not a statement that there is none: small ones are missed."
 LIMITS = (

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, jsonify, request
 from portal import jobs
 from portal.parts import rows
 from portal.web import guard
+from portal.web.bodies import json_or_none
 from portal.web.errors import Problem, answer
 
 blueprint = Blueprint("worker_api", __name__, url_prefix="/worker/v1")
@@ -147,7 +148,7 @@ def _ticket(job_id: UUID) -> jobs.Ticket:
 
 
 def _json_object() -> dict[str, Any]:
-    sent = request.get_json(silent=True)
+    sent = json_or_none()
     if not isinstance(sent, dict):
         raise Problem(400, "bad_json", "The body is not a JSON object.")
     return sent

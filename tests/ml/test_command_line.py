@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +127,63 @@ def test_the_sentence_says_words_before_numbers_and_never_that_there_is_none():
     nothing = {"side": None, "zones": [], "distance_mm": None}
     line = predict_files.sentence(said(band="none_found", probability=0.04, measurements=nothing))
     assert line == "none found; probability 0.04"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("train --recipe none.toml --cache c --out o", "none.toml: No such file"),
+        ("train --recipe bad.toml --cache c --out o", "bad.toml: unknown settings: learning"),
+        ("train --recipe odd.toml --cache c --out o", "odd.toml: "),
+        ("train --recipe good.toml --cache c --out o", "c/records.csv: No such file"),
+        ("export --checkpoint none.pt", "none.pt: No such file"),
+        ("export --checkpoint bad.toml", "bad.toml is not a checkpoint"),
+        ("refit --checkpoint bad.toml --cache c --out o", "bad.toml is not a checkpoint"),
+        ("prepare --rle none.csv --dicom . --out c", "none.csv cannot be read"),
+        ("prepare --rle list.csv --dicom gone --out c", "gone is not a folder"),
+        ("prepare --rle list.csv --dicom . --out c", "no picture of list.csv is in ."),
+        ("prepare --rle list.csv --dicom . --out c --panel .", "--panel and --panel-index"),
+        ("evaluate --rle none.csv --dicom .", "none.csv cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_one(command, said, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch", reason="torch is not installed")
+    (tmp_path / "bad.toml").write_text("learning = 1")
+    (tmp_path / "odd.toml").write_text("= nothing")
+    (tmp_path / "good.toml").write_text('name = "good"')
+    (tmp_path / "list.csv").write_text("ImageId,EncodedPixels\na,-1\n")
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(command.split()) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"{command.split()[0]}: ")
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "prepare", "train", "export", "refit"])
+def test_every_option_says_what_it_is(command):
+    module = importlib.import_module(__main__.COMMANDS[command][0])
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    assert [action.dest for action in parser._actions if not action.help] == []
+
+
+@pytest.mark.parametrize("missing", ["torch", "timm"])
+def test_a_gpu_without_the_packages_for_it_is_a_sentence(film, tiny_model, tmp_path, missing):
+    card = json.loads((tiny_model / "card.json").read_text())
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (folder / "model.safetensors").write_bytes(b"")
+    card["files"]["model.safetensors"] = hashlib.sha256(b"").hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+    stub = f"raise ModuleNotFoundError('no {missing}', name='{missing}')"
+    (tmp_path / f"{missing}.py").write_text(stub)
+    done = ml(
+        "predict", film, "--out", tmp_path, "--weights", folder, "--device", "cuda",
+        PYTHONPATH=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"predict: a model in torch needs {missing}")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["", "predict", "evaluate", "phantom"])

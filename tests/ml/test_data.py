@@ -2,6 +2,8 @@
 
 import argparse
 import csv
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml import data, prepare, rle, transforms  # noqa: E402 - only where torch is
 from ml.config import Config  # noqa: E402
 from ml.data import Record  # noqa: E402
+from ml.errors import BadInput  # noqa: E402
+from ml.picture import Unreadable  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -66,6 +70,84 @@ def cache(tmp_path: Path) -> Path:
     )
     assert prepare.run(arguments) == 0
     return tmp_path / "cache"
+
+
+def given(tmp_path: Path, masks: list[list[str]], **more: object) -> argparse.Namespace:
+    """The command's arguments for pictures that stand in tmp_path already."""
+    values = {
+        "rle": table(tmp_path / "rle.csv", ["ImageId", "EncodedPixels"], masks),
+        "dicom": tmp_path,
+        "index": None,
+        "panel": None,
+        "panel_index": None,
+        "out": tmp_path / "cache",
+        "size": 64,
+        "workers": 1,
+    }
+    return argparse.Namespace(**(values | more))
+
+
+def test_pictures_that_cannot_be_cached_are_listed_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
+    for name in ("good", "long", "full"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), grey)
+    (tmp_path / "torn.png").write_bytes((tmp_path / "good.png").read_bytes()[:500])
+    (tmp_path / "cache" / "pictures" / "full.png").mkdir(parents=True)  # cannot be written
+    masks = [["good", "-1"], ["torn", "-1"], ["long", "0 9999999"], ["full", "-1"]]
+    assert prepare.run(given(tmp_path, masks)) == 3
+    assert [record.id for record in data.read_records(tmp_path / "cache")] == ["good"]
+    assert not (tmp_path / "cache" / "pictures" / "long.png").exists()
+    told = capsys.readouterr().err
+    assert "torn: " in told
+    assert "long: its mask: " in told
+    assert "full: Is a directory" in told
+
+
+def test_what_is_unreadable_keeps_its_code_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(Unreadable("truncated", "The file ends too soon.")))
+    assert (error.code, error.message) == ("truncated", "The file ends too soon.")
+
+
+def test_a_cache_of_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no picture of"):
+        prepare.run(given(tmp_path, [["nowhere", "-1"]]))
+
+
+def test_a_panel_needs_its_index(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--panel-index"):
+        prepare.run(given(tmp_path, [["a", "-1"]], panel=tmp_path))
+
+
+def test_a_fold_that_is_no_number_is_a_sentence(tmp_path: Path) -> None:
+    index = table(tmp_path / "index.csv", ["ImageId", "patient", "fold"], [["a", "A", "one"]])
+    with pytest.raises(BadInput, match="fold 'one'"):
+        prepare.run(given(tmp_path, [["a", "-1"]], index=index))
+
+
+def test_a_fold_that_nobody_is_in_is_not_trained_on_by_accident(cache: Path) -> None:
+    with pytest.raises(BadInput, match="fold 7 holds no outlined picture"):
+        data.split(data.read_records(cache), 7)
+
+
+def test_where_only_the_outline_is_learnt_no_positive_without_one_is_drawn(cache: Path) -> None:
+    pictures = data.Pictures.read(cache, data.read_records(cache))
+    records = pictures.records
+    outline_only = replace(SMALL, image_weight=0.0, patch_weight=0.0)
+    for share in (1.0, 0.5):
+        order = data.Drawn(pictures, outline_only, 0, share, 64).order
+        drawn = [records[number] for number in order]
+        assert sum(record.outlined for record in drawn) == 32 * share
+        assert not any(record.positive and not record.outlined for record in drawn)
+    both = data.Drawn(pictures, SMALL, 0, 1.0, 64).order
+    assert "p1" in {records[number].id for number in both}
+
+
+def test_a_table_of_something_else_is_no_cache(tmp_path: Path) -> None:
+    table(tmp_path / "records.csv", ["id", "what"], [["a", "b"]])
+    with pytest.raises(BadInput, match="is not the table"):
+        data.read_records(tmp_path)
 
 
 def test_prepare_keeps_what_has_a_file_and_a_judgement(cache: Path) -> None:

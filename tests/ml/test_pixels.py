@@ -33,7 +33,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ml import codestream, phantom, pixels
+from ml import codestream, phantom, pixels, transforms
 from ml.pixels import Picture, Spacing, Unreadable, Window
 
 RAMP = np.arange(48, dtype=np.uint16).reshape(6, 8) * 80  # 12 bits, no two alike
@@ -212,12 +212,26 @@ def test_a_sigmoid_is_applied_and_keeps_the_order():
     assert (np.diff(picture.pixels.ravel().astype(int)) >= 0).all()
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_does_not_take_the_contrast_from_the_networks_input(photometric):
+    """Half of a film is padding, far below its own narrow range of values."""
+    tissue = (3000 + np.arange(200 * 200).reshape(200, 200) % 700).astype(np.uint16)
+    stored = np.zeros((200, 400), np.uint16)
+    stored[:, :200] = tissue
+    padded = read(made(stored, PixelPaddingValue=0, PhotometricInterpretation=photometric))
+    small = transforms.canonical(padded.pixels, 512)
+    inside = small[:, :200]
+    assert inside.min() < 10
+    assert inside.max() > 245
+    assert (padded.pixels[:, 200:] == padded.pixels[:, :200].min()).all()
+
+
 def test_padding_is_black_and_outside_of_the_automatic_window():
     stored = RAMP.copy()
     stored[0] = 4000
     file = made(stored, PixelPaddingValue=4000, PhotometricInterpretation="MONOCHROME1")
     picture = read(file)
-    assert (picture.pixels[0] == 0).all()
+    assert (picture.pixels[0] == picture.pixels[1:].min()).all()
     np.testing.assert_array_equal(picture.pixels[1:], 4095 - RAMP[1:])
     window = picture.windows[-1]
     assert window.centre - window.width / 2 > 200

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import random
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 
-from ml import likeness, phantom, pixels, quality
+from ml import grey, likeness, phantom, pixels, quality
 from ml.picture import Picture, automatic_window
 
 
@@ -24,7 +26,7 @@ def codes(picture: Picture) -> list[str]:
 
 
 def drawn(stored: np.ndarray) -> Picture:
-    """A grey PNG of these 8-bit values."""
+    """A grey PNG of these values, uint8 or uint16."""
     return pixels.read(cv2.imencode(".png", stored)[1].tobytes())
 
 
@@ -43,6 +45,7 @@ def test_a_frontal_adult_chest_is_fit(chest):
         ({"view": None}, "view_unknown", "limited"),
         ({"body_part": "KNEE"}, "not_chest", "refused"),
         ({"body_part": "RIBCAGE"}, "not_chest", "refused"),
+        ({"body_part": "OTHER HAND"}, "not_chest", "refused"),
         ({"patient_age_years": 17.9}, "under_18", "refused"),
         ({"modality": "OT"}, "unusual_modality", "limited"),
         ({"modality": None}, "unusual_modality", "limited"),
@@ -63,6 +66,14 @@ def test_each_header_rule_has_its_code(chest, changes, code, verdict):
         {"body_part": None},
         {"body_part": "THORAX"},
         {"body_part": "CHEST PORTABLE"},
+        {"body_part": "TÓRAX"},
+        {"body_part": "TORACE"},
+        {"body_part": "CXR"},
+        {"body_part": "PULMONARY"},
+        {"body_part": "UNKNOWN"},
+        {"body_part": "OTHER"},
+        {"body_part": "WHOLEBODY"},
+        {"body_part": "WHOLE BODY"},
         {"view": "AP"},
         {"patient_age_years": 18.0},
         {"patient_age_years": None},
@@ -96,6 +107,47 @@ def test_an_almost_even_picture_is_flat(chest):
     assert codes(dataclasses.replace(chest, pixels=faint)) == ["flat"]
     even = np.full((300, 300), 7, np.uint16)
     assert codes(dataclasses.replace(chest, pixels=even)) == ["flat"]
+
+
+@pytest.mark.parametrize("used", [8, 9, 10, 12])
+@pytest.mark.parametrize("kind", ["png", "dicom", "dicom_without_bits_stored"])
+def test_a_sound_picture_that_uses_part_of_its_depth_is_not_flat(chest, used, kind):
+    """10 or 12 bits in words of 16, as many senders write them."""
+    values = chest.pixels >> (12 - used)
+    if kind == "png":
+        picture = drawn(values)
+    else:
+        film = dataclasses.replace(
+            phantom.draw(21, "left", 25, rows=420, columns=400), pixels=values
+        )
+        file = pydicom.dcmread(io.BytesIO(phantom.dicom(film, window=False)))
+        file.BitsStored, file.HighBit = 16, 15
+        if kind == "dicom_without_bits_stored":
+            del file.BitsStored, file.HighBit
+        buffer = io.BytesIO()
+        file.save_as(buffer)
+        try:
+            picture = pixels.read(buffer.getvalue())
+        except pixels.Unreadable:
+            assert kind == "dicom_without_bits_stored"
+            return
+    assert picture.bits == 16
+    assert not {"flat", "few_grey_levels"} & set(codes(picture))
+    assert quality.check(picture).verdict != "refused"
+
+
+def test_the_depth_of_a_file_that_names_none_is_that_of_its_words(chest):
+    dataset = pydicom.Dataset()
+    dataset.BitsAllocated = 8
+    values, bits, low = grey._values(dataset, np.arange(256, dtype=np.uint8)[None])
+    assert (bits, low, values.max()) == (8, 0, 255)
+
+
+def test_a_picture_that_is_all_marker_is_flat(chest):
+    """Nothing but noise, and one burnt-in letter that spans the whole depth."""
+    even = (1000 + np.random.default_rng(0).integers(0, 90, (400, 400))).astype(np.uint16)
+    even[:4, :4], even[4:8, :4] = 0, 4095
+    assert codes(dataclasses.replace(chest, pixels=even))[0] == "flat"
 
 
 def test_a_picture_of_few_grey_levels_is_refused(chest):
@@ -175,6 +227,7 @@ def test_at_most_two_percent_of_real_frontal_films_are_refused(xrays):
     refused = inverted = 0
     for file in files:
         picture = pixels.read(file.read_bytes())
+        picture = dataclasses.replace(picture, patient_age_years=None)  # some are children, rightly
         refused += quality.check(picture).verdict == "refused"
         negative = dataclasses.replace(picture, pixels=np.uint16(255) - picture.pixels)
         inverted += quality.check(negative).verdict == "refused"

@@ -1,6 +1,7 @@
 """The loop: it learns, it stops when told, and a resumed run is the same run."""
 
 import csv
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import config, data, train  # noqa: E402 - only where torch is
+from ml import config, data, losses, model, train  # noqa: E402 - only where torch is
 from ml.data import Record  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -89,15 +90,17 @@ def test_a_few_steps_on_discs_lower_the_mask_loss_and_are_logged(tmp_path: Path)
 
 
 def test_a_stopped_and_resumed_run_ends_bit_for_bit_like_an_unbroken_one(tmp_path: Path) -> None:
-    whole = train.fit(TINY, discs(16), NOTHING, tmp_path / "whole")
+    # Dropout draws from torch's own generator; nothing else may, or the resumed run is another.
+    noisy = replace(TINY, dropout=0.3, validate_every=1, adapt_norm=8)
+    whole = train.fit(noisy, discs(16), discs(4, seed=1), tmp_path / "whole")
 
     broken = tmp_path / "broken"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "_log", stop_after_one_epoch)
+        patch.setattr(train, "validate", stop_after_one_epoch)
         with pytest.raises(KeyboardInterrupt):
-            train.fit(TINY, discs(16), NOTHING, broken)
+            train.fit(noisy, discs(16), discs(4, seed=1), broken)
     torch.manual_seed(999)  # whatever happened in between
-    resumed = train.fit(TINY, discs(16), NOTHING, broken)
+    resumed = train.fit(noisy, discs(16), discs(4, seed=1), broken)
 
     assert resumed.epoch == whole.epoch == 2
     for name in ("net", "average"):
@@ -109,7 +112,7 @@ def test_a_stopped_and_resumed_run_ends_bit_for_bit_like_an_unbroken_one(tmp_pat
     )
 
 
-def stop_after_one_epoch(path: Path, row: dict[str, float]) -> None:
+def stop_after_one_epoch(*_: object) -> None:
     """Stands where the run would be killed: after the checkpoint, before the next epoch."""
     raise KeyboardInterrupt
 
@@ -118,6 +121,100 @@ def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None
     train.fit(replace(TINY, epochs=1), discs(8), NOTHING, tmp_path)
     with pytest.raises(ValueError, match="another recipe"):
         train.fit(TINY, discs(8), NOTHING, tmp_path)
+
+
+def edit(checkpoint: Path, key: str, value: object = None) -> None:
+    """Another value for a setting of a checkpoint's recipe; None takes the setting away."""
+    content = torch.load(checkpoint, weights_only=True)
+    content["config"].pop(key)
+    if value is not None:
+        content["config"][key] = value
+    torch.save(content, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("attention", None), ("mirror", True), ("validate_every", 3), ("threads", 7), ("name", "b")],
+)
+def test_a_run_goes_on_where_only_a_new_or_a_serving_setting_differs(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    state = train.start(TINY, torch.device("cpu"))
+    state.epoch = 7
+    train.save(state, tmp_path / "checkpoint.pt")
+    edit(tmp_path / "checkpoint.pt", key, value)
+    fresh = train.start(TINY, torch.device("cpu"))
+    train.restore(fresh, tmp_path / "checkpoint.pt")
+    assert fresh.epoch == 7
+
+
+def test_a_file_that_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="is not a checkpoint"):
+        train.restore(train.start(TINY, torch.device("cpu")), tmp_path / "checkpoint.pt")
+
+
+class Slow(list[object]):
+    """Pictures that take their time."""
+
+    def __getitem__(self, number: object) -> object:
+        time.sleep(0.2)
+        return super().__getitem__(number)  # type: ignore[index]
+
+
+def test_an_epoch_without_a_step_is_neither_logged_nor_learnt_from(tmp_path: Path) -> None:
+    drawn = discs(8)
+    slow = data.Pictures(drawn.records, Slow(drawn.pictures), drawn.masks)
+    brief = replace(TINY, minutes=0.3 / 60, epochs=0)
+    state = train.fit(brief, slow, NOTHING, tmp_path)
+    assert state.step == 0
+    assert state.best_loss == math.inf
+    assert not (tmp_path / "log.csv").exists()
+
+
+def test_norms_are_measured_anew_before_training() -> None:
+    state = train.start(replace(TINY, adapt_norm=8), torch.device("cpu"))
+    norms = [m for m in state.net.encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    before = [norm.running_mean.clone() for norm in norms]
+    decoder = {k: v.clone() for k, v in state.net.decoder.state_dict().items()}
+    train.adapt_norm(state, discs(8))
+    changed = [not torch.equal(n.running_mean, old) for n, old in zip(norms, before, strict=True)]
+    assert all(changed)
+    assert [norm.momentum for norm in norms] == momenta
+    assert all(torch.equal(v, decoder[k]) for k, v in state.net.decoder.state_dict().items())
+    average = state.average.state_dict()
+    assert all(torch.equal(v, average[k]) for k, v in state.net.state_dict().items())
+
+
+RECIPES = sorted((Path(model.__file__).parent / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_takes_a_training_step(path: Path) -> None:
+    recipe = replace(
+        config.load(path), size=64, size_from=((0.0, 64),), batch=2, epoch_pictures=2,
+        pretrained="",
+    )  # fmt: skip
+    state = train.start(recipe, torch.device("cpu"))
+    state.net.train()
+    batch = next(iter(train._loader(data.Drawn(discs(4), recipe, 0, 1.0, 64), recipe)))
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        seen = state.net.look(batch["picture"])
+        image_logits = state.net.judge(seen.features)
+    part = losses.combined(
+        seen.mask_logits.float(), image_logits.float(), seen.patch_logits.float(), batch["mask"],
+        batch["positive"], batch["outlined"], losses.MASK_LOSSES[recipe.loss],
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in state.net.named_parameters()}
+    train._weighed(recipe, part.mask, part.image, part.patch).backward()
+    state.optimizer.step()
+    now = dict(state.net.named_parameters())
+    assert all(bool(value.isfinite().all()) for value in now.values())
+    trained = [name for name, value in now.items() if value.requires_grad and value.ndim == 4]
+    # smp's encoder keeps a layer before its classifier that nobody calls.
+    used = [n for n in trained if n.startswith(("encoder.", "decoder.")) and "_conv_head" not in n]
+    assert [name for name in used if torch.equal(now[name], before[name])] == []
 
 
 def test_the_clock_ends_a_run_and_the_schedule_with_it(tmp_path: Path) -> None:
@@ -171,12 +268,27 @@ def test_the_plateau_schedule_halves_the_rate_once_the_loss_stops_falling() -> N
         {"schedule": "step"},
         {"batch": 7},
         {"learning_rate": 1e-3},
+        {"loss": "mse"},
+        {"rate": "fast"},
+        {"batch": 8.0},
+        {"size_from": [384]},
+        {"size_from": []},
+        {"architecture": "Net"},
+        {"architecture": "UnetPlusPlus", "outline_stride": 2},
+        {"architecture": "FPN", "attention": "scse"},
+        {"attention": "softmax"},
+        {"attention": "scse", "decoder_channels": [64, 32, 32, 16, 8]},
+        {"frozen_stages": 2},
     ],
     ids=str,
 )
 def test_a_recipe_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r".+"):
+    with pytest.raises(config.BadRecipe, match=r".+"):
         config.from_dict(wrong)
+
+
+def test_the_losses_that_a_recipe_may_name_are_those_there_are() -> None:
+    assert set(config.LOSSES) == set(losses.MASK_LOSSES)
 
 
 def test_a_recipe_survives_the_card() -> None:

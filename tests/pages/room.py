@@ -4,6 +4,7 @@ through as a worker would, with predictions concluded from drawn phantoms.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -104,7 +105,9 @@ class Room:
                 jobs.store_output(
                     s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
                 )
-            following = jobs.finish(s, vault, ticket, {"facts": picture.facts()}, datetime.now(UTC))
+            following = jobs.finish(
+                s, vault, ticket, _sent({"facts": picture.facts()}), datetime.now(UTC)
+            )
             assert following is not None
             jobs.ring(s, self.parts.bell, following, datetime.now(UTC))
             return picture
@@ -125,7 +128,7 @@ class Room:
                     jobs.store_output(
                         s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
                     )
-            jobs.finish(s, vault, ticket, {"prediction": found.facts()}, datetime.now(UTC))
+            jobs.finish(s, vault, ticket, _sent({"prediction": found.facts()}), datetime.now(UTC))
         return found
 
     def complete(
@@ -159,6 +162,12 @@ class Room:
             claim = jobs.claim(s, settings, self.parts.vault, job_id, "test", now)
             assert claim is not None
             yield jobs.open_ticket(settings, claim.ticket, job_id, now)
+
+
+def _sent(result: dict[str, Any]) -> dict[str, Any]:
+    """A result as it arrives: JSON knows no tuples."""
+    arrived: dict[str, Any] = json.loads(json.dumps(result))
+    return arrived
 
 
 _NAMES = {

@@ -1,7 +1,8 @@
 """People at the core: invitations, factors, tokens, and races, on SQLite and PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 import pyotp
 import pytest
@@ -11,8 +12,8 @@ from place import NOW, Place
 from portal import audit, people
 from portal.access import Actor, Denied, Permission
 from portal.factors import matching_step, qr_code
-from portal.models import InvitationPurpose, Role, User
-from portal.throttle import Throttle
+from portal.models import ApiToken, AuditEvent, InvitationPurpose, LoginSession, Role, User
+from portal.throttle import EVERYWHERE, Throttle, Throttled
 
 PASSWORD = "blue kettle on tuesday"
 
@@ -173,6 +174,40 @@ def test_a_waiting_secret_is_the_same_until_its_code_comes(place: Place) -> None
         assert row.sealed_totp is None
 
 
+def test_a_new_secret_is_for_the_session_that_began_it_and_a_quarter_of_an_hour(
+    place: Place,
+) -> None:
+    user = join(place)
+    _, codes = enrol(place, user)
+    mine, other = uuid4(), uuid4()
+    with place.sessions() as s:
+        row, vault = s.get_one(User, user.id), place.vault
+
+        def begin(session_id: UUID, minutes: int) -> str:
+            moment = NOW + timedelta(minutes=minutes)
+            return people.begin_totp(s, vault, row, moment, session_id=session_id)[0]
+
+        def confirm(session_id: UUID, minutes: int, secret: str) -> list[str]:
+            moment = NOW + timedelta(minutes=minutes)
+            code = pyotp.TOTP(secret).at(moment)
+            return people.confirm_totp(s, vault, row, code, moment, session_id=session_id)
+
+        waiting = begin(other, 0)
+        with pytest.raises(people.BadCode):
+            confirm(mine, 1, waiting)  # the page that somebody else left open
+        assert begin(mine, 1) != waiting
+        waiting = begin(mine, 14)
+        assert waiting == begin(mine, 15)
+        with pytest.raises(people.BadCode):
+            confirm(mine, 16, waiting)
+        assert begin(mine, 16) != waiting
+        assert people.check_second_factor(s, vault, row, codes[0], NOW)  # the old factor works
+        latest = begin(mine, 17)
+        assert len(confirm(mine, 17, latest)) == 10
+        later = NOW + timedelta(minutes=18)
+        assert people.check_second_factor(s, vault, row, pyotp.TOTP(latest).at(later), later)
+
+
 def test_a_sealed_secret_of_somebody_else_does_not_open(place: Place) -> None:
     user, other = join(place), join(place, email="b@example.org")
     enrol(place, user)
@@ -249,7 +284,7 @@ def test_a_token_ends_when_it_expires_is_revoked_or_its_owner_goes(place: Place)
     with place.sessions() as s:
         row = s.get_one(User, user.id)
 
-        def make() -> tuple[people.ApiToken, str]:
+        def make() -> tuple[ApiToken, str]:
             return people.create_token(
                 s, row, scopes=["studies:read"], name="t", lifetime=timedelta(hours=1), now=NOW
             )
@@ -295,3 +330,142 @@ def test_only_admins_manage_people(place: Place) -> None:
     for attempt in attempts:
         with place.sessions() as s, pytest.raises(Denied):
             attempt(s, actor(user))
+
+
+ADMIN_EMAIL = "boss@example.org"
+
+
+def tries(place: Place, throttle: Throttle, email: str, address: str, now: datetime) -> str:
+    """What somebody without the password is told."""
+    with place.sessions() as s:
+        try:
+            assert people.check_password(s, throttle, email, "wrong words", address, now) is None
+        except Throttled:
+            return "wait"
+        return "wrong"
+
+
+def gets_in(place: Place, throttle: Throttle, address: str, now: datetime) -> bool:
+    """Whether the owner of `a@example.org` does."""
+    with place.sessions() as s:
+        found = people.check_password(s, throttle, "a@example.org", PASSWORD, address, now)
+        return found is not None
+
+
+def test_who_knows_an_address_keeps_its_owner_out_nowhere_else(place: Place) -> None:
+    join(place)
+    throttle = Throttle()
+    answers: dict[str, list[str]] = {"a@example.org": [], "nobody@example.org": []}
+    for second in range(400):
+        now = NOW + timedelta(seconds=second)
+        for n, (email, told) in enumerate(answers.items()):
+            told.append(tries(place, throttle, email, f"203.0.113.{n}", now))
+        if second % 97 == 96:
+            assert gets_in(place, throttle, "198.51.100.7", now)
+    known, unknown = answers.values()
+    assert known == unknown  # nobody learns who has an account
+    assert known.count("wait") > 350
+
+
+def test_many_addresses_at_once_keep_nobody_out_of_their_own_place(place: Place) -> None:
+    user = join(place)
+    throttle = Throttle()
+    with place.sessions() as s:
+        for address in ("198.51.100.7", "2001:db8:1:2::7"):
+            people.start_session(s, user, address=address, agent="", now=NOW)
+    for _ in range(EVERYWHERE.tries):
+        throttle.take([(EVERYWHERE, "a@example.org")], NOW)
+    with pytest.raises(Throttled):
+        gets_in(place, throttle, "203.0.113.1", NOW)
+    assert gets_in(place, throttle, "198.51.100.7", NOW)
+    assert gets_in(place, throttle, "2001:db8:1:2:ffff::1", NOW)
+    later = NOW + timedelta(minutes=16)
+    assert gets_in(place, throttle, "203.0.113.1", later)
+
+
+def test_no_account_is_named_with_signs_that_nobody_can_type(place: Place) -> None:
+    join(place)
+    for email in ("a\0b", "a@example.org\0", "\0", "a\x1f@example.org"):
+        assert tries(place, Throttle(), email, "203.0.113.1", NOW) == "wrong"
+
+
+def test_a_team_is_named_with_signs_that_can_be_read(place: Place) -> None:
+    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s, pytest.raises(people.BadPerson) as refused:
+        people.invite(
+            s, actor(boss), name="N", email="n@x.org", role=Role.READER, team="T\0", now=NOW
+        )
+    assert refused.value.field == "team"
+
+
+@pytest.mark.parametrize("leaves", ["disabled", "demoted"])
+def test_who_leaves_the_administrators_leaves_no_link_behind(place: Place, leaves: str) -> None:
+    leaving, boss = join(place, Role.ADMIN), join(place, Role.ADMIN, ADMIN_EMAIL)
+    victim = join(place, Role.READER, "v@example.org")
+    with place.sessions() as s:
+        who = {"name": "Back", "role": Role.ADMIN, "now": NOW}
+        links = [
+            people.invite(s, actor(leaving), email="back@example.org", **who)[1],
+            people.reset_factor(s, actor(leaving), victim.id, NOW)[1],
+        ]
+        _, kept = people.invite(s, actor(boss), email="kept@example.org", **who)
+        assert all(people.open_invitation(s, link, NOW) for link in links)
+        if leaves == "disabled":
+            people.disable(s, actor(boss), leaving.id, NOW)
+        else:
+            people.set_role(s, actor(boss), leaving.id, Role.READER, NOW)
+        assert [people.open_invitation(s, link, NOW) for link in links] == [None, None]
+        assert people.open_invitation(s, kept, NOW) is not None
+        event = s.query(AuditEvent).order_by(AuditEvent.seq.desc()).first()
+        assert event is not None
+        assert '"links":2' in event.detail
+
+
+def test_a_link_sent_to_somebody_who_is_disabled_opens_nothing(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        _, link = people.reset_factor(s, actor(boss), user.id, NOW)
+        people.disable(s, actor(boss), user.id, NOW)
+        assert people.open_invitation(s, link, NOW) is None
+
+
+@pytest.mark.parametrize("change", ["password", "reset", "disable"])
+def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+        _, raw = people.create_token(
+            s, row, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
+        )
+        assert people.load_token(s, raw, NOW) is not None
+        if change == "password":
+            text = people.start_session(s, row, address="", agent="", now=NOW)
+            found = people.load_session(s, text, NOW)
+            assert found is not None
+            login: LoginSession = found[1]
+            new = "seven green umbrellas"
+            assert not people.change_password(s, Throttle(), login, "wrong words", new, NOW)
+            assert people.load_token(s, raw, NOW) is not None
+            assert people.change_password(s, Throttle(), login, PASSWORD, new, NOW)
+        elif change == "reset":
+            people.reset_factor(s, actor(boss), user.id, NOW)
+        else:
+            people.disable(s, actor(boss), user.id, NOW)
+        assert people.load_token(s, raw, NOW) is None
+
+
+def test_an_administrator_ends_single_sessions_and_tokens_of_nobody_else(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        row = s.get_one(User, user.id)
+        token, raw = people.create_token(
+            s, row, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
+        )
+        text = people.start_session(s, row, address="", agent="", now=NOW)
+        (login,) = people.sessions_of(s, user.id, NOW)
+        with pytest.raises(Denied):
+            people.end_session(s, actor(boss), login.id, NOW)
+        with pytest.raises(Denied):
+            people.revoke_token(s, actor(boss), token.id, NOW)
+        assert people.load_session(s, text, NOW) is not None
+        assert people.load_token(s, raw, NOW) is not None

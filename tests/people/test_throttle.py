@@ -6,7 +6,16 @@ from uuid import uuid4
 import pytest
 
 from portal.parts import redis_client
-from portal.throttle import ACCOUNT, ADDRESS, LONGEST_PAUSE_SECONDS, Throttle, Throttled
+from portal.throttle import (
+    ACCOUNT,
+    ADDRESS,
+    EVERYWHERE,
+    LONGEST_PAUSE_SECONDS,
+    Throttle,
+    Throttled,
+    at,
+    origin,
+)
 
 START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
@@ -95,6 +104,37 @@ def test_an_address_that_tries_many_accounts_waits(throttle: Throttle, who: str)
         except Throttled:
             refused += 1
     assert refused == 60 - ADDRESS.tries
+
+
+def test_what_stands_behind_a_spent_limit_is_not_counted(throttle: Throttle, who: str) -> None:
+    for _ in range(ADDRESS.tries):
+        throttle.take([(ADDRESS, who)], START)
+    for _ in range(EVERYWHERE.tries):
+        with pytest.raises(Throttled):
+            throttle.take([(ADDRESS, who), (EVERYWHERE, who)], START)
+    throttle.take([(EVERYWHERE, who)], START)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted_as"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_a_customers_network_counts_as_one_address(address: str, counted_as: str) -> None:
+    assert origin(address) == counted_as
+
+
+def test_an_account_is_counted_from_each_address_by_itself() -> None:
+    assert at("a@x.org", "203.0.113.9") != at("a@x.org", "203.0.113.8")
+    assert at("a@x.org", "2001:db8::1") == at("a@x.org", "2001:db8::2")
 
 
 def test_processes_share_their_counts_over_redis(redis_url: str, who: str) -> None:

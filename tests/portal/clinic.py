@@ -193,6 +193,8 @@ def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
         "patient_age_years": 62.0,
         "patient_sex": "F",
         "media_type": "application/dicom",
+        "colour": 0.0,
+        "notes": [],
     } | changes
 
 
@@ -210,11 +212,19 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
             "area_mm2": 310.5,
             "side": "right",
             "side_assumed": False,
-            "zones": ["upper"],
+            "zones": ["apical"],
             "distance_px": 120.0,
             "distance_mm": 17.5,
             "distance_line": [1, 2, 3, 4],
-            "components": 1,
+            "components": [
+                {
+                    "area_px": 900,
+                    "area_mm2": 310.5,
+                    "side": "right",
+                    "zones": ["apical"],
+                    "box": [1, 2, 31, 32],
+                }
+            ],
             "spacing": None,
         },
         "quality": {"verdict": "fit", "reasons": []},

@@ -1,5 +1,6 @@
 """The access log: what breaks it shows, whoever writes at the same time."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import func, select, text
 
 from portal import audit
 from portal.access import Denied
-from portal.models import AuditEvent
+from portal.models import AuditEvent, User
 
 
 def fill(place: Place, count: int = 5) -> None:
@@ -140,6 +141,43 @@ def test_many_writers_at_once_make_one_chain(place: Place) -> None:
     found = check(place)
     assert found.is_whole
     assert found.count == 80
+
+
+def test_a_log_that_others_write_to_is_found_whole(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is appended while the log is checked is no tampering."""
+    monkeypatch.setattr(audit, "_CHUNK", 40)
+    fill(place)
+    stop = threading.Event()
+    # SQLite has one writer at a time and no queue for the others.
+    writers = 8 if place.engine.dialect.name == "postgresql" else 2
+
+    def write() -> None:
+        while not stop.wait(0.001 if writers == 8 else 0.02):
+            with place.sessions() as s:
+                audit.append(s, "tested", now=NOW)
+                s.commit()
+
+    with ThreadPoolExecutor(writers) as pool:
+        writing = [pool.submit(write) for _ in range(writers)]
+        try:
+            found = [check(place) for _ in range(20)]
+        finally:
+            stop.set()
+        for one in writing:
+            one.result()
+    assert {one.problem for one in found} == {""}
+    assert found[-1].count > found[0].count
+
+
+def test_checking_the_log_leaves_the_callers_rows_alone(clinic: Clinic) -> None:
+    fill(clinic.place)
+    with clinic.s as s:
+        user = s.get_one(User, clinic.mate.user_id)
+        assert audit.verify(s).is_whole
+        assert user in s
+        assert user.team.name == "Here"
 
 
 def test_a_long_log_is_checked_in_parts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

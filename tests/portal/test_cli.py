@@ -1,14 +1,21 @@
 """The command line as somebody types it: what it does, and what it says when it can't."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from portal.models import Role, Study, Team, User
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,12 +107,73 @@ def test_production_without_secrets_does_not_start(tmp_path: Path) -> None:
 
 
 def test_keys_rotate_and_the_old_one_leaves(folder: Path) -> None:
-    before = (folder / "keys" / "key_ring.json").read_text()
+    file = folder / "keys" / "key_ring.json"
+    (first,) = json.loads(file.read_text())["keys"]
     done = run(folder, "rotate-keys", "--drop-old")
     assert done.returncode == 0, done.stderr
-    after = (folder / "keys" / "key_ring.json").read_text()
-    assert before != after
-    assert after.count('": "') == 3
+    assert f"Retired within the last hour and kept: {first}." in done.stdout
+    ring = json.loads(file.read_text())
+    assert set(ring["keys"]) == {first, ring["active"]} != {first}
+    ring["retired_at"][first] = "2026-03-04T09:00:00+00:00"
+    file.write_text(json.dumps(ring))
+    done = run(folder, "rotate-keys", "--resume", "--drop-old")
+    assert done.returncode == 0, done.stderr
+    assert f"Removed from the ring: {first}." in done.stdout
+    assert set(json.loads(file.read_text())["keys"]) == {ring["active"]}
+
+
+def test_a_study_that_does_not_open_is_named_and_the_command_fails(folder: Path) -> None:
+    engine = create_engine(f"sqlite:///{folder / 'pleura.db'}")
+    study, team, person = uuid4(), uuid4(), uuid4()
+    now = datetime.now(UTC)
+    with Session(engine) as s:
+        s.add(Team(id=team, name="Rotation", created=now))
+        s.flush()
+        s.add(
+            User(
+                id=person,
+                name="X",
+                email="x@rotation.example",
+                role=Role.READER,
+                team_id=team,
+                created=now,
+            )
+        )
+        s.flush()
+        s.add(
+            Study(
+                id=study,
+                team_id=team,
+                uploaded_by=person,
+                created=now,
+                case_number="ABCDEF",
+                wrapped_key=b"x" * 60,
+                key_id="gone",
+                weight=0.0,
+            )
+        )
+        s.commit()
+    try:
+        done = run(folder, "rotate-keys")
+        assert done.returncode == 1
+        assert f"study {study}" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        with Session(engine) as s:
+            s.delete(s.get_one(Study, study))
+            s.commit()
+        engine.dispose()
+
+
+def test_a_ring_that_cannot_be_written_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    ring = tmp_path / ("k" * 250)  # so that no name is left for the file that is to replace it
+    ring.write_text((folder / "keys" / "key_ring.json").read_text())
+    before = ring.read_text()
+    done = run(folder, "rotate-keys", PLEURA_KEY_RING_FILE=str(ring))
+    assert done.returncode == 1
+    assert f"The key ring {ring} can't be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert ring.read_text() == before
 
 
 def test_a_new_key_ring_is_one_that_production_takes(tmp_path: Path) -> None:

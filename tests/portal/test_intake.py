@@ -302,6 +302,51 @@ def test_a_header_of_very_many_elements_is_not_read_to_its_end() -> None:
     assert refused.value.code == "damaged"
 
 
+ITEM = b"\xfe\xff\x00\xe0"
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        pytest.param((ITEM + bytes(4)) * 490_000, id="items"),
+        pytest.param(
+            ITEM
+            + b"\xff" * 4
+            + b"\x09\x00\x10\x00LO\0\0" * 490_000
+            + b"\xfe\xff\x0d\xe0"
+            + bytes(4),
+            id="elements of an item",
+        ),
+        pytest.param(
+            (ITEM + b"\xff" * 4 + b"\xfe\xff\x0d\xe0" + bytes(4)) * 240_000, id="open items"
+        ),
+    ],
+)
+def test_a_sequence_of_very_many_parts_is_not_read_to_its_end(inside: bytes) -> None:
+    whole = dicom()
+    at = whole.index(b"\x10\x00\x10\x00PN")
+    opening, closing = b"\x08\x00\x10\x11SQ\0\0\xff\xff\xff\xff", b"\xfe\xff\xdd\xe0" + bytes(4)
+    data = whole[:at] + opening + inside + closing + whole[at:]
+    assert len(inside) < 4 * 1024 * 1024
+    began = time.monotonic()
+    with pytest.raises(Refused) as refused:
+        check("x", data, Limits(len(data)))
+    assert refused.value.code == "damaged"
+    assert time.monotonic() - began < 3
+
+
+def test_a_header_as_large_as_scanners_write_them_is_read() -> None:
+    whole = dicom()
+    at = whole.index(b"\x10\x00\x10\x00PN")
+    private = b"".join(
+        b"\x09\x00" + n.to_bytes(2, "little") + b"LO\x02\x00ab" for n in range(0x1000, 0x1800)
+    )
+    opening, closing = b"\x09\x00\x00\x20SQ\0\0\xff\xff\xff\xff", b"\xfe\xff\xdd\xe0" + bytes(4)
+    item = ITEM + b"\x0a\0\0\0" + b"\x09\x00\x10\x00LO\x02\x00ab"
+    data = whole[:at] + private + opening + item * 1000 + closing + whole[at:]
+    assert check("x", data, Limits(len(data))).header["rows"] == 8
+
+
 def test_a_file_cut_anywhere_is_refused_or_whole() -> None:
     for whole in (dicom(), compressed_dicom(jpeg()), png(), jpeg()):
         for length in range(len(whole)):

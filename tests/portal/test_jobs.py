@@ -1,5 +1,7 @@
 """The ledger: who gets a job, who may end it, and what becomes of what a lost attempt stored."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -13,7 +15,20 @@ from test_vault import file_limit, files
 
 from portal import audit, jobs, records
 from portal.access import Denied
-from portal.models import Blob, Job, JobKind, JobState, Prediction
+from portal.bell import Bell
+from portal.models import (
+    UNAIDED,
+    AuditEvent,
+    Blob,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    ModelVersion,
+    Prediction,
+    Study,
+    Worker,
+)
 from portal.vault import StorageFull
 
 
@@ -229,6 +244,14 @@ BAD_FACTS: dict[str, dict[str, Any]] = {
     "a long view": {"view": "P" * 100},
     "a heap of text": {"notes": ["x" * 300_000]},
     "a number that is none": {"patient_age_years": float("nan")},
+    "an age in words": {"patient_age_years": "old"},
+    "a sex of many": {"patient_sex": ["F"]},
+    "one direction": {"orientation": ["L"]},
+    "a direction that is none": {"orientation": [1, 2]},
+    "a place as a list": {"body_part": ["CHEST"]},
+    "a name that no database keeps": {"modality": "D\x00X"},
+    "half a character": {"windows": [[1.0, 1.0, "\ud83d"]]},
+    "more digits than a number has": {"windows": [[10**400, 1.0, "x"]]},
 }
 
 
@@ -240,6 +263,84 @@ def test_facts_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
             clinic.finish(ticket, {"facts": facts_of(8, 6) | wrong})
         assert clinic.state_of(ticket.job_id) is JobState.RUNNING, name
     assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
+
+
+@pytest.mark.parametrize("what", ["key", "facts"])
+def test_a_job_whose_record_does_not_open_fails_and_says_why(clinic: Clinic, what: str) -> None:
+    study_id = clinic.submit().study_id
+    segment = clinic.render(study_id)
+    with clinic.s as s:
+        if what == "key":
+            s.get_one(Study, study_id).wrapped_key = b"x" * 60
+        else:
+            instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+            instance.sealed_facts = b"x" * 60
+        s.commit()
+    assert clinic.claim(segment) is None
+    with clinic.s as s:
+        job, study = s.get_one(Job, segment), s.get_one(Study, study_id)
+        assert (job.state, job.error_code, job.attempts) == (JobState.FAILED, "record_damaged", 1)
+        assert (job.finished_at, job.lease_until) == (NOW, None)
+        assert (study.is_without_result, study.rank) == (True, UNAIDED)
+        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+        assert (last.event, last.subject_id) == ("job_failed", segment)
+        assert jobs.sweep(s, Bell(""), after(hours=1)).rung == 0
+    assert clinic.claim(segment, after(hours=1)) is None
+
+
+def test_two_first_predictions_of_a_model_at_once_are_both_kept(clinic: Clinic) -> None:
+    tickets = []
+    for minute in range(2):
+        ticket = clinic.claim(clinic.render(clinic.submit(now=after(minutes=minute)).study_id))
+        assert ticket is not None
+        clinic.store(ticket, **segmented())
+        tickets.append(ticket)
+    gate = threading.Barrier(2)
+
+    def end(ticket: jobs.Ticket) -> None:
+        gate.wait()
+        clinic.finish(ticket, {"prediction": prediction_of()})
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(end, tickets))
+    with clinic.s as s:
+        assert len(s.scalars(select(Prediction)).all()) == 2
+        assert len(s.scalars(select(ModelVersion)).all()) == 1
+
+
+def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic) -> None:
+    ticket = clinic.claim(clinic.render(clinic.submit().study_id))
+    assert ticket is not None
+    clinic.store(ticket, **segmented())
+    known = prediction_of()["model"]
+    with clinic.s as other, ThreadPoolExecutor(1) as pool:
+        other.add(ModelVersion(id=uuid4(), created=NOW, **known))
+        other.flush()
+        ending = pool.submit(clinic.finish, ticket, {"prediction": prediction_of()})
+        time.sleep(0.7)
+        assert not ending.done()
+        other.commit()
+        assert ending.result() is None
+    assert clinic.state_of(ticket.job_id) is JobState.DONE
+
+
+def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) -> None:
+    def hello(model: str) -> None:
+        with clinic.s as s:
+            jobs.hello(s, name="w", queue="segment", engine="cpu", model=model, now=NOW)
+
+    with clinic.s as other, ThreadPoolExecutor(1) as pool:
+        other.add(Worker(name="w", queue=JobKind.RENDER, last_seen=NOW))
+        other.flush()
+        greeting = pool.submit(hello, "m 1")
+        time.sleep(0.7)
+        assert not greeting.done()
+        other.commit()
+        greeting.result()
+    hello("m 2")
+    with clinic.s as s:
+        worker = s.scalars(select(Worker)).one()
+        assert (worker.queue, worker.engine, worker.model) == (JobKind.SEGMENT, "cpu", "m 2")
 
 
 BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
@@ -260,6 +361,21 @@ BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
     "a reason without words": {"quality": {"verdict": "fit", "reasons": [{"code": "x"}]}},
     "endless statistics": {"statistics": {"mean": float("-inf")}},
     "statistics as a list": {"statistics": [1]},
+    "statistics of statistics": {"statistics": {"mean": {"of": 1}}},
+    "a statistic with a hostile name": {"statistics": {"<b>": 1}},
+    "zones as a number": {"measurements": {"side": "left", "zones": 3}},
+    "spacing as a text": {"measurements": {"side": "left", "spacing": "0.1"}},
+    "half a spacing": {"measurements": {"side": "left", "spacing": {"row_mm": 0.1}}},
+    "a line of three": {"measurements": {"side": "left", "distance_line": [1, 2, 3]}},
+    "components as a count": {"measurements": {"side": "left", "components": 1}},
+    "a component without a box": {"measurements": {"components": [{"area_px": 1, "zones": []}]}},
+    "words that no database keeps": {
+        "quality": {"verdict": "fit", "reasons": [{"code": "x", "message": "a\x00b"}]}
+    },
+    "a point with half a character": {"operating_point": "x\udc00"},
+    "a model with half a character": {
+        "model": {"name": "m\ud800", "version": "1", "sha256": "ab" * 32}
+    },
 }
 
 

@@ -182,7 +182,7 @@ def test_a_key_from_an_old_backup_opens_nothing_once_the_ring_has_moved_on(clini
         assert key_id is not None
         records.purge(s, clinic.vault, clinic.mate, study_id, NOW)
     assert clinic.vault.data_key(study_id, wrapped, key_id)  # as long as the ring has its key
-    clinic.vault.add_key()
-    clinic.vault.drop_keys(set())
+    clinic.vault.add_key(NOW)
+    clinic.vault.drop_keys(set(), after(hours=2))
     with pytest.raises(NotReadable):
         clinic.vault.data_key(study_id, wrapped, key_id)

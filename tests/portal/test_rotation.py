@@ -1,7 +1,9 @@
 """Rotating keys under load: every read goes on, and nothing needs the old key afterwards."""
 
 import threading
+from uuid import UUID
 
+import pytest
 from clinic import Clinic, after
 from place import NOW
 from sqlalchemy import select
@@ -37,7 +39,7 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
     try:
         rotating = Vault(clinic.place.settings)
         for _ in range(3):
-            rotating.add_key()
+            rotating.add_key(NOW)
             with clinic.s as s:
                 done = rotation.rewrap(s, rotating, NOW)
             assert done.studies == 6
@@ -51,10 +53,50 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
         assert set(s.scalars(select(Study.key_id))) == {rotating.active_key_id}
         assert rotation.keys_in_use(s, rotating) == {rotating.active_key_id}
         assert audit.verify(s).is_whole
-    assert old in rotating.drop_keys({rotating.active_key_id})
+    assert old in rotating.drop_keys({rotating.active_key_id}, after(hours=2)).gone
     fresh = Vault(clinic.place.settings)
     with clinic.s as s:
         assert records.open_study(s, fresh, clinic.mate, studies[0], NOW).patient.patient_name
         user = s.get_one(User, clinic.mate.user_id)
         assert user.sealed_totp is not None
         assert fresh.open_totp(user.id, user.sealed_totp) == "SECRETSECRET"
+
+
+def test_what_does_not_open_is_named_and_the_rest_is_moved(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "_BATCH", 2)
+    studies = sorted(clinic.done(after(minutes=n)) for n in range(7))
+    broken = (studies[0], studies[3])
+    with clinic.s as s:
+        for study_id in broken:
+            s.get_one(Study, study_id).wrapped_key = b"x" * 60
+        for actor in (clinic.mate, clinic.owner):
+            user = s.get_one(User, actor.user_id)
+            user.sealed_totp = clinic.vault.seal_totp(user.id, "SECRETSECRET")
+        s.get_one(User, clinic.owner.user_id).sealed_totp = b"gone:nothing"
+        s.commit()
+    old = clinic.vault.active_key_id
+    new = clinic.vault.add_key(NOW)
+    with clinic.s as s:
+        done = rotation.rewrap(s, clinic.vault, NOW)
+    assert done == rotation.Rotated(new, 5, 1, broken, (clinic.owner.user_id,))
+    with clinic.s as s:
+        under = dict(s.execute(select(Study.id, Study.key_id)).all())
+        assert {i for i, key in under.items() if key == old} == set(broken)
+        assert old in rotation.keys_in_use(s, clinic.vault), "it may be needed to mend them"
+        assert audit.verify(s).is_whole
+
+
+def test_a_key_under_which_an_upload_is_coming_in_is_not_dropped(clinic: Clinic) -> None:
+    """It has wrapped its key and not committed: no row names the key of the ring yet."""
+    study = UUID(int=9)
+    data_key, wrapped = clinic.vault.new_data_key(study)
+    rotating = Vault(clinic.place.settings)
+    rotating.add_key(NOW)
+    with clinic.s as s:
+        rotation.rewrap(s, rotating, NOW)
+        dropped = rotating.drop_keys(rotation.keys_in_use(s, rotating), after(minutes=1))
+    assert (dropped.gone, dropped.waiting) == ([], [wrapped.key_id])
+    fresh = Vault(clinic.place.settings)
+    assert fresh.data_key(study, wrapped.wrapped, wrapped.key_id) == data_key

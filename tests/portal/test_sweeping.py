@@ -115,7 +115,8 @@ def test_files_that_belong_to_nothing_are_removed_and_others_stay(clinic: Clinic
     half = folder / "incoming" / "half.1"
     orphan = folder / "07" / ("07" + "a" * 30 + "-1")
     orphan.parent.mkdir(exist_ok=True)
-    for path in (half, orphan):
+    foreign = orphan.with_name("notes.txt")  # not the vault's: left alone, and no stumbling block
+    for path in (half, orphan, foreign):
         path.write_bytes(b"x")
     now = datetime.now(UTC)
     now = (
@@ -130,7 +131,8 @@ def test_files_that_belong_to_nothing_are_removed_and_others_stay(clinic: Clinic
     with clinic.s as s:
         assert jobs.tidy(s, clinic.vault, now) == 2
     left = files(clinic.place.data_dir)
-    assert len(left) == 1
+    assert len(left) == 2
+    assert foreign in left
     with clinic.s as s:
         again = clinic.claim(ticket.job_id, after(hours=3))
         assert again is not None

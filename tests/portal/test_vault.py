@@ -1,11 +1,14 @@
 """The vault: what is sealed opens in its own place only, and files are all or nothing."""
 
+import json
 import resource
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,15 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.models import BlobKind
-from portal.settings import Settings
-from portal.vault import NotReadable, StorageFull, Vault, VaultError
+from portal.settings import Settings, new_ring_key
+from portal.vault import Dropped, NotReadable, StorageFull, Vault, VaultError
 
+NOW = datetime(2026, 3, 4, 9, tzinfo=UTC)
 STUDY = UUID(int=1)
 SECRET = b"CANARY^ZEBRA" * 50
 
 
+def vault_settings(folder: Path) -> Settings:
+    return Settings.from_env({"PLEURA_ENV": "test", "PLEURA_DATA_DIR": str(folder)})
+
+
 def open_vault(folder: Path) -> Vault:
-    return Vault(Settings.from_env({"PLEURA_ENV": "test", "PLEURA_DATA_DIR": str(folder)}))
+    return Vault(vault_settings(folder))
 
 
 @pytest.fixture
@@ -186,7 +194,7 @@ def test_rotation_keeps_everything_readable_for_a_process_that_knows_only_the_ol
     old = open_vault(tmp_path)
     data_key, wrapped = old.new_data_key(STUDY)
     new = open_vault(tmp_path)
-    key_id = new.add_key()
+    key_id = new.add_key(NOW)
     moved = new.rewrap(STUDY, wrapped.wrapped, wrapped.key_id)
     assert moved.key_id == key_id != wrapped.key_id
     assert old.data_key(STUDY, moved.wrapped, moved.key_id) == data_key
@@ -196,11 +204,52 @@ def test_rotation_keeps_everything_readable_for_a_process_that_knows_only_the_ol
 def test_a_key_that_left_the_ring_opens_nothing_any_more(tmp_path: Path) -> None:
     vault = open_vault(tmp_path)
     _, wrapped = vault.new_data_key(STUDY)
-    vault.add_key()
-    assert vault.drop_keys({wrapped.key_id}) == []
-    assert vault.drop_keys(set()) == [wrapped.key_id]
+    vault.add_key(NOW)
+    later = NOW + timedelta(hours=2)
+    assert vault.drop_keys({wrapped.key_id}, later) == Dropped([], [])
+    assert vault.drop_keys(set(), later) == Dropped([wrapped.key_id], [])
     with pytest.raises(NotReadable):
         open_vault(tmp_path).data_key(STUDY, wrapped.wrapped, wrapped.key_id)
+
+
+def test_a_key_stays_for_an_hour_after_it_was_retired(tmp_path: Path) -> None:
+    """An upload may have wrapped its key just before, and not have committed yet."""
+    vault = open_vault(tmp_path)
+    data_key, wrapped = vault.new_data_key(STUDY)
+    second = vault.add_key(NOW)
+    third = vault.add_key(NOW + timedelta(minutes=50))
+    soon, later = NOW + timedelta(minutes=59), NOW + timedelta(minutes=61)
+    assert vault.drop_keys(set(), soon) == Dropped([], sorted([wrapped.key_id, second]))
+    assert open_vault(tmp_path).data_key(STUDY, wrapped.wrapped, wrapped.key_id) == data_key
+    assert vault.drop_keys(set(), later) == Dropped([wrapped.key_id], [second])
+    ring = json.loads(vault_settings(tmp_path).read_key_ring())
+    assert set(ring["keys"]) == {second, third}
+    assert set(ring["retired_at"]) == {second}
+
+
+def test_a_ring_of_an_older_version_still_opens_and_its_keys_get_their_hour(tmp_path: Path) -> None:
+    settings = vault_settings(tmp_path)
+    ring = json.loads(settings.read_key_ring())
+    ring["keys"]["old"] = new_ring_key()[1]
+    assert "retired_at" not in ring
+    settings.change_key_ring(lambda _text: json.dumps(ring))
+    vault = open_vault(tmp_path)
+    assert vault.drop_keys(set(), NOW) == Dropped([], ["old"])
+    assert vault.drop_keys(set(), NOW + timedelta(hours=2)) == Dropped(["old"], [])
+
+
+def test_two_rotations_at_once_lose_no_key(tmp_path: Path) -> None:
+    open_vault(tmp_path)
+
+    def rotate(_number: int) -> list[str]:
+        vault = open_vault(tmp_path)
+        return [vault.add_key(NOW) for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        added = {key for keys in pool.map(rotate, range(8)) for key in keys}
+    ring = json.loads(vault_settings(tmp_path).read_key_ring())
+    assert added <= set(ring["keys"])
+    assert len(ring["keys"]) == 81
 
 
 def test_lookups_tell_equal_values_and_nothing_else(tmp_path: Path) -> None:
@@ -210,7 +259,7 @@ def test_lookups_tell_equal_values_and_nothing_else(tmp_path: Path) -> None:
     assert one.lookup("patient_id", "P1") != one.lookup("accession", "P1")
     assert one.lookup("patient_id", "P1") != other.lookup("patient_id", "P1")
     before = one.lookup("patient_id", "P1"), one.audit_key()
-    one.add_key()
+    one.add_key(NOW)
     assert (one.lookup("patient_id", "P1"), one.audit_key()) == before
 
 
@@ -225,7 +274,28 @@ def test_a_second_factor_opens_for_its_own_person_only(vault: Vault) -> None:
 
 @pytest.mark.parametrize("ring", ["", "{}", "[]", '{"active":"a","keys":{"a":"AAAA"},"index":""}'])
 def test_a_broken_key_ring_stops_the_start(tmp_path: Path, ring: str) -> None:
-    settings = Settings.from_env({"PLEURA_ENV": "test", "PLEURA_DATA_DIR": str(tmp_path)})
-    settings.write_key_ring(ring or "nothing")
+    vault_settings(tmp_path).change_key_ring(lambda _text: ring or "nothing")
     with pytest.raises(VaultError):
         open_vault(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "retired_at",
+    [[], None, {"unknown": "2026-03-04T09:00:00+00:00"}, {"KEY": "2026-03-04"}, {"KEY": 7}],
+)
+def test_a_ring_whose_times_are_none_stops_the_start(tmp_path: Path, retired_at: Any) -> None:
+    settings = vault_settings(tmp_path)
+    ring = json.loads(settings.read_key_ring())
+    if isinstance(retired_at, dict):
+        retired_at = {k.replace("KEY", ring["active"]): at for k, at in retired_at.items()}
+    settings.change_key_ring(lambda _text: json.dumps(ring | {"retired_at": retired_at}))
+    with pytest.raises(VaultError):
+        open_vault(tmp_path)
+
+
+def test_a_change_that_would_break_the_ring_is_not_written(vault: Vault, tmp_path: Path) -> None:
+    settings = vault_settings(tmp_path)
+    settings.change_key_ring(lambda _text: "nothing")
+    with pytest.raises(VaultError):
+        vault.add_key(NOW)
+    assert settings.read_key_ring() == "nothing"

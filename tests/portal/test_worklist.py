@@ -8,10 +8,12 @@ from clinic import REFUSED, Clinic, after
 from pictures import dicom
 from place import NOW
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from portal import ranking, records
 from portal.access import Denied
-from portal.models import AuditEvent, Study
+from portal.models import AuditEvent, Instance, Study
+from portal.web import listpage
 
 
 def listed(clinic: Clinic, actor: Any = None, **asked: Any) -> list[UUID]:
@@ -163,6 +165,43 @@ def test_a_row_shows_what_is_needed_to_decide(clinic: Clinic) -> None:
     assert row.state.result is not None
     assert (row.state.result.side, row.state.result.distance_mm) == ("right", 17.5)
     assert "PHANTOM" not in repr(row)
+
+
+def damage(s: Session, study_id: UUID, what: str) -> None:
+    study = s.get_one(Study, study_id)
+    instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+    if what == "the wrapped key":
+        study.wrapped_key = b"x" * 60
+    elif what == "no key":
+        study.wrapped_key = None
+    elif what == "a key that the ring lacks":
+        study.key_id = "gone"
+    elif what == "the patient":
+        study.sealed_phi = b"x" * 60
+    else:
+        instance.sealed_facts = b""
+    s.commit()
+
+
+@pytest.mark.parametrize(
+    "what", ["the wrapped key", "no key", "a key that the ring lacks", "the patient", "the facts"]
+)
+def test_one_damaged_record_does_not_take_the_list_away(clinic: Clinic, what: str) -> None:
+    whole, broken = clinic.done(), clinic.done(after(minutes=1))
+    with clinic.s as s:
+        damage(s, broken, what)
+    for listing in (records.worklist, records.history):
+        with clinic.s as s:
+            actor = clinic.mate if listing is records.worklist else clinic.owner
+            rows = {row.study_id: row for row in listing(s, clinic.vault, actor, now=NOW).rows}
+        assert not rows[whole].damaged
+        assert rows[whole].patient.patient_name == "PHANTOM, ONE"
+        row = rows[broken]
+        assert row.damaged
+        assert row.state.state is records.State.DONE
+        assert row.case_number
+        shown = listpage.row(row)
+        assert (shown.view, "PHANTOM" in shown.name) == ("", what == "the facts")
 
 
 def test_a_page_is_one_audit_row_that_lists_its_studies(

@@ -44,7 +44,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "account.recovery_codes": EVERYBODY,
     "account.end_session": EVERYBODY,
     "account.end_others": EVERYBODY,
-    "account.revoke_token": {"owner", "admin"},
+    "account.revoke_token": {"owner"},
     "admin.people_page": {"admin"},
     "admin.invite": {"admin"},
     "admin.set_role": {"admin"},

@@ -7,6 +7,7 @@ real portal and the real worker meet in tests/faults.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.client import Portal, Work
 from worker.errors import Lost, Permanent, Transient
@@ -76,17 +78,30 @@ def script() -> Iterator[Script]:
     server.server_close()
 
 
-def portal(address: str, pauses: list[float]) -> Portal:
-    settings = Settings.from_env(
+def settings(address: str, job_seconds: int = 20) -> Settings:
+    return Settings.from_env(
         {
             "REDIS_URL": "redis://127.0.0.1:1/0",
             "PLEURA_PORTAL_URL": address,
             "PLEURA_WORKER_TOKEN": "token-of-a-worker",
             "PLEURA_WORKER_NAME": "one",
-            "JOB_SECONDS": "20",
+            "JOB_SECONDS": str(job_seconds),
         }
     )
-    return Portal(settings, "render", sleep=pauses.append)
+
+
+def portal(address: str, pauses: list[float]) -> Portal:
+    """A portal for which only the pauses take time."""
+    return Portal(
+        settings(address), "render", sleep=pauses.append, clock=lambda: float(sum(pauses))
+    )
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """An address that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -181,8 +196,39 @@ def test_a_portal_that_stays_away_is_given_up_after_a_quarter_of_the_jobs_time(
     nobody = portal("http://127.0.0.1:9", pauses)
     with pytest.raises(Transient, match="portal_unreachable"):
         nobody.claim(JOB)
-    assert 5 <= sum(pauses) <= 10
+    assert pauses == [0.25, 0.5, 1.0, 2.0]  # with the next one it would be more than 5 s
     assert nobody.hello("cpu", "") is False
+
+
+def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(deaf: str) -> None:
+    listening = Portal(settings(deaf, job_seconds=8), "render")
+    began = time.monotonic()
+    with pytest.raises(Transient, match="portal_unreachable"):
+        listening.claim(JOB)
+    assert 1 < time.monotonic() - began < 3
+    listening.close()
+
+
+def test_a_claim_that_runs_out_of_time_is_left_to_the_sweep(
+    deaf: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Celery's soft limit strikes wherever the task is: here in a pause between two tries."""
+    for name, value in (
+        ("REDIS_URL", "redis://127.0.0.1:1/0"),
+        ("PLEURA_PORTAL_URL", deaf),
+        ("PLEURA_WORKER_TOKEN", "token-of-a-worker"),
+    ):
+        monkeypatch.setenv(name, value)
+    from worker import process, tasks
+
+    def strike(_: float) -> None:
+        raise SoftTimeLimitExceeded
+
+    nobody = Portal(settings("http://127.0.0.1:9"), "render", sleep=strike)
+    monkeypatch.setattr(process, "_held", process._Held(nobody))
+    with caplog.at_level("WARNING"):
+        tasks._attempt(str(JOB), "render", lambda work: {})
+    assert "left to the sweep: timeout" in caplog.text
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 409])

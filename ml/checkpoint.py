@@ -1,0 +1,46 @@
+"""Reading what a training run wrote: a checkpoint's content, its recipe, its networks' weights."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ml import config as configuration
+from ml.config import Config
+from ml.errors import BadInput
+
+NEEDED = ("config", "net", "average")
+
+
+class BadCheckpoint(BadInput):
+    """A file that is no checkpoint of ours, or one of another recipe or architecture."""
+
+
+def read(path: Path) -> tuple[dict[str, Any], Config]:
+    """A checkpoint's content on the CPU and its recipe.
+
+    A recipe's keys that were added after the checkpoint was written have their defaults.
+    Raises BadCheckpoint where the file is none, OSError where there is no file.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise BadCheckpoint(f"{path} is not a checkpoint") from error
+    if not isinstance(content, dict) or any(name not in content for name in NEEDED):
+        raise BadCheckpoint(f"{path} is not a checkpoint of `train`")
+    try:
+        return content, configuration.from_dict(content["config"])
+    except BadInput as error:
+        raise BadCheckpoint(f"{path}: {error}") from error
+
+
+def fill(net: nn.Module, weights: dict[str, Tensor], what: str) -> None:
+    """Load weights strictly; BadCheckpoint, naming `what`, where they do not fit the network."""
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BadCheckpoint(f"{what} holds another architecture than its recipe says") from error

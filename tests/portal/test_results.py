@@ -1,0 +1,94 @@
+"""What a worker may say: whatever passes the checks is shown, kept by a database and nothing else.
+
+The values are what a worker sends on its best day, with any part replaced by anything.
+"""
+
+import json
+from typing import Any
+
+from clinic import facts_of, prediction_of, rendered, segmented
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portal import results
+from portal.models import BlobKind
+from portal.results import BadResult
+from portal.web import wording
+
+RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}
+SEGMENTED = {BlobKind(kind): len(data) for kind, data in segmented().items()}
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, whole: Any) -> Any:
+    """The value with one part of it, wherever it stands, replaced or added."""
+    if isinstance(whole, dict) and draw(st.integers(0, 4)):
+        key = draw(st.sampled_from([*whole, "more"]))
+        return whole | {key: draw(spoilt(whole.get(key)))}
+    if isinstance(whole, list) and whole and draw(st.booleans()):
+        at = draw(st.integers(0, len(whole) - 1))
+        return [*whole[:at], draw(spoilt(whole[at])), *whole[at + 1 :]]
+    return draw(anything)
+
+
+def kept(value: Any) -> None:
+    """JSON that PostgreSQL takes and a page can be written with."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    assert "\\u0000" not in text
+    text.encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(spoilt(facts_of(8, 6)))
+def test_facts_that_pass_can_be_shown(sent: Any) -> None:
+    try:
+        facts = results.check_facts(sent, RENDERED)
+    except BadResult:
+        return
+    kept(facts)
+    assert set(facts) <= set(facts_of(8, 6))
+    wording.person("", "", facts.get("patient_age_years"))
+    spacing = facts.get("spacing") or {"row_mm": None, "source": None}
+    wording.spacing(spacing["row_mm"], spacing["source"])
+    towards = facts.get("orientation")
+    assert towards is None or towards[0][:1] is not None
+    assert all(len(window) == 3 for window in facts["windows"])
+    assert isinstance(facts.get("view") or "", str)
+
+
+@settings(max_examples=300, deadline=None)
+@given(spoilt(prediction_of()))
+def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
+    try:
+        found = results.check_prediction(sent, SEGMENTED)
+    except BadResult:
+        return
+    kept([found.measurements, found.quality, found.statistics, found.model, found.operating_point])
+    assert set(found.quality) <= {"verdict", "reasons"}
+    assert all(isinstance(number, float) for number in found.statistics.values())
+    wording.probability(found.probability)
+    measured = found.measurements or {}
+    assert set(measured) <= set(prediction_of()["measurements"])
+    wording.where(measured.get("side"), measured.get("zones", ()), assumed=True)
+    wording.length(measured.get("distance_mm"), measured.get("distance_px"))
+    wording.area(measured.get("area_mm2"), measured.get("area_px"))
+    if measured.get("spacing"):
+        wording.spacing_note(measured["spacing"]["row_mm"], measured["spacing"]["source"])
+    for reason in found.quality.get("reasons") or ():
+        assert reason["message"]
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    facts = results.check_facts(facts_of(8, 6, patient_name="CANARY", extra=1), RENDERED)
+    assert set(facts) == set(facts_of(8, 6))
+    sent = prediction_of(quality={"verdict": "fit", "reasons": [], "midline": 3}, extra=1)
+    sent["measurements"] |= {"note": "CANARY"}
+    found = results.check_prediction(sent, SEGMENTED)
+    assert found.quality == {"verdict": "fit", "reasons": []}
+    assert found.measurements == prediction_of()["measurements"]
