@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Engine, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
@@ -150,7 +150,9 @@ def search(
     if actor_id:
         query = query.where(AuditEvent.actor_id == actor_id)
     if study_id:
-        query = query.where(AuditEvent.study_id == study_id)
+        # A look at a list names all the cases that it showed.
+        listed = AuditEvent.detail.contains(f'"{study_id.hex}"', autoescape=True)
+        query = query.where(or_(AuditEvent.study_id == study_id, listed))
     if before:
         query = query.where(AuditEvent.seq < before)
     rows = list(s.scalars(query))

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import pytest
 from clinic import Clinic, after
@@ -211,3 +212,14 @@ def test_only_an_auditor_reads_the_log_and_that_is_written_down(clinic: Clinic) 
         assert last.event == "log_read"
         assert last.actor_id == clinic.auditor.user_id
         assert s.scalar(select(func.count()).select_from(AuditEvent)) == 6
+
+
+def test_whoever_saw_a_case_in_a_list_is_found_by_the_case(clinic: Clinic) -> None:
+    seen, other = uuid4(), uuid4()
+    with clinic.s as s:
+        audit.append(s, "worklist_read", now=NOW, detail={"studies": [other.hex, seen.hex]})
+        audit.append(s, "study_opened", now=NOW, study_id=seen)
+        audit.append(s, "worklist_read", now=NOW, detail={"studies": [other.hex]})
+        s.commit()
+        rows = audit.search(s, clinic.auditor, now=NOW, study_id=seen)
+        assert [row.event for row in rows] == ["study_opened", "worklist_read"]
