@@ -61,7 +61,7 @@ class Segmenter(nn.Module):
 
     def judge(self, features: Tensor) -> Tensor:
         """The image logit (N,1) of a look's features."""
-        wide, places = features.split([WIDE, EVIDENCE], dim=1)
+        wide, places = features[:, :WIDE], features[:, WIDE:]
         logit: Tensor = self.image(torch.cat([self.dropout(wide), places], dim=1))
         return logit
 
@@ -265,7 +265,7 @@ class _Depthwise(torch.autograd.Function):
     """A depthwise convolution, forward in bf16 and backward in float32."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, features: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any
     ) -> Tensor:
         features = features.bfloat16()
@@ -276,7 +276,7 @@ class _Depthwise(torch.autograd.Function):
         )
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         features, weight = ctx.saved_tensors
         stride, padding, dilation = ctx.geometry
         wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
@@ -312,7 +312,8 @@ def quicken_depthwise(module: nn.Module) -> None:
     """
     for layer in module.modules():
         if (
-            type(layer) in (nn.Conv2d, Conv2dSame)
+            isinstance(layer, nn.Conv2d)
+            and type(layer) in (nn.Conv2d, Conv2dSame)
             and layer.groups == layer.in_channels > 1
             and layer.bias is None
             and not isinstance(layer.padding, str)
@@ -325,9 +326,10 @@ def _depthwise(layer: nn.Conv2d, features: Tensor) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
         padding: Any = layer.padding
         if isinstance(layer, Conv2dSame):
-            features = pad_same(features, layer.kernel_size, layer.stride, layer.dilation)
+            geometry = (list(layer.kernel_size), list(layer.stride), list(layer.dilation))
+            features = pad_same(features, *geometry)
             padding = (0, 0)
-        found: Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
+        found: Tensor = _Depthwise.apply(
             features, layer.weight, layer.stride, padding, layer.dilation
         )
         return found
