@@ -96,9 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
     parser.add_argument(
         "--precision",
-        choices=("auto", "bf16", "f32"),
-        default="auto",
-        help="of the CPU's arithmetic; auto: bf16 where the processor has it (default)",
+        choices=("f32", "bf16"),
+        default="f32",
+        help="of the CPU's arithmetic; bf16 is quicker where the processor has it, and less exact",
     )
 
 

@@ -60,7 +60,7 @@ def test_a_graph_for_one_picture_at_a_time_is_given_one_at_a_time(
 
 def test_bf16_and_threads_can_be_asked_for(tiny_model):
     exact, _ = session.open(tiny_model, "cpu", precision="f32").run(random_inputs(1))
-    fast, _ = session.open(tiny_model, "cpu", threads=1, precision="auto").run(random_inputs(1))
+    fast, _ = session.open(tiny_model, "cpu", threads=1, precision="bf16").run(random_inputs(1))
     np.testing.assert_allclose(fast, exact, atol=0.02)
 
 
@@ -148,6 +148,6 @@ def test_both_engines_say_the_same_of_the_shipped_model():
     # steep edge may differ; on the whole, and for the picture, both say the same.
     assert abs(torch_masks - masks).mean() < 1e-3
     np.testing.assert_allclose(torch_images, images, atol=5e-3)
-    fast_masks, fast_images = session.open(folder, device="cpu").run(inputs)
+    fast_masks, fast_images = session.open(folder, device="cpu", precision="bf16").run(inputs)
     assert abs(fast_masks - masks).mean() < 0.01
     np.testing.assert_allclose(fast_images, images, atol=0.03)
