@@ -1,6 +1,6 @@
 """Make the cache that training reads: `python -m ml prepare --rle CSV --dicom DIR --out CACHE`.
 
-Every picture is read, shrunk and scaled once, by the functions that serving uses; see ml.data for
+Outlines come as the competition's table (`--rle`) or as one mask PNG for each picture (`--masks`). Every picture is read, shrunk and scaled once, by the functions that serving uses; see ml.data for
 the cache's layout. The cache holds patients' pictures: keep it out of the repository. A picture
 that cannot be cached is listed with its reason, the others go on, and the exit code is 3.
 """
@@ -32,18 +32,23 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to cache. texts: its run-length masks; none: nobody outlined it."""
+    """One picture to cache, with its outline as run-length texts or as a file, or with none."""
 
     id: str
     path: Path
     texts: tuple[str, ...]
+    mask: Path | None
     side: int
     cache: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--rle", type=Path, required=True, help="CSV: ImageId, EncodedPixels")
+    outlines = parser.add_mutually_exclusive_group(required=True)
+    outlines.add_argument("--rle", type=Path, help="CSV: ImageId, EncodedPixels")
+    outlines.add_argument(
+        "--masks", type=Path, help="folder of mask PNGs named like their pictures: lung fields"
+    )
     parser.add_argument(
         "--dicom", type=Path, required=True, help="folder of DICOM, PNG or JPEG named by ImageId"
     )
@@ -79,8 +84,9 @@ def run(args: argparse.Namespace) -> int:
     for name in ("pictures", "masks"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
     side = transforms.canonical_side(args.size)
-    texts = cases.read_table(args.rle)
-    rows = outlined_rows(texts, args.index)
+    texts = cases.read_table(args.rle) if args.rle else {}
+    masks = cases.pictures(args.masks)[0] if args.masks else {}
+    rows = outlined_rows(texts, args.index) if args.rle else masked_rows(masks, args.index)
     files = {args.dicom: cases.pictures(args.dicom)[0]}
     places = dict.fromkeys(rows, args.dicom)
     if args.panel:
@@ -90,12 +96,19 @@ def run(args: argparse.Namespace) -> int:
         files[args.panel] = cases.pictures(args.panel)[0]
         places = dict.fromkeys(judged, args.panel) | places
     jobs = [
-        Job(name, files[places[name]][name], tuple(texts.get(name, ())), side, args.out)
+        Job(
+            name,
+            files[places[name]][name],
+            tuple(texts.get(name, ())),
+            masks.get(name),
+            side,
+            args.out,
+        )
         for name in rows
         if name in files[places[name]]
     ]
     if not jobs:
-        raise BadInput(f"no picture of {args.rle} is in {args.dicom}")
+        raise BadInput(f"no picture of {args.rle or args.masks} is in {args.dicom}")
     try:
         with ProcessPoolExecutor(args.workers) as pool:
             done = pool.map(attempt, jobs, chunksize=8)
@@ -111,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
             continue
         height, width = shape
         patient, fold, positive = rows[job.id]
-        source = "masks" if job.id in texts else "panel"
+        source = "masks" if job.id in texts or job.mask else "panel"
         records.append(Record(job.id, source, patient, fold, positive, height, width))
     if not records:
         raise BadInput("no picture could be cached")
@@ -141,15 +154,24 @@ def cache_one(job: Job) -> tuple[int, int]:
     cv2.setNumThreads(0)
     picture = pixels.read(job.path.read_bytes()).pixels
     small = transforms.canonical(picture, job.side)
-    # A few published copies of the pictures are smaller than 1024 px; their masks are not.
-    try:
-        mask = rle.combine(job.texts, *cases.MASK_SHAPE)
-    except ValueError as error:
-        raise ValueError(f"its mask: {error}") from error
+    mask = _outline(job)
     _write_png(job.cache / "pictures" / f"{job.id}.png", small)
     if mask.any():
         _write_png(job.cache / "masks" / f"{job.id}.png", shrunk(mask, *small.shape))
     return picture.shape
+
+
+def _outline(job: Job) -> NDArray[np.bool_]:
+    if job.mask:
+        try:
+            return pixels.read(job.mask.read_bytes()).pixels > 0
+        except pixels.Unreadable as error:
+            raise ValueError(f"its mask: {error.message}") from error
+    # A few published copies of the pictures are smaller than 1024 px; their masks are not.
+    try:
+        return rle.combine(job.texts, *cases.MASK_SHAPE)
+    except ValueError as error:
+        raise ValueError(f"its mask: {error}") from error
 
 
 def _write_png(path: Path, grey: NDArray[np.uint8]) -> None:
@@ -181,6 +203,12 @@ def outlined_rows(
         )
         for name, found in texts.items()
     }
+
+
+def masked_rows(masks: dict[str, Path], index: Path | None) -> dict[str, tuple[str, int, bool]]:
+    """outlined_rows for mask files; every picture counts as one with something outlined."""
+    named = {name: ["1 1"] for name in masks}
+    return outlined_rows(named, index)
 
 
 def panel_rows(index: Path, folds: dict[str, int]) -> dict[str, tuple[str, int, bool]]:
