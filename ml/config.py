@@ -53,6 +53,8 @@ class Config:
     image_weight: float = 1.0
     patch_weight: float = 1.0
     dropout: float = 0.3  # before the image-level layer
+    drop_path: float = 0.0  # of a timm encoder: largest probability that a block is skipped
+    label_doubt: float = 0.0  # image labels are 0 + this and 1 - this: some of them are wrong
 
     epochs: int = 40  # used when `minutes` is 0
     minutes: float = 0.0  # the run's length by the clock; wins over `epochs`
@@ -80,6 +82,9 @@ class Config:
     brightness: float = 0.15
     gamma: float = 0.25
     noise: float = 0.04  # standard deviation at most, input being -1..1
+    warp: float = 0.0  # smooth distortion: standard deviation of its knots, share of the side
+    detail: float = 0.0  # local contrast, relative, either way: sharper or softer pictures
+    erase: float = 0.0  # probability that patches beside the outline are blotted out
 
     held_out_fold: int = 0  # -1 trains on everything
     seed: int = 20261123
@@ -100,6 +105,8 @@ class Config:
             raise BadRecipe(f"unknown loss {self.loss!r}: one of {', '.join(LOSSES)}")
         if self.schedule not in ("cosine", "plateau"):
             raise BadRecipe(f"unknown schedule {self.schedule!r}")
+        if not 0 <= self.label_doubt < 0.5:
+            raise BadRecipe("label_doubt lies between 0 and 0.5")
         if self.epoch_pictures % self.batch or self.batch < 2:
             raise BadRecipe("epoch_pictures must be a multiple of batch, which is at least 2")
         if self.minutes <= 0 and self.epochs <= 0:
@@ -120,6 +127,8 @@ class Config:
         if self.outline_stride == 2 and kind not in WITH_HALF_OUTLINE:
             named = " and ".join(WITH_HALF_OUTLINE)
             raise BadRecipe(f"outline_stride 2 is for {named}, not for {kind}")
+        if self.drop_path and not self.encoder.startswith("tu-"):
+            raise BadRecipe(f"drop_path needs a timm encoder (tu-…), not {self.encoder}")
         timm_efficientnet = self.encoder.startswith("tu-") and "efficientnet" in self.encoder
         if self.frozen_stages and not timm_efficientnet:
             raise BadRecipe(

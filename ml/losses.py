@@ -79,6 +79,7 @@ def combined(
     positive: Tensor,
     outlined: Tensor,
     mask_loss: MaskLoss,
+    label_doubt: float = 0.0,
 ) -> Parts:
     """The losses of the mask, of the image's label and of the patches (N,1,h,w).
 
@@ -86,7 +87,8 @@ def combined(
     picture without a pneumothorax adds cross-entropy, so that the outline learns what to leave
     out; one that was judged positive without an outline teaches the image-level output alone.
     """
-    image = F.binary_cross_entropy_with_logits(image_logits.squeeze(1), positive)
+    labels = positive * (1 - 2 * label_doubt) + label_doubt
+    image = F.binary_cross_entropy_with_logits(image_logits.squeeze(1), labels)
     per_picture = mask_loss(mask_logits, masks) * outlined
     negative = 1 - positive
     empty = (bce(mask_logits, masks) * negative).sum() / negative.sum().clamp(min=1)

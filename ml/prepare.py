@@ -1,6 +1,7 @@
 """Make the cache that training reads: `python -m ml prepare --rle CSV --dicom DIR --out CACHE`.
 
-Outlines come as the competition's table (`--rle`) or as one mask PNG for each picture (`--masks`). Every picture is read, shrunk and scaled once, by the functions that serving uses; see ml.data for
+Outlines come as the competition's table (`--rle`) or as a mask PNG for each picture (`--masks`).
+Every picture is read, shrunk and scaled once, by the functions that serving uses; see ml.data for
 the cache's layout. The cache holds patients' pictures: keep it out of the repository. A picture
 that cannot be cached is listed with its reason, the others go on, and the exit code is 3.
 """
@@ -65,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="CSV: id, label, pneumothorax, patient; rows labelled 'radiologist panel' are taken",
     )
+    parser.add_argument(
+        "--reports",
+        action="store_true",
+        help="take the panel's rows labelled 'text-mined' from reports, too: many, some wrong",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the cache's folder")
     parser.add_argument(
         "--size", type=int, default=384, help="largest network input to train from it, px"
@@ -91,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     places = dict.fromkeys(rows, args.dicom)
     if args.panel:
         known = {patient: fold for patient, fold, _ in rows.values()}
-        judged = panel_rows(args.panel_index, known)
+        judged = panel_rows(args.panel_index, known, args.reports)
         rows |= {name: row for name, row in judged.items() if name not in rows}
         files[args.panel] = cases.pictures(args.panel)[0]
         places = dict.fromkeys(judged, args.panel) | places
@@ -211,8 +217,14 @@ def masked_rows(masks: dict[str, Path], index: Path | None) -> dict[str, tuple[s
     return outlined_rows(named, index)
 
 
-def panel_rows(index: Path, folds: dict[str, int]) -> dict[str, tuple[str, int, bool]]:
-    """id → (patient, fold, positive) of judged pictures; a known patient keeps their fold."""
+def panel_rows(
+    index: Path, folds: dict[str, int], reports: bool = False
+) -> dict[str, tuple[str, int, bool]]:
+    """id → (patient, fold, positive) of judged pictures; a known patient keeps their fold.
+
+    reports: also those whose label a program took from the radiologist's report.
+    """
+    wanted = ("radiologist panel", "text-mined") if reports else ("radiologist panel",)
     return {
         row["id"]: (
             row["patient"],
@@ -220,7 +232,7 @@ def panel_rows(index: Path, folds: dict[str, int]) -> dict[str, tuple[str, int, 
             row["pneumothorax"] == "1",
         )
         for _, row in cases.read_rows(index, ("id", "label", "pneumothorax", "patient"))
-        if row["label"] == "radiologist panel"
+        if row["label"].startswith(wanted) and row["pneumothorax"] in ("0", "1")
     }
 
 

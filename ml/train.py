@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes", type=float, help="length by the clock, instead of the recipe's"
     )
     parser.add_argument(
-        "--start", type=Path, help="checkpoint.pt whose encoder and decoder a fresh run begins with"
+        "--start", type=Path, help="checkpoint.pt whose averaged weights a fresh run begins with"
     )
     parser.add_argument("--fold", type=int, help="held-out fold, instead of the recipe's; -1: none")
 
@@ -147,6 +147,7 @@ def fit(
                 batch["positive"],
                 batch["outlined"],
                 mask_loss,
+                config.label_doubt,
             )
             loss = _weighed(config, part.mask, part.image, part.patch)
             state.optimizer.zero_grad(set_to_none=True)
@@ -315,15 +316,13 @@ def _what_is_learnt(config: Config) -> Config:
 
 
 def take_over(state: State, path: Path) -> None:
-    """Begin with the averaged encoder and decoder of another run; heads and counters stay new."""
+    """Begin with the averaged weights of another run of the same architecture."""
     content, _ = checkpoint.read(path)
-    parts = ("encoder.", "decoder.", "outline.")
-    kept = {name: value for name, value in content["average"].items() if name.startswith(parts)}
-    own = {k: v.shape for k, v in state.net.state_dict().items() if k.startswith(parts)}
-    if {name: value.shape for name, value in kept.items()} != own:
-        raise BadCheckpoint(f"{path} holds another architecture")
     for net in (state.net, state.average):
-        net.load_state_dict(kept, strict=False)
+        try:
+            net.load_state_dict(content["average"])
+        except RuntimeError as error:
+            raise BadCheckpoint(f"{path} holds another architecture") from error
 
 
 _COUNTERS = ("epoch", "step", "elapsed", "plateau_factor", "best_loss", "waited")

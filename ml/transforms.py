@@ -109,18 +109,30 @@ def augment(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A random view of a training picture and its mask, both (size, size).
 
-    picture: canonical uint8; mask: uint8, 0 or 255, of the same shape. One affine map takes both
-    from the canonical resolution to the network's; the mask is made binary again afterwards.
+    picture: canonical uint8; mask: uint8, 0 or 255, of the same shape. One map takes both from
+    the canonical resolution to the network's; the mask is made binary again afterwards.
     """
     rows, columns = picture.shape
     scale = letterbox(rows, columns, size).scale
     matrix = _affine(rows, columns, size, scale, config, rng)
     # Grey 0 is the padding's -1 on the network's scale.
-    warped = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
-    mask_warped = cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
-    unit: NDArray[np.float32] = np.asarray(warped, dtype=np.float32) / np.float32(255)
+    if config.warp:
+        places = _warped_places(matrix, size, config.warp, rng)
+        warped, mask_warped = (
+            np.asarray(cv2.remap(layer, *places, cv2.INTER_LINEAR, borderValue=0))
+            for layer in (picture, mask)
+        )
+    else:
+        warped, mask_warped = (
+            np.asarray(cv2.warpAffine(layer, matrix, (size, size), flags=cv2.INTER_LINEAR))
+            for layer in (picture, mask)
+        )
+    unit: NDArray[np.float32] = warped.astype(np.float32) / np.float32(255)
     view = _grey(unit, config, rng) * np.float32(2) - np.float32(1)
-    return view, (np.asarray(mask_warped) > 127).astype(np.float32)
+    target = (mask_warped > 127).astype(np.float32)
+    if config.erase and rng.random() < config.erase:
+        _blot(view, target, rng)
+    return view, target
 
 
 def _affine(
@@ -137,10 +149,45 @@ def _affine(
     return np.column_stack([linear, target - linear @ centre])
 
 
+def _warped_places(
+    matrix: NDArray[np.float64], size: int, warp: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each pixel of the view comes from, (columns, rows) of the picture, smoothly disturbed.
+
+    The disturbance is drawn at 5 x 5 knots and interpolated with cubic splines.
+    """
+    knots = rng.normal(0, warp * size, (5, 5, 2)).astype(np.float32)
+    disturbed = np.asarray(cv2.resize(knots, (size, size), interpolation=cv2.INTER_CUBIC))
+    disturbed[..., 0] += np.arange(size, dtype=np.float32)
+    disturbed[..., 1] += np.arange(size, dtype=np.float32)[:, None]
+    back = np.linalg.inv(matrix[:, :2])
+    places = disturbed @ back.T.astype(np.float32) - (back @ matrix[:, 2]).astype(np.float32)
+    return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+
+
+def _blot(view: NDArray[np.float32], target: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Put up to four rectangles of noise about one grey on the view, none of them on the outline.
+
+    (Random erasing, Zhong et al. 2020.) What is left has to do for the rest of the picture.
+    """
+    size = len(view)
+    for _ in range(int(rng.integers(1, 5))):
+        height, width = (int(side) for side in rng.uniform(0.05, 0.25, 2) * size)
+        top, left = int(rng.integers(size - height)), int(rng.integers(size - width))
+        part = (slice(top, top + height), slice(left, left + width))
+        if not target[part].any():
+            grain = rng.standard_normal((height, width), dtype=np.float32)
+            view[part] = np.clip(rng.uniform(-1, 1) + 0.2 * rng.random() * grain, -1, 1)
+
+
 def _grey(
     unit: NDArray[np.float32], config: Config, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Gamma, contrast, brightness and noise on grey values in 0..1."""
+    """Detail, gamma, contrast, brightness and noise on grey values in 0..1."""
+    if config.detail:
+        smooth = np.asarray(cv2.GaussianBlur(unit, (0, 0), len(unit) * rng.uniform(0.004, 0.04)))
+        strength = np.float32(rng.uniform(-config.detail, config.detail))
+        unit = np.clip(unit + strength * (unit - smooth), 0, 1)
     gamma = float(np.exp(rng.uniform(-config.gamma, config.gamma)))
     contrast = 1 + rng.uniform(-config.contrast, config.contrast)
     brightness = rng.uniform(-config.brightness, config.brightness)

@@ -48,6 +48,8 @@ def cache(tmp_path: Path) -> Path:
     negatives = [["a2", " -1"], ["b1", "-1"], ["nofile", "-1"]]
     arguments = argparse.Namespace(
         rle=table(tmp_path / "rle.csv", ["ImageId", " EncodedPixels"], masks + negatives),
+        masks=None,
+        reports=False,
         dicom=pictures.parent,
         index=table(
             tmp_path / "index.csv",
@@ -72,10 +74,12 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def given(tmp_path: Path, masks: list[list[str]], **more: object) -> argparse.Namespace:
+def given(tmp_path: Path, outlines: list[list[str]], **more: object) -> argparse.Namespace:
     """The command's arguments for pictures that stand in tmp_path already."""
     values = {
-        "rle": table(tmp_path / "rle.csv", ["ImageId", "EncodedPixels"], masks),
+        "rle": table(tmp_path / "rle.csv", ["ImageId", "EncodedPixels"], outlines),
+        "masks": None,
+        "reports": False,
         "dicom": tmp_path,
         "index": None,
         "panel": None,
@@ -239,3 +243,38 @@ def test_a_judged_picture_teaches_the_image_level_only(cache: Path) -> None:
         assert bool(item["positive"]) == record.positive
         assert bool(item["outlined"]) == (record.id in ("a1", "c1"))
         assert bool(item["mask"].any()) == (record.id in ("a1", "c1"))
+
+
+def test_labels_from_reports_are_taken_on_request(tmp_path: Path) -> None:
+    rows = [
+        ["p1", "radiologist panel", "1", "A"],
+        ["p2", "text-mined, unverified", "0", "B"],
+        ["p3", "none", "unknown", "C"],
+        ["p4", "text-mined, unverified", "unknown", "D"],
+    ]
+    index = table(tmp_path / "panel.csv", ["id", "label", "pneumothorax", "patient"], rows)
+    assert prepare.panel_rows(index, {"A": 3}) == {"p1": ("A", 3, True)}
+    assert prepare.panel_rows(index, {"A": 3}, reports=True) == {
+        "p1": ("A", 3, True),
+        "p2": ("B", data.NO_FOLD, False),
+    }
+
+
+def test_outlines_may_come_as_mask_files(tmp_path: Path) -> None:
+    for folder in ("pictures", "lungs"):
+        (tmp_path / folder).mkdir()
+    drawn = np.zeros((300, 200), np.uint8)
+    drawn[100:200, 20:80] = 255
+    grey = np.random.default_rng(0).integers(0, 255, (600, 400), np.uint8)
+    for name in ("one", "two"):
+        cv2.imwrite(str(tmp_path / "pictures" / f"{name}.png"), grey)
+        cv2.imwrite(str(tmp_path / "lungs" / f"{name}.png"), drawn)
+    (tmp_path / "lungs" / "two.png").write_bytes(b"no picture")
+    arguments = given(tmp_path, [], rle=None, masks=tmp_path / "lungs", dicom=tmp_path / "pictures")
+    assert prepare.run(arguments) == prepare.INCOMPLETE
+    records = data.read_records(tmp_path / "cache")
+    assert [(r.id, r.outlined, r.rows) for r in records] == [("one", True, 600)]
+    mask = data.Pictures.read(tmp_path / "cache", records).masks[0]
+    assert mask is not None
+    assert mask.shape == (512, 341)
+    assert mask.mean() / 255 == pytest.approx(0.1, abs=0.005)

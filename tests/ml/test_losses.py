@@ -103,3 +103,17 @@ def test_a_batch_of_judged_positives_has_no_mask_loss() -> None:
     )
     assert part.mask.item() == 0
     assert part.patch.item() == 0
+
+
+@pytest.mark.parametrize(("label", "told"), [(1.0, 0.9), (0.0, 0.1)])
+def test_doubted_labels_make_the_surest_answer_cost_something(label: float, told: float) -> None:
+    nothing = torch.zeros(1, 1, 4, 4)
+    given = torch.tensor([label])
+
+    def cost(probability: float) -> float:
+        logit = torch.tensor([[math.log(probability / (1 - probability))]])
+        return losses.combined(
+            nothing, logit, nothing, nothing, given, given * 0, losses.bce, label_doubt=0.1
+        ).image.item()
+
+    assert cost(told) < min(cost(0.01), cost(0.5), cost(0.99))

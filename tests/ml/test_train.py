@@ -279,12 +279,25 @@ def test_the_plateau_schedule_halves_the_rate_once_the_loss_stops_falling() -> N
         {"attention": "softmax"},
         {"attention": "scse", "decoder_channels": [64, 32, 32, 16, 8]},
         {"frozen_stages": 2},
+        {"drop_path": 0.2},
+        {"label_doubt": 0.5},
     ],
     ids=str,
 )
 def test_a_recipe_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(config.BadRecipe, match=r".+"):
         config.from_dict(wrong)
+
+
+def test_blocks_are_skipped_in_training_alone() -> None:
+    recipe = replace(TINY, encoder="tu-tf_efficientnet_lite0", drop_path=0.9, bf16=False)
+    state = train.start(recipe, torch.device("cpu"))
+    picture = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        model.freeze_norm(state.net.train())
+        assert not torch.equal(state.net.look(picture).features, state.net.look(picture).features)
+        still = state.average.look(picture).features
+        torch.testing.assert_close(state.net.eval().look(picture).features, still)
 
 
 def test_the_losses_that_a_recipe_may_name_are_those_there_are() -> None:
@@ -295,15 +308,16 @@ def test_a_recipe_survives_the_card() -> None:
     assert config.from_dict(config.to_dict(TINY)) == TINY
 
 
-def test_a_run_can_begin_with_another_run_s_encoder_and_decoder(tmp_path: Path) -> None:
+def test_a_run_can_begin_with_another_run_s_weights(tmp_path: Path) -> None:
     first = train.fit(TINY, discs(8), NOTHING, tmp_path / "first")
     short = replace(TINY, epochs=1, rate=0.0, encoder_rate=0.0, ema=0.0)
     second = train.fit(
         short, discs(8), NOTHING, tmp_path / "second", tmp_path / "first" / train.CHECKPOINT
     )
-    kept = dict(first.average.outline.named_parameters())
-    for name, value in second.net.outline.named_parameters():
-        torch.testing.assert_close(value, kept[name])
+    kept = dict(first.average.named_parameters())
+    for name, value in second.net.named_parameters():
+        if not name.startswith(("image.", "patch.")):  # these have a rate of their own
+            torch.testing.assert_close(value, kept[name])
     assert second.step == 4
 
 

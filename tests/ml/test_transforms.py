@@ -140,3 +140,58 @@ def test_grey_values_stay_in_range_under_strong_augmentation() -> None:
         assert view.dtype == np.float32
         assert view.min() >= -1
         assert view.max() <= 1
+
+
+def test_a_warped_picture_keeps_its_mask_and_changes_its_shape() -> None:
+    picture = np.zeros((128, 128), dtype=np.uint8)
+    picture[30:60, 20:70] = 255
+    config = replace(STILL, warp=0.03, rotate=10)
+    shapes = set()
+    for seed in range(20):
+        view, mask = transforms.augment(picture, picture, 64, config, np.random.default_rng(seed))
+        np.testing.assert_array_equal(view > 0, mask > 0)
+        assert mask.any()
+        shapes.add(mask.tobytes())
+    assert len(shapes) == 20
+
+
+def test_a_warp_of_almost_nothing_is_the_affine_map() -> None:
+    picture = scene(128, 100)
+    config = replace(STILL, rotate=15, scale=0.2, shift=0.1, flip=0.5)
+    for seed in range(10):
+        plain, _ = transforms.augment(picture, picture, 64, config, np.random.default_rng(seed))
+        warped, _ = transforms.augment(
+            picture, picture, 64, replace(config, warp=1e-6), np.random.default_rng(seed)
+        )
+        assert np.abs(plain - warped).mean() < 0.01
+
+
+def test_blots_never_lie_on_the_outline_and_hide_much_of_the_rest() -> None:
+    picture, mask = scene(64, 64), np.zeros((64, 64), dtype=np.uint8)
+    mask[20:30, 20:30] = 255
+    hidden = []
+    for seed in range(40):
+        seen, target = transforms.augment(
+            picture, mask, 64, replace(STILL, erase=1.0), np.random.default_rng(seed)
+        )
+        changed = seen != transforms.place(picture, 64)
+        assert not changed[target > 0].any()
+        assert seen.min() >= -1
+        assert seen.max() <= 1
+        hidden.append(changed.mean())
+    assert 0.02 < np.mean(hidden) < 0.25
+
+
+def test_detail_sharpens_and_softens_but_keeps_the_large_shapes() -> None:
+    picture = (scene(128, 128) // 2 + 64).astype(np.uint8)
+    roughness = []
+    plain = transforms.place(picture, 128)
+    for seed in range(20):
+        view, _ = transforms.augment(
+            picture, picture, 128, replace(STILL, detail=0.8, size=128, size_from=((0.0, 128),)),
+            np.random.default_rng(seed),
+        )  # fmt: skip
+        roughness.append(np.abs(np.diff(view)).mean() / np.abs(np.diff(plain)).mean())
+        assert view.mean() == pytest.approx(plain.mean(), abs=0.05)
+    assert min(roughness) < 0.9
+    assert max(roughness) > 1.1
