@@ -45,6 +45,8 @@ class Config:
     outline_stride: int = 1  # 2: the outline is made at half of the size and enlarged
     size: int = 384  # side of the network's square input, px
 
+    crop: str = ""  # "lungs": the network sees the window around the lungs, see ml.lungs
+
     # Which size applies from which progress on; the last one must be `size`.
     size_from: tuple[tuple[float, int], ...] = ((0.0, 384),)
 
@@ -114,6 +116,8 @@ class Config:
 
     def _check_network(self) -> None:
         kind = self.architecture
+        if self.crop not in ("", "lungs"):
+            raise BadRecipe(f'crop must be "" or "lungs", not {self.crop!r}')
         if kind not in ARCHITECTURES:
             raise BadRecipe(f"unknown architecture {kind!r}: one of {', '.join(ARCHITECTURES)}")
         if self.attention not in ("", "scse"):

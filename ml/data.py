@@ -26,17 +26,18 @@ from ml import transforms
 from ml.cases import BadTable
 from ml.config import Config
 from ml.errors import BadInput
+from ml.window import Window
 
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
 # outline); "panel": judged as a whole by radiologists, never outlined.
 SOURCES = ("masks", "panel")
-FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns")
+FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs")
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture of the cache. rows, columns: of the original picture."""
+    """One picture of the cache. rows, columns: of the original picture; lungs: around them."""
 
     id: str
     source: str
@@ -45,6 +46,11 @@ class Record:
     positive: bool
     rows: int
     columns: int
+    lungs: Window | None = None
+
+    def window(self, config: Config) -> Window | None:
+        """What a network of this recipe sees of the picture."""
+        return self.lungs if config.crop == "lungs" else None
 
     @property
     def outlined(self) -> bool:
@@ -66,6 +72,7 @@ def read_records(cache: Path) -> list[Record]:
                     row["positive"] == "1",
                     int(row["rows"]),
                     int(row["columns"]),
+                    _window(row.get("lungs") or ""),
                 )
                 for row in csv.DictReader(file)
             ]
@@ -80,8 +87,13 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
         writer.writerow(FIELDS)
         for r in records:
             fold = "" if r.fold == NO_FOLD else r.fold
-            row = (r.id, r.source, r.patient, fold, int(r.positive), r.rows, r.columns)
+            lungs = f"{r.lungs.left} {r.lungs.top} {r.lungs.side}" if r.lungs else ""
+            row = (r.id, r.source, r.patient, fold, int(r.positive), r.rows, r.columns, lungs)
             writer.writerow(row)
+
+
+def _window(text: str) -> Window | None:
+    return Window(*(float(part) for part in text.split())) if text else None
 
 
 def split(records: list[Record], fold: int) -> tuple[list[Record], list[Record]]:
@@ -127,10 +139,15 @@ class Pictures:
         pictures = []
         masks = []
         for record in tqdm(records, desc="reading", unit="picture", leave=False):
-            pictures.append(_png(cache / "pictures" / f"{record.id}.png"))
+            pictures.append(cls.read_one(cache, record))
             mask = cache / "masks" / f"{record.id}.png"
             masks.append(_png(mask) if record.outlined else None)
         return cls(records, pictures, masks)
+
+    @staticmethod
+    def read_one(cache: Path, record: Record) -> NDArray[np.uint8]:
+        """One canonical picture of the cache."""
+        return _png(cache / "pictures" / f"{record.id}.png")
 
 
 def draw(
@@ -176,26 +193,30 @@ class Drawn(Dataset[dict[str, Tensor]]):
         picture, mask = self.pictures.pictures[number], self.pictures.masks[number]
         rng = np.random.default_rng((self.config.seed, self.epoch, position))
         drawn = np.zeros_like(picture) if mask is None else mask
-        view, target = transforms.augment(picture, drawn, self.size, self.config, rng)
-        return _item(view, target, self.pictures.records[number])
+        record = self.pictures.records[number]
+        window = record.window(self.config)
+        view, target = transforms.augment(picture, drawn, self.size, self.config, rng, window)
+        return _item(view, target, record)
 
 
 class Plain(Dataset[dict[str, Tensor]]):
     """Pictures as serving sees them, in order."""
 
-    def __init__(self, pictures: Pictures, size: int) -> None:
-        self.pictures, self.size = pictures, size
+    def __init__(self, pictures: Pictures, config: Config) -> None:
+        self.pictures, self.config = pictures, config
 
     def __len__(self) -> int:
         return len(self.pictures.records)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         picture, mask = self.pictures.pictures[number], self.pictures.masks[number]
-        view = transforms.place(picture, self.size)
+        record, size = self.pictures.records[number], self.config.size
+        window = record.window(self.config)
+        view = transforms.place(picture, size, window)
         drawn = np.zeros_like(picture) if mask is None else mask
         # The same geometry for the mask; its padding of -1 falls on the background's side.
-        target = (transforms.place(drawn, self.size) > 0).astype(np.float32)
-        return _item(view, target, self.pictures.records[number])
+        target = (transforms.place(drawn, size, window) > 0).astype(np.float32)
+        return _item(view, target, record)
 
 
 def _item(view: NDArray[np.float32], target: NDArray[np.float32], record: Record) -> dict[str, Any]:

@@ -26,14 +26,17 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
     levels = calibrate.GRID
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
         picture, mask = pictures.pictures[number], pictures.masks[number]
-        view = torch.from_numpy(transforms.place(picture, config.size))[None, None]
+        window = pictures.records[number].window(config)
+        view = torch.from_numpy(transforms.place(picture, config.size, window))[None, None]
         probability, image_logit = model.answer(net, view, config.mirror)
         square = probability[0, 0].numpy()
-        map_ = transforms.to_source(square, *picture.shape)
+        map_ = transforms.to_source(square, *picture.shape, window)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
         found.append([int((map_ >= level).sum()) for level in levels])
-        area.append([int((square >= level).sum()) for level in levels])
+        # What serving compares with the floor: see ml.predict.crop.
+        shown = square if window is None else map_
+        area.append([int((shown >= level).sum()) for level in levels])
         logits.append(float(image_logit))
         truth.append(int(drawn.sum()))
         pixels.append(drawn.size)
@@ -47,6 +50,26 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
         area_px=np.array(area),
         size=config.size,
     )
+
+
+def outline_report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """Dice and IoU of the outline at 0.5, for a network that outlines and judges nothing."""
+    level = int(np.flatnonzero(np.isclose(calibrate.GRID, 0.5))[0])
+    everything = np.ones(len(held_out.truth), dtype=bool)
+    results = metrics.Results(
+        hits=held_out.hits[:, level],
+        predicted=held_out.found[:, level],
+        truth=held_out.truth,
+        pixels=held_out.pixels,
+        probability=everything.astype(np.float64),
+        called=everything,
+    )
+    found = metrics.summary(results, held_out.patients, replicates)
+    names = {"dice": "positive_dice", "iou": "positive_iou"}
+    return {
+        name: {**_rounded(asdict(found[measure])), "n": len(results)}
+        for name, measure in names.items()
+    }
 
 
 def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any]]:

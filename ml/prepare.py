@@ -9,6 +9,7 @@ that cannot be cached is listed with its reason, the others go on, and the exit 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import os
 import sys
@@ -22,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import cases, pixels, rle, transforms
+from ml import cases, lungs, pixels, rle, transforms
 from ml.cases import BadTable
-from ml.data import NO_FOLD, Record, write_records
+from ml.data import NO_FOLD, Pictures, Record, write_records
 from ml.errors import BadInput
 from ml.evaluate import INCOMPLETE
 
@@ -70,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reports",
         action="store_true",
         help="take the panel's rows labelled 'text-mined' from reports, too: many, some wrong",
+    )
+    parser.add_argument(
+        "--lungs",
+        action="store_true",
+        help="find the lungs of every picture, for recipes that crop to them",
     )
     parser.add_argument("--out", type=Path, required=True, help="the cache's folder")
     parser.add_argument(
@@ -134,10 +140,22 @@ def run(args: argparse.Namespace) -> int:
         records.append(Record(job.id, source, patient, fold, positive, height, width))
     if not records:
         raise BadInput("no picture could be cached")
+    if args.lungs:
+        records = with_lungs(args.out, records)
     write_records(args.out, records)
     missing = len(rows) - len(jobs)
     print(f"{len(records)} pictures in {args.out}; {missing} had no file, {failed} failed")
     return INCOMPLETE if failed else 0
+
+
+def with_lungs(cache: Path, records: list[Record]) -> list[Record]:
+    """The records with the windows around their pictures' lungs, as serving finds them."""
+    finder = lungs.Finder()
+    found = []
+    for record in tqdm(records, desc="finding lungs", unit="picture"):
+        picture = Pictures.read_one(cache, record)
+        found.append(dataclasses.replace(record, lungs=finder.find(picture).window()))
+    return found
 
 
 def attempt(job: Job) -> tuple[int, int] | str:

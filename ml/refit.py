@@ -79,7 +79,7 @@ def look_at(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Te
     """Features (N, F) of pictures as serving sees them."""
     net.to(memory_format=torch.channels_last)
     found = []
-    loader = DataLoader(data.Plain(pictures, config.size), batch_size=config.batch)
+    loader = DataLoader(data.Plain(pictures, config), batch_size=config.batch)
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
         for batch in tqdm(loader, desc="looking"):
             picture = batch["picture"].to(memory_format=torch.channels_last)

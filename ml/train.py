@@ -30,6 +30,7 @@ from ml import checkpoint, data, losses, model
 from ml import config as configuration
 from ml.checkpoint import BadCheckpoint
 from ml.config import Config
+from ml.errors import BadInput
 
 CHECKPOINT = "checkpoint.pt"
 PLATEAU_EPOCHS = 4  # without a better training loss, before the rate is halved
@@ -75,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(0)
     if config.threads:
         torch.set_num_threads(config.threads)
-    training, held_out = data.split(data.read_records(args.cache), config.held_out_fold)
+    records = data.read_records(args.cache)
+    if config.crop == "lungs" and not any(record.lungs for record in records):
+        raise BadInput(f"{args.cache} was prepared without --lungs, which this recipe crops to")
+    training, held_out = data.split(records, config.held_out_fold)
     fit(
         config,
         data.Pictures.read(args.cache, training),
@@ -264,7 +268,7 @@ def validate(
     net.eval()
     overlaps: list[float] = []
     scores: list[float] = []
-    for batch in _loader(data.Plain(pictures, config.size), config):
+    for batch in _loader(data.Plain(pictures, config), config):
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
             mask_logits, image_logits = net(_channels_last(batch["picture"].to(device)))
         outlines = (mask_logits > 0).float().cpu()

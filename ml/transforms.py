@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.config import Config
+from ml.window import Window, cut, paste
 
 PERCENTILES = (0.5, 99.5)
 PADDING = -1.0
@@ -64,8 +65,13 @@ def canonical(pixels: NDArray[Any], side: int) -> NDArray[np.uint8]:
     return grey
 
 
-def place(picture: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """A canonical picture, letterboxed on (size, size), as float32 in -1..1."""
+def place(
+    picture: NDArray[np.uint8], size: int, window: Window | None = None
+) -> NDArray[np.float32]:
+    """A canonical picture's window, or all of it letterboxed, on (size, size), float32 in -1..1."""
+    if window is not None:
+        square = cut(picture, window).astype(np.float32)
+        return resize(square, size, size) / np.float32(127.5) - np.float32(1)
     rows, columns = picture.shape
     box = letterbox(rows, columns, size)
     inner = resize(picture.astype(np.float32), box.height, box.width) / 127.5 - 1.0
@@ -74,16 +80,17 @@ def place(picture: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     return square
 
 
-def to_input(pixels: NDArray[Any], size: int) -> NDArray[np.float32]:
-    """The network's input for a picture: (rows, columns) integers → (size, size) in -1..1."""
-    return place(canonical(pixels, canonical_side(size)), size)
-
-
-def to_source(map_: NDArray[Any], rows: int, columns: int) -> NDArray[np.float32]:
+def to_source(
+    map_: NDArray[Any], rows: int, columns: int, window: Window | None = None
+) -> NDArray[np.float32]:
     """A map on the network's square back in the picture's own geometry, (rows, columns).
 
-    Cuts the padding off and interpolates linearly; the inverse of the letterbox.
+    The opposite of `place`: interpolates linearly and cuts the padding off; 0 outside of a window.
     """
+    if window is not None:
+        side = window.on(rows, columns)[2]
+        square = cv2.resize(map_.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+        return paste(np.asarray(square, dtype=np.float32), window, rows, columns)
     box = letterbox(rows, columns, map_.shape[0])
     inner = map_[box.top : box.top + box.height, box.left : box.left + box.width]
     resized = cv2.resize(inner.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
@@ -106,15 +113,19 @@ def augment(
     size: int,
     config: Config,
     rng: np.random.Generator,
+    window: Window | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A random view of a training picture and its mask, both (size, size).
+    """A random view of a training picture and its mask, both (size, size), about the window.
 
     picture: canonical uint8; mask: uint8, 0 or 255, of the same shape. One map takes both from
     the canonical resolution to the network's; the mask is made binary again afterwards.
     """
     rows, columns = picture.shape
-    scale = letterbox(rows, columns, size).scale
-    matrix = _affine(rows, columns, size, scale, config, rng)
+    scale, middle = letterbox(rows, columns, size).scale, (columns / 2, rows / 2)
+    if window is not None:
+        left, top, side = window.on(rows, columns)
+        scale, middle = size / side, (left + side / 2, top + side / 2)
+    matrix = _affine(middle, size, scale, config, rng)
     # Grey 0 is the padding's -1 on the network's scale.
     if config.warp:
         places = _warped_places(matrix, size, config.warp, rng)
@@ -136,15 +147,19 @@ def augment(
 
 
 def _affine(
-    rows: int, columns: int, size: int, base: float, config: Config, rng: np.random.Generator
+    middle: tuple[float, float],
+    size: int,
+    base: float,
+    config: Config,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """A 2×3 matrix about the picture's centre: flip, rotation, scale and shift."""
+    """A 2×3 matrix about a middle (x, y) of the picture: flip, rotation, scale and shift."""
     angle = np.deg2rad(rng.uniform(-config.rotate, config.rotate))
     scale = base * (1 + rng.uniform(-config.scale, config.scale))
     flip = -1.0 if rng.random() < config.flip else 1.0
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[flip * cosine, -sine], [flip * sine, cosine]])
-    centre = np.array([(columns - 1) / 2, (rows - 1) / 2])
+    centre = np.array(middle) - 0.5
     target = (size - 1) / 2 + rng.uniform(-config.shift, config.shift, 2) * size
     return np.column_stack([linear, target - linear @ centre])
 

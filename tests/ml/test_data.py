@@ -191,7 +191,7 @@ def test_training_input_from_the_cache_is_the_serving_input_of_the_file(cache: P
     from ml import pixels
 
     records = [r for r in data.read_records(cache) if r.source == "panel"]
-    item = data.Plain(data.Pictures.read(cache, records), 384)[0]
+    item = data.Plain(data.Pictures.read(cache, records), Config())[0]
     file = cache.parent / "panel" / f"{records[0].id}.jpg"
     served = transforms.to_input(pixels.read(file.read_bytes()).pixels, 384)
     np.testing.assert_array_equal(item["picture"][0].numpy(), served)
@@ -237,7 +237,7 @@ def test_an_epoch_is_drawn_the_same_again_and_another_epoch_otherwise(cache: Pat
 
 def test_a_judged_picture_teaches_the_image_level_only(cache: Path) -> None:
     pictures = data.Pictures.read(cache, data.read_records(cache))
-    plain = data.Plain(pictures, 64)
+    plain = data.Plain(pictures, Config(size=64, size_from=((0.0, 64),)))
     for number, record in enumerate(pictures.records):
         item = plain[number]
         assert bool(item["positive"]) == record.positive
