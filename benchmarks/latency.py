@@ -27,8 +27,9 @@ import httpx
 
 from ml.pixels import Unreadable, read
 from ml.predict import predict
-from ml.session import Device, Session
-from ml.session import open as open_session
+from ml.serving import Serving
+from ml.serving import open as open_serving
+from ml.session import Device
 from worker.settings import Settings
 
 FINAL = {"done", "no_result", "failed"}
@@ -62,7 +63,7 @@ def through_portal(client: httpx.Client, path: Path, patience: float) -> tuple[f
     return time.time() - started, "late", study
 
 
-def worker_session() -> Session:
+def worker_serving() -> Serving:
     """The model as a worker with this environment opens it."""
     # What a worker needs besides plays no part here.
     needed = {
@@ -72,7 +73,7 @@ def worker_session() -> Session:
     }
     own = {name: os.environ[name] for name in ENGINE_VARIABLES if name in os.environ}
     settings = Settings.from_env(needed | own)
-    return open_session(settings.weights, cast(Device, settings.device), settings.threads)
+    return open_serving(settings.weights, cast(Device, settings.device), settings.threads)
 
 
 def readable(files: list[Path]) -> list[Path]:
@@ -104,8 +105,8 @@ def main() -> int:
     if not files:
         print(f"no readable picture in {options.pictures}", file=sys.stderr)
         return 1
-    session = worker_session()
-    predict(read(files[0].read_bytes()), session)  # the first run compiles: not counted
+    serving = worker_serving()
+    predict(read(files[0].read_bytes()), serving)  # the first run compiles: not counted
     token = options.token_file.read_text().strip()
     bare: list[float] = []
     portal: list[float] = []
@@ -115,7 +116,7 @@ def main() -> int:
     ) as client:
         for path in files:
             started = time.perf_counter()
-            predict(read(path.read_bytes()), session)
+            predict(read(path.read_bytes()), serving)
             bare_seconds = time.perf_counter() - started
             seconds, state, _ = through_portal(client, path, options.patience)
             states[state] = states.get(state, 0) + 1

@@ -45,7 +45,7 @@ class Config:
     outline_stride: int = 1  # 2: the outline is made at half of the size and enlarged
     size: int = 384  # side of the network's square input, px
 
-    crop: str = ""  # "lungs": the network sees the window around the lungs, see ml.lungs
+    crop: str = ""  # "lungs": the network sees the part around the lungs
 
     # Which size applies from which progress on; the last one must be `size`.
     size_from: tuple[tuple[float, int], ...] = ((0.0, 384),)

@@ -26,7 +26,7 @@ from ml import transforms
 from ml.cases import BadTable
 from ml.config import Config
 from ml.errors import BadInput
-from ml.window import Window
+from ml.crop import Crop
 
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
 # outline); "panel": judged as a whole by radiologists, never outlined.
@@ -46,9 +46,9 @@ class Record:
     positive: bool
     rows: int
     columns: int
-    lungs: Window | None = None
+    lungs: Crop | None = None
 
-    def window(self, config: Config) -> Window | None:
+    def crop(self, config: Config) -> Crop | None:
         """What a network of this recipe sees of the picture."""
         return self.lungs if config.crop == "lungs" else None
 
@@ -72,7 +72,7 @@ def read_records(cache: Path) -> list[Record]:
                     row["positive"] == "1",
                     int(row["rows"]),
                     int(row["columns"]),
-                    _window(row.get("lungs") or ""),
+                    _crop(row.get("lungs") or ""),
                 )
                 for row in csv.DictReader(file)
             ]
@@ -92,8 +92,8 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
             writer.writerow(row)
 
 
-def _window(text: str) -> Window | None:
-    return Window(*(float(part) for part in text.split())) if text else None
+def _crop(text: str) -> Crop | None:
+    return Crop(*(float(part) for part in text.split())) if text else None
 
 
 def split(records: list[Record], fold: int) -> tuple[list[Record], list[Record]]:
@@ -194,8 +194,8 @@ class Drawn(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.config.seed, self.epoch, position))
         drawn = np.zeros_like(picture) if mask is None else mask
         record = self.pictures.records[number]
-        window = record.window(self.config)
-        view, target = transforms.augment(picture, drawn, self.size, self.config, rng, window)
+        crop = record.crop(self.config)
+        view, target = transforms.augment(picture, drawn, self.size, self.config, rng, crop)
         return _item(view, target, record)
 
 
@@ -211,11 +211,11 @@ class Plain(Dataset[dict[str, Tensor]]):
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         picture, mask = self.pictures.pictures[number], self.pictures.masks[number]
         record, size = self.pictures.records[number], self.config.size
-        window = record.window(self.config)
-        view = transforms.place(picture, size, window)
+        crop = record.crop(self.config)
+        view = transforms.place(picture, size, crop)
         drawn = np.zeros_like(picture) if mask is None else mask
         # The same geometry for the mask; its padding of -1 falls on the background's side.
-        target = (transforms.place(drawn, size, window) > 0).astype(np.float32)
+        target = (transforms.place(drawn, size, crop) > 0).astype(np.float32)
         return _item(view, target, record)
 
 

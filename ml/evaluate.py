@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import cases, metrics, pixels, predict, quality, report_text, session, transforms
+from ml import cases, metrics, pixels, predict, quality, report_text, serving, session
 from ml.cases import Case, Cases
 from ml.metrics import Results
-from ml.session import Session
+from ml.serving import Seen, Serving
 
 # Exit codes: 1 an error, 2 wrong use, and this one when pictures were missing or unreadable.
 INCOMPLETE = 3
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         if gathered.missing and not args.allow_missing:
             print("nothing measured (--allow-missing measures the rest)", file=sys.stderr)
             return INCOMPLETE
-        opened = session.open(args.weights, args.device, args.threads, args.precision)
+        opened = serving.open(args.weights, args.device, args.threads, args.precision)
         override(opened.card["thresholds"], args)
         evaluated = evaluate(
             gathered.found, opened, args.operating_point, tuple(args.mask_size), args.gate
@@ -189,7 +189,7 @@ def override(thresholds: dict[str, Any], args: argparse.Namespace) -> None:
 
 def evaluate(
     found: list[Case],
-    opened: Session,
+    opened: Serving,
     operating_point: predict.OperatingPoint = "balanced",
     shape: tuple[int, int] = cases.MASK_SHAPE,
     gate: bool = False,
@@ -199,14 +199,13 @@ def evaluate(
     evaluated = Evaluated()
     batch = 16 if opened.device.startswith("cuda") else 1
     progress = tqdm(total=len(found), desc="evaluating", unit="picture", disable=None)
-    for prepared in _batches(_prepare(found, opened.size, evaluated, gate, progress), batch):
-        inputs = np.stack([one.input for one in prepared])[:, None]
-        masks, images = opened.run(inputs)
+    for prepared in _batches(_prepare(found, opened, evaluated, gate, progress), batch):
+        masks, images = opened.run([one.seen for one in prepared])
         for one, mask, image in zip(prepared, masks, images, strict=True):
             said = predict.band_of(float(image), thresholds["image"], operating_point)
             outlined = np.zeros(shape, dtype=np.bool_)
             if said != "none_found":
-                map_ = predict.crop(mask, one.rows, one.columns)
+                map_ = one.seen.map_of(mask)
                 outlined = predict.outline(
                     map_, thresholds["mask"], thresholds["area_px_min"], *shape
                 )
@@ -231,34 +230,32 @@ def evaluate(
 @dataclass(frozen=True)
 class _Prepared:
     case: Case
-    input: NDArray[np.float32]
-    rows: int
-    columns: int
+    seen: Seen
     verdict: str
 
 
 def _prepare(
-    found: list[Case], size: int, evaluated: Evaluated, gate: bool, progress: Any
+    found: list[Case], opened: Serving, evaluated: Evaluated, gate: bool, progress: Any
 ) -> Iterator[_Prepared]:
     """Read and check pictures, one ahead of the network."""
 
-    def read(case: Case) -> tuple[pixels.Picture | str, NDArray[np.float32] | None]:
+    def read(case: Case) -> tuple[pixels.Picture | str, Seen | None]:
         try:
             picture = pixels.read(case.file.read_bytes())
         except pixels.Unreadable as error:
             return f"{error.code}: {error.message}", None
         except OSError as error:
             return f"cannot be opened: {error.strerror}", None
-        return picture, transforms.to_input(picture.pixels, size)
+        return picture, opened.see(picture.pixels)
 
     with ThreadPoolExecutor(1) as pool:
         ahead = [pool.submit(read, case) for case in found[:2]]
         for number, case in enumerate(found):
-            picture, grey = ahead.pop(0).result()
+            picture, seen = ahead.pop(0).result()
             if number + 2 < len(found):
                 ahead.append(pool.submit(read, found[number + 2]))
             progress.update()
-            if isinstance(picture, str) or grey is None:
+            if isinstance(picture, str) or seen is None:
                 evaluated.unreadable[case.id] = str(picture)
                 continue
             checked = quality.check(picture)
@@ -266,7 +263,7 @@ def _prepare(
                 evaluated.refused[case.id] = [r.code for r in checked.reasons if r.refuses]
                 if gate:
                     continue
-            yield _Prepared(case, grey, picture.rows, picture.columns, checked.verdict)
+            yield _Prepared(case, seen, checked.verdict)
 
 
 def _batches(prepared: Iterator[_Prepared], size: int) -> Iterator[list[_Prepared]]:

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ml import calibrate, checkpoint, data, heldout, model, session, transforms
+from ml import calibrate, checkpoint, data, heldout, lungs, model, session, transforms
 from ml import config as configuration
 from ml.calibrate import Calibration, Thresholds
 from ml.config import Config
@@ -225,6 +225,7 @@ def write(
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
             "of the picture become -1..1, more being denser",
             "crop": config.crop,
+            **({"lungs_sha256": lungs.Finder().card["sha256"]} if config.crop else {}),
             "geometry": ("the window around the lungs, else all" if config.crop else "all")
             + f" of the picture on {config.size} x {config.size}, padding -1, by way of "
             f"{transforms.canonical_side(config.size)} px",

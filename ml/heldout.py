@@ -26,16 +26,16 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
     levels = calibrate.GRID
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
         picture, mask = pictures.pictures[number], pictures.masks[number]
-        window = pictures.records[number].window(config)
-        view = torch.from_numpy(transforms.place(picture, config.size, window))[None, None]
+        crop = pictures.records[number].crop(config)
+        view = torch.from_numpy(transforms.place(picture, config.size, crop))[None, None]
         probability, image_logit = model.answer(net, view, config.mirror)
         square = probability[0, 0].numpy()
-        map_ = transforms.to_source(square, *picture.shape, window)
+        map_ = transforms.to_source(square, *picture.shape, crop)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
         found.append([int((map_ >= level).sum()) for level in levels])
-        # What serving compares with the floor: see ml.predict.crop.
-        shown = square if window is None else map_
+        # What serving compares with the floor: see ml.serving.Seen.map_of.
+        shown = square if crop is None else map_
         area.append([int((shown >= level).sum()) for level in levels])
         logits.append(float(image_logit))
         truth.append(int(drawn.sum()))

@@ -1,4 +1,4 @@
-"""The lung fields of a picture, by a small network of their own, and the window around them.
+"""The lung fields of a picture, by a small network of their own, and the crop around them.
 
 Owns what counts as a pair of lungs. numpy, cv2 and OpenVINO only: serving has no torch. The
 network (`ml/recipes/lungs-256.toml`) outlines both lungs as one; its card has its numbers.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import session, transforms
-from ml.window import Window
+from ml.crop import Crop
 
 NAME = "lungs-256"
 THRESHOLD = 0.5
@@ -23,7 +23,7 @@ REGION_MIN = 0.01
 # Over 1,456 frontal X-rays both fields together cover 11 % (1st percentile) to 40 % of the picture.
 COVERED = (0.06, 0.65)
 # Air lies outside of what the network calls lung, at most this share of the fields' longer side
-# away: with it, 99.9 % of all outlined pneumothorax pixels of 388 X-rays are in the window.
+# away: with it, 99.9 % of all outlined pneumothorax pixels of 388 X-rays are in the crop.
 MARGIN = 0.08
 
 
@@ -38,7 +38,7 @@ class Fields:
         """Whether this can be the lungs of a frontal chest X-ray."""
         return COVERED[0] <= float(self.mask.mean()) <= COVERED[1]
 
-    def window(self) -> Window | None:
+    def crop(self) -> Crop | None:
         """The square around both lungs with a margin; None where they are not to be believed.
 
         Never larger than the picture's longest side, and moved to lie within that.
@@ -54,7 +54,7 @@ class Fields:
             _kept_within((begin + end - side) / 2, side, limit)
             for (begin, end), limit in zip(extents, limits, strict=True)
         ]
-        return Window(round(corner[0], 4), round(corner[1], 4), round(side, 4))
+        return Crop(*(round(float(value), 4) for value in (*corner, side)))
 
 
 def _kept_within(begin: float, side: float, limit: float) -> float:

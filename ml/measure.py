@@ -19,10 +19,9 @@ from ml.picture import Spacing
 
 Mask = NDArray[np.bool_]
 
-# Without lung fields, zones are thirds of the usual lung height. Over 260 lung masks the lungs
-# reach, at the median, from 9 % to 84 % of the picture's height.
-APICAL_UNTIL = 0.34
-BASAL_FROM = 0.59
+# Zones are thirds of the lungs' height; this is where they begin and end without lung fields. Over
+# 260 lung masks the lungs reach, at the median, from 9 % to 84 % of the picture's height.
+LEVELS = (0.34, 0.59)
 # A zone is named when this share of the component lies in it.
 _ZONE_SHARE = 0.2
 # A component smaller than this share of the whole does not decide on which side the finding is.
@@ -60,12 +59,14 @@ def measure(
     spacing: Spacing | None = None,
     orientation: tuple[str, str] | None = None,
     midline: float | None = None,
+    levels: tuple[float, float] = LEVELS,
 ) -> dict[str, Any]:
     """Everything measured on one mask, ready for JSON.
 
     ``midline``: the column of the patient's midline, the picture's middle when unknown.
+    ``levels``: where the apical zone ends and the basal one begins, in shares of the height.
     """
-    found = components(mask, spacing, orientation, midline)
+    found = components(mask, spacing, orientation, midline, levels)
     total = sum(component.area_px for component in found)
     telling = [component for component in found if component.area_px >= _SPECK * total]
     sides = {component.side for component in telling if component.side}
@@ -94,6 +95,7 @@ def components(
     spacing: Spacing | None = None,
     orientation: tuple[str, str] | None = None,
     midline: float | None = None,
+    levels: tuple[float, float] = LEVELS,
 ) -> list[Component]:
     """The mask's connected regions (8 neighbours), the largest first."""
     middle = mask.shape[1] / 2 if midline is None else midline
@@ -109,7 +111,7 @@ def components(
                 area_px=area,
                 area_mm2=area_mm2(area, spacing),
                 side=side(float(centroids[label][0]) + 0.5, middle, orientation),
-                zones=_zones(region.sum(axis=1), top, mask.shape[0], orientation),
+                zones=_zones(region.sum(axis=1), top, mask.shape[0], orientation, levels),
                 box=(left, top, left + width, top + height),
             )
         )
@@ -143,7 +145,11 @@ def _is_rotated(orientation: tuple[str, str] | None) -> bool:
 
 
 def _zones(
-    per_row: NDArray[np.intp], top: int, rows: int, orientation: tuple[str, str] | None
+    per_row: NDArray[np.intp],
+    top: int,
+    rows: int,
+    orientation: tuple[str, str] | None,
+    levels: tuple[float, float],
 ) -> tuple[str, ...]:
     """Which of apical, lateral and basal hold a fair share of a component; none when rotated."""
     if _is_rotated(orientation):
@@ -151,8 +157,8 @@ def _zones(
     height = (np.arange(top, top + len(per_row)) + 0.5) / rows
     if orientation and orientation[1].startswith("H"):  # the head is at the picture's bottom
         height = 1 - height
-    apical = per_row[height < APICAL_UNTIL].sum()
-    basal = per_row[height >= BASAL_FROM].sum()
+    apical = per_row[height < levels[0]].sum()
+    basal = per_row[height >= levels[1]].sum()
     shares = (apical, per_row.sum() - apical - basal, basal)
     least = _ZONE_SHARE * per_row.sum()
     return tuple(zone for zone, share in zip(_ZONES, shares, strict=True) if share >= least)

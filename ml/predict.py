@@ -20,9 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import measure, quality, transforms
+from ml import extent, measure, quality
+from ml.lungs import Fields
 from ml.picture import Picture
-from ml.session import Session
+from ml.serving import Seen, Serving
 
 OperatingPoint = Literal["high_sensitivity", "balanced", "high_precision"]
 Band = Literal["likely", "possible", "none_found"]
@@ -58,17 +59,17 @@ class Prediction:
 
 def predict(
     picture: Picture,
-    session: Session,
+    serving: Serving,
     operating_point: OperatingPoint = "balanced",
     gate: bool = True,
 ) -> Prediction:
     """The model's word on one picture. gate False: run the model even if quality refuses."""
-    return predict_batch([picture], session, operating_point, gate)[0]
+    return predict_batch([picture], serving, operating_point, gate)[0]
 
 
 def predict_batch(
     pictures: list[Picture],
-    session: Session,
+    serving: Serving,
     operating_point: OperatingPoint = "balanced",
     gate: bool = True,
 ) -> list[Prediction]:
@@ -76,21 +77,30 @@ def predict_batch(
     start = time.perf_counter()
     verdicts = [quality.check(picture) for picture in pictures]
     wanted = [i for i, verdict in enumerate(verdicts) if not gate or verdict.verdict != "refused"]
-    outputs: dict[int, tuple[NDArray[np.float32], float]] = {}
-    inputs = [transforms.to_input(pictures[i].pixels, session.size) for i in wanted]
-    if inputs:
-        masks, images = session.run(np.stack(inputs)[:, None])
-        outputs = {i: (masks[k], float(images[k])) for k, i in enumerate(wanted)}
-    model = {key: str(session.card[key]) for key in ("name", "version", "sha256")}
+    views = [serving.see(pictures[i].pixels) for i in wanted]
+    outputs: dict[int, tuple[Seen, NDArray[np.uint8], float]] = {}
+    if views:
+        masks, images = serving.run(views)
+        outputs = {
+            i: (seen, seen.map_of(mask), float(image))
+            for i, seen, mask, image in zip(wanted, views, masks, images, strict=True)
+        }
+    model = {key: str(serving.card[key]) for key in ("name", "version", "sha256")}
     found = []
     for i, picture in enumerate(pictures):
         said: dict[str, Any] = {}
         if i in outputs:
+            seen, map_, probability = outputs[i]
             said = conclude(
-                picture, session.card, *outputs[i], operating_point, verdicts[i].midline
+                picture,
+                serving.card,
+                map_,
+                probability,
+                seen.fields,
+                operating_point,
+                verdicts[i].midline,
             )
-            grey = inputs[wanted.index(i)]
-            said["statistics"] = _statistics(grey, said["probability_map"])
+            said["statistics"] = _statistics(seen.input, map_)
         seconds = (time.perf_counter() - start) / len(pictures)
         verdict = verdicts[i].facts()
         found.append(Prediction(model, operating_point, verdict, round(seconds, 4), **said))
@@ -100,15 +110,15 @@ def predict_batch(
 def conclude(
     picture: Picture,
     card: dict[str, Any],
-    mask_probability: NDArray[np.float32],
+    map_: NDArray[np.uint8],
     probability: float,
+    fields: Fields,
     operating_point: OperatingPoint = "balanced",
     midline: float | None = None,
 ) -> dict[str, Any]:
-    """From the network's square map and image probability to what ``Prediction`` shows."""
+    """From the map over the picture and the image probability to what ``Prediction`` shows."""
     thresholds = card["thresholds"]
     band = band_of(probability, thresholds["image"], operating_point)
-    map_ = crop(mask_probability, picture.rows, picture.columns)
     threshold = float(thresholds["mask"])
     if band == "none_found":
         mask = np.zeros((picture.rows, picture.columns), dtype=np.bool_)
@@ -120,8 +130,27 @@ def conclude(
         "threshold": threshold,
         "probability_map": map_,
         "mask": mask,
-        "measurements": measure.measure(mask, picture.spacing, picture.orientation, midline),
+        "measurements": _measured(picture, mask, fields, midline),
     }
+
+
+def _measured(
+    picture: Picture, mask: NDArray[np.bool_], fields: Fields, midline: float | None
+) -> dict[str, Any]:
+    """What measure and extent say of a mask on its picture and its lungs.
+
+    midline: the column that is taken where the lungs do not tell it.
+    """
+    middle, levels = extent.midline(fields), measure.LEVELS
+    if lungs := extent.span(fields, mask):
+        top, bottom = lungs
+        if picture.orientation and picture.orientation[1].startswith("H"):  # upside down
+            top, bottom = 1 - bottom, 1 - top
+        levels = (top + (bottom - top) / 3, bottom - (bottom - top) / 3)
+    column = midline if middle is None else middle * picture.columns
+    found = measure.measure(mask, picture.spacing, picture.orientation, column, levels)
+    sides = extent.extents(mask, fields, picture.spacing, picture.orientation, picture.view)
+    return found | {"lungs_found": middle is not None, "extents": [one.facts() for one in sides]}
 
 
 def band_of(
@@ -131,14 +160,6 @@ def band_of(
     if probability < thresholds[operating_point]:
         return "none_found"
     return "likely" if probability >= thresholds["high_precision"] else "possible"
-
-
-def crop(mask_probability: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.uint8]:
-    """The part of the network's square (S, S) that the picture fills, as value * 255."""
-    box = transforms.letterbox(rows, columns, len(mask_probability))
-    inner = mask_probability[box.top : box.top + box.height, box.left : box.left + box.width]
-    map_: NDArray[np.uint8] = np.rint(np.clip(inner, 0, 1) * 255).astype(np.uint8)
-    return map_
 
 
 def outline(

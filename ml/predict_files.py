@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ml import overlay, pixels, predict, session
+from ml import overlay, pixels, predict, serving, session
 
 _BANDS = {
     "likely": "pneumothorax likely",
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict every file; 1 when any could not be read."""
     try:
-        opened = session.open(args.weights, args.device, args.threads, args.precision)
+        opened = serving.open(args.weights, args.device, args.threads, args.precision)
     except (session.ModelMissing, session.TamperedModel) as error:
         tqdm.write(f"predict: {error}", file=sys.stderr)
         return 1

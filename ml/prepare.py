@@ -149,12 +149,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def with_lungs(cache: Path, records: list[Record]) -> list[Record]:
-    """The records with the windows around their pictures' lungs, as serving finds them."""
+    """The records with the crops around their pictures' lungs, as serving finds them."""
     finder = lungs.Finder()
     found = []
     for record in tqdm(records, desc="finding lungs", unit="picture"):
         picture = Pictures.read_one(cache, record)
-        found.append(dataclasses.replace(record, lungs=finder.find(picture).window()))
+        found.append(dataclasses.replace(record, lungs=finder.find(picture).crop()))
     return found
 
 

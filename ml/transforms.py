@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.config import Config
-from ml.window import Window, cut, paste
+from ml.crop import Crop, cut, paste
 
 PERCENTILES = (0.5, 99.5)
 PADDING = -1.0
@@ -65,12 +65,10 @@ def canonical(pixels: NDArray[Any], side: int) -> NDArray[np.uint8]:
     return grey
 
 
-def place(
-    picture: NDArray[np.uint8], size: int, window: Window | None = None
-) -> NDArray[np.float32]:
-    """A canonical picture's window, or all of it letterboxed, on (size, size), float32 in -1..1."""
-    if window is not None:
-        square = cut(picture, window).astype(np.float32)
+def place(picture: NDArray[np.uint8], size: int, crop: Crop | None = None) -> NDArray[np.float32]:
+    """A canonical picture's crop, or all of it letterboxed, on (size, size), float32 in -1..1."""
+    if crop is not None:
+        square = cut(picture, crop).astype(np.float32)
         return resize(square, size, size) / np.float32(127.5) - np.float32(1)
     rows, columns = picture.shape
     box = letterbox(rows, columns, size)
@@ -81,16 +79,16 @@ def place(
 
 
 def to_source(
-    map_: NDArray[Any], rows: int, columns: int, window: Window | None = None
+    map_: NDArray[Any], rows: int, columns: int, crop: Crop | None = None
 ) -> NDArray[np.float32]:
     """A map on the network's square back in the picture's own geometry, (rows, columns).
 
-    The opposite of `place`: interpolates linearly and cuts the padding off; 0 outside of a window.
+    The opposite of `place`: interpolates linearly and cuts the padding off; 0 outside of a crop.
     """
-    if window is not None:
-        side = window.on(rows, columns)[2]
+    if crop is not None:
+        side = crop.on(rows, columns)[2]
         square = cv2.resize(map_.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
-        return paste(np.asarray(square, dtype=np.float32), window, rows, columns)
+        return paste(np.asarray(square, dtype=np.float32), crop, rows, columns)
     box = letterbox(rows, columns, map_.shape[0])
     inner = map_[box.top : box.top + box.height, box.left : box.left + box.width]
     resized = cv2.resize(inner.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
@@ -113,17 +111,17 @@ def augment(
     size: int,
     config: Config,
     rng: np.random.Generator,
-    window: Window | None = None,
+    crop: Crop | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A random view of a training picture and its mask, both (size, size), about the window.
+    """A random view of a training picture and its mask, both (size, size), about the crop.
 
     picture: canonical uint8; mask: uint8, 0 or 255, of the same shape. One map takes both from
     the canonical resolution to the network's; the mask is made binary again afterwards.
     """
     rows, columns = picture.shape
     scale, middle = letterbox(rows, columns, size).scale, (columns / 2, rows / 2)
-    if window is not None:
-        left, top, side = window.on(rows, columns)
+    if crop is not None:
+        left, top, side = crop.on(rows, columns)
         scale, middle = size / side, (left + side / 2, top + side / 2)
     matrix = _affine(middle, size, scale, config, rng)
     # Grey 0 is the padding's -1 on the network's scale.

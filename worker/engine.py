@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ml import overlay, session
+from ml import overlay, serving, session
 from ml.picture import Picture
 from ml.predict import Prediction, predict
 from worker.client import Work
@@ -26,12 +26,10 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         device = cast(session.Device, settings.device)
-        self._session = session.open(settings.weights, device, settings.threads)
-        # The first run prepares the engine: no reader should wait for it.
-        side = self._session.size
-        self._session.run(np.zeros((1, 1, side, side), dtype=np.float32))
-        card = self._session.card
-        self.kind = self._session.device
+        self._serving = serving.open(settings.weights, device, settings.threads)
+        self._serving.warm_up()
+        card = self._serving.card
+        self.kind = self._serving.device
         self.model = f"{card['name']} {card['version']}"
 
     def segment(self, work: Work) -> dict[str, Any]:
@@ -42,7 +40,7 @@ class Engine:
             picture = Picture.from_canonical(work.input("pixels"), work.facts)
         except (ValueError, TypeError, KeyError):
             raise Permanent("pixels_do_not_fit") from None
-        prediction = predict(picture, self._session)
+        prediction = predict(picture, self._serving)
         _store(work, picture, prediction)
         return {"prediction": prediction.facts()}
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml import cases, evaluate, metrics, phantom, pixels, predict, rle, session
+from ml import cases, evaluate, metrics, phantom, pixels, predict, rle, serving
 
 SIDE = 256
 SIZE = ["--mask-size", str(SIDE), str(SIDE)]
@@ -73,7 +73,7 @@ def test_the_report_agrees_with_predictions_made_by_hand(folder, films, tiny_mod
     rows_file = folder / "rows.csv"
     code, report = run(folder, "--weights", str(tiny_model), "--rows", str(rows_file))
     assert code == 0
-    opened = session.open(tiny_model, device="cpu", precision="f32")
+    opened = serving.open(tiny_model, device="cpu", precision="f32")
     dice = {}
     for name, film in films.items():
         said = predict.predict(pixels.read(phantom.dicom(film)), opened, gate=False)

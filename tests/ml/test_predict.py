@@ -9,20 +9,26 @@ import cv2
 import numpy as np
 import pytest
 
-from ml import overlay, phantom, pixels, predict, session
+from ml import overlay, phantom, pixels, predict, serving
+from ml.lungs import Fields
 from ml.picture import Picture
 
 TINY_SIZE = 64  # of the model in conftest
 
 
 @pytest.fixture(scope="module")
-def opened(tiny_model) -> session.Session:
-    return session.open(tiny_model, device="cpu", precision="f32")
+def opened(tiny_model) -> serving.Serving:
+    return serving.open(tiny_model, device="cpu", precision="f32")
 
 
 @pytest.fixture(scope="module")
 def chest() -> Picture:
     return pixels.read(phantom.dicom(phantom.draw(3, "right", 30, rows=360, columns=300)))
+
+
+def fields(rows: int = 64, columns: int = 64) -> Fields:
+    """Lungs that were not found."""
+    return Fields(np.zeros((rows, columns), dtype=bool))
 
 
 def card(**thresholds: object) -> dict:
@@ -84,7 +90,7 @@ def test_the_band_follows_the_models_thresholds(probability, point, band):
 
 
 def test_none_found_has_no_outline_even_where_pixels_are_bright(chest):
-    said = predict.conclude(chest, card(), np.ones((64, 64), np.float32), 0.1)
+    said = predict.conclude(chest, card(), np.full((64, 64), 255, np.uint8), 0.1, fields())
     assert said["band"] == "none_found"
     assert not said["mask"].any()
     assert said["measurements"]["area_px"] == 0
@@ -92,19 +98,19 @@ def test_none_found_has_no_outline_even_where_pixels_are_bright(chest):
 
 
 def test_an_outline_below_the_floor_is_not_shown(chest):
-    small = np.zeros((64, 64), np.float32)
-    small[20:23, 20:23] = 1.0
-    assert not predict.conclude(chest, card(area_px_min=10), small, 0.9)["mask"].any()
-    assert predict.conclude(chest, card(area_px_min=9), small, 0.9)["mask"].any()
+    small = np.zeros((64, 64), np.uint8)
+    small[20:23, 20:23] = 255
+    assert not predict.conclude(chest, card(area_px_min=10), small, 0.9, fields())["mask"].any()
+    assert predict.conclude(chest, card(area_px_min=9), small, 0.9, fields())["mask"].any()
 
 
 def test_the_map_is_cut_to_the_picture_and_rounded():
     square = np.full((64, 64), 0.5, np.float32)
     square[:, :16] = square[:, 48:] = 9.0  # padding beside a tall picture: must not be seen
-    map_ = predict.crop(square, rows=200, columns=100)
+    map_ = serving.Seen(square, None, fields(200, 100)).map_of(square)
     assert map_.shape == (64, 32)
     assert (map_ == 128).all()
-    lying = predict.crop(square.T, rows=100, columns=200)
+    lying = serving.Seen(square, None, fields(100, 200)).map_of(square.T)
     assert lying.shape == (32, 64)
     assert (lying == 128).all()
 
@@ -139,7 +145,7 @@ def test_the_thresholds_of_the_card_decide(tmp_path, write_model, chest):
         tmp_path / "strict",
         image={"high_sensitivity": 0.97, "balanced": 0.98, "high_precision": 0.99},
     )
-    said = predict.predict(chest, session.open(folder, device="cpu"))
+    said = predict.predict(chest, serving.open(folder, device="cpu"))
     assert said.band == "none_found"
     assert not said.mask.any()
 
