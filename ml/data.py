@@ -25,8 +25,8 @@ from tqdm import tqdm
 from ml import transforms
 from ml.cases import BadTable
 from ml.config import Config
-from ml.errors import BadInput
 from ml.crop import Crop
+from ml.errors import BadInput
 
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
 # outline); "panel": judged as a whole by radiologists, never outlined.

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import lungs, session, transforms
+from ml.crop import Crop
 from ml.lungs import Fields
 from ml.session import Device, Floats, ModelMissing, Precision, Session
-from ml.crop import Crop
 
 
 @dataclass(frozen=True)

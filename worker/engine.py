@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
-
 from ml import overlay, serving, session
 from ml.picture import Picture
 from ml.predict import Prediction, predict
