@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from ml import config as configuration
-from ml import losses, model, train
+from ml import losses, model, precision, train
 from ml.config import Config
 
 
@@ -41,7 +41,7 @@ def stepper(recipe: Config, plain: bool = False) -> Callable[[], float]:
 
     def step() -> float:
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        with precision.autocast(recipe, torch.device("cpu")):
             seen = net.look(picture)
             image = net.judge(seen.features)
         part = losses.combined(

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +37,18 @@ def read(path: Path) -> tuple[dict[str, Any], Config]:
         return content, configuration.from_dict(content["config"])
     except BadInput as error:
         raise BadCheckpoint(f"{path}: {error}") from error
+
+
+def weights(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint, or those of a shipped model (`model.safetensors`)."""
+    if path.suffix != ".safetensors":
+        content, _ = read(path)
+        average: dict[str, Tensor] = content["average"]
+        return average
+    try:
+        return {name: value.float() for name, value in safetensors.torch.load_file(path).items()}
+    except safetensors.SafetensorError as error:
+        raise BadCheckpoint(f"{path} is no safetensors file") from error
 
 
 def fill(net: nn.Module, weights: dict[str, Tensor], what: str) -> None:

@@ -92,7 +92,7 @@ class Config:
     seed: int = 20261123
     workers: int = 0
     threads: int = 0  # torch threads, 0 for torch's own choice
-    bf16: bool = True
+    bf16: bool = True  # where the processor has it; see ml.precision
     validate_every: int = 5  # epochs, and at the end; 0 for never
     mirror: bool = False  # serving averages the answers to a picture and to its mirror image
 

@@ -29,8 +29,9 @@ from ml.crop import Crop
 from ml.errors import BadInput
 
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
-# outline); "panel": judged as a whole by radiologists, never outlined.
-SOURCES = ("masks", "panel")
+# outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
+# radiologists or from their reports, never outlined.
+SOURCES = ("masks", "pseudo", "panel")
 FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs")
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
 
@@ -55,7 +56,7 @@ class Record:
     @property
     def outlined(self) -> bool:
         """Whether there is a non-empty mask to learn from."""
-        return self.positive and self.source == "masks"
+        return self.positive and self.source != "panel"
 
 
 def read_records(cache: Path) -> list[Record]:

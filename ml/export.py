@@ -221,14 +221,14 @@ def write(
             "size": config.size,
         },
         "preprocessing": {
-            "function": "ml.transforms.to_input",
+            "function": "ml.serving.Serving.see",
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
             "of the picture become -1..1, more being denser",
             "crop": config.crop,
             **({"lungs_sha256": lungs.Finder().card["sha256"]} if config.crop else {}),
             "geometry": ("the window around the lungs, else all" if config.crop else "all")
             + f" of the picture on {config.size} x {config.size}, padding -1, by way of "
-            f"{transforms.canonical_side(config.size)} px",
+            f"{transforms.canonical_side(config.size, bool(config.crop))} px",
         },
         "thresholds": {
             "mask": thresholds.mask,

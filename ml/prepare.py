@@ -73,6 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the panel's rows labelled 'text-mined' from reports, too: many, some wrong",
     )
     parser.add_argument(
+        "--pseudo",
+        type=Path,
+        help="folder of pictures that models outlined, of unknown patients: only ever trained on",
+    )
+    parser.add_argument(
+        "--pseudo-masks", type=Path, help="folder of their mask PNGs, named like the pictures"
+    )
+    parser.add_argument(
         "--lungs",
         action="store_true",
         help="find the lungs of every picture, for recipes that crop to them",
@@ -93,9 +101,11 @@ def run(args: argparse.Namespace) -> int:
     """Read every picture of the tables and write the cache; 3 where some could not be read."""
     if (args.panel is None) != (args.panel_index is None):
         raise BadInput("--panel and --panel-index belong together")
+    if (args.pseudo is None) != (args.pseudo_masks is None):
+        raise BadInput("--pseudo and --pseudo-masks belong together")
     for name in ("pictures", "masks"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
-    side = transforms.canonical_side(args.size)
+    side = transforms.canonical_side(args.size, cropped=args.lungs)
     texts = cases.read_table(args.rle) if args.rle else {}
     masks = cases.pictures(args.masks)[0] if args.masks else {}
     rows = outlined_rows(texts, args.index) if args.rle else masked_rows(masks, args.index)
@@ -107,6 +117,12 @@ def run(args: argparse.Namespace) -> int:
         rows |= {name: row for name, row in judged.items() if name not in rows}
         files[args.panel] = cases.pictures(args.panel)[0]
         places = dict.fromkeys(judged, args.panel) | places
+    pseudo = cases.pictures(args.pseudo_masks)[0] if args.pseudo else {}
+    if args.pseudo:
+        masks |= {name: mask for name, mask in pseudo.items() if name not in rows}
+        files[args.pseudo] = cases.pictures(args.pseudo)[0]
+        places = dict.fromkeys(pseudo, args.pseudo) | places
+        rows = {name: (name, NO_FOLD, True) for name in pseudo} | rows
     jobs = [
         Job(
             name,
@@ -136,7 +152,9 @@ def run(args: argparse.Namespace) -> int:
             continue
         height, width = shape
         patient, fold, positive = rows[job.id]
-        source = "masks" if job.id in texts or job.mask else "panel"
+        source = "panel"
+        if job.id in texts or job.mask:
+            source = "pseudo" if fold == NO_FOLD and job.id in pseudo else "masks"
         records.append(Record(job.id, source, patient, fold, positive, height, width))
     if not records:
         raise BadInput("no picture could be cached")

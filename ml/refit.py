@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml import checkpoint, data, metrics, model
+from ml import checkpoint, data, metrics, model, precision
 from ml.config import Config
 from ml.errors import BadInput
 
@@ -80,7 +80,7 @@ def look_at(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Te
     net.to(memory_format=torch.channels_last)
     found = []
     loader = DataLoader(data.Plain(pictures, config), batch_size=config.batch)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+    with precision.autocast(config, torch.device("cpu")):
         for batch in tqdm(loader, desc="looking"):
             picture = batch["picture"].to(memory_format=torch.channels_last)
             found.append(net.look(picture).features.float())

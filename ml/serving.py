@@ -64,7 +64,8 @@ class Serving:
 
     def see(self, pixels: NDArray[Any]) -> Seen:
         """The network's view of a picture (rows, columns) of integers, more being denser."""
-        picture = transforms.canonical(pixels, transforms.canonical_side(self.size))
+        side = transforms.canonical_side(self.size, self._cropped)
+        picture = transforms.canonical(pixels, side)
         fields = self.finder.find(picture)
         crop = fields.crop() if self._cropped else None
         return Seen(transforms.place(picture, self.size, crop), crop, fields)

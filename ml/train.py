@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml import checkpoint, data, losses, model
+from ml import checkpoint, data, losses, model, precision
 from ml import config as configuration
 from ml.checkpoint import BadCheckpoint
 from ml.config import Config
@@ -61,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes", type=float, help="length by the clock, instead of the recipe's"
     )
     parser.add_argument(
-        "--start", type=Path, help="checkpoint.pt whose averaged weights a fresh run begins with"
+        "--start",
+        type=Path,
+        help="what a fresh run begins with: a checkpoint.pt, whose averaged weights are taken, or "
+        "a shipped model.safetensors",
     )
     parser.add_argument("--fold", type=int, help="held-out fold, instead of the recipe's; -1: none")
 
@@ -140,7 +143,7 @@ def fit(
             for group in state.optimizer.param_groups:
                 group["lr"] = group["rate"] * rate
             batch = {key: value.to(device) for key, value in batch.items()}
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            with precision.autocast(config, device):
                 seen = state.net.look(_channels_last(batch["picture"]))
                 image_logits = state.net.judge(seen.features)
             part = losses.combined(
@@ -200,7 +203,7 @@ def start(config: Config, device: torch.device) -> State:
     for network in (net, average):
         network.to(device).to(memory_format=torch.channels_last)
     model.freeze_stages(net.encoder, config.frozen_stages)
-    if config.bf16 and device.type == "cpu":
+    if device.type == "cpu" and precision.runs_in_bf16(config, device):
         model.quicken_depthwise(net)
     optimizer = torch.optim.AdamW(model.parameter_groups(net, config))
     return State(config, net, average.eval(), optimizer)
@@ -228,7 +231,7 @@ def adapt_norm(state: State, training: data.Pictures) -> None:
     for number, batch in enumerate(_loader(drawn, config)):
         if number * config.batch >= count:
             break
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+        with precision.autocast(config, device):
             net.widen(net.encoder(_channels_last(batch["picture"].to(device)))[-1])
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
@@ -269,7 +272,7 @@ def validate(
     overlaps: list[float] = []
     scores: list[float] = []
     for batch in _loader(data.Plain(pictures, config), config):
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+        with precision.autocast(config, device):
             mask_logits, image_logits = net(_channels_last(batch["picture"].to(device)))
         outlines = (mask_logits > 0).float().cpu()
         hits = (outlines * batch["mask"]).sum((1, 2, 3))
@@ -321,12 +324,9 @@ def _what_is_learnt(config: Config) -> Config:
 
 def take_over(state: State, path: Path) -> None:
     """Begin with the averaged weights of another run of the same architecture."""
-    content, _ = checkpoint.read(path)
+    weights = checkpoint.weights(path)
     for net in (state.net, state.average):
-        try:
-            net.load_state_dict(content["average"])
-        except RuntimeError as error:
-            raise BadCheckpoint(f"{path} holds another architecture") from error
+        checkpoint.fill(net, weights, str(path))
 
 
 _COUNTERS = ("epoch", "step", "elapsed", "plateau_factor", "best_loss", "waited")

@@ -44,9 +44,12 @@ def letterbox(rows: int, columns: int, size: int) -> Letterbox:
     return Letterbox(scale, (size - height) // 2, (size - width) // 2, height, width)
 
 
-def canonical_side(size: int) -> int:
-    """Longest side of the canonical picture that a network of input `size` is fed from."""
-    return max(CANONICAL_SIDE, size)
+def canonical_side(size: int, cropped: bool = False) -> int:
+    """Longest side of the canonical picture that a network of input `size` is fed from.
+
+    A crop to the lungs takes about four fifths of it, and would otherwise be enlarged.
+    """
+    return max(CANONICAL_SIDE, 64 * -(-size * 5 // (4 * 64)) if cropped else size)
 
 
 def canonical(pixels: NDArray[Any], side: int) -> NDArray[np.uint8]:

@@ -1,29 +1,31 @@
 """What workers hand in, checked before it is believed: types, ranges, sizes, finite numbers."""
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from portal.models import Band, BlobKind, JobKind, QualityVerdict
 from portal.raster import JPEG_MARK, PNG_MARK
+from portal.shapes import (
+    BadResult,
+    Check,
+    list_of,
+    mapping,
+    maybe,
+    number,
+    object_of,
+    one_of,
+    only,
+    text,
+    truth,
+    whole,
+)
 
-_JSON_BYTES: Final = 256 * 1024
 _MB: Final = 1024 * 1024
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _BINARY: Final = "application/octet-stream"
-# NUL and halves of surrogate pairs.
-_NO_TEXT: Final = re.compile("[\\x00\\ud800-\\udfff]")
-
-
-class BadResult(ValueError):
-    """A result that can't be true. `message` says what is wrong with it, for the worker's log."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def check_output(kind: JobKind, output: str, data: bytes, media_type: str, pixel
 
 def check_facts(facts: Any, sizes: Mapping[BlobKind, int]) -> dict[str, Any]:
     """The facts of a render job, if they fit the outputs that it has stored; no others stay."""
-    known = _known(_mapping(facts, "facts"), _FACTS)
+    known = only(mapping(facts, "facts"), _FACTS)
     for kind in OUTPUTS[JobKind.RENDER]:
         if kind not in sizes:
             raise BadResult(f"{kind.value} was not stored")
@@ -101,8 +103,8 @@ class CheckedPrediction:
 
 def check_prediction(prediction: Any, sizes: Mapping[BlobKind, int]) -> CheckedPrediction:
     """The prediction of a segment job, if it is whole and fits the outputs that it has stored."""
-    sent = _mapping(prediction, "prediction")
-    known = _known(sent, _PREDICTION)
+    sent = mapping(prediction, "prediction")
+    known = only(sent, _PREDICTION)
     model, quality = known["model"], known["quality"]
     refused = quality["verdict"] == QualityVerdict.REFUSED
     if refused and any(
@@ -112,8 +114,8 @@ def check_prediction(prediction: Any, sizes: Mapping[BlobKind, int]) -> CheckedP
     measurements = known.get("measurements")
     return CheckedPrediction(
         model=(model["name"], model["version"], model["sha256"]),
-        probability=None if refused else _number(0, 1)(sent.get("probability"), "probability"),
-        band=None if refused else Band(_one_of(Band)(sent.get("band"), "band")),
+        probability=None if refused else number(0, 1)(sent.get("probability"), "probability"),
+        band=None if refused else Band(one_of(Band)(sent.get("band"), "band")),
         threshold=known.get("threshold"),
         operating_point=known.get("operating_point"),
         map_size=None if refused else _map_size(sent.get("map"), sizes),
@@ -135,7 +137,7 @@ def check_code(code: Any, name: str = "code") -> str:
 
 
 def _map_size(grid: Any, sizes: Mapping[BlobKind, int]) -> tuple[int, int]:
-    known = _object(_MAP)(grid, "map")
+    known = object_of(_MAP)(grid, "map")
     rows, columns = known["rows"], known["columns"]
     for kind in OUTPUTS[JobKind.SEGMENT]:
         if kind not in sizes:
@@ -143,93 +145,6 @@ def _map_size(grid: Any, sizes: Mapping[BlobKind, int]) -> tuple[int, int]:
     if sizes[BlobKind.PROBABILITY] != rows * columns:
         raise BadResult("the probability map is not rows x columns of 8 bits")
     return rows, columns
-
-
-def _mapping(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadResult(f"{name} must be an object")
-    try:
-        size = len(json.dumps(value, allow_nan=False))
-    except (ValueError, TypeError, RecursionError):
-        raise BadResult(f"{name} is not plain JSON with finite numbers") from None
-    if size > _JSON_BYTES:
-        raise BadResult(f"{name} is too large")
-    return value
-
-
-# A check takes a value and its name, and returns the value as it is kept, or raises BadResult.
-_Check = Callable[[Any, str], Any]
-
-
-def _known(sent: dict[str, Any], checks: Mapping[str, _Check]) -> dict[str, Any]:
-    """What is known of an object, checked; all else is left out. Required is what can't be None."""
-    checked = {name: check(sent.get(name), name) for name, check in checks.items()}
-    return {name: value for name, value in checked.items() if name in sent}
-
-
-def _object(checks: Mapping[str, _Check]) -> _Check:
-    return lambda value, name: _known(_mapping(value, name), checks)
-
-
-def _maybe(check: _Check) -> _Check:
-    return lambda value, name: None if value is None else check(value, name)
-
-
-def _whole(low: int, high: int) -> _Check:
-    def check(value: Any, name: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise BadResult(f"{name} must be a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _number(low: float, high: float) -> _Check:
-    def check(value: Any, name: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadResult(f"{name} must be a number")
-        if not low <= value <= high:  # nor is "not a number" between any two
-            raise BadResult(f"{name} must be from {low} to {high}")
-        return float(value)
-
-    return check
-
-
-def _truth(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise BadResult(f"{name} must be true or false")
-    return value
-
-
-def _text(most: int, least: int = 1) -> _Check:
-    def check(value: Any, name: str) -> str:
-        if not isinstance(value, str) or not least <= len(value) <= most:
-            raise BadResult(f"{name} must be a text of at most {most} characters")
-        if _NO_TEXT.search(value):  # no database keeps it, no page can be written with it
-            raise BadResult(f"{name} has characters that are none")
-        return value
-
-    return check
-
-
-def _one_of(values: Iterable[str]) -> _Check:
-    allowed = [str(value) for value in values]
-
-    def check(value: Any, name: str) -> str:
-        if not isinstance(value, str) or value not in allowed:
-            raise BadResult(f"{name} is unknown")
-        return value
-
-    return check
-
-
-def _list(check: _Check, most: int, least: int = 0) -> _Check:
-    def check_all(value: Any, name: str) -> list[Any]:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            raise BadResult(f"{name} must be a list of {least} to {most}")
-        return [check(item, name) for item in value]
-
-    return check_all
 
 
 def _sha256(value: Any, name: str) -> str:
@@ -242,89 +157,114 @@ def _window(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list) or len(value) != 3:
         raise BadResult("a window is centre, width and name")
     return [
-        _number(-1e9, 1e9)(value[0], "window centre"),
-        _number(0, 1e9)(value[1], "window width"),
-        _text(256, 0)(value[2], name),
+        number(-1e9, 1e9)(value[0], "window centre"),
+        number(0, 1e9)(value[1], "window width"),
+        text(256, 0)(value[2], name),
     ]
 
 
 def _orientation(value: Any, name: str) -> list[str] | None:
-    found: list[str] = _list(_text(64), 2)(value, name)
+    found: list[str] = list_of(text(64), 2)(value, name)
     if len(found) == 1:
         raise BadResult(f"{name} must be two directions")
     return found or None
 
 
 def _statistics(value: Any, name: str) -> dict[str, float]:
-    found = _mapping(value, name)
+    found = mapping(value, name)
     if len(found) > 100:
         raise BadResult(f"{name} has more than 100 numbers")
-    return {check_code(key, name): _number(-1e12, 1e12)(found[key], name) for key in found}
+    return {check_code(key, name): number(-1e12, 1e12)(found[key], name) for key in found}
 
 
-_LENGTH: Final = _maybe(_number(0, 1e9))
-_SIDE: Final = _maybe(_one_of(("right", "left", "both")))
-_ZONES: Final = _list(_text(32), 10)
-_SPACING: Final = _maybe(
-    _object({"row_mm": _number(0.001, 100), "column_mm": _number(0.001, 100), "source": _text(32)})
+_LENGTH: Final = maybe(number(0, 1e9))
+_SIDE: Final = maybe(one_of(("right", "left", "both")))
+_ZONES: Final = list_of(text(32), 10)
+_SPACING: Final = maybe(
+    object_of({"row_mm": number(0.001, 100), "column_mm": number(0.001, 100), "source": text(32)})
 )
-_MAP: Final = {"rows": _whole(1, 4096), "columns": _whole(1, 4096)}
+_MAP: Final = {"rows": whole(1, 4096), "columns": whole(1, 4096)}
 # All that `ml.picture.Picture.facts` sends, and nothing else.
-_FACTS: Final[dict[str, _Check]] = {
-    "rows": _whole(1, 65535),
-    "columns": _whole(1, 65535),
-    "bits": _whole(1, 16),
-    "media_type": _maybe(_text(64)),
-    "windows": _list(_window, 100),
-    "photometric": _maybe(_text(32)),
+_FACTS: Final[dict[str, Check]] = {
+    "rows": whole(1, 65535),
+    "columns": whole(1, 65535),
+    "bits": whole(1, 16),
+    "media_type": maybe(text(64)),
+    "windows": list_of(_window, 100),
+    "photometric": maybe(text(32)),
     "spacing": _SPACING,
-    "view": _maybe(_text(16)),
-    "modality": _maybe(_text(16)),
-    "body_part": _maybe(_text(64)),
-    "orientation": _maybe(_orientation),
-    "patient_age_years": _maybe(_number(0, 1000)),
-    "patient_sex": _maybe(_text(16)),
-    "colour": _maybe(_number(0, 1)),
-    "notes": _maybe(_list(_text(64), 100)),
+    "view": maybe(text(16)),
+    "modality": maybe(text(16)),
+    "body_part": maybe(text(64)),
+    "orientation": maybe(_orientation),
+    "patient_age_years": maybe(number(0, 1000)),
+    "patient_sex": maybe(text(16)),
+    "colour": maybe(number(0, 1)),
+    "notes": maybe(list_of(text(64), 100)),
 }
-# `ml.measure.measure`.
-_MEASUREMENTS: Final[dict[str, _Check]] = {
-    "area_px": _maybe(_whole(0, 10**9)),
+_LEVEL: Final = object_of(
+    {"px": number(0, 1e6), "mm": _LENGTH, "line": maybe(list_of(number(-1e6, 1e6), 4, 4))}
+)
+
+
+def _index(value: Any, name: str) -> dict[str, Any]:
+    """An index has a number where it applies, else a code that says why not."""
+    index = mapping(value, name)
+    if truth(index.get("applies"), name):
+        percent = number(0, 100)(index.get("percent"), name)
+        return {"percent": percent, "applies": True, "reason": None}
+    return {"percent": None, "applies": False, "reason": check_code(index.get("reason"), name)}
+
+
+# `ml.extent.Extent`, one for each side.
+_EXTENT: Final = object_of(
+    {
+        "side": one_of(("right", "left")),
+        "fraction": number(0, 1),
+        **dict.fromkeys(("apex", "upper", "lower"), _LEVEL),
+        **dict.fromkeys(("collins", "rhea", "light"), _index),
+    }
+)
+# `ml.measure.measure` and what `ml.predict` adds.
+_MEASUREMENTS: Final[dict[str, Check]] = {
+    "area_px": maybe(whole(0, 10**9)),
     "area_mm2": _LENGTH,
     "side": _SIDE,
-    "side_assumed": _maybe(_truth),
+    "side_assumed": maybe(truth),
     "zones": lambda value, name: [] if value is None else _ZONES(value, name),
     "distance_px": _LENGTH,
-    "distance_mm": _maybe(_number(0, 2000)),
-    "distance_line": _maybe(_list(_number(-1e6, 1e6), 4, 4)),
-    "components": _maybe(
-        _list(
-            _object(
+    "distance_mm": maybe(number(0, 2000)),
+    "distance_line": maybe(list_of(number(-1e6, 1e6), 4, 4)),
+    "components": maybe(
+        list_of(
+            object_of(
                 {
-                    "area_px": _whole(0, 10**9),
+                    "area_px": whole(0, 10**9),
                     "area_mm2": _LENGTH,
                     "side": _SIDE,
                     "zones": _ZONES,
-                    "box": _list(_whole(0, 10**6), 4, 4),
+                    "box": list_of(whole(0, 10**6), 4, 4),
                 }
             ),
             10_000,
         )
     ),
     "spacing": _SPACING,
+    "lungs_found": maybe(truth),
+    "extents": maybe(list_of(_EXTENT, 2)),
 }
 # `ml.predict.Prediction.facts`; what a refused picture must not have is looked at by itself.
-_PREDICTION: Final[dict[str, _Check]] = {
-    "model": _object({"name": _text(100), "version": _text(50), "sha256": _sha256}),
-    "threshold": _maybe(_number(0, 1)),
-    "operating_point": _maybe(_text(50)),
-    "measurements": _maybe(_object(_MEASUREMENTS)),
-    "quality": _object(
+_PREDICTION: Final[dict[str, Check]] = {
+    "model": object_of({"name": text(100), "version": text(50), "sha256": _sha256}),
+    "threshold": maybe(number(0, 1)),
+    "operating_point": maybe(text(50)),
+    "measurements": maybe(object_of(_MEASUREMENTS)),
+    "quality": object_of(
         {
-            "verdict": _one_of(QualityVerdict),
-            "reasons": _maybe(_list(_object({"code": check_code, "message": _text(500)}), 50)),
+            "verdict": one_of(QualityVerdict),
+            "reasons": maybe(list_of(object_of({"code": check_code, "message": text(500)}), 50)),
         }
     ),
-    "statistics": _maybe(_statistics),
-    "seconds": _maybe(_number(0, 1e6)),
+    "statistics": maybe(_statistics),
+    "seconds": maybe(number(0, 1e6)),
 }

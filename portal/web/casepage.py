@@ -9,7 +9,7 @@ from uuid import UUID
 from portal.access import Actor, Permission
 from portal.models import Band, BlobKind
 from portal.records import ReviewView, State, StudyView
-from portal.web import wording
+from portal.web import sizes, wording
 
 _REASONS = [("", "Reason (if you don’t agree)"), *wording.REASONS.items()]
 
@@ -74,6 +74,8 @@ class CasePage:
     distance: str
     area: str
     measure_note: str
+    sizes: list[sizes.Size]
+    sizes_note: str
     floor_note: str
     operating_point: str
     progress: str
@@ -120,6 +122,8 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         distance=wording.length(measured.get("distance_mm"), measured.get("distance_px")),
         area=wording.area(measured.get("area_mm2"), measured.get("area_px")) if outlined else "–",
         measure_note=wording.spacing_note(row_mm, source),
+        sizes=sizes.of(measured),
+        sizes_note=sizes.METHOD,
         floor_note=wording.BELOW_FLOOR
         if band in (Band.LIKELY, Band.POSSIBLE) and not outlined
         else "",

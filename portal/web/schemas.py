@@ -73,8 +73,9 @@ def schemas() -> Json:
             measurements={
                 **some,
                 "description": (
-                    "area_px, area_mm2, side, zones, distance_px, distance_mm and more; values in "
-                    "mm are null where the spacing is unknown."
+                    "area_px, area_mm2, side, zones, distance_px, distance_mm, extents (share of "
+                    "the hemithorax, levels, Collins, Rhea, Light) and more; values in mm are null "
+                    "where the spacing is unknown."
                 ),
             },
             quality={

@@ -29,6 +29,20 @@ def table(path: Path, header: list[str], rows: list[list[str]]) -> Path:
     return path
 
 
+def options(**values: object) -> argparse.Namespace:
+    """The command's options as the command line would give them, one reading process."""
+    parser = argparse.ArgumentParser()
+    prepare.add_arguments(parser)
+    words = ["--workers", "1"]
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None:
+            words += [option, str(value)]
+    return parser.parse_args(words)
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     """Four outlined pictures of three patients and two panel pictures, made by `prepare`."""
@@ -46,10 +60,8 @@ def cache(tmp_path: Path) -> Path:
     right[600:700, 800:1000] = True
     masks = [["a1", rle.encode(left)], ["a1", rle.encode(right)], ["c1", rle.encode(left)]]
     negatives = [["a2", " -1"], ["b1", "-1"], ["nofile", "-1"]]
-    arguments = argparse.Namespace(
+    arguments = options(
         rle=table(tmp_path / "rle.csv", ["ImageId", " EncodedPixels"], masks + negatives),
-        masks=None,
-        reports=False,
         dicom=pictures.parent,
         index=table(
             tmp_path / "index.csv",
@@ -68,7 +80,6 @@ def cache(tmp_path: Path) -> Path:
         ),
         out=tmp_path / "cache",
         size=384,
-        workers=1,
     )
     assert prepare.run(arguments) == 0
     return tmp_path / "cache"
@@ -78,17 +89,11 @@ def given(tmp_path: Path, outlines: list[list[str]], **more: object) -> argparse
     """The command's arguments for pictures that stand in tmp_path already."""
     values = {
         "rle": table(tmp_path / "rle.csv", ["ImageId", "EncodedPixels"], outlines),
-        "masks": None,
-        "reports": False,
         "dicom": tmp_path,
-        "index": None,
-        "panel": None,
-        "panel_index": None,
         "out": tmp_path / "cache",
         "size": 64,
-        "workers": 1,
     }
-    return argparse.Namespace(**(values | more))
+    return options(**(values | more))
 
 
 def test_pictures_that_cannot_be_cached_are_listed_and_the_others_go_on(
@@ -193,7 +198,8 @@ def test_training_input_from_the_cache_is_the_serving_input_of_the_file(cache: P
     records = [r for r in data.read_records(cache) if r.source == "panel"]
     item = data.Plain(data.Pictures.read(cache, records), Config())[0]
     file = cache.parent / "panel" / f"{records[0].id}.jpg"
-    served = transforms.to_input(pixels.read(file.read_bytes()).pixels, 384)
+    pixels_of_file = pixels.read(file.read_bytes()).pixels
+    served = transforms.place(transforms.canonical(pixels_of_file, 512), 384)
     np.testing.assert_array_equal(item["picture"][0].numpy(), served)
 
 
@@ -278,3 +284,30 @@ def test_outlines_may_come_as_mask_files(tmp_path: Path) -> None:
     assert mask is not None
     assert mask.shape == (512, 341)
     assert mask.mean() / 255 == pytest.approx(0.1, abs=0.005)
+
+
+def test_what_models_outlined_is_trained_on_and_never_held_out(tmp_path: Path) -> None:
+    """A picture that radiologists outlined keeps their outline, whatever a model drew."""
+    for folder in ("pictures", "more", "drawn"):
+        (tmp_path / folder).mkdir()
+    grey = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
+    mask = np.zeros((300, 300), np.uint8)
+    mask[50:100, 50:100] = 255
+    for folder, name in (("pictures", "known"), ("more", "known"), ("more", "new")):
+        cv2.imwrite(str(tmp_path / folder / f"{name}.png"), grey)
+        cv2.imwrite(str(tmp_path / "drawn" / f"{name}.png"), mask)
+    arguments = given(
+        tmp_path,
+        [["known", "-1"]],
+        dicom=tmp_path / "pictures",
+        pseudo=tmp_path / "more",
+        pseudo_masks=tmp_path / "drawn",
+    )
+    assert prepare.run(arguments) == 0
+    records = {r.id: r for r in data.read_records(tmp_path / "cache")}
+    assert (records["known"].source, records["known"].outlined) == ("masks", False)
+    assert (records["new"].source, records["new"].outlined) == ("pseudo", True)
+    assert records["new"].fold == data.NO_FOLD
+    training, held_out = data.split(list(records.values()), records["known"].fold)
+    assert [r.id for r in training] == ["new"]
+    assert [r.id for r in held_out] == ["known"]

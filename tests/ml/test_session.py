@@ -140,7 +140,8 @@ def test_both_engines_say_the_same_of_the_shipped_model():
     tensors = (folder / session.TENSORS).read_bytes()
     torch_session = session.TorchSession(exact.card, tensors, "cpu")
     drawn = phantom.draw(1, "right", 30, rows=512, columns=512)
-    picture = transforms.to_input(drawn.pixels, exact.size)[None, None]
+    canonical = transforms.canonical(drawn.pixels, transforms.canonical_side(exact.size))
+    picture = transforms.place(canonical, exact.size)[None, None]
     inputs = np.concatenate([picture, picture[..., ::-1]])
     masks, images = exact.run(inputs)
     torch_masks, torch_images = torch_session.run(inputs)

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import config, data, losses, model, train  # noqa: E402 - only where torch is
+from ml import config, data, losses, model, precision, train  # noqa: E402 - only where torch is
 from ml.data import Record  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -199,7 +199,7 @@ def test_every_shipped_recipe_takes_a_training_step(path: Path) -> None:
     state = train.start(recipe, torch.device("cpu"))
     state.net.train()
     batch = next(iter(train._loader(data.Drawn(discs(4), recipe, 0, 1.0, 64), recipe)))
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+    with precision.autocast(recipe, torch.device("cpu")):
         seen = state.net.look(batch["picture"])
         image_logits = state.net.judge(seen.features)
     part = losses.combined(

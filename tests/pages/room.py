@@ -4,6 +4,7 @@ through as a worker would, with predictions concluded from drawn phantoms.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
-from ml import overlay, phantom, pixels, predict, quality
+from ml import lungs, overlay, phantom, pixels, predict, quality, serving, transforms
 from ml.picture import Picture
 from portal import jobs, people, records
 from portal.models import Job, JobKind, JobState, Role, Study, User, db
@@ -191,8 +192,17 @@ def imagined(picture: Picture, air: NDArray[np.bool_], probability: float) -> pr
     soft = cv2.GaussianBlur(
         cv2.resize(square, (GRID, GRID), interpolation=cv2.INTER_AREA), (0, 0), 3
     )
-    said = predict.conclude(picture, CARD, soft * 0.96, probability)
+    canonical = transforms.canonical(picture.pixels, transforms.canonical_side(GRID))
+    fields = _finder().find(canonical)
+    seen = serving.Seen(transforms.place(canonical, GRID), None, fields)
+    map_ = seen.map_of(soft * np.float32(0.96))
+    said = predict.conclude(picture, CARD, map_, probability, fields)
     return predict.Prediction(model, "balanced", verdict.facts(), 0.1, **said)
+
+
+@functools.cache
+def _finder() -> lungs.Finder:
+    return lungs.Finder(threads=1)
 
 
 @contextmanager

@@ -226,6 +226,19 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
                 }
             ],
             "spacing": None,
+            "lungs_found": True,
+            "extents": [
+                {
+                    "side": "right",
+                    "fraction": 0.12,
+                    "apex": {"px": 40.0, "mm": 5.5, "line": [1, 2, 3, 4]},
+                    "upper": {"px": 21.0, "mm": 2.9, "line": [1, 2, 3, 4]},
+                    "lower": {"px": 0.0, "mm": 0.0, "line": None},
+                    "collins": {"percent": 12.0, "applies": True, "reason": None},
+                    "rhea": {"percent": None, "applies": False, "reason": "not_pa"},
+                    "light": {"percent": None, "applies": False, "reason": "not_pa"},
+                }
+            ],
         },
         "quality": {"verdict": "fit", "reasons": []},
         "statistics": {"mean": 0.4},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from portal import results
 from portal.models import BlobKind
 from portal.results import BadResult
-from portal.web import wording
+from portal.web import sizes, wording
 
 RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}
 SEGMENTED = {BlobKind(kind): len(data) for kind, data in segmented().items()}
@@ -80,6 +80,9 @@ def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     wording.area(measured.get("area_mm2"), measured.get("area_px"))
     if measured.get("spacing"):
         wording.spacing_note(measured["spacing"]["row_mm"], measured["spacing"]["source"])
+    for size in sizes.of(measured):
+        assert size.side in ("Right", "Left")
+        assert all(value for _, value in [*size.levels, *size.indices])
     for reason in found.quality.get("reasons") or ():
         assert reason["message"]
 
@@ -92,3 +95,12 @@ def test_what_is_not_known_is_left_out() -> None:
     found = results.check_prediction(sent, SEGMENTED)
     assert found.quality == {"verdict": "fit", "reasons": []}
     assert found.measurements == prediction_of()["measurements"]
+
+
+def test_a_size_is_told_with_its_method_or_the_reason_why_not() -> None:
+    (size,) = sizes.of(prediction_of()["measurements"])
+    assert (size.side, size.share) == ("Right", "12 %")
+    assert size.levels[0] == ("At the apex", "5.5 mm")
+    assert size.indices == [("Collins", "12 %")]
+    assert size.reason == "made for erect PA views only"
+    assert sizes.of({}) == []

@@ -1,0 +1,57 @@
+"""How the result panel tells a pneumothorax's size beside its lung: one block for each side."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from portal.web import wording
+
+_LEVELS: Final = (
+    ("apex", "At the apex"),
+    ("upper", "Middle of the upper half"),
+    ("lower", "Middle of the lower half"),
+)
+_INDICES: Final = (("collins", "Collins"), ("rhea", "Rhea"), ("light", "Light"))
+_WHY_NOT: Final = {
+    "no_spacing": "the pixel spacing is unknown",
+    "not_pa": "made for erect PA views only",
+}
+METHOD: Final = (
+    "Share of the hemithorax: of its area in the picture, which is no volume. Distances between "
+    "the pleural layers, at the model’s threshold. Collins, Rhea and Light estimate a volume and "
+    "assume that a PA view was taken erect; they disagree with each other and with CT."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One side's lines: a name and a value, or why there is none."""
+
+    side: str
+    share: str
+    levels: list[tuple[str, str]]
+    indices: list[tuple[str, str]]
+    reason: str
+
+
+def of(measured: Mapping[str, Any]) -> list[Size]:
+    """The sides of a prediction's measurements, the larger first."""
+    return [_size(extent) for extent in measured.get("extents") or ()]
+
+
+def _size(extent: Mapping[str, Any]) -> Size:
+    reasons = {extent[name]["reason"] for name, _ in _INDICES if not extent[name]["applies"]}
+    return Size(
+        side=extent["side"].capitalize(),
+        share=f"{100 * extent['fraction']:.0f} %",
+        levels=[
+            (words, wording.length(extent[name].get("mm"), extent[name]["px"]))
+            for name, words in _LEVELS
+        ],
+        indices=[
+            (words, f"{extent[name]['percent']:.0f} %")
+            for name, words in _INDICES
+            if extent[name]["applies"]
+        ],
+        reason="; ".join(sorted(_WHY_NOT.get(code or "", code or "") for code in reasons)),
+    )
