@@ -44,7 +44,7 @@ class Level:
 class Index:
     """A published index in percent; where it does not apply, percent is None and a code says why.
 
-    Codes: 'no_spacing', 'not_pa'.
+    Codes: 'no_spacing', 'not_pa', 'no_air_at_level' (of an index that is taken at one level only).
     """
 
     percent: float | None
@@ -145,6 +145,7 @@ def _extent(
     reason = "no_spacing" if spacing is None else "not_pa" if view != "PA" else None
     cm = [level.mm / 10 for level in (apex, upper, lower) if level.mm is not None]
     middle = round(top + height / 2)
+    across = _across(air, middle, None).px
     return Extent(
         side=side,
         fraction=round(float(air.sum() / cavity.sum()), 4),
@@ -154,8 +155,8 @@ def _extent(
         collins=_index(collins(cm) if cm else None, reason),
         rhea=_index(rhea(cm) if cm else None, reason),
         light=_index(
-            light(int(cavity[middle].sum()), _across(air, middle, None).px),
-            "not_pa" if view != "PA" else None,
+            light(int(cavity[middle].sum()), across),
+            "not_pa" if view != "PA" else None if across else "no_air_at_level",
         ),
     )
 

@@ -15,6 +15,7 @@ _INDICES: Final = (("collins", "Collins"), ("rhea", "Rhea"), ("light", "Light"))
 _WHY_NOT: Final = {
     "no_spacing": "the pixel spacing is unknown",
     "not_pa": "made for erect PA views only",
+    "no_air_at_level": "nothing is outlined at the middle of the lung’s height",
 }
 METHOD: Final = (
     "Share of the hemithorax: of its area in the picture, which is no volume. Distances between "
@@ -45,8 +46,9 @@ def _size(extent: Mapping[str, Any]) -> Size:
         side=extent["side"].capitalize(),
         share=f"{100 * extent['fraction']:.0f} %",
         levels=[
-            (words, wording.length(extent[name].get("mm"), extent[name]["px"]))
+            (words, wording.length(level.get("mm"), level["px"]) if level["px"] else "none")
             for name, words in _LEVELS
+            for level in [extent[name]]
         ],
         indices=[
             (words, f"{extent[name]['percent']:.0f} %")

@@ -101,6 +101,8 @@ def test_levels_without_air_are_nothing() -> None:
     mask[400:] = False
     found = one(mask)
     assert (found.lower.px, found.lower.line) == (0.0, None)
+    # Light is taken at the middle alone, where this air has ended.
+    assert (found.light.percent, found.light.reason) == (None, "no_air_at_level")
     assert found.collins.percent == pytest.approx(4.2 + 4.7 * 6, abs=0.3)
 
 

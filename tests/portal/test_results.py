@@ -101,6 +101,7 @@ def test_a_size_is_told_with_its_method_or_the_reason_why_not() -> None:
     (size,) = sizes.of(prediction_of()["measurements"])
     assert (size.side, size.share) == ("Right", "12 %")
     assert size.levels[0] == ("At the apex", "5.5 mm")
+    assert size.levels[2] == ("Middle of the lower half", "none")
     assert size.indices == [("Collins", "12 %")]
     assert size.reason == "made for erect PA views only"
     assert sizes.of({}) == []
