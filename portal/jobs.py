@@ -13,7 +13,7 @@ from portal.board import Board, QueueView, StuckJob, WorkerView, board
 from portal.ledger import ATTEMPTS, Claim, claim, enqueue, heartbeat, hello, open_ticket, retry
 from portal.outcome import fail, finish
 from portal.outputs import Output, read_input, store_output
-from portal.results import BadResult
+from portal.shapes import BadResult
 from portal.sweeping import SweepResult, ring, sweep, tidy
 from portal.tickets import BadTicket, Ticket
 

@@ -17,8 +17,8 @@ from portal.access import Actor, Denied, Permission
 from portal.attempts import changed, is_attempt
 from portal.conflict import Conflict
 from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Worker
-from portal.results import BadResult
 from portal.settings import Settings
+from portal.shapes import BadResult
 from portal.texts import clean
 from portal.tickets import Ticket
 from portal.vault import Vault, VaultError

@@ -23,7 +23,7 @@ from portal.models import (
     Study,
 )
 from portal.outputs import Output
-from portal.results import BadResult
+from portal.shapes import BadResult
 from portal.tickets import Ticket
 from portal.vault import Vault
 

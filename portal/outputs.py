@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from portal import database, results, sealing
 from portal.attempts import attempted, destroy_files, take_blobs
 from portal.models import Blob, Instance, Job, Study
-from portal.results import BadResult
+from portal.shapes import BadResult
 from portal.tickets import Ticket
 from portal.vault import Vault
 

@@ -18,10 +18,10 @@ from portal.bell import Bell
 from portal.models import db
 from portal.settings import Settings
 from portal.throttle import Throttle
-from portal.vault import NotReadable, StorageFull, Vault
+from portal.vault import NotReadable, StorageAway, StorageFull, Vault
 
 # What a part that is away or busy raises. People are told to try again, not that something broke.
-UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError)
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageAway)
 # What the database raises for a value that no column can hold, such as a text with a NUL.
 UNFIT = DataError
 # What the vault raises when the disk is full; nothing was left behind.

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
+from portal.ringcommand import RingCommand
+
 Env = Literal["development", "production", "test"]
 
 _SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
+_BUCKET: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([\w./-]+?))?/*", re.ASCII)
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -60,6 +64,25 @@ VARIABLES: Final = (
         "Folder of the encrypted files (and, in development, of keys and SQLite).",
     ),
     Variable(
+        "PLEURA_BUCKET",
+        "none",
+        "s3://name or s3://name/prefix: keep the encrypted files in an S3-compatible bucket and "
+        "not in the data folder (needs `pip install .[s3]`).",
+    ),
+    Variable(
+        "PLEURA_BUCKET_ENDPOINT",
+        "Amazon's",
+        "Address of the bucket's server, for example https://s3.example.org.",
+    ),
+    Variable("PLEURA_BUCKET_REGION", "us-east-1", "Region of the bucket."),
+    Variable("PLEURA_BUCKET_KEY_ID", "none", "Access key of the bucket."),
+    Variable(
+        "PLEURA_BUCKET_SECRET",
+        "none",
+        "Secret of the access key. Also as PLEURA_BUCKET_SECRET_FILE.",
+        secret=True,
+    ),
+    Variable(
         "PLEURA_SECRET_KEY",
         "made once in development",
         "Signs sessions, forms and job tickets; at least 32 characters. Also as "
@@ -70,8 +93,20 @@ VARIABLES: Final = (
         "PLEURA_KEY_RING",
         "made once in development",
         "The vault's key ring as JSON (see `python -m portal new-key-ring`). Also as "
-        "PLEURA_KEY_RING_FILE, which rotate-keys needs.",
+        "PLEURA_KEY_RING_FILE or PLEURA_KEY_RING_COMMAND; rotate-keys needs one of these two.",
         secret=True,
+    ),
+    Variable(
+        "PLEURA_KEY_RING_COMMAND",
+        "none",
+        "A command that prints the key ring, for example a key-management service's client. Run "
+        "without a shell, within 30 seconds; its output is never logged.",
+    ),
+    Variable(
+        "PLEURA_KEY_RING_STORE_COMMAND",
+        "none",
+        "A command that reads the changed key ring from its standard input and keeps it: what "
+        "rotate-keys needs beside PLEURA_KEY_RING_COMMAND.",
     ),
     Variable(
         "PLEURA_WORKER_TOKEN",
@@ -103,6 +138,18 @@ VARIABLES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Bucket:
+    """An S3-compatible bucket. `prefix` begins every key, and ends with / where there is one."""
+
+    name: str
+    prefix: str
+    endpoint: str
+    region: str
+    key_id: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the portal runs on. Secrets do not show in `repr`."""
 
@@ -114,6 +161,8 @@ class Settings:
     key_ring: str = field(repr=False)
     key_ring_file: Path | None
     worker_token: str = field(repr=False)
+    ring_command: RingCommand | None = None
+    bucket: Bucket | None = None
     base_url: str = "http://127.0.0.1:8000"
     job_seconds: int = 120
     max_upload_mb: int = 64
@@ -175,6 +224,7 @@ class Settings:
         database_url = _value(source, "DATABASE_URL", problems)
         if not database_url:
             database_url = f"sqlite:///{data_dir / 'pleura.db'}"
+        ring_command = RingCommand.of(source, problems)
         keys = _Keys(source, data_dir / "keys" if makes_up and not problems else None, problems)
         settings = cls(
             env=env,
@@ -182,8 +232,12 @@ class Settings:
             redis_url=_value(source, "REDIS_URL", problems),
             data_dir=data_dir,
             secret_key=keys.read("PLEURA_SECRET_KEY", "secret_key", secrets.token_urlsafe),
-            key_ring=keys.read("PLEURA_KEY_RING", "key_ring.json", new_key_ring),
-            key_ring_file=keys.path("PLEURA_KEY_RING", "key_ring.json"),
+            key_ring=_printed(ring_command, problems)
+            if ring_command
+            else keys.read("PLEURA_KEY_RING", "key_ring.json", new_key_ring),
+            key_ring_file=None if ring_command else keys.path("PLEURA_KEY_RING", "key_ring.json"),
+            ring_command=ring_command,
+            bucket=_bucket(source, problems),
             worker_token=keys.read("PLEURA_WORKER_TOKEN", "worker_token", secrets.token_urlsafe),
             base_url=(source.get("PLEURA_BASE_URL") or "http://127.0.0.1:8000").rstrip("/"),
             job_seconds=_whole(source, "JOB_SECONDS", 120, 5, 3600, problems),
@@ -207,26 +261,36 @@ class Settings:
         """Every variable with default and meaning, in the order of the documentation."""
         return VARIABLES
 
-    def read_key_ring(self) -> str:
-        """The key ring as it is now: rotate-keys may have added a key since the start."""
+    def read_key_ring(self, *, fresh: bool = True) -> str:
+        """The key ring as it is now: rotate-keys may have added a key since the start.
+
+        fresh False: what a command printed within the last minute will do.
+        """
+        if self.ring_command:
+            return self.ring_command.read(fresh=fresh)
         return self.key_ring_file.read_text("utf-8") if self.key_ring_file else self.key_ring
 
     def change_key_ring(self, change: Callable[[str], str]) -> None:
-        """Replace the key ring file by what `change` makes of it, one process after the other.
+        """Replace the key ring by what `change` makes of it, one process after the other.
 
-        Raises SettingsError where the ring is not in a file, or in one that can't be written.
+        Raises SettingsError where the ring is not in a file or command, or can't be written. What
+        a command keeps is locked on this machine alone: rotate on one machine at a time.
         """
         path = self.key_ring_file
-        if path is None:
-            raise SettingsError(
-                ["The key ring is not in a file: give PLEURA_KEY_RING_FILE to rotate keys."]
-            )
         try:
-            with _locked(path.parent):
-                _write_private(path, change(path.read_text("utf-8")))
+            if self.ring_command:
+                with _locked(self.data_dir):
+                    self.ring_command.store(change(self.ring_command.read()))
+            elif path:
+                with _locked(path.parent):
+                    _write_private(path, change(path.read_text("utf-8")))
+            else:
+                raise SettingsError(
+                    ["The key ring is not in a file: give PLEURA_KEY_RING_FILE to rotate keys."]
+                )
         except OSError as error:
             raise SettingsError(
-                [f"The key ring {path} can't be written ({error.strerror})."]
+                [f"The key ring {path or ''} can't be written ({error.strerror or error})."]
             ) from None
 
     def _check(self, problems: list[str]) -> None:
@@ -294,6 +358,42 @@ def child_environment(
     gone = {name + end for name in (*without, *extra) for end in ("", "_FILE")}
     source = os.environ if environ is None else environ
     return {**{name: value for name, value in source.items() if name not in gone}, **extra}
+
+
+def _printed(command: "RingCommand", problems: list[str]) -> str:
+    try:
+        return command.read()
+    except OSError as error:
+        problems.append(f"PLEURA_KEY_RING_COMMAND: {error}.")
+        return ""
+
+
+def _bucket(source: Mapping[str, str], problems: list[str]) -> Bucket | None:
+    address = source.get("PLEURA_BUCKET", "").strip()
+    secret = _value(source, "PLEURA_BUCKET_SECRET", problems)
+    if not address:
+        return None
+    found = re.fullmatch(
+        r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9_./-]+?))?/*", address
+    )
+    key_id = source.get("PLEURA_BUCKET_KEY_ID", "").strip()
+    endpoint = source.get("PLEURA_BUCKET_ENDPOINT", "").strip()
+    if not found:
+        problems.append("PLEURA_BUCKET must look like s3://name or s3://name/prefix.")
+    if not key_id or not secret:
+        problems.append("PLEURA_BUCKET needs PLEURA_BUCKET_KEY_ID and PLEURA_BUCKET_SECRET.")
+    if endpoint and not endpoint.startswith(("https://", "http://")):
+        problems.append("PLEURA_BUCKET_ENDPOINT must start with https:// or http://.")
+    if not found:
+        return None
+    return Bucket(
+        name=found[1],
+        prefix=f"{found[2]}/" if found[2] else "",
+        endpoint=endpoint,
+        region=source.get("PLEURA_BUCKET_REGION", "").strip() or "us-east-1",
+        key_id=key_id,
+        secret=secret,
+    )
 
 
 class _Keys:

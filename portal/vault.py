@@ -1,6 +1,6 @@
 """The vault: keys, sealed values and encrypted files. Nothing leaves memory unsealed.
 
-The only module that imports `cryptography` or opens a file under the data folder. AES-256-GCM
+The only module that imports `cryptography`; files lie in its `storage`. AES-256-GCM
 with random nonces throughout. Every study has its own data key, wrapped by a key of the ring;
 the additional data name the place where a sealed thing belongs, so that one that was moved or
 swapped does not open. Rotation re-wraps keys and leaves files alone.
@@ -9,17 +9,13 @@ swapped does not open. Rotation re-wraps keys and leaves files alone.
 import base64
 import binascii
 import contextlib
-import errno
 import hashlib
 import hmac
 import json
-import os
-import re
 import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -30,25 +26,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from portal.models import BlobKind
 from portal.settings import Settings, new_ring_key
+from portal.storage import NAME, BucketStorage, FolderStorage, Storage
+from portal.storage import NotReadable as NotReadable
+from portal.storage import StorageAway as StorageAway
+from portal.storage import StorageFull as StorageFull
+from portal.storage import VaultError as VaultError
 
 _NONCE: Final = 12
 _BLOB_MAGIC: Final = b"PLB1"
-_NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
 # Whatever wraps a key has committed or failed by then.
 SETTLED: Final = timedelta(hours=1)
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class VaultError(Exception):
-    """The vault can't do what was asked. The text holds no patient data."""
-
-
-class StorageFull(VaultError):
-    """There is no room for another file. Nothing was left behind."""
-
-
-class NotReadable(VaultError):
-    """A sealed value or file is missing, damaged, moved, or its key is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +84,11 @@ class Vault:
         """Read the key ring; no file is touched yet."""
         self._settings = settings
         self._ring = _Ring.parse(settings.key_ring)
-        self._blobs = settings.data_dir / "blobs"
-        self._incoming = self._blobs / "incoming"
+        self._storage: Storage = (
+            BucketStorage(settings.bucket)
+            if settings.bucket
+            else FolderStorage(settings.data_dir / "blobs")
+        )
 
     # Data keys
 
@@ -118,7 +108,7 @@ class Vault:
         return self._wrap(study_id, self.data_key(study_id, wrapped, key_id))
 
     def _wrap(self, study_id: UUID, data_key: bytes) -> WrappedKey:
-        self._reload()  # what is sealed from here on stands under the newest key
+        self._reload(fresh=False)  # what is sealed from here on stands under the newest key
         key_id = self._ring.active
         sealed = _seal(self._ring.keys[key_id], _key_aad(study_id, key_id), data_key)
         return WrappedKey(sealed, key_id)
@@ -135,7 +125,7 @@ class Vault:
 
     def seal_totp(self, user_id: UUID, secret: str) -> bytes:
         """Seal a person's TOTP secret under a key derived from the ring's active key."""
-        self._reload()
+        self._reload(fresh=False)
         key_id = self._ring.active
         sealed = _seal(self._derived(key_id, "totp"), _totp_aad(user_id, key_id), secret.encode())
         return key_id.encode() + b":" + sealed
@@ -168,61 +158,30 @@ class Vault:
     ) -> str:
         """Write an encrypted file durably and return its name.
 
-        The file is complete under its name or absent: temporary file, fsync, rename, fsync of
-        the folder. Raises StorageFull, with the temporary file removed, where there is no room.
+        The file is complete under its name or absent. Raises StorageFull where there is no room.
         """
         name = f"{blob_id.hex}-{attempt}"
-        sealed = _BLOB_MAGIC + _seal(data_key, _blob_aad(blob_id, kind), data)
-        target = self._path(name)
-        temporary = self._incoming / f"{name}.{secrets.token_hex(4)}"
-        try:
-            self._make_folder(target.parent)
-            self._make_folder(self._incoming)
-            _write_durably(temporary, sealed)
-            temporary.replace(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            for path in (temporary, target):
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-            if error.errno in _FULL:
-                raise StorageFull("there is no room for another file") from error
-            raise VaultError(f"a file can't be written (errno {error.errno})") from error
+        self._storage.write(name, _BLOB_MAGIC + _seal(data_key, _blob_aad(blob_id, kind), data))
         return name
 
     def get(self, data_key: bytes, *, blob_id: UUID, kind: BlobKind, name: str) -> bytes:
         """Read an encrypted file; NotReadable if it is missing, damaged or another's."""
-        try:
-            sealed = self._path(name).read_bytes()
-        except OSError as error:
-            raise NotReadable("a file is missing") from error
+        sealed = self._storage.read(_checked(name))
         if not sealed.startswith(_BLOB_MAGIC):
             raise NotReadable("a file is damaged")
         return _open(data_key, _blob_aad(blob_id, kind), sealed[len(_BLOB_MAGIC) :])
 
     def destroy(self, name: str) -> None:
         """Remove a file; one that is gone already is no error."""
-        path = self._path(name)
-        path.unlink(missing_ok=True)
+        self._storage.remove(_checked(name))
 
     def remove_stale(self, before: datetime) -> int:
-        """Remove temporary files that a killed process left before `before`."""
-        return sum(
-            _unlink_older(path, before)
-            for path in (self._incoming.iterdir() if self._incoming.is_dir() else ())
-        )
+        """Remove what a killed process left half-written before `before`."""
+        return self._storage.remove_stale(before)
 
     def names(self, shard: int, before: datetime) -> Iterator[str]:
-        """Names of the vault's files in one of 256 folders that are older than `before`.
-
-        What somebody else has put there is not the vault's to touch.
-        """
-        folder = self._blobs / f"{shard % 256:02x}"
-        paths = folder.iterdir() if folder.is_dir() else ()
-        for path in filter(lambda path: _NAME.fullmatch(path.name), paths):
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < before.timestamp():
-                    yield path.name
+        """Names of the vault's files in one of 256 parts that are older than `before`."""
+        return self._storage.names(shard, before)
 
     # Rotation
 
@@ -281,9 +240,9 @@ class Vault:
         """The key of the ring that new data keys are wrapped by."""
         return self._ring.active
 
-    def _reload(self) -> None:
+    def _reload(self, *, fresh: bool = True) -> None:
         with contextlib.suppress(OSError, VaultError):  # what was read before still holds
-            self._ring = _Ring.parse(self._settings.read_key_ring())
+            self._ring = _Ring.parse(self._settings.read_key_ring(fresh=fresh))
 
     def _ring_key(self, key_id: str) -> bytes:
         if key_id not in self._ring.keys:
@@ -296,15 +255,12 @@ class Vault:
     def _derived(self, key_id: str, purpose: str) -> bytes:
         return _derive(self._ring_key(key_id), purpose)
 
-    def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise NotReadable("no file has such a name")
-        return self._blobs / name[:2] / name
 
-    def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
+def _checked(name: str) -> str:
+    """A name that the vault has made; NotReadable for any other, which leads nowhere."""
+    if not NAME.fullmatch(name):
+        raise NotReadable("no file has such a name")
+    return name
 
 
 def _retire(ring: dict[str, Any], now: datetime) -> None:
@@ -349,30 +305,6 @@ def _totp_aad(user_id: UUID, key_id: str) -> str:
 
 def _blob_aad(blob_id: UUID, kind: BlobKind) -> str:
     return f"blobs:{blob_id}:{kind.value}"
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _unlink_older(path: Path, before: datetime) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_mtime < before.timestamp():
-            path.unlink()
-            return 1
-    return 0
 
 
 def content_digest(data: bytes) -> bytes:

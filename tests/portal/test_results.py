@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from portal import results
 from portal.models import BlobKind
-from portal.results import BadResult
+from portal.shapes import BadResult
 from portal.web import sizes, wording
 
 RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}

@@ -1,0 +1,225 @@
+"""Where the vault's sealed files lie: a folder, or a bucket that speaks S3. The vault's own part.
+
+Only `vault` imports this. What arrives here is sealed already: a store sees names that the vault
+made and bytes that it cannot read. A file is complete under its name, or absent.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from portal.settings import Bucket
+
+NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_BUCKET_FULL: Final = ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull")
+_GONE: Final = ("NoSuchKey", "404")
+
+
+class VaultError(Exception):
+    """The vault can't do what was asked. The text holds no patient data."""
+
+
+class StorageFull(VaultError):
+    """There is no room for another file. Nothing was left behind."""
+
+
+class StorageAway(VaultError):
+    """The place where the files lie does not answer, or not now: nothing is known of a file."""
+
+
+class NotReadable(VaultError):
+    """A sealed value or file is missing, damaged, moved, or its key is gone."""
+
+
+class Storage(Protocol):
+    """What the vault needs of a place for files. Names match NAME; the vault has checked them."""
+
+    def write(self, name: str, sealed: bytes) -> None:
+        """Keep a file durably and whole; StorageFull or VaultError with nothing left behind."""
+
+    def read(self, name: str) -> bytes:
+        """The file; NotReadable where there is none, StorageAway where the store can't say."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+
+    def names(self, shard: int, before: datetime) -> Iterator[str]:
+        """Names that begin with one of 256 bytes and are older than `before`.
+
+        What somebody else has put there is not the vault's to touch.
+        """
+
+    def remove_stale(self, before: datetime) -> int:
+        """Remove what a killed process left half-written before `before`; how many files."""
+
+
+class FolderStorage:
+    """Files in 256 folders below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """No file is touched yet."""
+        self._folder = folder
+        self._incoming = folder / "incoming"
+
+    def write(self, name: str, sealed: bytes) -> None:
+        """Temporary file, fsync, rename, fsync of the folder."""
+        target = self._path(name)
+        temporary = self._incoming / f"{name}.{secrets.token_hex(4)}"
+        try:
+            _make_folder(target.parent)
+            _make_folder(self._incoming)
+            _write_durably(temporary, sealed)
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            for path in (temporary, target):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            if error.errno in _FULL:
+                raise StorageFull("there is no room for another file") from error
+            raise VaultError(f"a file can't be written (errno {error.errno})") from error
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._path(name).read_bytes()
+        except OSError as error:
+            raise NotReadable("a file is missing") from error
+
+    def remove(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+
+    def names(self, shard: int, before: datetime) -> Iterator[str]:
+        folder = self._folder / f"{shard % 256:02x}"
+        paths = folder.iterdir() if folder.is_dir() else ()
+        for path in filter(lambda path: NAME.fullmatch(path.name), paths):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before.timestamp():
+                    yield path.name
+
+    def remove_stale(self, before: datetime) -> int:
+        return sum(
+            _unlink_older(path, before)
+            for path in (self._incoming.iterdir() if self._incoming.is_dir() else ())
+        )
+
+    def _path(self, name: str) -> Path:
+        return self._folder / name[:2] / name
+
+
+class BucketStorage:
+    """Objects of one bucket; a PUT is whole and durable, or it did not happen."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        """No connection is made yet."""
+        self._bucket = bucket
+
+    @cached_property
+    def _client(self) -> Any:
+        # Made in the process that uses it, and only where a bucket is configured: boto3 is an
+        # extra. Keys are always given: it must not go and ask a cloud's metadata service for some.
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self._bucket.endpoint or None,
+            region_name=self._bucket.region,
+            aws_access_key_id=self._bucket.key_id,
+            aws_secret_access_key=self._bucket.secret,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"mode": "standard", "max_attempts": 3},
+                s3={"addressing_style": "path"},
+            ),
+        )
+
+    def write(self, name: str, sealed: bytes) -> None:
+        try:
+            self._call("put_object", Key=self._key(name), Body=sealed)
+        except VaultError:
+            # Of a request that broke off nobody knows whether it arrived.
+            with contextlib.suppress(VaultError):
+                self.remove(name)
+            raise
+
+    def read(self, name: str) -> bytes:
+        content: bytes = self._call("get_object", Key=self._key(name))
+        return content
+
+    def remove(self, name: str) -> None:
+        self._call("delete_object", Key=self._key(name))
+
+    def names(self, shard: int, before: datetime) -> Iterator[str]:
+        prefix, token = self._key(f"{shard % 256:02x}"), ""
+        while True:
+            more: dict[str, str] = {"ContinuationToken": token} if token else {}
+            page = self._call("list_objects_v2", Prefix=prefix, **more)
+            for found in page.get("Contents", ()):
+                name = found["Key"][len(self._bucket.prefix) :]
+                if NAME.fullmatch(name) and found["LastModified"] < before:
+                    yield name
+            token = page.get("NextContinuationToken", "")
+            if not token:
+                return
+
+    def remove_stale(self, before: datetime) -> int:
+        return 0  # a bucket keeps no half objects
+
+    def _key(self, name: str) -> str:
+        return self._bucket.prefix + name
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        """One request; its failures in the vault's words, without addresses or names of keys."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = getattr(self._client, operation)(Bucket=self._bucket.name, **arguments)
+            return answer["Body"].read() if operation == "get_object" else answer
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in _GONE and operation == "get_object":
+                raise NotReadable("a file is missing") from None
+            if code in _BUCKET_FULL:
+                raise StorageFull("there is no room for another file") from None
+            raise StorageAway(f"the bucket refused a request ({code})") from None
+        except (BotoCoreError, OSError) as error:
+            raise StorageAway(f"the bucket can't be reached ({type(error).__name__})") from None
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink_older(path: Path, before: datetime) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_mtime < before.timestamp():
+            path.unlink()
+            return 1
+    return 0
