@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -159,6 +159,16 @@ def search(
     append(s, "log_read", actor=actor, now=now, detail={"rows": len(rows)})
     s.commit()
     return rows
+
+
+def details(s: Session, event: str, study_id: UUID) -> list[dict[str, Any]]:
+    """What was written of an event about one study, the oldest first."""
+    rows = s.scalars(
+        select(AuditEvent.detail)
+        .where(AuditEvent.event == event, AuditEvent.study_id == study_id)
+        .order_by(AuditEvent.seq)
+    )
+    return [json.loads(row) for row in rows]
 
 
 def _after(seq: int) -> Select[AuditEvent]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from portal import audit, database, people, rotation
+from portal import audit, cli_data, database, people, rotation
 from portal.cli_tokens import token_options
 from portal.command import Command, Failed, now, opened, say
 from portal.models import Role, User
@@ -228,6 +228,13 @@ COMMANDS: Final = (
     ),
     Command(
         "rotate-keys", "move everything to a new key of the key ring", _rotate_keys, _rotate_options
+    ),
+    Command("purge", "destroy a case and print the proof", cli_data.purge, cli_data.purge_options),
+    Command(
+        "retention",
+        "list the cases whose time has ended, or purge them",
+        cli_data.keep,
+        cli_data.retention_options,
     ),
     Command("new-key-ring", "print a new key ring for PLEURA_KEY_RING_FILE", _new_key_ring),
     Command("settings", "list every setting with its default", _settings, _settings_options),

@@ -99,6 +99,22 @@ VARIABLES: Final = (
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
     ),
     Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Variable(
+        "PLEURA_RETENTION_REVIEWED_DAYS",
+        "0",
+        "Days after its last review at which a study is purged by the sweep; 0: never.",
+    ),
+    Variable(
+        "PLEURA_RETENTION_UNREVIEWED_DAYS",
+        "0",
+        "Days after its arrival at which a study that nobody reviewed is purged; 0: never.",
+    ),
+    Variable(
+        "PLEURA_RETENTION_NO_RESULT_DAYS",
+        "0",
+        "Days after its arrival at which a study without an AI result, not reviewed either, is "
+        "purged; 0: never.",
+    ),
 )
 
 
@@ -121,6 +137,9 @@ class Settings:
     session_absolute_hours: int = 10
     trusted_proxies: int = 0
     log_level: str = "INFO"
+    retention_reviewed_days: int = 0
+    retention_unreviewed_days: int = 0
+    retention_no_result_days: int = 0
 
     @property
     def production(self) -> bool:
@@ -196,6 +215,9 @@ class Settings:
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
+            retention_reviewed_days=_days(source, "PLEURA_RETENTION_REVIEWED_DAYS", problems),
+            retention_unreviewed_days=_days(source, "PLEURA_RETENTION_UNREVIEWED_DAYS", problems),
+            retention_no_result_days=_days(source, "PLEURA_RETENTION_NO_RESULT_DAYS", problems),
         )
         settings._check(problems)
         if problems:
@@ -365,6 +387,10 @@ def _whole(
         problems.append(f"{name} must be a whole number from {low} to {high}.")
         return default
     return value
+
+
+def _days(source: Mapping[str, str], name: str, problems: list[str]) -> int:
+    return _whole(source, name, 0, 0, 100 * 366, problems)
 
 
 def _weakness(value: str) -> str | None:

@@ -1,4 +1,5 @@
-"""The process that sweeps: every few seconds the ledger, every minute the files.
+"""The process that sweeps: every few seconds the ledger, every minute the files, every day what
+has been kept long enough.
 
 It outlives a database or a Redis that is away, and stops when it is told to.
 """
@@ -14,13 +15,14 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal import database
+from portal import database, retention
 from portal.bell import Bell
 from portal.settings import Settings
 from portal.sweeping import sweep, tidy
 from portal.vault import Vault, VaultError
 
 _TIDY_SECONDS: Final = 60
+_RETENTION_SECONDS: Final = 24 * 3600
 _log = logging.getLogger(__name__)
 
 
@@ -34,12 +36,16 @@ def run_sweep(
     if every is not None:
         _stop_on_signals(stop)
     tidied_at: datetime | None = None
+    retained_at: datetime | None = None
     while True:
         now = datetime.now(UTC)
         _guarded(lambda: _sweep(engine, bell))
         if tidied_at is None or (now - tidied_at).total_seconds() >= _TIDY_SECONDS:
             tidied_at = now
             _guarded(lambda: _tidy(engine, vault))
+        if retained_at is None or (now - retained_at).total_seconds() >= _RETENTION_SECONDS:
+            retained_at = now
+            _guarded(lambda: _retain(settings, engine, vault))
         if every is None or stop.wait(every):
             break
     bell.close()
@@ -73,3 +79,10 @@ def _tidy(engine: Engine, vault: Vault) -> None:
         removed = tidy(s, vault, datetime.now(UTC))
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
+
+
+def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
+    with database.sessions(engine)() as s:
+        done = retention.run(s, vault, settings, datetime.now(UTC))
+    if done.purged or done.left:
+        _log.info("purged %d studies, left %d", len(done.purged), len(done.left))

@@ -205,6 +205,10 @@ class Vault:
         path = self._path(name)
         path.unlink(missing_ok=True)
 
+    def has(self, name: str) -> bool:
+        """Whether a file of this name is there."""
+        return self._path(name).is_file()
+
     def remove_stale(self, before: datetime) -> int:
         """Remove temporary files that a killed process left before `before`."""
         return sum(
