@@ -236,6 +236,24 @@ COMMANDS: Final = (
         cli_data.keep,
         cli_data.retention_options,
     ),
+    Command(
+        "backup",
+        "write a sealed backup of everything",
+        cli_data.make_backup,
+        cli_data.backup_options,
+    ),
+    Command(
+        "restore", "put a backup into an empty host", cli_data.restore, cli_data.restore_options
+    ),
+    Command(
+        "vault",
+        "the encrypted files: verify reads and opens everything",
+        _action,
+        cli_data.vault_options,
+    ),
+    Command(
+        "new-backup-key", "print a new key for PLEURA_BACKUP_KEY_FILE", cli_data.print_backup_key
+    ),
     Command("new-key-ring", "print a new key ring for PLEURA_KEY_RING_FILE", _new_key_ring),
     Command("settings", "list every setting with its default", _settings, _settings_options),
     Command("check", "say what production would refuse in these settings", _check),

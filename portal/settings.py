@@ -98,6 +98,13 @@ VARIABLES: Final = (
         "0",
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
     ),
+    Variable(
+        "PLEURA_BACKUP_KEY",
+        "none",
+        "Seals backups: 32 bytes in base64 (see `python -m portal new-backup-key`), kept apart "
+        "from them. Also as PLEURA_BACKUP_KEY_FILE.",
+        secret=True,
+    ),
     Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
     Variable(
         "PLEURA_RETENTION_REVIEWED_DAYS",
@@ -137,6 +144,7 @@ class Settings:
     session_absolute_hours: int = 10
     trusted_proxies: int = 0
     log_level: str = "INFO"
+    backup_key: str = field(default="", repr=False)
     retention_reviewed_days: int = 0
     retention_unreviewed_days: int = 0
     retention_no_result_days: int = 0
@@ -215,6 +223,7 @@ class Settings:
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
+            backup_key=_value(source, "PLEURA_BACKUP_KEY", problems),
             retention_reviewed_days=_days(source, "PLEURA_RETENTION_REVIEWED_DAYS", problems),
             retention_unreviewed_days=_days(source, "PLEURA_RETENTION_UNREVIEWED_DAYS", problems),
             retention_no_result_days=_days(source, "PLEURA_RETENTION_NO_RESULT_DAYS", problems),
@@ -254,6 +263,11 @@ class Settings:
     def _check(self, problems: list[str]) -> None:
         if self.log_level not in _LOG_LEVELS:
             problems.append(f"PLEURA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
+        if self.backup_key and not _is_key(self.backup_key):
+            problems.append(
+                "PLEURA_BACKUP_KEY must be 32 random bytes in base64; make one with "
+                "`python -m portal new-backup-key`."
+            )
         if self.production:
             self._check_production(problems)
 
@@ -287,6 +301,11 @@ def new_key_ring() -> str:
     """
     key_id, key = new_ring_key()
     return json.dumps({"active": key_id, "keys": {key_id: key}, "index": new_ring_key()[1]})
+
+
+def new_backup_key() -> str:
+    """A fresh key for backups, in base64."""
+    return new_ring_key()[1]
 
 
 def new_ring_key() -> tuple[str, str]:
@@ -418,6 +437,14 @@ def _ring_weakness(ring: str) -> str | None:
     if any(len(set(key)) < 12 for key in keys):
         return "has a sample key"
     return None
+
+
+def _is_key(text: str) -> bool:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return len(key) == 32 and len(set(key)) >= 12
 
 
 def _private_folder(path: Path, problems: list[str]) -> None:

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -99,6 +100,7 @@ class Vault:
         self._ring = _Ring.parse(settings.key_ring)
         self._blobs = settings.data_dir / "blobs"
         self._incoming = self._blobs / "incoming"
+        self._staging = settings.data_dir / "restoring"
 
     # Data keys
 
@@ -228,6 +230,55 @@ class Vault:
                 if path.stat().st_mtime < before.timestamp():
                     yield path.name
 
+    # Backup and restore: files as they lie there, sealed
+
+    def sealed_file(self, name: str) -> bytes:
+        """A file's bytes, still sealed; NotReadable where it is missing."""
+        try:
+            return self._path(name).read_bytes()
+        except OSError as error:
+            raise NotReadable("a file is missing") from error
+
+    def is_empty(self) -> bool:
+        """Whether the vault holds no file at all."""
+        return not any(path.is_file() for path in self._blobs.rglob("*"))
+
+    def stage(self, name: str, sealed: bytes) -> None:
+        """Write a sealed file beside the vault, until `adopt` makes all of them the vault's."""
+        target = self._staged(name)
+        try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_durably(target, sealed)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise StorageFull("there is no room for another file") from error
+            raise VaultError(f"a file can't be written (errno {error.errno})") from error
+
+    def staged_file(self, name: str) -> bytes:
+        """A staged file's bytes, read back from the disk."""
+        return self._staged(name).read_bytes()
+
+    def adopt(self) -> None:
+        """Make the staged files the vault's own, all at once; the vault must be empty."""
+        if self._staging.is_dir():
+            for folder in (*self._staging.iterdir(), self._staging):
+                _sync_folder(folder)
+            if self._blobs.is_dir():
+                shutil.rmtree(self._blobs)
+            self._staging.rename(self._blobs)
+            _sync_folder(self._blobs.parent)
+
+    def discard(self) -> None:
+        """Remove what was staged."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def give_up_adopted(self) -> None:
+        """Remove what `adopt` took in: its rows did not come into the database after all."""
+        shutil.rmtree(self._blobs, ignore_errors=True)
+
+    def _staged(self, name: str) -> Path:
+        return self._staging / self._path(name).relative_to(self._blobs)
+
     # Rotation
 
     def add_key(self, now: datetime) -> str:
@@ -281,6 +332,11 @@ class Vault:
         self._ring = _Ring.parse(self._settings.read_key_ring())
 
     @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of all keys of the ring."""
+        return frozenset(self._ring.keys)
+
+    @property
     def active_key_id(self) -> str:
         """The key of the ring that new data keys are wrapped by."""
         return self._ring.active
@@ -309,6 +365,42 @@ class Vault:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync_folder(folder.parent)
+
+
+class ChunkCipher:
+    """Seals a long stream in chunks (the STREAM construction: a counter and a mark on the last).
+
+    A chunk that was changed, moved, left out or cut off does not open. `header` stands in the
+    clear before the chunks and is bound to each of them.
+    """
+
+    def __init__(self, key: bytes, salt: bytes, header: bytes) -> None:
+        self._cipher = AESGCM(_derive(key, f"chunks:{salt.hex()}"))
+        self._header = header
+        self._count = 0
+
+    def seal(self, data: bytes, *, last: bool) -> bytes:
+        """The next chunk, sealed."""
+        sealed = self._cipher.encrypt(self._nonce(last), data, self._header)
+        self._count += 1
+        return sealed
+
+    def open_(self, sealed: bytes, *, last: bool) -> bytes:
+        """The next chunk, opened; NotReadable unless it is the next, whole, and (not) the last."""
+        try:
+            data = self._cipher.decrypt(self._nonce(last), sealed, self._header)
+        except (InvalidTag, ValueError) as error:
+            raise NotReadable("a chunk does not open") from error
+        self._count += 1
+        return data
+
+    def _nonce(self, last: bool) -> bytes:
+        return self._count.to_bytes(11, "big") + bytes([last])
+
+
+def key_mark(key: bytes, salt: bytes) -> str:
+    """By which a key is recognised that a stream was sealed with; it tells nothing about it."""
+    return _derive(key, f"mark:{salt.hex()}")[:8].hex()
 
 
 def _retire(ring: dict[str, Any], now: datetime) -> None:
