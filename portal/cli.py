@@ -10,7 +10,8 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from portal import audit, cli_data, database, people, rotation
+from portal import cli_data, database, people, rotation
+from portal.cli_audit import audit_options
 from portal.cli_tokens import token_options
 from portal.command import Command, Failed, now, opened, say
 from portal.models import Role, User
@@ -91,21 +92,6 @@ def _create_admin(chosen: argparse.Namespace) -> int:
         say(f"An administrator is made by this link, once, within {chosen.hours} hours:")
         say(f"  {link}")
     return 0
-
-
-def _audit_options(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    verify = actions.add_parser("verify", help="check every row of the access log and its end")
-    verify.set_defaults(act=_audit_verify)
-
-
-def _audit_verify(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        found = audit.verify(s)
-    if found.is_whole:
-        say(f"The access log is whole: {found.count} rows.")
-        return 0
-    raise Failed(f"The access log is broken at row {found.first_bad}: {found.problem}.")
 
 
 def _sweep_options(parser: argparse.ArgumentParser) -> None:
@@ -222,7 +208,7 @@ COMMANDS: Final = (
         "create-admin", "print a one-time link for an administrator", _create_admin, _admin_options
     ),
     Command("token", "API tokens: create, list, revoke", _action, token_options),
-    Command("audit", "the access log: verify", _action, _audit_options),
+    Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options
     ),

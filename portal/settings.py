@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Final, Literal
 Env = Literal["development", "production", "test"]
 
 _SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
+_SYSLOG: Final = re.compile(r"/[^\s]+|[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}")
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -99,6 +101,18 @@ VARIABLES: Final = (
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
     ),
     Variable(
+        "PLEURA_AUDIT_ANCHOR_FILE",
+        "none",
+        "Where the sweep appends the end of the access log from time to time; best a file that "
+        "this machine can only append to.",
+    ),
+    Variable(
+        "PLEURA_AUDIT_ANCHOR_SYSLOG",
+        "none",
+        "The same to syslog: a socket such as /dev/log, or host:port by UDP.",
+    ),
+    Variable("PLEURA_AUDIT_ANCHOR_MINUTES", "60", "How often the access log is anchored."),
+    Variable(
         "PLEURA_BACKUP_KEY",
         "none",
         "Seals backups: 32 bytes in base64 (see `python -m portal new-backup-key`), kept apart "
@@ -144,6 +158,9 @@ class Settings:
     session_absolute_hours: int = 10
     trusted_proxies: int = 0
     log_level: str = "INFO"
+    audit_anchor_file: Path | None = None
+    audit_anchor_syslog: str = ""
+    audit_anchor_minutes: int = 60
     backup_key: str = field(default="", repr=False)
     retention_reviewed_days: int = 0
     retention_unreviewed_days: int = 0
@@ -223,6 +240,11 @@ class Settings:
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
+            audit_anchor_file=_path(source, "PLEURA_AUDIT_ANCHOR_FILE"),
+            audit_anchor_syslog=source.get("PLEURA_AUDIT_ANCHOR_SYSLOG", "").strip(),
+            audit_anchor_minutes=_whole(
+                source, "PLEURA_AUDIT_ANCHOR_MINUTES", 60, 1, 24 * 60, problems
+            ),
             backup_key=_value(source, "PLEURA_BACKUP_KEY", problems),
             retention_reviewed_days=_days(source, "PLEURA_RETENTION_REVIEWED_DAYS", problems),
             retention_unreviewed_days=_days(source, "PLEURA_RETENTION_UNREVIEWED_DAYS", problems),
@@ -263,6 +285,9 @@ class Settings:
     def _check(self, problems: list[str]) -> None:
         if self.log_level not in _LOG_LEVELS:
             problems.append(f"PLEURA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
+        syslog = self.audit_anchor_syslog
+        if syslog and not _SYSLOG.fullmatch(syslog):
+            problems.append("PLEURA_AUDIT_ANCHOR_SYSLOG must be a path or host:port.")
         if self.backup_key and not _is_key(self.backup_key):
             problems.append(
                 "PLEURA_BACKUP_KEY must be 32 random bytes in base64; make one with "
@@ -406,6 +431,11 @@ def _whole(
         problems.append(f"{name} must be a whole number from {low} to {high}.")
         return default
     return value
+
+
+def _path(source: Mapping[str, str], name: str) -> Path | None:
+    text = source.get(name, "").strip()
+    return Path(text).absolute() if text else None
 
 
 def _days(source: Mapping[str, str], name: str, problems: list[str]) -> int:

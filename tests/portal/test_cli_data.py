@@ -117,3 +117,31 @@ def test_vault_verify_names_what_is_wrong_and_ends_with_1(home: tuple[Path, list
     assert "damaged: " in broken.stderr
     assert "missing: " in broken.stderr
     assert "Traceback" not in broken.stderr
+
+
+def test_the_log_is_anchored_by_hand_and_by_the_sweep_and_verified(
+    home: tuple[Path, list[UUID]], tmp_path: Path
+) -> None:
+    folder, _ = home
+    nowhere = run(folder, "audit", "anchor")
+    assert (nowhere.returncode, "PLEURA_AUDIT_ANCHOR_FILE" in nowhere.stderr) == (1, True)
+    file = tmp_path / "anchors"
+    setting = {"PLEURA_AUDIT_ANCHOR_FILE": str(file)}
+    assert "Anchored at row" in run(folder, "audit", "anchor", **setting).stdout
+    assert run(folder, "sweep", **setting).returncode == 0
+    assert len(file.read_text().splitlines()) == 2
+    assert (
+        "fits all of its 2 anchors" in run(folder, "audit", "verify", "--anchor", str(file)).stdout
+    )
+    (tmp_path / "empty").touch()
+    none = run(folder, "audit", "verify", "--anchor", str(tmp_path / "empty"))
+    assert (none.returncode, none.stderr) == (1, "There is no anchor in this file.\n")
+
+
+def test_the_log_is_handed_out_at_the_keyboard(home: tuple[Path, list[UUID]]) -> None:
+    folder, studies = home
+    shown = run(folder, "audit", "export", "--format", "jsonl", "--event", "study_submitted")
+    rows = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [row["study_id"] for row in rows] == [str(study_id) for study_id in studies]
+    bad = run(folder, "audit", "export", "--since", "yesterday")
+    assert (bad.returncode, "2026-03-04" in bad.stderr) == (1, True)

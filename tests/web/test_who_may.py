@@ -63,6 +63,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "data.proof_file": set(),
     "audit.log": {"auditor"},
     "audit.verify": {"auditor"},
+    "audit.export": {"auditor"},
     "health.live": None,
     "health.ready": None,
     "worklist.worklist": SENDERS,
