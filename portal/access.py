@@ -31,6 +31,8 @@ class Permission(StrEnum):
     PEOPLE_MANAGE = "people:manage"
     JOBS_MANAGE = "jobs:manage"
     AUDIT_READ = "audit:read"
+    DATA_MANAGE = "data:manage"
+    STUDY_EXPORT = "study:export"
     SELF = "self"
 
 
@@ -50,10 +52,18 @@ ROLE_PERMISSIONS: Final = MappingProxyType(
                 Permission.STUDY_LIST,
                 Permission.STUDY_READ,
                 Permission.REVIEW_WRITE,
+                Permission.STUDY_EXPORT,
                 Permission.SELF,
             }
         ),
-        Role.ADMIN: frozenset({Permission.PEOPLE_MANAGE, Permission.JOBS_MANAGE, Permission.SELF}),
+        Role.ADMIN: frozenset(
+            {
+                Permission.PEOPLE_MANAGE,
+                Permission.JOBS_MANAGE,
+                Permission.DATA_MANAGE,
+                Permission.SELF,
+            }
+        ),
         Role.AUDITOR: frozenset({Permission.AUDIT_READ, Permission.SELF}),
     }
 )

@@ -507,3 +507,63 @@ class AuditHead(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     mac: Mapped[str] = mapped_column(String(64))
     seal: Mapped[str] = mapped_column(String(64))
+
+
+class PurgeReason(StrEnum):
+    """Why a study was destroyed, coded: a free text could name a patient."""
+
+    PATIENT_REQUEST = "patient_request"
+    SENT_BY_MISTAKE = "sent_by_mistake"
+    WRONG_PATIENT = "wrong_patient"
+    TEST_DATA = "test_data"
+    RETENTION_ENDED = "retention_ended"
+    OTHER = "other"
+
+
+class HoldReason(StrEnum):
+    """Why a study has to be kept, coded."""
+
+    LEGAL_DISPUTE = "legal_dispute"
+    INCIDENT = "incident"
+    AUTHORITY = "authority"
+    OTHER = "other"
+
+
+class Hold(Base):
+    """A legal hold: as long as it is not lifted, nobody and nothing purges the study."""
+
+    __tablename__ = "holds"
+    __table_args__ = (
+        Index("ix_holds_study", "study_id"),
+        Index(
+            "uq_holds_in_force",
+            "study_id",
+            unique=True,
+            sqlite_where=text("lifted_at IS NULL"),
+            postgresql_where=text("lifted_at IS NULL"),
+        ),
+    )
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    reason: Mapped[HoldReason] = mapped_column(_checked(HoldReason, "hold_reason"))
+    reference: Mapped[str] = mapped_column(String(40), default="")
+    set_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    set_at: Mapped[datetime]
+    lifted_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    lifted_at: Mapped[datetime | None]
+    lift_reference: Mapped[str] = mapped_column(String(40), default="")
+
+
+class Purge(Base):
+    """The written proof of a purge: ids, counts and sizes. Rows are only ever added."""
+
+    __tablename__ = "purges"
+    __table_args__ = (Index("ix_purges_at", "purged_at"),)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    case_number: Mapped[str] = mapped_column(String(6))
+    purged_at: Mapped[datetime]
+    purged_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    reason: Mapped[PurgeReason] = mapped_column(_checked(PurgeReason, "purge_reason"))
+    reference: Mapped[str] = mapped_column(String(40), default="")
+    proof: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))

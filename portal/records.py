@@ -1,7 +1,7 @@
 """The door: everything that shows or changes a patient's data passes here.
 
 Each function checks the right, opens only what it returns, and writes its audit row in the same
-transaction. The rooms behind it: submission, worklist, casefile, reviewing, purging.
+transaction. The rooms behind it: submission, worklist, casefile, reviewing, custody, purging.
 """
 
 from portal.casefile import (
@@ -17,7 +17,8 @@ from portal.casefile import (
     study_state,
 )
 from portal.conflict import Conflict
-from portal.purging import purge
+from portal.custody import Case, find_cases, hold, holds, lift
+from portal.purging import Remains, is_genuine, proof_of, proofs, purge, remains
 from portal.reviewing import BadReview, add_review
 from portal.sealing import Patient
 from portal.status import Result, State, StudyState
@@ -37,12 +38,14 @@ __all__ = [
     "BadReview",
     "BlobData",
     "BlobInfo",
+    "Case",
     "Conflict",
     "Counts",
     "Page",
     "Patient",
     "PredictionView",
     "Prior",
+    "Remains",
     "Result",
     "ReviewView",
     "State",
@@ -53,11 +56,19 @@ __all__ = [
     "add_review",
     "address_of",
     "counts",
+    "find_cases",
     "history",
+    "hold",
+    "holds",
+    "is_genuine",
+    "lift",
     "next_study",
     "open_study",
+    "proof_of",
+    "proofs",
     "purge",
     "read_blob",
+    "remains",
     "states",
     "study_state",
     "submit",

@@ -23,6 +23,7 @@ Env = Literal["development", "production", "test"]
 
 _SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
 _BUCKET: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([\w./-]+?))?/*", re.ASCII)
+_SYSLOG: Final = re.compile(r"/[^\s]+|[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}")
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -133,7 +134,42 @@ VARIABLES: Final = (
         "0",
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
     ),
+    Variable(
+        "PLEURA_AUDIT_ANCHOR_FILE",
+        "none",
+        "Where the sweep appends the end of the access log from time to time; best a file that "
+        "this machine can only append to.",
+    ),
+    Variable(
+        "PLEURA_AUDIT_ANCHOR_SYSLOG",
+        "none",
+        "The same to syslog: a socket such as /dev/log, or host:port by UDP.",
+    ),
+    Variable("PLEURA_AUDIT_ANCHOR_MINUTES", "60", "How often the access log is anchored."),
+    Variable(
+        "PLEURA_BACKUP_KEY",
+        "none",
+        "Seals backups: 32 bytes in base64 (see `python -m portal new-backup-key`), kept apart "
+        "from them. Also as PLEURA_BACKUP_KEY_FILE.",
+        secret=True,
+    ),
     Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Variable(
+        "PLEURA_RETENTION_REVIEWED_DAYS",
+        "0",
+        "Days after its last review at which a study is purged by the sweep; 0: never.",
+    ),
+    Variable(
+        "PLEURA_RETENTION_UNREVIEWED_DAYS",
+        "0",
+        "Days after its arrival at which a study that nobody reviewed is purged; 0: never.",
+    ),
+    Variable(
+        "PLEURA_RETENTION_NO_RESULT_DAYS",
+        "0",
+        "Days after its arrival at which a study without an AI result, not reviewed either, is "
+        "purged; 0: never.",
+    ),
 )
 
 
@@ -170,6 +206,13 @@ class Settings:
     session_absolute_hours: int = 10
     trusted_proxies: int = 0
     log_level: str = "INFO"
+    audit_anchor_file: Path | None = None
+    audit_anchor_syslog: str = ""
+    audit_anchor_minutes: int = 60
+    backup_key: str = field(default="", repr=False)
+    retention_reviewed_days: int = 0
+    retention_unreviewed_days: int = 0
+    retention_no_result_days: int = 0
 
     @property
     def production(self) -> bool:
@@ -250,6 +293,15 @@ class Settings:
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
+            audit_anchor_file=_path(source, "PLEURA_AUDIT_ANCHOR_FILE"),
+            audit_anchor_syslog=source.get("PLEURA_AUDIT_ANCHOR_SYSLOG", "").strip(),
+            audit_anchor_minutes=_whole(
+                source, "PLEURA_AUDIT_ANCHOR_MINUTES", 60, 1, 24 * 60, problems
+            ),
+            backup_key=_value(source, "PLEURA_BACKUP_KEY", problems),
+            retention_reviewed_days=_days(source, "PLEURA_RETENTION_REVIEWED_DAYS", problems),
+            retention_unreviewed_days=_days(source, "PLEURA_RETENTION_UNREVIEWED_DAYS", problems),
+            retention_no_result_days=_days(source, "PLEURA_RETENTION_NO_RESULT_DAYS", problems),
         )
         settings._check(problems)
         if problems:
@@ -296,6 +348,14 @@ class Settings:
     def _check(self, problems: list[str]) -> None:
         if self.log_level not in _LOG_LEVELS:
             problems.append(f"PLEURA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
+        syslog = self.audit_anchor_syslog
+        if syslog and not _SYSLOG.fullmatch(syslog):
+            problems.append("PLEURA_AUDIT_ANCHOR_SYSLOG must be a path or host:port.")
+        if self.backup_key and not _is_key(self.backup_key):
+            problems.append(
+                "PLEURA_BACKUP_KEY must be 32 random bytes in base64; make one with "
+                "`python -m portal new-backup-key`."
+            )
         if self.production:
             self._check_production(problems)
 
@@ -329,6 +389,11 @@ def new_key_ring() -> str:
     """
     key_id, key = new_ring_key()
     return json.dumps({"active": key_id, "keys": {key_id: key}, "index": new_ring_key()[1]})
+
+
+def new_backup_key() -> str:
+    """A fresh key for backups, in base64."""
+    return new_ring_key()[1]
 
 
 def new_ring_key() -> tuple[str, str]:
@@ -467,6 +532,15 @@ def _whole(
     return value
 
 
+def _path(source: Mapping[str, str], name: str) -> Path | None:
+    text = source.get(name, "").strip()
+    return Path(text).absolute() if text else None
+
+
+def _days(source: Mapping[str, str], name: str, problems: list[str]) -> int:
+    return _whole(source, name, 0, 0, 100 * 366, problems)
+
+
 def _weakness(value: str) -> str | None:
     if not value:
         return "is missing"
@@ -492,6 +566,14 @@ def _ring_weakness(ring: str) -> str | None:
     if any(len(set(key)) < 12 for key in keys):
         return "has a sample key"
     return None
+
+
+def _is_key(text: str) -> bool:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return len(key) == 32 and len(set(key)) >= 12
 
 
 def _private_folder(path: Path, problems: list[str]) -> None:

@@ -28,6 +28,7 @@ _PAGES = (
     "auth",
     "account",
     "admin",
+    "data",
     "audit",
     "health",
     "worklist",

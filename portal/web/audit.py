@@ -1,12 +1,15 @@
 """The access log, for auditors: ids only."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, render_template, request
 
-from portal import audit
+from portal import audit, logbook
 from portal.access import Permission
+from portal.conflict import Conflict
 from portal.parts import rows
 from portal.web import guard
 
@@ -30,16 +33,32 @@ def verify() -> str:
     return _page(checked=audit.verify(rows()))
 
 
-def _page(checked: audit.Verification | None = None) -> str:
-    asked = {name: request.args.get(name, "").strip() for name in ("event", "person", "case")}
-    errors = {
-        name: "This is not an id."
-        for name in ("person", "case")
-        if asked[name] and not _id(asked[name])
-    }
-    event = asked["event"].lower().replace(" ", "_")
-    if event and not _EVENT.fullmatch(event):
-        errors["event"] = "This is not the name of an event."
+@blueprint.post("/export")
+@guard.permission(Permission.AUDIT_READ, step_up="audit.log")
+def export() -> Response | tuple[str, int]:
+    """The rows that the search shows, all of them, as a file."""
+    _, wanted, errors = _asked(request.form)
+    form = request.form.get("format", "csv")
+    if errors or form not in logbook.FORMATS:
+        return _page(refused="Correct the search, then export it.", source=request.form), 422
+    try:
+        data, _count = logbook.export(rows(), guard.actor(), wanted, form, guard.now())
+    except Conflict as conflict:
+        return _page(refused=conflict.message, source=request.form), 422
+    name = f"access-log-{guard.now():%Y%m%d-%H%M%S}.{form}"
+    return Response(
+        data,
+        content_type=f"{logbook.FORMATS[form]}; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _page(
+    checked: audit.Verification | None = None,
+    refused: str = "",
+    source: Mapping[str, Any] | None = None,
+) -> str:
+    asked, wanted, errors = _asked(request.args if source is None else source)
     before = request.args.get("before", type=int)
     events = (
         []
@@ -48,9 +67,7 @@ def _page(checked: audit.Verification | None = None) -> str:
             rows(),
             guard.actor(),
             now=guard.now(),
-            event=event,
-            actor_id=_id(asked["person"]),
-            study_id=_id(asked["case"]),
+            wanted=wanted,
             before=before if before and 0 < before < 2**62 else None,
             limit=_PER_PAGE,
         )
@@ -61,9 +78,40 @@ def _page(checked: audit.Verification | None = None) -> str:
         asked=asked,
         errors=errors,
         checked=checked,
+        refused=refused,
         more=len(events) == _PER_PAGE,
         before=before,
+        kept={name: value or None for name, value in asked.items()},
+        fresh=guard.is_fresh(),
     )
+
+
+def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.Wanted, dict[str, str]]:
+    """What somebody typed, what it asks for, and what of it can't be understood."""
+    names = ("event", "person", "case", "since", "until")
+    asked = {name: str(source.get(name, "")).strip() for name in names}
+    errors = {
+        name: "This is not an id."
+        for name in ("person", "case")
+        if asked[name] and not _id(asked[name])
+    }
+    event = asked["event"].lower().replace(" ", "_")
+    if event and not _EVENT.fullmatch(event):
+        errors["event"] = "This is not the name of an event."
+    times = {}
+    for name in ("since", "until"):
+        try:
+            times[name] = logbook.moment(asked[name], end=name == "until")
+        except (ValueError, OverflowError):
+            errors[name] = "This is not a day."
+            times[name] = None
+    wanted = audit.Wanted(
+        event="" if "event" in errors else event,
+        actor_id=_id(asked["person"]),
+        study_id=_id(asked["case"]),
+        **times,
+    )
+    return asked, wanted, errors
 
 
 def _id(text: str) -> UUID | None:

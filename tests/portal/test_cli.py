@@ -50,7 +50,8 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     shown = run(tmp_path, "--help").stdout
     for command in (
         *("up", "demo", "migrate", "create-admin", "token", "audit", "sweep", "rotate-keys"),
-        *("new-key-ring", "settings", "check"),
+        *("new-key-ring", "settings", "check", "purge", "retention"),
+        *("backup", "restore", "vault", "new-backup-key"),
     ):
         assert re.search(rf"^    {command}\b", shown, re.M), command
 
