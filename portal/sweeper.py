@@ -36,6 +36,7 @@ def run_sweep(
     stop = threading.Event()
     if every is not None:
         _stop_on_signals(stop)
+        _log.info("sweeping every %g seconds", every)
     tidied_at: datetime | None = None
     retained_at: datetime | None = None
     anchored_at: datetime | None = None

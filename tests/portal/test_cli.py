@@ -206,7 +206,9 @@ def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(4)
+    assert process.stderr is not None
+    assert "sweeping every 0.2 seconds" in process.stderr.readline()
+    time.sleep(1)  # some rounds
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
