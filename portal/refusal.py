@@ -7,6 +7,7 @@ REASONS: Final = {
     "empty": "The file is empty.",
     "too_large": "The file is larger than {megabytes} MB.",
     "not_an_image": "The file is not a DICOM, PNG or JPEG picture.",
+    "disguised": "The file is a picture and at the same time another kind of file.",
     "truncated": "The file is cut off: its end is missing. Send it again.",
     "damaged": "The file is damaged and can't be read.",
     "no_pixels": "The file holds no picture.",
