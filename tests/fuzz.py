@@ -1,6 +1,6 @@
 """Mutated files through the portal's door and the worker's decoder, as many as one likes.
 
-    PYTHONPATH=.:tests:tests/portal python tests/fuzz.py --count 10000 --seed 1
+    python -m tests.fuzz --count 10000 --seed 1
 
 Sound files (synthetic ones, and the real X-rays beside the repository where they are) are flipped,
 cut, spliced and rewritten. Each is submitted to a real portal's record and decoded in the real
@@ -18,24 +18,25 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
-from clinic import Clinic, open_clinic
-from place import NOW, open_place
+from flask import Flask
 from pydicom.dataelem import DataElement
 from pydicom.tag import BaseTag, Tag
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import func, select
 
 from ml import phantom
-from portal import database, records
+from portal import people, records
+from portal.access import Actor
 from portal.intake import Limits
-from portal.models import Blob, Instance, Job, Study
+from portal.models import Blob, Instance, Job, Role, Study, User, db
 from portal.refusal import REASONS, Refused
 from tests.bad_files import wholes
+from tests.portal_app import make_app, make_person, make_settings
 from worker.errors import Permanent
 from worker.render import Decoder
 from worker.settings import Settings
@@ -182,17 +183,26 @@ def sound_files(chance: random.Random, folder: Path | None) -> list[bytes]:
     return made
 
 
+@dataclass
+class Place:
+    """A portal of which nothing stays, and somebody who may send."""
+
+    app: Flask
+    actor: Actor
+    folder: Path
+
+
 @contextmanager
-def fresh_clinic(parent: Path | None) -> Iterator[Clinic]:
-    """A record on SQLite of which nothing stays."""
+def fresh_place(parent: Path | None) -> Iterator[Place]:
+    """A record on SQLite, in the memory's file system where there is one."""
     with tempfile.TemporaryDirectory(prefix="pleura-fuzz-", dir=parent) as folder:
-        url = f"sqlite:///{folder}/pleura.db"
-        engine = create_engine(url)
-        database.upgrade(engine)
-        engine.dispose()
-        place = open_place(Path(folder) / "data", url)
-        yield open_clinic(place)
-        place.engine.dispose()
+        app = make_app(make_settings(Path(folder)))
+        person = make_person(app, Role.TECHNOLOGIST)
+        with app.app_context():
+            actor = people.actor_of(db.session().get_one(User, person.id))
+            yield Place(app, actor, Path(folder))
+            db.session.remove()
+            db.engine.dispose()
 
 
 def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Report:
@@ -205,19 +215,19 @@ def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Rep
     server = decoder._process.pid
     try:
         for begin in range(0, count, _BATCH):
-            with fresh_clinic(parent) as clinic:
+            with fresh_place(parent) as place:
                 taken = 0
                 for index in range(begin, min(begin + _BATCH, count)):
                     mutation = chance.choice(MUTATIONS)
                     mutated = mutation(chance, chance.choice(pool), pool)
                     report.by_mutation[mutation.__name__] += 1
                     try:
-                        taken += _through_the_door(clinic, mutated, report)
+                        taken += _through_the_door(place, mutated, report)
                         _through_the_decoder(decoder, mutated, report)
                     except Exception as fault:
                         report.faults.append(f"{index} {mutation.__name__}: {fault!r}")
-                if _kept(clinic) != (taken,) * 5:
-                    report.faults.append(f"{begin}: {taken} taken, kept {_kept(clinic)}")
+                if _kept(place) != (taken,) * 5:
+                    report.faults.append(f"{begin}: {taken} taken, kept {_kept(place)}")
             if decoder._process.pid != server or decoder._process.poll() is not None:
                 report.faults.append(f"{begin}: the decoder's server was lost")
                 server = decoder._process.pid
@@ -234,18 +244,19 @@ def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Rep
     return report
 
 
-def _through_the_door(clinic: Clinic, mutated: bytes, report: Report) -> int:
+def _through_the_door(place: Place, mutated: bytes, report: Report) -> int:
     """1 where a study was made of it."""
     began = time.process_time()
     made = 0
     try:
-        with clinic.s as s:
-            sent = records.submit(s, clinic.vault, clinic.owner, "x", mutated, NOW, limits=LIMITS)
+        parts = place.app.extensions["pleura"]
+        sent = records.submit(
+            db.session(), parts.vault, place.actor, "x", mutated, parts.clock(), limits=LIMITS
+        )
         report.door["duplicate" if sent.duplicate else "taken"] += 1
         made = int(not sent.duplicate)
     except Refused as refused:
-        assert refused.code in REASONS
-        report.door[refused.code] += 1
+        report.door[_known(refused.code, REASONS)] += 1
     took = time.process_time() - began
     report.slowest_door = max(report.slowest_door, took)
     assert took < DOOR_CPU_SECONDS, f"{took:.1f} processor seconds at the door"
@@ -258,18 +269,23 @@ def _through_the_decoder(decoder: Decoder, mutated: bytes, report: Report) -> No
         decoder.decode(mutated)
         report.decoder["decoded"] += 1
     except Permanent as error:
-        assert error.code in DECODER_CODES
-        report.decoder[error.code] += 1
+        report.decoder[_known(error.code, DECODER_CODES)] += 1
     report.slowest_decoder = max(report.slowest_decoder, time.monotonic() - began)
 
 
-def _kept(clinic: Clinic) -> tuple[int, ...]:
-    with clinic.s as s:
-        counts = [
-            s.scalar(select(func.count()).select_from(table)) or 0
-            for table in (Study, Instance, Blob, Job)
-        ]
-    files = [path for path in (clinic.place.data_dir / "blobs").rglob("*") if path.is_file()]
+def _known(code: str, codes: Collection[str]) -> str:
+    if code not in codes:
+        raise LookupError(f"a reason without a sentence: {code}")
+    return code
+
+
+def _kept(place: Place) -> tuple[int, ...]:
+    counts = [
+        db.session.scalar(select(func.count()).select_from(table)) or 0
+        for table in (Study, Instance, Blob, Job)
+    ]
+    db.session.rollback()
+    files = [path for path in (place.folder / "blobs").rglob("*") if path.is_file()]
     return (*counts, len(files))
 
 

@@ -1,4 +1,4 @@
-"""Some hundred mutated files through door and decoder; `tests/fuzz.py` runs as many as one likes."""
+"""Some mutated files through door and decoder; `python -m tests.fuzz` takes as many as you like."""
 
 from __future__ import annotations
 
