@@ -128,8 +128,13 @@ def repeat(chance: random.Random, data: bytes, _pool: list[bytes]) -> bytes:
 
 def edit(chance: random.Random, data: bytes, _pool: list[bytes]) -> bytes:
     """Elements of a DICOM header get values that no scanner writes; other files are flipped."""
-    if data[128:132] != b"DICM":
+    try:
+        return _edited(chance, data)
+    except Exception:  # what can't be read or written at all is flipped instead
         return flip(chance, data, _pool)
+
+
+def _edited(chance: random.Random, data: bytes) -> bytes:
     dataset = pydicom.dcmread(io.BytesIO(data))
     tags = [element.tag for element in dataset if element.tag != 0x7FE00010] + [Tag(0x00280008)]
     kinds: dict[BaseTag, bytes] = {}
@@ -148,10 +153,7 @@ def edit(chance: random.Random, data: bytes, _pool: list[bytes]) -> bytes:
             ("", ".1", ".2", ".5", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.90", ".4.99")
         )
     stream = io.BytesIO()
-    try:
-        pydicom.dcmwrite(stream, dataset, implicit_vr=False, little_endian=True)
-    except Exception:  # what can't be written at all is flipped instead
-        return flip(chance, data, _pool)
+    pydicom.dcmwrite(stream, dataset, implicit_vr=False, little_endian=True)
     written = stream.getvalue()
     for tag, kind in kinds.items():  # pydicom writes no number that is none: say so afterwards
         begin = struct.pack("<HH", tag.group, tag.element)
