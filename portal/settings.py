@@ -91,6 +91,11 @@ VARIABLES: Final = (
         "timeout 3 times this.",
     ),
     Variable("PLEURA_MAX_UPLOAD_MB", "64", "Largest accepted file, in MiB."),
+    Variable(
+        "PLEURA_MAX_ARCHIVE_MB",
+        "256",
+        "Largest accepted ZIP, in MiB. It is kept in memory while it is taken in.",
+    ),
     Variable("PLEURA_SESSION_IDLE_MINUTES", "15", "A session ends after this much silence."),
     Variable("PLEURA_SESSION_ABSOLUTE_HOURS", "10", "A session ends after this in any case."),
     Variable(
@@ -117,6 +122,7 @@ class Settings:
     base_url: str = "http://127.0.0.1:8000"
     job_seconds: int = 120
     max_upload_mb: int = 64
+    max_archive_mb: int = 256
     session_idle_minutes: int = 15
     session_absolute_hours: int = 10
     trusted_proxies: int = 0
@@ -151,6 +157,11 @@ class Settings:
     def max_upload_bytes(self) -> int:
         """Largest accepted file in bytes."""
         return self.max_upload_mb * 1024 * 1024
+
+    @property
+    def max_archive_bytes(self) -> int:
+        """Largest accepted ZIP in bytes."""
+        return self.max_archive_mb * 1024 * 1024
 
     @property
     def session_idle(self) -> timedelta:
@@ -188,6 +199,7 @@ class Settings:
             base_url=(source.get("PLEURA_BASE_URL") or "http://127.0.0.1:8000").rstrip("/"),
             job_seconds=_whole(source, "JOB_SECONDS", 120, 5, 3600, problems),
             max_upload_mb=_whole(source, "PLEURA_MAX_UPLOAD_MB", 64, 1, 1024, problems),
+            max_archive_mb=_whole(source, "PLEURA_MAX_ARCHIVE_MB", 256, 1, 4096, problems),
             session_idle_minutes=_whole(
                 source, "PLEURA_SESSION_IDLE_MINUTES", 15, 1, 24 * 60, problems
             ),

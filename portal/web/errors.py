@@ -116,6 +116,7 @@ _BY_CODE = {
 
 _REFUSED = {
     "too_large": 413,
+    "archive_too_large": 413,
     "not_an_image": 415,
     "disguised": 415,
     "unsupported_modality": 415,
