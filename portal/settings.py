@@ -16,6 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
+from portal import outgoing
+
 Env = Literal["development", "production", "test"]
 
 _SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
@@ -103,6 +105,12 @@ VARIABLES: Final = (
         "0",
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
     ),
+    Variable(
+        "PLEURA_OUTGOING_HOSTS",
+        "none",
+        "Hosts that the portal may call, [http:][private:]name[:port], parted by commas; https and "
+        "public addresses unless the words say otherwise.",
+    ),
     Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
 )
 
@@ -127,6 +135,7 @@ class Settings:
     session_absolute_hours: int = 10
     trusted_proxies: int = 0
     log_level: str = "INFO"
+    outgoing_hosts: tuple[outgoing.Host, ...] = ()
 
     @property
     def production(self) -> bool:
@@ -207,6 +216,7 @@ class Settings:
                 source, "PLEURA_SESSION_ABSOLUTE_HOURS", 10, 1, 24 * 7, problems
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
+            outgoing_hosts=_outgoing(source, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
         )
         settings._check(problems)
@@ -267,6 +277,14 @@ class Settings:
             problem = _ring_weakness(self.key_ring)
             if problem:
                 problems.append(f"PLEURA_KEY_RING {problem}.")
+
+
+def _outgoing(source: Mapping[str, str], problems: list[str]) -> tuple[outgoing.Host, ...]:
+    try:
+        return outgoing.hosts(source.get("PLEURA_OUTGOING_HOSTS") or "")
+    except ValueError as error:
+        problems.append(f"PLEURA_OUTGOING_HOSTS: {error}.")
+        return ()
 
 
 def new_key_ring() -> str:
