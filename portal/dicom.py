@@ -71,7 +71,8 @@ def looks_like(data: bytes) -> bool:
 
 def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
     """The patient's data, the keys and the picture's header (see `intake.Upload`), or Refused."""
-    if _DEFLATED in data[:1024]:
+    # Wherever the file's meta information names it: pydicom would unfold all of it at once.
+    if _DEFLATED in data[:_HEADER_BYTES]:
         raise refuse("unsupported_transfer_syntax")
     dataset, end = _parsed(data)
     _check_modality(dataset)

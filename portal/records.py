@@ -1,9 +1,11 @@
 """The door: everything that shows or changes a patient's data passes here.
 
 Each function checks the right, opens only what it returns, and writes its audit row in the same
-transaction. The rooms behind it: submission, worklist, casefile, reviewing, custody, purging.
+transaction. The rooms behind it: submission, arrivals, worklist, casefile, reviewing, custody,
+purging.
 """
 
+from portal.arrivals import Arrival, submit_archive
 from portal.casefile import (
     BlobData,
     BlobInfo,
@@ -35,6 +37,7 @@ from portal.worklist import (
 )
 
 __all__ = [
+    "Arrival",
     "BadReview",
     "BlobData",
     "BlobInfo",
@@ -72,5 +75,6 @@ __all__ = [
     "states",
     "study_state",
     "submit",
+    "submit_archive",
     "worklist",
 ]

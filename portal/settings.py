@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
+from portal import outgoing
 from portal.ringcommand import RingCommand
 
 Env = Literal["development", "production", "test"]
@@ -127,6 +128,11 @@ VARIABLES: Final = (
         "timeout 3 times this.",
     ),
     Variable("PLEURA_MAX_UPLOAD_MB", "64", "Largest accepted file, in MiB."),
+    Variable(
+        "PLEURA_MAX_ARCHIVE_MB",
+        "256",
+        "Largest accepted ZIP, in MiB. It is kept in memory while it is taken in.",
+    ),
     Variable("PLEURA_SESSION_IDLE_MINUTES", "15", "A session ends after this much silence."),
     Variable("PLEURA_SESSION_ABSOLUTE_HOURS", "10", "A session ends after this in any case."),
     Variable(
@@ -152,6 +158,12 @@ VARIABLES: Final = (
         "Seals backups: 32 bytes in base64 (see `python -m portal new-backup-key`), kept apart "
         "from them. Also as PLEURA_BACKUP_KEY_FILE.",
         secret=True,
+    ),
+    Variable(
+        "PLEURA_OUTGOING_HOSTS",
+        "none",
+        "Hosts that the portal may call, [http:][private:]name[:port], parted by commas; https and "
+        "public addresses unless the words say otherwise.",
     ),
     Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
     Variable(
@@ -202,6 +214,7 @@ class Settings:
     base_url: str = "http://127.0.0.1:8000"
     job_seconds: int = 120
     max_upload_mb: int = 64
+    max_archive_mb: int = 256
     session_idle_minutes: int = 15
     session_absolute_hours: int = 10
     trusted_proxies: int = 0
@@ -213,6 +226,7 @@ class Settings:
     retention_reviewed_days: int = 0
     retention_unreviewed_days: int = 0
     retention_no_result_days: int = 0
+    outgoing_hosts: tuple[outgoing.Host, ...] = ()
 
     @property
     def production(self) -> bool:
@@ -243,6 +257,11 @@ class Settings:
     def max_upload_bytes(self) -> int:
         """Largest accepted file in bytes."""
         return self.max_upload_mb * 1024 * 1024
+
+    @property
+    def max_archive_bytes(self) -> int:
+        """Largest accepted ZIP in bytes."""
+        return self.max_archive_mb * 1024 * 1024
 
     @property
     def session_idle(self) -> timedelta:
@@ -285,6 +304,7 @@ class Settings:
             base_url=(source.get("PLEURA_BASE_URL") or "http://127.0.0.1:8000").rstrip("/"),
             job_seconds=_whole(source, "JOB_SECONDS", 120, 5, 3600, problems),
             max_upload_mb=_whole(source, "PLEURA_MAX_UPLOAD_MB", 64, 1, 1024, problems),
+            max_archive_mb=_whole(source, "PLEURA_MAX_ARCHIVE_MB", 256, 1, 4096, problems),
             session_idle_minutes=_whole(
                 source, "PLEURA_SESSION_IDLE_MINUTES", 15, 1, 24 * 60, problems
             ),
@@ -292,6 +312,7 @@ class Settings:
                 source, "PLEURA_SESSION_ABSOLUTE_HOURS", 10, 1, 24 * 7, problems
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
+            outgoing_hosts=_outgoing(source, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
             audit_anchor_file=_path(source, "PLEURA_AUDIT_ANCHOR_FILE"),
             audit_anchor_syslog=source.get("PLEURA_AUDIT_ANCHOR_SYSLOG", "").strip(),
@@ -379,6 +400,14 @@ class Settings:
             problem = _ring_weakness(self.key_ring)
             if problem:
                 problems.append(f"PLEURA_KEY_RING {problem}.")
+
+
+def _outgoing(source: Mapping[str, str], problems: list[str]) -> tuple[outgoing.Host, ...]:
+    try:
+        return outgoing.hosts(source.get("PLEURA_OUTGOING_HOSTS") or "")
+    except ValueError as error:
+        problems.append(f"PLEURA_OUTGOING_HOSTS: {error}.")
+        return ()
 
 
 def new_key_ring() -> str:

@@ -116,7 +116,9 @@ _BY_CODE = {
 
 _REFUSED = {
     "too_large": 413,
+    "archive_too_large": 413,
     "not_an_image": 415,
+    "disguised": 415,
     "unsupported_modality": 415,
     "unsupported_transfer_syntax": 415,
     "unsupported_photometric": 415,

@@ -189,8 +189,9 @@ def _guard() -> BaseResponse | None:
         return None
     if rule is None:
         raise Problem(404, "not_found")
-    largest_file = parts().settings.max_upload_bytes + _FORM_AROUND_A_FILE
-    request.max_content_length = largest_file if rule.upload else rule.most
+    settings = parts().settings
+    largest = max(settings.max_upload_bytes, settings.max_archive_bytes) + _FORM_AROUND_A_FILE
+    request.max_content_length = largest if rule.upload else rule.most
     match rule.who:
         case "program":
             _admit_program(rule)
