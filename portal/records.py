@@ -1,7 +1,8 @@
 """The door: everything that shows or changes a patient's data passes here.
 
 Each function checks the right, opens only what it returns, and writes its audit row in the same
-transaction. The rooms behind it: submission, worklist, casefile, reviewing, custody, purging.
+transaction. The rooms behind it: submission, worklist, casefile, reviewing, exporting, custody,
+purging.
 """
 
 from portal.casefile import (
@@ -18,6 +19,7 @@ from portal.casefile import (
 )
 from portal.conflict import Conflict
 from portal.custody import Case, find_cases, hold, holds, lift
+from portal.exporting import Exported, Plan, export, plan
 from portal.purging import Remains, is_genuine, proof_of, proofs, purge, remains
 from portal.reviewing import BadReview, add_review
 from portal.sealing import Patient
@@ -41,8 +43,10 @@ __all__ = [
     "Case",
     "Conflict",
     "Counts",
+    "Exported",
     "Page",
     "Patient",
+    "Plan",
     "PredictionView",
     "Prior",
     "Remains",
@@ -56,6 +60,7 @@ __all__ = [
     "add_review",
     "address_of",
     "counts",
+    "export",
     "find_cases",
     "history",
     "hold",
@@ -64,6 +69,7 @@ __all__ = [
     "lift",
     "next_study",
     "open_study",
+    "plan",
     "proof_of",
     "proofs",
     "purge",
