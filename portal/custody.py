@@ -171,7 +171,7 @@ def check_reference(text: str) -> str:
 
 
 def _locked(s: Session, study_id: UUID) -> Study:
-    study = s.get(Study, study_id, with_for_update=True, populate_existing=True)
+    study = s.get(Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
     if study is None:
         raise Conflict("no_such_case", "There is no such case.")
     return study

@@ -66,7 +66,7 @@ def purge(
     s.scalars(
         select(Job.id).where(Job.study_id == study_id).order_by(Job.id).with_for_update()
     ).all()
-    study = s.get(Study, study_id, with_for_update=True, populate_existing=True)
+    study = s.get(Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
     if study is None:
         raise Conflict("no_such_case", "There is no such case.")
     if study.purged_at is not None:

@@ -1,8 +1,8 @@
 """The door: everything that shows or changes a patient's data passes here.
 
 Each function checks the right, opens only what it returns, and writes its audit row in the same
-transaction. The rooms behind it: submission, arrivals, worklist, casefile, reviewing, custody,
-purging.
+transaction. The rooms behind it: submission, arrivals, worklist, casefile, reviewing, exporting,
+custody, purging.
 """
 
 from portal.arrivals import Arrival, submit_archive
@@ -20,6 +20,7 @@ from portal.casefile import (
 )
 from portal.conflict import Conflict
 from portal.custody import Case, find_cases, hold, holds, lift
+from portal.exporting import Exported, Plan, export, plan
 from portal.purging import Remains, is_genuine, proof_of, proofs, purge, remains
 from portal.reviewing import BadReview, add_review
 from portal.sealing import Patient
@@ -44,8 +45,10 @@ __all__ = [
     "Case",
     "Conflict",
     "Counts",
+    "Exported",
     "Page",
     "Patient",
+    "Plan",
     "PredictionView",
     "Prior",
     "Remains",
@@ -59,6 +62,7 @@ __all__ = [
     "add_review",
     "address_of",
     "counts",
+    "export",
     "find_cases",
     "history",
     "hold",
@@ -67,6 +71,7 @@ __all__ = [
     "lift",
     "next_study",
     "open_study",
+    "plan",
     "proof_of",
     "proofs",
     "purge",

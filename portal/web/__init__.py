@@ -34,6 +34,7 @@ _PAGES = (
     "worklist",
     "upload",
     "reading",
+    "export",
     "history",
     "worker_api",
     "api",

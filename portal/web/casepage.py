@@ -88,6 +88,7 @@ class CasePage:
     reviews: list[ReviewLine]
     priors: list[PriorLine]
     may_review: bool
+    may_export: bool
     reasons: Sequence[tuple[str, str]]
     viewer: dict[str, Any]
 
@@ -152,6 +153,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
             for prior in view.priors
         ],
         may_review=actor.may(Permission.REVIEW_WRITE),
+        may_export=actor.may(Permission.STUDY_EXPORT),
         reasons=_REASONS,
         viewer=_viewer(view, facts, measured),
     )

@@ -246,8 +246,15 @@ def _admit_person(rule: Rule) -> BaseResponse | None:
         about_a_case = "study_id" in (request.view_args or {})
         raise Problem(404, "not_found") if about_a_case else Problem(403, "forbidden")
     if rule.step_up and request.method not in _SAFE_METHODS and not is_fresh():
-        return _send_to("auth.confirm", "confirm", url_for(rule.step_up))
+        return _send_to("auth.confirm", "confirm", _back_to(rule.step_up))
     return None
+
+
+def _back_to(endpoint: str) -> str:
+    """Where the person goes on after the proof: the page, of the same case if it is about one."""
+    known = request.view_args or {}
+    expecting = current_app.url_map.is_endpoint_expecting
+    return url_for(endpoint, **{k: v for k, v in known.items() if expecting(endpoint, k)})
 
 
 def _send_to(endpoint: str, code: str, back_to: str | None = None) -> BaseResponse:

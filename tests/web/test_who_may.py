@@ -76,6 +76,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "reading.state": OF_THE_CASE,
     "reading.blob": set(),  # none is ready: the picture of this study still waits
     "reading.review": {"reader"},
+    "export.page": {"reader"},
+    "export.export": {"reader"},
     "reading.following": SENDERS,  # to the worklist, whether the case exists or not
     "worker_api.hello": "worker",
     "worker_api.claim": "worker",
