@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from portal import cli_data, database, people, rotation
 from portal.cli_audit import audit_options
 from portal.cli_tokens import token_options
+from portal.cli_workers import worker_token_options
 from portal.command import Command, Failed, now, opened, say
 from portal.models import Role, User
 from portal.settings import Settings, SettingsError, check_production, new_key_ring
@@ -208,6 +209,9 @@ COMMANDS: Final = (
         "create-admin", "print a one-time link for an administrator", _create_admin, _admin_options
     ),
     Command("token", "API tokens: create, list, revoke", _action, token_options),
+    Command(
+        "worker-token", "workers' own tokens: create, list, revoke", _action, worker_token_options
+    ),
     Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options

@@ -30,7 +30,7 @@ DRIFT_STEPS = 1  # the telephone's clock may be one step off, either way
 RECOVERY_CODES = 10
 WAITING = timedelta(minutes=15)  # how long a new secret waits for its first code
 _ISSUER = "Pleura"
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no look-alikes; pragma: allowlist secret
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no look-alikes  # pragma: allowlist secret
 _GROUPS, _GROUP = 4, 4  # 16 characters, 79 bits: a plain hash is enough
 
 

@@ -474,6 +474,20 @@ class Worker(Base):
     last_seen: Mapped[datetime]
 
 
+class WorkerToken(Base):
+    """What one worker shows at the door: hashed, for one queue, expiring, revocable."""
+
+    __tablename__ = "worker_tokens"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    queue: Mapped[JobKind] = mapped_column(_checked(JobKind, "queue"))
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    last_seen: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
 class AuditEvent(Base):
     """One link of the access log: ids only, append-only, each MAC covers the one before."""
 

@@ -117,6 +117,12 @@ VARIABLES: Final = (
         secret=True,
     ),
     Variable(
+        "PLEURA_SHARED_WORKER_TOKEN",
+        "yes",
+        "Whether PLEURA_WORKER_TOKEN opens the door: no where each worker has a token of its own "
+        "(`python -m portal worker-token`).",
+    ),
+    Variable(
         "PLEURA_BASE_URL",
         "http://127.0.0.1:8000",
         "Where people reach the portal; links in invitations start with it. https in production.",
@@ -226,6 +232,7 @@ class Settings:
     retention_reviewed_days: int = 0
     retention_unreviewed_days: int = 0
     retention_no_result_days: int = 0
+    shared_worker_token: bool = True
     outgoing_hosts: tuple[outgoing.Host, ...] = ()
 
     @property
@@ -312,6 +319,7 @@ class Settings:
                 source, "PLEURA_SESSION_ABSOLUTE_HOURS", 10, 1, 24 * 7, problems
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
+            shared_worker_token=_yes(source, "PLEURA_SHARED_WORKER_TOKEN", problems),
             outgoing_hosts=_outgoing(source, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
             audit_anchor_file=_path(source, "PLEURA_AUDIT_ANCHOR_FILE"),
@@ -387,10 +395,10 @@ class Settings:
             problems.append("REDIS_URL must be set in production.")
         if not self.base_url.startswith("https://"):
             problems.append("PLEURA_BASE_URL must start with https:// in production.")
-        for name, value in (
-            ("PLEURA_SECRET_KEY", self.secret_key),
-            ("PLEURA_WORKER_TOKEN", self.worker_token),
-        ):
+        needed = [("PLEURA_SECRET_KEY", self.secret_key)]
+        if self.shared_worker_token:
+            needed.append(("PLEURA_WORKER_TOKEN", self.worker_token))
+        for name, value in needed:
             problem = _weakness(value)
             if problem:
                 problems.append(f"{name} {problem}.")
@@ -400,6 +408,13 @@ class Settings:
             problem = _ring_weakness(self.key_ring)
             if problem:
                 problems.append(f"PLEURA_KEY_RING {problem}.")
+
+
+def _yes(source: Mapping[str, str], name: str, problems: list[str]) -> bool:
+    text = (source.get(name) or "yes").lower()
+    if text not in ("yes", "no"):
+        problems.append(f"{name} must be yes or no.")
+    return text == "yes"
 
 
 def _outgoing(source: Mapping[str, str], problems: list[str]) -> tuple[outgoing.Host, ...]:

@@ -18,7 +18,7 @@ DEVICES = ("auto", "cpu", "cuda")
 VARIABLES = {
     "REDIS_URL": "The bell: redis://, rediss:// or unix://. May be given as REDIS_URL_FILE.",
     "PLEURA_PORTAL_URL": "Where the portal answers the worker.",
-    "PLEURA_WORKER_TOKEN": "What opens the portal's door. Also as PLEURA_WORKER_TOKEN_FILE.",  # nosec B105 a text
+    "PLEURA_WORKER_TOKEN": "What opens the portal's door. Also as PLEURA_WORKER_TOKEN_FILE.",
     "JOB_SECONDS": "What a job may take (120); the same number as the portal's.",
     "PLEURA_WEIGHTS": "Folder of a model, or of models with a CURRENT (the shipped ones).",
     "PLEURA_DEVICE": "auto (the GPU where torch sees one, else the CPU), cpu or cuda.",
@@ -85,7 +85,7 @@ class Settings:
             threads=_number(environ, "PLEURA_THREADS", 0, least=0, most=256),
             decode_megabytes=_number(environ, "PLEURA_DECODE_MB", 2048, least=64, most=65536),
             name=environ.get("PLEURA_WORKER_NAME") or socket.gethostname(),
-            state_dir=Path(environ.get("PLEURA_WORKER_STATE") or f"/tmp/pleura-{os.getuid()}"),  # noqa: S108 # nosec B108 made 0700 by the worker, holds only the time of its last sign of life
+            state_dir=Path(environ.get("PLEURA_WORKER_STATE") or f"/tmp/pleura-{os.getuid()}"),  # noqa: S108 made 0700 by the worker, holds only the time of its last sign of life
         )
 
 

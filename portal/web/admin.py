@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import jobs, people
+from portal import jobs, people, worker_tokens
 from portal.access import Permission
 from portal.models import Invitation, InvitationPurpose, Role
 from portal.parts import rows
@@ -139,6 +139,8 @@ def jobs_page() -> str:
         "admin/jobs.html",
         board=board,
         missing=[queue.kind for queue in board.queues if queue.kind not in present],
+        tokens=worker_tokens.working(rows(), guard.now()),
+        shared=guard.parts().settings.shared_worker_token,
         redis_answers=guard.parts().redis_answers(),
         reason=_reason,
     )
@@ -151,6 +153,15 @@ def retry(job_id: UUID) -> BaseResponse:
     jobs.retry(rows(), guard.actor(), job_id, guard.now())
     jobs.ring(rows(), guard.parts().bell, job_id, guard.now())
     flash("The job is queued again.", "ok")
+    return redirect(url_for("admin.jobs_page"), 303)
+
+
+@blueprint.post("/workers/<uuid:worker_token_id>/revoke")
+@guard.permission(Permission.JOBS_MANAGE, step_up="admin.jobs_page")
+def revoke_worker(worker_token_id: UUID) -> BaseResponse:
+    """End a worker's token, and what the worker is doing."""
+    token = worker_tokens.revoke(rows(), guard.actor(), worker_token_id, guard.now())
+    flash(f"The token of {token.name} no longer works.", "ok")
     return redirect(url_for("admin.jobs_page"), 303)
 
 

@@ -108,7 +108,10 @@ _BY_CODE = {
         _SIGN_IN,
     ),
     "token": Words("The token is missing or not valid", "Send `Authorization: Bearer plr_…`."),
-    "worker_token": Words("The worker token is wrong", "Give the portal's PLEURA_WORKER_TOKEN."),
+    "worker_token": Words(
+        "The worker token is wrong",
+        "Give one that `python -m portal worker-token create` has made.",
+    ),
     "ticket": Words("The ticket is not good for this", "Claim the job to get one."),
     "scope": Words("The token does not reach this far", "It lacks the scope for this operation."),
 }

@@ -279,10 +279,12 @@ def bearer() -> str:
 
 
 def is_worker_token(given: str) -> bool:
-    """Compare in constant time with the token that workers share."""
-    return hmac.compare_digest(
-        given.encode("utf-8", "surrogatepass"), parts().settings.worker_token.encode()
+    """Compare in constant time with the token that workers share, unless it is switched off."""
+    settings = parts().settings
+    same = hmac.compare_digest(
+        given.encode("utf-8", "surrogatepass"), settings.worker_token.encode()
     )
+    return same and settings.shared_worker_token
 
 
 def _admit_program(rule: Rule) -> None:

@@ -1,6 +1,7 @@
 """Role × route × own, team-mate's, other team's: made from the URL map. A new route fails here."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -10,8 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from portal import people
-from portal.models import AuditEvent, Job, Role, db
+from portal import people, worker_tokens
+from portal.models import AuditEvent, Job, JobKind, Role, db
 from portal.web import guard
 from tests.portal_app import (
     Clock,
@@ -61,6 +62,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "data.lift": {"admin"},
     "data.proof": set(),  # the study is not purged
     "data.proof_file": set(),
+    "admin.revoke_worker": {"admin"},
     "audit.log": {"auditor"},
     "audit.verify": {"auditor"},
     "audit.export": {"auditor"},
@@ -138,12 +140,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         invitation, _ = people.invite(
             s, None, name="N", email="n@example.org", role=Role.READER, team="N", now=clock()
         )
+        worker_token, _ = worker_tokens.create(
+            s, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=clock()
+        )
         job_id = s.query(Job.id).scalar()
         common: dict[str, object] = {
             "study_id": study_id,
             "job_id": job_id,
             "user_id": made["colleague"].id,
             "token_id": token_id,
+            "worker_token_id": worker_token.id,
             "invitation_id": invitation.id,
             "token": "unknown",
             "kind": "preview",
