@@ -95,6 +95,15 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+class GlassReason(StrEnum):
+    """Why somebody opens a case that is not theirs, coded."""
+
+    EMERGENCY = "emergency"
+    SECOND_OPINION = "second_opinion"
+    INCIDENT = "incident"
+    FAULT = "fault"
+
+
 class Band(StrEnum):
     """The model's result in words. There is no band that says "no pneumothorax"."""
 
@@ -462,6 +471,22 @@ class Review(Base):
     reader: Mapped[User] = relationship()
 
 
+class BreakGlass(Base):
+    """One case opened for a while to somebody whose it is not. The words are under its key."""
+
+    __tablename__ = "break_glass"
+    __table_args__ = (Index("ix_break_glass_person", "user_id", "study_id", "expires"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), index=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    reason: Mapped[GlassReason] = mapped_column(_checked(GlassReason, "glass_reason"))
+    sealed_words: Mapped[bytes]
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+
+
 class Worker(Base):
     """A worker that has said hello, so that a page can say that none is running."""
 
@@ -482,6 +507,7 @@ class AuditEvent(Base):
         Index("ix_audit_events_study", "study_id"),
         Index("ix_audit_events_actor", "actor_id"),
         Index("ix_audit_events_at", "at"),
+        Index("ix_audit_events_event", "event", "seq"),
     )
     # Not BigInteger on SQLite: only INTEGER PRIMARY KEY is the row id there.
     seq: Mapped[int] = mapped_column(

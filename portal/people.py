@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit, passwords
+from portal import audit, glass, passwords
 from portal.access import Actor, Denied, Permission, permissions_of
 from portal.factors import (
     BadCode,
@@ -224,6 +224,7 @@ def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime)
         detail: dict[str, str | int] = {"from": user.role.value, "to": role.value}
         user.role = role
         close_sessions(s, user.id, now)
+        glass.end_all_of(s, actor, user.id, now)
         if Permission.PEOPLE_MANAGE not in permissions_of(role):
             detail["links"] = withdraw_made_by(s, user.id, now)
         audit.append(s, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail)
@@ -240,6 +241,7 @@ def disable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
     if user.disabled_at is None:
         user.disabled_at = now
         close_sessions(s, user.id, now)
+        glass.end_all_of(s, actor, user.id, now)
         ended = {
             "tokens": revoke_all(s, user.id, now),
             "links": withdraw_made_by(s, user.id, now) + withdraw_sent_to(s, user.email, now),

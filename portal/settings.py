@@ -94,6 +94,11 @@ VARIABLES: Final = (
     Variable("PLEURA_SESSION_IDLE_MINUTES", "15", "A session ends after this much silence."),
     Variable("PLEURA_SESSION_ABSOLUTE_HOURS", "10", "A session ends after this in any case."),
     Variable(
+        "PLEURA_BREAK_GLASS_MINUTES",
+        "60",
+        "How long a case stays open to somebody who broke the glass; from 5 to 1440.",
+    ),
+    Variable(
         "PLEURA_TRUSTED_PROXIES",
         "0",
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
@@ -119,6 +124,7 @@ class Settings:
     max_upload_mb: int = 64
     session_idle_minutes: int = 15
     session_absolute_hours: int = 10
+    break_glass_minutes: int = 60
     trusted_proxies: int = 0
     log_level: str = "INFO"
 
@@ -162,6 +168,11 @@ class Settings:
         """Age at which a session ends."""
         return timedelta(hours=self.session_absolute_hours)
 
+    @property
+    def break_glass(self) -> timedelta:
+        """How long a case stays open to somebody who broke the glass."""
+        return timedelta(minutes=self.break_glass_minutes)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read and check the environment; raises SettingsError with every problem at once."""
@@ -193,6 +204,9 @@ class Settings:
             ),
             session_absolute_hours=_whole(
                 source, "PLEURA_SESSION_ABSOLUTE_HOURS", 10, 1, 24 * 7, problems
+            ),
+            break_glass_minutes=_whole(
+                source, "PLEURA_BREAK_GLASS_MINUTES", 60, 5, 24 * 60, problems
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),

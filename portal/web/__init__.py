@@ -29,6 +29,7 @@ _PAGES = (
     "account",
     "admin",
     "audit",
+    "glass",
     "health",
     "worklist",
     "upload",

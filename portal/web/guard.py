@@ -15,7 +15,7 @@ from flask_login import LoginManager, UserMixin, current_user
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import people
+from portal import glass, people
 from portal.access import Actor, Denied
 from portal.models import LoginSession, User
 from portal.parts import UNAVAILABLE, Parts, rows
@@ -240,6 +240,8 @@ def _admit_person(rule: Rule) -> BaseResponse | None:
         enrolled = person.user.sealed_totp is not None
         return _send_to("auth.code" if enrolled else "auth.enrol", "second_factor")
     assert rule.permission is not None
+    if rule.glass and request.view_args:
+        g.actor = glass.under(rows(), actor(), request.view_args["study_id"], now())
     if not actor().may(rule.permission):
         _note_refusal(rule.permission.value)
         about_a_case = "study_id" in (request.view_args or {})

@@ -1,6 +1,7 @@
 """Role × route × own, team-mate's, other team's: made from the URL map. A new route fails here."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -10,8 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from portal import people
-from portal.models import AuditEvent, Job, Role, db
+from portal import glass, people
+from portal.models import AuditEvent, BreakGlass, Job, Role, db
 from portal.web import guard
 from tests.portal_app import (
     Clock,
@@ -57,6 +58,10 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "admin.retry": {"admin"},
     "audit.log": {"auditor"},
     "audit.verify": {"auditor"},
+    "audit.seen": {"auditor"},
+    "glass.page": {"reader", "outsider", "admin"},
+    "glass.open_case": {"reader", "outsider", "admin"},
+    "glass.end": {"admin", "auditor", "outsider"},  # the outsider's own
     "health.live": None,
     "health.ready": None,
     "worklist.worklist": SENDERS,
@@ -122,20 +127,33 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     }
     study_id = make_study(app, made["owner"])
     make_token(app, made["owner"], "studies:read")
+    other_study = make_study(app, made["owner"], shade=1)  # open to the outsider for a while
     clients = {who: sign_in(app, person) for who, person in made.items()}
     with app.app_context():
         s = db.session()
+        glass.open_case(
+            s,
+            app.extensions["pleura"].vault,
+            app.extensions["pleura"].throttle,
+            people.actor_of(person_of(made["outsider"].id)),
+            case=str(other_study),
+            reason="emergency",
+            words="Asked by the ward.",
+            now=clock(),
+            lifetime=timedelta(hours=1),
+        )
         token_id = people.tokens_of(s, made["owner"].id, clock())[0].id
         invitation, _ = people.invite(
             s, None, name="N", email="n@example.org", role=Role.READER, team="N", now=clock()
         )
-        job_id = s.query(Job.id).scalar()
+        job_id = s.query(Job.id).filter_by(study_id=study_id).scalar()
         common: dict[str, object] = {
             "study_id": study_id,
             "job_id": job_id,
             "user_id": made["colleague"].id,
             "token_id": token_id,
             "invitation_id": invitation.id,
+            "grant_id": s.query(BreakGlass.id).scalar(),
             "token": "unknown",
             "kind": "preview",
             "filename": "css/base.css",

@@ -1,0 +1,53 @@
+"""People and access: broken glass, and the log searched by event.
+
+The index on `audit_events` is made without copying the table, so its triggers stay.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+REASONS = ("emergency", "second_opinion", "incident", "fault")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "break_glass",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("study_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "reason",
+            sa.Enum(
+                *REASONS, name="glass_reason", native_enum=False, create_constraint=True, length=32
+            ),
+            nullable=False,
+        ),
+        sa.Column("sealed_words", sa.LargeBinary(), nullable=False),
+        sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_by", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["study_id"], ["studies.id"], name=op.f("fk_break_glass_study_id_studies")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_break_glass_user_id_users")
+        ),
+        sa.ForeignKeyConstraint(
+            ["ended_by"], ["users.id"], name=op.f("fk_break_glass_ended_by_users")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_break_glass")),
+    )
+    op.create_index("ix_break_glass_person", "break_glass", ["user_id", "study_id", "expires"])
+    op.create_index(op.f("ix_break_glass_study_id"), "break_glass", ["study_id"])
+    op.create_index("ix_audit_events_event", "audit_events", ["event", "seq"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_audit_events_event", "audit_events")
+    op.drop_table("break_glass")
