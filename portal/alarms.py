@@ -17,14 +17,23 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
-from portal.models import AuditEvent, User
+from portal.models import AuditEvent, Invitation, Role, User
 
 # What each alarm is called on the page.
 ALARMS: Final = MappingProxyType(
     {
         "glass_broken": "Opened a case that is not theirs",
         "patient_access_given": "Gave somebody a way to patients’ data",
+        "auditor_made": "Gave somebody a way to this page",
         "inviter_followed_link": "Followed a link that they had made themselves",
+    }
+)
+# Nobody gives themself these rights unseen: not the data, and not the watch over it.
+_GIVEN: Final = MappingProxyType(
+    {
+        Role.TECHNOLOGIST: "patient_access_given",
+        Role.READER: "patient_access_given",
+        Role.AUDITOR: "auditor_made",
     }
 )
 SEEN: Final = "alarms_seen"
@@ -51,7 +60,7 @@ def sound(
     event: str,
     *,
     now: datetime,
-    actor: Actor | None,
+    actor: Actor,
     study_id: UUID | None = None,
     subject_id: UUID | None = None,
     detail: audit.Detail | None = None,
@@ -70,6 +79,25 @@ def sound(
     )
 
 
+def sound_given(
+    s: Session,
+    role: Role,
+    *,
+    how: str,
+    now: datetime,
+    actor: Actor | None,
+    subject_id: UUID,
+) -> None:
+    """The alarm for somebody who comes by a role (`how`: invited, reset, role, moved), if any.
+
+    The command line has no actor and sets off none: whoever sits there has the machine.
+    """
+    event = _GIVEN.get(role)
+    if event is not None and actor is not None:
+        detail = {"how": how, "role": role.value}
+        sound(s, event, now=now, actor=actor, subject_id=subject_id, detail=detail)
+
+
 def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
     """The newest alarms that no auditor has seen yet, and how many there are in all."""
     actor.require(Permission.AUDIT_READ)
@@ -79,7 +107,11 @@ def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
         select(AuditEvent).where(*waiting).order_by(AuditEvent.seq.desc()).limit(_SHOWN)
     ).all()
     ids = {i for row in rows for i in (row.actor_id, row.subject_id) if i is not None}
-    names = {user.id: user.name for user in s.scalars(select(User).where(User.id.in_(ids)))}
+    names = {
+        found.id: found.name
+        for kind in (Invitation, User)
+        for found in s.scalars(select(kind).where(kind.id.in_(ids)))
+    }
     s.commit()
     return [_alarm(row, names) for row in rows], total
 
@@ -107,7 +139,7 @@ def _alarm(row: AuditEvent, names: Mapping[UUID, str]) -> Alarm:
         at=row.at,
         event=row.event,
         words=ALARMS[row.event],
-        person=names.get(row.actor_id, "") if row.actor_id else "The command line",
+        person=names.get(row.actor_id, "") if row.actor_id else "",
         subject=names.get(row.subject_id, "") if row.subject_id else "",
         study_id=row.study_id,
         subject_id=row.subject_id,

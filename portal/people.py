@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit, glass, passwords
+from portal import alarms, audit, glass, passwords
 from portal.access import Actor, Denied, Permission, permissions_of
 from portal.factors import (
     BadCode,
@@ -49,8 +49,9 @@ from portal.login_sessions import (
     sessions_of,
     start_session,
 )
-from portal.models import Invitation, LoginSession, Role, User
+from portal.models import Invitation, LoginSession, Role, Team, User
 from portal.passwords import BadPassword
+from portal.teams import make_team, rename_team, teams
 from portal.throttle import (
     ACCOUNT,
     ADDRESS,
@@ -99,6 +100,8 @@ __all__ = [
     "live_sessions",
     "load_session",
     "load_token",
+    "make_team",
+    "move",
     "new_recovery_codes",
     "note_refusal",
     "open_invitation",
@@ -106,11 +109,13 @@ __all__ = [
     "prove",
     "qr_code",
     "recovery_codes_left",
+    "rename_team",
     "reset_factor",
     "revoke_token",
     "sessions_of",
     "set_role",
     "start_session",
+    "teams",
     "tokens_of",
     "waiting_invitations",
     "withdraw_invitation",
@@ -217,7 +222,8 @@ def people(s: Session) -> list[User]:
 def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime) -> User:
     """Give somebody another role. Their sessions end, so that the old rights do.
 
-    So do the links that they made while they managed people.
+    So do the links that they made while they managed people. Nobody changes their own role, and
+    a way to patients' data sets off an alarm.
     """
     user = _other_person(s, actor, user_id)
     if user.role is not role:
@@ -227,7 +233,30 @@ def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime)
         glass.end_all_of(s, actor, user.id, now)
         if Permission.PEOPLE_MANAGE not in permissions_of(role):
             detail["links"] = withdraw_made_by(s, user.id, now)
+        alarms.sound_given(s, role, how="role", now=now, actor=actor, subject_id=user.id)
         audit.append(s, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail)
+    s.commit()
+    return user
+
+
+def move(s: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime) -> User:
+    """Put somebody into another team: they see its cases and no longer those of the one before.
+
+    Sessions, tokens and broken glass end, and auditors get an alarm, as with a new role.
+    """
+    user = _other_person(s, actor, user_id)
+    team = s.get(Team, team_id)
+    if team is None:
+        s.rollback()
+        raise BadPerson("team", "Choose one of the teams.")
+    if user.team_id != team.id:
+        detail: dict[str, str | int] = {"from": str(user.team_id), "to": str(team.id)}
+        user.team_id, user.team = team.id, team
+        close_sessions(s, user.id, now)
+        glass.end_all_of(s, actor, user.id, now)
+        detail["tokens"] = revoke_all(s, user.id, now)
+        audit.append(s, "person_moved", actor=actor, now=now, subject_id=user.id, detail=detail)
+        alarms.sound_given(s, user.role, how="moved", now=now, actor=actor, subject_id=user.id)
     s.commit()
     return user
 

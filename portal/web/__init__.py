@@ -28,6 +28,7 @@ _PAGES = (
     "auth",
     "account",
     "admin",
+    "teams",
     "audit",
     "glass",
     "health",

@@ -112,7 +112,11 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
         return render_template("auth/join.html", invitation=invitation)
     try:
         user = people.accept_invitation(
-            rows(), token, password=request.form.get("password", ""), now=guard.now()
+            rows(),
+            token,
+            password=request.form.get("password", ""),
+            now=guard.now(),
+            signed_in=g.user.id if "user" in g else None,
         )
     except people.BadPassword as bad:
         page = render_template("auth/join.html", invitation=invitation, error=bad.message)

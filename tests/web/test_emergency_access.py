@@ -1,4 +1,4 @@
-"""Emergency access in the pages: the form, the banner over the case, the alarm on the audit page."""
+"""Emergency access in the pages: the form, the banner over the case, the auditor's alarm."""
 
 from uuid import UUID, uuid4
 
