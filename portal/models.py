@@ -247,6 +247,22 @@ class RecoveryCode(Base):
     used_at: Mapped[datetime | None]
 
 
+class Passkey(Base):
+    """A WebAuthn credential that stands in for the code. `credential_key` is its id's SHA-256."""
+
+    __tablename__ = "passkeys"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    credential_key: Mapped[str] = mapped_column(String(64), unique=True)
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    transports: Mapped[list[str]]
+    name: Mapped[str] = mapped_column(String(100))
+    created: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
 class LoginSession(Base):
     """A signed-in browser, so that it can be listed and ended."""
 
@@ -261,6 +277,8 @@ class LoginSession(Base):
     address: Mapped[str] = mapped_column(String(64), default="")
     agent: Mapped[str] = mapped_column(String(300), default="")
     step_up_at: Mapped[datetime | None]
+    challenge: Mapped[str | None] = mapped_column(String(120))  # what a passkey has to sign, once
+    challenge_at: Mapped[datetime | None]
     user: Mapped[User] = relationship()
 
 

@@ -22,6 +22,7 @@ from portal.factors import (
     new_recovery_codes,
     qr_code,
     recovery_codes_left,
+    waiting_totp,
 )
 from portal.invitations import (
     RESET_LIFETIME,
@@ -50,6 +51,15 @@ from portal.login_sessions import (
     start_session,
 )
 from portal.models import Invitation, LoginSession, Role, Team, User
+from portal.passkeys import (
+    BadPasskey,
+    ask_passkey,
+    begin_passkey,
+    check_passkey,
+    passkeys_of,
+    register_passkey,
+    remove_passkey,
+)
 from portal.passwords import BadPassword
 from portal.teams import make_team, rename_team, teams
 from portal.throttle import (
@@ -75,6 +85,7 @@ from portal.vault import Vault
 
 __all__ = [
     "BadCode",
+    "BadPasskey",
     "BadPassword",
     "BadPerson",
     "BadToken",
@@ -82,8 +93,11 @@ __all__ = [
     "accept_invitation",
     "actor_of",
     "actor_of_token",
+    "ask_passkey",
+    "begin_passkey",
     "begin_totp",
     "change_password",
+    "check_passkey",
     "check_password",
     "check_second_factor",
     "confirm_identity",
@@ -105,10 +119,13 @@ __all__ = [
     "new_recovery_codes",
     "note_refusal",
     "open_invitation",
+    "passkeys_of",
     "people",
     "prove",
     "qr_code",
     "recovery_codes_left",
+    "register_passkey",
+    "remove_passkey",
     "rename_team",
     "reset_factor",
     "revoke_token",
@@ -118,6 +135,7 @@ __all__ = [
     "teams",
     "tokens_of",
     "waiting_invitations",
+    "waiting_totp",
     "withdraw_invitation",
 ]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 Env = Literal["development", "production", "test"]
 
@@ -82,7 +83,8 @@ VARIABLES: Final = (
     Variable(
         "PLEURA_BASE_URL",
         "http://127.0.0.1:8000",
-        "Where people reach the portal; links in invitations start with it. https in production.",
+        "Where people reach the portal; links in invitations start with it, and passkeys belong to "
+        "its host name. https in production.",
     ),
     Variable(
         "JOB_SECONDS",
@@ -167,6 +169,19 @@ class Settings:
     def session_absolute(self) -> timedelta:
         """Age at which a session ends."""
         return timedelta(hours=self.session_absolute_hours)
+
+    @property
+    def passkey_site(self) -> tuple[str, str] | None:
+        """The host name that passkeys belong to and the origin that asks for them.
+
+        None where browsers make none: without https (except on localhost) and for bare addresses.
+        """
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        named = bool(host) and ":" not in host and not host.replace(".", "").isdecimal()
+        if not named or (parts.scheme != "https" and host != "localhost"):
+            return None
+        return host, f"{parts.scheme}://{parts.netloc}".lower()
 
     @property
     def break_glass(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""People and access: broken glass, and the log searched by event.
+"""People and access: broken glass, passkeys, and the log searched by event.
 
 The index on `audit_events` is made without copying the table, so its triggers stay.
 """
@@ -45,9 +45,33 @@ def upgrade() -> None:
     )
     op.create_index("ix_break_glass_person", "break_glass", ["user_id", "study_id", "expires"])
     op.create_index(op.f("ix_break_glass_study_id"), "break_glass", ["study_id"])
+    op.create_table(
+        "passkeys",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("credential_key", sa.String(length=64), nullable=False),
+        sa.Column("credential_id", sa.LargeBinary(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("transports", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_passkeys_user_id_users")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkeys")),
+        sa.UniqueConstraint("credential_key", name=op.f("uq_passkeys_credential_key")),
+    )
+    op.create_index(op.f("ix_passkeys_user_id"), "passkeys", ["user_id"])
+    op.add_column("login_sessions", sa.Column("challenge", sa.String(length=120), nullable=True))
+    op.add_column(
+        "login_sessions", sa.Column("challenge_at", sa.DateTime(timezone=True), nullable=True)
+    )
     op.create_index("ix_audit_events_event", "audit_events", ["event", "seq"])
 
 
 def downgrade() -> None:
     op.drop_index("ix_audit_events_event", "audit_events")
+    op.drop_column("login_sessions", "challenge_at")
+    op.drop_column("login_sessions", "challenge")
+    op.drop_table("passkeys")
     op.drop_table("break_glass")

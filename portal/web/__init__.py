@@ -27,6 +27,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PAGES = (
     "auth",
     "account",
+    "passkeys",
     "admin",
     "teams",
     "audit",

@@ -124,10 +124,10 @@ def actor() -> Actor:
 def sign_in(user: User, *, proved: bool) -> None:
     """Start a login session and give the browser its key; what the cookie held is dropped.
 
-    `proved` says that the second factor has been shown too.
+    `proved` says that the second factor has been shown too. `g.login` is the new session then.
     """
     leave()
-    session[_COOKIE_KEY] = people.start_session(
+    raw = people.start_session(
         rows(),
         user,
         address=address(),
@@ -136,6 +136,10 @@ def sign_in(user: User, *, proved: bool) -> None:
         proved=proved,
         lifetime=parts().settings.session_absolute,
     )
+    session[_COOKIE_KEY] = raw
+    found = people.load_session(rows(), raw, now())
+    if found is not None:
+        g.user, g.login = found
 
 
 def leave() -> None:

@@ -18,6 +18,7 @@ from tests.portal_app import (
     Clock,
     csrf_of,
     make_app,
+    make_passkey,
     make_person,
     make_settings,
     make_study,
@@ -39,6 +40,11 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "auth.code": EVERYBODY,
     "auth.enrol": EVERYBODY,
     "auth.confirm": EVERYBODY,
+    "auth.passkey": EVERYBODY,
+    "auth.passkey_challenge": {"owner"},
+    "passkeys.begin": EVERYBODY,
+    "passkeys.register": EVERYBODY,
+    "passkeys.remove": {"owner"},
     "auth.start": EVERYBODY,
     "account.account": EVERYBODY,
     "account.password": EVERYBODY,
@@ -120,7 +126,8 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     clock = Clock()
-    app = make_app(make_settings(Path(tmp_path_factory.mktemp("world"))), clock)
+    folder = Path(tmp_path_factory.mktemp("world"))
+    app = make_app(make_settings(folder, PLEURA_BASE_URL="http://localhost:8000"), clock)
     made = {
         "owner": make_person(app, Role.TECHNOLOGIST),
         "colleague": make_person(app, Role.TECHNOLOGIST),
@@ -131,6 +138,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     }
     study_id = make_study(app, made["owner"])
     make_token(app, made["owner"], "studies:read")
+    make_passkey(app, made["owner"])  # one that stays when the other is removed
+    passkey_id = make_passkey(app, made["owner"])
     other_study = make_study(app, made["owner"], shade=1)  # open to the outsider for a while
     clients = {who: sign_in(app, person) for who, person in made.items()}
     with app.app_context():
@@ -157,6 +166,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "user_id": made["colleague"].id,
             "token_id": token_id,
             "invitation_id": invitation.id,
+            "passkey_id": passkey_id,
+            "team_id": person_of(made["outsider"].id).team_id,
             "grant_id": s.query(BreakGlass.id).scalar(),
             "token": "unknown",
             "kind": "preview",
