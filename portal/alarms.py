@@ -107,11 +107,12 @@ def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
         select(AuditEvent).where(*waiting).order_by(AuditEvent.seq.desc()).limit(_SHOWN)
     ).all()
     ids = {i for row in rows for i in (row.actor_id, row.subject_id) if i is not None}
-    names = {
-        found.id: found.name
-        for kind in (Invitation, User)
-        for found in s.scalars(select(kind).where(kind.id.in_(ids)))
-    }
+    names: dict[UUID, str] = {}
+    for query in (
+        select(Invitation.id, Invitation.name).where(Invitation.id.in_(ids)),
+        select(User.id, User.name).where(User.id.in_(ids)),
+    ):
+        names.update(s.execute(query).tuples().all())
     s.commit()
     return [_alarm(row, names) for row in rows], total
 
