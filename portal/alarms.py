@@ -112,7 +112,7 @@ def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
         select(Invitation.id, Invitation.name).where(Invitation.id.in_(ids)),
         select(User.id, User.name).where(User.id.in_(ids)),
     ):
-        names.update(s.execute(query).tuples().all())
+        names.update(dict(s.execute(query).all()))
     s.commit()
     return [_alarm(row, names) for row in rows], total
 

@@ -55,7 +55,7 @@ def invite(
     name, email = " ".join(name.split()), email.strip().lower()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         raise BadPerson("name", "Give a name of at most 200 characters.")
-    if not _is_address(email):
+    if not is_address(email):
         raise BadPerson("email", "This is not an e-mail address.")
     if actor is not None and _mailbox(s.get_one(User, actor.user_id).email) == _mailbox(email):
         s.rollback()
@@ -149,6 +149,7 @@ def accept_invitation(
             role=found.role,
             team_id=found.team_id,
             password_hash=hashed,
+            local_sign_in=found.invited_by is None,
             created=now,
         )
         s.add(user)
@@ -261,7 +262,7 @@ def _mailbox(email: str) -> str:
     return f"{local.partition('+')[0]}@{host}"
 
 
-def _is_address(email: str) -> bool:
+def is_address(email: str) -> bool:
     """Whether it looks like an e-mail address: one @, a name before it, a host after it."""
     local, at, host = email.partition("@")
     plain = email.isprintable() and not any(character.isspace() for character in email)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -213,6 +214,9 @@ class User(Base):
     sealed_totp: Mapped[bytes | None]
     sealed_totp_pending: Mapped[bytes | None]  # counts only once a code made with it was shown
     last_totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    sso_key: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
+    # Made by the command line: may sign in by password even where others need single sign-on.
+    local_sign_in: Mapped[bool] = mapped_column(default=False, server_default=false())
     disabled_at: Mapped[datetime | None]
     enrolled_at: Mapped[datetime | None]
     created: Mapped[datetime]

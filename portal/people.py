@@ -141,13 +141,21 @@ __all__ = [
 
 
 def check_password(
-    s: Session, throttle: Throttle, email: str, password: str, address: str, now: datetime
+    s: Session,
+    throttle: Throttle,
+    email: str,
+    password: str,
+    address: str,
+    now: datetime,
+    *,
+    only_local: bool = False,
 ) -> User | None:
     """The person, if e-mail and password belong together and they are not disabled.
 
     Takes the same time for people who do not exist. Raises `Throttled` after too many tries: of
     this network address, of this account from here, or of this account from everywhere unless its
     owner has signed in from here before. Strangers can't keep an owner out of their own place.
+    `only_local`: no password opens but those of accounts that are flagged for it.
     """
     email = email.strip().lower()
     throttle.take([(ADDRESS, origin(address)), (ACCOUNT, at(email, address))], now)
@@ -158,7 +166,8 @@ def check_password(
     if origin(address) not in known_here:
         throttle.take([(EVERYWHERE, email)], now)
     right = passwords.verify(user.password_hash if user else None, password)
-    if user is None or not right or user.disabled_at is not None:
+    shut = user is not None and only_local and not user.local_sign_in
+    if user is None or not right or user.disabled_at is not None or shut:
         failed = actor_of(user) if user else None
         audit.append(s, "sign_in_refused", actor=failed, now=now, address=address)
         s.commit()
@@ -216,13 +225,15 @@ def confirm_identity(
 ) -> bool:
     """Check password and second factor of somebody who is signed in, before something grave.
 
-    The session counts as freshly proved afterwards. Raises `Throttled` after too many tries of this
+    Who signs in elsewhere and has no password here gives the second factor alone. The session
+    counts as freshly proved afterwards. Raises `Throttled` after too many tries of this
     login session; who is not signed in can't use these up.
     """
     user = login.user
     throttle.take([(STEP_UP, str(login.id))], now)
     s.commit()
-    if not passwords.verify(user.password_hash, password):
+    elsewhere = user.password_hash is None and user.sso_key is not None
+    if not elsewhere and not passwords.verify(user.password_hash, password):
         _note_wrong_password(s, actor_of(user, login.id, address), "confirm", now)
         return False
     if not check_second_factor(s, vault, user, code, now, session_id=login.id, address=address):

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from portal import sso_settings
+from portal.sso_settings import SingleSignOn
+
 Env = Literal["development", "production", "test"]
 
 _SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
@@ -101,6 +104,38 @@ VARIABLES: Final = (
         "How long a case stays open to somebody who broke the glass; from 5 to 1440.",
     ),
     Variable(
+        "PLEURA_OIDC_ISSUER",
+        "none",
+        "Single sign-on: the OpenID Connect issuer, the only host that the portal calls. "
+        "https and no inner address in production.",
+    ),
+    Variable("PLEURA_OIDC_CLIENT_ID", "none", "What the issuer calls this portal."),
+    Variable(
+        "PLEURA_OIDC_CLIENT_SECRET",
+        "none",
+        "The secret shared with the issuer. Also as PLEURA_OIDC_CLIENT_SECRET_FILE.",
+        secret=True,
+    ),
+    Variable("PLEURA_OIDC_CLAIM", "groups", "The claim of the ID token that names the groups."),
+    Variable(
+        "PLEURA_OIDC_ROLES",
+        "none",
+        "Which group is which role, the first that fits: `xray-readers=reader@Radiology; "
+        "xray-admins=admin`. Who is in none gets no account.",
+    ),
+    Variable(
+        "PLEURA_OIDC_PROVISION",
+        "mapped",
+        "mapped: accounts are made by group; invited: only for a verified address that was "
+        "invited, with the invitation's role and team.",
+    ),
+    Variable(
+        "PLEURA_LOCAL_SIGN_IN",
+        "everybody",
+        "everybody, or flagged: only accounts whose link came from the command line sign in by "
+        "password, all others by single sign-on.",
+    ),
+    Variable(
         "PLEURA_TRUSTED_PROXIES",
         "0",
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
@@ -129,6 +164,8 @@ class Settings:
     break_glass_minutes: int = 60
     trusted_proxies: int = 0
     log_level: str = "INFO"
+    sso: SingleSignOn | None = None
+    only_local_flagged: bool = False
 
     @property
     def production(self) -> bool:
@@ -225,7 +262,18 @@ class Settings:
             ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
+            sso=sso_settings.read(
+                source,
+                _value(source, "PLEURA_OIDC_CLIENT_SECRET", problems),
+                production=env == "production",
+                problems=problems,
+            ),
+            only_local_flagged=source.get("PLEURA_LOCAL_SIGN_IN") == "flagged",
         )
+        if source.get("PLEURA_LOCAL_SIGN_IN") not in (None, "", "everybody", "flagged"):
+            problems.append("PLEURA_LOCAL_SIGN_IN must be everybody or flagged.")
+        if settings.only_local_flagged and settings.sso is None:
+            problems.append("PLEURA_LOCAL_SIGN_IN=flagged needs PLEURA_OIDC_ISSUER.")
         settings._check(problems)
         if problems:
             raise SettingsError(problems)

@@ -1,4 +1,4 @@
-"""People and access: broken glass, passkeys, and the log searched by event.
+"""People and access: broken glass, passkeys, single sign-on, and the log searched by event.
 
 The index on `audit_events` is made without copying the table, so its triggers stay.
 """
@@ -66,11 +66,20 @@ def upgrade() -> None:
     op.add_column(
         "login_sessions", sa.Column("challenge_at", sa.DateTime(timezone=True), nullable=True)
     )
+    op.add_column("users", sa.Column("sso_key", sa.String(length=64), nullable=True))
+    op.add_column(
+        "users",
+        sa.Column("local_sign_in", sa.Boolean(), server_default=sa.false(), nullable=False),
+    )
+    op.create_index(op.f("ix_users_sso_key"), "users", ["sso_key"], unique=True)
     op.create_index("ix_audit_events_event", "audit_events", ["event", "seq"])
 
 
 def downgrade() -> None:
     op.drop_index("ix_audit_events_event", "audit_events")
+    op.drop_index(op.f("ix_users_sso_key"), "users")
+    op.drop_column("users", "local_sign_in")
+    op.drop_column("users", "sso_key")
     op.drop_column("login_sessions", "challenge_at")
     op.drop_column("login_sessions", "challenge")
     op.drop_table("passkeys")

@@ -26,6 +26,7 @@ from portal.web import errors, guard, headers, logs
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGES = (
     "auth",
+    "sso",
     "account",
     "passkeys",
     "admin",

@@ -59,6 +59,7 @@ def sign_in() -> BaseResponse | str | tuple[str, int]:
             request.form.get("password", ""),
             guard.address(),
             guard.now(),
+            only_local=guard.parts().settings.only_local_flagged,
         )
     except people.Throttled as throttled:
         page = _sign_in_page(target, email, too_often=throttled.seconds)
@@ -258,6 +259,7 @@ def _sign_in_page(
         error=error,
         too_often=too_often,
         signed_out="out" in request.args,
+        sso=guard.parts().settings.sso is not None,
     )
 
 

@@ -40,6 +40,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "auth.code": EVERYBODY,
     "auth.enrol": EVERYBODY,
     "auth.confirm": EVERYBODY,
+    "sso.leave": set(),  # no issuer is set here; test_single_sign_on has one
+    "sso.back": set(),
     "auth.passkey": EVERYBODY,
     "auth.passkey_challenge": {"owner"},
     "passkeys.begin": EVERYBODY,
