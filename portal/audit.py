@@ -63,11 +63,15 @@ def append(
     """Add a row in the caller's transaction; call it last, the log is locked until the commit.
 
     `event` says in small letters what happened; `detail` holds ids, codes and counts only. Give
-    the actor, or `actor_id` where somebody is only about to become one (sign-in).
+    the actor, or `actor_id` where somebody is only about to become one (sign-in). What is done to
+    a case through broken glass names the grant.
     """
     if not _EVENT.fullmatch(event):
         raise ValueError("an event is named in small letters and underscores")
     key = _key(s)
+    told = dict(detail or {})
+    if actor is not None and actor.grant is not None and actor.grant.study_id == study_id:
+        told["grant"] = str(actor.grant.id)
     s.flush()
     head = s.get(AuditHead, 1, with_for_update=True, populate_existing=True)
     if head is None:
@@ -83,7 +87,7 @@ def append(
         address=(address or (actor.address if actor else ""))[:64],
         study_id=study_id,
         subject_id=subject_id,
-        detail=json.dumps(dict(detail or {}), sort_keys=True, separators=(",", ":")),
+        detail=json.dumps(told, sort_keys=True, separators=(",", ":")),
     )
     row.mac = _link(key, head.mac, row)
     s.add(row)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -93,6 +94,15 @@ class Reason(StrEnum):
     SKIN_FOLD = "skin_fold"
     POOR_IMAGE = "poor_image"
     OTHER = "other"
+
+
+class GlassReason(StrEnum):
+    """Why somebody opens a case that is not theirs, coded."""
+
+    EMERGENCY = "emergency"
+    SECOND_OPINION = "second_opinion"
+    INCIDENT = "incident"
+    FAULT = "fault"
 
 
 class Band(StrEnum):
@@ -204,6 +214,9 @@ class User(Base):
     sealed_totp: Mapped[bytes | None]
     sealed_totp_pending: Mapped[bytes | None]  # counts only once a code made with it was shown
     last_totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    sso_key: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
+    # Made by the command line: may sign in by password even where others need single sign-on.
+    local_sign_in: Mapped[bool] = mapped_column(default=False, server_default=false())
     disabled_at: Mapped[datetime | None]
     enrolled_at: Mapped[datetime | None]
     created: Mapped[datetime]
@@ -238,6 +251,22 @@ class RecoveryCode(Base):
     used_at: Mapped[datetime | None]
 
 
+class Passkey(Base):
+    """A WebAuthn credential that stands in for the code. `credential_key` is its id's SHA-256."""
+
+    __tablename__ = "passkeys"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    credential_key: Mapped[str] = mapped_column(String(64), unique=True)
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    transports: Mapped[list[str]]
+    name: Mapped[str] = mapped_column(String(100))
+    created: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
 class LoginSession(Base):
     """A signed-in browser, so that it can be listed and ended."""
 
@@ -252,6 +281,8 @@ class LoginSession(Base):
     address: Mapped[str] = mapped_column(String(64), default="")
     agent: Mapped[str] = mapped_column(String(300), default="")
     step_up_at: Mapped[datetime | None]
+    challenge: Mapped[str | None] = mapped_column(String(120))  # what a passkey has to sign, once
+    challenge_at: Mapped[datetime | None]
     user: Mapped[User] = relationship()
 
 
@@ -462,6 +493,22 @@ class Review(Base):
     reader: Mapped[User] = relationship()
 
 
+class BreakGlass(Base):
+    """One case opened for a while to somebody whose it is not. The words are under its key."""
+
+    __tablename__ = "break_glass"
+    __table_args__ = (Index("ix_break_glass_person", "user_id", "study_id", "expires"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), index=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    reason: Mapped[GlassReason] = mapped_column(_checked(GlassReason, "glass_reason"))
+    sealed_words: Mapped[bytes]
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+
+
 class Worker(Base):
     """A worker that has said hello, so that a page can say that none is running."""
 
@@ -496,6 +543,7 @@ class AuditEvent(Base):
         Index("ix_audit_events_study", "study_id"),
         Index("ix_audit_events_actor", "actor_id"),
         Index("ix_audit_events_at", "at"),
+        Index("ix_audit_events_event", "event", "seq"),
     )
     # Not BigInteger on SQLite: only INTEGER PRIMARY KEY is the row id there.
     seq: Mapped[int] = mapped_column(

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from portal import outgoing
+from portal import outgoing, sso_settings
 from portal.ringcommand import RingCommand
+from portal.sso_settings import SingleSignOn
 
 Env = Literal["development", "production", "test"]
 
@@ -125,7 +127,8 @@ VARIABLES: Final = (
     Variable(
         "PLEURA_BASE_URL",
         "http://127.0.0.1:8000",
-        "Where people reach the portal; links in invitations start with it. https in production.",
+        "Where people reach the portal; links in invitations start with it, and passkeys belong to "
+        "its host name. https in production.",
     ),
     Variable(
         "JOB_SECONDS",
@@ -141,6 +144,43 @@ VARIABLES: Final = (
     ),
     Variable("PLEURA_SESSION_IDLE_MINUTES", "15", "A session ends after this much silence."),
     Variable("PLEURA_SESSION_ABSOLUTE_HOURS", "10", "A session ends after this in any case."),
+    Variable(
+        "PLEURA_BREAK_GLASS_MINUTES",
+        "60",
+        "How long a case stays open to somebody who broke the glass; from 5 to 1440.",
+    ),
+    Variable(
+        "PLEURA_OIDC_ISSUER",
+        "none",
+        "Single sign-on: the OpenID Connect issuer, the only host that the portal calls. "
+        "https and no inner address in production.",
+    ),
+    Variable("PLEURA_OIDC_CLIENT_ID", "none", "What the issuer calls this portal."),
+    Variable(
+        "PLEURA_OIDC_CLIENT_SECRET",
+        "none",
+        "The secret shared with the issuer. Also as PLEURA_OIDC_CLIENT_SECRET_FILE.",
+        secret=True,
+    ),
+    Variable("PLEURA_OIDC_CLAIM", "groups", "The claim of the ID token that names the groups."),
+    Variable(
+        "PLEURA_OIDC_ROLES",
+        "none",
+        "Which group is which role, the first that fits: `xray-readers=reader@Radiology; "
+        "xray-admins=admin`. Who is in none gets no account.",
+    ),
+    Variable(
+        "PLEURA_OIDC_PROVISION",
+        "mapped",
+        "mapped: accounts are made by group; invited: only for a verified address that was "
+        "invited, with the invitation's role and team.",
+    ),
+    Variable(
+        "PLEURA_LOCAL_SIGN_IN",
+        "everybody",
+        "everybody, or flagged: only accounts whose link came from the command line sign in by "
+        "password, all others by single sign-on.",
+    ),
     Variable(
         "PLEURA_TRUSTED_PROXIES",
         "0",
@@ -223,6 +263,7 @@ class Settings:
     max_archive_mb: int = 256
     session_idle_minutes: int = 15
     session_absolute_hours: int = 10
+    break_glass_minutes: int = 60
     trusted_proxies: int = 0
     log_level: str = "INFO"
     audit_anchor_file: Path | None = None
@@ -234,6 +275,8 @@ class Settings:
     retention_no_result_days: int = 0
     shared_worker_token: bool = True
     outgoing_hosts: tuple[outgoing.Host, ...] = ()
+    sso: SingleSignOn | None = None
+    only_local_flagged: bool = False
 
     @property
     def production(self) -> bool:
@@ -280,6 +323,24 @@ class Settings:
         """Age at which a session ends."""
         return timedelta(hours=self.session_absolute_hours)
 
+    @property
+    def passkey_site(self) -> tuple[str, str] | None:
+        """The host name that passkeys belong to and the origin that asks for them.
+
+        None where browsers make none: without https (except on localhost) and for bare addresses.
+        """
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        named = bool(host) and ":" not in host and not host.replace(".", "").isdecimal()
+        if not named or (parts.scheme != "https" and host != "localhost"):
+            return None
+        return host, f"{parts.scheme}://{parts.netloc}".lower()
+
+    @property
+    def break_glass(self) -> timedelta:
+        """How long a case stays open to somebody who broke the glass."""
+        return timedelta(minutes=self.break_glass_minutes)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read and check the environment; raises SettingsError with every problem at once."""
@@ -318,6 +379,9 @@ class Settings:
             session_absolute_hours=_whole(
                 source, "PLEURA_SESSION_ABSOLUTE_HOURS", 10, 1, 24 * 7, problems
             ),
+            break_glass_minutes=_whole(
+                source, "PLEURA_BREAK_GLASS_MINUTES", 60, 5, 24 * 60, problems
+            ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             shared_worker_token=_yes(source, "PLEURA_SHARED_WORKER_TOKEN", problems),
             outgoing_hosts=_outgoing(source, problems),
@@ -331,7 +395,18 @@ class Settings:
             retention_reviewed_days=_days(source, "PLEURA_RETENTION_REVIEWED_DAYS", problems),
             retention_unreviewed_days=_days(source, "PLEURA_RETENTION_UNREVIEWED_DAYS", problems),
             retention_no_result_days=_days(source, "PLEURA_RETENTION_NO_RESULT_DAYS", problems),
+            sso=sso_settings.read(
+                source,
+                _value(source, "PLEURA_OIDC_CLIENT_SECRET", problems),
+                production=env == "production",
+                problems=problems,
+            ),
+            only_local_flagged=source.get("PLEURA_LOCAL_SIGN_IN") == "flagged",
         )
+        if source.get("PLEURA_LOCAL_SIGN_IN") not in (None, "", "everybody", "flagged"):
+            problems.append("PLEURA_LOCAL_SIGN_IN must be everybody or flagged.")
+        if settings.only_local_flagged and settings.sso is None:
+            problems.append("PLEURA_LOCAL_SIGN_IN=flagged needs PLEURA_OIDC_ISSUER.")
         settings._check(problems)
         if problems:
             raise SettingsError(problems)

@@ -26,10 +26,14 @@ from portal.web import errors, guard, headers, logs
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGES = (
     "auth",
+    "sso",
     "account",
+    "passkeys",
     "admin",
     "data",
+    "teams",
     "audit",
+    "glass",
     "health",
     "worklist",
     "upload",

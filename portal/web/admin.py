@@ -80,6 +80,20 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
     return _done(f"{user.name} is {role.value} now and has to sign in again.")
 
 
+@blueprint.post("/people/<uuid:user_id>/team")
+@_manage
+def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Put somebody into another team."""
+    team_id = request.form.get("team", type=UUID)
+    if team_id is None:
+        raise Problem(422, "team", "Choose one of the teams.")
+    try:
+        user = people.move(rows(), guard.actor(), user_id, team_id, guard.now())
+    except people.BadPerson as bad:
+        return _refused(bad)
+    return _done(f"{user.name} belongs to {user.team.name} now and has to sign in again.")
+
+
 @blueprint.post("/people/<uuid:user_id>/disable")
 @_manage
 def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
@@ -177,6 +191,7 @@ def _people_page(
         live=people.live_sessions(rows(), guard.now()),
         waiting=people.waiting_invitations(rows(), guard.now()),
         roles=list(Role),
+        teams=people.teams(rows()),
         form=form or {},
         errors=errors or {},
         made=made,

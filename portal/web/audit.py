@@ -1,17 +1,19 @@
-"""The access log, for auditors: ids only."""
+"""The access log, for auditors: ids only, and before it the alarms that nobody has seen yet."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
-from portal import audit, logbook
+from portal import alarms, audit, glass, logbook
 from portal.access import Permission
 from portal.conflict import Conflict
 from portal.parts import rows
 from portal.web import guard
+from portal.web.glass import REASONS
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
@@ -31,6 +33,17 @@ def log() -> str:
 def verify() -> str:
     """Check the whole chain and say where it breaks."""
     return _page(checked=audit.verify(rows()))
+
+
+@blueprint.post("/alarms/seen")
+@guard.permission(Permission.AUDIT_READ)
+def seen() -> BaseResponse:
+    """Note that the alarms up to a row have been looked at."""
+    up_to = request.form.get("up_to", type=int)
+    if up_to is not None and 0 < up_to < 2**62:
+        alarms.mark_seen(rows(), guard.actor(), up_to, guard.now())
+        flash("The alarms are marked as seen.", "ok")
+    return redirect(url_for("audit.log"), 303)
 
 
 @blueprint.post("/export")
@@ -72,8 +85,17 @@ def _page(
             limit=_PER_PAGE,
         )
     )
+    sounding, how_many = alarms.unseen(rows(), guard.actor())
+    opened = [a.subject_id for a in sounding if a.event == "glass_broken" and a.subject_id]
+    grants = glass.grants(rows(), guard.parts().vault, guard.actor(), guard.now(), also=opened)
     return render_template(
         "audit/log.html",
+        alarms=sounding,
+        alarm_count=how_many,
+        alarm_events=alarms.ALARMS,
+        words={grant.id: grant.words for grant in grants},
+        open_now=[grant for grant in grants if grant.stands],
+        glass_reasons=REASONS,
         events=events,
         asked=asked,
         errors=errors,

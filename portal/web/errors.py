@@ -90,6 +90,11 @@ _BY_CODE = {
         "It does not open, so it is not shown; nothing was changed. Tell whoever runs Pleura, with "
         "the number below, and read the original picture unaided.",
     ),
+    "sso_away": Words(
+        "The other sign-in does not answer",
+        "Your hospital’s sign-in could not be reached. Try again in a moment; nothing was changed.",
+        _SIGN_IN,
+    ),
     "csrf": Words(
         "This form is too old",
         "It was opened before you signed in, or in another window. Go back, reload the page and "

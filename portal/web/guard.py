@@ -15,7 +15,7 @@ from flask_login import LoginManager, UserMixin, current_user
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import people
+from portal import glass, people
 from portal.access import Actor, Denied
 from portal.models import LoginSession, User
 from portal.parts import UNAVAILABLE, Parts, rows
@@ -124,10 +124,10 @@ def actor() -> Actor:
 def sign_in(user: User, *, proved: bool) -> None:
     """Start a login session and give the browser its key; what the cookie held is dropped.
 
-    `proved` says that the second factor has been shown too.
+    `proved` says that the second factor has been shown too. `g.login` is the new session then.
     """
     leave()
-    session[_COOKIE_KEY] = people.start_session(
+    raw = people.start_session(
         rows(),
         user,
         address=address(),
@@ -136,6 +136,10 @@ def sign_in(user: User, *, proved: bool) -> None:
         proved=proved,
         lifetime=parts().settings.session_absolute,
     )
+    session[_COOKIE_KEY] = raw
+    found = people.load_session(rows(), raw, now())
+    if found is not None:
+        g.user, g.login = found
 
 
 def leave() -> None:
@@ -241,6 +245,8 @@ def _admit_person(rule: Rule) -> BaseResponse | None:
         enrolled = person.user.sealed_totp is not None
         return _send_to("auth.code" if enrolled else "auth.enrol", "second_factor")
     assert rule.permission is not None
+    if rule.glass and request.view_args:
+        g.actor = glass.under(rows(), actor(), request.view_args["study_id"], now())
     if not actor().may(rule.permission):
         _note_refusal(rule.permission.value)
         about_a_case = "study_id" in (request.view_args or {})

@@ -206,9 +206,9 @@ def _finder() -> lungs.Finder:
 
 
 @contextmanager
-def open_room(folder: Path, redis_url: str, port: int = 0) -> Iterator[Room]:
+def open_room(folder: Path, redis_url: str, port: int = 0, **environ: str) -> Iterator[Room]:
     """The portal served on a free port until the end of the block."""
-    app = make_app(make_settings(folder, REDIS_URL=redis_url))
+    app = make_app(make_settings(folder, REDIS_URL=redis_url, **environ))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -28,7 +28,9 @@ PAGES = [
     ("/studies/{hostile}", Role.READER),
     ("/studies/{waiting}", Role.READER),
     ("/account", Role.READER),
+    ("/emergency", Role.ADMIN),
     ("/admin/people", Role.ADMIN),
+    ("/admin/teams", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/audit", Role.AUDITOR),
 ]

@@ -15,6 +15,7 @@ TABLE = {
     Permission.PEOPLE_MANAGE: (False, False, True, False),
     Permission.JOBS_MANAGE: (False, False, True, False),
     Permission.AUDIT_READ: (False, False, False, True),
+    Permission.BREAK_GLASS: (False, True, True, False),
     Permission.SELF: (True, True, True, True),
 }
 

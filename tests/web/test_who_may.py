@@ -11,13 +11,14 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from portal import people, worker_tokens
-from portal.models import AuditEvent, Job, JobKind, Role, db
+from portal import glass, people, worker_tokens
+from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
 from portal.web import guard
 from tests.portal_app import (
     Clock,
     csrf_of,
     make_app,
+    make_passkey,
     make_person,
     make_settings,
     make_study,
@@ -39,6 +40,13 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "auth.code": EVERYBODY,
     "auth.enrol": EVERYBODY,
     "auth.confirm": EVERYBODY,
+    "sso.leave": set(),  # no issuer is set here; test_single_sign_on has one
+    "sso.back": set(),
+    "auth.passkey": EVERYBODY,
+    "auth.passkey_challenge": {"owner"},
+    "passkeys.begin": EVERYBODY,
+    "passkeys.register": EVERYBODY,
+    "passkeys.remove": {"owner"},
     "auth.start": EVERYBODY,
     "account.account": EVERYBODY,
     "account.password": EVERYBODY,
@@ -49,6 +57,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "admin.people_page": {"admin"},
     "admin.invite": {"admin"},
     "admin.set_role": {"admin"},
+    "admin.move": {"admin"},
     "admin.disable": {"admin"},
     "admin.enable": {"admin"},
     "admin.reset_factor": {"admin"},
@@ -63,9 +72,16 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "data.proof": set(),  # the study is not purged
     "data.proof_file": set(),
     "admin.revoke_worker": {"admin"},
+    "audit.export": {"auditor"},
+    "teams.page": {"admin"},
+    "teams.make": {"admin"},
+    "teams.rename": {"admin"},
     "audit.log": {"auditor"},
     "audit.verify": {"auditor"},
-    "audit.export": {"auditor"},
+    "audit.seen": {"auditor"},
+    "glass.page": {"reader", "outsider", "admin"},
+    "glass.open_case": {"reader", "outsider", "admin"},
+    "glass.end": {"admin", "auditor", "outsider"},  # the outsider's own
     "health.live": None,
     "health.ready": None,
     "worklist.worklist": SENDERS,
@@ -122,7 +138,8 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     clock = Clock()
-    app = make_app(make_settings(Path(tmp_path_factory.mktemp("world"))), clock)
+    folder = Path(tmp_path_factory.mktemp("world"))
+    app = make_app(make_settings(folder, PLEURA_BASE_URL="http://localhost:8000"), clock)
     made = {
         "owner": make_person(app, Role.TECHNOLOGIST),
         "colleague": make_person(app, Role.TECHNOLOGIST),
@@ -133,9 +150,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     }
     study_id = make_study(app, made["owner"])
     make_token(app, made["owner"], "studies:read")
+    make_passkey(app, made["owner"])  # one that stays when the other is removed
+    passkey_id = make_passkey(app, made["owner"])
+    other_study = make_study(app, made["owner"], shade=1)  # open to the outsider for a while
     clients = {who: sign_in(app, person) for who, person in made.items()}
     with app.app_context():
         s = db.session()
+        glass.open_case(
+            s,
+            app.extensions["pleura"].vault,
+            app.extensions["pleura"].throttle,
+            people.actor_of(person_of(made["outsider"].id)),
+            case=str(other_study),
+            reason="emergency",
+            words="Asked by the ward.",
+            now=clock(),
+            lifetime=timedelta(hours=1),
+        )
         token_id = people.tokens_of(s, made["owner"].id, clock())[0].id
         invitation, _ = people.invite(
             s, None, name="N", email="n@example.org", role=Role.READER, team="N", now=clock()
@@ -143,7 +174,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         worker_token, _ = worker_tokens.create(
             s, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=clock()
         )
-        job_id = s.query(Job.id).scalar()
+        job_id = s.query(Job.id).filter_by(study_id=study_id).scalar()
         common: dict[str, object] = {
             "study_id": study_id,
             "job_id": job_id,
@@ -151,6 +182,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "token_id": token_id,
             "worker_token_id": worker_token.id,
             "invitation_id": invitation.id,
+            "passkey_id": passkey_id,
+            "team_id": person_of(made["outsider"].id).team_id,
+            "grant_id": s.query(BreakGlass.id).scalar(),
             "token": "unknown",
             "kind": "preview",
             "filename": "css/base.css",
