@@ -78,11 +78,13 @@ def read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
     return patients, folds
 
 
-def read_traits(index: Path, columns: tuple[str, ...]) -> dict[str, dict[str, str]]:
+def read_traits(
+    index: Path, columns: tuple[str, ...], key: str = "ImageId"
+) -> dict[str, dict[str, str]]:
     """What an index says of each picture in those of the columns that it has."""
     return {
-        row["ImageId"]: {name: row[name] for name in columns if name in row}
-        for _, row in read_rows(index, ("ImageId",))
+        row[key]: {name: row[name] for name in columns if name in row}
+        for _, row in read_rows(index, (key,))
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,9 @@ def page(report: dict[str, Any], exhibits: list[Exhibit]) -> str:
     figures = "".join(plots.svg(plots.alone(draw, report)) for draw in plots.PLOTS)
     forests = "".join(plots.svg(plots.alone(draw, report)) for draw in plots.FORESTS)
     shown = "".join(figure(one) for one in exhibits)
-    name = html.escape(title(report))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}</title><style>{_STYLE}</style></head><body>
-<h1>{name}</h1>
+    return document(
+        title(report),
+        f"""
 <p>Research use. This page holds patients' pictures: keep it where those may be.</p>
 <h2>Measures</h2><p>{html.escape(report_text.NOTE)}</p>{_measures(report)}
 <h2>Plots</h2><div class="plots">{figures}</div>
@@ -82,12 +80,23 @@ def page(report: dict[str, Any], exhibits: list[Exhibit]) -> str:
 <h2>Abstention</h2>{_abstention(report)}
 <h2>Rules</h2>{_rules(report)}
 <h2>Worst misses and false alarms</h2><p>{_KEY}</p><div class="gallery">{shown}</div>
-<h2>As text</h2><div class="wide"><pre>{html.escape(report_text.table(report))}</pre></div>
+<h2>As text</h2><div class="wide"><pre>{html.escape(report_text.table(report))}</pre></div>""",
+    )
+
+
+def document(heading: str, body: str) -> str:
+    """A whole page that needs nothing from elsewhere; body: HTML."""
+    name = html.escape(heading)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name}</title><style>{_STYLE}</style></head><body>
+<h1>{name}</h1>{body}
 </body></html>
 """
 
 
-def _rows(head: list[str], rows: list[list[str]], caption: str = "") -> str:
+def table(head: list[str], rows: list[list[str]], caption: str = "") -> str:
     """A table; the first column is a row's name, the others are numbers."""
     heads = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
     lines = "".join(
@@ -112,10 +121,10 @@ def _measures(report: dict[str, Any]) -> str:
     borders = report["borders"]
     caption = (
         f"Borders, where both outlines exist ({borders['pictures']} pictures): median of the mean "
-        f"distance {number(borders['mean_px'])} px, of the 95 % Hausdorff distance "
-        f"{number(borders['hausdorff95_px'])} px of the masks."
+        f"distance {borders['mean_px']:.1f} px, of the 95 % Hausdorff distance "
+        f"{borders['hausdorff95_px']:.1f} px of the masks."
     )
-    return _rows(["measure", "value", "95 % interval over patients"], rows, caption)
+    return table(["measure", "value", "95 % interval over patients"], rows, caption)
 
 
 def _groups(report: dict[str, Any]) -> str:
@@ -129,8 +138,11 @@ def _groups(report: dict[str, Any]) -> str:
             ]
             rows.append([f"{trait}: {name}", *counts, *values])
     heads = ["group", "pictures", "positives", *(WORDS[name] for name in plots.FOREST_MEASURES)]
-    caption = "Small groups differ by chance: read the intervals. Each size has all negatives."
-    return _rows(heads, rows, caption)
+    caption = (
+        "Small groups differ by chance: read the intervals, and none at all into one without width "
+        "(too few pictures, all alike). Each size has all negatives."
+    )
+    return table(heads, rows, caption)
 
 
 def _abstention(report: dict[str, Any]) -> str:
@@ -139,7 +151,7 @@ def _abstention(report: dict[str, Any]) -> str:
         [f"{float(share):.0%}", number(risk), number(found["dice_loss"]["at"][share])]
         for share, risk in found["wrong_call"]["at"].items()
     ]
-    return _rows(["answered, the surest first", "wrong calls", "1 - Kaggle Dice"], rows)
+    return table(["answered, the surest first", "wrong calls", "1 - Kaggle Dice"], rows)
 
 
 def _rules(report: dict[str, Any]) -> str:
@@ -160,7 +172,7 @@ def _rules(report: dict[str, Any]) -> str:
     caption = "Each rule chosen on one half of the patients and measured on the other, both ways."
     verdict = html.escape(report_text.verdict(found))
     heads = ["measure and rule", "value", "difference with 95 % interval"]
-    return _rows(heads, rows, caption) + f"<p>{verdict}</p>"
+    return table(heads, rows, caption) + f"<p>{verdict}</p>"
 
 
 def figure(one: Exhibit) -> str:
@@ -198,5 +210,6 @@ def _gallery_page(exhibits: list[Exhibit]) -> Figure:
         axes = drawn.add_subplot(3, 2, place + 1)
         axes.imshow(one.image)
         axes.set_axis_off()
-        axes.set_title(f"{one.kind}\n{one.caption}", fontsize=6, wrap=True)
+        caption = "\n".join(textwrap.wrap(f"{one.kind}, {one.caption}", 70))
+        axes.set_title(caption, fontsize=6)
     return drawn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from typing import Any
 
 WORDS = {
@@ -61,7 +62,14 @@ def table(report: dict[str, Any]) -> str:
     lines += ["", f"{'answered, the surest first':34}{'wrong calls':>12}"]
     for share, risk in report["abstention"]["wrong_call"]["at"].items():
         lines.append(f"{float(share):<34.0%}{number(risk):>12}")
-    lines += ["", *_rules(report["rules"]), "", NOTE, "", f"{report['seconds']:.0f} s"]
+    lines += [
+        "",
+        *_rules(report["rules"]),
+        "",
+        *textwrap.wrap(NOTE, 90),
+        "",
+        f"{report['seconds']:.0f} s",
+    ]
     return "\n".join(lines)
 
 

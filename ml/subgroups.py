@@ -19,6 +19,7 @@ from ml.metrics import Results
 # Age groups by their last year.
 AGES = ((39, "18–39"), (59, "40–59"), (74, "60–74"), (200, "75+"))
 ADULT_YEARS = 18
+YOUNG = "under 18"
 MEASURES = ("positive_dice", "kaggle_dice", "sensitivity", "specificity", "auc")
 # Columns of an index that may say more than the header does.
 COLUMNS = ("view", "sex", "age", "exposure")
@@ -62,7 +63,7 @@ def age_group(years: float | None) -> str:
     if years is None:
         return ""
     if years < ADULT_YEARS:
-        return "under 18"
+        return YOUNG
     return next((name for last, name in AGES if int(years) <= last), "")
 
 
@@ -71,7 +72,7 @@ def groups(known: list[Traits]) -> dict[str, dict[str, NDArray[np.bool_]]]:
     found = {}
     for trait in COLUMNS:
         values = np.array([getattr(one, trait) for one in known])
-        names = sorted(set(values.tolist()) - {""})
+        names = sorted(set(values.tolist()) - {""}, key=lambda name: (name != YOUNG, name))
         if len(names) > 1:
             found[trait] = {name: values == name for name in names}
     return found
