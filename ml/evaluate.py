@@ -329,7 +329,12 @@ def counted(map_: NDArray[np.uint8], truth: NDArray[np.bool_]) -> tuple[Counts, 
         hits += np.bincount(reached[truth[part]], minlength=bins)
     on_map = np.bincount(np.searchsorted(levels, map_, side="right").ravel(), minlength=bins)
     # How many reached at least level k: what fell into the bins k + 1 and above.
-    return tuple(counts[::-1].cumsum()[::-1][1:] for counts in (hits, found, on_map))
+    return _at_or_above(hits), _at_or_above(found), _at_or_above(on_map)
+
+
+def _at_or_above(counts: NDArray[Any]) -> Counts:
+    above: Counts = counts[::-1].cumsum()[::-1][1:].astype(np.int64)
+    return above
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def tables(
         square = probability[0, 0].numpy()
         if watch:
             watch(Answer(picture, view, crop, square))
-        map_ = transforms.to_source(square, *picture.shape, crop)
+        map_ = transforms.to_source(square, picture.shape[0], picture.shape[1], crop)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
         found.append([int((map_ >= level).sum()) for level in levels])

@@ -240,8 +240,8 @@ def _ethics(card: dict[str, Any]) -> str:
     return _wrapped(
         "The pictures are of real patients, published without names for research; none is part of "
         "the repository, and what the weights give away about a single picture was not tested. A "
-        "missed pneumothorax and a false alarm both do harm: an operating point is a choice of the clinic "
-        "between them. Who is rare in the data (the young, the very ill, people of other "
+        "missed pneumothorax and a false alarm both do harm: an operating point is a choice of the "
+        "clinic between them. Who is rare in the data (the young, the very ill, people of other "
         "countries) may be served worse, and the numbers above cannot show it."
     )
 

@@ -20,7 +20,7 @@ from ml.report_text import WORDS
 Drawing = Callable[[Axes, dict[str, Any]], None]
 PAPER = (8.27, 11.69)  # A4 in inches
 INK, PALE, MARK = "#1f4e79", "#9aa5b1", "#b3541e"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.spines.top": False,

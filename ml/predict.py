@@ -189,7 +189,9 @@ def enlarged(
     for start in range(0, rows, 256):
         part = slice(start, start + 256)
         share = down[part, None]
-        yield part, wide[upper[part]] * (1 - share) + wide[lower[part]] * share
+        large: NDArray[np.float32] = wide[upper[part]] * (1 - share)
+        large += wide[lower[part]] * share
+        yield part, large
 
 
 def _taps(

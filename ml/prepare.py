@@ -243,12 +243,12 @@ def cache_one(job: Job) -> Cached:
     _write_png(job.cache / "pictures" / f"{job.id}.png", small)
     if mask.any():
         _write_png(job.cache / "masks" / f"{job.id}.png", shrunk(mask, *small.shape))
-    shape = picture.pixels.shape
+    shape = (picture.rows, picture.columns)
     # The competition's masks are square whatever their picture's copy is.
     compared = checks.fits(mask.shape, shape) if job.mask else True
     given = job.mask is not None or any(text != rle.EMPTY for text in job.texts)
     about = described(picture, small, mask, job.listed)
-    return Cached(*shape, about, mask_fits=compared, mask_empty=given and not mask.any())
+    return Cached(*shape, about, compared, given and not bool(mask.any()))
 
 
 def described(
