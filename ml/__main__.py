@@ -22,11 +22,18 @@ COMMANDS = {
     "train": ("ml.train", "train a model from a recipe"),
     "refit": ("ml.refit", "fit a checkpoint's image-level layer anew"),
     "export": ("ml.export", "turn a checkpoint into a model to serve"),
+    "card": ("ml.modelcard", "write a model's card as a document"),
+    "datasheet": ("ml.datasheet", "describe a training cache: a page with figures"),
+    "drift": ("ml.drift", "compare recent predictions with the model's reference"),
 }
-# What only training needs: its absence is a question of installation, not an error of ours.
-_TRAINING = frozenset(
-    {"torch", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard"}
-)
+# What only some commands need, and the extra that holds it: its absence is a question of
+# installation, not an error of ours.
+_EXTRAS = {
+    **dict.fromkeys(
+        ("torch", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard"), "train"
+    ),
+    "matplotlib": "report",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,9 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 module = importlib.import_module(module_name)
             except ModuleNotFoundError as error:
-                if (error.name or "").partition(".")[0] not in _TRAINING:
+                extra = _EXTRAS.get((error.name or "").partition(".")[0])
+                if extra is None:
                     raise
-                message = f"{name} needs {error.name}: install it with `pip install .[train]`"
+                message = f"{name} needs {error.name}: install it with `pip install .[{extra}]`"
                 print(message, file=sys.stderr)
                 return 1
             module.add_arguments(command)

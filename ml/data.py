@@ -33,7 +33,28 @@ from ml.errors import BadInput
 # radiologists or from their reports, never outlined.
 SOURCES = ("masks", "pseudo", "panel")
 FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs")
+# What else is known of a picture; caches made before it was have none of these columns.
+MORE_FIELDS = ("view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels")
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a picture beside its label, "" or None where nothing is.
+
+    spacing_mm: of rows, as the header says; lesions, area, side: separate outlines, their share of
+    the picture, and the patient's side; tags: see ml.traits; pixels: the start of their sha256.
+    """
+
+    view: str = ""
+    sex: str = ""
+    age: float | None = None
+    spacing_mm: float | None = None
+    lesions: int = 0
+    area: float = 0.0
+    side: str = ""
+    tags: tuple[str, ...] = ()
+    pixels: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,7 @@ class Record:
     rows: int
     columns: int
     lungs: Crop | None = None
+    about: About = About()
 
     def crop(self, config: Config) -> Crop | None:
         """What a network of this recipe sees of the picture."""
@@ -74,6 +96,7 @@ def read_records(cache: Path) -> list[Record]:
                     int(row["rows"]),
                     int(row["columns"]),
                     _crop(row.get("lungs") or ""),
+                    _about(row),
                 )
                 for row in csv.DictReader(file)
             ]
@@ -85,12 +108,36 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
     """The table that read_records reads."""
     with (cache / "records.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FIELDS)
+        writer.writerow(FIELDS + MORE_FIELDS)
         for r in records:
             fold = "" if r.fold == NO_FOLD else r.fold
             lungs = f"{r.lungs.left} {r.lungs.top} {r.lungs.side}" if r.lungs else ""
             row = (r.id, r.source, r.patient, fold, int(r.positive), r.rows, r.columns, lungs)
-            writer.writerow(row)
+            writer.writerow((*row, *_written(r.about)))
+
+
+def _about(row: dict[str, str]) -> About:
+    def number(name: str) -> float | None:
+        text = row.get(name)
+        return float(text) if text else None
+
+    return About(
+        row.get("view") or "",
+        row.get("sex") or "",
+        number("age"),
+        number("spacing_mm"),
+        int(number("lesions") or 0),
+        number("area") or 0.0,
+        row.get("side") or "",
+        tuple((row.get("tags") or "").split()),
+        row.get("pixels") or "",
+    )
+
+
+def _written(about: About) -> tuple[object, ...]:
+    """The columns of MORE_FIELDS, empty where nothing is known."""
+    values = (getattr(about, name) for name in MORE_FIELDS)
+    return tuple(" ".join(value) if isinstance(value, tuple) else value for value in values)
 
 
 def _crop(text: str) -> Crop | None:

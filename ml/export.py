@@ -146,9 +146,11 @@ def run(args: argparse.Namespace) -> int:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
         records = data.read_records(args.cache)
         seen, kept_aside = data.split(records, config.held_out_fold)
-        tables = heldout.tables(net, data.Pictures.read(args.cache, kept_aside), config)
+        statistics = heldout.Statistics() if config.image_weight else None
+        pictures = data.Pictures.read(args.cache, kept_aside)
+        tables = heldout.tables(net, pictures, config, statistics)
         counts = data.counts(seen, kept_aside)
-        if config.image_weight == 0:
+        if statistics is None:
             facts["metrics"] = heldout.outline_report(tables)
             facts["measured"] = OUTLINE_MEASURED.format(fold=config.held_out_fold)
             facts["data"]["counts"] = counts
@@ -156,6 +158,8 @@ def run(args: argparse.Namespace) -> int:
             calibration = calibrate.fit(tables.image_logits, tables.positive)
             thresholds = calibrate.choose(tables, calibration)
             facts |= heldout.report(tables)
+            facts["subgroups"] = heldout.groups(tables, kept_aside)
+            facts["reference"] = statistics.reference(calibration.probability(tables.image_logits))
             facts["measured"] = MEASURED.format(fold=config.held_out_fold)
             facts["data"] = {"counts": counts}
     else:

@@ -1,22 +1,46 @@
-"""What a network says about the held-out fold of a cache, and the card's numbers from it."""
+"""What a network says about the held-out fold of a cache, and the card's numbers from it.
+
+The card's `reference`, which `ml.drift` compares recent predictions with, is that of the held-out
+pictures: what a network says of pictures that it was trained on is surer than in service.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import calibrate, data, metrics, model, transforms
-from ml.calibrate import HeldOut
+from ml import calibrate, data, drift, lungs, metrics, model, subgroups, traits, transforms
+from ml.calibrate import Calibration, HeldOut
 from ml.config import Config
+from ml.crop import Crop
+from ml.serving import Seen
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture as the network met it, and its outline's probabilities on that square."""
+
+    picture: NDArray[np.uint8]
+    input: NDArray[np.float32]
+    crop: Crop | None
+    square: NDArray[np.float32]
 
 
 @torch.no_grad()
-def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> HeldOut:
-    """Run the network over all pictures and count every outline's pixels.
+def tables(
+    net: model.Segmenter,
+    pictures: data.Pictures,
+    config: Config,
+    watch: Callable[[Answer], None] | None = None,
+) -> HeldOut:
+    """Run the network over all pictures and count every outline's pixels; watch sees each answer.
 
     Hits and areas are counted on the cached pictures' pixels (longest side 512 for networks up
     to that size), where the outline is put back by the same function as in serving.
@@ -27,10 +51,14 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
         picture, mask = pictures.pictures[number], pictures.masks[number]
         crop = pictures.records[number].crop(config)
-        view = torch.from_numpy(transforms.place(picture, config.size, crop))[None, None]
-        probability, image_logit = model.answer(net, view, config.mirror)
+        view = transforms.place(picture, config.size, crop)
+        probability, image_logit = model.answer(
+            net, torch.from_numpy(view)[None, None], config.mirror
+        )
         square = probability[0, 0].numpy()
-        map_ = transforms.to_source(square, *picture.shape, crop)
+        if watch:
+            watch(Answer(picture, view, crop, square))
+        map_ = transforms.to_source(square, picture.shape[0], picture.shape[1], crop)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
         found.append([int((map_ >= level).sum()) for level in levels])
@@ -49,6 +77,56 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
         found=np.array(found),
         area_px=np.array(area),
         size=config.size,
+    )
+
+
+class Statistics:
+    """Collects what a prediction would store of each answer, in the order of the pictures."""
+
+    def __init__(self) -> None:
+        self._finder = lungs.Finder()
+        self._rows: list[dict[str, float]] = []
+
+    def __call__(self, answer: Answer) -> None:
+        fields = self._finder.find(answer.picture)
+        map_ = Seen(answer.input, answer.crop, fields).map_of(answer.square)
+        self._rows.append(traits.of_answer(answer.input, map_, fields.mask))
+
+    def reference(self, probability: metrics.Floats) -> dict[str, Any]:
+        """The card's `reference`, with the calibrated image probabilities (n,)."""
+        return drift.reference(
+            row | {"probability": float(value)}
+            for row, value in zip(self._rows, probability, strict=True)
+        )
+
+
+def groups(
+    held_out: HeldOut, records: list[data.Record], replicates: int = 500
+) -> dict[str, dict[str, Any]]:
+    """The card's `subgroups`, cross-fitted like its metrics."""
+    shown = calibrate.cross_fitted(held_out)
+    known = [_known(record.about) for record in records]
+    plain = replace(shown, probability=Calibration().probability(held_out.image_logits))
+    found = subgroups.report(plain, held_out.patients, known, replicates)
+    rounded: dict[str, dict[str, Any]] = {}
+    for trait, parts in found.items():
+        rounded[trait] = {}
+        for name, part in parts.items():
+            rounded[trait][name] = {
+                key: _rounded(value) if isinstance(value, dict) else value
+                for key, value in part.items()
+            }
+    return rounded
+
+
+def _known(about: data.About) -> subgroups.Traits:
+    exposure = next((tag for tag in about.tags if tag.endswith("_exposed")), "")
+    return subgroups.Traits(
+        about.view,
+        about.sex,
+        subgroups.age_group(about.age),
+        # A cache from before knows no tags, and then no picture's exposure is known.
+        exposure.removesuffix("_exposed") or ("usual" if about.pixels else ""),
     )
 
 
@@ -80,9 +158,9 @@ def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any
     """
     shown = calibrate.cross_fitted(held_out)
     outlined = calibrate.cross_fitted(held_out, gated=False)
-    plain = replace(shown, probability=calibrate.Calibration().probability(held_out.image_logits))
+    plain = replace(shown, probability=Calibration().probability(held_out.image_logits))
 
-    def part(results: metrics.Results, *names: str) -> dict[str, dict[str, float]]:
+    def part(results: metrics.Results, *names: str) -> dict[str, dict[str, Any]]:
         found = metrics.summary(results, held_out.patients, replicates)
         some = int(results.positive.sum())
         counts = {"positive_dice": some, "sensitivity": some, "specificity": len(results) - some}
@@ -103,5 +181,6 @@ def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any
     }
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
+def _rounded(values: dict[str, float]) -> dict[str, float | None]:
+    """As JSON has it: a number that is not defined is null."""
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in values.items()}

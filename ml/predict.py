@@ -14,13 +14,14 @@ Owns what a prediction is and the rules that turn the network's probabilities in
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import extent, measure, quality
+from ml import extent, measure, quality, traits
 from ml.lungs import Fields
 from ml.picture import Picture
 from ml.serving import Seen, Serving
@@ -100,7 +101,7 @@ def predict_batch(
                 operating_point,
                 verdicts[i].midline,
             )
-            said["statistics"] = _statistics(seen.input, map_)
+            said["statistics"] = traits.of_answer(seen.input, map_, seen.fields.mask)
         seconds = (time.perf_counter() - start) / len(pictures)
         verdict = verdicts[i].facts()
         found.append(Prediction(model, operating_point, verdict, round(seconds, 4), **said))
@@ -169,19 +170,28 @@ def outline(
     level = threshold * 255
     if int((map_ >= level).sum()) < max(area_px_min, 1):
         return np.zeros((rows, columns), dtype=np.bool_)
+    mask = np.empty((rows, columns), dtype=np.bool_)
+    for part, large in enlarged(map_, rows, columns):
+        mask[part] = large >= np.float32(level)
+    return mask
+
+
+def enlarged(
+    map_: NDArray[np.uint8], rows: int, columns: int
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """A map at the size of the picture, some rows at a time: which, and their values 0..255."""
     # Not by OpenCV, whose rounding depends on processor and libraries: a browser repeats this to
     # the pixel (static/js/viewer/upsample.js), first along the rows, then down the columns.
     left, right, across = _taps(map_.shape[1], columns)
     upper, lower, down = _taps(map_.shape[0], rows)
     values = map_.astype(np.float32)
     wide = values[:, left] * (1 - across) + values[:, right] * across
-    mask = np.empty((rows, columns), dtype=np.bool_)
     for start in range(0, rows, 256):
         part = slice(start, start + 256)
         share = down[part, None]
-        large = wide[upper[part]] * (1 - share) + wide[lower[part]] * share
-        mask[part] = large >= np.float32(level)
-    return mask
+        large: NDArray[np.float32] = wide[upper[part]] * (1 - share)
+        large += wide[lower[part]] * share
+        yield part, large
 
 
 def _taps(
@@ -192,13 +202,3 @@ def _taps(
     at = np.clip(at, 0, cells - 1)
     low = np.floor(at).astype(np.intp)
     return low, np.minimum(low + 1, cells - 1), at - low.astype(np.float32)
-
-
-def _statistics(grey: NDArray[np.float32], map_: NDArray[np.uint8]) -> dict[str, float]:
-    """Few numbers of input and output in which a drift of the pictures would show."""
-    return {
-        "input_mean": round(float(grey.mean()), 4),
-        "input_sd": round(float(grey.std()), 4),
-        "map_maximum": round(float(map_.max()) / 255, 4),
-        "map_mean": round(float(map_.mean()) / 255, 6),
-    }

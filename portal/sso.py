@@ -86,7 +86,7 @@ def claims_of(
             raise Refused("code") from None
         except (httpx2.HTTPError, ValueError):
             raise Away from None
-        keys = _get(client, found["jwks_uri"])
+        keys: Any = _get(client, found["jwks_uri"])
     try:
         read = jwt.decode(str(token["id_token"]), KeySet.import_key_set(keys), list(_ALGORITHMS))
         jwt.JWTClaimsRegistry(

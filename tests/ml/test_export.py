@@ -220,6 +220,10 @@ def test_a_measured_model_is_made_the_current_one_and_a_failed_export_leaves_the
     card = session.read_card(session.locate(weights))
     assert card["metrics"]["auc"]["n"] == 24
     assert card["measured"]
+    assert set(card["subgroups"]["size"]) == {"small", "medium", "large"}
+    assert set(card["reference"]["quantiles"]) > {"input_mean", "map_share", "probability"}
+    assert card["reference"]["n"] == 24
+    assert "NaN" not in (session.locate(weights) / session.CARD).read_text("utf-8")
     # One class only in what is held out: a sentence, and the model that stood there stands.
     data.write_records(cache, [record for record in records if not record.positive])
     assert exporting(checkpoint, "--cache", cache, "--version", "2") == 1
