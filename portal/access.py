@@ -30,6 +30,7 @@ class Permission(StrEnum):
     REVIEW_WRITE = "review:write"
     PEOPLE_MANAGE = "people:manage"
     JOBS_MANAGE = "jobs:manage"
+    MODELS_MANAGE = "models:manage"
     AUDIT_READ = "audit:read"
     SELF = "self"
 
@@ -53,7 +54,14 @@ ROLE_PERMISSIONS: Final = MappingProxyType(
                 Permission.SELF,
             }
         ),
-        Role.ADMIN: frozenset({Permission.PEOPLE_MANAGE, Permission.JOBS_MANAGE, Permission.SELF}),
+        Role.ADMIN: frozenset(
+            {
+                Permission.PEOPLE_MANAGE,
+                Permission.JOBS_MANAGE,
+                Permission.MODELS_MANAGE,
+                Permission.SELF,
+            }
+        ),
         Role.AUDITOR: frozenset({Permission.AUDIT_READ, Permission.SELF}),
     }
 )

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from portal import audit, database, people, rotation
+from portal.cli_models import model_options
 from portal.cli_tokens import token_options
 from portal.command import Command, Failed, now, opened, say
 from portal.models import Role, User
@@ -222,6 +223,7 @@ COMMANDS: Final = (
         "create-admin", "print a one-time link for an administrator", _create_admin, _admin_options
     ),
     Command("token", "API tokens: create, list, revoke", _action, token_options),
+    Command("model", "the registry of models: add, list, promote", _action, model_options),
     Command("audit", "the access log: verify", _action, _audit_options),
     Command(
         "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options

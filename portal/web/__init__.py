@@ -28,6 +28,7 @@ _PAGES = (
     "auth",
     "account",
     "admin",
+    "models_page",
     "audit",
     "health",
     "worklist",

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from portal import people
+from portal import people, registry
 from portal.models import AuditEvent, Job, Role, db
 from portal.web import guard
 from tests.portal_app import (
@@ -55,6 +55,11 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "admin.withdraw": {"admin"},
     "admin.jobs_page": {"admin"},
     "admin.retry": {"admin"},
+    "models.models_page": {"admin"},
+    "models.model_page": {"admin"},
+    "models.promote": {"admin"},
+    "models.roll_back": {"admin"},
+    "models.operating_point": {"admin"},
     "audit.log": {"auditor"},
     "audit.verify": {"auditor"},
     "health.live": None,
@@ -130,7 +135,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             s, None, name="N", email="n@example.org", role=Role.READER, team="N", now=clock()
         )
         job_id = s.query(Job.id).scalar()
+        model = registry.add(
+            s, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=clock()
+        )
         common: dict[str, object] = {
+            "model_id": model.id,
             "study_id": study_id,
             "job_id": job_id,
             "user_id": made["colleague"].id,
