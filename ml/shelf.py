@@ -212,8 +212,6 @@ def _checked(folder: Path) -> dict[str, Any]:
         raise NotFetched("the model has no card that names its files")
     if not all(isinstance(card.get(key), str) and card[key] for key in ("name", "version", "sha256")):
         raise NotFetched("the model's card lacks name, version or sha256")
-    if card["sha256"] not in files.values():
-        raise Tampered("the card's sha256 is that of none of its files")
     for name, expected in files.items():
         if name not in KNOWN or name == CARD:
             raise NotFetched(f"the card names a file that no model has: {name!r}")
@@ -221,6 +219,8 @@ def _checked(folder: Path) -> dict[str, Any]:
             raise NotFetched(f"{name} is missing")
         if _sum(folder / name) != expected:
             raise Tampered(f"{name} is not the file of its card")
+    if card["sha256"] not in files.values():
+        raise Tampered("the card's sha256 is that of none of its files")
     return card
 
 
