@@ -35,10 +35,15 @@ from tqdm import tqdm
 from ml import familiar, lungs, pixels, predict, serving, transforms
 from ml.familiar import Looks
 
-NIH = ("SaimMSiddiqui/ThoracicDiseaseDetection", "khoaguin/ai-for-medicine", "mrdchry/NIH-CHEST-XRAY")
+NIH = (
+    "SaimMSiddiqui/ThoracicDiseaseDetection",
+    "khoaguin/ai-for-medicine",
+    "mrdchry/NIH-CHEST-XRAY",
+)
 TRUTH = {"lateral": ("CHEST", "LL"), "hand": ("HAND", ""), "knee": ("KNEE", "AP"),
          "pelvis": ("PELVIS", "AP"), "skull": ("SKULL", "PA"), "abdomen": ("ABDOMEN", "AP"),
-         "shoulder": ("SHOULDER", "AP"), "foot": ("FOOT", ""), "spine": ("TSPINE", "AP")}  # fmt: skip
+         "shoulder": ("SHOULDER", "AP"), "foot": ("FOOT", ""),
+         "spine": ("TSPINE", "AP")}  # fmt: skip
 
 
 def main() -> int:
@@ -46,7 +51,9 @@ def main() -> int:
     parser.add_argument("what", choices=("fit", "measure"))
     parser.add_argument("data", type=Path, help="folder with siim/, extra/ and dicom-odd/")
     parser.add_argument("--count", type=int, default=700, help="real films to fit on")
-    parser.add_argument("--films", type=int, default=200, help="real films to measure, of each kind")
+    parser.add_argument(
+        "--films", type=int, default=200, help="real films to measure, of each kind"
+    )
     parser.add_argument("--spoilt", type=int, default=60, help="films of which wrong ones are made")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
@@ -103,7 +110,10 @@ def _measure(options: argparse.Namespace) -> int:
         total[kind][code] += 1
     table = {kind: _row(codes) for kind, codes in total.items()}
     for kind, row in table.items():
-        print(f"{kind:38} {row['refused']:4} of {row['n']:4} refused {row['share']:7.1%}  {row['codes']}")
+        print(
+            f"{kind:38} {row['refused']:4} of {row['n']:4} refused {row['share']:7.1%}",
+            row["codes"],
+        )
     if options.json:
         options.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     return 0

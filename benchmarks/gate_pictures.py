@@ -47,7 +47,7 @@ def page(seed: int, side: int = 900) -> Grey:
     random = np.random.default_rng(seed)
     rows = round(side * random.uniform(1.0, 1.4))
     paper = np.full((rows, side), 245, np.uint8)
-    words = "patient report chest findings heart lungs normal size no the of and with date".split()
+    words = ("patient", "report", "chest", "findings", "heart", "lungs", "normal", "of", "with")
     size = random.uniform(0.5, 1.1)
     for line in range(60, rows - 40, round(34 * size) + 6):
         if random.random() < 0.12:
@@ -57,7 +57,9 @@ def page(seed: int, side: int = 900) -> Grey:
     if random.random() < 0.5:
         for at in np.linspace(60, rows - 60, int(random.integers(4, 12))):
             cv2.line(paper, (40, int(at)), (side - 40, int(at)), 60, 2)
-    noisy = cv2.GaussianBlur(paper, (0, 0), random.uniform(0.5, 1.5)) + random.normal(0, 4, paper.shape)
+    noisy = cv2.GaussianBlur(paper, (0, 0), random.uniform(0.5, 1.5)) + random.normal(
+        0, 4, paper.shape
+    )
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
@@ -98,7 +100,9 @@ class _Canvas:
         return float(self.random.uniform(-spread, spread))
 
     def _add(self, drawn: Layer, value: float, soft: float) -> None:
-        self.layer += np.asarray(cv2.GaussianBlur(drawn, (0, 0), soft * self.blur)) * np.float32(value)
+        self.layer += np.asarray(cv2.GaussianBlur(drawn, (0, 0), soft * self.blur)) * np.float32(
+            value
+        )
 
     def ellipse(
         self, x: float, y: float, a: float, b: float, value: float, turn: float = 0, soft: float = 4
@@ -109,7 +113,9 @@ class _Canvas:
         cv2.ellipse(drawn, middle, axes, turn, 0, 360, 1.0, -1, cv2.LINE_AA)
         self._add(drawn, value, soft)
 
-    def rod(self, points: list[tuple[float, float]], width: float, value: float, soft: float = 2) -> None:
+    def rod(
+        self, points: list[tuple[float, float]], width: float, value: float, soft: float = 2
+    ) -> None:
         rows, columns = self.shape
         drawn = np.zeros(self.shape, np.float32)
         line = np.array([(x * columns, y * rows) for x, y in points], np.int32)
@@ -133,7 +139,9 @@ def _lateral(on: _Canvas) -> None:
         on.ellipse(0.74 + 0.02 * np.sin(k / 3), 0.1 + 0.075 * k, 0.05, 0.03, 3, 0, 2)
     on.ellipse(0.35, 0.08, 0.12, 0.12, 4, 0, 8)
     for k in range(8):
-        on.rod([(0.72, 0.14 + 0.07 * k), (0.55, 0.2 + 0.075 * k), (0.3, 0.28 + 0.07 * k)], 0.012, 0.8)
+        on.rod(
+            [(0.72, 0.14 + 0.07 * k), (0.55, 0.2 + 0.075 * k), (0.3, 0.28 + 0.07 * k)], 0.012, 0.8
+        )
 
 
 def _hand(on: _Canvas) -> None:
@@ -206,7 +214,9 @@ def _shoulder(on: _Canvas) -> None:
 def _foot(on: _Canvas) -> None:
     on.ellipse(0.35, 0.6, 0.3, 0.13, 4, 15, 5)
     for k in range(5):
-        on.rod([(0.4, 0.55 + 0.03 * k), (0.65, 0.6 + 0.045 * k), (0.9, 0.62 + 0.06 * k)], 0.03, 3, 1.5)
+        on.rod(
+            [(0.4, 0.55 + 0.03 * k), (0.65, 0.6 + 0.045 * k), (0.9, 0.62 + 0.06 * k)], 0.03, 3, 1.5
+        )
     on.rod([(0.25, -0.1), (0.27 + on.near(), 0.5)], 0.2, 4, 5)
     on.rod([(0.25, -0.1), (0.27, 0.5)], 0.1, 3, 3)
     on.ellipse(0.2, 0.66, 0.13, 0.1, 3, 0, 3)

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import transforms
 from ml.crop import Crop
 from ml.session import Floats
 

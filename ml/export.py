@@ -321,11 +321,7 @@ def to_openvino(net: model.Segmenter, config: Config, calibration: Calibration) 
     image as well.
     """
     example = torch.zeros(1, 1, config.size, config.size)
-    plain = (
-        Probabilities(net, calibration, config)
-        .eval()
-        .to(memory_format=torch.contiguous_format)
-    )
+    plain = Probabilities(net, calibration, config).eval().to(memory_format=torch.contiguous_format)
     exported = openvino.convert_model(plain, example_input=example)
     exported.reshape({0: [-1, 1, config.size, config.size]})
     exported.input(0).set_names({"picture"})

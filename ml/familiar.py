@@ -201,7 +201,9 @@ def read(lungs_sha256: str, path: Path = PATH) -> Reference:
             for kind in ("stamps", "fields")
         ]
         limit, usual = (float(value) for value in parts["limits"])
-        found = Reference(*shapes, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"]))
+        found = Reference(
+            *shapes, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"])
+        )
     except (OSError, KeyError, ValueError) as error:
         raise ModelMissing(f"the quality gate's reference {path} is not whole") from error
     if found.lungs_sha256 != lungs_sha256:

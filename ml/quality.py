@@ -77,9 +77,7 @@ class Quality:
         return {"verdict": self.verdict, "reasons": reasons}
 
 
-def check(
-    picture: Picture, look: Callable[[], Familiarity | None] | None = None
-) -> Quality:
+def check(picture: Picture, look: Callable[[], Familiarity | None] | None = None) -> Quality:
     """Apply every rule, the dear ones only where no cheap one refuses.
 
     look: what the lung finder and the distance from the training data say. Without it only a

@@ -161,7 +161,9 @@ def _from_drive(identifier: str, archive: Path) -> None:
     try:
         gdown = importlib.import_module("gdown")
     except ModuleNotFoundError:
-        raise NotFetched("Google Drive needs gdown: install it with `pip install .[drive]`") from None
+        raise NotFetched(
+            "Google Drive needs gdown: install it with `pip install .[drive]`"
+        ) from None
     try:
         found = gdown.download(id=identifier, output=str(archive), quiet=True)
     except Exception as error:  # of many kinds: network, no right, a page instead of a file
@@ -210,7 +212,9 @@ def _checked(folder: Path) -> dict[str, Any]:
     files = card.get("files") if card else None
     if card is None or not isinstance(files, dict) or not files:
         raise NotFetched("the model has no card that names its files")
-    if not all(isinstance(card.get(key), str) and card[key] for key in ("name", "version", "sha256")):
+    if not all(
+        isinstance(card.get(key), str) and card[key] for key in ("name", "version", "sha256")
+    ):
         raise NotFetched("the model's card lacks name, version or sha256")
     for name, expected in files.items():
         if name not in KNOWN or name == CARD:

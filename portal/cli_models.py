@@ -47,9 +47,7 @@ def register_shipped(settings: Settings) -> str | None:
         active = s.scalars(
             select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)
         ).first()
-        if active is not None and (
-            active.source != registry.SHIPPED or active.card == card
-        ):
+        if active is not None and (active.source != registry.SHIPPED or active.card == card):
             return None
         model = registry.add(s, card, source=registry.SHIPPED, now=now())
         if active is None or active.id != model.id:
@@ -116,9 +114,7 @@ def _promote(chosen: argparse.Namespace) -> int:
     with opened(Settings.from_env()) as (s, _vault, _engine):
         model = _meant(s, chosen.sha256.lower())
         try:
-            registry.promote(
-                s, None, model.id, now(), point=OperatingPoint(chosen.operating_point)
-            )
+            registry.promote(s, None, model.id, now(), point=OperatingPoint(chosen.operating_point))
         except Conflict as conflict:
             raise Failed(conflict.message) from None
         say(f"{model.name} {model.version} speaks from the next job on.")

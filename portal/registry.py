@@ -211,7 +211,9 @@ def choose_point(
         raise Conflict("not_active", "Only the active model has an operating point to choose.")
     model.operating_point = point
     detail = {"sha256": model.sha256, "operating_point": point.value}
-    audit.append(s, "operating_point_chosen", actor=actor, now=now, subject_id=model.id, detail=detail)
+    audit.append(
+        s, "operating_point_chosen", actor=actor, now=now, subject_id=model.id, detail=detail
+    )
     s.commit()
     return model
 
@@ -260,7 +262,7 @@ def _get(s: Session, model_id: UUID, *, lock: bool = False) -> ModelVersion:
 
 def _counts(s: Session) -> dict[UUID, int]:
     rows = s.execute(select(Prediction.model_id, func.count()).group_by(Prediction.model_id))
-    return {model_id: count for model_id, count in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def _view(row: ModelVersion, predictions: int) -> ModelView:

@@ -1,7 +1,7 @@
 """The segment job: canonical pixels become a prediction, by a model that is loaded once.
 
-Owns the way from a job to its result; which model is used is told by `worker.models`. Imported in the child process alone: OpenVINO and
-CUDA do not survive a fork.
+Owns the way from a job to its result; which model is used is told by `worker.models`. Imported in
+the child process alone: OpenVINO and CUDA do not survive a fork.
 """
 
 from __future__ import annotations

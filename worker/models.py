@@ -1,7 +1,7 @@
 """The models of one worker process: its own, and those that jobs ask for.
 
-Owns finding (its folders), fetching (the registry's source, by checksum) and refusing: a job is done
-with exactly the model that the portal named, or fails with a code that says why.
+Owns finding (its folders), fetching (the registry's source, by checksum) and refusing: a job is
+done with exactly the model that the portal named, or fails with a code that says why.
 """
 
 from __future__ import annotations

@@ -79,7 +79,9 @@ def _metrics(card: Mapping[str, Any], names: Any) -> Iterator[Line]:
         low, high = _number(found.get("low")), _number(found.get("high"))
         interval = f"{low:.3f} – {high:.3f}" if low is not None and high is not None else ""
         count = _number(found.get("n"))
-        yield Line(_METRICS[name], f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
+        yield Line(
+            _METRICS[name], f"{value:.3f}", interval, "" if count is None else f"{count:.0f}"
+        )
 
 
 def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

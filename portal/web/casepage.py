@@ -129,9 +129,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         measure_note=wording.spacing_note(row_mm, source),
         sizes=sizes.of(measured),
         sizes_note=sizes.METHOD,
-        floor_note=wording.BELOW_FLOOR
-        if band in _FOUND and not outlined
-        else "",
+        floor_note=wording.BELOW_FLOOR if band in _FOUND and not outlined else "",
         readings=wording.readings(doubt["spread"], doubt["outline_dice"]) if doubt else "",
         readings_note=wording.READINGS,
         unsure=wording.UNSURE if doubt and doubt["unsure"] else "",

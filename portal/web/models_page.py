@@ -68,7 +68,9 @@ def roll_back() -> BaseResponse:
 def operating_point(model_id: UUID) -> BaseResponse:
     """Let the active model call at another of its thresholds."""
     model = registry.choose_point(rows(), guard.actor(), model_id, _point(), guard.now())
-    return _done(f"{model.name} {model.version} calls at {cards.POINTS[model.operating_point]} now.")
+    return _done(
+        f"{model.name} {model.version} calls at {cards.POINTS[model.operating_point]} now."
+    )
 
 
 def _point() -> OperatingPoint:

@@ -103,7 +103,10 @@ def test_two_readings_are_told_apart_as_torch_tells_them(
 ) -> None:
     graph = session.open(shipped, "cpu")
     card, tensors = graph.card, (shipped / "model.safetensors").read_bytes()
-    said, torch_said = graph.answer(views()), session.TorchSession(card, tensors, "cpu").answer(views())
+    said, torch_said = (
+        graph.answer(views()),
+        session.TorchSession(card, tensors, "cpu").answer(views()),
+    )
     for name in ("masks", "images", "patches", "spreads", "differences"):
         np.testing.assert_allclose(getattr(said, name), getattr(torch_said, name), atol=0.01)
     mirrored = graph.answer(views()[..., ::-1].copy())

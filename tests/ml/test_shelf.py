@@ -240,7 +240,16 @@ def test_the_drive_needs_its_package_or_says_that_it_gave_nothing(tmp_path: Path
 
 def test_the_command_prints_the_card_and_needs_no_package(folder: Path, tmp_path: Path) -> None:
     """With -S no installed package can be imported: the portal's machine has none of ml's."""
-    command = [sys.executable, "-S", "-m", "ml", "fetch", str(folder), "--into", str(tmp_path / "s")]
+    command = [
+        sys.executable,
+        "-S",
+        "-m",
+        "ml",
+        "fetch",
+        str(folder),
+        "--into",
+        str(tmp_path / "s"),
+    ]
     root = Path(shelf.__file__).parents[1]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 pytest.importorskip("openvino", reason="openvino is not installed")
-from tests.ml.conftest import write_tiny_model  # noqa: E402 - only where openvino is
-from worker.errors import Permanent  # noqa: E402
-from worker.models import Models  # noqa: E402
-from worker.settings import Settings  # noqa: E402
+from tests.ml.conftest import write_tiny_model
+from worker.errors import Permanent
+from worker.models import Models
+from worker.settings import Settings
 
 
 def named(folder: Path, version: str = "1", **thresholds: Any) -> dict[str, Any]:
