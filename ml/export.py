@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -73,21 +74,44 @@ FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
 
 
 class Probabilities(nn.Module):
-    """What is exported: picture → (mask probability, calibrated image probability)."""
+    """What is exported: picture → mask probability, calibrated image probability; then, where the
+    recipe taught them, patches; then, of two readings, by how much they differ.
+    """
 
-    def __init__(self, net: model.Segmenter, calibration: Calibration, mirror: bool) -> None:
+    def __init__(self, net: model.Segmenter, calibration: Calibration, config: Config) -> None:
         super().__init__()
-        self.net, self.calibration, self.mirror = net, calibration, mirror
+        self.net, self.calibration = net, calibration
+        self.mirror, self.patches = config.mirror, config.patch_weight > 0
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        mask, image_logit = model.answer(self.net, picture, self.mirror)
-        calibrated = image_logit / self.calibration.temperature + self.calibration.bias
-        return mask, calibrated.sigmoid()
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what forward returns: those of `session.OUTPUTS` that there are."""
+        mask, image, patch, *differences = session.OUTPUTS
+        return [mask, image, *([patch] * self.patches), *(differences * self.mirror)]
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        found = model.readings(self.net, picture, self.mirror)
+        calibrated = found.image_logits / self.calibration.temperature + self.calibration.bias
+        image = calibrated.mean(1, keepdim=True).sigmoid()
+        answer = [found.mask, image]
+        if self.patches:
+            answer.append(found.patch)
+        if found.difference is not None:
+            alone = calibrated.sigmoid()
+            answer += [(alone[:, :1] - alone[:, 1:]).abs(), found.difference]
+        return tuple(answer)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a run")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a run")
+    source.add_argument(
+        "--from-weights",
+        type=Path,
+        metavar="FOLDER",
+        help="a shipped model's folder: only its graph is made anew, its numbers stay",
+    )
     parser.add_argument("--out", type=Path, default=session.WEIGHTS, help="folder of all models")
     parser.add_argument("--name", help="the model's name, instead of the recipe's")
     parser.add_argument(
@@ -111,6 +135,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export one checkpoint and, if it was measured, make it the current model."""
+    if args.from_weights:
+        print(f"{importlib.import_module('ml.reexport').reexport(args.from_weights, args.out)}")
+        return 0
     content, config = checkpoint.read(args.checkpoint)
     if args.mirror is not None:
         config = dataclasses.replace(config, mirror=args.mirror)
@@ -260,10 +287,10 @@ def write(
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / session.CARD).write_text(text, encoding="utf-8")
-    return _take_place(folder, out / name)
+    return take_place(folder, out / name)
 
 
-def _take_place(fresh: Path, place: Path) -> Path:
+def take_place(fresh: Path, place: Path) -> Path:
     """Rename a folder to `place`; what stood there goes once the new one stands."""
     old = place.with_name(f".{place.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -292,18 +319,16 @@ def as_half(net: nn.Module) -> dict[str, Tensor]:
 
 
 def to_openvino(net: model.Segmenter, config: Config, calibration: Calibration) -> openvino.Model:
-    """Input `picture` (N,1,S,S); outputs `mask_probability`, `image_probability`."""
+    """Input `picture` (N,1,S,S); outputs by the names of `session.OUTPUTS`, in that order.
+
+    Patches are there where the recipe taught them, the last two where the model reads the mirror
+    image as well.
+    """
     example = torch.zeros(1, 1, config.size, config.size)
-    plain = (
-        Probabilities(net, calibration, config.mirror)
-        .eval()
-        .to(memory_format=torch.contiguous_format)
-    )
+    plain = Probabilities(net, calibration, config).eval().to(memory_format=torch.contiguous_format)
     exported = openvino.convert_model(plain, example_input=example)
     exported.reshape({0: [-1, 1, config.size, config.size]})
     exported.input(0).set_names({"picture"})
-    for output, name in zip(
-        exported.outputs, ("mask_probability", "image_probability"), strict=True
-    ):
+    for output, name in zip(exported.outputs, plain.outputs, strict=True):
         output.set_names({name})
     return exported

@@ -86,13 +86,44 @@ def answer(net: Segmenter, picture: Tensor, mirror: bool) -> tuple[Tensor, Tenso
 
     mirror: the mean of what is said of the picture and of its mirror image.
     """
-    mask_logits, image_logit = net(picture)
-    probability = mask_logits.float().sigmoid()
+    found = readings(net, picture, mirror)
+    return found.mask, found.image_logits.mean(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One reading of a picture, or two: the second is of its mirror image, turned back.
+
+    mask (N,1,S,S) and patch (N,1,S/32,S/32): probabilities, means over the readings; image_logits
+    (N, 1 or 2), not yet calibrated; difference (N,1,S,S): half of what the first reading's mask
+    has more than the second's, None where there is no second.
+    """
+
+    mask: Tensor
+    patch: Tensor
+    image_logits: Tensor
+    difference: Tensor | None
+
+
+def readings(net: Segmenter, picture: Tensor, mirror: bool) -> Readings:
+    """Read a picture (N,1,S,S) and, with `mirror`, its mirror image."""
+    mask, patch, logit = _read(net, picture)
     if not mirror:
-        return probability, image_logit.float()
-    mask_logits, other_logit = net(picture.flip(-1))
-    other = mask_logits.float().sigmoid().flip(-1)
-    return (probability + other) / 2, (image_logit.float() + other_logit.float()) / 2
+        return Readings(mask, patch, logit, None)
+    other_mask, other_patch, other_logit = _read(net, picture.flip(-1))
+    other_mask, other_patch = other_mask.flip(-1), other_patch.flip(-1)
+    return Readings(
+        (mask + other_mask) / 2,
+        (patch + other_patch) / 2,
+        torch.cat([logit, other_logit], dim=1),
+        (mask - other_mask) / 2,
+    )
+
+
+def _read(net: Segmenter, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    seen = net.look(picture)
+    mask, patch = seen.mask_logits.float().sigmoid(), seen.patch_logits.float().sigmoid()
+    return mask, patch, net.judge(seen.features).float()
 
 
 def evidence(mask_logits: Tensor) -> Tensor:

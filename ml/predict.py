@@ -21,10 +21,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import extent, measure, quality, traits
+from ml import explain, extent, measure, quality, traits
+from ml.familiar import Familiarity
 from ml.lungs import Fields
 from ml.picture import Picture
 from ml.serving import Seen, Serving
+from ml.session import Answer
 
 OperatingPoint = Literal["high_sensitivity", "balanced", "high_precision"]
 Band = Literal["likely", "possible", "none_found"]
@@ -49,6 +51,8 @@ class Prediction:
     mask: NDArray[np.bool_] | None = None
     measurements: dict[str, Any] | None = None
     statistics: dict[str, float] | None = None
+    uncertainty: dict[str, Any] | None = None
+    region: dict[str, Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
@@ -76,15 +80,24 @@ def predict_batch(
 ) -> list[Prediction]:
     """Several pictures in one run of the network; the seconds are shared evenly."""
     start = time.perf_counter()
-    verdicts = [quality.check(picture) for picture in pictures]
-    wanted = [i for i, verdict in enumerate(verdicts) if not gate or verdict.verdict != "refused"]
-    views = [serving.see(pictures[i].pixels) for i in wanted]
+    verdicts, views, wanted = [], [], []
+    for i, picture in enumerate(pictures):
+        verdict, seen = gated(picture, serving)
+        verdicts.append(verdict)
+        if not gate or verdict.verdict != "refused":
+            wanted.append(i)
+            views.append(seen or serving.see(picture.pixels))
     outputs: dict[int, tuple[Seen, NDArray[np.uint8], float]] = {}
+    reasons: dict[int, dict[str, Any]] = {}
     if views:
-        masks, images = serving.run(views)
+        answer = serving.answer(views)
         outputs = {
             i: (seen, seen.map_of(mask), float(image))
-            for i, seen, mask, image in zip(wanted, views, masks, images, strict=True)
+            for i, seen, mask, image in zip(wanted, views, answer.masks, answer.images, strict=True)
+        }
+        reasons = {
+            i: _explained(pictures[i], serving.card, views[n], answer, n, operating_point)
+            for n, i in enumerate(wanted)
         }
     model = {key: str(serving.card[key]) for key in ("name", "version", "sha256")}
     found = []
@@ -102,9 +115,49 @@ def predict_batch(
                 verdicts[i].midline,
             )
             said["statistics"] = traits.of_answer(seen.input, map_, seen.fields.mask)
+            said |= reasons[i]
         seconds = (time.perf_counter() - start) / len(pictures)
         verdict = verdicts[i].facts()
         found.append(Prediction(model, operating_point, verdict, round(seconds, 4), **said))
+    return found
+
+
+def gated(picture: Picture, serving: Serving) -> tuple[quality.Quality, Seen | None]:
+    """The gate's word on a picture, and the network's view of it where the gate had to look."""
+    looked: list[Seen] = []
+
+    def look() -> Familiarity | None:
+        looked.append(serving.see(picture.pixels))
+        return looked[0].familiarity
+
+    verdict = quality.check(picture, look)
+    return verdict, looked[0] if looked else None
+
+
+def _explained(
+    picture: Picture,
+    card: dict[str, Any],
+    seen: Seen,
+    answer: Answer,
+    number: int,
+    operating_point: OperatingPoint,
+) -> dict[str, Any]:
+    """Region and uncertainty of one of the answer's pictures, where the model tells them."""
+    found: dict[str, Any] = {}
+    if answer.patches is not None:
+        canonical = (seen.fields.mask.shape[0], seen.fields.mask.shape[1])
+        source = (picture.rows, picture.columns)
+        region = explain.region(answer.patches[number], seen.crop, canonical, source)
+        found["region"] = region.facts() if region else None
+    if answer.spreads is not None and answer.differences is not None:
+        found["uncertainty"] = explain.uncertainty(
+            float(answer.images[number]),
+            float(answer.spreads[number]),
+            answer.masks[number],
+            answer.differences[number],
+            card["thresholds"]["mask"],
+            card["thresholds"]["image"][operating_point],
+        ).facts()
     return found
 
 

@@ -32,6 +32,7 @@ class Permission(StrEnum):
     REVIEW_WRITE = "review:write"
     PEOPLE_MANAGE = "people:manage"
     JOBS_MANAGE = "jobs:manage"
+    MODELS_MANAGE = "models:manage"
     AUDIT_READ = "audit:read"
     DATA_MANAGE = "data:manage"
     STUDY_EXPORT = "study:export"
@@ -64,6 +65,7 @@ ROLE_PERMISSIONS: Final = MappingProxyType(
             {
                 Permission.PEOPLE_MANAGE,
                 Permission.JOBS_MANAGE,
+                Permission.MODELS_MANAGE,
                 Permission.DATA_MANAGE,
                 Permission.BREAK_GLASS,
                 Permission.SELF,

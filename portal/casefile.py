@@ -53,6 +53,8 @@ class PredictionView:
     map_rows: int | None
     map_columns: int | None
     measurements: dict[str, Any] | None
+    uncertainty: dict[str, Any] | None
+    region: dict[str, Any] | None
     quality: dict[str, Any]
     statistics: dict[str, Any]
     seconds: float | None
@@ -226,6 +228,8 @@ def _prediction(s: Session, study_id: UUID) -> PredictionView | None:
         map_rows=row.map_rows,
         map_columns=row.map_columns,
         measurements=row.measurements,
+        uncertainty=row.uncertainty,
+        region=row.region,
         quality=row.quality,
         statistics=row.statistics,
         seconds=row.seconds,

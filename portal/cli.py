@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from portal import cli_data, database, people, rotation
 from portal.cli_audit import audit_options
+from portal.cli_models import model_options
 from portal.cli_tokens import token_options
 from portal.cli_workers import worker_token_options
 from portal.command import Command, Failed, now, opened, say
@@ -212,6 +213,7 @@ COMMANDS: Final = (
     Command(
         "worker-token", "workers' own tokens: create, list, revoke", _action, worker_token_options
     ),
+    Command("model", "the registry of models: add, list, promote", _action, model_options),
     Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options

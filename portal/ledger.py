@@ -12,7 +12,7 @@ from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, ranking, results, sealing, tickets
+from portal import audit, ranking, registry, results, sealing, tickets
 from portal.access import Actor, Denied, Permission
 from portal.attempts import changed, is_attempt
 from portal.conflict import Conflict
@@ -38,6 +38,7 @@ class Claim:
     soft_seconds: float
     inputs: dict[str, dict[str, int | str]]
     facts: dict[str, Any] | None
+    model: registry.Wanted | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The answer of the worker's HTTP interface."""
@@ -50,6 +51,7 @@ class Claim:
             "soft_seconds": self.soft_seconds,
             "inputs": self.inputs,
             "facts": self.facts,
+            "model": self.model.as_json() if self.model else None,
         }
 
 
@@ -139,6 +141,9 @@ def claim(
     except VaultError:
         _fail_damaged(s, job, now)
         return None
+    model = registry.wanted(s) if job.kind is JobKind.SEGMENT else None
+    job.model_sha256 = model.sha256 if model else None
+    job.operating_point = model.operating_point.value if model else None
     inputs = s.scalars(
         select(Blob).where(
             Blob.instance_id == job.instance_id,
@@ -157,6 +162,7 @@ def claim(
         soft_seconds=settings.soft_seconds,
         inputs={b.kind.value: {"bytes": b.size, "media_type": b.media_type} for b in inputs},
         facts=facts,
+        model=model,
     )
     audit.append(
         s,

@@ -121,6 +121,22 @@ class QualityVerdict(StrEnum):
     REFUSED = "refused"
 
 
+class ModelState(StrEnum):
+    """Where a model stands: not yet promoted, speaking, or spoken for the last time so far."""
+
+    CANDIDATE = "candidate"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class OperatingPoint(StrEnum):
+    """Which of its thresholds a model calls a picture at, from the lowest to the highest."""
+
+    HIGH_SENSITIVITY = "high_sensitivity"
+    BALANCED = "balanced"
+    HIGH_PRECISION = "high_precision"
+
+
 class InvitationPurpose(StrEnum):
     """Why a one-time link was made."""
 
@@ -398,6 +414,9 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     rung_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
+    # What the running attempt was told to use; empty where the worker chooses.
+    model_sha256: Mapped[str | None] = mapped_column(String(64))
+    operating_point: Mapped[str | None] = mapped_column(String(50))
     created: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -432,14 +451,34 @@ class Blob(Base):
 
 
 class ModelVersion(Base):
-    """A model that has spoken here."""
+    """A model that was added or has spoken here. `sha256` is that of its weights."""
 
     __tablename__ = "model_versions"
-    __table_args__ = (UniqueConstraint("name", "version", "sha256"),)
+    __table_args__ = (
+        UniqueConstraint("name", "version", "sha256"),
+        Index(
+            "uq_model_versions_active",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(50))
     sha256: Mapped[str] = mapped_column(String(64))
+    state: Mapped[ModelState] = mapped_column(
+        _checked(ModelState, "model_state"), default=ModelState.CANDIDATE
+    )
+    operating_point: Mapped[OperatingPoint] = mapped_column(
+        _checked(OperatingPoint, "model_operating_point"), default=OperatingPoint.BALANCED
+    )
+    card: Mapped[dict[str, Any] | None]
+    source: Mapped[str] = mapped_column(String(500), default="")
+    archive_sha256: Mapped[str | None] = mapped_column(String(64))
+    promoted_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
     created: Mapped[datetime]
 
 
@@ -466,6 +505,8 @@ class Prediction(Base):
     side: Mapped[str | None] = mapped_column(String(20))
     distance_mm: Mapped[float | None]
     measurements: Mapped[dict[str, Any] | None]
+    uncertainty: Mapped[dict[str, Any] | None]
+    region: Mapped[dict[str, Any] | None]
     quality_verdict: Mapped[QualityVerdict] = mapped_column(
         _checked(QualityVerdict, "quality_verdict")
     )

@@ -529,6 +529,11 @@ def check_production() -> list[str]:
     return []
 
 
+def own_weights(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the workers that this machine starts are given weights of their own."""
+    return bool((os.environ if environ is None else environ).get("PLEURA_WEIGHTS"))
+
+
 def child_environment(
     extra: Mapping[str, str],
     *,

@@ -32,6 +32,7 @@ _PAGES = (
     "admin",
     "data",
     "teams",
+    "models_page",
     "audit",
     "glass",
     "health",

@@ -28,6 +28,10 @@ _REASONS = {
     "result_refused": "The portal refused what the worker handed in.",
     "facts_missing": "The facts of the picture were missing.",
     "pixels_do_not_fit": "The prepared pixels do not fit the picture's facts.",
+    "model_missing": "The worker has not got the promoted model, and could not fetch it. "
+    "Put it into a folder that the worker looks in, or look at the worker's log.",
+    "model_tampered": "The worker's files of the promoted model are not those of its card.",
+    "model_unclear": "The worker did not understand which model was meant: is it an old one?",
     "wrong_queue": "The job was sent to the wrong kind of worker.",
     "too_many_pixels": "The picture has more pixels than are accepted.",
     "unexpected": "Something that nobody foresaw. Look at the worker's log.",

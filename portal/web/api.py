@@ -198,6 +198,8 @@ def _prediction(view: records.PredictionView | None) -> dict[str, Any] | None:
         "threshold": view.threshold,
         "operating_point": view.operating_point,
         "measurements": view.measurements,
+        "uncertainty": view.uncertainty,
+        "region": view.region,
         "quality": view.quality,
         "statistics": view.statistics,
         "seconds": view.seconds,

@@ -92,6 +92,17 @@ def schemas() -> Json:
                     "where the spacing is unknown."
                 ),
             },
+            uncertainty={
+                **some,
+                "description": (
+                    "spread of the image probability and Dice of the outline between the model's "
+                    "readings of the picture and of its mirror image, and whether that is unsure."
+                ),
+            },
+            region={
+                **some,
+                "description": "box (x0, y0, x1, y1 in pixels) of what drives the probability.",
+            },
             quality={
                 "type": "object",
                 "required": ["verdict"],

@@ -90,6 +90,9 @@ async function startThreshold() {
   threshold = own;
   try {
     const map = await viewer.loadProbability(info.map.url, info.map.rows, info.map.columns);
+    viewer.overlay.region = info.region;
+    // Where nothing is outlined, what was heard is shown at once.
+    viewer.overlay.showsRegion = Boolean(info.region) && !info.measuredPixels;
     own.reset();
     own.count(map);
     film.dataset.overlay = "ready";

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from portal import glass, people, worker_tokens
+from portal import glass, people, registry, worker_tokens
 from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
 from portal.web import guard
 from tests.portal_app import (
@@ -76,6 +76,11 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.page": {"admin"},
     "teams.make": {"admin"},
     "teams.rename": {"admin"},
+    "models.models_page": {"admin"},
+    "models.model_page": {"admin"},
+    "models.promote": {"admin"},
+    "models.roll_back": {"admin"},
+    "models.operating_point": {"admin"},
     "audit.log": {"auditor"},
     "audit.verify": {"auditor"},
     "audit.seen": {"auditor"},
@@ -175,7 +180,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             s, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=clock()
         )
         job_id = s.query(Job.id).filter_by(study_id=study_id).scalar()
+        model = registry.add(
+            s, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=clock()
+        )
         common: dict[str, object] = {
+            "model_id": model.id,
             "study_id": study_id,
             "job_id": job_id,
             "user_id": made["colleague"].id,
