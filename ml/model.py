@@ -122,6 +122,8 @@ def build(config: Config, weights: bool = True) -> Segmenter:
         own["decoder_channels"] = config.decoder_channels
     if config.architecture in WITH_ATTENTION:
         own["decoder_attention_type"] = config.attention or None
+    if config.decoder_norm:
+        own["decoder_use_norm"] = {"type": "instancenorm", "affine": True}
     if config.drop_path and weights:  # a matter of training alone
         own["drop_path_rate"] = config.drop_path
     try:
