@@ -110,6 +110,7 @@ class Config:
     erase: float = 0.0  # probability that patches beside the outline are blotted out
 
     held_out_fold: int = 0  # -1 trains on everything
+    data_share: float = 1.0  # of the patients that are not held out: see ml.data.split
     seed: int = 20261123
     workers: int = 0
     threads: int = 0  # torch threads, 0 for torch's own choice
@@ -128,6 +129,8 @@ class Config:
         if self.loss not in LOSSES:
             raise BadRecipe(f"unknown loss {self.loss!r}: one of {', '.join(LOSSES)}")
         self._check_course()
+        if not 0 < self.data_share <= 1:
+            raise BadRecipe("data_share lies above 0 and is at most 1")
         if not 0 <= self.label_doubt < 0.5:
             raise BadRecipe("label_doubt lies between 0 and 0.5")
         if self.batch < 2 or self.accumulate < 1:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,20 +99,34 @@ def _crop(text: str) -> Crop | None:
     return Crop(*(float(part) for part in text.split())) if text else None
 
 
-def split(records: list[Record], fold: int) -> tuple[list[Record], list[Record]]:
+def split(
+    records: list[Record], fold: int, share: float = 1.0
+) -> tuple[list[Record], list[Record]]:
     """(training, held out): no patient of the held-out fold is trained on, from any source.
+
+    share: of the training patients; those of a smaller share are among those of a larger one.
 
     A negative fold holds nothing out; BadInput where another one would, too: what is measured on
     "its" pictures would have been trained on.
     """
     if fold < 0:
-        return list(records), []
+        return _of_some_patients(records, share), []
     held_out_patients = {r.patient for r in records if r.fold == fold}
-    training = [r for r in records if r.patient not in held_out_patients]
+    training = _of_some_patients([r for r in records if r.patient not in held_out_patients], share)
     held_out = [r for r in records if r.fold == fold and r.source == "masks"]
     if not held_out:
         raise BadInput(f"fold {fold} holds no outlined picture of this cache out (-1: none)")
     return training, held_out
+
+
+def _of_some_patients(records: list[Record], share: float) -> list[Record]:
+    """The same share of the patients with a positive picture and of those without one."""
+    positive = {r.patient for r in records if r.positive}
+    chosen: set[str] = set()
+    for group in (positive, {r.patient for r in records} - positive):
+        ordered = sorted(group, key=lambda name: hashlib.sha256(name.encode()).digest())
+        chosen.update(ordered[: math.ceil(share * len(ordered))])
+    return [r for r in records if r.patient in chosen]
 
 
 def counts(training: list[Record], held_out: list[Record]) -> dict[str, dict[str, int]]:

@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
         records = data.read_records(args.cache)
-        seen, kept_aside = data.split(records, config.held_out_fold)
+        seen, kept_aside = data.split(records, config.held_out_fold, config.data_share)
         tables = heldout.tables(net, data.Pictures.read(args.cache, kept_aside), config)
         counts = data.counts(seen, kept_aside)
         if config.image_weight == 0:

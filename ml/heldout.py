@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,29 @@ def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any
     Everything that depends on a fitted number (temperature, bias, thresholds) is cross-fitted:
     see calibrate.cross_fitted. The ROC's own numbers are those of the network's plain logits.
     """
-    shown = calibrate.cross_fitted(held_out)
-    outlined = calibrate.cross_fitted(held_out, gated=False)
-    plain = replace(shown, probability=calibrate.Calibration().probability(held_out.image_logits))
+    return pooled([held_out], replicates)
+
+
+def together(tables: list[HeldOut]) -> HeldOut:
+    """The pictures of several folds in one table."""
+    arrays = [f.name for f in fields(HeldOut) if f.name != "size"]
+    joined = {name: np.concatenate([getattr(t, name) for t in tables]) for name in arrays}
+    return replace(tables[0], **joined)
+
+
+def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """`report` over several folds, each with a network of its own and cross-fitted by itself.
+
+    Logits of different networks are not on one scale: with more than one fold the ROC's numbers
+    are those of the cross-fitted probabilities.
+    """
+    held_out = together(tables)
+    shown = metrics.together([calibrate.cross_fitted(table) for table in tables])
+    outlined = metrics.together([calibrate.cross_fitted(table, gated=False) for table in tables])
+    plain = shown
+    if len(tables) == 1:
+        logits = calibrate.Calibration().probability(held_out.image_logits)
+        plain = replace(shown, probability=logits)
 
     def part(results: metrics.Results, *names: str) -> dict[str, dict[str, float]]:
         found = metrics.summary(results, held_out.patients, replicates)

@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}
     rest = {k: v for k, v in content["average"].items() if not k.startswith("image.")}
     checkpoint.fill(net, rest | own, str(args.checkpoint))
-    training, _ = data.split(data.read_records(args.cache), config.held_out_fold)
+    records = data.read_records(args.cache)
+    training, _ = data.split(records, config.held_out_fold, config.data_share)
     # Calibrated and measured is what this panel of radiologists says, not what another one does.
     training = [record for record in training if record.source == "masks"]
     if len({record.positive for record in training}) < 2:

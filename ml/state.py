@@ -94,8 +94,7 @@ def restore(state: State, path: Path) -> None:
     What is written since the checkpoint was made has its default.
     """
     content, recipe = checkpoint.read(path)
-    if _what_is_learnt(recipe) != _what_is_learnt(state.config):
-        raise BadCheckpoint(f"{path} was trained with another recipe")
+    check_recipe(recipe, state.config, path)
     checkpoint.fill(state.net, content["net"], str(path))
     checkpoint.fill(state.average, content["average"], str(path))
     state.optimizer.load_state_dict(content["optimizer"])
@@ -110,6 +109,12 @@ def restore(state: State, path: Path) -> None:
     known = {f.name for f in dataclasses.fields(Watch)} & set(content)
     state.watch = Watch(**{name: content[name] for name in known})
     state.kept = [(float(measure), int(epoch)) for measure, epoch in content.get("kept", [])]
+
+
+def check_recipe(trained: Config, wanted: Config, path: Path) -> None:
+    """BadCheckpoint where a checkpoint's recipe teaches something else than the one wanted."""
+    if _what_is_learnt(trained) != _what_is_learnt(wanted):
+        raise BadCheckpoint(f"{path} was trained with another recipe")
 
 
 def _what_is_learnt(config: Config) -> Config:

@@ -63,13 +63,7 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, minutes=args.minutes)
     if args.fold is not None:
         config = dataclasses.replace(config, held_out_fold=args.fold)
-    cv2.setNumThreads(0)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    records = data.read_records(args.cache)
-    if config.crop == "lungs" and not any(record.lungs for record in records):
-        raise BadInput(f"{args.cache} was prepared without --lungs, which this recipe crops to")
-    training, held_out = data.split(records, config.held_out_fold)
+    training, held_out = parts(config, data.read_records(args.cache))
     fit(
         config,
         data.Pictures.read(args.cache, training),
@@ -78,6 +72,15 @@ def run(args: argparse.Namespace) -> int:
         args.start,
     )
     return 0
+
+
+def parts(
+    config: Config, records: list[data.Record]
+) -> tuple[list[data.Record], list[data.Record]]:
+    """What a recipe trains on, and what it holds out, of a cache's pictures."""
+    if config.crop == "lungs" and not any(record.lungs for record in records):
+        raise BadInput("the cache was prepared without --lungs, which this recipe crops to")
+    return data.split(records, config.held_out_fold, config.data_share)
 
 
 def fit(
@@ -92,6 +95,9 @@ def fit(
     Unless the recipe says otherwise: `patience` and `keep_by = "best"` do look at them.
     """
     out.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(0)
+    if config.threads:
+        torch.set_num_threads(config.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     state = start(config, device)
     if (out / CHECKPOINT).exists():

@@ -209,6 +209,7 @@ def test_the_average_is_exponential_and_counters_are_copied() -> None:
         {"frozen_stages": 2},
         {"drop_path": 0.2},
         {"label_doubt": 0.5},
+        {"data_share": 0.0},
         {"accumulate": 0},
         {"accumulate": 3},
         {"onecycle_rise": 1.0},
