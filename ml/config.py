@@ -23,6 +23,7 @@ WITH_HALF_OUTLINE = ("Unet", "MAnet")  # their decoder is a plain list of blocks
 LOSSES = (
     "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
 )  # fmt: skip
+DENOISERS = ("median", "bilateral", "nlm")
 SCHEDULES = ("cosine", "onecycle", "plateau")
 MEASURES = ("positive_dice", "auc")  # of the held-out fold, while training: see ml.validation
 
@@ -53,6 +54,8 @@ class Config:
     size: int = 384  # side of the network's square input, px
 
     crop: str = ""  # "lungs": the network sees the part around the lungs
+    denoise: str = ""  # one of DENOISERS, before anything else is done with the picture
+    clahe: float = 0.0  # clip limit of contrast-limited equalisation; 0 for none
 
     # Which size applies from which progress on; the last one must be `size`.
     size_from: tuple[tuple[float, int], ...] = ((0.0, 384),)
@@ -71,6 +74,11 @@ class Config:
     batch: int = 8  # pictures of one pass
     accumulate: int = 1  # passes whose gradients add up to one step
     positive_share: tuple[float, float] = (0.8, 0.35)  # at the start and at the end
+    # This share of the negatives is drawn by the probability of a false alarm (see ml.alarms), from
+    # this progress on; the alarms are looked at anew every so many epochs.
+    hard_negatives: float = 0.0
+    hard_from: float = 0.5
+    hard_every: int = 2
 
     schedule: str = "cosine"  # one of SCHEDULES, see ml.schedule
     onecycle_rise: float = 0.3  # share of the run over which "onecycle" rises
@@ -131,6 +139,12 @@ class Config:
         self._check_course()
         if not 0 < self.data_share <= 1:
             raise BadRecipe("data_share lies above 0 and is at most 1")
+        if not (0 <= self.hard_negatives <= 1 and 0 <= self.hard_from < 1 and self.hard_every > 0):
+            raise BadRecipe("hard_negatives and hard_from lie in 0..1, hard_every is at least 1")
+        if self.denoise not in ("", *DENOISERS):
+            raise BadRecipe(f"unknown denoise {self.denoise!r}: one of {', '.join(DENOISERS)}")
+        if self.clahe < 0:
+            raise BadRecipe("clahe is not negative")
         if not 0 <= self.label_doubt < 0.5:
             raise BadRecipe("label_doubt lies between 0 and 0.5")
         if self.batch < 2 or self.accumulate < 1:

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ class Pictures:
     records: list[Record]
     pictures: list[NDArray[np.uint8]]
     masks: list[NDArray[np.uint8] | None]
+    _cleaned: dict[Any, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, cache: Path, records: list[Record]) -> Pictures:
@@ -161,6 +162,22 @@ class Pictures:
             masks.append(_png(mask) if record.outlined else None)
         return cls(records, pictures, masks)
 
+    def part(self, numbers: Iterable[int]) -> Pictures:
+        """Some of the pictures."""
+        chosen = list(numbers)
+        kept = [[values[n] for n in chosen] for values in (self.records, self.pictures, self.masks)]
+        return Pictures(*kept)
+
+    def cleaned(self, number: int, config: Config) -> NDArray[np.uint8]:
+        """A picture as a network of this recipe is given it, before it is placed; made once."""
+        if not config.denoise and not config.clahe:
+            return self.pictures[number]
+        key = (number, config.denoise, config.clahe)
+        if key not in self._cleaned:
+            picture = transforms.clean(self.pictures[number], config.denoise, config.clahe)
+            self._cleaned[key] = picture
+        return self._cleaned[key]
+
     @staticmethod
     def read_one(cache: Path, record: Record) -> NDArray[np.uint8]:
         """One canonical picture of the cache."""
@@ -168,17 +185,28 @@ class Pictures:
 
 
 def draw(
-    positive: NDArray[np.bool_], count: int, share: float, rng: np.random.Generator
+    positive: NDArray[np.bool_],
+    count: int,
+    share: float,
+    rng: np.random.Generator,
+    alarms: NDArray[np.float64] | None = None,
+    hard: float = 0.0,
 ) -> NDArray[np.int64]:
     """`count` shuffled picture numbers, `share` of them positive.
 
-    Every picture of a class comes before any of it comes again.
+    Every picture of a class comes before any of it comes again; but `hard` of the negatives are
+    drawn in proportion to their alarms.
     """
     wanted = round(count * share)
+    negatives = np.flatnonzero(~positive)
+    mined = 0 if alarms is None else round((count - wanted) * hard)
     chosen = [
         _without_repeats(np.flatnonzero(positive), wanted, rng),
-        _without_repeats(np.flatnonzero(~positive), count - wanted, rng),
+        _without_repeats(negatives, count - wanted - mined, rng),
     ]
+    if alarms is not None and mined:
+        weights = alarms[negatives]
+        chosen.append(rng.choice(negatives, mined, p=weights / weights.sum()))
     return rng.permutation(np.concatenate(chosen))
 
 
@@ -190,7 +218,13 @@ class Drawn(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, pictures: Pictures, config: Config, epoch: int, share: float, size: int
+        self,
+        pictures: Pictures,
+        config: Config,
+        epoch: int,
+        share: float,
+        size: int,
+        alarms: NDArray[np.float64] | None = None,
     ) -> None:
         # Where the outline is all that is learnt, a positive without one teaches nothing.
         by_outline = config.image_weight == 0 and config.patch_weight == 0
@@ -199,7 +233,10 @@ class Drawn(Dataset[dict[str, Tensor]]):
         numbers = np.flatnonzero(telling)
         positive = np.array([records[number].positive for number in numbers], dtype=np.bool_)
         rng = np.random.default_rng((config.seed, epoch))
-        self.order = numbers[draw(positive, config.epoch_pictures, share, rng)]
+        hard = None if alarms is None else alarms[numbers]
+        self.order = numbers[
+            draw(positive, config.epoch_pictures, share, rng, hard, config.hard_negatives)
+        ]
         self.pictures, self.config, self.epoch, self.size = pictures, config, epoch, size
 
     def __len__(self) -> int:
@@ -207,7 +244,7 @@ class Drawn(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         number = int(self.order[position])
-        picture, mask = self.pictures.pictures[number], self.pictures.masks[number]
+        picture, mask = self.pictures.cleaned(number, self.config), self.pictures.masks[number]
         rng = np.random.default_rng((self.config.seed, self.epoch, position))
         drawn = np.zeros_like(picture) if mask is None else mask
         record = self.pictures.records[number]
@@ -226,7 +263,7 @@ class Plain(Dataset[dict[str, Tensor]]):
         return len(self.pictures.records)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        picture, mask = self.pictures.pictures[number], self.pictures.masks[number]
+        picture, mask = self.pictures.cleaned(number, self.config), self.pictures.masks[number]
         record, size = self.pictures.records[number], self.config.size
         crop = record.crop(self.config)
         view = transforms.place(picture, size, crop)

@@ -224,6 +224,8 @@ def write(
             "function": "ml.serving.Serving.see",
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
             "of the picture become -1..1, more being denser",
+            "denoise": config.denoise,
+            "clahe": config.clahe,
             "crop": config.crop,
             **({"lungs_sha256": lungs.Finder().card["sha256"]} if config.crop else {}),
             "geometry": ("the window around the lungs, else all" if config.crop else "all")

@@ -25,7 +25,7 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
     truth, pixels = [], []
     levels = calibrate.GRID
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
-        picture, mask = pictures.pictures[number], pictures.masks[number]
+        picture, mask = pictures.cleaned(number, config), pictures.masks[number]
         crop = pictures.records[number].crop(config)
         view = torch.from_numpy(transforms.place(picture, config.size, crop))[None, None]
         probability, image_logit = model.answer(net, view, config.mirror)

@@ -55,6 +55,7 @@ class Serving:
         self.card, self.device, self.size = network.card, network.device, network.size
         needed = network.card.get("preprocessing", {})
         self._cropped = needed.get("crop") == "lungs"
+        self._denoise, self._clahe = needed.get("denoise", ""), float(needed.get("clahe", 0.0))
         wanted = needed.get("lungs_sha256")
         if self._cropped and wanted != finder.card["sha256"]:
             raise ModelMissing(
@@ -68,6 +69,7 @@ class Serving:
         picture = transforms.canonical(pixels, side)
         fields = self.finder.find(picture)
         crop = fields.crop() if self._cropped else None
+        picture = transforms.clean(picture, self._denoise, self._clahe)
         return Seen(transforms.place(picture, self.size, crop), crop, fields)
 
     def run(self, seen: list[Seen]) -> tuple[Floats, Floats]:

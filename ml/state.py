@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ml import checkpoint, model, precision
@@ -32,6 +34,8 @@ class State:
     elapsed: float = 0.0  # seconds trained, over all starts
     watch: Watch = field(default_factory=Watch)
     kept: list[tuple[float, int]] = field(default_factory=list)  # see ml.kept
+    alarms: NDArray[np.float64] | None = None  # of the training pictures: see ml.alarms
+    alarms_epoch: int = -1
 
 
 _COUNTERS = ("epoch", "step", "elapsed")
@@ -74,6 +78,8 @@ def save(state: State, path: Path) -> None:
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "kept": list(state.kept),
+            "alarms": None if state.alarms is None else torch.from_numpy(state.alarms),
+            "alarms_epoch": state.alarms_epoch,
             **dataclasses.asdict(state.watch),
             **{name: getattr(state, name) for name in _COUNTERS},
         },
@@ -108,6 +114,9 @@ def restore(state: State, path: Path) -> None:
         setattr(state, name, content[name])
     known = {f.name for f in dataclasses.fields(Watch)} & set(content)
     state.watch = Watch(**{name: content[name] for name in known})
+    alarms = content.get("alarms")
+    state.alarms = None if alarms is None else alarms.numpy()
+    state.alarms_epoch = content.get("alarms_epoch", -1)
     state.kept = [(float(measure), int(epoch)) for measure, epoch in content.get("kept", [])]
 
 

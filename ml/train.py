@@ -20,6 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ml import (
+    alarms,
     batches,
     data,
     journal,
@@ -123,7 +124,10 @@ def fit(
     while progress() < 1 and not schedule.is_over(state.watch, config, state.epoch):
         at_start, epoch_began = progress(), time.monotonic()
         share, size = schedule.share_at(config, at_start), schedule.size_at(config, at_start)
-        drawn = data.Drawn(training, config, state.epoch, share, size)
+        if alarms.are_due(config, at_start, state.epoch, state.alarms_epoch):
+            state.alarms = alarms.measure(state.average, training, config)
+            state.alarms_epoch = state.epoch
+        drawn = data.Drawn(training, config, state.epoch, share, size, state.alarms)
         sums = np.zeros(4)  # mask loss, image loss, patch loss, steps
 
         state.net.train()
