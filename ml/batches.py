@@ -8,20 +8,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from ml.config import Config
+from ml.engine import Team
 
 Batch = dict[str, Tensor]
 
 
-def loader(pictures: Any, config: Config) -> DataLoader[Batch]:
-    """Batches in order. Without a generator of its own a loader would draw from torch's, and a
-    run that was stopped between two epochs would go on with other numbers."""
+def loader(pictures: Any, config: Config, team: Team | None = None) -> DataLoader[Batch]:
+    """Batches in order, or this process's part of each. Without a generator of its own a loader
+    would draw from torch's, and a run that was stopped between two epochs would go on with other
+    numbers."""
+    size, own = config.batch, pictures
+    if team is not None and team.size > 1:
+        size = config.batch // team.size
+        places = range(len(pictures))
+        own = Subset(pictures, [n for n in places if n % config.batch // size == team.rank])
     generator = torch.Generator().manual_seed(config.seed)
-    return DataLoader(
-        pictures, batch_size=config.batch, num_workers=config.workers, generator=generator
-    )
+    return DataLoader(own, batch_size=size, num_workers=config.workers, generator=generator)
 
 
 def steps(batches: Iterable[Batch], passes: int) -> Iterator[list[Batch]]:

@@ -122,6 +122,8 @@ class Config:
     seed: int = 20261123
     workers: int = 0
     threads: int = 0  # torch threads, 0 for torch's own choice
+    engine: str = ""  # "fabric" for several processes: see ml.engine
+    devices: int = 1  # GPUs, or processes where there is none; each takes its part of a batch
     bf16: bool = True  # where the processor has it; see ml.precision
     fp16: bool = False  # on a GPU, with a scaled loss; instead of bf16
     validate_every: int = 5  # epochs, and at the end; 0 for never
@@ -149,6 +151,10 @@ class Config:
             raise BadRecipe("label_doubt lies between 0 and 0.5")
         if self.batch < 2 or self.accumulate < 1:
             raise BadRecipe("batch is at least 2, accumulate at least 1")
+        if self.engine not in ("", "fabric") or self.devices < 1:
+            raise BadRecipe('engine must be "" or "fabric", devices at least 1')
+        if self.devices > 1 and (not self.engine or self.batch % self.devices):
+            raise BadRecipe('several devices need engine = "fabric" and equal parts of the batch')
         if self.epoch_pictures % (self.batch * self.accumulate):
             raise BadRecipe("epoch_pictures must be a multiple of batch * accumulate")
         if self.minutes <= 0 and self.epochs <= 0:

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ml import checkpoint, data, heldout, kept, model, train
+from ml import checkpoint, data, engine, heldout, kept, model, train
 from ml import config as configuration
 from ml import state as states
 from ml.calibrate import HeldOut
 from ml.config import Config
 from ml.data import NO_FOLD, Record
+from ml.engine import Team
 from ml.errors import BadInput
 
 TABLES, REPORT = "heldout.npz", "folds.json"
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     config = configuration.load(args.recipe)
     if args.minutes is not None:
         config = dataclasses.replace(config, minutes=args.minutes)
+    team = engine.start(config)
     records = data.read_records(args.cache)
     folds = _numbers(args.only, int) if args.only else folds_of(records)
     shares = _numbers(args.share, float) if args.share else [config.data_share]
@@ -70,7 +72,11 @@ def run(args: argparse.Namespace) -> int:
         for fold in folds:
             one = dataclasses.replace(recipe, held_out_fold=fold)
             start = Path(args.start.replace("{fold}", str(fold))) if args.start else None
-            tables[fold] = tables_of(one, args.cache, records, out / f"fold-{fold}", start)
+            runs = out / f"fold-{fold}"
+            if (table := tables_of(one, args.cache, records, runs, start, team)) is not None:
+                tables[fold] = table
+        if not team.is_first:
+            continue
         found = report(recipe, records, tables, args.replicates)
         (out / REPORT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{out / REPORT}: folds {', '.join(map(str, folds))}, data share {share:g}")
@@ -91,16 +97,27 @@ def folds_of(records: list[Record]) -> list[int]:
 
 
 def tables_of(
-    config: Config, cache: Path, records: list[Record], out: Path, start: Path | None = None
-) -> HeldOut:
-    """What the fold's network says of its held-out pictures; trains it where it is not ready."""
+    config: Config,
+    cache: Path,
+    records: list[Record],
+    out: Path,
+    start: Path | None = None,
+    team: Team | None = None,
+) -> HeldOut | None:
+    """What the fold's network says of its held-out pictures; trains it where it is not ready.
+
+    None in those processes of a team that only help to train.
+    """
+    team = team or Team()
     ready = out / (kept.AVERAGED if config.keep else train.CHECKPOINT)
     if (out / TABLES).exists():
         states.check_recipe(checkpoint.read(ready)[1], config, ready)
         return load(out / TABLES)
     training, held_out = train.parts(config, records)
     pictures = data.Pictures.read(cache, held_out)
-    train.fit(config, data.Pictures.read(cache, training), pictures, out, start)
+    train.fit(config, data.Pictures.read(cache, training), pictures, out, start, team)
+    if not team.is_first:
+        return None
     net = model.build(config, weights=False).eval()
     checkpoint.fill(net, checkpoint.weights(ready), str(ready))
     tables = heldout.tables(net, pictures, config)

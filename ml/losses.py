@@ -96,11 +96,19 @@ class Whole:
     negative: Tensor
 
     @classmethod
-    def of(cls, passes: Sequence[Mapping[str, Tensor]]) -> Whole:
-        """The counts of all batches that one step learns from."""
+    def of(
+        cls,
+        passes: Sequence[Mapping[str, Tensor]],
+        total: Callable[[Tensor], Tensor] = lambda counts: counts,
+    ) -> Whole:
+        """The counts of all batches that one step learns from.
+
+        total: adds the counts of other processes that take the same step.
+        """
         positive = torch.cat([batch["positive"] for batch in passes])
         outlined = torch.cat([batch["outlined"] for batch in passes])
-        return cls(torch.ones_like(positive).sum(), outlined.sum(), (1 - positive).sum())
+        counts = [torch.ones_like(positive).sum(), outlined.sum(), (1 - positive).sum()]
+        return cls(*total(torch.stack(counts)))
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,14 @@ def _what_is_learnt(config: Config) -> Config:
     looks = config.patience or config.keep  # then validations decide, too
     every = config.validate_every if looks else 0
     return dataclasses.replace(
-        config, name="", mirror=False, validate_every=every, threads=0, workers=0
+        config,
+        name="",
+        mirror=False,
+        validate_every=every,
+        threads=0,
+        workers=0,
+        engine="",
+        devices=1,
     )
 
 

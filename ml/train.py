@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from ml import (
     alarms,
     batches,
     data,
+    engine,
     journal,
     kept,
     losses,
@@ -34,6 +34,7 @@ from ml import (
 )  # fmt: skip
 from ml import config as configuration
 from ml.config import Config
+from ml.engine import Team
 from ml.errors import BadInput
 from ml.state import State, average_in, restore, save, start, take_over
 
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, minutes=args.minutes)
     if args.fold is not None:
         config = dataclasses.replace(config, held_out_fold=args.fold)
+    team = engine.start(config)
     training, held_out = parts(config, data.read_records(args.cache))
     fit(
         config,
@@ -71,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         data.Pictures.read(args.cache, held_out),
         args.out,
         args.start,
+        team,
     )
     return 0
 
@@ -90,16 +93,19 @@ def fit(
     held_out: data.Pictures,
     out: Path,
     begin_with: Path | None = None,
+    team: Team | None = None,
 ) -> State:
     """The loop. Picks no checkpoint by the held-out pictures: the last average is the result.
 
     Unless the recipe says otherwise: `patience` and `keep_by = "best"` do look at them.
+    team: the processes that train together, each of which calls this.
     """
+    team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(0)
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = team.device
     state = start(config, device)
     if (out / CHECKPOINT).exists():
         restore(state, out / CHECKPOINT)
@@ -109,33 +115,36 @@ def fit(
         if config.adapt_norm:
             norms.adapt(state.net, config, training)
             state.average.load_state_dict(state.net.state_dict())
+    for value in state.net.state_dict().values():
+        value.copy_(team.agreed(value))
     mask_loss = losses.MASK_LOSSES[config.loss]
     pictures_per_step = config.batch * config.accumulate
     steps_per_epoch = config.epoch_pictures // pictures_per_step
-    log = journal.open(out)
+    log = journal.open(out) if team.is_first else None
 
     began = time.monotonic() - state.elapsed
 
     def progress() -> float:
         if config.minutes > 0:
-            return (time.monotonic() - began) / (60 * config.minutes)
+            return float(team.agreed((time.monotonic() - began) / (60 * config.minutes)))
         return state.step / (steps_per_epoch * config.epochs)
 
     while progress() < 1 and not schedule.is_over(state.watch, config, state.epoch):
         at_start, epoch_began = progress(), time.monotonic()
         share, size = schedule.share_at(config, at_start), schedule.size_at(config, at_start)
         if alarms.are_due(config, at_start, state.epoch, state.alarms_epoch):
-            state.alarms = alarms.measure(state.average, training, config)
+            state.alarms = team.agreed(alarms.measure(state.average, training, config))
             state.alarms_epoch = state.epoch
         drawn = data.Drawn(training, config, state.epoch, share, size, state.alarms)
-        sums = np.zeros(4)  # mask loss, image loss, patch loss, steps
+        sums, taken = torch.zeros(3, device=device), 0  # mask, image and patch loss; steps
 
         state.net.train()
         if config.freeze_encoder_norm:
             model.freeze_norm(state.net.encoder)
             model.freeze_norm(state.net.widen)
-        steps = batches.steps(batches.loader(drawn, config), config.accumulate)
-        bar = tqdm(steps, f"epoch {state.epoch} at {size} px", steps_per_epoch, leave=False)
+        steps = batches.steps(batches.loader(drawn, config, team), config.accumulate)
+        title = f"epoch {state.epoch} at {size} px"
+        bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=not team.is_first)
         for passes in bar:
             done = progress()
             if done >= 1:
@@ -145,7 +154,7 @@ def fit(
                 group["lr"] = group["rate"] * rate
             state.optimizer.zero_grad(set_to_none=True)
             passes = [batches.to(device, batch) for batch in passes]
-            whole = losses.Whole.of(passes)
+            whole = losses.Whole.of(passes, team.total)
             for batch in passes:
                 with precision.autocast(config, device):
                     seen = state.net.look(batch["picture"])
@@ -163,19 +172,20 @@ def fit(
                 )
                 loss = _weighed(config, part.mask, part.image, part.patch)
                 torch.autograd.backward(state.scaler.scale(loss))
-                sums += (part.mask.item(), part.image.item(), part.patch.item(), 0)
+                sums += torch.stack([part.mask, part.image, part.patch]).detach()
+            team.add_gradients(state.net)
             state.scaler.unscale_(state.optimizer)
             nn.utils.clip_grad_norm_(state.net.parameters(), config.clip)
             state.scaler.step(state.optimizer)
             state.scaler.update()
             state.step += 1
             average_in(state.average, state.net, min(config.ema, state.step / (state.step + 10)))
-            sums[3] += 1
-            bar.set_postfix(mask=f"{sums[0] / sums[3]:.3f}", image=f"{sums[1] / sums[3]:.3f}")
+            taken += 1
+            bar.set_postfix(mask=f"{sums[0] / taken:.3f}", image=f"{sums[1] / taken:.3f}")
 
-        if not sums[3]:
+        if not taken:
             break  # the clock ran out before this epoch's first step: nothing was learnt
-        mask_mean, image_mean, patch_mean = sums[:3] / sums[3]
+        mask_mean, image_mean, patch_mean = (team.total(sums) / taken).tolist()
         schedule.see_loss(state.watch, config, _weighed(config, mask_mean, image_mean, patch_mean))
         seconds = time.monotonic() - epoch_began
         row: dict[str, float] = {
@@ -188,22 +198,26 @@ def fit(
             "image_loss": image_mean,
             "patch_loss": patch_mean,
             "seconds": seconds,
-            "pictures_per_second": sums[3] * pictures_per_step / seconds,
+            "pictures_per_second": taken * pictures_per_step / seconds,
         }
         state.epoch += 1
         measured: dict[str, float] = {}
         if held_out.records and validation.is_due(config, state.epoch, progress() >= 1):
-            measured = validation.validate(state.average, held_out, config, device)
+            if team.is_first:
+                measured = validation.validate(state.average, held_out, config, device)
+            measured = team.agreed(measured)
             schedule.see_measure(state.watch, measured[config.stop_on], state.epoch)
-        kept.keep(state, out, measured.get(config.stop_on))
         state.elapsed = time.monotonic() - began
-        save(state, out / CHECKPOINT)
-        kept.tidy(state, out)
-        log(row | {"minutes": state.elapsed / 60} | measured)
-    if state.kept:
+        if log is not None:
+            kept.keep(state, out, measured.get(config.stop_on))
+            save(state, out / CHECKPOINT)
+            kept.tidy(state, out)
+            log(row | {"minutes": state.elapsed / 60} | measured)
+    if team.is_first and state.kept:
         kept.average(state, config, training, out)
         if held_out.records:
             print(kept.AVERAGED, validation.validate(state.average, held_out, config, device))
+    team.wait()
     return state
 
 
