@@ -30,7 +30,7 @@ def measure(net: model.Segmenter, pictures: data.Pictures, config: Config) -> ND
     That of the image, or of the surest place of the outline where only the outline is learnt.
     """
     device = next(net.parameters()).device
-    negatives = [n for n, record in enumerate(pictures.records) if not record.positive]
+    negatives = [n for n, record in enumerate(pictures.records) if not any(record.shows(config))]
     chosen = pictures.part(negatives)
     net.eval()
     found: list[float] = []

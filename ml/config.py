@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ class Config:
     pretrained: str = ""  # "" for random weights, "efficientnet-lite2" for the ImageNet ones
     outline_stride: int = 1  # 2: the outline is made at half of the size and enlarged
     size: int = 384  # side of the network's square input, px
+
+    # What is outlined, one mask each. The first is what serving shows and decides by.
+    classes: tuple[str, ...] = ("pneumothorax",)
 
     crop: str = ""  # "lungs": the network sees the part around the lungs
     denoise: str = ""  # one of DENOISERS, before anything else is done with the picture
@@ -181,6 +185,9 @@ class Config:
 
     def _check_network(self) -> None:
         kind = self.architecture
+        plain = all(re.fullmatch("[a-z0-9-]+", str(name)) for name in self.classes)
+        if not self.classes or not plain or len(set(self.classes)) < len(self.classes):
+            raise BadRecipe("classes are different names of small letters, digits and hyphens")
         if self.crop not in ("", "lungs"):
             raise BadRecipe(f'crop must be "" or "lungs", not {self.crop!r}')
         if kind not in ARCHITECTURES:

@@ -34,13 +34,16 @@ from ml.errors import BadInput
 # outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
 # radiologists or from their reports, never outlined.
 SOURCES = ("masks", "pseudo", "panel")
-FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs")
+FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs", "also")
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture of the cache. rows, columns: of the original picture; lungs: around them."""
+    """One picture of the cache. rows, columns: of the original picture; lungs: around them.
+
+    positive: it shows a recipe's first class (pneumothorax); also: the other classes that it shows.
+    """
 
     id: str
     source: str
@@ -50,6 +53,11 @@ class Record:
     rows: int
     columns: int
     lungs: Crop | None = None
+    also: tuple[str, ...] = ()
+
+    def shows(self, config: Config) -> tuple[bool, ...]:
+        """Whether each of a recipe's classes is to be seen."""
+        return (self.positive, *(name in self.also for name in config.classes[1:]))
 
     def crop(self, config: Config) -> Crop | None:
         """What a network of this recipe sees of the picture."""
@@ -76,6 +84,7 @@ def read_records(cache: Path) -> list[Record]:
                     int(row["rows"]),
                     int(row["columns"]),
                     _crop(row.get("lungs") or ""),
+                    tuple((row.get("also") or "").split()),
                 )
                 for row in csv.DictReader(file)
             ]
@@ -92,7 +101,7 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
             fold = "" if r.fold == NO_FOLD else r.fold
             lungs = f"{r.lungs.left} {r.lungs.top} {r.lungs.side}" if r.lungs else ""
             row = (r.id, r.source, r.patient, fold, int(r.positive), r.rows, r.columns, lungs)
-            writer.writerow(row)
+            writer.writerow((*row, " ".join(r.also)))
 
 
 def _crop(text: str) -> Crop | None:
@@ -144,7 +153,10 @@ def counts(training: list[Record], held_out: list[Record]) -> dict[str, dict[str
 
 @dataclass(frozen=True)
 class Pictures:
-    """Canonical pictures and masks in memory, uint8; no mask (None) where none was drawn."""
+    """Canonical pictures and masks in memory, uint8; no mask (None) where none was drawn.
+
+    A mask is (rows, columns), or (rows, columns, C) for a recipe of C > 1 classes.
+    """
 
     records: list[Record]
     pictures: list[NDArray[np.uint8]]
@@ -152,12 +164,20 @@ class Pictures:
     _cleaned: dict[Any, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def read(cls, cache: Path, records: list[Record]) -> Pictures:
-        """Decode the cache's PNGs; about 0.3 MB of memory per picture."""
+    def read(
+        cls, cache: Path, records: list[Record], classes: tuple[str, ...] = ("pneumothorax",)
+    ) -> Pictures:
+        """Decode the cache's PNGs; about 0.3 MB of memory per picture.
+
+        The masks of the first class are in `masks`, those of another one in `masks-<class>`.
+        """
         pictures = []
         masks = []
         for record in tqdm(records, desc="reading", unit="picture", leave=False):
             pictures.append(cls.read_one(cache, record))
+            if len(classes) > 1:
+                masks.append(_planes(cache, record, classes, pictures[-1].shape))
+                continue
             mask = cache / "masks" / f"{record.id}.png"
             masks.append(_png(mask) if record.outlined else None)
         return cls(records, pictures, masks)
@@ -229,9 +249,9 @@ class Drawn(Dataset[dict[str, Tensor]]):
         # Where the outline is all that is learnt, a positive without one teaches nothing.
         by_outline = config.image_weight == 0 and config.patch_weight == 0
         records = pictures.records
-        telling = [r.outlined or not (r.positive and by_outline) for r in records]
+        telling = [r.source != "panel" or not (r.positive and by_outline) for r in records]
         numbers = np.flatnonzero(telling)
-        positive = np.array([records[number].positive for number in numbers], dtype=np.bool_)
+        positive = np.array([any(records[n].shows(config)) for n in numbers], dtype=np.bool_)
         rng = np.random.default_rng((config.seed, epoch))
         hard = None if alarms is None else alarms[numbers]
         self.order = numbers[
@@ -250,7 +270,7 @@ class Drawn(Dataset[dict[str, Tensor]]):
         record = self.pictures.records[number]
         crop = record.crop(self.config)
         view, target = transforms.augment(picture, drawn, self.size, self.config, rng, crop)
-        return _item(view, target, record)
+        return _item(view, target.reshape(-1, self.size, self.size), record, self.config)
 
 
 class Plain(Dataset[dict[str, Tensor]]):
@@ -269,19 +289,45 @@ class Plain(Dataset[dict[str, Tensor]]):
         view = transforms.place(picture, size, crop)
         drawn = np.zeros_like(picture) if mask is None else mask
         # The same geometry for the mask; its padding of -1 falls on the background's side.
-        target = (transforms.place(drawn, size, crop) > 0).astype(np.float32)
-        return _item(view, target, record)
+        planes = [drawn] if drawn.ndim == 2 else list(np.moveaxis(drawn, 2, 0))
+        target = np.stack([transforms.place(plane, size, crop) > 0 for plane in planes])
+        return _item(view, target.astype(np.float32), record, self.config)
 
 
-def _item(view: NDArray[np.float32], target: NDArray[np.float32], record: Record) -> dict[str, Any]:
+def _item(
+    view: NDArray[np.float32], target: NDArray[np.float32], record: Record, config: Config
+) -> dict[str, Any]:
+    """target: (C, S, S). The labels are one number for one class, else a vector of C."""
+    shown = record.shows(config)
+    if len(target) < len(shown):  # nothing was drawn, of no class
+        target = np.zeros((len(shown), *target.shape[1:]), dtype=np.float32)
     # A thin outline can leave the picture with a shift; then there is nothing to segment.
-    outlined = record.outlined and bool(target.any())
+    drawn = target.any((1, 2))
+    known = record.source != "panel"
+    outlined = [known and here and bool(d) for here, d in zip(shown, drawn, strict=True)]
+    labels = [torch.tensor([float(flag) for flag in flags]) for flags in (shown, outlined)]
+    if len(shown) == 1:
+        labels = [label[0] for label in labels]
     return {
         "picture": torch.from_numpy(view)[None],
-        "mask": torch.from_numpy(target)[None],
-        "positive": torch.tensor(float(record.positive)),
-        "outlined": torch.tensor(float(outlined)),
+        "mask": torch.from_numpy(target),
+        "positive": labels[0],
+        "outlined": labels[1],
     }
+
+
+def _planes(
+    cache: Path, record: Record, classes: tuple[str, ...], shape: tuple[int, ...]
+) -> NDArray[np.uint8] | None:
+    """The masks of several classes, (rows, columns, C); None where nothing was drawn."""
+    planes: NDArray[np.uint8] = np.zeros((*shape, len(classes)), dtype=np.uint8)
+    if record.source == "panel" or not (record.positive or record.also):
+        return None
+    for number, name in enumerate(classes):
+        if (number == 0 and record.positive) or (number and name in record.also):
+            folder = f"masks-{name}" if number else "masks"
+            planes[..., number] = _png(cache / folder / f"{record.id}.png")
+    return planes
 
 
 def _without_repeats(

@@ -73,7 +73,10 @@ FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
 
 
 class Probabilities(nn.Module):
-    """What is exported: picture → (mask probability, calibrated image probability)."""
+    """What is exported: picture → mask probabilities (N,C,S,S), image probabilities (N,C).
+
+    The first class, which serving decides by, is calibrated; others are as the network says.
+    """
 
     def __init__(self, net: model.Segmenter, calibration: Calibration, mirror: bool) -> None:
         super().__init__()
@@ -82,6 +85,8 @@ class Probabilities(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         mask, image_logit = model.answer(self.net, picture, self.mirror)
         calibrated = image_logit / self.calibration.temperature + self.calibration.bias
+        if image_logit.shape[1] > 1:
+            calibrated = torch.cat([calibrated[:, :1], image_logit[:, 1:]], dim=1)
         return mask, calibrated.sigmoid()
 
 
@@ -146,7 +151,8 @@ def run(args: argparse.Namespace) -> int:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
         records = data.read_records(args.cache)
         seen, kept_aside = data.split(records, config.held_out_fold, config.data_share)
-        tables = heldout.tables(net, data.Pictures.read(args.cache, kept_aside), config)
+        pictures = data.Pictures.read(args.cache, kept_aside, config.classes)
+        tables = heldout.tables(net, pictures, config)
         counts = data.counts(seen, kept_aside)
         if config.image_weight == 0:
             facts["metrics"] = heldout.outline_report(tables)
@@ -158,6 +164,11 @@ def run(args: argparse.Namespace) -> int:
             facts |= heldout.report(tables)
             facts["measured"] = MEASURED.format(fold=config.held_out_fold)
             facts["data"] = {"counts": counts}
+            facts["other_classes"] = {
+                name: heldout.report(heldout.tables(net, pictures, config, number))["metrics"]
+                for number, name in enumerate(config.classes)
+                if number
+            }
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
     folder = write(args.out, net, config, calibration, thresholds, facts, limits)
@@ -220,6 +231,7 @@ def write(
             "outline_stride": config.outline_stride,
             "size": config.size,
         },
+        "classes": list(config.classes),
         "preprocessing": {
             "function": "ml.serving.Serving.see",
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
@@ -290,7 +302,7 @@ def as_half(net: nn.Module) -> dict[str, Tensor]:
 
 
 def to_openvino(net: model.Segmenter, config: Config, calibration: Calibration) -> openvino.Model:
-    """Input `picture` (N,1,S,S); outputs `mask_probability`, `image_probability`."""
+    """Input `picture` (N,1,S,S); outputs `mask_probability` (N,C,S,S) and `image_probability`."""
     example = torch.zeros(1, 1, config.size, config.size)
     plain = (
         Probabilities(net, calibration, config.mirror)

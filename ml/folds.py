@@ -114,8 +114,9 @@ def tables_of(
         states.check_recipe(checkpoint.read(ready)[1], config, ready)
         return load(out / TABLES)
     training, held_out = train.parts(config, records)
-    pictures = data.Pictures.read(cache, held_out)
-    train.fit(config, data.Pictures.read(cache, training), pictures, out, start, team)
+    pictures = data.Pictures.read(cache, held_out, config.classes)
+    trained_on = data.Pictures.read(cache, training, config.classes)
+    train.fit(config, trained_on, pictures, out, start, team)
     if not team.is_first:
         return None
     net = model.build(config, weights=False).eval()

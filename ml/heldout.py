@@ -15,8 +15,12 @@ from ml.config import Config
 
 
 @torch.no_grad()
-def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> HeldOut:
+def tables(
+    net: model.Segmenter, pictures: data.Pictures, config: Config, finding: int = 0
+) -> HeldOut:
     """Run the network over all pictures and count every outline's pixels.
+
+    finding: which of the recipe's classes.
 
     Hits and areas are counted on the cached pictures' pixels (longest side 512 for networks up
     to that size), where the outline is put back by the same function as in serving.
@@ -29,7 +33,9 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
         crop = pictures.records[number].crop(config)
         view = torch.from_numpy(transforms.place(picture, config.size, crop))[None, None]
         probability, image_logit = model.answer(net, view, config.mirror)
-        square = probability[0, 0].numpy()
+        square = probability[0, finding].numpy()
+        if mask is not None and mask.ndim == 3:
+            mask = mask[..., finding]
         map_ = transforms.to_source(square, *picture.shape, crop)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
@@ -37,7 +43,7 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
         # What serving compares with the floor: see ml.serving.Seen.map_of.
         shown = square if crop is None else map_
         area.append([int((shown >= level).sum()) for level in levels])
-        logits.append(float(image_logit))
+        logits.append(float(image_logit[0, finding]))
         truth.append(int(drawn.sum()))
         pixels.append(drawn.size)
     return HeldOut(

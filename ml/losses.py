@@ -105,8 +105,8 @@ class Whole:
 
         total: adds the counts of other processes that take the same step.
         """
-        positive = torch.cat([batch["positive"] for batch in passes])
-        outlined = torch.cat([batch["outlined"] for batch in passes])
+        positive = torch.cat([batch["positive"].flatten() for batch in passes])
+        outlined = torch.cat([batch["outlined"].flatten() for batch in passes])
         counts = [torch.ones_like(positive).sum(), outlined.sum(), (1 - positive).sum()]
         return cls(*total(torch.stack(counts)))
 
@@ -133,7 +133,8 @@ def combined(
 ) -> Parts:
     """The losses of the mask, of the image's label and of the patches (N,1,h,w).
 
-    positive, outlined: (N,) of 0/1. The chosen mask loss sees the pictures with a drawn mask; a
+    positive, outlined: (N,) of 0/1, or (N,C) where there are C classes, each of which counts as a
+    picture of its own. The chosen mask loss sees the pictures with a drawn mask; a
     picture without a pneumothorax adds cross-entropy, so that the outline learns what to leave
     out; one that was judged positive without an outline teaches the image-level output alone.
     whole: what the batch is a part of; without it, itself. The losses of a step's batches add up
@@ -141,8 +142,12 @@ def combined(
     """
     if whole is None:
         whole = Whole.of([{"positive": positive, "outlined": outlined}])
+    mask_logits, patch_logits, masks = (
+        maps.flatten(0, 1).unsqueeze(1) for maps in (mask_logits, patch_logits, masks)
+    )
+    image_logits, positive, outlined = (v.flatten() for v in (image_logits, positive, outlined))
     labels = positive * (1 - 2 * label_doubt) + label_doubt
-    image = F.binary_cross_entropy_with_logits(image_logits.squeeze(1), labels, reduction="sum")
+    image = F.binary_cross_entropy_with_logits(image_logits, labels, reduction="sum")
     image = image / whole.pictures
     per_picture = mask_loss(mask_logits, masks) * outlined
     negative = 1 - positive

@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
     content, config = checkpoint.read(args.checkpoint)
+    if len(config.classes) > 1:
+        raise BadInput("refit knows one class, and this network has several")
     net = model.build(config, weights=False).eval()
     # Checkpoints may hold an image layer of another width: it is replaced anyway.
     own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}

@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     training, held_out = parts(config, data.read_records(args.cache))
     fit(
         config,
-        data.Pictures.read(args.cache, training),
-        data.Pictures.read(args.cache, held_out),
+        data.Pictures.read(args.cache, training, config.classes),
+        data.Pictures.read(args.cache, held_out, config.classes),
         args.out,
         args.start,
         team,

@@ -19,20 +19,23 @@ def is_due(config: Config, epochs_done: int, at_end: bool) -> bool:
 def validate(
     net: model.Segmenter, pictures: data.Pictures, config: Config, device: torch.device
 ) -> dict[str, float]:
-    """Positive-only Dice at 0.5 (at the network's size) and AUC."""
+    """Positive-only Dice at 0.5 (at the network's size) and AUC; of several classes the mean."""
     net.eval()
     overlaps: list[float] = []
-    scores: list[float] = []
+    scores: list[list[float]] = []
     for batch in batches.loader(data.Plain(pictures, config), config):
         with precision.autocast(config, device):
             mask_logits, image_logits = net(batches.to(device, batch)["picture"])
         outlines = (mask_logits > 0).float().cpu()
-        hits = (outlines * batch["mask"]).sum((1, 2, 3))
-        sizes = outlines.sum((1, 2, 3)) + batch["mask"].sum((1, 2, 3))
-        overlaps += (2 * hits / sizes.clamp(min=1))[batch["positive"] > 0].tolist()
-        scores += image_logits.float().squeeze(1).cpu().tolist()
-    positive = np.array([record.positive for record in pictures.records])
+        hits = (outlines * batch["mask"]).sum((2, 3))
+        sizes = outlines.sum((2, 3)) + batch["mask"].sum((2, 3))
+        shown = batch["positive"].reshape(hits.shape) > 0
+        overlaps += (2 * hits / sizes.clamp(min=1))[shown].tolist()
+        scores += image_logits.float().cpu().tolist()
+    positive = np.array([record.shows(config) for record in pictures.records])
+    said = np.array(scores)
+    aucs = [metrics.auc(said[:, k], positive[:, k]) for k in range(len(config.classes))]
     return {
         "positive_dice": float(np.mean(overlaps)) if overlaps else float("nan"),
-        "auc": metrics.auc(np.array(scores), positive),
+        "auc": float(np.mean(aucs)),
     }
