@@ -196,7 +196,8 @@ def _warped_places(
     The disturbance is drawn at 5 x 5 knots and interpolated with cubic splines.
     """
     knots = rng.normal(0, warp * size, (5, 5, 2)).astype(np.float32)
-    disturbed = np.asarray(cv2.resize(knots, (size, size), interpolation=cv2.INTER_CUBIC))
+    smooth = cv2.resize(knots, (size, size), interpolation=cv2.INTER_CUBIC)
+    disturbed: NDArray[np.float32] = np.asarray(smooth, dtype=np.float32)
     disturbed[..., 0] += np.arange(size, dtype=np.float32)
     disturbed[..., 1] += np.arange(size, dtype=np.float32)[:, None]
     back = np.linalg.inv(matrix[:, :2])

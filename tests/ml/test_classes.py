@@ -19,9 +19,10 @@ from ml.data import Record  # noqa: E402
 pytestmark = pytest.mark.torch
 
 TWO = replace(
-    TINY, classes=("disc", "square"), epochs=12, size_from=((0.0, 64),), batch=8,
-    positive_share=(0.75, 0.75), rate=3e-3, ema=0.8, warmup=0.0, scale=0.0, rotate=0.0,
-    contrast=0.0, brightness=0.0, gamma=0.0,
+    TINY, classes=("disc", "square"), epochs=25, size_from=((0.0, 64),), batch=8,
+    positive_share=(0.75, 0.75), rate=1e-2, encoder_rate=3e-3, ema=0.8, warmup=0.0, scale=0.0,
+    rotate=0.0, contrast=0.0, brightness=0.0, gamma=0.0, decoder_norm="instance", bf16=False,
+    decoder_channels=(32, 32, 16, 16, 16),
 )  # fmt: skip
 
 
@@ -104,16 +105,17 @@ def test_discs_and_squares_are_told_apart_and_ship(
 ) -> None:
     run = train.fit(TWO, pictures, data.Pictures([], [], []), tmp_path / "run")
     said = validation.validate(run.average, pictures, TWO, torch.device("cpu"))
-    assert set(said) == {"positive_dice", "auc"}
+    assert said["positive_dice"] > 0.7
+    assert said["auc"] > 0.7
     shown = torch.stack([data.Plain(pictures, TWO)[n]["picture"] for n in range(24)])
     masks = torch.stack([data.Plain(pictures, TWO)[n]["mask"] for n in range(24)])
     with torch.no_grad():
         found = run.average.eval()(shown)[0].sigmoid()
     for own, other in ((0, 1), (1, 0)):
         inside = masks[:, own] > 0
-        outside = masks[:, own] == 0
-        assert found[:, own][inside].mean() > 2 * found[:, own][outside].mean()
-        assert found[:, own][inside].mean() > 1.5 * found[:, other][inside].mean()
+        assert found[:, own][inside].mean() > 0.6
+        assert found[:, own][~inside].mean() < 0.1
+        assert found[:, other][inside].mean() < 0.1
 
     facts = {"name": "two", "version": "1", "trained": {"config": config.to_dict(TWO)}}
     folder = export.write(
