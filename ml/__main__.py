@@ -20,6 +20,7 @@ COMMANDS = {
     "phantom": ("ml.phantom", "draw synthetic chest X-rays with known pneumothorax"),
     "prepare": ("ml.prepare", "make the training cache from X-rays and masks"),
     "train": ("ml.train", "train a model from a recipe"),
+    "folds": ("ml.folds", "cross-validate a recipe: a network for each fold, pooled numbers"),
     "refit": ("ml.refit", "fit a checkpoint's image-level layer anew"),
     "fetch": ("ml.shelf", "fetch a model from a file or an address, checked"),
     "export": ("ml.export", "turn a checkpoint into a model to serve"),

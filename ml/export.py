@@ -74,8 +74,11 @@ FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
 
 
 class Probabilities(nn.Module):
-    """What is exported: picture → mask probability, calibrated image probability; then, where the
-    recipe taught them, patches; then, of two readings, by how much they differ.
+    """What is exported: picture → mask probabilities (N,C,S,S), image probabilities (N,C); then,
+    where the recipe taught them, patches; then, of two readings, by how much they differ.
+
+    The first class, which serving decides by, is calibrated; others are as the network says. What
+    follows the first two outputs is of the first class alone.
     """
 
     def __init__(self, net: model.Segmenter, calibration: Calibration, config: Config) -> None:
@@ -91,14 +94,16 @@ class Probabilities(nn.Module):
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         found = model.readings(self.net, picture, self.mirror)
-        calibrated = found.image_logits / self.calibration.temperature + self.calibration.bias
-        image = calibrated.mean(1, keepdim=True).sigmoid()
-        answer = [found.mask, image]
+        first = found.image_logits[:, 0] / self.calibration.temperature + self.calibration.bias
+        logits = first.mean(1, keepdim=True)
+        if found.image_logits.shape[1] > 1:
+            logits = torch.cat([logits, found.image_logits[:, 1:].mean(2)], dim=1)
+        answer = [found.mask, logits.sigmoid()]
         if self.patches:
-            answer.append(found.patch)
+            answer.append(found.patch[:, :1])
         if found.difference is not None:
-            alone = calibrated.sigmoid()
-            answer += [(alone[:, :1] - alone[:, 1:]).abs(), found.difference]
+            alone = first.sigmoid()
+            answer += [(alone[:, :1] - alone[:, 1:]).abs(), found.difference[:, :1]]
         return tuple(answer)
 
 
@@ -172,9 +177,9 @@ def run(args: argparse.Namespace) -> int:
     if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
         records = data.read_records(args.cache)
-        seen, kept_aside = data.split(records, config.held_out_fold)
+        seen, kept_aside = data.split(records, config.held_out_fold, config.data_share)
         statistics = heldout.Statistics() if config.image_weight else None
-        pictures = data.Pictures.read(args.cache, kept_aside)
+        pictures = data.Pictures.read(args.cache, kept_aside, config.classes)
         tables = heldout.tables(net, pictures, config, statistics)
         counts = data.counts(seen, kept_aside)
         if statistics is None:
@@ -189,6 +194,11 @@ def run(args: argparse.Namespace) -> int:
             facts["reference"] = statistics.reference(calibration.probability(tables.image_logits))
             facts["measured"] = MEASURED.format(fold=config.held_out_fold)
             facts["data"] = {"counts": counts}
+            facts["other_classes"] = {
+                name: heldout.report(heldout.tables(net, pictures, config, finding=number))["metrics"]
+                for number, name in enumerate(config.classes)
+                if number
+            }
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
     folder = write(args.out, net, config, calibration, thresholds, facts, limits)
@@ -251,10 +261,13 @@ def write(
             "outline_stride": config.outline_stride,
             "size": config.size,
         },
+        "classes": list(config.classes),
         "preprocessing": {
             "function": "ml.serving.Serving.see",
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
             "of the picture become -1..1, more being denser",
+            "denoise": config.denoise,
+            "clahe": config.clahe,
             "crop": config.crop,
             **({"lungs_sha256": lungs.Finder().card["sha256"]} if config.crop else {}),
             "geometry": ("the window around the lungs, else all" if config.crop else "all")

@@ -1,54 +1,179 @@
-"""Folds for patients that have none: no patient in two, and every fold alike.
+"""Cross-validation: `python -m ml folds --recipe FILE --cache DIR --out DIR`.
 
-Owns how patients are dealt out: stratified by whether they have a pneumothorax, and by how large
-their largest one is, because the small ones are what a model misses.
+Trains one network for each fold of the cache, each without the patients of its fold, and pools
+what they say of the pictures that they never saw. The same command goes on after a stop. `<out>`
+holds a run for each fold (`fold-0`, … as `train` writes them, with `heldout.npz`, what the network
+said) and `folds.json`. With --share the same for parts of the training patients, each in
+`share-S`: a learning curve over the amount of data.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-FOLDS = 5
-STRATA = 3  # of the patients with a pneumothorax, by size
+from ml import checkpoint, data, engine, heldout, kept, model, train
+from ml import config as configuration
+from ml import state as states
+from ml.calibrate import HeldOut
+from ml.config import Config
+from ml.data import NO_FOLD, Record
+from ml.engine import Team
+from ml.errors import BadInput
+
+TABLES, REPORT = "heldout.npz", "folds.json"
+POOLED = (
+    "Every picture judged by the network of the fold that held its patient out. Temperature, bias "
+    "and thresholds were chosen on one half of a fold's patients and measured on the other, both "
+    "ways round, fold by fold. Intervals: 95 %, bootstrap draws of patients."
+)
 
 
-def assign(sizes: Mapping[str, Sequence[float]], folds: int = FOLDS) -> dict[str, int]:
-    """Patient → fold; sizes: of the outlines on each of a patient's pictures, 0 where none is.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--recipe", type=Path, required=True, help="TOML file, see ml/recipes")
+    parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs; goes on there")
+    parser.add_argument("--only", help="the folds to train, as 0,2; without it all of the cache")
+    parser.add_argument(
+        "--share",
+        help="shares of the training patients, as 0.25,0.5,1: a learning curve; without it the "
+        "recipe's data_share",
+    )
+    parser.add_argument("--minutes", type=float, help="length of each run, instead of the recipe's")
+    parser.add_argument(
+        "--start",
+        help="what fresh runs begin with, as in `train`; {fold} stands for the fold's number, so "
+        "that no network begins with weights that have seen its held-out patients",
+    )
+    parser.add_argument(
+        "--replicates", type=int, default=2000, help="bootstrap draws of each interval"
+    )
 
-    Within a stratum, patients with many pictures are dealt first, each to the fold that has the
-    fewest pictures of that stratum, then the fewest of all. The same patients give the same folds
-    whatever their order.
+
+def run(args: argparse.Namespace) -> int:
+    """Train what is not trained yet, then report."""
+    config = configuration.load(args.recipe)
+    if args.minutes is not None:
+        config = dataclasses.replace(config, minutes=args.minutes)
+    team = engine.start(config)
+    records = data.read_records(args.cache)
+    folds = _numbers(args.only, int) if args.only else folds_of(records)
+    shares = _numbers(args.share, float) if args.share else [config.data_share]
+    for share in shares:
+        out = args.out / f"share-{share:g}" if args.share else args.out
+        recipe = dataclasses.replace(config, data_share=share)
+        tables = {}
+        for fold in folds:
+            one = dataclasses.replace(recipe, held_out_fold=fold)
+            start = Path(args.start.replace("{fold}", str(fold))) if args.start else None
+            runs = out / f"fold-{fold}"
+            if (table := tables_of(one, args.cache, records, runs, start, team)) is not None:
+                tables[fold] = table
+        if not team.is_first:
+            continue
+        found = report(recipe, records, tables, args.replicates)
+        (out / REPORT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"{out / REPORT}: folds {', '.join(map(str, folds))}, data share {share:g}")
+        print("\n".join(lines(found)))
+    return 0
+
+
+def _numbers(text: str, kind: type[int] | type[float]) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadInput(f"{text} is no list of numbers such as 0,2") from error
+
+
+def folds_of(records: list[Record]) -> list[int]:
+    """The folds in which a cache has outlined pictures to hold out."""
+    return sorted({r.fold for r in records if r.source == "masks" and r.fold != NO_FOLD})
+
+
+def tables_of(
+    config: Config,
+    cache: Path,
+    records: list[Record],
+    out: Path,
+    start: Path | None = None,
+    team: Team | None = None,
+) -> HeldOut | None:
+    """What the fold's network says of its held-out pictures; trains it where it is not ready.
+
+    None in those processes of a team that only help to train.
     """
-    stratum = strata(sizes)
-    in_stratum = np.zeros((STRATA + 1, folds), dtype=np.int64)
-    in_all = np.zeros(folds, dtype=np.int64)
-    chosen = {}
-    order = sorted(sizes, key=lambda name: (-stratum[name], -len(sizes[name]), _shuffled(name)))
-    for name in order:
-        own = in_stratum[stratum[name]]
-        fold = min(range(folds), key=lambda k: (int(own[k]), int(in_all[k]), k))
-        own[fold] += len(sizes[name])
-        in_all[fold] += len(sizes[name])
-        chosen[name] = fold
-    return chosen
+    team = team or Team()
+    ready = out / (kept.AVERAGED if config.keep else train.CHECKPOINT)
+    if (out / TABLES).exists():
+        states.check_recipe(checkpoint.read(ready)[1], config, ready)
+        return load(out / TABLES)
+    training, held_out = train.parts(config, records)
+    pictures = data.Pictures.read(cache, held_out, config.classes)
+    trained_on = data.Pictures.read(cache, training, config.classes)
+    train.fit(config, trained_on, pictures, out, start, team)
+    if not team.is_first:
+        return None
+    net = model.build(config, weights=False).eval()
+    checkpoint.fill(net, checkpoint.weights(ready), str(ready))
+    tables = heldout.tables(net, pictures, config)
+    save(tables, out / TABLES)
+    return tables
 
 
-def strata(sizes: Mapping[str, Sequence[float]]) -> dict[str, int]:
-    """Patient → 0 without a pneumothorax, else 1 to STRATA by the size of the largest one."""
-    largest = {name: max(found, default=0.0) for name, found in sizes.items()}
-    some = sorted(name for name, size in largest.items() if size > 0)
-    some.sort(key=lambda name: largest[name])
-    rank = {name: 1 + place * STRATA // len(some) for place, name in enumerate(some)}
-    return {name: rank.get(name, 0) for name in sizes}
+def save(tables: HeldOut, path: Path) -> None:
+    """Write what a network said; whole or not at all."""
+    fresh = path.with_suffix(".new.npz")
+    np.savez_compressed(fresh, **vars(tables))
+    fresh.replace(path)
 
 
-def by_name(name: str, folds: int = FOLDS) -> int:
-    """A fold that follows from a picture's name alone, where nothing is known of its patient."""
-    return hashlib.sha256(name.encode()).digest()[0] % folds
+def load(path: Path) -> HeldOut:
+    """What `save` wrote."""
+    with np.load(path) as file:
+        arrays: dict[str, Any] = {name: file[name] for name in file.files}
+    arrays["size"] = int(arrays["size"])
+    return HeldOut(**arrays)
 
 
-def _shuffled(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
+def report(
+    config: Config, records: list[Record], tables: dict[int, HeldOut], replicates: int = 2000
+) -> dict[str, Any]:
+    """Pooled numbers with intervals, and each fold's own."""
+    outline = config.image_weight == 0
+
+    def measure(chosen: list[HeldOut]) -> dict[str, Any]:
+        if outline:
+            return heldout.outline_report(heldout.together(chosen), replicates)
+        found: dict[str, Any] = heldout.pooled(chosen, replicates)["metrics"]
+        return found
+
+    folds = {}
+    for fold, table in tables.items():
+        training, held_out = train.parts(dataclasses.replace(config, held_out_fold=fold), records)
+        folds[str(fold)] = {
+            "counts": data.counts(training, held_out),
+            "metrics": measure([table]),
+        }
+    return {
+        "recipe": configuration.to_dict(config),
+        "how": POOLED,
+        "data_share": config.data_share,
+        "metrics": measure(list(tables.values())),
+        "folds": folds,
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """A report in a few lines: the pooled numbers, then each fold's."""
+    folds = found["folds"].values()
+    return [
+        f"{name:32} {value['value']:.4f} ({value['low']:.4f}-{value['high']:.4f})  folds: "
+        + " ".join(f"{fold['metrics'][name]['value']:.3f}" for fold in folds)
+        for name, value in found["metrics"].items()
+    ]

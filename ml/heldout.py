@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,11 @@ def tables(
     pictures: data.Pictures,
     config: Config,
     watch: Callable[[Answer], None] | None = None,
+    finding: int = 0,
 ) -> HeldOut:
     """Run the network over all pictures and count every outline's pixels; watch sees each answer.
+
+    finding: which of the recipe's classes.
 
     Hits and areas are counted on the cached pictures' pixels (longest side 512 for networks up
     to that size), where the outline is put back by the same function as in serving.
@@ -49,15 +52,17 @@ def tables(
     truth, pixels = [], []
     levels = calibrate.GRID
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
-        picture, mask = pictures.pictures[number], pictures.masks[number]
+        picture, mask = pictures.cleaned(number, config), pictures.masks[number]
         crop = pictures.records[number].crop(config)
         view = transforms.place(picture, config.size, crop)
         probability, image_logit = model.answer(
             net, torch.from_numpy(view)[None, None], config.mirror
         )
-        square = probability[0, 0].numpy()
+        square = probability[0, finding].numpy()
         if watch:
             watch(Answer(picture, view, crop, square))
+        if mask is not None and mask.ndim == 3:
+            mask = mask[..., finding]
         map_ = transforms.to_source(square, picture.shape[0], picture.shape[1], crop)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
@@ -65,7 +70,7 @@ def tables(
         # What serving compares with the floor: see ml.serving.Seen.map_of.
         shown = square if crop is None else map_
         area.append([int((shown >= level).sum()) for level in levels])
-        logits.append(float(image_logit))
+        logits.append(float(image_logit[0, finding]))
         truth.append(int(drawn.sum()))
         pixels.append(drawn.size)
     return HeldOut(
@@ -156,9 +161,29 @@ def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any
     Everything that depends on a fitted number (temperature, bias, thresholds) is cross-fitted:
     see calibrate.cross_fitted. The ROC's own numbers are those of the network's plain logits.
     """
-    shown = calibrate.cross_fitted(held_out)
-    outlined = calibrate.cross_fitted(held_out, gated=False)
-    plain = replace(shown, probability=Calibration().probability(held_out.image_logits))
+    return pooled([held_out], replicates)
+
+
+def together(tables: list[HeldOut]) -> HeldOut:
+    """The pictures of several folds in one table."""
+    arrays = [f.name for f in fields(HeldOut) if f.name != "size"]
+    joined = {name: np.concatenate([getattr(t, name) for t in tables]) for name in arrays}
+    return replace(tables[0], **joined)
+
+
+def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """`report` over several folds, each with a network of its own and cross-fitted by itself.
+
+    Logits of different networks are not on one scale: with more than one fold the ROC's numbers
+    are those of the cross-fitted probabilities.
+    """
+    held_out = together(tables)
+    shown = metrics.together([calibrate.cross_fitted(table) for table in tables])
+    outlined = metrics.together([calibrate.cross_fitted(table, gated=False) for table in tables])
+    plain = shown
+    if len(tables) == 1:
+        logits = Calibration().probability(held_out.image_logits)
+        plain = replace(shown, probability=logits)
 
     def part(results: metrics.Results, *names: str) -> dict[str, dict[str, Any]]:
         found = metrics.summary(results, held_out.patients, replicates)

@@ -27,9 +27,9 @@ from tqdm import tqdm
 from ml import (
     cases,
     checks,
-    folds,
     lungs,
     measure,
+    partition,
     pixels,
     rle,
     subgroups,
@@ -309,7 +309,7 @@ def outlined_rows(
     """ImageId → (patient, fold, positive).
 
     Without an index, folds follow from the pictures' names; with one that names patients, but no
-    fold for some of them, those are dealt out evenly by size (see ml.folds).
+    fold for some of them, those are dealt out evenly by size (see ml.partition).
     """
     patients, given = cases.read_index(index) if index else ({}, {})
     if strange := [fold for fold in given.values() if fold and not fold.isdecimal()]:
@@ -319,11 +319,11 @@ def outlined_rows(
     for name, found in texts.items():
         if name in patients and patients[name] not in fold_of:
             sizes.setdefault(patients[name], []).append(float(sum(map(rle.area, found))))
-    fold_of |= folds.assign(sizes)
+    fold_of |= partition.assign(sizes)
     return {
         name: (
             patients.get(name, name),
-            int(given.get(name) or fold_of.get(patients.get(name, ""), folds.by_name(name))),
+            int(given.get(name) or fold_of.get(patients.get(name, ""), partition.by_name(name))),
             any(text != rle.EMPTY for text in found),
         )
         for name, found in texts.items()

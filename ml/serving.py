@@ -58,6 +58,7 @@ class Serving:
         needed = network.card.get("preprocessing", {})
         self._reference = familiar.read(finder.card["sha256"])
         self._cropped = needed.get("crop") == "lungs"
+        self._denoise, self._clahe = needed.get("denoise", ""), float(needed.get("clahe", 0.0))
         wanted = needed.get("lungs_sha256")
         if self._cropped and wanted != finder.card["sha256"]:
             raise ModelMissing(
@@ -72,7 +73,8 @@ class Serving:
         fields = self.finder.find(picture)
         crop = fields.crop() if self._cropped else None
         familiarity = self._reference.compare(Looks(picture, fields))
-        return Seen(transforms.place(picture, self.size, crop), crop, fields, familiarity)
+        view = transforms.clean(picture, self._denoise, self._clahe)
+        return Seen(transforms.place(view, self.size, crop), crop, fields, familiarity)
 
     def answer(self, seen: list[Seen]) -> Answer:
         """Everything that the network says of N views, in one run."""

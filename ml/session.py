@@ -251,7 +251,7 @@ class TorchSession(Session):
         with torch.inference_mode():
             batch = torch.from_numpy(inputs).to(self._place, memory_format=torch.channels_last)
             found = self._readings(batch)
-            logits = found.image_logits / self._temperature + self._bias
+            logits = found.image_logits[:, 0] / self._temperature + self._bias
             image, alone = logits.mean(1).sigmoid(), logits.sigmoid()
             answer = Answer(
                 found.mask[:, 0].cpu().numpy(),
