@@ -33,6 +33,10 @@ PAGES = [
     ("/admin/teams", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/audit", Role.AUDITOR),
+    ("/admin/data", Role.ADMIN),
+    ("/admin/data?case={likely}", Role.ADMIN),
+    ("/studies/{likely}/export", Role.READER),
+    ("/studies/{waiting}/export", Role.READER),
 ]
 
 

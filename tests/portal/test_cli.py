@@ -197,18 +197,22 @@ def test_a_database_that_is_away_is_a_sentence(folder: Path) -> None:
     assert "secret" not in done.stderr
 
 
-def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path) -> None:
+def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path, tmp_path: Path) -> None:
     assert run(folder, "sweep").returncode == 0
+    anchors = tmp_path / "anchors"  # written at the end of the first round
     process = subprocess.Popen(
         [sys.executable, "-m", "portal", "sweep", "--loop", "--every", "0.2"],
-        env=environment(folder),
+        env=environment(folder, PLEURA_AUDIT_ANCHOR_FILE=str(anchors)),
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    assert "sweeping every 0.2 seconds" in process.stderr.readline()
-    time.sleep(1)  # some rounds
+    end = time.monotonic() + 60
+    while not anchors.exists():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(1)  # some rounds more
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)

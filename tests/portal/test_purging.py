@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -255,3 +256,20 @@ def test_the_clock_purges_what_is_due_and_says_why(clinic: Clinic) -> None:
             assert (proof.reason, proof.purged_by) == (PurgeReason.RETENTION_ENDED, None)
         again = retention.run(s, clinic.vault, settings, after(days=31))
     assert (again.purged, again.left) == ([], [])
+
+
+def test_of_a_hold_and_a_purge_at_the_same_time_only_one_comes_through(clinic: Clinic) -> None:
+    def attempt(act: Callable[[], object]) -> bool:
+        try:
+            act()
+        except records.Conflict:
+            return False
+        return True
+
+    for _ in range(8):
+        study_id = clinic.done()
+        with ThreadPoolExecutor(2) as pool:
+            held = pool.submit(attempt, lambda study_id=study_id: hold(clinic, study_id))
+            purged = pool.submit(attempt, lambda study_id=study_id: purge(clinic, study_id))
+            assert [held.result(60), purged.result(60)].count(True) == 1
+        assert is_purged(clinic, study_id) is purged.result()
