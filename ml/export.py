@@ -195,7 +195,9 @@ def run(args: argparse.Namespace) -> int:
             facts["measured"] = MEASURED.format(fold=config.held_out_fold)
             facts["data"] = {"counts": counts}
             facts["other_classes"] = {
-                name: heldout.report(heldout.tables(net, pictures, config, finding=number))["metrics"]
+                name: heldout.report(heldout.tables(net, pictures, config, finding=number))[
+                    "metrics"
+                ]
                 for number, name in enumerate(config.classes)
                 if number
             }

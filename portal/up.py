@@ -241,7 +241,7 @@ class _Tree:
         life.unlink(missing_ok=True)
         environment = child_environment(
             {
-                "REDIS_URL": self.settings.redis_url,
+                "REDIS_URL": self.redis.worker_url if self.redis else self.settings.redis_url,
                 "PLEURA_PORTAL_URL": self.address,
                 "PLEURA_WORKER_TOKEN": self.settings.worker_token,
                 "PLEURA_WORKER_NAME": name,

@@ -49,8 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_lists_every_command(tmp_path: Path) -> None:
     shown = run(tmp_path, "--help").stdout
     for command in (
-        *("up", "demo", "migrate", "create-admin", "token", "audit", "sweep", "rotate-keys"),
-        *("new-key-ring", "settings", "check", "purge", "retention"),
+        *("up", "demo", "migrate", "create-admin", "token", "worker-token", "model", "audit"),
+        *("sweep", "rotate-keys", "new-key-ring", "settings", "check", "purge", "retention"),
         *("backup", "restore", "vault", "new-backup-key"),
     ):
         assert re.search(rf"^    {command}\b", shown, re.M), command
@@ -218,3 +218,27 @@ def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path, tmp_path:
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+def test_a_workers_token_is_made_listed_and_ended(folder: Path) -> None:
+    made = run(folder, "worker-token", "create", "gpu-1", "--queue", "segment")
+    assert made.returncode == 0, made.stderr
+    assert re.fullmatch(r"plw_[A-Za-z0-9_-]{43}\n", made.stdout)
+    listed = run(folder, "worker-token", "list").stdout
+    assert re.search(
+        r"^[0-9a-f]{12}  segment  until \d{4}-\d\d-\d\d  seen never  gpu-1$", listed, re.M
+    )
+    assert made.stdout.strip() not in listed
+    assert run(folder, "worker-token", "revoke", "12").returncode == 1
+    assert run(folder, "worker-token", "revoke", listed[:12]).returncode == 0
+    assert run(folder, "worker-token", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("x",), ("x", "--queue", "export"), ("", "--queue", "render")]
+)
+def test_a_workers_token_needs_a_name_and_a_queue(folder: Path, arguments: tuple[str, ...]) -> None:
+    done = run(folder, "worker-token", "create", *arguments)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
