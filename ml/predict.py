@@ -116,8 +116,8 @@ def predict_batch(
             said["statistics"] = _statistics(seen.input, map_)
             said |= reasons[i]
         seconds = (time.perf_counter() - start) / len(pictures)
-        verdict = verdicts[i].facts()
-        found.append(Prediction(model, operating_point, verdict, round(seconds, 4), **said))
+        facts = verdicts[i].facts()
+        found.append(Prediction(model, operating_point, facts, round(seconds, 4), **said))
     return found
 
 

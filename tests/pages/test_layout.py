@@ -30,6 +30,7 @@ PAGES = [
     ("/account", Role.READER),
     ("/admin/people", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
+    ("/admin/models", Role.ADMIN),
     ("/audit", Role.AUDITOR),
 ]
 
