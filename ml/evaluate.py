@@ -372,7 +372,7 @@ def _prepare(
             if isinstance(picture, str) or seen is None:
                 evaluated.unreadable[case.id] = str(picture)
                 continue
-            checked = quality.check(picture, lambda seen=seen: seen.familiarity)
+            checked = quality.check(picture, seen.look)
             if checked.verdict == "refused":
                 evaluated.refused[case.id] = [r.code for r in checked.reasons if r.refuses]
                 if gate:

@@ -157,7 +157,7 @@ def measures(
         np.log(min(right, left) / max(right, left, 1e-3) + 0.05),
         fine[:, 28:36].mean() / max(float(fine.mean()), 1e-3),
         inside - outside,
-        likeness.of_stamp(grey * 255),
+        likeness.of_stamp((grey * 255).astype(np.float32)),
     ]
     return np.asarray(found, dtype=np.float32), names[int(rests.argmin())]
 
@@ -196,13 +196,13 @@ def read(lungs_sha256: str, path: Path = PATH) -> Reference:
     try:
         with np.load(path, allow_pickle=False) as kept:
             parts: dict[str, Any] = dict(kept)
-        shapes = [
+        stamps, fields = (
             Shapes(*(parts[f"{kind}_{name}"] for name in ("mean", "components", "deviations")))
             for kind in ("stamps", "fields")
-        ]
+        )
         limit, usual = (float(value) for value in parts["limits"])
         found = Reference(
-            *shapes, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"])
+            stamps, fields, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"])
         )
     except (OSError, KeyError, ValueError) as error:
         raise ModelMissing(f"the quality gate's reference {path} is not whole") from error

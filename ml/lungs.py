@@ -78,7 +78,8 @@ class Finder:
         inputs = transforms.place(canonical, self._session.size)[None, None]
         probability = self._session.run(inputs)[0][0]
         found = transforms.to_source(probability, *canonical.shape) >= THRESHOLD
-        box = transforms.letterbox(*canonical.shape, self._session.size)
+        rows, columns = canonical.shape
+        box = transforms.letterbox(rows, columns, self._session.size)
         down, across = slice(box.top, box.top + box.height), slice(box.left, None)
         return Fields(without_specks(found), probability[down, across][:, : box.width])
 

@@ -117,8 +117,8 @@ def predict_batch(
             said["statistics"] = traits.of_answer(seen.input, map_, seen.fields.mask)
             said |= reasons[i]
         seconds = (time.perf_counter() - start) / len(pictures)
-        verdict = verdicts[i].facts()
-        found.append(Prediction(model, operating_point, verdict, round(seconds, 4), **said))
+        facts = verdicts[i].facts()
+        found.append(Prediction(model, operating_point, facts, round(seconds, 4), **said))
     return found
 
 

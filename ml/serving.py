@@ -32,6 +32,10 @@ class Seen:
     fields: Fields
     familiarity: Familiarity | None = None
 
+    def look(self) -> Familiarity | None:
+        """What the quality gate asks for."""
+        return self.familiarity
+
     def map_of(self, mask_probability: Floats) -> NDArray[np.uint8]:
         """A probability map (S, S) over the whole picture and nothing else, as value * 255.
 

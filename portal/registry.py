@@ -225,14 +225,13 @@ def problems_of(card: Mapping[str, Any] | None) -> Iterator[str]:
         return
     thresholds = _mapping(card.get("thresholds"))
     image = _mapping(thresholds.get("image"))
-    points = [image.get(point.value) for point in OperatingPoint]
-    if not all(_is_between_0_and_1(value) for value in (*points, thresholds.get("mask"))):
+    points = [_number(image.get(point.value)) for point in OperatingPoint]
+    if not all(0 < value < 1 for value in (*points, _number(thresholds.get("mask")))):
         yield "Its card lacks thresholds of its own for the outline and the three operating points."
     elif sorted(points) != points:
         yield "Its operating points are not in order."
     calibration = _mapping(card.get("calibration"))
-    temperature, error = calibration.get("temperature"), calibration.get("ece")
-    if not _is_number(temperature) or temperature <= 0 or not _is_number(error):
+    if not (_number(calibration.get("temperature")) > 0 <= _number(calibration.get("ece"))):
         yield "Its card lacks a calibration that was measured."
 
 
@@ -240,12 +239,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_between_0_and_1(value: Any) -> bool:
-    return _is_number(value) and 0 < value < 1
+def _number(value: Any) -> float:
+    """A finite number; -1, which none of a card's numbers may be, for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return -1.0
+    return float(value)
 
 
 def _active(s: Session) -> ModelVersion | None:

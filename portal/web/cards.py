@@ -24,7 +24,7 @@ _METRICS = {
     "dice": "Outline: Dice",
     "iou": "Outline: intersection over union",
 }
-_HEADLINE = ("auc", "positive_dice", "ece")
+_HEADLINE = {"auc": "AUC", "positive_dice": "Dice, positive only", "ece": "ECE"}
 _COUNTS = {"training": "Learnt from", "held_out": "Measured on"}
 
 
@@ -70,18 +70,16 @@ def summary(card: Mapping[str, Any] | None) -> list[Line]:
     return list(_metrics(card or {}, _HEADLINE))
 
 
-def _metrics(card: Mapping[str, Any], names: Any) -> Iterator[Line]:
+def _metrics(card: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Line]:
     known = _mapping(card.get("metrics"))
-    for name in names:
+    for name, words in names.items():
         found = _mapping(known.get(name))
         if (value := _number(found.get("value"))) is None:
             continue
         low, high = _number(found.get("low")), _number(found.get("high"))
         interval = f"{low:.3f} – {high:.3f}" if low is not None and high is not None else ""
         count = _number(found.get("n"))
-        yield Line(
-            _METRICS[name], f"{value:.3f}", interval, "" if count is None else f"{count:.0f}"
-        )
+        yield Line(words, f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
 
 
 def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,6 @@ class CasePage:
     sizes_note: str
     floor_note: str
     readings: str
-    readings_note: str
     unsure: str
     operating_point: str
     progress: str
@@ -132,7 +131,6 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         sizes_note=sizes.METHOD,
         floor_note=wording.BELOW_FLOOR if band in _FOUND and not outlined else "",
         readings=wording.readings(doubt["spread"], doubt["outline_dice"]) if doubt else "",
-        readings_note=wording.READINGS,
         unsure=wording.UNSURE if doubt and doubt["unsure"] else "",
         operating_point=wording.OPERATING_POINTS.get(
             (prediction.operating_point if prediction else None) or "", "the model’s"

@@ -32,6 +32,7 @@ PAGES = [
     ("/admin/people", Role.ADMIN),
     ("/admin/teams", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
+    ("/admin/models", Role.ADMIN),
     ("/audit", Role.AUDITOR),
     ("/admin/data", Role.ADMIN),
     ("/admin/data?case={likely}", Role.ADMIN),
