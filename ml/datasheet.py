@@ -90,7 +90,9 @@ def page(sheet: dict[str, Any]) -> str:
         [name, *(str(part[key]) for key in ("pictures", "patients", "positive", "outlined"))]
         for name, part in sheet["parts"].items()
     ]
-    drawn: list[plots.Drawing] = [folds, areas]
+    drawn: list[plots.Drawing] = [folds]
+    if any(sheet["areas"].values()):  # a cache of before knows no sizes
+        drawn.append(areas)
     drawn += [partial(trait, name=name) for name in sheet["traits"]]
     figures = "".join(plots.svg(plots.alone(draw, sheet)) for draw in drawn)
     sizes = [[name, str(count)] for name, count in sheet["sizes"]]
@@ -131,9 +133,8 @@ def areas(axes: Axes, sheet: dict[str, Any]) -> None:
             levels = [(place + 1) / len(shares) for place in range(len(shares))]
             name = f"fold {fold}" if int(fold) != NO_FOLD else "no fold"
             axes.plot([100 * share for share in shares], levels, linewidth=1, label=name)
-    if axes.lines:
-        axes.set_xscale("log")
-        axes.legend(frameon=False)
+    axes.set_xscale("log")
+    axes.legend(frameon=False)
     axes.set(
         xlabel="size of the outline, % of the picture",
         ylabel="share of outlines up to it",
