@@ -110,7 +110,9 @@ class Probabilities(nn.Module):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a run")
+    source.add_argument(
+        "--checkpoint", type=Path, help="checkpoint.pt of a run, or the folder of a shipped model"
+    )
     source.add_argument(
         "--from-weights",
         type=Path,
@@ -124,6 +126,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="average with the mirror image's answer, instead of what the recipe says",
     )
+    parser.add_argument(
+        "--crop", choices=("", "lungs"), help="what the model sees, instead of what the recipe says"
+    )
+    parser.add_argument("--size", type=int, help="side of its input, instead of the recipe's, px")
     parser.add_argument("--version", default="1", help="the model's version")
     parser.add_argument(
         "--cache",
@@ -146,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
     content, config = checkpoint.read(args.checkpoint)
     if args.mirror is not None:
         config = dataclasses.replace(config, mirror=args.mirror)
+    config = seen_otherwise(config, args.crop, args.size)
     name = args.name or config.name
     measured = args.cache is not None
     if Path(name).name != name or name.startswith("."):
@@ -163,10 +170,12 @@ def run(args: argparse.Namespace) -> int:
         "name": name,
         "version": args.version,
         "trained": {
-            "date": datetime.fromtimestamp(args.checkpoint.stat().st_mtime, UTC).date().isoformat(),
+            "date": content.get("date")
+            or datetime.fromtimestamp(args.checkpoint.stat().st_mtime, UTC).date().isoformat(),
             "minutes": round(content["elapsed"] / 60, 1),
             "epochs": content["epoch"],
             "config": configuration.to_dict(config),
+            **({"weights_of": content["of"]} if "of" in content else {}),
         },
     }
     calibration, thresholds = Calibration(), Thresholds()
@@ -212,6 +221,20 @@ def run(args: argparse.Namespace) -> int:
         print("not measured, so not made the model that is served (--current would)")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0
+
+
+def seen_otherwise(config: Config, crop: str | None, size: int | None) -> Config:
+    """The recipe of a network that is served with another crop or size than it was trained with.
+
+    A fully convolutional network takes any size, and answers best at one somewhat larger than that
+    of its training (Touvron et al. 2019). Such a model is measured as it is served.
+    """
+    if crop is not None:
+        config = dataclasses.replace(config, crop=crop)
+    if size is not None and size != config.size:
+        sizes = (*config.size_from, (1.0, size))
+        config = dataclasses.replace(config, size=size, size_from=sizes)
+    return config
 
 
 def _current(out: Path) -> str:
