@@ -280,7 +280,7 @@ def _discover(client: Any, sso: SingleSignOn) -> dict[str, str]:
     return {name: str(address) for name, address in named.items()}
 
 
-def _get(client: Any, url: str) -> dict[str, Any]:
+def _get(client: Any, url: str) -> Any:
     try:
         answer = client.request("GET", url, withhold_token=True)
         found = answer.json() if len(answer.content) <= _LARGEST else None
