@@ -1,4 +1,4 @@
-"""`python -m portal model`: a model is checked, kept, listed and promoted, or refused with a reason."""
+"""`python -m portal model`: a model is checked, kept, listed and promoted, or refused with why."""
 
 import hashlib
 import json
