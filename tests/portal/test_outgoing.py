@@ -189,9 +189,10 @@ def test_who_has_not_the_hosts_certificate_is_not_believed(served: Target) -> No
 
 
 def test_nothing_else_in_the_portal_opens_a_connection() -> None:
-    """Of what can call out, only Redis and the database do, at addresses of the settings."""
+    """Beside Redis and the database only what is named here calls, where the settings say."""
     callers = re.compile(
-        r"^\s*(?:import|from) (?:urllib\.request|http\.client|requests|httpx|aiohttp|socket)\b",
+        r"^\s*(?:import|from) (?:urllib\.request|http\.client|requests|httpx2?|aiohttp|socket"
+        r"|authlib|boto3|botocore)\b",
         re.MULTILINE,
     )
     folder = Path(outgoing.__file__).parent
@@ -200,8 +201,11 @@ def test_nothing_else_in_the_portal_opens_a_connection() -> None:
         for path in folder.rglob("*.py")
         if callers.search(path.read_text(encoding="utf-8"))
     }
-    assert found <= {"outgoing.py", *ASKS_ITSELF}
+    assert found == {"outgoing.py", *ASKS_ITSELF, *CALLS_ONE_ADDRESS}
 
 
 # These ask this machine whether a port is free, or the portal that they have started.
 ASKS_ITSELF = {"up.py", "demo.py"}
+# The single sign-on issuer (nothing but its origin: see test_single_sign_on), the vault's bucket,
+# and the syslog that the access log is anchored in.
+CALLS_ONE_ADDRESS = {"sso.py", "storage.py", "anchor.py"}
