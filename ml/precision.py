@@ -1,4 +1,4 @@
-"""Which arithmetic training runs in: bf16 where the processor has it, fp16 where a GPU shall."""
+"""Which arithmetic training runs in: bf16 where the processor has it, else float32."""
 
 from __future__ import annotations
 
@@ -15,26 +15,14 @@ def runs_in_bf16(config: Config, device: torch.device) -> bool:
     A CPU without AVX-512 BF16 imitates it: a convolution of a U-Net then takes seven times as long
     as in float32 (measured on AVX2).
     """
-    if not config.bf16 or runs_in_fp16(config, device):
+    if not config.bf16:
         return False
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     # No public name says so in torch 2.7, the oldest version that is allowed here.
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def runs_in_fp16(config: Config, device: torch.device) -> bool:
-    """Whether a recipe asks for fp16 and this device is one to have it: a GPU."""
-    return config.fp16 and device.type == "cuda"
-
-
 def autocast(config: Config, device: torch.device) -> Any:
     """The context in which a network of this recipe computes on this device."""
-    if runs_in_fp16(config, device):
-        return torch.autocast(device.type, torch.float16)
     return torch.autocast(device.type, torch.bfloat16, enabled=runs_in_bf16(config, device))
-
-
-def scaler(config: Config, device: torch.device) -> torch.amp.GradScaler:
-    """Scales the loss so that fp16 gradients do not vanish; hands all through without fp16."""
-    return torch.amp.GradScaler(device.type, enabled=runs_in_fp16(config, device))
