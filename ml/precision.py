@@ -12,8 +12,7 @@ from ml.config import Config
 def runs_in_bf16(config: Config, device: torch.device) -> bool:
     """Whether a recipe that allows bf16 gets it on this device.
 
-    A CPU without AVX-512 BF16 imitates it: a convolution of a U-Net then takes seven times as long
-    as in float32 (measured on AVX2).
+    A CPU without AVX-512 BF16 imitates it, which takes several times as long as float32.
     """
     if not config.bf16:
         return False

@@ -373,9 +373,7 @@ def _bucket(source: Mapping[str, str], problems: list[str]) -> Bucket | None:
     secret = _value(source, "PLEURA_BUCKET_SECRET", problems)
     if not address:
         return None
-    found = re.fullmatch(
-        r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9_./-]+?))?/*", address
-    )
+    found = _BUCKET.fullmatch(address)
     key_id = source.get("PLEURA_BUCKET_KEY_ID", "").strip()
     endpoint = source.get("PLEURA_BUCKET_ENDPOINT", "").strip()
     if not found:

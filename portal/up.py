@@ -30,7 +30,16 @@ PORTS_TRIED = 10
 THREADS = 8
 READY_SECONDS = 120.0
 # Secrets and addresses of the portal that are none of a worker's business.
-NOT_FOR_WORKERS = ("DATABASE_URL", "PLEURA_SECRET_KEY", "PLEURA_KEY_RING")
+NOT_FOR_WORKERS = (
+    "DATABASE_URL",
+    "PLEURA_SECRET_KEY",
+    "PLEURA_KEY_RING",
+    "PLEURA_KEY_RING_COMMAND",
+    "PLEURA_KEY_RING_STORE_COMMAND",
+    "PLEURA_BUCKET",
+    "PLEURA_BUCKET_KEY_ID",
+    "PLEURA_BUCKET_SECRET",
+)
 
 
 class CannotStart(Exception):

@@ -5,18 +5,31 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from portal.models import BlobKind
 from portal.settings import Settings, SettingsError
+from portal.up import NOT_FOR_WORKERS
 from portal.vault import NotReadable, StorageAway, Vault
 
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
 pytest.importorskip("moto.server", reason="moto's server is not installed")
 
 LATER = datetime.now(UTC) + timedelta(days=1)
+
+
+def client(address: str) -> Any:
+    """The server seen without the vault."""
+    return boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +41,7 @@ def endpoint() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
-    client = boto3.client(
-        "s3",
-        endpoint_url=address,
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
-    client.create_bucket(Bucket="pleura-test")
+    client(address).create_bucket(Bucket="pleura-test")
     yield address
     server.stop()
 
@@ -60,14 +66,7 @@ def test_a_file_in_a_bucket_comes_back_and_is_sealed_there(tmp_path: Path, endpo
     name = vault.put(data_key, blob_id=blob_id, kind=BlobKind.SOURCE, attempt=0, data=data)
     assert vault.get(data_key, blob_id=blob_id, kind=BlobKind.SOURCE, name=name) == data
     assert not (tmp_path / "blobs").exists()
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
-    kept = client.get_object(Bucket="pleura-test", Key=f"blobs/{name}")["Body"].read()
+    kept = client(endpoint).get_object(Bucket="pleura-test", Key=f"blobs/{name}")["Body"].read()
     assert b"CANARY" not in kept
     assert b"DICM" not in kept
 
@@ -169,3 +168,13 @@ def test_without_a_command_to_keep_it_a_ring_is_not_rotated(tmp_path: Path) -> N
     with pytest.raises(SettingsError, match="STORE_COMMAND"):
         Vault(Settings.from_env(environ)).add_key(datetime.now(UTC))
     assert (tmp_path / "service").read_text() == before
+
+
+def test_no_worker_is_told_the_secrets_of_bucket_and_key_service() -> None:
+    secret = {
+        variable.name
+        for variable in Settings.describe()
+        if variable.secret or "COMMAND" in variable.name or variable.name.endswith("_KEY_ID")
+    }
+    assert len(secret) >= 7
+    assert secret - {"PLEURA_WORKER_TOKEN"} <= set(NOT_FOR_WORKERS)
