@@ -10,23 +10,27 @@ RUN python -m venv /opt/pleura
 ENV PATH=/opt/pleura/bin:$PATH
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY requirements requirements
 
 FROM build AS build-portal
 COPY portal portal
 COPY worker worker
 COPY ml ml
-RUN pip install -c constraints.txt -e '.[portal]' && pip uninstall -y pip
+RUN pip install --require-hashes -r requirements/portal.txt \
+ && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
 
 FROM build AS build-worker-cpu
 COPY worker worker
 COPY ml ml
 COPY portal portal
-RUN pip install -c constraints.txt -e '.[worker-cpu]' && pip uninstall -y pip
+RUN pip install --require-hashes -r requirements/worker-cpu.txt \
+ && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
 
 FROM build AS build-worker-gpu
 COPY worker worker
 COPY ml ml
 COPY portal portal
+# Without hashes: torch and NVIDIA's packages are other files for each kind of GPU.
 RUN pip install -c constraints.txt -e '.[worker-gpu]' && pip uninstall -y pip
 
 FROM ${PYTHON_IMAGE} AS base
@@ -40,6 +44,8 @@ WORKDIR /app
 FROM base AS portal
 COPY --from=build-portal /opt/pleura /opt/pleura
 COPY portal portal
+# What `portal model add` calls; it needs nothing but Python.
+COPY ml/__init__.py ml/__main__.py ml/errors.py ml/shelf.py ml/
 COPY migrations migrations
 COPY templates templates
 COPY static static

@@ -7,14 +7,19 @@ VENV := .venv
 TEST_VENV := .venv-test
 FIND_PYTHON := for p in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done
-PIP := -m pip --disable-pip-version-check install -qq -c constraints.txt
-MANIFEST := pyproject.toml constraints.txt
+PIP := -m pip --disable-pip-version-check install -qq
+MANIFEST := pyproject.toml constraints.txt requirements/run.txt requirements/test.txt
+# Installs a list of packages, each of which must have one of the list's hashes, then Pleura itself.
+define install-hashed
+	@$(1)/bin/python $(PIP) --require-hashes -r requirements/$(2).txt
+	@$(1)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+endef
 # Training's packages: 6 GB. Left out by PLEURA_SKIP_TORCH=1 or where the disk is short.
 TORCH_GIGABYTES := 10
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types lock secrets clean
+.PHONY: help run demo test lint types lock sbom secrets clean
 
 help: ## this list
 	@echo "Pleura: finds, outlines and measures pneumothorax on chest X-rays (research use)."
@@ -33,21 +38,41 @@ demo: $(VENV)/.installed ## the same in var-demo/, filled with synthetic X-rays 
 test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser ## run the whole suite
 	@$(TEST_VENV)/bin/python -m pytest $(ARGS)
 
-lint: $(TEST_VENV)/.installed ## style and the arrows between packages
+lint: $(TEST_VENV)/.installed ## style, the arrows between packages, known weaknesses, secrets
 	@$(TEST_VENV)/bin/ruff check .
 	@$(TEST_VENV)/bin/ruff format --check .
 	@$(TEST_VENV)/bin/lint-imports
+	@$(TEST_VENV)/bin/bandit -q -c pyproject.toml -r portal worker ml
+	@git ls-files -z -- ':!tests' ':!requirements' ':!ml/weights' ':!*.png' | xargs -0 \
+		$(TEST_VENV)/bin/detect-secrets-hook --exclude-secrets '^(%s|password)$$'
+	@git ls-files -z -- tests | xargs -0 $(TEST_VENV)/bin/detect-secrets-hook \
+		--disable-plugin KeywordDetector --disable-plugin BasicAuthDetector # made-up passwords
 
 types: $(TEST_VENV)/.installed $(TEST_VENV)/.torch ## mypy --strict
 	@if grep -qs present $(TEST_VENV)/.torch; then $(TEST_VENV)/bin/mypy; \
 	else echo "types: torch is not installed: ml is left out."; $(TEST_VENV)/bin/mypy -p portal -p worker; fi
 
-lock: ## install the newest versions that fit and write them to constraints.txt
+lock: ## install the newest versions that fit; write constraints.txt and requirements/ with hashes
 	@rm -rf .venv-lock && $(MAKE) --no-print-directory .venv-lock/bin/python
-	@.venv-lock/bin/python -m pip --disable-pip-version-check install -qq -e '.[portal,embedded,worker-cpu,train,test,lint]'
+	@.venv-lock/bin/python -m pip --disable-pip-version-check install -qq -e '.[portal,embedded,worker-cpu,many,oracle,test,lint]'
 	@{ echo "# Versions that run, test, lint and train Pleura together; made by 'make lock'."; \
 	   .venv-lock/bin/python -m pip freeze --exclude-editable; } > constraints.txt
-	@rm -rf .venv-lock && wc -l constraints.txt
+	@.venv-lock/bin/python $(PIP) uv
+	@mkdir -p requirements
+	@for list in portal:portal worker-cpu:worker-cpu run:portal,embedded,worker-cpu \
+			test:portal,embedded,worker-cpu,test,lint; do \
+		extras=$$(echo "build,$${list#*:}" | sed 's/,/ --extra /g'); \
+		.venv-lock/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate \
+			--no-strip-extras --custom-compile-command 'make lock' -c constraints.txt --extra $$extras \
+			pyproject.toml -o requirements/$${list%%:*}.txt || exit 1; done
+	@rm -rf .venv-lock && wc -l constraints.txt requirements/*.txt
+
+sbom: $(VENV)/.installed $(TEST_VENV)/.installed ## list what is installed to run, as CycloneDX: build/sbom.cdx.json
+	@mkdir -p build
+	@$(TEST_VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+		--spec-version 1.6 --output-format JSON --output-reproducible --validate \
+		-o build/sbom.cdx.json $(VENV)/bin/python
+	@echo "build/sbom.cdx.json"
 
 secrets: $(VENV)/.installed ## make the secret files of docker-compose.yml, once
 	@if [ -e secrets ]; then echo "secrets/ is there already and was left alone."; exit 1; fi
@@ -75,25 +100,25 @@ clean: ## remove both environments and caches; var/ and var-demo/ (data and keys
 
 $(VENV)/.installed: $(MANIFEST) | $(VENV)/bin/python
 	@echo "installing the portal and a CPU worker (about 1 GB; two minutes) ..."
-	@$(VENV)/bin/python $(PIP) -e '.[portal,embedded,worker-cpu]'
+	$(call install-hashed,$(VENV),run)
 	@touch $@
 
 $(TEST_VENV)/.installed: $(MANIFEST) | $(TEST_VENV)/bin/python
 	@echo "installing what the tests need ..."
-	@$(TEST_VENV)/bin/python $(PIP) -e '.[portal,embedded,worker-cpu,test,lint]'
+	$(call install-hashed,$(TEST_VENV),test)
 	@rm -f $(TEST_VENV)/.torch
 	@touch $@
 
 # 'present' or 'absent': tests marked torch skip where it is absent.
 $(TEST_VENV)/.torch: $(TEST_VENV)/.installed
 	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); \
-	if $(TEST_VENV)/bin/python -c 'import torch, torchvision, segmentation_models_pytorch' 2>/dev/null; then echo present > $@; \
+	if $(TEST_VENV)/bin/python -c 'import torch, torchvision, segmentation_models_pytorch, torchmetrics' 2>/dev/null; then echo present > $@; \
 	elif [ "$$PLEURA_SKIP_TORCH" = 1 ]; then \
 		echo "torch is left out (PLEURA_SKIP_TORCH=1): the training tests skip."; \
 	elif [ "$$free" -lt $(TORCH_GIGABYTES) ]; then \
 		echo "torch is left out ($$free GB free, $(TORCH_GIGABYTES) GB wanted): the training tests skip."; \
 	else echo "installing torch for the training tests (6 GB; some minutes) ..."; \
-		if $(TEST_VENV)/bin/python $(PIP) -e '.[train]'; then echo present > $@; \
+		if $(TEST_VENV)/bin/python $(PIP) -c constraints.txt -e '.[many,oracle]'; then echo present > $@; \
 		else echo "torch could not be installed: the training tests skip."; fi; fi
 
 # Pages are tested in a real browser. Installed only where that is allowed; else those tests skip.

@@ -20,13 +20,22 @@ COMMANDS = {
     "phantom": ("ml.phantom", "draw synthetic chest X-rays with known pneumothorax"),
     "prepare": ("ml.prepare", "make the training cache from X-rays and masks"),
     "train": ("ml.train", "train a model from a recipe"),
+    "folds": ("ml.folds", "cross-validate a recipe: a network for each fold, pooled numbers"),
     "refit": ("ml.refit", "fit a checkpoint's image-level layer anew"),
+    "fetch": ("ml.shelf", "fetch a model from a file or an address, checked"),
     "export": ("ml.export", "turn a checkpoint into a model to serve"),
+    "card": ("ml.modelcard", "write a model's card as a document"),
+    "datasheet": ("ml.datasheet", "describe a training cache: a page with figures"),
+    "drift": ("ml.drift", "compare recent predictions with the model's reference"),
 }
-# What only training needs: its absence is a question of installation, not an error of ours.
-_TRAINING = frozenset(
-    {"torch", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard"}
-)
+# What only some commands need, and the extra that holds it: its absence is a question of
+# installation, not an error of ours.
+_EXTRAS = {
+    **dict.fromkeys(
+        ("torch", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard"), "train"
+    ),
+    "matplotlib": "report",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,9 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 module = importlib.import_module(module_name)
             except ModuleNotFoundError as error:
-                if (error.name or "").partition(".")[0] not in _TRAINING:
+                extra = _EXTRAS.get((error.name or "").partition(".")[0])
+                if extra is None:
                     raise
-                message = f"{name} needs {error.name}: install it with `pip install .[train]`"
+                message = f"{name} needs {error.name}: install it with `pip install .[{extra}]`"
                 print(message, file=sys.stderr)
                 return 1
             module.add_arguments(command)

@@ -7,6 +7,7 @@ splits the held-out patients into two halves, chooses on each and measures on th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -164,13 +165,27 @@ def choose(held_out: HeldOut, calibration: Calibration) -> Thresholds:
 
 def cross_fitted(held_out: HeldOut, gated: bool = True) -> metrics.Results:
     """Choose on one half of the patients, apply to the other, both ways round, and pool."""
+
+    def by_thresholds(source: HeldOut, target: HeldOut, fitted: Calibration) -> metrics.Results:
+        return results(target, fitted, choose(source, fitted), gated)
+
+    return pooled(held_out, by_thresholds)
+
+
+def pooled(
+    held_out: HeldOut, rule: Callable[[HeldOut, HeldOut, Calibration], metrics.Results]
+) -> metrics.Results:
+    """A rule's results on each half of the patients, in the order of the pictures.
+
+    rule(source, target, calibration): chooses on the source, where the calibration was fitted,
+    too, and gives its results on the target.
+    """
     first = halves(held_out.patients)
     order, parts = [], []
     for target in (first, ~first):
         source = held_out.part(~target)
-        calibration = fit(source.image_logits, source.positive)
-        thresholds = choose(source, calibration)
-        parts.append(results(held_out.part(target), calibration, thresholds, gated))
+        fitted = fit(source.image_logits, source.positive)
+        parts.append(rule(source, held_out.part(target), fitted))
         order.append(np.flatnonzero(target))
     back = np.argsort(np.concatenate(order))
     names = [f.name for f in fields(metrics.Results)]

@@ -78,6 +78,16 @@ def read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
     return patients, folds
 
 
+def read_traits(
+    index: Path, columns: tuple[str, ...], key: str = "ImageId"
+) -> dict[str, dict[str, str]]:
+    """What an index says of each picture in those of the columns that it has."""
+    return {
+        row[key]: {name: row[name] for name in columns if name in row}
+        for _, row in read_rows(index, (key,))
+    }
+
+
 def gather(table: Path, folder: Path, index: Path | None = None, fold: str | None = None) -> Cases:
     """Bring table, pictures and patients together; without an index every picture is a patient."""
     texts = read_table(table)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ml import config as configuration
+from ml import session
 from ml.config import Config
 from ml.errors import BadInput
 
@@ -24,9 +25,12 @@ class BadCheckpoint(BadInput):
 def read(path: Path) -> tuple[dict[str, Any], Config]:
     """A checkpoint's content on the CPU and its recipe.
 
-    A recipe's keys that were added after the checkpoint was written have their defaults.
+    A recipe's keys that were added after the checkpoint was written have their defaults. A shipped
+    model's folder is read like the checkpoint that it came from.
     Raises BadCheckpoint where the file is none, OSError where there is no file.
     """
+    if path.is_dir():
+        return _shipped(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
@@ -37,6 +41,23 @@ def read(path: Path) -> tuple[dict[str, Any], Config]:
         return content, configuration.from_dict(content["config"])
     except BadInput as error:
         raise BadCheckpoint(f"{path}: {error}") from error
+
+
+def _shipped(folder: Path) -> tuple[dict[str, Any], Config]:
+    """A model's folder as a checkpoint's content; it also tells of which model the weights are."""
+    card = session.read_card(folder)
+    tensors = safetensors.torch.load(session.checked(folder, card, session.TENSORS))
+    average = {name: value.float() for name, value in tensors.items()}
+    trained = card["trained"]
+    content = {
+        "net": average,
+        "average": average,
+        "elapsed": 60 * float(trained["minutes"]),
+        "epoch": trained["epochs"],
+        "date": trained["date"],
+        "of": f"{card['name']} {card['version']}",
+    }
+    return content, configuration.from_dict(trained["config"])
 
 
 def weights(path: Path) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,12 @@ WITH_DECODER_CHANNELS = ("Unet", "UnetPlusPlus", "MAnet")
 WITH_ATTENTION = ("Unet", "UnetPlusPlus")
 ATTENTION_CHANNELS_MIN = 16  # it looks at a sixteenth of them
 WITH_HALF_OUTLINE = ("Unet", "MAnet")  # their decoder is a plain list of blocks
-LOSSES = ("bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce")
+LOSSES = (
+    "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
+)  # fmt: skip
+DENOISERS = ("median", "bilateral", "nlm")
+SCHEDULES = ("cosine", "onecycle", "plateau")
+MEASURES = ("positive_dice", "auc")  # of the held-out fold, while training: see ml.validation
 
 
 class BadRecipe(BadInput):
@@ -41,11 +47,19 @@ class Config:
     # Used by WITH_DECODER_CHANNELS alone; the others have decoders of their own kind.
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     attention: str = ""  # "scse" for the decoder blocks of WITH_ATTENTION
+    # "instance": normalised within each picture, so that an outline does not depend on what else is
+    # in the batch; for WITH_ATTENTION. "": batch norm, or what the architecture has.
+    decoder_norm: str = ""
     pretrained: str = ""  # "" for random weights, "efficientnet-lite2" for the ImageNet ones
     outline_stride: int = 1  # 2: the outline is made at half of the size and enlarged
     size: int = 384  # side of the network's square input, px
 
+    # What is outlined, one mask each. The first is what serving shows and decides by.
+    classes: tuple[str, ...] = ("pneumothorax",)
+
     crop: str = ""  # "lungs": the network sees the part around the lungs
+    denoise: str = ""  # one of DENOISERS, before anything else is done with the picture
+    clahe: float = 0.0  # clip limit of contrast-limited equalisation; 0 for none
 
     # Which size applies from which progress on; the last one must be `size`.
     size_from: tuple[tuple[float, int], ...] = ((0.0, 384),)
@@ -61,10 +75,29 @@ class Config:
     epochs: int = 40  # used when `minutes` is 0
     minutes: float = 0.0  # the run's length by the clock; wins over `epochs`
     epoch_pictures: int = 512  # pictures drawn per epoch
-    batch: int = 8
+    batch: int = 8  # pictures of one pass
+    accumulate: int = 1  # passes whose gradients add up to one step
     positive_share: tuple[float, float] = (0.8, 0.35)  # at the start and at the end
+    # This share of the negatives is drawn by the probability of a false alarm (see ml.alarms), from
+    # this progress on; the alarms are looked at anew every so many epochs.
+    hard_negatives: float = 0.0
+    hard_from: float = 0.5
+    hard_every: int = 2
 
-    schedule: str = "cosine"  # or "plateau": halve when the training loss stops falling
+    schedule: str = "cosine"  # one of SCHEDULES, see ml.schedule
+    onecycle_rise: float = 0.3  # share of the run over which "onecycle" rises
+    # "plateau": after more than so many epochs in which the training loss was not lower by this
+    # share, the rates are multiplied by the factor.
+    plateau_patience: int = 3
+    plateau_threshold: float = 0.0
+    plateau_factor: float = 0.5
+    # Early stopping: the run ends after so many epochs without a better `stop_on`; 0 for never. It
+    # looks at the held-out fold, whose numbers then flatter a little: off unless asked for.
+    patience: int = 0
+    stop_on: str = "positive_dice"  # one of MEASURES; also what "best" means below
+    # The averages of so many epochs, the "last" or the "best", are averaged into `averaged.pt`.
+    keep: int = 0
+    keep_by: str = "last"  # "best" looks at the held-out fold, too
     rate: float = 1e-3  # AdamW, decoder and heads
     encoder_rate: float = 2e-4
     image_rate: float = 3e-4  # the image-level layers; see ml.model.parameter_groups
@@ -89,10 +122,14 @@ class Config:
     erase: float = 0.0  # probability that patches beside the outline are blotted out
 
     held_out_fold: int = 0  # -1 trains on everything
+    data_share: float = 1.0  # of the patients that are not held out: see ml.data.split
     seed: int = 20261123
     workers: int = 0
     threads: int = 0  # torch threads, 0 for torch's own choice
+    engine: str = ""  # "fabric" for several processes: see ml.engine
+    devices: int = 1  # GPUs, or processes where there is none; each takes its part of a batch
     bf16: bool = True  # where the processor has it; see ml.precision
+    fp16: bool = False  # on a GPU, with a scaled loss; instead of bf16
     validate_every: int = 5  # epochs, and at the end; 0 for never
     mirror: bool = False  # serving averages the answers to a picture and to its mirror image
 
@@ -105,17 +142,52 @@ class Config:
             raise BadRecipe("every size must be a multiple of 32")
         if self.loss not in LOSSES:
             raise BadRecipe(f"unknown loss {self.loss!r}: one of {', '.join(LOSSES)}")
-        if self.schedule not in ("cosine", "plateau"):
-            raise BadRecipe(f"unknown schedule {self.schedule!r}")
+        self._check_course()
+        if not 0 < self.data_share <= 1:
+            raise BadRecipe("data_share lies above 0 and is at most 1")
+        if not (0 <= self.hard_negatives <= 1 and 0 <= self.hard_from < 1 and self.hard_every > 0):
+            raise BadRecipe("hard_negatives and hard_from lie in 0..1, hard_every is at least 1")
+        if self.denoise not in ("", *DENOISERS):
+            raise BadRecipe(f"unknown denoise {self.denoise!r}: one of {', '.join(DENOISERS)}")
+        if self.clahe < 0:
+            raise BadRecipe("clahe is not negative")
         if not 0 <= self.label_doubt < 0.5:
             raise BadRecipe("label_doubt lies between 0 and 0.5")
-        if self.epoch_pictures % self.batch or self.batch < 2:
-            raise BadRecipe("epoch_pictures must be a multiple of batch, which is at least 2")
+        if self.batch < 2 or self.accumulate < 1:
+            raise BadRecipe("batch is at least 2, accumulate at least 1")
+        if self.engine not in ("", "fabric") or self.devices < 1:
+            raise BadRecipe('engine must be "" or "fabric", devices at least 1')
+        if self.devices > 1 and (not self.engine or self.batch % self.devices):
+            raise BadRecipe('several devices need engine = "fabric" and equal parts of the batch')
+        if self.epoch_pictures % (self.batch * self.accumulate):
+            raise BadRecipe("epoch_pictures must be a multiple of batch * accumulate")
         if self.minutes <= 0 and self.epochs <= 0:
             raise BadRecipe("either minutes or epochs must limit the run")
 
+    def _check_course(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise BadRecipe(f"unknown schedule {self.schedule!r}: one of {', '.join(SCHEDULES)}")
+        if not 0 < self.onecycle_rise < 1:
+            raise BadRecipe("onecycle_rise lies between 0 and 1")
+        if not 0 < self.plateau_factor < 1 or not 0 <= self.plateau_threshold < 1:
+            raise BadRecipe("plateau_factor and plateau_threshold lie between 0 and 1")
+        if min(self.plateau_patience, self.patience, self.keep) < 0:
+            raise BadRecipe("plateau_patience, patience and keep are not negative")
+        if self.stop_on not in MEASURES:
+            raise BadRecipe(f"stop_on is one of {', '.join(MEASURES)}, not {self.stop_on!r}")
+        if self.keep_by not in ("last", "best"):
+            raise BadRecipe(f'keep_by must be "last" or "best", not {self.keep_by!r}')
+        looks = self.patience or (self.keep and self.keep_by == "best")
+        if looks and (self.held_out_fold < 0 or not self.validate_every):
+            raise BadRecipe("patience and the best epochs need a held_out_fold and validate_every")
+        if 0 < self.patience < self.validate_every:
+            raise BadRecipe("patience is at least validate_every: before, nothing is measured")
+
     def _check_network(self) -> None:
         kind = self.architecture
+        plain = all(re.fullmatch("[a-z0-9-]+", str(name)) for name in self.classes)
+        if not self.classes or not plain or len(set(self.classes)) < len(self.classes):
+            raise BadRecipe("classes are different names of small letters, digits and hyphens")
         if self.crop not in ("", "lungs"):
             raise BadRecipe(f'crop must be "" or "lungs", not {self.crop!r}')
         if kind not in ARCHITECTURES:
@@ -126,6 +198,10 @@ class Config:
             raise BadRecipe(f"attention is for {' and '.join(WITH_ATTENTION)}, not for {kind}")
         if self.attention and min(self.decoder_channels, default=0) < ATTENTION_CHANNELS_MIN:
             raise BadRecipe(f"attention needs {ATTENTION_CHANNELS_MIN} decoder_channels everywhere")
+        if self.decoder_norm not in ("", "instance"):
+            raise BadRecipe(f'decoder_norm must be "" or "instance", not {self.decoder_norm!r}')
+        if self.decoder_norm and kind not in WITH_ATTENTION:
+            raise BadRecipe(f"decoder_norm is for {' and '.join(WITH_ATTENTION)}, not for {kind}")
         if self.outline_stride not in (1, 2):
             raise BadRecipe("outline_stride must be 1 or 2")
         if self.outline_stride == 2 and kind not in WITH_HALF_OUTLINE:

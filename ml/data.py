@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,37 @@ from ml.errors import BadInput
 # outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
 # radiologists or from their reports, never outlined.
 SOURCES = ("masks", "pseudo", "panel")
-FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs")
+FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs", "also")
+# What else is known of a picture; caches made before it was have none of these columns.
+MORE_FIELDS = ("view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels")
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
 
 
 @dataclass(frozen=True)
+class About:
+    """What is known of a picture beside its label, "" or None where nothing is.
+
+    spacing_mm: of rows, as the header says; lesions, area, side: separate outlines, their share of
+    the picture, and the patient's side; tags: see ml.traits; pixels: the start of their sha256.
+    """
+
+    view: str = ""
+    sex: str = ""
+    age: float | None = None
+    spacing_mm: float | None = None
+    lesions: int = 0
+    area: float = 0.0
+    side: str = ""
+    tags: tuple[str, ...] = ()
+    pixels: str = ""
+
+
+@dataclass(frozen=True)
 class Record:
-    """One picture of the cache. rows, columns: of the original picture; lungs: around them."""
+    """One picture of the cache. rows, columns: of the original picture; lungs: around them.
+
+    positive: it shows a recipe's first class (pneumothorax); also: the other classes that it shows.
+    """
 
     id: str
     source: str
@@ -48,6 +74,12 @@ class Record:
     rows: int
     columns: int
     lungs: Crop | None = None
+    also: tuple[str, ...] = ()
+    about: About = About()
+
+    def shows(self, config: Config) -> tuple[bool, ...]:
+        """Whether each of a recipe's classes is to be seen."""
+        return (self.positive, *(name in self.also for name in config.classes[1:]))
 
     def crop(self, config: Config) -> Crop | None:
         """What a network of this recipe sees of the picture."""
@@ -74,6 +106,8 @@ def read_records(cache: Path) -> list[Record]:
                     int(row["rows"]),
                     int(row["columns"]),
                     _crop(row.get("lungs") or ""),
+                    tuple((row.get("also") or "").split()),
+                    _about(row),
                 )
                 for row in csv.DictReader(file)
             ]
@@ -85,32 +119,70 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
     """The table that read_records reads."""
     with (cache / "records.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FIELDS)
+        writer.writerow(FIELDS + MORE_FIELDS)
         for r in records:
             fold = "" if r.fold == NO_FOLD else r.fold
             lungs = f"{r.lungs.left} {r.lungs.top} {r.lungs.side}" if r.lungs else ""
             row = (r.id, r.source, r.patient, fold, int(r.positive), r.rows, r.columns, lungs)
-            writer.writerow(row)
+            writer.writerow((*row, " ".join(r.also), *_written(r.about)))
+
+
+def _about(row: dict[str, str]) -> About:
+    def number(name: str) -> float | None:
+        text = row.get(name)
+        return float(text) if text else None
+
+    return About(
+        row.get("view") or "",
+        row.get("sex") or "",
+        number("age"),
+        number("spacing_mm"),
+        int(number("lesions") or 0),
+        number("area") or 0.0,
+        row.get("side") or "",
+        tuple((row.get("tags") or "").split()),
+        row.get("pixels") or "",
+    )
+
+
+def _written(about: About) -> tuple[object, ...]:
+    """The columns of MORE_FIELDS, empty where nothing is known."""
+    values = (getattr(about, name) for name in MORE_FIELDS)
+    return tuple(" ".join(value) if isinstance(value, tuple) else value for value in values)
 
 
 def _crop(text: str) -> Crop | None:
     return Crop(*(float(part) for part in text.split())) if text else None
 
 
-def split(records: list[Record], fold: int) -> tuple[list[Record], list[Record]]:
+def split(
+    records: list[Record], fold: int, share: float = 1.0
+) -> tuple[list[Record], list[Record]]:
     """(training, held out): no patient of the held-out fold is trained on, from any source.
+
+    share: of the training patients; those of a smaller share are among those of a larger one.
 
     A negative fold holds nothing out; BadInput where another one would, too: what is measured on
     "its" pictures would have been trained on.
     """
     if fold < 0:
-        return list(records), []
+        return _of_some_patients(records, share), []
     held_out_patients = {r.patient for r in records if r.fold == fold}
-    training = [r for r in records if r.patient not in held_out_patients]
+    training = _of_some_patients([r for r in records if r.patient not in held_out_patients], share)
     held_out = [r for r in records if r.fold == fold and r.source == "masks"]
     if not held_out:
         raise BadInput(f"fold {fold} holds no outlined picture of this cache out (-1: none)")
     return training, held_out
+
+
+def _of_some_patients(records: list[Record], share: float) -> list[Record]:
+    """The same share of the patients with a positive picture and of those without one."""
+    positive = {r.patient for r in records if r.positive}
+    chosen: set[str] = set()
+    for group in (positive, {r.patient for r in records} - positive):
+        ordered = sorted(group, key=lambda name: hashlib.sha256(name.encode()).digest())
+        chosen.update(ordered[: math.ceil(share * len(ordered))])
+    return [r for r in records if r.patient in chosen]
 
 
 def counts(training: list[Record], held_out: list[Record]) -> dict[str, dict[str, int]]:
@@ -128,22 +200,53 @@ def counts(training: list[Record], held_out: list[Record]) -> dict[str, dict[str
 
 @dataclass(frozen=True)
 class Pictures:
-    """Canonical pictures and masks in memory, uint8; no mask (None) where none was drawn."""
+    """Canonical pictures and masks in memory, uint8; no mask (None) where none was drawn.
+
+    A mask is (rows, columns), or (rows, columns, C) for a recipe of C > 1 classes.
+    """
 
     records: list[Record]
     pictures: list[NDArray[np.uint8]]
     masks: list[NDArray[np.uint8] | None]
+    _cleaned: dict[Any, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def read(cls, cache: Path, records: list[Record]) -> Pictures:
-        """Decode the cache's PNGs; about 0.3 MB of memory per picture."""
+    def read(
+        cls, cache: Path, records: list[Record], classes: tuple[str, ...] = ("pneumothorax",)
+    ) -> Pictures:
+        """Decode the cache's PNGs; about 0.3 MB of memory per picture.
+
+        The masks of the first class are in `masks`, those of another one in `masks-<class>`.
+        """
         pictures = []
         masks = []
         for record in tqdm(records, desc="reading", unit="picture", leave=False):
             pictures.append(cls.read_one(cache, record))
+            if len(classes) > 1:
+                masks.append(_planes(cache, record, classes, pictures[-1].shape))
+                continue
             mask = cache / "masks" / f"{record.id}.png"
             masks.append(_png(mask) if record.outlined else None)
         return cls(records, pictures, masks)
+
+    def part(self, numbers: Iterable[int]) -> Pictures:
+        """Some of the pictures."""
+        chosen = list(numbers)
+        return Pictures(
+            [self.records[n] for n in chosen],
+            [self.pictures[n] for n in chosen],
+            [self.masks[n] for n in chosen],
+        )
+
+    def cleaned(self, number: int, config: Config) -> NDArray[np.uint8]:
+        """A picture as a network of this recipe is given it, before it is placed; made once."""
+        if not config.denoise and not config.clahe:
+            return self.pictures[number]
+        key = (number, config.denoise, config.clahe)
+        if key not in self._cleaned:
+            picture = transforms.clean(self.pictures[number], config.denoise, config.clahe)
+            self._cleaned[key] = picture
+        return self._cleaned[key]
 
     @staticmethod
     def read_one(cache: Path, record: Record) -> NDArray[np.uint8]:
@@ -152,17 +255,28 @@ class Pictures:
 
 
 def draw(
-    positive: NDArray[np.bool_], count: int, share: float, rng: np.random.Generator
+    positive: NDArray[np.bool_],
+    count: int,
+    share: float,
+    rng: np.random.Generator,
+    alarms: NDArray[np.float64] | None = None,
+    hard: float = 0.0,
 ) -> NDArray[np.int64]:
     """`count` shuffled picture numbers, `share` of them positive.
 
-    Every picture of a class comes before any of it comes again.
+    Every picture of a class comes before any of it comes again; but `hard` of the negatives are
+    drawn in proportion to their alarms.
     """
     wanted = round(count * share)
+    negatives = np.flatnonzero(~positive)
+    mined = 0 if alarms is None else round((count - wanted) * hard)
     chosen = [
         _without_repeats(np.flatnonzero(positive), wanted, rng),
-        _without_repeats(np.flatnonzero(~positive), count - wanted, rng),
+        _without_repeats(negatives, count - wanted - mined, rng),
     ]
+    if alarms is not None and mined:
+        weights = alarms[negatives]
+        chosen.append(rng.choice(negatives, mined, p=weights / weights.sum()))
     return rng.permutation(np.concatenate(chosen))
 
 
@@ -174,16 +288,25 @@ class Drawn(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, pictures: Pictures, config: Config, epoch: int, share: float, size: int
+        self,
+        pictures: Pictures,
+        config: Config,
+        epoch: int,
+        share: float,
+        size: int,
+        alarms: NDArray[np.float64] | None = None,
     ) -> None:
         # Where the outline is all that is learnt, a positive without one teaches nothing.
         by_outline = config.image_weight == 0 and config.patch_weight == 0
         records = pictures.records
-        telling = [r.outlined or not (r.positive and by_outline) for r in records]
+        telling = [r.source != "panel" or not (r.positive and by_outline) for r in records]
         numbers = np.flatnonzero(telling)
-        positive = np.array([records[number].positive for number in numbers], dtype=np.bool_)
+        positive = np.array([any(records[n].shows(config)) for n in numbers], dtype=np.bool_)
         rng = np.random.default_rng((config.seed, epoch))
-        self.order = numbers[draw(positive, config.epoch_pictures, share, rng)]
+        hard = None if alarms is None else alarms[numbers]
+        self.order = numbers[
+            draw(positive, config.epoch_pictures, share, rng, hard, config.hard_negatives)
+        ]
         self.pictures, self.config, self.epoch, self.size = pictures, config, epoch, size
 
     def __len__(self) -> int:
@@ -191,13 +314,13 @@ class Drawn(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         number = int(self.order[position])
-        picture, mask = self.pictures.pictures[number], self.pictures.masks[number]
+        picture, mask = self.pictures.cleaned(number, self.config), self.pictures.masks[number]
         rng = np.random.default_rng((self.config.seed, self.epoch, position))
         drawn = np.zeros_like(picture) if mask is None else mask
         record = self.pictures.records[number]
         crop = record.crop(self.config)
         view, target = transforms.augment(picture, drawn, self.size, self.config, rng, crop)
-        return _item(view, target, record)
+        return _item(view, target.reshape(-1, self.size, self.size), record, self.config)
 
 
 class Plain(Dataset[dict[str, Tensor]]):
@@ -210,25 +333,51 @@ class Plain(Dataset[dict[str, Tensor]]):
         return len(self.pictures.records)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        picture, mask = self.pictures.pictures[number], self.pictures.masks[number]
+        picture, mask = self.pictures.cleaned(number, self.config), self.pictures.masks[number]
         record, size = self.pictures.records[number], self.config.size
         crop = record.crop(self.config)
         view = transforms.place(picture, size, crop)
         drawn = np.zeros_like(picture) if mask is None else mask
         # The same geometry for the mask; its padding of -1 falls on the background's side.
-        target = (transforms.place(drawn, size, crop) > 0).astype(np.float32)
-        return _item(view, target, record)
+        planes = [drawn] if drawn.ndim == 2 else list(np.moveaxis(drawn, 2, 0))
+        target = np.stack([transforms.place(plane, size, crop) > 0 for plane in planes])
+        return _item(view, target.astype(np.float32), record, self.config)
 
 
-def _item(view: NDArray[np.float32], target: NDArray[np.float32], record: Record) -> dict[str, Any]:
+def _item(
+    view: NDArray[np.float32], target: NDArray[np.float32], record: Record, config: Config
+) -> dict[str, Any]:
+    """target: (C, S, S). The labels are one number for one class, else a vector of C."""
+    shown = record.shows(config)
+    if len(target) < len(shown):  # nothing was drawn, of no class
+        target = np.zeros((len(shown), *target.shape[1:]), dtype=np.float32)
     # A thin outline can leave the picture with a shift; then there is nothing to segment.
-    outlined = record.outlined and bool(target.any())
+    drawn = [bool(mask.any()) for mask in target]
+    known = record.source != "panel"
+    outlined = [known and here and d for here, d in zip(shown, drawn, strict=True)]
+    labels = [torch.tensor([float(flag) for flag in flags]) for flags in (shown, outlined)]
+    if len(shown) == 1:
+        labels = [label[0] for label in labels]
     return {
         "picture": torch.from_numpy(view)[None],
-        "mask": torch.from_numpy(target)[None],
-        "positive": torch.tensor(float(record.positive)),
-        "outlined": torch.tensor(float(outlined)),
+        "mask": torch.from_numpy(target),
+        "positive": labels[0],
+        "outlined": labels[1],
     }
+
+
+def _planes(
+    cache: Path, record: Record, classes: tuple[str, ...], shape: tuple[int, ...]
+) -> NDArray[np.uint8] | None:
+    """The masks of several classes, (rows, columns, C); None where nothing was drawn."""
+    planes: NDArray[np.uint8] = np.zeros((*shape, len(classes)), dtype=np.uint8)
+    if record.source == "panel" or not (record.positive or record.also):
+        return None
+    for number, name in enumerate(classes):
+        if (number == 0 and record.positive) or (number and name in record.also):
+            folder = f"masks-{name}" if number else "masks"
+            planes[..., number] = _png(cache / folder / f"{record.id}.png")
+    return planes
 
 
 def _without_repeats(

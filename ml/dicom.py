@@ -104,8 +104,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _parsed(data: bytes) -> FileDataset:
-    # A deflated header would be blown up by the parser without a limit.
-    if _DEFLATED in data[:1024]:
+    # A deflated header would be blown up by the parser without a limit. What stands before the
+    # name of the syntax may be as long as the sender likes, so look everywhere.
+    if _DEFLATED in data:
         raise Unreadable(
             "unsupported_transfer_syntax", "The DICOM file is deflated, which is not supported."
         )

@@ -2,28 +2,48 @@
 
 Every listed picture goes through the same steps as in service; the outline is compared with the
 radiologists' in the masks' own geometry (the competition's 1024 x 1024, whatever the size of the
-picture), and the measures of ``ml.metrics`` are printed with 95 % intervals.
+picture), and the measures of ``ml.metrics`` are printed with 95 % intervals. `--report DIR` writes
+them as a page and a PDF with plots and a gallery; those hold patients' pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 from tqdm import tqdm
 
-from ml import cases, metrics, pixels, predict, quality, report_text, serving, session
+from ml import (
+    calibrate,
+    cases,
+    pixels,
+    predict,
+    quality,
+    report,
+    report_text,
+    serving,
+    session,
+    subgroups,
+    surface,
+    traits,
+    transforms,
+)
+from ml.calibrate import HeldOut
 from ml.cases import Case, Cases
-from ml.metrics import Results
+from ml.errors import BadInput
+from ml.metrics import Counts, Results
 from ml.serving import Seen, Serving
 
 # Exit codes: 1 an error, 2 wrong use, and this one when pictures were missing or unreadable.
@@ -36,6 +56,9 @@ class Evaluated:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
+    known: list[subgroups.Traits] = field(default_factory=list)
+    # For each picture, pixels at every level of calibrate.GRID: hits, found, and on the map.
+    levels: list[tuple[Counts, Counts, Counts]] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     refused: dict[str, list[str]] = field(default_factory=dict)
 
@@ -52,6 +75,21 @@ class Evaluated:
             called=column("called", np.bool_),
         )
 
+    def held_out(self, size: int) -> HeldOut:
+        """What thresholds can be chosen from; size: of the network's square."""
+        results = self.results()
+        hits, found, area = (np.array(counts) for counts in zip(*self.levels, strict=True))
+        return HeldOut(
+            patients=np.array(self.patients),
+            image_logits=logit(np.clip(results.probability, 1e-6, 1 - 1e-6)),
+            pixels=results.pixels,
+            truth=results.truth,
+            hits=hits,
+            found=found,
+            area_px=area,
+            size=size,
+        )
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
@@ -60,9 +98,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dicom", type=Path, required=True, help="folder of DICOM, PNG or JPEG named by ImageId"
     )
     parser.add_argument("--json", type=Path, help="write everything here")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write report.html, report.pdf and report.json here (needs matplotlib); "
+        "the gallery shows pictures: keep the folder where patients' pictures may be",
+    )
+    parser.add_argument("--gallery", type=int, default=6, help="pictures of each kind in it")
     parser.add_argument("--rows", type=Path, help="write a CSV with one row per picture here")
     parser.add_argument("--weights", type=Path, help="a model's folder (default: the shipped one)")
-    parser.add_argument("--index", type=Path, help="CSV: ImageId, patient, fold")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        help="CSV: ImageId, patient; and fold, view, sex, age, exposure where known",
+    )
     parser.add_argument("--fold", help="only the pictures of this fold of the index")
     parser.add_argument(
         "--mask-size",
@@ -105,6 +155,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and report; 0 only when every listed picture was measured."""
     start = time.perf_counter()
+    if args.report:
+        report_pages = pages()
     try:
         gathered = cases.gather(args.rle, args.dicom, args.index, args.fold)
         report_missing(gathered, args.dicom)
@@ -115,9 +167,9 @@ def run(args: argparse.Namespace) -> int:
             return INCOMPLETE
         opened = serving.open(args.weights, args.device, args.threads, args.precision)
         override(opened.card["thresholds"], args)
-        evaluated = evaluate(
-            gathered.found, opened, args.operating_point, tuple(args.mask_size), args.gate
-        )
+        listed = cases.read_traits(args.index, subgroups.COLUMNS) if args.index else {}
+        shape = tuple(args.mask_size)
+        evaluated = evaluate(gathered.found, opened, args.operating_point, shape, args.gate, listed)
     except (cases.BadTable, session.ModelMissing, session.TamperedModel) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
@@ -126,13 +178,44 @@ def run(args: argparse.Namespace) -> int:
     if not evaluated.rows:
         print("evaluate: no picture could be measured", file=sys.stderr)
         return 1
+    found = summed_up(args, gathered, opened, evaluated)
+    found["seconds"] = round(time.perf_counter() - start, 1)
+    print(report_text.table(found))
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(report_text.as_json(found), encoding="utf-8")
+    if args.rows:
+        write_rows(args.rows, evaluated)
+    if args.report:
+        shown = {case.id: case for case in gathered.found}
+        report_pages.write(args.report, found, evaluated.rows, shown, opened, shape, args.gallery)
+        print(f"{args.report}: report.html, report.pdf, report.json")
+    incomplete = bool(gathered.missing or evaluated.unreadable)
+    return INCOMPLETE if incomplete and not args.allow_missing else 0
+
+
+def pages() -> ModuleType:
+    """The module that draws; BadInput, before anything was measured, without its packages."""
+    try:
+        return importlib.import_module("ml.report_pages")
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"--report needs {error.name}: install it with `pip install .[report]`"
+        ) from error
+
+
+def summed_up(
+    args: argparse.Namespace, gathered: Cases, opened: Serving, evaluated: Evaluated
+) -> dict[str, Any]:
+    """The report of an evaluation, see ml.report."""
     results, patients = evaluated.results(), np.array(evaluated.patients)
-    measures = metrics.summary(results, patients, args.replicates)
-    report = {
+    thresholds = opened.card["thresholds"]
+    border = [[row["border_mean_px"], row["hausdorff95_px"]] for row in evaluated.rows]
+    return {
         "model": {key: opened.card[key] for key in ("name", "version", "sha256")},
         "device": opened.device,
         "operating_point": args.operating_point,
-        "thresholds": opened.card["thresholds"],
+        "thresholds": thresholds,
         "data": {
             "table": args.rle.name,
             "fold": args.fold,
@@ -145,22 +228,17 @@ def run(args: argparse.Namespace) -> int:
             "refused_by_quality": len(evaluated.refused),
             "refused_left_out": bool(args.gate),
         },
-        "measures": {name: asdict(measure) for name, measure in measures.items()},
-        "by_size": by_size(results),
-        "reliability": [
-            asdict(bar) for bar in metrics.reliability(results.probability, results.positive)
-        ],
+        **report.measures(
+            results,
+            patients,
+            evaluated.known,
+            thresholds["image"][args.operating_point],
+            args.replicates,
+        ),
+        "borders": report.borders(*np.array(border, dtype=np.float64).T),
+        "rules": report.rules(evaluated.held_out(opened.size), args.replicates),
         "refused": evaluated.refused,
-        "seconds": round(time.perf_counter() - start, 1),
     }
-    print(report_text.table(report))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(report_text.as_json(report), encoding="utf-8")
-    if args.rows:
-        write_rows(args.rows, evaluated)
-    incomplete = bool(gathered.missing or evaluated.unreadable)
-    return INCOMPLETE if incomplete and not args.allow_missing else 0
 
 
 def report_missing(gathered: Cases, folder: Path) -> None:
@@ -193,8 +271,12 @@ def evaluate(
     operating_point: predict.OperatingPoint = "balanced",
     shape: tuple[int, int] = cases.MASK_SHAPE,
     gate: bool = False,
+    listed: dict[str, dict[str, str]] | None = None,
 ) -> Evaluated:
-    """Run the model on every case; gate leaves out what quality refuses."""
+    """Run the model on every case; gate leaves out what quality refuses.
+
+    listed: what an index says of the pictures' traits, by id.
+    """
     thresholds = opened.card["thresholds"]
     evaluated = Evaluated()
     batch = 16 if opened.device.startswith("cuda") else 1
@@ -204,12 +286,18 @@ def evaluate(
         for one, mask, image in zip(prepared, masks, images, strict=True):
             said = predict.band_of(float(image), thresholds["image"], operating_point)
             outlined = np.zeros(shape, dtype=np.bool_)
+            map_ = one.seen.map_of(mask)
             if said != "none_found":
-                map_ = one.seen.map_of(mask)
                 outlined = predict.outline(
                     map_, thresholds["mask"], thresholds["area_px_min"], *shape
                 )
             truth = one.case.truth(*shape)
+            apart = surface.distances(outlined, truth)
+            known = subgroups.traits(
+                (listed or {}).get(one.case.id, {}), one.view, one.sex, one.years, one.exposure
+            )
+            evaluated.known.append(known)
+            evaluated.levels.append(counted(map_, truth))
             evaluated.rows.append(
                 {
                     "id": one.case.id,
@@ -219,7 +307,10 @@ def evaluate(
                     "predicted": int(outlined.sum()),
                     "truth": int(truth.sum()),
                     "pixels": truth.size,
+                    "border_mean_px": round(apart.mean, 2),
+                    "hausdorff95_px": round(apart.hausdorff95, 2),
                     "quality": one.verdict,
+                    **asdict(known),
                 }
             )
             evaluated.patients.append(one.case.patient)
@@ -227,11 +318,34 @@ def evaluate(
     return evaluated
 
 
+def counted(map_: NDArray[np.uint8], truth: NDArray[np.bool_]) -> tuple[Counts, Counts, Counts]:
+    """Pixels at or above each level of calibrate.GRID: right ones, all, and those of the map."""
+    levels = (calibrate.GRID * 255).astype(np.float32)
+    bins = len(levels) + 1
+    hits, found = np.zeros(bins, dtype=np.int64), np.zeros(bins, dtype=np.int64)
+    for part, large in predict.enlarged(map_, *truth.shape):
+        reached = np.searchsorted(levels, large, side="right")
+        found += np.bincount(reached.ravel(), minlength=bins)
+        hits += np.bincount(reached[truth[part]], minlength=bins)
+    on_map = np.bincount(np.searchsorted(levels, map_, side="right").ravel(), minlength=bins)
+    # How many reached at least level k: what fell into the bins k + 1 and above.
+    return _at_or_above(hits), _at_or_above(found), _at_or_above(on_map)
+
+
+def _at_or_above(counts: NDArray[Any]) -> Counts:
+    above: Counts = counts[::-1].cumsum()[::-1][1:].astype(np.int64)
+    return above
+
+
 @dataclass(frozen=True)
 class _Prepared:
     case: Case
     seen: Seen
     verdict: str
+    view: str | None
+    sex: str | None
+    years: float | None
+    exposure: str
 
 
 def _prepare(
@@ -258,12 +372,21 @@ def _prepare(
             if isinstance(picture, str) or seen is None:
                 evaluated.unreadable[case.id] = str(picture)
                 continue
-            checked = quality.check(picture)
+            checked = quality.check(picture, seen.look)
             if checked.verdict == "refused":
                 evaluated.refused[case.id] = [r.code for r in checked.reasons if r.refuses]
                 if gate:
                     continue
-            yield _Prepared(case, seen, checked.verdict)
+            looks = traits.of_canonical(transforms.canonical(picture.pixels, 512))
+            yield _Prepared(
+                case,
+                seen,
+                checked.verdict,
+                picture.view,
+                picture.patient_sex,
+                picture.patient_age_years,
+                traits.exposure(looks),
+            )
 
 
 def _batches(prepared: Iterator[_Prepared], size: int) -> Iterator[list[_Prepared]]:
@@ -275,19 +398,6 @@ def _batches(prepared: Iterator[_Prepared], size: int) -> Iterator[list[_Prepare
             batch = []
     if batch:
         yield batch
-
-
-def by_size(results: Results) -> dict[str, dict[str, float]]:
-    """How the smallest, middle and largest third of the pneumothoraces fare."""
-    names = ("positive_dice", "sensitivity", "auc")
-    return {
-        name: {
-            "positives": int(part.positive.sum()),
-            **{measure: metrics.MEASURES[measure](part) for measure in names},
-        }
-        for name, part in metrics.size_thirds(results)
-        if part.positive.any()
-    }
 
 
 def write_rows(path: Path, evaluated: Evaluated) -> None:

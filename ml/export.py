@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -73,21 +74,51 @@ FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
 
 
 class Probabilities(nn.Module):
-    """What is exported: picture → (mask probability, calibrated image probability)."""
+    """What is exported: picture → mask probabilities (N,C,S,S), image probabilities (N,C); then,
+    where the recipe taught them, patches; then, of two readings, by how much they differ.
 
-    def __init__(self, net: model.Segmenter, calibration: Calibration, mirror: bool) -> None:
+    The first class, which serving decides by, is calibrated; others are as the network says. What
+    follows the first two outputs is of the first class alone.
+    """
+
+    def __init__(self, net: model.Segmenter, calibration: Calibration, config: Config) -> None:
         super().__init__()
-        self.net, self.calibration, self.mirror = net, calibration, mirror
+        self.net, self.calibration = net, calibration
+        self.mirror, self.patches = config.mirror, config.patch_weight > 0
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        mask, image_logit = model.answer(self.net, picture, self.mirror)
-        calibrated = image_logit / self.calibration.temperature + self.calibration.bias
-        return mask, calibrated.sigmoid()
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what forward returns: those of `session.OUTPUTS` that there are."""
+        mask, image, patch, *differences = session.OUTPUTS
+        return [mask, image, *([patch] * self.patches), *(differences * self.mirror)]
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        found = model.readings(self.net, picture, self.mirror)
+        first = found.image_logits[:, 0] / self.calibration.temperature + self.calibration.bias
+        logits = first.mean(1, keepdim=True)
+        if found.image_logits.shape[1] > 1:
+            logits = torch.cat([logits, found.image_logits[:, 1:].mean(2)], dim=1)
+        answer = [found.mask, logits.sigmoid()]
+        if self.patches:
+            answer.append(found.patch[:, :1])
+        if found.difference is not None:
+            alone = first.sigmoid()
+            answer += [(alone[:, :1] - alone[:, 1:]).abs(), found.difference[:, :1]]
+        return tuple(answer)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a run")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--checkpoint", type=Path, help="checkpoint.pt of a run, or the folder of a shipped model"
+    )
+    source.add_argument(
+        "--from-weights",
+        type=Path,
+        metavar="FOLDER",
+        help="a shipped model's folder: only its graph is made anew, its numbers stay",
+    )
     parser.add_argument("--out", type=Path, default=session.WEIGHTS, help="folder of all models")
     parser.add_argument("--name", help="the model's name, instead of the recipe's")
     parser.add_argument(
@@ -95,6 +126,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="average with the mirror image's answer, instead of what the recipe says",
     )
+    parser.add_argument(
+        "--crop", choices=("", "lungs"), help="what the model sees, instead of what the recipe says"
+    )
+    parser.add_argument("--size", type=int, help="side of its input, instead of the recipe's, px")
     parser.add_argument("--version", default="1", help="the model's version")
     parser.add_argument(
         "--cache",
@@ -111,9 +146,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export one checkpoint and, if it was measured, make it the current model."""
+    if args.from_weights:
+        print(f"{importlib.import_module('ml.reexport').reexport(args.from_weights, args.out)}")
+        return 0
     content, config = checkpoint.read(args.checkpoint)
     if args.mirror is not None:
         config = dataclasses.replace(config, mirror=args.mirror)
+    config = seen_otherwise(config, args.crop, args.size)
     name = args.name or config.name
     measured = args.cache is not None
     if Path(name).name != name or name.startswith("."):
@@ -131,10 +170,12 @@ def run(args: argparse.Namespace) -> int:
         "name": name,
         "version": args.version,
         "trained": {
-            "date": datetime.fromtimestamp(args.checkpoint.stat().st_mtime, UTC).date().isoformat(),
+            "date": content.get("date")
+            or datetime.fromtimestamp(args.checkpoint.stat().st_mtime, UTC).date().isoformat(),
             "minutes": round(content["elapsed"] / 60, 1),
             "epochs": content["epoch"],
             "config": configuration.to_dict(config),
+            **({"weights_of": content["of"]} if "of" in content else {}),
         },
     }
     calibration, thresholds = Calibration(), Thresholds()
@@ -145,10 +186,12 @@ def run(args: argparse.Namespace) -> int:
     if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
         records = data.read_records(args.cache)
-        seen, kept_aside = data.split(records, config.held_out_fold)
-        tables = heldout.tables(net, data.Pictures.read(args.cache, kept_aside), config)
+        seen, kept_aside = data.split(records, config.held_out_fold, config.data_share)
+        statistics = heldout.Statistics() if config.image_weight else None
+        pictures = data.Pictures.read(args.cache, kept_aside, config.classes)
+        tables = heldout.tables(net, pictures, config, statistics)
         counts = data.counts(seen, kept_aside)
-        if config.image_weight == 0:
+        if statistics is None:
             facts["metrics"] = heldout.outline_report(tables)
             facts["measured"] = OUTLINE_MEASURED.format(fold=config.held_out_fold)
             facts["data"]["counts"] = counts
@@ -156,8 +199,17 @@ def run(args: argparse.Namespace) -> int:
             calibration = calibrate.fit(tables.image_logits, tables.positive)
             thresholds = calibrate.choose(tables, calibration)
             facts |= heldout.report(tables)
+            facts["subgroups"] = heldout.groups(tables, kept_aside)
+            facts["reference"] = statistics.reference(calibration.probability(tables.image_logits))
             facts["measured"] = MEASURED.format(fold=config.held_out_fold)
             facts["data"] = {"counts": counts}
+            facts["other_classes"] = {
+                name: heldout.report(heldout.tables(net, pictures, config, finding=number))[
+                    "metrics"
+                ]
+                for number, name in enumerate(config.classes)
+                if number
+            }
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
     folder = write(args.out, net, config, calibration, thresholds, facts, limits)
@@ -169,6 +221,20 @@ def run(args: argparse.Namespace) -> int:
         print("not measured, so not made the model that is served (--current would)")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0
+
+
+def seen_otherwise(config: Config, crop: str | None, size: int | None) -> Config:
+    """The recipe of a network that is served with another crop or size than it was trained with.
+
+    A fully convolutional network takes any size, and answers best at one somewhat larger than that
+    of its training (Touvron et al. 2019). Such a model is measured as it is served.
+    """
+    if crop is not None:
+        config = dataclasses.replace(config, crop=crop)
+    if size is not None and size != config.size:
+        sizes = (*config.size_from, (1.0, size))
+        config = dataclasses.replace(config, size=size, size_from=sizes)
+    return config
 
 
 def _current(out: Path) -> str:
@@ -220,10 +286,13 @@ def write(
             "outline_stride": config.outline_stride,
             "size": config.size,
         },
+        "classes": list(config.classes),
         "preprocessing": {
             "function": "ml.serving.Serving.see",
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
             "of the picture become -1..1, more being denser",
+            "denoise": config.denoise,
+            "clahe": config.clahe,
             "crop": config.crop,
             **({"lungs_sha256": lungs.Finder().card["sha256"]} if config.crop else {}),
             "geometry": ("the window around the lungs, else all" if config.crop else "all")
@@ -256,10 +325,10 @@ def write(
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / session.CARD).write_text(text, encoding="utf-8")
-    return _take_place(folder, out / name)
+    return take_place(folder, out / name)
 
 
-def _take_place(fresh: Path, place: Path) -> Path:
+def take_place(fresh: Path, place: Path) -> Path:
     """Rename a folder to `place`; what stood there goes once the new one stands."""
     old = place.with_name(f".{place.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -288,18 +357,16 @@ def as_half(net: nn.Module) -> dict[str, Tensor]:
 
 
 def to_openvino(net: model.Segmenter, config: Config, calibration: Calibration) -> openvino.Model:
-    """Input `picture` (N,1,S,S); outputs `mask_probability`, `image_probability`."""
+    """Input `picture` (N,1,S,S); outputs by the names of `session.OUTPUTS`, in that order.
+
+    Patches are there where the recipe taught them, the last two where the model reads the mirror
+    image as well.
+    """
     example = torch.zeros(1, 1, config.size, config.size)
-    plain = (
-        Probabilities(net, calibration, config.mirror)
-        .eval()
-        .to(memory_format=torch.contiguous_format)
-    )
+    plain = Probabilities(net, calibration, config).eval().to(memory_format=torch.contiguous_format)
     exported = openvino.convert_model(plain, example_input=example)
     exported.reshape({0: [-1, 1, config.size, config.size]})
     exported.input(0).set_names({"picture"})
-    for output, name in zip(
-        exported.outputs, ("mask_probability", "image_probability"), strict=True
-    ):
+    for output, name in zip(exported.outputs, plain.outputs, strict=True):
         output.set_names({name})
     return exported

@@ -1,22 +1,49 @@
-"""What a network says about the held-out fold of a cache, and the card's numbers from it."""
+"""What a network says about the held-out fold of a cache, and the card's numbers from it.
+
+The card's `reference`, which `ml.drift` compares recent predictions with, is that of the held-out
+pictures: what a network says of pictures that it was trained on is surer than in service.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import calibrate, data, metrics, model, transforms
-from ml.calibrate import HeldOut
+from ml import calibrate, data, drift, lungs, metrics, model, subgroups, traits, transforms
+from ml.calibrate import Calibration, HeldOut
 from ml.config import Config
+from ml.crop import Crop
+from ml.serving import Seen
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture as the network met it, and its outline's probabilities on that square."""
+
+    picture: NDArray[np.uint8]
+    input: NDArray[np.float32]
+    crop: Crop | None
+    square: NDArray[np.float32]
 
 
 @torch.no_grad()
-def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> HeldOut:
-    """Run the network over all pictures and count every outline's pixels.
+def tables(
+    net: model.Segmenter,
+    pictures: data.Pictures,
+    config: Config,
+    watch: Callable[[Answer], None] | None = None,
+    finding: int = 0,
+) -> HeldOut:
+    """Run the network over all pictures and count every outline's pixels; watch sees each answer.
+
+    finding: which of the recipe's classes.
 
     Hits and areas are counted on the cached pictures' pixels (longest side 512 for networks up
     to that size), where the outline is put back by the same function as in serving.
@@ -25,11 +52,17 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
     truth, pixels = [], []
     levels = calibrate.GRID
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
-        picture, mask = pictures.pictures[number], pictures.masks[number]
+        picture, mask = pictures.cleaned(number, config), pictures.masks[number]
         crop = pictures.records[number].crop(config)
-        view = torch.from_numpy(transforms.place(picture, config.size, crop))[None, None]
-        probability, image_logit = model.answer(net, view, config.mirror)
-        square = probability[0, 0].numpy()
+        view = transforms.place(picture, config.size, crop)
+        probability, image_logit = model.answer(
+            net, torch.from_numpy(view)[None, None], config.mirror
+        )
+        square = probability[0, finding].numpy()
+        if watch:
+            watch(Answer(picture, view, crop, square))
+        if mask is not None and mask.ndim == 3:
+            mask = mask[..., finding]
         map_ = transforms.to_source(square, picture.shape[0], picture.shape[1], crop)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
@@ -37,7 +70,7 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
         # What serving compares with the floor: see ml.serving.Seen.map_of.
         shown = square if crop is None else map_
         area.append([int((shown >= level).sum()) for level in levels])
-        logits.append(float(image_logit))
+        logits.append(float(image_logit[0, finding]))
         truth.append(int(drawn.sum()))
         pixels.append(drawn.size)
     return HeldOut(
@@ -49,6 +82,56 @@ def tables(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Hel
         found=np.array(found),
         area_px=np.array(area),
         size=config.size,
+    )
+
+
+class Statistics:
+    """Collects what a prediction would store of each answer, in the order of the pictures."""
+
+    def __init__(self) -> None:
+        self._finder = lungs.Finder()
+        self._rows: list[dict[str, float]] = []
+
+    def __call__(self, answer: Answer) -> None:
+        fields = self._finder.find(answer.picture)
+        map_ = Seen(answer.input, answer.crop, fields).map_of(answer.square)
+        self._rows.append(traits.of_answer(answer.input, map_, fields.mask))
+
+    def reference(self, probability: metrics.Floats) -> dict[str, Any]:
+        """The card's `reference`, with the calibrated image probabilities (n,)."""
+        return drift.reference(
+            row | {"probability": float(value)}
+            for row, value in zip(self._rows, probability, strict=True)
+        )
+
+
+def groups(
+    held_out: HeldOut, records: list[data.Record], replicates: int = 500
+) -> dict[str, dict[str, Any]]:
+    """The card's `subgroups`, cross-fitted like its metrics."""
+    shown = calibrate.cross_fitted(held_out)
+    known = [_known(record.about) for record in records]
+    plain = replace(shown, probability=Calibration().probability(held_out.image_logits))
+    found = subgroups.report(plain, held_out.patients, known, replicates)
+    rounded: dict[str, dict[str, Any]] = {}
+    for trait, parts in found.items():
+        rounded[trait] = {}
+        for name, part in parts.items():
+            rounded[trait][name] = {
+                key: _rounded(value) if isinstance(value, dict) else value
+                for key, value in part.items()
+            }
+    return rounded
+
+
+def _known(about: data.About) -> subgroups.Traits:
+    exposure = next((tag for tag in about.tags if tag.endswith("_exposed")), "")
+    return subgroups.Traits(
+        about.view,
+        about.sex,
+        subgroups.age_group(about.age),
+        # A cache from before knows no tags, and then no picture's exposure is known.
+        exposure.removesuffix("_exposed") or ("usual" if about.pixels else ""),
     )
 
 
@@ -78,11 +161,31 @@ def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any
     Everything that depends on a fitted number (temperature, bias, thresholds) is cross-fitted:
     see calibrate.cross_fitted. The ROC's own numbers are those of the network's plain logits.
     """
-    shown = calibrate.cross_fitted(held_out)
-    outlined = calibrate.cross_fitted(held_out, gated=False)
-    plain = replace(shown, probability=calibrate.Calibration().probability(held_out.image_logits))
+    return pooled([held_out], replicates)
 
-    def part(results: metrics.Results, *names: str) -> dict[str, dict[str, float]]:
+
+def together(tables: list[HeldOut]) -> HeldOut:
+    """The pictures of several folds in one table."""
+    arrays = [f.name for f in fields(HeldOut) if f.name != "size"]
+    joined = {name: np.concatenate([getattr(t, name) for t in tables]) for name in arrays}
+    return replace(tables[0], **joined)
+
+
+def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """`report` over several folds, each with a network of its own and cross-fitted by itself.
+
+    Logits of different networks are not on one scale: with more than one fold the ROC's numbers
+    are those of the cross-fitted probabilities.
+    """
+    held_out = together(tables)
+    shown = metrics.together([calibrate.cross_fitted(table) for table in tables])
+    outlined = metrics.together([calibrate.cross_fitted(table, gated=False) for table in tables])
+    plain = shown
+    if len(tables) == 1:
+        logits = Calibration().probability(held_out.image_logits)
+        plain = replace(shown, probability=logits)
+
+    def part(results: metrics.Results, *names: str) -> dict[str, dict[str, Any]]:
         found = metrics.summary(results, held_out.patients, replicates)
         some = int(results.positive.sum())
         counts = {"positive_dice": some, "sensitivity": some, "specificity": len(results) - some}
@@ -103,5 +206,6 @@ def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any
     }
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
+def _rounded(values: dict[str, float]) -> dict[str, float | None]:
+    """As JSON has it: a number that is not defined is null."""
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in values.items()}

@@ -44,6 +44,11 @@ def compare(picture: Picture) -> Likeness:
     return Likeness(round(upright, 4), round(inverted, 4), axis / _STAMP * picture.columns)
 
 
+def of_stamp(stamp: NDArray[np.float32]) -> float:
+    """The best correlation of a picture of 32 x 32 that is stretched already, grey 0..255."""
+    return _best(stamp)[0] if float(stamp.std()) >= 1.0 else 0.0
+
+
 def _best(stamp: NDArray[np.float32]) -> tuple[float, float]:
     """The best correlation over places and sizes, and the column of the template's axis there."""
     best, axis = -1.0, _STAMP / 2

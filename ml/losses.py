@@ -1,12 +1,12 @@
 """Losses on logits. Every mask loss maps (N,1,H,W) logits and 0/1 masks to one value per picture.
 
 Sources: Dice loss, Milletari et al. 2016 (V-Net); focal loss, Lin et al. 2017; Tversky loss,
-Salehi et al. 2017; focal Tversky, Abraham and Khan 2019.
+Salehi et al. 2017; focal Tversky, Abraham and Khan 2019; Lovász hinge, Berman et al. 2018.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +52,29 @@ def focal_tversky_bce(logits: Tensor, masks: Tensor, gamma: float = 0.75) -> Ten
     return tversky(logits, masks).clamp(min=1e-6) ** gamma + bce(logits, masks)
 
 
+def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
+    """The Lovász hinge: the convex closure of 1 - IoU at the hinge's errors, picture by picture.
+
+    Errors are sorted, largest first; each is weighted by how much 1 - IoU grows when its pixel
+    joins those that are wrong already.
+    """
+    signs = masks.flatten(1) * 2 - 1
+    errors, order = (1 - logits.flatten(1) * signs).sort(dim=1, descending=True)
+    truth = masks.flatten(1).gather(1, order)
+    total = truth.sum(1, keepdim=True)
+    # With the k worst pixels wrong: the truth that is still hit, over truth and false alarms.
+    hit = total - truth.cumsum(1)
+    union = total + (1 - truth).cumsum(1)
+    lost = 1 - hit / union.clamp(min=1)
+    growth = lost.diff(dim=1, prepend=torch.zeros_like(total))
+    return (errors.relu() * growth).sum(1)
+
+
+def bce_lovasz(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy and the Lovász hinge, 3 : 1: the hinge alone is flat where all is right."""
+    return BCE_SHARE * bce(logits, masks) + DICE_SHARE * lovasz(logits, masks)
+
+
 MASK_LOSSES: dict[str, MaskLoss] = {
     "bce": bce,
     "dice": dice,
@@ -59,12 +82,38 @@ MASK_LOSSES: dict[str, MaskLoss] = {
     "focal": focal,
     "bce_dice": bce_dice,
     "focal_tversky_bce": focal_tversky_bce,
+    "lovasz": lovasz,
+    "bce_lovasz": bce_lovasz,
 }
 
 
 @dataclass(frozen=True)
+class Whole:
+    """Of how many pictures a step's losses are the means: all, outlined ones and negatives."""
+
+    pictures: Tensor
+    outlined: Tensor
+    negative: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        passes: Sequence[Mapping[str, Tensor]],
+        total: Callable[[Tensor], Tensor] = lambda counts: counts,
+    ) -> Whole:
+        """The counts of all batches that one step learns from.
+
+        total: adds the counts of other processes that take the same step.
+        """
+        positive = torch.cat([batch["positive"].flatten() for batch in passes])
+        outlined = torch.cat([batch["outlined"].flatten() for batch in passes])
+        counts = [torch.ones_like(positive).sum(), outlined.sum(), (1 - positive).sum()]
+        return cls(*total(torch.stack(counts)))
+
+
+@dataclass(frozen=True)
 class Parts:
-    """The three losses, each a mean over the pictures that it applies to."""
+    """The three losses, each a sum over this batch by the number of pictures of the whole step."""
 
     mask: Tensor
     image: Tensor
@@ -80,23 +129,35 @@ def combined(
     outlined: Tensor,
     mask_loss: MaskLoss,
     label_doubt: float = 0.0,
+    whole: Whole | None = None,
 ) -> Parts:
     """The losses of the mask, of the image's label and of the patches (N,1,h,w).
 
-    positive, outlined: (N,) of 0/1. The chosen mask loss sees the pictures with a drawn mask; a
+    positive, outlined: (N,) of 0/1, or (N,C) where there are C classes, each of which counts as a
+    picture of its own. The chosen mask loss sees the pictures with a drawn mask; a
     picture without a pneumothorax adds cross-entropy, so that the outline learns what to leave
     out; one that was judged positive without an outline teaches the image-level output alone.
+    whole: what the batch is a part of; without it, itself. The losses of a step's batches add up
+    to that of one large batch.
     """
+    if whole is None:
+        whole = Whole.of([{"positive": positive, "outlined": outlined}])
+    mask_logits, patch_logits, masks = (
+        maps.flatten(0, 1).unsqueeze(1) for maps in (mask_logits, patch_logits, masks)
+    )
+    image_logits, positive, outlined = (v.flatten() for v in (image_logits, positive, outlined))
     labels = positive * (1 - 2 * label_doubt) + label_doubt
-    image = F.binary_cross_entropy_with_logits(image_logits.squeeze(1), labels)
+    image = F.binary_cross_entropy_with_logits(image_logits, labels, reduction="sum")
+    image = image / whole.pictures
     per_picture = mask_loss(mask_logits, masks) * outlined
     negative = 1 - positive
-    empty = (bce(mask_logits, masks) * negative).sum() / negative.sum().clamp(min=1)
-    mask = per_picture.sum() / outlined.sum().clamp(min=1) + EMPTY_SHARE * empty
+    empty = (bce(mask_logits, masks) * negative).sum() / whole.negative.clamp(min=1)
+    mask = per_picture.sum() / whole.outlined.clamp(min=1) + EMPTY_SHARE * empty
     # A patch holds a pneumothorax where any of its pixels does.
     held = F.adaptive_max_pool2d(masks, patch_logits.shape[-2:])
     known = outlined + negative
-    patch = (bce(patch_logits, held) * known).sum() / known.sum().clamp(min=1)
+    patch = (bce(patch_logits, held) * known).sum()
+    patch = patch / (whole.outlined + whole.negative).clamp(min=1)
     return Parts(mask, image, patch)
 
 

@@ -6,7 +6,7 @@ network (`ml/recipes/lungs-256.toml`) outlines both lungs as one; its card has i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -29,9 +29,13 @@ MARGIN = 0.08
 
 @dataclass(frozen=True)
 class Fields:
-    """Where the lungs are. mask: bool, on the canonical picture (rows, columns)."""
+    """Where the lungs are, on the canonical picture (rows, columns).
+
+    mask: bool; probability: what it was made from, on a grid of any size that covers the picture.
+    """
 
     mask: NDArray[np.bool_]
+    probability: NDArray[np.float32] = field(default_factory=lambda: np.zeros((1, 1), np.float32))
 
     @property
     def plausible(self) -> bool:
@@ -74,7 +78,10 @@ class Finder:
         inputs = transforms.place(canonical, self._session.size)[None, None]
         probability = self._session.run(inputs)[0][0]
         found = transforms.to_source(probability, *canonical.shape) >= THRESHOLD
-        return Fields(without_specks(found))
+        rows, columns = canonical.shape
+        box = transforms.letterbox(rows, columns, self._session.size)
+        down, across = slice(box.top, box.top + box.height), slice(box.left, None)
+        return Fields(without_specks(found), probability[down, across][:, : box.width])
 
 
 def without_specks(found: NDArray[np.bool_]) -> NDArray[np.bool_]:

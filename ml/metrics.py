@@ -17,7 +17,7 @@ plain mean of the per-picture Dice above, so Kaggle = share of positives x posit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,12 @@ class Results:
     def take(self, chosen: NDArray[Any]) -> Results:
         """The chosen pictures, by index (repeats allowed) or by flag."""
         return Results(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def together(parts: list[Results]) -> Results:
+    """The pictures of several results in one."""
+    names = Results.__dataclass_fields__
+    return Results(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def dice(hits: Counts, predicted: Counts, truth: Counts) -> Floats:
@@ -112,6 +118,12 @@ def pixel_precision(results: Results) -> float:
 def pixel_recall(results: Results) -> float:
     """Share of all pneumothorax pixels that were outlined, over all pictures together."""
     return _ratio(results.hits.sum(), results.truth.sum())
+
+
+def pixel_iou(results: Results) -> float:
+    """Intersection over union of all outlined and all pneumothorax pixels together."""
+    union = results.predicted.sum() + results.truth.sum() - results.hits.sum()
+    return _ratio(results.hits.sum(), union)
 
 
 def pixel_accuracy(results: Results) -> float:
@@ -207,6 +219,7 @@ MEASURES: dict[str, Callable[[Results], float]] = {
     "ece": lambda r: ece(r.probability, r.positive),
     "brier": lambda r: brier(r.probability, r.positive),
     "positive_iou": positive_iou,
+    "pixel_iou": pixel_iou,
     "pixel_precision": pixel_precision,
     "pixel_recall": pixel_recall,
     "pixel_accuracy": pixel_accuracy,
@@ -222,41 +235,54 @@ class Measure:
     high: float
 
 
-def summary(
-    results: Results, clusters: NDArray[Any], replicates: int = 1000, seed: int = 0
-) -> dict[str, Measure]:
-    """Every measure with a percentile bootstrap interval.
+def draws(clusters: NDArray[Any], replicates: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Bootstrap draws of pictures: whole patients with replacement, since theirs are alike.
 
-    clusters (n,): the patient of each picture. Whole patients are drawn with replacement, since
-    pictures of one patient are alike. A draw in which a measure is undefined is left out for it.
+    clusters (n,): the patient of each picture.
     """
     _, patient = np.unique(clusters, return_inverse=True)
     members = np.split(np.argsort(patient, kind="stable"), np.cumsum(np.bincount(patient))[:-1])
     random = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in MEASURES}
     for _ in range(replicates):
         chosen = random.integers(0, len(members), len(members))
-        sample = results.take(np.concatenate([members[k] for k in chosen]))
-        for name, measure in MEASURES.items():
+        yield np.concatenate([members[k] for k in chosen])
+
+
+def summary(
+    results: Results,
+    clusters: NDArray[Any],
+    replicates: int = 1000,
+    seed: int = 0,
+    names: Iterable[str] | None = None,
+) -> dict[str, Measure]:
+    """Every measure, or those named, with a percentile bootstrap interval over patients.
+
+    A draw in which a measure is undefined is left out for it.
+    """
+    wanted = {name: MEASURES[name] for name in (MEASURES if names is None else names)}
+    drawn: dict[str, list[float]] = {name: [] for name in wanted}
+    for chosen in draws(clusters, replicates, seed):
+        sample = results.take(chosen)
+        for name, measure in wanted.items():
             drawn[name].append(measure(sample))
     found = {}
-    for name, measure in MEASURES.items():
+    for name, measure in wanted.items():
         defined = [value for value in drawn[name] if not np.isnan(value)]
         low, high = np.percentile(defined, (2.5, 97.5)) if defined else (np.nan, np.nan)
         found[name] = Measure(measure(results), float(low), float(high))
     return found
 
 
-def size_thirds(results: Results) -> list[tuple[str, Results]]:
-    """The positives in three equal groups by the size of the true outline, and all negatives.
+def size_thirds(results: Results) -> list[tuple[str, NDArray[np.int64]]]:
+    """Which pictures are the positives of one third by the size of the true outline.
 
-    Each group is joined with all negatives, so that an AUC exists.
+    Each third is joined with all negatives, so that an AUC exists.
     """
     order = np.flatnonzero(results.positive)
     order = order[np.argsort(results.truth[order], kind="stable")]
     negatives = np.flatnonzero(~results.positive)
     parts = zip(("small", "medium", "large"), np.array_split(order, 3), strict=True)
-    return [(name, results.take(np.concatenate([part, negatives]))) for name, part in parts]
+    return [(name, np.concatenate([part, negatives])) for name, part in parts]
 
 
 def _mean(values: NDArray[Any]) -> float:

@@ -25,8 +25,8 @@ EVIDENCE = 4  # numbers that the image-level output takes from places: one of pa
 
 @dataclass(frozen=True)
 class Look:
-    """What the network sees: mask_logits (N,1,S,S), patch_logits (N,1,S/32,S/32), and features
-    (N, WIDE + EVIDENCE), of which the image logit is a linear function."""
+    """What the network sees: mask_logits (N,C,S,S), patch_logits (N,C,S/32,S/32), and features
+    (N, WIDE + C · EVIDENCE), of which the image logits are a linear function; C classes."""
 
     mask_logits: Tensor
     patch_logits: Tensor
@@ -34,9 +34,9 @@ class Look:
 
 
 class Segmenter(nn.Module):
-    """picture (N,1,S,S) in -1..1 → mask logits (N,1,S,S) and image logit (N,1)."""
+    """picture (N,1,S,S) in -1..1 → mask logits (N,C,S,S) and image logits (N,C) of C classes."""
 
-    def __init__(self, network: Any, dropout: float) -> None:
+    def __init__(self, network: Any, dropout: float, classes: int = 1) -> None:
         super().__init__()
         self.encoder: nn.Module = network.encoder
         self.decoder: nn.Module = network.decoder
@@ -47,20 +47,20 @@ class Segmenter(nn.Module):
         self.widen = nn.Sequential(
             nn.Conv2d(channels, WIDE, 1, bias=False), nn.BatchNorm2d(WIDE, eps=1e-3), nn.ReLU6()
         )
-        self.patch = nn.Conv2d(WIDE, 1, 1)
+        self.patch = nn.Conv2d(WIDE, classes, 1)
         self.dropout = nn.Dropout(dropout)
-        self.image = nn.Linear(WIDE + EVIDENCE, 1)
+        self.image = nn.Linear(WIDE + classes * EVIDENCE, classes)
         with torch.no_grad():
             self.patch.bias.fill_(-2.0)  # type: ignore[union-attr]  # most places are healthy
             # The patches speak first; the outline is heard once it has something to say.
-            self.image.weight[0, WIDE:] = torch.tensor([0.5, 0.0, 0.0, 0.0])
+            self.image.weight[:, WIDE:] = 0.5 * torch.eye(classes, classes * EVIDENCE)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         seen = self.look(picture)
         return seen.mask_logits, self.judge(seen.features)
 
     def judge(self, features: Tensor) -> Tensor:
-        """The image logit (N,1) of a look's features."""
+        """The image logits (N,C) of a look's features."""
         wide, places = features[:, :WIDE], features[:, WIDE:]
         logit: Tensor = self.image(torch.cat([self.dropout(wide), places], dim=1))
         return logit
@@ -73,7 +73,7 @@ class Segmenter(nn.Module):
         # Which patches hold a pneumothorax is learnt from the outlines: far more to learn from
         # than one label for a whole picture. Log-mean-exp lets the surest patch speak loudest.
         patch_logits = self.patch(wide)
-        loudest = patch_logits.float().flatten(1).logsumexp(1, keepdim=True)
+        loudest = patch_logits.float().flatten(2).logsumexp(2)
         loudest = loudest - math.log(patch_logits.shape[-1] * patch_logits.shape[-2])
         # What was outlined is evidence only: detached, so that the label never shapes the outline.
         seen = evidence(mask_logits.detach().float())
@@ -82,21 +82,52 @@ class Segmenter(nn.Module):
 
 
 def answer(net: Segmenter, picture: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
-    """What serving shows: mask probability (N,1,S,S) and image logit (N,1), not yet calibrated.
+    """What serving shows: mask probability (N,C,S,S) and image logit (N,C), not yet calibrated.
 
     mirror: the mean of what is said of the picture and of its mirror image.
     """
-    mask_logits, image_logit = net(picture)
-    probability = mask_logits.float().sigmoid()
+    found = readings(net, picture, mirror)
+    return found.mask, found.image_logits.mean(2)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One reading of a picture, or two: the second is of its mirror image, turned back.
+
+    mask (N,C,S,S) and patch (N,C,S/32,S/32): probabilities, means over the readings; image_logits
+    (N, C, 1 or 2), not yet calibrated; difference (N,C,S,S): half of what the first reading's mask
+    has more than the second's, None where there is no second.
+    """
+
+    mask: Tensor
+    patch: Tensor
+    image_logits: Tensor
+    difference: Tensor | None
+
+
+def readings(net: Segmenter, picture: Tensor, mirror: bool) -> Readings:
+    """Read a picture (N,1,S,S) and, with `mirror`, its mirror image."""
+    mask, patch, logit = _read(net, picture)
     if not mirror:
-        return probability, image_logit.float()
-    mask_logits, other_logit = net(picture.flip(-1))
-    other = mask_logits.float().sigmoid().flip(-1)
-    return (probability + other) / 2, (image_logit.float() + other_logit.float()) / 2
+        return Readings(mask, patch, logit[..., None], None)
+    other_mask, other_patch, other_logit = _read(net, picture.flip(-1))
+    other_mask, other_patch = other_mask.flip(-1), other_patch.flip(-1)
+    return Readings(
+        (mask + other_mask) / 2,
+        (patch + other_patch) / 2,
+        torch.stack([logit, other_logit], dim=2),
+        (mask - other_mask) / 2,
+    )
+
+
+def _read(net: Segmenter, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    seen = net.look(picture)
+    mask, patch = seen.mask_logits.float().sigmoid(), seen.patch_logits.float().sigmoid()
+    return mask, patch, net.judge(seen.features).float()
 
 
 def evidence(mask_logits: Tensor) -> Tensor:
-    """(N, 3), each about -1..1: how much was outlined, and how surely at its surest place.
+    """(N, 3 · C), each about -1..1: how much was outlined, and how surely at its surest place.
 
     The surest place is a window of a 24th, a 48th of the side, in which the probabilities are
     averaged, so that a single pixel does not decide.
@@ -116,16 +147,18 @@ def build(config: Config, weights: bool = True) -> Segmenter:
 
     Never downloads: encoder_weights=None keeps segmentation_models_pytorch off the network.
     """
-    kind = getattr(smp, config.architecture)
+    kind, classes = getattr(smp, config.architecture), len(config.classes)
     own: dict[str, Any] = {}  # what only some architectures take
     if config.architecture in WITH_DECODER_CHANNELS:
         own["decoder_channels"] = config.decoder_channels
     if config.architecture in WITH_ATTENTION:
         own["decoder_attention_type"] = config.attention or None
+    if config.decoder_norm:
+        own["decoder_use_norm"] = {"type": "instancenorm", "affine": True}
     if config.drop_path and weights:  # a matter of training alone
         own["drop_path_rate"] = config.drop_path
     try:
-        network = kind(config.encoder, encoder_weights=None, in_channels=1, classes=1, **own)
+        network = kind(config.encoder, encoder_weights=None, in_channels=1, classes=classes, **own)
     except (KeyError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
@@ -134,9 +167,9 @@ def build(config: Config, weights: bool = True) -> Segmenter:
         # The largest layers of a U-Net are its last ones; an outline is smooth.
         network.decoder.blocks = network.decoder.blocks[:-1]
         network.segmentation_head = SegmentationHead(
-            config.decoder_channels[-2], 1, kernel_size=3, upsampling=2
+            config.decoder_channels[-2], classes, kernel_size=3, upsampling=2
         )
-    built = Segmenter(network, config.dropout)
+    built = Segmenter(network, config.dropout, classes)
     if weights and config.pretrained:
         if config.pretrained != "efficientnet-lite2":
             raise BadInput(f"no pretrained weights called {config.pretrained!r}")

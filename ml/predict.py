@@ -14,16 +14,19 @@ Owns what a prediction is and the rules that turn the network's probabilities in
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import extent, measure, quality
+from ml import explain, extent, measure, quality, traits
+from ml.familiar import Familiarity
 from ml.lungs import Fields
 from ml.picture import Picture
 from ml.serving import Seen, Serving
+from ml.session import Answer
 
 OperatingPoint = Literal["high_sensitivity", "balanced", "high_precision"]
 Band = Literal["likely", "possible", "none_found"]
@@ -48,6 +51,8 @@ class Prediction:
     mask: NDArray[np.bool_] | None = None
     measurements: dict[str, Any] | None = None
     statistics: dict[str, float] | None = None
+    uncertainty: dict[str, Any] | None = None
+    region: dict[str, Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
@@ -75,15 +80,24 @@ def predict_batch(
 ) -> list[Prediction]:
     """Several pictures in one run of the network; the seconds are shared evenly."""
     start = time.perf_counter()
-    verdicts = [quality.check(picture) for picture in pictures]
-    wanted = [i for i, verdict in enumerate(verdicts) if not gate or verdict.verdict != "refused"]
-    views = [serving.see(pictures[i].pixels) for i in wanted]
+    verdicts, views, wanted = [], [], []
+    for i, picture in enumerate(pictures):
+        verdict, seen = gated(picture, serving)
+        verdicts.append(verdict)
+        if not gate or verdict.verdict != "refused":
+            wanted.append(i)
+            views.append(seen or serving.see(picture.pixels))
     outputs: dict[int, tuple[Seen, NDArray[np.uint8], float]] = {}
+    reasons: dict[int, dict[str, Any]] = {}
     if views:
-        masks, images = serving.run(views)
+        answer = serving.answer(views)
         outputs = {
             i: (seen, seen.map_of(mask), float(image))
-            for i, seen, mask, image in zip(wanted, views, masks, images, strict=True)
+            for i, seen, mask, image in zip(wanted, views, answer.masks, answer.images, strict=True)
+        }
+        reasons = {
+            i: _explained(pictures[i], serving.card, views[n], answer, n, operating_point)
+            for n, i in enumerate(wanted)
         }
     model = {key: str(serving.card[key]) for key in ("name", "version", "sha256")}
     found = []
@@ -100,10 +114,50 @@ def predict_batch(
                 operating_point,
                 verdicts[i].midline,
             )
-            said["statistics"] = _statistics(seen.input, map_)
+            said["statistics"] = traits.of_answer(seen.input, map_, seen.fields.mask)
+            said |= reasons[i]
         seconds = (time.perf_counter() - start) / len(pictures)
-        verdict = verdicts[i].facts()
-        found.append(Prediction(model, operating_point, verdict, round(seconds, 4), **said))
+        facts = verdicts[i].facts()
+        found.append(Prediction(model, operating_point, facts, round(seconds, 4), **said))
+    return found
+
+
+def gated(picture: Picture, serving: Serving) -> tuple[quality.Quality, Seen | None]:
+    """The gate's word on a picture, and the network's view of it where the gate had to look."""
+    looked: list[Seen] = []
+
+    def look() -> Familiarity | None:
+        looked.append(serving.see(picture.pixels))
+        return looked[0].familiarity
+
+    verdict = quality.check(picture, look)
+    return verdict, looked[0] if looked else None
+
+
+def _explained(
+    picture: Picture,
+    card: dict[str, Any],
+    seen: Seen,
+    answer: Answer,
+    number: int,
+    operating_point: OperatingPoint,
+) -> dict[str, Any]:
+    """Region and uncertainty of one of the answer's pictures, where the model tells them."""
+    found: dict[str, Any] = {}
+    if answer.patches is not None:
+        canonical = (seen.fields.mask.shape[0], seen.fields.mask.shape[1])
+        source = (picture.rows, picture.columns)
+        region = explain.region(answer.patches[number], seen.crop, canonical, source)
+        found["region"] = region.facts() if region else None
+    if answer.spreads is not None and answer.differences is not None:
+        found["uncertainty"] = explain.uncertainty(
+            float(answer.images[number]),
+            float(answer.spreads[number]),
+            answer.masks[number],
+            answer.differences[number],
+            card["thresholds"]["mask"],
+            card["thresholds"]["image"][operating_point],
+        ).facts()
     return found
 
 
@@ -169,19 +223,28 @@ def outline(
     level = threshold * 255
     if int((map_ >= level).sum()) < max(area_px_min, 1):
         return np.zeros((rows, columns), dtype=np.bool_)
+    mask = np.empty((rows, columns), dtype=np.bool_)
+    for part, large in enlarged(map_, rows, columns):
+        mask[part] = large >= np.float32(level)
+    return mask
+
+
+def enlarged(
+    map_: NDArray[np.uint8], rows: int, columns: int
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """A map at the size of the picture, some rows at a time: which, and their values 0..255."""
     # Not by OpenCV, whose rounding depends on processor and libraries: a browser repeats this to
     # the pixel (static/js/viewer/upsample.js), first along the rows, then down the columns.
     left, right, across = _taps(map_.shape[1], columns)
     upper, lower, down = _taps(map_.shape[0], rows)
     values = map_.astype(np.float32)
     wide = values[:, left] * (1 - across) + values[:, right] * across
-    mask = np.empty((rows, columns), dtype=np.bool_)
     for start in range(0, rows, 256):
         part = slice(start, start + 256)
         share = down[part, None]
-        large = wide[upper[part]] * (1 - share) + wide[lower[part]] * share
-        mask[part] = large >= np.float32(level)
-    return mask
+        large: NDArray[np.float32] = wide[upper[part]] * (1 - share)
+        large += wide[lower[part]] * share
+        yield part, large
 
 
 def _taps(
@@ -192,13 +255,3 @@ def _taps(
     at = np.clip(at, 0, cells - 1)
     low = np.floor(at).astype(np.intp)
     return low, np.minimum(low + 1, cells - 1), at - low.astype(np.float32)
-
-
-def _statistics(grey: NDArray[np.float32], map_: NDArray[np.uint8]) -> dict[str, float]:
-    """Few numbers of input and output in which a drift of the pictures would show."""
-    return {
-        "input_mean": round(float(grey.mean()), 4),
-        "input_sd": round(float(grey.std()), 4),
-        "map_maximum": round(float(map_.max()) / 255, 4),
-        "map_mean": round(float(map_.mean()) / 255, 6),
-    }

@@ -3,7 +3,8 @@
 Outlines come as the competition's table (`--rle`) or as a mask PNG for each picture (`--masks`).
 Every picture is read, shrunk and scaled once, by the functions that serving uses; see ml.data for
 the cache's layout. The cache holds patients' pictures: keep it out of the repository. A picture
-that cannot be cached is listed with its reason, the others go on, and the exit code is 3.
+that cannot be cached is listed with its reason, the others go on, and the exit code is 3. What may
+be wrong with the data (see ml.checks) is told and written into the cache as checks.json.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -23,13 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import cases, lungs, pixels, rle, transforms
+from ml import (
+    cases,
+    checks,
+    lungs,
+    measure,
+    partition,
+    pixels,
+    rle,
+    subgroups,
+    traits,
+    transforms,
+)
 from ml.cases import BadTable
-from ml.data import NO_FOLD, Pictures, Record, write_records
+from ml.data import NO_FOLD, About, Pictures, Record, write_records
 from ml.errors import BadInput
 from ml.evaluate import INCOMPLETE
-
-FOLDS = 5
+from ml.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,19 @@ class Job:
     mask: Path | None
     side: int
     cache: Path
+    # What an index says of view, sex and age, before the header does.
+    listed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What became of a job: the original's size, what is known of it, and a doubtful mask."""
+
+    rows: int
+    columns: int
+    about: About
+    mask_fits: bool = True
+    mask_empty: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--index",
         type=Path,
-        help="CSV: ImageId, patient, fold; without it every picture is its own patient",
+        help="CSV: ImageId, patient; and fold, view, sex, age where known; without it every "
+        "picture is its own patient",
     )
     parser.add_argument(
         "--panel", type=Path, help="folder of pictures that were judged, but not outlined"
@@ -109,6 +134,9 @@ def run(args: argparse.Namespace) -> int:
     texts = cases.read_table(args.rle) if args.rle else {}
     masks = cases.pictures(args.masks)[0] if args.masks else {}
     rows = outlined_rows(texts, args.index) if args.rle else masked_rows(masks, args.index)
+    listed = (
+        cases.read_traits(args.index, (*subgroups.COLUMNS, "pneumothorax")) if args.index else {}
+    )
     files = {args.dicom: cases.pictures(args.dicom)[0]}
     places = dict.fromkeys(rows, args.dicom)
     if args.panel:
@@ -116,6 +144,7 @@ def run(args: argparse.Namespace) -> int:
         judged = panel_rows(args.panel_index, known, args.reports)
         rows |= {name: row for name, row in judged.items() if name not in rows}
         files[args.panel] = cases.pictures(args.panel)[0]
+        listed = cases.read_traits(args.panel_index, subgroups.COLUMNS, "id") | listed
         places = dict.fromkeys(judged, args.panel) | places
     pseudo = cases.pictures(args.pseudo_masks)[0] if args.pseudo else {}
     if args.pseudo:
@@ -131,6 +160,7 @@ def run(args: argparse.Namespace) -> int:
             masks.get(name),
             side,
             args.out,
+            listed.get(name, {}),
         )
         for name in rows
         if name in files[places[name]]
@@ -140,27 +170,37 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ProcessPoolExecutor(args.workers) as pool:
             done = pool.map(attempt, jobs, chunksize=8)
-            shapes = list(tqdm(done, desc="caching", total=len(jobs), unit="picture"))
+            found = list(tqdm(done, desc="caching", total=len(jobs), unit="picture"))
     except BrokenProcessPool as error:
         raise BadInput("a reading process was killed (memory? try fewer --workers)") from error
+    labels = {name: row.get("pneumothorax", "") for name, row in listed.items()}
+    findings = checks.Findings(contradictory=checks.contradictions(texts, labels))
     records = []
     failed = 0
-    for job, shape in zip(jobs, shapes, strict=True):
-        if isinstance(shape, str):
+    for job, cached in zip(jobs, found, strict=True):
+        if isinstance(cached, str):
             failed += 1
-            print(f"{job.id}: {shape}", file=sys.stderr)
+            print(f"{job.id}: {cached}", file=sys.stderr)
             continue
-        height, width = shape
+        if not cached.mask_fits:
+            findings.mismatched_masks.append(job.id)
+        if cached.mask_empty:
+            findings.empty_masks.append(job.id)
         patient, fold, positive = rows[job.id]
         source = "panel"
         if job.id in texts or job.mask:
             source = "pseudo" if fold == NO_FOLD and job.id in pseudo else "masks"
-        records.append(Record(job.id, source, patient, fold, positive, height, width))
+        size = (cached.rows, cached.columns)
+        records.append(Record(job.id, source, patient, fold, positive, *size, about=cached.about))
     if not records:
         raise BadInput("no picture could be cached")
+    records = checks.joined(records, findings)
     if args.lungs:
         records = with_lungs(args.out, records)
     write_records(args.out, records)
+    findings.write(args.out)
+    for line in findings.lines():
+        print(line, file=sys.stderr)
     missing = len(rows) - len(jobs)
     print(f"{len(records)} pictures in {args.out}; {missing} had no file, {failed} failed")
     return INCOMPLETE if failed else 0
@@ -172,11 +212,14 @@ def with_lungs(cache: Path, records: list[Record]) -> list[Record]:
     found = []
     for record in tqdm(records, desc="finding lungs", unit="picture"):
         picture = Pictures.read_one(cache, record)
-        found.append(dataclasses.replace(record, lungs=finder.find(picture).crop()))
+        fields = finder.find(picture)
+        tags = traits.tags(traits.of_canonical(picture), fields.mask)
+        about = dataclasses.replace(record.about, tags=tags)
+        found.append(dataclasses.replace(record, lungs=fields.crop(), about=about))
     return found
 
 
-def attempt(job: Job) -> tuple[int, int] | str:
+def attempt(job: Job) -> Cached | str:
     """What cache_one gives, or why there is nothing."""
     try:
         return cache_one(job)
@@ -188,19 +231,49 @@ def attempt(job: Job) -> tuple[int, int] | str:
         return str(error)
 
 
-def cache_one(job: Job) -> tuple[int, int]:
-    """Cache one picture, and its mask if there is one; gives its (rows, columns).
+def cache_one(job: Job) -> Cached:
+    """Cache one picture, and its mask if there is one.
 
     Raises Unreadable, OSError, or ValueError for a mask that does not fit.
     """
     cv2.setNumThreads(0)
-    picture = pixels.read(job.path.read_bytes()).pixels
-    small = transforms.canonical(picture, job.side)
+    picture = pixels.read(job.path.read_bytes())
+    small = transforms.canonical(picture.pixels, job.side)
     mask = _outline(job)
     _write_png(job.cache / "pictures" / f"{job.id}.png", small)
     if mask.any():
         _write_png(job.cache / "masks" / f"{job.id}.png", shrunk(mask, *small.shape))
-    return picture.shape
+    shape = (picture.rows, picture.columns)
+    # The competition's masks are square whatever their picture's copy is.
+    compared = checks.fits(mask.shape, shape) if job.mask else True
+    given = job.mask is not None or any(text != rle.EMPTY for text in job.texts)
+    about = described(picture, small, mask, job.listed)
+    return Cached(*shape, about, compared, given and not bool(mask.any()))
+
+
+def described(
+    picture: Picture, small: NDArray[np.uint8], mask: NDArray[np.bool_], listed: dict[str, str]
+) -> About:
+    """What is known of a picture, by its header, its pixels, its outline and an index."""
+    known = subgroups.traits(listed, picture.view, picture.patient_sex, None, "")
+    count, _, _, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    width = mask.shape[1]
+    sides = {
+        measure.side(float(column), width / 2, picture.orientation)
+        for column, _ in centres[1:count]
+    } - {None}
+    age = subgroups.years_of(listed.get("age", ""))
+    return About(
+        view=known.view,
+        sex=known.sex,
+        age=picture.patient_age_years if age is None else age,
+        spacing_mm=round(picture.spacing.row_mm, 4) if picture.spacing else None,
+        lesions=count - 1,
+        area=round(float(mask.mean()), 6),
+        side="both" if len(sides) > 1 else str(next(iter(sides), "")),
+        tags=traits.tags(traits.of_canonical(small)),
+        pixels=hashlib.sha256(small.tobytes()).hexdigest()[:16],
+    )
 
 
 def _outline(job: Job) -> NDArray[np.bool_]:
@@ -233,14 +306,24 @@ def shrunk(mask: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.uint8
 def outlined_rows(
     texts: dict[str, list[str]], index: Path | None
 ) -> dict[str, tuple[str, int, bool]]:
-    """ImageId → (patient, fold, positive). Without an index, folds follow from the name."""
-    patients, folds = cases.read_index(index) if index else ({}, {})
-    if strange := [fold for fold in folds.values() if fold and not fold.isdecimal()]:
+    """ImageId → (patient, fold, positive).
+
+    Without an index, folds follow from the pictures' names; with one that names patients, but no
+    fold for some of them, those are dealt out evenly by size (see ml.partition).
+    """
+    patients, given = cases.read_index(index) if index else ({}, {})
+    if strange := [fold for fold in given.values() if fold and not fold.isdecimal()]:
         raise BadTable(f"{index}: fold {strange[0]!r} is no number")
+    fold_of = {patients[name]: int(fold) for name, fold in given.items() if fold}
+    sizes: dict[str, list[float]] = {}
+    for name, found in texts.items():
+        if name in patients and patients[name] not in fold_of:
+            sizes.setdefault(patients[name], []).append(float(sum(map(rle.area, found))))
+    fold_of |= partition.assign(sizes)
     return {
         name: (
             patients.get(name, name),
-            int(folds.get(name) or _fold_of(name)),
+            int(given.get(name) or fold_of.get(patients.get(name, ""), partition.by_name(name))),
             any(text != rle.EMPTY for text in found),
         )
         for name, found in texts.items()
@@ -254,7 +337,7 @@ def masked_rows(masks: dict[str, Path], index: Path | None) -> dict[str, tuple[s
 
 
 def panel_rows(
-    index: Path, folds: dict[str, int], reports: bool = False
+    index: Path, known: dict[str, int], reports: bool = False
 ) -> dict[str, tuple[str, int, bool]]:
     """id → (patient, fold, positive) of judged pictures; a known patient keeps their fold.
 
@@ -264,13 +347,9 @@ def panel_rows(
     return {
         row["id"]: (
             row["patient"],
-            folds.get(row["patient"], NO_FOLD),
+            known.get(row["patient"], NO_FOLD),
             row["pneumothorax"] == "1",
         )
         for _, row in cases.read_rows(index, ("id", "label", "pneumothorax", "patient"))
         if row["label"].startswith(wanted) and row["pneumothorax"] in ("0", "1")
     }
-
-
-def _fold_of(patient: str) -> int:
-    return hashlib.sha256(patient.encode()).digest()[0] % FOLDS

@@ -48,12 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
     content, config = checkpoint.read(args.checkpoint)
+    if len(config.classes) > 1:
+        raise BadInput("refit knows one class, and this network has several")
     net = model.build(config, weights=False).eval()
     # Checkpoints may hold an image layer of another width: it is replaced anyway.
     own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}
     rest = {k: v for k, v in content["average"].items() if not k.startswith("image.")}
     checkpoint.fill(net, rest | own, str(args.checkpoint))
-    training, _ = data.split(data.read_records(args.cache), config.held_out_fold)
+    records = data.read_records(args.cache)
+    training, _ = data.split(records, config.held_out_fold, config.data_share)
     # Calibrated and measured is what this panel of radiologists says, not what another one does.
     training = [record for record in training if record.source == "masks"]
     if len({record.positive for record in training}) < 2:

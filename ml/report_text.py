@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from typing import Any
 
-_WORDS = {
+WORDS = {
     "kaggle_dice": "Kaggle Dice",
     "positive_dice": "Dice, positives only",
     "image_specificity": "nothing outlined on negatives",
@@ -17,10 +18,18 @@ _WORDS = {
     "ece": "calibration error (ECE, 15 bins)",
     "brier": "Brier score",
     "positive_iou": "IoU, positives only",
+    "pixel_iou": "pixel IoU",
     "pixel_precision": "pixel precision",
     "pixel_recall": "pixel recall",
     "pixel_accuracy": "pixel accuracy",
 }
+
+RULES = {"present": "in use", "triplet": "triplet", "gated_triplet": "gate+triplet"}
+# What a reader must know before believing a number.
+NOTE = (
+    "Thresholds and calibration are the model's own: on pictures that chose them (its held-out "
+    "fold), they flatter; the rules' lines are cross-fitted and do not."
+)
 
 
 def table(report: dict[str, Any]) -> str:
@@ -41,18 +50,56 @@ def table(report: dict[str, Any]) -> str:
         f"{'':34}{'value':>8}   95 % interval",
     ]
     for name, measure in report["measures"].items():
-        interval = f"{_number(measure['low'])} – {_number(measure['high'])}"
-        lines.append(f"{_WORDS[name]:34}{_number(measure['value']):>8}   {interval}")
-    lines += ["", f"{'by size of the pneumothorax':34}{'n':>8}{'Dice':>9}{'sens.':>9}{'AUC':>9}"]
-    for name, part in report["by_size"].items():
-        shown = "".join(f"{_number(part[m]):>9}" for m in ("positive_dice", "sensitivity", "auc"))
-        lines.append(f"{name:34}{part['positives']:>8}{shown}")
-    lines += ["", f"{report['seconds']:.0f} s"]
+        interval = f"{number(measure['low'])} – {number(measure['high'])}"
+        lines.append(f"{WORDS[name]:34}{number(measure['value']):>8}   {interval}")
+    lines += ["", f"{'by':20}{'':14}{'n':>6}{'pos.':>6}{'Dice':>9}{'sens.':>9}{'AUC':>9}"]
+    for trait, groups in report["subgroups"].items():
+        for name, part in groups.items():
+            shown = "".join(
+                f"{number(part[m]['value']):>9}" for m in ("positive_dice", "sensitivity", "auc")
+            )
+            lines.append(f"{trait:20}{name:14}{part['pictures']:>6}{part['positives']:>6}{shown}")
+    lines += ["", f"{'answered, the surest first':34}{'wrong calls':>12}"]
+    for share, risk in report["abstention"]["wrong_call"]["at"].items():
+        lines.append(f"{float(share):<34.0%}{number(risk):>12}")
+    lines += [
+        "",
+        *_rules(report["rules"]),
+        "",
+        *textwrap.wrap(NOTE, 90),
+        "",
+        f"{report['seconds']:.0f} s",
+    ]
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4f}"
+def _rules(found: dict[str, Any] | None) -> list[str]:
+    """The comparison of the serving rule with the triplet rules."""
+    if found is None:
+        return ["rules not compared: each half of the patients needs pictures with and without"]
+    lines = [f"{'rules, cross-fitted':34}{'value':>8}   difference and 95 % interval"]
+    for name in found["scores"]["present"]:
+        for rule, scores in found["scores"].items():
+            other = found["differences"].get(rule)
+            shown = difference(other[name]) if other else ""
+            lines.append(f"{WORDS[name]:22}{RULES[rule]:12}{number(scores[name]):>8}   {shown}")
+    return [*lines, verdict(found)]
+
+
+def difference(found: dict[str, float]) -> str:
+    """A difference with its interval."""
+    return f"{found['value']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """Whether another rule is worth serving."""
+    if not found["better"]:
+        return "No rule is better than the one that serves."
+    return "Better than the rule that serves: " + ", ".join(RULES[r] for r in found["better"]) + "."
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def as_json(report: dict[str, Any]) -> str:

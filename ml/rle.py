@@ -57,6 +57,14 @@ def decode(text: str, rows: int, columns: int) -> NDArray[np.bool_]:
     return _turned(flat.reshape(columns, rows)).view(np.bool_)
 
 
+def area(text: str) -> int:
+    """How many pixels a text outlines, without its mask; 0 for text that is none."""
+    stripped = text.strip()
+    if stripped == EMPTY or not _PAIRS.fullmatch(stripped):
+        return 0
+    return sum(map(int, stripped.split()[1::2]))
+
+
 def encode(mask: NDArray[np.generic]) -> str:
     """Write a mask (rows, columns), anything non-zero being foreground, as run-length text."""
     if mask.ndim != 2 or mask.size == 0:

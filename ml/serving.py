@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import lungs, session, transforms
+from ml import familiar, lungs, session, transforms
 from ml.crop import Crop
+from ml.familiar import Familiarity, Looks
 from ml.lungs import Fields
-from ml.session import Device, Floats, ModelMissing, Precision, Session
+from ml.session import Answer, Device, Floats, ModelMissing, Precision, Session
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,17 @@ class Seen:
     """What the network is given of a picture.
 
     input: (S, S) in -1..1; crop: the part of the picture that it shows, None for all; fields:
-    the lungs, on the canonical picture.
+    the lungs, on the canonical picture; familiarity: how much it looks like a frontal chest.
     """
 
     input: Floats
     crop: Crop | None
     fields: Fields
+    familiarity: Familiarity | None = None
+
+    def look(self) -> Familiarity | None:
+        """What the quality gate asks for."""
+        return self.familiarity
 
     def map_of(self, mask_probability: Floats) -> NDArray[np.uint8]:
         """A probability map (S, S) over the whole picture and nothing else, as value * 255.
@@ -54,7 +60,9 @@ class Serving:
         self.network, self.finder = network, finder
         self.card, self.device, self.size = network.card, network.device, network.size
         needed = network.card.get("preprocessing", {})
+        self._reference = familiar.read(finder.card["sha256"])
         self._cropped = needed.get("crop") == "lungs"
+        self._denoise, self._clahe = needed.get("denoise", ""), float(needed.get("clahe", 0.0))
         wanted = needed.get("lungs_sha256")
         if self._cropped and wanted != finder.card["sha256"]:
             raise ModelMissing(
@@ -68,11 +76,18 @@ class Serving:
         picture = transforms.canonical(pixels, side)
         fields = self.finder.find(picture)
         crop = fields.crop() if self._cropped else None
-        return Seen(transforms.place(picture, self.size, crop), crop, fields)
+        familiarity = self._reference.compare(Looks(picture, fields))
+        view = transforms.clean(picture, self._denoise, self._clahe)
+        return Seen(transforms.place(view, self.size, crop), crop, fields, familiarity)
+
+    def answer(self, seen: list[Seen]) -> Answer:
+        """Everything that the network says of N views, in one run."""
+        return self.network.answer(np.stack([one.input for one in seen])[:, None])
 
     def run(self, seen: list[Seen]) -> tuple[Floats, Floats]:
         """Mask (N, S, S) and calibrated image (N,) probabilities of N views, in one run."""
-        return self.network.run(np.stack([one.input for one in seen])[:, None])
+        said = self.answer(seen)
+        return said.masks, said.images
 
     def warm_up(self) -> None:
         """The first run prepares the engine: no reader should wait for it."""

@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,31 @@ Floats = NDArray[np.float32]
 WEIGHTS = Path(__file__).parent / "weights"
 CARD = "card.json"
 GRAPH, GRAPH_WEIGHTS, TENSORS = "model.xml", "model.bin", "model.safetensors"
+# What a graph answers; the first two always, the others where the model has them.
+OUTPUTS = (
+    "mask_probability",
+    "image_probability",
+    "patch_probability",
+    "image_spread",
+    "mask_difference",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of N pictures; None for what it does not say.
+
+    masks (N, S, S) and images (N,): probabilities, the images' calibrated. patches (N, P, P): the
+    probability that a patch holds a finding, over the same square. Of a model that also reads the
+    mirror image: spreads (N,), the distance of its two image probabilities, and differences
+    (N, S, S), half of what the first reading's mask has more than the second's.
+    """
+
+    masks: Floats
+    images: Floats
+    patches: Floats | None = None
+    spreads: Floats | None = None
+    differences: Floats | None = None
 
 
 class ModelMissing(BadInput):
@@ -49,11 +75,16 @@ class Session(ABC):
         self.size = size
 
     @abstractmethod
+    def answer(self, inputs: Floats) -> Answer:
+        """Everything that the model says of inputs (N, 1, S, S) in -1..1."""
+
     def run(self, inputs: Floats) -> tuple[Floats, Floats]:
         """Inputs (N, 1, S, S) in -1..1 to mask (N, S, S) and image (N,) probabilities.
 
         The image probability is calibrated, the mask's is the plain sigmoid.
         """
+        said = self.answer(inputs)
+        return said.masks, said.images
 
 
 def open(
@@ -72,9 +103,9 @@ def open(
     folder = locate(weights)
     card = read_card(folder)
     if device == "cuda" or (device == "auto" and _has_gpu()):
-        return TorchSession(card, _checked(folder, card, TENSORS), "cuda")
-    graph = _checked(folder, card, GRAPH)
-    return _OpenVinoSession(card, graph, _checked(folder, card, GRAPH_WEIGHTS), threads, precision)
+        return TorchSession(card, checked(folder, card, TENSORS), "cuda")
+    graph = checked(folder, card, GRAPH)
+    return _OpenVinoSession(card, graph, checked(folder, card, GRAPH_WEIGHTS), threads, precision)
 
 
 def locate(weights: Path | None = None) -> Path:
@@ -110,7 +141,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _checked(folder: Path, card: dict[str, Any], name: str) -> bytes:
+def checked(folder: Path, card: dict[str, Any], name: str) -> bytes:
     """A file's bytes, after checking them: what was hashed is what will be loaded."""
     if name not in card["files"]:
         raise ModelMissing(f"the model in {folder} comes without {name}")
@@ -158,19 +189,21 @@ class _OpenVinoSession(Session):
             raise ModelMissing(f"the graph of the model {card.get('name')} is none") from error
         # A graph made for one picture at a time is given one at a time.
         self._single = shape[0].is_static
+        named = {name for output in network.outputs for name in output.get_names()}
+        self._outputs = [name for name in OUTPUTS if name in named]
         self._request = core.compile_model(network, "CPU", settings).create_infer_request()
         super().__init__(card, f"cpu openvino {precision}", shape[2].get_length())
 
-    def run(self, inputs: Floats) -> tuple[Floats, Floats]:
+    def answer(self, inputs: Floats) -> Answer:
         _check_shape(inputs, self.size)
         step = 1 if self._single else len(inputs)
-        masks, images = [], []
+        found: dict[str, list[Floats]] = {name: [] for name in self._outputs}
         for start in range(0, len(inputs), step):
             self._request.infer({"picture": inputs[start : start + step]})
-            # Copies: the request writes its next answer over these.
-            masks.append(self._request.get_tensor("mask_probability").data[:, 0].copy())
-            images.append(self._request.get_tensor("image_probability").data[:, 0].copy())
-        return np.concatenate(masks), np.concatenate(images)
+            for name, parts in found.items():
+                # Copies: the request writes its next answer over these.
+                parts.append(self._request.get_tensor(name).data[:, 0].copy())
+        return Answer(*(np.concatenate(found[n]) if n in found else None for n in OUTPUTS))  # type: ignore[arg-type]  # the first two are always there
 
 
 class TorchSession(Session):
@@ -204,21 +237,34 @@ class TorchSession(Session):
                 f"the weights of {named} are not of the architecture on its card"
             ) from error
         net.eval().to(place).to(memory_format=torch.channels_last)
-        self._answer = functools.partial(model.answer, net, mirror=recipe.mirror)
+        self._patches = recipe.patch_weight > 0
+        self._readings = functools.partial(model.readings, net, mirror=recipe.mirror)
         calibration = card.get("calibration") or {}
         self._temperature = float(calibration.get("temperature", 1.0))
         self._bias = float(calibration.get("bias", 0.0))
         name = torch.cuda.get_device_name() if place == "cuda" else "f32"
         super().__init__(card, f"{place} torch {name}", recipe.size)
 
-    def run(self, inputs: Floats) -> tuple[Floats, Floats]:
+    def answer(self, inputs: Floats) -> Answer:
         _check_shape(inputs, self.size)
         torch = self._torch
         with torch.inference_mode():
             batch = torch.from_numpy(inputs).to(self._place, memory_format=torch.channels_last)
-            mask, image = self._answer(batch)
-            image = (image[:, 0] / self._temperature + self._bias).sigmoid()
-            return mask[:, 0].cpu().numpy(), image.cpu().numpy()
+            found = self._readings(batch)
+            logits = found.image_logits[:, 0] / self._temperature + self._bias
+            image, alone = logits.mean(1).sigmoid(), logits.sigmoid()
+            answer = Answer(
+                found.mask[:, 0].cpu().numpy(),
+                image.cpu().numpy(),
+                found.patch[:, 0].cpu().numpy() if self._patches else None,
+            )
+            if found.difference is None:
+                return answer
+            return replace(
+                answer,
+                spreads=(alone[:, 0] - alone[:, 1]).abs().cpu().numpy(),
+                differences=found.difference[:, 0].cpu().numpy(),
+            )
 
 
 def _check_shape(inputs: Floats, size: int) -> None:

@@ -1,16 +1,18 @@
-"""Who may do what: permissions, the person who acts, and the one query for visible studies.
+"""Who may do what: permissions, the person who acts, and the queries for studies.
 
 Nothing is allowed that is not written here. Lists and single loads share `visible_studies`, so
-what is not in somebody's list does not exist for them.
+what is not in somebody's list does not exist for them. The one way around it is to break the
+glass: `out_of_reach` says which cases somebody may open so, `openable_studies` what a grant opens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Select, false, select
+from sqlalchemy import ColumnElement, Select, and_, false, not_, or_, select
 
 from portal.models import Role, Study
 
@@ -30,7 +32,11 @@ class Permission(StrEnum):
     REVIEW_WRITE = "review:write"
     PEOPLE_MANAGE = "people:manage"
     JOBS_MANAGE = "jobs:manage"
+    MODELS_MANAGE = "models:manage"
     AUDIT_READ = "audit:read"
+    DATA_MANAGE = "data:manage"
+    STUDY_EXPORT = "study:export"
+    BREAK_GLASS = "glass:break"
     SELF = "self"
 
 
@@ -50,10 +56,21 @@ ROLE_PERMISSIONS: Final = MappingProxyType(
                 Permission.STUDY_LIST,
                 Permission.STUDY_READ,
                 Permission.REVIEW_WRITE,
+                Permission.STUDY_EXPORT,
+                Permission.BREAK_GLASS,
                 Permission.SELF,
             }
         ),
-        Role.ADMIN: frozenset({Permission.PEOPLE_MANAGE, Permission.JOBS_MANAGE, Permission.SELF}),
+        Role.ADMIN: frozenset(
+            {
+                Permission.PEOPLE_MANAGE,
+                Permission.JOBS_MANAGE,
+                Permission.MODELS_MANAGE,
+                Permission.DATA_MANAGE,
+                Permission.BREAK_GLASS,
+                Permission.SELF,
+            }
+        ),
         Role.AUDITOR: frozenset({Permission.AUDIT_READ, Permission.SELF}),
     }
 )
@@ -68,6 +85,20 @@ TOKEN_PERMISSIONS: Final = frozenset(
     }
 )
 
+# What a grant allows in the one case that it opens, instead of the role's own: looking.
+GLASS_PERMISSIONS: Final = frozenset({Permission.STUDY_READ, Permission.SELF})
+# Roles that see patients' data in their daily work.
+PATIENT_ROLES: Final = frozenset({Role.TECHNOLOGIST, Role.READER})
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One case that is open for a while to somebody whose it is not."""
+
+    id: UUID
+    study_id: UUID
+    until: datetime
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -80,6 +111,7 @@ class Actor:
     session_id: UUID | None = None
     via: Via = "session"
     address: str = ""
+    grant: Grant | None = None  # set while a case is looked at through broken glass
 
     def may(self, permission: Permission) -> bool:
         """Whether the permission is held."""
@@ -99,11 +131,41 @@ def permissions_of(role: Role, scopes: list[str] | None = None) -> frozenset[Per
     return held & TOKEN_PERMISSIONS & {p for p in Permission if p.value in scopes}
 
 
+def under_grant(actor: Actor, grant: Grant) -> Actor:
+    """The actor as one who may look at the one case, and do nothing else in this request."""
+    return replace(actor, permissions=GLASS_PERMISSIONS, grant=grant)
+
+
+def may_end_grant(actor: Actor, user_id: UUID) -> bool:
+    """Whether the actor may close what this person opened: their own, or as who watches over it."""
+    watches = actor.may(Permission.AUDIT_READ) or actor.may(Permission.PEOPLE_MANAGE)
+    return watches or user_id == actor.user_id
+
+
 def visible_studies(actor: Actor) -> Select[Study]:
     """The studies that exist for the actor: a technologist's own uploads, a reader's team's."""
+    return select(Study).where(Study.purged_at.is_(None), _belongs_to(actor))
+
+
+def openable_studies(actor: Actor) -> Select[Study]:
+    """The visible studies, and the one that the actor's grant opens. Never for a list."""
+    if actor.grant is None:
+        return visible_studies(actor)
+    opened = Study.id == actor.grant.study_id
+    return select(Study).where(Study.purged_at.is_(None), or_(_belongs_to(actor), opened))
+
+
+def out_of_reach(actor: Actor) -> Select[Study]:
+    """The studies that the actor may open by breaking the glass: those that are not theirs."""
     query = select(Study).where(Study.purged_at.is_(None))
+    if actor.via != "session" or not actor.may(Permission.BREAK_GLASS):
+        return query.where(false())
+    return query.where(not_(_belongs_to(actor)))
+
+
+def _belongs_to(actor: Actor) -> ColumnElement[bool]:
     if actor.role is Role.READER:
-        return query.where(Study.team_id == actor.team_id)
+        return Study.team_id == actor.team_id
     if actor.role is Role.TECHNOLOGIST:
-        return query.where(Study.team_id == actor.team_id, Study.uploaded_by == actor.user_id)
-    return query.where(false())
+        return and_(Study.team_id == actor.team_id, Study.uploaded_by == actor.user_id)
+    return false()

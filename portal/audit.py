@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -63,11 +63,15 @@ def append(
     """Add a row in the caller's transaction; call it last, the log is locked until the commit.
 
     `event` says in small letters what happened; `detail` holds ids, codes and counts only. Give
-    the actor, or `actor_id` where somebody is only about to become one (sign-in).
+    the actor, or `actor_id` where somebody is only about to become one (sign-in). What is done to
+    a case through broken glass names the grant.
     """
     if not _EVENT.fullmatch(event):
         raise ValueError("an event is named in small letters and underscores")
     key = _key(s)
+    told = dict(detail or {})
+    if actor is not None and actor.grant is not None and actor.grant.study_id == study_id:
+        told["grant"] = str(actor.grant.id)
     s.flush()
     head = s.get(AuditHead, 1, with_for_update=True, populate_existing=True)
     if head is None:
@@ -83,7 +87,7 @@ def append(
         address=(address or (actor.address if actor else ""))[:64],
         study_id=study_id,
         subject_id=subject_id,
-        detail=json.dumps(dict(detail or {}), sort_keys=True, separators=(",", ":")),
+        detail=json.dumps(told, sort_keys=True, separators=(",", ":")),
     )
     row.mac = _link(key, head.mac, row)
     s.add(row)
@@ -128,14 +132,41 @@ def verify(s: Session) -> Verification:
     return Verification(seq)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows of the log; what is left out asks for all. `until` itself is not in it."""
+
+    event: str = ""
+    actor_id: UUID | None = None
+    study_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def matching(wanted: Wanted) -> Select[AuditEvent]:
+    """The rows that are asked for, in no order yet."""
+    query = select(AuditEvent)
+    if wanted.event:
+        query = query.where(AuditEvent.event == wanted.event)
+    if wanted.actor_id:
+        query = query.where(AuditEvent.actor_id == wanted.actor_id)
+    if wanted.study_id:
+        # A look at a list names all the cases that it showed.
+        listed = AuditEvent.detail.contains(f'"{wanted.study_id.hex}"', autoescape=True)
+        query = query.where(or_(AuditEvent.study_id == wanted.study_id, listed))
+    if wanted.since:
+        query = query.where(AuditEvent.at >= wanted.since)
+    if wanted.until:
+        query = query.where(AuditEvent.at < wanted.until)
+    return query
+
+
 def search(
     s: Session,
     actor: Actor,
     *,
     now: datetime,
-    event: str = "",
-    actor_id: UUID | None = None,
-    study_id: UUID | None = None,
+    wanted: Wanted | None = None,
     before: int | None = None,
     limit: int = 100,
 ) -> list[AuditEvent]:
@@ -144,21 +175,40 @@ def search(
     `before` pages back by sequence number.
     """
     actor.require(Permission.AUDIT_READ)
-    query = select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(min(max(limit, 1), 1000))
-    if event:
-        query = query.where(AuditEvent.event == event)
-    if actor_id:
-        query = query.where(AuditEvent.actor_id == actor_id)
-    if study_id:
-        # A look at a list names all the cases that it showed.
-        listed = AuditEvent.detail.contains(f'"{study_id.hex}"', autoescape=True)
-        query = query.where(or_(AuditEvent.study_id == study_id, listed))
+    query = matching(wanted or Wanted())
+    query = query.order_by(AuditEvent.seq.desc()).limit(min(max(limit, 1), 1000))
     if before:
         query = query.where(AuditEvent.seq < before)
     rows = list(s.scalars(query))
     append(s, "log_read", actor=actor, now=now, detail={"rows": len(rows)})
     s.commit()
     return rows
+
+
+def head(s: Session) -> tuple[int, str]:
+    """How long the log is and the MAC of its last row."""
+    row = s.get(AuditHead, 1, populate_existing=True)
+    return (row.count, row.mac) if row else (0, "")
+
+
+def mac_at(s: Session, seq: int) -> str | None:
+    """The MAC of one row; None where there is no such row."""
+    return s.scalar(select(AuditEvent.mac).where(AuditEvent.seq == seq))
+
+
+def signature(s: Session, text: str) -> str:
+    """A keyed digest of a statement about the log, for its anchors."""
+    return hmac.new(_key(s), f"anchor:{text}".encode(), "sha256").hexdigest()
+
+
+def details(s: Session, event: str, study_id: UUID) -> list[dict[str, Any]]:
+    """What was written of an event about one study, the oldest first."""
+    rows = s.scalars(
+        select(AuditEvent.detail)
+        .where(AuditEvent.event == event, AuditEvent.study_id == study_id)
+        .order_by(AuditEvent.seq)
+    )
+    return [json.loads(row) for row in rows]
 
 
 def _after(seq: int) -> Select[AuditEvent]:

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from portal import audit, sealing, status
-from portal.access import Actor, Denied, Permission, visible_studies
+from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
 from portal.models import (
     Blob,
     BlobKind,
@@ -53,6 +53,8 @@ class PredictionView:
     map_rows: int | None
     map_columns: int | None
     measurements: dict[str, Any] | None
+    uncertainty: dict[str, Any] | None
+    region: dict[str, Any] | None
     quality: dict[str, Any]
     statistics: dict[str, Any]
     seconds: float | None
@@ -111,7 +113,16 @@ class BlobData:
 
 def load(s: Session, actor: Actor, study_id: UUID) -> Study:
     """The one way to a single study: Denied unless the actor's list has it."""
-    study = s.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+    return _first(s, visible_studies(actor), study_id)
+
+
+def look(s: Session, actor: Actor, study_id: UUID) -> Study:
+    """The one way to look at a single study: `load`, or the case that a grant opens."""
+    return _first(s, openable_studies(actor), study_id)
+
+
+def _first(s: Session, allowed: Select[Study], study_id: UUID) -> Study:
+    study = s.scalars(allowed.where(Study.id == study_id)).first()
     if study is None:
         raise Denied("study")
     return study
@@ -120,7 +131,7 @@ def load(s: Session, actor: Actor, study_id: UUID) -> Study:
 def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime) -> StudyView:
     """The whole case, with one audit row. Denied where it is not the actor's to see."""
     actor.require(Permission.STUDY_READ)
-    study = load(s, actor, study_id)
+    study = look(s, actor, study_id)
     data_key = sealing.key_of(vault, study)
     instance = s.scalars(select(Instance).where(Instance.study_id == study.id)).one()
     uploader = s.get_one(User, study.uploaded_by)
@@ -150,8 +161,8 @@ def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: date
 
 def study_state(s: Session, actor: Actor, study_id: UUID, now: datetime) -> StudyState:
     """Where a study stands: nothing about the patient, so no audit row."""
-    actor.require(Permission.STUDY_LIST)
-    study = load(s, actor, study_id)
+    actor.require(Permission.STUDY_READ)
+    study = look(s, actor, study_id)
     state = status.of_studies(s, [study.id], now)[study.id]
     s.commit()
     return state
@@ -177,7 +188,7 @@ def read_blob(
     all look like not found. NotReadable if the file was damaged.
     """
     actor.require(Permission.STUDY_READ)
-    study = load(s, actor, study_id)
+    study = look(s, actor, study_id)
     if kind not in {served.value for served in SERVED}:
         raise Denied("blob")
     blob = s.scalars(
@@ -217,6 +228,8 @@ def _prediction(s: Session, study_id: UUID) -> PredictionView | None:
         map_rows=row.map_rows,
         map_columns=row.map_columns,
         measurements=row.measurements,
+        uncertainty=row.uncertainty,
+        region=row.region,
         quality=row.quality,
         statistics=row.statistics,
         seconds=row.seconds,

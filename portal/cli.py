@@ -10,8 +10,11 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from portal import audit, database, people, rotation
+from portal import cli_data, database, people, rotation
+from portal.cli_audit import audit_options
+from portal.cli_models import model_options
 from portal.cli_tokens import token_options
+from portal.cli_workers import worker_token_options
 from portal.command import Command, Failed, now, opened, say
 from portal.models import Role, User
 from portal.settings import Settings, SettingsError, check_production, new_key_ring
@@ -91,21 +94,6 @@ def _create_admin(chosen: argparse.Namespace) -> int:
         say(f"An administrator is made by this link, once, within {chosen.hours} hours:")
         say(f"  {link}")
     return 0
-
-
-def _audit_options(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    verify = actions.add_parser("verify", help="check every row of the access log and its end")
-    verify.set_defaults(act=_audit_verify)
-
-
-def _audit_verify(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        found = audit.verify(s)
-    if found.is_whole:
-        say(f"The access log is whole: {found.count} rows.")
-        return 0
-    raise Failed(f"The access log is broken at row {found.first_bad}: {found.problem}.")
 
 
 def _sweep_options(parser: argparse.ArgumentParser) -> None:
@@ -222,12 +210,41 @@ COMMANDS: Final = (
         "create-admin", "print a one-time link for an administrator", _create_admin, _admin_options
     ),
     Command("token", "API tokens: create, list, revoke", _action, token_options),
-    Command("audit", "the access log: verify", _action, _audit_options),
+    Command(
+        "worker-token", "workers' own tokens: create, list, revoke", _action, worker_token_options
+    ),
+    Command("model", "the registry of models: add, list, promote", _action, model_options),
+    Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options
     ),
     Command(
         "rotate-keys", "move everything to a new key of the key ring", _rotate_keys, _rotate_options
+    ),
+    Command("purge", "destroy a case and print the proof", cli_data.purge, cli_data.purge_options),
+    Command(
+        "retention",
+        "list the cases whose time has ended, or purge them",
+        cli_data.keep,
+        cli_data.retention_options,
+    ),
+    Command(
+        "backup",
+        "write a sealed backup of everything",
+        cli_data.make_backup,
+        cli_data.backup_options,
+    ),
+    Command(
+        "restore", "put a backup into an empty host", cli_data.restore, cli_data.restore_options
+    ),
+    Command(
+        "vault",
+        "the encrypted files: verify reads and opens everything",
+        _action,
+        cli_data.vault_options,
+    ),
+    Command(
+        "new-backup-key", "print a new key for PLEURA_BACKUP_KEY_FILE", cli_data.print_backup_key
     ),
     Command("new-key-ring", "print a new key ring for PLEURA_KEY_RING_FILE", _new_key_ring),
     Command("settings", "list every setting with its default", _settings, _settings_options),

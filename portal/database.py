@@ -5,6 +5,8 @@ row at least), and a reader that turns writer later can fail without waiting. WA
 processes' snapshots readable meanwhile, and nobody waits longer than `busy_timeout`.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +42,8 @@ def _set_up_connection(connection: Any, _record: Any) -> None:
 @event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reading = connection.get_execution_options().get("pleura_snapshot", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -75,6 +78,20 @@ def commit(s: Session) -> None:
     except BaseException:
         s.rollback()
         raise
+
+
+@contextlib.contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees the whole database as it was at one moment; writers go on."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":  # in WAL mode a reader keeps what it saw first
+            connection = connection.execution_options(pleura_snapshot=True)
+        else:
+            connection = connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        with connection.begin():
+            yield connection
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:

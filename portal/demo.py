@@ -65,7 +65,7 @@ def fill(settings: Settings, address: str, say: Say) -> None:
 def _draw(folder: Path, say: Say) -> list[Path]:
     """Synthetic X-rays, drawn by a program of their own: the portal makes no pixels."""
     draw = [sys.executable, "-m", "ml", "phantom", "--out", str(folder)]
-    done = subprocess.run(  # noqa: S603 our own program
+    done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
         [*draw, "--count", str(PHANTOMS), "--seed", "11"],
         capture_output=True,
         process_group=0,

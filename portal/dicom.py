@@ -23,7 +23,7 @@ from portal.texts import clean
 # pydicom warns by quoting values of the header: patient data, which no log may hold.
 logging.getLogger("pydicom").disabled = True
 config.settings.reading_validation_mode = config.IGNORE
-warnings.filterwarnings("ignore", module=r"pydicom|portal\.(dicom|patient)")
+warnings.filterwarnings("ignore", module=r"pydicom|portal\.(dicom|patient|deidentification)")
 
 MODALITIES: Final = frozenset({"CR", "DX", "DR", "RG", "SC", "OT"})
 # For files that leave the modality out: CR, DX for presentation and processing, the four SC kinds.
@@ -71,7 +71,8 @@ def looks_like(data: bytes) -> bool:
 
 def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
     """The patient's data, the keys and the picture's header (see `intake.Upload`), or Refused."""
-    if _DEFLATED in data[:1024]:
+    # Wherever the file's meta information names it: pydicom would unfold all of it at once.
+    if _DEFLATED in data[:_HEADER_BYTES]:
         raise refuse("unsupported_transfer_syntax")
     dataset, end = _parsed(data)
     _check_modality(dataset)
@@ -79,6 +80,20 @@ def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], d
     header = _check_picture(dataset, limits)
     _check_pixels(data, element, header)
     return patient.phi(dataset), patient.keys(dataset), header
+
+
+def picture(data: bytes) -> tuple[FileDataset, dict[str, Any], bytes]:
+    """A kept file's elements before the pixels, its checked header, and the one frame's bytes.
+
+    The bytes are the pixels or the codestream as they stand in the file, without what is behind.
+    """
+    dataset, end = _parsed(data)
+    element = _pixel_element(data, dataset, end)
+    header = _check_picture(dataset, Limits(len(data)))
+    if element.length is None:
+        return dataset, header, b"".join(_fragments(data, element.start))
+    _check_pixels(data, element, header)
+    return dataset, header, data[element.start : element.start + _needed(header)]
 
 
 class _TooMany(Exception):
@@ -204,20 +219,28 @@ def _check_pixels(data: bytes, element: _Element, header: dict[str, Any]) -> Non
     if element.length is None:
         _check_codestream(_first_frame(data, element.start), header)
         return
-    grey = not header["colour"] or header["photometric"] == "PALETTE COLOR"
-    samples = 1 if grey else 3
-    needed = header["rows"] * header["columns"] * samples * header["bits_allocated"] // 8
-    if header["photometric"] == "YBR_FULL_422":
-        needed = needed * 2 // 3
     if element.length == 0:
         raise refuse("no_pixels")
-    if element.length < needed or element.start + element.length > len(data):
+    if element.length < _needed(header) or element.start + element.length > len(data):
         raise refuse("truncated")
 
 
+def _needed(header: dict[str, Any]) -> int:
+    """How many bytes the pixels take that are not compressed."""
+    grey = not header["colour"] or header["photometric"] == "PALETTE COLOR"
+    samples = 1 if grey else 3
+    needed: int = header["rows"] * header["columns"] * samples * header["bits_allocated"] // 8
+    return needed * 2 // 3 if header["photometric"] == "YBR_FULL_422" else needed
+
+
 def _first_frame(data: bytes, at: int) -> memoryview:
-    """Walk the fragments (DICOM PS3.5 A.4) to their end; returns the first that holds pixels."""
-    first, index = memoryview(b""), 0
+    """The first fragment that holds pixels, once all of them were walked through."""
+    return _fragments(data, at)[0]
+
+
+def _fragments(data: bytes, at: int) -> list[memoryview]:
+    """Walk the fragments (DICOM PS3.5 A.4) to their end; returns those that hold pixels."""
+    found, index = list[memoryview](), 0
     while True:
         if at + 8 > len(data):
             raise refuse("truncated")
@@ -228,12 +251,12 @@ def _first_frame(data: bytes, at: int) -> memoryview:
             raise refuse("damaged")
         if length == _UNDEFINED or at + 8 + length > len(data):
             raise refuse("truncated")
-        if index == 1:  # the item before is the table of offsets
-            first = memoryview(data)[at + 8 : at + 8 + length]
+        if index:  # the first item is the table of offsets
+            found.append(memoryview(data)[at + 8 : at + 8 + length])
         at, index = at + 8 + length, index + 1
-    if not first:
+    if not found or not found[0]:
         raise refuse("no_pixels")
-    return first
+    return found
 
 
 def _check_codestream(stream: memoryview, header: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """The Redis-compatible server that a machine without one gets: found, configured, addressed.
 
-Owns its configuration: a private unix socket and no TCP port, one user with a password, every
-write appended to a file, so that a restart loses at most the last second of bells.
+Owns its configuration: a private unix socket and no TCP port, one user for the portal and one for
+workers, every write appended to a file, so that a restart loses at most the last second of bells.
+Workers reach the queues' keys alone: not the counts by which the portal slows guessing down.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from redis.retry import Retry
 
 # sockaddr_un holds 108 bytes; a data folder may lie deeper than that.
 _LONGEST_SOCKET_PATH = 100
+WORKER = "worker"
+# What kombu keeps for a consumer of the two queues: messages, bindings, what is not acknowledged.
+WORKER_KEYS = ("render*", "segment*", "_kombu.binding*", "unacked*")
 
 
 class NoServer(Exception):
@@ -34,6 +38,7 @@ class EmbeddedRedis:
     folder: Path
     socket: Path
     password: str
+    worker_password: str
 
     @property
     def command(self) -> list[str]:
@@ -42,8 +47,13 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """Its address, for REDIS_URL."""
+        """Its address for the portal's REDIS_URL."""
         return f"redis+socket://:{self.password}@{self.socket}"
+
+    @property
+    def worker_url(self) -> str:
+        """Its address for the workers' REDIS_URL."""
+        return f"redis+socket://{WORKER}:{self.worker_password}@{self.socket}"
 
     def answers(self) -> bool:
         """Whether it answers a PING."""
@@ -96,10 +106,12 @@ def prepare(folder: Path) -> EmbeddedRedis:
     socket = folder / "redis.sock"
     if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
         socket = Path(tempfile.mkdtemp(prefix="pleura-")) / "redis.sock"
-    password_file = folder / "password"
-    if not password_file.exists():
-        _write_private(password_file, secrets.token_urlsafe(24))
-    password = password_file.read_text(encoding="ascii")
+    password, worker_password = (
+        _password(folder / "password"),
+        _password(folder / "worker_password"),
+    )
+    queues = " ".join(f"~{pattern}" for pattern in WORKER_KEYS)
+    can = "+@all -@admin -@dangerous +info"
     _write_private(
         folder / "redis.conf",
         "\n".join(
@@ -113,12 +125,20 @@ def prepare(folder: Path) -> EmbeddedRedis:
                 "appendonly yes",
                 "appendfsync everysec",
                 "maxmemory-policy noeviction",
-                f"user default reset on >{password} ~* &* +@all -@admin -@dangerous +info",
+                f"user default reset on >{password} ~* &* {can}",
+                f"user {WORKER} reset on >{worker_password} {queues} {can}",
                 "",
             )
         ),
     )
-    return EmbeddedRedis(binary, folder, socket, password)
+    return EmbeddedRedis(binary, folder, socket, password, worker_password)
+
+
+def _password(path: Path) -> str:
+    """The password in the file, made once."""
+    if not path.exists():
+        _write_private(path, secrets.token_urlsafe(24))
+    return path.read_text(encoding="ascii")
 
 
 def _write_private(path: Path, text: str) -> None:

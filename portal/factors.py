@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor
 from portal.login_sessions import actor_of, close_sessions
-from portal.models import RecoveryCode, User
+from portal.models import Passkey, RecoveryCode, User
 from portal.throttle import CODE, STEP_UP, Throttle
 from portal.vault import Vault
 
@@ -30,7 +30,7 @@ DRIFT_STEPS = 1  # the telephone's clock may be one step off, either way
 RECOVERY_CODES = 10
 WAITING = timedelta(minutes=15)  # how long a new secret waits for its first code
 _ISSUER = "Pleura"
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no look-alikes  # pragma: allowlist secret
 _GROUPS, _GROUP = 4, 4  # 16 characters, 79 bits: a plain hash is enough
 
 
@@ -43,10 +43,10 @@ def begin_totp(
 ) -> tuple[str, str]:
     """Make a new secret that waits for its first code; returns it and its otpauth address.
 
-    `session_id` is the login session that asks. Asked again by the same one before the code comes,
-    the same secret is returned, so that reloading the page does not spoil the one already scanned.
-    What another session began, or this one too long ago, is replaced: nobody comes to share a
-    secret with whoever opened the page before them.
+    `waiting_totp` shows it again. `session_id` is the login session that asks. Asked again by the
+    same one before the code comes, the same secret is returned, so that asking twice does not
+    spoil the one already scanned. What another session began, or this one too long ago, is
+    replaced: nobody comes to share a secret with whoever opened the page before them.
     """
     secret = _waiting(vault, user, session_id, now)
     if secret is None:
@@ -54,7 +54,15 @@ def begin_totp(
         begun = now.astimezone(UTC).isoformat()
         user.sealed_totp_pending = vault.seal_totp(user.id, f"{secret} {session_id} {begun}")
         s.commit()
-    return secret, pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=_ISSUER)
+    return secret, _address_of(user, secret)
+
+
+def waiting_totp(
+    vault: Vault, user: User, now: datetime, *, session_id: UUID | None = None
+) -> tuple[str, str] | None:
+    """The secret that this login session has begun, and its otpauth address; changes nothing."""
+    secret = _waiting(vault, user, session_id, now)
+    return (secret, _address_of(user, secret)) if secret is not None else None
 
 
 def confirm_totp(
@@ -140,7 +148,8 @@ def recovery_codes_left(s: Session, user: User) -> int:
 
 
 def drop_factor(s: Session, user: User) -> None:
-    """Forget secret and recovery codes, in the caller's transaction."""
+    """Forget secret, recovery codes and passkeys, in the caller's transaction."""
+    s.execute(delete(Passkey).where(Passkey.user_id == user.id))
     user.sealed_totp = user.sealed_totp_pending = user.last_totp_step = None
     s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
 
@@ -162,6 +171,10 @@ def qr_code(uri: str) -> str:
     return segno.make(uri, error="m", micro=False).svg_data_uri(
         scale=5, border=4, dark="#000", light="#fff", omitsize=True
     )
+
+
+def _address_of(user: User, secret: str) -> str:
+    return pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=_ISSUER)
 
 
 def _waiting(vault: Vault, user: User, session_id: UUID | None, now: datetime) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from portal import dicom, raster
+from portal.disguise import is_disguised
 from portal.refusal import Limits, Refused, refuse
 from portal.texts import clean
 
@@ -38,11 +39,15 @@ def check(filename: str, data: bytes, limits: Limits) -> Upload:
     if len(data) > limits.max_bytes:
         raise refuse("too_large", megabytes=limits.max_bytes // (1024 * 1024))
     name = {"filename": clean(filename.replace("\\", "/").rpartition("/")[2], _FILENAME_LENGTH)}
-    if data.startswith(raster.PNG_MARK):
-        return Upload("image/png", name, {}, raster.png(data, limits))
-    if data.startswith(raster.JPEG_MARK):
-        return Upload("image/jpeg", name, {}, raster.jpeg(data, limits))
     if dicom.looks_like(data):
         phi, keys, header = dicom.read(data, limits)
-        return Upload("application/dicom", phi | name, keys, header)
-    raise refuse("not_an_image")
+        upload = Upload("application/dicom", phi | name, keys, header)
+    elif data.startswith(raster.PNG_MARK):
+        upload = Upload("image/png", name, {}, raster.png(data, limits))
+    elif data.startswith(raster.JPEG_MARK):
+        upload = Upload("image/jpeg", name, {}, raster.jpeg(data, limits))
+    else:
+        raise refuse("not_an_image")
+    if is_disguised(data):
+        raise refuse("disguised")
+    return upload

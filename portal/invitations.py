@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from portal import audit, passwords
+from portal import alarms, audit, passwords
 from portal.access import Actor, Denied, Permission
 from portal.login_sessions import actor_of, close_sessions, hash_token
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
@@ -20,6 +20,7 @@ LIFETIME = timedelta(days=3)
 RESET_LIFETIME = timedelta(hours=24)
 _LONGEST_NAME, _LONGEST_EMAIL = 200, 254
 _EVENTS = {InvitationPurpose.INVITE: "person_invited", InvitationPurpose.RESET: "factor_reset"}
+_HOW = {InvitationPurpose.INVITE: "invited", InvitationPurpose.RESET: "reset"}
 
 
 class BadPerson(ValueError):
@@ -46,15 +47,19 @@ def invite(
 
     The team is found or made by its name; without a name it is the inviting person's own. Only
     the command line invites without an actor. An older invitation to the same address stops
-    working. Raises `BadPerson`, and `Denied` for whoever may not manage people.
+    working. Nobody invites their own mailbox, and who gets a way to patients' data sets off an
+    alarm. Raises `BadPerson`, and `Denied` for whoever may not manage people.
     """
     if actor is not None:
         actor.require(Permission.PEOPLE_MANAGE)
     name, email = " ".join(name.split()), email.strip().lower()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         raise BadPerson("name", "Give a name of at most 200 characters.")
-    if not _is_address(email):
+    if not is_address(email):
         raise BadPerson("email", "This is not an e-mail address.")
+    if actor is not None and _mailbox(s.get_one(User, actor.user_id).email) == _mailbox(email):
+        s.rollback()
+        raise BadPerson("email", "This is your own address. Ask another administrator.")
     if s.scalar(select(User.id).where(User.email == email)) is not None:
         s.rollback()
         raise BadPerson("email", "Somebody with this address is here already.")
@@ -111,10 +116,13 @@ def withdraw_invitation(s: Session, actor: Actor, invitation_id: UUID, now: date
     s.commit()
 
 
-def accept_invitation(s: Session, token: str, *, password: str, now: datetime) -> User:
+def accept_invitation(
+    s: Session, token: str, *, password: str, now: datetime, signed_in: UUID | None = None
+) -> User:
     """Use the link: make the person, or give a known one a new password. The factor comes next.
 
-    Raises `BadPassword` (the link stays usable) and `Denied` when the link does not work.
+    `signed_in` is whose session the browser held: when it is whoever made the link, that sets off
+    an alarm. Raises `BadPassword` (the link stays usable) and `Denied` when the link does not work.
     """
     found = open_invitation(s, token, now)
     if found is None:
@@ -141,11 +149,18 @@ def accept_invitation(s: Session, token: str, *, password: str, now: datetime) -
             role=found.role,
             team_id=found.team_id,
             password_hash=hashed,
+            local_sign_in=found.invited_by is None,
             created=now,
         )
         s.add(user)
     s.flush()
     audit.append(s, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
+    if signed_in is not None and signed_in == found.invited_by:
+        maker = actor_of(s.get_one(User, signed_in))
+        detail = {"role": user.role.value}
+        alarms.sound(
+            s, "inviter_followed_link", actor=maker, now=now, subject_id=user.id, detail=detail
+        )
     s.commit()
     return user
 
@@ -188,6 +203,14 @@ def _make_invitation(
         subject_id=invitation.user_id or invitation.id,
         detail={"role": invitation.role.value},
     )
+    alarms.sound_given(
+        s,
+        invitation.role,
+        how=_HOW[invitation.purpose],
+        now=now,
+        actor=actor,
+        subject_id=invitation.user_id or invitation.id,
+    )
     s.commit()
     return invitation, token
 
@@ -213,13 +236,9 @@ def _withdraw(s: Session, which: ColumnElement[bool], now: datetime) -> int:
 
 
 def _team_id(s: Session, actor: Actor | None, name: str | None, now: datetime) -> UUID:
-    wanted = " ".join((name or "").split())[:200]
-    if not wanted.isprintable():
-        s.rollback()
-        raise BadPerson("team", "Give the team's name as it is to be read, without other signs.")
-    if not wanted and actor is not None:
+    if not (name or "").strip() and actor is not None:
         return actor.team_id
-    wanted = wanted or "Radiology"
+    wanted = team_name(s, name or "Radiology")
     team = s.scalar(select(Team).where(Team.name == wanted))
     if team is None:
         team = Team(name=wanted, created=now)
@@ -228,7 +247,22 @@ def _team_id(s: Session, actor: Actor | None, name: str | None, now: datetime) -
     return team.id
 
 
-def _is_address(email: str) -> bool:
+def team_name(s: Session, text: str) -> str:
+    """A team's name as it is kept; raises `BadPerson` where it can't be read."""
+    wanted = " ".join(text.split())[:200].strip()
+    if not wanted or not wanted.isprintable():
+        s.rollback()
+        raise BadPerson("team", "Give the team's name as it is to be read, without other signs.")
+    return wanted
+
+
+def _mailbox(email: str) -> str:
+    """Where the mail arrives: what stands behind a plus is the person's own label."""
+    local, _, host = email.partition("@")
+    return f"{local.partition('+')[0]}@{host}"
+
+
+def is_address(email: str) -> bool:
     """Whether it looks like an e-mail address: one @, a name before it, a host after it."""
     local, at, host = email.partition("@")
     plain = email.isprintable() and not any(character.isspace() for character in email)

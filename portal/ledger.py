@@ -12,11 +12,11 @@ from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, ranking, results, sealing, tickets
+from portal import audit, ranking, registry, results, sealing, tickets
 from portal.access import Actor, Denied, Permission
 from portal.attempts import changed, is_attempt
 from portal.conflict import Conflict
-from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Worker
+from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Worker, WorkerToken
 from portal.settings import Settings
 from portal.shapes import BadResult
 from portal.texts import clean
@@ -38,6 +38,7 @@ class Claim:
     soft_seconds: float
     inputs: dict[str, dict[str, int | str]]
     facts: dict[str, Any] | None
+    model: registry.Wanted | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The answer of the worker's HTTP interface."""
@@ -50,6 +51,7 @@ class Claim:
             "soft_seconds": self.soft_seconds,
             "inputs": self.inputs,
             "facts": self.facts,
+            "model": self.model.as_json() if self.model else None,
         }
 
 
@@ -95,17 +97,25 @@ def hello(s: Session, *, name: str, queue: str, engine: str, model: str, now: da
 
 
 def claim(
-    s: Session, settings: Settings, vault: Vault, job_id: UUID, worker: str, now: datetime
+    s: Session,
+    settings: Settings,
+    vault: Vault,
+    job_id: UUID,
+    worker: str,
+    now: datetime,
+    token: WorkerToken | None = None,
 ) -> Claim | None:
     """Begin an attempt at a job; None where there is nothing to do (done, taken, spent).
 
-    A job whose record does not open has failed: another attempt would find nothing else.
+    A worker's own token reaches the jobs of its queue alone: others are not there for it. A job
+    whose record does not open has failed: another attempt would find nothing else.
     """
     won = changed(
         s,
         update(Job)
         .where(
             Job.id == job_id,
+            *((Job.kind == token.queue,) if token is not None else ()),
             Job.attempts < Job.attempt_limit,
             or_(
                 Job.state == JobState.QUEUED,
@@ -131,6 +141,9 @@ def claim(
     except VaultError:
         _fail_damaged(s, job, now)
         return None
+    model = registry.wanted(s) if job.kind is JobKind.SEGMENT else None
+    job.model_sha256 = model.sha256 if model else None
+    job.operating_point = model.operating_point.value if model else None
     inputs = s.scalars(
         select(Blob).where(
             Blob.instance_id == job.instance_id,
@@ -142,11 +155,14 @@ def claim(
         job_id=job.id,
         kind=job.kind,
         attempt=job.attempts,
-        ticket=tickets.issue(settings, Ticket(job.id, job.attempts), now),
+        ticket=tickets.issue(
+            settings, Ticket(job.id, job.attempts, token.id if token else None), now
+        ),
         lease_seconds=settings.lease_seconds,
         soft_seconds=settings.soft_seconds,
         inputs={b.kind.value: {"bytes": b.size, "media_type": b.media_type} for b in inputs},
         facts=facts,
+        model=model,
     )
     audit.append(
         s,

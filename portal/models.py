@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -95,6 +96,15 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+class GlassReason(StrEnum):
+    """Why somebody opens a case that is not theirs, coded."""
+
+    EMERGENCY = "emergency"
+    SECOND_OPINION = "second_opinion"
+    INCIDENT = "incident"
+    FAULT = "fault"
+
+
 class Band(StrEnum):
     """The model's result in words. There is no band that says "no pneumothorax"."""
 
@@ -109,6 +119,22 @@ class QualityVerdict(StrEnum):
     FIT = "fit"
     LIMITED = "limited"
     REFUSED = "refused"
+
+
+class ModelState(StrEnum):
+    """Where a model stands: not yet promoted, speaking, or spoken for the last time so far."""
+
+    CANDIDATE = "candidate"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class OperatingPoint(StrEnum):
+    """Which of its thresholds a model calls a picture at, from the lowest to the highest."""
+
+    HIGH_SENSITIVITY = "high_sensitivity"
+    BALANCED = "balanced"
+    HIGH_PRECISION = "high_precision"
 
 
 class InvitationPurpose(StrEnum):
@@ -204,6 +230,9 @@ class User(Base):
     sealed_totp: Mapped[bytes | None]
     sealed_totp_pending: Mapped[bytes | None]  # counts only once a code made with it was shown
     last_totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    sso_key: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
+    # Made by the command line: may sign in by password even where others need single sign-on.
+    local_sign_in: Mapped[bool] = mapped_column(default=False, server_default=false())
     disabled_at: Mapped[datetime | None]
     enrolled_at: Mapped[datetime | None]
     created: Mapped[datetime]
@@ -238,6 +267,22 @@ class RecoveryCode(Base):
     used_at: Mapped[datetime | None]
 
 
+class Passkey(Base):
+    """A WebAuthn credential that stands in for the code. `credential_key` is its id's SHA-256."""
+
+    __tablename__ = "passkeys"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    credential_key: Mapped[str] = mapped_column(String(64), unique=True)
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    transports: Mapped[list[str]]
+    name: Mapped[str] = mapped_column(String(100))
+    created: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
 class LoginSession(Base):
     """A signed-in browser, so that it can be listed and ended."""
 
@@ -252,6 +297,8 @@ class LoginSession(Base):
     address: Mapped[str] = mapped_column(String(64), default="")
     agent: Mapped[str] = mapped_column(String(300), default="")
     step_up_at: Mapped[datetime | None]
+    challenge: Mapped[str | None] = mapped_column(String(120))  # what a passkey has to sign, once
+    challenge_at: Mapped[datetime | None]
     user: Mapped[User] = relationship()
 
 
@@ -367,6 +414,9 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     rung_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
+    # What the running attempt was told to use; empty where the worker chooses.
+    model_sha256: Mapped[str | None] = mapped_column(String(64))
+    operating_point: Mapped[str | None] = mapped_column(String(50))
     created: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -401,14 +451,34 @@ class Blob(Base):
 
 
 class ModelVersion(Base):
-    """A model that has spoken here."""
+    """A model that was added or has spoken here. `sha256` is that of its weights."""
 
     __tablename__ = "model_versions"
-    __table_args__ = (UniqueConstraint("name", "version", "sha256"),)
+    __table_args__ = (
+        UniqueConstraint("name", "version", "sha256"),
+        Index(
+            "uq_model_versions_active",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(50))
     sha256: Mapped[str] = mapped_column(String(64))
+    state: Mapped[ModelState] = mapped_column(
+        _checked(ModelState, "model_state"), default=ModelState.CANDIDATE
+    )
+    operating_point: Mapped[OperatingPoint] = mapped_column(
+        _checked(OperatingPoint, "model_operating_point"), default=OperatingPoint.BALANCED
+    )
+    card: Mapped[dict[str, Any] | None]
+    source: Mapped[str] = mapped_column(String(500), default="")
+    archive_sha256: Mapped[str | None] = mapped_column(String(64))
+    promoted_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
     created: Mapped[datetime]
 
 
@@ -435,6 +505,8 @@ class Prediction(Base):
     side: Mapped[str | None] = mapped_column(String(20))
     distance_mm: Mapped[float | None]
     measurements: Mapped[dict[str, Any] | None]
+    uncertainty: Mapped[dict[str, Any] | None]
+    region: Mapped[dict[str, Any] | None]
     quality_verdict: Mapped[QualityVerdict] = mapped_column(
         _checked(QualityVerdict, "quality_verdict")
     )
@@ -462,6 +534,22 @@ class Review(Base):
     reader: Mapped[User] = relationship()
 
 
+class BreakGlass(Base):
+    """One case opened for a while to somebody whose it is not. The words are under its key."""
+
+    __tablename__ = "break_glass"
+    __table_args__ = (Index("ix_break_glass_person", "user_id", "study_id", "expires"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), index=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    reason: Mapped[GlassReason] = mapped_column(_checked(GlassReason, "glass_reason"))
+    sealed_words: Mapped[bytes]
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+
+
 class Worker(Base):
     """A worker that has said hello, so that a page can say that none is running."""
 
@@ -474,6 +562,20 @@ class Worker(Base):
     last_seen: Mapped[datetime]
 
 
+class WorkerToken(Base):
+    """What one worker shows at the door: hashed, for one queue, expiring, revocable."""
+
+    __tablename__ = "worker_tokens"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    queue: Mapped[JobKind] = mapped_column(_checked(JobKind, "queue"))
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    last_seen: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
 class AuditEvent(Base):
     """One link of the access log: ids only, append-only, each MAC covers the one before."""
 
@@ -482,6 +584,7 @@ class AuditEvent(Base):
         Index("ix_audit_events_study", "study_id"),
         Index("ix_audit_events_actor", "actor_id"),
         Index("ix_audit_events_at", "at"),
+        Index("ix_audit_events_event", "event", "seq"),
     )
     # Not BigInteger on SQLite: only INTEGER PRIMARY KEY is the row id there.
     seq: Mapped[int] = mapped_column(
@@ -507,3 +610,63 @@ class AuditHead(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     mac: Mapped[str] = mapped_column(String(64))
     seal: Mapped[str] = mapped_column(String(64))
+
+
+class PurgeReason(StrEnum):
+    """Why a study was destroyed, coded: a free text could name a patient."""
+
+    PATIENT_REQUEST = "patient_request"
+    SENT_BY_MISTAKE = "sent_by_mistake"
+    WRONG_PATIENT = "wrong_patient"
+    TEST_DATA = "test_data"
+    RETENTION_ENDED = "retention_ended"
+    OTHER = "other"
+
+
+class HoldReason(StrEnum):
+    """Why a study has to be kept, coded."""
+
+    LEGAL_DISPUTE = "legal_dispute"
+    INCIDENT = "incident"
+    AUTHORITY = "authority"
+    OTHER = "other"
+
+
+class Hold(Base):
+    """A legal hold: as long as it is not lifted, nobody and nothing purges the study."""
+
+    __tablename__ = "holds"
+    __table_args__ = (
+        Index("ix_holds_study", "study_id"),
+        Index(
+            "uq_holds_in_force",
+            "study_id",
+            unique=True,
+            sqlite_where=text("lifted_at IS NULL"),
+            postgresql_where=text("lifted_at IS NULL"),
+        ),
+    )
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    reason: Mapped[HoldReason] = mapped_column(_checked(HoldReason, "hold_reason"))
+    reference: Mapped[str] = mapped_column(String(40), default="")
+    set_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    set_at: Mapped[datetime]
+    lifted_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    lifted_at: Mapped[datetime | None]
+    lift_reference: Mapped[str] = mapped_column(String(40), default="")
+
+
+class Purge(Base):
+    """The written proof of a purge: ids, counts and sizes. Rows are only ever added."""
+
+    __tablename__ = "purges"
+    __table_args__ = (Index("ix_purges_at", "purged_at"),)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    case_number: Mapped[str] = mapped_column(String(6))
+    purged_at: Mapped[datetime]
+    purged_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    reason: Mapped[PurgeReason] = mapped_column(_checked(PurgeReason, "purge_reason"))
+    reference: Mapped[str] = mapped_column(String(40), default="")
+    proof: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))

@@ -116,6 +116,7 @@ def _accept(
         follower = enqueue(s, JobKind.SEGMENT, job.instance_id, now).id
     else:
         checked = results.check_prediction(result.get("prediction"), sizes)
+        _require_model(job, checked)
         if checked.map_size is None and stored:
             raise BadResult("a refused picture has no outputs")
         _predict(s, job, attempt, checked, now)
@@ -146,6 +147,8 @@ def _predict(
             side=checked.side,
             distance_mm=checked.distance_mm,
             measurements=checked.measurements,
+            uncertainty=checked.uncertainty,
+            region=checked.region,
             quality_verdict=checked.quality_verdict,
             quality=checked.quality,
             statistics=checked.statistics,
@@ -153,6 +156,14 @@ def _predict(
             created=now,
         )
     )
+
+
+def _require_model(job: Job, checked: results.CheckedPrediction) -> None:
+    """BadResult unless the model and the operating point are those that the attempt was told."""
+    if job.model_sha256 is None:
+        return
+    if (checked.model[2], checked.operating_point) != (job.model_sha256, job.operating_point):
+        raise BadResult("another model or operating point than the job was given out for")
 
 
 def _model(s: Session, named: tuple[str, str, str], now: datetime) -> ModelVersion:

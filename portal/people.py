@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit, passwords
+from portal import alarms, audit, glass, passwords
 from portal.access import Actor, Denied, Permission, permissions_of
 from portal.factors import (
     BadCode,
@@ -22,6 +22,7 @@ from portal.factors import (
     new_recovery_codes,
     qr_code,
     recovery_codes_left,
+    waiting_totp,
 )
 from portal.invitations import (
     RESET_LIFETIME,
@@ -49,8 +50,18 @@ from portal.login_sessions import (
     sessions_of,
     start_session,
 )
-from portal.models import Invitation, LoginSession, Role, User
+from portal.models import Invitation, LoginSession, Role, Team, User
+from portal.passkeys import (
+    BadPasskey,
+    ask_passkey,
+    begin_passkey,
+    check_passkey,
+    passkeys_of,
+    register_passkey,
+    remove_passkey,
+)
 from portal.passwords import BadPassword
+from portal.teams import make_team, rename_team, teams
 from portal.throttle import (
     ACCOUNT,
     ADDRESS,
@@ -74,6 +85,7 @@ from portal.vault import Vault
 
 __all__ = [
     "BadCode",
+    "BadPasskey",
     "BadPassword",
     "BadPerson",
     "BadToken",
@@ -81,8 +93,11 @@ __all__ = [
     "accept_invitation",
     "actor_of",
     "actor_of_token",
+    "ask_passkey",
+    "begin_passkey",
     "begin_totp",
     "change_password",
+    "check_passkey",
     "check_password",
     "check_second_factor",
     "confirm_identity",
@@ -99,32 +114,48 @@ __all__ = [
     "live_sessions",
     "load_session",
     "load_token",
+    "make_team",
+    "move",
     "new_recovery_codes",
     "note_refusal",
     "open_invitation",
+    "passkeys_of",
     "people",
     "prove",
     "qr_code",
     "recovery_codes_left",
+    "register_passkey",
+    "remove_passkey",
+    "rename_team",
     "reset_factor",
     "revoke_token",
     "sessions_of",
     "set_role",
     "start_session",
+    "teams",
     "tokens_of",
     "waiting_invitations",
+    "waiting_totp",
     "withdraw_invitation",
 ]
 
 
 def check_password(
-    s: Session, throttle: Throttle, email: str, password: str, address: str, now: datetime
+    s: Session,
+    throttle: Throttle,
+    email: str,
+    password: str,
+    address: str,
+    now: datetime,
+    *,
+    only_local: bool = False,
 ) -> User | None:
     """The person, if e-mail and password belong together and they are not disabled.
 
     Takes the same time for people who do not exist. Raises `Throttled` after too many tries: of
     this network address, of this account from here, or of this account from everywhere unless its
     owner has signed in from here before. Strangers can't keep an owner out of their own place.
+    `only_local`: no password opens but those of accounts that are flagged for it.
     """
     email = email.strip().lower()
     throttle.take([(ADDRESS, origin(address)), (ACCOUNT, at(email, address))], now)
@@ -135,7 +166,8 @@ def check_password(
     if origin(address) not in known_here:
         throttle.take([(EVERYWHERE, email)], now)
     right = passwords.verify(user.password_hash if user else None, password)
-    if user is None or not right or user.disabled_at is not None:
+    shut = user is not None and only_local and not user.local_sign_in
+    if user is None or not right or user.disabled_at is not None or shut:
         failed = actor_of(user) if user else None
         audit.append(s, "sign_in_refused", actor=failed, now=now, address=address)
         s.commit()
@@ -193,13 +225,15 @@ def confirm_identity(
 ) -> bool:
     """Check password and second factor of somebody who is signed in, before something grave.
 
-    The session counts as freshly proved afterwards. Raises `Throttled` after too many tries of this
+    Who signs in elsewhere and has no password here gives the second factor alone. The session
+    counts as freshly proved afterwards. Raises `Throttled` after too many tries of this
     login session; who is not signed in can't use these up.
     """
     user = login.user
     throttle.take([(STEP_UP, str(login.id))], now)
     s.commit()
-    if not passwords.verify(user.password_hash, password):
+    elsewhere = user.password_hash is None and user.sso_key is not None
+    if not elsewhere and not passwords.verify(user.password_hash, password):
         _note_wrong_password(s, actor_of(user, login.id, address), "confirm", now)
         return False
     if not check_second_factor(s, vault, user, code, now, session_id=login.id, address=address):
@@ -217,16 +251,41 @@ def people(s: Session) -> list[User]:
 def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime) -> User:
     """Give somebody another role. Their sessions end, so that the old rights do.
 
-    So do the links that they made while they managed people.
+    So do the links that they made while they managed people. Nobody changes their own role, and
+    a way to patients' data sets off an alarm.
     """
     user = _other_person(s, actor, user_id)
     if user.role is not role:
         detail: dict[str, str | int] = {"from": user.role.value, "to": role.value}
         user.role = role
         close_sessions(s, user.id, now)
+        glass.end_all_of(s, actor, user.id, now)
         if Permission.PEOPLE_MANAGE not in permissions_of(role):
             detail["links"] = withdraw_made_by(s, user.id, now)
+        alarms.sound_given(s, role, how="role", now=now, actor=actor, subject_id=user.id)
         audit.append(s, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail)
+    s.commit()
+    return user
+
+
+def move(s: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime) -> User:
+    """Put somebody into another team: they see its cases and no longer those of the one before.
+
+    Sessions, tokens and broken glass end, and auditors get an alarm, as with a new role.
+    """
+    user = _other_person(s, actor, user_id)
+    team = s.get(Team, team_id)
+    if team is None:
+        s.rollback()
+        raise BadPerson("team", "Choose one of the teams.")
+    if user.team_id != team.id:
+        detail: dict[str, str | int] = {"from": str(user.team_id), "to": str(team.id)}
+        user.team_id, user.team = team.id, team
+        close_sessions(s, user.id, now)
+        glass.end_all_of(s, actor, user.id, now)
+        detail["tokens"] = revoke_all(s, user.id, now)
+        audit.append(s, "person_moved", actor=actor, now=now, subject_id=user.id, detail=detail)
+        alarms.sound_given(s, user.role, how="moved", now=now, actor=actor, subject_id=user.id)
     s.commit()
     return user
 
@@ -240,6 +299,7 @@ def disable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
     if user.disabled_at is None:
         user.disabled_at = now
         close_sessions(s, user.id, now)
+        glass.end_all_of(s, actor, user.id, now)
         ended = {
             "tokens": revoke_all(s, user.id, now),
             "links": withdraw_made_by(s, user.id, now) + withdraw_sent_to(s, user.email, now),

@@ -1,9 +1,11 @@
 """The door: everything that shows or changes a patient's data passes here.
 
 Each function checks the right, opens only what it returns, and writes its audit row in the same
-transaction. The rooms behind it: submission, worklist, casefile, reviewing, purging.
+transaction. The rooms behind it: submission, arrivals, worklist, casefile, reviewing, exporting,
+custody, purging.
 """
 
+from portal.arrivals import Arrival, submit_archive
 from portal.casefile import (
     BlobData,
     BlobInfo,
@@ -17,7 +19,9 @@ from portal.casefile import (
     study_state,
 )
 from portal.conflict import Conflict
-from portal.purging import purge
+from portal.custody import Case, find_cases, hold, holds, lift
+from portal.exporting import Exported, Plan, export, plan
+from portal.purging import Remains, is_genuine, proof_of, proofs, purge, remains
 from portal.reviewing import BadReview, add_review
 from portal.sealing import Patient
 from portal.status import Result, State, StudyState
@@ -34,15 +38,20 @@ from portal.worklist import (
 )
 
 __all__ = [
+    "Arrival",
     "BadReview",
     "BlobData",
     "BlobInfo",
+    "Case",
     "Conflict",
     "Counts",
+    "Exported",
     "Page",
     "Patient",
+    "Plan",
     "PredictionView",
     "Prior",
+    "Remains",
     "Result",
     "ReviewView",
     "State",
@@ -53,13 +62,24 @@ __all__ = [
     "add_review",
     "address_of",
     "counts",
+    "export",
+    "find_cases",
     "history",
+    "hold",
+    "holds",
+    "is_genuine",
+    "lift",
     "next_study",
     "open_study",
+    "plan",
+    "proof_of",
+    "proofs",
     "purge",
     "read_blob",
+    "remains",
     "states",
     "study_state",
     "submit",
+    "submit_archive",
     "worklist",
 ]

@@ -7,6 +7,7 @@ REASONS: Final = {
     "empty": "The file is empty.",
     "too_large": "The file is larger than {megabytes} MB.",
     "not_an_image": "The file is not a DICOM, PNG or JPEG picture.",
+    "disguised": "The file is a picture and at the same time another kind of file.",
     "truncated": "The file is cut off: its end is missing. Send it again.",
     "damaged": "The file is damaged and can't be read.",
     "no_pixels": "The file holds no picture.",
@@ -19,6 +20,21 @@ REASONS: Final = {
     "unsupported_transfer_syntax": "The DICOM file is compressed in a way that is not supported.",
     "unsupported_photometric": "The picture's kind of pixels is not supported.",
     "inconsistent": "The compressed picture is not of the size that its header claims.",
+}
+
+# The same for a ZIP as a whole, and for a file in it.
+ARCHIVE_REASONS: Final = {
+    "archive_too_large": "The ZIP is larger than {megabytes} MB. Send it in parts.",
+    "archive_too_many_files": "The ZIP holds more than {files} files. Send it in parts.",
+    "archive_damaged": "The ZIP is damaged or cut off. Send it again.",
+    "archive_empty": "The ZIP holds no file.",
+    "archive_bomb": "The ZIP would unfold to far more than is accepted.",
+    "member_no_file": "This is a link or a device, not a file.",
+    "member_locked": "The file is locked with a password. Unlock it and send it again.",
+    "member_unsupported": "The file is packed in a way that is not supported.",
+    "member_bomb": "The file would unfold to far more than a picture does.",
+    "member_archive": "A ZIP inside a ZIP is not opened. Send it on its own.",
+    "no_room": "There is no room left to keep the file.",
 }
 
 
@@ -42,7 +58,8 @@ class Refused(Exception):
 
 def refuse(code: str, **values: str | int) -> Refused:
     """The refusal of this code, its sentence filled in."""
-    return Refused(code, REASONS[code].format(**values))
+    sentence = REASONS.get(code) or ARCHIVE_REASONS[code]
+    return Refused(code, sentence.format(**values))
 
 
 def check_size(rows: int, columns: int, limits: Limits) -> None:

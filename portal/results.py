@@ -17,13 +17,13 @@ from portal.shapes import (
     object_of,
     one_of,
     only,
+    sha256,
     text,
     truth,
     whole,
 )
 
 _MB: Final = 1024 * 1024
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _BINARY: Final = "application/octet-stream"
 
@@ -93,6 +93,8 @@ class CheckedPrediction:
     operating_point: str | None
     map_size: tuple[int, int] | None
     measurements: dict[str, Any] | None
+    uncertainty: dict[str, Any] | None
+    region: dict[str, Any] | None
     side: str | None
     distance_mm: float | None
     quality_verdict: QualityVerdict
@@ -108,7 +110,8 @@ def check_prediction(prediction: Any, sizes: Mapping[BlobKind, int]) -> CheckedP
     model, quality = known["model"], known["quality"]
     refused = quality["verdict"] == QualityVerdict.REFUSED
     if refused and any(
-        sent.get(name) is not None for name in ("probability", "band", "map", "measurements")
+        sent.get(name) is not None
+        for name in ("probability", "band", "map", "measurements", "uncertainty", "region")
     ):
         raise BadResult("a refused picture has no result")
     measurements = known.get("measurements")
@@ -120,6 +123,8 @@ def check_prediction(prediction: Any, sizes: Mapping[BlobKind, int]) -> CheckedP
         operating_point=known.get("operating_point"),
         map_size=None if refused else _map_size(sent.get("map"), sizes),
         measurements=measurements,
+        uncertainty=known.get("uncertainty"),
+        region=known.get("region"),
         side=measurements.get("side") if measurements else None,
         distance_mm=measurements.get("distance_mm") if measurements else None,
         quality_verdict=QualityVerdict(quality["verdict"]),
@@ -145,12 +150,6 @@ def _map_size(grid: Any, sizes: Mapping[BlobKind, int]) -> tuple[int, int]:
     if sizes[BlobKind.PROBABILITY] != rows * columns:
         raise BadResult("the probability map is not rows x columns of 8 bits")
     return rows, columns
-
-
-def _sha256(value: Any, name: str) -> str:
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise BadResult(f"{name} is not a SHA-256")
-    return value
 
 
 def _window(value: Any, name: str) -> list[Any]:
@@ -255,10 +254,16 @@ _MEASUREMENTS: Final[dict[str, Check]] = {
 }
 # `ml.predict.Prediction.facts`; what a refused picture must not have is looked at by itself.
 _PREDICTION: Final[dict[str, Check]] = {
-    "model": object_of({"name": text(100), "version": text(50), "sha256": _sha256}),
+    "model": object_of({"name": text(100), "version": text(50), "sha256": sha256}),
     "threshold": maybe(number(0, 1)),
     "operating_point": maybe(text(50)),
     "measurements": maybe(object_of(_MEASUREMENTS)),
+    "uncertainty": maybe(
+        object_of({"spread": number(0, 1), "outline_dice": maybe(number(0, 1)), "unsure": truth})
+    ),
+    "region": maybe(
+        object_of({"box": list_of(whole(0, 65535), 4, 4), "probability": number(0, 1)})
+    ),
     "quality": object_of(
         {
             "verdict": one_of(QualityVerdict),

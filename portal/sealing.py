@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
-from portal.models import Instance, Review, Study
+from portal.models import BreakGlass, Instance, Review, Study
 from portal.vault import NotReadable, Vault
 
 
@@ -73,3 +73,13 @@ def open_comment(vault: Vault, data_key: bytes, review: Review) -> str:
     if review.sealed_comment is None:
         return ""
     return vault.open_(data_key, f"reviews:{review.id}:comment", review.sealed_comment).decode()
+
+
+def seal_words(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:
+    """Why somebody broke the glass, for `break_glass.sealed_words`."""
+    return vault.seal(data_key, f"break_glass:{grant_id}:words", words.encode())
+
+
+def open_words(vault: Vault, data_key: bytes, grant: BreakGlass) -> str:
+    """Why somebody broke the glass, in their words."""
+    return vault.open_(data_key, f"break_glass:{grant.id}:words", grant.sealed_words).decode()

@@ -16,13 +16,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
+from portal import outgoing, sso_settings
 from portal.ringcommand import RingCommand
+from portal.sso_settings import SingleSignOn
 
 Env = Literal["development", "production", "test"]
 
 _SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
 _BUCKET: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([\w./-]+?))?/*", re.ASCII)
+_SYSLOG: Final = re.compile(r"/[^\s]+|[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}")
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -115,9 +119,16 @@ VARIABLES: Final = (
         secret=True,
     ),
     Variable(
+        "PLEURA_SHARED_WORKER_TOKEN",
+        "yes",
+        "Whether PLEURA_WORKER_TOKEN opens the door: no where each worker has a token of its own "
+        "(`python -m portal worker-token`).",
+    ),
+    Variable(
         "PLEURA_BASE_URL",
         "http://127.0.0.1:8000",
-        "Where people reach the portal; links in invitations start with it. https in production.",
+        "Where people reach the portal; links in invitations start with it, and passkeys belong to "
+        "its host name. https in production.",
     ),
     Variable(
         "JOB_SECONDS",
@@ -126,14 +137,97 @@ VARIABLES: Final = (
         "timeout 3 times this.",
     ),
     Variable("PLEURA_MAX_UPLOAD_MB", "64", "Largest accepted file, in MiB."),
+    Variable(
+        "PLEURA_MAX_ARCHIVE_MB",
+        "256",
+        "Largest accepted ZIP, in MiB. It is kept in memory while it is taken in.",
+    ),
     Variable("PLEURA_SESSION_IDLE_MINUTES", "15", "A session ends after this much silence."),
     Variable("PLEURA_SESSION_ABSOLUTE_HOURS", "10", "A session ends after this in any case."),
+    Variable(
+        "PLEURA_BREAK_GLASS_MINUTES",
+        "60",
+        "How long a case stays open to somebody who broke the glass; from 5 to 1440.",
+    ),
+    Variable(
+        "PLEURA_OIDC_ISSUER",
+        "none",
+        "Single sign-on: the OpenID Connect issuer, the only host that the portal calls. "
+        "https and no inner address in production.",
+    ),
+    Variable("PLEURA_OIDC_CLIENT_ID", "none", "What the issuer calls this portal."),
+    Variable(
+        "PLEURA_OIDC_CLIENT_SECRET",
+        "none",
+        "The secret shared with the issuer. Also as PLEURA_OIDC_CLIENT_SECRET_FILE.",
+        secret=True,
+    ),
+    Variable("PLEURA_OIDC_CLAIM", "groups", "The claim of the ID token that names the groups."),
+    Variable(
+        "PLEURA_OIDC_ROLES",
+        "none",
+        "Which group is which role, the first that fits: `xray-readers=reader@Radiology; "
+        "xray-admins=admin`. Who is in none gets no account.",
+    ),
+    Variable(
+        "PLEURA_OIDC_PROVISION",
+        "mapped",
+        "mapped: accounts are made by group; invited: only for a verified address that was "
+        "invited, with the invitation's role and team.",
+    ),
+    Variable(
+        "PLEURA_LOCAL_SIGN_IN",
+        "everybody",
+        "everybody, or flagged: only accounts whose link came from the command line sign in by "
+        "password, all others by single sign-on.",
+    ),
     Variable(
         "PLEURA_TRUSTED_PROXIES",
         "0",
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
     ),
+    Variable(
+        "PLEURA_AUDIT_ANCHOR_FILE",
+        "none",
+        "Where the sweep appends the end of the access log from time to time; best a file that "
+        "this machine can only append to.",
+    ),
+    Variable(
+        "PLEURA_AUDIT_ANCHOR_SYSLOG",
+        "none",
+        "The same to syslog: a socket such as /dev/log, or host:port by UDP.",
+    ),
+    Variable("PLEURA_AUDIT_ANCHOR_MINUTES", "60", "How often the access log is anchored."),
+    Variable(
+        "PLEURA_BACKUP_KEY",
+        "none",
+        "Seals backups: 32 bytes in base64 (see `python -m portal new-backup-key`), kept apart "
+        "from them. Also as PLEURA_BACKUP_KEY_FILE.",
+        secret=True,
+    ),
+    Variable(
+        "PLEURA_OUTGOING_HOSTS",
+        "none",
+        "Hosts that the portal may call, [http:][private:]name[:port], parted by commas; https and "
+        "public addresses unless the words say otherwise.",
+    ),
     Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Variable(
+        "PLEURA_RETENTION_REVIEWED_DAYS",
+        "0",
+        "Days after its last review at which a study is purged by the sweep; 0: never.",
+    ),
+    Variable(
+        "PLEURA_RETENTION_UNREVIEWED_DAYS",
+        "0",
+        "Days after its arrival at which a study that nobody reviewed is purged; 0: never.",
+    ),
+    Variable(
+        "PLEURA_RETENTION_NO_RESULT_DAYS",
+        "0",
+        "Days after its arrival at which a study without an AI result, not reviewed either, is "
+        "purged; 0: never.",
+    ),
 )
 
 
@@ -166,10 +260,23 @@ class Settings:
     base_url: str = "http://127.0.0.1:8000"
     job_seconds: int = 120
     max_upload_mb: int = 64
+    max_archive_mb: int = 256
     session_idle_minutes: int = 15
     session_absolute_hours: int = 10
+    break_glass_minutes: int = 60
     trusted_proxies: int = 0
     log_level: str = "INFO"
+    audit_anchor_file: Path | None = None
+    audit_anchor_syslog: str = ""
+    audit_anchor_minutes: int = 60
+    backup_key: str = field(default="", repr=False)
+    retention_reviewed_days: int = 0
+    retention_unreviewed_days: int = 0
+    retention_no_result_days: int = 0
+    shared_worker_token: bool = True
+    outgoing_hosts: tuple[outgoing.Host, ...] = ()
+    sso: SingleSignOn | None = None
+    only_local_flagged: bool = False
 
     @property
     def production(self) -> bool:
@@ -202,6 +309,11 @@ class Settings:
         return self.max_upload_mb * 1024 * 1024
 
     @property
+    def max_archive_bytes(self) -> int:
+        """Largest accepted ZIP in bytes."""
+        return self.max_archive_mb * 1024 * 1024
+
+    @property
     def session_idle(self) -> timedelta:
         """Silence after which a session ends."""
         return timedelta(minutes=self.session_idle_minutes)
@@ -210,6 +322,24 @@ class Settings:
     def session_absolute(self) -> timedelta:
         """Age at which a session ends."""
         return timedelta(hours=self.session_absolute_hours)
+
+    @property
+    def passkey_site(self) -> tuple[str, str] | None:
+        """The host name that passkeys belong to and the origin that asks for them.
+
+        None where browsers make none: without https (except on localhost) and for bare addresses.
+        """
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        named = bool(host) and ":" not in host and not host.replace(".", "").isdecimal()
+        if not named or (parts.scheme != "https" and host != "localhost"):
+            return None
+        return host, f"{parts.scheme}://{parts.netloc}".lower()
+
+    @property
+    def break_glass(self) -> timedelta:
+        """How long a case stays open to somebody who broke the glass."""
+        return timedelta(minutes=self.break_glass_minutes)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -242,15 +372,41 @@ class Settings:
             base_url=(source.get("PLEURA_BASE_URL") or "http://127.0.0.1:8000").rstrip("/"),
             job_seconds=_whole(source, "JOB_SECONDS", 120, 5, 3600, problems),
             max_upload_mb=_whole(source, "PLEURA_MAX_UPLOAD_MB", 64, 1, 1024, problems),
+            max_archive_mb=_whole(source, "PLEURA_MAX_ARCHIVE_MB", 256, 1, 4096, problems),
             session_idle_minutes=_whole(
                 source, "PLEURA_SESSION_IDLE_MINUTES", 15, 1, 24 * 60, problems
             ),
             session_absolute_hours=_whole(
                 source, "PLEURA_SESSION_ABSOLUTE_HOURS", 10, 1, 24 * 7, problems
             ),
+            break_glass_minutes=_whole(
+                source, "PLEURA_BREAK_GLASS_MINUTES", 60, 5, 24 * 60, problems
+            ),
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
+            shared_worker_token=_yes(source, "PLEURA_SHARED_WORKER_TOKEN", problems),
+            outgoing_hosts=_outgoing(source, problems),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
+            audit_anchor_file=_path(source, "PLEURA_AUDIT_ANCHOR_FILE"),
+            audit_anchor_syslog=source.get("PLEURA_AUDIT_ANCHOR_SYSLOG", "").strip(),
+            audit_anchor_minutes=_whole(
+                source, "PLEURA_AUDIT_ANCHOR_MINUTES", 60, 1, 24 * 60, problems
+            ),
+            backup_key=_value(source, "PLEURA_BACKUP_KEY", problems),
+            retention_reviewed_days=_days(source, "PLEURA_RETENTION_REVIEWED_DAYS", problems),
+            retention_unreviewed_days=_days(source, "PLEURA_RETENTION_UNREVIEWED_DAYS", problems),
+            retention_no_result_days=_days(source, "PLEURA_RETENTION_NO_RESULT_DAYS", problems),
+            sso=sso_settings.read(
+                source,
+                _value(source, "PLEURA_OIDC_CLIENT_SECRET", problems),
+                production=env == "production",
+                problems=problems,
+            ),
+            only_local_flagged=source.get("PLEURA_LOCAL_SIGN_IN") == "flagged",
         )
+        if source.get("PLEURA_LOCAL_SIGN_IN") not in (None, "", "everybody", "flagged"):
+            problems.append("PLEURA_LOCAL_SIGN_IN must be everybody or flagged.")
+        if settings.only_local_flagged and settings.sso is None:
+            problems.append("PLEURA_LOCAL_SIGN_IN=flagged needs PLEURA_OIDC_ISSUER.")
         settings._check(problems)
         if problems:
             raise SettingsError(problems)
@@ -296,6 +452,14 @@ class Settings:
     def _check(self, problems: list[str]) -> None:
         if self.log_level not in _LOG_LEVELS:
             problems.append(f"PLEURA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
+        syslog = self.audit_anchor_syslog
+        if syslog and not _SYSLOG.fullmatch(syslog):
+            problems.append("PLEURA_AUDIT_ANCHOR_SYSLOG must be a path or host:port.")
+        if self.backup_key and not _is_key(self.backup_key):
+            problems.append(
+                "PLEURA_BACKUP_KEY must be 32 random bytes in base64; make one with "
+                "`python -m portal new-backup-key`."
+            )
         if self.production:
             self._check_production(problems)
 
@@ -306,10 +470,10 @@ class Settings:
             problems.append("REDIS_URL must be set in production.")
         if not self.base_url.startswith("https://"):
             problems.append("PLEURA_BASE_URL must start with https:// in production.")
-        for name, value in (
-            ("PLEURA_SECRET_KEY", self.secret_key),
-            ("PLEURA_WORKER_TOKEN", self.worker_token),
-        ):
+        needed = [("PLEURA_SECRET_KEY", self.secret_key)]
+        if self.shared_worker_token:
+            needed.append(("PLEURA_WORKER_TOKEN", self.worker_token))
+        for name, value in needed:
             problem = _weakness(value)
             if problem:
                 problems.append(f"{name} {problem}.")
@@ -321,6 +485,21 @@ class Settings:
                 problems.append(f"PLEURA_KEY_RING {problem}.")
 
 
+def _yes(source: Mapping[str, str], name: str, problems: list[str]) -> bool:
+    text = (source.get(name) or "yes").lower()
+    if text not in ("yes", "no"):
+        problems.append(f"{name} must be yes or no.")
+    return text == "yes"
+
+
+def _outgoing(source: Mapping[str, str], problems: list[str]) -> tuple[outgoing.Host, ...]:
+    try:
+        return outgoing.hosts(source.get("PLEURA_OUTGOING_HOSTS") or "")
+    except ValueError as error:
+        problems.append(f"PLEURA_OUTGOING_HOSTS: {error}.")
+        return ()
+
+
 def new_key_ring() -> str:
     """A fresh key ring as JSON.
 
@@ -329,6 +508,11 @@ def new_key_ring() -> str:
     """
     key_id, key = new_ring_key()
     return json.dumps({"active": key_id, "keys": {key_id: key}, "index": new_ring_key()[1]})
+
+
+def new_backup_key() -> str:
+    """A fresh key for backups, in base64."""
+    return new_ring_key()[1]
 
 
 def new_ring_key() -> tuple[str, str]:
@@ -343,6 +527,11 @@ def check_production() -> list[str]:
     except SettingsError as error:
         return error.problems
     return []
+
+
+def own_weights(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the workers that this machine starts are given weights of their own."""
+    return bool((os.environ if environ is None else environ).get("PLEURA_WEIGHTS"))
 
 
 def child_environment(
@@ -465,6 +654,15 @@ def _whole(
     return value
 
 
+def _path(source: Mapping[str, str], name: str) -> Path | None:
+    text = source.get(name, "").strip()
+    return Path(text).absolute() if text else None
+
+
+def _days(source: Mapping[str, str], name: str, problems: list[str]) -> int:
+    return _whole(source, name, 0, 0, 100 * 366, problems)
+
+
 def _weakness(value: str) -> str | None:
     if not value:
         return "is missing"
@@ -490,6 +688,14 @@ def _ring_weakness(ring: str) -> str | None:
     if any(len(set(key)) < 12 for key in keys):
         return "has a sample key"
     return None
+
+
+def _is_key(text: str) -> bool:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return len(key) == 32 and len(set(key)) >= 12
 
 
 def _private_folder(path: Path, problems: list[str]) -> None:

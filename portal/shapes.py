@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 _JSON_BYTES: Final = 256 * 1024
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # NUL and halves of surrogate pairs.
 _NO_TEXT: Final = re.compile("[\\x00\\ud800-\\udfff]")
 
@@ -116,3 +117,10 @@ def list_of(check: Check, most: int, least: int = 0) -> Check:
         return [check(item, name) for item in value]
 
     return check_all
+
+
+def sha256(value: Any, name: str) -> str:
+    """A SHA-256 in small hexadecimal digits."""
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise BadResult(f"{name} is not a SHA-256")
+    return value

@@ -9,8 +9,9 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -48,6 +49,9 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes:
         """The file; NotReadable where there is none, StorageAway where the store can't say."""
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name; StorageAway where the store can't say."""
+
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is no error."""
 
@@ -59,6 +63,15 @@ class Storage(Protocol):
 
     def remove_stale(self, before: datetime) -> int:
         """Remove what a killed process left half-written before `before`; how many files."""
+
+    def is_empty(self) -> bool:
+        """Whether there is no file at all."""
+
+    def adopt(self, staged: "FolderStorage") -> None:
+        """Take all files of a folder over; this store must be empty, that folder is then."""
+
+    def clear(self) -> None:
+        """Remove every file."""
 
 
 class FolderStorage:
@@ -93,6 +106,9 @@ class FolderStorage:
         except OSError as error:
             raise NotReadable("a file is missing") from error
 
+    def has(self, name: str) -> bool:
+        return self._path(name).is_file()
+
     def remove(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
 
@@ -109,6 +125,22 @@ class FolderStorage:
             _unlink_older(path, before)
             for path in (self._incoming.iterdir() if self._incoming.is_dir() else ())
         )
+
+    def is_empty(self) -> bool:
+        return not any(path.is_file() for path in self._folder.rglob("*"))
+
+    def adopt(self, staged: "FolderStorage") -> None:
+        if staged._folder.is_dir():
+            self.clear()
+            staged._folder.rename(self._folder)
+            _sync_folder(self._folder.parent)
+
+    def clear(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def everything(self) -> Iterator[str]:
+        """The names of all files."""
+        return (path.name for path in self._folder.rglob("*") if NAME.fullmatch(path.name))
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
@@ -155,6 +187,10 @@ class BucketStorage:
         content: bytes = self._call("get_object", Key=self._key(name))
         return content
 
+    def has(self, name: str) -> bool:
+        page = self._call("list_objects_v2", Prefix=self._key(name), MaxKeys=1)
+        return any(found["Key"] == self._key(name) for found in page.get("Contents", ()))
+
     def remove(self, name: str) -> None:
         self._call("delete_object", Key=self._key(name))
 
@@ -173,6 +209,27 @@ class BucketStorage:
 
     def remove_stale(self, before: datetime) -> int:
         return 0  # a bucket keeps no half objects
+
+    def is_empty(self) -> bool:
+        return not any(True for _ in self._all())
+
+    def adopt(self, staged: FolderStorage) -> None:
+        try:
+            for name in staged.everything():
+                self.write(name, staged.read(name))
+        except VaultError:
+            with contextlib.suppress(VaultError):
+                self.clear()
+            raise
+        staged.clear()
+
+    def clear(self) -> None:
+        for name in self._all():
+            self.remove(name)
+
+    def _all(self) -> Iterator[str]:
+        ever = datetime.max.replace(tzinfo=UTC)
+        return (name for shard in range(256) for name in self.names(shard, ever))
 
     def _key(self, name: str) -> str:
         return self._bucket.prefix + name

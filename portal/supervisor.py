@@ -145,7 +145,7 @@ class Supervisor:
                 self._spawn(child)
 
     def _spawn(self, child: Child) -> None:
-        child.process = subprocess.Popen(  # noqa: S603 our own programs
+        child.process = subprocess.Popen(  # our own programs  # noqa: S603  # nosec B603
             child.command,
             env=dict(child.environment),
             stdin=subprocess.DEVNULL,

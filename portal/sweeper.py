@@ -1,4 +1,5 @@
-"""The process that sweeps: every few seconds the ledger, every minute the files.
+"""The process that sweeps: every few seconds the ledger, every minute the files, every day what
+has been kept long enough, and from time to time the log is anchored.
 
 It outlives a database or a Redis that is away, and stops when it is told to.
 """
@@ -7,20 +8,22 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal import database
+from portal import anchor, database, retention
+from portal.anchor import AnchorFailed
 from portal.bell import Bell
 from portal.settings import Settings
 from portal.sweeping import sweep, tidy
 from portal.vault import Vault, VaultError
 
 _TIDY_SECONDS: Final = 60
+_RETENTION_SECONDS: Final = 24 * 3600
 _log = logging.getLogger(__name__)
 
 
@@ -33,13 +36,23 @@ def run_sweep(
     stop = threading.Event()
     if every is not None:
         _stop_on_signals(stop)
+        _log.info("sweeping every %g seconds", every)
     tidied_at: datetime | None = None
+    retained_at: datetime | None = None
+    anchored_at: datetime | None = None
+    anchors_apart = timedelta(minutes=settings.audit_anchor_minutes)
     while True:
         now = datetime.now(UTC)
         _guarded(lambda: _sweep(engine, bell))
         if tidied_at is None or (now - tidied_at).total_seconds() >= _TIDY_SECONDS:
             tidied_at = now
             _guarded(lambda: _tidy(engine, vault))
+        if retained_at is None or (now - retained_at).total_seconds() >= _RETENTION_SECONDS:
+            retained_at = now
+            _guarded(lambda: _retain(settings, engine, vault))
+        if anchored_at is None or now - anchored_at >= anchors_apart:
+            anchored_at = now
+            _guarded(lambda: _anchor(settings, engine))
         if every is None or stop.wait(every):
             break
     bell.close()
@@ -57,7 +70,7 @@ def _guarded(part: Callable[[], None]) -> None:
     """The next round tries again; the error's own text could quote a row."""
     try:
         part()
-    except (SQLAlchemyError, VaultError, OSError) as error:
+    except (SQLAlchemyError, VaultError, AnchorFailed, OSError) as error:
         _log.warning("the sweep could not do its work: %s", type(error).__name__)
 
 
@@ -73,3 +86,18 @@ def _tidy(engine: Engine, vault: Vault) -> None:
         removed = tidy(s, vault, datetime.now(UTC))
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
+
+
+def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
+    with database.sessions(engine)() as s:
+        done = retention.run(s, vault, settings, datetime.now(UTC))
+    if done.purged or done.left:
+        _log.info("purged %d studies, left %d", len(done.purged), len(done.left))
+
+
+def _anchor(settings: Settings, engine: Engine) -> None:
+    file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
+    if file is not None or syslog:
+        with database.sessions(engine)() as s:
+            taken = anchor.take(s, datetime.now(UTC))
+        anchor.write(taken, file=file, syslog=syslog)

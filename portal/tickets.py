@@ -16,16 +16,18 @@ class BadTicket(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What its bearer may do: this attempt at this job."""
+    """What its bearer may do: this attempt at this job, as long as its worker's token works."""
 
     job_id: UUID
     attempt: int
+    token_id: UUID | None = None
 
 
 def issue(settings: Settings, ticket: Ticket, now: datetime) -> str:
     """Write a ticket that lasts as long as Redis would wait for the worker."""
     expires = now + timedelta(seconds=settings.visibility_seconds)
-    claims = [ticket.job_id.hex, ticket.attempt, int(expires.timestamp())]
+    token = ticket.token_id.hex if ticket.token_id else ""
+    claims = [ticket.job_id.hex, ticket.attempt, int(expires.timestamp()), token]
     text = _serializer(settings).dumps(claims)
     return text if isinstance(text, str) else text.decode("ascii")
 
@@ -33,8 +35,8 @@ def issue(settings: Settings, ticket: Ticket, now: datetime) -> str:
 def read(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
     """The ticket, or BadTicket unless it is ours, for this job and not expired."""
     try:
-        job, attempt, expires = _serializer(settings).loads(text)
-        ticket = Ticket(UUID(hex=job), int(attempt))
+        job, attempt, expires, token = _serializer(settings).loads(text)
+        ticket = Ticket(UUID(hex=job), int(attempt), UUID(hex=token) if token else None)
         end = datetime.fromtimestamp(expires, UTC)
     except (BadData, ValueError, TypeError, AttributeError, OverflowError, OSError):
         raise BadTicket("forged") from None

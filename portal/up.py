@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from portal import cli, embedded, lock
+from portal import cli, cli_models, embedded, lock
 from portal.command import Failed
-from portal.settings import Settings, child_environment
+from portal.settings import Settings, child_environment, own_weights
 from portal.supervisor import Child, Supervisor
 
 DEFAULT_PORT = 8000
@@ -177,8 +177,12 @@ class _Tree:
     def _prepare_database(self) -> None:
         try:
             cli.migrate(self.settings)
+            # With weights of one's own the registry is one's own matter, too.
+            new = None if own_weights() else cli_models.register_shipped(self.settings)
         except Failed as error:
             raise CannotStart(str(error)) from None
+        if new:
+            _say(f"model: {new} speaks (see Models, or `python -m portal model`)")
         _say(f"database and keys: in {_shown(self.settings.data_dir)}")
 
     def _invite(self) -> None:
@@ -246,11 +250,12 @@ class _Tree:
         life.unlink(missing_ok=True)
         environment = child_environment(
             {
-                "REDIS_URL": self.settings.redis_url,
+                "REDIS_URL": self.redis.worker_url if self.redis else self.settings.redis_url,
                 "PLEURA_PORTAL_URL": self.address,
                 "PLEURA_WORKER_TOKEN": self.settings.worker_token,
                 "PLEURA_WORKER_NAME": name,
                 "PLEURA_WORKER_STATE": str(state),
+                "PLEURA_MODELS": str(self.settings.data_dir / "models"),
                 "JOB_SECONDS": str(self.settings.job_seconds),
             },
             without=NOT_FOR_WORKERS,

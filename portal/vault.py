@@ -89,6 +89,8 @@ class Vault:
             if settings.bucket
             else FolderStorage(settings.data_dir / "blobs")
         )
+        # Where a restore gathers the files until all of them have been looked at.
+        self._staging = FolderStorage(settings.data_dir / "restoring")
 
     # Data keys
 
@@ -175,6 +177,10 @@ class Vault:
         """Remove a file; one that is gone already is no error."""
         self._storage.remove(_checked(name))
 
+    def has(self, name: str) -> bool:
+        """Whether a file of this name is there."""
+        return self._storage.has(_checked(name))
+
     def remove_stale(self, before: datetime) -> int:
         """Remove what a killed process left half-written before `before`."""
         return self._storage.remove_stale(before)
@@ -182,6 +188,36 @@ class Vault:
     def names(self, shard: int, before: datetime) -> Iterator[str]:
         """Names of the vault's files in one of 256 parts that are older than `before`."""
         return self._storage.names(shard, before)
+
+    # Backup and restore: files as they lie there, sealed
+
+    def sealed_file(self, name: str) -> bytes:
+        """A file's bytes, still sealed; NotReadable where it is missing."""
+        return self._storage.read(_checked(name))
+
+    def is_empty(self) -> bool:
+        """Whether the vault holds no file at all."""
+        return self._storage.is_empty()
+
+    def stage(self, name: str, sealed: bytes) -> None:
+        """Keep a sealed file beside the vault, until `adopt` makes all of them the vault's."""
+        self._staging.write(_checked(name), sealed)
+
+    def staged_file(self, name: str) -> bytes:
+        """A staged file's bytes, read back from the disk."""
+        return self._staging.read(_checked(name))
+
+    def adopt(self) -> None:
+        """Make the staged files the vault's own; the vault must be empty."""
+        self._storage.adopt(self._staging)
+
+    def discard(self) -> None:
+        """Remove what was staged."""
+        self._staging.clear()
+
+    def give_up_adopted(self) -> None:
+        """Remove what `adopt` took in: its rows did not come into the database after all."""
+        self._storage.clear()
 
     # Rotation
 
@@ -236,6 +272,11 @@ class Vault:
         self._ring = _Ring.parse(self._settings.read_key_ring())
 
     @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of all keys of the ring."""
+        return frozenset(self._ring.keys)
+
+    @property
     def active_key_id(self) -> str:
         """The key of the ring that new data keys are wrapped by."""
         return self._ring.active
@@ -261,6 +302,42 @@ def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
         raise NotReadable("no file has such a name")
     return name
+
+
+class ChunkCipher:
+    """Seals a long stream in chunks (the STREAM construction: a counter and a mark on the last).
+
+    A chunk that was changed, moved, left out or cut off does not open. `header` stands in the
+    clear before the chunks and is bound to each of them.
+    """
+
+    def __init__(self, key: bytes, salt: bytes, header: bytes) -> None:
+        self._cipher = AESGCM(_derive(key, f"chunks:{salt.hex()}"))
+        self._header = header
+        self._count = 0
+
+    def seal(self, data: bytes, *, last: bool) -> bytes:
+        """The next chunk, sealed."""
+        sealed = self._cipher.encrypt(self._nonce(last), data, self._header)
+        self._count += 1
+        return sealed
+
+    def open_(self, sealed: bytes, *, last: bool) -> bytes:
+        """The next chunk, opened; NotReadable unless it is the next, whole, and (not) the last."""
+        try:
+            data = self._cipher.decrypt(self._nonce(last), sealed, self._header)
+        except (InvalidTag, ValueError) as error:
+            raise NotReadable("a chunk does not open") from error
+        self._count += 1
+        return data
+
+    def _nonce(self, last: bool) -> bytes:
+        return self._count.to_bytes(11, "big") + bytes([last])
+
+
+def key_mark(key: bytes, salt: bytes) -> str:
+    """By which a key is recognised that a stream was sealed with; it tells nothing about it."""
+    return _derive(key, f"mark:{salt.hex()}")[:8].hex()
 
 
 def _retire(ring: dict[str, Any], now: datetime) -> None:

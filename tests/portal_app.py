@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 from zlib import crc32
 
 import pyotp
@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from portal import database, people, records
-from portal.models import Job, JobKind, Role, User, db
+from portal.models import Job, JobKind, Passkey, Role, User, db
 from portal.settings import Settings
 from portal.web import create_app
 
@@ -161,6 +161,26 @@ def make_token(app: Flask, person: Person, *scopes: str) -> str:
             now=app.extensions["pleura"].clock(),
         )
     return raw
+
+
+def make_passkey(app: Flask, person: Person) -> UUID:
+    """A passkey of this person, as if a device had made it."""
+    with app.app_context():
+        s = db.session()
+        row = Passkey(
+            user_id=person.id,
+            credential_key=uuid4().hex,
+            credential_id=b"unused",
+            public_key=b"unused",
+            sign_count=0,
+            transports=[],
+            name="test",
+            created=app.extensions["pleura"].clock(),
+            last_used_at=None,
+        )
+        s.add(row)
+        s.commit()
+        return row.id
 
 
 def _everybody(app: Flask) -> list[User]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,7 @@ from worker.settings import Settings as WorkerSettings
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+MAKEFILE = (ROOT / "Makefile").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 WORKERS = ("render", "segment", "segment-gpu")
@@ -213,3 +219,76 @@ def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
     environment = {"PLEURA_BASE_URL": "https://xray.example", "HOME": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
+
+
+LISTS = ("portal", "worker-cpu", "run", "test")
+
+
+def pins(text: str) -> dict[str, str]:
+    """Each package's version, by its name as PyPI compares names."""
+    found = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.+!-]+)", text, flags=re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_package_of_a_list_has_hashes_and_the_tested_version(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    entries = [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith("#")]
+    assert len(entries) > 20
+    for entry in entries:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry.splitlines()[0]
+    tested = pins((ROOT / "constraints.txt").read_text())
+    # Of other machines, or what pip's own list leaves out.
+    elsewhere = {"async-timeout", "colorama", "setuptools", "tzdata"}
+    for package, version in pins(text).items():
+        assert tested.get(package) == version or package in elsewhere, package
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [
+        ("portal", ("build", "portal")),
+        ("worker-cpu", ("build", "worker-cpu", "worker", "serve")),
+        ("run", ("build", "portal", "embedded", "worker-cpu", "worker", "serve")),
+        ("test", ("build", "portal", "embedded", "worker-cpu", "worker", "serve", "test", "lint")),
+    ],
+)
+def test_a_list_holds_all_that_its_parts_ask_for(name: str, extras: tuple[str, ...]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = pins((ROOT / "requirements" / f"{name}.txt").read_text())
+    for extra in extras:
+        for wanted in project["optional-dependencies"][extra]:
+            package = re.split(r"[\[<>=~! ]", wanted)[0].lower()
+            assert package == "pleura" or package in listed, f"run `make lock`: {package}"
+
+
+def test_images_are_built_from_hashed_lists() -> None:
+    for target in ("portal", "worker-cpu"):
+        lines = stages()[f"build-{target}"]
+        assert f"pip install --require-hashes -r requirements/{target}.txt" in lines
+        assert "pip install --no-deps --no-build-isolation -e ." in lines
+    assert "!requirements" in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+def test_the_bill_of_materials_names_what_runs_with_its_licence(tmp_path: Path) -> None:
+    """The command of `make sbom`, on an environment that holds the papers of some packages."""
+    pytest.importorskip("cyclonedx_py")
+    venv.create(tmp_path / "env")
+    (site,) = (tmp_path / "env" / "lib").glob("python3*/site-packages")
+    packages = ("flask", "cryptography", "sqlalchemy", "pydicom", "openvino")
+    for package in packages:
+        papers = importlib.metadata.distribution(package)._path  # type: ignore[attr-defined]
+        shutil.copytree(papers, site / Path(papers).name)
+    (recipe,) = re.findall(r"bin/cyclonedx-py (.*?)\s-o\s", MAKEFILE.replace("\\\n", ""))
+    out = tmp_path / "sbom.json"
+    command = [sys.executable, "-m", "cyclonedx_py", *recipe.split(), "-o", str(out)]
+    told = [*command, str(tmp_path / "env" / "bin" / "python")]
+    subprocess.run(told, cwd=ROOT, check=True, capture_output=True)
+    bill = json.loads(out.read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["name"] == "pleura"
+    named = {re.sub(r"[-_.]+", "-", part["name"]).lower(): part for part in bill["components"]}
+    assert set(named) == set(packages)
+    for package in packages:
+        assert named[package]["purl"].startswith(f"pkg:pypi/{package}@")
+        assert named[package]["licenses"]

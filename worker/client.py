@@ -115,6 +115,8 @@ class Work:
         self.attempt: int = claim["attempt"]
         self.lease_seconds: float = claim["lease_seconds"]
         self.facts: dict[str, Any] | None = claim.get("facts")
+        # What to do it with; None leaves it to the worker.
+        self.model: dict[str, Any] | None = claim.get("model")
         self._lost = threading.Event()
         self._parcel: list[tuple[str, str, bytes]] = []
 

@@ -1,18 +1,19 @@
 """The segment job: canonical pixels become a prediction, by a model that is loaded once.
 
-Owns the loaded model of its worker process. Imported in the child process alone: OpenVINO and
-CUDA do not survive a fork.
+Owns the way from a job to its result; which model is used is told by `worker.models`. Imported in
+the child process alone: OpenVINO and CUDA do not survive a fork.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from ml import overlay, serving, session
+from ml import overlay
 from ml.picture import Picture
 from ml.predict import Prediction, predict
 from worker.client import Work
 from worker.errors import Permanent
+from worker.models import Models
 from worker.settings import Settings
 
 BYTES = "application/octet-stream"
@@ -20,15 +21,17 @@ PNG = "image/png"
 
 
 class Engine:
-    """The model of this process. ``kind`` is where it runs, ``model`` its name and version."""
+    """The models of this process. ``kind`` is where they run."""
 
     def __init__(self, settings: Settings) -> None:
-        device = cast(session.Device, settings.device)
-        self._serving = serving.open(settings.weights, device, settings.threads)
-        self._serving.warm_up()
-        card = self._serving.card
-        self.kind = self._serving.device
-        self.model = f"{card['name']} {card['version']}"
+        self._models = Models(settings)
+        self._models.chosen(None)[0].warm_up()
+        self.kind = self._models.device
+
+    @property
+    def model(self) -> str:
+        """Name and version of the model that was used last."""
+        return self._models.name
 
     def segment(self, work: Work) -> dict[str, Any]:
         """Do one segment job up to its result; the caller finishes it."""
@@ -38,7 +41,8 @@ class Engine:
             picture = Picture.from_canonical(work.input("pixels"), work.facts)
         except (ValueError, TypeError, KeyError):
             raise Permanent("pixels_do_not_fit") from None
-        prediction = predict(picture, self._serving)
+        model, point = self._models.chosen(work.model)
+        prediction = predict(picture, model, point)
         _store(work, picture, prediction)
         return {"prediction": prediction.facts()}
 

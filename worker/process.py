@@ -43,7 +43,7 @@ def begin(queue: str, settings: Settings) -> None:
     """Load what the queue's jobs need; a worker that can't is stopped with a sentence."""
     global _held
     held = _Held(Portal(settings, queue))
-    engine, model = "cpu", ""
+    kind = "cpu"
     try:
         if queue == "render":
             from worker.render import Decoder
@@ -53,7 +53,7 @@ def begin(queue: str, settings: Settings) -> None:
             from worker.engine import Engine
 
             held.engine = Engine(settings)
-            engine, model = held.engine.kind, held.engine.model
+            kind = held.engine.kind
     except Exception as error:
         # Celery would start such a child again and again: end the worker, its parent decides.
         log.critical("the %s worker can't start: %s: %s", queue, type(error).__name__, error)
@@ -62,7 +62,7 @@ def begin(queue: str, settings: Settings) -> None:
     _held = held
     threading.Thread(
         target=_say_hello,
-        args=(held.portal, engine, model, life_file(settings, queue)),
+        args=(held, kind, life_file(settings, queue)),
         name="hello",
         daemon=True,
     ).start()
@@ -107,13 +107,13 @@ def _ready() -> _Held:
     return _held
 
 
-def _say_hello(portal: Portal, engine: str, model: str, path: Path) -> None:
+def _say_hello(held: _Held, kind: str, path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     heard = True
     while True:
         # Alive means able to work: a portal that is away for a moment does not make it dead.
         path.touch()
-        hears = portal.hello(engine, model)
+        hears = held.portal.hello(kind, held.engine.model if held.engine else "")
         if hears != heard:
             log.log(logging.INFO if hears else logging.WARNING, "portal heard hello: %s", hears)
         heard = hears

@@ -48,7 +48,7 @@ class Decoder:
         limits = (str(self._memory_bytes), str(self._cpu_seconds))
         with theirs:
             # Libraries' own messages can quote the file, so nobody keeps them.
-            self._process = subprocess.Popen(  # noqa: S603 our own module by our own interpreter
+            self._process = subprocess.Popen(  # our own module, our interpreter  # noqa: S603  # nosec B603
                 [sys.executable, "-m", "worker.decoder", str(theirs.fileno()), *limits],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

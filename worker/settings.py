@@ -21,6 +21,7 @@ VARIABLES = {
     "PLEURA_WORKER_TOKEN": "What opens the portal's door. Also as PLEURA_WORKER_TOKEN_FILE.",
     "JOB_SECONDS": "What a job may take (120); the same number as the portal's.",
     "PLEURA_WEIGHTS": "Folder of a model, or of models with a CURRENT (the shipped ones).",
+    "PLEURA_MODELS": "Folder for models that the portal names (models, beside the state files).",
     "PLEURA_DEVICE": "auto (the GPU where torch sees one, else the CPU), cpu or cuda.",
     "PLEURA_THREADS": "CPU threads of the model; 0 for as many as there are cores.",
     "PLEURA_DECODE_MB": "Memory that decoding one file may take, in MiB (2048).",
@@ -42,6 +43,7 @@ class Settings:
     token: str = field(repr=False)
     job_seconds: int
     weights: Path | None
+    models: Path
     device: str
     threads: int
     decode_megabytes: int
@@ -75,17 +77,19 @@ class Settings:
         if device not in DEVICES:
             raise BadSettings(f"PLEURA_DEVICE must be one of {', '.join(DEVICES)}.")
         weights = environ.get("PLEURA_WEIGHTS")
+        state = Path(environ.get("PLEURA_WORKER_STATE") or f"/tmp/pleura-{os.getuid()}")  # noqa: S108 made 0700 by the worker
         return cls(
             redis_url=_redis_url(_secret(environ, "REDIS_URL")),
             portal_url=_portal_url(_required(environ, "PLEURA_PORTAL_URL")),
             token=_secret(environ, "PLEURA_WORKER_TOKEN"),
             job_seconds=_number(environ, "JOB_SECONDS", 120, least=5, most=3600),
             weights=Path(weights) if weights else None,
+            models=Path(environ.get("PLEURA_MODELS") or state / "models"),
             device=device,
             threads=_number(environ, "PLEURA_THREADS", 0, least=0, most=256),
             decode_megabytes=_number(environ, "PLEURA_DECODE_MB", 2048, least=64, most=65536),
             name=environ.get("PLEURA_WORKER_NAME") or socket.gethostname(),
-            state_dir=Path(environ.get("PLEURA_WORKER_STATE") or f"/tmp/pleura-{os.getuid()}"),  # noqa: S108 made 0700 by the worker, holds only the time of its last sign of life
+            state_dir=state,
         )
 
 

@@ -29,7 +29,7 @@ def browser(agent: str) -> str:
 @guard.permission(Permission.SELF)
 def account() -> str:
     """What is known about oneself, and where one is signed in."""
-    return _page()
+    return page()
 
 
 @blueprint.post("/password")
@@ -52,7 +52,7 @@ def password() -> BaseResponse | tuple[str, int]:
     except people.BadPassword as bad:
         errors["new"] = bad.message
     if errors:
-        return _page(errors), 422
+        return page(errors), 422
     guard.sign_in(g.user, proved=True)
     flash("Your password is changed. Your other sessions and your API tokens have ended.", "ok")
     return redirect(url_for(_PAGE), 303)
@@ -93,7 +93,8 @@ def revoke_token(token_id: UUID) -> BaseResponse:
     return redirect(url_for(_PAGE), 303)
 
 
-def _page(errors: dict[str, str] | None = None) -> str:
+def page(errors: dict[str, str] | None = None) -> str:
+    """The account page, with what was wrong in a form."""
     return render_template(
         "account/account.html",
         errors=errors or {},
@@ -103,5 +104,7 @@ def _page(errors: dict[str, str] | None = None) -> str:
         here=g.login.id,
         tokens=people.tokens_of(rows(), g.user.id, guard.now()),
         codes_left=people.recovery_codes_left(rows(), g.user),
+        passkeys=people.passkeys_of(rows(), g.user.id),
+        passkey_site=guard.parts().settings.passkey_site,
         fresh=guard.is_fresh(),
     )

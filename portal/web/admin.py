@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import jobs, people
+from portal import jobs, people, worker_tokens
 from portal.access import Permission
 from portal.models import Invitation, InvitationPurpose, Role
 from portal.parts import rows
@@ -28,6 +28,10 @@ _REASONS = {
     "result_refused": "The portal refused what the worker handed in.",
     "facts_missing": "The facts of the picture were missing.",
     "pixels_do_not_fit": "The prepared pixels do not fit the picture's facts.",
+    "model_missing": "The worker has not got the promoted model, and could not fetch it. "
+    "Put it into a folder that the worker looks in, or look at the worker's log.",
+    "model_tampered": "The worker's files of the promoted model are not those of its card.",
+    "model_unclear": "The worker did not understand which model was meant: is it an old one?",
     "wrong_queue": "The job was sent to the wrong kind of worker.",
     "too_many_pixels": "The picture has more pixels than are accepted.",
     "unexpected": "Something that nobody foresaw. Look at the worker's log.",
@@ -78,6 +82,20 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
     except people.BadPerson as bad:
         return _refused(bad)
     return _done(f"{user.name} is {role.value} now and has to sign in again.")
+
+
+@blueprint.post("/people/<uuid:user_id>/team")
+@_manage
+def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Put somebody into another team."""
+    team_id = request.form.get("team", type=UUID)
+    if team_id is None:
+        raise Problem(422, "team", "Choose one of the teams.")
+    try:
+        user = people.move(rows(), guard.actor(), user_id, team_id, guard.now())
+    except people.BadPerson as bad:
+        return _refused(bad)
+    return _done(f"{user.name} belongs to {user.team.name} now and has to sign in again.")
 
 
 @blueprint.post("/people/<uuid:user_id>/disable")
@@ -139,6 +157,8 @@ def jobs_page() -> str:
         "admin/jobs.html",
         board=board,
         missing=[queue.kind for queue in board.queues if queue.kind not in present],
+        tokens=worker_tokens.working(rows(), guard.now()),
+        shared=guard.parts().settings.shared_worker_token,
         redis_answers=guard.parts().redis_answers(),
         reason=_reason,
     )
@@ -154,6 +174,15 @@ def retry(job_id: UUID) -> BaseResponse:
     return redirect(url_for("admin.jobs_page"), 303)
 
 
+@blueprint.post("/workers/<uuid:worker_token_id>/revoke")
+@guard.permission(Permission.JOBS_MANAGE, step_up="admin.jobs_page")
+def revoke_worker(worker_token_id: UUID) -> BaseResponse:
+    """End a worker's token, and what the worker is doing."""
+    token = worker_tokens.revoke(rows(), guard.actor(), worker_token_id, guard.now())
+    flash(f"The token of {token.name} no longer works.", "ok")
+    return redirect(url_for("admin.jobs_page"), 303)
+
+
 def _people_page(
     *,
     form: dict[str, str] | None = None,
@@ -166,6 +195,7 @@ def _people_page(
         live=people.live_sessions(rows(), guard.now()),
         waiting=people.waiting_invitations(rows(), guard.now()),
         roles=list(Role),
+        teams=people.teams(rows()),
         form=form or {},
         errors=errors or {},
         made=made,

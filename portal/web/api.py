@@ -10,16 +10,16 @@ from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from portal import jobs, records
+from portal import records
 from portal.access import Permission
 from portal.models import Reason, Verdict
 from portal.parts import rows
-from portal.refusal import Limits
 from portal.reviewing import COMMENT_LENGTH
 from portal.texts import clean_lines
 from portal.web import guard
 from portal.web.bodies import json_or_none
 from portal.web.errors import Problem
+from portal.web.receiving import receive
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -33,31 +33,17 @@ SIDES = ("right", "left", "both")
 @blueprint.post("/studies")
 @guard.scope("studies:write", upload=True)
 def submit() -> tuple[Response, int, dict[str, str]]:
-    """Take in one chest X-ray."""
+    """Take in one chest X-ray, or a ZIP of them."""
     if request.mimetype != "multipart/form-data":
         raise Problem(415, "not_multipart", "Send the picture as multipart/form-data, field file.")
     files = request.files.getlist("file")
     if len(files) != 1:
         raise Problem(422, "one_file", "Send exactly one file in the field `file`.")
-    parts = guard.parts()
-    submitted = records.submit(
-        rows(),
-        parts.vault,
-        guard.actor(),
-        files[0].filename or "",
-        files[0].read(),
-        guard.now(),
-        limits=Limits(parts.settings.max_upload_bytes),
-    )
-    if submitted.job_id is not None:
-        jobs.ring(rows(), parts.bell, submitted.job_id, guard.now())
-    body = {
-        "id": str(submitted.study_id),
-        "case": submitted.case_number,
-        "duplicate": submitted.duplicate,
-        "state": _state_of(submitted),
-    }
-    return jsonify(body), 202, {"Location": url_for("api.study", study_id=submitted.study_id)}
+    received = receive(files[0])
+    if isinstance(received, list):
+        return jsonify(files=[_arrival(arrival) for arrival in received]), 202, {}
+    at = url_for("api.study", study_id=received.study_id)
+    return jsonify(_submitted(received)), 202, {"Location": at}
 
 
 @blueprint.get("/studies")
@@ -145,6 +131,27 @@ def review(study_id: UUID) -> tuple[Response, int]:
     return jsonify(body), 201
 
 
+def _submitted(submitted: records.Submitted) -> dict[str, Any]:
+    return {
+        "id": str(submitted.study_id),
+        "case": submitted.case_number,
+        "duplicate": submitted.duplicate,
+        "state": _state_of(submitted),
+    }
+
+
+def _arrival(arrival: records.Arrival) -> dict[str, Any]:
+    """A file of a ZIP, under the name that its sender gave it."""
+    case = _submitted(arrival.submitted) if arrival.submitted is not None else None
+    return {
+        "name": arrival.name,
+        "outcome": arrival.outcome,
+        "code": arrival.code or None,
+        "detail": arrival.message or None,
+        "study": case,
+    }
+
+
 def _state_of(submitted: records.Submitted) -> str | None:
     """Where a picture stands that was just sent; of one known before, only readers learn it."""
     if not submitted.duplicate:
@@ -191,6 +198,8 @@ def _prediction(view: records.PredictionView | None) -> dict[str, Any] | None:
         "threshold": view.threshold,
         "operating_point": view.operating_point,
         "measurements": view.measurements,
+        "uncertainty": view.uncertainty,
+        "region": view.region,
         "quality": view.quality,
         "statistics": view.statistics,
         "seconds": view.seconds,

@@ -1,6 +1,16 @@
 """Signing in and out, joining by a link, and setting up the second factor."""
 
-from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal import people
@@ -9,6 +19,7 @@ from portal.models import Role
 from portal.parts import rows
 from portal.web import guard
 from portal.web.errors import Problem
+from portal.web.passkeys import site
 
 blueprint = Blueprint("auth", __name__)
 
@@ -19,6 +30,7 @@ _FIRST_PAGE = {
     Role.AUDITOR: "/audit",
 }
 _WRONG = "The e-mail address or the password is wrong."
+_WRONG_PASSKEY = "This passkey was not accepted. Try again, or enter a code."
 _WRONG_CODE = "This code is wrong, too old, or was used before. Wait for the next one."
 
 
@@ -47,6 +59,7 @@ def sign_in() -> BaseResponse | str | tuple[str, int]:
             request.form.get("password", ""),
             guard.address(),
             guard.now(),
+            only_local=guard.parts().settings.only_local_flagged,
         )
     except people.Throttled as throttled:
         page = _sign_in_page(target, email, too_often=throttled.seconds)
@@ -54,8 +67,9 @@ def sign_in() -> BaseResponse | str | tuple[str, int]:
     if user is None:
         return _sign_in_page(target, email, error=_WRONG), 401
     guard.sign_in(user, proved=False)
-    step = "auth.code" if user.sealed_totp is not None else "auth.enrol"
-    return redirect(url_for(step, next=target), 303)
+    if user.sealed_totp is None:
+        return _begin_enrolment()
+    return redirect(url_for("auth.code", next=target), 303)
 
 
 @blueprint.route("/sign-in/code", methods=["GET", "POST"])
@@ -68,8 +82,9 @@ def code() -> BaseResponse | str | tuple[str, int]:
         return redirect(target or "/")
     if user.sealed_totp is None:
         return redirect(url_for("auth.enrol"))
+    passkeys = has_passkeys()
     if request.method == "GET":
-        return render_template("auth/code.html", target=target)
+        return render_template("auth/code.html", target=target, passkeys=passkeys)
     try:
         accepted = people.check_second_factor(
             rows(),
@@ -82,12 +97,57 @@ def code() -> BaseResponse | str | tuple[str, int]:
             address=guard.address(),
         )
     except people.Throttled as throttled:
-        page = render_template("auth/code.html", target=target, too_often=throttled.seconds)
+        page = render_template(
+            "auth/code.html", target=target, passkeys=passkeys, too_often=throttled.seconds
+        )
         return _try_later(page, throttled)
     if not accepted:
-        return render_template("auth/code.html", target=target, error=_WRONG_CODE), 401
+        page = render_template(
+            "auth/code.html", target=target, passkeys=passkeys, error=_WRONG_CODE
+        )
+        return page, 401
     guard.sign_in(user, proved=True)
     _warn_when_codes_run_out()
+    return redirect(target or "/", 303)
+
+
+@blueprint.post("/sign-in/passkey/challenge")
+@guard.signing_in
+def passkey_challenge() -> Response:
+    """What the browser has to have signed by one of the person's passkeys."""
+    return jsonify(people.ask_passkey(rows(), site(), g.login, guard.now()))
+
+
+@blueprint.post("/sign-in/passkey")
+@guard.signing_in
+def passkey() -> BaseResponse | tuple[str, int]:
+    """The second factor, by a passkey instead of a code."""
+    target = guard.safe_next(request.form.get("next"))
+    if "actor" in g:
+        return redirect(target or "/", 303)
+    if g.user.sealed_totp is None:
+        return redirect(url_for("auth.enrol"), 303)
+    try:
+        accepted = people.check_passkey(
+            rows(),
+            guard.parts().throttle,
+            site(),
+            g.login,
+            request.form.get("credential", ""),
+            guard.now(),
+            address=guard.address(),
+        )
+    except people.Throttled as throttled:
+        page = render_template(
+            "auth/code.html", target=target, passkeys=True, too_often=throttled.seconds
+        )
+        return _try_later(page, throttled)
+    if not accepted:
+        page = render_template(
+            "auth/code.html", target=target, passkeys=has_passkeys(), error=_WRONG_PASSKEY
+        )
+        return page, 401
+    guard.sign_in(g.user, proved=True)
     return redirect(target or "/", 303)
 
 
@@ -112,7 +172,11 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
         return render_template("auth/join.html", invitation=invitation)
     try:
         user = people.accept_invitation(
-            rows(), token, password=request.form.get("password", ""), now=guard.now()
+            rows(),
+            token,
+            password=request.form.get("password", ""),
+            now=guard.now(),
+            signed_in=g.user.id if "user" in g else None,
         )
     except people.BadPassword as bad:
         page = render_template("auth/join.html", invitation=invitation, error=bad.message)
@@ -120,13 +184,16 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
     except Denied:
         raise Problem(404, "link") from None
     guard.sign_in(user, proved=False)
-    return redirect(url_for("auth.enrol"), 303)
+    return _begin_enrolment()
 
 
 @blueprint.route("/enrol", methods=["GET", "POST"])
 @guard.signing_in
 def enrol() -> BaseResponse | str | tuple[str, int]:
-    """Set up the second factor, or a new one beside the one that still works."""
+    """Set up the second factor, or a new one beside the one that still works.
+
+    Looking shows the secret that a form has begun; without one, the page offers to begin.
+    """
     user = g.user
     if user.sealed_totp is not None:
         if "actor" not in g:
@@ -135,6 +202,8 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
             return redirect(url_for("auth.confirm", next=url_for("auth.enrol")), 303)
     if request.method == "GET":
         return _enrol_page()
+    if "begin" in request.form:
+        return _begin_enrolment()
     try:
         codes = people.confirm_totp(
             rows(),
@@ -190,19 +259,31 @@ def _sign_in_page(
         error=error,
         too_often=too_often,
         signed_out="out" in request.args,
+        sso=guard.parts().settings.sso is not None,
     )
+
+
+def _begin_enrolment() -> BaseResponse:
+    people.begin_totp(rows(), guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    return redirect(url_for("auth.enrol"), 303)
 
 
 def _enrol_page(*, error: str = "", too_often: int = 0) -> str:
-    secret, uri = people.begin_totp(
-        rows(), guard.parts().vault, g.user, guard.now(), session_id=g.login.id
-    )
+    begun = people.waiting_totp(guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    secret, uri = begun or ("", "")
     return render_template(
         "auth/enrol.html",
         secret=" ".join(secret[i : i + 4] for i in range(0, len(secret), 4)),
-        qr=people.qr_code(uri),
+        qr=people.qr_code(uri) if begun else "",
         error=error,
         too_often=too_often,
+    )
+
+
+def has_passkeys() -> bool:
+    """Whether the person could use a passkey here instead of a code."""
+    return guard.parts().settings.passkey_site is not None and bool(
+        people.passkeys_of(rows(), g.user.id)
     )
 
 

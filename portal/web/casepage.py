@@ -11,6 +11,7 @@ from portal.models import Band, BlobKind
 from portal.records import ReviewView, State, StudyView
 from portal.web import sizes, wording
 
+_FOUND = (Band.LIKELY, Band.POSSIBLE)
 _REASONS = [("", "Reason (if you don’t agree)"), *wording.REASONS.items()]
 
 
@@ -77,6 +78,8 @@ class CasePage:
     sizes: list[sizes.Size]
     sizes_note: str
     floor_note: str
+    readings: str
+    unsure: str
     operating_point: str
     progress: str
     failure: str
@@ -88,6 +91,7 @@ class CasePage:
     reviews: list[ReviewLine]
     priors: list[PriorLine]
     may_review: bool
+    may_export: bool
     reasons: Sequence[tuple[str, str]]
     viewer: dict[str, Any]
 
@@ -102,6 +106,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
     probability = state.result.probability if state.result else None
     band = state.result.band if state.result else None
     outlined = bool(measured.get("area_px"))
+    doubt = prediction.uncertainty if prediction else None
     return CasePage(
         id=view.study_id,
         number=view.case_number,
@@ -124,9 +129,9 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         measure_note=wording.spacing_note(row_mm, source),
         sizes=sizes.of(measured),
         sizes_note=sizes.METHOD,
-        floor_note=wording.BELOW_FLOOR
-        if band in (Band.LIKELY, Band.POSSIBLE) and not outlined
-        else "",
+        floor_note=wording.BELOW_FLOOR if band in _FOUND and not outlined else "",
+        readings=wording.readings(doubt["spread"], doubt["outline_dice"]) if doubt else "",
+        unsure=wording.UNSURE if doubt and doubt["unsure"] else "",
         operating_point=wording.OPERATING_POINTS.get(
             (prediction.operating_point if prediction else None) or "", "the model’s"
         ),
@@ -152,6 +157,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
             for prior in view.priors
         ],
         may_review=actor.may(Permission.REVIEW_WRITE),
+        may_export=actor.may(Permission.STUDY_EXPORT),
         reasons=_REASONS,
         viewer=_viewer(view, facts, measured),
     )
@@ -229,6 +235,10 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "threshold": prediction.threshold if prediction else None,
         "measuredPixels": measured.get("area_px") or 0,
         "distanceLine": measured.get("distance_line"),
+        # For what was found only: elsewhere it would point at nothing.
+        "region": prediction.region["box"]
+        if prediction and prediction.region and prediction.result.band in _FOUND
+        else None,
     }
 
 

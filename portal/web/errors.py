@@ -90,6 +90,11 @@ _BY_CODE = {
         "It does not open, so it is not shown; nothing was changed. Tell whoever runs Pleura, with "
         "the number below, and read the original picture unaided.",
     ),
+    "sso_away": Words(
+        "The other sign-in does not answer",
+        "Your hospital’s sign-in could not be reached. Try again in a moment; nothing was changed.",
+        _SIGN_IN,
+    ),
     "csrf": Words(
         "This form is too old",
         "It was opened before you signed in, or in another window. Go back, reload the page and "
@@ -108,7 +113,10 @@ _BY_CODE = {
         _SIGN_IN,
     ),
     "token": Words("The token is missing or not valid", "Send `Authorization: Bearer plr_…`."),
-    "worker_token": Words("The worker token is wrong", "Give the portal's PLEURA_WORKER_TOKEN."),
+    "worker_token": Words(
+        "The worker token is wrong",
+        "Give one that `python -m portal worker-token create` has made.",
+    ),
     "ticket": Words("The ticket is not good for this", "Claim the job to get one."),
     "scope": Words("The token does not reach this far", "It lacks the scope for this operation."),
 }
@@ -116,7 +124,9 @@ _BY_CODE = {
 
 _REFUSED = {
     "too_large": 413,
+    "archive_too_large": 413,
     "not_an_image": 415,
+    "disguised": 415,
     "unsupported_modality": 415,
     "unsupported_transfer_syntax": 415,
     "unsupported_photometric": 415,

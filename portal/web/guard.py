@@ -15,7 +15,7 @@ from flask_login import LoginManager, UserMixin, current_user
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import people
+from portal import glass, people
 from portal.access import Actor, Denied
 from portal.models import LoginSession, User
 from portal.parts import UNAVAILABLE, Parts, rows
@@ -124,10 +124,10 @@ def actor() -> Actor:
 def sign_in(user: User, *, proved: bool) -> None:
     """Start a login session and give the browser its key; what the cookie held is dropped.
 
-    `proved` says that the second factor has been shown too.
+    `proved` says that the second factor has been shown too. `g.login` is the new session then.
     """
     leave()
-    session[_COOKIE_KEY] = people.start_session(
+    raw = people.start_session(
         rows(),
         user,
         address=address(),
@@ -136,6 +136,10 @@ def sign_in(user: User, *, proved: bool) -> None:
         proved=proved,
         lifetime=parts().settings.session_absolute,
     )
+    session[_COOKIE_KEY] = raw
+    found = people.load_session(rows(), raw, now())
+    if found is not None:
+        g.user, g.login = found
 
 
 def leave() -> None:
@@ -189,8 +193,9 @@ def _guard() -> BaseResponse | None:
         return None
     if rule is None:
         raise Problem(404, "not_found")
-    largest_file = parts().settings.max_upload_bytes + _FORM_AROUND_A_FILE
-    request.max_content_length = largest_file if rule.upload else rule.most
+    settings = parts().settings
+    largest = max(settings.max_upload_bytes, settings.max_archive_bytes) + _FORM_AROUND_A_FILE
+    request.max_content_length = largest if rule.upload else rule.most
     match rule.who:
         case "program":
             _admit_program(rule)
@@ -240,13 +245,22 @@ def _admit_person(rule: Rule) -> BaseResponse | None:
         enrolled = person.user.sealed_totp is not None
         return _send_to("auth.code" if enrolled else "auth.enrol", "second_factor")
     assert rule.permission is not None
+    if rule.glass and request.view_args:
+        g.actor = glass.under(rows(), actor(), request.view_args["study_id"], now())
     if not actor().may(rule.permission):
         _note_refusal(rule.permission.value)
         about_a_case = "study_id" in (request.view_args or {})
         raise Problem(404, "not_found") if about_a_case else Problem(403, "forbidden")
     if rule.step_up and request.method not in _SAFE_METHODS and not is_fresh():
-        return _send_to("auth.confirm", "confirm", url_for(rule.step_up))
+        return _send_to("auth.confirm", "confirm", _back_to(rule.step_up))
     return None
+
+
+def _back_to(endpoint: str) -> str:
+    """Where the person goes on after the proof: the page, of the same case if it is about one."""
+    known = request.view_args or {}
+    expecting = current_app.url_map.is_endpoint_expecting
+    return url_for(endpoint, **{k: v for k, v in known.items() if expecting(endpoint, k)})
 
 
 def _send_to(endpoint: str, code: str, back_to: str | None = None) -> BaseResponse:
@@ -271,10 +285,12 @@ def bearer() -> str:
 
 
 def is_worker_token(given: str) -> bool:
-    """Compare in constant time with the token that workers share."""
-    return hmac.compare_digest(
-        given.encode("utf-8", "surrogatepass"), parts().settings.worker_token.encode()
+    """Compare in constant time with the token that workers share, unless it is switched off."""
+    settings = parts().settings
+    same = hmac.compare_digest(
+        given.encode("utf-8", "surrogatepass"), settings.worker_token.encode()
     )
+    return same and settings.shared_worker_token
 
 
 def _admit_program(rule: Rule) -> None:

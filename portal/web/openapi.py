@@ -66,7 +66,7 @@ def build() -> Json:
 
 
 def _studies_path() -> Json:
-    file = {"type": "string", "format": "binary", "description": "DICOM, PNG or JPEG."}
+    file = {"type": "string", "format": "binary", "description": "DICOM, PNG, JPEG, or a ZIP."}
     form = {"type": "object", "required": ["file"], "properties": {"file": file}}
     return {
         "get": _operation(
@@ -84,14 +84,14 @@ def _studies_path() -> Json:
         ),
         "post": _operation(
             "submitStudy",
-            "Send one chest X-ray",
+            "Send one chest X-ray, or a ZIP of them",
             "studies:write",
             {
                 "202": {
-                    **_json("Accepted, or recognised as a duplicate.", "Submitted"),
+                    **_json("Accepted, or recognised as a duplicate.", "SubmittedOrArchive"),
                     "headers": {
                         "Location": {
-                            "description": "Where the study can be asked for.",
+                            "description": "Where the study can be asked for; not for a ZIP.",
                             "schema": {"type": "string"},
                         }
                     },

@@ -18,7 +18,7 @@ blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>"
 
 
 @blueprint.get("")
-@guard.permission(Permission.STUDY_READ)
+@guard.permission(Permission.STUDY_READ, glass=True)
 def case(study_id: UUID) -> str:
     """One case with film, result and review."""
     view = records.open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
@@ -26,7 +26,7 @@ def case(study_id: UUID) -> str:
 
 
 @blueprint.get("/state")
-@guard.permission(Permission.STUDY_READ, background=True)
+@guard.permission(Permission.STUDY_READ, background=True, glass=True)
 def state(study_id: UUID) -> Response:
     """Where the study stands, for a page that waits; nothing about the patient."""
     found = records.study_state(rows(), guard.actor(), study_id, guard.now())
@@ -34,7 +34,7 @@ def state(study_id: UUID) -> Response:
 
 
 @blueprint.get("/blobs/<kind>")
-@guard.permission(Permission.STUDY_READ)
+@guard.permission(Permission.STUDY_READ, glass=True)
 def blob(study_id: UUID, kind: str) -> Response:
     """One of the study's pictures."""
     found = records.read_blob(

@@ -32,6 +32,7 @@ class Rule:
     step_up: str | None = None
     background: bool = False
     upload: bool = False
+    glass: bool = False
     most: int = SMALL_BODY
 
 
@@ -41,6 +42,7 @@ def permission(
     step_up: str | None = None,
     background: bool = False,
     upload: bool = False,
+    glass: bool = False,
 ) -> Callable[[View], View]:
     """The view needs a signed-in person who holds the permission.
 
@@ -48,8 +50,18 @@ def permission(
     the person confirms first and comes back to the page with this endpoint.
     `background`: the page asks by itself, which does not count as activity of the person.
     `upload`: the body may be as large as the largest accepted file.
+    `glass`: the view shows the case `study_id` also to whoever holds a grant for it.
     """
-    return _declare(Rule("person", needed, step_up=step_up, background=background, upload=upload))
+    return _declare(
+        Rule(
+            "person",
+            needed,
+            step_up=step_up,
+            background=background,
+            upload=upload,
+            glass=glass,
+        )
+    )
 
 
 def scope(name: str | None, *, upload: bool = False) -> Callable[[View], View]:

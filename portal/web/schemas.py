@@ -56,6 +56,20 @@ def schemas() -> Json:
             duplicate={"type": "boolean", "description": "It was here already: `id` is the old."},
             state=enum((*State, None)),
         ),
+        "SubmittedArchive": _object(
+            files={"type": "array", "items": ref("ArchiveFile"), "description": "In its order."}
+        ),
+        "SubmittedOrArchive": {"oneOf": [ref("Submitted"), ref("SubmittedArchive")]},
+        "ArchiveFile": _object(
+            name={**text, "description": "As the ZIP calls it."},
+            outcome={
+                **enum(("received", "duplicate", "refused", "skipped")),
+                "description": "`skipped`: no picture, such as DICOMDIR and hidden files.",
+            },
+            code={"type": ["string", "null"], "description": "Why it was refused, for programs."},
+            detail={"type": ["string", "null"], "description": "The same for people."},
+            study={"anyOf": [ref("Submitted"), {"type": "null"}]},
+        ),
         "StudySummary": _object(**summary),
         "StudyPage": _object(
             studies={"type": "array", "items": ref("StudySummary")},
@@ -77,6 +91,17 @@ def schemas() -> Json:
                     "the hemithorax, levels, Collins, Rhea, Light) and more; values in mm are null "
                     "where the spacing is unknown."
                 ),
+            },
+            uncertainty={
+                **some,
+                "description": (
+                    "spread of the image probability and Dice of the outline between the model's "
+                    "readings of the picture and of its mirror image, and whether that is unsure."
+                ),
+            },
+            region={
+                **some,
+                "description": "box (x0, y0, x1, y1 in pixels) of what drives the probability.",
             },
             quality={
                 "type": "object",

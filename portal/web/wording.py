@@ -27,6 +27,7 @@ UNNAMED = "No name in the file"
 DAMAGED = "Record damaged: read the original, tell an administrator"
 BELOW_FLOOR = "Nothing is outlined: what reaches the threshold is smaller than the model's floor."
 NONE_FOUND = "Not a statement that there is none: small ones are missed."
+UNSURE = "The model’s two readings of this picture differ: unsure."
 LIMITS = (
     "Made for one frontal chest X-ray of an adult. Not for lateral views, children or other "
     "body parts. Misses small and loculated pneumothoraces; skin folds, blades of the scapula "
@@ -120,6 +121,12 @@ def probability(value: float | None) -> str:
     if value is None:
         return ""
     return f"{min(max(value, 0.01), 0.99):.2f}"
+
+
+def readings(spread: float, outline_dice: float | None) -> str:
+    """'Read twice, also mirrored: 0.21 apart, outlines share 34 %.'"""
+    shared = "" if outline_dice is None else f", outlines share {100 * outline_dice:.0f} %"
+    return f"Read twice, also mirrored: {spread:.2f} apart{shared}."
 
 
 def length(mm: float | None, px: float | None) -> str:

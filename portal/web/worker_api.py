@@ -1,7 +1,8 @@
 """`/worker/v1`: how workers claim a job, read its inputs, store its outputs and end it.
 
-`hello` and `claim` need the token that all workers share; the rest needs the ticket that a claim
-answers, good for that one job and attempt. Bodies are bytes as they are, or JSON objects.
+`hello` and `claim` need the worker's own token, which opens one queue, or the one that all workers
+share; the rest needs the ticket that a claim answers, good for that one job and attempt as long
+as the token works. Bodies are bytes as they are, or JSON objects.
 """
 
 import json
@@ -10,7 +11,8 @@ from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request
 
-from portal import jobs
+from portal import jobs, worker_tokens
+from portal.models import WorkerToken
 from portal.parts import rows
 from portal.web import guard
 from portal.web.bodies import json_or_none
@@ -32,12 +34,15 @@ _NOTHING = ("", 204)
 @guard.worker()
 def hello() -> tuple[str, int]:
     """A worker says that it is there."""
-    _check_token()
+    token = _token()
     sent = _json_object()
+    queue = _text(sent, "queue")
+    if token is not None and token.queue.value != queue:
+        raise Problem(403, "queue", "The token is for another queue.")
     jobs.hello(
         rows(),
         name=_text(sent, "name"),
-        queue=_text(sent, "queue"),
+        queue=queue,
         engine=_text(sent, "engine"),
         model=_text(sent, "model"),
         now=guard.now(),
@@ -49,10 +54,10 @@ def hello() -> tuple[str, int]:
 @guard.worker()
 def claim(job_id: UUID) -> Response | tuple[str, int]:
     """Begin an attempt; nothing to do is no error."""
-    _check_token()
+    token = _token()
     name = _text(_json_object(), "worker")
     parts = guard.parts()
-    claimed = jobs.claim(rows(), parts.settings, parts.vault, job_id, name, guard.now())
+    claimed = jobs.claim(rows(), parts.settings, parts.vault, job_id, name, guard.now(), token)
     return jsonify(claimed.as_json()) if claimed else _NOTHING
 
 
@@ -138,13 +143,24 @@ def _bad_result(error: jobs.BadResult) -> Response:
     return answer(Problem(422, "bad_result", error.message))
 
 
-def _check_token() -> None:
-    if not guard.is_worker_token(guard.bearer()):
+def _token() -> WorkerToken | None:
+    """The worker's own token; None for the shared one; a Problem for neither."""
+    if guard.is_worker_token(guard.bearer()):
+        return None
+    own = worker_tokens.load(rows(), guard.bearer(), guard.now())
+    if own is None:
         raise Problem(401, "worker_token")
+    return own
 
 
 def _ticket(job_id: UUID) -> jobs.Ticket:
-    return jobs.open_ticket(guard.parts().settings, guard.bearer(), job_id, guard.now())
+    ticket = jobs.open_ticket(guard.parts().settings, guard.bearer(), job_id, guard.now())
+    token_id = ticket.token_id
+    if token_id is not None and not worker_tokens.still_works(rows(), token_id, guard.now()):
+        raise jobs.BadTicket("its worker's token is revoked")
+    if token_id is None and not guard.parts().settings.shared_worker_token:
+        raise jobs.BadTicket("the shared token is switched off")
+    return ticket
 
 
 def _json_object() -> dict[str, Any]:

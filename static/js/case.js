@@ -22,7 +22,7 @@ let threshold = null;
 function wireReview() {
   const form = document.getElementById("review");
   const next = document.getElementById("next-case");
-  actions.next = () => location.assign(next.href);
+  if (next) actions.next = () => location.assign(next.href); // none in a case looked at through broken glass
   if (!form) return;
   const review = new Review(form);
   actions.next = async () => { if (await review.mayLeave()) location.assign(next.href); };
@@ -90,6 +90,9 @@ async function startThreshold() {
   threshold = own;
   try {
     const map = await viewer.loadProbability(info.map.url, info.map.rows, info.map.columns);
+    viewer.overlay.region = info.region;
+    // Where nothing is outlined, what was heard is shown at once.
+    viewer.overlay.showsRegion = Boolean(info.region) && !info.measuredPixels;
     own.reset();
     own.count(map);
     film.dataset.overlay = "ready";

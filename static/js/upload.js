@@ -19,7 +19,9 @@ function add(files) {
   for (const file of files) {
     const row = new FileRow(file, list, () => enqueue(row));
     rows.push(row);
-    if (file.size > Number(form.dataset.maxBytes)) row.refuse(`The file is larger than ${form.dataset.maxMb} MB.`);
+    const zip = /\.zip$/i.test(file.name);
+    const [most, mb] = zip ? [form.dataset.maxArchiveBytes, form.dataset.maxArchiveMb] : [form.dataset.maxBytes, form.dataset.maxMb];
+    if (file.size > Number(most)) row.refuse(`The file is larger than ${mb} MB.`);
     else enqueue(row);
   }
   form.classList.toggle("busy", rows.length > 0);
@@ -43,7 +45,12 @@ function pump() {
 async function send(row) {
   for (let turn = 0; ; turn += 1) {
     const answer = await transfer(row);
-    if (answer.status === 202) { row.received(answer.body); live.now(); return; }
+    if (answer.status === 202) {
+      if (answer.body.files) unpack(row, answer.body.files);
+      else row.received(answer.body);
+      live.now();
+      return;
+    }
     if (answer.status === 400 && answer.body?.code === "csrf" && turn === 0 && await renewToken()) continue;
     if (answer.status === 401) { row.lost("You were signed out. Sign in again, then retry."); return; }
     const again = [0, 429, 502, 503, 504].includes(answer.status) && turn < TRIES.length;
@@ -55,6 +62,20 @@ async function send(row) {
     }
     row.pause(answer.status === 0 ? "No connection, trying again …" : "The portal is busy, trying again …");
     await new Promise((go) => setTimeout(go, TRIES[turn]));
+  }
+}
+
+// What was in a ZIP, in its order, each file a row below it.
+function unpack(row, files) {
+  row.unpacked(files.length);
+  let above = row;
+  for (const file of files) {
+    const inner = new FileRow({ name: `${row.file.name} / ${file.name}` }, list, null, above);
+    if (file.outcome === "refused") inner.refuse(file.detail);
+    else if (file.outcome === "skipped") inner.skip();
+    else inner.received(file);
+    rows.push(inner);
+    above = inner;
   }
 }
 
@@ -79,12 +100,14 @@ function transfer(row) {
 
 function summary() {
   const count = (...states) => rows.filter((row) => states.includes(row.state)).length;
-  const parts = [`${rows.length} file${rows.length === 1 ? "" : "s"}`];
+  const files = rows.length - count("unpacked");
+  const parts = [`${files} file${files === 1 ? "" : "s"}`];
   const say = (number, words) => { if (number) parts.push(`${number} ${words}`); };
   say(count("waiting", "sending"), "on the way");
   say(count("received", "done"), "received");
   say(count("known"), "known already");
   say(count("refused"), "refused");
+  say(count("skipped"), "left out");
   say(count("lost"), "not sent");
   document.getElementById("sum").hidden = rows.length === 0;
   const text = parts.join(" · ");
@@ -122,7 +145,7 @@ function wireChoosing() {
   document.getElementById("folder-label").hidden = !("webkitdirectory" in document.createElement("input"));
   form.addEventListener("submit", (event) => event.preventDefault());
   document.getElementById("clear-done").addEventListener("click", () => {
-    for (const row of rows.filter((r) => ["done", "known", "refused"].includes(r.state))) {
+    for (const row of rows.filter((r) => ["done", "known", "refused", "skipped", "unpacked"].includes(r.state))) {
       row.element.remove();
       rows.splice(rows.indexOf(row), 1);
     }

@@ -142,6 +142,7 @@ class House:
             queue,
             "worker",
             queue,
+            REDIS_URL=self.redis.worker_url,
             PLEURA_PORTAL_URL=self.address,
             PLEURA_WORKER_TOKEN=self.settings.worker_token,
             PLEURA_WORKER_NAME="test",

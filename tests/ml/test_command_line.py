@@ -136,6 +136,7 @@ def test_the_sentence_says_words_before_numbers_and_never_that_there_is_none():
         ("train --recipe bad.toml --cache c --out o", "bad.toml: unknown settings: learning"),
         ("train --recipe odd.toml --cache c --out o", "odd.toml: "),
         ("train --recipe good.toml --cache c --out o", "c/records.csv: No such file"),
+        ("folds --recipe good.toml --cache c --out o", "c/records.csv: No such file"),
         ("export --checkpoint none.pt", "none.pt: No such file"),
         ("export --checkpoint bad.toml", "bad.toml is not a checkpoint"),
         ("refit --checkpoint bad.toml --cache c --out o", "bad.toml is not a checkpoint"),
@@ -160,7 +161,7 @@ def test_bad_input_is_one_line_and_exit_code_one(command, said, tmp_path, monkey
     assert len(told.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "prepare", "train", "export", "refit"])
+@pytest.mark.parametrize("command", sorted(__main__.COMMANDS))
 def test_every_option_says_what_it_is(command):
     module = importlib.import_module(__main__.COMMANDS[command][0])
     parser = argparse.ArgumentParser()

@@ -12,9 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import data, prepare, rle, transforms  # noqa: E402 - only where torch is
+from ml import data, phantom, prepare, rle, transforms  # noqa: E402 - only where torch is
 from ml.config import Config  # noqa: E402
-from ml.data import Record  # noqa: E402
+from ml.crop import Crop  # noqa: E402
+from ml.data import About, Record  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.picture import Unreadable  # noqa: E402
 
@@ -162,8 +163,9 @@ def test_a_table_of_something_else_is_no_cache(tmp_path: Path) -> None:
 def test_prepare_keeps_what_has_a_file_and_a_judgement(cache: Path) -> None:
     records = {record.id: record for record in data.read_records(cache)}
     assert set(records) == {"a1", "a2", "b1", "c1", "p1", "p2"}
-    assert records["a1"] == Record("a1", "masks", "A", 0, True, 1024, 1024)
-    assert records["p1"] == Record("p1", "panel", "A", 0, True, 300, 200)
+    plain = {name: replace(record, about=About()) for name, record in records.items()}
+    assert plain["a1"] == Record("a1", "masks", "A", 0, True, 1024, 1024)
+    assert plain["p1"] == Record("p1", "panel", "A", 0, True, 300, 200)
     assert records["p2"].fold == data.NO_FOLD
     assert records["a1"].outlined
     assert not records["p1"].outlined
@@ -294,7 +296,8 @@ def test_what_models_outlined_is_trained_on_and_never_held_out(tmp_path: Path) -
     mask = np.zeros((300, 300), np.uint8)
     mask[50:100, 50:100] = 255
     for folder, name in (("pictures", "known"), ("more", "known"), ("more", "new")):
-        cv2.imwrite(str(tmp_path / folder / f"{name}.png"), grey)
+        shown = grey if name == "known" else grey[::-1]
+        cv2.imwrite(str(tmp_path / folder / f"{name}.png"), shown)
         cv2.imwrite(str(tmp_path / "drawn" / f"{name}.png"), mask)
     arguments = given(
         tmp_path,
@@ -311,3 +314,94 @@ def test_what_models_outlined_is_trained_on_and_never_held_out(tmp_path: Path) -
     training, held_out = data.split(list(records.values()), records["known"].fold)
     assert [r.id for r in training] == ["new"]
     assert [r.id for r in held_out] == ["known"]
+
+
+def test_a_record_tells_what_is_known_of_its_picture(tmp_path: Path) -> None:
+    film = phantom.draw(1, "left", 30, rows=400, columns=400)
+    (tmp_path / "one.dcm").write_bytes(phantom.dicom(film))
+    cv2.imwrite(str(tmp_path / "two.png"), np.random.default_rng(0).integers(0, 99, (64, 64)))
+    left = np.zeros((1024, 1024), dtype=bool)
+    left[100:200, 700:800] = True
+    left[300:400, 700:800] = True
+    index = table(
+        tmp_path / "index.csv",
+        ["ImageId", "patient", "fold", "view", "age"],
+        [["one", "A", "0", "", ""], ["two", "B", "1", "AP", "061Y"]],
+    )
+    outlines = [["one", rle.encode(left)], ["two", "-1"]]
+    assert prepare.run(given(tmp_path, outlines, index=index, lungs=True)) == 0
+    one, two = (record.about for record in data.read_records(tmp_path / "cache"))
+    assert (one.view, one.side, one.lesions) == ("PA", "left", 2)
+    assert one.area == pytest.approx(2 * 100 * 100 / 1024**2, abs=1e-6)
+    assert one.spacing_mm is not None
+    assert one.pixels != two.pixels
+    assert (two.view, two.age, two.lesions, two.side) == ("AP", 61.0, 0, "")
+    assert "under_exposed" not in one.tags
+
+
+def test_a_table_of_before_is_read_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "records.csv").write_text(
+        "id,source,patient,fold,positive,rows,columns,lungs\na,masks,A,2,1,64,48,0.1 0.2 0.5\n"
+    )
+    (record,) = data.read_records(tmp_path)
+    assert record == Record("a", "masks", "A", 2, True, 64, 48, Crop(0.1, 0.2, 0.5), About())
+    data.write_records(tmp_path, [record])
+    assert data.read_records(tmp_path) == [record]
+
+
+def test_the_same_picture_under_two_names_is_never_on_both_sides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    for name, grey in (("a", same), ("b", same), ("c", same[::-1])):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), grey)
+    index = table(
+        tmp_path / "index.csv",
+        ["ImageId", "patient", "fold", "pneumothorax"],
+        [["a", "A", "0", "0"], ["b", "B", "1", "0"], ["c", "C", "1", "1"]],
+    )
+    outlines = [[name, "-1"] for name in "abc"]
+    assert prepare.run(given(tmp_path, outlines, index=index)) == 0
+    records = {record.id: record for record in data.read_records(tmp_path / "cache")}
+    assert (records["b"].patient, records["b"].fold) == ("A", 0)
+    said = capsys.readouterr().err
+    assert "1 of those groups lay in several folds or patients: joined: a, b" in said
+    assert "contradicts their label or another row: c" in said
+
+
+def test_patients_without_folds_are_dealt_out_and_stay_together(tmp_path: Path) -> None:
+    texts = {f"p{k}": ["5 9"] if k % 3 == 0 else ["-1"] for k in range(40)}
+    index = table(
+        tmp_path / "index.csv",
+        ["ImageId", "patient", "fold"],
+        [[f"p{k}", f"P{k // 2}", "4" if k < 2 else ""] for k in range(40)],
+    )
+    rows = prepare.outlined_rows(texts, index)
+    folds: dict[str, set[int]] = {}
+    for patient, fold, _ in rows.values():
+        folds.setdefault(patient, set()).add(fold)
+    assert folds["P0"] == {4}
+    assert all(len(found) == 1 for found in folds.values())
+    assert len(set.union(*folds.values())) == 5
+
+
+def test_masks_of_another_shape_or_without_anything_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("pictures", "lungs"):
+        (tmp_path / folder).mkdir()
+    grey = np.random.default_rng(0).integers(0, 255, (600, 400), np.uint8)
+    for name, shape in (("turned", (200, 300)), ("empty", (300, 200))):
+        cv2.imwrite(
+            str(tmp_path / "pictures" / f"{name}.png"), grey[:: 1 if name == "empty" else -1]
+        )
+        mask = np.zeros(shape, np.uint8)
+        mask[:50, :50] = 255 if name == "turned" else 0
+        cv2.imwrite(str(tmp_path / "lungs" / f"{name}.png"), mask)
+    arguments = options(
+        masks=tmp_path / "lungs", dicom=tmp_path / "pictures", out=tmp_path / "cache", size=64
+    )
+    prepare.run(arguments)
+    said = capsys.readouterr().err
+    assert "1 masks have another shape than their picture: turned" in said
+    assert "1 masks that were given are empty: empty" in said

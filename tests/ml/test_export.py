@@ -220,6 +220,10 @@ def test_a_measured_model_is_made_the_current_one_and_a_failed_export_leaves_the
     card = session.read_card(session.locate(weights))
     assert card["metrics"]["auc"]["n"] == 24
     assert card["measured"]
+    assert set(card["subgroups"]["size"]) == {"small", "medium", "large"}
+    assert set(card["reference"]["quantiles"]) > {"input_mean", "map_share", "probability"}
+    assert card["reference"]["n"] == 24
+    assert "NaN" not in (session.locate(weights) / session.CARD).read_text("utf-8")
     # One class only in what is held out: a sentence, and the model that stood there stands.
     data.write_records(cache, [record for record in records if not record.positive])
     assert exporting(checkpoint, "--cache", cache, "--version", "2") == 1
@@ -264,3 +268,28 @@ def test_the_shipped_model_is_whole_and_its_card_honest() -> None:
         assert measure["n"] > 50
     assert "research" in card["data"]["terms"]
     assert card["measured"]
+
+
+@pytest.mark.parametrize("denoise", config.DENOISERS)
+def test_serving_cleans_a_picture_as_training_did(
+    trained: model.Segmenter, tmp_path: Path, denoise: str
+) -> None:
+    from ml import lungs, phantom, serving, transforms
+
+    recipe = replace(TINY, denoise=denoise, clahe=2.0)
+    facts = {
+        "name": "tiny",
+        "version": "1",
+        "trained": {"date": "2026-11-23", "config": config.to_dict(recipe)},
+    }
+    folder = export.write(tmp_path, trained, recipe, CALIBRATION, Thresholds(), facts, ["a limit"])
+    pixels = phantom.draw(8, "left", 20, rows=700, columns=600).pixels
+    opened = serving.Serving(session.open(folder, device="cpu"), lungs.Finder())
+    served = opened.see(pixels).input
+
+    small = transforms.canonical(pixels, transforms.canonical_side(recipe.size))
+    record = data.Record("a", "masks", "A", 0, False, 700, 600)
+    cached = data.Pictures([record], [small], [None])
+    item = data.Plain(cached, recipe)[0]["picture"][0].numpy()
+    np.testing.assert_array_equal(served, item)
+    assert not np.array_equal(served, data.Plain(cached, TINY)[0]["picture"][0].numpy())

@@ -1,12 +1,14 @@
 """The card's numbers from a network and its held-out pictures."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import calibrate, config, data, heldout  # noqa: E402 - only where torch is
+from ml import calibrate, config, data, drift, heldout  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
@@ -56,3 +58,32 @@ def test_a_perfect_network_gets_perfect_numbers_with_intervals(pictures: data.Pi
     assert found["positive_dice"]["value"] > 0.95
     assert found["positive_dice"]["n"] == 10
     assert found["kaggle_dice"]["low"] <= found["kaggle_dice"]["value"]
+
+
+def test_the_reference_is_what_predictions_of_the_same_pictures_store(
+    pictures: data.Pictures,
+) -> None:
+    statistics = heldout.Statistics()
+    tables = heldout.tables(Threshold(), pictures, TINY, statistics)  # type: ignore[arg-type]
+    found = statistics.reference(calibrate.Calibration().probability(tables.image_logits))
+    assert found["n"] == 40
+    assert {len(values) for values in found["quantiles"].values()} == {len(found["levels"])}
+    assert found["quantiles"]["aspect"] == pytest.approx([100 / 128] * 21, abs=1e-4)
+    # A third of the pictures' width is padding, which the map over the picture leaves out.
+    shares = sorted((tables.found[:, 9] / tables.pixels).tolist())
+    assert found["quantiles"]["map_share"][-1] == pytest.approx(shares[-1], rel=0.1)
+    recent = [{"map_share": share} for share in shares * 3]
+    known = {"map_share": drift.Reference(np.array(found["quantiles"]["map_share"]), 40)}
+    assert drift.compare(known, recent)[0].word == "stable"
+
+
+def test_groups_are_those_of_the_records(pictures: data.Pictures) -> None:
+    tables = heldout.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
+    records = [
+        replace(record, about=data.About(view="PA" if number % 3 else "AP"))
+        for number, record in enumerate(pictures.records)
+    ]
+    found = heldout.groups(tables, records, replicates=20)
+    assert set(found) == {"size", "view"}
+    assert found["view"]["AP"]["pictures"] == 14
+    assert found["view"]["PA"]["positive_dice"]["value"] > 0.95

@@ -1,5 +1,6 @@
 """Losses against values worked out by hand."""
 
+import itertools
 import math
 
 import pytest
@@ -28,6 +29,11 @@ FOCAL = (
     / 4
 )
 
+# Errors 1 - logit·sign, of pixel 3 (a miss of the hinge's margin), 2 and none of the others:
+# logits are 2.197, 0.405, -0.847, -2.197, so errors are -1.2, 0.595, 0.153, -1.2. With pixel 2
+# wrong 1 - IoU is 1/2; with pixel 3 wrong, too, it is 2/3.
+LOVASZ = (1 - math.log(1.5)) / 2 + (1 - math.log(7 / 3)) * (2 / 3 - 1 / 2)
+
 
 @pytest.mark.parametrize(
     ("name", "expected"),
@@ -38,6 +44,8 @@ FOCAL = (
         ("focal", FOCAL),
         ("bce_dice", 0.75 * BCE + 0.25 * DICE),
         ("focal_tversky_bce", TVERSKY**0.75 + BCE),
+        ("lovasz", LOVASZ),
+        ("bce_lovasz", 0.75 * BCE + 0.25 * LOVASZ),
     ],
 )
 def test_every_loss_has_its_closed_form_value(name: str, expected: float) -> None:
@@ -48,7 +56,7 @@ def test_every_loss_has_its_closed_form_value(name: str, expected: float) -> Non
 
 def test_no_loss_is_left_out_of_the_table_above() -> None:
     assert set(losses.MASK_LOSSES) == {
-        "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce",
+        "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
     }  # fmt: skip
 
 
@@ -66,6 +74,47 @@ def test_an_empty_mask_and_extreme_logits_give_finite_gradients(name: str) -> No
     losses.MASK_LOSSES[name](logits, torch.zeros(2, 1, 4, 4)).sum().backward()
     assert logits.grad is not None
     assert bool(torch.isfinite(logits.grad).all())
+
+
+def test_the_lovasz_hinge_is_the_integral_over_all_sets_of_wrong_pixels() -> None:
+    """Brute force by the definition: the closure of a set function is its integral over levels."""
+    draw = torch.Generator().manual_seed(2)
+    for mask in itertools.product((0.0, 1.0), repeat=4):
+        masks = torch.tensor(mask, dtype=torch.float64).reshape(1, 1, 2, 2)
+        logits = torch.randn(1, 1, 2, 2, generator=draw, dtype=torch.float64) * 2
+        errors = (1 - logits * (2 * masks - 1)).relu().flatten().tolist()
+        truth = {k for k in range(4) if mask[k]}
+        levels = sorted({0.0, *errors})
+        expected = 0.0
+        for low, high in itertools.pairwise(levels):
+            wrong = {k for k in range(4) if errors[k] > low}
+            said = truth ^ wrong
+            union = truth | said
+            expected += (high - low) * (1 - len(truth & said) / len(union) if union else 0)
+        assert losses.lovasz(logits, masks).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_hinges_at_the_wrong_end_of_all_pixels_cost_one_minus_iou() -> None:
+    """At logits of ±1 the hinge's errors are 0 and 2: twice 1 - IoU."""
+    masks = torch.tensor([1.0, 1, 1, 0, 0, 0]).reshape(1, 1, 2, 3)
+    said = torch.tensor([1.0, 1, -1, 1, -1, -1]).reshape(1, 1, 2, 3)
+    assert losses.lovasz(said, masks).item() == pytest.approx(2 * (1 - 2 / 4))
+
+
+def test_the_losses_of_a_step_s_passes_add_up_to_those_of_one_large_batch() -> None:
+    draw = torch.Generator().manual_seed(0)
+    positive = torch.tensor([1.0, 1, 1, 0, 1, 0])
+    outlined = torch.tensor([1.0, 0, 1, 0, 1, 0])  # unequal in the halves below
+    masks = (torch.rand(6, 1, 8, 8, generator=draw) > 0.7) * outlined[:, None, None, None]
+    given = [torch.randn(6, *s, generator=draw) for s in ((1, 8, 8), (1,), (1, 2, 2))]
+    everything = (*given, masks, positive, outlined)
+    large = losses.combined(*everything, losses.bce_dice)
+    halves = [[value[part] for value in everything] for part in (slice(0, 3), slice(3, 6))]
+    whole = losses.Whole.of([{"positive": half[4], "outlined": half[5]} for half in halves])
+    parts = [losses.combined(*half, losses.bce_dice, whole=whole) for half in halves]
+    for name in ("mask", "image", "patch"):
+        summed = sum(getattr(part, name).item() for part in parts)
+        assert summed == pytest.approx(getattr(large, name).item(), abs=1e-6)
 
 
 def test_outlined_and_empty_pictures_teach_the_outline_and_judged_ones_do_not() -> None:

@@ -123,6 +123,7 @@ def test_pixel_measures_pool_all_pictures():
     two = results([(mask(0, 1, 2), mask(0, 1)), (mask(5), mask())])
     assert metrics.pixel_precision(two) == pytest.approx(2 / 4)
     assert metrics.pixel_recall(two) == 1.0
+    assert metrics.pixel_iou(two) == pytest.approx(2 / 4)
     assert metrics.pixel_accuracy(two) == pytest.approx(14 / 16)
     assert metrics.positive_iou(two) == pytest.approx(2 / 3)
 
@@ -170,6 +171,7 @@ def test_a_probability_of_one_belongs_to_the_last_bin():
         ("auc", [(mask(), mask())]),
         ("pixel_recall", [(mask(), mask())]),
         ("pixel_precision", [(mask(), mask(1))]),
+        ("pixel_iou", [(mask(), mask())]),
         ("image_specificity", [(mask(1), mask(1))]),
         ("specificity", [(mask(1), mask(1))]),
         ("sensitivity_at_specificity_0.93", [(mask(1), mask(1))]),
@@ -221,7 +223,7 @@ def test_pictures_of_one_patient_do_not_count_as_many():
 
 def test_size_thirds_split_the_positives_and_keep_every_negative():
     drawn = random_results(200, 9)
-    parts = metrics.size_thirds(drawn)
+    parts = [(name, drawn.take(part)) for name, part in metrics.size_thirds(drawn)]
     assert [name for name, _ in parts] == ["small", "medium", "large"]
     assert sum(int(part.positive.sum()) for _, part in parts) == drawn.positive.sum()
     largest = [part.truth.max() for _, part in parts]

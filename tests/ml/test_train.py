@@ -1,62 +1,19 @@
 """The loop: it learns, it stops when told, and a resumed run is the same run."""
 
-import csv
 import math
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import config, data, losses, model, precision, train  # noqa: E402 - only where torch is
-from ml.data import Record  # noqa: E402
+from tiny import NOTHING, TINY, discs, log  # noqa: E402 - only where torch is
+
+from ml import batches, config, data, losses, model, norms, precision, state, train  # noqa: E402
 
 pytestmark = pytest.mark.torch
-
-TINY = config.from_dict(
-    {
-        "name": "tiny",
-        "encoder": "tu-tf_efficientnet_lite0",
-        "decoder_channels": [16, 16, 8, 8, 8],
-        "size": 64,
-        "size_from": [[0.0, 32], [0.5, 64]],
-        "epochs": 2,
-        "epoch_pictures": 16,
-        "batch": 4,
-        "positive_share": [0.75, 0.5],
-        "encoder_rate": 1e-3,
-        "dropout": 0.0,
-        "ema": 0.5,
-        "freeze_encoder_norm": False,
-        "validate_every": 0,
-        "threads": 1,
-    }
-)
-
-
-def discs(count: int, seed: int = 0) -> data.Pictures:
-    """Pictures of which the even ones show a dark disc, outlined by their mask."""
-    rng = np.random.default_rng(seed)
-    records, pictures, masks = [], [], []
-    for number in range(count):
-        picture = rng.integers(120, 200, (64, 64)).astype(np.uint8)
-        mask = np.zeros((64, 64), dtype=np.uint8)
-        positive = number % 2 == 0
-        if positive:
-            centre = tuple(int(v) for v in rng.integers(16, 48, 2))
-            cv2.circle(mask, centre, 10, 255, -1)
-            picture[mask > 0] //= 6
-        records.append(Record(str(number), "masks", str(number), 0, positive, 64, 64))
-        pictures.append(picture)
-        masks.append(mask if positive else None)
-    return data.Pictures(records, pictures, masks)
-
-
-NOTHING = data.Pictures([], [], [])
 
 
 def mean(rows: list[dict[str, str]], column: str) -> float:
@@ -66,11 +23,6 @@ def mean(rows: list[dict[str, str]], column: str) -> float:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def log(out: Path) -> list[dict[str, str]]:
-    with (out / "log.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_few_steps_on_discs_lower_the_mask_loss_and_are_logged(tmp_path: Path) -> None:
@@ -96,7 +48,7 @@ def test_a_stopped_and_resumed_run_ends_bit_for_bit_like_an_unbroken_one(tmp_pat
 
     broken = tmp_path / "broken"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "validate", stop_after_one_epoch)
+        patch.setattr(train.kept, "tidy", stop_after_one_epoch)
         with pytest.raises(KeyboardInterrupt):
             train.fit(noisy, discs(16), discs(4, seed=1), broken)
     torch.manual_seed(999)  # whatever happened in between
@@ -168,23 +120,21 @@ def test_an_epoch_without_a_step_is_neither_logged_nor_learnt_from(tmp_path: Pat
     brief = replace(TINY, minutes=0.3 / 60, epochs=0)
     state = train.fit(brief, slow, NOTHING, tmp_path)
     assert state.step == 0
-    assert state.best_loss == math.inf
+    assert state.watch.best_loss == math.inf
     assert not (tmp_path / "log.csv").exists()
 
 
 def test_norms_are_measured_anew_before_training() -> None:
     state = train.start(replace(TINY, adapt_norm=8), torch.device("cpu"))
-    norms = [m for m in state.net.encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    before = [norm.running_mean.clone() for norm in norms]
+    layers = [m for m in state.net.encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in layers]
+    before = [norm.running_mean.clone() for norm in layers]
     decoder = {k: v.clone() for k, v in state.net.decoder.state_dict().items()}
-    train.adapt_norm(state, discs(8))
-    changed = [not torch.equal(n.running_mean, old) for n, old in zip(norms, before, strict=True)]
+    norms.adapt(state.net, state.config, discs(8))
+    changed = [not torch.equal(n.running_mean, old) for n, old in zip(layers, before, strict=True)]
     assert all(changed)
-    assert [norm.momentum for norm in norms] == momenta
+    assert [norm.momentum for norm in layers] == momenta
     assert all(torch.equal(v, decoder[k]) for k, v in state.net.decoder.state_dict().items())
-    average = state.average.state_dict()
-    assert all(torch.equal(v, average[k]) for k, v in state.net.state_dict().items())
 
 
 RECIPES = sorted((Path(model.__file__).parent / "recipes").glob("*.toml"))
@@ -198,7 +148,7 @@ def test_every_shipped_recipe_takes_a_training_step(path: Path) -> None:
     )  # fmt: skip
     state = train.start(recipe, torch.device("cpu"))
     state.net.train()
-    batch = next(iter(train._loader(data.Drawn(discs(4), recipe, 0, 1.0, 64), recipe)))
+    batch = next(iter(batches.loader(data.Drawn(discs(4), recipe, 0, 1.0, 64), recipe)))
     with precision.autocast(recipe, torch.device("cpu")):
         seen = state.net.look(batch["picture"])
         image_logits = state.net.judge(seen.features)
@@ -227,35 +177,13 @@ def test_the_clock_ends_a_run_and_the_schedule_with_it(tmp_path: Path) -> None:
     assert rows[-1]["size"] == "64" or len(rows) == 1
 
 
-@pytest.mark.parametrize(
-    ("progress", "rate"), [(0.0, 0.01), (0.02, 0.5), (0.04, 1.0), (0.52, 0.5), (1.0, 0.0)]
-)
-def test_the_rate_warms_up_and_falls_with_a_cosine(progress: float, rate: float) -> None:
-    assert train.rate_at(TINY, progress) == pytest.approx(rate, abs=1e-9)
-
-
-def test_the_size_grows_with_progress() -> None:
-    assert [train.size_at(TINY, p) for p in (0.0, 0.49, 0.5, 0.99)] == [32, 32, 64, 64]
-
-
 def test_the_average_is_exponential_and_counters_are_copied() -> None:
     average, net = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
     net.weight.data.fill_(3.0)
     net.num_batches_tracked.fill_(7)
-    train.average_in(average, net, 0.75)
+    state.average_in(average, net, 0.75)
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.num_batches_tracked.item() == 7
-
-
-def test_the_plateau_schedule_halves_the_rate_once_the_loss_stops_falling() -> None:
-    state = train.start(replace(TINY, schedule="plateau"), torch.device("cpu"))
-    for loss in (1.0, 0.5, *[0.5] * (train.PLATEAU_EPOCHS - 1)):
-        train._plateau(state, loss)
-        assert state.plateau_factor == 1
-    train._plateau(state, 0.5)
-    assert state.plateau_factor == 0.5
-    train._plateau(state, 0.5)
-    assert state.plateau_factor == 0.5
 
 
 @pytest.mark.parametrize(
@@ -281,6 +209,29 @@ def test_the_plateau_schedule_halves_the_rate_once_the_loss_stops_falling() -> N
         {"frozen_stages": 2},
         {"drop_path": 0.2},
         {"label_doubt": 0.5},
+        {"classes": []},
+        {"classes": ["pneumothorax", "pneumothorax"]},
+        {"classes": ["../masks"]},
+        {"data_share": 0.0},
+        {"devices": 2},
+        {"engine": "fabric", "devices": 3},
+        {"engine": "ray"},
+        {"hard_negatives": 1.5},
+        {"hard_every": 0},
+        {"denoise": "gauss"},
+        {"clahe": -1.0},
+        {"accumulate": 0},
+        {"accumulate": 3},
+        {"onecycle_rise": 1.0},
+        {"plateau_factor": 1.0},
+        {"patience": -1},
+        {"patience": 2, "validate_every": 5},
+        {"patience": 5, "held_out_fold": -1},
+        {"keep": 2, "keep_by": "best", "validate_every": 0},
+        {"keep_by": "all"},
+        {"stop_on": "loss"},
+        {"decoder_norm": "layer"},
+        {"decoder_norm": "instance", "architecture": "FPN"},
     ],
     ids=str,
 )
@@ -328,3 +279,80 @@ def test_a_run_of_another_architecture_is_not_taken_over(tmp_path: Path) -> None
         train.fit(
             other, discs(8), NOTHING, tmp_path / "second", tmp_path / "first" / train.CHECKPOINT
         )
+
+
+INDEPENDENT = replace(  # no picture's answer depends on what else is in its batch
+    TINY,
+    decoder_norm="instance",
+    freeze_encoder_norm=True,
+    size_from=((0.0, 64),),
+    epochs=1,
+    bf16=False,
+    batch=8,
+    epoch_pictures=8,
+    clip=1e9,
+)
+
+
+def test_two_passes_of_four_pictures_make_the_step_of_one_pass_of_eight(tmp_path: Path) -> None:
+    gradients = []
+    for batch, accumulate in ((8, 1), (4, 2), (2, 4)):
+        recipe = replace(INDEPENDENT, batch=batch, accumulate=accumulate)
+        run = train.fit(recipe, discs(16), NOTHING, tmp_path / f"{batch}")
+        assert run.step == 1
+        gradients.append({n: p.grad for n, p in run.net.named_parameters() if p.grad is not None})
+    logged = [float(log(tmp_path / name)[0]["mask_loss"]) for name in ("8", "4", "2")]
+    assert logged == pytest.approx([logged[0]] * 3, rel=1e-4)
+    largest = max(float(g.abs().max()) for g in gradients[0].values())
+    for other in gradients[1:]:
+        for name, gradient in gradients[0].items():
+            torch.testing.assert_close(other[name], gradient, atol=1e-5 * largest, rtol=1e-3)
+
+
+def test_a_run_without_progress_on_the_held_out_fold_ends_early_and_stays_ended(
+    tmp_path: Path,
+) -> None:
+    still = replace(
+        TINY, epochs=9, patience=2, validate_every=1, rate=0.0, encoder_rate=0.0, image_rate=0.0,
+        size_from=((0.0, 64),), freeze_encoder_norm=True, ema=0.0, stop_on="auc",
+        decoder_norm="instance",
+    )  # fmt: skip
+    run = train.fit(still, discs(8), discs(8, seed=1), tmp_path)
+    assert run.epoch == 3  # the first is the best so far, two more bring nothing
+    again = train.fit(still, discs(8), discs(8, seed=1), tmp_path)
+    assert again.epoch == 3
+    patient = replace(still, patience=0, epochs=4)
+    assert train.fit(patient, discs(8), discs(8, seed=1), tmp_path / "all").epoch == 4
+
+
+def test_a_checkpoint_from_before_the_newer_settings_goes_on(tmp_path: Path) -> None:
+    run = train.fit(replace(TINY, epochs=1), discs(8), NOTHING, tmp_path)
+    content = torch.load(tmp_path / train.CHECKPOINT, weights_only=True)
+    for name in ("scaler", "kept", "best_measure", "best_epoch"):
+        del content[name]
+    for name in ("accumulate", "keep", "patience", "plateau_factor", "fp16", "decoder_norm"):
+        if name in content["config"]:
+            del content["config"][name]
+    content["plateau_factor"], content["waited"] = 0.25, 2
+    torch.save(content, tmp_path / train.CHECKPOINT)
+    fresh = train.start(replace(TINY, epochs=1), torch.device("cpu"))
+    train.restore(fresh, tmp_path / train.CHECKPOINT)
+    assert fresh.step == run.step
+    assert (fresh.watch.plateau_factor, fresh.watch.waited) == (0.25, 2)
+    assert fresh.watch.best_epoch == 0
+
+
+def test_fp16_is_for_a_gpu_alone() -> None:
+    asked = replace(TINY, fp16=True)
+    assert precision.runs_in_fp16(asked, torch.device("cuda"))
+    assert not precision.runs_in_bf16(asked, torch.device("cuda"))
+    assert not precision.runs_in_fp16(asked, torch.device("cpu"))
+    assert not precision.runs_in_fp16(TINY, torch.device("cuda"))
+    assert not precision.scaler(asked, torch.device("cpu")).is_enabled()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_fp16_learns_on_a_gpu(tmp_path: Path) -> None:
+    run = train.fit(replace(TINY, fp16=True, epochs=4), discs(16), NOTHING, tmp_path)
+    assert run.scaler.is_enabled()
+    assert all(bool(value.isfinite().all()) for value in run.net.parameters())

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml import transforms
+from ml import config, transforms
 from ml.config import Config
 
 STILL = Config(
@@ -197,3 +197,22 @@ def test_detail_sharpens_and_softens_but_keeps_the_large_shapes() -> None:
         assert view.mean() == pytest.approx(plain.mean(), abs=0.05)
     assert min(roughness) < 0.9
     assert max(roughness) > 1.1
+
+
+@pytest.mark.parametrize("denoise", config.DENOISERS)
+def test_denoising_takes_noise_away_and_leaves_edges(denoise: str) -> None:
+    rng = np.random.default_rng(0)
+    clear = np.full((96, 96), 90, np.float32)
+    clear[:, 48:] = 170
+    noisy = np.clip(clear + rng.normal(0, 6, clear.shape), 0, 255).astype(np.uint8)
+    found = transforms.clean(noisy, denoise).astype(np.float32)
+    assert np.abs(found - clear)[:, :44].mean() < 0.75 * np.abs(noisy - clear)[:, :44].mean()
+    assert (found[:, 50] - found[:, 45]).mean() > 70
+    assert transforms.clean(noisy, denoise).dtype == np.uint8
+
+
+def test_equalisation_raises_local_contrast_and_nothing_is_done_unasked() -> None:
+    rng = np.random.default_rng(1)
+    dull = rng.integers(120, 136, (96, 96)).astype(np.uint8)
+    assert transforms.clean(dull, clahe=4.0).std() > 1.5 * dull.std()
+    assert transforms.clean(dull) is dull

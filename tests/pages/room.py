@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
-from ml import lungs, overlay, phantom, pixels, predict, quality, serving, transforms
+from ml import explain, lungs, overlay, phantom, pixels, predict, quality, serving, transforms
 from ml.picture import Picture
 from portal import jobs, people, records
 from portal.models import Job, JobKind, JobState, Role, Study, User, db
@@ -39,6 +39,8 @@ CARD: dict[str, Any] = {
     },
 }
 GRID = 384
+# A picture with this probability is one on which two readings differ.
+DOUBTFUL = 0.5
 
 
 class Room:
@@ -197,7 +199,25 @@ def imagined(picture: Picture, air: NDArray[np.bool_], probability: float) -> pr
     seen = serving.Seen(transforms.place(canonical, GRID), None, fields)
     map_ = seen.map_of(soft * np.float32(0.96))
     said = predict.conclude(picture, CARD, map_, probability, fields)
-    return predict.Prediction(model, "balanced", verdict.facts(), 0.1, **said)
+    doubt = explain.Uncertainty(0.31, 0.42, True) if probability == DOUBTFUL else None
+    return predict.Prediction(
+        model,
+        "balanced",
+        verdict.facts(),
+        0.1,
+        uncertainty=(doubt or explain.Uncertainty(0.03, 0.94, False)).facts(),
+        region=_where(air),
+        **said,
+    )
+
+
+def _where(air: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """The region of patches that hear all of this air."""
+    rows, columns = np.flatnonzero(air.any(1)), np.flatnonzero(air.any(0))
+    if not len(rows):
+        return None
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return explain.Region(box, 0.8).facts()
 
 
 @functools.cache
@@ -206,9 +226,9 @@ def _finder() -> lungs.Finder:
 
 
 @contextmanager
-def open_room(folder: Path, redis_url: str, port: int = 0) -> Iterator[Room]:
+def open_room(folder: Path, redis_url: str, port: int = 0, **environ: str) -> Iterator[Room]:
     """The portal served on a free port until the end of the block."""
-    app = make_app(make_settings(folder, REDIS_URL=redis_url))
+    app = make_app(make_settings(folder, REDIS_URL=redis_url, **environ))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

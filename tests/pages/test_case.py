@@ -396,3 +396,31 @@ def test_a_technologist_reads_the_reviews_but_writes_none(visitor: Visitor, case
     page = visitor.open(f"/studies/{cases.likely}", Role.TECHNOLOGIST)
     assert page.locator("#review").count() == 0
     assert "not read yet" in page.inner_text("#panel")
+
+
+def test_two_readings_that_differ_are_said_and_those_that_agree_are_not(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.hostile)
+    panel = page.inner_text("#ai-word")
+    assert "two readings of this picture differ: unsure" in panel
+    assert "0.31 apart, outlines share 42 %" in panel
+    agreed = _open(visitor, cases.likely).inner_text("#ai-word")
+    assert "0.03 apart" in agreed
+    assert "unsure" not in agreed
+
+
+def test_the_region_that_drives_the_probability_can_be_shown(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    page.keyboard.press("k")  # no fill: only lines are painted
+    before = page.evaluate(_PAINTED)
+    button = page.locator("[data-action=region]")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("g")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate(_PAINTED) > before
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert _open(visitor, cases.none_found).locator("[data-action=region]").count() == 0

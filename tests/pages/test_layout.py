@@ -28,9 +28,16 @@ PAGES = [
     ("/studies/{hostile}", Role.READER),
     ("/studies/{waiting}", Role.READER),
     ("/account", Role.READER),
+    ("/emergency", Role.ADMIN),
     ("/admin/people", Role.ADMIN),
+    ("/admin/teams", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
+    ("/admin/models", Role.ADMIN),
     ("/audit", Role.AUDITOR),
+    ("/admin/data", Role.ADMIN),
+    ("/admin/data?case={likely}", Role.ADMIN),
+    ("/studies/{likely}/export", Role.READER),
+    ("/studies/{waiting}/export", Role.READER),
 ]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from playwright.sync_api import expect
@@ -110,6 +112,47 @@ def test_three_files_have_three_fates(visitor: Visitor, cases: Cases, files: Wri
     expect(rows.nth(2)).to_contain_text("Known already")
     assert rows.nth(2).locator("a").get_attribute("href") == f"/studies/{known}"
     expect(page.locator("#sum-text")).to_contain_text("1 known already · 1 refused")
+
+
+def test_a_zip_unfolds_into_a_row_for_each_file(visitor: Visitor, files: Write) -> None:
+    visitor.refusals_expected = True
+    drawn = draw(57)
+    stream = BytesIO()
+    with ZipFile(stream, "w") as archive:
+        archive.writestr("DICOMDIR", b"a directory")
+        archive.writestr("CD/IM1", phantom.dicom(drawn, patient_name="ZIP^ONE"))
+        archive.writestr("CD/<b>letter</b>.txt", b"Dear colleague")
+    page = visitor.open("/upload")
+    page.set_input_files(
+        "#files",
+        [files("disc.zip", stream.getvalue()), files("after.dcm", phantom.dicom(draw(58)))],
+    )
+    rows = page.locator(".file")
+    expect(rows).to_have_count(5)
+    expect(rows.nth(0)).to_contain_text("ZIP with 3 files")
+    expect(rows.nth(1)).to_contain_text("Left out: not a picture")
+    expect(rows.nth(3)).to_contain_text("<b>letter</b>.txt")
+    expect(rows.nth(3)).to_contain_text("not a DICOM, PNG or JPEG")
+    expect(rows.nth(4).locator("a")).to_have_text("Open")
+    expect(page.locator("#sum-text")).to_contain_text("4 files")
+    expect(page.locator("#sum-text")).to_contain_text("1 left out")
+    study = (rows.nth(2).locator("a").get_attribute("href") or "").removeprefix("/studies/")
+    found = visitor.room.find(study)
+    visitor.room.segment(found, visitor.room.render(found), drawn.mask, 0.9)
+    expect(rows.nth(2)).to_contain_text("likely")
+
+
+def test_a_folder_is_sent_with_the_folders_in_it(visitor: Visitor, tmp_path: Path) -> None:
+    for name, seed in (("a/one.dcm", 59), ("a/b/two.dcm", 60)):
+        (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "films" / name).write_bytes(phantom.dicom(draw(seed)))
+    (tmp_path / "films" / ".hidden").write_bytes(b"not for you")
+    page = visitor.open("/upload")
+    page.set_input_files("#folder", tmp_path / "films")
+    expect(page.locator(".file")).to_have_count(2)
+    expect(page.locator(".file").nth(0)).to_contain_text("films/a/")
+    for row in (0, 1):
+        expect(page.locator(".file").nth(row).locator("a")).to_have_text("Open")
 
 
 def test_an_uploaded_row_follows_its_case_to_the_result(visitor: Visitor, files: Write) -> None:

@@ -15,6 +15,9 @@ TABLE = {
     Permission.PEOPLE_MANAGE: (False, False, True, False),
     Permission.JOBS_MANAGE: (False, False, True, False),
     Permission.AUDIT_READ: (False, False, False, True),
+    Permission.DATA_MANAGE: (False, False, True, False),
+    Permission.STUDY_EXPORT: (False, True, False, False),
+    Permission.BREAK_GLASS: (False, True, True, False),
     Permission.SELF: (True, True, True, True),
 }
 

@@ -211,7 +211,9 @@ def test_only_an_auditor_reads_the_log_and_that_is_written_down(clinic: Clinic) 
         with clinic.s as s, pytest.raises(Denied):
             audit.search(s, actor, now=NOW)
     with clinic.s as s:
-        rows = audit.search(s, clinic.auditor, now=NOW, event="tested", before=5, limit=2)
+        rows = audit.search(
+            s, clinic.auditor, now=NOW, wanted=audit.Wanted(event="tested"), before=5, limit=2
+        )
         assert [row.seq for row in rows] == [4, 3]
     with clinic.s as s:
         last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
@@ -227,5 +229,5 @@ def test_whoever_saw_a_case_in_a_list_is_found_by_the_case(clinic: Clinic) -> No
         audit.append(s, "study_opened", now=NOW, study_id=seen)
         audit.append(s, "worklist_read", now=NOW, detail={"studies": [other.hex]})
         s.commit()
-        rows = audit.search(s, clinic.auditor, now=NOW, study_id=seen)
+        rows = audit.search(s, clinic.auditor, now=NOW, wanted=audit.Wanted(study_id=seen))
         assert [row.event for row in rows] == ["study_opened", "worklist_read"]

@@ -49,8 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_lists_every_command(tmp_path: Path) -> None:
     shown = run(tmp_path, "--help").stdout
     for command in (
-        *("up", "demo", "migrate", "create-admin", "token", "audit", "sweep", "rotate-keys"),
-        *("new-key-ring", "settings", "check"),
+        *("up", "demo", "migrate", "create-admin", "token", "worker-token", "model", "audit"),
+        *("sweep", "rotate-keys", "new-key-ring", "settings", "check", "purge", "retention"),
+        *("backup", "restore", "vault", "new-backup-key"),
     ):
         assert re.search(rf"^    {command}\b", shown, re.M), command
 
@@ -196,18 +197,48 @@ def test_a_database_that_is_away_is_a_sentence(folder: Path) -> None:
     assert "secret" not in done.stderr
 
 
-def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path) -> None:
+def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path, tmp_path: Path) -> None:
     assert run(folder, "sweep").returncode == 0
+    anchors = tmp_path / "anchors"  # written at the end of the first round
     process = subprocess.Popen(
         [sys.executable, "-m", "portal", "sweep", "--loop", "--every", "0.2"],
-        env=environment(folder),
+        env=environment(folder, PLEURA_AUDIT_ANCHOR_FILE=str(anchors)),
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(4)
+    end = time.monotonic() + 60
+    while not anchors.exists():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(1)  # some rounds more
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+def test_a_workers_token_is_made_listed_and_ended(folder: Path) -> None:
+    made = run(folder, "worker-token", "create", "gpu-1", "--queue", "segment")
+    assert made.returncode == 0, made.stderr
+    assert re.fullmatch(r"plw_[A-Za-z0-9_-]{43}\n", made.stdout)
+    listed = run(folder, "worker-token", "list").stdout
+    assert re.search(
+        r"^[0-9a-f]{12}  segment  until \d{4}-\d\d-\d\d  seen never  gpu-1$", listed, re.M
+    )
+    assert made.stdout.strip() not in listed
+    assert run(folder, "worker-token", "revoke", "12").returncode == 1
+    assert run(folder, "worker-token", "revoke", listed[:12]).returncode == 0
+    assert run(folder, "worker-token", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("x",), ("x", "--queue", "export"), ("", "--queue", "render")]
+)
+def test_a_workers_token_needs_a_name_and_a_queue(folder: Path, arguments: tuple[str, ...]) -> None:
+    done = run(folder, "worker-token", "create", *arguments)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr

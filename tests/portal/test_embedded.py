@@ -68,6 +68,29 @@ def test_who_is_let_in_can_queue_and_not_administer(server: embedded.EmbeddedRed
             ours.execute_command(*command)
 
 
+def test_a_worker_reaches_the_queues_and_nothing_else(server: embedded.EmbeddedRedis) -> None:
+    portal = client(server, None, server.password)
+    portal.set("throttle:somebody:tries", 5)
+    worker = client(server, embedded.WORKER, server.worker_password)
+    worker.lpush("render", "1")
+    assert worker.brpop(["render", "render\x06\x163"], timeout=1) == (b"render", b"1")
+    worker.zadd("unacked_index", {"1": 1.0})
+    for command in (
+        ("GET", "throttle:somebody:tries"),
+        ("DEL", "throttle:somebody:tries"),
+        ("EVAL", "return redis.call('DEL', 'throttle:somebody:tries')", "0"),
+        ("SET", "anything", "1"),
+        ("KEYS", "*"),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "*"),
+        ("ACL", "SETUSER", "worker", "~*"),
+        ("SUBSCRIBE", "anything"),
+    ):
+        with pytest.raises(redis.ResponseError, match=r"(?i)permission|ACL"):
+            worker.execute_command(*command)
+    assert portal.get("throttle:somebody:tries") == b"5"
+
+
 def test_what_was_queued_is_there_after_a_restart(tmp_path: Path) -> None:
     server = embedded.prepare(tmp_path / "redis")
     process = start(server)

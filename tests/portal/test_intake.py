@@ -111,6 +111,7 @@ REFUSED = {
     "text": (lambda: b"This is a letter, not a picture.\n" * 20, "not_an_image"),
     "a PDF": (lambda: b"%PDF-1.7\n" + bytes(500), "not_an_image"),
     "a ZIP": (lambda: b"PK\x03\x04" + bytes(500), "not_an_image"),
+    "a DICOM file that is a program": (lambda: b"MZ" + dicom()[2:], "disguised"),
     "a GIF": (lambda: b"GIF89a" + bytes(500), "not_an_image"),
     "too many bytes": (lambda: bytes(LIMITS.max_bytes + 1), "too_large"),
     "preamble alone": (lambda: bytes(128) + b"DICM", "truncated"),

@@ -9,7 +9,7 @@ from clinic import Clinic, after, prediction_of, segmented
 from place import NOW
 
 from portal import audit, jobs, ranking, records
-from portal.models import REST, Band, Job, Review, Study, Verdict
+from portal.models import REST, Band, Job, PurgeReason, Review, Study, Verdict
 
 
 def review(clinic: Clinic, study_id: UUID) -> Review:
@@ -82,7 +82,9 @@ def test_purging_while_results_come_in_ends(clinic: Clinic) -> None:
 
     def purge(study_id: UUID) -> None:
         with clinic.s as s:
-            records.purge(s, clinic.vault, clinic.mate, study_id, NOW)
+            records.purge(
+                s, clinic.vault, clinic.admin, study_id, NOW, reason=PurgeReason.SENT_BY_MISTAKE
+            )
 
     for study_id, ticket in tickets:
         with ThreadPoolExecutor(2) as pool:

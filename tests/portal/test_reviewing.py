@@ -12,8 +12,10 @@ from test_vault import files
 
 from portal import audit, jobs, records
 from portal.access import Denied
-from portal.models import AuditEvent, Job, JobState, Review, Study
+from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, Study
 from portal.vault import NotReadable
+
+MISTAKE = PurgeReason.SENT_BY_MISTAKE
 
 
 def review(clinic: Clinic, study_id: UUID, actor: Any = None, **words: Any) -> Review:
@@ -124,7 +126,7 @@ def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
     with clinic.s as s:
         study = s.get_one(Study, study_id)
         assert study.wrapped_key is not None
-        records.purge(s, clinic.vault, clinic.mate, study_id, NOW)
+        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
     with clinic.s as s:
         study = s.get_one(Study, study_id)
         assert (study.wrapped_key, study.key_id, study.sealed_phi, study.patient_key) == (None,) * 4
@@ -143,7 +145,7 @@ def test_a_purged_picture_can_be_sent_again(clinic: Clinic) -> None:
     data = dicom()
     first = clinic.submit(data)
     with clinic.s as s:
-        records.purge(s, clinic.vault, clinic.owner, first.study_id, NOW)
+        records.purge(s, clinic.vault, clinic.admin, first.study_id, NOW, reason=MISTAKE)
     again = clinic.submit(data)
     assert not again.duplicate
     assert again.study_id != first.study_id
@@ -154,7 +156,7 @@ def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
     ticket = clinic.claim(clinic.job(study_id).id)
     assert ticket is not None
     with clinic.s as s:
-        records.purge(s, clinic.vault, clinic.owner, study_id, NOW)
+        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
     with pytest.raises(jobs.Lost):
         clinic.store(ticket, thumb=b"\xff\xd8\xff")
     with clinic.s as s:
@@ -166,11 +168,11 @@ def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
     assert files(clinic.place.data_dir) == []
 
 
-@pytest.mark.parametrize("person", ["outsider", "colleague", "admin", "auditor"])
-def test_who_does_not_see_a_study_cannot_purge_it(clinic: Clinic, person: str) -> None:
+@pytest.mark.parametrize("person", ["owner", "mate", "outsider", "colleague", "auditor"])
+def test_nobody_but_an_administrator_can_purge(clinic: Clinic, person: str) -> None:
     study_id = clinic.done()
     with clinic.s as s, pytest.raises(Denied):
-        records.purge(s, clinic.vault, getattr(clinic, person), study_id, NOW)
+        records.purge(s, clinic.vault, getattr(clinic, person), study_id, NOW, reason=MISTAKE)
 
 
 def test_a_key_from_an_old_backup_opens_nothing_once_the_ring_has_moved_on(clinic: Clinic) -> None:
@@ -180,7 +182,7 @@ def test_a_key_from_an_old_backup_opens_nothing_once_the_ring_has_moved_on(clini
         wrapped, key_id = study.wrapped_key, study.key_id
         assert wrapped is not None
         assert key_id is not None
-        records.purge(s, clinic.vault, clinic.mate, study_id, NOW)
+        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
     assert clinic.vault.data_key(study_id, wrapped, key_id)  # as long as the ring has its key
     clinic.vault.add_key(NOW)
     clinic.vault.drop_keys(set(), after(hours=2))

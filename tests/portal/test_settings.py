@@ -9,7 +9,7 @@ import pytest
 
 from portal.settings import Settings, SettingsError, new_key_ring
 
-LONG = "k7VQmX2rT9sLwZ4bN8cJ1dH6gF3pYeUa"
+LONG = "k7VQmX2rT9sLwZ4bN8cJ1dH6gF3pYeUa"  # made up  # pragma: allowlist secret
 ZEROS = json.dumps({"active": "a", "keys": {"a": "A" * 43 + "="}, "index": "A" * 43 + "="})
 PRODUCTION = {
     "PLEURA_ENV": "production",

@@ -89,6 +89,21 @@ def test_a_destroyed_file_is_gone_and_gone_twice_is_no_error(tmp_path: Path, end
         vault.get(bytes(32), blob_id=blob_id, kind=BlobKind.MASK, name=name)
 
 
+def test_a_restore_s_files_move_into_the_bucket_all_of_them(tmp_path: Path, endpoint: str) -> None:
+    vault = Vault(settings(tmp_path, endpoint, PLEURA_BUCKET="s3://pleura-test/restored"))
+    names = [f"{uuid4().hex}-0" for _ in range(3)]
+    assert vault.is_empty()
+    for name in names:
+        vault.stage(name, name.encode())
+    vault.adopt()
+    assert [vault.sealed_file(name) for name in names] == [name.encode() for name in names]
+    assert vault.has(names[0])
+    assert not vault.has(f"{uuid4().hex}-0")
+    assert not (tmp_path / "restoring").exists()
+    vault.give_up_adopted()
+    assert vault.is_empty()
+
+
 def test_a_bucket_that_is_not_there_is_a_clear_error(tmp_path: Path, endpoint: str) -> None:
     vault = Vault(settings(tmp_path, endpoint, PLEURA_BUCKET="s3://nobody-made-it"))
     with pytest.raises(StorageAway, match=r"refused a request \(NoSuchBucket\)"):

@@ -116,7 +116,7 @@ def test_no_answer_names_the_patient(app: Flask, reader: Person, program: Progra
     ],
 )
 def test_a_bad_file_has_its_reason(tmp_path: Path, data: bytes, status: int, code: str) -> None:
-    app = make_app(make_settings(tmp_path, PLEURA_MAX_UPLOAD_MB="1"))
+    app = make_app(make_settings(tmp_path, PLEURA_MAX_UPLOAD_MB="1", PLEURA_MAX_ARCHIVE_MB="2"))
     program = Program(app, make_token(app, make_person(app, Role.TECHNOLOGIST), *ALL[:2]))
     assert is_problem(program.send(data), status, code)
     assert program.get("/studies").json["total"] == 0

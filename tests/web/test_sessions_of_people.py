@@ -58,6 +58,7 @@ def test_a_new_password_ends_all_other_sessions(app: Flask, reader: Person) -> N
 
 def test_a_new_factor_ends_all_other_sessions(app: Flask, reader: Person, clock: Clock) -> None:
     here, there = sign_in(app, reader), sign_in(app, reader)
+    assert post(here, "/enrol", {"begin": "1"}).location == "/enrol"
     code = shown_on(here.get("/enrol").text, reader).code(clock())
     assert post(here, "/enrol", {"code": code}).status_code == 200
     assert is_in(here)

@@ -295,3 +295,22 @@ def test_signing_out_ends_the_session_for_good(
     with thief.session_transaction() as cookie:
         cookie["login"] = kept
     assert thief.get("/account").status_code == 303
+
+
+def test_looking_at_the_enrolment_changes_nothing(
+    app: Flask, client: FlaskClient, reader: Person, clock: Clock
+) -> None:
+    def waiting() -> bytes | None:
+        with app.app_context():
+            return db.session().get_one(people.User, reader.id).sealed_totp_pending
+
+    walk_in(client, reader, clock())
+    before = waiting()
+    assert "Show the square to scan" in client.get("/enrol").text
+    assert waiting() == before
+    assert post(client, "/enrol", {"begin": "1"}).location == "/enrol"
+    begun = waiting()
+    assert begun != before
+    shown = {re.search(r'id="totp-key">([^<]+)<', client.get("/enrol").text)[1] for _ in range(2)}  # type: ignore[index]
+    assert len(shown) == 1
+    assert waiting() == begun

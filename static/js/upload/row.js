@@ -1,4 +1,5 @@
-// One file's row: waiting, sending with progress, then what became of it.
+// One file's row: waiting, sending with progress, then what became of it. A ZIP's files have rows of
+// their own below it.
 
 function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
@@ -6,18 +7,18 @@ function size(bytes) {
 }
 
 export class FileRow {
-  /** `again` is called when the person wants to send the file once more. */
-  constructor(file, list, again) {
+  /** `again` is called when the person wants to send the file once more; it stands below `above`. */
+  constructor(file, list, again, above = null) {
     this.file = file;
     this.again = again;
     this.id = null;
     this.element = document.getElementById("file-row").content.firstElementChild.cloneNode(true);
     this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
-    this.element.querySelector(".file-size").textContent = size(file.size);
+    this.element.querySelector(".file-size").textContent = above ? "" : size(file.size);
     this.said = this.element.querySelector(".file-said");
     this.doing = this.element.querySelector(".file-do");
     this.bar = this.element.querySelector(".file-bar");
-    list.append(this.element);
+    if (above) above.element.after(this.element); else list.append(this.element);
   }
 
   /** Whether the live page still has something to learn about it. */
@@ -70,6 +71,11 @@ export class FileRow {
     }
     if (row.settled) this.element.dataset.state = "done";
   }
+
+  /** A ZIP: what is in it stands below. */
+  unpacked(count) { this.#set("unpacked", count === 1 ? "ZIP with 1 file" : `ZIP with ${count} files`); }
+
+  skip() { this.#set("skipped", "Left out: not a picture"); }
 
   refuse(reason) { this.#set("refused", reason, "danger"); }
 

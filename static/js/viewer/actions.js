@@ -39,6 +39,7 @@ export function viewerActions(viewer, tools, threshold) {
     "mode-fill": layer(() => { overlay.mode = "fill"; overlay.visible = true; }),
     "mode-outline": layer(() => { overlay.mode = "outline"; overlay.visible = true; }),
     "mode-heat": layer(() => { overlay.mode = "heat"; overlay.visible = true; }),
+    "region": layer(() => { overlay.showsRegion = !overlay.showsRegion; overlay.visible = true; }),
     "fainter": layer(() => { overlay.opacity = Math.max(0.1, overlay.opacity - 0.1); }),
     "stronger": layer(() => { overlay.opacity = Math.min(1, overlay.opacity + 0.1); }),
     "threshold-down": () => threshold?.step(-1),
@@ -57,7 +58,7 @@ export function viewerActions(viewer, tools, threshold) {
 export const VIEWER_KEYS = {
   "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "l": "tool-ruler", "m": "tool-loupe",
   "i": "invert", "x": "flip", "0": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
-  "r": "reset", "f": "full", "h": "heat", "k": "outline", "Delete": "unrule", "Backspace": "unrule",
+  "r": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "unrule", "Backspace": "unrule",
   "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
   "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",
   "Shift+ArrowLeft": "narrower", "Shift+ArrowRight": "wider", "Shift+ArrowUp": "brighter", "Shift+ArrowDown": "darker",

@@ -12,6 +12,8 @@ export class Overlay {
     this.path = null;
     this.heat = null;
     this.distanceLine = null;
+    this.region = null;        // [x0, y0, x1, y1]: where the network's patches speak loudest
+    this.showsRegion = false;
     this.visible = true;
     this.mode = "fill";   // fill (outline and 25 % fill), outline, heat
     this.opacity = 1;
@@ -66,6 +68,7 @@ export class Overlay {
       context.lineJoin = "round";
       this.#stroke(context, this.path, 2 * ratio / scale, colourText, ratio / scale);
     }
+    if (this.showsRegion && this.region) this.#brackets(context, ratio / scale, colourText);
     if (showLine && this.distanceLine) this.#distance(context, ratio / scale, colourText);
     context.restore();
   }
@@ -77,6 +80,17 @@ export class Overlay {
     context.lineWidth = width;
     context.strokeStyle = colourText;
     context.stroke(path);
+  }
+
+  // Corners only: a whole box would look like an outline.
+  #brackets(context, pixel, colourText) {
+    const [x0, y0, x1, y1] = this.region;
+    const arm = Math.min(x1 - x0, y1 - y0) / 4;
+    const path = new Path2D();
+    for (const [x, y, dx, dy] of [[x0, y0, arm, arm], [x1, y0, -arm, arm], [x0, y1, arm, -arm], [x1, y1, -arm, -arm]]) {
+      path.moveTo(x + dx, y); path.lineTo(x, y); path.lineTo(x, y + dy);
+    }
+    this.#stroke(context, path, 1.5 * pixel, colourText, pixel);
   }
 
   #distance(context, pixel, colourText) {

@@ -44,6 +44,7 @@ export class Readout {
     this.#press("overlay", overlay.visible);
     this.#press("heat", overlay.visible && overlay.mode === "heat");
     for (const mode of ["fill", "outline", "heat"]) this.#press(`mode-${mode}`, overlay.visible && overlay.mode === mode);
+    this.#press("region", overlay.visible && overlay.showsRegion);
     const opacity = document.getElementById("opacity-input");
     if (opacity) opacity.value = overlay.opacity;
     this.#press("full", document.body.classList.contains("immersed"));

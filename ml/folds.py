@@ -1,0 +1,179 @@
+"""Cross-validation: `python -m ml folds --recipe FILE --cache DIR --out DIR`.
+
+Trains one network for each fold of the cache, each without the patients of its fold, and pools
+what they say of the pictures that they never saw. The same command goes on after a stop. `<out>`
+holds a run for each fold (`fold-0`, … as `train` writes them, with `heldout.npz`, what the network
+said) and `folds.json`. With --share the same for parts of the training patients, each in
+`share-S`: a learning curve over the amount of data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml import checkpoint, data, engine, heldout, kept, model, train
+from ml import config as configuration
+from ml import state as states
+from ml.calibrate import HeldOut
+from ml.config import Config
+from ml.data import NO_FOLD, Record
+from ml.engine import Team
+from ml.errors import BadInput
+
+TABLES, REPORT = "heldout.npz", "folds.json"
+POOLED = (
+    "Every picture judged by the network of the fold that held its patient out. Temperature, bias "
+    "and thresholds were chosen on one half of a fold's patients and measured on the other, both "
+    "ways round, fold by fold. Intervals: 95 %, bootstrap draws of patients."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--recipe", type=Path, required=True, help="TOML file, see ml/recipes")
+    parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs; goes on there")
+    parser.add_argument("--only", help="the folds to train, as 0,2; without it all of the cache")
+    parser.add_argument(
+        "--share",
+        help="shares of the training patients, as 0.25,0.5,1: a learning curve; without it the "
+        "recipe's data_share",
+    )
+    parser.add_argument("--minutes", type=float, help="length of each run, instead of the recipe's")
+    parser.add_argument(
+        "--start",
+        help="what fresh runs begin with, as in `train`; {fold} stands for the fold's number, so "
+        "that no network begins with weights that have seen its held-out patients",
+    )
+    parser.add_argument(
+        "--replicates", type=int, default=2000, help="bootstrap draws of each interval"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what is not trained yet, then report."""
+    config = configuration.load(args.recipe)
+    if args.minutes is not None:
+        config = dataclasses.replace(config, minutes=args.minutes)
+    team = engine.start(config)
+    records = data.read_records(args.cache)
+    folds = _numbers(args.only, int) if args.only else folds_of(records)
+    shares = _numbers(args.share, float) if args.share else [config.data_share]
+    for share in shares:
+        out = args.out / f"share-{share:g}" if args.share else args.out
+        recipe = dataclasses.replace(config, data_share=share)
+        tables = {}
+        for fold in folds:
+            one = dataclasses.replace(recipe, held_out_fold=fold)
+            start = Path(args.start.replace("{fold}", str(fold))) if args.start else None
+            runs = out / f"fold-{fold}"
+            if (table := tables_of(one, args.cache, records, runs, start, team)) is not None:
+                tables[fold] = table
+        if not team.is_first:
+            continue
+        found = report(recipe, records, tables, args.replicates)
+        (out / REPORT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"{out / REPORT}: folds {', '.join(map(str, folds))}, data share {share:g}")
+        print("\n".join(lines(found)))
+    return 0
+
+
+def _numbers(text: str, kind: type[int] | type[float]) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadInput(f"{text} is no list of numbers such as 0,2") from error
+
+
+def folds_of(records: list[Record]) -> list[int]:
+    """The folds in which a cache has outlined pictures to hold out."""
+    return sorted({r.fold for r in records if r.source == "masks" and r.fold != NO_FOLD})
+
+
+def tables_of(
+    config: Config,
+    cache: Path,
+    records: list[Record],
+    out: Path,
+    start: Path | None = None,
+    team: Team | None = None,
+) -> HeldOut | None:
+    """What the fold's network says of its held-out pictures; trains it where it is not ready.
+
+    None in those processes of a team that only help to train.
+    """
+    team = team or Team()
+    ready = out / (kept.AVERAGED if config.keep else train.CHECKPOINT)
+    if (out / TABLES).exists():
+        states.check_recipe(checkpoint.read(ready)[1], config, ready)
+        return load(out / TABLES)
+    training, held_out = train.parts(config, records)
+    pictures = data.Pictures.read(cache, held_out, config.classes)
+    trained_on = data.Pictures.read(cache, training, config.classes)
+    train.fit(config, trained_on, pictures, out, start, team)
+    if not team.is_first:
+        return None
+    net = model.build(config, weights=False).eval()
+    checkpoint.fill(net, checkpoint.weights(ready), str(ready))
+    tables = heldout.tables(net, pictures, config)
+    save(tables, out / TABLES)
+    return tables
+
+
+def save(tables: HeldOut, path: Path) -> None:
+    """Write what a network said; whole or not at all."""
+    fresh = path.with_suffix(".new.npz")
+    np.savez_compressed(fresh, **vars(tables))
+    fresh.replace(path)
+
+
+def load(path: Path) -> HeldOut:
+    """What `save` wrote."""
+    with np.load(path) as file:
+        arrays: dict[str, Any] = {name: file[name] for name in file.files}
+    arrays["size"] = int(arrays["size"])
+    return HeldOut(**arrays)
+
+
+def report(
+    config: Config, records: list[Record], tables: dict[int, HeldOut], replicates: int = 2000
+) -> dict[str, Any]:
+    """Pooled numbers with intervals, and each fold's own."""
+    outline = config.image_weight == 0
+
+    def measure(chosen: list[HeldOut]) -> dict[str, Any]:
+        if outline:
+            return heldout.outline_report(heldout.together(chosen), replicates)
+        found: dict[str, Any] = heldout.pooled(chosen, replicates)["metrics"]
+        return found
+
+    folds = {}
+    for fold, table in tables.items():
+        training, held_out = train.parts(dataclasses.replace(config, held_out_fold=fold), records)
+        folds[str(fold)] = {
+            "counts": data.counts(training, held_out),
+            "metrics": measure([table]),
+        }
+    return {
+        "recipe": configuration.to_dict(config),
+        "how": POOLED,
+        "data_share": config.data_share,
+        "metrics": measure(list(tables.values())),
+        "folds": folds,
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """A report in a few lines: the pooled numbers, then each fold's."""
+    folds = found["folds"].values()
+    return [
+        f"{name:32} {value['value']:.4f} ({value['low']:.4f}-{value['high']:.4f})  folds: "
+        + " ".join(f"{fold['metrics'][name]['value']:.3f}" for fold in folds)
+        for name, value in found["metrics"].items()
+    ]

@@ -1,0 +1,240 @@
+"""A shelf of models: finding one by its sha256, and fetching one onto it.
+
+    python -m ml fetch SOURCE --sha256 SUM --into FOLDER
+
+SOURCE is a model's folder, a ZIP file of one, file://…, https://… or gdrive:ID (a file shared on
+Google Drive, through gdown). What comes from elsewhere is believed only if the archive has the
+checksum that was asked for and every file in it the one on the model's card. Standard library
+alone: the portal's machine has nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import shutil
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from ml.errors import BadInput
+
+CARD = "card.json"
+# All that a model's folder may hold; what else an archive brings stays in it.
+KNOWN = (CARD, "model.xml", "model.bin", "model.safetensors", "model.onnx")
+MOST_BYTES = 2 * 1024**3
+_PART = 1024 * 1024
+_SECONDS = 60
+
+
+class NotFetched(BadInput):
+    """The model did not come; the sentence says why."""
+
+
+class Tampered(NotFetched):
+    """Something came, but not what was asked for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("source", help="folder, ZIP file, file://, https:// or gdrive:ID")
+    parser.add_argument(
+        "--sha256", default="", help="of the ZIP file; of a folder's model where SOURCE is one"
+    )
+    parser.add_argument("--into", type=Path, required=True, help="folder of models")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch one model and print its card."""
+    folder = fetch(args.source, args.sha256.lower(), args.into)
+    print((folder / CARD).read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def find(folders: Iterable[Path], sha256: str) -> Path | None:
+    """The first model's folder, in these or right below them, whose card has this sha256."""
+    for shelf in folders:
+        if not shelf.is_dir():
+            continue
+        for folder in (shelf, *sorted(path for path in shelf.iterdir() if path.is_dir())):
+            card = read_card(folder)
+            if card is not None and card.get("sha256") == sha256:
+                return folder
+    return None
+
+
+def read_card(folder: Path) -> dict[str, Any] | None:
+    """A folder's card; None where there is none or it can't be read."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return card if isinstance(card, dict) else None
+
+
+def fetch(source: str, sha256: str, into: Path, most: int = MOST_BYTES) -> Path:
+    """Put a model into its own folder below `into`; returns that folder.
+
+    Raises Tampered where checksums do not fit, NotFetched where nothing usable came.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetched-", dir=into) as scratch:
+        fresh = Path(scratch) / "model"
+        fresh.mkdir()
+        if (folder := _local(source)).is_dir():
+            _copy(folder, fresh, most)
+            card = _checked(fresh)
+            if sha256 and card["sha256"] != sha256:
+                raise Tampered(f"the model in {source} has another sha256 than was asked for")
+        else:
+            if not sha256:
+                raise NotFetched("a model from a file or an address needs its --sha256")
+            archive = Path(scratch) / "archive"
+            _download(source, archive, most)
+            if _sum(archive) != sha256:
+                raise Tampered(f"what came from {source} has another sha256 than was asked for")
+            _unpack(archive, fresh, most)
+            card = _checked(fresh)
+        place = into / _name(card)
+        if place.exists():
+            shutil.rmtree(place)
+        fresh.rename(place)
+    return place
+
+
+def _name(card: Mapping[str, Any]) -> str:
+    plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in str(card["name"])).strip("-")
+    return f"{plain[:60] or 'model'}-{card['sha256'][:12]}"
+
+
+def _local(source: str) -> Path:
+    """The path that a source may be."""
+    parts = urllib.parse.urlsplit(source)
+    if parts.scheme == "file":
+        return Path(urllib.request.url2pathname(parts.path))
+    return Path(source)
+
+
+def _download(source: str, archive: Path, most: int) -> None:
+    parts = urllib.parse.urlsplit(source)
+    if parts.scheme == "gdrive":
+        _from_drive(source.partition(":")[2], archive)
+        if archive.stat().st_size > most:
+            raise NotFetched(f"{source} is larger than {most} bytes")
+        return
+    try:
+        if parts.scheme in ("", "file"):
+            with _local(source).open("rb") as stream:
+                _keep(stream, archive, most, source)
+        elif parts.scheme == "https":
+            opener = urllib.request.build_opener(_HttpsOnly)
+            with opener.open(source, timeout=_SECONDS) as stream:
+                _keep(stream, archive, most, source)
+        else:
+            raise NotFetched(f"a model is not fetched by {parts.scheme}: use https")
+    except urllib.error.HTTPError as error:
+        raise NotFetched(f"{source} answers {error.code}") from None
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or error
+        raise NotFetched(f"{source} can't be read: {reason}") from None
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    """Follows no way out of https."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme != "https":
+            raise NotFetched(f"{req.full_url} leads away from https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _from_drive(identifier: str, archive: Path) -> None:
+    try:
+        gdown = importlib.import_module("gdown")
+    except ModuleNotFoundError:
+        raise NotFetched(
+            "Google Drive needs gdown: install it with `pip install .[drive]`"
+        ) from None
+    try:
+        found = gdown.download(id=identifier, output=str(archive), quiet=True)
+    except Exception as error:  # of many kinds: network, no right, a page instead of a file
+        raise NotFetched(f"Google Drive did not give the file: {type(error).__name__}") from None
+    if not found or not archive.is_file():
+        raise NotFetched("Google Drive did not give the file")
+
+
+def _keep(stream: IO[bytes], file: Path, most: int, source: str) -> None:
+    """Write a stream into a file, and stop where it is too long."""
+    kept = 0
+    with file.open("wb") as out:
+        while part := stream.read(_PART):
+            kept += len(part)
+            if kept > most:
+                raise NotFetched(f"{source} is larger than {most} bytes")
+            out.write(part)
+
+
+def _unpack(archive: Path, fresh: Path, most: int) -> None:
+    """The known files of a ZIP file, which may lie in one folder of it."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            cards = [name for name in packed.namelist() if Path(name).name == CARD]
+            if len(cards) != 1:
+                raise NotFetched("the ZIP file holds no model, or several")
+            above = cards[0][: -len(CARD)]
+            for name in KNOWN:
+                if above + name in packed.namelist():
+                    with packed.open(above + name) as stream:
+                        _keep(stream, fresh / name, most, name)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise NotFetched(f"the file is no ZIP file of a model: {error}") from None
+
+
+def _copy(folder: Path, fresh: Path, most: int) -> None:
+    for name in KNOWN:
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as stream:
+                _keep(stream, fresh / name, most, name)
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    """The card, once every file is the one that it names."""
+    card = read_card(folder)
+    files = card.get("files") if card else None
+    if card is None or not isinstance(files, dict) or not files:
+        raise NotFetched("the model has no card that names its files")
+    if not all(
+        isinstance(card.get(key), str) and card[key] for key in ("name", "version", "sha256")
+    ):
+        raise NotFetched("the model's card lacks name, version or sha256")
+    for name, expected in files.items():
+        if name not in KNOWN or name == CARD:
+            raise NotFetched(f"the card names a file that no model has: {name!r}")
+        if not (folder / name).is_file():
+            raise NotFetched(f"{name} is missing")
+        if _sum(folder / name) != expected:
+            raise Tampered(f"{name} is not the file of its card")
+    if card["sha256"] not in files.values():
+        raise Tampered("the card's sha256 is that of none of its files")
+    return card
+
+
+def _sum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def inspect(folder: Path, files: Mapping[str, str] | None) -> None:
+    """Tampered unless the folder's card vouches for exactly these files (None: any)."""
+    card = read_card(folder)
+    if card is None or (files and card.get("files") != dict(files)):
+        raise Tampered(f"the model in {folder} has other files than the registry knows")

@@ -1,0 +1,149 @@
+"""A run's state: how it begins, what a checkpoint keeps of it, and how it goes on from one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ml import checkpoint, model, precision
+from ml import config as configuration
+from ml.checkpoint import BadCheckpoint
+from ml.config import Config
+from ml.schedule import Watch
+
+
+@dataclass
+class State:
+    """All that a run needs to go on exactly where it stopped."""
+
+    config: Config
+    net: model.Segmenter
+    average: model.Segmenter  # exponential moving average of net; what is validated and shipped
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    epoch: int = 0
+    step: int = 0
+    elapsed: float = 0.0  # seconds trained, over all starts
+    watch: Watch = field(default_factory=Watch)
+    kept: list[tuple[float, int]] = field(default_factory=list)  # see ml.kept
+    alarms: NDArray[np.float64] | None = None  # of the training pictures: see ml.alarms
+    alarms_epoch: int = -1
+
+
+_COUNTERS = ("epoch", "step", "elapsed")
+
+
+def start(config: Config, device: torch.device) -> State:
+    """A fresh state; the seed decides the initial weights."""
+    torch.manual_seed(config.seed)
+    net = model.build(config)
+    average = model.build(config, weights=False)
+    average.load_state_dict(net.state_dict())
+    for network in (net, average):
+        network.to(device).to(memory_format=torch.channels_last)
+    model.freeze_stages(net.encoder, config.frozen_stages)
+    if device.type == "cpu" and precision.runs_in_bf16(config, device):
+        model.quicken_depthwise(net)
+    optimizer = torch.optim.AdamW(model.parameter_groups(net, config))
+    return State(config, net, average.eval(), optimizer, precision.scaler(config, device))
+
+
+@torch.no_grad()
+def average_in(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """average ← decay·average + (1 - decay)·net, batch-norm statistics included."""
+    for kept, new in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if kept.dtype.is_floating_point:
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def save(state: State, path: Path) -> None:
+    """Write a checkpoint."""
+    write(
+        {
+            "config": configuration.to_dict(state.config),
+            "net": state.net.state_dict(),
+            "average": state.average.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "scaler": state.scaler.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "kept": list(state.kept),
+            "alarms": None if state.alarms is None else torch.from_numpy(state.alarms),
+            "alarms_epoch": state.alarms_epoch,
+            **dataclasses.asdict(state.watch),
+            **{name: getattr(state, name) for name in _COUNTERS},
+        },
+        path,
+    )
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Write a file beside the old one, then take its place: a kill never leaves half."""
+    fresh = path.with_suffix(".new")
+    torch.save(content, fresh)
+    os.replace(fresh, path)
+
+
+def restore(state: State, path: Path) -> None:
+    """Go on from a checkpoint of the same recipe; BadCheckpoint where it was another one.
+
+    What is written since the checkpoint was made has its default.
+    """
+    content, recipe = checkpoint.read(path)
+    check_recipe(recipe, state.config, path)
+    checkpoint.fill(state.net, content["net"], str(path))
+    checkpoint.fill(state.average, content["average"], str(path))
+    state.optimizer.load_state_dict(content["optimizer"])
+    if scale := content.get("scaler"):
+        state.scaler.load_state_dict(scale)
+    torch.set_rng_state(content["torch_rng"])
+    cuda = content.get("cuda_rng", [])
+    if cuda and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+    for name in _COUNTERS:
+        setattr(state, name, content[name])
+    known = {f.name for f in dataclasses.fields(Watch)} & set(content)
+    state.watch = Watch(**{name: content[name] for name in known})
+    alarms = content.get("alarms")
+    state.alarms = None if alarms is None else alarms.numpy()
+    state.alarms_epoch = content.get("alarms_epoch", -1)
+    state.kept = [(float(measure), int(epoch)) for measure, epoch in content.get("kept", [])]
+
+
+def check_recipe(trained: Config, wanted: Config, path: Path) -> None:
+    """BadCheckpoint where a checkpoint's recipe teaches something else than the one wanted."""
+    if _what_is_learnt(trained) != _what_is_learnt(wanted):
+        raise BadCheckpoint(f"{path} was trained with another recipe")
+
+
+def _what_is_learnt(config: Config) -> Config:
+    """A recipe without what only serving, the machine or the log depend on."""
+    looks = config.patience or config.keep  # then validations decide, too
+    every = config.validate_every if looks else 0
+    return dataclasses.replace(
+        config,
+        name="",
+        mirror=False,
+        validate_every=every,
+        threads=0,
+        workers=0,
+        engine="",
+        devices=1,
+    )
+
+
+def take_over(state: State, path: Path) -> None:
+    """Begin with the averaged weights of another run of the same architecture."""
+    weights = checkpoint.weights(path)
+    for net in (state.net, state.average):
+        checkpoint.fill(net, weights, str(path))

@@ -1,0 +1,148 @@
+"""Alarms: the few rows of the access log that an auditor is to look at, and what they have seen.
+
+An alarm is a row like any other, in the same chain, with `severity` in its detail. That somebody
+has seen all up to a row is a row too, so nothing here is kept beside the log.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission
+from portal.models import AuditEvent, Invitation, Role, User
+
+# What each alarm is called on the page.
+ALARMS: Final = MappingProxyType(
+    {
+        "glass_broken": "Opened a case that is not theirs",
+        "patient_access_given": "Gave somebody a way to patients’ data",
+        "auditor_made": "Gave somebody a way to this page",
+        "inviter_followed_link": "Followed a link that they had made themselves",
+    }
+)
+# Nobody gives themself these rights unseen: not the data, and not the watch over it.
+_GIVEN: Final = MappingProxyType(
+    {
+        Role.TECHNOLOGIST: "patient_access_given",
+        Role.READER: "patient_access_given",
+        Role.AUDITOR: "auditor_made",
+    }
+)
+SEEN: Final = "alarms_seen"
+_SHOWN: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One alarm for the page: who did what, by name, and the codes of the row."""
+
+    seq: int
+    at: datetime
+    event: str
+    words: str
+    person: str
+    subject: str
+    study_id: UUID | None
+    subject_id: UUID | None
+    detail: Mapping[str, Any]
+
+
+def sound(
+    s: Session,
+    event: str,
+    *,
+    now: datetime,
+    actor: Actor,
+    study_id: UUID | None = None,
+    subject_id: UUID | None = None,
+    detail: audit.Detail | None = None,
+) -> None:
+    """Write an alarm in the caller's transaction; like `audit.append`, call it last."""
+    if event not in ALARMS:
+        raise ValueError("this event is no alarm")
+    audit.append(
+        s,
+        event,
+        actor=actor,
+        now=now,
+        study_id=study_id,
+        subject_id=subject_id,
+        detail={**(detail or {}), "severity": "alarm"},
+    )
+
+
+def sound_given(
+    s: Session,
+    role: Role,
+    *,
+    how: str,
+    now: datetime,
+    actor: Actor | None,
+    subject_id: UUID,
+) -> None:
+    """The alarm for somebody who comes by a role (`how`: invited, reset, role, moved), if any.
+
+    The command line has no actor and sets off none: whoever sits there has the machine.
+    """
+    event = _GIVEN.get(role)
+    if event is not None and actor is not None:
+        detail = {"how": how, "role": role.value}
+        sound(s, event, now=now, actor=actor, subject_id=subject_id, detail=detail)
+
+
+def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
+    """The newest alarms that no auditor has seen yet, and how many there are in all."""
+    actor.require(Permission.AUDIT_READ)
+    waiting = (AuditEvent.event.in_(ALARMS), AuditEvent.seq > _seen_up_to(s))
+    total = s.scalar(select(func.count()).select_from(AuditEvent).where(*waiting)) or 0
+    rows = s.scalars(
+        select(AuditEvent).where(*waiting).order_by(AuditEvent.seq.desc()).limit(_SHOWN)
+    ).all()
+    ids = {i for row in rows for i in (row.actor_id, row.subject_id) if i is not None}
+    names: dict[UUID, str] = {}
+    for query in (
+        select(Invitation.id, Invitation.name).where(Invitation.id.in_(ids)),
+        select(User.id, User.name).where(User.id.in_(ids)),
+    ):
+        names.update(dict(s.execute(query).all()))
+    s.commit()
+    return [_alarm(row, names) for row in rows], total
+
+
+def mark_seen(s: Session, actor: Actor, up_to: int, now: datetime) -> None:
+    """Note that an auditor has looked at every alarm up to a row of the log."""
+    actor.require(Permission.AUDIT_READ)
+    last = s.scalar(select(func.max(AuditEvent.seq)).where(AuditEvent.event.in_(ALARMS))) or 0
+    reached = min(up_to, last)
+    if reached > _seen_up_to(s):
+        audit.append(s, SEEN, actor=actor, now=now, detail={"up_to": reached})
+    s.commit()
+
+
+def _seen_up_to(s: Session) -> int:
+    row = s.scalars(
+        select(AuditEvent).where(AuditEvent.event == SEEN).order_by(AuditEvent.seq.desc()).limit(1)
+    ).first()
+    return int(json.loads(row.detail)["up_to"]) if row is not None else 0
+
+
+def _alarm(row: AuditEvent, names: Mapping[UUID, str]) -> Alarm:
+    return Alarm(
+        seq=row.seq,
+        at=row.at,
+        event=row.event,
+        words=ALARMS[row.event],
+        person=names.get(row.actor_id, "") if row.actor_id else "",
+        subject=names.get(row.subject_id, "") if row.subject_id else "",
+        study_id=row.study_id,
+        subject_id=row.subject_id,
+        detail=json.loads(row.detail),
+    )

@@ -1,0 +1,157 @@
+"""Anchors of the access log: where it ended and with which MAC, written elsewhere on a schedule.
+
+Whoever owns database and keys could write the log anew; the anchors, in a file that they can't
+change or on another machine, still tell what it was. An anchor is one line of JSON.
+"""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from logging.handlers import SysLogHandler
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from portal import audit
+
+_LINE_MOST: Final = 4096
+
+
+class AnchorFailed(Exception):
+    """An anchor could not be written or read; the text says why, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The log had `seq` rows at that time, and the last had this MAC."""
+
+    seq: int
+    mac: str
+    at: str
+    signature: str
+
+    def line(self) -> str:
+        """As it is written."""
+        said = {"seq": self.seq, "mac": self.mac, "at": self.at, "signature": self.signature}
+        return json.dumps({"pleura_anchor": said}, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """What a comparison of the log with its anchors found; `first_bad` as in `Verification`."""
+
+    anchors: int
+    first_bad: int | None = None
+    problem: str = ""
+
+
+def take(s: Session, now: datetime) -> Anchor:
+    """The log's present end as an anchor."""
+    seq, mac = audit.head(s)
+    s.commit()
+    at = now.isoformat()
+    return Anchor(seq, mac, at, audit.signature(s, f"{seq}:{mac}:{at}"))
+
+
+def write(anchor: Anchor, *, file: Path | None, syslog: str) -> None:
+    """Append it to the file and send it to syslog, each where it is given; AnchorFailed."""
+    failed = list[str]()
+    if file is not None:
+        try:
+            _append(file, anchor.line())
+        except OSError as error:
+            failed.append(f"{file} can't be written ({error.strerror})")
+    if syslog:
+        try:
+            _send(syslog, anchor.line())
+        except OSError as error:
+            failed.append(f"syslog at {syslog} can't be reached ({error.strerror or error})")
+    if failed:
+        raise AnchorFailed("; ".join(failed))
+
+
+def compare(s: Session, lines: Iterable[str]) -> Anchored:
+    """Hold the log, found whole by `audit.verify`, against its anchors.
+
+    Lines without an anchor are passed over, so that a syslog file can be given. Rows that were
+    cut off are named from the first missing one. Where rows were written anew, the first bad row
+    is somewhere behind the last anchor that still fits; the row after that one is named.
+    """
+    count, _ = audit.head(s)
+    anchors = sorted(_read(s, lines), key=lambda anchor: anchor.seq)
+    fits = 0
+    for anchor in anchors:
+        if anchor.seq > count:
+            gone = anchor.seq - count
+            return Anchored(
+                len(anchors),
+                count + 1,
+                f"{gone} rows that were there at {anchor.at} are missing at the end",
+            )
+        if anchor.seq and audit.mac_at(s, anchor.seq) != anchor.mac:
+            return Anchored(
+                len(anchors),
+                fits + 1,
+                f"rows {fits + 1} to {anchor.seq} are not those that were there at {anchor.at}",
+            )
+        fits = anchor.seq
+    s.commit()
+    return Anchored(len(anchors))
+
+
+def _read(s: Session, lines: Iterable[str]) -> list[Anchor]:
+    found = list[Anchor]()
+    for number, line in enumerate(lines, 1):
+        at = line.find('{"pleura_anchor"')
+        if at < 0:
+            continue
+        try:
+            said = json.loads(line[at:_LINE_MOST])["pleura_anchor"]
+            anchor = Anchor(int(said["seq"]), said["mac"], said["at"], said["signature"])
+        except (ValueError, KeyError, TypeError):
+            raise AnchorFailed(f"Line {number} of the anchors can't be read.") from None
+        if anchor.signature != audit.signature(s, f"{anchor.seq}:{anchor.mac}:{anchor.at}"):
+            raise AnchorFailed(f"Line {number} of the anchors was not written by this portal.")
+        found.append(anchor)
+    return found
+
+
+def _append(file: Path, line: str) -> None:
+    """Only ever appended, so that the file can be one that takes nothing else (chattr +a)."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, line.encode() + b"\n")
+        with suppress(OSError):  # a pipe or a device has nothing to sync
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _send(address: str, line: str) -> None:
+    """To a socket (/dev/log) or, by UDP, to host:port."""
+    host, _, port = address.rpartition(":")
+    target = (host, int(port)) if host else address
+    handler = _Syslog(
+        address=target,
+        facility=SysLogHandler.LOG_AUTHPRIV,
+        socktype=socket.SOCK_DGRAM,
+    )
+    try:
+        handler.ident = "pleura: "
+        record = logging.LogRecord("pleura", logging.INFO, "", 0, line, None, None)
+        handler.emit(record)
+    finally:
+        handler.close()
+
+
+class _Syslog(SysLogHandler):
+    """Raises what goes wrong instead of printing it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise

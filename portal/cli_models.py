@@ -1,0 +1,132 @@
+"""`python -m portal model`: add a model to the registry, list them, promote one."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import registry
+from portal.command import Failed, now, opened, say
+from portal.conflict import Conflict
+from portal.models import ModelState, ModelVersion, OperatingPoint
+from portal.settings import Settings
+
+_ML: Final = Path(__file__).resolve().parents[1] / "ml"
+
+
+def model_options(parser: argparse.ArgumentParser) -> None:
+    """The actions of the command."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="check a model and keep its card as a candidate")
+    add.add_argument("source", help="folder, ZIP file, file://, https:// or gdrive:ID")
+    add.add_argument("--sha256", default="", help="checksum of the ZIP file; for a folder optional")
+    add.set_defaults(act=_add)
+    actions.add_parser("list", help="every known model").set_defaults(act=_list)
+    promote = actions.add_parser("promote", help="let a model speak from the next job on")
+    promote.add_argument("sha256", help="the model's sha256, or its beginning")
+    promote.add_argument(
+        "--operating-point", choices=[point.value for point in OperatingPoint], default="balanced"
+    )
+    promote.set_defaults(act=_promote)
+
+
+def register_shipped(settings: Settings) -> str | None:
+    """Let the model that came with this version speak, where nobody has chosen another.
+
+    Returns its name where that is new.
+    """
+    card = _shipped()
+    if card is None or list(registry.problems_of(card)):
+        return None
+    with opened(settings) as (s, _vault, _engine):
+        active = s.scalars(
+            select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)
+        ).first()
+        if active is not None and (active.source != registry.SHIPPED or active.card == card):
+            return None
+        model = registry.add(s, card, source=registry.SHIPPED, now=now())
+        if active is None or active.id != model.id:
+            point = active.operating_point if active is not None else OperatingPoint.BALANCED
+            registry.promote(s, None, model.id, now(), point=point)
+        return f"{model.name} {model.version}"
+
+
+def _shipped() -> dict[str, Any] | None:
+    try:
+        name = (_ML / "weights" / "CURRENT").read_text(encoding="utf-8").strip()
+        card = json.loads((_ML / "weights" / name / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return card if isinstance(card, dict) else None
+
+
+def _add(chosen: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    source = str(Path(chosen.source).resolve()) if Path(chosen.source).exists() else chosen.source
+    card = _fetched(source, chosen.sha256.lower(), settings.data_dir / "models")
+    with opened(settings) as (s, _vault, _engine):
+        try:
+            model = registry.add(
+                s, card, source=source, archive_sha256=chosen.sha256.lower(), now=now()
+            )
+        except registry.BadCard as bad:
+            raise Failed(bad.message) from None
+        say(f"{model.name} {model.version} is a candidate: {model.sha256}")
+        for problem in registry.problems_of(model.card):
+            say(f"It can't be promoted. {problem}")
+    return 0
+
+
+def _fetched(source: str, sha256: str, into: Path) -> Any:
+    """The card of a model, fetched and checked by a program of its own: see `ml.shelf`."""
+    done = subprocess.run(  # noqa: S603 our own program
+        [
+            *(sys.executable, "-m", "ml", "fetch", "--into", str(into)),
+            *(("--sha256", sha256) if sha256 else ()),
+            *("--", source),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["the model could not be fetched"]
+        raise Failed(lines[-1].removeprefix("fetch: "))
+    return json.loads(done.stdout)
+
+
+def _list(_chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        for model in s.scalars(select(ModelVersion).order_by(ModelVersion.created)):
+            point = model.operating_point.value if model.state is ModelState.ACTIVE else ""
+            say(
+                f"{model.sha256[:12]}  {model.state.value:9}  {model.name} {model.version}  {point}"
+            )
+    return 0
+
+
+def _promote(chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        model = _meant(s, chosen.sha256.lower())
+        try:
+            registry.promote(s, None, model.id, now(), point=OperatingPoint(chosen.operating_point))
+        except Conflict as conflict:
+            raise Failed(conflict.message) from None
+        say(f"{model.name} {model.version} speaks from the next job on.")
+    return 0
+
+
+def _meant(s: Session, beginning: str) -> ModelVersion:
+    found = [
+        model
+        for model in s.scalars(select(ModelVersion))
+        if len(beginning) >= 6 and model.sha256.startswith(beginning)
+    ]
+    if len(found) != 1:
+        raise Failed("No model has a sha256 with this beginning, or several have (give 6 or more).")
+    return found[0]

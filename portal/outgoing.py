@@ -1,0 +1,200 @@
+"""Calls out of the portal: no address is opened that has not passed here.
+
+An address must be of a host that the settings list, by https unless plain http is listed for it,
+and must resolve to public addresses only, unless the host is listed with `private:`. The
+connection then goes to the very address that was judged, so that a name can't point elsewhere a
+moment later. Redirects are never followed, and no proxy of the environment is used.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], list[str]]
+
+_PORTS: Final = {"https": 443, "http": 80}
+_WORDS: Final = frozenset({"http", "private"})
+# Addresses inside of IPv6 that mean one of IPv4: NAT64 and 6to4.
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+
+
+class NotAllowed(Exception):
+    """An address that may not be called. `code` says why; the address itself is not repeated."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host that may be called, and what else is allowed for it."""
+
+    name: str
+    port: int | None = None
+    http: bool = False
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A judged address: where to connect, and as whom to greet it."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = field(repr=False)
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; a redirect is an answer like any other."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+
+
+def hosts(text: str) -> tuple[Host, ...]:
+    """The list of the settings: `[http:][private:]name[:port]`, parted by commas or spaces.
+
+    Raises ValueError for what is none.
+    """
+    return tuple(_host(entry) for entry in text.replace(",", " ").split())
+
+
+def _host(entry: str) -> Host:
+    *words, rest = entry.split(":")
+    port: int | None = None
+    if rest.isascii() and rest.isdecimal() and words:
+        port, rest = int(rest), words.pop()
+    unknown = set(words) - _WORDS
+    name = rest.lower().rstrip(".")
+    if unknown or not _is_name(name) or (port is not None and not 0 < port < 65536):
+        raise ValueError(f"{entry} is not [http:][private:]name[:port]")
+    return Host(name, port, "http" in words, "private" in words)
+
+
+def _is_name(name: str) -> bool:
+    labels = name.split(".")
+    return len(name) < 254 and all(
+        label and len(label) < 64 and label.isascii() and label.replace("-", "a").isalnum()
+        for label in labels
+    )
+
+
+def judge(url: str, allowed: tuple[Host, ...], resolve: Resolve | None = None) -> Target:
+    """Where this address leads, or NotAllowed."""
+    if not url.isascii() or any(character <= " " or character in '\\"<>' for character in url):
+        raise NotAllowed("not_an_address")
+    try:
+        parts = urlsplit(url)
+        name, given = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise NotAllowed("not_an_address") from None
+    if parts.scheme not in _PORTS or not name or parts.username or parts.password:
+        raise NotAllowed("not_an_address")
+    if not _is_name(name):
+        raise NotAllowed("not_listed")
+    port = given or _PORTS[parts.scheme]
+    host = next((h for h in allowed if h.name == name and _fits(h, parts.scheme, port)), None)
+    if host is None:
+        raise NotAllowed("not_listed")
+    if parts.scheme == "http" and not host.http:
+        raise NotAllowed("not_https")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(parts.scheme, name, port, path, _address(host, port, resolve or _resolve))
+
+
+def _fits(host: Host, scheme: str, port: int) -> bool:
+    return port == (host.port or _PORTS[scheme])
+
+
+def _address(host: Host, port: int, resolve: Resolve) -> str:
+    """The first of the host's addresses, all of which must be allowed."""
+    try:
+        found = resolve(host.name, port)
+    except OSError:
+        raise NotAllowed("not_found") from None
+    if not found:
+        raise NotAllowed("not_found")
+    for text in found:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        for meant in (address, *_inside(address)):
+            if _is_never_called(meant) or not (host.private or meant.is_global):
+                raise NotAllowed("not_public")
+    return found[0]
+
+
+def _inside(address: Address) -> list[Address]:
+    """The IPv4 addresses that an IPv6 address stands for."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    inside: list[Address | None] = [address.ipv4_mapped, address.sixtofour]
+    if address in _NAT64:
+        inside.append(ipaddress.IPv4Address(address.packed[12:]))
+    return [meant for meant in inside if meant is not None]
+
+
+def _is_never_called(address: Address) -> bool:
+    """This machine itself, its network card's neighbours (clouds keep secrets there), nobody."""
+    return (
+        address.is_loopback
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+    )
+
+
+def _resolve(name: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+def call(
+    method: str,
+    target: Target,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    *,
+    seconds: float = 10.0,
+    most: int = 1024 * 1024,
+) -> Answer:
+    """One request to a judged address; OSError where nobody answers as it should.
+
+    The certificate must be the host's. At most `most` bytes of the answer are read.
+    """
+    connection = _Pinned(target, seconds)
+    try:
+        connection.request(method, target.path, body or None, dict(headers or {}))
+        answer = connection.getresponse()
+        data = answer.read(most)
+        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, data)
+    except http.client.HTTPException as error:
+        raise ConnectionError(type(error).__name__) from None
+    finally:
+        connection.close()
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to the judged address, greeted by its name."""
+
+    def __init__(self, target: Target, seconds: float) -> None:
+        super().__init__(target.host, target.port, timeout=seconds)
+        self.default_port = _PORTS[target.scheme]
+        self.target = target
+
+    def connect(self) -> None:
+        """Connect, by TLS where the address says so."""
+        address = (self.target.address, self.target.port)
+        self.sock: Any = socket.create_connection(address, self.timeout)
+        if self.target.scheme == "https":
+            context = ssl.create_default_context()
+            self.sock = context.wrap_socket(self.sock, server_hostname=self.target.host)

@@ -1,0 +1,88 @@
+"""The database's rows as lines of JSON and back, the same on SQLite and PostgreSQL.
+
+Owns how each kind of column is written. A table's digest is over its lines in the order of its
+primary key, so that two databases with equal rows have equal digests.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Table, select
+
+from portal.models import Base, UtcDateTime
+
+# Parents before children.
+TABLES: Final = tuple(Base.metadata.sorted_tables)
+_AT_ONCE: Final = 1000
+
+
+@dataclass
+class Tally:
+    """How many rows a table has and what they digest to."""
+
+    rows: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, line: bytes) -> None:
+        """Count one more line."""
+        self.rows += 1
+        self.digest.update(line)
+
+    def said(self) -> dict[str, Any]:
+        """For the record."""
+        return {"rows": self.rows, "sha256": self.digest.hexdigest()}
+
+
+def lines(connection: Connection, table: Table) -> Iterator[bytes]:
+    """Every row of a table as a line, by ascending primary key."""
+    query = select(table).order_by(*table.primary_key.columns)
+    options = {"yield_per": _AT_ONCE}
+    for row in connection.execute(query, execution_options=options).mappings():
+        values = {name: _written(value) for name, value in row.items()}
+        yield json.dumps(values, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+def parse(table: Table, line: bytes) -> dict[str, Any]:
+    """The values of a line; ValueError where it is not a row of this table."""
+    said = json.loads(line)
+    if not isinstance(said, dict) or set(said) != {column.name for column in table.columns}:
+        raise ValueError("a row has other columns than the table")
+    return {column.name: _read(column.type, said[column.name]) for column in table.columns}
+
+
+def tally(connection: Connection, table: Table) -> Tally:
+    """Count and digest a table as it is."""
+    counted = Tally()
+    for line in lines(connection, table):
+        counted.add(line)
+    return counted
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value.value if isinstance(value, Enum) else value
+
+
+def _read(kind: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(kind, UtcDateTime):
+        return datetime.fromisoformat(value)
+    python: type = kind.python_type
+    if python is UUID:
+        return UUID(value)
+    if python is bytes:
+        return base64.b64decode(value, validate=True)
+    return python(value) if issubclass(python, Enum) else value

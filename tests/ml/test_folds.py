@@ -1,0 +1,152 @@
+"""Cross-validation: every fold by a network that never saw it, resumable, pooled honestly."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from tiny import discs  # noqa: E402 - only where torch is
+
+from ml import calibrate, data, folds, heldout, train  # noqa: E402
+from ml.__main__ import main  # noqa: E402
+from ml.data import Record  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+BRIEF = """
+name = "brief"
+encoder = "tu-tf_efficientnet_lite0"
+decoder_channels = [16, 16, 8, 8, 8]
+size = 64
+size_from = [[0.0, 64]]
+epochs = 1
+epoch_pictures = 4
+batch = 4
+threads = 1
+validate_every = 0
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """48 discs of 48 patients in two folds."""
+    folder = tmp_path / "cache"
+    for name in ("pictures", "masks"):
+        (folder / name).mkdir(parents=True)
+    drawn = discs(48)
+    records = []
+    for number, record in enumerate(drawn.records):
+        cv2.imwrite(str(folder / "pictures" / f"{record.id}.png"), drawn.pictures[number])
+        mask = drawn.masks[number]
+        if mask is not None:
+            cv2.imwrite(str(folder / "masks" / f"{record.id}.png"), mask)
+        records.append(replace(record, patient=f"p{number}", fold=number // 2 % 2))
+    data.write_records(folder, records)
+    return folder
+
+
+def crossing(cache: Path, *more: str) -> tuple[int, Path]:
+    recipe = cache.parent / "brief.toml"
+    recipe.write_text(BRIEF)
+    out = cache.parent / "out"
+    asked = ["--recipe", str(recipe), "--cache", str(cache), "--out", str(out)]
+    return main(["folds", *asked, "--replicates", "20", *more]), out
+
+
+def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, out = crossing(cache)
+    assert done == 0
+    found = json.loads((out / folds.REPORT).read_text())
+    assert set(found["folds"]) == {"0", "1"}
+    for fold in found["folds"].values():
+        assert fold["counts"]["held_out"]["patients"] == 24
+        assert fold["counts"]["training"]["patients"] == 24
+    assert found["metrics"]["auc"]["n"] == 48
+    assert found["metrics"]["positive_dice"]["n"] == 24
+    assert found["metrics"]["auc"]["low"] <= found["metrics"]["auc"]["value"]
+    printed = capsys.readouterr().out
+    assert "positive_dice" in printed
+    tables = [folds.load(out / f"fold-{fold}" / folds.TABLES) for fold in (0, 1)]
+    assert not set(tables[0].patients) & set(tables[1].patients)
+
+    # The same command goes on: what is there is not trained again, what is missing is.
+    before = (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns
+    (out / "fold-1" / folds.TABLES).unlink()
+    assert crossing(cache)[0] == 0
+    assert json.loads((out / folds.REPORT).read_text()) == found
+    assert (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns == before
+    # Not with another recipe, though.
+    capsys.readouterr()
+    assert crossing(cache, "--minutes", "0.1")[0] == 1
+    assert "another recipe" in capsys.readouterr().err
+
+
+def test_single_folds_and_shares_of_the_patients_can_be_asked_for(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, out = crossing(cache, "--only", "1", "--share", "0.25,1")
+    assert done == 0
+    assert not (out / "share-0.25" / "fold-0").exists()
+    patients = {}
+    for share in ("0.25", "1"):
+        found = json.loads((out / f"share-{share}" / folds.REPORT).read_text())
+        assert list(found["folds"]) == ["1"]
+        patients[share] = found["folds"]["1"]["counts"]["training"]["patients"]
+    assert patients == {"0.25": 6, "1": 24}
+    capsys.readouterr()
+    assert crossing(cache, "--only", "one")[0] == 1
+    assert "one is no list of numbers" in capsys.readouterr().err
+
+
+def test_a_share_is_of_patients_keeps_their_classes_and_is_part_of_a_larger_one() -> None:
+    records = [
+        Record(f"{patient}-{n}", "masks", f"p{patient}", patient % 5, patient % 4 == 0, 9, 9)
+        for patient in range(100)
+        for n in range(2)
+    ]
+    quarter, half = (data.split(records, 0, share)[0] for share in (0.25, 0.5))
+    names = [{r.patient for r in part} for part in (quarter, half)]
+    assert names[0] < names[1]
+    assert len(names[0]) == 20
+    assert len(quarter) == 40  # all pictures of each
+    assert len({r.patient for r in quarter if r.positive}) == 5
+    whole, held_out = data.split(records, 0)
+    assert data.split(records, 0, 1.0) == (whole, held_out)
+    assert data.split(records, 0, 0.25)[1] == held_out
+
+
+def table(seed: int, shift: float) -> calibrate.HeldOut:
+    """A fold whose network's logits lie `shift` higher than another's."""
+    draw = np.random.default_rng(seed)
+    count, levels = 80, len(calibrate.GRID)
+    truth = np.where(np.arange(count) % 3 == 0, 100, 0)
+    hits = np.tile((truth * 0.8).astype(np.int64)[:, None], levels)
+    found = np.tile(np.where(truth > 0, 90, 5)[:, None], levels)
+    logits = np.where(truth > 0, 2.0, -2.0) + draw.normal(0, 1.5, count) + shift
+    names = np.array([f"{seed}-{n}" for n in range(count)])
+    return calibrate.HeldOut(names, logits, np.full(count, 4096), truth, hits, found, found, 64)
+
+
+def test_networks_on_different_scales_are_pooled_on_one() -> None:
+    alone = [heldout.report(table(seed, 0.0), 20)["metrics"]["auc"]["value"] for seed in (1, 2)]
+    pooled = heldout.pooled([table(1, 0.0), table(2, 9.0)], 20)["metrics"]["auc"]
+    assert pooled["n"] == 160
+    assert pooled["value"] == pytest.approx(np.mean(alone), abs=0.03)
+    raw = heldout.together([table(1, 0.0), table(2, 9.0)])
+    assert heldout.report(raw, 20)["metrics"]["auc"]["value"] < min(alone) - 0.1
+
+
+def test_what_a_network_said_survives_the_file(tmp_path: Path) -> None:
+    written = table(3, 0.0)
+    folds.save(written, tmp_path / folds.TABLES)
+    again = folds.load(tmp_path / folds.TABLES)
+    assert again.size == 64
+    np.testing.assert_array_equal(again.patients, written.patients)
+    np.testing.assert_array_equal(again.hits, written.hits)

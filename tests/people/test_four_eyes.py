@@ -1,0 +1,179 @@
+"""Nobody gives themself a way to patients' data unseen: what is refused, what sounds an alarm."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from place import NOW, Place
+
+from portal import alarms, people
+from portal.access import Actor, Denied
+from portal.models import LoginSession, Role, User
+
+PASSWORD = "blue kettle on tuesday"
+
+
+def join(place: Place, role: Role, email: str, team: str = "Radiology") -> Actor:
+    """Somebody whom the command line has let in."""
+    with place.sessions() as s:
+        _, token = people.invite(s, None, name=email, email=email, role=role, team=team, now=NOW)
+        return people.actor_of(people.accept_invitation(s, token, password=PASSWORD, now=NOW))
+
+
+@pytest.fixture
+def admin(place: Place) -> Actor:
+    return join(place, Role.ADMIN, "ada@example.org")
+
+
+@pytest.fixture
+def auditor(place: Place) -> Actor:
+    return join(place, Role.AUDITOR, "otto@example.org")
+
+
+def told(place: Place, auditor: Actor) -> list[tuple[str, object, object]]:
+    """The alarms that wait: event, how, role."""
+    with place.sessions() as s:
+        waiting, _ = alarms.unseen(s, auditor)
+    return [(a.event, a.detail.get("how"), a.detail.get("role")) for a in reversed(waiting)]
+
+
+ALARM_OF = {
+    Role.TECHNOLOGIST: "patient_access_given",
+    Role.READER: "patient_access_given",
+    Role.AUDITOR: "auditor_made",
+    Role.ADMIN: None,
+}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_inviting_sounds_an_alarm_by_role(
+    place: Place, admin: Actor, auditor: Actor, role: Role
+) -> None:
+    with place.sessions() as s:
+        people.invite(s, admin, name="N", email="n@example.org", role=role, now=NOW)
+    event = ALARM_OF[role]
+    assert told(place, auditor) == ([(event, "invited", role.value)] if event else [])
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
+    place: Place, admin: Actor, auditor: Actor, role: Role
+) -> None:
+    start = Role.ADMIN if role is not Role.ADMIN else Role.READER
+    other = join(place, start, "other@example.org")
+    with place.sessions() as s:
+        people.set_role(s, admin, other.user_id, role, NOW)
+        people.set_role(s, admin, other.user_id, role, NOW)  # nothing changes: no second alarm
+        people.reset_factor(s, admin, other.user_id, NOW)
+    event = ALARM_OF[role]
+    both = [(event, how, role.value) for how in ("role", "reset")]
+    assert told(place, auditor) == (both if event else [])
+
+
+@pytest.mark.parametrize(
+    "email", ["ada@example.org", " ADA@Example.ORG ", "ada+reader@example.org", "ada+@example.org"]
+)
+def test_nobody_invites_their_own_address(place: Place, admin: Actor, email: str) -> None:
+    with place.sessions() as s:
+        with pytest.raises(people.BadPerson) as refused:
+            people.invite(s, admin, name="Ada", email=email, role=Role.READER, now=NOW)
+        assert refused.value.field == "email"
+        assert people.waiting_invitations(s, NOW) == []
+
+
+def test_nobody_changes_their_own_role_team_or_factor(place: Place, admin: Actor) -> None:
+    with place.sessions() as s:
+        elsewhere = people.make_team(s, admin, "Elsewhere", NOW).id
+        for attempt in (
+            lambda: people.set_role(s, admin, admin.user_id, Role.READER, NOW),
+            lambda: people.move(s, admin, admin.user_id, elsewhere, NOW),
+            lambda: people.reset_factor(s, admin, admin.user_id, NOW),
+        ):
+            with pytest.raises(people.BadPerson, match="yourself"):
+                attempt()
+        user = s.get_one(User, admin.user_id)
+        assert (user.role, user.team_id) == (Role.ADMIN, admin.team_id)
+
+
+@pytest.mark.parametrize("who_follows", ["the inviter", "somebody else", "nobody signed in"])
+def test_following_ones_own_link_sounds_an_alarm(
+    place: Place, admin: Actor, auditor: Actor, who_follows: str
+) -> None:
+    signed_in: UUID | None = {
+        "the inviter": admin.user_id,
+        "somebody else": auditor.user_id,
+        "nobody signed in": None,
+    }[who_follows]
+    with place.sessions() as s:
+        _, token = people.invite(
+            s, admin, name="N", email="n@example.org", role=Role.READER, now=NOW
+        )
+        people.accept_invitation(s, token, password=PASSWORD, now=NOW, signed_in=signed_in)
+    followed = [event for event, _, _ in told(place, auditor) if event != "patient_access_given"]
+    assert followed == (["inviter_followed_link"] if who_follows == "the inviter" else [])
+
+
+def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
+    place: Place, admin: Actor, auditor: Actor
+) -> None:
+    reader = join(place, Role.READER, "rita@example.org")
+    with place.sessions() as s:
+        user = s.get_one(User, reader.user_id)
+        raw = people.start_session(s, user, address="", agent="", now=NOW)
+        _, token = people.create_token(
+            s, user, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
+        )
+        team = people.make_team(s, admin, "Elsewhere", NOW)
+        people.move(s, admin, reader.user_id, team.id, NOW)
+        assert people.load_session(s, raw, NOW) is None
+        assert people.load_token(s, token, NOW) is None
+        assert s.get_one(User, reader.user_id).team_id == team.id
+    assert told(place, auditor) == [("patient_access_given", "moved", "reader")]
+
+
+def test_moving_to_where_somebody_is_changes_nothing(
+    place: Place, admin: Actor, auditor: Actor
+) -> None:
+    reader = join(place, Role.READER, "rita@example.org")
+    with place.sessions() as s:
+        user = s.get_one(User, reader.user_id)
+        people.start_session(s, user, address="", agent="", now=NOW)
+        people.move(s, admin, reader.user_id, reader.team_id, NOW)
+        assert s.query(LoginSession).filter(LoginSession.ended_at.is_not(None)).all() == []
+    assert told(place, auditor) == []
+
+
+def test_there_is_one_team_by_default(place: Place) -> None:
+    with place.sessions() as s:
+        people.invite(s, None, name="A", email="a@example.org", role=Role.ADMIN, now=NOW)
+        assert [team.name for team in people.teams(s)] == ["Radiology"]
+
+
+@pytest.mark.parametrize("name", ["", "   ", "Radio\u202elogy", "Radio\0logy"])
+def test_a_team_needs_a_name_that_can_be_read(place: Place, admin: Actor, name: str) -> None:
+    with place.sessions() as s:
+        with pytest.raises(people.BadPerson):
+            people.make_team(s, admin, name, NOW)
+        with pytest.raises(people.BadPerson):
+            people.rename_team(s, admin, admin.team_id, name, NOW)
+        assert [team.name for team in people.teams(s)] == ["Radiology"]
+
+
+@pytest.mark.parametrize("name", ["Radiology", "radiology", "  Radiology  "])
+def test_a_team_has_a_name_of_its_own(place: Place, admin: Actor, name: str) -> None:
+    with place.sessions() as s:
+        other = people.make_team(s, admin, "Elsewhere", NOW)
+        with pytest.raises(people.BadPerson, match="already"):
+            people.make_team(s, admin, name, NOW)
+        with pytest.raises(people.BadPerson, match="already"):
+            people.rename_team(s, admin, other.id, name, NOW)
+        people.rename_team(s, admin, admin.team_id, "RADIOLOGY", NOW)  # its own, spelt anew
+        assert {team.name for team in people.teams(s)} == {"RADIOLOGY", "Elsewhere"}
+
+
+def test_only_who_manages_people_makes_and_renames_teams(place: Place, auditor: Actor) -> None:
+    with place.sessions() as s:
+        with pytest.raises(Denied):
+            people.make_team(s, auditor, "Mine", NOW)
+        with pytest.raises(Denied):
+            people.rename_team(s, auditor, auditor.team_id, "Mine", NOW)

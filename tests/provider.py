@@ -1,0 +1,135 @@
+"""A small OpenID Connect provider on loopback: real HTTP, real RS256, and every way to cheat.
+
+Whoever comes to its authorization endpoint is `claims`. A code works once and only with the
+verifier whose challenge was sent (PKCE).
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+CLIENT, SECRET = "pleura", "a secret of the client and the provider"
+
+
+@dataclass
+class Provider:
+    """What it says, and how it lies."""
+
+    url: str = ""
+    now: float = 0.0
+    claims: dict[str, Any] = field(default_factory=dict)
+    lies: dict[str, Any] = field(default_factory=dict)  # laid over the ID token's claims
+    algorithm: str = "RS256"
+    described: dict[str, Any] = field(default_factory=dict)  # laid over the discovery document
+    key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "one"}))
+    signs_with: RSAKey | None = None
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def authorize(self, url: str) -> str:
+        """What a browser gets that goes to this address: where it is sent back to."""
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        assert asked["code_challenge_method"] == "S256"
+        assert asked["response_type"] == "code"
+        code = secrets.token_urlsafe(16)
+        self.codes[code] = asked
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
+
+    def token(self, form: dict[str, str], credentials: str) -> tuple[int, dict[str, Any]]:
+        """The token endpoint."""
+        right = base64.b64encode(f"{CLIENT}:{SECRET}".replace(" ", "%20").encode()).decode()
+        plain = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+        if credentials not in (f"Basic {right}", f"Basic {plain}"):
+            return 401, {"error": "invalid_client"}
+        asked = self.codes.pop(form.get("code", ""), None)
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        if asked is None or asked["code_challenge"] != challenge:
+            return 400, {"error": "invalid_grant"}
+        return 200, {"access_token": "x", "token_type": "Bearer", "id_token": self.sign(asked)}
+
+    def sign(self, asked: dict[str, str]) -> str:
+        """The ID token."""
+        told = {
+            "iss": self.url,
+            "aud": CLIENT,
+            "iat": int(self.now),
+            "exp": int(self.now) + 300,
+            "nonce": asked["nonce"],
+            **self.claims,
+            **self.lies,
+        }
+        told = {name: value for name, value in told.items() if value is not None}
+        if self.algorithm == "none":
+            head = {"alg": "none", "typ": "JWT"}
+            parts = [json.dumps(part).encode() for part in (head, told)]
+            return ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in parts) + "."
+        return jwt.encode({"alg": self.algorithm, "kid": "one"}, told, self.signs_with or self.key)
+
+    def describe(self) -> dict[str, Any]:
+        """The discovery document."""
+        return {
+            "issuer": self.url,
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
+            "jwks_uri": f"{self.url}/keys",
+            **self.described,
+        }
+
+
+@contextmanager
+def serve() -> Iterator[Provider]:
+    """The provider behind HTTP until the end of the block."""
+    provider = Provider(now=time.time())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            provider.asked.append(self.path)
+            documents = {
+                "/.well-known/openid-configuration": provider.describe,
+                "/keys": lambda: {"keys": [provider.key.as_dict(private=False)]},
+            }
+            if self.path in documents:
+                self.answer(200, documents[self.path]())
+            else:
+                self.answer(404, {})
+
+        def do_POST(self) -> None:
+            provider.asked.append(self.path)
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            form = {name: values[0] for name, values in parse_qs(body).items()}
+            self.answer(*provider.token(form, self.headers.get("Authorization", "")))
+
+        def answer(self, status: int, document: dict[str, Any]) -> None:
+            data = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_words: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    provider.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield provider
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
