@@ -167,7 +167,9 @@ def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any
 def together(tables: list[HeldOut]) -> HeldOut:
     """The pictures of several folds in one table."""
     arrays = [f.name for f in fields(HeldOut) if f.name != "size"]
-    joined = {name: np.concatenate([getattr(t, name) for t in tables]) for name in arrays}
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(t, name) for t in tables]) for name in arrays
+    }
     return replace(tables[0], **joined)
 
 

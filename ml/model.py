@@ -163,6 +163,12 @@ def build(config: Config, weights: bool = True) -> Segmenter:
         raise BadInput(
             f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
         ) from error
+    if config.attention:
+        # The last block has no skip connection to attend to: a gate there would never be called,
+        # never learn, and stop an engine that waits for every weight's gradient.
+        blocks = network.decoder.blocks
+        last = blocks[-1] if isinstance(blocks, nn.ModuleList) else list(blocks.values())[-1]
+        last.attention1 = nn.Identity()
     if config.outline_stride == 2:
         # The largest layers of a U-Net are its last ones; an outline is smooth.
         network.decoder.blocks = network.decoder.blocks[:-1]

@@ -84,7 +84,7 @@ def _add(chosen: argparse.Namespace) -> int:
 
 def _fetched(source: str, sha256: str, into: Path) -> Any:
     """The card of a model, fetched and checked by a program of its own: see `ml.shelf`."""
-    done = subprocess.run(  # noqa: S603 our own program
+    done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
         [
             *(sys.executable, "-m", "ml", "fetch", "--into", str(into)),
             *(("--sha256", sha256) if sha256 else ()),

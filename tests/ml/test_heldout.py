@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import calibrate, config, data, drift, heldout  # noqa: E402 - only where torch is
+from ml import calibrate, config, data, drift, heldout, model  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
@@ -18,8 +18,12 @@ TINY = config.from_dict({"size": 64, "size_from": [[0.0, 64]]})
 class Threshold(torch.nn.Module):
     """A network whose outline is what is brighter than grey."""
 
-    def forward(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return picture * 50, picture.mean((2, 3)) * 10
+    def look(self, picture: torch.Tensor) -> model.Look:
+        patches = torch.nn.functional.avg_pool2d(picture, 32)
+        return model.Look(picture * 50, patches, picture.mean((2, 3)))
+
+    def judge(self, features: torch.Tensor) -> torch.Tensor:
+        return features * 10
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from portal import glass, people
+from portal import glass, people, registry, worker_tokens
 from portal.models import AuditEvent, BreakGlass, JobKind, Role, Team, User, db
 from tests.portal_app import (
     Clock,
@@ -42,6 +42,7 @@ Rights = dict[Role, set[str]]
 LOOK: Rights = {T: {OWN}, R: {OWN, TEAM, GRANTED}, A: {GRANTED}}
 READ: Rights = {T: {OWN}, R: {OWN, TEAM}}
 JUDGE: Rights = {R: {OWN, TEAM}}
+READ_OUT: Rights = {R: {OWN, TEAM}}
 MINE: Rights = {role: {OWN} for role in Role}
 MANAGE: Rights = {A: {TEAM, OTHER}}
 NOBODY: Rights = {}
@@ -69,7 +70,18 @@ ALLOWED: dict[str, Rights] = {
     "admin.end_sessions": {A: {OWN, TEAM, OTHER}},
     "admin.withdraw": {A: {TEAM, OTHER}},
     "admin.retry": {A: {OWN, TEAM, OTHER}},
+    "admin.revoke_worker": {A: {OTHER}},
     "teams.rename": {A: {TEAM, OTHER}},
+    "data.purge": {A: EVERY},  # what they send says no reason: 422, nothing is destroyed
+    "data.hold": {A: EVERY},
+    "data.lift": {A: EVERY},
+    "data.proof": NOBODY,  # no study here is purged; test_data_page has one
+    "data.proof_file": NOBODY,
+    "export.page": READ_OUT,
+    "export.export": READ_OUT,
+    "models.model_page": {A: {OTHER}},
+    "models.promote": {A: {OTHER}},
+    "models.operating_point": {A: {OTHER}},
     "worker_api.claim": NOBODY,
     "worker_api.read_input": NOBODY,
     "worker_api.store_output": NOBODY,
@@ -153,6 +165,17 @@ def _belongings(hospital: Hospital, holders: dict[str, Person]) -> None:
         grant = _break_glass(hospital, holder, far if relation == TEAM else foreign)
         for role in Role:
             hospital.ids["grant_id", role, relation] = grant
+    with app.app_context():
+        s = db.session()
+        model = registry.add(
+            s, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=now
+        )
+        worker_token, _ = worker_tokens.create(
+            s, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=now
+        )
+        for role in Role:  # of nobody
+            hospital.ids["model_id", role, OTHER] = model.id
+            hospital.ids["worker_token_id", role, OTHER] = worker_token.id
     for role in Role:
         person = hospital.people[role]
         for relation, holder in {OWN: person, **holders}.items():
