@@ -78,9 +78,10 @@ secrets: $(VENV)/.installed ## make the secret files of docker-compose.yml, once
 	@if [ -e secrets ]; then echo "secrets/ is there already and was left alone."; exit 1; fi
 	@umask 077; mkdir secrets; cd secrets; \
 	word() { ../$(VENV)/bin/python -c 'import secrets; print(secrets.token_urlsafe(33), end="")'; }; \
-	word > postgres_password; word > redis_password; word > secret_key; word > worker_token; \
+	word > postgres_password; word > redis_password; word > redis_worker_password; word > secret_key; word > worker_token; \
 	printf 'postgresql+psycopg://pleura:%s@postgres/pleura' "$$(cat postgres_password)" > database_url; \
 	printf 'redis://pleura:%s@redis:6379/0' "$$(cat redis_password)" > redis_url; \
+	printf 'redis://worker:%s@redis:6379/0' "$$(cat redis_worker_password)" > redis_worker_url; \
 	../$(VENV)/bin/python -m portal new-key-ring > key_ring; \
 	chmod 0444 *; ls
 	@echo "secrets/ holds all keys of the installation: keep a copy of it apart from the backups."

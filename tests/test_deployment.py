@@ -9,14 +9,20 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 import venv
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from portal import embedded
 from portal.settings import Settings as PortalSettings
 from worker.settings import VARIABLES as WORKER_VARIABLES
 from worker.settings import Settings as WorkerSettings
@@ -119,7 +125,7 @@ def test_its_variables_are_ones_that_the_program_knows(name: str) -> None:
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> None:
     service = SERVICES[name]
-    assert sorted(service["secrets"]) == ["redis_url", "worker_token"]
+    assert sorted(service["secrets"]) == ["redis_worker_url", "worker_token"]
     assert service["networks"] == ["work"]
     assert COMPOSE["networks"]["work"]["internal"] is True
     neighbours = {other for other, its in SERVICES.items() if "work" in its["networks"]}
@@ -162,6 +168,69 @@ def test_the_first_key_ring_gets_into_its_volume_and_a_newer_one_stays(tmp_path:
     assert migrate() == "first"
     secret.write_text("another")
     assert migrate() == "first"
+
+
+@pytest.fixture
+def compose_redis(tmp_path: Path) -> Iterator[Callable[[str], redis.Redis]]:
+    """The server of `docker-compose.yml`, started by its own command; a client for each user."""
+    shell, flag, script = SERVICES["redis"]["command"]
+    for name in ("redis_password", "redis_worker_password"):
+        (tmp_path / name).write_text(f"word-of-{name}")
+    program, socket = tmp_path / "redis-server", tmp_path / "redis.sock"
+    server = embedded.find_binary()
+    listen = f"--port 0 --unixsocket {socket} --dir {tmp_path}"
+    program.write_text(f'#!/bin/sh\nexec {server} "$@" {listen}\n')
+    program.chmod(0o700)
+    script = script.replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    script = script.replace("/tmp/users.acl", str(tmp_path / "users.acl"))
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    process = subprocess.Popen([shell, flag, script], env=environment, stdout=subprocess.DEVNULL)
+    secret = {"pleura": "redis_password", "worker": "redis_worker_password"}
+
+    def client(user: str) -> redis.Redis:
+        return redis.Redis(
+            unix_socket_path=str(socket),
+            username=user,
+            password=f"word-of-{secret[user]}",
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    end = time.monotonic() + 10
+    while not socket.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    yield client
+    process.terminate()
+    process.wait()
+
+
+def test_redis_gives_workers_the_queues_and_the_portal_the_rest(
+    compose_redis: Callable[[str], redis.Redis],
+) -> None:
+    portal, worker = compose_redis("pleura"), compose_redis("worker")
+    portal.set("throttle:somebody:tries", 5)
+    portal.publish("anything", "1")
+    worker.lpush("segment", "1")
+    assert worker.brpop(["segment", "segment\x06\x163"], timeout=1) == (b"segment", b"1")
+    worker.sadd("_kombu.binding.render", "1")
+    for command in (
+        ("GET", "throttle:somebody:tries"),
+        ("DEL", "throttle:somebody:tries"),
+        ("SET", "anything", "1"),
+        ("SUBSCRIBE", "anything"),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "*"),
+        ("ACL", "SETUSER", "worker", "~*"),
+    ):
+        with pytest.raises(redis.ResponseError, match=r"(?i)permission|ACL"):
+            worker.execute_command(*command)
+    nobody = redis.Redis(unix_socket_path=portal.connection_pool.connection_kwargs["path"])
+    with pytest.raises(redis.AuthenticationError):
+        nobody.ping()
+
+
+def test_a_worker_reaches_the_same_keys_with_and_without_docker() -> None:
+    script = SERVICES["redis"]["command"][2]
+    assert " ".join(f"~{pattern}" for pattern in embedded.WORKER_KEYS) in script
 
 
 def test_only_the_portal_is_reached_from_outside_and_only_from_this_host() -> None:
