@@ -71,12 +71,7 @@ class House:
         self.start_portal()
         self.start("sweep", "portal", "sweep", "--loop", "--every", "1")
         self.key = self._key_of_a_technologist()
-        self.client = httpx.Client(
-            base_url=f"{self.address}/api/v1",
-            headers={"Authorization": f"Bearer {self.key}"},
-            timeout=20,
-            trust_env=False,
-        )
+        self.client = self.another_client()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -170,6 +165,28 @@ class House:
         return int(listed[0])
 
     # What people and programs do
+
+    def another_client(self) -> httpx.Client:
+        """A program that speaks to the API with the technologist's token."""
+        return httpx.Client(
+            base_url=f"{self.address}/api/v1",
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=20,
+            trust_env=False,
+        )
+
+    def command(self, *words: str) -> int:
+        """Run one of the portal's commands to its end; its exit status."""
+        with (self.logs / "commands.log").open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "portal", *words],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        return done.returncode
 
     def submit(self, picture: bytes, name: str = "picture.png") -> UUID:
         """Send a picture through the API."""

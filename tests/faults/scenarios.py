@@ -9,9 +9,12 @@ import os
 import signal
 import socket
 import struct
+import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -260,6 +263,44 @@ def poison_job(house: House) -> Outcome:
             "the next picture is done": all(all_done_once(house, [after]).values()),
         },
         numbers,
+    )
+
+
+def keys_rotated(house: House, rotations: int = 3) -> Outcome:
+    """The vault's keys are rotated while cases are read and pictures come in."""
+    studies = send(house, 4)
+    wait_settled(house, studies)
+    stop, answers, late = threading.Event(), Counter[int](), list[UUID]()
+
+    def read() -> None:
+        with house.another_client() as client:
+            while not stop.is_set():
+                for study in studies:
+                    for what in ("", "/mask.png", "/overlay.png"):
+                        answers[client.get(f"/studies/{study}{what}").status_code] += 1
+
+    def upload() -> None:
+        while not stop.is_set():
+            late.extend(send(house, 1))
+
+    with ThreadPoolExecutor(4) as people:
+        tasks = [*(people.submit(read) for _ in range(3)), people.submit(upload)]
+        try:
+            codes = [house.command("rotate-keys") for _ in range(rotations)]
+        finally:
+            stop.set()
+        for task in tasks:
+            task.result()
+    wait_settled(house, late)
+    return Outcome(
+        {
+            **all_done_once(house, late),
+            "every rotation ended well": codes == [0] * rotations,
+            "no read failed": set(answers) == {200},
+            "every file and value opens": house.command("vault", "verify") == 0,
+            "the log is whole": house.command("audit", "verify") == 0,
+        },
+        {"reads": answers.total(), "failed": answers.total() - answers[200], "uploads": len(late)},
     )
 
 

@@ -32,6 +32,7 @@ TABLE: dict[str, Callable[[House], Outcome]] = {
     "portal killed during a job": scenarios.portal_restarted_during_a_job,
     "files that ruin their decoder": scenarios.poison_file,
     "a job that kills its process": scenarios.poison_job,
+    "keys rotated 3 times while cases are read and sent": scenarios.keys_rotated,
     "a pickle and strangers' tasks in Redis": scenarios.foreign_messages,
 }
 

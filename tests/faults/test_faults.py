@@ -54,6 +54,10 @@ def test_a_file_that_ruins_its_decoder_fails_alone_and_at_once(house: House) -> 
     check(scenarios.poison_file(house))
 
 
+def test_keys_rotate_while_cases_are_read_and_sent(house: House) -> None:
+    check(scenarios.keys_rotated(house))
+
+
 def test_a_job_that_kills_its_process_is_given_up_after_three_attempts(house: House) -> None:
     check(scenarios.poison_job(house))
 
