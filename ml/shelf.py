@@ -4,8 +4,8 @@
 
 SOURCE is a model's folder, a ZIP file of one, file://…, https://… or gdrive:ID (a file shared on
 Google Drive, through gdown). What comes from elsewhere is believed only if the archive has the
-checksum that was asked for and every file in it the one on the model's card. Standard library
-alone: the portal's machine has nothing else.
+checksum that was asked for and every file in it the one on the model's card, and no host is called
+that is not listed. Standard library alone: the portal's machine has nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,7 @@ CARD = "card.json"
 # All that a model's folder may hold; what else an archive brings stays in it.
 KNOWN = (CARD, "model.xml", "model.bin", "model.safetensors", "model.onnx")
 MOST_BYTES = 2 * 1024**3
+DRIVE = "drive.google.com"
 _PART = 1024 * 1024
 _SECONDS = 60
 
@@ -49,11 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sha256", default="", help="of the ZIP file; of a folder's model where SOURCE is one"
     )
     parser.add_argument("--into", type=Path, required=True, help="folder of models")
+    parser.add_argument(
+        "--host",
+        action="append",
+        help="a host that may be called, also by a redirect; may be given again (that of SOURCE)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Fetch one model and print its card."""
-    folder = fetch(args.source, args.sha256.lower(), args.into)
+    hosts = args.host if args.host is not None else [host_of(args.source)]
+    folder = fetch(args.source, args.sha256.lower(), args.into, hosts)
     print((folder / CARD).read_text(encoding="utf-8"), end="")
     return 0
 
@@ -79,9 +86,18 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     return card if isinstance(card, dict) else None
 
 
-def fetch(source: str, sha256: str, into: Path, most: int = MOST_BYTES) -> Path:
+def host_of(source: str) -> str:
+    """The host that a source names; empty for what lies on this machine."""
+    parts = urllib.parse.urlsplit(source)
+    return DRIVE if parts.scheme == "gdrive" else (parts.hostname or "")
+
+
+def fetch(
+    source: str, sha256: str, into: Path, hosts: Collection[str] = (), most: int = MOST_BYTES
+) -> Path:
     """Put a model into its own folder below `into`; returns that folder.
 
+    hosts: the only ones that are called, by lower-case name.
     Raises Tampered where checksums do not fit, NotFetched where nothing usable came.
     """
     into.mkdir(parents=True, exist_ok=True)
@@ -97,7 +113,7 @@ def fetch(source: str, sha256: str, into: Path, most: int = MOST_BYTES) -> Path:
             if not sha256:
                 raise NotFetched("a model from a file or an address needs its --sha256")
             archive = Path(scratch) / "archive"
-            _download(source, archive, most)
+            _download(source, archive, most, hosts)
             if _sum(archive) != sha256:
                 raise Tampered(f"what came from {source} has another sha256 than was asked for")
             _unpack(archive, fresh, most)
@@ -122,8 +138,10 @@ def _local(source: str) -> Path:
     return Path(source)
 
 
-def _download(source: str, archive: Path, most: int) -> None:
+def _download(source: str, archive: Path, most: int, hosts: Collection[str]) -> None:
     parts = urllib.parse.urlsplit(source)
+    if parts.scheme in ("https", "gdrive"):
+        _must_be_listed(host_of(source), hosts)
     if parts.scheme == "gdrive":
         _from_drive(source.partition(":")[2], archive)
         if archive.stat().st_size > most:
@@ -134,7 +152,7 @@ def _download(source: str, archive: Path, most: int) -> None:
             with _local(source).open("rb") as stream:
                 _keep(stream, archive, most, source)
         elif parts.scheme == "https":
-            opener = urllib.request.build_opener(_HttpsOnly)
+            opener = urllib.request.build_opener(_Listed(hosts))
             with opener.open(source, timeout=_SECONDS) as stream:
                 _keep(stream, archive, most, source)
         else:
@@ -146,14 +164,26 @@ def _download(source: str, archive: Path, most: int) -> None:
         raise NotFetched(f"{source} can't be read: {reason}") from None
 
 
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows no way out of https."""
+def _must_be_listed(host: str, hosts: Collection[str]) -> None:
+    if host not in hosts:
+        raise NotFetched(
+            f"{host or 'a host without a name'} is not listed as a host that models come from: "
+            "see PLEURA_MODEL_HOSTS (or --host)"
+        )
+
+
+class _Listed(urllib.request.HTTPRedirectHandler):
+    """Follows no way out of https, and none to a host that is not listed."""
+
+    def __init__(self, hosts: Collection[str]) -> None:
+        self._hosts = hosts
 
     def redirect_request(
         self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme != "https":
             raise NotFetched(f"{req.full_url} leads away from https")
+        _must_be_listed(host_of(newurl), self._hosts)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

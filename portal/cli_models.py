@@ -68,7 +68,7 @@ def _shipped() -> dict[str, Any] | None:
 def _add(chosen: argparse.Namespace) -> int:
     settings = Settings.from_env()
     source = str(Path(chosen.source).resolve()) if Path(chosen.source).exists() else chosen.source
-    card = _fetched(source, chosen.sha256.lower(), settings.data_dir / "models")
+    card = _fetched(source, chosen.sha256.lower(), settings)
     with opened(settings) as (s, _vault, _engine):
         try:
             model = registry.add(
@@ -82,11 +82,12 @@ def _add(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _fetched(source: str, sha256: str, into: Path) -> Any:
+def _fetched(source: str, sha256: str, settings: Settings) -> Any:
     """The card of a model, fetched and checked by a program of its own: see `ml.shelf`."""
     done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
         [
-            *(sys.executable, "-m", "ml", "fetch", "--into", str(into)),
+            *(sys.executable, "-m", "ml", "fetch", "--into", str(settings.data_dir / "models")),
+            *(f"--host={host}" for host in settings.model_hosts or ("",)),
             *(("--sha256", sha256) if sha256 else ()),
             *("--", source),
         ],

@@ -211,6 +211,12 @@ VARIABLES: Final = (
         "Hosts that the portal may call, [http:][private:]name[:port], parted by commas; https and "
         "public addresses unless the words say otherwise.",
     ),
+    Variable(
+        "PLEURA_MODEL_HOSTS",
+        "none",
+        "Hosts that `model add` may fetch a model from by https, parted by commas; Google Drive is "
+        "drive.google.com. Workers need the same, to fetch what was promoted.",
+    ),
     Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
     Variable(
         "PLEURA_RETENTION_REVIEWED_DAYS",
@@ -275,6 +281,7 @@ class Settings:
     retention_no_result_days: int = 0
     shared_worker_token: bool = True
     outgoing_hosts: tuple[outgoing.Host, ...] = ()
+    model_hosts: tuple[str, ...] = ()
     sso: SingleSignOn | None = None
     only_local_flagged: bool = False
 
@@ -385,6 +392,7 @@ class Settings:
             trusted_proxies=_whole(source, "PLEURA_TRUSTED_PROXIES", 0, 0, 10, problems),
             shared_worker_token=_yes(source, "PLEURA_SHARED_WORKER_TOKEN", problems),
             outgoing_hosts=_outgoing(source, problems),
+            model_hosts=_words(source.get("PLEURA_MODEL_HOSTS") or ""),
             log_level=(source.get("PLEURA_LOG_LEVEL") or "INFO").upper(),
             audit_anchor_file=_path(source, "PLEURA_AUDIT_ANCHOR_FILE"),
             audit_anchor_syslog=source.get("PLEURA_AUDIT_ANCHOR_SYSLOG", "").strip(),
@@ -492,6 +500,10 @@ def _yes(source: Mapping[str, str], name: str, problems: list[str]) -> bool:
     return text == "yes"
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.lower().replace(",", " ").split())
+
+
 def _outgoing(source: Mapping[str, str], problems: list[str]) -> tuple[outgoing.Host, ...]:
     try:
         return outgoing.hosts(source.get("PLEURA_OUTGOING_HOSTS") or "")
@@ -527,11 +539,6 @@ def check_production() -> list[str]:
     except SettingsError as error:
         return error.problems
     return []
-
-
-def own_weights(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the workers that this machine starts are given weights of their own."""
-    return bool((os.environ if environ is None else environ).get("PLEURA_WEIGHTS"))
 
 
 def child_environment(

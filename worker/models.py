@@ -94,7 +94,8 @@ class Models:
         source, archive = str(wanted.get("source") or ""), str(wanted.get("archive_sha256") or "")
         if not source or source == "shipped":
             raise shelf.NotFetched("it lies in none of this worker's folders")
-        folder = shelf.fetch(source, archive or sha256, self._settings.models)
+        settings = self._settings
+        folder = shelf.fetch(source, archive or sha256, settings.models, settings.model_hosts)
         card = shelf.read_card(folder)
         if card is None or card.get("sha256") != sha256:
             raise shelf.Tampered(f"{source} holds another model than the registry says")

@@ -22,6 +22,7 @@ VARIABLES = {
     "JOB_SECONDS": "What a job may take (120); the same number as the portal's.",
     "PLEURA_WEIGHTS": "Folder of a model, or of models with a CURRENT (the shipped ones).",
     "PLEURA_MODELS": "Folder for models that the portal names (models, beside the state files).",
+    "PLEURA_MODEL_HOSTS": "Hosts that such models may be fetched from, parted by commas (none).",
     "PLEURA_DEVICE": "auto (the GPU where torch sees one, else the CPU), cpu or cuda.",
     "PLEURA_THREADS": "CPU threads of the model; 0 for as many as there are cores.",
     "PLEURA_DECODE_MB": "Memory that decoding one file may take, in MiB (2048).",
@@ -44,6 +45,7 @@ class Settings:
     job_seconds: int
     weights: Path | None
     models: Path
+    model_hosts: frozenset[str]
     device: str
     threads: int
     decode_megabytes: int
@@ -85,6 +87,9 @@ class Settings:
             job_seconds=_number(environ, "JOB_SECONDS", 120, least=5, most=3600),
             weights=Path(weights) if weights else None,
             models=Path(environ.get("PLEURA_MODELS") or state / "models"),
+            model_hosts=frozenset(
+                environ.get("PLEURA_MODEL_HOSTS", "").lower().replace(",", " ").split()
+            ),
             device=device,
             threads=_number(environ, "PLEURA_THREADS", 0, least=0, most=256),
             decode_megabytes=_number(environ, "PLEURA_DECODE_MB", 2048, least=64, most=65536),

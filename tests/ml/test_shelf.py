@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import http.server
 import io
@@ -137,7 +138,7 @@ def test_what_is_too_large_is_refused_packed_and_unpacked(folder: Path, tmp_path
 )
 def test_a_source_that_does_not_answer_is_said_to(tmp_path: Path, source: str, words: str) -> None:
     with pytest.raises(shelf.NotFetched, match=words):
-        shelf.fetch(source, "00" * 32, tmp_path / "shelf")
+        shelf.fetch(source, "00" * 32, tmp_path / "shelf", ["127.0.0.1"])
 
 
 def test_a_file_needs_a_checksum_and_must_be_an_archive(tmp_path: Path) -> None:
@@ -189,9 +190,10 @@ def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
             super().__init__(*args, directory=str(served))  # type: ignore[arg-type]
 
         def do_GET(self) -> None:
-            if self.path == "/away":
+            scheme = {"/away": "http", "/elsewhere": "https"}.get(self.path)
+            if scheme is not None:
                 self.send_response(302)
-                self.send_header("Location", "http://127.0.0.1:9/model.zip")
+                self.send_header("Location", f"{scheme}://127.0.0.1:9/model.zip")
                 self.end_headers()
             else:
                 super().do_GET()
@@ -215,12 +217,27 @@ def test_https_brings_a_model_and_leads_nowhere_else(
 ) -> None:
     address, served = https
     file, sha256 = zipped(folder, served)
-    placed = shelf.fetch(f"{address}/{file.name}", sha256, tmp_path / "shelf")
+    fetch = functools.partial(shelf.fetch, hosts=["localhost"])
+    placed = fetch(f"{address}/{file.name}", sha256, tmp_path / "shelf")
     assert (placed / "model.xml").read_bytes() == b"<graph/>"
     with pytest.raises(shelf.NotFetched, match="answers 404"):
-        shelf.fetch(f"{address}/other.zip", sha256, tmp_path / "shelf")
+        fetch(f"{address}/other.zip", sha256, tmp_path / "shelf")
     with pytest.raises(shelf.NotFetched, match="away from https"):
-        shelf.fetch(f"{address}/away", sha256, tmp_path / "shelf")
+        fetch(f"{address}/away", sha256, tmp_path / "shelf")
+
+
+def test_a_host_that_is_not_listed_is_not_called(
+    https: tuple[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    address, served = https
+    file, sha256 = zipped(folder, served)
+    for hosts in ((), ("example.org",), ("localhost.example.org",)):
+        with pytest.raises(shelf.NotFetched, match="localhost is not listed"):
+            shelf.fetch(f"{address}/{file.name}", sha256, tmp_path / "shelf", hosts)
+    with pytest.raises(shelf.NotFetched, match=r"127\.0\.0\.1 is not listed"):
+        shelf.fetch(f"{address}/elsewhere", sha256, tmp_path / "shelf", ["localhost"])
+    with pytest.raises(shelf.NotFetched, match="drive"):
+        shelf.fetch("gdrive:no-such-file", sha256, tmp_path / "shelf", ["localhost"])
 
 
 def test_an_unknown_certificate_is_not_believed(
@@ -230,12 +247,12 @@ def test_an_unknown_certificate_is_not_believed(
     file, sha256 = zipped(folder, served)
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(shelf.NotFetched, match="can't be read"):
-        shelf.fetch(f"{address}/{file.name}", sha256, tmp_path / "shelf")
+        shelf.fetch(f"{address}/{file.name}", sha256, tmp_path / "shelf", ["localhost"])
 
 
 def test_the_drive_needs_its_package_or_says_that_it_gave_nothing(tmp_path: Path) -> None:
     with pytest.raises(shelf.NotFetched, match=r"gdown|Google Drive"):
-        shelf.fetch("gdrive:no-such-file", "00" * 32, tmp_path / "shelf")
+        shelf.fetch("gdrive:no-such-file", "00" * 32, tmp_path / "shelf", [shelf.DRIVE])
 
 
 def test_the_command_prints_the_card_and_needs_no_package(folder: Path, tmp_path: Path) -> None:
