@@ -54,7 +54,7 @@ types: $(TEST_VENV)/.installed $(TEST_VENV)/.torch ## mypy --strict
 
 lock: ## install the newest versions that fit; write constraints.txt and requirements/ with hashes
 	@rm -rf .venv-lock && $(MAKE) --no-print-directory .venv-lock/bin/python
-	@.venv-lock/bin/python -m pip --disable-pip-version-check install -qq -e '.[portal,embedded,worker-cpu,many,oracle,test,lint]'
+	@.venv-lock/bin/python -m pip --disable-pip-version-check install -qq -e '.[portal,embedded,worker-cpu,many,onnx,oracle,test,lint]'
 	@{ echo "# Versions that run, test, lint and train Pleura together; made by 'make lock'."; \
 	   .venv-lock/bin/python -m pip freeze --exclude-editable; } > constraints.txt
 	@.venv-lock/bin/python $(PIP) uv
@@ -113,13 +113,13 @@ $(TEST_VENV)/.installed: $(MANIFEST) | $(TEST_VENV)/bin/python
 # 'present' or 'absent': tests marked torch skip where it is absent.
 $(TEST_VENV)/.torch: $(TEST_VENV)/.installed
 	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); \
-	if $(TEST_VENV)/bin/python -c 'import torch, torchvision, segmentation_models_pytorch, torchmetrics' 2>/dev/null; then echo present > $@; \
+	if $(TEST_VENV)/bin/python -c 'import torch, torchvision, segmentation_models_pytorch, torchmetrics, onnxscript' 2>/dev/null; then echo present > $@; \
 	elif [ "$$PLEURA_SKIP_TORCH" = 1 ]; then \
 		echo "torch is left out (PLEURA_SKIP_TORCH=1): the training tests skip."; \
 	elif [ "$$free" -lt $(TORCH_GIGABYTES) ]; then \
 		echo "torch is left out ($$free GB free, $(TORCH_GIGABYTES) GB wanted): the training tests skip."; \
 	else echo "installing torch for the training tests (6 GB; some minutes) ..."; \
-		if $(TEST_VENV)/bin/python $(PIP) -c constraints.txt -e '.[many,oracle]'; then echo present > $@; \
+		if $(TEST_VENV)/bin/python $(PIP) -c constraints.txt -e '.[many,onnx,oracle]'; then echo present > $@; \
 		else echo "torch could not be installed: the training tests skip."; fi; fi
 
 # Pages are tested in a real browser. Installed only where that is allowed; else those tests skip.

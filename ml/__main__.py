@@ -24,6 +24,7 @@ COMMANDS = {
     "refit": ("ml.refit", "fit a checkpoint's image-level layer anew"),
     "fetch": ("ml.shelf", "fetch a model from a file or an address, checked"),
     "export": ("ml.export", "turn a checkpoint into a model to serve"),
+    "onnx": ("ml.interchange", "write a shipped model as ONNX, for other engines"),
     "card": ("ml.modelcard", "write a model's card as a document"),
     "datasheet": ("ml.datasheet", "describe a training cache: a page with figures"),
     "drift": ("ml.drift", "compare recent predictions with the model's reference"),

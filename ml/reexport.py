@@ -20,17 +20,18 @@ import safetensors.torch
 from ml import checkpoint, export, model, session
 from ml import config as configuration
 from ml.calibrate import Calibration
+from ml.config import Config
 from ml.errors import BadInput
 
 # The old and the new graph may differ by this much in any probability.
 TOLERANCE = 1e-3
 
 
-def reexport(folder: Path, out: Path) -> Path:
-    """Write `<out>/<name>/` anew from the tensors and the card in `folder`; returns it.
+def shipped(folder: Path) -> tuple[dict[str, Any], export.Probabilities, Config]:
+    """A shipped model's card, its network as it is served, and its recipe.
 
-    Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where the new
-    graph answers otherwise than the old one.
+    Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where its
+    card holds no recipe.
     """
     card = session.read_card(folder)
     tensors = session.checked(folder, card, session.TENSORS)
@@ -43,11 +44,21 @@ def reexport(folder: Path, out: Path) -> Path:
     checkpoint.fill(net, state, str(folder / session.TENSORS))
     known = card.get("calibration") or {}
     calibration = Calibration(known.get("temperature", 1.0), known.get("bias", 0.0))
+    return card, export.Probabilities(net, calibration, config).eval(), config
+
+
+def reexport(folder: Path, out: Path) -> Path:
+    """Write `<out>/<name>/` anew from the tensors and the card in `folder`; returns it.
+
+    Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where the new
+    graph answers otherwise than the old one.
+    """
+    card, plain, config = shipped(folder)
     place = out / str(card["name"])
     fresh = place.with_name(f".{place.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(folder, fresh)
-    graph = export.to_openvino(net, config, calibration)
+    graph = export.to_openvino(plain.net, config, plain.calibration)
     openvino.save_model(graph, fresh / session.GRAPH, compress_to_fp16=True)
     for name in (session.GRAPH, session.GRAPH_WEIGHTS):
         card["files"][name] = hashlib.sha256((fresh / name).read_bytes()).hexdigest()
@@ -63,7 +74,7 @@ def reexport(folder: Path, out: Path) -> Path:
 
 def _compare(old: Path, new: Path, size: int) -> None:
     """BadInput unless both graphs say the same of smooth and of noisy pictures."""
-    inputs = _views(size)
+    inputs = views(size)
     said: list[Any] = [session.open(one, "cpu", precision="f32").run(inputs) for one in (old, new)]
     for what, before, after in zip(("outlines", "image probabilities"), *said, strict=True):
         worst = float(np.abs(before - after).max())
@@ -71,7 +82,7 @@ def _compare(old: Path, new: Path, size: int) -> None:
             raise BadInput(f"the new graph's {what} differ from the old one's by up to {worst:.4f}")
 
 
-def _views(size: int) -> session.Floats:
+def views(size: int) -> session.Floats:
     """Pictures (3, 1, S, S) in -1..1, always the same."""
     y, x = np.mgrid[:size, :size] / size
     noise = np.random.default_rng(0).uniform(-1, 1, (size, size))
