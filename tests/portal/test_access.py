@@ -17,6 +17,7 @@ TABLE = {
     Permission.AUDIT_READ: (False, False, False, True),
     Permission.DATA_MANAGE: (False, False, True, False),
     Permission.STUDY_EXPORT: (False, True, False, False),
+    Permission.MODELS_MANAGE: (False, False, True, False),
     Permission.BREAK_GLASS: (False, True, True, False),
     Permission.SELF: (True, True, True, True),
 }

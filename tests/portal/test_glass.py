@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from portal import alarms, audit, glass, people, records
 from portal.access import Actor, Denied, Permission, permissions_of
-from portal.models import AuditEvent, BreakGlass, Role, Study, Team, User
+from portal.models import AuditEvent, BreakGlass, PurgeReason, Role, Study, Team, User
 from portal.throttle import Throttle, Throttled
 
 HOUR = timedelta(minutes=60)
@@ -111,13 +111,13 @@ def test_a_grant_opens_one_case_to_look_at_and_nothing_else(clinic: Clinic, who:
             records.worklist(s, clinic.vault, here, now=NOW)
         # Not even a right that is held by mistake goes further than the look.
         with pytest.raises(Denied):
-            records.purge(s, clinic.vault, here, study_id, NOW)
+            records.purge(s, clinic.vault, here, study_id, NOW, reason=PurgeReason.OTHER)
 
 
 def test_what_is_not_there_and_what_may_not_be_opened_look_the_same(clinic: Clinic) -> None:
     purged = clinic.done()
     with clinic.s as s:
-        records.purge(s, clinic.vault, clinic.mate, purged, NOW)
+        records.purge(s, clinic.vault, clinic.admin, purged, NOW, reason=PurgeReason.OTHER)
     told = set()
     for case in (str(purged), str(uuid4()), purged.hex[:6], "#000000"):
         with pytest.raises(glass.BadRequest) as refused:
