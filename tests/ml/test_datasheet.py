@@ -32,9 +32,8 @@ def cache(tmp_path: Path) -> Path:
             tags=("blurred",) if number == 7 else (),
         )
         name = f"patient{number // 2}"
-        record = Record(
-            f"id{number}", "masks", name, number // 2 % 5, positive, 64, 64, None, about
-        )
+        fold = number // 2 % 5
+        record = Record(f"id{number}", "masks", name, fold, positive, 64, 64, about=about)
         records.append(record)
     records.append(replace(records[0], id="panel1", source="panel", fold=data.NO_FOLD))
     (tmp_path / "cache").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -27,6 +28,15 @@ _PAINTED = """() => {
     }
     return painted;
 }"""
+
+
+def _until(page: Page, so: Callable[[int], bool]) -> None:
+    """Wait until so much is painted; the page's own policy forbids to ask it for that."""
+    for _ in range(200):
+        if so(page.evaluate(_PAINTED)):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"{page.evaluate(_PAINTED)} pixels are painted")
 
 
 def _open(visitor: Visitor, study: object) -> Page:
@@ -414,13 +424,15 @@ def test_the_region_that_drives_the_probability_can_be_shown(
     visitor: Visitor, cases: Cases
 ) -> None:
     page = _open(visitor, cases.likely)
-    page.keyboard.press("k")  # no fill: only lines are painted
+    filled = page.evaluate(_PAINTED)
+    page.keyboard.press("k")  # no fill: only lines are painted, with the next frame
+    _until(page, lambda painted: painted < filled)
     before = page.evaluate(_PAINTED)
     button = page.locator("[data-action=region]")
     expect(button).to_have_attribute("aria-pressed", "false")
     page.keyboard.press("g")
     expect(button).to_have_attribute("aria-pressed", "true")
-    assert page.evaluate(_PAINTED) > before
+    _until(page, lambda painted: painted > before)
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
     assert _open(visitor, cases.none_found).locator("[data-action=region]").count() == 0

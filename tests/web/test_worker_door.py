@@ -74,6 +74,7 @@ def test_from_the_upload_to_the_result(
         "soft_seconds",
         "inputs",
         "facts",
+        "model",
     }
     assert claimed["inputs"]["source"]["bytes"] == len(picture())
     source = worker.call("GET", f"jobs/{render}/inputs/source", claimed["ticket"])
