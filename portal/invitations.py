@@ -15,6 +15,7 @@ from portal import alarms, audit, passwords
 from portal.access import Actor, Denied, Permission
 from portal.login_sessions import actor_of, close_sessions, hash_token
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
+from portal.throttle import LINK, Throttle
 
 LIFETIME = timedelta(days=3)
 RESET_LIFETIME = timedelta(hours=24)
@@ -117,16 +118,25 @@ def withdraw_invitation(s: Session, actor: Actor, invitation_id: UUID, now: date
 
 
 def accept_invitation(
-    s: Session, token: str, *, password: str, now: datetime, signed_in: UUID | None = None
+    s: Session,
+    token: str,
+    *,
+    password: str,
+    now: datetime,
+    signed_in: UUID | None = None,
+    throttle: Throttle | None = None,
 ) -> User:
     """Use the link: make the person, or give a known one a new password. The factor comes next.
 
     `signed_in` is whose session the browser held: when it is whoever made the link, that sets off
-    an alarm. Raises `BadPassword` (the link stays usable) and `Denied` when the link does not work.
+    an alarm. Raises `BadPassword` (the link stays usable), `Denied` when the link does not work or
+    stopped working while the password was hashed, and `Throttled` after too many tries of the link.
     """
     found = open_invitation(s, token, now)
     if found is None:
         raise Denied("invitation")
+    if throttle is not None:
+        throttle.take([(LINK, str(found.id))], now)
     passwords.check_new(password, (found.name, found.email))
     hashed = passwords.hash_password(password)
     used = s.execute(

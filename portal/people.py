@@ -200,7 +200,6 @@ def change_password(
     if not passwords.verify(user.password_hash, old):
         _note_wrong_password(s, actor, "change_password", now)
         return False
-    throttle.forgive(STEP_UP, str(login.id))
     if old == new:
         raise BadPassword("This is the password that you have. Choose another.")
     passwords.check_new(new, (user.name, user.email))
@@ -209,6 +208,7 @@ def change_password(
     ended = {"tokens": revoke_all(s, user.id, now)}
     audit.append(s, "password_changed", actor=actor, now=now, detail=ended)
     s.commit()
+    throttle.forgive(STEP_UP, str(login.id))  # not before: a refused one took its time too
     return True
 
 

@@ -39,6 +39,7 @@ ACCOUNT = Limit("account", 5)  # one account from one address, see `at`
 EVERYWHERE = Limit("everywhere", 60)  # one account, from all addresses together
 STEP_UP = Limit("step-up", 5)  # one login session that proves again who it is
 CODE = Limit("code", 5)
+LINK = Limit("link", 5)  # passwords that are tried for one link to join
 GLASS = Limit("glass", 5)  # one person who opens cases that are not theirs
 BAD_TOKEN = Limit("token", 40)
 ADDRESS = Limit("address", 40)  # a whole department may share one address

@@ -99,6 +99,21 @@ def test_a_bad_password_leaves_the_link_usable(app: Flask, client: FlaskClient) 
     assert post(client, link, {"password": PASSWORD}, page=link).status_code == 303
 
 
+def test_the_sixth_password_for_one_link_in_a_minute_has_to_wait(
+    app: Flask, client: FlaskClient, clock: Clock
+) -> None:
+    link, other = invite(app), invite(app, "other@example.org")
+    for _ in range(5):
+        assert post(client, link, {"password": "short"}, page=link).status_code == 422
+    sixth = post(client, link, {"password": PASSWORD}, page=link)
+    assert sixth.status_code == 429
+    assert 0 < int(sixth.headers["Retry-After"]) <= 61
+    assert "Too many tries" in sixth.text
+    assert post(app.test_client(), other, {"password": PASSWORD}, page=other).status_code == 303
+    clock.forward(seconds=61)
+    assert post(client, link, {"password": PASSWORD}, page=link).status_code == 303
+
+
 def test_password_then_code(client: FlaskClient, reader: Person, clock: Clock) -> None:
     first = post(client, "/sign-in", {"email": reader.email, "password": PASSWORD}, page="/sign-in")
     assert (first.status_code, first.location) == (303, "/sign-in/code")
