@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import alarms, audit, passwords
@@ -81,12 +82,15 @@ def invite(
 
 
 def open_invitation(s: Session, token: str, now: datetime) -> Invitation | None:
-    """The invitation behind a link that still works."""
+    """The invitation behind a link that still works: a reset not while its person is disabled."""
     found = s.scalar(
-        select(Invitation).where(
+        select(Invitation)
+        .outerjoin(User, User.id == Invitation.user_id)
+        .where(
             Invitation.token_hash == hash_token(token),
             Invitation.used_at.is_(None),
             Invitation.expires > now,
+            User.disabled_at.is_(None),
         )
     )
     s.commit()
@@ -141,13 +145,17 @@ def accept_invitation(
     hashed = passwords.hash_password(password)
     used = s.execute(
         update(Invitation)
-        .where(Invitation.id == found.id, Invitation.used_at.is_(None))
+        .where(
+            Invitation.id == found.id,
+            Invitation.used_at.is_(None),
+            Invitation.expires == found.expires,  # whatever withdraws a link moves its end
+        )
         .values(used_at=now)
     )
     assert isinstance(used, CursorResult)
     if used.rowcount != 1:
         s.rollback()
-        raise Denied("invitation")  # the same link was followed twice at once
+        raise Denied("invitation")  # followed twice at once, or withdrawn meanwhile
     if found.user_id is not None:
         user = s.get_one(User, found.user_id)
         user.password_hash = hashed
@@ -163,7 +171,11 @@ def accept_invitation(
             created=now,
         )
         s.add(user)
-    s.flush()
+    try:
+        s.flush()
+    except IntegrityError:  # somebody with this address came another way meanwhile
+        s.rollback()
+        raise Denied("invitation") from None
     audit.append(s, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
     if signed_in is not None and signed_in == found.invited_by:
         maker = actor_of(s.get_one(User, signed_in))

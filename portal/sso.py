@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import audit, glass
-from portal.invitations import is_address
+from portal.invitations import is_address, withdraw_sent_to
 from portal.login_sessions import actor_of, close_sessions
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
 from portal.sso_settings import Mapped, SingleSignOn
@@ -213,7 +213,8 @@ def _join(
         s.flush()
     except IntegrityError:
         raise Refused("email") from None  # the same person came twice at once
-    detail = {"how": "sso", "role": role.value}
+    links = withdraw_sent_to(s, email, now)
+    detail: audit.Detail = {"how": "sso", "role": role.value, "links": links}
     audit.append(s, "person_joined", actor=actor_of(user), now=now, address=address, detail=detail)
     s.commit()
     return user

@@ -8,6 +8,8 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 from place import NOW, Place
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from portal import audit, people
 from portal.access import Actor, Denied, Permission
@@ -427,6 +429,70 @@ def test_a_link_sent_to_somebody_who_is_disabled_opens_nothing(place: Place) -> 
         _, link = people.reset_factor(s, actor(boss), user.id, NOW)
         people.disable(s, actor(boss), user.id, NOW)
         assert people.open_invitation(s, link, NOW) is None
+
+
+@pytest.mark.parametrize("by", ["withdrawal", "newer link", "disabled inviter"])
+def test_a_link_withdrawn_while_its_password_is_hashed_lets_nobody_in(
+    place: Place, by: str
+) -> None:
+    inviter, boss = join(place, Role.ADMIN), join(place, Role.ADMIN, ADMIN_EMAIL)
+    who = {"name": "N", "email": "n@example.org", "role": Role.ADMIN}
+    with place.sessions() as s:
+        made, link = people.invite(s, actor(inviter), now=NOW, **who)
+    later = NOW + timedelta(seconds=1)
+
+    def withdraw(_session: Session) -> None:
+        with place.sessions() as other:
+            if by == "withdrawal":
+                people.withdraw_invitation(other, actor(boss), made.id, later)
+            elif by == "newer link":
+                people.invite(other, actor(boss), now=later, **who)
+            else:
+                people.disable(other, actor(boss), inviter.id, later)
+
+    with place.sessions() as s:
+        # The link was looked at and found to be good; what follows is the hashing.
+        event.listen(s, "after_commit", withdraw, once=True)
+        with pytest.raises(Denied):
+            people.accept_invitation(s, link, password=PASSWORD, now=NOW)
+    with place.sessions() as s:
+        assert {user.email for user in people.people(s)} == {inviter.email, boss.email}
+
+
+def test_a_link_for_whoever_came_another_way_meanwhile_opens_nothing(place: Place) -> None:
+    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        _, link = people.invite(
+            s, actor(boss), name="N", email="n@example.org", role=Role.READER, now=NOW
+        )
+        s.add(
+            User(
+                name="N",
+                email="n@example.org",
+                role=Role.READER,
+                team_id=boss.team_id,
+                sso_key="k" * 64,
+                created=NOW,
+            )
+        )
+        s.commit()
+        with pytest.raises(Denied):
+            people.accept_invitation(s, link, password=PASSWORD, now=NOW)
+        (newcomer,) = (user for user in people.people(s) if user.email == "n@example.org")
+        assert newcomer.password_hash is None
+
+
+def test_a_reset_link_opens_nothing_while_its_person_is_disabled(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        people.disable(s, actor(boss), user.id, NOW)
+        _, link = people.reset_factor(s, actor(boss), user.id, NOW)
+        assert people.open_invitation(s, link, NOW) is None
+        with pytest.raises(Denied):
+            people.accept_invitation(s, link, password=PASSWORD, now=NOW)
+        people.enable(s, actor(boss), user.id, NOW)
+        back = people.accept_invitation(s, link, password="seven green umbrellas", now=NOW)
+        assert back.id == user.id
 
 
 @pytest.mark.parametrize("change", ["password", "reset", "disable"])

@@ -79,6 +79,17 @@ def test_a_link_works_once(app: Flask, client: FlaskClient) -> None:
     assert "no longer works" in again.text
 
 
+def test_a_reset_link_of_somebody_who_is_disabled_no_longer_works(
+    client: FlaskClient, reader: Person, admin_client: FlaskClient
+) -> None:
+    post(admin_client, f"/admin/people/{reader.id}/disable")
+    page = post(admin_client, f"/admin/people/{reader.id}/reset-factor").text
+    link = page.split('id="link">')[1].split("<")[0].removeprefix("http://127.0.0.1:8000")
+    answer = post(client, link, {"password": PASSWORD}, page="/sign-in")
+    assert answer.status_code == 404
+    assert "no longer works" in answer.text
+
+
 def test_a_link_expires(app: Flask, client: FlaskClient, clock: Clock) -> None:
     link = invite(app)
     clock.forward(days=4)
