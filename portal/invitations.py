@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal import alarms, audit, passwords
 from portal.access import Actor, Denied, Permission
-from portal.login_sessions import actor_of, close_sessions, hash_token
+from portal.login_sessions import actor_of, close_sessions, hash_token, look_again
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
 from portal.throttle import LINK, Throttle
 
@@ -65,6 +65,8 @@ def invite(
     if s.scalar(select(User.id).where(User.email == email)) is not None:
         s.rollback()
         raise BadPerson("email", "Somebody with this address is here already.")
+    if actor is not None:
+        look_again(s, actor, Permission.PEOPLE_MANAGE)
     withdraw_sent_to(s, email, now)
     return _make_invitation(
         s,

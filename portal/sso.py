@@ -23,9 +23,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, glass
+from portal import audit, rights
 from portal.invitations import is_address, withdraw_sent_to
-from portal.login_sessions import actor_of, close_sessions
+from portal.login_sessions import actor_of
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
 from portal.sso_settings import Mapped, SingleSignOn
 from portal.texts import clean
@@ -127,11 +127,13 @@ def person_of(
         raise Refused("disabled")
     if sso.provision == "mapped":
         if mapped is None:
+            if user is not None:
+                _shut_out(s, user, now, address)
             raise Refused("group")
         user = user or _link(s, claims, key, now, address)
         if user is None:
             return _join(s, claims, key, Role(mapped.role), _team(s, mapped, now), now, address)
-        _keep_in_step(s, user, mapped, now)
+        _keep_in_step(s, user, mapped, now, address)
     elif user is None:
         user = _link(s, claims, key, now, address) or _invited(s, claims, key, now, address)
     s.commit()
@@ -220,21 +222,23 @@ def _join(
     return user
 
 
-def _keep_in_step(s: Session, user: User, mapped: Mapped, now: datetime) -> None:
+def _keep_in_step(s: Session, user: User, mapped: Mapped, now: datetime, address: str) -> None:
     """Role and team as the issuer says today; a change ends what was open under the old ones."""
-    role = Role(mapped.role)
+    actor = actor_of(user, address=address)
     team = _team(s, mapped, now) if mapped.team else None
-    if user.role is role and (team is None or team.id == user.team_id):
-        return
-    user.role = role
-    if team is not None:
-        user.team_id, user.team = team.id, team
-    close_sessions(s, user.id, now)
-    glass.end_all_of(s, actor_of(user), user.id, now)
-    detail = {"how": "sso", "to": role.value}
-    audit.append(
-        s, "role_changed", actor=actor_of(user), now=now, subject_id=user.id, detail=detail
-    )
+    rights.change(s, actor, user, now, role=Role(mapped.role), team=team, how="sso")
+
+
+def _shut_out(s: Session, user: User, now: datetime, address: str) -> None:
+    """End what is open for somebody whom the issuer no longer knows in any mapped group."""
+    actor = actor_of(user, address=address)
+    ended = rights.end_all(s, actor, user, now)
+    if any(ended.values()):
+        detail: audit.Detail = {**ended, "how": "sso"}
+        audit.append(
+            s, "all_sessions_ended", actor=actor, now=now, subject_id=user.id, detail=detail
+        )
+    s.commit()
 
 
 def _team(s: Session, mapped: Mapped, now: datetime) -> Team:

@@ -495,7 +495,7 @@ def test_a_reset_link_opens_nothing_while_its_person_is_disabled(place: Place) -
         assert back.id == user.id
 
 
-@pytest.mark.parametrize("change", ["password", "reset", "disable"])
+@pytest.mark.parametrize("change", ["password", "reset", "disable", "role"])
 def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str) -> None:
     user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
     with place.sessions() as s:
@@ -515,6 +515,9 @@ def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str
             assert people.change_password(s, Throttle(), login, PASSWORD, new, NOW)
         elif change == "reset":
             people.reset_factor(s, actor(boss), user.id, NOW)
+        elif change == "role":
+            people.set_role(s, actor(boss), user.id, Role.TECHNOLOGIST, NOW)
+            people.set_role(s, actor(boss), user.id, Role.READER, NOW)  # and it does not wake up
         else:
             people.disable(s, actor(boss), user.id, NOW)
         assert people.load_token(s, raw, NOW) is None
