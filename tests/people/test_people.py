@@ -385,6 +385,38 @@ def test_many_addresses_at_once_keep_nobody_out_of_their_own_place(place: Place)
     assert gets_in(place, throttle, "203.0.113.1", later)
 
 
+def test_who_knows_the_password_alone_keeps_nobody_out_at_the_code(place: Place) -> None:
+    user = join(place)
+    secret, _ = enrol(place, user)
+    throttle = Throttle()
+
+    def answer(code: str, address: str, now: datetime) -> str:
+        with place.sessions() as s:
+            row = s.get_one(User, user.id)
+            try:
+                right = people.check_second_factor(
+                    s, place.vault, row, code, now, throttle=throttle, address=address
+                )
+            except Throttled:
+                return "wait"
+            return "in" if right else "wrong"
+
+    with place.sessions() as s:
+        people.start_session(s, user, address="198.51.100.7", agent="", now=NOW)
+    for quarter in range(8):
+        now = NOW + timedelta(minutes=16 * quarter)
+        told = [answer("000000", "203.0.113.9", now) for _ in range(7)]
+        assert told == ["wrong"] * 5 + ["wait"] * 2
+        # The owner, where they were never before.
+        assert answer(pyotp.TOTP(secret).at(now), "192.0.2.1", now) == "in"
+    for host in range(8):  # and now from many places at once
+        told += [answer("000000", f"203.0.113.{host}", now) for _ in range(5)]
+    assert told[-5:] == ["wait"] * 5
+    now += timedelta(seconds=30)
+    assert answer(pyotp.TOTP(secret).at(now), "192.0.2.1", now) == "wait"
+    assert answer(pyotp.TOTP(secret).at(now), "198.51.100.7", now) == "in"
+
+
 def test_no_account_is_named_with_signs_that_nobody_can_type(place: Place) -> None:
     join(place)
     for email in ("a\0b", "a@example.org\0", "\0", "a\x1f@example.org"):
@@ -495,7 +527,7 @@ def test_a_reset_link_opens_nothing_while_its_person_is_disabled(place: Place) -
         assert back.id == user.id
 
 
-@pytest.mark.parametrize("change", ["password", "reset", "disable", "role"])
+@pytest.mark.parametrize("change", ["password", "factor", "reset", "disable", "role"])
 def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str) -> None:
     user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
     with place.sessions() as s:
@@ -513,6 +545,9 @@ def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str
             assert not people.change_password(s, Throttle(), login, "wrong words", new, NOW)
             assert people.load_token(s, raw, NOW) is not None
             assert people.change_password(s, Throttle(), login, PASSWORD, new, NOW)
+        elif change == "factor":
+            secret, _ = people.begin_totp(s, place.vault, row, NOW)
+            people.confirm_totp(s, place.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
         elif change == "reset":
             people.reset_factor(s, actor(boss), user.id, NOW)
         elif change == "role":
