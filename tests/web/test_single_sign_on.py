@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from portal import alarms, people
 from portal.models import AuditEvent, Role, User, db
 from portal.settings import Settings, SettingsError
+from portal.throttle import LEAVE
 from tests.portal_app import (
     PASSWORD,
     Clock,
@@ -240,17 +241,68 @@ def test_the_cookie_for_the_way_is_short_lax_and_out_of_reach_of_scripts(
         {"authorization_endpoint": "javascript:alert(1)"},
         {"token_endpoint": None},
         {"issuer": "https://evil.example"},
+        {"issuer": 7},
+        {"issuer": ["https://evil.example"]},
+        {"issuer": None},
+        {"jwks_uri": 5},
+        {"authorization_endpoint": {"a": 1}},
+        {"token_endpoint": "//x"},
+        {"token_endpoint": "http://[::1"},
+        {"authorization_endpoint": "ISSUER/\ud800"},
+        {"jwks_uri": "ISSUER/\0"},
     ],
 )
 def test_the_issuer_is_the_only_host_that_is_called(
     app: Flask, provider: Provider, client: FlaskClient, described: dict[str, Any]
 ) -> None:
-    provider.described = described
+    provider.described = {
+        name: address.replace("ISSUER", provider.url) if isinstance(address, str) else address
+        for name, address in described.items()
+    }
     provider.asked.clear()
     answer = client.get("/sign-in/sso")
     assert answer.status_code == 503
     assert "could not be reached" in answer.text
     assert provider.asked == ["/.well-known/openid-configuration"]
+
+
+@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
+def test_an_address_that_cannot_be_called_is_said(
+    app: Flask, provider: Provider, client: FlaskClient, name: str
+) -> None:
+    provider.described = {name: f"{provider.url}/{'x' * 70_000}"}
+    assert come(client, provider).status_code == 503
+
+
+def test_an_outsider_makes_the_portal_call_the_issuer_once_in_five_minutes(
+    app: Flask, provider: Provider, client: FlaskClient, clock: Clock
+) -> None:
+    provider.asked.clear()
+    answers = [client.get("/sign-in/sso") for _ in range(LEAVE.tries + 2)]
+    assert [answer.status_code for answer in answers] == [303] * LEAVE.tries + [429] * 2
+    elsewhere = {"REMOTE_ADDR": "203.0.113.9"}
+    assert client.get("/sign-in/sso", environ_base=elsewhere).status_code == 303
+    assert provider.asked == ["/.well-known/openid-configuration"]
+    clock.forward(minutes=5)
+    assert client.get("/sign-in/sso").status_code == 303
+    assert len(provider.asked) == 2
+
+
+def test_after_a_reset_the_issuers_word_starts_no_enrolment(
+    app: Flask, provider: Provider, clock: Clock
+) -> None:
+    come(app.test_client(), provider)
+    maria = enrolled(app, clock)
+    with app.app_context():
+        _, link = people.reset_factor(db.session(), None, maria.id, clock())
+    browser = app.test_client()
+    assert come(browser, provider).status_code == 403
+    assert why(app) == "reset"
+    assert browser.get("/enrol").location.startswith("/sign-in")
+    path = f"/join/{link}"
+    assert post(browser, path, {"password": PASSWORD}, page=path).location == "/enrol"
+    enrolled(app, clock)
+    assert "url=/sign-in/code" in come(app.test_client(), provider).text
 
 
 def test_an_issuer_that_is_away_is_said(tmp_path: Path, clock: Clock) -> None:
