@@ -385,7 +385,7 @@ def test_many_addresses_at_once_keep_nobody_out_of_their_own_place(place: Place)
     assert gets_in(place, throttle, "203.0.113.1", later)
 
 
-def test_who_knows_the_password_alone_keeps_nobody_out_at_the_code(place: Place) -> None:
+def test_who_knows_one_factor_alone_keeps_nobody_out_at_the_other(place: Place) -> None:
     user = join(place)
     secret, _ = enrol(place, user)
     throttle = Throttle()

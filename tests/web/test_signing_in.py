@@ -110,7 +110,7 @@ def test_a_bad_password_leaves_the_link_usable(app: Flask, client: FlaskClient) 
     assert post(client, link, {"password": PASSWORD}, page=link).status_code == 303
 
 
-def test_the_sixth_password_for_one_link_in_a_minute_has_to_wait(
+def test_the_sixth_try_at_one_link_in_a_minute_has_to_wait(
     app: Flask, client: FlaskClient, clock: Clock
 ) -> None:
     link, other = invite(app), invite(app, "other@example.org")
