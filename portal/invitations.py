@@ -145,6 +145,8 @@ def accept_invitation(
         throttle.take([(LINK, str(found.id))], now)
     passwords.check_new(password, (found.name, found.email))
     hashed = passwords.hash_password(password)
+    if found.user_id is not None:  # locked before the link, as by whoever shuts them out
+        s.get_one(User, found.user_id, with_for_update={"key_share": True})
     used = s.execute(
         update(Invitation)
         .where(
