@@ -25,15 +25,18 @@ ALARMS: Final = MappingProxyType(
         "glass_broken": "Opened a case that is not theirs",
         "patient_access_given": "Gave somebody a way to patients’ data",
         "auditor_made": "Gave somebody a way to this page",
+        "admin_made": "Gave somebody the rights of an administrator",
         "inviter_followed_link": "Followed a link that they had made themselves",
     }
 )
-# Nobody gives themself these rights unseen: not the data, and not the watch over it.
+# Nobody gives themself these rights unseen: not the data, not the watch over it, and not a second
+# account that could give them the first.
 _GIVEN: Final = MappingProxyType(
     {
         Role.TECHNOLOGIST: "patient_access_given",
         Role.READER: "patient_access_given",
         Role.AUDITOR: "auditor_made",
+        Role.ADMIN: "admin_made",
     }
 )
 SEEN: Final = "alarms_seen"
@@ -88,7 +91,7 @@ def sound_given(
     actor: Actor | None,
     subject_id: UUID,
 ) -> None:
-    """The alarm for somebody who comes by a role (`how`: invited, reset, role, moved), if any.
+    """The alarm for somebody who comes by a role (`how`: invited, reset, role, moved, sso).
 
     The command line has no actor and sets off none: whoever sits there has the machine.
     """

@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor
-from portal.login_sessions import actor_of, close_sessions
+from portal.login_sessions import actor_of, came_from, close_sessions
 from portal.models import Passkey, RecoveryCode, User
-from portal.throttle import CODE, STEP_UP, Throttle
+from portal.throttle import CODE, CODE_EVERYWHERE, STEP_UP, Throttle, at, origin
+from portal.tokens import revoke_all
 from portal.vault import Vault
 
 STEP_SECONDS = 30
@@ -75,7 +76,7 @@ def confirm_totp(
     session_id: UUID | None = None,
     throttle: Throttle | None = None,
 ) -> list[str]:
-    """Make the waiting secret count, end all sessions, and return ten recovery codes to show once.
+    """Make the waiting secret count, end sessions and API tokens, and return ten recovery codes.
 
     Raises `BadCode` and changes nothing unless the code was made with the secret that waits for
     this login session, and `Throttled` after too many tries.
@@ -93,7 +94,8 @@ def confirm_totp(
     user.enrolled_at = user.enrolled_at or now
     codes = _replace_recovery_codes(s, user)
     close_sessions(s, user.id, now)
-    audit.append(s, "factor_set", actor=actor_of(user), now=now)
+    ended = {"tokens": revoke_all(s, user.id, now)}
+    audit.append(s, "factor_set", actor=actor_of(user), now=now, detail=ended)
     s.commit()
     return codes
 
@@ -111,10 +113,10 @@ def check_second_factor(
 ) -> bool:
     """Whether the code is right: a time-based one, or one of the recovery codes. Once each.
 
-    `session_id` and `address` are for the access log. Raises `Throttled` after too many tries.
+    `session_id` is for the access log. Raises `Throttled` after too many tries, see `count_try`.
     """
     if throttle is not None:
-        throttle.take([(CODE, str(user.id))], now)
+        count_try(s, throttle, user.id, address, now)
     if user.sealed_totp is None:
         return False
     actor = actor_of(user, session_id, address)
@@ -124,11 +126,25 @@ def check_second_factor(
     else:
         accepted = _use_recovery_code(s, user, typed, now, actor)
     if accepted and throttle is not None:
-        throttle.forgive(CODE, str(user.id))
+        throttle.forgive(CODE, at(str(user.id), address))
     if not accepted:
         audit.append(s, "code_refused", actor=actor, now=now)
     s.commit()
     return accepted
+
+
+def count_try(s: Session, throttle: Throttle, user_id: UUID, address: str, now: datetime) -> None:
+    """Count a try at the second factor, before it is known whether it succeeds.
+
+    Raises `Throttled` after too many: of this person from here, or of this person from everywhere
+    unless they have signed in from here before. Who knows the password alone spends their own
+    tries and doesn't keep the owner out of their own place.
+    """
+    throttle.take([(CODE, at(str(user_id), address))], now)
+    known_here = {origin(one) for one in came_from(s, user_id, now)}
+    s.commit()  # Redis may take its time: let others write meanwhile
+    if origin(address) not in known_here:
+        throttle.take([(CODE_EVERYWHERE, str(user_id))], now)
 
 
 def new_recovery_codes(s: Session, user: User, now: datetime) -> list[str]:

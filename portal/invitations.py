@@ -9,12 +9,14 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import alarms, audit, passwords
 from portal.access import Actor, Denied, Permission
-from portal.login_sessions import actor_of, close_sessions, hash_token
+from portal.login_sessions import actor_of, close_sessions, hash_token, look_again
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
+from portal.throttle import LINK, Throttle
 
 LIFETIME = timedelta(days=3)
 RESET_LIFETIME = timedelta(hours=24)
@@ -63,6 +65,8 @@ def invite(
     if s.scalar(select(User.id).where(User.email == email)) is not None:
         s.rollback()
         raise BadPerson("email", "Somebody with this address is here already.")
+    if actor is not None:
+        look_again(s, actor, Permission.PEOPLE_MANAGE)
     withdraw_sent_to(s, email, now)
     return _make_invitation(
         s,
@@ -80,12 +84,15 @@ def invite(
 
 
 def open_invitation(s: Session, token: str, now: datetime) -> Invitation | None:
-    """The invitation behind a link that still works."""
+    """The invitation behind a link that still works: a reset not while its person is disabled."""
     found = s.scalar(
-        select(Invitation).where(
+        select(Invitation)
+        .outerjoin(User, User.id == Invitation.user_id)
+        .where(
             Invitation.token_hash == hash_token(token),
             Invitation.used_at.is_(None),
             Invitation.expires > now,
+            User.disabled_at.is_(None),
         )
     )
     s.commit()
@@ -117,27 +124,42 @@ def withdraw_invitation(s: Session, actor: Actor, invitation_id: UUID, now: date
 
 
 def accept_invitation(
-    s: Session, token: str, *, password: str, now: datetime, signed_in: UUID | None = None
+    s: Session,
+    token: str,
+    *,
+    password: str,
+    now: datetime,
+    signed_in: UUID | None = None,
+    throttle: Throttle | None = None,
 ) -> User:
     """Use the link: make the person, or give a known one a new password. The factor comes next.
 
     `signed_in` is whose session the browser held: when it is whoever made the link, that sets off
-    an alarm. Raises `BadPassword` (the link stays usable) and `Denied` when the link does not work.
+    an alarm. Raises `BadPassword` (the link stays usable), `Denied` when the link does not work or
+    stopped working while the password was hashed, and `Throttled` after too many tries of the link.
     """
     found = open_invitation(s, token, now)
     if found is None:
         raise Denied("invitation")
+    if throttle is not None:
+        throttle.take([(LINK, str(found.id))], now)
     passwords.check_new(password, (found.name, found.email))
     hashed = passwords.hash_password(password)
+    if found.user_id is not None:  # locked before the link, as by whoever shuts them out
+        s.get_one(User, found.user_id, with_for_update={"key_share": True})
     used = s.execute(
         update(Invitation)
-        .where(Invitation.id == found.id, Invitation.used_at.is_(None))
+        .where(
+            Invitation.id == found.id,
+            Invitation.used_at.is_(None),
+            Invitation.expires == found.expires,  # whatever withdraws a link moves its end
+        )
         .values(used_at=now)
     )
     assert isinstance(used, CursorResult)
     if used.rowcount != 1:
         s.rollback()
-        raise Denied("invitation")  # the same link was followed twice at once
+        raise Denied("invitation")  # followed twice at once, or withdrawn meanwhile
     if found.user_id is not None:
         user = s.get_one(User, found.user_id)
         user.password_hash = hashed
@@ -153,7 +175,11 @@ def accept_invitation(
             created=now,
         )
         s.add(user)
-    s.flush()
+    try:
+        s.flush()
+    except IntegrityError:  # somebody with this address came another way meanwhile
+        s.rollback()
+        raise Denied("invitation") from None
     audit.append(s, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
     if signed_in is not None and signed_in == found.invited_by:
         maker = actor_of(s.get_one(User, signed_in))

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.access import Actor, Denied, permissions_of
+from portal.access import Actor, Denied, Permission, permissions_of
 from portal.models import LoginSession, User
 
 IDLE = timedelta(minutes=15)
@@ -33,6 +33,31 @@ def actor_of(user: User, session_id: UUID | None = None, address: str = "") -> A
         session_id=session_id,
         address=address,
     )
+
+
+def look_again(s: Session, actor: Actor, needed: Permission, *others: UUID) -> None:
+    """Lock the rows of the actor and of others, and make sure that the actor still has the right.
+
+    It was there when the request was let in; it may have been taken by a request beside it. Raises
+    `Denied`. The lock holds until the caller's commit.
+    """
+    rows = s.scalars(
+        select(User)
+        .where(User.id.in_({actor.user_id, *others}))
+        .order_by(User.id)  # two who lock the same rows do it in the same order
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    user = next((row for row in rows if row.id == actor.user_id), None)
+    ended = s.scalar(select(LoginSession.ended_at).where(LoginSession.id == actor.session_id))
+    if (
+        user is None
+        or user.disabled_at is not None
+        or needed not in permissions_of(user.role)
+        or ended is not None
+    ):
+        s.rollback()
+        raise Denied("person")
 
 
 def hash_token(raw: str) -> str:

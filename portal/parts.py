@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from portal.bell import Bell
 from portal.models import db
 from portal.settings import Settings
+from portal.sso import Description
 from portal.throttle import Throttle
 from portal.vault import NotReadable, StorageAway, StorageFull, Vault
 
@@ -32,13 +33,14 @@ DAMAGED = NotReadable
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Settings, vault, bell, Redis (or none), throttle and clock of one process."""
+    """Settings, vault, bell, Redis (or none), throttle, issuer and clock of one process."""
 
     settings: Settings
     vault: Vault
     bell: Bell
     redis: Any | None
     throttle: Throttle
+    issuer: Description
     clock: Callable[[], datetime]
 
     @classmethod
@@ -46,7 +48,15 @@ class Parts:
         """Open the vault and point a client at Redis; neither the database nor Redis is asked."""
         client = redis_client(settings.redis_url)
         bell = Bell(settings.redis_url, settings.visibility_seconds)
-        return cls(settings, Vault(settings), bell, client, Throttle(client), clock or _utc_now)
+        return cls(
+            settings=settings,
+            vault=Vault(settings),
+            bell=bell,
+            redis=client,
+            throttle=Throttle(client),
+            issuer=Description(),
+            clock=clock or _utc_now,
+        )
 
     def redis_answers(self) -> bool:
         """Whether Redis is there just now."""

@@ -29,10 +29,12 @@ from webauthn.helpers.structs import (
 
 from portal import audit
 from portal.access import Actor, Denied
+from portal.factors import count_try
 from portal.login_sessions import actor_of, close_sessions
 from portal.models import LoginSession, Passkey
 from portal.texts import clean
-from portal.throttle import CODE, Throttle
+from portal.throttle import CODE, Throttle, at
+from portal.tokens import revoke_all
 
 Site = tuple[str, str]  # host name, origin
 
@@ -81,7 +83,7 @@ def begin_passkey(s: Session, site: Site, login: LoginSession, now: datetime) ->
 def register_passkey(
     s: Session, site: Site, login: LoginSession, *, name: str, credential: str, now: datetime
 ) -> Passkey:
-    """Keep a passkey that the browser has just made; the person's other sessions end.
+    """Keep a passkey that the browser has just made; other sessions and the API tokens end.
 
     Raises `BadPasskey` where the answer is not for this session's challenge, comes from another
     site, proves no person, or is known already.
@@ -119,7 +121,7 @@ def register_passkey(
     except IntegrityError:
         s.rollback()
         raise BadPasskey("This passkey is known already.") from None
-    ended = {"ended": close_sessions(s, login.user_id, now, keep=login.id)}
+    ended = _end_others(s, login.user_id, login.id, now)
     actor = actor_of(login.user, login.id)
     audit.append(s, "passkey_made", actor=actor, now=now, subject_id=row.id, detail=ended)
     s.commit()
@@ -155,28 +157,35 @@ def check_passkey(
 
     Raises `Throttled` after too many tries.
     """
-    throttle.take([(CODE, str(login.user_id))], now)
+    count_try(s, throttle, login.user_id, address, now)
     accepted = _check(s, site, login, credential, now)
     actor = actor_of(login.user, login.id, address)
     if accepted is None:
         audit.append(s, "passkey_refused", actor=actor, now=now)
     else:
         audit.append(s, "passkey_used", actor=actor, now=now, subject_id=accepted)
-        throttle.forgive(CODE, str(login.user_id))
+        throttle.forgive(CODE, at(str(login.user_id), address))
     s.commit()
     return accepted is not None
 
 
 def remove_passkey(s: Session, actor: Actor, passkey_id: UUID, now: datetime) -> None:
-    """Forget one of one's own passkeys, else `Denied`; the person's other sessions end."""
+    """Forget one of one's own passkeys, else `Denied`; other sessions and the API tokens end."""
     row = s.get(Passkey, passkey_id)
     if row is None or row.user_id != actor.user_id:
         s.rollback()
         raise Denied("passkey")
     s.delete(row)
-    ended = {"ended": close_sessions(s, actor.user_id, now, keep=actor.session_id)}
+    ended = _end_others(s, actor.user_id, actor.session_id, now)
     audit.append(s, "passkey_removed", actor=actor, now=now, subject_id=passkey_id, detail=ended)
     s.commit()
+
+
+def _end_others(s: Session, user_id: UUID, here: UUID | None, now: datetime) -> dict[str, int]:
+    return {
+        "ended": close_sessions(s, user_id, now, keep=here),
+        "tokens": revoke_all(s, user_id, now),
+    }
 
 
 def _check(

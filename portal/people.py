@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import alarms, audit, glass, passwords
-from portal.access import Actor, Denied, Permission, permissions_of
+from portal import audit, passwords, rights
+from portal.access import Actor, Denied, Permission
 from portal.factors import (
     BadCode,
     begin_totp,
@@ -33,7 +33,6 @@ from portal.invitations import (
     open_invitation,
     waiting_invitations,
     withdraw_invitation,
-    withdraw_made_by,
     withdraw_sent_to,
 )
 from portal.login_sessions import (
@@ -46,6 +45,7 @@ from portal.login_sessions import (
     end_session,
     live_sessions,
     load_session,
+    look_again,
     prove,
     sessions_of,
     start_session,
@@ -200,7 +200,6 @@ def change_password(
     if not passwords.verify(user.password_hash, old):
         _note_wrong_password(s, actor, "change_password", now)
         return False
-    throttle.forgive(STEP_UP, str(login.id))
     if old == new:
         raise BadPassword("This is the password that you have. Choose another.")
     passwords.check_new(new, (user.name, user.email))
@@ -209,6 +208,7 @@ def change_password(
     ended = {"tokens": revoke_all(s, user.id, now)}
     audit.append(s, "password_changed", actor=actor, now=now, detail=ended)
     s.commit()
+    throttle.forgive(STEP_UP, str(login.id))  # not before: a refused one took its time too
     return True
 
 
@@ -249,21 +249,13 @@ def people(s: Session) -> list[User]:
 
 
 def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime) -> User:
-    """Give somebody another role. Their sessions end, so that the old rights do.
+    """Give somebody another role. Their sessions and API tokens end, so that the old rights do.
 
     So do the links that they made while they managed people. Nobody changes their own role, and
-    a way to patients' data sets off an alarm.
+    a way to patients' data, to the log or to the administration sets off an alarm.
     """
     user = _other_person(s, actor, user_id)
-    if user.role is not role:
-        detail: dict[str, str | int] = {"from": user.role.value, "to": role.value}
-        user.role = role
-        close_sessions(s, user.id, now)
-        glass.end_all_of(s, actor, user.id, now)
-        if Permission.PEOPLE_MANAGE not in permissions_of(role):
-            detail["links"] = withdraw_made_by(s, user.id, now)
-        alarms.sound_given(s, role, how="role", now=now, actor=actor, subject_id=user.id)
-        audit.append(s, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail)
+    rights.change(s, actor, user, now, role=role)
     s.commit()
     return user
 
@@ -278,14 +270,7 @@ def move(s: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime) 
     if team is None:
         s.rollback()
         raise BadPerson("team", "Choose one of the teams.")
-    if user.team_id != team.id:
-        detail: dict[str, str | int] = {"from": str(user.team_id), "to": str(team.id)}
-        user.team_id, user.team = team.id, team
-        close_sessions(s, user.id, now)
-        glass.end_all_of(s, actor, user.id, now)
-        detail["tokens"] = revoke_all(s, user.id, now)
-        audit.append(s, "person_moved", actor=actor, now=now, subject_id=user.id, detail=detail)
-        alarms.sound_given(s, user.role, how="moved", now=now, actor=actor, subject_id=user.id)
+    rights.change(s, actor, user, now, team=team)
     s.commit()
     return user
 
@@ -298,12 +283,8 @@ def disable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
     user = _other_person(s, actor, user_id)
     if user.disabled_at is None:
         user.disabled_at = now
-        close_sessions(s, user.id, now)
-        glass.end_all_of(s, actor, user.id, now)
-        ended = {
-            "tokens": revoke_all(s, user.id, now),
-            "links": withdraw_made_by(s, user.id, now) + withdraw_sent_to(s, user.email, now),
-        }
+        got = withdraw_sent_to(s, user.email, now)
+        ended = rights.end_all(s, actor, user, now) | {"links_got": got}
         audit.append(s, "person_disabled", actor=actor, now=now, subject_id=user.id, detail=ended)
     s.commit()
     return user
@@ -372,12 +353,17 @@ def _note_wrong_password(s: Session, actor: Actor, where: str, now: datetime) ->
 
 
 def _other_person(s: Session, actor: Actor, user_id: UUID) -> User:
-    """Somebody whom the actor may change: not themselves, so that nobody locks themselves out."""
+    """Somebody whom the actor may change, both rows locked.
+
+    Not themselves, and not who has lost the right meanwhile: of two admins who shut each other out
+    at the same moment one stays, so that somebody can still let people in.
+    """
     actor.require(Permission.PEOPLE_MANAGE)
     user = _user(s, user_id)
     if user.id == actor.user_id:
         s.rollback()
         raise BadPerson("person", "You cannot do this to yourself. Ask another administrator.")
+    look_again(s, actor, Permission.PEOPLE_MANAGE, user.id)
     return user
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.backup import RING_MARK, Tell
-from portal.models import AuditHead, Base, Blob, LoginSession
+from portal.models import ApiToken, AuditHead, Base, Blob, Invitation, LoginSession, WorkerToken
 from portal.parcel import BadParcel, Opener
 from portal.tables import TABLES, parse, tally
 from portal.vault import NotReadable, Vault
@@ -97,7 +97,9 @@ def restore(
 ) -> Restored:
     """Put a backup into an empty host; BadBackup, with nothing changed, where that can't be.
 
-    Login sessions of the backup are ended. `tell(done, all)` is called for each encrypted file.
+    What let somebody in when it was made lets in nobody: login sessions, links, API tokens and
+    workers' tokens end, because nobody knows which were ended since. `tell(done, all)` is called
+    for each encrypted file.
     """
     contents = check(path, key)
     if contents.ring != vault.lookup("backup", RING_MARK):
@@ -215,13 +217,37 @@ def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.
 def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
     """What follows from being another host at another time."""
     with Session(connection, join_transaction_mode="create_savepoint") as s:
-        s.execute(update(LoginSession).where(LoginSession.ended_at.is_(None)).values(ended_at=now))
+        ended = _end_ways_in(s, now)
         if contents.gone:  # purged or swept while the backup was made
             s.execute(delete(Blob).where(Blob.name.in_(contents.gone)))
         detail = {
             "made_at": contents.made_at.isoformat(),
             "rows": contents.rows,
             "files": contents.blobs["files"],
+            **ended,
         }
         audit.append(s, "backup_restored", now=now, detail=detail)
         s.commit()
+
+
+def _end_ways_in(s: Session, now: datetime) -> dict[str, int]:
+    """End what was open when the backup was made; returns how many of each."""
+    ways = {
+        "sessions": update(LoginSession)
+        .where(LoginSession.ended_at.is_(None))
+        .values(ended_at=now)
+        .returning(LoginSession.id),
+        "links": update(Invitation)
+        .where(Invitation.used_at.is_(None), Invitation.expires > now)
+        .values(expires=now)
+        .returning(Invitation.id),
+        "tokens": update(ApiToken)
+        .where(ApiToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(ApiToken.id),
+        "worker_tokens": update(WorkerToken)
+        .where(WorkerToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(WorkerToken.id),
+    }
+    return {name: len(s.scalars(way).all()) for name, way in ways.items()}

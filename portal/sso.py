@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,9 +23,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, glass
-from portal.invitations import is_address
-from portal.login_sessions import actor_of, close_sessions
+from portal import audit, rights
+from portal.invitations import is_address, withdraw_sent_to
+from portal.login_sessions import actor_of
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
 from portal.sso_settings import Mapped, SingleSignOn
 from portal.texts import clean
@@ -34,6 +34,7 @@ _ALGORITHMS: Final = ("RS256", "PS256", "ES256")  # never none, never a shared s
 _TIMEOUT: Final = 5.0
 _LEEWAY: Final = 60  # seconds by which the clocks may differ
 _LARGEST: Final = 256 * 1024
+_DESCRIBED: Final = timedelta(minutes=5)  # how long the issuer's description of itself counts
 
 
 class Refused(Exception):
@@ -58,11 +59,26 @@ class Begun:
     verifier: str
 
 
-def begin(sso: SingleSignOn, back: str) -> Begun:
+class Description:
+    """What the issuer says of itself, kept for some minutes: not asked anew for everybody."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, str] = {}
+        self._until = datetime.min.replace(tzinfo=UTC)
+
+    def read(self, client: Any, sso: SingleSignOn, now: datetime) -> dict[str, str]:
+        """The addresses of the issuer, all at its own origin. Raises `Away`."""
+        if now >= self._until:
+            self._kept = _discover(client, sso)
+            self._until = now + _DESCRIBED
+        return self._kept
+
+
+def begin(sso: SingleSignOn, described: Description, back: str, now: datetime) -> Begun:
     """Where to send the browser. Raises `Away`."""
     state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
     with _client(sso, back) as client:
-        found = _discover(client, sso)
+        found = described.read(client, sso, now)
         url, _ = client.create_authorization_url(
             found["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
         )
@@ -70,11 +86,18 @@ def begin(sso: SingleSignOn, back: str) -> Begun:
 
 
 def claims_of(
-    sso: SingleSignOn, back: str, code: str, *, nonce: str, verifier: str, now: datetime
+    sso: SingleSignOn,
+    described: Description,
+    back: str,
+    code: str,
+    *,
+    nonce: str,
+    verifier: str,
+    now: datetime,
 ) -> dict[str, Any]:
     """What the issuer says of whoever came back with the code. Raises `Refused` and `Away`."""
     with _client(sso, back) as client:
-        found = _discover(client, sso)
+        found = described.read(client, sso, now)
         try:
             token = client.fetch_token(
                 found["token_endpoint"],
@@ -84,7 +107,7 @@ def claims_of(
             )
         except AuthlibBaseError:
             raise Refused("code") from None
-        except (httpx2.HTTPError, ValueError):
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
             raise Away from None
         keys: Any = _get(client, found["jwks_uri"])
     try:
@@ -115,7 +138,9 @@ def person_of(
 ) -> User:
     """The account of whoever the claims name: known, linked by a verified address, or made now.
 
-    Raises `Refused` and writes why: no mapped group, no invitation, shut out, no usable address.
+    Raises `Refused`: no mapped group, no invitation, shut out, no usable address, or a second
+    factor that was reset, whose link has to be followed. Who is in no mapped group any more loses
+    what is open for them at this moment.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
@@ -127,15 +152,28 @@ def person_of(
         raise Refused("disabled")
     if sso.provision == "mapped":
         if mapped is None:
+            if user is not None:
+                _shut_out(s, user, now, address)
             raise Refused("group")
         user = user or _link(s, claims, key, now, address)
         if user is None:
             return _join(s, claims, key, Role(mapped.role), _team(s, mapped, now), now, address)
-        _keep_in_step(s, user, mapped, now)
+        _check_not_reset(user)
+        _keep_in_step(s, user, mapped, now, address)
     elif user is None:
         user = _link(s, claims, key, now, address) or _invited(s, claims, key, now, address)
+    _check_not_reset(user)
     s.commit()
     return user
+
+
+def _check_not_reset(user: User) -> None:
+    """Who has had a second factor sets up the next by the link of the reset.
+
+    The issuer stands for the password alone: by its word nobody comes to a new factor.
+    """
+    if user.enrolled_at is not None and user.sealed_totp is None:
+        raise Refused("reset")
 
 
 def note_refusal(s: Session, why: str, now: datetime, address: str) -> None:
@@ -213,27 +251,30 @@ def _join(
         s.flush()
     except IntegrityError:
         raise Refused("email") from None  # the same person came twice at once
-    detail = {"how": "sso", "role": role.value}
+    links = withdraw_sent_to(s, email, now)
+    detail: audit.Detail = {"how": "sso", "role": role.value, "links": links}
     audit.append(s, "person_joined", actor=actor_of(user), now=now, address=address, detail=detail)
     s.commit()
     return user
 
 
-def _keep_in_step(s: Session, user: User, mapped: Mapped, now: datetime) -> None:
+def _keep_in_step(s: Session, user: User, mapped: Mapped, now: datetime, address: str) -> None:
     """Role and team as the issuer says today; a change ends what was open under the old ones."""
-    role = Role(mapped.role)
+    actor = actor_of(user, address=address)
     team = _team(s, mapped, now) if mapped.team else None
-    if user.role is role and (team is None or team.id == user.team_id):
-        return
-    user.role = role
-    if team is not None:
-        user.team_id, user.team = team.id, team
-    close_sessions(s, user.id, now)
-    glass.end_all_of(s, actor_of(user), user.id, now)
-    detail = {"how": "sso", "to": role.value}
-    audit.append(
-        s, "role_changed", actor=actor_of(user), now=now, subject_id=user.id, detail=detail
-    )
+    rights.change(s, actor, user, now, role=Role(mapped.role), team=team, how="sso")
+
+
+def _shut_out(s: Session, user: User, now: datetime, address: str) -> None:
+    """End what is open for somebody whom the issuer no longer knows in any mapped group."""
+    actor = actor_of(user, address=address)
+    ended = rights.end_all(s, actor, user, now)
+    if any(ended.values()):
+        detail: audit.Detail = {**ended, "how": "sso"}
+        audit.append(
+            s, "all_sessions_ended", actor=actor, now=now, subject_id=user.id, detail=detail
+        )
+    s.commit()
 
 
 def _team(s: Session, mapped: Mapped, now: datetime) -> Team:
@@ -273,7 +314,8 @@ def _discover(client: Any, sso: SingleSignOn) -> dict[str, str]:
     named = {
         name: found.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
     }
-    if found.get("issuer", "").rstrip("/") != sso.issuer:
+    issuer = found.get("issuer")
+    if not isinstance(issuer, str) or issuer.rstrip("/") != sso.issuer:
         raise Away
     if any(_origin(address) != _origin(sso.issuer) for address in named.values()):
         raise Away
@@ -284,7 +326,7 @@ def _get(client: Any, url: str) -> Any:
     try:
         answer = client.request("GET", url, withhold_token=True)
         found = answer.json() if len(answer.content) <= _LARGEST else None
-    except (httpx2.HTTPError, AuthlibBaseError, ValueError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, ValueError):
         raise Away from None
     if answer.status_code != 200 or not isinstance(found, dict):
         raise Away
@@ -292,5 +334,11 @@ def _get(client: Any, url: str) -> Any:
 
 
 def _origin(address: object) -> tuple[str, str] | None:
-    parts = urlsplit(address) if isinstance(address, str) else None
-    return (parts.scheme, parts.netloc.lower()) if parts else None
+    """Scheme and host of an address; None for what is no address, or has signs that none has."""
+    if not isinstance(address, str) or not address.isascii() or not address.isprintable():
+        return None
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    return parts.scheme, parts.netloc.lower()

@@ -177,10 +177,14 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
             password=request.form.get("password", ""),
             now=guard.now(),
             signed_in=g.user.id if "user" in g else None,
+            throttle=guard.parts().throttle,
         )
     except people.BadPassword as bad:
         page = render_template("auth/join.html", invitation=invitation, error=bad.message)
         return page, 422
+    except people.Throttled as throttled:
+        page = render_template("auth/join.html", invitation=invitation, too_often=throttled.seconds)
+        return _try_later(page, throttled)
     except Denied:
         raise Problem(404, "link") from None
     guard.sign_in(user, proved=False)

@@ -138,8 +138,9 @@ def sign_in(user: User, *, proved: bool) -> None:
     )
     session[_COOKIE_KEY] = raw
     found = people.load_session(rows(), raw, now())
-    if found is not None:
-        g.user, g.login = found
+    if found is None:
+        raise Problem(401, "signed_out")  # shut out in this very moment
+    g.user, g.login = found
 
 
 def leave() -> None:

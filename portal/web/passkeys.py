@@ -14,6 +14,7 @@ from portal.web.errors import Problem
 blueprint = Blueprint("passkeys", __name__, url_prefix="/account/passkeys")
 
 _PAGE = "account.account"
+_ENDED = "Your other sessions and your API tokens have ended."
 _own = guard.permission(Permission.SELF, step_up=_PAGE)
 
 
@@ -42,7 +43,7 @@ def register() -> BaseResponse | tuple[str, int]:
         )
     except people.BadPasskey as bad:
         return account.page({"passkey": bad.message}), 422
-    flash(f"The passkey {made.name} works from now on.", "ok")
+    flash(f"The passkey {made.name} works from now on. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 
 
@@ -51,7 +52,7 @@ def register() -> BaseResponse | tuple[str, int]:
 def remove(passkey_id: UUID) -> BaseResponse:
     """Forget one of one's own passkeys."""
     people.remove_passkey(rows(), guard.actor(), passkey_id, guard.now())
-    flash("The passkey no longer works.", "ok")
+    flash(f"The passkey no longer works. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 
 

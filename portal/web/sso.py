@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal import sso
 from portal.parts import rows
 from portal.sso_settings import SingleSignOn
-from portal.throttle import ADDRESS, origin
+from portal.throttle import ADDRESS, LEAVE, origin
 from portal.web import guard
 from portal.web.errors import Problem
 
@@ -32,8 +32,9 @@ _SORRY = (
 def leave() -> BaseResponse:
     """To the issuer."""
     settings = _settings()
+    guard.parts().throttle.take([(LEAVE, origin(guard.address()))], guard.now())
     try:
-        begun = sso.begin(settings, _back())
+        begun = sso.begin(settings, guard.parts().issuer, _back(), guard.now())
     except sso.Away:
         raise Problem(503, "sso_away", retry_after=30) from None
     kept = {
@@ -65,6 +66,7 @@ def back() -> BaseResponse:
         kept = _kept()
         claims = sso.claims_of(
             settings,
+            guard.parts().issuer,
             _back(),
             request.args.get("code", ""),
             nonce=kept["nonce"],

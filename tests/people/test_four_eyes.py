@@ -1,6 +1,8 @@
 """Nobody gives themself a way to patients' data unseen: what is refused, what sounds an alarm."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from uuid import UUID
 
 import pytest
@@ -41,7 +43,7 @@ ALARM_OF = {
     Role.TECHNOLOGIST: "patient_access_given",
     Role.READER: "patient_access_given",
     Role.AUDITOR: "auditor_made",
-    Role.ADMIN: None,
+    Role.ADMIN: "admin_made",
 }
 
 
@@ -52,7 +54,7 @@ def test_inviting_sounds_an_alarm_by_role(
     with place.sessions() as s:
         people.invite(s, admin, name="N", email="n@example.org", role=role, now=NOW)
     event = ALARM_OF[role]
-    assert told(place, auditor) == ([(event, "invited", role.value)] if event else [])
+    assert told(place, auditor) == [(event, "invited", role.value)]
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -66,8 +68,15 @@ def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
         people.set_role(s, admin, other.user_id, role, NOW)  # nothing changes: no second alarm
         people.reset_factor(s, admin, other.user_id, NOW)
     event = ALARM_OF[role]
-    both = [(event, how, role.value) for how in ("role", "reset")]
-    assert told(place, auditor) == (both if event else [])
+    assert told(place, auditor) == [(event, how, role.value) for how in ("role", "reset")]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_command_line_sounds_no_alarm(place: Place, auditor: Actor, role: Role) -> None:
+    somebody = join(place, role, "n@example.org")
+    with place.sessions() as s:
+        people.reset_factor(s, None, somebody.user_id, NOW)
+    assert told(place, auditor) == []
 
 
 @pytest.mark.parametrize(
@@ -129,6 +138,71 @@ def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
         assert people.load_token(s, token, NOW) is None
         assert s.get_one(User, reader.user_id).team_id == team.id
     assert told(place, auditor) == [("patient_access_given", "moved", "reader")]
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.AUDITOR])
+def test_moving_who_sees_no_case_anyway_sounds_no_alarm(
+    place: Place, admin: Actor, auditor: Actor, role: Role
+) -> None:
+    other = join(place, role, "other@example.org")
+    with place.sessions() as s:
+        team = people.make_team(s, admin, "Elsewhere", NOW)
+        people.move(s, admin, other.user_id, team.id, NOW)
+        assert s.get_one(User, other.user_id).team_id == team.id
+    assert told(place, auditor) == []
+
+
+OUT = {
+    "disable": lambda s, who, whom: people.disable(s, who, whom, NOW),
+    "role": lambda s, who, whom: people.set_role(s, who, whom, Role.READER, NOW),
+    "reset": lambda s, who, whom: people.reset_factor(s, who, whom, NOW),
+}
+
+
+@pytest.mark.parametrize("act", OUT)
+def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
+    place: Place, admin: Actor, act: str
+) -> None:
+    pair = [admin, join(place, Role.ADMIN, "boss@example.org")]
+    acting = []
+    for one in pair:
+        with place.sessions() as s:
+            user = s.get_one(User, one.user_id)
+            people.start_session(s, user, address="", agent="", now=NOW)
+            (login,) = people.sessions_of(s, user.id, NOW)
+            acting.append(people.actor_of(user, login.id))  # both requests have been let in
+    together = Barrier(2)
+
+    def shut_out(n: int) -> bool:
+        with place.sessions() as s:
+            s.get_one(User, pair[1 - n].user_id)
+            s.commit()
+            together.wait()
+            try:
+                OUT[act](s, acting[n], pair[1 - n].user_id)
+            except Denied:
+                return False
+            return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(shut_out, range(2))) == [False, True]
+    with place.sessions() as s:
+        left = [len(people.sessions_of(s, one.user_id, NOW)) for one in pair]
+    assert sorted(left) == [0, 1]
+
+
+@pytest.mark.parametrize("act", OUT)
+def test_who_was_shut_out_meanwhile_lets_nobody_in(place: Place, admin: Actor, act: str) -> None:
+    boss = join(place, Role.ADMIN, "boss@example.org")
+    with place.sessions() as s:
+        user = s.get_one(User, admin.user_id)
+        people.start_session(s, user, address="", agent="", now=NOW)
+        (login,) = people.sessions_of(s, user.id, NOW)
+        let_in = people.actor_of(user, login.id)
+    with place.sessions() as s:
+        OUT[act](s, boss, admin.user_id)
+    with place.sessions() as s, pytest.raises(Denied):
+        people.invite(s, let_in, name="N", email="n@example.org", role=Role.ADMIN, now=NOW)
 
 
 def test_moving_to_where_somebody_is_changes_nothing(

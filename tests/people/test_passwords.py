@@ -1,6 +1,7 @@
 """Passwords: what is refused, what is accepted, and that nothing is cut off."""
 
 import string
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -120,3 +121,19 @@ def test_without_a_sound_hash_nothing_is_right(stored: str | None) -> None:
 @given(st.text(alphabet=string.printable, max_size=140))
 def test_any_text_gets_an_answer(password: str) -> None:
     is_accepted(password, "Ada Lovelace")
+
+
+# Each character may stand for letters too: zxcvbn needs many seconds for all of it.
+SLOW = "4@8({[<369&1!|105$7+2%" * 6
+
+
+@pytest.mark.parametrize("length", [44, 64, 110, 128])
+def test_a_long_password_is_judged_within_a_moment(length: int) -> None:
+    began = time.process_time()
+    assert is_accepted(SLOW[:length], "Ada Lovelace", "ada@example.org")
+    assert time.process_time() - began < 1.5
+
+
+def test_words_of_this_site_count_wherever_they_stand() -> None:
+    with pytest.raises(BadPassword, match="words of this site"):
+        passwords.check_new("!%7q" + "radiographer-x-ray-thorax-pneumo-" * 3, ("Ada", "ada@b.org"))

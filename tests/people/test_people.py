@@ -8,6 +8,8 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 from place import NOW, Place
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from portal import audit, people
 from portal.access import Actor, Denied, Permission
@@ -383,6 +385,38 @@ def test_many_addresses_at_once_keep_nobody_out_of_their_own_place(place: Place)
     assert gets_in(place, throttle, "203.0.113.1", later)
 
 
+def test_who_knows_one_factor_alone_keeps_nobody_out_at_the_other(place: Place) -> None:
+    user = join(place)
+    secret, _ = enrol(place, user)
+    throttle = Throttle()
+
+    def answer(code: str, address: str, now: datetime) -> str:
+        with place.sessions() as s:
+            row = s.get_one(User, user.id)
+            try:
+                right = people.check_second_factor(
+                    s, place.vault, row, code, now, throttle=throttle, address=address
+                )
+            except Throttled:
+                return "wait"
+            return "in" if right else "wrong"
+
+    with place.sessions() as s:
+        people.start_session(s, user, address="198.51.100.7", agent="", now=NOW)
+    for quarter in range(8):
+        now = NOW + timedelta(minutes=16 * quarter)
+        told = [answer("000000", "203.0.113.9", now) for _ in range(7)]
+        assert told == ["wrong"] * 5 + ["wait"] * 2
+        # The owner, where they were never before.
+        assert answer(pyotp.TOTP(secret).at(now), "192.0.2.1", now) == "in"
+    for host in range(8):  # and now from many places at once
+        told += [answer("000000", f"203.0.113.{host}", now) for _ in range(5)]
+    assert told[-5:] == ["wait"] * 5
+    now += timedelta(seconds=30)
+    assert answer(pyotp.TOTP(secret).at(now), "192.0.2.1", now) == "wait"
+    assert answer(pyotp.TOTP(secret).at(now), "198.51.100.7", now) == "in"
+
+
 def test_no_account_is_named_with_signs_that_nobody_can_type(place: Place) -> None:
     join(place)
     for email in ("a\0b", "a@example.org\0", "\0", "a\x1f@example.org"):
@@ -429,7 +463,71 @@ def test_a_link_sent_to_somebody_who_is_disabled_opens_nothing(place: Place) -> 
         assert people.open_invitation(s, link, NOW) is None
 
 
-@pytest.mark.parametrize("change", ["password", "reset", "disable"])
+@pytest.mark.parametrize("by", ["withdrawal", "newer link", "disabled inviter"])
+def test_a_link_withdrawn_while_its_password_is_hashed_lets_nobody_in(
+    place: Place, by: str
+) -> None:
+    inviter, boss = join(place, Role.ADMIN), join(place, Role.ADMIN, ADMIN_EMAIL)
+    who = {"name": "N", "email": "n@example.org", "role": Role.ADMIN}
+    with place.sessions() as s:
+        made, link = people.invite(s, actor(inviter), now=NOW, **who)
+    later = NOW + timedelta(seconds=1)
+
+    def withdraw(_session: Session) -> None:
+        with place.sessions() as other:
+            if by == "withdrawal":
+                people.withdraw_invitation(other, actor(boss), made.id, later)
+            elif by == "newer link":
+                people.invite(other, actor(boss), now=later, **who)
+            else:
+                people.disable(other, actor(boss), inviter.id, later)
+
+    with place.sessions() as s:
+        # The link was looked at and found to be good; what follows is the hashing.
+        event.listen(s, "after_commit", withdraw, once=True)
+        with pytest.raises(Denied):
+            people.accept_invitation(s, link, password=PASSWORD, now=NOW)
+    with place.sessions() as s:
+        assert {user.email for user in people.people(s)} == {inviter.email, boss.email}
+
+
+def test_a_link_for_whoever_came_another_way_meanwhile_opens_nothing(place: Place) -> None:
+    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        _, link = people.invite(
+            s, actor(boss), name="N", email="n@example.org", role=Role.READER, now=NOW
+        )
+        s.add(
+            User(
+                name="N",
+                email="n@example.org",
+                role=Role.READER,
+                team_id=boss.team_id,
+                sso_key="k" * 64,
+                created=NOW,
+            )
+        )
+        s.commit()
+        with pytest.raises(Denied):
+            people.accept_invitation(s, link, password=PASSWORD, now=NOW)
+        (newcomer,) = (user for user in people.people(s) if user.email == "n@example.org")
+        assert newcomer.password_hash is None
+
+
+def test_a_reset_link_opens_nothing_while_its_person_is_disabled(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        people.disable(s, actor(boss), user.id, NOW)
+        _, link = people.reset_factor(s, actor(boss), user.id, NOW)
+        assert people.open_invitation(s, link, NOW) is None
+        with pytest.raises(Denied):
+            people.accept_invitation(s, link, password=PASSWORD, now=NOW)
+        people.enable(s, actor(boss), user.id, NOW)
+        back = people.accept_invitation(s, link, password="seven green umbrellas", now=NOW)
+        assert back.id == user.id
+
+
+@pytest.mark.parametrize("change", ["password", "factor", "reset", "disable", "role"])
 def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str) -> None:
     user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
     with place.sessions() as s:
@@ -447,8 +545,14 @@ def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str
             assert not people.change_password(s, Throttle(), login, "wrong words", new, NOW)
             assert people.load_token(s, raw, NOW) is not None
             assert people.change_password(s, Throttle(), login, PASSWORD, new, NOW)
+        elif change == "factor":
+            secret, _ = people.begin_totp(s, place.vault, row, NOW)
+            people.confirm_totp(s, place.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
         elif change == "reset":
             people.reset_factor(s, actor(boss), user.id, NOW)
+        elif change == "role":
+            people.set_role(s, actor(boss), user.id, Role.TECHNOLOGIST, NOW)
+            people.set_role(s, actor(boss), user.id, Role.READER, NOW)  # and it does not wake up
         else:
             people.disable(s, actor(boss), user.id, NOW)
         assert people.load_token(s, raw, NOW) is None

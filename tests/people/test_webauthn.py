@@ -267,3 +267,43 @@ def test_where_browsers_make_passkeys(
         {"PLEURA_ENV": "test", "PLEURA_DATA_DIR": str(tmp_path), "PLEURA_BASE_URL": base_url}
     )
     assert settings.passkey_site == site
+
+
+def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, place: Place) -> None:
+    def token() -> str:
+        with place.sessions() as s:
+            user = s.get_one(User, rita.id)
+            day = timedelta(days=1)
+            return people.create_token(
+                s, user, scopes=["studies:read"], name="t", lifetime=day, now=NOW
+            )[1]
+
+    def works(raw: str) -> bool:
+        with place.sessions() as s:
+            return people.load_token(s, raw, NOW) is not None
+
+    raw = token()
+    with pytest.raises(people.BadPasskey):
+        rita.register(origin="https://evil.example")
+    assert works(raw)
+    made = rita.register()
+    assert not works(raw)
+    raw = token()
+    with place.sessions() as s:
+        people.remove_passkey(s, people.actor_of(s.get_one(User, rita.id)), made.id, NOW)
+    assert not works(raw)
+
+
+def test_guessing_from_elsewhere_keeps_nobody_out(rita: Person, place: Place) -> None:
+    rita.register()
+    for _ in range(5):
+        with place.sessions() as s:
+            login = rita.login(s, NOW)
+            assert not people.check_passkey(
+                s, rita.throttle, SITE, login, "{}", NOW, address="203.0.113.9"
+            )
+    with place.sessions() as s, pytest.raises(Throttled):
+        people.check_passkey(
+            s, rita.throttle, SITE, rita.login(s, NOW), "{}", NOW, address="203.0.113.9"
+        )
+    assert rita.show(rita.device.get(rita.ask(), ORIGIN))

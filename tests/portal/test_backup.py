@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -18,8 +19,8 @@ from sqlalchemy.engine import make_url
 from test_audit import disarm
 from test_vault import files
 
-from portal import audit, backup, database, records, restoring, rotation
-from portal.models import AuditEvent, Blob, PurgeReason, Study, Team
+from portal import audit, backup, database, people, records, restoring, rotation, worker_tokens
+from portal.models import AuditEvent, Blob, JobKind, PurgeReason, Role, Study, Team, User
 from portal.parcel import Opener
 from portal.settings import Settings, new_backup_key, new_key_ring
 from portal.tables import TABLES, tally
@@ -161,6 +162,40 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
         assert view.reviews[0].comment == "a comment"
         blob = records.read_blob(s, host.place.vault, clinic.mate, studies[0], "mask", NOW)
         assert blob.data.startswith(b"\x89PNG")
+
+
+def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
+    clinic: Clinic, host: Host, tmp_path: Path
+) -> None:
+    lifetime = timedelta(days=300)
+    with clinic.s as s:
+        mate = s.get_one(User, clinic.mate.user_id)
+        _, link = people.invite(
+            s, clinic.admin, name="N", email="n@example.org", role=Role.ADMIN, now=NOW
+        )
+        _, token = people.create_token(
+            s, mate, scopes=["studies:read"], name="t", lifetime=lifetime, now=NOW
+        )
+        worker, raw = worker_tokens.create(
+            s, name="w", queue=JobKind.RENDER, lifetime=lifetime, now=NOW
+        )
+        session = people.start_session(s, mate, address="", agent="", now=NOW)
+    make(clinic, tmp_path / "one.backup")
+    with clinic.s as s:  # what the restored portal knows nothing of
+        people.accept_invitation(s, link, password="blue kettle on tuesday", now=NOW)
+        people.disable(s, clinic.admin, mate.id, NOW)
+        worker_tokens.revoke(s, clinic.admin, worker.id, NOW)
+    host.restore(tmp_path / "one.backup")
+    with host.place.sessions() as s:
+        assert s.get_one(User, mate.id).disabled_at is None
+        for later in (after(days=1), NOW):  # even by a clock that was set back
+            assert people.load_session(s, session, later) is None
+            assert people.load_token(s, token, later) is None
+            assert worker_tokens.load(s, raw, later) is None
+        assert people.open_invitation(s, link, after(days=1)) is None
+        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+        told = json.loads(last.detail)
+    assert [told[name] for name in ("sessions", "links", "tokens", "worker_tokens")] == [1] * 4
 
 
 def test_a_backup_moves_from_one_kind_of_database_to_the_other(

@@ -216,6 +216,13 @@ def test_a_bad_new_password_is_explained_beside_its_field(
     assert 'id="f-old-error"' in wrong.text
 
 
+def test_changes_that_are_refused_are_counted_too(app: Flask, reader: Person) -> None:
+    client = sign_in(app, reader)
+    form = {"old": PASSWORD, "new": "a" * 16}
+    answers = [post(client, "/account/password", form).status_code for _ in range(6)]
+    assert answers == [422] * 5 + [429]
+
+
 def test_new_recovery_codes_replace_the_old(
     app: Flask, client: FlaskClient, reader: Person
 ) -> None:

@@ -79,6 +79,17 @@ def test_a_link_works_once(app: Flask, client: FlaskClient) -> None:
     assert "no longer works" in again.text
 
 
+def test_a_reset_link_of_somebody_who_is_disabled_no_longer_works(
+    client: FlaskClient, reader: Person, admin_client: FlaskClient
+) -> None:
+    post(admin_client, f"/admin/people/{reader.id}/disable")
+    page = post(admin_client, f"/admin/people/{reader.id}/reset-factor").text
+    link = page.split('id="link">')[1].split("<")[0].removeprefix("http://127.0.0.1:8000")
+    answer = post(client, link, {"password": PASSWORD}, page="/sign-in")
+    assert answer.status_code == 404
+    assert "no longer works" in answer.text
+
+
 def test_a_link_expires(app: Flask, client: FlaskClient, clock: Clock) -> None:
     link = invite(app)
     clock.forward(days=4)
@@ -96,6 +107,21 @@ def test_a_bad_password_leaves_the_link_usable(app: Flask, client: FlaskClient) 
     refused = post(client, link, {"password": "short"}, page=link)
     assert refused.status_code == 422
     assert "at least 12 characters" in refused.text
+    assert post(client, link, {"password": PASSWORD}, page=link).status_code == 303
+
+
+def test_the_sixth_try_at_one_link_in_a_minute_has_to_wait(
+    app: Flask, client: FlaskClient, clock: Clock
+) -> None:
+    link, other = invite(app), invite(app, "other@example.org")
+    for _ in range(5):
+        assert post(client, link, {"password": "short"}, page=link).status_code == 422
+    sixth = post(client, link, {"password": PASSWORD}, page=link)
+    assert sixth.status_code == 429
+    assert 0 < int(sixth.headers["Retry-After"]) <= 61
+    assert "Too many tries" in sixth.text
+    assert post(app.test_client(), other, {"password": PASSWORD}, page=other).status_code == 303
+    clock.forward(seconds=61)
     assert post(client, link, {"password": PASSWORD}, page=link).status_code == 303
 
 

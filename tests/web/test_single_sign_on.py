@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 from werkzeug.test import TestResponse
 
-from portal import people
+from portal import alarms, people
 from portal.models import AuditEvent, Role, User, db
 from portal.settings import Settings, SettingsError
+from portal.throttle import LEAVE
 from tests.portal_app import (
     PASSWORD,
     Clock,
+    Person,
     make_app,
     make_person,
     make_settings,
+    make_token,
     post,
     sign_in,
     walk_in,
@@ -237,17 +241,68 @@ def test_the_cookie_for_the_way_is_short_lax_and_out_of_reach_of_scripts(
         {"authorization_endpoint": "javascript:alert(1)"},
         {"token_endpoint": None},
         {"issuer": "https://evil.example"},
+        {"issuer": 7},
+        {"issuer": ["https://evil.example"]},
+        {"issuer": None},
+        {"jwks_uri": 5},
+        {"authorization_endpoint": {"a": 1}},
+        {"token_endpoint": "//x"},
+        {"token_endpoint": "http://[::1"},
+        {"authorization_endpoint": "ISSUER/\ud800"},
+        {"jwks_uri": "ISSUER/\0"},
     ],
 )
 def test_the_issuer_is_the_only_host_that_is_called(
     app: Flask, provider: Provider, client: FlaskClient, described: dict[str, Any]
 ) -> None:
-    provider.described = described
+    provider.described = {
+        name: address.replace("ISSUER", provider.url) if isinstance(address, str) else address
+        for name, address in described.items()
+    }
     provider.asked.clear()
     answer = client.get("/sign-in/sso")
     assert answer.status_code == 503
     assert "could not be reached" in answer.text
     assert provider.asked == ["/.well-known/openid-configuration"]
+
+
+@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
+def test_an_address_that_cannot_be_called_is_said(
+    app: Flask, provider: Provider, client: FlaskClient, name: str
+) -> None:
+    provider.described = {name: f"{provider.url}/{'x' * 70_000}"}
+    assert come(client, provider).status_code == 503
+
+
+def test_an_outsider_makes_the_portal_call_the_issuer_once_in_five_minutes(
+    app: Flask, provider: Provider, client: FlaskClient, clock: Clock
+) -> None:
+    provider.asked.clear()
+    answers = [client.get("/sign-in/sso") for _ in range(LEAVE.tries + 2)]
+    assert [answer.status_code for answer in answers] == [303] * LEAVE.tries + [429] * 2
+    elsewhere = {"REMOTE_ADDR": "203.0.113.9"}
+    assert client.get("/sign-in/sso", environ_base=elsewhere).status_code == 303
+    assert provider.asked == ["/.well-known/openid-configuration"]
+    clock.forward(minutes=5)
+    assert client.get("/sign-in/sso").status_code == 303
+    assert len(provider.asked) == 2
+
+
+def test_after_a_reset_the_issuers_word_starts_no_enrolment(
+    app: Flask, provider: Provider, clock: Clock
+) -> None:
+    come(app.test_client(), provider)
+    maria = enrolled(app, clock)
+    with app.app_context():
+        _, link = people.reset_factor(db.session(), None, maria.id, clock())
+    browser = app.test_client()
+    assert come(browser, provider).status_code == 403
+    assert why(app) == "reset"
+    assert browser.get("/enrol").location.startswith("/sign-in")
+    path = f"/join/{link}"
+    assert post(browser, path, {"password": PASSWORD}, page=path).location == "/enrol"
+    enrolled(app, clock)
+    assert "url=/sign-in/code" in come(app.test_client(), provider).text
 
 
 def test_an_issuer_that_is_away_is_said(tmp_path: Path, clock: Clock) -> None:
@@ -267,6 +322,76 @@ def test_another_group_changes_role_and_ends_sessions(
     assert client.get("/enrol").location.startswith("/sign-in")
     provider.claims["groups"] = []
     assert come(app.test_client(), provider).status_code == 403
+
+
+def enrolled(app: Flask, clock: Clock, email: str = "maria@example.org") -> Person:
+    """Somebody who came from the issuer, with a second factor now."""
+    vault = app.extensions["pleura"].vault
+    with app.app_context():
+        s = db.session()
+        user = s.scalars(db.select(User).where(User.email == email)).one()
+        secret, _ = people.begin_totp(s, vault, user, clock())
+        earlier = pyotp.TOTP(secret).at(clock() - timedelta(seconds=30))
+        codes = people.confirm_totp(s, vault, user, earlier, clock())
+        return Person(user.id, email, "", secret, tuple(codes))
+
+
+def reach(app: Flask, raw: str) -> int:
+    """What a program with this API token gets."""
+    headers = {"Authorization": f"Bearer {raw}"}
+    return app.test_client().get("/api/v1/studies", headers=headers).status_code
+
+
+@pytest.mark.parametrize("groups", [["hand"], ["xray-mta"], ["staff"], []])
+def test_another_team_role_or_no_group_ends_tokens_and_sessions(
+    tmp_path: Path, provider: Provider, clock: Clock, groups: list[str]
+) -> None:
+    roles = "xray-readers=reader@Chest; hand=reader@Hand; xray-mta=technologist@Chest"
+    app = portal(tmp_path, provider, clock, PLEURA_OIDC_ROLES=roles)
+    come(app.test_client(), provider)
+    maria = enrolled(app, clock)
+    raw, browser = make_token(app, maria, "studies:read"), sign_in(app, maria)
+    assert (reach(app, raw), browser.get("/worklist").status_code) == (200, 200)
+    come(app.test_client(), provider)  # nothing has changed at the issuer
+    assert (reach(app, raw), browser.get("/worklist").status_code) == (200, 200)
+    provider.claims["groups"] = groups
+    come(app.test_client(), provider)
+    assert (reach(app, raw), browser.get("/worklist").status_code) == (401, 303)
+    provider.claims["groups"] = MARIA["groups"]
+    come(app.test_client(), provider)
+    assert reach(app, raw) == 401
+
+
+@pytest.mark.parametrize("groups", [["xray-mta"], []])
+def test_links_of_an_admin_whom_the_issuer_demotes_end(
+    app: Flask, provider: Provider, clock: Clock, groups: list[str]
+) -> None:
+    provider.claims["groups"] = ["it"]
+    come(app.test_client(), provider)
+    maria = enrolled(app, clock)
+    with app.app_context():
+        s = db.session()
+        actor = people.actor_of(s.get_one(User, maria.id))
+        _, link = people.invite(
+            s, actor, name="N", email="n@example.org", role=Role.ADMIN, now=clock()
+        )
+    assert app.test_client().get(f"/join/{link}").status_code == 200
+    provider.claims["groups"] = groups
+    come(app.test_client(), provider)
+    assert app.test_client().get(f"/join/{link}").status_code == 404
+
+
+def test_a_role_that_the_issuer_gives_sounds_an_alarm(
+    app: Flask, provider: Provider, clock: Clock
+) -> None:
+    auditor = make_person(app, Role.AUDITOR)
+    come(app.test_client(), provider)
+    provider.claims["groups"] = ["it"]
+    come(app.test_client(), provider)
+    with app.app_context():
+        s = db.session()
+        (alarm,), _ = alarms.unseen(s, people.actor_of(s.get_one(User, auditor.id)))
+    assert (alarm.event, alarm.detail["how"], alarm.subject) == ("admin_made", "sso", "Maria M")
 
 
 def test_who_is_shut_out_stays_out(app: Flask, provider: Provider, client: FlaskClient) -> None:
