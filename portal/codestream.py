@@ -4,11 +4,17 @@ A camera or archive can write a name into them. Their bytes are blanked in place
 that nothing else of the stream moves; no pixel is decoded. What can't be followed is refused.
 """
 
+import re
 from typing import Final
 
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _APP0, _APP8, _APP14, _APP15 = 0xE0, 0xE8, 0xEE, 0xEF
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+_FILL: Final = re.compile(rb"\xff+")
+# The first marker in entropy-coded data that ends it: neither stuffed nor a restart. After 0xFF,
+# JPEG stuffs a zero byte and JPEG-LS a zero bit, so that a marker is 0x80 or more.
+_END_OF_SCAN: Final = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+_MOST_SEGMENTS: Final = 20_000
 # What a decoder needs of an application segment: JFIF's density, HP's and Adobe's kind of colour.
 _NEEDED: Final = {_APP0: (b"JFIF\0", 14), _APP8: (b"mrfx", 5), _APP14: (b"Adobe", 12)}
 _J2K_SOC, _J2K_SOT, _J2K_SOD, _J2K_EOC, _J2K_COM = 0xFF4F, 0xFF90, 0xFF93, 0xFFD9, 0xFF64
@@ -30,7 +36,7 @@ def clean(stream: bytes) -> bytes:
 def _clean_jpeg(data: bytearray) -> bytes:
     """JPEG and JPEG-LS (ITU-T T.81 B.1, T.87): segments up to each scan, the scan, and so on."""
     at = 2
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         at = _next_marker(data, at)
         marker = data[at + 1]
         if marker == _EOI:
@@ -44,34 +50,22 @@ def _clean_jpeg(data: bytearray) -> bytes:
         at = end
         if marker == _SOS:
             at = _end_of_scan(data, at)
+    raise NotCleanable
 
 
 def _next_marker(data: bytearray, at: int) -> int:
     """Where the next marker stands; it may be filled up with 0xFF before."""
-    if at + 1 >= len(data) or data[at] != 0xFF:
+    filled = _FILL.match(data, at)
+    if filled is None or filled.end() >= len(data) or data[filled.end()] == 0:
         raise NotCleanable
-    while at + 1 < len(data) and data[at + 1] == 0xFF:
-        at += 1
-    if at + 1 >= len(data) or data[at + 1] == 0:
-        raise NotCleanable
-    return at
+    return filled.end() - 1
 
 
 def _end_of_scan(data: bytearray, at: int) -> int:
-    """The first marker in entropy-coded data that ends it: neither stuffed nor a restart.
-
-    After 0xFF, JPEG stuffs a zero byte and JPEG-LS a zero bit, so that a marker is 0x80 or more.
-    """
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
-            raise NotCleanable
-        if data[at + 1] == 0xFF:
-            at += 1
-        elif data[at + 1] < 0x80 or data[at + 1] in _BARE:
-            at += 2
-        else:
-            return at
+    found = _END_OF_SCAN.search(data, at)
+    if found is None:
+        raise NotCleanable
+    return found.start()
 
 
 def _blank(data: bytearray, start: int, end: int, marker: int) -> None:
@@ -84,7 +78,7 @@ def _blank(data: bytearray, start: int, end: int, marker: int) -> None:
 def _clean_jpeg_2000(data: bytearray) -> bytes:
     """ISO/IEC 15444-1 annex A: the main header, then tile-parts, each with a header of its own."""
     at, tile_end = 2, 0
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         marker = int.from_bytes(data[at : at + 2], "big")
         if marker == _J2K_EOC:
             return bytes(data[: at + 2])
@@ -107,6 +101,7 @@ def _clean_jpeg_2000(data: bytearray) -> bytes:
             if tile_end > len(data):
                 raise NotCleanable
         at = end
+    raise NotCleanable
 
 
 def _length(data: bytearray, at: int) -> int:

@@ -8,6 +8,7 @@ cannot be understood counts as absent.
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,6 +59,8 @@ _HEADER_ELEMENTS: Final = 5000
 _PIXEL_DATA: Final = 0x7FE00010
 _OTHER_PIXELS: Final = (0x7FE00008, 0x7FE00009)  # floating point pictures: no X-ray has them
 _UNDEFINED: Final = 0xFFFFFFFF
+# One frame of the largest file, cut into pieces of 8 KB, has fewer.
+_MOST_FRAGMENTS: Final = 10_000
 _LONG_VRS: Final = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 
 
@@ -235,28 +238,32 @@ def _needed(header: dict[str, Any]) -> int:
 
 def _first_frame(data: bytes, at: int) -> memoryview:
     """The first fragment that holds pixels, once all of them were walked through."""
-    return _fragments(data, at)[0]
+    fragments = _fragments(data, at)
+    first = next(fragments, None)
+    for _ in fragments:  # to the end, keeping none: a small file can name very many
+        pass
+    if not first:
+        raise refuse("no_pixels")
+    return first
 
 
-def _fragments(data: bytes, at: int) -> list[memoryview]:
-    """Walk the fragments (DICOM PS3.5 A.4) to their end; returns those that hold pixels."""
-    found, index = list[memoryview](), 0
-    while True:
+def _fragments(data: bytes, at: int) -> Iterator[memoryview]:
+    """The fragments that hold pixels (DICOM PS3.5 A.4), to the mark that ends them."""
+    view = memoryview(data)
+    for index in range(_MOST_FRAGMENTS):
         if at + 8 > len(data):
             raise refuse("truncated")
         tag, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if tag == b"\xfe\xff\xdd\xe0":
-            break
+            return
         if tag != b"\xfe\xff\x00\xe0":
             raise refuse("damaged")
         if length == _UNDEFINED or at + 8 + length > len(data):
             raise refuse("truncated")
         if index:  # the first item is the table of offsets
-            found.append(memoryview(data)[at + 8 : at + 8 + length])
-        at, index = at + 8 + length, index + 1
-    if not found or not found[0]:
-        raise refuse("no_pixels")
-    return found
+            yield view[at + 8 : at + 8 + length]
+        at += 8 + length
+    raise refuse("too_many_parts")
 
 
 def _check_codestream(stream: memoryview, header: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ where it is possible the reader has to look first and say so. There is no export
 import hashlib
 import io
 import json
-import struct
 import zipfile
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -208,18 +207,11 @@ def _clean_png(data: bytes) -> bytes | None:
     """A PNG's picture without its texts and times; None where it is no PNG."""
     if not data.startswith(raster.PNG_MARK):
         return None
-    at, kept = len(raster.PNG_MARK), [raster.PNG_MARK]
-    while at + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        end = at + 12 + length
-        if end > len(data):
-            return None
-        if kind in _PNG_KEPT:
-            kept.append(data[at:end])
-        if kind == b"IEND":
-            return b"".join(kept)
-        at = end
-    return None
+    try:
+        kept = [data[at:end] for kind, at, end in raster.png_chunks(data) if kind in _PNG_KEPT]
+    except Refused:
+        return None
+    return raster.PNG_MARK + b"".join(kept)
 
 
 def _json(said: dict[str, Any]) -> bytes:

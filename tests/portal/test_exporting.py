@@ -231,7 +231,12 @@ def test_comments_in_a_jpeg_2000_stream_are_blanked(psot_known: bool) -> None:
     assert cleaned.endswith(b"pixels\xff\xd9")
 
 
-@pytest.mark.parametrize("stream", [b"", b"CANARY", jpeg()[:30], jpeg()[:-2], j2k()[:60]])
+ENDLESS = jpeg()[:2] + b"\xff\x01" * 20_001 + jpeg()[2:]
+
+
+@pytest.mark.parametrize(
+    "stream", [b"", b"CANARY", jpeg()[:30], jpeg()[:-2], j2k()[:60], ENDLESS], ids=range(6)
+)
 def test_a_stream_that_cannot_be_followed_is_refused(stream: bytes) -> None:
     with pytest.raises(NotCleanable):
         codestream.clean(stream)
