@@ -5,6 +5,7 @@ holds the pixels is measured here by its own length. Wrong or missing tags never
 cannot be understood counts as absent.
 """
 
+import hashlib
 import io
 import logging
 import warnings
@@ -53,6 +54,7 @@ COLOUR: Final = frozenset(
     {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
 )
 
+_READ_BY: Final = ("rows", "columns", "bits_allocated", "photometric", "transfer_syntax")
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _HEADER_BYTES: Final = 4 * 1024 * 1024
 _HEADER_ELEMENTS: Final = 5000
@@ -97,6 +99,17 @@ def picture(data: bytes) -> tuple[FileDataset, dict[str, Any], bytes]:
         return dataset, header, b"".join(_fragments(data, element.start))
     _check_pixels(data, element, header)
     return dataset, header, data[element.start : element.start + _needed(header)]
+
+
+def pixels_digest(data: bytes) -> str:
+    """SHA-256 of a checked file's pixels and of what they are read by, whoever it says they show.
+
+    Another compression of the same pixels has another digest: nothing is decoded here.
+    """
+    _, header, frame = picture(data)
+    digest = hashlib.sha256("|".join(str(header[name]) for name in _READ_BY).encode())
+    digest.update(frame)
+    return digest.hexdigest()
 
 
 class _TooMany(Exception):
