@@ -330,7 +330,7 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
             jobs.hello(s, name="w", queue="segment", engine="cpu", model=model, now=NOW)
 
     with clinic.s as other, ThreadPoolExecutor(1) as pool:
-        other.add(Worker(name="w", queue=JobKind.RENDER, last_seen=NOW))
+        other.add(Worker(name="w", queue=JobKind.SEGMENT, last_seen=NOW))
         other.flush()
         greeting = pool.submit(hello, "m 1")
         time.sleep(0.7)
@@ -341,6 +341,17 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
     with clinic.s as s:
         worker = s.scalars(select(Worker)).one()
         assert (worker.queue, worker.engine, worker.model) == (JobKind.SEGMENT, "cpu", "m 2")
+
+
+def test_workers_of_two_queues_may_have_one_name(clinic: Clinic) -> None:
+    for queue in ("segment", "render"):
+        with clinic.s as s:
+            jobs.hello(s, name="w", queue=queue, engine="cpu", model="", now=NOW)
+    with clinic.s as s:
+        assert {worker.queue for worker in s.scalars(select(Worker))} == {
+            JobKind.RENDER,
+            JobKind.SEGMENT,
+        }
 
 
 BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
