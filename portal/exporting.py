@@ -90,7 +90,8 @@ def export(
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
             "warnings": warnings,
-            "pseudonym": pseudonym,
+            # Not the pseudonym: it is the same for every picture of a patient, so that a row would
+            # tell whose a purged case was to whoever makes an export under a number that they try.
         },
     )
     s.commit()
@@ -106,12 +107,16 @@ def _collect(s: Session, vault: Vault, study: Study) -> tuple[dict[str, bytes], 
     """The files by name, the warnings as codes, and the pseudonym."""
     data_key = sealing.key_of(vault, study)
     number = open_patient(vault, data_key, study).patient_id or f"study {study.id}"
-    pseudonym = f"PLR{vault.lookup('export:patient', f'{study.team_id}:{number}')[:12].upper()}"
+
+    def keyed(kind: str, old: str) -> str:
+        """A keyed digest of the team's own: exports of two teams can't be joined by it."""
+        return vault.lookup(f"export:{kind}", f"{study.team_id}:{old}")
 
     def uid(kind: str, old: str) -> str:
         """2.25 and 128 bits (DICOM PS3.5 B.2), the same for the same UID."""
-        digest = vault.lookup(f"export:{kind}", old or f"{study.id}:{kind}")
-        return f"2.25.{int(digest[:32], 16)}"
+        return f"2.25.{int(keyed(kind, old or f'{study.id}:{kind}')[:32], 16)}"
+
+    pseudonym = f"PLR{keyed('patient', number)[:12].upper()}"
 
     files, warnings = dict[str, bytes](), list[str]()
     source = _blob(s, vault, data_key, study, BlobKind.SOURCE)

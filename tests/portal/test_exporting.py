@@ -521,6 +521,28 @@ def test_uids_and_pseudonyms_are_new_and_consistent(clinic: Clinic) -> None:
         assert head.StudyInstanceUID != examination
 
 
+def test_exports_of_two_teams_cannot_be_joined(clinic: Clinic) -> None:
+    data = dicom(PatientID="A-1")
+    heads = []
+    for actor in (clinic.mate, clinic.outsider):
+        study_id = clinic.submit(data, actor=actor).study_id
+        with clinic.s as s:
+            made = records.export(s, clinic.vault, actor, study_id, NOW, looked=True)
+        heads.append(pydicom.dcmread(io.BytesIO(unzip(made.data)["image.dcm"])))
+    for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        assert heads[0][keyword].value != heads[1][keyword].value
+
+
+def test_the_log_of_an_export_does_not_lead_to_its_patient(clinic: Clinic) -> None:
+    name, files = export(clinic, done(clinic, PatientID="A-1"))
+    pseudonym = json.loads(files["manifest.json"])["patient"]
+    assert name == f"pleura-{pseudonym}.zip"
+    with clinic.s as s:
+        rows = s.scalars(select(AuditEvent)).all()
+    assert "study_exported" in [row.event for row in rows]
+    assert not [row.event for row in rows if pseudonym in row.detail]
+
+
 def test_burned_in_text_has_to_be_looked_for(clinic: Clinic) -> None:
     study_id = done(clinic)
     with pytest.raises(records.Conflict, match="look_first"):
