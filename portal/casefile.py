@@ -23,6 +23,7 @@ from portal.models import (
     Verdict,
 )
 from portal.sealing import Patient
+from portal.shown import Shown
 from portal.status import StudyState
 from portal.vault import NotReadable, Vault
 
@@ -167,7 +168,7 @@ def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: date
 
 
 def study_state(s: Session, actor: Actor, study_id: UUID, now: datetime) -> StudyState:
-    """Where a study stands: nothing about the patient, so no audit row."""
+    """Where a study stands. Who shows no more of it than its state writes no audit row."""
     actor.require(Permission.STUDY_READ)
     study = look(s, actor, study_id)
     state = status.of_studies(s, [study.id], now)[study.id]
@@ -175,14 +176,25 @@ def study_state(s: Session, actor: Actor, study_id: UUID, now: datetime) -> Stud
     return state
 
 
-def states(s: Session, actor: Actor, ids: Sequence[UUID], now: datetime) -> dict[UUID, StudyState]:
-    """Where these studies stand, for live pages; those that the actor may not see are left out."""
+def states(
+    s: Session, actor: Actor, ids: Sequence[UUID], now: datetime, shown: Shown
+) -> dict[UUID, StudyState]:
+    """Where these studies stand, for live pages; those that the actor may not see are left out.
+
+    One audit row lists those whose result or verdict the session was not `shown` before.
+    """
     actor.require(Permission.STUDY_LIST)
     visible = s.scalars(
         visible_studies(actor).where(Study.id.in_(ids[:500])).with_only_columns(Study.id)
     ).all()
     found = status.of_studies(s, visible, now)
+    telling = [i for i, state in found.items() if state.result or state.reviewed]
+    fresh = shown.unseen(actor.session_id, telling)
+    if fresh:
+        detail = {"studies": [study_id.hex for study_id in fresh]}
+        audit.append(s, "results_read", actor=actor, now=now, detail=detail)
     s.commit()
+    shown.add(actor.session_id, fresh)
     return found
 
 
