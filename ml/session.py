@@ -136,7 +136,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         for key in ("name", "version", "files", "sha256"):
             if not card[key]:
                 raise KeyError(key)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelMissing(f"the card in {folder} is not complete: {error!r}") from error
     return card
 

@@ -81,7 +81,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     """A folder's card; None where there is none or it can't be read."""
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return card if isinstance(card, dict) else None
 

@@ -23,6 +23,7 @@ from portal.models import (
     Verdict,
 )
 from portal.sealing import Patient
+from portal.shown import Shown
 from portal.status import StudyState
 from portal.vault import NotReadable, Vault
 
@@ -75,7 +76,7 @@ class ReviewView:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """An earlier or later picture of the same patient."""
+    """An earlier or later picture of the same patient, or one under the same UID."""
 
     study_id: UUID
     case_number: str
@@ -101,6 +102,8 @@ class StudyView:
     reviews: list[ReviewView]
     blobs: dict[BlobKind, BlobInfo]
     priors: list[Prior]
+    shares_uid: bool  # with another picture, see `Instance.same_uid_as`
+    same_uid: list[Prior]  # whose these are, as far as the actor may see them
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: date
     blobs = s.scalars(
         select(Blob).where(Blob.instance_id == instance.id, Blob.current, Blob.kind.in_(SERVED))
     )
+    namesakes = _namesakes(s, instance)
     view = StudyView(
         study_id=study.id,
         case_number=study.case_number,
@@ -153,6 +157,10 @@ def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: date
         reviews=_reviews(s, vault, data_key, study.id),
         blobs={row.kind: BlobInfo(row.kind, row.size, row.media_type) for row in blobs},
         priors=_priors(s, actor, study, now),
+        shares_uid=bool(namesakes),
+        same_uid=_seen(s, visible_studies(actor).where(Study.id.in_(namesakes)), now)
+        if namesakes
+        else [],
     )
     audit.append(s, "study_opened", actor=actor, now=now, study_id=study.id)
     s.commit()
@@ -160,7 +168,7 @@ def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: date
 
 
 def study_state(s: Session, actor: Actor, study_id: UUID, now: datetime) -> StudyState:
-    """Where a study stands: nothing about the patient, so no audit row."""
+    """Where a study stands. Who shows no more of it than its state writes no audit row."""
     actor.require(Permission.STUDY_READ)
     study = look(s, actor, study_id)
     state = status.of_studies(s, [study.id], now)[study.id]
@@ -168,14 +176,25 @@ def study_state(s: Session, actor: Actor, study_id: UUID, now: datetime) -> Stud
     return state
 
 
-def states(s: Session, actor: Actor, ids: Sequence[UUID], now: datetime) -> dict[UUID, StudyState]:
-    """Where these studies stand, for live pages; those that the actor may not see are left out."""
+def states(
+    s: Session, actor: Actor, ids: Sequence[UUID], now: datetime, shown: Shown
+) -> dict[UUID, StudyState]:
+    """Where these studies stand, for live pages; those that the actor may not see are left out.
+
+    One audit row lists those whose result or verdict the session was not `shown` before.
+    """
     actor.require(Permission.STUDY_LIST)
     visible = s.scalars(
         visible_studies(actor).where(Study.id.in_(ids[:500])).with_only_columns(Study.id)
     ).all()
     found = status.of_studies(s, visible, now)
+    telling = [i for i, state in found.items() if state.result or state.reviewed]
+    fresh = shown.unseen(actor.session_id, telling)
+    if fresh:
+        detail = {"studies": [study_id.hex for study_id in fresh]}
+        audit.append(s, "results_read", actor=actor, now=now, detail=detail)
     s.commit()
+    shown.add(actor.session_id, fresh)
     return found
 
 
@@ -260,15 +279,24 @@ def _reviews(s: Session, vault: Vault, data_key: bytes, study_id: UUID) -> list[
 def _priors(s: Session, actor: Actor, study: Study, now: datetime) -> list[Prior]:
     if study.patient_key is None:
         return []
-    rows = s.scalars(
-        visible_studies(actor)
-        .where(
-            Study.team_id == study.team_id,
-            Study.patient_key == study.patient_key,
-            Study.id != study.id,
-        )
-        .order_by(Study.created.desc())
-        .limit(_PRIORS)
-    ).all()
+    same_patient = visible_studies(actor).where(
+        Study.team_id == study.team_id,
+        Study.patient_key == study.patient_key,
+        Study.id != study.id,
+    )
+    return _seen(s, same_patient, now)
+
+
+def _namesakes(s: Session, instance: Instance) -> list[UUID]:
+    """The studies whose pictures share this one's SOPInstanceUID and are not this picture."""
+    first = instance.same_uid_as or instance.study_id
+    others = s.scalars(select(Instance.study_id).where(Instance.same_uid_as == first)).all()
+    if not others:
+        return []
+    return [one for one in (first, *others) if one != instance.study_id]
+
+
+def _seen(s: Session, studies: Select[Study], now: datetime) -> list[Prior]:
+    rows = s.scalars(studies.order_by(Study.created.desc()).limit(_PRIORS)).all()
     found = status.of_studies(s, [row.id for row in rows], now)
     return [Prior(row.id, row.case_number, row.created, found[row.id]) for row in rows]

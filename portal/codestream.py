@@ -1,17 +1,39 @@
-"""Text inside compressed pixels: comments and application data of JPEG, JPEG-LS and JPEG 2000.
+"""Text inside compressed pixels: whatever a decoder does not need of a compressed stream.
 
-A camera or archive can write a name into them. Their bytes are blanked in place, lengths stay, so
-that nothing else of the stream moves; no pixel is decoded. What can't be followed is refused.
+A camera or archive can write a name into a comment, into application data or into a segment that
+nobody knows. Of JPEG, JPEG-LS and JPEG 2000 only the segments that are named here stay as they
+are; the bytes of all others are blanked in place, so that nothing else of the stream moves. RLE is
+written anew from its segments. No pixel is decoded. What can't be followed is refused.
 """
 
+import itertools
+import re
+import struct
 from typing import Final
 
-_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
-_APP0, _APP8, _APP14, _APP15 = 0xE0, 0xE8, 0xEE, 0xEF
+_EOI, _SOS = 0xD9, 0xDA
+_APP0, _APP8, _APP14 = 0xE0, 0xE8, 0xEE
+# Frames, tables (DHT, DAC, DQT), DNL, DRI and scans; those of JPEG-LS (frame, parameters) are kept
+# in a stream of JPEG-LS alone.
+_KEPT: Final = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SOS, 0xDB, 0xDC, 0xDD} - {0xC8})
+_LS_FRAME: Final = 0xF7
+_FRAMES: Final = frozenset({*range(0xC0, 0xD0), _LS_FRAME}) - {0xC4, 0xC8, 0xCC}
+_FIXED: Final = frozenset({0xDC, 0xDD})
+_LS_KEPT: Final = frozenset({_LS_FRAME, 0xF8})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+_FILL: Final = re.compile(rb"\xff+")
+# The first marker in entropy-coded data that ends it: neither stuffed nor a restart. After 0xFF,
+# JPEG stuffs a zero byte and JPEG-LS a zero bit, so that a marker is 0x80 or more.
+_END_OF_SCAN: Final = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+_MOST_SEGMENTS: Final = 20_000
+_MOST_RUNS: Final = 8_000_000
 # What a decoder needs of an application segment: JFIF's density, HP's and Adobe's kind of colour.
 _NEEDED: Final = {_APP0: (b"JFIF\0", 14), _APP8: (b"mrfx", 5), _APP14: (b"Adobe", 12)}
-_J2K_SOC, _J2K_SOT, _J2K_SOD, _J2K_EOC, _J2K_COM = 0xFF4F, 0xFF90, 0xFF93, 0xFFD9, 0xFF64
+_J2K_SOT, _J2K_SOD, _J2K_EOC = 0xFF90, 0xFF93, 0xFFD9
+# SIZ to COC, tile-part and packet lengths, QCD to POC, packed packet headers, CRG and SOT.
+_J2K_KEPT: Final = frozenset(
+    {*range(0xFF51, 0xFF54), 0xFF55, 0xFF57, 0xFF58, *range(0xFF5C, 0xFF62), 0xFF63, _J2K_SOT}
+)
 
 
 class NotCleanable(Exception):
@@ -19,7 +41,7 @@ class NotCleanable(Exception):
 
 
 def clean(stream: bytes) -> bytes:
-    """The same stream without comments and application data, cut off at its end mark."""
+    """The same stream without what no decoder needs, cut off at its end mark."""
     if stream[:2] == b"\xff\xd8":
         return _clean_jpeg(bytearray(stream))
     if stream[:4] == b"\xff\x4f\xff\x51":
@@ -29,8 +51,8 @@ def clean(stream: bytes) -> bytes:
 
 def _clean_jpeg(data: bytearray) -> bytes:
     """JPEG and JPEG-LS (ITU-T T.81 B.1, T.87): segments up to each scan, the scan, and so on."""
-    at = 2
-    while True:
+    at, kept = 2, _KEPT
+    for _ in range(_MOST_SEGMENTS):
         at = _next_marker(data, at)
         marker = data[at + 1]
         if marker == _EOI:
@@ -39,39 +61,41 @@ def _clean_jpeg(data: bytearray) -> bytes:
             at += 2
             continue
         end = at + 2 + _length(data, at + 2)
-        if marker == _COM or _APP0 <= marker <= _APP15:
+        if marker == _LS_FRAME:
+            kept = _KEPT | _LS_KEPT
+        if marker not in kept:
             _blank(data, at + 4, end, marker)
+        elif end - at - 2 != _true_length(data, at, marker):
+            raise NotCleanable
         at = end
         if marker == _SOS:
             at = _end_of_scan(data, at)
+    raise NotCleanable
 
 
 def _next_marker(data: bytearray, at: int) -> int:
     """Where the next marker stands; it may be filled up with 0xFF before."""
-    if at + 1 >= len(data) or data[at] != 0xFF:
+    filled = _FILL.match(data, at)
+    if filled is None or filled.end() >= len(data) or data[filled.end()] == 0:
         raise NotCleanable
-    while at + 1 < len(data) and data[at + 1] == 0xFF:
-        at += 1
-    if at + 1 >= len(data) or data[at + 1] == 0:
-        raise NotCleanable
-    return at
+    return filled.end() - 1
 
 
 def _end_of_scan(data: bytearray, at: int) -> int:
-    """The first marker in entropy-coded data that ends it: neither stuffed nor a restart.
+    found = _END_OF_SCAN.search(data, at)
+    if found is None:
+        raise NotCleanable
+    return found.start()
 
-    After 0xFF, JPEG stuffs a zero byte and JPEG-LS a zero bit, so that a marker is 0x80 or more.
-    """
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
-            raise NotCleanable
-        if data[at + 1] == 0xFF:
-            at += 1
-        elif data[at + 1] < 0x80 or data[at + 1] in _BARE:
-            at += 2
-        else:
-            return at
+
+def _true_length(data: bytearray, at: int, marker: int) -> int:
+    """How long the segment has to be, by its kind and the components that it names."""
+    said = int.from_bytes(data[at + 2 : at + 4], "big")
+    if marker == _SOS:
+        return 6 + 2 * data[at + 4] if said > 2 else 0
+    if marker in _FRAMES:
+        return 8 + 3 * data[at + 9] if said > 7 else 0
+    return 4 if marker in _FIXED else said
 
 
 def _blank(data: bytearray, start: int, end: int, marker: int) -> None:
@@ -84,29 +108,69 @@ def _blank(data: bytearray, start: int, end: int, marker: int) -> None:
 def _clean_jpeg_2000(data: bytearray) -> bytes:
     """ISO/IEC 15444-1 annex A: the main header, then tile-parts, each with a header of its own."""
     at, tile_end = 2, 0
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         marker = int.from_bytes(data[at : at + 2], "big")
         if marker == _J2K_EOC:
             return bytes(data[: at + 2])
         if marker == _J2K_SOD:
             if tile_end <= at:  # Psot was 0: the tile-part goes on to the end of the stream
-                end = data.rfind(b"\xff\xd9")
-                if end < at:
+                # No packet holds the end mark: the bits after 0xFF are stuffed (annex B.10).
+                end = data.find(b"\xff\xd9", at)
+                if end < 0:
                     raise NotCleanable
                 return bytes(data[: end + 2])
             at = tile_end
             continue
-        if marker < 0xFF30:
+        if marker < 0xFF40:  # below 0xFF30 none is, and the others have no length
             raise NotCleanable
         end = at + 2 + _length(data, at + 2)
-        if marker == _J2K_COM:
-            data[at + 6 : end] = bytes(max(end - at - 6, 0))  # behind the kind of the comment
+        if marker not in _J2K_KEPT:
+            data[at + 4 : end] = bytes(end - at - 4)
         elif marker == _J2K_SOT:
             size = int.from_bytes(data[at + 6 : at + 10], "big")
             tile_end = at + size if size else 0
             if tile_end > len(data):
                 raise NotCleanable
         at = end
+    raise NotCleanable
+
+
+def clean_rle(frame: bytes, segments: int, pixels: int) -> bytes:
+    """An RLE frame (DICOM PS3.5 G) of so many segments, nothing between them and behind them.
+
+    Each segment is followed to the run that ends its `pixels` bytes; the header is written anew.
+    """
+    head = struct.unpack("<16I", frame[:64]) if len(frame) >= 64 else (0,)
+    begins = [*head[1 : segments + 1], len(frame)]
+    if head[0] != segments or begins[0] < 64 or begins != sorted(begins):
+        raise NotCleanable
+    parts, offsets = list[bytes](), list[int]()
+    at = 64
+    for begin, limit in itertools.pairwise(begins):
+        part = frame[begin : _end_of_runs(frame, begin, limit, pixels)]
+        part += b"\0" * (len(part) % 2)
+        parts.append(part)
+        offsets.append(at)
+        at += len(part)
+    return struct.pack("<16I", segments, *offsets, *[0] * (15 - segments)) + b"".join(parts)
+
+
+def _end_of_runs(frame: bytes, at: int, limit: int, pixels: int) -> int:
+    """Where the runs (PackBits) end that make so many bytes."""
+    made = 0
+    for _ in range(_MOST_RUNS):
+        if made >= pixels or at >= limit:
+            break
+        count = frame[at]
+        if count < 128:  # so many bytes as they are
+            made, at = made + count + 1, at + count + 2
+        elif count > 128:  # one byte, repeated
+            made, at = made + 257 - count, at + 2
+        else:  # nothing: it may stand anywhere, and says nothing
+            at += 1
+    if made != pixels or at > limit:
+        raise NotCleanable
+    return at
 
 
 def _length(data: bytearray, at: int) -> int:

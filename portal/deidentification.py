@@ -3,12 +3,15 @@
 Nothing is taken over unless it is named here, and then only a value of the kind that belongs there:
 a number, or one of the standard's own words. So whatever can hold a free text, known to the profile
 or not, private or in a sequence, stays behind. UIDs are replaced by keyed digests, the same for
-the same UID; dates and times are removed. No pixel is decoded or changed.
+the same UID; dates and times are removed. No pixel is decoded or changed; bits of a stored word
+that are no part of its pixel are cleared, and lookup tables that can be no curve are left out.
 """
 
 import io
+import itertools
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +26,7 @@ from portal.codestream import NotCleanable
 METHOD: Final = "Pleura: DICOM PS3.15 Basic Application Confidentiality Profile"
 _SECONDARY: Final = "1.2.840.10008.5.1.4.1.1.7"
 _RLE: Final = "1.2.840.10008.1.2.5"
+_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 
 # Whole numbers, and decimals (which are texts in the file: only what is a number is taken over).
 _WHOLE: Final = (
@@ -82,10 +86,11 @@ def deidentify(data: bytes, identity: Identity) -> bytes:
     meta.MediaStorageSOPClassUID = new.SOPClassUID
     meta.MediaStorageSOPInstanceUID = new.SOPInstanceUID
     if UID(syntax).is_encapsulated:
-        new.PixelData = encapsulate([frame if syntax == _RLE else codestream.clean(frame)])
+        new.PixelData = encapsulate([_clean(frame, header)])
         new["PixelData"].VR = "OB"
         new["PixelData"].is_undefined_length = True
     else:
+        frame = _without_spare_bits(frame, source, header)
         new.PixelData = frame + b"\0" * (len(frame) % 2)
         new["PixelData"].VR = "OW"
     stream = io.BytesIO()
@@ -97,11 +102,50 @@ def deidentify(data: bytes, identity: Identity) -> bytes:
     return stream.getvalue()
 
 
+def _clean(frame: bytes, header: dict[str, Any]) -> bytes:
+    if header["transfer_syntax"] != _RLE:
+        return codestream.clean(frame)
+    grey = not header["colour"] or header["photometric"] == "PALETTE COLOR"
+    segments = (1 if grey else 3) * header["bits_allocated"] // 8
+    return codestream.clean_rle(frame, segments, header["rows"] * header["columns"])
+
+
+def _without_spare_bits(frame: bytes, source: Dataset, header: dict[str, Any]) -> bytes:
+    """The same pixels, and nothing in the bits of a word that are none of its pixel's.
+
+    Older machines drew overlays there, and anything else can be written into them. Of signed
+    pixels these bits repeat the sign, as readers of today expect.
+    """
+    allocated = header["bits_allocated"]
+    stored = patient.whole(source, "BitsStored", allocated)
+    high = patient.whole(source, "HighBit", stored - 1)
+    if not 0 < stored <= high + 1 <= allocated:
+        raise NotCleanable
+    if header["transfer_syntax"] == _BIG_ENDIAN:
+        raise NotCleanable  # retired: its words are not turned round here
+    if stored == allocated:
+        return frame
+    size = allocated // 8
+    words = len(frame) // size
+
+    def everywhere(word: int) -> int:
+        return int.from_bytes(word.to_bytes(size, "little") * words, "little")
+
+    pixels = int.from_bytes(frame[: words * size], "little")
+    pixels &= everywhere(((1 << stored) - 1) << (high + 1 - stored))
+    if patient.whole(source, "PixelRepresentation", 0) == 1:
+        signs = pixels & everywhere(1 << high)
+        pixels += signs * ((1 << (allocated - high)) - 2)
+    return pixels.to_bytes(words * size, "little")
+
+
 def burned_in(data: bytes) -> list[str]:
     """Why text may stand in the picture itself, as codes; none where the header says there is none.
 
     `burned_in_yes`, `burned_in_unknown` (it does not say), `secondary_capture` (a screen or a
-    scan), `overlay_in_pixels` (drawn in spare bits of the pixels, as older machines do).
+    scan), `overlay_in_pixels` (drawn in spare bits of the pixels, as older machines do: they are
+    cleared, but what was drawn there was often drawn into the picture as well). And
+    `table_left_out`: a lookup table was left out that is no curve and may be a text.
     """
     source, _, _ = dicom.picture(data)
     said = patient.word(source, "BurnedInAnnotation")
@@ -113,6 +157,8 @@ def burned_in(data: bytes) -> list[str]:
     drawn = [group for group in groups if 0x6000 <= group <= 0x601E]  # overlays: their rows
     if any((group, 0x3000) not in source for group in drawn):
         found.append("overlay_in_pixels")
+    if any(_has_odd_table(source, keyword) for keyword in _LUTS):
+        found.append("table_left_out")
     return found
 
 
@@ -140,7 +186,9 @@ def _dataset(source: Dataset, identity: Identity) -> Dataset:
         if tables:
             setattr(new, keyword, Sequence(tables))
     for colour in _PALETTE:
-        _keep_table(new, source, f"{colour}PaletteColorLookupTable")
+        name = f"{colour}PaletteColorLookupTable"
+        if f"{name}Data" in source and not _keep_table(new, source, name):
+            raise NotCleanable  # without its colours the picture can't be shown
     return new
 
 
@@ -210,8 +258,16 @@ def _tables(source: Dataset, keyword: str) -> list[Dataset]:
     return found
 
 
+def _has_odd_table(source: Dataset, keyword: str) -> bool:
+    """Whether a table is there that is not taken over."""
+    try:
+        return len(source.get(keyword) or ()) != len(_tables(source, keyword))
+    except Exception:
+        return True
+
+
 def _keep_table(new: Dataset, source: Dataset, name: str) -> bool:
-    """Take a table over if it has exactly the entries that its descriptor says."""
+    """Take a table over if it has exactly the entries that its descriptor says, and is a curve."""
     descriptor = _values(source, f"{name}Descriptor", int)
     if len(descriptor) != 3:
         return False
@@ -225,7 +281,27 @@ def _keep_table(new: Dataset, source: Dataset, name: str) -> bool:
             return False
     elif not 8 <= bits <= 16 or len(raw or ()) != entries:
         return False
+    if not any(_is_curve(values) for values in _entries(raw, entries)):
+        return False
     setattr(new, f"{name}Descriptor", descriptor)
     setattr(new, f"{name}Data", raw)
     new[f"{name}Data"].VR = "OW" if isinstance(raw, bytes) else "US"
     return True
+
+
+def _entries(raw: Any, entries: int) -> list[Iterable[int]]:
+    """A table's values, read in each way that its bytes may be: either order, or one for each."""
+    if not isinstance(raw, bytes):
+        return [[int(value) for value in raw]]
+    if len(raw) == entries * 2:
+        return [struct.unpack(f"{order}{entries}H", raw) for order in "<>"]
+    return [raw[:entries]]  # the last byte may be there to fill
+
+
+def _is_curve(values: Iterable[int]) -> bool:
+    """Whether a table rises or falls throughout, as what maps pixels to greys does.
+
+    A text written as numbers does not: its letters go up and down.
+    """
+    pairs = list(itertools.pairwise(values))
+    return all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)

@@ -5,9 +5,11 @@ holds the pixels is measured here by its own length. Wrong or missing tags never
 cannot be understood counts as absent.
 """
 
+import hashlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,12 +54,15 @@ COLOUR: Final = frozenset(
     {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
 )
 
+_READ_BY: Final = ("rows", "columns", "bits_allocated", "photometric", "transfer_syntax")
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _HEADER_BYTES: Final = 4 * 1024 * 1024
 _HEADER_ELEMENTS: Final = 5000
 _PIXEL_DATA: Final = 0x7FE00010
 _OTHER_PIXELS: Final = (0x7FE00008, 0x7FE00009)  # floating point pictures: no X-ray has them
 _UNDEFINED: Final = 0xFFFFFFFF
+# One frame of the largest file, cut into pieces of 8 KB, has fewer.
+_MOST_FRAGMENTS: Final = 10_000
 _LONG_VRS: Final = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 
 
@@ -94,6 +99,17 @@ def picture(data: bytes) -> tuple[FileDataset, dict[str, Any], bytes]:
         return dataset, header, b"".join(_fragments(data, element.start))
     _check_pixels(data, element, header)
     return dataset, header, data[element.start : element.start + _needed(header)]
+
+
+def pixels_digest(data: bytes) -> str:
+    """SHA-256 of a checked file's pixels and of what they are read by, whoever it says they show.
+
+    Another compression of the same pixels has another digest: nothing is decoded here.
+    """
+    _, header, frame = picture(data)
+    digest = hashlib.sha256("|".join(str(header[name]) for name in _READ_BY).encode())
+    digest.update(frame)
+    return digest.hexdigest()
 
 
 class _TooMany(Exception):
@@ -235,28 +251,32 @@ def _needed(header: dict[str, Any]) -> int:
 
 def _first_frame(data: bytes, at: int) -> memoryview:
     """The first fragment that holds pixels, once all of them were walked through."""
-    return _fragments(data, at)[0]
+    fragments = _fragments(data, at)
+    first = next(fragments, None)
+    for _ in fragments:  # to the end, keeping none: a small file can name very many
+        pass
+    if not first:
+        raise refuse("no_pixels")
+    return first
 
 
-def _fragments(data: bytes, at: int) -> list[memoryview]:
-    """Walk the fragments (DICOM PS3.5 A.4) to their end; returns those that hold pixels."""
-    found, index = list[memoryview](), 0
-    while True:
+def _fragments(data: bytes, at: int) -> Iterator[memoryview]:
+    """The fragments that hold pixels (DICOM PS3.5 A.4), to the mark that ends them."""
+    view = memoryview(data)
+    for index in range(_MOST_FRAGMENTS):
         if at + 8 > len(data):
             raise refuse("truncated")
         tag, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if tag == b"\xfe\xff\xdd\xe0":
-            break
+            return
         if tag != b"\xfe\xff\x00\xe0":
             raise refuse("damaged")
         if length == _UNDEFINED or at + 8 + length > len(data):
             raise refuse("truncated")
         if index:  # the first item is the table of offsets
-            found.append(memoryview(data)[at + 8 : at + 8 + length])
-        at, index = at + 8 + length, index + 1
-    if not found or not found[0]:
-        raise refuse("no_pixels")
-    return found
+            yield view[at + 8 : at + 8 + length]
+        at += 8 + length
+    raise refuse("too_many_parts")
 
 
 def _check_codestream(stream: memoryview, header: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ where it is possible the reader has to look first and say so. There is no export
 import hashlib
 import io
 import json
-import struct
 import zipfile
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,7 +90,8 @@ def export(
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
             "warnings": warnings,
-            "pseudonym": pseudonym,
+            # Not the pseudonym: it is the same for every picture of a patient, so that a row would
+            # tell whose a purged case was to whoever makes an export under a number that they try.
         },
     )
     s.commit()
@@ -107,12 +107,16 @@ def _collect(s: Session, vault: Vault, study: Study) -> tuple[dict[str, bytes], 
     """The files by name, the warnings as codes, and the pseudonym."""
     data_key = sealing.key_of(vault, study)
     number = open_patient(vault, data_key, study).patient_id or f"study {study.id}"
-    pseudonym = f"PLR{vault.lookup('export:patient', f'{study.team_id}:{number}')[:12].upper()}"
+
+    def keyed(kind: str, old: str) -> str:
+        """A keyed digest of the team's own: exports of two teams can't be joined by it."""
+        return vault.lookup(f"export:{kind}", f"{study.team_id}:{old}")
 
     def uid(kind: str, old: str) -> str:
         """2.25 and 128 bits (DICOM PS3.5 B.2), the same for the same UID."""
-        digest = vault.lookup(f"export:{kind}", old or f"{study.id}:{kind}")
-        return f"2.25.{int(digest[:32], 16)}"
+        return f"2.25.{int(keyed(kind, old or f'{study.id}:{kind}')[:32], 16)}"
+
+    pseudonym = f"PLR{keyed('patient', number)[:12].upper()}"
 
     files, warnings = dict[str, bytes](), list[str]()
     source = _blob(s, vault, data_key, study, BlobKind.SOURCE)
@@ -208,18 +212,11 @@ def _clean_png(data: bytes) -> bytes | None:
     """A PNG's picture without its texts and times; None where it is no PNG."""
     if not data.startswith(raster.PNG_MARK):
         return None
-    at, kept = len(raster.PNG_MARK), [raster.PNG_MARK]
-    while at + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        end = at + 12 + length
-        if end > len(data):
-            return None
-        if kind in _PNG_KEPT:
-            kept.append(data[at:end])
-        if kind == b"IEND":
-            return b"".join(kept)
-        at = end
-    return None
+    try:
+        kept = [data[at:end] for kind, at, end in raster.png_chunks(data) if kind in _PNG_KEPT]
+    except Refused:
+        return None
+    return raster.PNG_MARK + b"".join(kept)
 
 
 def _json(said: dict[str, Any]) -> bytes:

@@ -74,23 +74,22 @@ def enqueue(s: Session, kind: JobKind, instance_id: UUID, now: datetime) -> Job:
 
 
 def hello(s: Session, *, name: str, queue: str, engine: str, model: str, now: datetime) -> None:
-    """Note that a worker is there."""
+    """Note that a worker is there. It is one by its name and queue: a token opens one queue."""
     if queue not in (JobKind.RENDER.value, JobKind.SEGMENT.value):
         raise BadResult("queue must be render or segment")
-    known = clean(name, 200)
+    known, kind = clean(name, 200), JobKind(queue)
     if not known:
         raise BadResult("name must be a text")
     what = {
-        "queue": JobKind(queue),
         "last_seen": now,
         "engine": clean(engine, 100),
         "model": clean(model, 200),
     }
-    here = update(Worker).where(Worker.name == known).values(**what)
+    here = update(Worker).where(Worker.name == known, Worker.queue == kind).values(**what)
     if not changed(s, here):
         try:
             with s.begin_nested():
-                s.execute(insert(Worker).values(name=known, **what))
+                s.execute(insert(Worker).values(name=known, queue=kind, **what))
         except IntegrityError:  # it has said hello twice at once
             changed(s, here)
     s.commit()

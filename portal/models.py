@@ -373,7 +373,11 @@ class Study(Base):
 
 
 class Instance(Base):
-    """The one picture of a study. Its facts carry age and sex, so they are sealed."""
+    """The one picture of a study. Its facts carry age and sex, so they are sealed.
+
+    `same_uid_as`: the study whose other picture came under the same SOPInstanceUID before. The
+    `sop_key` of such a one is of the UID and its pixels together.
+    """
 
     __tablename__ = "instances"
     __table_args__ = (
@@ -390,6 +394,7 @@ class Instance(Base):
     rows: Mapped[int | None]
     columns: Mapped[int | None]
     sealed_facts: Mapped[bytes | None]
+    same_uid_as: Mapped[uuid.UUID | None] = mapped_column(index=True)
     created: Mapped[datetime]
 
 
@@ -554,8 +559,10 @@ class Worker(Base):
     """A worker that has said hello, so that a page can say that none is running."""
 
     __tablename__ = "workers"
+    # A token opens one queue: whoever holds it says nothing about workers of the other.
+    __table_args__ = (UniqueConstraint("name", "queue"),)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
     queue: Mapped[JobKind] = mapped_column(_checked(JobKind, "queue"))
     engine: Mapped[str] = mapped_column(String(100), default="")
     model: Mapped[str] = mapped_column(String(200), default="")

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, database, outputs, ranking, results, sealing
+from portal import audit, database, outputs, ranking, registry, results, sealing
 from portal.attempts import attempted, destroy_files, take_blobs
 from portal.ledger import enqueue
 from portal.models import (
@@ -107,16 +107,18 @@ def _accept(
     stored = s.scalars(select(Blob).where(Blob.job_id == job.id, Blob.attempt == attempt)).all()
     sizes = {blob.kind: blob.size for blob in stored}
     follower = None
+    instance = s.get_one(Instance, job.instance_id)
     if job.kind is JobKind.RENDER:
         facts = results.check_facts(result.get("facts"), sizes)
-        instance = s.get_one(Instance, job.instance_id)
         data_key = sealing.key_of(vault, s.get_one(Study, job.study_id))
         instance.sealed_facts = sealing.seal_facts(vault, data_key, instance.id, facts)
         instance.rows, instance.columns = facts["rows"], facts["columns"]
         follower = enqueue(s, JobKind.SEGMENT, job.instance_id, now).id
     else:
-        checked = results.check_prediction(result.get("prediction"), sizes)
+        picture = (instance.rows or 0, instance.columns or 0)
+        checked = results.check_prediction(result.get("prediction"), sizes, picture)
         _require_model(job, checked)
+        _require_band(s, checked)
         if checked.map_size is None and stored:
             raise BadResult("a refused picture has no outputs")
         _predict(s, job, attempt, checked, now)
@@ -164,6 +166,20 @@ def _require_model(job: Job, checked: results.CheckedPrediction) -> None:
         return
     if (checked.model[2], checked.operating_point) != (job.model_sha256, job.operating_point):
         raise BadResult("another model or operating point than the job was given out for")
+
+
+def _require_band(s: Session, checked: results.CheckedPrediction) -> None:
+    """BadResult for a word that the probability does not give, where the model's card is known.
+
+    `threshold` is the outline's: the words have thresholds of their own, one for each point.
+    """
+    if checked.probability is None or checked.band is None:
+        return
+    words = registry.bands_of(
+        s, checked.model[2], checked.operating_point or "", checked.probability
+    )
+    if words is not None and checked.band not in words:
+        raise BadResult("the band is not that of the probability")
 
 
 def _model(s: Session, named: tuple[str, str, str], now: datetime) -> ModelVersion:

@@ -20,8 +20,13 @@ Resolve = Callable[[str, int], list[str]]
 
 _PORTS: Final = {"https": 443, "http": 80}
 _WORDS: Final = frozenset({"http", "private"})
-# Addresses inside of IPv6 that mean one of IPv4: NAT64 and 6to4.
+# Addresses inside of IPv6 that mean one of IPv4: NAT64, beside 6to4.
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+# Ways to write an IPv4 address that nobody on the net uses any more, or that each network reads
+# in its own way: IPv4-compatible, IPv4-translated, local NAT64. None is followed.
+_NO_WAYS: Final = tuple(
+    ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48")
+)
 
 
 class NotAllowed(Exception):
@@ -145,6 +150,10 @@ def _inside(address: Address) -> list[Address]:
 
 def _is_never_called(address: Address) -> bool:
     """This machine itself, its network card's neighbours (clouds keep secrets there), nobody."""
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address.is_site_local or any(address in network for network in _NO_WAYS)
+    ):
+        return True
     return (
         address.is_loopback
         or address.is_link_local

@@ -71,9 +71,9 @@ def write(
     """
     job = attempted(s, ticket)
     instance = s.get_one(Instance, job.instance_id)
-    pixels = (instance.rows or 0) * (instance.columns or 0)
+    picture = (instance.rows or 0, instance.columns or 0)
     kinds = [
-        results.check_output(job.kind, sent.kind, sent.data, sent.media_type, pixels)
+        results.check_output(job.kind, sent.kind, sent.data, sent.media_type, picture)
         for sent in outputs
     ]
     if len(set(kinds)) < len(kinds):

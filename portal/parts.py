@@ -1,7 +1,7 @@
 """The parts that a running portal is put together from, opened once and handed to the views."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from portal.bell import Bell
 from portal.models import db
 from portal.settings import Settings
+from portal.shown import Shown
 from portal.sso import Description
 from portal.throttle import Throttle
 from portal.vault import NotReadable, StorageAway, StorageFull, Vault
@@ -33,7 +34,7 @@ DAMAGED = NotReadable
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Settings, vault, bell, Redis (or none), throttle, issuer and clock of one process."""
+    """Settings, vault, bell, Redis (or none), throttle, issuer, clock and memory of a process."""
 
     settings: Settings
     vault: Vault
@@ -42,6 +43,7 @@ class Parts:
     throttle: Throttle
     issuer: Description
     clock: Callable[[], datetime]
+    shown: Shown = field(default_factory=Shown)
 
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] | None = None) -> "Parts":

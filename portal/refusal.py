@@ -11,6 +11,7 @@ REASONS: Final = {
     "truncated": "The file is cut off: its end is missing. Send it again.",
     "damaged": "The file is damaged and can't be read.",
     "no_pixels": "The file holds no picture.",
+    "too_many_parts": "The file is in far more pieces than a picture is stored in.",
     "not_single_frame": "The file holds several frames. Send single pictures.",
     "unsupported_modality": "Only projection X-rays (CR, DX) are accepted, not {kind}.",
     "too_many_pixels": (

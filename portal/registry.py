@@ -20,12 +20,13 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.conflict import Conflict
-from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
+from portal.models import Band, ModelState, ModelVersion, OperatingPoint, Prediction
 from portal.shapes import BadResult, object_of, sha256, text
 
 # Where a model comes from that lies in the installation itself.
 SHIPPED: Final = "shipped"
 _CARD_BYTES: Final = 512 * 1024
+_ROUNDED: Final = 0.0001
 _NAMED: Final = object_of({"name": text(100), "version": text(50), "sha256": sha256})
 
 
@@ -233,6 +234,31 @@ def problems_of(card: Mapping[str, Any] | None) -> Iterator[str]:
     calibration = _mapping(card.get("calibration"))
     if not (_number(calibration.get("temperature")) > 0 <= _number(calibration.get("ece"))):
         yield "Its card lacks a calibration that was measured."
+
+
+def bands_of(s: Session, sha256: str, point: str, probability: float) -> set[Band] | None:
+    """The words that a model's card allows for a probability; None where it does not tell.
+
+    As `ml.predict.band_of`, for a probability that was rounded to four digits: on a threshold
+    there are two.
+    """
+    card = s.scalars(
+        select(ModelVersion.card).where(
+            ModelVersion.sha256 == sha256, ModelVersion.card.is_not(None)
+        )
+    ).first()
+    thresholds = _mapping(_mapping((card or {}).get("thresholds")).get("image"))
+    calls = _number(thresholds.get(point))
+    sure = _number(thresholds.get(OperatingPoint.HIGH_PRECISION.value))
+    if calls < 0 or sure < 0:
+        return None
+    words = set[Band]()
+    for exact in (probability - _ROUNDED, probability + _ROUNDED):
+        if exact < calls:
+            words.add(Band.NONE_FOUND)
+        else:
+            words.add(Band.LIKELY if exact >= sure else Band.POSSIBLE)
+    return words
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portal import raster
 from portal.models import Band, BlobKind, JobKind, QualityVerdict
-from portal.raster import JPEG_MARK, PNG_MARK
+from portal.refusal import Limits, Refused
 from portal.shapes import (
     BadResult,
     Check,
@@ -31,22 +32,22 @@ _BINARY: Final = "application/octet-stream"
 @dataclass(frozen=True, slots=True)
 class _Output:
     media_type: str
-    mark: bytes
     most: int
     bytes_per_pixel: int
+    side: int = 0  # the longest of a JPEG; a PNG is of the picture's own size
 
 
 # What each job may store, and how large it may be: so much, or so many bytes for each pixel.
 OUTPUTS: Final = {
     JobKind.RENDER: {
-        BlobKind.PIXELS: _Output(_BINARY, b"", 0, 2),
-        BlobKind.PREVIEW: _Output("image/jpeg", JPEG_MARK, 8 * _MB, 0),
-        BlobKind.THUMB: _Output("image/jpeg", JPEG_MARK, _MB, 0),
+        BlobKind.PIXELS: _Output(_BINARY, 0, 2),
+        BlobKind.PREVIEW: _Output("image/jpeg", 8 * _MB, 0, side=2048),
+        BlobKind.THUMB: _Output("image/jpeg", _MB, 0, side=256),
     },
     JobKind.SEGMENT: {
-        BlobKind.PROBABILITY: _Output(_BINARY, b"", 4 * _MB, 0),
-        BlobKind.MASK: _Output("image/png", PNG_MARK, _MB, 1),
-        BlobKind.OVERLAY: _Output("image/png", PNG_MARK, _MB, 4),
+        BlobKind.PROBABILITY: _Output(_BINARY, 4 * _MB, 0),
+        BlobKind.MASK: _Output("image/png", _MB, 1),
+        BlobKind.OVERLAY: _Output("image/png", _MB, 4),
     },
 }
 INPUTS: Final = {
@@ -55,8 +56,13 @@ INPUTS: Final = {
 }
 
 
-def check_output(kind: JobKind, output: str, data: bytes, media_type: str, pixels: int) -> BlobKind:
-    """The kind of an output that a job of this kind may store, if it is of type and size."""
+def check_output(
+    kind: JobKind, output: str, data: bytes, media_type: str, picture: tuple[int, int]
+) -> BlobKind:
+    """The kind of an output that a job of this kind may store, if it is of type and size.
+
+    `picture` is (rows, columns) of the job's X-ray.
+    """
     allowed = OUTPUTS.get(kind, {})
     found = next((blob for blob in allowed if blob.value == output), None)
     if found is None:
@@ -64,11 +70,27 @@ def check_output(kind: JobKind, output: str, data: bytes, media_type: str, pixel
     rule = allowed[found]
     if media_type.partition(";")[0].strip().lower() != rule.media_type:
         raise BadResult(f"{found.value} must be {rule.media_type}")
-    if not data or len(data) > rule.most + rule.bytes_per_pixel * pixels:
+    if not data or len(data) > rule.most + rule.bytes_per_pixel * picture[0] * picture[1]:
         raise BadResult(f"{found.value} has {len(data)} bytes, which can't be")
-    if not data.startswith(rule.mark):
-        raise BadResult(f"{found.value} is not {rule.media_type}")
+    if rule.media_type != _BINARY and not _is_picture(data, rule, picture):
+        raise BadResult(f"{found.value} is not {rule.media_type} of its size")
     return found
+
+
+def _is_picture(data: bytes, rule: _Output, picture: tuple[int, int]) -> bool:
+    """Whether the file says that it is of the size that it is drawn with.
+
+    A browser gives a picture the memory that its header asks for, however few its bytes are.
+    """
+    is_png = rule.media_type == "image/png"
+    limits = Limits(len(data), max_side=max(picture) if is_png else rule.side)
+    if not data.startswith(raster.PNG_MARK if is_png else raster.JPEG_MARK):
+        return False
+    try:
+        header = raster.png(data, limits) if is_png else raster.jpeg(data, limits)
+    except Refused:
+        return False
+    return not is_png or (header["rows"], header["columns"]) == picture
 
 
 def check_facts(facts: Any, sizes: Mapping[BlobKind, int]) -> dict[str, Any]:
@@ -103,8 +125,13 @@ class CheckedPrediction:
     seconds: float | None
 
 
-def check_prediction(prediction: Any, sizes: Mapping[BlobKind, int]) -> CheckedPrediction:
-    """The prediction of a segment job, if it is whole and fits the outputs that it has stored."""
+def check_prediction(
+    prediction: Any, sizes: Mapping[BlobKind, int], picture: tuple[int, int]
+) -> CheckedPrediction:
+    """The prediction of a segment job, if it is whole and fits its picture and its outputs.
+
+    `picture` is (rows, columns) of the X-ray, `sizes` are the bytes of each stored output.
+    """
     sent = mapping(prediction, "prediction")
     known = only(sent, _PREDICTION)
     model, quality = known["model"], known["quality"]
@@ -115,6 +142,9 @@ def check_prediction(prediction: Any, sizes: Mapping[BlobKind, int]) -> CheckedP
     ):
         raise BadResult("a refused picture has no result")
     measurements = known.get("measurements")
+    _require_within(measurements or {}, known.get("region"), *picture)
+    if sent.get("band") == Band.NONE_FOUND and (measurements or {}).get("area_px"):
+        raise BadResult("where none is found nothing is outlined")
     return CheckedPrediction(
         model=(model["name"], model["version"], model["sha256"]),
         probability=None if refused else number(0, 1)(sent.get("probability"), "probability"),
@@ -132,6 +162,34 @@ def check_prediction(prediction: Any, sizes: Mapping[BlobKind, int]) -> CheckedP
         statistics=known.get("statistics") or {},
         seconds=known.get("seconds"),
     )
+
+
+def _require_within(
+    measured: Mapping[str, Any], region: Mapping[str, Any] | None, rows: int, columns: int
+) -> None:
+    """BadResult for what lies outside the picture or is larger than it."""
+    parts = measured.get("components") or []
+    levels = [
+        side[name] for side in measured.get("extents") or [] for name in ("apex", "upper", "lower")
+    ]
+    areas = [measured.get("area_px"), *(part["area_px"] for part in parts)]
+    lengths = [measured.get("distance_px"), *(level["px"] for level in levels)]
+    lines = [measured.get("distance_line"), *(level.get("line") for level in levels)]
+    boxes = [*(part["box"] for part in parts), *([region["box"]] if region else [])]
+    if any(area > rows * columns for area in areas if area is not None):
+        raise BadResult("an area is larger than the picture")
+    if any(length > rows + columns for length in lengths if length is not None):
+        raise BadResult("a length is longer than the picture")
+    # A line may end on the edge of the outermost pixels, and is rounded.
+    if not all(
+        -1 <= x <= columns + 1 and -1 <= y <= rows + 1
+        for line in lines
+        if line is not None
+        for x, y in (line[:2], line[2:])
+    ):
+        raise BadResult("a line leaves the picture")
+    if not all(x0 <= x1 <= columns and y0 <= y1 <= rows for x0, y0, x1, y1 in boxes):
+        raise BadResult("a box leaves the picture")
 
 
 def check_code(code: Any, name: str = "code") -> str:

@@ -1,6 +1,6 @@
 """Sending a picture in: rows, sealed file, audit row and render job, all of them or none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
@@ -9,24 +9,30 @@ from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, database, intake, ranking, sealing
+from portal import audit, database, dicom, intake, ranking, sealing
 from portal.access import Actor, Permission, visible_studies
 from portal.conflict import Conflict
 from portal.ledger import enqueue
 from portal.models import Blob, BlobKind, Instance, JobKind, Study
-from portal.vault import Vault, content_digest
+from portal.refusal import Refused
+from portal.vault import NotReadable, Vault, content_digest
 
 DEFAULT_LIMITS: Final = intake.Limits(64 * 1024 * 1024)
+_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a file. A duplicate leads to the study that is there already."""
+    """What became of a file. A duplicate leads to the study that is there already.
+
+    `same_uid`: another picture had come under the same SOPInstanceUID; both are kept.
+    """
 
     study_id: UUID
     case_number: str
     job_id: UUID | None
     duplicate: bool
+    same_uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +60,24 @@ def submit(
 
     Raises Refused (the file), Conflict `already_sent` (a colleague's case, which the actor may not
     see) or VaultError (nothing is left behind). The same file, or another with the same
-    SOPInstanceUID, is recognised within the team.
+    SOPInstanceUID and the same pixels, is recognised within the team. Other pixels under a known
+    UID are a case of their own: some machines and copying tools give a UID twice, and a picture
+    that is called known is never read.
     """
     actor.require(Permission.STUDY_SUBMIT)
     upload = intake.check(filename, data, limits)
-    keys = _keys(vault, upload, data)
+    for _ in range(_TRIES - 1):
+        try:
+            return _take(s, vault, actor, upload, data, now)
+        except IntegrityError:
+            continue  # somebody sent this picture, or this UID, at the same moment and was first
+    return _take(s, vault, actor, upload, data, now)
+
+
+def _take(
+    s: Session, vault: Vault, actor: Actor, upload: intake.Upload, data: bytes, now: datetime
+) -> Submitted:
+    keys, namesake = _told_apart(s, vault, actor, upload, data)
     known = _known(s, actor, keys, now)
     if known is not None:
         return known
@@ -82,6 +101,7 @@ def submit(
         size=len(data),
         rows=upload.header["rows"],
         columns=upload.header["columns"],
+        same_uid_as=namesake,
         created=now,
     )
     blob = Blob(
@@ -95,26 +115,57 @@ def submit(
         created=now,
     )
     blob.name = vault.put(data_key, blob_id=blob.id, kind=blob.kind, attempt=0, data=data)
+    detail = {"same_uid_as": namesake.hex} if namesake else None
     try:
         for row in (study, instance, blob):
             s.add(row)
             s.flush()
         job = enqueue(s, JobKind.RENDER, instance.id, now)
-        audit.append(s, "study_submitted", actor=actor, now=now, study_id=study.id)
-    except IntegrityError:
-        # Somebody sent the same picture at the same moment and was first.
-        s.rollback()
-        vault.destroy(blob.name)
-        known = _known(s, actor, keys, now)
-        if known is None:
-            raise
-        return known
+        audit.append(s, "study_submitted", actor=actor, now=now, study_id=study.id, detail=detail)
     except BaseException:
         s.rollback()
         vault.destroy(blob.name)
         raise
     database.commit(s)
-    return Submitted(study.id, study.case_number, job.id, duplicate=False)
+    return Submitted(
+        study.id, study.case_number, job.id, duplicate=False, same_uid=namesake is not None
+    )
+
+
+def _told_apart(
+    s: Session, vault: Vault, actor: Actor, upload: intake.Upload, data: bytes
+) -> tuple[_Keys, UUID | None]:
+    """The file's keys, and the study of another picture that came under its UID before."""
+    keys = _keys(vault, upload, data)
+    if keys.sop is None:
+        return keys, None
+    first = s.scalars(
+        select(Instance).where(Instance.team_id == actor.team_id, Instance.sop_key == keys.sop)
+    ).first()
+    if first is None or first.content_key == keys.content:
+        return keys, None
+    digest = dicom.pixels_digest(data)
+    if digest == _kept_digest(s, vault, first):
+        return keys, None
+    own = vault.lookup("sop_uid", f"{upload.keys['sop_uid']}:{digest}")
+    return replace(keys, sop=own), first.study_id
+
+
+def _kept_digest(s: Session, vault: Vault, instance: Instance) -> str | None:
+    """The pixels' digest of a kept picture; None where its file can't be read any more."""
+    blob = s.scalars(
+        select(Blob).where(
+            Blob.instance_id == instance.id, Blob.kind == BlobKind.SOURCE, Blob.current
+        )
+    ).first()
+    if blob is None:
+        return None
+    try:
+        data_key = sealing.key_of(vault, s.get_one(Study, instance.study_id))
+        kept = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+        return dicom.pixels_digest(kept)
+    except (NotReadable, Refused):
+        return None
 
 
 def _keys(vault: Vault, upload: intake.Upload, data: bytes) -> _Keys:

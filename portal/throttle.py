@@ -5,8 +5,9 @@ their own tries and not its owner's. A wider one is for an account from everywhe
 from where they have signed in before are not held up by it.
 
 The counts live in Redis, so that all processes of the portal share them; while Redis does not
-answer each process counts for itself. Nobody is ever locked out for good: each time a limit is
-passed the pause doubles, up to a quarter of an hour, and an hour of quiet forgets it.
+answer, or what lies there can be no count, each process counts for itself. Nobody is ever locked
+out for good, not by a writer in Redis either: each time a limit is passed the pause doubles, up to
+a quarter of an hour, and an hour of quiet forgets it.
 """
 
 import hashlib
@@ -78,6 +79,11 @@ class Throttled(Exception):
 _TAKE = """
 local now, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local pause_until = tonumber(redis.call('HGET', KEYS[2], 'until') or '0')
+-- Longer than any pause, even by a clock that differs by a minute: it was not set here.
+if pause_until > now + tonumber(ARGV[4]) + window then
+  redis.call('DEL', KEYS[2])
+  pause_until = 0
+end
 if now < pause_until then return tostring(pause_until - now) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
 if redis.call('ZCARD', KEYS[1]) >= limit then
@@ -149,8 +155,11 @@ class Throttle:
                         secrets.token_hex(8),
                     ],
                 )
-                return float(answer)
-            except RedisError:
+                pause = float(answer)
+                # "Not a number" is between no two. What is no pause of ours says nothing.
+                if 0 <= pause <= LONGEST_PAUSE_SECONDS + WINDOW_SECONDS:
+                    return min(pause, LONGEST_PAUSE_SECONDS)
+            except (RedisError, ValueError, TypeError):
                 pass  # count here instead: a sign-in must not depend on the bell
         with self._lock:
             return self._take_here(limit, key, moment)

@@ -24,6 +24,7 @@ from portal import database, people, records
 from portal.models import Job, JobKind, Passkey, Role, User, db
 from portal.settings import Settings
 from portal.web import create_app
+from tests.portal.pictures import jpeg
 
 PASSWORD = "blue kettle on tuesday"
 START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
@@ -215,13 +216,13 @@ def make_study(app: Flask, person: Person, shade: int = 0) -> UUID:
 
 RENDERED = {
     "pixels": (bytes(640 * 512 * 2), "application/octet-stream"),
-    "preview": (b"\xff\xd8\xffpreview", "image/jpeg"),
-    "thumb": (b"\xff\xd8\xffthumb", "image/jpeg"),
+    "preview": (jpeg(rows=640, columns=512, inside=b"preview"), "image/jpeg"),
+    "thumb": (jpeg(rows=96, columns=77, inside=b"thumb"), "image/jpeg"),
 }
 SEGMENTED = {
     "probability": (bytes(4 * 4), "application/octet-stream"),
-    "mask": (b"\x89PNG\r\n\x1a\nmask", "image/png"),
-    "overlay": (b"\x89PNG\r\n\x1a\noverlay", "image/png"),
+    "mask": (picture(1), "image/png"),
+    "overlay": (picture(2), "image/png"),
 }
 FACTS: dict[str, Any] = {
     "rows": 640,

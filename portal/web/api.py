@@ -136,6 +136,7 @@ def _submitted(submitted: records.Submitted) -> dict[str, Any]:
         "id": str(submitted.study_id),
         "case": submitted.case_number,
         "duplicate": submitted.duplicate,
+        "same_uid": submitted.same_uid,
         "state": _state_of(submitted),
     }
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from portal.access import Actor, Permission
 from portal.models import Band, BlobKind
-from portal.records import ReviewView, State, StudyView
+from portal.records import Prior, ReviewView, State, StudyView
 from portal.web import sizes, wording
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
@@ -48,7 +48,7 @@ class ReviewLine:
 
 @dataclass(frozen=True)
 class PriorLine:
-    """Another picture of the same patient."""
+    """Another picture of the same patient, or under the same DICOM number."""
 
     id: UUID
     number: str
@@ -90,6 +90,8 @@ class CasePage:
     quality: Quality | None
     reviews: list[ReviewLine]
     priors: list[PriorLine]
+    same_uid_note: str
+    same_uid: list[PriorLine]
     may_review: bool
     may_export: bool
     reasons: Sequence[tuple[str, str]]
@@ -145,22 +147,20 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         else None,
         quality=_quality(view),
         reviews=review_lines(view.reviews, actor),
-        priors=[
-            PriorLine(
-                prior.study_id,
-                prior.case_number,
-                prior.created,
-                wording.word(
-                    prior.state.state, prior.state.result.band if prior.state.result else None
-                ),
-            )
-            for prior in view.priors
-        ],
+        priors=[_prior_line(prior) for prior in view.priors],
+        same_uid_note=wording.SAME_UID if view.shares_uid else "",
+        same_uid=[_prior_line(other) for other in view.same_uid],
         may_review=actor.may(Permission.REVIEW_WRITE),
         may_export=actor.may(Permission.STUDY_EXPORT),
         reasons=_REASONS,
         viewer=_viewer(view, facts, measured),
     )
+
+
+def _prior_line(prior: Prior) -> PriorLine:
+    result = prior.state.result
+    word = wording.word(prior.state.state, result.band if result else None)
+    return PriorLine(prior.study_id, prior.case_number, prior.created, word)
 
 
 def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:

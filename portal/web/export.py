@@ -23,8 +23,12 @@ WARNINGS = {
     "burned_in_unknown": "The header does not say whether text is burned into this picture.",
     "secondary_capture": "It is a capture of a screen or a scan: these often show names.",
     "overlay_in_pixels": "It has an overlay drawn into its pixels, which may be text.",
+    "table_left_out": (
+        "A table by which the picture is shown is left out: it is no curve, so it may be a text. "
+        "The exported picture may look otherwise."
+    ),
     "no_dicom": "The picture came as PNG or JPEG and is left out: only DICOM is exported.",
-    "not_cleanable": "The compressed picture could not be cleaned of comments and is left out.",
+    "not_cleanable": "The picture could not be cleaned of what may be a text and is left out.",
     "mask_left_out": "The outline could not be read and is left out.",
 }
 

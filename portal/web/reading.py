@@ -22,13 +22,14 @@ blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>"
 def case(study_id: UUID) -> str:
     """One case with film, result and review."""
     view = records.open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
+    guard.parts().shown.add(guard.actor().session_id, [study_id])
     return render_template("case/case.html", case=casepage.of(view, guard.actor()))
 
 
 @blueprint.get("/state")
 @guard.permission(Permission.STUDY_READ, background=True, glass=True)
 def state(study_id: UUID) -> Response:
-    """Where the study stands, for a page that waits; nothing about the patient."""
+    """Where the study stands, for a page that waits; no word of the model's or of a reader's."""
     found = records.study_state(rows(), guard.actor(), study_id, guard.now())
     return jsonify(state_json(found))
 
@@ -98,5 +99,4 @@ def state_json(found: StudyState) -> dict[str, Any]:
         "state": found.state.value,
         "waiting_for": found.waiting_for,
         "settled": found.is_settled,
-        "reviewed": found.reviewed.value if found.reviewed else None,
     }

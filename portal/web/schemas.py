@@ -54,6 +54,10 @@ def schemas() -> Json:
             id=uuid,
             case=text,
             duplicate={"type": "boolean", "description": "It was here already: `id` is the old."},
+            same_uid={
+                "type": "boolean",
+                "description": "Other pixels came under its SOPInstanceUID before; both are kept.",
+            },
             state=enum((*State, None)),
         ),
         "SubmittedArchive": _object(

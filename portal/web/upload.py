@@ -8,7 +8,7 @@ from werkzeug.datastructures import FileStorage
 from portal import records
 from portal.access import Permission
 from portal.intake import Refused
-from portal.web import guard
+from portal.web import guard, wording
 from portal.web.errors import Problem, wants_problem
 from portal.web.receiving import receive
 
@@ -64,9 +64,10 @@ def _outcomes(file: FileStorage) -> list[Outcome]:
 
 def _outcome(name: str, submitted: records.Submitted) -> Outcome:
     text = "known already" if submitted.duplicate else "received"
-    return Outcome(
-        name, f"Case {submitted.case_number}: {text}", "ok", f"/studies/{submitted.study_id}"
-    )
+    said, tone = f"Case {submitted.case_number}: {text}", "ok"
+    if submitted.same_uid:
+        said, tone = f"{said}. {wording.SAME_UID}", "warn"
+    return Outcome(name, said, tone, f"/studies/{submitted.study_id}")
 
 
 def _of_arrival(archive: str, arrival: records.Arrival) -> Outcome:
@@ -84,6 +85,7 @@ def _as_json(submitted: records.Submitted) -> dict[str, object]:
         "url": f"/studies/{submitted.study_id}",
         "case": submitted.case_number,
         "duplicate": submitted.duplicate,
+        "remark": wording.SAME_UID if submitted.same_uid else None,
         "state": None if submitted.duplicate else records.State.RECEIVED.value,
     }
 

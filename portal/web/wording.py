@@ -25,6 +25,10 @@ OPERATING_POINTS = {
 }
 UNNAMED = "No name in the file"
 DAMAGED = "Record damaged: read the original, tell an administrator"
+SAME_UID = (
+    "Another picture came under the same DICOM number (SOPInstanceUID). Both are kept: "
+    "check that each is under its own patient."
+)
 BELOW_FLOOR = "Nothing is outlined: what reaches the threshold is smaller than the model's floor."
 NONE_FOUND = "Not a statement that there is none: small ones are missed."
 UNSURE = "The model’s two readings of this picture differ: unsure."

@@ -100,6 +100,7 @@ def worklist() -> str:
         page=_page_number(),
         now=guard.now(),
     )
+    guard.parts().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
     page = ListPage(
         rows=[listpage.row(row) for row in found.rows],
         counts=found.counts,
@@ -126,8 +127,11 @@ def search() -> BaseResponse:
 @blueprint.get("/state")
 @guard.permission(Permission.STUDY_LIST, background=True)
 def states() -> Response:
-    """The rows' present state as pieces of the page; nothing about a patient."""
-    found = records.states(rows(), guard.actor(), _ids(), guard.now())
+    """The rows' present state as pieces of the page.
+
+    For a page that is open this is no new look; a result that the session was not shown is one.
+    """
+    found = records.states(rows(), guard.actor(), _ids(), guard.now(), guard.parts().shown)
     counts = records.counts(rows(), guard.actor())
     page = ListPage([], counts, _notices(list(found.values())), {})
     return jsonify(

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ml import shelf
+from ml import session, shelf
 
 
 @pytest.fixture
@@ -116,6 +116,19 @@ def test_a_card_that_makes_no_model_is_refused(
     (folder / "card.json").write_text(json.dumps(card | change))
     with pytest.raises(shelf.NotFetched, match=words):
         shelf.fetch(str(folder), "", tmp_path / "shelf")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, '{"name":' * 200_000, "no JSON", "[]"], ids=range(4)
+)
+def test_a_card_that_cannot_be_read_is_none(folder: Path, tmp_path: Path, text: str) -> None:
+    (folder / "card.json").write_text(text)
+    assert shelf.read_card(folder) is None
+    with pytest.raises(session.ModelMissing):
+        session.read_card(folder)
+    for source, sha256 in ((folder, ""), zipped(folder, tmp_path)):
+        with pytest.raises(shelf.NotFetched, match="no card"):
+            shelf.fetch(str(source), sha256, tmp_path / "shelf")
 
 
 def test_what_is_too_large_is_refused_packed_and_unpacked(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The throttle, in this process and over a real Redis: the same answers."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -143,6 +145,34 @@ def test_processes_share_their_counts_over_redis(redis_url: str, who: str) -> No
     assert wait(other, who, 6) > 0
     one.forgive(ACCOUNT, who)
     assert wait(other, who, 70) == 0
+
+
+@pytest.mark.parametrize("until", ["1e18", "1e308", "inf", "-inf", "nan", "soon", "", "9" * 400])
+def test_who_writes_into_redis_locks_nobody_out(redis_url: str, who: str, until: str) -> None:
+    client = redis_client(redis_url)
+    assert client is not None
+    throttle = Throttle(client)
+    wait(throttle, who, 0)
+    digest = hashlib.sha256(who.encode()).hexdigest()[:32]
+    state = f"pleura:tries:{ACCOUNT.name}:{digest}:state"
+    assert client.exists(state.replace(":state", ":tries"))
+    client.hset(state, mapping={"until": until, "strikes": "x"})
+    waits = [wait(throttle, who, second) for second in range(1, 5)]
+    assert waits == [0] * 4
+    for second in range(5, 12):  # and whoever tries on is still held up
+        waits.append(wait(throttle, who, second))
+    assert 0 < max(waits) <= LONGEST_PAUSE_SECONDS + 1
+
+
+@pytest.mark.parametrize("answer", [b"inf", b"-inf", b"nan", b"-5", b"1e9", b"soon", None])
+def test_an_odd_answer_of_redis_is_no_pause(who: str, answer: bytes | None) -> None:
+    class Odd:
+        def register_script(self, _text: str) -> Any:
+            return lambda **_: answer
+
+    throttle = Throttle(Odd())
+    assert [wait(throttle, who, second) for second in range(5)] == [0] * 5
+    assert wait(throttle, who, 5) in (60, 61)
 
 
 def test_redis_learns_no_names(redis_url: str, who: str) -> None:

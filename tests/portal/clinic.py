@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from pictures import dicom
+from pictures import dicom, jpeg, png
 from place import NOW, Place
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -163,8 +163,8 @@ def rendered(rows: int, columns: int) -> dict[str, bytes]:
     """What a render job stores."""
     return {
         "pixels": bytes(rows * columns * 2),
-        "preview": b"\xff\xd8\xffpreview",
-        "thumb": b"\xff\xd8\xffthumb",
+        "preview": jpeg(rows=rows, columns=columns, inside=b"preview"),
+        "thumb": jpeg(rows=rows, columns=columns, inside=b"thumb"),
     }
 
 
@@ -172,8 +172,8 @@ def segmented() -> dict[str, bytes]:
     """What a segment job stores."""
     return {
         "probability": bytes(4 * 4),
-        "mask": b"\x89PNG\r\n\x1a\nmask",
-        "overlay": b"\x89PNG\r\n\x1a\noverlay",
+        "mask": png(),
+        "overlay": png(colour=2),
     }
 
 
@@ -199,7 +199,9 @@ def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
 
 
 def prediction_of(**changes: Any) -> dict[str, Any]:
-    """What a segment job says about a picture."""
+    """What a segment job says about a picture; where none is found nothing is outlined."""
+    if changes.get("band") == "none_found":
+        changes = {"measurements": {"area_px": 0, "side": None}} | changes
     return {
         "model": {"name": "pleura-lite2", "version": "1.0", "sha256": SHA256},
         "probability": 0.91,
@@ -208,21 +210,21 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
         "operating_point": "balanced",
         "map": {"rows": 4, "columns": 4},
         "measurements": {
-            "area_px": 900,
+            "area_px": 9,
             "area_mm2": 310.5,
             "side": "right",
             "side_assumed": False,
             "zones": ["apical"],
-            "distance_px": 120.0,
+            "distance_px": 5.0,
             "distance_mm": 17.5,
             "distance_line": [1, 2, 3, 4],
             "components": [
                 {
-                    "area_px": 900,
+                    "area_px": 9,
                     "area_mm2": 310.5,
                     "side": "right",
                     "zones": ["apical"],
-                    "box": [1, 2, 31, 32],
+                    "box": [1, 2, 5, 6],
                 }
             ],
             "spacing": None,
@@ -231,8 +233,8 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
                 {
                     "side": "right",
                     "fraction": 0.12,
-                    "apex": {"px": 40.0, "mm": 5.5, "line": [1, 2, 3, 4]},
-                    "upper": {"px": 21.0, "mm": 2.9, "line": [1, 2, 3, 4]},
+                    "apex": {"px": 4.0, "mm": 5.5, "line": [1, 2, 3, 4]},
+                    "upper": {"px": 2.1, "mm": 2.9, "line": [1, 2, 3, 4]},
                     "lower": {"px": 0.0, "mm": 0.0, "line": None},
                     "collins": {"percent": 12.0, "applies": True, "reason": None},
                     "rhea": {"percent": None, "applies": False, "reason": "not_pa"},

@@ -88,8 +88,10 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def jpeg(*, rows: int = 8, columns: int = 6, samples: int = 1, bits: int = 8) -> bytes:
-    """A JPEG with the right markers around nothing."""
+def jpeg(
+    *, rows: int = 8, columns: int = 6, samples: int = 1, bits: int = 8, inside: bytes = b""
+) -> bytes:
+    """A JPEG with the right markers around nothing, or around `inside`."""
     components = b"".join(bytes((index + 1, 0x11, 0)) for index in range(samples))
     frame = struct.pack(">BHHB", bits, rows, columns, samples) + components
     return (
@@ -99,5 +101,6 @@ def jpeg(*, rows: int = 8, columns: int = 6, samples: int = 1, bits: int = 8) ->
         + frame
         + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
         + b"\x12\x34\x56"
+        + inside
         + b"\xff\xd9"
     )

@@ -13,6 +13,7 @@ from test_vault import files
 from portal import records
 from portal.access import Denied
 from portal.models import AuditEvent, Blob, BlobKind, JobState, Study
+from portal.shown import Shown
 from portal.vault import NotReadable
 
 PEOPLE = {
@@ -51,12 +52,12 @@ def test_a_case_opens_for_its_owner_and_the_teams_readers_alone(
                         way(clinic, s, actor, asked)
     with clinic.s as s:
         if PEOPLE[person]:
-            assert list(records.states(s, actor, [study_id, uuid4()], NOW)) == [study_id]
+            assert list(records.states(s, actor, [study_id, uuid4()], NOW, Shown())) == [study_id]
         elif person == "outsider" or person == "colleague":
-            assert records.states(s, actor, [study_id], NOW) == {}
+            assert records.states(s, actor, [study_id], NOW, Shown()) == {}
         else:
             with pytest.raises(Denied):
-                records.states(s, actor, [study_id], NOW)
+                records.states(s, actor, [study_id], NOW, Shown())
 
 
 def events(clinic: Clinic, since: int) -> list[tuple[str, Any]]:

@@ -14,8 +14,14 @@ from pictures import compressed_dicom, dicom, jpeg, png
 from place import NOW
 from pydicom.datadict import dictionary_VR, repeater_has_tag
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
 from sqlalchemy import select
 
 from portal import codestream, deidentification, exporting, records
@@ -212,9 +218,25 @@ def test_a_comment_between_two_scans_is_blanked() -> None:
     assert len(cleaned) == len(stream)
 
 
-def j2k(psot_known: bool = True) -> bytes:
+@pytest.mark.parametrize("marker", [0xC8, 0xDE, 0xF0, 0xF7 + 1, 0xFD, 0x02])
+def test_a_segment_that_nobody_knows_is_blanked(marker: int) -> None:
+    plain = jpeg()
+    cleaned = codestream.clean(plain[:2] + segment(marker, b"CANARY") + plain[2:])
+    assert cleaned == plain[:2] + segment(marker, bytes(6)) + plain[2:]
+
+
+@pytest.mark.parametrize("marker", [0xC0, 0xDA, 0xDC, 0xDD])
+def test_a_segment_that_is_longer_than_its_kind_is_refused(marker: int) -> None:
+    plain = jpeg()
+    longer = {0xC0: b"\x08\0\x08\0\x06\x01\x01\x11\0", 0xDA: b"\x01\x01\0\0\x3f\0"}
+    body = longer.get(marker, b"\0\0") + b"CANARY"
+    with pytest.raises(NotCleanable):
+        codestream.clean(plain[:2] + segment(marker, body) + plain[2:])
+
+
+def j2k(psot_known: bool = True, marker: int = 0x64) -> bytes:
     """A JPEG 2000 stream with comments in the main header and in the tile's."""
-    comment = b"\xff\x64" + struct.pack(">HH", 4 + 6, 1) + b"CANARY"
+    comment = b"\xff" + bytes([marker]) + struct.pack(">HH", 4 + 6, 1) + b"CANARY"
     head = b"\xff\x4f\xff\x51" + struct.pack(">H", 41) + bytes(39) + comment
     body = comment + b"\xff\x93" + b"\x01\x02\xff\x10pixels"
     size = 12 + len(body)
@@ -222,16 +244,22 @@ def j2k(psot_known: bool = True) -> bytes:
     return head + tile + body + b"\xff\xd9"
 
 
+@pytest.mark.parametrize("marker", [0x64, 0x50, 0x59, 0x66, 0x7F, 0x92])
 @pytest.mark.parametrize("psot_known", [True, False])
-def test_comments_in_a_jpeg_2000_stream_are_blanked(psot_known: bool) -> None:
-    stream = j2k(psot_known)
-    cleaned = codestream.clean(stream + b"CANARY")
+def test_comments_in_a_jpeg_2000_stream_are_blanked(psot_known: bool, marker: int) -> None:
+    stream = j2k(psot_known, marker)
+    cleaned = codestream.clean(stream + b"CANARY\xff\xd9")
     assert b"CANARY" not in cleaned
     assert len(cleaned) == len(stream)
     assert cleaned.endswith(b"pixels\xff\xd9")
 
 
-@pytest.mark.parametrize("stream", [b"", b"CANARY", jpeg()[:30], jpeg()[:-2], j2k()[:60]])
+ENDLESS = jpeg()[:2] + b"\xff\x01" * 20_001 + jpeg()[2:]
+
+
+@pytest.mark.parametrize(
+    "stream", [b"", b"CANARY", jpeg()[:30], jpeg()[:-2], j2k()[:60], ENDLESS], ids=range(6)
+)
 def test_a_stream_that_cannot_be_followed_is_refused(stream: bytes) -> None:
     with pytest.raises(NotCleanable):
         codestream.clean(stream)
@@ -265,7 +293,126 @@ def test_a_real_compressed_picture_decodes_to_the_same_pixels(syntax: str) -> No
     assert (np.asarray(decode(cleaned)) == np.asarray(decode(stream))).all()
 
 
+def runs(*parts: bytes) -> bytes:
+    """RLE of one segment: 48 pixels of one grey, then `parts`."""
+    return b"".join((struct.pack("<16I", 1, 64, *[0] * 14), b"\xd1\x07", *parts))
+
+
+def rle_dicom(frame: bytes) -> bytes:
+    return dicom(
+        pixels=encapsulate([frame + b"\0" * (len(frame) % 2)]),
+        TransferSyntaxUID=RLELossless,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+    )
+
+
+def test_nothing_but_the_runs_of_rle_comes_out() -> None:
+    named = struct.pack("<2I", 1, 64 + 8) + b"CANARY^ZEBRA".ljust(64, b"\0") + b"\xd1\x07CANARY"
+    out = deidentification.deidentify(rle_dicom(named), identity())
+    assert b"CANARY" not in out
+    new = pydicom.dcmread(io.BytesIO(out))
+    (frame,) = pydicom.encaps.generate_frames(new.PixelData, number_of_frames=1)
+    assert frame == runs()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"CANARY",
+        runs()[:65],
+        struct.pack("<16I", 2, 64, 64, *[0] * 13) + b"\xd1\x07",
+        struct.pack("<16I", 1, 32, *[0] * 14) + b"\xd1\x07",
+        struct.pack("<16I", 1, 64, *[0] * 14) + b"\xd2\x07\x05CANARY",
+    ],
+    ids=range(5),
+)
+def test_rle_that_does_not_give_its_pixels_is_refused(frame: bytes) -> None:
+    with pytest.raises(NotCleanable):
+        codestream.clean_rle(frame, 1, 48)
+
+
+def test_a_real_rle_picture_decodes_to_the_same_pixels() -> None:
+    np = pytest.importorskip("numpy")
+    source = pydicom.dcmread(io.BytesIO(dicom(rows=40, columns=33, pixels=bytes(40 * 33 * 2))))
+    source.PixelData = (np.arange(40 * 33, dtype=np.uint16) % 4096 // 5).tobytes()
+    source.compress(RLELossless, encoding_plugin="pydicom")
+    stream = io.BytesIO()
+    source.save_as(stream)
+    out = deidentification.deidentify(stream.getvalue(), identity())
+    new = pydicom.dcmread(io.BytesIO(out))
+    assert (new.pixel_array == source.pixel_array).all()
+
+
 # Text in the pixels
+
+
+@pytest.mark.parametrize(
+    ("bits", "words", "kept"),
+    [
+        ({"BitsStored": 12, "HighBit": 11}, (0xF123, 0x4FFF), (0x0123, 0x0FFF)),
+        ({"BitsStored": 12, "HighBit": 15}, (0x123C, 0xFFF7), (0x1230, 0xFFF0)),
+        ({"BitsStored": 16, "HighBit": 15}, (0xF123, 0x4FFF), (0xF123, 0x4FFF)),
+        (
+            {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1},
+            (0x5123, 0x5FFF),
+            (0x0123, 0xFFFF),
+        ),
+    ],
+)
+def test_bits_that_are_no_part_of_a_pixel_are_cleared(
+    bits: dict[str, int], words: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    data = dicom(pixels=struct.pack("<2H", *words) * 24, **bits)
+    new = pydicom.dcmread(io.BytesIO(deidentification.deidentify(data, identity())))
+    assert new.PixelData == struct.pack("<2H", *kept) * 24
+
+
+@pytest.mark.parametrize(
+    "bits", [{"BitsStored": 0}, {"BitsStored": 17}, {"HighBit": 16}, {"HighBit": 7}]
+)
+def test_bits_that_cannot_be_keep_the_picture_back(bits: dict[str, int]) -> None:
+    with pytest.raises(NotCleanable):
+        deidentification.deidentify(dicom(**bits), identity())
+
+
+def table(data: Any) -> Sequence:
+    item = Dataset()
+    item.LUTDescriptor = [12, 0, 16]
+    item.add_new(0x00283006, "OW" if isinstance(data, bytes) else "US", data)
+    return Sequence([item])
+
+
+@pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("data", [b"CANARY^ZEBRA^19470321 ab", [*b"CANARY^ZEBRA"]])
+def test_a_lookup_table_that_is_a_text_is_left_out_and_that_is_said(
+    keyword: str, data: Any
+) -> None:
+    source = dicom(BurnedInAnnotation="NO", **{keyword: table(data)})
+    new = pydicom.dcmread(io.BytesIO(deidentification.deidentify(source, identity())))
+    assert keyword not in new
+    assert deidentification.burned_in(source) == ["table_left_out"]
+
+
+@pytest.mark.parametrize(
+    "values", [range(12), range(12, 0, -1), [0, 0, 0, 5, 5, 5, 5, 5, 5, 9, 9, 9]]
+)
+def test_a_curve_is_kept_whichever_way_it_goes(values: Any) -> None:
+    for data in (list(values), struct.pack("<12H", *values)):
+        source = dicom(BurnedInAnnotation="NO", VOILUTSequence=table(data))
+        new = pydicom.dcmread(io.BytesIO(deidentification.deidentify(source, identity())))
+        assert new.VOILUTSequence[0].LUTData == data
+        assert deidentification.burned_in(source) == []
+
+
+def test_a_palette_that_is_a_text_keeps_the_picture_back() -> None:
+    palette = {}
+    for colour in ("Red", "Green", "Blue"):
+        palette[f"{colour}PaletteColorLookupTableDescriptor"] = [12, 0, 16]
+        palette[f"{colour}PaletteColorLookupTableData"] = b"CANARY^ZEBRA^19470321 ab"
+    with pytest.raises(NotCleanable):
+        deidentification.deidentify(dicom(**palette), identity())
 
 
 @pytest.mark.parametrize(
@@ -372,6 +519,28 @@ def test_uids_and_pseudonyms_are_new_and_consistent(clinic: Clinic) -> None:
         assert head.StudyInstanceUID.startswith("2.25.")
         assert head.StudyInstanceUID.is_valid
         assert head.StudyInstanceUID != examination
+
+
+def test_exports_of_two_teams_cannot_be_joined(clinic: Clinic) -> None:
+    data = dicom(PatientID="A-1")
+    heads = []
+    for actor in (clinic.mate, clinic.outsider):
+        study_id = clinic.submit(data, actor=actor).study_id
+        with clinic.s as s:
+            made = records.export(s, clinic.vault, actor, study_id, NOW, looked=True)
+        heads.append(pydicom.dcmread(io.BytesIO(unzip(made.data)["image.dcm"])))
+    for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        assert heads[0][keyword].value != heads[1][keyword].value
+
+
+def test_the_log_of_an_export_does_not_lead_to_its_patient(clinic: Clinic) -> None:
+    name, files = export(clinic, done(clinic, PatientID="A-1"))
+    pseudonym = json.loads(files["manifest.json"])["patient"]
+    assert name == f"pleura-{pseudonym}.zip"
+    with clinic.s as s:
+        rows = s.scalars(select(AuditEvent)).all()
+    assert "study_exported" in [row.event for row in rows]
+    assert not [row.event for row in rows if pseudonym in row.detail]
 
 
 def test_burned_in_text_has_to_be_looked_for(clinic: Clinic) -> None:

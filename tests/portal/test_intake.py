@@ -4,6 +4,8 @@ import io
 import random
 import struct
 import time
+import tracemalloc
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from portal import archive, intake, raster
 from portal import dicom as dicom_header
-from portal import intake
 from portal.intake import Limits, Refused, check
 from portal.refusal import REASONS
 
@@ -69,6 +71,22 @@ def without_fragments() -> bytes:
     return whole[:at] + b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
 
 
+def with_empty_items(data: bytes, number: int) -> bytes:
+    """The same encapsulated picture with empty items behind its pixels."""
+    end = data.rindex(b"\xfe\xff\xdd\xe0")
+    return data[:end] + b"\xfe\xff\x00\xe0\0\0\0\0" * number + data[end:]
+
+
+class Counted(bytes):
+    """Bytes that count how often one of them or a part is asked for."""
+
+    reads = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        self.reads += 1
+        return super().__getitem__(at)
+
+
 def called_jpeg() -> bytes:
     """Bare pixels under the name of a compressed transfer syntax."""
     return dicom().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")
@@ -104,6 +122,9 @@ ACCEPTED = {
     "colour PNG": lambda: png(colour=2),
     "grey JPEG": lambda: jpeg(),
     "colour JPEG": lambda: jpeg(samples=3),
+    "JPEG in some hundred segments": lambda: jpeg()[:2] + b"\xff\xe1\0\2" * 500 + jpeg()[2:],
+    "JPEG with fill bytes": lambda: jpeg()[:3] + b"\xff" * 5000 + jpeg()[3:],
+    "a frame in some hundred fragments": lambda: with_empty_items(compressed_dicom(jpeg()), 500),
     "JPEG with padding behind it": lambda: jpeg() + bytes(100),
 }
 REFUSED = {
@@ -165,6 +186,10 @@ REFUSED = {
         lambda: compressed_dicom(jpeg()).replace(b"\xfe\xff\xdd\xe0\0\0\0\0", b""),
         "truncated",
     ),
+    "a frame in very many fragments": (
+        lambda: with_empty_items(compressed_dicom(jpeg()), 10_001),
+        "too_many_parts",
+    ),
     "no fragment at all": (lambda: without_fragments(), "no_pixels"),
     "native pixels called JPEG": (lambda: called_jpeg(), "damaged"),
     "PNG without its end": (lambda: png()[:-12], "truncated"),
@@ -180,6 +205,18 @@ REFUSED = {
     "PNG of 60,000 × 60,000": (lambda: png(rows=60_000, columns=60_000), "too_many_pixels"),
     "PNG of zero columns": (lambda: png(columns=0), "no_pixels"),
     "PNG of three bits": (lambda: png(depth=3), "unsupported_photometric"),
+    "PNG of very many chunks": (
+        lambda: png(extra=chunk(b"IDAT", b"") * 20_001),
+        "too_many_parts",
+    ),
+    "JPEG of very many segments": (
+        lambda: jpeg()[:2] + b"\xff\xe1\0\2" * 2001 + jpeg()[2:],
+        "too_many_parts",
+    ),
+    "JPEG of very many bare markers": (
+        lambda: jpeg()[:3] + b"\x01\xff" * 2001 + jpeg()[3:],
+        "too_many_parts",
+    ),
     "an animation": (lambda: png(extra=chunk(b"acTL", bytes(8))), "not_single_frame"),
     "JPEG without its end": (lambda: jpeg()[:-2], "truncated"),
     "JPEG without a frame": (lambda: b"\xff\xd8\xff\xe0\x00\x04ab\xff\xd9", "truncated"),
@@ -206,6 +243,32 @@ def test_it_refuses_with_a_reason(name: str) -> None:
 
 def test_every_reason_is_tried_above() -> None:
     assert {code for _, code in REFUSED.values()} == set(REASONS)
+
+
+def test_fill_bytes_before_a_marker_are_passed_over_at_once() -> None:
+    filled = Counted(jpeg()[:3] + b"\xff" * 100_000 + jpeg()[3:])
+    frame = raster.jpeg_frame(filled)
+    assert frame is not None
+    assert (frame["rows"], frame["columns"]) == (8, 6)
+    assert filled.reads < 50
+
+
+def test_a_small_zip_of_very_many_fragments_is_refused_piece_by_piece() -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
+        noise = random.Random(1).randbytes(6000)  # keeps the ratio below a bomb's
+        packed.writestr("x.dcm", with_empty_items(compressed_dicom(jpeg()), 125_000) + noise)
+    (member,) = archive.members(stream.getvalue(), archive.ArchiveLimits(2**20, 2**20))
+    assert member.data is not None
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused) as refused:
+            check(member.name, member.data, LIMITS)
+        kept = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code == "too_many_parts"
+    assert kept < 3 * len(member.data)
 
 
 def test_the_patients_data_are_read_for_display() -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from clinic import REFUSED, Clinic, after, facts_of, prediction_of, rendered, segmented
+from pictures import jpeg, png
 from place import NOW
 from sqlalchemy import select
 from test_vault import file_limit, files
@@ -111,19 +112,19 @@ def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> Non
     current = clinic.claim(zombie.job_id, later)
     assert current is not None
     with pytest.raises(jobs.Lost):
-        clinic.store(zombie, later, thumb=b"\xff\xd8\xffold")
+        clinic.store(zombie, later, thumb=jpeg(inside=b"old"))
     with pytest.raises(jobs.Lost):
         clinic.finish(zombie, {"facts": facts_of(8, 6)}, later)
     with clinic.s as s, pytest.raises(jobs.Lost):
         jobs.read_input(s, clinic.vault, zombie, "source")
     clinic.fail(zombie, "decode_failed", "permanent", later)
     assert clinic.state_of(zombie.job_id) is JobState.RUNNING
-    clinic.store(current, later, **(rendered(8, 6) | {"thumb": b"\xff\xd8\xffnew"}))
+    clinic.store(current, later, **(rendered(8, 6) | {"thumb": jpeg(inside=b"new")}))
     assert clinic.finish(current, {"facts": facts_of(8, 6)}, later) is not None
     with clinic.s as s:
         job = s.get_one(Job, zombie.job_id)
         found = records.read_blob(s, clinic.vault, clinic.mate, job.study_id, "thumb", later)
-    assert found.data == b"\xff\xd8\xffnew"
+    assert found.data == jpeg(inside=b"new")
     assert len(files(clinic.place.data_dir)) == 4, "what the lost attempt stored is removed"
 
 
@@ -162,8 +163,8 @@ def test_finishing_twice_changes_nothing(clinic: Clinic) -> None:
 
 def test_an_output_sent_twice_is_kept_once(clinic: Clinic) -> None:
     ticket = started(clinic)
-    clinic.store(ticket, thumb=b"\xff\xd8\xffone")
-    clinic.store(ticket, thumb=b"\xff\xd8\xfftwo")
+    clinic.store(ticket, thumb=jpeg(inside=b"one"))
+    clinic.store(ticket, thumb=jpeg(inside=b"two"))
     assert len(files(clinic.place.data_dir)) == 2
     with clinic.s as s:
         assert len(s.scalars(select(Blob).where(Blob.job_id == ticket.job_id)).all()) == 1
@@ -174,7 +175,7 @@ def test_a_transient_failure_is_tried_again_until_three_attempts_are_spent(clini
     job_id = ticket.job_id
     for attempt in (1, 2, 3):
         assert ticket.attempt == attempt
-        clinic.store(ticket, thumb=b"\xff\xd8\xff")
+        clinic.store(ticket, thumb=jpeg())
         clinic.fail(ticket, "portal_unreachable", "transient")
         if attempt < 3:
             assert clinic.state_of(job_id) is JobState.QUEUED
@@ -206,7 +207,7 @@ def test_an_admin_tries_a_failed_job_again_and_old_attempts_stay_fenced(clinic: 
     assert ticket is not None
     assert ticket.attempt == 2
     with pytest.raises(jobs.Lost):
-        clinic.store(zombie, thumb=b"\xff\xd8\xff")
+        clinic.store(zombie, thumb=jpeg())
     clinic.store(ticket, **rendered(8, 6))
     assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
 
@@ -223,7 +224,7 @@ def test_a_refused_picture_needs_no_outputs_and_may_have_none(clinic: Clinic) ->
     segment = clinic.render(clinic.submit().study_id)
     ticket = clinic.claim(segment)
     assert ticket is not None
-    clinic.store(ticket, mask=b"\x89PNG\r\n\x1a\n")
+    clinic.store(ticket, mask=png())
     with pytest.raises(jobs.BadResult, match="no outputs"):
         clinic.finish(ticket, {"prediction": prediction_of(**REFUSED)})
     assert clinic.state_of(segment) is JobState.RUNNING
@@ -330,7 +331,7 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
             jobs.hello(s, name="w", queue="segment", engine="cpu", model=model, now=NOW)
 
     with clinic.s as other, ThreadPoolExecutor(1) as pool:
-        other.add(Worker(name="w", queue=JobKind.RENDER, last_seen=NOW))
+        other.add(Worker(name="w", queue=JobKind.SEGMENT, last_seen=NOW))
         other.flush()
         greeting = pool.submit(hello, "m 1")
         time.sleep(0.7)
@@ -341,6 +342,17 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
     with clinic.s as s:
         worker = s.scalars(select(Worker)).one()
         assert (worker.queue, worker.engine, worker.model) == (JobKind.SEGMENT, "cpu", "m 2")
+
+
+def test_workers_of_two_queues_may_have_one_name(clinic: Clinic) -> None:
+    for queue in ("segment", "render"):
+        with clinic.s as s:
+            jobs.hello(s, name="w", queue=queue, engine="cpu", model="", now=NOW)
+    with clinic.s as s:
+        assert {worker.queue for worker in s.scalars(select(Worker))} == {
+            JobKind.RENDER,
+            JobKind.SEGMENT,
+        }
 
 
 BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
@@ -369,6 +381,30 @@ BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
     "a line of three": {"measurements": {"side": "left", "distance_line": [1, 2, 3]}},
     "components as a count": {"measurements": {"side": "left", "components": 1}},
     "a component without a box": {"measurements": {"components": [{"area_px": 1, "zones": []}]}},
+    "more area than the picture has": {"measurements": {"area_px": 49}},
+    "a distance longer than the picture": {"measurements": {"distance_px": 15.0}},
+    "a line far away": {"measurements": {"distance_line": [1, 2, 1e6, -1e6]}},
+    "a line below the picture": {"measurements": {"distance_line": [1, 2, 3, 10]}},
+    "a component outside": {
+        "measurements": {"components": [{"area_px": 1, "zones": [], "box": [0, 0, 7, 8]}]}
+    },
+    "a component larger than the picture": {
+        "measurements": {"components": [{"area_px": 49, "zones": [], "box": [0, 0, 6, 8]}]}
+    },
+    "a level outside": {
+        "measurements": {
+            "extents": [
+                prediction_of()["measurements"]["extents"][0]
+                | {"upper": {"px": 1.0, "mm": None, "line": [0, 0, 8, 8]}}
+            ]
+        }
+    },
+    "a region outside": {"region": {"box": [0, 0, 7, 8], "probability": 0.5}},
+    "a region inside out": {"region": {"box": [5, 0, 4, 8], "probability": 0.5}},
+    "an outline of what was not found": {
+        "band": "none_found",
+        "measurements": {"area_px": 9, "side": "left"},
+    },
     "words that no database keeps": {
         "quality": {"verdict": "fit", "reasons": [{"code": "x", "message": "a\x00b"}]}
     },
@@ -402,7 +438,7 @@ def test_an_empty_result_is_refused(clinic: Clinic) -> None:
 
 def test_a_result_without_its_outputs_is_refused(clinic: Clinic) -> None:
     ticket = started(clinic)
-    clinic.store(ticket, thumb=b"\xff\xd8\xff", preview=b"\xff\xd8\xff")
+    clinic.store(ticket, thumb=jpeg(), preview=jpeg())
     with pytest.raises(jobs.BadResult, match="pixels was not stored"):
         clinic.finish(ticket, {"facts": facts_of(8, 6)})
 
@@ -416,7 +452,10 @@ def test_a_result_without_its_outputs_is_refused(clinic: Clinic) -> None:
         ("thumb", b"\xff\xd8\xff", "image/png"),
         ("thumb", b"<html>", "image/jpeg"),
         ("thumb", b"", "image/jpeg"),
-        ("thumb", b"\xff\xd8\xff" + bytes(2_000_000), "image/jpeg"),
+        ("thumb", jpeg(inside=bytes(2_000_000)), "image/jpeg"),
+        ("thumb", b"\xff\xd8\xffthumb", "image/jpeg"),
+        ("thumb", jpeg(rows=257), "image/jpeg"),
+        ("preview", jpeg(columns=65_500), "image/jpeg"),
         ("pixels", bytes(97), "application/octet-stream"),
     ],
 )
@@ -429,12 +468,33 @@ def test_an_output_of_the_wrong_kind_or_size_is_refused(
     assert len(files(clinic.place.data_dir)) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("mask", png(rows=65_000, columns=65_000)),
+        ("mask", png(rows=9)),
+        ("mask", png(rows=6, columns=8)),
+        ("mask", png()[:-12]),
+        ("overlay", png(columns=7, colour=2)),
+        ("overlay", b"\x89PNG\r\n\x1a\noverlay"),
+    ],
+)
+def test_an_outline_of_another_size_than_the_picture_is_refused(
+    clinic: Clinic, kind: str, data: bytes
+) -> None:
+    ticket = clinic.claim(clinic.render(clinic.submit().study_id))
+    assert ticket is not None
+    with pytest.raises(jobs.BadResult, match="of its size"):
+        clinic.store(ticket, **{kind: data})
+    clinic.store(ticket, **segmented())
+
+
 def test_a_full_disk_fails_one_output_and_leaves_nothing_of_it(clinic: Clinic) -> None:
     ticket = started(clinic)
     with file_limit(100_000), pytest.raises(StorageFull):
-        clinic.store(ticket, thumb=b"\xff\xd8\xff" + bytes(500_000))
+        clinic.store(ticket, thumb=jpeg(inside=bytes(500_000)))
     assert len(files(clinic.place.data_dir)) == 1
-    clinic.store(ticket, thumb=b"\xff\xd8\xff" + bytes(500_000))
+    clinic.store(ticket, thumb=jpeg(inside=bytes(500_000)))
 
 
 def test_a_job_reads_its_own_inputs_alone(clinic: Clinic) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from clinic import MEDIA_TYPES, Clinic, facts_of, rendered
-from pictures import dicom
+from pictures import dicom, jpeg
 from place import NOW
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -63,8 +63,8 @@ def test_an_output(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = clinic.claim(clinic.job(clinic.submit().study_id).id)
     assert ticket is not None
     with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost):
-        clinic.store(ticket, thumb=b"\xff\xd8\xffthumb")
-    assert readable(clinic, ticket, BlobKind.THUMB) == b"\xff\xd8\xffthumb"
+        clinic.store(ticket, thumb=jpeg(inside=b"thumb"))
+    assert readable(clinic, ticket, BlobKind.THUMB) == jpeg(inside=b"thumb")
 
 
 def test_a_result_with_its_outputs(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,48 @@ def test_a_result_of_another_model_or_point_is_refused(
     clinic.finish(attempt, {"prediction": prediction_of(operating_point="balanced")})
 
 
+@pytest.mark.parametrize(
+    ("probability", "band"),
+    [
+        (0.99, "none_found"),
+        (0.99, "possible"),
+        (0.3, "likely"),
+        (0.3, "none_found"),
+        (0.1, "likely"),
+    ],
+)
+def test_a_word_that_the_probability_does_not_give_is_refused(
+    clinic: Clinic, probability: float, band: str
+) -> None:
+    promote(clinic, add(clinic))
+    job_id = clinic.render(clinic.submit().study_id)
+    attempt = ticket(clinic, claimed(clinic, job_id), job_id)
+    clinic.store(attempt, **segmented())
+    with pytest.raises(jobs.BadResult, match="the band"):
+        clinic.finish(attempt, {"prediction": prediction_of(probability=probability, band=band)})
+
+
+@pytest.mark.parametrize(
+    ("probability", "point", "bands"),
+    [
+        (0.91, "balanced", {"likely"}),
+        (0.3, "balanced", {"possible"}),
+        (0.1, "balanced", {"none_found"}),
+        (0.1, "high_sensitivity", {"possible"}),
+        (0.3, "high_precision", {"none_found"}),
+        (0.2, "balanced", {"none_found", "possible"}),  # rounded: it may have been 0.19996
+        (0.3, "another", None),
+    ],
+)
+def test_the_card_tells_the_word_of_a_probability(
+    clinic: Clinic, probability: float, point: str, bands: set[str] | None
+) -> None:
+    add(clinic)
+    with clinic.s as s:
+        assert registry.bands_of(s, SHA256, point, probability) == bands
+        assert registry.bands_of(s, OTHER, point, probability) is None
+
+
 def test_a_promotion_in_the_middle_of_a_job_does_not_lose_it(clinic: Clinic) -> None:
     promote(clinic, add(clinic))
     job_id = clinic.render(clinic.submit().study_id)

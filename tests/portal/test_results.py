@@ -66,7 +66,7 @@ def test_facts_that_pass_can_be_shown(sent: Any) -> None:
 @given(spoilt(prediction_of()))
 def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     try:
-        found = results.check_prediction(sent, SEGMENTED)
+        found = results.check_prediction(sent, SEGMENTED, (8, 6))
     except BadResult:
         return
     kept([found.measurements, found.quality, found.statistics, found.model, found.operating_point])
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_left_out() -> None:
     assert set(facts) == set(facts_of(8, 6))
     sent = prediction_of(quality={"verdict": "fit", "reasons": [], "midline": 3}, extra=1)
     sent["measurements"] |= {"note": "CANARY"}
-    found = results.check_prediction(sent, SEGMENTED)
+    found = results.check_prediction(sent, SEGMENTED, (8, 6))
     assert found.quality == {"verdict": "fit", "reasons": []}
     assert found.measurements == prediction_of()["measurements"]
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 from clinic import REFUSED, Clinic, after
-from pictures import dicom
+from pictures import dicom, jpeg
 from place import NOW
 from sqlalchemy import select
 from test_vault import files
@@ -158,7 +158,7 @@ def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
     with clinic.s as s:
         records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
     with pytest.raises(jobs.Lost):
-        clinic.store(ticket, thumb=b"\xff\xd8\xff")
+        clinic.store(ticket, thumb=jpeg())
     with clinic.s as s:
         assert not jobs.heartbeat(s, clinic.place.settings, ticket, NOW)
         job = s.scalars(select(Job)).one()

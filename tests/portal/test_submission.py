@@ -62,6 +62,68 @@ def test_another_file_with_the_same_sop_instance_uid_is_the_same_picture(clinic:
     assert again.study_id == first.study_id
 
 
+def shown(shade: int, **tags: str) -> bytes:
+    """A picture under a UID that is always the same; each shade has other pixels."""
+    return dicom(SOPInstanceUID="1.2.3.4", pixels=bytes([shade, 0]) * 48, **tags)
+
+
+def test_other_pixels_under_a_known_uid_are_a_case_of_their_own(clinic: Clinic) -> None:
+    first, other = clinic.submit(shown(1)), clinic.submit(shown(2, PatientID="P-0002"))
+    assert not other.duplicate
+    assert (first.same_uid, other.same_uid) == (False, True)
+    assert other.study_id != first.study_id
+    assert clinic.job(other.study_id).id == other.job_id
+    with clinic.s as s:
+        event = s.scalars(select(AuditEvent).where(AuditEvent.study_id == other.study_id)).one()
+    assert event.detail == f'{{"same_uid_as":"{first.study_id.hex}"}}'
+    for shade, known in ((1, first), (2, other)):
+        again = clinic.submit(shown(shade, StudyDescription="sent again"))
+        assert again.duplicate
+        assert again.study_id == known.study_id
+
+
+def test_another_size_or_tone_under_a_known_uid_is_another_picture(clinic: Clinic) -> None:
+    sent = [
+        clinic.submit(shown(1)),
+        clinic.submit(shown(1, PhotometricInterpretation="MONOCHROME1")),
+        clinic.submit(dicom(SOPInstanceUID="1.2.3.4", rows=6, columns=8, pixels=b"\1\0" * 48)),
+    ]
+    assert len({one.study_id for one in sent}) == 3
+
+
+def test_a_uid_whose_first_picture_cannot_be_read_hides_no_other(clinic: Clinic) -> None:
+    clinic.submit(shown(1))
+    (kept,) = files(clinic.place.data_dir)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert not clinic.submit(shown(2)).duplicate
+
+
+def test_a_colleagues_uid_hides_no_picture_and_names_no_case(clinic: Clinic) -> None:
+    clinic.submit(shown(1))
+    mine = clinic.submit(shown(2), actor=clinic.colleague)
+    assert mine.same_uid
+    with clinic.s as s:
+        view = records.open_study(s, clinic.vault, clinic.colleague, mine.study_id, NOW)
+    assert (view.shares_uid, view.same_uid) == (True, [])
+
+
+def test_both_cases_of_a_uid_point_at_each_other(clinic: Clinic) -> None:
+    first, other, alone = clinic.submit(shown(1)), clinic.submit(shown(2)), clinic.submit()
+    for here, there in ((first, [other]), (other, [first]), (alone, [])):
+        with clinic.s as s:
+            view = records.open_study(s, clinic.vault, clinic.mate, here.study_id, NOW)
+        assert view.shares_uid == bool(there)
+        assert [one.study_id for one in view.same_uid] == [one.study_id for one in there]
+
+
+def test_two_pictures_of_a_uid_sent_at_once_are_two_cases(clinic: Clinic) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        sent = list(pool.map(lambda n: clinic.submit(shown(n % 2)), range(6)))
+    assert len({one.study_id for one in sent}) == 2
+    assert len({one.study_id for one in sent[::2]}) == 1
+    assert len(files(clinic.place.data_dir)) == 2
+
+
 def test_a_picture_without_a_uid_is_told_by_its_content(clinic: Clinic) -> None:
     first, again = clinic.submit(png()), clinic.submit(png())
     other = clinic.submit(png(rows=9))

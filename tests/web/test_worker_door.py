@@ -335,6 +335,7 @@ def test_a_body_that_is_no_json_object_is_refused(
         ("preview", b"<html>", "image/jpeg"),
         ("preview", RENDERED["preview"][0], "text/html"),
         ("preview", b"\xff\xd8\xff" + bytes(9 * 1024 * 1024), "image/jpeg"),
+        ("thumb", b"\xff\xd8\xffthumb", "image/jpeg"),
         ("mask", *SEGMENTED["mask"]),
         ("source", b"x", "application/octet-stream"),
         ("nothing", b"x", "application/octet-stream"),

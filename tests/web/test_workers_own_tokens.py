@@ -62,6 +62,14 @@ def test_it_reaches_no_job_of_the_other_queue(app: Flask, job_id: UUID) -> None:
     assert (refused.status_code, refused.json["code"]) == (403, "queue")
 
 
+def test_it_takes_no_worker_of_the_other_queue_away(app: Flask, admin_client: FlaskClient) -> None:
+    for queue in (JobKind.SEGMENT, JobKind.RENDER):
+        _, worker = with_token(app, queue)
+        hello = {"name": "segment@gpu", "queue": queue.value, "engine": "", "model": ""}
+        assert worker.call("POST", "hello", json=hello).status_code == 204
+    assert "No segment worker is running" not in admin_client.get("/admin/jobs").text
+
+
 def test_its_ticket_is_for_one_job(app: Flask, job_id: UUID, technologist: Person) -> None:
     other = job_of(app, make_study(app, technologist, 5))
     _, worker = with_token(app)

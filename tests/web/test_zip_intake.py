@@ -10,8 +10,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from portal.models import AuditEvent, Role, db
-from portal.web import openapi
+from portal.web import openapi, wording
 from tests.bad_files import zipped
+from tests.portal.pictures import dicom
 from tests.portal_app import (
     Person,
     make_app,
@@ -66,13 +67,56 @@ def test_a_program_reads_what_became_of_each_file(app: Flask, technologist: Pers
     assert events.count("study_sent_again") == 1
 
 
+def one_uid_twice() -> bytes:
+    """Two pictures of two patients under one SOPInstanceUID, as some copying tools make them."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for number in (1, 2):
+            data = dicom(
+                SOPInstanceUID="1.2.3.4", PatientID=f"P-{number}", pixels=bytes([number, 0]) * 48
+            )
+            archive.writestr(f"{number}.dcm", data)
+    return stream.getvalue()
+
+
+def test_a_uid_that_comes_twice_hides_no_picture(
+    app: Flask, technologist: Person, reader: Person
+) -> None:
+    found = send(app, technologist, one_uid_twice()).get_json()["files"]
+    assert [(f["outcome"], f["study"]["same_uid"]) for f in found] == [
+        ("received", False),
+        ("received", True),
+    ]
+    assert found[0]["study"]["id"] != found[1]["study"]["id"]
+    client = sign_in(app, reader)
+    for here, there in ((0, 1), (1, 0)):
+        page = client.get(f"/studies/{found[here]['study']['id']}").text
+        assert wording.SAME_UID in page
+        assert f"/studies/{found[there]['study']['id']}" in page
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_the_upload_page_says_that_a_uid_came_twice(
+    app: Flask, technologist: Person, script: bool
+) -> None:
+    client = sign_in(app, technologist)
+    headers = {"Accept": "application/json"} if script else {}
+    file = {"file": (io.BytesIO(one_uid_twice()), "disc.zip")}
+    answer = post(client, "/studies", file, headers=headers)
+    if script:
+        assert [f["remark"] for f in answer.get_json()["files"]] == [None, wording.SAME_UID]
+    else:
+        assert answer.text.count(wording.SAME_UID) == 1
+        assert answer.text.count(": received") == 2
+
+
 def test_the_answer_is_as_the_description_says(app: Flask, technologist: Person) -> None:
     jsonschema = pytest.importorskip("jsonschema_rs")
     document = openapi.build()
     said = document["paths"]["/studies"]["post"]["responses"]["202"]["content"]["application/json"]
     schema: dict[str, Any] = {**said["schema"], "components": document["components"]}
     check = jsonschema.validator_for(schema)
-    for data in (disc(), picture(9)):
+    for data in (disc(), one_uid_twice(), picture(9)):
         assert list(check.iter_errors(send(app, technologist, data).get_json())) == []
     assert not check.is_valid({"files": [{"name": "x"}]})
 

@@ -46,8 +46,9 @@ export class FileRow {
     this.bar.style.transform = `scaleX(${share})`;
   }
 
-  received({ id, url, duplicate, case: number }) {
+  received({ id, url, duplicate, remark, case: number }) {
     this.id = id;
+    if (remark) this.remark(remark);
     if (duplicate) this.#set("known", `Known already: case ${number}`, "dash");
     else this.#set("received", `Case ${number} received`, "ok");
     const link = document.createElement("a");
@@ -56,6 +57,14 @@ export class FileRow {
     link.textContent = "Open";
     link.setAttribute("aria-label", `Open case ${number}`);
     this.doing.replaceChildren(link);
+  }
+
+  /** What has to be looked after though the file was taken; it stays when the result comes. */
+  remark(text) {
+    const place = document.createElement("span");
+    place.className = "file-remark";
+    place.textContent = text;
+    this.element.querySelector(".file-name").append(place);
   }
 
   /** What the live page knows: `row` of /worklist/state. */
