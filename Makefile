@@ -49,7 +49,7 @@ lint: $(TEST_VENV)/.installed ## style, the arrows between packages, known weakn
 		--disable-plugin KeywordDetector --disable-plugin BasicAuthDetector # made-up passwords
 
 types: $(TEST_VENV)/.installed $(TEST_VENV)/.torch ## mypy --strict
-	@if grep -qs present $(TEST_VENV)/.torch; then $(TEST_VENV)/bin/mypy; \
+	@if grep -qs present $(TEST_VENV)/.torch; then $(TEST_VENV)/bin/mypy && $(TEST_VENV)/bin/mypy benchmarks; \
 	else echo "types: torch is not installed: ml is left out."; $(TEST_VENV)/bin/mypy -p portal -p worker; fi
 
 lock: ## install the newest versions that fit; write constraints.txt and requirements/ with hashes

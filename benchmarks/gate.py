@@ -185,7 +185,7 @@ def _photographs() -> Iterator[tuple[str, str, bytes]]:
             left = int(dice.integers(picture.shape[1] - columns + 1))
             cut = picture[top : top + rows, left : left + columns]
             least = max(1.0, 300 / min(cut.shape))  # not refused for its size alone
-            grey = np.asarray(cv2.resize(cut, None, fx=least, fy=least))
+            grey = cv2.resize(cut, None, fx=least, fy=least).astype(np.uint8, copy=False)
             yield "photograph, grey", name, _file(grey, number + part)
 
 
@@ -203,7 +203,7 @@ def _dicom(grey: NDArray[np.uint8], part: str = "", view: str = "") -> bytes:
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = FileDataset(None, Dataset(), file_meta=meta, preamble=b"\0" * 128)
+    file = FileDataset("", Dataset(), file_meta=meta, preamble=b"\0" * 128)
     file.SOPClassUID = meta.MediaStorageSOPClassUID
     file.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     if part:

@@ -38,8 +38,11 @@ def photographs() -> dict[str, NDArray[np.uint8]]:
 
     folder = Path(skimage.__file__).parent / "data"
     found = {name: cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in PHOTOGRAPHS}
-    return {name: picture[..., :3] if picture.ndim == 3 else picture
-            for name, picture in found.items() if picture is not None}  # fmt: skip
+    return {
+        name: (picture[..., :3] if picture.ndim == 3 else picture).astype(np.uint8, copy=False)
+        for name, picture in found.items()
+        if picture is not None
+    }
 
 
 def page(seed: int, side: int = 900) -> Grey:
@@ -84,7 +87,8 @@ def of_chest(chest: Grey) -> dict[str, Grey]:
 
 def _stretched(grey: Grey, low: float, high: float) -> Grey:
     shown = (grey.astype(np.float32) - low) / max(high - low, 1) * 255
-    return np.clip(shown, 0, 255).astype(np.uint8)
+    stretched: Grey = np.clip(shown, 0, 255).astype(np.uint8)
+    return stretched
 
 
 class _Canvas:
@@ -126,7 +130,8 @@ class _Canvas:
         passed = 1 - np.exp(-np.clip(self.layer, 0, None) * self.random.uniform(0.18, 0.32))
         grey = passed / passed.max() + self.random.normal(0, 0.012, self.shape)
         grey = np.clip(grey, 0, 1) ** self.random.uniform(0.7, 1.4) * self.random.uniform(0.8, 1)
-        return (grey * 255).astype(np.uint8)
+        film: Grey = (grey * 255).astype(np.uint8)
+        return film
 
 
 def _lateral(on: _Canvas) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ml import session, transforms
+from ml import serving, session
 from ml.pixels import Unreadable, read
 
 
@@ -33,7 +33,7 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     card = session.read_card(session.locate(options.weights))
     threshold = float(card["thresholds"]["mask"])
-    serving = session.open(options.weights, "cpu", options.threads)
+    model = serving.open(options.weights, "cpu", options.threads)
     tensors = (session.locate(options.weights) / session.TENSORS).read_bytes()
     eager = session.TorchSession(card, tensors, "cpu")
 
@@ -48,9 +48,9 @@ def main() -> int:
             print(f"left out: {path.name}: {error}", file=sys.stderr)
             continue
         decoded = time.perf_counter() - began
-        view = transforms.to_input(picture.pixels, serving.size)[None, None]
+        view = model.see(picture.pixels).input[None, None]
         answers, seconds = [], []
-        for engine in (serving, eager):
+        for engine in (model.network, eager):
             began = time.perf_counter()
             answers.append(engine.run(view))
             seconds.append(time.perf_counter() - began)
@@ -69,7 +69,7 @@ def main() -> int:
         return 1
     result = {
         "pictures": len(ours),
-        "engine": serving.device,
+        "engine": model.device,
         "decode_ms": round(1e3 * statistics.median(decode), 1),
         "serving_ms": round(1e3 * statistics.median(ours), 1),
         "eager_ms": round(1e3 * statistics.median(theirs), 1),

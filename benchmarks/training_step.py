@@ -22,12 +22,13 @@ import torch
 
 from ml import config as configuration
 from ml import losses, model, precision, train
+from ml.state import start
 from ml.config import Config
 
 
 def stepper(recipe: Config, plain: bool = False) -> Callable[[], float]:
     """A function that takes one step and returns its seconds."""
-    state = train.start(recipe, torch.device("cpu"))
+    state = start(recipe, torch.device("cpu"))
     layout = torch.contiguous_format if plain else torch.channels_last
     net = state.net.to(memory_format=layout).train()
     if recipe.freeze_encoder_norm:
