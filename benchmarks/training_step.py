@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 
 from ml import config as configuration
-from ml import losses, model, precision, train
-from ml.state import start
+from ml import losses, model, precision
 from ml.config import Config
+from ml.state import start
 
 
 def stepper(recipe: Config, plain: bool = False) -> Callable[[], float]:
