@@ -17,6 +17,9 @@ endef
 # Training's packages: 6 GB. Left out by PLEURA_SKIP_TORCH=1 or where the disk is short.
 TORCH_GIGABYTES := 10
 ARGS ?=
+# Whole files of tests go to as many processes as there are cores, up to four: each has its own
+# servers and browser, and computes with one thread. SPREAD= runs one test after the other.
+SPREAD ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test lint types lock sbom secrets clean
@@ -36,7 +39,7 @@ demo: $(VENV)/.installed ## the same in var-demo/, filled with synthetic X-rays 
 	@export PLEURA_DATA_DIR="$${PLEURA_DATA_DIR:-var-demo}"; exec $(VENV)/bin/python -m portal demo $(ARGS)
 
 test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser ## run the whole suite
-	@$(TEST_VENV)/bin/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TEST_VENV)/bin/python -m pytest $(SPREAD) $(ARGS)
 
 lint: $(TEST_VENV)/.installed ## style, the arrows between packages, known weaknesses, secrets
 	@$(TEST_VENV)/bin/ruff check .
