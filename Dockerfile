@@ -30,8 +30,8 @@ FROM build AS build-worker-gpu
 COPY worker worker
 COPY ml ml
 COPY portal portal
-# Without hashes: torch and NVIDIA's packages are other files for each kind of GPU.
-RUN pip install -c constraints.txt -e '.[worker-gpu]' && pip uninstall -y pip
+RUN pip install --require-hashes -r requirements/worker-gpu.txt \
+ && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
 
 FROM ${PYTHON_IMAGE} AS base
 RUN groupadd --system --gid 10001 pleura \

@@ -8,7 +8,7 @@ TEST_VENV := .venv-test
 FIND_PYTHON := for p in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done
 PIP := -m pip --disable-pip-version-check install -qq
-MANIFEST := pyproject.toml constraints.txt requirements/run.txt requirements/test.txt
+MANIFEST := pyproject.toml constraints.txt requirements/run.txt requirements/test.txt requirements/train.txt
 # Installs a list of packages, each of which must have one of the list's hashes, then Pleura itself.
 define install-hashed
 	@$(1)/bin/python $(PIP) --require-hashes -r requirements/$(2).txt
@@ -63,6 +63,7 @@ lock: ## install the newest versions that fit; write constraints.txt and require
 	@.venv-lock/bin/python $(PIP) uv
 	@mkdir -p requirements
 	@for list in portal:portal worker-cpu:worker-cpu run:portal,embedded,worker-cpu \
+			worker-gpu:worker-gpu train:many,onnx,oracle \
 			test:portal,embedded,worker-cpu,test,lint; do \
 		extras=$$(echo "build,$${list#*:}" | sed 's/,/ --extra /g'); \
 		.venv-lock/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-annotate \
@@ -122,7 +123,7 @@ $(TEST_VENV)/.torch: $(TEST_VENV)/.installed
 	elif [ "$$free" -lt $(TORCH_GIGABYTES) ]; then \
 		echo "torch is left out ($$free GB free, $(TORCH_GIGABYTES) GB wanted): the training tests skip."; \
 	else echo "installing torch for the training tests (6 GB; some minutes) ..."; \
-		if $(TEST_VENV)/bin/python $(PIP) -c constraints.txt -e '.[many,onnx,oracle]'; then echo present > $@; \
+		if $(TEST_VENV)/bin/python $(PIP) --require-hashes -r requirements/train.txt; then echo present > $@; \
 		else echo "torch could not be installed: the training tests skip."; fi; fi
 
 # Pages are tested in a real browser. Installed only where that is allowed; else those tests skip.

@@ -292,7 +292,7 @@ def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-LISTS = ("portal", "worker-cpu", "run", "test")
+LISTS = ("portal", "worker-cpu", "worker-gpu", "run", "test", "train")
 
 
 def pins(text: str) -> dict[str, str]:
@@ -320,6 +320,8 @@ def test_every_package_of_a_list_has_hashes_and_the_tested_version(name: str) ->
     [
         ("portal", ("build", "portal")),
         ("worker-cpu", ("build", "worker-cpu", "worker", "serve")),
+        ("worker-gpu", ("build", "worker-gpu", "worker", "serve")),
+        ("train", ("build", "train", "many", "onnx", "oracle", "serve")),
         ("run", ("build", "portal", "embedded", "worker-cpu", "worker", "serve")),
         ("test", ("build", "portal", "embedded", "worker-cpu", "worker", "serve", "test", "lint")),
     ],
@@ -333,8 +335,15 @@ def test_a_list_holds_all_that_its_parts_ask_for(name: str, extras: tuple[str, .
             assert package == "pleura" or package in listed, f"run `make lock`: {package}"
 
 
+def test_nothing_is_installed_without_hashes() -> None:
+    for text in (MAKEFILE.partition("\nlock:")[0] + MAKEFILE.partition("\nsbom:")[2], DOCKERFILE):
+        for line in text.splitlines():
+            if re.search(r"pip install|\$\(PIP\)", line) and "PIP :=" not in line:
+                assert "--require-hashes" in line or "--no-deps" in line, line
+
+
 def test_images_are_built_from_hashed_lists() -> None:
-    for target in ("portal", "worker-cpu"):
+    for target in ("portal", "worker-cpu", "worker-gpu"):
         lines = stages()[f"build-{target}"]
         assert f"pip install --require-hashes -r requirements/{target}.txt" in lines
         assert "pip install --no-deps --no-build-isolation -e ." in lines
