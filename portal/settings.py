@@ -541,6 +541,11 @@ def check_production() -> list[str]:
     return []
 
 
+def given_to_workers(name: str) -> str:
+    """What this machine's own workers are told by a variable that the portal does not read."""
+    return os.environ.get(name, "")
+
+
 def child_environment(
     extra: Mapping[str, str],
     *,

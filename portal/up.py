@@ -22,7 +22,7 @@ from typing import TextIO
 
 from portal import cli, cli_models, embedded, lock
 from portal.command import Failed
-from portal.settings import Settings, child_environment
+from portal.settings import Settings, child_environment, given_to_workers
 from portal.supervisor import Child, Supervisor
 
 DEFAULT_PORT = 8000
@@ -180,11 +180,8 @@ class _Tree:
         try:
             cli.migrate(self.settings)
             # With weights of one's own the registry is one's own matter, too.
-            new = (
-                None
-                if os.environ.get("PLEURA_WEIGHTS")
-                else cli_models.register_shipped(self.settings)
-            )
+            own = given_to_workers("PLEURA_WEIGHTS")
+            new = None if own else cli_models.register_shipped(self.settings)
         except Failed as error:
             raise CannotStart(str(error)) from None
         if new:
