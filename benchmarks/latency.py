@@ -53,7 +53,7 @@ def through_portal(client: httpx.Client, path: Path, patience: float) -> tuple[f
         return 0.0, "left out", ""
     study = answer.json()["id"]
     while time.time() - started < patience:
-        time.sleep(0.25)
+        time.sleep(1.0)  # the portal itself tells when the result was there
         found = client.get(f"/api/v1/studies/{study}").json()
         if found["state"] in FINAL:
             ended = (found["prediction"] or {}).get("created")
