@@ -64,7 +64,7 @@ export class FileRow {
     const place = document.createElement("span");
     place.className = "file-remark";
     place.textContent = text;
-    this.element.querySelector(".file-name").append(place);
+    this.element.append(place);
   }
 
   /** What the live page knows: `row` of /worklist/state. */
