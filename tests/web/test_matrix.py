@@ -92,7 +92,7 @@ ALLOWED: dict[str, Rights] = {
 # What a path may name beside an object, and what that is in every cell.
 FILLED: dict[str, object] = {"kind": "preview"}
 NO_OBJECT = {"static", "auth.join"}  # a file of the site, a secret of its own
-LEAST_CELLS = 390
+LEAST_CELLS = 510
 
 
 @dataclass
