@@ -17,9 +17,10 @@ endef
 # Training's packages: 6 GB. Left out by PLEURA_SKIP_TORCH=1 or where the disk is short.
 TORCH_GIGABYTES := 10
 ARGS ?=
-# Whole files of tests go to one process more than there are cores (they wait a lot), up to four:
-# each has its own servers and browser, and computes with one thread. SPREAD= runs them in a row.
-SPREAD ?= -n $$(n=$$(($$(getconf _NPROCESSORS_ONLN) + 1)); echo $$((n > 4 ? 4 : n))) --dist loadfile
+# Whole files of tests go to as many processes as there are cores, up to four, the slow ones (which
+# come first by name) first: each process has its own servers and browser, and computes with one
+# thread. SPREAD= runs one test after the other.
+SPREAD ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test lint types lock sbom secrets clean
