@@ -77,12 +77,25 @@ def check_new(password: str, own_words: Iterable[str] = ()) -> None:
         raise BadPassword(
             "This is mostly your name or words of this site. Choose something unrelated."
         )
-    guess = zxcvbn(password[:_JUDGED], user_inputs=words)
+    guess = zxcvbn(_once(password)[:_JUDGED], user_inputs=words)
     if int(guess["score"]) < _STRONG_ENOUGH:
         raise BadPassword(
             "This is easily guessed: it follows a common pattern. "
             "Add another word or two that have nothing to do with each other."
         )
+
+
+def _once(password: str) -> str:
+    """The password with each word once: zxcvbn does not see one that comes again after a space."""
+    seen = set[str]()
+
+    def first(found: re.Match[str]) -> str:
+        word = found.group().casefold()
+        again = word in seen
+        seen.add(word)
+        return "" if again else found.group()
+
+    return re.sub(r"[^\W_]{3,}", first, password)
 
 
 def hash_password(password: str) -> str:

@@ -137,3 +137,11 @@ def test_a_long_password_is_judged_within_a_moment(length: int) -> None:
 def test_words_of_this_site_count_wherever_they_stand() -> None:
     with pytest.raises(BadPassword, match="words of this site"):
         passwords.check_new("!%7q" + "radiographer-x-ray-thorax-pneumo-" * 3, ("Ada", "ada@b.org"))
+
+
+@pytest.mark.parametrize("word", ["password", "iloveyou", "Sunshine"])
+def test_a_common_word_said_again_is_no_password(word: str) -> None:
+    for between in (" ", "-", " _ "):
+        with pytest.raises(BadPassword, match="easily guessed"):
+            passwords.check_new(f"{word}{between}{word.lower()}")
+    passwords.check_new("blue tarpaulin over blue gravel")

@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
 
 from portal import glass, people, registry, worker_tokens
 from portal.models import AuditEvent, BreakGlass, JobKind, Role, Team, User, db
@@ -251,6 +252,28 @@ def named(app: Flask) -> Iterator[tuple[Rule, str, str]]:
             yield rule, method, objects[0]
 
 
+def ask(
+    app: Flask,
+    client: FlaskClient,
+    form_token: str,
+    api_token: str | None,
+    rule: Rule,
+    method: str,
+    named: dict[str, UUID],
+) -> TestResponse:
+    """The request of this route about this object, with all that a caller would send."""
+    given = {name: value for name, value in FILLED.items() if name in rule.arguments}
+    with app.test_request_context():
+        path = app.url_for(rule.endpoint, **given, **named)
+    headers = {}
+    if rule.endpoint.startswith("api.") and api_token is not None:
+        headers["Authorization"] = f"Bearer {api_token}"
+    sent: dict[str, object] = {} if method == "GET" else {"data": {"csrf_token": form_token}}
+    if rule.endpoint == "api.review":
+        sent = {"json": {"verdict": "agree"}}
+    return client.open(path, method=method, headers=headers, **sent)
+
+
 def test_every_route_that_names_an_object_has_a_row(hospital: Hospital) -> None:
     assert {rule.endpoint for rule, _, _ in named(hospital.app)} == set(ALLOWED)
 
@@ -262,18 +285,9 @@ def test_each_role_reaches_exactly_its_objects(hospital: Hospital) -> None:
             client, token = hospital.client(role)
             for relation in hospital.relations(argument, role or T):
                 expected = role is not None and relation in ALLOWED[rule.endpoint].get(role, set())
-                given = {
-                    name: value for name, value in FILLED.items() if name in rule.arguments
-                } | {argument: hospital.ids[argument, role or T, relation]}
-                with hospital.app.test_request_context():
-                    path = hospital.app.url_for(rule.endpoint, **given)
-                headers = {}
-                if rule.endpoint.startswith("api.") and role in hospital.tokens:
-                    headers["Authorization"] = f"Bearer {hospital.tokens[role]}"
-                sent = {} if method == "GET" else {"data": {"csrf_token": token}}
-                if rule.endpoint == "api.review":
-                    sent = {"json": {"verdict": "agree"}}
-                answer = client.open(path, method=method, headers=headers, **sent)
+                object_id = hospital.ids[argument, role or T, relation]
+                key = hospital.tokens.get(role) if role else None
+                answer = ask(hospital.app, client, token, key, rule, method, {argument: object_id})
                 # Nobody manages themself: that is refused with a reason.
                 themself = argument == "user_id" and relation == OWN and answer.status_code == 422
                 cells += 1
