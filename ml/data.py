@@ -175,6 +175,15 @@ def split(
     return training, held_out
 
 
+def without(records: list[Record], folds: Iterable[int]) -> list[Record]:
+    """The pictures of patients who have none in these folds; BadInput for a fold that is none."""
+    gone = set(folds)
+    if unknown := gone - {r.fold for r in records if r.fold != NO_FOLD}:
+        raise BadInput(f"this cache has no fold {', '.join(map(str, sorted(unknown)))}")
+    patients = {record.patient for record in records if record.fold in gone}
+    return [record for record in records if record.patient not in patients]
+
+
 def _of_some_patients(records: list[Record], share: float) -> list[Record]:
     """The same share of the patients with a positive picture and of those without one."""
     positive = {r.patient for r in records if r.positive}

@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ml import checkpoint, data, engine, heldout, kept, model, train
+from ml import checkpoint, data, engine, heldout, kept, model, options, train
 from ml import config as configuration
 from ml import state as states
 from ml.calibrate import HeldOut
 from ml.config import Config
 from ml.data import NO_FOLD, Record
 from ml.engine import Team
-from ml.errors import BadInput
 
 TABLES, REPORT = "heldout.npz", "folds.json"
 POOLED = (
@@ -63,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, minutes=args.minutes)
     team = engine.start(config)
     records = data.read_records(args.cache)
-    folds = _numbers(args.only, int) if args.only else folds_of(records)
-    shares = _numbers(args.share, float) if args.share else [config.data_share]
+    folds = options.numbers(args.only, int) if args.only else folds_of(records)
+    shares = options.numbers(args.share, float) if args.share else [config.data_share]
     for share in shares:
         out = args.out / f"share-{share:g}" if args.share else args.out
         recipe = dataclasses.replace(config, data_share=share)
@@ -82,13 +81,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{out / REPORT}: folds {', '.join(map(str, folds))}, data share {share:g}")
         print("\n".join(lines(found)))
     return 0
-
-
-def _numbers(text: str, kind: type[int] | type[float]) -> list[Any]:
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError as error:
-        raise BadInput(f"{text} is no list of numbers such as 0,2") from error
 
 
 def folds_of(records: list[Record]) -> list[int]:

@@ -28,6 +28,7 @@ from ml import (
     losses,
     model,
     norms,
+    options,
     precision,
     schedule,
     validation,
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a shipped model.safetensors",
     )
     parser.add_argument("--fold", type=int, help="held-out fold, instead of the recipe's; -1: none")
+    parser.add_argument(
+        "--without",
+        default="",
+        help="folds whose patients are left out as well, as 0,1: what is trained then may begin "
+        "the runs that hold one of these folds out (`folds --only 0,1 --start`)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     if args.fold is not None:
         config = dataclasses.replace(config, held_out_fold=args.fold)
     team = engine.start(config)
-    training, held_out = parts(config, data.read_records(args.cache))
+    records = data.without(data.read_records(args.cache), options.numbers(args.without, int))
+    training, held_out = parts(config, records)
     fit(
         config,
         data.Pictures.read(args.cache, training, config.classes),

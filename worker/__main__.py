@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from celery.exceptions import SecurityWarning
@@ -58,19 +59,30 @@ def _work(queue: str, settings: Settings) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     from worker.celery_app import app
 
-    app.worker_main(
-        [
-            "--quiet",
-            "worker",
-            f"--queues={queue}",
-            f"--hostname={queue}@{settings.name}",
-            f"--max-tasks-per-child={JOBS_OF_A_PROCESS[queue]}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ]
-    )
+    at_once = settings.batch if queue == "segment" else 1
+    with _engine(settings) if at_once > 1 else nullcontext():
+        app.worker_main(
+            [
+                "--quiet",
+                "worker",
+                f"--queues={queue}",
+                f"--hostname={queue}@{settings.name}",
+                f"--concurrency={at_once}",
+                f"--max-tasks-per-child={JOBS_OF_A_PROCESS[queue]}",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )
     return 0
+
+
+def _engine(settings: Settings) -> AbstractContextManager[None]:
+    from worker import batching
+
+    path = settings.engine_socket
+    assert path is not None, "several processes have one engine"
+    return batching.kept(path, settings.device, settings.threads, settings.batch)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, cast
 
-from ml import serving, session, shelf
+from ml import lungs, serving, session, shelf
 from ml.predict import OPERATING_POINTS, OperatingPoint
 from ml.serving import Serving
+from worker.batching import Shared
 from worker.errors import Permanent, Transient
 from worker.settings import Settings
 
@@ -103,4 +104,7 @@ class Models:
 
     def _open(self, weights: Path | None) -> Serving:
         device = cast(session.Device, self._settings.device)
+        if path := self._settings.engine_socket:
+            finder = lungs.Finder(threads=self._settings.threads)
+            return Serving(Shared(path, weights), finder)
         return serving.open(weights, device, self._settings.threads)

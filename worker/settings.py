@@ -25,6 +25,7 @@ VARIABLES = {
     "PLEURA_MODEL_HOSTS": "Hosts that such models may be fetched from, parted by commas (none).",
     "PLEURA_DEVICE": "auto (the GPU where torch sees one, else the CPU), cpu or cuda.",
     "PLEURA_THREADS": "CPU threads of the model; 0 for as many as there are cores.",
+    "PLEURA_BATCH": "Pictures that a segment worker takes at once, for one run of a GPU (1).",
     "PLEURA_DECODE_MB": "Memory that decoding one file may take, in MiB (2048).",
     "PLEURA_WORKER_NAME": "How the portal shows this worker (the host's name).",
     "PLEURA_WORKER_STATE": "Folder of the files whose age says that the worker is alive.",
@@ -48,9 +49,15 @@ class Settings:
     model_hosts: frozenset[str]
     device: str
     threads: int
+    batch: int
     decode_megabytes: int
     name: str
     state_dir: Path
+
+    @property
+    def engine_socket(self) -> Path | None:
+        """Where the one engine of several segment processes answers; None: each has its own."""
+        return self.state_dir / f"{self.name}.engine" if self.batch > 1 else None
 
     @property
     def soft_seconds(self) -> float:
@@ -92,6 +99,7 @@ class Settings:
             ),
             device=device,
             threads=_number(environ, "PLEURA_THREADS", 0, least=0, most=256),
+            batch=_number(environ, "PLEURA_BATCH", 1, least=1, most=64),
             decode_megabytes=_number(environ, "PLEURA_DECODE_MB", 2048, least=64, most=65536),
             name=environ.get("PLEURA_WORKER_NAME") or socket.gethostname(),
             state_dir=state,

@@ -21,6 +21,8 @@ _REASONS = {
     "timeout": "Took longer than a job may.",
     "out_of_memory": "The worker ran out of memory.",
     "decoder_lost": "The process that decodes pictures was killed by this picture.",
+    "engine_lost": "The process that holds the model ended. It is begun anew by itself.",
+    "engine_failed": "The model could not be run on this picture. Look at the worker's log.",
     "lease_expired": "The worker went silent in the middle of it.",
     "portal_unreachable": "The worker could not reach the portal.",
     "portal_broken": "The portal answered the worker with errors.",

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -366,3 +367,40 @@ def _png(rows: int, columns: int, body: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", columns, rows, 16, 0, 0, 0, 0)
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", body), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def shared_engine_killed(house: House, count: int = 12) -> Outcome:
+    """Three segment processes have one engine, which is killed -9 while they work."""
+    house.kill("segment", signal.SIGTERM)
+    before, usual = house.computations("segment"), house.told.pop("segment")
+    house.start_worker("segment", PLEURA_BATCH="3", **usual)
+    parent = house.processes["segment"].pid
+    first = _engine_of(parent)
+    studies = send(house, count)
+    house.wait("a job runs", lambda: house.catch_running(JobKind.SEGMENT, studies[0]) or True)
+    os.kill(first, signal.SIGKILL)
+    wait_settled(house, studies)
+    house.wait("the engine is there again", lambda: _engine_of(parent) not in (0, first))
+    house.kill("segment", signal.SIGTERM)
+    house.told["segment"] = {}
+    house.start_worker("segment", **usual)
+    log = (house.logs / "segment.log").read_text(errors="replace")
+    return Outcome(
+        {
+            **all_done_once(house, studies),
+            "no job took more than two attempts": max(attempts(house, studies)) <= 2,
+            "every job was computed once": house.computations("segment") - before == count,
+            "an engine ends with its worker": not Path(f"/proc/{first}").exists(),
+        },
+        {"runs for several pictures": log.count("in one run")},
+    )
+
+
+def _engine_of(parent: int) -> int:
+    """The process that holds a worker's models; 0 while there is none."""
+    for child in Path(f"/proc/{parent}/task").glob("*/children"):
+        for number in child.read_text().split():
+            command = Path(f"/proc/{number}/cmdline")
+            if command.exists() and b"worker.batching" in command.read_bytes():
+                return int(number)
+    return 0

@@ -26,6 +26,7 @@ TABLE: dict[str, Callable[[House], Outcome]] = {
     "segment process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="segment"),
     "whole render worker killed -9": partial(scenarios.worker_killed, queue="render"),
     "whole segment worker killed -9": partial(scenarios.worker_killed, queue="segment"),
+    "engine of 3 segment processes killed -9": scenarios.shared_engine_killed,
     "Redis killed and emptied, 10 queued": scenarios.redis_emptied,
     "Redis down during an upload": scenarios.redis_away,
     "portal killed during an upload": scenarios.portal_restarted_during_upload,

@@ -34,6 +34,10 @@ def test_a_worker_killed_in_the_middle_of_its_queue_loses_nothing(house: House, 
     check(scenarios.worker_killed(house, queue))
 
 
+def test_an_engine_that_several_processes_share_may_be_killed(house: House) -> None:
+    check(scenarios.shared_engine_killed(house))
+
+
 def test_a_redis_that_was_killed_and_emptied_loses_nothing(house: House) -> None:
     check(scenarios.redis_emptied(house))
 
