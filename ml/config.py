@@ -24,6 +24,7 @@ WITH_HALF_OUTLINE = ("Unet", "MAnet")  # their decoder is a plain list of blocks
 LOSSES = (
     "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
 )  # fmt: skip
+MEMBERS_MAX = 16
 DENOISERS = ("median", "bilateral", "nlm")
 SCHEDULES = ("cosine", "onecycle", "plateau")
 MEASURES = ("positive_dice", "auc")  # of the held-out fold, while training: see ml.validation
@@ -53,6 +54,8 @@ class Config:
     pretrained: str = ""  # "" for random weights, "efficientnet-lite2" for the ImageNet ones
     outline_stride: int = 1  # 2: the outline is made at half of the size and enlarged
     size: int = 384  # side of the network's square input, px
+
+    members: int = 1  # networks whose answers are averaged: see ml.committee
 
     # What is outlined, one mask each. The first is what serving shows and decides by.
     classes: tuple[str, ...] = ("pneumothorax",)
@@ -185,6 +188,8 @@ class Config:
 
     def _check_network(self) -> None:
         kind = self.architecture
+        if not 1 <= self.members <= MEMBERS_MAX:
+            raise BadRecipe(f"members lie between 1 and {MEMBERS_MAX}")
         plain = all(re.fullmatch("[a-z0-9-]+", str(name)) for name in self.classes)
         if not self.classes or not plain or len(set(self.classes)) < len(self.classes):
             raise BadRecipe("classes are different names of small letters, digits and hyphens")

@@ -25,8 +25,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ml import calibrate, checkpoint, data, heldout, lungs, model, session, transforms
+from ml import checkpoint, lungs, model, session, transforms
 from ml import config as configuration
+from ml import measured as measured_facts
 from ml.calibrate import Calibration, Thresholds
 from ml.config import Config
 from ml.errors import BadInput
@@ -45,21 +46,6 @@ LIMITS = [
     "The outline's area is that of a projection, not a volume.",
 ]
 
-
-MEASURED = (
-    "On held-out fold {fold}, no patient of which was trained on and which chose no checkpoint, "
-    "with the float32 network on the cached pictures. `metrics`: temperature, bias and thresholds "
-    "chosen on one half of the fold's patients and measured on the other, both ways round, pooled; "
-    "positive_dice counts a picture that is not called positive as 0, positive_dice_ungated "
-    "measures its outline all the same; auc and sensitivity_at_specificity_0.93 need no chosen "
-    "number. Intervals: 95 %, 2,000 bootstrap draws of patients. `thresholds` and "
-    "`calibration.temperature` and `.bias`, which ship, were chosen on the whole fold."
-)
-OUTLINE_MEASURED = (
-    "On held-out fold {fold}, whose pictures were not trained on and chose no checkpoint, with the "
-    "float32 network on the cached pictures: Dice and IoU of the outline at 0.5, means over "
-    "pictures. Intervals: 95 %, 2,000 bootstrap draws of pictures."
-)
 OUTLINE_TERMS = (
     "Chest X-rays with lung masks that are published for research: JSRT (Japanese Society of "
     "Radiological Technology; masks of the SCR database), Wingspan, OpenIST. The pictures are not "
@@ -81,7 +67,7 @@ class Probabilities(nn.Module):
     follows the first two outputs is of the first class alone.
     """
 
-    def __init__(self, net: model.Segmenter, calibration: Calibration, config: Config) -> None:
+    def __init__(self, net: model.Network, calibration: Calibration, config: Config) -> None:
         super().__init__()
         self.net, self.calibration = net, calibration
         self.mirror, self.patches = config.mirror, config.patch_weight > 0
@@ -157,7 +143,8 @@ def run(args: argparse.Namespace) -> int:
     measured = args.cache is not None
     if Path(name).name != name or name.startswith("."):
         raise BadInput(f"a model cannot be called {name!r}: its name is that of a folder")
-    if measured and config.held_out_fold < 0:
+    folds: list[int] = content.get("folds", [config.held_out_fold])
+    if measured and min(folds) < 0:
         raise BadInput("this run held no fold out: there is nothing to measure it on (no --cache)")
     if not measured and not args.current and _current(args.out) == name:
         raise BadInput(
@@ -185,31 +172,8 @@ def run(args: argparse.Namespace) -> int:
         facts["data"] = {"what": "Chest X-rays with lung masks", "terms": OUTLINE_TERMS}
     if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
-        records = data.read_records(args.cache)
-        seen, kept_aside = data.split(records, config.held_out_fold, config.data_share)
-        statistics = heldout.Statistics() if config.image_weight else None
-        pictures = data.Pictures.read(args.cache, kept_aside, config.classes)
-        tables = heldout.tables(net, pictures, config, statistics)
-        counts = data.counts(seen, kept_aside)
-        if statistics is None:
-            facts["metrics"] = heldout.outline_report(tables)
-            facts["measured"] = OUTLINE_MEASURED.format(fold=config.held_out_fold)
-            facts["data"]["counts"] = counts
-        else:
-            calibration = calibrate.fit(tables.image_logits, tables.positive)
-            thresholds = calibrate.choose(tables, calibration)
-            facts |= heldout.report(tables)
-            facts["subgroups"] = heldout.groups(tables, kept_aside)
-            facts["reference"] = statistics.reference(calibration.probability(tables.image_logits))
-            facts["measured"] = MEASURED.format(fold=config.held_out_fold)
-            facts["data"] = {"counts": counts}
-            facts["other_classes"] = {
-                name: heldout.report(heldout.tables(net, pictures, config, finding=number))[
-                    "metrics"
-                ]
-                for number, name in enumerate(config.classes)
-                if number
-            }
+        calibration, thresholds, found = measured_facts.of(net, config, args.cache, folds)
+        facts |= found | {"data": facts.get("data", {}) | found["data"]}
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
     folder = write(args.out, net, config, calibration, thresholds, facts, limits)
@@ -252,7 +216,7 @@ def _make_current(out: Path, name: str) -> None:
 
 def write(
     out: Path,
-    net: model.Segmenter,
+    net: model.Network,
     config: Config,
     calibration: Calibration,
     thresholds: Thresholds,
@@ -356,7 +320,7 @@ def as_half(net: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def to_openvino(net: model.Segmenter, config: Config, calibration: Calibration) -> openvino.Model:
+def to_openvino(net: model.Network, config: Config, calibration: Calibration) -> openvino.Model:
     """Input `picture` (N,1,S,S); outputs by the names of `session.OUTPUTS`, in that order.
 
     Patches are there where the recipe taught them, the last two where the model reads the mirror

@@ -35,7 +35,7 @@ class Answer:
 
 @torch.no_grad()
 def tables(
-    net: model.Segmenter,
+    net: model.Network,
     pictures: data.Pictures,
     config: Config,
     watch: Callable[[Answer], None] | None = None,

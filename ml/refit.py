@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     content, config = checkpoint.read(args.checkpoint)
     if len(config.classes) > 1:
         raise BadInput("refit knows one class, and this network has several")
-    net = model.build(config, weights=False).eval()
+    if config.members > 1:
+        raise BadInput("refit knows one network: refit a committee's members first")
+    net = model.segmenter(config, weights=False).eval()
     # Checkpoints may hold an image layer of another width: it is replaced anyway.
     own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}
     rest = {k: v for k, v in content["average"].items() if not k.startswith("image.")}

