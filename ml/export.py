@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ml import checkpoint, lungs, model, session, transforms
+from ml import checkpoint, gates, lungs, model, session, transforms
 from ml import config as configuration
 from ml import measured as measured_facts
 from ml.calibrate import Calibration, Thresholds
@@ -116,6 +116,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--crop", choices=("", "lungs"), help="what the model sees, instead of what the recipe says"
     )
     parser.add_argument("--size", type=int, help="side of its input, instead of the recipe's, px")
+    parser.add_argument(
+        "--gate",
+        type=Path,
+        metavar="FOLDER",
+        help="a measured model that looks first: what it does not call at its point of high "
+        "sensitivity is not outlined; it must have held out the same fold",
+    )
     parser.add_argument("--version", default="1", help="the model's version")
     parser.add_argument(
         "--cache",
@@ -165,6 +172,9 @@ def run(args: argparse.Namespace) -> int:
             **({"weights_of": content["of"]} if "of" in content else {}),
         },
     }
+    first = None
+    if args.gate:
+        facts["gate"], first = gates.named(args.gate, folds)
     calibration, thresholds = Calibration(), Thresholds()
     limits = list(LIMITS)
     if config.image_weight == 0:  # an outline alone: the lung fields
@@ -172,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
         facts["data"] = {"what": "Chest X-rays with lung masks", "terms": OUTLINE_TERMS}
     if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
-        calibration, thresholds, found = measured_facts.of(net, config, args.cache, folds)
+        calibration, thresholds, found = measured_facts.of(net, config, args.cache, folds, first)
         facts |= found | {"data": facts.get("data", {}) | found["data"]}
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")

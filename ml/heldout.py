@@ -22,6 +22,8 @@ from ml.config import Config
 from ml.crop import Crop
 from ml.serving import Seen
 
+Gate = Callable[[NDArray[np.uint8]], float | None]
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -40,10 +42,12 @@ def tables(
     config: Config,
     watch: Callable[[Answer], None] | None = None,
     finding: int = 0,
+    gate: Gate | None = None,
 ) -> HeldOut:
     """Run the network over all pictures and count every outline's pixels; watch sees each answer.
 
-    finding: which of the recipe's classes.
+    finding: which of the recipe's classes; gate: the logit of a canonical picture that is stopped
+    before the network, None for one that goes on.
 
     Hits and areas are counted on the cached pictures' pixels (longest side 512 for networks up
     to that size), where the outline is put back by the same function as in serving.
@@ -59,6 +63,9 @@ def tables(
             net, torch.from_numpy(view)[None, None], config.mirror
         )
         square = probability[0, finding].numpy()
+        stopped = gate(picture) if gate else None
+        if stopped is not None:
+            square = np.zeros_like(square)
         if watch:
             watch(Answer(picture, view, crop, square))
         if mask is not None and mask.ndim == 3:
@@ -70,7 +77,7 @@ def tables(
         # What serving compares with the floor: see ml.serving.Seen.map_of.
         shown = square if crop is None else map_
         area.append([int((shown >= level).sum()) for level in levels])
-        logits.append(float(image_logit[0, finding]))
+        logits.append(float(image_logit[0, finding]) if stopped is None else stopped)
         truth.append(int(drawn.sum()))
         pixels.append(drawn.size)
     return HeldOut(

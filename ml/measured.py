@@ -37,18 +37,22 @@ _Parts = list[tuple[Network, list[data.Record]]]
 
 
 def of(
-    net: Network, config: Config, cache: Path, folds: list[int]
+    net: Network,
+    config: Config,
+    cache: Path,
+    folds: list[int],
+    gate: heldout.Gate | None = None,
 ) -> tuple[Calibration, Thresholds, dict[str, Any]]:
     """Calibration, thresholds and the card's measured parts.
 
     folds: what each of a committee's members held out; of a single network, or of members that
-    agree, the one.
+    agree, the one. gate: see heldout.tables.
     """
     records = data.read_records(cache)
     parts, training = _parts(net, config, records, folds)
     held_out = [record for _, part in parts for record in part]
     statistics = heldout.Statistics() if config.image_weight else None
-    tables = _tables(parts, config, cache, statistics)
+    tables = _tables(parts, config, cache, statistics, gate=gate)
     together = heldout.together(tables)
     found: dict[str, Any] = {"data": {"counts": data.counts(training, held_out)}}
     if statistics is None:
@@ -93,11 +97,12 @@ def _tables(
     cache: Path,
     statistics: heldout.Statistics | None = None,
     finding: int = 0,
+    gate: heldout.Gate | None = None,
 ) -> list[HeldOut]:
     one = dataclasses.replace(config, members=1)
     return [
         heldout.tables(
-            net, data.Pictures.read(cache, part, config.classes), one, statistics, finding
+            net, data.Pictures.read(cache, part, config.classes), one, statistics, finding, gate
         )
         for net, part in parts
     ]

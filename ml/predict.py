@@ -33,6 +33,12 @@ Band = Literal["likely", "possible", "none_found"]
 OPERATING_POINTS: tuple[OperatingPoint, ...] = ("high_sensitivity", "balanced", "high_precision")
 
 
+STOPPED = quality.Reason(
+    "stopped_early",
+    "A first, faster network saw so little sign of a pneumothorax that nothing was outlined.",
+)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the model says about one picture; None where quality refused it.
@@ -90,15 +96,19 @@ def predict_batch(
     outputs: dict[int, tuple[Seen, NDArray[np.uint8], float]] = {}
     reasons: dict[int, dict[str, Any]] = {}
     if views:
-        answer = serving.answer(views)
-        outputs = {
-            i: (seen, seen.map_of(mask), float(image))
-            for i, seen, mask, image in zip(wanted, views, answer.masks, answer.images, strict=True)
-        }
-        reasons = {
-            i: _explained(pictures[i], serving.card, views[n], answer, n, operating_point)
-            for n, i in enumerate(wanted)
-        }
+        nothing = np.zeros((serving.size, serving.size), dtype=np.float32)
+        passed = []
+        for i, seen, stop in zip(wanted, views, serving.stopped(views), strict=True):
+            if stop is None:
+                passed.append((i, seen))
+            else:
+                outputs[i] = (seen, seen.map_of(nothing), stop)
+                verdicts[i] = quality.with_reason(verdicts[i], STOPPED)
+        if passed:
+            answer = serving.answer([seen for _, seen in passed])
+            for n, (i, seen) in enumerate(passed):
+                outputs[i] = (seen, seen.map_of(answer.masks[n]), float(answer.images[n]))
+                reasons[i] = _explained(pictures[i], serving.card, seen, answer, n, operating_point)
     model = {key: str(serving.card[key]) for key in ("name", "version", "sha256")}
     found = []
     for i, picture in enumerate(pictures):
@@ -115,7 +125,7 @@ def predict_batch(
                 verdicts[i].midline,
             )
             said["statistics"] = traits.of_answer(seen.input, map_, seen.fields.mask)
-            said |= reasons[i]
+            said |= reasons.get(i, {})
         seconds = (time.perf_counter() - start) / len(pictures)
         facts = verdicts[i].facts()
         found.append(Prediction(model, operating_point, facts, round(seconds, 4), **said))

@@ -77,6 +77,11 @@ class Quality:
         return {"verdict": self.verdict, "reasons": reasons}
 
 
+def with_reason(verdict: Quality, reason: Reason) -> Quality:
+    """The same verdict with one more reason."""
+    return Quality((*verdict.reasons, reason), verdict.midline)
+
+
 def check(picture: Picture, look: Callable[[], Familiarity | None] | None = None) -> Quality:
     """Apply every rule, the dear ones only where no cheap one refuses.
 

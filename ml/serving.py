@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import familiar, lungs, session, transforms
+from ml import familiar, lungs, session, shelf, transforms
 from ml.crop import Crop
 from ml.familiar import Familiarity, Looks
 from ml.lungs import Fields
@@ -24,13 +27,15 @@ class Seen:
     """What the network is given of a picture.
 
     input: (S, S) in -1..1; crop: the part of the picture that it shows, None for all; fields:
-    the lungs, on the canonical picture; familiarity: how much it looks like a frontal chest.
+    the lungs, on the canonical picture; familiarity: how much it looks like a frontal chest;
+    gate_input: what the first network is given, where there is one.
     """
 
     input: Floats
     crop: Crop | None
     fields: Fields
     familiarity: Familiarity | None = None
+    gate_input: Floats | None = None
 
     def look(self) -> Familiarity | None:
         """What the quality gate asks for."""
@@ -54,10 +59,14 @@ class Seen:
 
 
 class Serving:
-    """A network with all that it needs. ``card`` and ``device`` are the network's."""
+    """A network with all that it needs. ``card`` and ``device`` are the network's.
 
-    def __init__(self, network: Session, finder: lungs.Finder) -> None:
-        self.network, self.finder = network, finder
+    gate: a first, smaller network. A picture that it is sure enough about is not outlined: see
+    ``stopped``.
+    """
+
+    def __init__(self, network: Session, finder: lungs.Finder, gate: Serving | None = None) -> None:
+        self.network, self.finder, self.gate = network, finder, gate
         self.card, self.device, self.size = network.card, network.device, network.size
         needed = network.card.get("preprocessing", {})
         self._reference = familiar.read(finder.card["sha256"])
@@ -69,16 +78,51 @@ class Serving:
                 f"{network.card['name']} was made for other lung crops than those of "
                 f"{lungs.NAME} {finder.card['version']}"
             )
+        named = network.card.get("gate")
+        if (gate.card["sha256"] if gate else None) != (named["sha256"] if named else None):
+            raise ModelMissing(f"{network.card['name']} needs the first network of its card")
 
     def see(self, pixels: NDArray[Any]) -> Seen:
         """The network's view of a picture (rows, columns) of integers, more being denser."""
-        side = transforms.canonical_side(self.size, self._cropped)
-        picture = transforms.canonical(pixels, side)
+        picture = transforms.canonical(pixels, self.side)
         fields = self.finder.find(picture)
-        crop = fields.crop() if self._cropped else None
         familiarity = self._reference.compare(Looks(picture, fields))
-        view = transforms.clean(picture, self._denoise, self._clahe)
-        return Seen(transforms.place(view, self.size, crop), crop, fields, familiarity)
+        gate_input = None
+        if self.gate is not None:
+            gate_input = self.gate.view(transforms.canonical(pixels, self.gate.side), fields)
+        crop = fields.crop() if self._cropped else None
+        return Seen(self.view(picture, fields), crop, fields, familiarity, gate_input)
+
+    @property
+    def side(self) -> int:
+        """Of the canonical picture that the network's view is made of, px."""
+        return transforms.canonical_side(self.size, self._cropped)
+
+    def view(self, picture: NDArray[np.uint8], fields: Fields) -> Floats:
+        """The network's input (S, S) of a canonical picture and its lungs."""
+        crop = fields.crop() if self._cropped else None
+        clean = transforms.clean(picture, self._denoise, self._clahe)
+        return transforms.place(clean, self.size, crop)
+
+    def stopped(self, seen: list[Seen]) -> list[float | None]:
+        """The image probability of each view that the gate stops; None for one that goes on.
+
+        On the scale of the network's own: its calibration was fitted with the gate before it.
+        """
+        if self.gate is None:
+            return [None] * len(seen)
+        views = np.stack([one.gate_input for one in seen if one.gate_input is not None])
+        first = self.gate.network.run(views[:, None])[1]
+        return [self.verdict(float(one)) for one in first]
+
+    def verdict(self, first: float) -> float | None:
+        """What `stopped` says for one probability of the gate's."""
+        if first >= self.card["gate"]["below"]:
+            return None
+        calibration = self.card.get("calibration") or {}
+        logit = math.log(max(first, 1e-6) / (1 - first))
+        logit = logit / calibration.get("temperature", 1.0) + calibration.get("bias", 0.0)
+        return 1 / (1 + math.exp(-logit))
 
     def answer(self, seen: list[Seen]) -> Answer:
         """Everything that the network says of N views, in one run."""
@@ -91,7 +135,9 @@ class Serving:
 
     def warm_up(self) -> None:
         """The first run prepares the engine: no reader should wait for it."""
-        self.run([self.see(np.zeros((self.size, self.size), dtype=np.uint16))])
+        seen = [self.see(np.zeros((self.size, self.size), dtype=np.uint16))]
+        self.stopped(seen)
+        self.run(seen)
 
 
 def open(
@@ -99,6 +145,25 @@ def open(
     device: Device = "auto",
     threads: int = 0,
     precision: Precision = "f32",
+    opens: Callable[[Path], Session] | None = None,
 ) -> Serving:
-    """Load the model and the lung finder; parameters and errors as for `session.open`."""
-    return Serving(session.open(weights, device, threads, precision), lungs.Finder(threads=threads))
+    """Load the model, its gate if it has one, and the lung finder.
+
+    opens: another way to open a network's folder than `session.open`, whose parameters and errors
+    are the others here.
+    """
+    folder = session.locate(weights)
+    if opens is None:
+        opens = functools.partial(session.open, device=device, threads=threads, precision=precision)
+    finder = lungs.Finder(threads=threads)
+    network = opens(folder)
+    gate = None
+    if named := network.card.get("gate"):
+        place = shelf.find([folder.parent, session.WEIGHTS], named["sha256"])
+        if place is None:
+            raise ModelMissing(
+                f"{network.card['name']} needs {named['name']} {named['version']} beside it: "
+                "its first network"
+            )
+        gate = Serving(opens(place), finder)
+    return Serving(network, finder, gate)

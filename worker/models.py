@@ -6,12 +6,13 @@ done with exactly the model that the portal named, or fails with a code that say
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, cast
 
-from ml import lungs, serving, session, shelf
+from ml import serving, session, shelf
 from ml.predict import OPERATING_POINTS, OperatingPoint
 from ml.serving import Serving
 from worker.batching import Shared
@@ -104,7 +105,6 @@ class Models:
 
     def _open(self, weights: Path | None) -> Serving:
         device = cast(session.Device, self._settings.device)
-        if path := self._settings.engine_socket:
-            finder = lungs.Finder(threads=self._settings.threads)
-            return Serving(Shared(path, weights), finder)
-        return serving.open(weights, device, self._settings.threads)
+        shared = self._settings.engine_socket
+        opens = functools.partial(Shared, shared) if shared else None
+        return serving.open(weights, device, self._settings.threads, opens=opens)

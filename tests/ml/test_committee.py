@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("openvino", reason="openvino is not installed")
-from ml import checkpoint, config, data, model, session, state  # noqa: E402
+from ml import checkpoint, config, model, session, state  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.config import BadRecipe  # noqa: E402
-from tests.ml.tiny import TINY  # noqa: E402
+from tests.ml.tiny import TINY, cache_of_three_folds  # noqa: E402
 
 pytestmark = pytest.mark.torch
 PICTURES = np.random.default_rng(5).uniform(-1, 1, (2, 1, 64, 64)).astype(np.float32)
@@ -76,22 +75,6 @@ def test_it_is_exported_and_both_engines_agree(members: list[Path], tmp_path: Pa
     network = session.TorchSession(card, session.checked(folder, card, session.TENSORS), "cpu")
     for ours, theirs in zip(graph.run(PICTURES), network.run(PICTURES), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=0.01)
-
-
-def cache_of_three_folds(cache: Path) -> Path:
-    rng = np.random.default_rng(0)
-    records = []
-    for name in ("pictures", "masks"):
-        (cache / name).mkdir(parents=True)
-    for number in range(72):
-        grey = rng.integers(0, 255, (64, 64)).astype(np.uint8)
-        cv2.imwrite(str(cache / "pictures" / f"{number}.png"), grey)
-        if positive := number // 3 % 3 == 0:
-            cv2.imwrite(str(cache / "masks" / f"{number}.png"), (grey > 128) * np.uint8(255))
-        who, fold = f"p{number}", number % 3
-        records.append(data.Record(str(number), "masks", who, fold, positive, 64, 64))
-    data.write_records(cache, records)
-    return cache
 
 
 def test_every_picture_is_measured_by_the_member_that_never_saw_it(
