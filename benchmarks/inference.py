@@ -2,9 +2,9 @@
 
     python benchmarks/inference.py [--weights DIR] [--count 30] PICTURES
 
-Serving: the exported graph in OpenVINO, as the worker opens it. Eager: the same weights in
-PyTorch, float32 and channels_last, which is its quicker layout here. Both get the same input, in
-turn, picture by picture. Also: the Dice overlap of the two outlines at the model's threshold, over
+Serving: the exported graph in OpenVINO, as the worker opens it. Plain: the same weights in eager
+PyTorch, float32, its default memory layout. Eager: the same in channels_last, which is quicker. All
+get the same input, in turn, picture by picture. Also: the Dice overlap of the two outlines at the model's threshold, over
 all pixels and as a mean over pictures (where outlines of a pixel or two weigh like large ones), the
 largest difference of the image probability, and the decode time of the files.
 """
@@ -37,8 +37,9 @@ def main() -> int:
     model = serving.open(options.weights, "cpu", options.threads)
     tensors = (session.locate(options.weights) / session.TENSORS).read_bytes()
     eager = session.TorchSession(card, tensors, "cpu")
+    plain = session.TorchSession(card, tensors, "cpu", channels_last=False)
 
-    decode, ours, theirs, overlaps, differences = [], [], [], [], []
+    decode, ours, theirs, plainly, overlaps, differences = [], [], [], [], [], []
     files = sorted(path for path in options.pictures.rglob("*") if path.is_file())
     warm, all_shared, all_outlined = False, 0, 0
     for path in files[: options.count + 1]:
@@ -51,7 +52,7 @@ def main() -> int:
         decoded = time.perf_counter() - began
         view = model.see(picture.pixels).input[None, None]
         answers, seconds = [], []
-        for engine in (model.network, eager):
+        for engine in (model.network, eager, plain):
             began = time.perf_counter()
             answers.append(engine.run(view))
             seconds.append(time.perf_counter() - began)
@@ -61,7 +62,8 @@ def main() -> int:
         decode.append(decoded)
         ours.append(seconds[0])
         theirs.append(seconds[1])
-        first, second = (masks[0] >= threshold for masks, _ in answers)
+        plainly.append(seconds[2])
+        first, second = (masks[0] >= threshold for masks, _ in answers[:2])
         shared, total = 2 * int((first & second).sum()), int(first.sum() + second.sum())
         overlaps.append(shared / total if total else 1.0)
         all_shared, all_outlined = all_shared + shared, all_outlined + total
@@ -75,7 +77,9 @@ def main() -> int:
         "decode_ms": round(1e3 * statistics.median(decode), 1),
         "serving_ms": round(1e3 * statistics.median(ours), 1),
         "eager_ms": round(1e3 * statistics.median(theirs), 1),
-        "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
+        "plain_ms": round(1e3 * statistics.median(plainly), 1),
+        "eager_ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
+        "plain_ratio": round(statistics.median(plainly) / statistics.median(ours), 2),
         "dice_of_all_outlined_pixels": round(all_shared / max(all_outlined, 1), 4),
         "mean_dice_of_outlines": round(statistics.mean(overlaps), 4),
         "worst_dice_of_outlines": round(min(overlaps), 4),

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("ml.train", "train a model from a recipe"),
     "folds": ("ml.folds", "cross-validate a recipe: a network for each fold, pooled numbers"),
     "committee": ("ml.committee", "bring several trained networks together as one model"),
+    "teach": ("ml.teach", "keep what networks see in a cache's pictures, to learn from it"),
     "refit": ("ml.refit", "fit a checkpoint's image-level layer anew"),
     "fetch": ("ml.shelf", "fetch a model from a file or an address, checked"),
     "export": ("ml.export", "turn a checkpoint into a model to serve"),

@@ -73,6 +73,10 @@ class Config:
     patch_weight: float = 1.0
     dropout: float = 0.3  # before the image-level layer
     drop_path: float = 0.0  # of a timm encoder: largest probability that a block is skipped
+    # What is learnt from teachers' words (see ml.teach), by name in the cache, and how much they
+    # weigh against what people drew and judged; where nobody did, they are all there is.
+    taught: str = ""
+    taught_weight: float = 0.5
     label_doubt: float = 0.0  # image labels are 0 + this and 1 - this: some of them are wrong
 
     epochs: int = 40  # used when `minutes` is 0
@@ -154,6 +158,12 @@ class Config:
             raise BadRecipe(f"unknown denoise {self.denoise!r}: one of {', '.join(DENOISERS)}")
         if self.clahe < 0:
             raise BadRecipe("clahe is not negative")
+        if not 0 <= self.taught_weight <= 1:
+            raise BadRecipe("taught_weight lies between 0 and 1")
+        if self.taught and (len(self.classes) > 1 or not re.fullmatch("[a-z0-9-]+", self.taught)):
+            raise BadRecipe(
+                "taught is a name of small letters, digits and hyphens, for recipes of one class"
+            )
         if not 0 <= self.label_doubt < 0.5:
             raise BadRecipe("label_doubt lies between 0 and 0.5")
         if self.batch < 2 or self.accumulate < 1:

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,14 @@ from ml.cases import BadTable
 from ml.config import Config
 from ml.crop import Crop
 from ml.errors import BadInput
+from ml.taught import Taught, mixed
 
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
 # outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
-# radiologists or from their reports, never outlined.
-SOURCES = ("masks", "pseudo", "panel")
+# radiologists or from their reports, never outlined; "unlabelled": nothing, so that teachers alone
+# tell what it shows.
+SOURCES = ("masks", "pseudo", "panel", "unlabelled")
+OUTLINED = ("masks", "pseudo")
 FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs", "also")
 # What else is known of a picture; caches made before it was have none of these columns.
 MORE_FIELDS = ("view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels")
@@ -88,7 +91,7 @@ class Record:
     @property
     def outlined(self) -> bool:
         """Whether there is a non-empty mask to learn from."""
-        return self.positive and self.source != "panel"
+        return self.positive and self.source in OUTLINED
 
 
 def read_records(cache: Path) -> list[Record]:
@@ -217,7 +220,17 @@ class Pictures:
     records: list[Record]
     pictures: list[NDArray[np.uint8]]
     masks: list[NDArray[np.uint8] | None]
+    taught: Taught | None = None
     _cleaned: dict[Any, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def to_learn_from(cls, cache: Path, records: list[Record], config: Config) -> Pictures:
+        """`read`, with what the recipe's teachers said; without, pictures that nobody judged go."""
+        if config.taught:
+            words = Taught.read(cache, config, [record.id for record in records])
+            return replace(cls.read(cache, records, config.classes), taught=words)
+        judged = [record for record in records if record.source != "unlabelled"]
+        return cls.read(cache, judged, config.classes)
 
     @classmethod
     def read(
@@ -245,6 +258,7 @@ class Pictures:
             [self.records[n] for n in chosen],
             [self.pictures[n] for n in chosen],
             [self.masks[n] for n in chosen],
+            self.taught,
         )
 
     def cleaned(self, number: int, config: Config) -> NDArray[np.uint8]:
@@ -308,7 +322,10 @@ class Drawn(Dataset[dict[str, Tensor]]):
         # Where the outline is all that is learnt, a positive without one teaches nothing.
         by_outline = config.image_weight == 0 and config.patch_weight == 0
         records = pictures.records
-        telling = [r.source != "panel" or not (r.positive and by_outline) for r in records]
+        taught = pictures.taught is not None
+        telling = [
+            r.source != "panel" or taught or not (r.positive and by_outline) for r in records
+        ]
         numbers = np.flatnonzero(telling)
         positive = np.array([any(records[n].shows(config)) for n in numbers], dtype=np.bool_)
         rng = np.random.default_rng((config.seed, epoch))
@@ -327,9 +344,20 @@ class Drawn(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.config.seed, self.epoch, position))
         drawn = np.zeros_like(picture) if mask is None else mask
         record = self.pictures.records[number]
-        crop = record.crop(self.config)
-        view, target = transforms.augment(picture, drawn, self.size, self.config, rng, crop)
-        return _item(view, target.reshape(-1, self.size, self.size), record, self.config)
+        crop, taught, config = record.crop(self.config), self.pictures.taught, self.config
+        soft = taught.map_of(record.id, picture.shape) if taught else None
+        view, target = transforms.augment(picture, drawn, self.size, config, rng, crop, soft)
+        target = target.reshape(-1, self.size, self.size)
+        if taught is None:
+            return _item(view, target, record, config)
+        return mixed(
+            _item(view, target[:-1], record, config),
+            target[-1],
+            taught.probabilities[record.id],
+            drawn=record.source in OUTLINED or (record.source == "panel" and not record.positive),
+            judged=record.source != "unlabelled",
+            weight=config.taught_weight,
+        )
 
 
 class Plain(Dataset[dict[str, Tensor]]):
@@ -362,7 +390,7 @@ def _item(
         target = np.zeros((len(shown), *target.shape[1:]), dtype=np.float32)
     # A thin outline can leave the picture with a shift; then there is nothing to segment.
     drawn = [bool(mask.any()) for mask in target]
-    known = record.source != "panel"
+    known = record.source in OUTLINED
     outlined = [known and here and d for here, d in zip(shown, drawn, strict=True)]
     labels = [torch.tensor([float(flag) for flag in flags]) for flags in (shown, outlined)]
     if len(shown) == 1:
@@ -371,6 +399,7 @@ def _item(
         "picture": torch.from_numpy(view)[None],
         "mask": torch.from_numpy(target),
         "positive": labels[0],
+        "label": labels[0],
         "outlined": labels[1],
     }
 
@@ -380,7 +409,7 @@ def _planes(
 ) -> NDArray[np.uint8] | None:
     """The masks of several classes, (rows, columns, C); None where nothing was drawn."""
     planes: NDArray[np.uint8] = np.zeros((*shape, len(classes)), dtype=np.uint8)
-    if record.source == "panel" or not (record.positive or record.also):
+    if record.source not in OUTLINED or not (record.positive or record.also):
         return None
     for number, name in enumerate(classes):
         if (number == 0 and record.positive) or (number and name in record.also):

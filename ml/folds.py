@@ -107,7 +107,7 @@ def tables_of(
         return load(out / TABLES)
     training, held_out = train.parts(config, records)
     pictures = data.Pictures.read(cache, held_out, config.classes)
-    trained_on = data.Pictures.read(cache, training, config.classes)
+    trained_on = data.Pictures.to_learn_from(cache, training, config)
     train.fit(config, trained_on, pictures, out, start, team)
     if not team.is_first:
         return None

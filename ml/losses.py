@@ -130,6 +130,7 @@ def combined(
     mask_loss: MaskLoss,
     label_doubt: float = 0.0,
     whole: Whole | None = None,
+    labels: Tensor | None = None,
 ) -> Parts:
     """The losses of the mask, of the image's label and of the patches (N,1,h,w).
 
@@ -137,6 +138,7 @@ def combined(
     picture of its own. The chosen mask loss sees the pictures with a drawn mask; a
     picture without a pneumothorax adds cross-entropy, so that the outline learns what to leave
     out; one that was judged positive without an outline teaches the image-level output alone.
+    labels: what the image's output is taught, in 0..1, where that is not `positive` alone.
     whole: what the batch is a part of; without it, itself. The losses of a step's batches add up
     to that of one large batch.
     """
@@ -146,8 +148,9 @@ def combined(
         maps.flatten(0, 1).unsqueeze(1) for maps in (mask_logits, patch_logits, masks)
     )
     image_logits, positive, outlined = (v.flatten() for v in (image_logits, positive, outlined))
-    labels = positive * (1 - 2 * label_doubt) + label_doubt
-    image = F.binary_cross_entropy_with_logits(image_logits, labels, reduction="sum")
+    taught = positive if labels is None else labels.flatten()
+    taught = taught * (1 - 2 * label_doubt) + label_doubt
+    image = F.binary_cross_entropy_with_logits(image_logits, taught, reduction="sum")
     image = image / whole.pictures
     per_picture = mask_loss(mask_logits, masks) * outlined
     negative = 1 - positive

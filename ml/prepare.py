@@ -98,6 +98,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the panel's rows labelled 'text-mined' from reports, too: many, some wrong",
     )
     parser.add_argument(
+        "--unlabelled",
+        action="store_true",
+        help="take the panel's rows that nobody judged ('none'), too: teachers judge them",
+    )
+    parser.add_argument(
         "--pseudo",
         type=Path,
         help="folder of pictures that models outlined, of unknown patients: only ever trained on",
@@ -141,10 +146,10 @@ def run(args: argparse.Namespace) -> int:
     places = dict.fromkeys(rows, args.dicom)
     if args.panel:
         known = {patient: fold for patient, fold, _ in rows.values()}
-        judged = panel_rows(args.panel_index, known, args.reports)
+        judged = panel_rows(args.panel_index, known, args.reports, args.unlabelled)
         rows |= {name: row for name, row in judged.items() if name not in rows}
         files[args.panel] = cases.pictures(args.panel)[0]
-        listed = cases.read_traits(args.panel_index, subgroups.COLUMNS, "id") | listed
+        listed = cases.read_traits(args.panel_index, (*subgroups.COLUMNS, "label"), "id") | listed
         places = dict.fromkeys(judged, args.panel) | places
     pseudo = cases.pictures(args.pseudo_masks)[0] if args.pseudo else {}
     if args.pseudo:
@@ -187,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
         if cached.mask_empty:
             findings.empty_masks.append(job.id)
         patient, fold, positive = rows[job.id]
-        source = "panel"
+        source = "unlabelled" if listed.get(job.id, {}).get("label") == "none" else "panel"
         if job.id in texts or job.mask:
             source = "pseudo" if fold == NO_FOLD and job.id in pseudo else "masks"
         size = (cached.rows, cached.columns)
@@ -337,13 +342,14 @@ def masked_rows(masks: dict[str, Path], index: Path | None) -> dict[str, tuple[s
 
 
 def panel_rows(
-    index: Path, known: dict[str, int], reports: bool = False
+    index: Path, known: dict[str, int], reports: bool = False, unlabelled: bool = False
 ) -> dict[str, tuple[str, int, bool]]:
     """id → (patient, fold, positive) of judged pictures; a known patient keeps their fold.
 
-    reports: also those whose label a program took from the radiologist's report.
+    reports: also those whose label a program took from the radiologist's report; unlabelled: also
+    those that nobody judged, as not positive.
     """
-    wanted = ("radiologist panel", "text-mined") if reports else ("radiologist panel",)
+    wanted = ("radiologist panel", *["text-mined"] * reports)
     return {
         row["id"]: (
             row["patient"],
@@ -351,5 +357,6 @@ def panel_rows(
             row["pneumothorax"] == "1",
         )
         for _, row in cases.read_rows(index, ("id", "label", "pneumothorax", "patient"))
-        if row["label"].startswith(wanted) and row["pneumothorax"] in ("0", "1")
+        if (row["label"].startswith(wanted) and row["pneumothorax"] in ("0", "1"))
+        or (unlabelled and row["label"] == "none")
     }

@@ -209,7 +209,13 @@ class _OpenVinoSession(Session):
 class TorchSession(Session):
     """The network itself, rebuilt from the recipe in its card: on a GPU, or to compare engines."""
 
-    def __init__(self, card: dict[str, Any], tensors: bytes, place: Literal["cuda", "cpu"]) -> None:
+    def __init__(
+        self,
+        card: dict[str, Any],
+        tensors: bytes,
+        place: Literal["cuda", "cpu"],
+        channels_last: bool = True,
+    ) -> None:
         try:
             import safetensors.torch
             import torch
@@ -236,7 +242,8 @@ class TorchSession(Session):
             raise ModelMissing(
                 f"the weights of {named} are not of the architecture on its card"
             ) from error
-        net.eval().to(place).to(memory_format=torch.channels_last)
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        net.eval().to(place).to(memory_format=self._layout)
         self._patches = recipe.patch_weight > 0
         self._readings = functools.partial(model.readings, net, mirror=recipe.mirror)
         calibration = card.get("calibration") or {}
@@ -249,7 +256,7 @@ class TorchSession(Session):
         _check_shape(inputs, self.size)
         torch = self._torch
         with torch.inference_mode():
-            batch = torch.from_numpy(inputs).to(self._place, memory_format=torch.channels_last)
+            batch = torch.from_numpy(inputs).to(self._place, memory_format=self._layout)
             found = self._readings(batch)
             logits = found.image_logits[:, 0] / self._temperature + self._bias
             image, alone = logits.mean(1).sigmoid(), logits.sigmoid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ml import checkpoint, depthwise, model, precision
 from ml import config as configuration
@@ -142,6 +143,15 @@ def _what_is_learnt(config: Config) -> Config:
         engine="",
         devices=1,
     )
+
+
+def digest(weights: dict[str, Tensor]) -> str:
+    """A sum over names and values: the same for the same network."""
+    found = hashlib.sha256()
+    for name, value in weights.items():
+        found.update(name.encode())
+        found.update(value.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def take_over(state: State, path: Path) -> None:

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     training, held_out = parts(config, records)
     fit(
         config,
-        data.Pictures.read(args.cache, training, config.classes),
+        data.Pictures.to_learn_from(args.cache, training, config),
         data.Pictures.read(args.cache, held_out, config.classes),
         args.out,
         args.start,
@@ -177,6 +177,7 @@ def fit(
                     mask_loss,
                     config.label_doubt,
                     whole,
+                    batch["label"],
                 )
                 loss = _weighed(config, part.mask, part.image, part.patch)
                 torch.autograd.backward(state.scaler.scale(loss))

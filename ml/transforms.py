@@ -136,14 +136,17 @@ def augment(
     config: Config,
     rng: np.random.Generator,
     crop: Crop | None = None,
+    soft: NDArray[np.uint8] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A random view of a training picture and its mask, both (size, size), about the crop.
 
     picture: canonical uint8; mask: uint8, 0 or 255, of the same shape, or (rows, columns, C), whose
     view is (C, size, size). One map takes all from the canonical resolution to the network's; the
-    mask is made binary again afterwards.
+    mask is made binary again afterwards. soft: a probability * 255 for each pixel; its view, in
+    0..1, then follows the mask's: (C + 1, size, size).
     """
     planes = [mask] if mask.ndim == 2 else list(np.moveaxis(mask, 2, 0))
+    planes += [] if soft is None else [soft]
     rows, columns = picture.shape
     scale, middle = letterbox(rows, columns, size).scale, (columns / 2, rows / 2)
     if crop is not None:
@@ -164,9 +167,12 @@ def augment(
         )
     unit: NDArray[np.float32] = warped.astype(np.float32) / np.float32(255)
     view = _grey(unit, config, rng) * np.float32(2) - np.float32(1)
+    shades = [] if soft is None else [masks_warped.pop().astype(np.float32) / np.float32(255)]
     target = (np.stack(masks_warped) > 127).astype(np.float32)
     if config.erase and rng.random() < config.erase:
         _blot(view, target.max(0), rng)
+    if shades:
+        return view, np.stack([*target, *shades])
     return view, target[0] if mask.ndim == 2 else target
 
 

@@ -171,6 +171,25 @@ def test_prepare_keeps_what_has_a_file_and_a_judgement(cache: Path) -> None:
     assert not records["p1"].outlined
 
 
+def test_what_nobody_judged_is_taken_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
+    for name in ("a", "p", "q"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), grey + np.uint8(ord(name)))
+    index = table(
+        tmp_path / "panel.csv",
+        ["id", "label", "pneumothorax", "patient"],
+        [["p", "none", "unknown", "P"], ["q", "radiologist panel", "0", "Q"]],
+    )
+    more = {"panel": tmp_path, "panel_index": index}
+    assert prepare.run(given(tmp_path, [["a", "-1"]], **more)) == 0
+    assert [r.id for r in data.read_records(tmp_path / "cache")] == ["a", "q"]
+    assert prepare.run(given(tmp_path, [["a", "-1"]], **more, unlabelled=True)) == 0
+    found = {r.id: r for r in data.read_records(tmp_path / "cache")}
+    assert found["p"].source == "unlabelled"
+    assert (found["p"].positive, found["p"].fold) == (False, data.NO_FOLD)
+    assert found["q"].source == "panel"
+
+
 def test_several_rows_of_a_picture_are_one_mask_at_the_cached_size(cache: Path) -> None:
     pictures = data.Pictures.read(cache, data.read_records(cache))
     by_name = dict(zip([r.id for r in pictures.records], pictures.masks, strict=True))

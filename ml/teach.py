@@ -1,0 +1,117 @@
+"""What networks see in a cache's pictures: `python -m ml teach --teacher RUN --name NAME`.
+
+What they say is kept in the cache under that name, and a recipe whose `taught` names it learns
+from it beside what people drew: several networks are distilled into one, and pictures that nobody
+judged teach as well. Runs that go on after a stop look only at what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ml import checkpoint, data, model, state, transforms
+from ml.config import Config
+from ml.errors import BadInput
+from ml.taught import ORIGIN, SIDE, WORDS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        required=True,
+        help="a checkpoint.pt (also of a committee) or a shipped model's folder; may be repeated",
+    )
+    parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
+    parser.add_argument("--name", required=True, help="what a recipe's `taught` will call it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at every picture of the cache that was not looked at yet."""
+    records = data.read_records(args.cache)
+    if Path(args.name).name != args.name or args.name.startswith("."):
+        raise BadInput(f"what is taught cannot be called {args.name!r}: its name is a folder's")
+    folder = args.cache / "taught" / args.name
+    teachers, origin = _teachers(args.teacher)
+    known = folder / ORIGIN
+    if known.exists() and json.loads(known.read_text(encoding="utf-8")) != origin:
+        raise BadInput(f"other teachers have begun {args.name!r}: choose another --name")
+    folder.mkdir(parents=True, exist_ok=True)
+    known.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+    words = folder / WORDS
+    said = _said(words)
+    with words.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not said:
+            writer.writerow(("id", "probability"))
+        left = [record for record in records if record.id not in said]
+        for record in tqdm(left, desc="looking", unit="picture"):
+            picture = data.Pictures.read_one(args.cache, record)
+            map_, probability = look(teachers, record, picture)
+            cv2.imwrite(str(folder / f"{record.id}.png"), map_)
+            writer.writerow((record.id, f"{probability:.5f}"))
+            file.flush()
+    print(f"{folder}: {len(records)} pictures, {len(teachers)} teachers")
+    return 0
+
+
+def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Config]], dict[str, Any]]:
+    """The networks with their recipes, and what is noted of them."""
+    teachers, folds, sums = [], [], []
+    for path in paths:
+        content, config = checkpoint.read(path)
+        if len(config.classes) > 1:
+            raise BadInput(f"{path} tells of several findings; a teacher tells of one")
+        net = model.build(config, weights=False).eval().to(memory_format=torch.channels_last)
+        checkpoint.fill(net, content["average"], str(path))
+        teachers.append((net, config))
+        folds += content.get("folds", [config.held_out_fold])
+        sums.append(state.digest(content["average"]))
+    return teachers, {"held_out_folds": sorted(set(folds)), "teachers": sums}
+
+
+def _said(words: Path) -> set[str]:
+    """The pictures that were looked at before a stop."""
+    if not words.exists():
+        return set()
+    with words.open(newline="", encoding="utf-8") as file:
+        return {row["id"] for row in csv.DictReader(file) if row.get("probability")}
+
+
+@torch.no_grad()
+def look(
+    teachers: list[tuple[model.Network, Config]], record: data.Record, picture: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], float]:
+    """The mean map (longest side SIDE) as probability * 255, and the mean image probability.
+
+    The image's is that of the plain logits: what a student learns is calibrated by itself.
+    """
+    rows, columns = picture.shape
+    maps, logits = [], []
+    for net, config in teachers:
+        view = transforms.place(
+            transforms.clean(picture, config.denoise, config.clahe),
+            config.size,
+            record.crop(config),
+        )
+        mask, logit = model.answer(net, torch.from_numpy(view)[None, None], config.mirror)
+        square = mask[0, 0].numpy()
+        maps.append(transforms.to_source(square, rows, columns, record.crop(config)))
+        logits.append(float(logit[0, 0]))
+    scale = SIDE / max(rows, columns)
+    height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
+    small = transforms.resize(np.mean(maps, axis=0, dtype=np.float32), height, width)
+    probability = 1 / (1 + np.exp(-np.mean(logits)))
+    return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8), float(probability)
