@@ -4,9 +4,10 @@
 
 Serving: the exported graph in OpenVINO, as the worker opens it. Plain: the same weights in eager
 PyTorch, float32, its default memory layout. Eager: the same in channels_last, which is quicker. All
-get the same input, in turn, picture by picture. Also: the Dice overlap of the two outlines at the model's threshold, over
-all pixels and as a mean over pictures (where outlines of a pixel or two weigh like large ones), the
-largest difference of the image probability, and the decode time of the files.
+get the same input, in turn, picture by picture. Also: the Dice overlap of the outlines of serving
+and eager at the model's threshold, over all pixels and as a mean over pictures (where outlines of a
+pixel or two weigh like large ones), the largest difference of the image probability, and the decode
+time of the files.
 """
 
 from __future__ import annotations
