@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from ml import config as configuration
-from ml import losses, model, precision
+from ml import frozen, losses, model, precision
 from ml.config import Config
 from ml.state import start
 
@@ -34,6 +34,7 @@ def stepper(recipe: Config, plain: bool = False) -> Callable[[], float]:
     if recipe.freeze_encoder_norm:
         model.freeze_norm(net.encoder)
         model.freeze_norm(net.widen)
+        frozen.fold(net.encoder, recipe.frozen_stages)
     size, count = recipe.size, recipe.batch
     picture = torch.rand(count, 1, size, size).mul(2).sub(1).to(memory_format=layout)
     mask = (torch.rand(count, 1, size, size) > 0.95).float()

@@ -238,19 +238,6 @@ def freeze_norm(module: nn.Module) -> None:
             layer.eval()
 
 
-def freeze_stages(encoder: Any, stages: int) -> None:
-    """Keep the stem and the first stages of a timm encoder as they are.
-
-    They hold edges and textures, which X-rays share with photographs, and cost the most to train.
-    """
-    if not stages:
-        return
-    timm_model = encoder.model
-    frozen = [timm_model.conv_stem, timm_model.bn1, *list(timm_model.blocks)[:stages]]
-    for part in frozen:
-        part.requires_grad_(False)
-
-
 def parameter_groups(model: Segmenter, config: Config) -> list[dict[str, Any]]:
     """AdamW's groups, each with its own rate; no decay on biases and norms.
 

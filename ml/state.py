@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ml import checkpoint, depthwise, model, precision
+from ml import checkpoint, depthwise, frozen, model, precision
 from ml import config as configuration
 from ml.checkpoint import BadCheckpoint
 from ml.config import BadRecipe, Config
@@ -52,7 +52,7 @@ def start(config: Config, device: torch.device) -> State:
     average.load_state_dict(net.state_dict())
     for network in (net, average):
         network.to(device).to(memory_format=torch.channels_last)
-    model.freeze_stages(net.encoder, config.frozen_stages)
+    frozen.freeze(net.encoder, config.frozen_stages)
     if device.type == "cpu" and precision.runs_in_bf16(config, device):
         depthwise.quicken(net)
     optimizer = torch.optim.AdamW(model.parameter_groups(net, config))

@@ -23,6 +23,7 @@ from ml import (
     batches,
     data,
     engine,
+    frozen,
     journal,
     kept,
     losses,
@@ -125,6 +126,8 @@ def fit(
             state.average.load_state_dict(state.net.state_dict())
     for value in state.net.state_dict().values():
         value.copy_(team.agreed(value))
+    if config.freeze_encoder_norm:
+        frozen.fold(state.net.encoder, config.frozen_stages)
     mask_loss = losses.MASK_LOSSES[config.loss]
     pictures_per_step = config.batch * config.accumulate
     steps_per_epoch = config.epoch_pictures // pictures_per_step
