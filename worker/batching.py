@@ -10,7 +10,9 @@ holds each model once, however many children there are.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+import os
 import queue
 import socket
 import struct
@@ -34,14 +36,14 @@ from worker.frames import receive, send
 
 log = logging.getLogger(__name__)
 
-# As many models as one process may want: see worker.models.
-MODELS = 3
+# As many networks as one process may want (see worker.models), each with its gate.
+MODELS = 6
 # A child that takes its answer no more is left behind.
 SEND_SECONDS = 10
 # How long a child waits for the engine's process to be there, and between two tries.
 START_SECONDS, PAUSE_SECONDS = 240.0, 0.1
 PARTS = tuple(field.name for field in dataclasses.fields(Answer))
-Model = tuple[str, str]  # its folder and the sha256 of its card
+Model = tuple[str, str]  # its folder, and its card's files with their sums
 Open = Callable[[Path], Session]
 
 
@@ -65,7 +67,7 @@ class _Asked:
 
 
 class Engine:
-    """The models and what waits for them. ``ask`` is called by threads, ``run`` by one alone."""
+    """The models and what waits for them. Threads ``hear``, one alone may ``run``."""
 
     def __init__(self, opens: Open, most: int) -> None:
         self._opens, self._most = opens, most
@@ -89,7 +91,7 @@ class Engine:
             while True:
                 head, parts = receive(channel)
                 inputs: Floats = np.frombuffer(parts[0], dtype=np.float32).reshape(head["shape"])
-                self._asked.put(_Asked((head["folder"], head["sha256"]), inputs, channel))
+                self._asked.put(_Asked((head["folder"], head["files"]), inputs, channel))
 
     def run(self) -> None:
         """Answer for ever."""
@@ -151,15 +153,19 @@ class Engine:
     def _opened(self, model: Model) -> Session:
         known = self._models.get(model)
         if known is None:
-            folder, sha256 = model
+            folder, files = model
             known = self._opens(Path(folder))
-            if known.card["sha256"] != sha256:
+            if _files(known.card) != files:
                 raise TamperedModel(f"{folder} holds another model than a moment ago")
             self._models[model] = known
             while len(self._models) > MODELS:
                 self._models.popitem(last=False)
         self._models.move_to_end(model)
         return known
+
+
+def _files(card: dict[str, Any]) -> str:
+    return json.dumps(card["files"], sort_keys=True)
 
 
 class Shared(Session):
@@ -173,7 +179,7 @@ class Shared(Session):
         card = session.read_card(folder)
         self._path = path
         self._channel: socket.socket | None = None
-        self._model = {"folder": str(folder.resolve()), "sha256": card["sha256"]}
+        self._model = {"folder": str(folder.resolve()), "files": _files(card)}
         # Pictures that were answered in the same run as the last one.
         self.together = 0
         head, _ = self._ask(np.zeros((0, 1, 1, 1), dtype=np.float32))
@@ -241,7 +247,11 @@ def kept(path: Path, device: str, threads: int, most: int) -> Iterator[None]:
 
     def keep() -> None:
         while not over.is_set():
-            process = subprocess.Popen(command)  # our own module, our interpreter  # noqa: S603  # nosec B603
+            # A group of its own, so that a signal for the worker lets its last jobs end; and a pipe
+            # that ends with the worker, however that ends.
+            process = subprocess.Popen(  # our own module, our interpreter  # noqa: S603  # nosec B603
+                command, stdin=subprocess.PIPE, process_group=0
+            )
             running[:] = [process]
             if over.is_set():
                 process.terminate()
@@ -282,7 +292,16 @@ def main(arguments: list[str]) -> None:
         path.chmod(0o600)
         listener.listen(64)
         threading.Thread(target=engine.listen, args=(listener,), daemon=True).start()
+        threading.Thread(target=_end_with_the_worker, daemon=True).start()
         engine.run()
+
+
+def _end_with_the_worker() -> None:
+    """Wait for the end of the pipe whose other side the worker holds."""
+    # Not by sys.stdin: its lock, held while it waits, would be held in every fork for ever.
+    while os.read(0, 1):
+        pass
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.client import Portal, Work
+from worker.errors import Transient
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 20.0
 # A probe calls a worker dead after three hellos that did not happen.
+# An engine's process is there within these seconds.
+LOADING_SECONDS = 240.0
 LIFE_SECONDS = 3 * HELLO_SECONDS + 10
 
 
@@ -50,9 +53,7 @@ def begin(queue: str, settings: Settings) -> None:
 
             held.decoder = Decoder(settings)
         else:
-            from worker.engine import Engine
-
-            held.engine = Engine(settings)
+            held.engine = _engine(settings)
             kind = held.engine.kind
     except Exception as error:
         # Celery would start such a child again and again: end the worker, its parent decides.
@@ -66,6 +67,20 @@ def begin(queue: str, settings: Settings) -> None:
         name="hello",
         daemon=True,
     ).start()
+
+
+def _engine(settings: Settings) -> Engine:
+    """The engine. One that is shared may die while this process begins, and is begun anew."""
+    from worker.engine import Engine
+
+    until = time.monotonic() + LOADING_SECONDS
+    while True:
+        try:
+            return Engine(settings)
+        except Transient:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1.0)
 
 
 def portal() -> Portal:

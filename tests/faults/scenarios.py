@@ -381,7 +381,9 @@ def shared_engine_killed(house: House, count: int = 12) -> Outcome:
     os.kill(first, signal.SIGKILL)
     wait_settled(house, studies)
     house.wait("the engine is there again", lambda: _engine_of(parent) not in (0, first))
-    house.kill("segment", signal.SIGTERM)
+    second = Path(f"/proc/{_engine_of(parent)}")
+    house.kill("segment", signal.SIGKILL)  # no time to take leave of anybody
+    house.wait("the engine has ended, too", lambda: not second.exists(), 30)
     house.told["segment"] = {}
     house.start_worker("segment", **usual)
     log = (house.logs / "segment.log").read_text(errors="replace")
@@ -390,7 +392,7 @@ def shared_engine_killed(house: House, count: int = 12) -> Outcome:
             **all_done_once(house, studies),
             "no job took more than two attempts": max(attempts(house, studies)) <= 2,
             "every job was computed once": house.computations("segment") - before == count,
-            "an engine ends with its worker": not Path(f"/proc/{first}").exists(),
+            "an engine ends with its worker": not second.exists(),
         },
         {"runs for several pictures": log.count("in one run")},
     )

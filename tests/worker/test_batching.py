@@ -18,8 +18,10 @@ pytest.importorskip("openvino", reason="openvino is not installed")
 from ml import session
 from ml.session import Answer, Floats, ModelMissing, TamperedModel
 from tests.ml.conftest import write_tiny_model
+from worker import process
 from worker.batching import Engine, Shared, kept
 from worker.errors import Transient
+from worker.settings import Settings
 
 SIZE = 64
 
@@ -168,6 +170,29 @@ def test_a_changed_model_is_refused(room: Callable[[int], Room], folder: Path) -
         begun.result(10)
 
 
+def test_a_worker_begins_although_its_engine_dies_meanwhile(folder: Path, tmp_path: Path) -> None:
+    told = {
+        "REDIS_URL": "redis://127.0.0.1/0",
+        "PLEURA_PORTAL_URL": "http://127.0.0.1:9",
+        "PLEURA_WORKER_TOKEN": "token-of-a-worker",
+        "PLEURA_WORKER_NAME": "test",
+        "PLEURA_WORKER_STATE": str(tmp_path),
+        "PLEURA_WEIGHTS": str(folder),
+        "PLEURA_BATCH": "2",
+    }
+    settings = Settings.from_env(told)
+    path = settings.engine_socket
+    assert path is not None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dying, ThreadPoolExecutor(1) as pool:
+        dying.bind(str(path))
+        dying.listen()
+        begun = pool.submit(process._engine, settings)
+        dying.accept()[0].close()
+        path.unlink()
+        with kept(path, "cpu", 1, 2):
+            assert "openvino" in begun.result(60).kind
+
+
 def test_a_folder_without_a_model_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match="there is no model"):
         Shared(tmp_path / "nobody", tmp_path)
@@ -179,9 +204,14 @@ def test_an_engine_that_is_killed_is_begun_anew(folder: Path, tmp_path: Path) ->
     with kept(path, "cpu", 1, 4):
         child = Shared(path, folder)
         said = child.answer(picture(1))
-        os.kill(_listener(path), signal.SIGKILL)
+        first = _listener(path)
+        os.kill(first, signal.SIGKILL)
         with pytest.raises(Transient, match="engine_lost"):
             child.answer(picture(1))
+        until = time.monotonic() + 60
+        while _listener(path) in (0, first):
+            assert time.monotonic() < until, "no engine was begun"
+            time.sleep(0.05)
         same(child.answer(picture(1)), said)
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -189,7 +219,7 @@ def test_an_engine_that_is_killed_is_begun_anew(folder: Path, tmp_path: Path) ->
 
 
 def _listener(path: Path) -> int:
-    """The process that was begun with this path."""
+    """The process that was begun with this path; 0 where there is none."""
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = process.read_bytes().split(b"\0")
@@ -197,4 +227,4 @@ def _listener(path: Path) -> int:
             continue
         if b"worker.batching" in words and str(path).encode() in words:
             return int(process.parent.name)
-    raise AssertionError("no engine runs")
+    return 0
