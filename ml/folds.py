@@ -146,26 +146,47 @@ def report(
         return found
 
     folds = {}
+    judged: list[Record] = []
     for fold, table in tables.items():
         training, held_out = train.parts(dataclasses.replace(config, held_out_fold=fold), records)
+        judged += held_out
         folds[str(fold)] = {
             "counts": data.counts(training, held_out),
             "metrics": measure([table]),
         }
+    every = list(tables.values())
+    more: dict[str, Any] = {}
+    if not outline:
+        more["pixels"] = heldout.pixels(every, replicates)
+        more["subgroups"] = heldout.groups(every, judged)
     return {
         "recipe": configuration.to_dict(config),
         "how": POOLED,
         "data_share": config.data_share,
-        "metrics": measure(list(tables.values())),
+        "metrics": measure(every),
+        **more,
         "folds": folds,
     }
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """A report in a few lines: the pooled numbers, then each fold's."""
+    """A report in a few lines: the pooled numbers, each fold's, and what groups differ in."""
     folds = found["folds"].values()
-    return [
-        f"{name:32} {value['value']:.4f} ({value['low']:.4f}-{value['high']:.4f})  folds: "
+    told = [
+        f"{_line(name, value)}  folds: "
         + " ".join(f"{fold['metrics'][name]['value']:.3f}" for fold in folds)
         for name, value in found["metrics"].items()
     ]
+    told += [_line(name, value) for name, value in found.get("pixels", {}).items()]
+    for trait, groups in found.get("subgroups", {}).items():
+        for group, part in groups.items():
+            told += [
+                _line(f"{trait} {group}: {name}", part[name])
+                for name in ("positive_dice", "sensitivity", "auc")
+                if part.get(name, {}).get("value") is not None
+            ]
+    return told
+
+
+def _line(name: str, value: dict[str, float]) -> str:
+    return f"{name:32} {value['value']:.4f} ({value['low']:.4f}-{value['high']:.4f})"

@@ -22,6 +22,7 @@ from ml.config import Config
 from ml.crop import Crop
 from ml.serving import Seen
 
+PER_PIXEL = ("positive_iou", "pixel_iou", "pixel_precision", "pixel_recall", "pixel_accuracy")
 Gate = Callable[[NDArray[np.uint8]], float | None]
 
 
@@ -113,13 +114,13 @@ class Statistics:
 
 
 def groups(
-    held_out: HeldOut, records: list[data.Record], replicates: int = 500
+    tables: list[HeldOut], records: list[data.Record], replicates: int = 500
 ) -> dict[str, dict[str, Any]]:
-    """The card's `subgroups`, cross-fitted like its metrics."""
-    shown = calibrate.cross_fitted(held_out)
+    """The card's `subgroups`, cross-fitted like its metrics; records in the tables' order."""
+    shown, ranked = _shown(tables)
     known = [_known(record.about) for record in records]
-    plain = replace(shown, probability=Calibration().probability(held_out.image_logits))
-    found = subgroups.report(plain, held_out.patients, known, replicates)
+    plain = replace(shown, probability=ranked.probability)
+    found = subgroups.report(plain, together(tables).patients, known, replicates)
     rounded: dict[str, dict[str, Any]] = {}
     for trait, parts in found.items():
         rounded[trait] = {}
@@ -187,12 +188,8 @@ def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str,
     are those of the cross-fitted probabilities.
     """
     held_out = together(tables)
-    shown = metrics.together([calibrate.cross_fitted(table) for table in tables])
+    shown, plain = _shown(tables)
     outlined = metrics.together([calibrate.cross_fitted(table, gated=False) for table in tables])
-    plain = shown
-    if len(tables) == 1:
-        logits = Calibration().probability(held_out.image_logits)
-        plain = replace(shown, probability=logits)
 
     def part(results: metrics.Results, *names: str) -> dict[str, dict[str, Any]]:
         found = metrics.summary(results, held_out.patients, replicates)
@@ -213,6 +210,26 @@ def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str,
         "metrics": measured,
         "calibration": {"ece": measured["ece"]["value"], "brier": measured["brier"]["value"]},
     }
+
+
+def pixels(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """Measures per pixel, of what is shown: cross-fitted and gated like `report`."""
+    found = metrics.summary(
+        _shown(tables)[0], together(tables).patients, replicates, names=PER_PIXEL
+    )
+    return {name: _rounded(asdict(value)) for name, value in found.items()}
+
+
+def _shown(tables: list[HeldOut]) -> tuple[metrics.Results, metrics.Results]:
+    """What is shown, cross-fitted fold by fold; and the same with what the ROC is drawn from.
+
+    That is the plain logits of one network, and the cross-fitted probabilities of several.
+    """
+    shown = metrics.together([calibrate.cross_fitted(table) for table in tables])
+    if len(tables) > 1:
+        return shown, shown
+    logits = Calibration().probability(tables[0].image_logits)
+    return shown, replace(shown, probability=logits)
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float | None]:

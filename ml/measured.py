@@ -62,7 +62,7 @@ def of(
     calibration = calibrate.fit(together.image_logits, together.positive)
     probability = calibration.probability(together.image_logits)
     found |= heldout.pooled(tables)
-    found["subgroups"] = heldout.groups(together, held_out)
+    found["subgroups"] = heldout.groups(tables, held_out)
     found["reference"] = statistics.reference(probability)
     found["measured"] = (
         MEASURED.format(fold=folds[0])

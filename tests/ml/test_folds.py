@@ -71,8 +71,11 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     assert found["metrics"]["auc"]["n"] == 48
     assert found["metrics"]["positive_dice"]["n"] == 24
     assert found["metrics"]["auc"]["low"] <= found["metrics"]["auc"]["value"]
+    assert set(found["pixels"]) == set(heldout.PER_PIXEL)
+    assert sum(part["positives"] for part in found["subgroups"]["size"].values()) == 24
     printed = capsys.readouterr().out
     assert "positive_dice" in printed
+    assert "size small: sensitivity" in printed
     tables = [folds.load(out / f"fold-{fold}" / folds.TABLES) for fold in (0, 1)]
     assert not set(tables[0].patients) & set(tables[1].patients)
 

@@ -87,7 +87,7 @@ def test_groups_are_those_of_the_records(pictures: data.Pictures) -> None:
         replace(record, about=data.About(view="PA" if number % 3 else "AP"))
         for number, record in enumerate(pictures.records)
     ]
-    found = heldout.groups(tables, records, replicates=20)
+    found = heldout.groups([tables], records, replicates=20)
     assert set(found) == {"size", "view"}
     assert found["view"]["AP"]["pictures"] == 14
     assert found["view"]["PA"]["positive_dice"]["value"] > 0.95

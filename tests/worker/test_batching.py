@@ -220,11 +220,11 @@ def test_an_engine_that_is_killed_is_begun_anew(folder: Path, tmp_path: Path) ->
 
 def _listener(path: Path) -> int:
     """The process that was begun with this path; 0 where there is none."""
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = process.read_bytes().split(b"\0")
+            words = command.read_bytes().split(b"\0")
         except OSError:
             continue
         if b"worker.batching" in words and str(path).encode() in words:
-            return int(process.parent.name)
+            return int(command.parent.name)
     return 0
