@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ml import rle
-from ml.data import NO_FOLD, Record
+from ml.catalogue import NO_FOLD, Record
 
 FILE = "checks.json"
 # How far the aspect of a mask may be from that of its picture.

@@ -129,7 +129,7 @@ class Config:
     erase: float = 0.0  # probability that patches beside the outline are blotted out
 
     held_out_fold: int = 0  # -1 trains on everything
-    data_share: float = 1.0  # of the patients that are not held out: see ml.data.split
+    data_share: float = 1.0  # of the patients that are not held out: see ml.catalogue.split
     seed: int = 20261123
     workers: int = 0
     threads: int = 0  # torch threads, 0 for torch's own choice

@@ -18,8 +18,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ml import checks, data, plots, report_pages, subgroups
-from ml.data import NO_FOLD, Record
+from ml import catalogue, checks, plots, report_pages, subgroups
+from ml.catalogue import NO_FOLD, Record
 from ml.errors import BadInput
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the sheet of a cache."""
-    records = data.read_records(args.cache)
+    records = catalogue.read_records(args.cache)
     if not records:
         raise BadInput(f"{args.cache} holds no picture")
     sheet = describe(records) | {"checks": found(args.cache)}

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ml import checkpoint, data, engine, heldout, kept, model, options, train
+from ml import catalogue, checkpoint, data, engine, heldout, kept, model, options, train
 from ml import config as configuration
 from ml import state as states
 from ml.calibrate import HeldOut
+from ml.catalogue import NO_FOLD, Record
 from ml.config import Config
-from ml.data import NO_FOLD, Record
 from ml.engine import Team
 
 TABLES, REPORT = "heldout.npz", "folds.json"
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.minutes is not None:
         config = dataclasses.replace(config, minutes=args.minutes)
     team = engine.start(config)
-    records = data.read_records(args.cache)
+    records = catalogue.read_records(args.cache)
     folds = options.numbers(args.only, int) if args.only else folds_of(records)
     shares = options.numbers(args.share, float) if args.share else [config.data_share]
     for share in shares:
@@ -151,7 +151,7 @@ def report(
         training, held_out = train.parts(dataclasses.replace(config, held_out_fold=fold), records)
         judged += held_out
         folds[str(fold)] = {
-            "counts": data.counts(training, held_out),
+            "counts": catalogue.counts(training, held_out),
             "metrics": measure([table]),
         }
     every = list(tables.values())

@@ -16,7 +16,18 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import calibrate, data, drift, lungs, metrics, model, subgroups, traits, transforms
+from ml import (
+    calibrate,
+    catalogue,
+    data,
+    drift,
+    lungs,
+    metrics,
+    model,
+    subgroups,
+    traits,
+    transforms,
+)
 from ml.calibrate import Calibration, HeldOut
 from ml.config import Config
 from ml.crop import Crop
@@ -114,7 +125,7 @@ class Statistics:
 
 
 def groups(
-    tables: list[HeldOut], records: list[data.Record], replicates: int = 500
+    tables: list[HeldOut], records: list[catalogue.Record], replicates: int = 500
 ) -> dict[str, dict[str, Any]]:
     """The card's `subgroups`, cross-fitted like its metrics; records in the tables' order."""
     shown, ranked = _shown(tables)
@@ -132,7 +143,7 @@ def groups(
     return rounded
 
 
-def _known(about: data.About) -> subgroups.Traits:
+def _known(about: catalogue.About) -> subgroups.Traits:
     exposure = next((tag for tag in about.tags if tag.endswith("_exposed")), "")
     return subgroups.Traits(
         about.view,

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ml import calibrate, data, heldout
+from ml import calibrate, catalogue, data, heldout
 from ml.calibrate import Calibration, HeldOut, Thresholds
 from ml.config import Config
 from ml.model import Committee, Network
@@ -33,7 +33,7 @@ OUTLINE_MEASURED = (
     "float32 network on the cached pictures: Dice and IoU of the outline at 0.5, means over "
     "pictures. Intervals: 95 %, 2,000 bootstrap draws of pictures."
 )
-_Parts = list[tuple[Network, list[data.Record]]]
+_Parts = list[tuple[Network, list[catalogue.Record]]]
 
 
 def of(
@@ -48,13 +48,13 @@ def of(
     folds: what each of a committee's members held out; of a single network, or of members that
     agree, the one. gate: see heldout.tables.
     """
-    records = data.read_records(cache)
+    records = catalogue.read_records(cache)
     parts, training = _parts(net, config, records, folds)
     held_out = [record for _, part in parts for record in part]
     statistics = heldout.Statistics() if config.image_weight else None
     tables = _tables(parts, config, cache, statistics, gate=gate)
     together = heldout.together(tables)
-    found: dict[str, Any] = {"data": {"counts": data.counts(training, held_out)}}
+    found: dict[str, Any] = {"data": {"counts": catalogue.counts(training, held_out)}}
     if statistics is None:
         found["metrics"] = heldout.outline_report(together)
         found["measured"] = OUTLINE_MEASURED.format(fold=folds[0])
@@ -78,17 +78,17 @@ def of(
 
 
 def _parts(
-    net: Network, config: Config, records: list[data.Record], folds: list[int]
-) -> tuple[_Parts, list[data.Record]]:
+    net: Network, config: Config, records: list[catalogue.Record], folds: list[int]
+) -> tuple[_Parts, list[catalogue.Record]]:
     """Each network with what it has never seen; and all that was trained on."""
     if len(set(folds)) == 1 or not isinstance(net, Committee):
-        training, held_out = data.split(records, folds[0], config.data_share)
+        training, held_out = catalogue.split(records, folds[0], config.data_share)
         return [(net, held_out)], training
     parts: _Parts = [
-        (member, data.split(records, fold, config.data_share)[1])
+        (member, catalogue.split(records, fold, config.data_share)[1])
         for member, fold in zip(net.segmenters, folds, strict=True)
     ]
-    return parts, data.split(records, -1, config.data_share)[0]
+    return parts, catalogue.split(records, -1, config.data_share)[0]
 
 
 def _tables(

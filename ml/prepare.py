@@ -37,7 +37,8 @@ from ml import (
     transforms,
 )
 from ml.cases import BadTable
-from ml.data import NO_FOLD, About, Pictures, Record, write_records
+from ml.catalogue import NO_FOLD, About, Record, write_records
+from ml.data import Pictures
 from ml.errors import BadInput
 from ml.evaluate import INCOMPLETE
 from ml.picture import Picture

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml import checkpoint, data, metrics, model, precision
+from ml import catalogue, checkpoint, data, metrics, model, precision
 from ml.config import Config
 from ml.errors import BadInput
 
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}
     rest = {k: v for k, v in content["average"].items() if not k.startswith("image.")}
     checkpoint.fill(net, rest | own, str(args.checkpoint))
-    records = data.read_records(args.cache)
-    training, _ = data.split(records, config.held_out_fold, config.data_share)
+    records = catalogue.read_records(args.cache)
+    training, _ = catalogue.split(records, config.held_out_fold, config.data_share)
     # Calibrated and measured is what this panel of radiologists says, not what another one does.
     training = [record for record in training if record.source == "masks"]
     if len({record.positive for record in training}) < 2:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import checkpoint, data, model, state, transforms
+from ml import catalogue, checkpoint, data, model, state, transforms
 from ml.config import Config
 from ml.errors import BadInput
 from ml.taught import ORIGIN, SIDE, WORDS
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look at every picture of the cache that was not looked at yet."""
-    records = data.read_records(args.cache)
+    records = catalogue.read_records(args.cache)
     if Path(args.name).name != args.name or args.name.startswith("."):
         raise BadInput(f"what is taught cannot be called {args.name!r}: its name is a folder's")
     folder = args.cache / "taught" / args.name
@@ -92,7 +92,9 @@ def _said(words: Path) -> set[str]:
 
 @torch.no_grad()
 def look(
-    teachers: list[tuple[model.Network, Config]], record: data.Record, picture: NDArray[np.uint8]
+    teachers: list[tuple[model.Network, Config]],
+    record: catalogue.Record,
+    picture: NDArray[np.uint8],
 ) -> tuple[NDArray[np.uint8], float]:
     """The mean map (longest side SIDE) as probability * 255, and the mean image probability.
 

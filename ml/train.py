@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ml import (
     alarms,
     batches,
+    catalogue,
     data,
     engine,
     frozen,
@@ -74,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     if args.fold is not None:
         config = dataclasses.replace(config, held_out_fold=args.fold)
     team = engine.start(config)
-    records = data.without(data.read_records(args.cache), options.numbers(args.without, int))
+    records = catalogue.without(
+        catalogue.read_records(args.cache), options.numbers(args.without, int)
+    )
     training, held_out = parts(config, records)
     fit(
         config,
@@ -88,12 +91,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parts(
-    config: Config, records: list[data.Record]
-) -> tuple[list[data.Record], list[data.Record]]:
+    config: Config, records: list[catalogue.Record]
+) -> tuple[list[catalogue.Record], list[catalogue.Record]]:
     """What a recipe trains on, and what it holds out, of a cache's pictures."""
     if config.crop == "lungs" and not any(record.lungs for record in records):
         raise BadInput("the cache was prepared without --lungs, which this recipe crops to")
-    return data.split(records, config.held_out_fold, config.data_share)
+    return catalogue.split(records, config.held_out_fold, config.data_share)
 
 
 def fit(

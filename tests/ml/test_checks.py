@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 from ml import checks
-from ml.data import NO_FOLD, About, Record
+from ml.catalogue import NO_FOLD, About, Record
 
 pytestmark = pytest.mark.torch
 

@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tiny import TINY  # noqa: E402 - only where torch is
 
-from ml import config, data, export, losses, model, session, train, validation  # noqa: E402
+from ml import catalogue, config, data, export, losses, model, session, train, validation  # noqa: E402
 from ml.calibrate import Calibration, Thresholds  # noqa: E402
-from ml.data import Record  # noqa: E402
+from ml.catalogue import Record  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -56,13 +56,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / "pictures" / f"{number}.png"), picture)
         also = ("square",) if square else ()
         records.append(Record(str(number), "masks", str(number), 0, disc, 64, 64, None, also))
-    data.write_records(folder, records)
+    catalogue.write_records(folder, records)
     return folder
 
 
 @pytest.fixture(scope="module")
 def pictures(cache: Path) -> data.Pictures:
-    return data.Pictures.read(cache, data.read_records(cache), TWO.classes)
+    return data.Pictures.read(cache, catalogue.read_records(cache), TWO.classes)
 
 
 def test_each_class_has_its_mask_and_its_label(pictures: data.Pictures) -> None:

@@ -12,10 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import data, phantom, prepare, rle, transforms  # noqa: E402 - only where torch is
+from ml import catalogue, data, phantom, prepare, rle, transforms  # noqa: E402 - only where torch is
+from ml.catalogue import About, Record  # noqa: E402
 from ml.config import Config  # noqa: E402
 from ml.crop import Crop  # noqa: E402
-from ml.data import About, Record  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.picture import Unreadable  # noqa: E402
 
@@ -107,7 +107,7 @@ def test_pictures_that_cannot_be_cached_are_listed_and_the_others_go_on(
     (tmp_path / "cache" / "pictures" / "full.png").mkdir(parents=True)  # cannot be written
     masks = [["good", "-1"], ["torn", "-1"], ["long", "0 9999999"], ["full", "-1"]]
     assert prepare.run(given(tmp_path, masks)) == 3
-    assert [record.id for record in data.read_records(tmp_path / "cache")] == ["good"]
+    assert [record.id for record in catalogue.read_records(tmp_path / "cache")] == ["good"]
     assert not (tmp_path / "cache" / "pictures" / "long.png").exists()
     told = capsys.readouterr().err
     assert "torn: " in told
@@ -138,11 +138,11 @@ def test_a_fold_that_is_no_number_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_fold_that_nobody_is_in_is_not_trained_on_by_accident(cache: Path) -> None:
     with pytest.raises(BadInput, match="fold 7 holds no outlined picture"):
-        data.split(data.read_records(cache), 7)
+        catalogue.split(catalogue.read_records(cache), 7)
 
 
 def test_where_only_the_outline_is_learnt_no_positive_without_one_is_drawn(cache: Path) -> None:
-    pictures = data.Pictures.read(cache, data.read_records(cache))
+    pictures = data.Pictures.read(cache, catalogue.read_records(cache))
     records = pictures.records
     outline_only = replace(SMALL, image_weight=0.0, patch_weight=0.0)
     for share in (1.0, 0.5):
@@ -157,16 +157,16 @@ def test_where_only_the_outline_is_learnt_no_positive_without_one_is_drawn(cache
 def test_a_table_of_something_else_is_no_cache(tmp_path: Path) -> None:
     table(tmp_path / "records.csv", ["id", "what"], [["a", "b"]])
     with pytest.raises(BadInput, match="is not the table"):
-        data.read_records(tmp_path)
+        catalogue.read_records(tmp_path)
 
 
 def test_prepare_keeps_what_has_a_file_and_a_judgement(cache: Path) -> None:
-    records = {record.id: record for record in data.read_records(cache)}
+    records = {record.id: record for record in catalogue.read_records(cache)}
     assert set(records) == {"a1", "a2", "b1", "c1", "p1", "p2"}
     plain = {name: replace(record, about=About()) for name, record in records.items()}
     assert plain["a1"] == Record("a1", "masks", "A", 0, True, 1024, 1024)
     assert plain["p1"] == Record("p1", "panel", "A", 0, True, 300, 200)
-    assert records["p2"].fold == data.NO_FOLD
+    assert records["p2"].fold == catalogue.NO_FOLD
     assert records["a1"].outlined
     assert not records["p1"].outlined
 
@@ -182,16 +182,16 @@ def test_what_nobody_judged_is_taken_only_when_it_is_asked_for(tmp_path: Path) -
     )
     more = {"panel": tmp_path, "panel_index": index}
     assert prepare.run(given(tmp_path, [["a", "-1"]], **more)) == 0
-    assert [r.id for r in data.read_records(tmp_path / "cache")] == ["a", "q"]
+    assert [r.id for r in catalogue.read_records(tmp_path / "cache")] == ["a", "q"]
     assert prepare.run(given(tmp_path, [["a", "-1"]], **more, unlabelled=True)) == 0
-    found = {r.id: r for r in data.read_records(tmp_path / "cache")}
+    found = {r.id: r for r in catalogue.read_records(tmp_path / "cache")}
     assert found["p"].source == "unlabelled"
-    assert (found["p"].positive, found["p"].fold) == (False, data.NO_FOLD)
+    assert (found["p"].positive, found["p"].fold) == (False, catalogue.NO_FOLD)
     assert found["q"].source == "panel"
 
 
 def test_several_rows_of_a_picture_are_one_mask_at_the_cached_size(cache: Path) -> None:
-    pictures = data.Pictures.read(cache, data.read_records(cache))
+    pictures = data.Pictures.read(cache, catalogue.read_records(cache))
     by_name = dict(zip([r.id for r in pictures.records], pictures.masks, strict=True))
     mask = by_name["a1"]
     assert mask is not None
@@ -204,7 +204,7 @@ def test_several_rows_of_a_picture_are_one_mask_at_the_cached_size(cache: Path) 
 
 
 def test_a_smaller_copy_of_a_picture_gets_its_mask_in_the_right_place(cache: Path) -> None:
-    pictures = data.Pictures.read(cache, data.read_records(cache))
+    pictures = data.Pictures.read(cache, catalogue.read_records(cache))
     number = [record.id for record in pictures.records].index("c1")
     mask = pictures.masks[number]
     assert mask is not None
@@ -216,7 +216,7 @@ def test_a_smaller_copy_of_a_picture_gets_its_mask_in_the_right_place(cache: Pat
 def test_training_input_from_the_cache_is_the_serving_input_of_the_file(cache: Path) -> None:
     from ml import pixels
 
-    records = [r for r in data.read_records(cache) if r.source == "panel"]
+    records = [r for r in catalogue.read_records(cache) if r.source == "panel"]
     item = data.Plain(data.Pictures.read(cache, records), Config())[0]
     file = cache.parent / "panel" / f"{records[0].id}.jpg"
     pixels_of_file = pixels.read(file.read_bytes()).pixels
@@ -225,13 +225,13 @@ def test_training_input_from_the_cache_is_the_serving_input_of_the_file(cache: P
 
 
 def test_no_patient_is_on_both_sides_and_only_outlined_pictures_are_held_out(cache: Path) -> None:
-    training, held_out = data.split(data.read_records(cache), 0)
+    training, held_out = catalogue.split(catalogue.read_records(cache), 0)
     assert {r.id for r in held_out} == {"a1", "a2"}
     assert {r.id for r in training} == {"b1", "c1", "p2"}  # p1 is patient A's, too
 
 
 def test_without_a_held_out_fold_everything_is_trained_on(cache: Path) -> None:
-    training, held_out = data.split(data.read_records(cache), -1)
+    training, held_out = catalogue.split(catalogue.read_records(cache), -1)
     assert len(training) == 6
     assert not held_out
 
@@ -256,14 +256,14 @@ def drawn(pictures: data.Pictures, epoch: int) -> list[torch.Tensor]:
 
 
 def test_an_epoch_is_drawn_the_same_again_and_another_epoch_otherwise(cache: Path) -> None:
-    pictures = data.Pictures.read(cache, data.read_records(cache))
+    pictures = data.Pictures.read(cache, catalogue.read_records(cache))
     for once, again in zip(drawn(pictures, 3), drawn(pictures, 3), strict=True):
         torch.testing.assert_close(once, again, rtol=0, atol=0)
     assert not torch.equal(drawn(pictures, 3)[0], drawn(pictures, 4)[0])
 
 
 def test_a_judged_picture_teaches_the_image_level_only(cache: Path) -> None:
-    pictures = data.Pictures.read(cache, data.read_records(cache))
+    pictures = data.Pictures.read(cache, catalogue.read_records(cache))
     plain = data.Plain(pictures, Config(size=64, size_from=((0.0, 64),)))
     for number, record in enumerate(pictures.records):
         item = plain[number]
@@ -283,7 +283,7 @@ def test_labels_from_reports_are_taken_on_request(tmp_path: Path) -> None:
     assert prepare.panel_rows(index, {"A": 3}) == {"p1": ("A", 3, True)}
     assert prepare.panel_rows(index, {"A": 3}, reports=True) == {
         "p1": ("A", 3, True),
-        "p2": ("B", data.NO_FOLD, False),
+        "p2": ("B", catalogue.NO_FOLD, False),
     }
 
 
@@ -299,7 +299,7 @@ def test_outlines_may_come_as_mask_files(tmp_path: Path) -> None:
     (tmp_path / "lungs" / "two.png").write_bytes(b"no picture")
     arguments = given(tmp_path, [], rle=None, masks=tmp_path / "lungs", dicom=tmp_path / "pictures")
     assert prepare.run(arguments) == prepare.INCOMPLETE
-    records = data.read_records(tmp_path / "cache")
+    records = catalogue.read_records(tmp_path / "cache")
     assert [(r.id, r.outlined, r.rows) for r in records] == [("one", True, 600)]
     mask = data.Pictures.read(tmp_path / "cache", records).masks[0]
     assert mask is not None
@@ -326,11 +326,11 @@ def test_what_models_outlined_is_trained_on_and_never_held_out(tmp_path: Path) -
         pseudo_masks=tmp_path / "drawn",
     )
     assert prepare.run(arguments) == 0
-    records = {r.id: r for r in data.read_records(tmp_path / "cache")}
+    records = {r.id: r for r in catalogue.read_records(tmp_path / "cache")}
     assert (records["known"].source, records["known"].outlined) == ("masks", False)
     assert (records["new"].source, records["new"].outlined) == ("pseudo", True)
-    assert records["new"].fold == data.NO_FOLD
-    training, held_out = data.split(list(records.values()), records["known"].fold)
+    assert records["new"].fold == catalogue.NO_FOLD
+    training, held_out = catalogue.split(list(records.values()), records["known"].fold)
     assert [r.id for r in training] == ["new"]
     assert [r.id for r in held_out] == ["known"]
 
@@ -349,7 +349,7 @@ def test_a_record_tells_what_is_known_of_its_picture(tmp_path: Path) -> None:
     )
     outlines = [["one", rle.encode(left)], ["two", "-1"]]
     assert prepare.run(given(tmp_path, outlines, index=index, lungs=True)) == 0
-    one, two = (record.about for record in data.read_records(tmp_path / "cache"))
+    one, two = (record.about for record in catalogue.read_records(tmp_path / "cache"))
     assert (one.view, one.side, one.lesions) == ("PA", "left", 2)
     assert one.area == pytest.approx(2 * 100 * 100 / 1024**2, abs=1e-6)
     assert one.spacing_mm is not None
@@ -362,11 +362,11 @@ def test_a_table_of_before_is_read_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "records.csv").write_text(
         "id,source,patient,fold,positive,rows,columns,lungs\na,masks,A,2,1,64,48,0.1 0.2 0.5\n"
     )
-    (record,) = data.read_records(tmp_path)
+    (record,) = catalogue.read_records(tmp_path)
     assert record == Record("a", "masks", "A", 2, True, 64, 48, Crop(0.1, 0.2, 0.5))
     assert record.about == About()
-    data.write_records(tmp_path, [record])
-    assert data.read_records(tmp_path) == [record]
+    catalogue.write_records(tmp_path, [record])
+    assert catalogue.read_records(tmp_path) == [record]
 
 
 def test_the_same_picture_under_two_names_is_never_on_both_sides(
@@ -382,7 +382,7 @@ def test_the_same_picture_under_two_names_is_never_on_both_sides(
     )
     outlines = [[name, "-1"] for name in "abc"]
     assert prepare.run(given(tmp_path, outlines, index=index)) == 0
-    records = {record.id: record for record in data.read_records(tmp_path / "cache")}
+    records = {record.id: record for record in catalogue.read_records(tmp_path / "cache")}
     assert (records["b"].patient, records["b"].fold) == ("A", 0)
     said = capsys.readouterr().err
     assert "1 of those groups lay in several folds or patients: joined: a, b" in said

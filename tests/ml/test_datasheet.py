@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
-from ml import checks, data, datasheet
+from ml import catalogue, checks, datasheet
 from ml.__main__ import main
-from ml.data import About, Record
+from ml.catalogue import About, Record
 
 pytestmark = pytest.mark.torch
 
@@ -35,14 +35,14 @@ def cache(tmp_path: Path) -> Path:
         fold = number // 2 % 5
         record = Record(f"id{number}", "masks", name, fold, positive, 64, 64, about=about)
         records.append(record)
-    records.append(replace(records[0], id="panel1", source="panel", fold=data.NO_FOLD))
+    records.append(replace(records[0], id="panel1", source="panel", fold=catalogue.NO_FOLD))
     (tmp_path / "cache").mkdir()
-    data.write_records(tmp_path / "cache", records)
+    catalogue.write_records(tmp_path / "cache", records)
     return tmp_path / "cache"
 
 
 def test_counts_are_those_of_the_table(cache):
-    sheet = datasheet.describe(data.read_records(cache))
+    sheet = datasheet.describe(catalogue.read_records(cache))
     assert (sheet["pictures"], sheet["patients"]) == (21, 10)
     assert sum(part["pictures"] for part in sheet["parts"].values()) == 21
     assert sheet["parts"]["panel, no fold"]["outlined"] == 0

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tiny import discs, log  # noqa: E402 - only where torch is
 
-from ml import config, data, engine, train  # noqa: E402
+from ml import catalogue, config, engine, train  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -51,10 +51,10 @@ def cache(tmp_path: Path) -> Path:
         if mask is not None:
             cv2.imwrite(str(folder / "masks" / f"{record.id}.png"), mask)
     records = [
-        data.Record(r.id, r.source, r.patient, int(r.id) % 3, r.positive, r.rows, r.columns)
+        catalogue.Record(r.id, r.source, r.patient, int(r.id) % 3, r.positive, r.rows, r.columns)
         for r in drawn.records
     ]
-    data.write_records(folder, records)
+    catalogue.write_records(folder, records)
     return folder
 
 

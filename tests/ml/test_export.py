@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("openvino", reason="openvino is not installed")
 import safetensors.torch  # noqa: E402 - only where torch is
 
-from ml import config, data, export, model, session, train  # noqa: E402
+from ml import catalogue, config, data, export, model, session, train  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.calibrate import Calibration, Thresholds  # noqa: E402
 
@@ -211,10 +211,10 @@ def test_a_measured_model_is_made_the_current_one_and_a_failed_export_leaves_the
         positive = number % 3 == 0
         if positive:
             cv2.imwrite(str(cache / "masks" / f"{number}.png"), (grey > 128) * np.uint8(255))
-        records.append(data.Record(str(number), "masks", f"p{number}", 0, positive, 64, 64))
+        records.append(catalogue.Record(str(number), "masks", f"p{number}", 0, positive, 64, 64))
     state = train.start(TINY, torch.device("cpu"))
     train.save(state, checkpoint)
-    data.write_records(cache, records)
+    catalogue.write_records(cache, records)
     assert exporting(checkpoint, "--cache", cache) == 0
     weights = tmp_path / "weights"
     card = session.read_card(session.locate(weights))
@@ -225,11 +225,11 @@ def test_a_measured_model_is_made_the_current_one_and_a_failed_export_leaves_the
     assert card["reference"]["n"] == 24
     assert "NaN" not in (session.locate(weights) / session.CARD).read_text("utf-8")
     # One class only in what is held out: a sentence, and the model that stood there stands.
-    data.write_records(cache, [record for record in records if not record.positive])
+    catalogue.write_records(cache, [record for record in records if not record.positive])
     assert exporting(checkpoint, "--cache", cache, "--version", "2") == 1
     assert "0 pictures with a pneumothorax" in capsys.readouterr().err
     assert session.read_card(session.locate(weights))["version"] == "1"
-    data.write_records(cache, [replace(record, fold=1) for record in records])
+    catalogue.write_records(cache, [replace(record, fold=1) for record in records])
     assert exporting(checkpoint, "--cache", cache) == 1
     assert "fold 0 holds no outlined picture" in capsys.readouterr().err
 
@@ -288,7 +288,7 @@ def test_serving_cleans_a_picture_as_training_did(
     served = opened.see(pixels).input
 
     small = transforms.canonical(pixels, transforms.canonical_side(recipe.size))
-    record = data.Record("a", "masks", "A", 0, False, 700, 600)
+    record = catalogue.Record("a", "masks", "A", 0, False, 700, 600)
     cached = data.Pictures([record], [small], [None])
     item = data.Plain(cached, recipe)[0]["picture"][0].numpy()
     np.testing.assert_array_equal(served, item)

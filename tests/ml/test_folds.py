@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tiny import discs  # noqa: E402 - only where torch is
 
-from ml import calibrate, data, folds, heldout, train  # noqa: E402
+from ml import calibrate, catalogue, folds, heldout, train  # noqa: E402
 from ml.__main__ import main  # noqa: E402
-from ml.data import Record  # noqa: E402
+from ml.catalogue import Record  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -46,7 +46,7 @@ def cache(tmp_path: Path) -> Path:
         if mask is not None:
             cv2.imwrite(str(folder / "masks" / f"{record.id}.png"), mask)
         records.append(replace(record, patient=f"p{number}", fold=number // 2 % 2))
-    data.write_records(folder, records)
+    catalogue.write_records(folder, records)
     return folder
 
 
@@ -114,15 +114,15 @@ def test_a_share_is_of_patients_keeps_their_classes_and_is_part_of_a_larger_one(
         for patient in range(100)
         for n in range(2)
     ]
-    quarter, half = (data.split(records, 0, share)[0] for share in (0.25, 0.5))
+    quarter, half = (catalogue.split(records, 0, share)[0] for share in (0.25, 0.5))
     names = [{r.patient for r in part} for part in (quarter, half)]
     assert names[0] < names[1]
     assert len(names[0]) == 20
     assert len(quarter) == 40  # all pictures of each
     assert len({r.patient for r in quarter if r.positive}) == 5
-    whole, held_out = data.split(records, 0)
-    assert data.split(records, 0, 1.0) == (whole, held_out)
-    assert data.split(records, 0, 0.25)[1] == held_out
+    whole, held_out = catalogue.split(records, 0)
+    assert catalogue.split(records, 0, 1.0) == (whole, held_out)
+    assert catalogue.split(records, 0, 0.25)[1] == held_out
 
 
 def table(seed: int, shift: float) -> calibrate.HeldOut:

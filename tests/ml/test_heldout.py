@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import calibrate, config, data, drift, heldout, model  # noqa: E402 - only where torch is
+from ml import calibrate, catalogue, config, data, drift, heldout, model  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
@@ -35,7 +35,7 @@ def pictures() -> data.Pictures:
         if positive:
             cv2.rectangle(mask, (20 + number // 2, 30), (60, 80), 255, -1)
         name = str(number)
-        records.append(data.Record(name, "masks", name, 0, positive, 256, 200))
+        records.append(catalogue.Record(name, "masks", name, 0, positive, 256, 200))
         shown.append(mask)
         masks.append(mask if positive else None)
     return data.Pictures(records, shown, masks)
@@ -84,7 +84,7 @@ def test_the_reference_is_what_predictions_of_the_same_pictures_store(
 def test_groups_are_those_of_the_records(pictures: data.Pictures) -> None:
     tables = heldout.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     records = [
-        replace(record, about=data.About(view="PA" if number % 3 else "AP"))
+        replace(record, about=catalogue.About(view="PA" if number % 3 else "AP"))
         for number, record in enumerate(pictures.records)
     ]
     found = heldout.groups([tables], records, replicates=20)

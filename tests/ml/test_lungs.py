@@ -63,8 +63,8 @@ def test_specks_are_no_lungs() -> None:
 def test_serving_and_training_see_the_same_crop(finder: lungs.Finder, tmp_path) -> None:
     import cv2
 
-    from ml import data, prepare
-    from ml.data import Record
+    from ml import catalogue, data, prepare
+    from ml.catalogue import Record
 
     drawn = phantom.draw(8, "left", 20, rows=900, columns=700)
     side = transforms.canonical_side(448, cropped=True)
@@ -72,8 +72,8 @@ def test_serving_and_training_see_the_same_crop(finder: lungs.Finder, tmp_path) 
     (tmp_path / "pictures").mkdir()
     cv2.imwrite(str(tmp_path / "pictures" / "a.png"), small)
     record = Record("a", "masks", "A", 0, True, 900, 700)
-    data.write_records(tmp_path, prepare.with_lungs(tmp_path, [record]))
-    kept = data.read_records(tmp_path)[0].lungs
+    catalogue.write_records(tmp_path, prepare.with_lungs(tmp_path, [record]))
+    kept = catalogue.read_records(tmp_path)[0].lungs
     assert kept is not None
     assert kept == finder.find(small).crop()
     trained = transforms.place(data.Pictures.read_one(tmp_path, record), 448, kept)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-from ml import checkpoint, data, model, state, taught, train, transforms  # noqa: E402
+from ml import catalogue, checkpoint, data, model, state, taught, train, transforms  # noqa: E402
 from ml.__main__ import main  # noqa: E402
+from ml.catalogue import Record  # noqa: E402
 from ml.config import BadRecipe, Config  # noqa: E402
 from ml.crop import Crop  # noqa: E402
-from ml.data import Record  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.taught import Taught  # noqa: E402
 from tests.ml.tiny import NOTHING, TINY, cache_of_three_folds, discs  # noqa: E402
@@ -51,7 +51,7 @@ def said(cache: Path, name: str = "two") -> dict[str, float]:
 def test_what_is_kept_is_the_mean_of_what_the_teachers_say(cache: Path, tmp_path: Path) -> None:
     paths = [teacher(tmp_path / f"{seed}.pt", seed) for seed in (1, 2)]
     assert teach(cache, *paths) == 0
-    records = data.read_records(cache)
+    records = catalogue.read_records(cache)
     assert set(said(cache)) == {record.id for record in records}
     record = records[5]
     picture = data.Pictures.read_one(cache, record)
@@ -100,7 +100,7 @@ def test_no_teacher_has_seen_whom_the_student_holds_out(
 ) -> None:
     teach(cache, *(teacher(tmp_path / f"{n}.pt", seed=n, fold=n) for n in folds))
     recipe = replace(TINY, taught="two", held_out_fold=0)
-    names = [record.id for record in data.read_records(cache)]
+    names = [record.id for record in catalogue.read_records(cache)]
     if allowed:
         assert len(Taught.read(cache, recipe, names).maps) == 72
     else:
@@ -187,12 +187,12 @@ def test_teachers_without_weight_change_nothing_and_with_weight_they_do(tmp_path
 
 
 def test_what_nobody_judged_is_drawn_only_where_teachers_speak(cache: Path) -> None:
-    records = data.read_records(cache)
-    unknown = Record("u", "unlabelled", "u", data.NO_FOLD, False, 64, 64)
+    records = catalogue.read_records(cache)
+    unknown = Record("u", "unlabelled", "u", catalogue.NO_FOLD, False, 64, 64)
     cv2.imwrite(str(cache / "pictures" / "u.png"), np.zeros((64, 64), dtype=np.uint8))
     everything = [*records, unknown]
-    data.write_records(cache, everything)
-    assert unknown in data.read_records(cache)
+    catalogue.write_records(cache, everything)
+    assert unknown in catalogue.read_records(cache)
     assert unknown not in data.Pictures.to_learn_from(cache, everything, TINY).records
     folder = cache / "taught" / "two"
     folder.mkdir(parents=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ml import config, data
-from ml.data import Record
+from ml import catalogue, config, data
+from ml.catalogue import Record
 
 TINY = config.from_dict(
     {
@@ -70,6 +70,6 @@ def cache_of_three_folds(cache: Path) -> Path:
         if positive := number // 3 % 3 == 0:
             cv2.imwrite(str(cache / "masks" / f"{number}.png"), (grey > 128) * np.uint8(255))
         who, fold = f"p{number}", number % 3
-        records.append(data.Record(str(number), "masks", who, fold, positive, 64, 64))
-    data.write_records(cache, records)
+        records.append(catalogue.Record(str(number), "masks", who, fold, positive, 64, 64))
+    catalogue.write_records(cache, records)
     return cache
