@@ -71,6 +71,8 @@ def test_soft_is_before_hard_before_lease_before_visibility(seconds: str) -> Non
         ("JOB_SECONDS", "-5"),
         ("JOB_SECONDS", "soon"),
         ("PLEURA_THREADS", "1.5"),
+        ("PLEURA_BATCH", "0"),
+        ("PLEURA_BATCH", "65"),
         ("PLEURA_DECODE_MB", "1"),
         ("PLEURA_WORKER_TOKEN_FILE", "/does/not/exist"),
     ],
@@ -78,3 +80,10 @@ def test_soft_is_before_hard_before_lease_before_visibility(seconds: str) -> Non
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(BadSettings, match=name):
         Settings.from_env({**GOOD, name: value})
+
+
+def test_only_several_processes_share_an_engine(tmp_path: Path) -> None:
+    told = {**GOOD, "PLEURA_WORKER_STATE": str(tmp_path), "PLEURA_WORKER_NAME": "here"}
+    assert Settings.from_env(told).engine_socket is None
+    shared = Settings.from_env({**told, "PLEURA_BATCH": "8"})
+    assert shared.engine_socket == tmp_path / "here.engine"
