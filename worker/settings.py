@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+# Linux takes 108 bytes with a zero at the end for the path of a socket.
+SOCKET_BYTES_MAX = 107
 DEVICES = ("auto", "cpu", "cuda")
 # Every variable and its meaning, for the documentation.
 VARIABLES = {
@@ -87,7 +89,7 @@ class Settings:
             raise BadSettings(f"PLEURA_DEVICE must be one of {', '.join(DEVICES)}.")
         weights = environ.get("PLEURA_WEIGHTS")
         state = Path(environ.get("PLEURA_WORKER_STATE") or f"/tmp/pleura-{os.getuid()}")  # noqa: S108 made 0700 by the worker
-        return cls(
+        settings = cls(
             redis_url=_redis_url(_secret(environ, "REDIS_URL")),
             portal_url=_portal_url(_required(environ, "PLEURA_PORTAL_URL")),
             token=_secret(environ, "PLEURA_WORKER_TOKEN"),
@@ -104,6 +106,10 @@ class Settings:
             name=environ.get("PLEURA_WORKER_NAME") or socket.gethostname(),
             state_dir=state,
         )
+        path = settings.engine_socket
+        if path is not None and len(os.fsencode(path)) > SOCKET_BYTES_MAX:
+            raise BadSettings("PLEURA_WORKER_STATE is too long a path: the engine listens in it.")
+        return settings
 
 
 def load() -> Settings:

@@ -87,3 +87,7 @@ def test_only_several_processes_share_an_engine(tmp_path: Path) -> None:
     assert Settings.from_env(told).engine_socket is None
     shared = Settings.from_env({**told, "PLEURA_BATCH": "8"})
     assert shared.engine_socket == tmp_path / "here.engine"
+    long = {**told, "PLEURA_WORKER_STATE": str(tmp_path / ("deep" * 30))}
+    assert Settings.from_env(long)
+    with pytest.raises(BadSettings, match="PLEURA_WORKER_STATE"):
+        Settings.from_env({**long, "PLEURA_BATCH": "8"})
