@@ -140,6 +140,24 @@ class Config:
     validate_every: int = 5  # epochs, and at the end; 0 for never
     mirror: bool = False  # serving averages the answers to a picture and to its mirror image
 
+    def served(
+        self, crop: str | None = None, size: int | None = None, mirror: bool | None = None
+    ) -> Config:
+        """The recipe of a network that is shown pictures otherwise than in training; None: alike.
+
+        A fully convolutional network takes any size, and answers best at one somewhat larger than
+        that of its training (Touvron et al. 2019). Such a model is measured as it is served.
+        """
+        config = self
+        if crop is not None:
+            config = dataclasses.replace(config, crop=crop)
+        if mirror is not None:
+            config = dataclasses.replace(config, mirror=mirror)
+        if size is not None and size != config.size:
+            sizes = (*config.size_from, (1.0, size))
+            config = dataclasses.replace(config, size=size, size_from=sizes)
+        return config
+
     def __post_init__(self) -> None:
         """BadRecipe where settings do not go together."""
         self._check_network()

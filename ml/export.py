@@ -9,7 +9,6 @@ network inside the OpenVINO file already applies the sigmoids and the calibratio
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import importlib
 import json
@@ -143,9 +142,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{importlib.import_module('ml.reexport').reexport(args.from_weights, args.out)}")
         return 0
     content, config = checkpoint.read(args.checkpoint)
-    if args.mirror is not None:
-        config = dataclasses.replace(config, mirror=args.mirror)
-    config = seen_otherwise(config, args.crop, args.size)
+    config = config.served(args.crop, args.size, args.mirror)
     name = args.name or config.name
     measured = args.cache is not None
     if Path(name).name != name or name.startswith("."):
@@ -195,20 +192,6 @@ def run(args: argparse.Namespace) -> int:
         print("not measured, so not made the model that is served (--current would)")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0
-
-
-def seen_otherwise(config: Config, crop: str | None, size: int | None) -> Config:
-    """The recipe of a network that is served with another crop or size than it was trained with.
-
-    A fully convolutional network takes any size, and answers best at one somewhat larger than that
-    of its training (Touvron et al. 2019). Such a model is measured as it is served.
-    """
-    if crop is not None:
-        config = dataclasses.replace(config, crop=crop)
-    if size is not None and size != config.size:
-        sizes = (*config.size_from, (1.0, size))
-        config = dataclasses.replace(config, size=size, size_from=sizes)
-    return config
 
 
 def _current(out: Path) -> str:

@@ -3,8 +3,9 @@
 Trains one network for each fold of the cache, each without the patients of its fold, and pools
 what they say of the pictures that they never saw. The same command goes on after a stop. `<out>`
 holds a run for each fold (`fold-0`, … as `train` writes them, with `heldout.npz`, what the network
-said) and `folds.json`. With --share the same for parts of the training patients, each in
-`share-S`: a learning curve over the amount of data.
+said) and `folds.json`. With --served-* the same networks judge pictures that are shown to them
+otherwise, in files whose names say how. With --share the same for parts of the training patients,
+each in `share-S`: a learning curve over the amount of data.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ml.catalogue import NO_FOLD, Record
 from ml.config import Config
 from ml.engine import Team
 
-TABLES, REPORT = "heldout.npz", "folds.json"
+TABLES, REPORT = "heldout", "folds"
 POOLED = (
     "Every picture judged by the network of the fold that held its patient out. Temperature, bias "
     "and thresholds were chosen on one half of a fold's patients and measured on the other, both "
@@ -51,6 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that no network begins with weights that have seen its held-out patients",
     )
     parser.add_argument(
+        "--served-crop",
+        choices=("", "lungs"),
+        help="judge what the networks see as it would be served, instead of as they were trained",
+    )
+    parser.add_argument("--served-size", type=int, help="the same for the side of the input, px")
+    parser.add_argument(
+        "--served-mirror",
+        action=argparse.BooleanOptionalAction,
+        help="the same for the mean with the mirror image's answer",
+    )
+    parser.add_argument(
         "--replicates", type=int, default=2000, help="bootstrap draws of each interval"
     )
 
@@ -64,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     records = catalogue.read_records(args.cache)
     folds = options.numbers(args.only, int) if args.only else folds_of(records)
     shares = options.numbers(args.share, float) if args.share else [config.data_share]
+    otherwise = (args.served_crop, args.served_size, args.served_mirror)
     for share in shares:
         out = args.out / f"share-{share:g}" if args.share else args.out
         recipe = dataclasses.replace(config, data_share=share)
@@ -72,13 +85,15 @@ def run(args: argparse.Namespace) -> int:
             one = dataclasses.replace(recipe, held_out_fold=fold)
             start = Path(args.start.replace("{fold}", str(fold))) if args.start else None
             runs = out / f"fold-{fold}"
-            if (table := tables_of(one, args.cache, records, runs, start, team)) is not None:
-                tables[fold] = table
+            ready = trained(one, args.cache, records, runs, start, team)
+            if team.is_first:
+                tables[fold] = judged(one, one.served(*otherwise), args.cache, records, ready)
         if not team.is_first:
             continue
-        found = report(recipe, records, tables, args.replicates)
-        (out / REPORT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        print(f"{out / REPORT}: folds {', '.join(map(str, folds))}, data share {share:g}")
+        found = report(recipe.served(*otherwise), records, tables, args.replicates)
+        file = out / f"{REPORT}{_as(recipe, recipe.served(*otherwise))}.json"
+        file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"{file}: folds {', '.join(map(str, folds))}, data share {share:g}")
         print("\n".join(lines(found)))
     return 0
 
@@ -88,34 +103,44 @@ def folds_of(records: list[Record]) -> list[int]:
     return sorted({r.fold for r in records if r.source == "masks" and r.fold != NO_FOLD})
 
 
-def tables_of(
+def trained(
     config: Config,
     cache: Path,
     records: list[Record],
     out: Path,
     start: Path | None = None,
     team: Team | None = None,
-) -> HeldOut | None:
-    """What the fold's network says of its held-out pictures; trains it where it is not ready.
-
-    None in those processes of a team that only help to train.
-    """
-    team = team or Team()
+) -> Path:
+    """The checkpoint of the fold's network, which is trained where it is not ready."""
     ready = out / (kept.AVERAGED if config.keep else train.CHECKPOINT)
-    if (out / TABLES).exists():
+    if (out / f"{TABLES}.npz").exists():
         states.check_recipe(checkpoint.read(ready)[1], config, ready)
-        return load(out / TABLES)
+        return ready
     training, held_out = train.parts(config, records)
     pictures = data.Pictures.read(cache, held_out, config.classes)
     trained_on = data.Pictures.to_learn_from(cache, training, config)
-    train.fit(config, trained_on, pictures, out, start, team)
-    if not team.is_first:
-        return None
-    net = model.build(config, weights=False).eval()
-    checkpoint.fill(net, checkpoint.weights(ready), str(ready))
-    tables = heldout.tables(net, pictures, config)
-    save(tables, out / TABLES)
-    return tables
+    train.fit(config, trained_on, pictures, out, start, team or Team())
+    return ready
+
+
+def judged(
+    config: Config, served: Config, cache: Path, records: list[Record], ready: Path
+) -> HeldOut:
+    """What the fold's network says of its held-out pictures, shown as they would be served."""
+    file = ready.parent / f"{TABLES}{_as(config, served)}.npz"
+    if not file.exists():
+        net = model.build(config, weights=False).eval()
+        checkpoint.fill(net, checkpoint.weights(ready), str(ready))
+        pictures = data.Pictures.read(cache, train.parts(config, records)[1], config.classes)
+        save(heldout.tables(net, pictures, served), file)
+    return load(file)
+
+
+def _as(config: Config, served: Config) -> str:
+    """A part of a file's name; empty where pictures are shown as they were in training."""
+    if served == config:
+        return ""
+    return f"-{served.crop or 'whole'}-{served.size}-{'mirror' if served.mirror else 'single'}"
 
 
 def save(tables: HeldOut, path: Path) -> None:

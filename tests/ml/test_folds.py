@@ -63,7 +63,7 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
 ) -> None:
     done, out = crossing(cache)
     assert done == 0
-    found = json.loads((out / folds.REPORT).read_text())
+    found = json.loads((out / f"{folds.REPORT}.json").read_text())
     assert set(found["folds"]) == {"0", "1"}
     for fold in found["folds"].values():
         assert fold["counts"]["held_out"]["patients"] == 24
@@ -76,15 +76,22 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     printed = capsys.readouterr().out
     assert "positive_dice" in printed
     assert "size small: sensitivity" in printed
-    tables = [folds.load(out / f"fold-{fold}" / folds.TABLES) for fold in (0, 1)]
+    tables = [folds.load(out / f"fold-{fold}" / f"{folds.TABLES}.npz") for fold in (0, 1)]
     assert not set(tables[0].patients) & set(tables[1].patients)
 
     # The same command goes on: what is there is not trained again, what is missing is.
     before = (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns
-    (out / "fold-1" / folds.TABLES).unlink()
+    (out / "fold-1" / f"{folds.TABLES}.npz").unlink()
     assert crossing(cache)[0] == 0
-    assert json.loads((out / folds.REPORT).read_text()) == found
+    assert json.loads((out / f"{folds.REPORT}.json").read_text()) == found
     assert (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns == before
+    # The same networks, shown the pictures otherwise, are not trained again either.
+    assert crossing(cache, "--served-size", "32", "--served-mirror")[0] == 0
+    other = json.loads((out / f"{folds.REPORT}-whole-32-mirror.json").read_text())
+    assert (other["recipe"]["size"], other["recipe"]["mirror"]) == (32, True)
+    assert other["metrics"] != found["metrics"]
+    assert (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns == before
+    assert json.loads((out / f"{folds.REPORT}.json").read_text()) == found
     # Not with another recipe, though.
     capsys.readouterr()
     assert crossing(cache, "--minutes", "0.1")[0] == 1
@@ -99,7 +106,7 @@ def test_single_folds_and_shares_of_the_patients_can_be_asked_for(
     assert not (out / "share-0.25" / "fold-0").exists()
     patients = {}
     for share in ("0.25", "1"):
-        found = json.loads((out / f"share-{share}" / folds.REPORT).read_text())
+        found = json.loads((out / f"share-{share}" / f"{folds.REPORT}.json").read_text())
         assert list(found["folds"]) == ["1"]
         patients[share] = found["folds"]["1"]["counts"]["training"]["patients"]
     assert patients == {"0.25": 6, "1": 24}
@@ -148,8 +155,8 @@ def test_networks_on_different_scales_are_pooled_on_one() -> None:
 
 def test_what_a_network_said_survives_the_file(tmp_path: Path) -> None:
     written = table(3, 0.0)
-    folds.save(written, tmp_path / folds.TABLES)
-    again = folds.load(tmp_path / folds.TABLES)
+    folds.save(written, tmp_path / f"{folds.TABLES}.npz")
+    again = folds.load(tmp_path / f"{folds.TABLES}.npz")
     assert again.size == 64
     np.testing.assert_array_equal(again.patients, written.patients)
     np.testing.assert_array_equal(again.hits, written.hits)
