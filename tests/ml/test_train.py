@@ -173,7 +173,7 @@ def test_the_clock_ends_a_run_and_the_schedule_with_it(tmp_path: Path) -> None:
     assert 6 <= time.monotonic() - began < 60  # a busy machine's last step may take long
     assert state.step > 0
     rows = log(tmp_path)
-    # The clock may run out while the last epoch but one is written: the last row is that one's then.
+    # The clock may run out while an epoch is written: the last row is that one's then.
     assert float(rows[-1]["rate"]) < 0.5
     began_at = float(rows[-2]["minutes"]) if len(rows) > 1 else 0.0
     assert rows[-1]["size"] == "64" or began_at < 0.05
