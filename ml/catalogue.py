@@ -17,15 +17,12 @@ from ml.config import Config
 from ml.crop import Crop
 from ml.errors import BadInput
 
-# What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
-# outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
-# radiologists or from their reports, never outlined; "unlabelled": nothing, so that teachers alone
-# tell what it shows.
-SOURCES = ("masks", "pseudo", "panel", "unlabelled")
 OUTLINED = ("masks", "pseudo")
 FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs", "also")
 # What else is known of a picture; caches made before it was have none of these columns.
-MORE_FIELDS = ("view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels")
+MORE_FIELDS = (
+    "view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels", "reported",
+)  # fmt: skip
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
 
 
@@ -34,7 +31,8 @@ class About:
     """What is known of a picture beside its label, "" or None where nothing is.
 
     spacing_mm: of rows, as the header says; lesions, area, side: separate outlines, their share of
-    the picture, and the patient's side; tags: see ml.traits; pixels: the start of their sha256.
+    the picture, and the patient's side; tags: see ml.traits; pixels: the start of their sha256;
+    reported: whether the radiologist's report names a pneumothorax.
     """
 
     view: str = ""
@@ -46,6 +44,7 @@ class About:
     side: str = ""
     tags: tuple[str, ...] = ()
     pixels: str = ""
+    reported: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,15 @@ def _about(row: dict[str, str]) -> About:
         row.get("side") or "",
         tuple((row.get("tags") or "").split()),
         row.get("pixels") or "",
+        {"1": True, "0": False}.get(row.get("reported") or ""),
     )
 
 
 def _written(about: About) -> tuple[object, ...]:
     """The columns of MORE_FIELDS, empty where nothing is known."""
-    values = (getattr(about, name) for name in MORE_FIELDS)
-    return tuple(" ".join(value) if isinstance(value, tuple) else value for value in values)
+    values = (getattr(about, name) for name in MORE_FIELDS[:-1])
+    reported = "" if about.reported is None else int(about.reported)
+    return (*(" ".join(v) if isinstance(v, tuple) else v for v in values), reported)
 
 
 def _crop(text: str) -> Crop | None:

@@ -25,6 +25,11 @@ LOSSES = (
     "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
 )  # fmt: skip
 MEMBERS_MAX = 16
+# What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
+# outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
+# radiologists or from their reports, never outlined; "unlabelled": nothing, so that teachers alone
+# tell what it shows.
+SOURCES = ("masks", "pseudo", "panel", "unlabelled")
 DENOISERS = ("median", "bilateral", "nlm")
 SCHEDULES = ("cosine", "onecycle", "plateau")
 MEASURES = ("positive_dice", "auc")  # of the held-out fold, while training: see ml.validation
@@ -129,6 +134,7 @@ class Config:
     erase: float = 0.0  # probability that patches beside the outline are blotted out
 
     held_out_fold: int = 0  # -1 trains on everything
+    sources: tuple[str, ...] = SOURCES  # what is trained on; held out are those with masks alone
     data_share: float = 1.0  # of the patients that are not held out: see ml.catalogue.split
     seed: int = 20261123
     workers: int = 0
@@ -168,6 +174,8 @@ class Config:
         if self.loss not in LOSSES:
             raise BadRecipe(f"unknown loss {self.loss!r}: one of {', '.join(LOSSES)}")
         self._check_course()
+        if not self.sources or not set(self.sources) <= set(SOURCES):
+            raise BadRecipe(f"sources are some of {', '.join(SOURCES)}")
         if not 0 < self.data_share <= 1:
             raise BadRecipe("data_share lies above 0 and is at most 1")
         if not (0 <= self.hard_negatives <= 1 and 0 <= self.hard_from < 1 and self.hard_every > 0):

@@ -294,7 +294,12 @@ def evaluate(
             truth = one.case.truth(*shape)
             apart = surface.distances(outlined, truth)
             known = subgroups.traits(
-                (listed or {}).get(one.case.id, {}), one.view, one.sex, one.years, one.exposure
+                (listed or {}).get(one.case.id, {}),
+                one.view,
+                one.sex,
+                one.years,
+                one.exposure,
+                bool(truth.any()),
             )
             evaluated.known.append(known)
             evaluated.levels.append(counted(map_, truth))

@@ -207,7 +207,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         for group, part in groups.items():
             told += [
                 _line(f"{trait} {group}: {name}", part[name])
-                for name in ("positive_dice", "sensitivity", "auc")
+                for name in ("positive_dice", "sensitivity", "specificity", "auc")
                 if part.get(name, {}).get("value") is not None
             ]
     return told

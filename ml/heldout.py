@@ -129,7 +129,7 @@ def groups(
 ) -> dict[str, dict[str, Any]]:
     """The card's `subgroups`, cross-fitted like its metrics; records in the tables' order."""
     shown, ranked = _shown(tables)
-    known = [_known(record.about) for record in records]
+    known = [_known(record) for record in records]
     plain = replace(shown, probability=ranked.probability)
     found = subgroups.report(plain, together(tables).patients, known, replicates)
     rounded: dict[str, dict[str, Any]] = {}
@@ -143,7 +143,8 @@ def groups(
     return rounded
 
 
-def _known(about: catalogue.About) -> subgroups.Traits:
+def _known(record: catalogue.Record) -> subgroups.Traits:
+    about = record.about
     exposure = next((tag for tag in about.tags if tag.endswith("_exposed")), "")
     return subgroups.Traits(
         about.view,
@@ -151,6 +152,7 @@ def _known(about: catalogue.About) -> subgroups.Traits:
         subgroups.age_group(about.age),
         # A cache from before knows no tags, and then no picture's exposure is known.
         exposure.removesuffix("_exposed") or ("usual" if about.pixels else ""),
+        subgroups.agreement(record.positive, about.reported),
     )
 
 

@@ -18,7 +18,7 @@ from ml.report_text import WORDS
 _NOT_KNOWN = "Not recorded for this model."
 _MORE_WORDS = {"positive_dice_ungated": "Dice, positives only, called or not"}
 _TRAITS = {"size": "Size of the pneumothorax", "view": "View", "sex": "Sex", "age": "Age",
-           "exposure": "Exposure"}  # fmt: skip
+           "exposure": "Exposure", "report": "Report against outline"}  # fmt: skip
 _GROUP_MEASURES = ("positive_dice", "sensitivity", "specificity", "auc")
 _POINTS = {
     "high_sensitivity": "high sensitivity",

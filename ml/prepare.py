@@ -273,6 +273,7 @@ def described(
         view=known.view,
         sex=known.sex,
         age=picture.patient_age_years if age is None else age,
+        reported=subgroups.reported(listed.get(subgroups.REPORTED, "")),
         spacing_mm=round(picture.spacing.row_mm, 4) if picture.spacing else None,
         lesions=count - 1,
         area=round(float(mask.mean()), 6),

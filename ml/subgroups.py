@@ -1,4 +1,4 @@
-"""How a model fares on parts of the pictures: by view, sex, age, exposure and size.
+"""How a model fares on parts of the pictures: by view, sex, age, exposure, report and size.
 
 Owns what the groups are. A trait that is not known makes no group; a group's numbers stand with
 their count and interval, because small groups differ by chance alone.
@@ -21,8 +21,11 @@ AGES = ((39, "18–39"), (59, "40–59"), (74, "60–74"), (200, "75+"))
 ADULT_YEARS = 18
 YOUNG = "under 18"
 MEASURES = ("positive_dice", "kaggle_dice", "sensitivity", "specificity", "auc")
-# Columns of an index that may say more than the header does.
-COLUMNS = ("view", "sex", "age", "exposure")
+TRAITS = ("view", "sex", "age", "exposure", "report")
+# Columns of an index that may say more than the header does. The last one, ChestX-ray14's name,
+# holds the findings that a program took from the radiologist's report, parted by |.
+REPORTED = "nih_labels"
+COLUMNS = ("view", "sex", "age", "exposure", REPORTED)
 # What intervals of groups are made of: enough for a comparison by eye.
 REPLICATES = 500
 _AGE = re.compile(r"0*(\d{1,3})(?:\.\d+)?\s*Y?", re.IGNORECASE)
@@ -36,12 +39,18 @@ class Traits:
     sex: str = ""
     age: str = ""
     exposure: str = ""
+    report: str = ""
 
 
 def traits(
-    index: dict[str, str], view: str | None, sex: str | None, years: float | None, exposure: str
+    index: dict[str, str],
+    view: str | None,
+    sex: str | None,
+    years: float | None,
+    exposure: str,
+    positive: bool = False,
 ) -> Traits:
-    """From an index's row, which goes first, and from the header and the pixels."""
+    """From an index's row, which goes first, from the header and pixels, and from the outline."""
     listed = {name: (index.get(name) or "").strip() for name in COLUMNS}
     age = years_of(listed["age"])
     return Traits(
@@ -49,7 +58,23 @@ def traits(
         sex=(listed["sex"] or sex or "").upper()[:1],
         age=age_group(years if age is None else age),
         exposure=listed["exposure"] or exposure,
+        report=agreement(positive, reported(listed[REPORTED])),
     )
+
+
+def reported(findings: str) -> bool | None:
+    """Whether a report names a pneumothorax; None where its findings are not known."""
+    return "pneumothorax" in findings.lower().split("|") if findings else None
+
+
+def agreement(positive: bool, named: bool | None) -> str:
+    """Whether the report agrees with the outline, of which there is one or none; "": unknown.
+
+    Two readings of one picture that differ bound what any model can reach.
+    """
+    if named is None:
+        return ""
+    return "agrees" if named == positive else "differs"
 
 
 def years_of(text: str) -> float | None:
@@ -70,7 +95,7 @@ def age_group(years: float | None) -> str:
 def groups(known: list[Traits]) -> dict[str, dict[str, NDArray[np.bool_]]]:
     """Trait → group → which pictures; only traits that tell at least two groups apart."""
     found = {}
-    for trait in COLUMNS:
+    for trait in TRAITS:
         values = np.array([getattr(one, trait) for one in known])
         names = sorted(set(values.tolist()) - {""}, key=lambda name: (name != YOUNG, name))
         if len(names) > 1:

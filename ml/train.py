@@ -96,7 +96,11 @@ def parts(
     """What a recipe trains on, and what it holds out, of a cache's pictures."""
     if config.crop == "lungs" and not any(record.lungs for record in records):
         raise BadInput("the cache was prepared without --lungs, which this recipe crops to")
-    return catalogue.split(records, config.held_out_fold, config.data_share)
+    training, held_out = catalogue.split(records, config.held_out_fold, config.data_share)
+    chosen = [record for record in training if record.source in config.sources]
+    if not chosen:
+        raise BadInput(f"the cache has nothing of {', '.join(config.sources)} to train on")
+    return chosen, held_out
 
 
 def fit(

@@ -12,9 +12,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import catalogue, data, phantom, prepare, rle, transforms  # noqa: E402 - only where torch is
+from ml import catalogue, data, phantom, prepare, rle, train, transforms  # noqa: E402 - with torch
 from ml.catalogue import About, Record  # noqa: E402
-from ml.config import Config  # noqa: E402
+from ml.config import SOURCES, Config  # noqa: E402
 from ml.crop import Crop  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.picture import Unreadable  # noqa: E402
@@ -152,6 +152,18 @@ def test_where_only_the_outline_is_learnt_no_positive_without_one_is_drawn(cache
         assert not any(record.positive and not record.outlined for record in drawn)
     both = data.Drawn(pictures, SMALL, 0, 1.0, 64).order
     assert "p1" in {records[number].id for number in both}
+
+
+def test_a_recipe_names_what_it_is_trained_on(cache: Path) -> None:
+    records = catalogue.read_records(cache)
+    outlined = replace(SMALL, held_out_fold=0, sources=("masks",))
+    training, held_out = train.parts(outlined, records)
+    assert {r.source for r in training} == {"masks"}
+    everything, held_out_then = train.parts(replace(outlined, sources=SOURCES), records)
+    assert {r.source for r in everything} == {"masks", "panel"}
+    assert held_out == held_out_then
+    with pytest.raises(BadInput, match="nothing of pseudo"):
+        train.parts(replace(outlined, sources=("pseudo",)), records)
 
 
 def test_a_table_of_something_else_is_no_cache(tmp_path: Path) -> None:
@@ -344,8 +356,8 @@ def test_a_record_tells_what_is_known_of_its_picture(tmp_path: Path) -> None:
     left[300:400, 700:800] = True
     index = table(
         tmp_path / "index.csv",
-        ["ImageId", "patient", "fold", "view", "age"],
-        [["one", "A", "0", "", ""], ["two", "B", "1", "AP", "061Y"]],
+        ["ImageId", "patient", "fold", "view", "age", "nih_labels"],
+        [["one", "A", "0", "", "", ""], ["two", "B", "1", "AP", "061Y", "Effusion|Pneumothorax"]],
     )
     outlines = [["one", rle.encode(left)], ["two", "-1"]]
     assert prepare.run(given(tmp_path, outlines, index=index, lungs=True)) == 0
@@ -355,6 +367,7 @@ def test_a_record_tells_what_is_known_of_its_picture(tmp_path: Path) -> None:
     assert one.spacing_mm is not None
     assert one.pixels != two.pixels
     assert (two.view, two.age, two.lesions, two.side) == ("AP", 61.0, 0, "")
+    assert (one.reported, two.reported) == (None, True)
     assert "under_exposed" not in one.tags
 
 

@@ -84,10 +84,13 @@ def test_the_reference_is_what_predictions_of_the_same_pictures_store(
 def test_groups_are_those_of_the_records(pictures: data.Pictures) -> None:
     tables = heldout.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     records = [
-        replace(record, about=catalogue.About(view="PA" if number % 3 else "AP"))
+        replace(record, about=catalogue.About(view="PA" if number % 3 else "AP", reported=number < 25))
         for number, record in enumerate(pictures.records)
     ]
     found = heldout.groups([tables], records, replicates=20)
-    assert set(found) == {"size", "view"}
+    assert set(found) == {"size", "view", "report"}
+    agree = sum(r.positive == (number < 25) for number, r in enumerate(records))
+    assert found["report"]["agrees"]["pictures"] == agree
+    assert found["report"]["differs"]["pictures"] == 40 - agree
     assert found["view"]["AP"]["pictures"] == 14
     assert found["view"]["PA"]["positive_dice"]["value"] > 0.95

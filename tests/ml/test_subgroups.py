@@ -33,6 +33,16 @@ def test_an_index_goes_before_the_header():
     assert subgroups.traits({}, None, None, None, "") == Traits()
 
 
+@pytest.mark.parametrize(
+    ("findings", "positive", "group"),
+    [("Effusion|Pneumothorax", True, "agrees"), ("Effusion|Pneumothorax", False, "differs"),
+     ("No Finding", False, "agrees"), ("Emphysema", True, "differs"), ("", True, "")],
+)  # fmt: skip
+def test_a_report_and_an_outline_agree_or_differ(findings, positive, group):
+    index = {subgroups.REPORTED: findings}
+    assert subgroups.traits(index, None, None, None, "", positive).report == group
+
+
 def test_what_is_unknown_or_the_same_for_all_makes_no_group():
     known = [Traits("PA", "F"), Traits("AP", "F"), Traits("", "F")]
     found = subgroups.groups(known)

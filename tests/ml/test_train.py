@@ -218,6 +218,8 @@ def test_the_average_is_exponential_and_counters_are_copied() -> None:
         {"classes": ["pneumothorax", "pneumothorax"]},
         {"classes": ["../masks"]},
         {"data_share": 0.0},
+        {"sources": []},
+        {"sources": ["masks", "rumours"]},
         {"devices": 2},
         {"engine": "fabric", "devices": 3},
         {"engine": "ray"},
