@@ -60,7 +60,7 @@ class Pictures:
         """
         pictures = []
         masks = []
-        for record in tqdm(records, desc="reading", unit="picture", leave=False):
+        for record in tqdm(records, desc="reading", unit="picture", leave=False, disable=None):
             pictures.append(cls.read_one(cache, record))
             if len(classes) > 1:
                 masks.append(_planes(cache, record, classes, pictures[-1].shape))

@@ -67,7 +67,7 @@ def tables(
     hits, found, area, logits = [], [], [], []
     truth, pixels = [], []
     levels = calibrate.GRID
-    for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture"):
+    for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture", disable=None):
         picture, mask = pictures.cleaned(number, config), pictures.masks[number]
         crop = pictures.records[number].crop(config)
         view = transforms.place(picture, config.size, crop)

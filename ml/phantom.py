@@ -239,7 +239,7 @@ def run(args: argparse.Namespace) -> int:
     """Write pictures, their masks and truth.json; every third has no pneumothorax."""
     args.out.mkdir(parents=True, exist_ok=True)
     truth = {}
-    for index in tqdm(range(args.count), desc="drawing", unit="picture"):
+    for index in tqdm(range(args.count), desc="drawing", unit="picture", disable=None):
         seed = args.seed + index
         random = np.random.default_rng(seed)
         side: Side | None = None if index % 3 == 2 else "right" if index % 3 == 0 else "left"

@@ -176,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ProcessPoolExecutor(args.workers) as pool:
             done = pool.map(attempt, jobs, chunksize=8)
-            found = list(tqdm(done, desc="caching", total=len(jobs), unit="picture"))
+            found = list(tqdm(done, desc="caching", total=len(jobs), unit="picture", disable=None))
     except BrokenProcessPool as error:
         raise BadInput("a reading process was killed (memory? try fewer --workers)") from error
     labels = {name: row.get("pneumothorax", "") for name, row in listed.items()}
@@ -216,7 +216,7 @@ def with_lungs(cache: Path, records: list[Record]) -> list[Record]:
     """The records with the crops around their pictures' lungs, as serving finds them."""
     finder = lungs.Finder()
     found = []
-    for record in tqdm(records, desc="finding lungs", unit="picture"):
+    for record in tqdm(records, desc="finding lungs", unit="picture", disable=None):
         picture = Pictures.read_one(cache, record)
         fields = finder.find(picture)
         tags = traits.tags(traits.of_canonical(picture), fields.mask)

@@ -86,7 +86,7 @@ def look_at(net: model.Segmenter, pictures: data.Pictures, config: Config) -> Te
     found = []
     loader = DataLoader(data.Plain(pictures, config), batch_size=config.batch)
     with precision.autocast(config, torch.device("cpu")):
-        for batch in tqdm(loader, desc="looking"):
+        for batch in tqdm(loader, desc="looking", disable=None):
             picture = batch["picture"].to(memory_format=torch.channels_last)
             found.append(net.look(picture).features.float())
     return torch.cat(found)

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         if not said:
             writer.writerow(("id", "probability"))
         left = [record for record in records if record.id not in said]
-        for record in tqdm(left, desc="looking", unit="picture"):
+        for record in tqdm(left, desc="looking", unit="picture", disable=None):
             picture = data.Pictures.read_one(args.cache, record)
             map_, probability = look(teachers, record, picture)
             cv2.imwrite(str(folder / f"{record.id}.png"), map_)

@@ -162,7 +162,8 @@ def fit(
             model.freeze_norm(state.net.widen)
         steps = batches.steps(batches.loader(drawn, config, team), config.accumulate)
         title = f"epoch {state.epoch} at {size} px"
-        bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=not team.is_first)
+        hidden = None if team.is_first else True  # None: where no terminal would show it
+        bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=hidden)
         for passes in bar:
             done = progress()
             if done >= 1:

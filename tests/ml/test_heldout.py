@@ -84,7 +84,9 @@ def test_the_reference_is_what_predictions_of_the_same_pictures_store(
 def test_groups_are_those_of_the_records(pictures: data.Pictures) -> None:
     tables = heldout.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     records = [
-        replace(record, about=catalogue.About(view="PA" if number % 3 else "AP", reported=number < 25))
+        replace(
+            record, about=catalogue.About(view="PA" if number % 3 else "AP", reported=number < 25)
+        )
         for number, record in enumerate(pictures.records)
     ]
     found = heldout.groups([tables], records, replicates=20)
