@@ -16,8 +16,9 @@ from portal.cli_models import model_options
 from portal.cli_tokens import token_options
 from portal.cli_workers import worker_token_options
 from portal.command import Command, Failed, now, opened, say
+from portal.keyfiles import new_key_ring
 from portal.models import Role, User
-from portal.settings import Settings, SettingsError, check_production, new_key_ring
+from portal.settings import Settings, SettingsError, check_production
 from portal.sweeper import run_sweep
 
 

@@ -20,8 +20,9 @@ from portal import (
 )
 from portal.command import Failed, now, opened, say
 from portal.conflict import Conflict
+from portal.keyfiles import new_backup_key
 from portal.models import PurgeReason
-from portal.settings import Settings, new_backup_key
+from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
 _SHOWN: Final = 50

@@ -26,7 +26,8 @@ class RingCommand:
     @classmethod
     def of(cls, source: Mapping[str, str], problems: list[str]) -> "RingCommand | None":
         """As the environment says; a sentence for what can't be meant."""
-        texts = [source.get(f"PLEURA_KEY_RING_{name}", "") for name in ("COMMAND", "STORE_COMMAND")]
+        names = ("PLEURA_KEY_RING_COMMAND", "PLEURA_KEY_RING_STORE_COMMAND")
+        texts = [source.get(name, "") for name in names]
         try:
             printer, keeper = (tuple(shlex.split(text)) for text in texts)
         except ValueError as error:

@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from portal.keyfiles import new_ring_key
 from portal.models import BlobKind
-from portal.settings import Settings, new_ring_key
+from portal.settings import Settings
 from portal.storage import NAME, BucketStorage, FolderStorage, Storage
 from portal.storage import NotReadable as NotReadable
 from portal.storage import StorageAway as StorageAway

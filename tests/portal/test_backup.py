@@ -20,9 +20,10 @@ from test_audit import disarm
 from test_vault import files
 
 from portal import audit, backup, database, people, records, restoring, rotation, worker_tokens
+from portal.keyfiles import new_backup_key, new_key_ring
 from portal.models import AuditEvent, Blob, JobKind, PurgeReason, Role, Study, Team, User
 from portal.parcel import Opener
-from portal.settings import Settings, new_backup_key, new_key_ring
+from portal.settings import Settings
 from portal.tables import TABLES, tally
 from portal.vault import Vault
 

@@ -10,8 +10,8 @@ import pytest
 from test_cli import run
 from test_vault import files
 
+from portal.keyfiles import new_backup_key
 from portal.models import Role, db
-from portal.settings import new_backup_key
 from tests.portal_app import analyse, make_app, make_person, make_settings, make_study
 
 KEY = {"PLEURA_BACKUP_KEY": new_backup_key()}

@@ -136,7 +136,7 @@ def test_a_bucket_that_cannot_be_meant_stops_the_start(
 
 def kept_elsewhere(tmp_path: Path) -> dict[str, str]:
     """The ring in a file that only two commands know: a key service in small."""
-    from portal.settings import new_key_ring
+    from portal.keyfiles import new_key_ring
 
     (tmp_path / "service").write_text(new_key_ring())
     keep = f"import sys; open({str(tmp_path / 'service')!r}, 'w').write(sys.stdin.read())"

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.keyfiles import new_ring_key
 from portal.models import BlobKind
-from portal.settings import Settings, new_ring_key
+from portal.settings import Settings
 from portal.vault import Dropped, NotReadable, StorageFull, Vault, VaultError
 
 NOW = datetime(2026, 3, 4, 9, tzinfo=UTC)
