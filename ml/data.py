@@ -251,3 +251,11 @@ def _png(path: Path) -> NDArray[np.uint8]:
     if picture is None:
         raise FileNotFoundError(errno.ENOENT, "missing, or not a picture", str(path))
     return np.asarray(picture, dtype=np.uint8)
+
+
+def write_png(path: Path, grey: NDArray[np.uint8]) -> None:
+    """Write a picture, or OSError: cv2.imwrite tells of a full disk by a value without a reason."""
+    ok, encoded = cv2.imencode(".png", grey)
+    if not ok:
+        raise ValueError("it could not be encoded")
+    path.write_bytes(encoded.tobytes())

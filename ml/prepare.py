@@ -27,6 +27,7 @@ from tqdm import tqdm
 from ml import (
     cases,
     checks,
+    data,
     lungs,
     measure,
     partition,
@@ -38,7 +39,6 @@ from ml import (
 )
 from ml.cases import BadTable
 from ml.catalogue import NO_FOLD, About, Record, write_records
-from ml.data import Pictures
 from ml.errors import BadInput
 from ml.evaluate import INCOMPLETE
 from ml.picture import Picture
@@ -217,7 +217,7 @@ def with_lungs(cache: Path, records: list[Record]) -> list[Record]:
     finder = lungs.Finder()
     found = []
     for record in tqdm(records, desc="finding lungs", unit="picture", disable=None):
-        picture = Pictures.read_one(cache, record)
+        picture = data.Pictures.read_one(cache, record)
         fields = finder.find(picture)
         tags = traits.tags(traits.of_canonical(picture), fields.mask)
         about = dataclasses.replace(record.about, tags=tags)
@@ -246,9 +246,9 @@ def cache_one(job: Job) -> Cached:
     picture = pixels.read(job.path.read_bytes())
     small = transforms.canonical(picture.pixels, job.side)
     mask = _outline(job)
-    _write_png(job.cache / "pictures" / f"{job.id}.png", small)
+    data.write_png(job.cache / "pictures" / f"{job.id}.png", small)
     if mask.any():
-        _write_png(job.cache / "masks" / f"{job.id}.png", shrunk(mask, *small.shape))
+        data.write_png(job.cache / "masks" / f"{job.id}.png", shrunk(mask, *small.shape))
     shape = (picture.rows, picture.columns)
     # The competition's masks are square whatever their picture's copy is.
     compared = checks.fits(mask.shape, shape) if job.mask else True
@@ -294,14 +294,6 @@ def _outline(job: Job) -> NDArray[np.bool_]:
         return rle.combine(job.texts, *cases.MASK_SHAPE)
     except ValueError as error:
         raise ValueError(f"its mask: {error}") from error
-
-
-def _write_png(path: Path, grey: NDArray[np.uint8]) -> None:
-    # Not imwrite: it tells of a full disk by a return value without a reason.
-    ok, encoded = cv2.imencode(".png", grey)
-    if not ok:
-        raise ValueError("it could not be encoded")
-    path.write_bytes(encoded.tobytes())
 
 
 def shrunk(mask: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.uint8]:

@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         for record in tqdm(left, desc="looking", unit="picture", disable=None):
             picture = data.Pictures.read_one(args.cache, record)
             map_, probability = look(teachers, record, picture)
-            cv2.imwrite(str(folder / f"{record.id}.png"), map_)
+            data.write_png(folder / f"{record.id}.png", map_)
             writer.writerow((record.id, f"{probability:.5f}"))
             file.flush()
     print(f"{folder}: {len(records)} pictures, {len(teachers)} teachers")
