@@ -102,13 +102,16 @@ def sound_given(
 
 
 def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
-    """The newest alarms that no auditor has seen yet, and how many there are in all."""
+    """The oldest alarms that no auditor has seen yet, newest first, and how many there are in all.
+
+    Whoever marks the first of them as seen marks none that was not shown.
+    """
     actor.require(Permission.AUDIT_READ)
     waiting = (AuditEvent.event.in_(ALARMS), AuditEvent.seq > _seen_up_to(s))
     total = s.scalar(select(func.count()).select_from(AuditEvent).where(*waiting)) or 0
     rows = s.scalars(
-        select(AuditEvent).where(*waiting).order_by(AuditEvent.seq.desc()).limit(_SHOWN)
-    ).all()
+        select(AuditEvent).where(*waiting).order_by(AuditEvent.seq).limit(_SHOWN)
+    ).all()[::-1]
     ids = {i for row in rows for i in (row.actor_id, row.subject_id) if i is not None}
     names: dict[UUID, str] = {}
     for query in (

@@ -80,7 +80,7 @@ def _export(chosen: argparse.Namespace) -> int:
             since=logbook.moment(chosen.since),
             until=logbook.moment(chosen.until, end=True),
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Failed("Give times like 2026-03-04 or 2026-03-04T09:00 (UTC).") from None
     with opened(Settings.from_env()) as (s, _vault, _engine):
         for line in logbook.export_all(s, wanted, chosen.format, now()):

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal import sealing
-from portal.models import Blob, Instance, Review, Study, User
+from portal.models import Blob, BreakGlass, Instance, Review, Study, User
 from portal.sweeping import STALE
 from portal.vault import NotReadable, Vault
 
@@ -93,6 +93,7 @@ def _study(s: Session, vault: Vault, study_id: UUID, report: Report) -> list[Fin
         select(Instance).where(Instance.study_id == study_id), execution_options=fresh
     ).all()
     reviews = s.scalars(select(Review).where(Review.study_id == study_id)).all()
+    grants = s.scalars(select(BreakGlass).where(BreakGlass.study_id == study_id)).all()
     blobs = s.scalars(
         select(Blob).where(Blob.study_id == study_id).order_by(Blob.created, Blob.id),
         execution_options=fresh,
@@ -128,6 +129,12 @@ def _study(s: Session, vault: Vault, study_id: UUID, report: Report) -> list[Fin
                     vault, data_key, review
                 ),
             )
+    for grant in grants:
+        opens(
+            "break_glass.sealed_words",
+            grant.id,
+            lambda grant=grant: sealing.open_words(vault, data_key, grant),  # type: ignore[misc]
+        )
     for blob in blobs:
         problem = _file(vault, data_key, blob, report)
         if problem:

@@ -227,7 +227,7 @@ def _make_invitation(
         actor=actor,
         now=now,
         subject_id=invitation.user_id or invitation.id,
-        detail={"role": invitation.role.value},
+        detail={"role": invitation.role.value, "team": str(invitation.team_id)},
     )
     alarms.sound_given(
         s,
@@ -265,12 +265,14 @@ def _team_id(s: Session, actor: Actor | None, name: str | None, now: datetime) -
     if not (name or "").strip() and actor is not None:
         return actor.team_id
     wanted = team_name(s, name or "Radiology")
-    team = s.scalar(select(Team).where(Team.name == wanted))
-    if team is None:
-        team = Team(name=wanted, created=now)
-        s.add(team)
-        s.flush()
-    return team.id
+    for team in s.scalars(select(Team)):
+        if team.name.casefold() == wanted.casefold():
+            return team.id
+    made = Team(name=wanted, created=now)
+    s.add(made)
+    s.flush()
+    audit.append(s, "team_made", actor=actor, now=now, subject_id=made.id)
+    return made.id
 
 
 def team_name(s: Session, text: str) -> str:

@@ -174,13 +174,6 @@ def end_other_sessions(s: Session, actor: Actor, now: datetime) -> int:
     return count
 
 
-def end_all_sessions(s: Session, user_id: UUID, now: datetime) -> int:
-    """End all of a person's sessions; returns how many."""
-    count = close_sessions(s, user_id, now)
-    s.commit()
-    return count
-
-
 def close_sessions(s: Session, user_id: UUID, now: datetime, *, keep: UUID | None = None) -> int:
     """Mark a person's sessions as ended in the caller's transaction; returns how many."""
     ended = s.scalars(

@@ -256,6 +256,14 @@ class Invitation(Base):
     expires: Mapped[datetime]
     used_at: Mapped[datetime | None]
 
+    @property
+    def for_single_sign_on(self) -> bool:
+        """Whether the account is one for the issuer, where there is one: made by somebody here.
+
+        Those made at the command line sign in with a password whatever becomes of the issuer.
+        """
+        return self.purpose is InvitationPurpose.INVITE and self.invited_by is not None
+
 
 class RecoveryCode(Base):
     """One of ten codes that stand in for a lost second factor, once each."""

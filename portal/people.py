@@ -39,7 +39,6 @@ from portal.login_sessions import (
     actor_of,
     came_from,
     close_sessions,
-    end_all_sessions,
     end_by_token,
     end_other_sessions,
     end_session,
@@ -105,7 +104,6 @@ __all__ = [
     "create_token",
     "disable",
     "enable",
-    "end_all_sessions",
     "end_by_token",
     "end_other_sessions",
     "end_session",
@@ -248,31 +246,37 @@ def people(s: Session) -> list[User]:
     return list(s.scalars(select(User).order_by(User.name, User.email)))
 
 
-def set_role(s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime) -> User:
+def set_role(
+    s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime
+) -> tuple[User, bool]:
     """Give somebody another role. Their sessions and API tokens end, so that the old rights do.
 
     So do the links that they made while they managed people. Nobody changes their own role, and
-    a way to patients' data, to the log or to the administration sets off an alarm.
+    a way to patients' data, to the log or to the administration sets off an alarm. Returns also
+    whether anything changed.
     """
     user = _other_person(s, actor, user_id)
-    rights.change(s, actor, user, now, role=role)
+    changed = rights.change(s, actor, user, now, role=role)
     s.commit()
-    return user
+    return user, changed
 
 
-def move(s: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime) -> User:
+def move(
+    s: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime
+) -> tuple[User, bool]:
     """Put somebody into another team: they see its cases and no longer those of the one before.
 
-    Sessions, tokens and broken glass end, and auditors get an alarm, as with a new role.
+    Sessions, tokens and broken glass end, and auditors get an alarm, as with a new role. Returns
+    also whether anything changed.
     """
     user = _other_person(s, actor, user_id)
     team = s.get(Team, team_id)
     if team is None:
         s.rollback()
         raise BadPerson("team", "Choose one of the teams.")
-    rights.change(s, actor, user, now, team=team)
+    changed = rights.change(s, actor, user, now, team=team)
     s.commit()
-    return user
+    return user, changed
 
 
 def disable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:

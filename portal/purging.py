@@ -20,7 +20,7 @@ from portal.access import Actor, Permission
 from portal.conflict import Conflict
 from portal.custody import check_reference, held
 from portal.models import Blob, Instance, Job, JobState, Purge, PurgeReason, Study
-from portal.vault import Vault
+from portal.vault import Vault, VaultError
 
 # What of a study's row can lead to a patient; nothing of it is left.
 _KEY: Final = ("wrapped_key", "key_id")
@@ -112,9 +112,8 @@ def purge(
     )
     s.commit()
     for name in names:
-        with contextlib.suppress(
-            OSError
-        ):  # unreadable in any case; `remains` tells, the sweep goes on
+        # Unreadable in any case, the key being gone; `remains` tells, the sweep goes on.
+        with contextlib.suppress(OSError, VaultError):
             vault.destroy(name)
     return proof
 

@@ -19,7 +19,16 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.backup import RING_MARK, Tell
-from portal.models import ApiToken, AuditHead, Base, Blob, Invitation, LoginSession, WorkerToken
+from portal.models import (
+    ApiToken,
+    AuditHead,
+    Base,
+    Blob,
+    BreakGlass,
+    Invitation,
+    LoginSession,
+    WorkerToken,
+)
 from portal.parcel import BadParcel, Opener
 from portal.tables import TABLES, parse, tally
 from portal.vault import NotReadable, Vault
@@ -249,5 +258,9 @@ def _end_ways_in(s: Session, now: datetime) -> dict[str, int]:
         .where(WorkerToken.revoked_at.is_(None))
         .values(revoked_at=now)
         .returning(WorkerToken.id),
+        "grants": update(BreakGlass)
+        .where(BreakGlass.ended_at.is_(None), BreakGlass.expires > now)
+        .values(ended_at=now)
+        .returning(BreakGlass.id),
     }
     return {name: len(s.scalars(way).all()) for name, way in ways.items()}

@@ -25,8 +25,10 @@ def change(
     role: Role | None = None,
     team: Team | None = None,
     how: str = "",
-) -> None:
+) -> bool:
     """Give somebody another role or team in the caller's transaction; nothing ends without need.
+
+    Returns whether anything changed.
 
     What was open under the old ones ends for good, and a new way to patients' data, to the log or
     to the administration sets off an alarm. `how` says which way it came, if not by an admin.
@@ -38,7 +40,7 @@ def change(
         user.team_id, user.team = team.id, team
     is_other_role, is_moved = user.role is not had_role, user.team_id != had_team
     if not is_other_role and not is_moved:
-        return
+        return False
     keeps_links = Permission.PEOPLE_MANAGE in permissions_of(user.role)
     ended = end_all(s, actor, user, now, keeps_links=keeps_links)
     more: dict[str, str | int] = {**ended, "how": how} if how else {**ended}
@@ -51,6 +53,7 @@ def change(
     if is_moved:
         detail = more | {"from": str(had_team), "to": str(user.team_id)}
         audit.append(s, "person_moved", actor=actor, now=now, subject_id=user.id, detail=detail)
+    return True
 
 
 def end_all(

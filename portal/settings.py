@@ -358,7 +358,7 @@ def _bucket(environment: Environment) -> Bucket | None:
 
 
 def _env(environment: Environment) -> Env:
-    value = environment.text("PLEURA_ENV", "development")
+    value = (environment.source.get("PLEURA_ENV") or "development").strip()
     if value == "development":
         return "development"
     if value == "test":

@@ -23,7 +23,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, rights
+from portal import alarms, audit, rights
 from portal.invitations import is_address, withdraw_sent_to
 from portal.login_sessions import actor_of
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
@@ -157,7 +157,8 @@ def person_of(
             raise Refused("group")
         user = user or _link(s, claims, key, now, address)
         if user is None:
-            return _join(s, claims, key, Role(mapped.role), _team(s, mapped, now), now, address)
+            team = _team(s, mapped, now)
+            return _join(s, claims, key, Role(mapped.role), team, now, address, alarm=True)
         _check_not_reset(user)
         _keep_in_step(s, user, mapped, now, address)
     elif user is None:
@@ -235,7 +236,9 @@ def _join(
     team: Team,
     now: datetime,
     address: str,
+    alarm: bool = False,
 ) -> User:
+    """The account of somebody new. alarm: for a role over others that no invitation has told of."""
     email = _email(claims)
     name = claims.get("name")
     user = User(
@@ -253,7 +256,10 @@ def _join(
         raise Refused("email") from None  # the same person came twice at once
     links = withdraw_sent_to(s, email, now)
     detail: audit.Detail = {"how": "sso", "role": role.value, "links": links}
-    audit.append(s, "person_joined", actor=actor_of(user), now=now, address=address, detail=detail)
+    actor = actor_of(user, address=address)
+    audit.append(s, "person_joined", actor=actor, now=now, address=address, detail=detail)
+    if alarm and role in (Role.ADMIN, Role.AUDITOR):
+        alarms.sound_given(s, role, how="sso", now=now, actor=actor, subject_id=user.id)
     s.commit()
     return user
 

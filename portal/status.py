@@ -64,17 +64,11 @@ class StudyState:
     error_code: str | None
     result: Result | None
     reviewed: Verdict | None
-    reviewed_at: datetime | None
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing more is to come by itself."""
         return self.state in (State.DONE, State.NO_RESULT, State.FAILED)
-
-    @property
-    def is_positive(self) -> bool:
-        """Whether the model found something."""
-        return self.result is not None and self.result.band in (Band.LIKELY, Band.POSSIBLE)
 
 
 def of_studies(s: Session, ids: Collection[UUID], now: datetime) -> dict[UUID, StudyState]:
@@ -152,7 +146,6 @@ def _derive(
         error_code=failed.error_code if failed else None,
         result=result_of(prediction) if prediction is not None else None,
         reviewed=review.verdict if review else None,
-        reviewed_at=review.created if review else None,
     )
 
 

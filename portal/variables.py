@@ -174,8 +174,9 @@ VARIABLES: Final = (
     Variable(
         "PLEURA_OUTGOING_HOSTS",
         "none",
-        "Hosts that the portal may call, [http:][private:]name[:port], parted by commas; https and "
-        "public addresses unless the words say otherwise.",
+        "Hosts that the portal may call beside those that other settings name (nothing of this "
+        "version does): [http:][private:]name[:port], parted by commas; https and public addresses "
+        "unless the words say otherwise.",
     ),
     Variable(
         "PLEURA_MODEL_HOSTS",

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -39,6 +39,7 @@ class WorklistRow:
     state: StudyState
     reader: str | None
     damaged: bool = False  # the record or its key: nothing of the patient can be shown
+    read_at: datetime | None = None  # when whoever asks read it last, in their history
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +126,24 @@ def history(
     actor.require(Permission.STUDY_LIST)
     chosen = what or ("read" if actor.role is Role.READER else "sent")
     base = visible_studies(actor)
+    own_words = (
+        select(Review.study_id, func.max(Review.created).label("last"))
+        .where(Review.reader_id == actor.user_id)
+        .group_by(Review.study_id)
+    )
     if chosen == "sent":
         base = base.where(Study.uploaded_by == actor.user_id)
         order: Any = Study.created.desc()
     else:
-        mine = (
-            select(Review.study_id, func.max(Review.created).label("last"))
-            .where(Review.reader_id == actor.user_id)
-            .group_by(Review.study_id)
-            .subquery()
-        )
+        mine = own_words.subquery()
         base = base.join(mine, mine.c.study_id == Study.id)
         order = mine.c.last.desc()
     total = ranking.count(s, base)
     ids, number, size = ranking.page_of(s, base, total, page, per_page, order, Study.id)
     rows = _rows(s, vault, ids, now)
+    if chosen == "read":
+        last = dict(s.execute(own_words.where(Review.study_id.in_(ids))).all())
+        rows = [replace(row, read_at=last.get(row.study_id)) for row in rows]
     _note(s, actor, "history_read", ids, now)
     return Page(rows, total, number, size, Counts(all=total))
 

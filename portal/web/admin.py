@@ -80,9 +80,11 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
     if role is None:
         raise Problem(422, "role", "Choose one of the roles.")
     try:
-        user = people.set_role(rows(), guard.actor(), user_id, role, guard.now())
+        user, changed = people.set_role(rows(), guard.actor(), user_id, role, guard.now())
     except people.BadPerson as bad:
         return _refused(bad)
+    if not changed:
+        return _done(f"{user.name} is {role.value} already: nothing was changed.")
     return _done(f"{user.name} is {role.value} now and has to sign in again.")
 
 
@@ -94,9 +96,11 @@ def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
     if team_id is None:
         raise Problem(422, "team", "Choose one of the teams.")
     try:
-        user = people.move(rows(), guard.actor(), user_id, team_id, guard.now())
+        user, changed = people.move(rows(), guard.actor(), user_id, team_id, guard.now())
     except people.BadPerson as bad:
         return _refused(bad)
+    if not changed:
+        return _done(f"{user.name} belongs to {user.team.name} already: nothing was changed.")
     return _done(f"{user.name} belongs to {user.team.name} now and has to sign in again.")
 
 
@@ -194,7 +198,7 @@ def _people_page(
     return render_template(
         "admin/people.html",
         everybody=people.people(rows()),
-        live=people.live_sessions(rows(), guard.now()),
+        live=people.live_sessions(rows(), guard.now(), idle=guard.parts().settings.session_idle),
         waiting=people.waiting_invitations(rows(), guard.now()),
         roles=list(Role),
         teams=people.teams(rows()),

@@ -168,6 +168,8 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
     invitation = people.open_invitation(rows(), token, guard.now())
     if invitation is None:
         raise Problem(404, "link")
+    if guard.parts().settings.only_local_flagged and invitation.for_single_sign_on:
+        raise Problem(404, "link", "Sign in with your hospital account: this link opens nothing.")
     if request.method == "GET":
         return render_template("auth/join.html", invitation=invitation)
     try:

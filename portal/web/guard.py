@@ -161,10 +161,9 @@ def safe_next(target: str | None) -> str | None:
     """The path to go on to after signing in, if it is one of this site; else None."""
     if not target or not target.startswith("/") or not target.isprintable():
         return None
-    split = urlsplit(target)
-    if split.scheme or split.netloc or target.startswith("//") or "\\" in target:
+    if target.startswith("//") or "\\" in target:
         return None
-    return split.path
+    return urlsplit(target).path
 
 
 def _load(_request: object) -> SignedIn | None:

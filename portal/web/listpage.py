@@ -70,7 +70,7 @@ def row(source: WorklistRow) -> ListRow:
         view=source.view or "",
         arrived=source.created,
         thumb=thumb,
-        read_at=source.state.reviewed_at,
+        read_at=source.read_at,
     )
 
 

@@ -10,6 +10,8 @@ from portal import records
 from portal.access import Permission
 from portal.parts import rows
 from portal.records import StudyState
+from portal.reviewing import COMMENT_LENGTH
+from portal.texts import clean_lines
 from portal.web import casepage, guard
 from portal.web.bodies import json_or_none
 from portal.web.errors import Problem, wants_problem
@@ -75,7 +77,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
         reader_id=saved.reader_id,
         verdict=saved.verdict,
         reason=saved.reason,
-        comment=fields["comment"].strip(),
+        comment=clean_lines(fields["comment"], COMMENT_LENGTH),
         created=saved.created,
     )
     line = casepage.review_lines([view], guard.actor())[0]

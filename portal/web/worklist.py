@@ -120,7 +120,11 @@ def search() -> BaseResponse:
     """From what was typed to an address that says nothing about a patient."""
     args = {name: _chosen(name, request.form.get(name, "")) for name in _OPTIONS}
     sought = request.form.get("q", "").strip()[:64]
-    args["q"] = records.address_of(rows(), guard.parts().vault, guard.actor(), sought)
+    # A patient's number is not given back to the field: an empty one keeps the search for it.
+    kept = request.form.get("sealed", "")[:200]
+    args["q"] = kept if kept.startswith("~") else ""
+    if sought:
+        args["q"] = records.address_of(rows(), guard.parts().vault, guard.actor(), sought)
     return redirect(_address(args), 303)
 
 

@@ -1,5 +1,6 @@
 """People at the core: invitations, factors, tokens, and races, on SQLite and PostgreSQL."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -81,6 +82,7 @@ def test_every_step_is_in_the_log_and_the_log_is_whole(place: Place) -> None:
         events = [tuple(row) for row in rows]
         assert audit.verify(s).is_whole
     assert [event for event, _ in events] == [
+        "team_made",
         "person_invited",
         "person_joined",
         "factor_set",
@@ -573,3 +575,23 @@ def test_an_administrator_ends_single_sessions_and_tokens_of_nobody_else(place: 
             people.revoke_token(s, actor(boss), token.id, NOW)
         assert people.load_session(s, text, NOW) is not None
         assert people.load_token(s, raw, NOW) is not None
+
+
+def test_an_invitation_finds_its_team_however_it_is_written_and_the_log_names_it(
+    place: Place,
+) -> None:
+    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as s:
+        teams = set()
+        for number, team in enumerate(("Chest clinic", "chest CLINIC", " Chest  clinic ")):
+            invitation, _ = people.invite(
+                s, actor(boss), name="N", email=f"n{number}@x.org", role=Role.READER, team=team,
+                now=NOW,
+            )  # fmt: skip
+            teams.add(invitation.team_id)
+        (team_id,) = teams
+        rows = s.query(AuditEvent).order_by(AuditEvent.seq)
+        made = rows.filter_by(event="team_made").all()[-1]
+        assert (made.actor_id, made.subject_id) == (boss.id, team_id)
+        invited = rows.filter_by(event="person_invited").all()[-1]
+        assert json.loads(invited.detail)["team"] == str(team_id)

@@ -19,12 +19,23 @@ from sqlalchemy.engine import make_url
 from test_audit import disarm
 from test_vault import files
 
-from portal import audit, backup, database, people, records, restoring, rotation, worker_tokens
+from portal import (
+    audit,
+    backup,
+    database,
+    glass,
+    people,
+    records,
+    restoring,
+    rotation,
+    worker_tokens,
+)
 from portal.keyfiles import new_backup_key, new_key_ring
 from portal.models import AuditEvent, Blob, JobKind, PurgeReason, Role, Study, Team, User
 from portal.parcel import Opener
 from portal.settings import Settings
 from portal.tables import TABLES, tally
+from portal.throttle import Throttle
 from portal.vault import Vault
 
 KEY = new_backup_key()
@@ -181,6 +192,12 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
             s, name="w", queue=JobKind.RENDER, lifetime=lifetime, now=NOW
         )
         session = people.start_session(s, mate, address="", agent="", now=NOW)
+    study_id = clinic.done()
+    with clinic.s as s:
+        asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
+        glass.open_case(
+            s, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=lifetime
+        )
     make(clinic, tmp_path / "one.backup")
     with clinic.s as s:  # what the restored portal knows nothing of
         people.accept_invitation(s, link, password="blue kettle on tuesday", now=NOW)
@@ -196,7 +213,9 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
         assert people.open_invitation(s, link, after(days=1)) is None
         last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
         told = json.loads(last.detail)
-    assert [told[name] for name in ("sessions", "links", "tokens", "worker_tokens")] == [1] * 4
+        assert glass.under(s, clinic.admin, study_id, NOW).grant is None
+    ways = ("sessions", "links", "tokens", "worker_tokens", "grants")
+    assert [told[name] for name in ways] == [1] * 5
 
 
 def test_a_backup_moves_from_one_kind_of_database_to_the_other(

@@ -305,3 +305,18 @@ def test_nobody_marks_alarms_as_seen_that_have_not_come_yet(clinic: Clinic) -> N
     with clinic.s as s:
         alarms.mark_seen(s, clinic.auditor, 1, NOW)
         assert alarms.unseen(s, clinic.auditor)[1] == 1
+
+
+def test_what_was_not_shown_is_not_marked_as_seen(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "_SHOWN", 2)
+    opened = [clinic.done() for _ in range(3)]
+    for study_id in opened:
+        open_case(clinic, clinic.admin, study_id)
+    with clinic.s as s:
+        shown, total = alarms.unseen(s, clinic.auditor)
+        assert ([a.study_id for a in shown], total) == ([opened[1], opened[0]], 3)
+        alarms.mark_seen(s, clinic.auditor, shown[0].seq, NOW)
+        (last,), total = alarms.unseen(s, clinic.auditor)
+        assert (last.study_id, total) == (opened[2], 1)

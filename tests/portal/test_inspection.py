@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,8 +13,9 @@ from place import NOW
 from sqlalchemy import select, text
 from test_vault import files
 
-from portal import inspection, records, rotation
-from portal.models import Blob, BlobKind, Instance, PurgeReason, Review, Study, User
+from portal import glass, inspection, records, rotation
+from portal.models import Blob, BlobKind, BreakGlass, Instance, PurgeReason, Review, Study, User
+from portal.throttle import Throttle
 
 
 def inspect(clinic: Clinic) -> inspection.Report:
@@ -109,6 +111,22 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
             ("damaged", "users.sealed_totp", clinic.mate.user_id),
         ]
     )
+
+
+def test_damaged_words_of_broken_glass_are_named(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    with clinic.s as s:
+        asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
+        glass.open_case(
+            s, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=timedelta(hours=1)
+        )
+    assert found(inspect(clinic)) == []
+    with clinic.s as s:
+        grant = s.scalars(select(BreakGlass)).one()
+        grant.sealed_words = grant.sealed_words[:-1] + b"\0"
+        s.commit()
+        grant_id = grant.id
+    assert found(inspect(clinic)) == [("damaged", "break_glass.sealed_words", grant_id)]
 
 
 def test_a_study_whose_key_does_not_open_is_named_once(clinic: Clinic) -> None:

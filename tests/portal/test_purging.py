@@ -18,6 +18,7 @@ from portal import audit, records, retention
 from portal.access import Denied
 from portal.models import AuditEvent, HoldReason, Purge, PurgeReason, Study
 from portal.settings import Settings
+from portal.storage import StorageAway
 
 REQUEST = PurgeReason.PATIENT_REQUEST
 
@@ -80,6 +81,21 @@ def test_after_a_purge_nothing_of_the_study_remains(clinic: Clinic) -> None:
         left = records.remains(s, clinic.vault, study_id)
     assert left.nothing
     assert (left.key, left.sealed_values, left.lookups, left.files) == (False, 0, 0, 0)
+
+
+def test_a_bucket_that_is_away_does_not_undo_a_purge(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = clinic.done()
+
+    def away(_name: str) -> None:
+        raise StorageAway("the bucket does not answer")
+
+    monkeypatch.setattr(clinic.vault, "destroy", away)
+    assert purge(clinic, study_id).study_id == study_id
+    assert is_purged(clinic, study_id)
+    with clinic.s as s:
+        assert records.remains(s, clinic.vault, study_id).files > 0  # told, and swept later
 
 
 def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:

@@ -95,6 +95,12 @@ def test_no_secret_shows_when_settings_are_printed() -> None:
     assert PRODUCTION["PLEURA_WORKER_TOKEN"] not in shown
 
 
+@pytest.mark.parametrize("env", [" ", "prod", "Production"])
+def test_an_environment_that_has_no_name_is_refused(tmp_path: Path, env: str) -> None:
+    with pytest.raises(SettingsError, match="PLEURA_ENV"):
+        Settings.from_env({"PLEURA_ENV": env, "PLEURA_DATA_DIR": str(tmp_path)})
+
+
 @pytest.mark.parametrize("seconds", [5, 120, 3600])
 def test_the_clock_of_a_job_is_in_order(seconds: int) -> None:
     s = Settings.from_env(PRODUCTION | {"JOB_SECONDS": str(seconds)})

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal import ranking, records
 from portal.access import Denied
-from portal.models import AuditEvent, Instance, Study
+from portal.models import AuditEvent, Instance, Review, Study, Verdict
 from portal.web import listpage
 
 
@@ -230,6 +230,17 @@ def test_history_is_what_i_sent_and_what_i_read(clinic: Clinic, day: dict[str, U
         records.add_review(
             s, clinic.vault, clinic.mate, day["read"], verdict="unsure", now=after(minutes=11)
         )
+    with clinic.s as s:  # a colleague's later word does not change when I read it
+        later = Review(
+            study_id=day["none"],
+            reader_id=clinic.outsider.user_id,
+            verdict=Verdict.AGREE,
+            created=after(minutes=30),
+        )
+        s.add(later)
+        s.commit()
+        mine = records.history(s, clinic.vault, clinic.mate, now=after(minutes=31))
+    assert [row.read_at for row in mine.rows] == [after(minutes=11), after(minutes=10)]
     assert ids(clinic.mate) == [day["read"], day["none"]]
     assert ids(clinic.mate, what="sent") == []
     assert ids(clinic.owner)[:2] == [day["analysing"], day["waiting"]]

@@ -20,6 +20,7 @@ def test_the_log_is_filtered_by_day(
     later = client.get("/audit?since=2026-03-05&event=study_submitted").text
     assert "Nothing matches" in later
     assert "This is not a day." in client.get("/audit?since=yesterday").text
+    assert "This is not the name of an event." in client.get("/audit?event=study-opened").text
 
 
 def test_the_log_is_exported_as_it_was_searched(

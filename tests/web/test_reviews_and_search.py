@@ -1,5 +1,6 @@
 """The reader's word against what they saw, and addresses that say nothing about a patient."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -73,3 +74,36 @@ def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> N
         page = client.get(f"/worklist?q={made_up}")
         assert page.status_code == 200
         assert str(numbered) not in page.text
+
+
+def test_another_filter_keeps_the_search_for_a_patient(app: Flask, reader: Person) -> None:
+    theirs, others = make_study(app, reader), make_study(app, reader, shade=1)
+    vault = app.extensions["pleura"].vault
+    with app.app_context():
+        s = db.session()
+        s.get_one(Study, theirs).patient_key = vault.lookup("patient_id", "77123")
+        s.commit()
+    client = sign_in(app, reader)
+    location = post(client, "/worklist/search", {"q": "77123"}).location
+    page = client.get(location).text
+    (sealed,) = re.findall(r'name="sealed" value="([^"]+)"', page)
+    filtered = post(client, "/worklist/search", {"q": "", "sealed": sealed, "state": "to_read"})
+    page = client.get(filtered.location).text
+    assert str(theirs) in page
+    assert str(others) not in page
+    # A new search takes its place, and nothing but a sealed one is kept.
+    new = post(client, "/worklist/search", {"q": "88", "sealed": sealed}).location
+    assert sealed not in new
+    assert "q=" not in post(client, "/worklist/search", {"q": "", "sealed": "77123"}).location
+
+
+def test_the_page_shows_the_comment_that_was_kept(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    form = {"verdict": "agree", "seen": "done", "comment": "apical\u202e and\x07 basal"}
+    json = {"Accept": "application/json"}
+    line = post(client, f"/studies/{study}/reviews", form, headers=json).get_json()["line"]
+    assert "\u202e" not in line
+    assert "\x07" not in line
+    assert "apical" in line

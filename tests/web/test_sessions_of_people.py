@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -13,6 +14,9 @@ from tests.portal_app import (
     PASSWORD,
     Clock,
     Person,
+    make_app,
+    make_person,
+    make_settings,
     post,
     sign_in,
     walk_in,
@@ -274,3 +278,28 @@ def test_hostile_names_are_shown_as_text(app: Flask, admin_client: FlaskClient) 
     page = post(admin_client, "/admin/people", form).text
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_same_role_and_team_again_change_nothing_and_say_so(
+    app: Flask, reader: Person, admin_client: FlaskClient
+) -> None:
+    theirs = sign_in(app, reader)
+    with app.app_context():
+        team = db.session().get_one(User, reader.id).team_id
+    for what, value in (("role", "reader"), ("team", str(team))):
+        post(admin_client, f"/admin/people/{reader.id}/{what}", {what: value})
+        assert "nothing was changed" in admin_client.get("/admin/people").text
+    assert theirs.get("/worklist").status_code == 200
+
+
+def test_a_session_can_be_ended_as_long_as_the_settings_let_it_live(
+    tmp_path: Path, clock: Clock
+) -> None:
+    app = make_app(make_settings(tmp_path / "own", PLEURA_SESSION_IDLE_MINUTES="60"), clock)
+    admin, other = make_person(app, Role.ADMIN), make_person(app, Role.READER)
+    theirs = sign_in(app, other)
+    clock.forward(minutes=20)
+    client = sign_in(app, admin)
+    page = client.get(f"/admin/people?change={other.id}").text
+    assert f"/admin/people/{other.id}/sessions" in page
+    assert theirs.get("/worklist").status_code == 200

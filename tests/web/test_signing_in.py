@@ -264,6 +264,8 @@ def test_nobody_learns_who_has_an_account(client: FlaskClient, reader: Person) -
     [
         "https://evil.example/",
         "//evil.example/",
+        "//[",
+        "//\u2100",
         "/\\evil.example",
         "\\\\evil.example",
         "javascript:alert(1)",

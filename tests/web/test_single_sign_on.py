@@ -394,6 +394,18 @@ def test_a_role_that_the_issuer_gives_sounds_an_alarm(
     assert (alarm.event, alarm.detail["how"], alarm.subject) == ("admin_made", "sso", "Maria M")
 
 
+def test_whoever_first_comes_as_an_administrator_sounds_an_alarm(
+    app: Flask, provider: Provider
+) -> None:
+    auditor = make_person(app, Role.AUDITOR)
+    provider.claims["groups"] = ["it"]
+    come(app.test_client(), provider)
+    with app.app_context():
+        s = db.session()
+        (alarm,), _ = alarms.unseen(s, people.actor_of(s.get_one(User, auditor.id)))
+    assert (alarm.event, alarm.detail["how"], alarm.person) == ("admin_made", "sso", "Maria M")
+
+
 def test_who_is_shut_out_stays_out(app: Flask, provider: Provider, client: FlaskClient) -> None:
     come(client, provider)
     admin = make_person(app, Role.ADMIN)
@@ -462,6 +474,23 @@ def test_passwords_can_be_left_to_flagged_accounts(
     answer = walk_in(app.test_client(), local, clock())
     assert answer.status_code == 401
     assert "wrong" in answer.text
+
+
+@pytest.mark.parametrize(("by", "status"), [(True, 404), (False, 200)])
+def test_an_invitation_is_no_way_round_the_issuer(
+    tmp_path: Path, provider: Provider, clock: Clock, by: bool, status: int
+) -> None:
+    app = portal(tmp_path, provider, clock, PLEURA_LOCAL_SIGN_IN="flagged")
+    admin = make_person(app, Role.ADMIN)
+    with app.app_context():
+        s = db.session()
+        actor = people.actor_of(s.get_one(User, admin.id)) if by else None
+        _, link = people.invite(
+            s, actor, name="M", email="m@example.org", role=Role.READER, now=clock()
+        )
+    page = app.test_client().get(f"/join/{link}")
+    assert page.status_code == status
+    assert ("hospital account" in page.text) == by
 
 
 def test_without_an_issuer_there_is_no_such_page(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 // Pointers on the film: drag for the chosen tool, right or middle button and space pan, two fingers
 // pinch, the wheel zooms to the cursor.
 
-export const TOOLS = ["window", "pan", "zoom", "ruler", "loupe"];
-
 export class Tools extends EventTarget {
   #pointers = new Map();
   #pinch = null;

@@ -159,7 +159,6 @@ export class Viewer extends EventTarget {
     const spent = performance.now() - begun;
     if (this.#moving && spent > FRAME_BUDGET) this.#quality = Math.max(0.35, this.#quality * 0.8);
     else if (this.#moving && spent < FRAME_BUDGET / 3) this.#quality = Math.min(1, this.#quality * 1.1);
-    this.lastFrame = spent;
   }
 
   #put(context, image, quality) {
@@ -181,7 +180,7 @@ export class Viewer extends EventTarget {
     const scale = geometry.scale * ratio;
     const left = (geometry.x + (geometry.flipped ? geometry.columns * geometry.scale : 0)) * ratio;
     context.setTransform(geometry.flipped ? -scale : scale, 0, 0, scale, left, geometry.y * ratio);
-    this.overlay.draw(context, scale, ratio, this.aiColour, this.showDistance !== false);
+    this.overlay.draw(context, scale, ratio, this.aiColour, true);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.#drawSides(context);
     const toScreen = (px, py) => {
