@@ -301,5 +301,5 @@ def test_a_session_can_be_ended_as_long_as_the_settings_let_it_live(
     clock.forward(minutes=20)
     client = sign_in(app, admin)
     page = client.get(f"/admin/people?change={other.id}").text
-    assert f"/admin/people/{other.id}/sessions" in page
+    assert f"/admin/people/{other.id}/end-sessions" in page
     assert theirs.get("/worklist").status_code == 200
