@@ -7,6 +7,7 @@ the training packages are not installed.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -75,9 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise  # not about a file that somebody named
-        print(f"{args.command}: {error.filename}: {error.strerror}", file=sys.stderr)
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"{args.command}: {named}{error.strerror}", file=sys.stderr)
         return 1
 
 

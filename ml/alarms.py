@@ -39,7 +39,7 @@ def measure(net: model.Segmenter, pictures: data.Pictures, config: Config) -> ND
             seen = net.look(batches.to(device, batch)["picture"])
             alarm = net.judge(seen.features).float().sigmoid()
         if config.image_weight == 0:
-            alarm = (model.evidence(seen.mask_logits.float())[:, 1:] + 1) / 2
+            alarm = (model.evidence(seen.mask_logits.float())[:, len(config.classes) :] + 1) / 2
         found += alarm.amax(1).cpu().tolist()
     probability = np.zeros(len(pictures.records))
     probability[negatives] = np.maximum(found, FLOOR)

@@ -165,6 +165,12 @@ def split(
     return training, held_out
 
 
+def check_crop(records: list[Record], config: Config) -> None:
+    """BadInput where a recipe crops to lungs that nobody has found in these pictures."""
+    if config.crop == "lungs" and not any(record.lungs for record in records):
+        raise BadInput("the cache was prepared without --lungs, which this recipe crops to")
+
+
 def without(records: list[Record], folds: Iterable[int]) -> list[Record]:
     """The pictures of patients who have none in these folds; BadInput for a fold that is none."""
     gone = set(folds)

@@ -48,16 +48,20 @@ def _shipped(folder: Path) -> tuple[dict[str, Any], Config]:
     card = session.read_card(folder)
     tensors = safetensors.torch.load(session.checked(folder, card, session.TENSORS))
     average = {name: value.float() for name, value in tensors.items()}
-    trained = card["trained"]
-    content = {
-        "net": average,
-        "average": average,
-        "elapsed": 60 * float(trained["minutes"]),
-        "epoch": trained["epochs"],
-        "date": trained["date"],
-        "of": f"{card['name']} {card['version']}",
-    }
-    return content, configuration.from_dict(trained["config"])
+    try:
+        trained = card["trained"]
+        content = {
+            "config": trained["config"],
+            "net": average,
+            "average": average,
+            "elapsed": 60 * float(trained["minutes"]),
+            "epoch": trained["epochs"],
+            "date": trained["date"],
+            "of": f"{card['name']} {card['version']}",
+        }
+        return content, configuration.from_dict(trained["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(f"the card in {folder} does not say how it was trained") from error
 
 
 def weights(path: Path) -> dict[str, Tensor]:
@@ -68,8 +72,23 @@ def weights(path: Path) -> dict[str, Tensor]:
         return average
     try:
         return {name: value.float() for name, value in safetensors.torch.load_file(path).items()}
+    except FileNotFoundError as error:
+        raise BadCheckpoint(f"{path} is not there") from error
     except safetensors.SafetensorError as error:
         raise BadCheckpoint(f"{path} is no safetensors file") from error
+
+
+def unseen(path: Path) -> set[int] | None:
+    """The folds of whose patients a checkpoint's weights know nothing; None where nothing says.
+
+    Weights alone (`model.safetensors`) are told of by the card beside them.
+    """
+    if path.suffix == ".safetensors":
+        path = path.parent
+        if not (path / session.CARD).is_file():
+            return None
+    content, config = read(path)
+    return set(content.get("unseen", content.get("folds", [config.held_out_fold])))
 
 
 def fill(net: nn.Module, weights: dict[str, Tensor], what: str) -> None:

@@ -66,7 +66,11 @@ def of(members: list[tuple[dict[str, Any], Config]]) -> dict[str, Any]:
         _must_fit(members[0][0]["average"], content["average"], number)
         weights |= {f"members.{number}.{k}": v for k, v in content["average"].items()}
     config = dataclasses.replace(
-        first, members=len(members), held_out_fold=folds[0] if same else -1
+        first,
+        members=len(members),
+        held_out_fold=folds[0] if same else -1,
+        patience=0,  # a matter of the members' training
+        keep=0,
     )
     return {
         "config": configuration.to_dict(config),

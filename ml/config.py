@@ -25,6 +25,7 @@ LOSSES = (
     "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
 )  # fmt: skip
 MEMBERS_MAX = 16
+NAME = "[a-z0-9-]+"  # of a class, or of what is taught: a part of a file's name
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
 # outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
 # radiologists or from their reports, never outlined; "unlabelled": nothing, so that teachers alone
@@ -164,6 +165,11 @@ class Config:
             config = dataclasses.replace(config, size=size, size_from=sizes)
         return config
 
+    @property
+    def looks(self) -> bool:
+        """Whether the held-out fold has a say in which weights a run ends with."""
+        return bool(self.patience or (self.keep and self.keep_by == "best"))
+
     def __post_init__(self) -> None:
         """BadRecipe where settings do not go together."""
         self._check_network()
@@ -186,7 +192,7 @@ class Config:
             raise BadRecipe("clahe is not negative")
         if not 0 <= self.taught_weight <= 1:
             raise BadRecipe("taught_weight lies between 0 and 1")
-        if self.taught and (len(self.classes) > 1 or not re.fullmatch("[a-z0-9-]+", self.taught)):
+        if self.taught and (len(self.classes) > 1 or not re.fullmatch(NAME, self.taught)):
             raise BadRecipe(
                 "taught is a name of small letters, digits and hyphens, for recipes of one class"
             )
@@ -198,8 +204,10 @@ class Config:
             raise BadRecipe('engine must be "" or "fabric", devices at least 1')
         if self.devices > 1 and (not self.engine or self.batch % self.devices):
             raise BadRecipe('several devices need engine = "fabric" and equal parts of the batch')
-        if self.epoch_pictures % (self.batch * self.accumulate):
+        if self.epoch_pictures < 1 or self.epoch_pictures % (self.batch * self.accumulate):
             raise BadRecipe("epoch_pictures must be a multiple of batch * accumulate")
+        if len(self.positive_share) != 2:
+            raise BadRecipe("positive_share has two numbers: at the start and at the end")
         if self.minutes <= 0 and self.epochs <= 0:
             raise BadRecipe("either minutes or epochs must limit the run")
 
@@ -216,8 +224,7 @@ class Config:
             raise BadRecipe(f"stop_on is one of {', '.join(MEASURES)}, not {self.stop_on!r}")
         if self.keep_by not in ("last", "best"):
             raise BadRecipe(f'keep_by must be "last" or "best", not {self.keep_by!r}')
-        looks = self.patience or (self.keep and self.keep_by == "best")
-        if looks and (self.held_out_fold < 0 or not self.validate_every):
+        if self.looks and (self.held_out_fold < 0 or not self.validate_every):
             raise BadRecipe("patience and the best epochs need a held_out_fold and validate_every")
         if 0 < self.patience < self.validate_every:
             raise BadRecipe("patience is at least validate_every: before, nothing is measured")
@@ -226,7 +233,7 @@ class Config:
         kind = self.architecture
         if not 1 <= self.members <= MEMBERS_MAX:
             raise BadRecipe(f"members lie between 1 and {MEMBERS_MAX}")
-        plain = all(re.fullmatch("[a-z0-9-]+", str(name)) for name in self.classes)
+        plain = all(re.fullmatch(NAME, str(name)) for name in self.classes)
         if not self.classes or not plain or len(set(self.classes)) < len(self.classes):
             raise BadRecipe("classes are different names of small letters, digits and hyphens")
         if self.crop not in ("", "lungs"):
@@ -268,7 +275,9 @@ def from_dict(values: dict[str, Any]) -> Config:
             raise BadRecipe(f"{key} cannot be {value!r}")
     try:
         return Config(**frozen)
-    except (TypeError, IndexError) as error:  # a list of another shape
+    except BadRecipe:
+        raise
+    except (TypeError, IndexError, ValueError) as error:  # a list of another shape
         raise BadRecipe(f"a setting has the wrong shape: {error}") from error
 
 

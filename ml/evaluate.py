@@ -282,8 +282,12 @@ def evaluate(
     batch = 16 if opened.device.startswith("cuda") else 1
     progress = tqdm(total=len(found), desc="evaluating", unit="picture", disable=None)
     for prepared in _batches(_prepare(found, opened, evaluated, gate, progress), batch):
-        masks, images = opened.run([one.seen for one in prepared])
-        for one, mask, image in zip(prepared, masks, images, strict=True):
+        views = [one.seen for one in prepared]
+        stops = opened.stopped(views)
+        masks, images = opened.run(views)
+        for one, mask, image, stop in zip(prepared, masks, images, stops, strict=True):
+            if stop is not None:
+                mask, image = np.zeros_like(mask), stop
             said = predict.band_of(float(image), thresholds["image"], operating_point)
             outlined = np.zeros(shape, dtype=np.bool_)
             map_ = one.seen.map_of(mask)

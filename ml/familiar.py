@@ -11,6 +11,7 @@ describe better once the picture is turned or inverted, is no frontal chest in i
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -204,7 +205,7 @@ def read(lungs_sha256: str, path: Path = PATH) -> Reference:
         found = Reference(
             stamps, fields, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"])
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ModelMissing(f"the quality gate's reference {path} is not whole") from error
     if found.lungs_sha256 != lungs_sha256:
         raise ModelMissing(

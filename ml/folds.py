@@ -25,6 +25,7 @@ from ml.calibrate import HeldOut
 from ml.catalogue import NO_FOLD, Record
 from ml.config import Config
 from ml.engine import Team
+from ml.report_text import number
 
 TABLES, REPORT = "heldout", "folds"
 POOLED = (
@@ -127,6 +128,7 @@ def judged(
     config: Config, served: Config, cache: Path, records: list[Record], ready: Path
 ) -> HeldOut:
     """What the fold's network says of its held-out pictures, shown as they would be served."""
+    catalogue.check_crop(records, served)
     file = ready.parent / f"{TABLES}{_as(config, served)}.npz"
     if not file.exists():
         net = model.build(config, weights=False).eval()
@@ -199,7 +201,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     folds = found["folds"].values()
     told = [
         f"{_line(name, value)}  folds: "
-        + " ".join(f"{fold['metrics'][name]['value']:.3f}" for fold in folds)
+        + " ".join(number(fold["metrics"][name]["value"]) for fold in folds)
         for name, value in found["metrics"].items()
     ]
     told += [_line(name, value) for name, value in found.get("pixels", {}).items()]
@@ -213,5 +215,6 @@ def lines(found: dict[str, Any]) -> list[str]:
     return told
 
 
-def _line(name: str, value: dict[str, float]) -> str:
-    return f"{name:32} {value['value']:.4f} ({value['low']:.4f}-{value['high']:.4f})"
+def _line(name: str, value: dict[str, float | None]) -> str:
+    said, low, high = (number(value[key]) for key in ("value", "low", "high"))
+    return f"{name:32} {said} ({low}-{high})"

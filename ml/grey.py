@@ -38,7 +38,7 @@ def canonical(
     values, bits, low = _values(dataset, stored)
     valid = header.not_padding(dataset, values)
     slope, intercept = 1.0, 0.0
-    if "ModalityLUTSequence" in dataset:
+    if dataset.get("ModalityLUTSequence"):
         values, bits = _looked_up(dataset, "ModalityLUTSequence", values)
         low = 0
     else:
@@ -53,7 +53,7 @@ def canonical(
         steep = 4.0 * (values * slope + intercept - centre) / max(width, 1e-6)
         shown = np.rint(65535.0 / (1.0 + np.exp(-np.clip(steep, -50, 50))))
         bits, windows, scale = 16, [], _Scale(1.0, 0.0)
-    elif not windows and "VOILUTSequence" in dataset:
+    elif not windows and dataset.get("VOILUTSequence"):
         modality_values = np.rint(values * slope + intercept).astype(np.int32)
         shown, bits = _looked_up(dataset, "VOILUTSequence", modality_values)
         scale = _Scale(1.0, 0.0)

@@ -94,7 +94,7 @@ def spacing(dataset: Dataset) -> Spacing | None:
 def view(dataset: Dataset) -> str | None:
     """PA, AP, LL or RL, from ViewPosition or else the view code; None for any other."""
     text = word(dataset, "ViewPosition")
-    if text:
+    if text and text.split():
         return _VIEW_WORDS.get(text.split()[0])
     try:
         return _VIEW_CODES.get(str(dataset.ViewCodeSequence[0].CodeValue))
@@ -126,9 +126,9 @@ def age_years(dataset: Dataset) -> float | None:
         )
     except ValueError:
         return None
-    years = (taken - born).days / 365.25
     # Whole years: the difference of two dates to the day would say too much about one of them.
-    return float(int(years)) if 0 <= years <= 130 else None
+    years = taken.year - born.year - ((taken.month, taken.day) < (born.month, born.day))
+    return float(years) if 0 <= years <= 130 else None
 
 
 def sex(dataset: Dataset) -> str | None:

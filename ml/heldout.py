@@ -75,11 +75,12 @@ def tables(
             net, torch.from_numpy(view)[None, None], config.mirror
         )
         square = probability[0, finding].numpy()
-        stopped = gate(picture) if gate else None
+        raw = pictures.pictures[number]  # as the gate and the lungs' network see it
+        stopped = gate(raw) if gate else None
         if stopped is not None:
             square = np.zeros_like(square)
         if watch:
-            watch(Answer(picture, view, crop, square))
+            watch(Answer(raw, view, crop, square))
         if mask is not None and mask.ndim == 3:
             mask = mask[..., finding]
         map_ = transforms.to_source(square, picture.shape[0], picture.shape[1], crop)

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file and tell its inputs and outputs."""
+    """Write the file and tell how far its answers are from the network's."""
     folder = session.locate(args.weights)
     worst = write(folder, args.out)
     print(f"{args.out}: differs from the network by at most {worst:.6f} in any probability")

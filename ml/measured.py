@@ -19,10 +19,8 @@ HOW = (
     "number. Intervals: 95 %, 2,000 bootstrap draws of patients. `thresholds` and "
     "`calibration.temperature` and `.bias`, which ship, were chosen on the whole fold."
 )
-MEASURED = (
-    "On held-out fold {fold}, no patient of which was trained on and which chose no checkpoint, "
-    + HOW
-)
+MEASURED = "On held-out fold {fold}, no patient of which was trained on and which {chose}, " + HOW
+CHOSE = ("chose no checkpoint", "chose the checkpoint, so that the numbers flatter a little")
 MEMBERS_MEASURED = (
     "Every picture of folds {folds} judged by the one member that held its patient out, not by the "
     "mean of all members that is served and that has seen it: what it says of new pictures was not "
@@ -49,6 +47,7 @@ def of(
     agree, the one. gate: see heldout.tables.
     """
     records = catalogue.read_records(cache)
+    catalogue.check_crop(records, config)
     parts, training = _parts(net, config, records, folds)
     held_out = [record for _, part in parts for record in part]
     statistics = heldout.Statistics() if config.image_weight else None
@@ -65,7 +64,7 @@ def of(
     found["subgroups"] = heldout.groups(tables, held_out)
     found["reference"] = statistics.reference(probability)
     found["measured"] = (
-        MEASURED.format(fold=folds[0])
+        MEASURED.format(fold=folds[0], chose=CHOSE[config.looks])
         if len(parts) == 1
         else MEMBERS_MEASURED.format(folds=", ".join(map(str, folds)))
     )

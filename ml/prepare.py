@@ -193,6 +193,7 @@ def run(args: argparse.Namespace) -> int:
         if cached.mask_empty:
             findings.empty_masks.append(job.id)
         patient, fold, positive = rows[job.id]
+        positive = positive and not cached.mask_empty
         source = "unlabelled" if listed.get(job.id, {}).get("label") == "none" else "panel"
         if job.id in texts or job.mask:
             source = "pseudo" if fold == NO_FOLD and job.id in pseudo else "masks"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import http.client
 import importlib
 import json
 import shutil
@@ -21,6 +22,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,11 +72,16 @@ def find(folders: Iterable[Path], sha256: str) -> Path | None:
     for shelf in folders:
         if not shelf.is_dir():
             continue
-        for folder in (shelf, *sorted(path for path in shelf.iterdir() if path.is_dir())):
+        for folder in (shelf, *sorted(filter(_is_model, shelf.iterdir()))):
             card = read_card(folder)
             if card is not None and card.get("sha256") == sha256:
                 return folder
     return None
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a model may lie there: what is hidden is half written."""
+    return path.is_dir() and not path.name.startswith(".")
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
@@ -119,9 +126,14 @@ def fetch(
             _unpack(archive, fresh, most)
             card = _checked(fresh)
         place = into / _name(card)
-        if place.exists():
-            shutil.rmtree(place)
-        fresh.rename(place)
+        try:
+            fresh.rename(place)
+        except OSError:  # something stands there
+            with suppress(NotFetched, Tampered, OSError):
+                if _checked(place) == card:  # another process was quicker, and may be using it
+                    return place
+            shutil.rmtree(place, ignore_errors=True)
+            fresh.rename(place)
     return place
 
 
@@ -159,6 +171,8 @@ def _download(source: str, archive: Path, most: int, hosts: Collection[str]) -> 
             raise NotFetched(f"a model is not fetched by {parts.scheme}: use https")
     except urllib.error.HTTPError as error:
         raise NotFetched(f"{source} answers {error.code}") from None
+    except http.client.HTTPException as error:
+        raise NotFetched(f"{source} can't be read: {error}") from None
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror or error
         raise NotFetched(f"{source} can't be read: {reason}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from ml import checkpoint, depthwise, frozen, model, precision
 from ml import config as configuration
+from ml.catalogue import NO_FOLD
 from ml.checkpoint import BadCheckpoint
 from ml.config import BadRecipe, Config
 from ml.schedule import Watch
@@ -30,6 +32,7 @@ class State:
     average: model.Segmenter  # exponential moving average of net; what is validated and shipped
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    unseen: tuple[int, ...] = ()  # folds of whose patients the weights know nothing
     epoch: int = 0
     step: int = 0
     elapsed: float = 0.0  # seconds trained, over all starts
@@ -42,8 +45,11 @@ class State:
 _COUNTERS = ("epoch", "step", "elapsed")
 
 
-def start(config: Config, device: torch.device) -> State:
-    """A fresh state; the seed decides the initial weights."""
+def start(config: Config, device: torch.device, left_out: Collection[int] = ()) -> State:
+    """A fresh state; the seed decides the initial weights.
+
+    left_out: folds that are not trained on, beside the held-out one.
+    """
     if config.members > 1:
         raise BadRecipe("members are trained one by one and brought together by `committee`")
     torch.manual_seed(config.seed)
@@ -56,7 +62,9 @@ def start(config: Config, device: torch.device) -> State:
     if device.type == "cpu" and precision.runs_in_bf16(config, device):
         depthwise.quicken(net)
     optimizer = torch.optim.AdamW(model.parameter_groups(net, config))
-    return State(config, net, average.eval(), optimizer, precision.scaler(config, device))
+    scaler = precision.scaler(config, device)
+    unseen = tuple(sorted({config.held_out_fold, *left_out} - {NO_FOLD}))
+    return State(config, net, average.eval(), optimizer, scaler, unseen)
 
 
 @torch.no_grad()
@@ -74,6 +82,7 @@ def save(state: State, path: Path) -> None:
     write(
         {
             "config": configuration.to_dict(state.config),
+            "unseen": list(state.unseen),
             "net": state.net.state_dict(),
             "average": state.average.state_dict(),
             "optimizer": state.optimizer.state_dict(),
@@ -104,6 +113,8 @@ def restore(state: State, path: Path) -> None:
     """
     content, recipe = checkpoint.read(path)
     check_recipe(recipe, state.config, path)
+    if set(content.get("unseen", state.unseen)) != set(state.unseen):
+        raise BadCheckpoint(f"{path} was trained without other folds: --without is part of a run")
     checkpoint.fill(state.net, content["net"], str(path))
     checkpoint.fill(state.average, content["average"], str(path))
     state.optimizer.load_state_dict(content["optimizer"])
@@ -155,7 +166,15 @@ def digest(weights: dict[str, Tensor]) -> str:
 
 
 def take_over(state: State, path: Path) -> None:
-    """Begin with the averaged weights of another run of the same architecture."""
+    """Begin with the averaged weights of another run of the same architecture.
+
+    BadCheckpoint where they have met patients whom this run leaves out.
+    """
+    unseen = checkpoint.unseen(path)
+    if unseen is not None and (met := set(state.unseen) - unseen):
+        raise BadCheckpoint(
+            f"{path} was trained on patients of fold {min(met)}, which this run leaves out"
+        )
     weights = checkpoint.weights(path)
     for net in (state.net, state.average):
         checkpoint.fill(net, weights, str(path))

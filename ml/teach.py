@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ml import catalogue, checkpoint, data, model, state, transforms
-from ml.config import Config
+from ml.config import NAME, Config
 from ml.errors import BadInput
 from ml.taught import ORIGIN, SIDE, WORDS
 
@@ -40,10 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look at every picture of the cache that was not looked at yet."""
     records = catalogue.read_records(args.cache)
-    if Path(args.name).name != args.name or args.name.startswith("."):
-        raise BadInput(f"what is taught cannot be called {args.name!r}: its name is a folder's")
+    if not re.fullmatch(NAME, args.name):
+        raise BadInput(
+            f"what is taught cannot be called {args.name!r}: a name has small letters, digits and "
+            "hyphens"
+        )
     folder = args.cache / "taught" / args.name
     teachers, origin = _teachers(args.teacher)
+    for _, config in teachers:
+        catalogue.check_crop(records, config)
     known = folder / ORIGIN
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != origin:
         raise BadInput(f"other teachers have begun {args.name!r}: choose another --name")
@@ -53,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     said = _said(words)
     with words.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        if not said:
+        if file.tell() == 0:
             writer.writerow(("id", "probability"))
         left = [record for record in records if record.id not in said]
         for record in tqdm(left, desc="looking", unit="picture", disable=None):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,11 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, minutes=args.minutes)
     if args.fold is not None:
         config = dataclasses.replace(config, held_out_fold=args.fold)
+    left_out = options.numbers(args.without, int)
+    if left_out and config.taught:
+        raise BadInput("teachers may have met the patients that --without leaves out")
     team = engine.start(config)
-    records = catalogue.without(
-        catalogue.read_records(args.cache), options.numbers(args.without, int)
-    )
+    records = catalogue.without(catalogue.read_records(args.cache), left_out)
     training, held_out = parts(config, records)
     fit(
         config,
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         args.start,
         team,
+        left_out,
     )
     return 0
 
@@ -94,8 +97,7 @@ def parts(
     config: Config, records: list[catalogue.Record]
 ) -> tuple[list[catalogue.Record], list[catalogue.Record]]:
     """What a recipe trains on, and what it holds out, of a cache's pictures."""
-    if config.crop == "lungs" and not any(record.lungs for record in records):
-        raise BadInput("the cache was prepared without --lungs, which this recipe crops to")
+    catalogue.check_crop(records, config)
     training, held_out = catalogue.split(records, config.held_out_fold, config.data_share)
     chosen = [record for record in training if record.source in config.sources]
     if not chosen:
@@ -110,11 +112,13 @@ def fit(
     out: Path,
     begin_with: Path | None = None,
     team: Team | None = None,
+    left_out: Collection[int] = (),
 ) -> State:
     """The loop. Picks no checkpoint by the held-out pictures: the last average is the result.
 
     Unless the recipe says otherwise: `patience` and `keep_by = "best"` do look at them.
-    team: the processes that train together, each of which calls this.
+    team: the processes that train together, each of which calls this. left_out: folds that
+    `training` has nothing of, beside the held-out one.
     """
     team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
@@ -122,7 +126,7 @@ def fit(
     if config.threads:
         torch.set_num_threads(config.threads)
     device = team.device
-    state = start(config, device)
+    state = start(config, device, left_out)
     if (out / CHECKPOINT).exists():
         restore(state, out / CHECKPOINT)
     else:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 20.0
-# A probe calls a worker dead after three hellos that did not happen.
 # An engine's process is there within these seconds.
 LOADING_SECONDS = 240.0
+# A probe calls a worker dead after three hellos that did not happen.
 LIFE_SECONDS = 3 * HELLO_SECONDS + 10
 
 

@@ -60,6 +60,19 @@ def test_the_picture_that_fools_the_network_has_the_largest_alarm(image_weight: 
     assert (found[1::2] > 0).all()
 
 
+def test_with_several_findings_the_surest_place_speaks_and_not_the_amount() -> None:
+    two = replace(TINY, classes=("pneumothorax", "effusion"), image_weight=0.0, patch_weight=0.0)
+    net = model.build(two, weights=False)
+    faint = torch.full((8, 2, 64, 64), -7.0)  # everywhere a little, nowhere much
+
+    def look(picture: torch.Tensor) -> model.Look:
+        mask = faint[: len(picture)]
+        return model.Look(mask, mask, mask.mean((2, 3)))
+
+    net.look, net.judge = look, lambda features: features  # type: ignore[method-assign]
+    assert alarms.measure(net, discs(8), two).max() < 0.01
+
+
 def test_alarms_are_looked_at_late_and_every_few_epochs() -> None:
     measured, looks = -1, []
     for epoch in range(10):

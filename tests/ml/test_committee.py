@@ -142,3 +142,11 @@ def test_members_are_not_trained_together() -> None:
         state.start(replace(TINY, members=2), torch.device("cpu"))
     with pytest.raises(BadRecipe, match="between 1 and 16"):
         config.from_dict({**config.to_dict(TINY), "members": 0})
+
+
+def test_members_may_have_stopped_early(tmp_path: Path) -> None:
+    early = {"patience": 1, "validate_every": 1}
+    paths = [member(tmp_path / f"m{fold}", fold, fold=fold, **early) for fold in (0, 1)]
+    assert together(tmp_path / "both.pt", *paths) == 0
+    _, config = checkpoint.read(tmp_path / "both.pt")
+    assert (config.members, config.looks) == (2, False)

@@ -438,3 +438,6 @@ def test_masks_of_another_shape_or_without_anything_are_told(
     said = capsys.readouterr().err
     assert "1 masks have another shape than their picture: turned" in said
     assert "1 masks that were given are empty: empty" in said
+    records = catalogue.read_records(tmp_path / "cache")
+    assert {r.id: r.positive for r in records} == {"turned": True, "empty": False}
+    assert len(data.Pictures.read(tmp_path / "cache", records).masks) == 2

@@ -98,6 +98,13 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     assert "another recipe" in capsys.readouterr().err
 
 
+def test_a_network_that_crops_is_not_measured_on_what_has_no_lungs(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert crossing(cache, "--only", "0", "--served-crop", "lungs")[0] == 1
+    assert "prepared without --lungs" in capsys.readouterr().err
+
+
 def test_single_folds_and_shares_of_the_patients_can_be_asked_for(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

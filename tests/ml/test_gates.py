@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("openvino", reason="openvino is not installed")
-from ml import phantom, pixels, serving, session
+from ml import cases, evaluate, phantom, pixels, serving, session
 from ml.errors import BadInput
 from ml.picture import Picture
 from ml.predict import Prediction, predict, predict_batch
@@ -90,6 +90,25 @@ def test_what_it_stops_has_no_outline_and_says_why(shelf: Path, chests: list[Pic
     # One by one it is no other than together.
     for chest, one in zip(chests, said, strict=True):
         assert predict(chest, opened).facts() | {"seconds": 0} == one.facts() | {"seconds": 0}
+
+
+def test_evaluation_stops_what_service_stops(
+    shelf: Path, chests: list[Picture], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    words = first_words(shelf, chests)
+    found = []
+    for number, (seed, area) in enumerate(((3, 45), (4, 10))):
+        film = phantom.draw(seed, "right", area, rows=360, columns=300)
+        file = tmp_path / f"{number}.dcm"
+        file.write_bytes(phantom.dicom(film))
+        found.append(cases.Case(str(number), file, ("-1",), str(number)))
+    opened = gated(shelf, below=sum(words) / 2)
+    rows = evaluate.evaluate(found, opened).rows
+    stopped = int(np.argmin(words))
+    assert rows[stopped]["predicted"] == 0
+    assert rows[stopped]["probability"] == pytest.approx(words[stopped], abs=1e-4)
+    assert rows[1 - stopped]["predicted"] > 0
 
 
 def test_its_word_is_shown_on_the_scale_of_the_networks_own(

@@ -81,6 +81,21 @@ def test_the_reference_is_what_predictions_of_the_same_pictures_store(
     assert drift.compare(known, recent)[0].word == "stable"
 
 
+def test_gate_and_lungs_see_the_picture_as_serving_shows_it_to_them(
+    pictures: data.Pictures,
+) -> None:
+    shown: list[np.ndarray] = []
+
+    def gate(picture: np.ndarray) -> None:
+        shown.append(picture)
+
+    sharper = replace(TINY, clahe=2.0)
+    watched: list[np.ndarray] = []
+    heldout.tables(Threshold(), pictures, sharper, lambda a: watched.append(a.picture), gate=gate)  # type: ignore[arg-type]
+    for given in (shown, watched):
+        assert all(a is b for a, b in zip(given, pictures.pictures, strict=True))
+
+
 def test_groups_are_those_of_the_records(pictures: data.Pictures) -> None:
     tables = heldout.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     records = [

@@ -444,6 +444,12 @@ def test_views(tags, view):
     assert read(made(**tags)).view == view
 
 
+def test_empty_tables_are_none() -> None:
+    plain = read(made())
+    for keyword in ("VOILUTSequence", "ModalityLUTSequence"):
+        np.testing.assert_array_equal(read(made(**{keyword: []})).pixels, plain.pixels)
+
+
 def test_the_view_code_stands_in_for_a_missing_position():
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "R-10214", "SRT", "pa"
@@ -459,6 +465,8 @@ def test_the_view_code_stands_in_for_a_missing_position():
         ({"PatientAge": "002W"}, 0.04),
         ({"PatientAge": "old"}, 74),
         ({}, 74),  # from the two dates
+        ({"PatientBirthDate": "20010301", "StudyDate": "20190301"}, 18),  # the very birthday
+        ({"PatientBirthDate": "20010302", "StudyDate": "20190301"}, 17),
         ({"StudyDate": "x"}, None),
         ({"PatientBirthDate": "20300101"}, None),
     ],

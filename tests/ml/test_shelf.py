@@ -64,6 +64,27 @@ def test_a_folder_is_copied_and_found_again_by_its_sha256(folder: Path, tmp_path
     assert shelf.find([tmp_path / "shelf"], "00" * 32) is None
 
 
+def test_a_model_that_another_process_brought_meanwhile_is_left_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    placed = shelf.fetch(str(folder), "", tmp_path / "shelf")
+    in_use = (placed / "model.bin").open("rb")
+    before = placed.stat().st_ino
+    assert shelf.fetch(str(folder), "", tmp_path / "shelf") == placed
+    assert placed.stat().st_ino == before
+    in_use.close()
+    (placed / "model.bin").write_bytes(b"broken")  # but what is not whole is replaced
+    assert shelf.fetch(str(folder), "", tmp_path / "shelf") == placed
+    assert (placed / "model.bin").read_bytes() == b"weights"
+
+
+def test_what_is_half_written_is_not_found(folder: Path, tmp_path: Path) -> None:
+    placed = shelf.fetch(str(folder), "", tmp_path / "shelf")
+    placed.rename(placed.with_name(".net.new"))
+    sha256 = json.loads((folder / "card.json").read_text())["sha256"]
+    assert shelf.find([tmp_path / "shelf"], sha256) is None
+
+
 @pytest.mark.parametrize("above", ["", "net/"])
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_a_zip_file_is_unpacked(folder: Path, tmp_path: Path, above: str, scheme: str) -> None:

@@ -86,6 +86,26 @@ def test_a_stopped_look_goes_on_with_what_is_left(cache: Path, tmp_path: Path) -
     assert first.read_bytes() == b"not looked at again"
 
 
+def test_a_stop_before_the_first_picture_leaves_a_table_that_is_read(
+    cache: Path, tmp_path: Path
+) -> None:
+    path = teacher(tmp_path / "one.pt")
+    teach(cache, path)
+    whole = said(cache)
+    words = cache / "taught" / "two" / "said.csv"
+    words.write_text("id,probability\n")
+    assert teach(cache, path) == 0
+    assert said(cache) == whole
+
+
+@pytest.mark.parametrize("name", ["my_x", "../x", "", "Two"])
+def test_a_name_that_no_recipe_could_give_is_refused(
+    cache: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert teach(cache, teacher(tmp_path / "one.pt"), name=name) == 1
+    assert "small letters, digits and hyphens" in capsys.readouterr().err
+
+
 def test_other_teachers_need_another_name(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from tiny import NOTHING, TINY, discs, log  # noqa: E402 - only where torch is
 
 from ml import batches, config, data, losses, model, norms, precision, state, train  # noqa: E402
+from ml.__main__ import main  # noqa: E402
+from ml.errors import BadInput  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -206,6 +208,9 @@ def test_the_average_is_exponential_and_counters_are_copied() -> None:
         {"batch": 8.0},
         {"size_from": [384]},
         {"size_from": []},
+        {"size_from": [[0.0, 384, 1]]},
+        {"epoch_pictures": 0},
+        {"positive_share": [0.5]},
         {"architecture": "Net"},
         {"architecture": "UnetPlusPlus", "outline_stride": 2},
         {"architecture": "FPN", "attention": "scse"},
@@ -277,6 +282,29 @@ def test_a_run_can_begin_with_another_run_s_weights(tmp_path: Path) -> None:
         if not name.startswith(("image.", "patch.")):  # these have a rate of their own
             torch.testing.assert_close(value, kept[name])
     assert second.step == 4
+
+
+def test_no_run_begins_with_weights_that_met_whom_it_leaves_out(tmp_path: Path) -> None:
+    one = replace(TINY, epochs=1, held_out_fold=1)
+    trunk = tmp_path / "trunk" / train.CHECKPOINT
+    train.fit(replace(one, held_out_fold=-1), discs(8), NOTHING, trunk.parent, left_out=(0, 1))
+    train.fit(one, discs(8), NOTHING, tmp_path / "ones", trunk)
+    for path in (trunk, tmp_path / "ones" / train.CHECKPOINT):
+        with pytest.raises(BadInput, match="trained on patients of fold 2"):
+            train.fit(replace(one, held_out_fold=2), discs(8), NOTHING, tmp_path / "twos", path)
+    # What a run leaves out is a part of it.
+    with pytest.raises(BadInput, match="trained without other folds"):
+        train.fit(replace(one, held_out_fold=-1), discs(8), NOTHING, trunk.parent, left_out=(0,))
+
+
+def test_a_trunk_has_no_teachers_that_met_its_folds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('taught = "two"\nheld_out_fold = -1\n')
+    asked = ["--recipe", str(recipe), "--cache", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(["train", *asked, "--without", "0,1"]) == 1
+    assert "teachers may have met" in capsys.readouterr().err
 
 
 def test_a_run_of_another_architecture_is_not_taken_over(tmp_path: Path) -> None:
