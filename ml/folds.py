@@ -184,6 +184,7 @@ def report(
     every = list(tables.values())
     more: dict[str, Any] = {}
     if not outline:
+        more["kaggle"] = heldout.for_kaggle(every, replicates)
         more["pixels"] = heldout.pixels(every, replicates)
         more["subgroups"] = heldout.groups(every, judged)
     return {
@@ -204,7 +205,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         + " ".join(number(fold["metrics"][name]["value"]) for fold in folds)
         for name, value in found["metrics"].items()
     ]
-    told += [_line(name, value) for name, value in found.get("pixels", {}).items()]
+    for part in ("kaggle", "pixels"):
+        told += [_line(name, value) for name, value in found.get(part, {}).items()]
     for trait, groups in found.get("subgroups", {}).items():
         for group, part in groups.items():
             told += [

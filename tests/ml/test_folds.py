@@ -72,6 +72,7 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     assert found["metrics"]["positive_dice"]["n"] == 24
     assert found["metrics"]["auc"]["low"] <= found["metrics"]["auc"]["value"]
     assert set(found["pixels"]) == set(heldout.PER_PIXEL)
+    assert found["kaggle"]["kaggle_dice_empty"]["value"] == 0.5  # half of the discs are positive
     assert sum(part["positives"] for part in found["subgroups"]["size"].values()) == 24
     printed = capsys.readouterr().out
     assert "positive_dice" in printed
