@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that no network begins with weights that have seen its held-out patients",
     )
     parser.add_argument(
+        "--other-patients", action="store_true", help="of what --start was trained on: see `train`"
+    )
+    parser.add_argument(
         "--served-crop",
         choices=("", "lungs"),
         help="judge what the networks see as it would be served, instead of as they were trained",
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             one = dataclasses.replace(recipe, held_out_fold=fold)
             start = Path(args.start.replace("{fold}", str(fold))) if args.start else None
             runs = out / f"fold-{fold}"
-            ready = trained(one, args.cache, records, runs, start, team)
+            ready = trained(one, args.cache, records, runs, start, team, args.other_patients)
             if team.is_first:
                 tables[fold] = judged(one, one.served(*otherwise), args.cache, records, ready)
         if not team.is_first:
@@ -111,6 +114,7 @@ def trained(
     out: Path,
     start: Path | None = None,
     team: Team | None = None,
+    other_patients: bool = False,
 ) -> Path:
     """The checkpoint of the fold's network, which is trained where it is not ready."""
     ready = out / (kept.AVERAGED if config.keep else train.CHECKPOINT)
@@ -120,7 +124,9 @@ def trained(
     training, held_out = train.parts(config, records)
     pictures = data.Pictures.read(cache, held_out, config.classes)
     trained_on = data.Pictures.to_learn_from(cache, training, config)
-    train.fit(config, trained_on, pictures, out, start, team or Team())
+    train.fit(
+        config, trained_on, pictures, out, start, team or Team(), other_patients=other_patients
+    )
     return ready
 
 

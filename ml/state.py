@@ -165,12 +165,13 @@ def digest(weights: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def take_over(state: State, path: Path) -> None:
+def take_over(state: State, path: Path, other_patients: bool = False) -> None:
     """Begin with the averaged weights of another run of the same architecture.
 
-    BadCheckpoint where they have met patients whom this run leaves out.
+    BadCheckpoint where they have met patients whom this run leaves out. other_patients: they come
+    from another data set, whose folds say nothing of these patients.
     """
-    unseen = checkpoint.unseen(path)
+    unseen = None if other_patients else checkpoint.unseen(path)
     if unseen is not None and (met := set(state.unseen) - unseen):
         raise BadCheckpoint(
             f"{path} was trained on patients of fold {min(met)}, which this run leaves out"

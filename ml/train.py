@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a fresh run begins with: a checkpoint.pt, whose averaged weights are taken, or "
         "a shipped model.safetensors",
     )
+    parser.add_argument(
+        "--other-patients",
+        action="store_true",
+        help="what --start was trained on are other patients than this cache's, as with lung masks "
+        "of another data set: it may have met every fold there",
+    )
     parser.add_argument("--fold", type=int, help="held-out fold, instead of the recipe's; -1: none")
     parser.add_argument(
         "--without",
@@ -89,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         args.start,
         team,
         left_out,
+        args.other_patients,
     )
     return 0
 
@@ -113,12 +120,13 @@ def fit(
     begin_with: Path | None = None,
     team: Team | None = None,
     left_out: Collection[int] = (),
+    other_patients: bool = False,
 ) -> State:
     """The loop. Picks no checkpoint by the held-out pictures: the last average is the result.
 
     Unless the recipe says otherwise: `patience` and `keep_by = "best"` do look at them.
     team: the processes that train together, each of which calls this. left_out: folds that
-    `training` has nothing of, beside the held-out one.
+    `training` has nothing of, beside the held-out one. other_patients: see state.take_over.
     """
     team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
@@ -131,7 +139,7 @@ def fit(
         restore(state, out / CHECKPOINT)
     else:
         if begin_with is not None:
-            take_over(state, begin_with)
+            take_over(state, begin_with, other_patients)
         if config.adapt_norm:
             norms.adapt(state.net, config, training)
             state.average.load_state_dict(state.net.state_dict())

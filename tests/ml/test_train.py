@@ -292,6 +292,9 @@ def test_no_run_begins_with_weights_that_met_whom_it_leaves_out(tmp_path: Path) 
     for path in (trunk, tmp_path / "ones" / train.CHECKPOINT):
         with pytest.raises(BadInput, match="trained on patients of fold 2"):
             train.fit(replace(one, held_out_fold=2), discs(8), NOTHING, tmp_path / "twos", path)
+    # Unless it was on other patients, whose folds are others.
+    two = replace(one, held_out_fold=2)
+    train.fit(two, discs(8), NOTHING, tmp_path / "twos", trunk, other_patients=True)
     # What a run leaves out is a part of it.
     with pytest.raises(BadInput, match="trained without other folds"):
         train.fit(replace(one, held_out_fold=-1), discs(8), NOTHING, trunk.parent, left_out=(0,))
