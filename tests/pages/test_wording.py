@@ -69,7 +69,7 @@ def test_a_person_is_what_the_file_says_and_no_more(
 def test_notices_say_what_stands_in_the_way(
     waiting_for: Literal["redis", "worker"] | None, redis_answers: bool, said: list[str]
 ) -> None:
-    state = StudyState(uuid4(), State.RECEIVED, False, waiting_for, None, None, None, None)
+    state = StudyState(uuid4(), State.RECEIVED, False, waiting_for, None, None, None)
     found = listpage.notices([state], redis_answers=redis_answers)
     assert len(found) == len(said)
     assert all(word in text for word, text in zip(said, found, strict=True))
