@@ -123,15 +123,18 @@ def test_any_text_gets_an_answer(password: str) -> None:
     is_accepted(password, "Ada Lovelace")
 
 
-# Each character may stand for letters too: zxcvbn needs many seconds for all of it.
+# Each character may stand for letters too: zxcvbn needs 6 times as long for 64.
 SLOW = "4@8({[<369&1!|105$7+2%" * 6
 
 
-@pytest.mark.parametrize("length", [44, 64, 110, 128])
-def test_a_long_password_is_judged_within_a_moment(length: int) -> None:
-    began = time.process_time()
-    assert is_accepted(SLOW[:length], "Ada Lovelace", "ada@example.org")
-    assert time.process_time() - began < 1.5
+@pytest.mark.parametrize("length", [64, 72, 128])
+def test_a_long_password_takes_no_longer_than_its_beginning(length: int) -> None:
+    def seconds(password: str) -> float:
+        began = time.process_time()
+        assert is_accepted(password, "Ada Lovelace", "ada@example.org")
+        return time.process_time() - began
+
+    assert seconds(SLOW[:length]) < 4 * seconds(SLOW[:24])
 
 
 def test_words_of_this_site_count_wherever_they_stand() -> None:

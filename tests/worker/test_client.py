@@ -205,7 +205,7 @@ def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(deaf: s
     began = time.monotonic()
     with pytest.raises(Transient, match="portal_unreachable"):
         listening.claim(JOB)
-    assert 1 < time.monotonic() - began < 3
+    assert 1 < time.monotonic() - began < 6
     listening.close()
 
 
