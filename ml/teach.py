@@ -10,16 +10,19 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import openvino
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import catalogue, checkpoint, data, model, state, transforms
+from ml import catalogue, checkpoint, data, export, model, state, transforms
+from ml.calibrate import Calibration
 from ml.config import NAME, Config
 from ml.errors import BadInput
 from ml.taught import ORIGIN, SIDE, WORDS
@@ -48,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
         )
     folder = args.cache / "taught" / args.name
     teachers, origin = _teachers(args.teacher)
-    for _, config in teachers:
-        catalogue.check_crop(records, config)
+    for teacher in teachers:
+        catalogue.check_crop(records, teacher.config)
     known = folder / ORIGIN
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != origin:
         raise BadInput(f"other teachers have begun {args.name!r}: choose another --name")
@@ -72,16 +75,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Config]], dict[str, Any]]:
-    """The networks with their recipes, and what is noted of them."""
+@dataclass(frozen=True)
+class Teacher:
+    """A network as the graph that would be served, which is quicker than eager PyTorch."""
+
+    config: Config
+    graph: openvino.CompiledModel
+
+    @classmethod
+    def of(cls, net: model.Network, config: Config) -> Teacher:
+        """The graph is that of `export`, with plain image probabilities."""
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        graph = export.to_openvino(net, config, Calibration(temperature=1.0, bias=0.0))
+        return cls(config, openvino.Core().compile_model(graph, "CPU", settings))
+
+    def look(
+        self, record: catalogue.Record, picture: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], float]:
+        """The map of a canonical picture, at its size, and the image's logit."""
+        config, crop = self.config, record.crop(self.config)
+        cleaned = transforms.clean(picture, config.denoise, config.clahe)
+        said = self.graph(transforms.place(cleaned, config.size, crop)[None, None])
+        probability = float(np.clip(said["image_probability"][0, 0], 1e-6, 1 - 1e-6))
+        map_ = transforms.to_source(said["mask_probability"][0, 0], *picture.shape, crop)
+        return map_, math.log(probability / (1 - probability))
+
+
+def _teachers(paths: list[Path]) -> tuple[list[Teacher], dict[str, Any]]:
+    """The teachers, and what is noted of them."""
     teachers, folds, sums = [], [], []
     for path in paths:
         content, config = checkpoint.read(path)
         if len(config.classes) > 1:
             raise BadInput(f"{path} tells of several findings; a teacher tells of one")
-        net = model.build(config, weights=False).eval().to(memory_format=torch.channels_last)
+        net = model.build(config, weights=False).eval()
         checkpoint.fill(net, content["average"], str(path))
-        teachers.append((net, config))
+        teachers.append(Teacher.of(net, config))
         folds += content.get("folds", [config.held_out_fold])
         sums.append(state.digest(content["average"]))
     return teachers, {"held_out_folds": sorted(set(folds)), "teachers": sums}
@@ -95,30 +124,18 @@ def _said(words: Path) -> set[str]:
         return {row["id"] for row in csv.DictReader(file) if row.get("probability")}
 
 
-@torch.no_grad()
 def look(
-    teachers: list[tuple[model.Network, Config]],
-    record: catalogue.Record,
-    picture: NDArray[np.uint8],
+    teachers: list[Teacher], record: catalogue.Record, picture: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], float]:
     """The mean map (longest side SIDE) as probability * 255, and the mean image probability.
 
     The image's is that of the plain logits: what a student learns is calibrated by itself.
     """
+    seen = [teacher.look(record, picture) for teacher in teachers]
     rows, columns = picture.shape
-    maps, logits = [], []
-    for net, config in teachers:
-        view = transforms.place(
-            transforms.clean(picture, config.denoise, config.clahe),
-            config.size,
-            record.crop(config),
-        )
-        mask, logit = model.answer(net, torch.from_numpy(view)[None, None], config.mirror)
-        square = mask[0, 0].numpy()
-        maps.append(transforms.to_source(square, rows, columns, record.crop(config)))
-        logits.append(float(logit[0, 0]))
     scale = SIDE / max(rows, columns)
     height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
-    small = transforms.resize(np.mean(maps, axis=0, dtype=np.float32), height, width)
-    probability = 1 / (1 + np.exp(-np.mean(logits)))
+    mean = np.mean([map_ for map_, _ in seen], axis=0, dtype=np.float32)
+    small = transforms.resize(mean, height, width)
+    probability = 1 / (1 + np.exp(-np.mean([logit for _, logit in seen])))
     return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8), float(probability)
