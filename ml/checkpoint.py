@@ -43,6 +43,17 @@ def read(path: Path) -> tuple[dict[str, Any], Config]:
         raise BadCheckpoint(f"{path}: {error}") from error
 
 
+def read_judging(path: Path) -> tuple[dict[str, Any], Config]:
+    """`read`; BadCheckpoint where the network has learnt to fill in pictures: see ml.hidden."""
+    content, config = read(path)
+    if config.hidden:
+        raise BadCheckpoint(
+            f"{path} has learnt to fill in pictures, not to judge them: begin a run with it "
+            "(`train --start`)"
+        )
+    return content, config
+
+
 def _shipped(folder: Path) -> tuple[dict[str, Any], Config]:
     """A model's folder as a checkpoint's content; it also tells of which model the weights are."""
     card = session.read_card(folder)

@@ -83,6 +83,9 @@ class Config:
     # weigh against what people drew and judged; where nobody did, they are all there is.
     taught: str = ""
     taught_weight: float = 0.5
+    # Pretraining on what pictures look like, whoever judged them: this share of their patches of
+    # 32 px is blotted out, and the outline's output learns the grey beneath (see ml.hidden).
+    hidden: float = 0.0
     label_doubt: float = 0.0  # image labels are 0 + this and 1 - this: some of them are wrong
 
     epochs: int = 40  # used when `minutes` is 0
@@ -196,6 +199,7 @@ class Config:
             raise BadRecipe(
                 "taught is a name of small letters, digits and hyphens, for recipes of one class"
             )
+        self._check_hidden()
         if not 0 <= self.label_doubt < 0.5:
             raise BadRecipe("label_doubt lies between 0 and 0.5")
         if self.batch < 2 or self.accumulate < 1:
@@ -210,6 +214,17 @@ class Config:
             raise BadRecipe("positive_share has two numbers: at the start and at the end")
         if self.minutes <= 0 and self.epochs <= 0:
             raise BadRecipe("either minutes or epochs must limit the run")
+
+    def _check_hidden(self) -> None:
+        if not 0 <= self.hidden < 1:
+            raise BadRecipe("hidden lies in 0..1, below 1")
+        judges = self.image_weight or self.patch_weight or self.validate_every
+        taught_else = self.taught or self.hard_negatives or len(self.classes) > 1
+        if self.hidden and (judges or taught_else or self.loss != "bce"):
+            raise BadRecipe(
+                'what is hidden teaches the outline alone: loss "bce", image_weight, patch_weight, '
+                "hard_negatives and validate_every 0, one class, no teachers"
+            )
 
     def _check_course(self) -> None:
         if self.schedule not in SCHEDULES:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ml import transforms
+from ml import hidden, transforms
 from ml.catalogue import OUTLINED, Record
 from ml.config import Config
 from ml.errors import BadInput
@@ -43,12 +43,16 @@ class Pictures:
 
     @classmethod
     def to_learn_from(cls, cache: Path, records: list[Record], config: Config) -> Pictures:
-        """`read`, with what the recipe's teachers said; without, pictures that nobody judged go."""
+        """`read`, with what the recipe's teachers said.
+
+        Pictures that nobody judged are left out where nobody taught and nothing is hidden.
+        """
         if config.taught:
             words = Taught.read(cache, config, [record.id for record in records])
             return replace(cls.read(cache, records, config.classes), taught=words)
-        judged = [record for record in records if record.source != "unlabelled"]
-        return cls.read(cache, judged, config.classes)
+        asked = config.hidden > 0
+        chosen = [record for record in records if asked or record.source != "unlabelled"]
+        return cls.read(cache, chosen, config.classes)
 
     @classmethod
     def read(
@@ -138,7 +142,7 @@ class Drawn(Dataset[dict[str, Tensor]]):
         alarms: NDArray[np.float64] | None = None,
     ) -> None:
         # Where the outline is all that is learnt, a positive without one teaches nothing.
-        by_outline = config.image_weight == 0 and config.patch_weight == 0
+        by_outline = config.image_weight == 0 and config.patch_weight == 0 and not config.hidden
         records = pictures.records
         taught = pictures.taught is not None
         telling = [
@@ -165,6 +169,8 @@ class Drawn(Dataset[dict[str, Tensor]]):
         crop, taught, config = record.crop(self.config), self.pictures.taught, self.config
         soft = taught.map_of(record.id, picture.shape) if taught else None
         view, target = transforms.augment(picture, drawn, self.size, config, rng, crop, soft)
+        if config.hidden:
+            return hidden.item(view, config.hidden, rng)
         target = target.reshape(-1, self.size, self.size)
         if taught is None:
             return _item(view, target, record, config)

@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
     if args.from_weights:
         print(f"{importlib.import_module('ml.reexport').reexport(args.from_weights, args.out)}")
         return 0
-    content, config = checkpoint.read(args.checkpoint)
+    content, config = checkpoint.read_judging(args.checkpoint)
     config = config.served(args.crop, args.size, args.mirror)
     name = args.name or config.name
     measured = args.cache is not None

@@ -25,6 +25,7 @@ from ml.calibrate import HeldOut
 from ml.catalogue import NO_FOLD, Record
 from ml.config import Config
 from ml.engine import Team
+from ml.errors import BadInput
 from ml.report_text import number
 
 TABLES, REPORT = "heldout", "folds"
@@ -67,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same for the mean with the mirror image's answer",
     )
     parser.add_argument(
+        "--against",
+        type=Path,
+        help="another folder of runs on the same folds, as they were trained: what these have more "
+        "of each measure, paired by picture",
+    )
+    parser.add_argument(
         "--replicates", type=int, default=2000, help="bootstrap draws of each interval"
     )
 
@@ -76,9 +83,12 @@ def run(args: argparse.Namespace) -> int:
     config = configuration.load(args.recipe)
     if args.minutes is not None:
         config = dataclasses.replace(config, minutes=args.minutes)
+    if config.hidden:
+        raise BadInput(f"{config.name} learns to fill in pictures, not to judge them: see `train`")
     team = engine.start(config)
     records = catalogue.read_records(args.cache)
     folds = options.numbers(args.only, int) if args.only else folds_of(records)
+    others = [_of_others(args.against, fold) for fold in folds] if args.against else []
     shares = options.numbers(args.share, float) if args.share else [config.data_share]
     otherwise = (args.served_crop, args.served_size, args.served_mirror)
     for share in shares:
@@ -95,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         if not team.is_first:
             continue
         found = report(recipe.served(*otherwise), records, tables, args.replicates)
+        if others:
+            found["against"] = heldout.against(list(tables.values()), others, args.replicates)
         file = out / f"{REPORT}{_as(recipe, recipe.served(*otherwise))}.json"
         file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{file}: folds {', '.join(map(str, folds))}, data share {share:g}")
@@ -141,6 +153,14 @@ def judged(
         checkpoint.fill(net, checkpoint.weights(ready), str(ready))
         pictures = data.Pictures.read(cache, train.parts(config, records)[1], config.classes)
         save(heldout.tables(net, pictures, served), file)
+    return load(file)
+
+
+def _of_others(runs: Path, fold: int) -> HeldOut:
+    """What other networks said of a fold."""
+    file = runs / f"fold-{fold}" / f"{TABLES}.npz"
+    if not file.exists():
+        raise BadInput(f"{runs} has not judged fold {fold}: there is no {file}")
     return load(file)
 
 
@@ -213,6 +233,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     for part in ("kaggle", "pixels"):
         told += [_line(name, value) for name, value in found.get(part, {}).items()]
+    told += [
+        _line(f"more than the other: {name}", value)
+        for name, value in found.get("against", {}).items()
+    ]
     for trait, groups in found.get("subgroups", {}).items():
         for group, part in groups.items():
             told += [

@@ -31,6 +31,7 @@ from ml import (
 from ml.calibrate import Calibration, HeldOut
 from ml.config import Config
 from ml.crop import Crop
+from ml.errors import BadInput
 from ml.serving import Seen
 
 PER_PIXEL = ("positive_iou", "pixel_iou", "pixel_precision", "pixel_recall", "pixel_accuracy")
@@ -224,6 +225,34 @@ def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str,
         "metrics": measured,
         "calibration": {"ece": measured["ece"]["value"], "brier": measured["brier"]["value"]},
     }
+
+
+def against(
+    tables: list[HeldOut], others: list[HeldOut], replicates: int = 2000
+) -> dict[str, dict[str, Any]]:
+    """What these networks have more than others that judged the same pictures, paired.
+
+    Both are cross-fitted like `pooled`. BadInput where the pictures are not the same.
+    """
+    ours, theirs = together(tables), together(others)
+    if not all(
+        np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in ("patients", "truth")
+    ):
+        raise BadInput("the two judged different pictures, or from caches of different size")
+    names = ("kaggle_dice", "positive_dice", "sensitivity", "specificity", "ece", "brier")
+    roc = ("auc", "sensitivity_at_specificity_0.93")
+    (shown, plain), (their_shown, their_plain) = _shown(tables), _shown(others)
+    found = metrics.difference(shown, their_shown, ours.patients, replicates, names=names)
+    found |= metrics.difference(plain, their_plain, ours.patients, replicates, names=roc)
+    outlined, their_outlined = (
+        metrics.together([calibrate.cross_fitted(table, gated=False) for table in part])
+        for part in (tables, others)
+    )
+    dice = "positive_dice"
+    found[f"{dice}_ungated"] = metrics.difference(
+        outlined, their_outlined, ours.patients, replicates, names=[dice]
+    )[dice]
+    return {name: _rounded(asdict(value)) for name, value in found.items()}
 
 
 def pixels(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:

@@ -265,12 +265,38 @@ def summary(
         sample = results.take(chosen)
         for name, measure in wanted.items():
             drawn[name].append(measure(sample))
-    found = {}
-    for name, measure in wanted.items():
-        defined = [value for value in drawn[name] if not np.isnan(value)]
-        low, high = np.percentile(defined, (2.5, 97.5)) if defined else (np.nan, np.nan)
-        found[name] = Measure(measure(results), float(low), float(high))
-    return found
+    return {name: _measured(measure(results), drawn[name]) for name, measure in wanted.items()}
+
+
+def difference(
+    one: Results,
+    other: Results,
+    clusters: NDArray[Any],
+    replicates: int = 1000,
+    seed: int = 0,
+    names: Iterable[str] | None = None,
+) -> dict[str, Measure]:
+    """What one has more than the other of every measure, or of those named.
+
+    Both are of the same pictures, and of the same draws: what pictures differ in falls out of the
+    interval.
+    """
+    wanted = list(MEASURES if names is None else names)
+    drawn: dict[str, list[float]] = {name: [] for name in wanted}
+    for chosen in draws(clusters, replicates, seed):
+        mine, theirs = one.take(chosen), other.take(chosen)
+        for name in wanted:
+            drawn[name].append(MEASURES[name](mine) - MEASURES[name](theirs))
+    return {
+        name: _measured(MEASURES[name](one) - MEASURES[name](other), drawn[name]) for name in wanted
+    }
+
+
+def _measured(value: float, drawn: list[float]) -> Measure:
+    """A value with the interval of its draws, without those in which it is not defined."""
+    defined = [one for one in drawn if not np.isnan(one)]
+    low, high = np.percentile(defined, (2.5, 97.5)) if defined else (np.nan, np.nan)
+    return Measure(value, float(low), float(high))
 
 
 def size_thirds(results: Results) -> list[tuple[str, NDArray[np.int64]]]:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
-    content, config = checkpoint.read(args.checkpoint)
+    content, config = checkpoint.read_judging(args.checkpoint)
     if len(config.classes) > 1:
         raise BadInput("refit knows one class, and this network has several")
     if config.members > 1:

@@ -97,7 +97,8 @@ class Teacher:
         cleaned = transforms.clean(picture, config.denoise, config.clahe)
         said = self.graph(transforms.place(cleaned, config.size, crop)[None, None])
         probability = float(np.clip(said["image_probability"][0, 0], 1e-6, 1 - 1e-6))
-        map_ = transforms.to_source(said["mask_probability"][0, 0], *picture.shape, crop)
+        rows, columns = picture.shape
+        map_ = transforms.to_source(said["mask_probability"][0, 0], rows, columns, crop)
         return map_, math.log(probability / (1 - probability))
 
 
@@ -105,7 +106,7 @@ def _teachers(paths: list[Path]) -> tuple[list[Teacher], dict[str, Any]]:
     """The teachers, and what is noted of them."""
     teachers, folds, sums = [], [], []
     for path in paths:
-        content, config = checkpoint.read(path)
+        content, config = checkpoint.read_judging(path)
         if len(config.classes) > 1:
             raise BadInput(f"{path} tells of several findings; a teacher tells of one")
         net = model.build(config, weights=False).eval()
@@ -135,7 +136,7 @@ def look(
     rows, columns = picture.shape
     scale = SIDE / max(rows, columns)
     height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
-    mean = np.mean([map_ for map_, _ in seen], axis=0, dtype=np.float32)
+    mean = np.stack([map_ for map_, _ in seen]).mean(0, dtype=np.float32)
     small = transforms.resize(mean, height, width)
     probability = 1 / (1 + np.exp(-np.mean([logit for _, logit in seen])))
     return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8), float(probability)

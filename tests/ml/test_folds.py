@@ -15,6 +15,7 @@ from tiny import discs  # noqa: E402 - only where torch is
 from ml import calibrate, catalogue, folds, heldout, train  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.catalogue import Record  # noqa: E402
+from ml.errors import BadInput  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -87,10 +88,14 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     assert json.loads((out / f"{folds.REPORT}.json").read_text()) == found
     assert (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns == before
     # The same networks, shown the pictures otherwise, are not trained again either.
-    assert crossing(cache, "--served-size", "32", "--served-mirror")[0] == 0
+    against = ("--against", str(out))
+    assert crossing(cache, "--served-size", "32", "--served-mirror", *against)[0] == 0
     other = json.loads((out / f"{folds.REPORT}-whole-32-mirror.json").read_text())
     assert (other["recipe"]["size"], other["recipe"]["mirror"]) == (32, True)
     assert other["metrics"] != found["metrics"]
+    more = other["metrics"]["auc"]["value"] - found["metrics"]["auc"]["value"]
+    assert other["against"]["auc"]["value"] == pytest.approx(more, abs=2e-4)
+    assert "more than the other: auc" in capsys.readouterr().out
     assert (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns == before
     assert json.loads((out / f"{folds.REPORT}.json").read_text()) == found
     # Not with another recipe, though.
@@ -119,6 +124,8 @@ def test_single_folds_and_shares_of_the_patients_can_be_asked_for(
         patients[share] = found["folds"]["1"]["counts"]["training"]["patients"]
     assert patients == {"0.25": 6, "1": 24}
     capsys.readouterr()
+    assert crossing(cache, "--against", str(out / "nowhere"))[0] == 1
+    assert "has not judged fold 0" in capsys.readouterr().err
     assert crossing(cache, "--only", "one")[0] == 1
     assert "one is no list of numbers" in capsys.readouterr().err
 
@@ -159,6 +166,20 @@ def test_networks_on_different_scales_are_pooled_on_one() -> None:
     assert pooled["value"] == pytest.approx(np.mean(alone), abs=0.03)
     raw = heldout.together([table(1, 0.0), table(2, 9.0)])
     assert heldout.report(raw, 20)["metrics"]["auc"]["value"] < min(alone) - 0.1
+
+
+def test_a_difference_is_paired_by_picture() -> None:
+    one = table(1, 0.0)
+    better = replace(one, image_logits=one.image_logits + np.where(one.truth > 0, 0.7, 0.0))
+    apart = heldout.against([better], [one], 200)
+    assert 0 <= apart["auc"]["low"] < apart["auc"]["value"] < apart["auc"]["high"]
+    alone = heldout.report(one, 200)["metrics"]["auc"]
+    width, width_alone = (part["high"] - part["low"] for part in (apart["auc"], alone))
+    assert width < width_alone
+    same = heldout.against([one], [one], 20)
+    assert {tuple(value.values()) for value in same.values()} == {(0.0, 0.0, 0.0)}
+    with pytest.raises(BadInput, match="different pictures"):
+        heldout.against([one], [table(2, 0.0)], 20)
 
 
 def test_what_a_network_said_survives_the_file(tmp_path: Path) -> None:
