@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
         )
     folder = args.cache / "taught" / args.name
     teachers, origin = _teachers(args.teacher)
-    for teacher in teachers:
-        catalogue.check_crop(records, teacher.config)
+    for _, config in teachers:
+        catalogue.check_crop(records, config)
     known = folder / ORIGIN
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != origin:
         raise BadInput(f"other teachers have begun {args.name!r}: choose another --name")
@@ -65,9 +65,10 @@ def run(args: argparse.Namespace) -> int:
         if file.tell() == 0:
             writer.writerow(("id", "probability"))
         left = [record for record in records if record.id not in said]
+        looking = [Teacher.of(*teacher) for teacher in teachers] if left else []
         for record in tqdm(left, desc="looking", unit="picture", disable=None):
             picture = data.Pictures.read_one(args.cache, record)
-            map_, probability = look(teachers, record, picture)
+            map_, probability = look(looking, record, picture)
             data.write_png(folder / f"{record.id}.png", map_)
             writer.writerow((record.id, f"{probability:.5f}"))
             file.flush()
@@ -102,8 +103,8 @@ class Teacher:
         return map_, math.log(probability / (1 - probability))
 
 
-def _teachers(paths: list[Path]) -> tuple[list[Teacher], dict[str, Any]]:
-    """The teachers, and what is noted of them."""
+def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Config]], dict[str, Any]]:
+    """The networks with their recipes, and what is noted of them."""
     teachers, folds, sums = [], [], []
     for path in paths:
         content, config = checkpoint.read_judging(path)
@@ -111,7 +112,7 @@ def _teachers(paths: list[Path]) -> tuple[list[Teacher], dict[str, Any]]:
             raise BadInput(f"{path} tells of several findings; a teacher tells of one")
         net = model.build(config, weights=False).eval()
         checkpoint.fill(net, content["average"], str(path))
-        teachers.append(Teacher.of(net, config))
+        teachers.append((net, config))
         folds += content.get("folds", [config.held_out_fold])
         sums.append(state.digest(content["average"]))
     return teachers, {"held_out_folds": sorted(set(folds)), "teachers": sums}

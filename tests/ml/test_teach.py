@@ -84,16 +84,7 @@ def test_a_stopped_look_goes_on_with_what_is_left(cache: Path, tmp_path: Path) -
     assert teach(cache, path) == 0
     assert said(cache) == whole
     assert first.read_bytes() == b"not looked at again"
-
-
-def test_a_stop_before_the_first_picture_leaves_a_table_that_is_read(
-    cache: Path, tmp_path: Path
-) -> None:
-    path = teacher(tmp_path / "one.pt")
-    teach(cache, path)
-    whole = said(cache)
-    words = cache / "taught" / "two" / "said.csv"
-    words.write_text("id,probability\n")
+    words.write_text("id,probability\n")  # a stop before the first picture
     assert teach(cache, path) == 0
     assert said(cache) == whole
 
@@ -114,7 +105,7 @@ def test_other_teachers_need_another_name(
     assert "choose another --name" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("folds", "allowed"), [((0,), True), ((1,), False), ((0, 1), False)])
+@pytest.mark.parametrize(("folds", "allowed"), [((0,), True), ((0, 1), False)])
 def test_no_teacher_has_seen_whom_the_student_holds_out(
     cache: Path, tmp_path: Path, folds: tuple[int, ...], allowed: bool
 ) -> None:
