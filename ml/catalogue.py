@@ -165,6 +165,17 @@ def split(
     return training, held_out
 
 
+def learnt(training: list[Record], config: Config) -> list[Record]:
+    """Those of a training part that the recipe learns from: of its sources, and pictures that
+    nobody judged only where teachers do or where nothing is judged at all."""
+    unjudged = bool(config.taught or config.hidden)
+    return [
+        record
+        for record in training
+        if record.source in config.sources and (unjudged or record.source != "unlabelled")
+    ]
+
+
 def check_crop(records: list[Record], config: Config) -> None:
     """BadInput where a recipe crops to lungs that nobody has found in these pictures."""
     if config.crop == "lungs" and not any(record.lungs for record in records):

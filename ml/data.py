@@ -43,16 +43,11 @@ class Pictures:
 
     @classmethod
     def to_learn_from(cls, cache: Path, records: list[Record], config: Config) -> Pictures:
-        """`read`, with what the recipe's teachers said.
-
-        Pictures that nobody judged are left out where nobody taught and nothing is hidden.
-        """
+        """`read`, with what the recipe's teachers said."""
         if config.taught:
             words = Taught.read(cache, config, [record.id for record in records])
             return replace(cls.read(cache, records, config.classes), taught=words)
-        asked = config.hidden > 0
-        chosen = [record for record in records if asked or record.source != "unlabelled"]
-        return cls.read(cache, chosen, config.classes)
+        return cls.read(cache, records, config.classes)
 
     @classmethod
     def read(

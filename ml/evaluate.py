@@ -225,6 +225,7 @@ def summed_up(
             "missing": len(gathered.missing),
             "unreadable": len(evaluated.unreadable),
             "unlisted": gathered.unlisted,
+            "repeated": gathered.repeated,
             "refused_by_quality": len(evaluated.refused),
             "refused_left_out": bool(args.gate),
         },
@@ -242,7 +243,13 @@ def summed_up(
 
 
 def report_missing(gathered: Cases, folder: Path) -> None:
-    """Say on stderr which listed pictures have no file."""
+    """Say on stderr which listed pictures have no file, and how many files share a name."""
+    if gathered.repeated:
+        print(
+            f"{gathered.repeated} of the files in {folder} have the name of another one: of each "
+            "name the DICOM file is measured, else the first by path",
+            file=sys.stderr,
+        )
     if not gathered.missing:
         return
     total = len(gathered.missing) + len(gathered.found)

@@ -82,12 +82,13 @@ def _parts(
     """Each network with what it has never seen; and all that was trained on."""
     if len(set(folds)) == 1 or not isinstance(net, Committee):
         training, held_out = catalogue.split(records, folds[0], config.data_share)
-        return [(net, held_out)], training
+        return [(net, held_out)], catalogue.learnt(training, config)
     parts: _Parts = [
         (member, catalogue.split(records, fold, config.data_share)[1])
         for member, fold in zip(net.segmenters, folds, strict=True)
     ]
-    return parts, catalogue.split(records, -1, config.data_share)[0]
+    everything, _ = catalogue.split(records, -1, config.data_share)
+    return parts, catalogue.learnt(everything, config)
 
 
 def _tables(

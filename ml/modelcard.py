@@ -19,6 +19,12 @@ _NOT_KNOWN = "Not recorded for this model."
 _MORE_WORDS = {"positive_dice_ungated": "Dice, positives only, called or not"}
 _TRAITS = {"size": "Size of the pneumothorax", "view": "View", "sex": "Sex", "age": "Age",
            "exposure": "Exposure", "report": "Report against outline"}  # fmt: skip
+_SOURCES = {
+    "masks": "outlined by radiologists",
+    "pseudo": "outlined by networks",
+    "panel": "judged as a whole",
+    "unlabelled": "judged by nobody",
+}
 _GROUP_MEASURES = ("positive_dice", "sensitivity", "specificity", "auc")
 _POINTS = {
     "high_sensitivity": "high sensitivity",
@@ -192,10 +198,25 @@ def _training_data(card: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             _counts(data.get("counts", {}), "training"),
+            *_learnt_from(recipe),
             _wrapped(f"Recipe: {settings or _NOT_KNOWN}"),
             _wrapped(f"Terms: {data.get('terms', _NOT_KNOWN)}"),
         ]
     )
+
+
+def _learnt_from(recipe: dict[str, Any]) -> list[str]:
+    """Which pictures, where the recipe leaves some out, and whose word they were learnt with."""
+    said = []
+    if "sources" in recipe:
+        said.append("Pictures " + ", ".join(_SOURCES[name] for name in recipe["sources"]) + ".")
+    if recipe.get("taught"):
+        said.append(
+            "Taught by other networks, too, whose word weighs "
+            f"{recipe.get('taught_weight', 0.5):g} against what people drew and judged, and is all "
+            "there is of pictures that nobody judged."
+        )
+    return [_wrapped(" ".join(said))] if said else []
 
 
 def _analyses(card: dict[str, Any]) -> str:

@@ -106,7 +106,7 @@ def parts(
     """What a recipe trains on, and what it holds out, of a cache's pictures."""
     catalogue.check_crop(records, config)
     training, held_out = catalogue.split(records, config.held_out_fold, config.data_share)
-    chosen = [record for record in training if record.source in config.sources]
+    chosen = catalogue.learnt(training, config)
     if not chosen:
         raise BadInput(f"the cache has nothing of {', '.join(config.sources)} to train on")
     return chosen, held_out

@@ -105,6 +105,15 @@ def test_pictures_that_the_table_does_not_list_are_counted(folder, films, tiny_m
     assert (report["data"]["unlisted"], report["data"]["pictures"]) == (1, 5)
 
 
+def test_files_of_one_name_are_told(folder, films, tiny_model, capsys):
+    (folder / "pictures" / "other").mkdir()
+    (folder / "pictures" / "other" / "b.dcm").write_bytes(phantom.dicom(films["c"]))
+    code, report = run(folder, "--weights", str(tiny_model))
+    assert code == 0
+    assert (report["data"]["repeated"], report["data"]["pictures"]) == (1, 5)
+    assert "have the name of another one" in capsys.readouterr().err
+
+
 def test_an_index_gives_patients_and_folds(folder, tiny_model):
     weights = ("--weights", str(tiny_model), "--index", str(folder / "index.csv"))
     _, everything = run(folder, *weights)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-from ml import checkpoint, data, hidden, state, train  # noqa: E402
+from ml import catalogue, checkpoint, data, hidden, state, train  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.catalogue import Record  # noqa: E402
 from ml.checkpoint import BadCheckpoint  # noqa: E402
 from ml.config import BadRecipe  # noqa: E402
-from tests.ml.tiny import NOTHING, TINY, cache_of_three_folds, discs, log  # noqa: E402
+from tests.ml.tiny import NOTHING, TINY, discs, log  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -81,9 +81,7 @@ def test_a_recipe_that_cannot_be_meant(other: dict[str, object]) -> None:
         replace(FILLS_IN, **other)  # type: ignore[arg-type]
 
 
-def test_an_unjudged_picture_of_the_cache_is_read(tmp_path: Path) -> None:
-    cache = cache_of_three_folds(tmp_path)
+def test_pictures_that_nobody_judged_are_learnt_from() -> None:
     extra = Record("5", "unlabelled", "5", 1, False, 64, 64)
-    read = data.Pictures.to_learn_from(cache, [extra], FILLS_IN)
-    assert [record.id for record in read.records] == ["5"]
-    assert not data.Pictures.to_learn_from(cache, [extra], TINY).records
+    assert catalogue.learnt([extra], FILLS_IN) == [extra]
+    assert not catalogue.learnt([extra], TINY)

@@ -67,6 +67,14 @@ def test_groups_are_shown_where_the_card_has_them():
     assert "python -m ml drift" in text
 
 
+def test_it_says_whose_pictures_and_whose_word_were_learnt_from():
+    card = session.read_card(session.locate())
+    card["trained"]["config"] |= {"sources": ["masks", "unlabelled"], "taught": "two"}
+    text = " ".join(modelcard.render(card).split())
+    assert "Pictures outlined by radiologists, judged by nobody. Taught by other networks" in text
+    assert "weighs 0.5 against what people drew" in text
+
+
 def test_a_model_that_was_never_measured_says_so(tiny_model, tmp_path, capsys):
     out = tmp_path / "deep" / "card.md"
     assert main(["card", "--weights", str(tiny_model), "--out", str(out)]) == 0

@@ -204,13 +204,5 @@ def test_what_nobody_judged_is_drawn_only_where_teachers_speak(cache: Path) -> N
     everything = [*records, unknown]
     catalogue.write_records(cache, everything)
     assert unknown in catalogue.read_records(cache)
-    assert unknown not in data.Pictures.to_learn_from(cache, everything, TINY).records
-    folder = cache / "taught" / "two"
-    folder.mkdir(parents=True)
-    (folder / "origin.json").write_text('{"held_out_folds": [0]}')
-    with (folder / "said.csv").open("w") as file:
-        file.write("id,probability\n" + "".join(f"{r.id},0.5\n" for r in everything))
-    for record in everything:
-        cv2.imwrite(str(folder / f"{record.id}.png"), np.zeros((64, 64), dtype=np.uint8))
-    recipe = replace(TINY, taught="two")
-    assert unknown in data.Pictures.to_learn_from(cache, everything, recipe).records
+    assert unknown not in train.parts(TINY, everything)[0]
+    assert unknown in train.parts(replace(TINY, taught="two"), everything)[0]
