@@ -34,6 +34,7 @@ PAGES = [
     ("/admin/jobs", Role.ADMIN),
     ("/admin/models", Role.ADMIN),
     ("/audit", Role.AUDITOR),
+    ("/audit?since=2026-13-45", Role.AUDITOR),
     ("/admin/data", Role.ADMIN),
     ("/admin/data?case={likely}", Role.ADMIN),
     ("/studies/{likely}/export", Role.READER),
