@@ -92,14 +92,18 @@ def weights(path: Path) -> dict[str, Tensor]:
 def unseen(path: Path) -> set[int] | None:
     """The folds of whose patients a checkpoint's weights know nothing; None where nothing says.
 
-    Weights alone (`model.safetensors`) are told of by the card beside them.
+    Weights alone (`model.safetensors`) are told of by the card beside them. Of a committee's folds
+    each is known to the members that held another one out.
     """
     if path.suffix == ".safetensors":
         path = path.parent
         if not (path / session.CARD).is_file():
             return None
     content, config = read(path)
-    return set(content.get("unseen", content.get("folds", [config.held_out_fold])))
+    if "unseen" in content:
+        return set(content["unseen"])
+    folds = set(content.get("folds", [config.held_out_fold]))
+    return folds if len(folds) == 1 else set()
 
 
 def fill(net: nn.Module, weights: dict[str, Tensor], what: str) -> None:

@@ -18,7 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from ml import catalogue, checkpoint, data, engine, heldout, kept, model, options, train
+from ml import (
+    catalogue,
+    checkpoint,
+    data,
+    engine,
+    heldout,
+    kept,
+    model,
+    options,
+    session,
+    train,
+)
 from ml import config as configuration
 from ml import state as states
 from ml.calibrate import HeldOut
@@ -70,8 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         type=Path,
-        help="another folder of runs on the same folds, as they were trained: what these have more "
-        "of each measure, paired by picture",
+        help="another folder of runs on the same folds, as they were trained, or a network that "
+        "has not met them (a checkpoint.pt, a model's folder): what these have more of each "
+        "measure, paired by picture",
     )
     parser.add_argument(
         "--replicates", type=int, default=2000, help="bootstrap draws of each interval"
@@ -88,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     team = engine.start(config)
     records = catalogue.read_records(args.cache)
     folds = options.numbers(args.only, int) if args.only else folds_of(records)
-    others = [_of_others(args.against, fold) for fold in folds] if args.against else []
+    others = [_of_others(args.against, fold, args.cache, records) for fold in folds if args.against]
     shares = options.numbers(args.share, float) if args.share else [config.data_share]
     otherwise = (args.served_crop, args.served_size, args.served_mirror)
     for share in shares:
@@ -156,12 +168,22 @@ def judged(
     return load(file)
 
 
-def _of_others(runs: Path, fold: int) -> HeldOut:
-    """What other networks said of a fold."""
-    file = runs / f"fold-{fold}" / f"{TABLES}.npz"
-    if not file.exists():
-        raise BadInput(f"{runs} has not judged fold {fold}: there is no {file}")
-    return load(file)
+def _of_others(other: Path, fold: int, cache: Path, records: list[Record]) -> HeldOut:
+    """What other networks said of a fold, or what one that has not met it says now."""
+    if not (other.is_file() or (other / session.CARD).exists()):
+        file = other / f"fold-{fold}" / f"{TABLES}.npz"
+        if not file.exists():
+            raise BadInput(f"{other} has not judged fold {fold}: there is no {file}")
+        return load(file)
+    content, config = checkpoint.read_judging(other)
+    unseen = checkpoint.unseen(other)
+    if unseen is None or fold not in unseen:
+        raise BadInput(f"{other} may have met the patients of fold {fold}: that is no comparison")
+    catalogue.check_crop(records, config)
+    net = model.build(config, weights=False).eval()
+    checkpoint.fill(net, content["average"], str(other))
+    held_out = catalogue.split(records, fold)[1]
+    return heldout.tables(net, data.Pictures.read(cache, held_out, config.classes), config)
 
 
 def _as(config: Config, served: Config) -> str:

@@ -83,6 +83,7 @@ def test_every_picture_is_measured_by_the_member_that_never_saw_it(
     cache, file, weights = tmp_path / "cache", tmp_path / "checkpoint.pt", tmp_path / "weights"
     cache_of_three_folds(cache)
     together(file, *members)
+    assert checkpoint.unseen(file) == set()  # each fold is known to the other two
     words = ["--out", str(weights), "--name", "three", "--cache", str(cache)]
     assert main(["export", "--checkpoint", str(file), *words]) == 0
     card = session.read_card(session.locate(weights))
@@ -97,6 +98,7 @@ def test_members_that_held_the_same_fold_out_are_measured_together(tmp_path: Pat
     cache_of_three_folds(cache)
     together(file, *(member(tmp_path / f"seed-{n}", seed=n, fold=1) for n in range(2)))
     assert checkpoint.read(file)[1].held_out_fold == 1
+    assert checkpoint.unseen(file) == {1}
     words = ["--out", str(weights), "--name", "two", "--cache", str(cache)]
     assert main(["export", "--checkpoint", str(file), *words]) == 0
     card = session.read_card(session.locate(weights))

@@ -124,6 +124,11 @@ def test_single_folds_and_shares_of_the_patients_can_be_asked_for(
         patients[share] = found["folds"]["1"]["counts"]["training"]["patients"]
     assert patients == {"0.25": 6, "1": 24}
     capsys.readouterr()
+    one = str(out / "share-1" / "fold-1" / train.CHECKPOINT)
+    assert crossing(cache, "--only", "1", "--share", "1", "--against", one)[0] == 0
+    assert json.loads((out / "share-1" / "folds.json").read_text())["against"]["auc"]["value"] == 0
+    assert crossing(cache, "--only", "0", "--against", one)[0] == 1
+    assert "may have met the patients of fold 0" in capsys.readouterr().err
     assert crossing(cache, "--against", str(out / "nowhere"))[0] == 1
     assert "has not judged fold 0" in capsys.readouterr().err
     assert crossing(cache, "--only", "one")[0] == 1
