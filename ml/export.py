@@ -321,10 +321,7 @@ def to_openvino(net: model.Network, config: Config, calibration: Calibration) ->
     """
     example = torch.zeros(1, 1, config.size, config.size)
     plain = Probabilities(net, calibration, config).eval().to(memory_format=torch.contiguous_format)
-    # Left to OpenVINO, the trace is made and checked twice over, for a third of the whole time.
-    with torch.no_grad():
-        traced = torch.jit.trace(plain, example, check_trace=False)  # type: ignore[no-untyped-call]
-    exported = openvino.convert_model(traced, example_input=example)
+    exported = openvino.convert_model(plain, example_input=example)
     exported.reshape({0: [-1, 1, config.size, config.size]})
     exported.input(0).set_names({"picture"})
     for output, name in zip(exported.outputs, plain.outputs, strict=True):

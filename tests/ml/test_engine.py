@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # of the picture itself.
 RECIPE = """
 name = "two"
-encoder = "tu-tf_efficientnet_lite0"
+encoder = "tu-test_efficientnet"
 decoder_channels = [16, 16, 8, 8, 8]
 decoder_norm = "instance"
 freeze_encoder_norm = true

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.torch
 TINY = config.from_dict(
     {
         "name": "tiny",
-        "encoder": "tu-tf_efficientnet_lite0",
+        "encoder": "tu-test_efficientnet",
         "decoder_channels": [16, 16, 8, 8, 8],
         "size": 64,
         "size_from": [[0.0, 64]],
@@ -35,8 +35,9 @@ CALIBRATION = Calibration(temperature=1.7, bias=-0.4)
 def trained() -> model.Segmenter:
     torch.manual_seed(0)
     net = model.build(TINY)
-    with torch.no_grad():  # one look, so that batch-norm statistics are not the initial ones
-        net.train()(torch.randn(4, 1, 64, 64))
+    with torch.no_grad():  # looks, so that batch-norm statistics are those of such pictures
+        for _ in range(40):
+            net.train()(torch.from_numpy(phantoms()) + 0.3 * torch.randn(3, 1, 64, 64))
         net.image.weight.normal_(std=0.1)  # a logit that depends on the picture
     return net.eval()
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.torch
 
 BRIEF = """
 name = "brief"
-encoder = "tu-tf_efficientnet_lite0"
+encoder = "tu-test_efficientnet"
 decoder_channels = [16, 16, 8, 8, 8]
 size = 64
 size_from = [[0.0, 64]]

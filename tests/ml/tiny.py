@@ -14,7 +14,7 @@ from ml.catalogue import Record
 TINY = config.from_dict(
     {
         "name": "tiny",
-        "encoder": "tu-tf_efficientnet_lite0",
+        "encoder": "tu-test_efficientnet",
         "decoder_channels": [16, 16, 8, 8, 8],
         "size": 64,
         "size_from": [[0.0, 32], [0.5, 64]],
