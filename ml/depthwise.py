@@ -72,13 +72,17 @@ def quicken(module: nn.Module) -> None:
             layer.forward = functools.partial(_depthwise, layer)  # type: ignore[method-assign]
 
 
+def padded(layer: nn.Conv2d, features: Tensor) -> tuple[Tensor, Any]:
+    """What a layer convolves, and the padding that is left to do: timm's "same" pads by itself."""
+    if not isinstance(layer, Conv2dSame):
+        return features, layer.padding
+    geometry = (list(layer.kernel_size), list(layer.stride), list(layer.dilation))
+    return pad_same(features, *geometry), (0, 0)
+
+
 def _depthwise(layer: nn.Conv2d, features: Tensor) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
-        padding: Any = layer.padding
-        if isinstance(layer, Conv2dSame):
-            geometry = (list(layer.kernel_size), list(layer.stride), list(layer.dilation))
-            features = pad_same(features, *geometry)
-            padding = (0, 0)
+        features, padding = padded(layer, features)
         found: Tensor = _Depthwise.apply(
             features, layer.weight, layer.stride, padding, layer.dilation
         )

@@ -1,7 +1,7 @@
 """From a checkpoint to what is shipped: `python -m ml export --checkpoint FILE --out DIR`.
 
 Writes `<out>/<name>/` with `model.safetensors` (fp16), `model.xml` and `model.bin` (OpenVINO,
-weights in fp16) and `card.json`, and, if the model was measured, names that folder in
+weights in float32) and `card.json`, and, if the model was measured, names that folder in
 `<out>/CURRENT`: what is served is never a model without numbers, unless `--current` says so. The
 network inside the OpenVINO file already applies the sigmoids and the calibration.
 """
@@ -231,8 +231,7 @@ def write(
     files = FILES if config.image_weight else FILES[1:]
     if session.TENSORS in files:
         (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
-    exported = to_openvino(net, config, calibration)
-    openvino.save_model(exported, folder / session.GRAPH, compress_to_fp16=True)
+    save_graph(to_openvino(net, config, calibration), folder)
     sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
     card = {
         **facts,
@@ -311,6 +310,15 @@ def as_half(net: nn.Module) -> dict[str, Tensor]:
             raise BadInput(f"{name} does not fit into fp16")
         state[name] = half.contiguous()
     return state
+
+
+def save_graph(graph: openvino.Model, folder: Path) -> None:
+    """Write the graph and its weights, in float32.
+
+    The tensors are fp16 already. The graph's weights are not theirs: batch norms are folded into
+    them, and rounding those once more moves a map by up to 0.013 of probability on real X-rays.
+    """
+    openvino.save_model(graph, folder / session.GRAPH, compress_to_fp16=False)
 
 
 def to_openvino(net: model.Network, config: Config, calibration: Calibration) -> openvino.Model:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
-from timm.layers.padding import pad_same
 from torch import Tensor, nn
+
+from ml import depthwise
 
 
 def freeze(encoder: Any, stages: int) -> None:
@@ -58,11 +58,7 @@ def _pairs(part: nn.Module) -> Iterator[tuple[Any, Any]]:
 
 
 def _folded(conv: nn.Conv2d, weight: Tensor, bias: Tensor, features: Tensor) -> Tensor:
-    padding: Any = conv.padding
-    if isinstance(conv, Conv2dSame):
-        geometry = (list(conv.kernel_size), list(conv.stride), list(conv.dilation))
-        features = pad_same(features, *geometry)
-        padding = (0, 0)
+    features, padding = depthwise.padded(conv, features)
     return nn.functional.conv2d(
         features, weight, bias, conv.stride, padding, conv.dilation, conv.groups
     )

@@ -7,7 +7,6 @@ chosen when it was exported.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def named(weights: Path, folds: list[int]) -> tuple[dict[str, Any], Gate]:
         probability = float(opened.run([opened.see(picture)])[1][0])
         if probability >= below:
             return None
-        return math.log(max(probability, 1e-6) / (1 - probability))
+        return serving.logit(probability)
 
     facts = {key: card[key] for key in ("name", "version", "sha256")}
     return facts | {"below": below}, gate

@@ -77,11 +77,10 @@ class Finder:
         """The lung fields of a canonical picture (see `ml.transforms.canonical`)."""
         inputs = transforms.place(canonical, self._session.size)[None, None]
         probability = self._session.run(inputs)[0][0]
-        found = transforms.to_source(probability, *canonical.shape) >= THRESHOLD
         rows, columns = canonical.shape
+        found = transforms.to_source(probability, rows, columns) >= THRESHOLD
         box = transforms.letterbox(rows, columns, self._session.size)
-        down, across = slice(box.top, box.top + box.height), slice(box.left, None)
-        return Fields(without_specks(found), probability[down, across][:, : box.width])
+        return Fields(without_specks(found), probability[box.part])
 
 
 def without_specks(found: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import safetensors.torch
 
 from ml import checkpoint, export, model, session
@@ -58,8 +57,7 @@ def reexport(folder: Path, out: Path) -> Path:
     fresh = place.with_name(f".{place.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(folder, fresh)
-    graph = export.to_openvino(plain.net, config, plain.calibration)
-    openvino.save_model(graph, fresh / session.GRAPH, compress_to_fp16=True)
+    export.save_graph(export.to_openvino(plain.net, config, plain.calibration), fresh)
     for name in (session.GRAPH, session.GRAPH_WEIGHTS):
         card["files"][name] = hashlib.sha256((fresh / name).read_bytes()).hexdigest()
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"

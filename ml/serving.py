@@ -49,9 +49,9 @@ class Seen:
         """
         rows, columns = self.fields.mask.shape
         if self.crop is None:
-            box = transforms.letterbox(rows, columns, len(mask_probability))
-            down, across = slice(box.top, box.top + box.height), slice(box.left, None)
-            inner = mask_probability[down, across][:, : box.width]
+            inner = mask_probability[
+                transforms.letterbox(rows, columns, len(mask_probability)).part
+            ]
         else:
             inner = transforms.to_source(mask_probability, rows, columns, self.crop)
         map_: NDArray[np.uint8] = np.rint(np.clip(inner, 0, 1) * 255).astype(np.uint8)
@@ -120,9 +120,8 @@ class Serving:
         if first >= self.card["gate"]["below"]:
             return None
         calibration = self.card.get("calibration") or {}
-        logit = math.log(max(first, 1e-6) / (1 - first))
-        logit = logit / calibration.get("temperature", 1.0) + calibration.get("bias", 0.0)
-        return 1 / (1 + math.exp(-logit))
+        scaled = logit(first) / calibration.get("temperature", 1.0) + calibration.get("bias", 0.0)
+        return 1 / (1 + math.exp(-scaled))
 
     def answer(self, seen: list[Seen]) -> Answer:
         """Everything that the network says of N views, in one run."""
@@ -138,6 +137,12 @@ class Serving:
         seen = [self.see(np.zeros((self.size, self.size), dtype=np.uint16))]
         self.stopped(seen)
         self.run(seen)
+
+
+def logit(probability: float) -> float:
+    """The logit of a probability; of one that is nearly 0 or 1, a finite one."""
+    kept = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(kept / (1 - kept))
 
 
 def open(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import openvino
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ml import catalogue, checkpoint, data, export, model, state, transforms
+from ml import catalogue, checkpoint, data, export, model, serving, state, transforms
 from ml.calibrate import Calibration
 from ml.config import NAME, Config
 from ml.errors import BadInput
@@ -97,10 +96,9 @@ class Teacher:
         config, crop = self.config, record.crop(self.config)
         cleaned = transforms.clean(picture, config.denoise, config.clahe)
         said = self.graph(transforms.place(cleaned, config.size, crop)[None, None])
-        probability = float(np.clip(said["image_probability"][0, 0], 1e-6, 1 - 1e-6))
         rows, columns = picture.shape
         map_ = transforms.to_source(said["mask_probability"][0, 0], rows, columns, crop)
-        return map_, math.log(probability / (1 - probability))
+        return map_, serving.logit(float(said["image_probability"][0, 0]))
 
 
 def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Config]], dict[str, Any]]:

@@ -33,6 +33,11 @@ class Letterbox:
     height: int
     width: int
 
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """The square's part that shows the picture; the rest is padding."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
 
 def letterbox(rows: int, columns: int, size: int) -> Letterbox:
     """The largest centred box of the picture's aspect inside a square of `size`."""
@@ -98,7 +103,7 @@ def place(picture: NDArray[np.uint8], size: int, crop: Crop | None = None) -> ND
     box = letterbox(rows, columns, size)
     inner = resize(picture.astype(np.float32), box.height, box.width) / 127.5 - 1.0
     square = np.full((size, size), PADDING, dtype=np.float32)
-    square[box.top : box.top + box.height, box.left : box.left + box.width] = inner
+    square[box.part] = inner
     return square
 
 
@@ -113,8 +118,7 @@ def to_source(
         side = crop.on(rows, columns)[2]
         square = cv2.resize(map_.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
         return paste(np.asarray(square, dtype=np.float32), crop, rows, columns)
-    box = letterbox(rows, columns, map_.shape[0])
-    inner = map_[box.top : box.top + box.height, box.left : box.left + box.width]
+    inner = map_[letterbox(rows, columns, map_.shape[0]).part]
     resized = cv2.resize(inner.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, dtype=np.float32)
 
