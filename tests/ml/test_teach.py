@@ -29,6 +29,7 @@ def teacher(path: Path, seed: int = 1, fold: int = 0) -> Path:
     with torch.no_grad():
         begun.average.train()(torch.randn(4, 1, 64, 64))
         begun.average.image.weight.normal_(std=0.1)
+        begun.average.outline[0].weight.mul_(8)
     state.save(begun, path)
     return path
 
