@@ -316,7 +316,7 @@ def save_graph(graph: openvino.Model, folder: Path) -> None:
     """Write the graph and its weights, in float32.
 
     The tensors are fp16 already. The graph's weights are not theirs: batch norms are folded into
-    them, and rounding those once more moves a map by up to 0.013 of probability on real X-rays.
+    them, and rounding those once more moves a map by up to 0.013 of probability on 12 real X-rays.
     """
     openvino.save_model(graph, folder / session.GRAPH, compress_to_fp16=False)
 
