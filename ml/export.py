@@ -36,9 +36,21 @@ TERMS = (
     "Medicine and American College of Radiology, 2019; pictures from NIH ChestX-ray14), under "
     "their terms: research. The pictures are not part of this package."
 )
+WHAT = (
+    "Chest X-rays with radiologists' outlines of pneumothorax (SIIM-ACR), and pictures of the same "
+    "hospital judged as a whole by a radiologist panel"
+)
+# Where a recipe has teachers, they speak of pictures that nobody judged, too.
+TAUGHT_WHAT = (
+    ". Trained on, with other networks' word alone: pictures of other hospitals that nobody judged"
+)
+TAUGHT_TERMS = (
+    " The unjudged ones are of public collections for research (COVID-19 image data collection, "
+    "Cohen et al. 2020; Figure 1 and Actualmed COVID-19 chest X-ray collections)."
+)
 LIMITS = [
     "Research use. Not a medical device; every result needs a radiologist's reading.",
-    "Trained and measured on pictures of one hospital (NIH Clinical Center), frontal views of "
+    "Outlined and measured on pictures of one hospital (NIH Clinical Center), frontal views of "
     "mostly adults, 8 bit, with disputed labels: two radiologist panels differ on about 15 % of "
     "shared pictures.",
     "A drained pneumothorax, skin folds, the scapula's border and subcutaneous air mislead it.",
@@ -267,12 +279,11 @@ def write(
         "calibration": asdict(calibration) | facts.get("calibration", {}),
         "metrics": facts.get("metrics", {}),
         "data": {
-            "what": "Chest X-rays with radiologists' outlines of pneumothorax (SIIM-ACR), and "
-            "pictures of the same hospital judged as a whole by a radiologist panel",
+            "what": WHAT + TAUGHT_WHAT * bool(config.taught),
             "counts": {},
             "folds": "five folds, no patient in two; held out: "
             + (f"fold {config.held_out_fold}" if config.held_out_fold >= 0 else "none"),
-            "terms": TERMS,
+            "terms": TERMS + TAUGHT_TERMS * bool(config.taught),
             **facts.get("data", {}),
         },
         "limits": limits,

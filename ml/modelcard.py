@@ -137,11 +137,14 @@ def _use(card: dict[str, Any]) -> str:
             points,
             _wrapped(
                 f"On a called picture, pixels of probability {thresholds['mask']:g} and more are "
-                f"outlined; fewer than {thresholds['area_px_min']} of them on the network's map "
-                "are not shown."
+                + f"outlined{_few_pixels(thresholds['area_px_min'])}."
             ),
         ]
     )
+
+
+def _few_pixels(least: int) -> str:
+    return f"; fewer than {least} of them on the network's map are not shown" if least else ""
 
 
 def _factors(card: dict[str, Any]) -> str:
