@@ -48,6 +48,9 @@ def main() -> int:
             part = truth[int(top * down) : int(bottom * down)]
             overlaps.append(int(part[:, int(left * across) : int(end * across)].any()))
             sizes.append((end - left) * (bottom - top) / (rows * columns))
+    if not overlaps:
+        print("no positive of this fold was called: nothing to tell", file=sys.stderr)
+        return 1
     print(
         json.dumps(
             {

@@ -46,7 +46,7 @@ TAUGHT_WHAT = (
 )
 TAUGHT_TERMS = (
     " The unjudged ones are of public collections for research (COVID-19 image data collection, "
-    "Cohen et al. 2020; Figure 1 and Actualmed COVID-19 chest X-ray collections)."
+    "Cohen et al. 2020; Figure 1 and Actualmed COVID-19 chest X-ray collections; a few others)."
 )
 LIMITS = [
     "Research use. Not a medical device; every result needs a radiologist's reading.",
@@ -245,6 +245,7 @@ def write(
         (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
     save_graph(to_openvino(net, config, calibration), folder)
     sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    unjudged = bool(config.taught) and "unlabelled" in config.sources
     card = {
         **facts,
         "architecture": {
@@ -279,11 +280,11 @@ def write(
         "calibration": asdict(calibration) | facts.get("calibration", {}),
         "metrics": facts.get("metrics", {}),
         "data": {
-            "what": WHAT + TAUGHT_WHAT * bool(config.taught),
+            "what": WHAT + TAUGHT_WHAT * unjudged,
             "counts": {},
             "folds": "five folds, no patient in two; held out: "
             + (f"fold {config.held_out_fold}" if config.held_out_fold >= 0 else "none"),
-            "terms": TERMS + TAUGHT_TERMS * bool(config.taught),
+            "terms": TERMS + TAUGHT_TERMS * unjudged,
             **facts.get("data", {}),
         },
         "limits": limits,

@@ -259,13 +259,13 @@ def summary(
 
     A draw in which a measure is undefined is left out for it.
     """
-    wanted = {name: MEASURES[name] for name in (MEASURES if names is None else names)}
-    drawn: dict[str, list[float]] = {name: [] for name in wanted}
-    for chosen in draws(clusters, replicates, seed):
+    wanted = list(MEASURES if names is None else names)
+
+    def values(chosen: NDArray[np.int64]) -> dict[str, float]:
         sample = results.take(chosen)
-        for name, measure in wanted.items():
-            drawn[name].append(measure(sample))
-    return {name: _measured(measure(results), drawn[name]) for name, measure in wanted.items()}
+        return {name: MEASURES[name](sample) for name in wanted}
+
+    return _with_intervals(values, clusters, replicates, seed)
 
 
 def difference(
@@ -282,21 +282,28 @@ def difference(
     interval.
     """
     wanted = list(MEASURES if names is None else names)
-    drawn: dict[str, list[float]] = {name: [] for name in wanted}
-    for chosen in draws(clusters, replicates, seed):
+
+    def values(chosen: NDArray[np.int64]) -> dict[str, float]:
         mine, theirs = one.take(chosen), other.take(chosen)
-        for name in wanted:
-            drawn[name].append(MEASURES[name](mine) - MEASURES[name](theirs))
-    return {
-        name: _measured(MEASURES[name](one) - MEASURES[name](other), drawn[name]) for name in wanted
-    }
+        return {name: MEASURES[name](mine) - MEASURES[name](theirs) for name in wanted}
+
+    return _with_intervals(values, clusters, replicates, seed)
 
 
-def _measured(value: float, drawn: list[float]) -> Measure:
-    """A value with the interval of its draws, without those in which it is not defined."""
-    defined = [one for one in drawn if not np.isnan(one)]
-    low, high = np.percentile(defined, (2.5, 97.5)) if defined else (np.nan, np.nan)
-    return Measure(value, float(low), float(high))
+def _with_intervals(
+    values: Callable[[NDArray[np.int64]], dict[str, float]],
+    clusters: NDArray[Any],
+    replicates: int,
+    seed: int,
+) -> dict[str, Measure]:
+    """What `values` says of all pictures, with the intervals of its draws."""
+    drawn = [values(chosen) for chosen in draws(clusters, replicates, seed)]
+    found = {}
+    for name, value in values(np.arange(len(clusters))).items():
+        defined = [one[name] for one in drawn if not np.isnan(one[name])]
+        low, high = np.percentile(defined, (2.5, 97.5)) if defined else (np.nan, np.nan)
+        found[name] = Measure(value, float(low), float(high))
+    return found
 
 
 def size_thirds(results: Results) -> list[tuple[str, NDArray[np.int64]]]:
