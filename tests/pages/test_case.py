@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from ml import phantom, predict
 from portal.models import Role
@@ -40,15 +40,19 @@ def _until(page: Page, so: Callable[[int], bool]) -> None:
 
 
 def _open(visitor: Visitor, study: object) -> Page:
-    """The case page once picture and map are there and all areas are counted."""
+    """The case page once picture and map are there."""
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
-    page.wait_for_selector("[data-measure=area][data-pixels]")
     return page
 
 
 def _area(page: Page) -> int:
-    return int(page.get_attribute("[data-measure=area]", "data-pixels") or -1)
+    """The area beside the picture, in pixels, as soon as it is counted."""
+    told = page.get_attribute(
+        "[data-measure=area][data-pixels]:not([data-pixels=''])", "data-pixels"
+    )
+    assert told is not None
+    return int(told)
 
 
 def test_the_words_come_first_and_are_the_servers(visitor: Visitor, cases: Cases) -> None:
@@ -81,6 +85,19 @@ def test_a_moved_threshold_has_exactly_the_servers_area(
     assert map_ is not None
     mask = predict.outline(map_, position / 100, 0, 720, 640)
     assert _area(page) == int(mask.sum())
+
+
+def test_an_area_that_is_not_counted_yet_comes_by_itself(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open("/worklist")
+    held: list[Route] = []
+    page.route("**/viewer/area.js", lambda route: held.append(route))
+    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    page.wait_for_selector("#film[data-overlay=ready]")
+    page.fill("#threshold-input", "0.3")
+    expect(page.locator("[data-measure=area]")).to_have_text("…")
+    held.pop().continue_()
+    assert _area(page) > 0
+    expect(page.locator("[data-measure=area]")).not_to_have_text("…")
 
 
 def test_the_browser_counts_every_threshold_as_the_server_does(
