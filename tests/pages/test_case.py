@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 
 from ml import phantom, predict
 from portal.models import Role
-from tests.pages.conftest import Cases, Visitor, draw
+from tests.pages.conftest import TWO_FRAMES, Cases, Visitor, draw
 
 pytestmark = pytest.mark.browser
 
@@ -40,9 +40,11 @@ def _until(page: Page, so: Callable[[int], bool]) -> None:
 
 
 def _open(visitor: Visitor, study: object) -> Page:
-    """The case page once picture and map are there."""
+    """The case page once picture and map are there and painted with a frame of their own."""
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
+    page.wait_for_selector("[data-measure=area][data-pixels]")
+    page.evaluate(TWO_FRAMES)
     return page
 
 
@@ -142,11 +144,10 @@ def test_a_drag_changes_window_and_level(visitor: Visitor, cases: Cases) -> None
     page.mouse.move(430, 520, steps=4)
     page.mouse.up()
     expect(line).not_to_have_text(told)
-    assert page.evaluate(_GREY, [560, 300]) != grey
+    page.wait_for_function(f"() => ({_GREY})([560, 300]) !== {grey}")
     page.keyboard.press("r")
     expect(line).to_have_text(told)
-    page.wait_for_timeout(100)
-    assert page.evaluate(_GREY, [560, 300]) == grey
+    page.wait_for_function(f"() => ({_GREY})([560, 300]) === {grey}")
 
 
 def test_the_full_picture_replaces_the_preview_without_a_jump(
@@ -165,7 +166,7 @@ def test_the_full_picture_replaces_the_preview_without_a_jump(
 
 def test_keys_hide_the_overlay_invert_zoom_and_mirror(visitor: Visitor, cases: Cases) -> None:
     page = _open(visitor, cases.likely)
-    assert page.evaluate(_PAINTED) > 500
+    page.wait_for_function(f"() => ({_PAINTED})() > 500")
     page.keyboard.press("o")
     page.wait_for_function(f"() => ({_PAINTED})() === 0")
     page.keyboard.press("o")

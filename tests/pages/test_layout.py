@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from portal.models import Role
-from tests.pages.conftest import Cases, Visitor
+from tests.pages.conftest import TWO_FRAMES, Cases, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -40,6 +40,10 @@ PAGES = [
     ("/studies/{likely}/export", Role.READER),
     ("/studies/{waiting}/export", Role.READER),
 ]
+# Until what began to move before motion was unwanted has ended; a pulsing placeholder never does.
+_STILL = """() => Promise.allSettled(document.getAnimations()
+    .filter(one => Number.isFinite(one.effect.getComputedTiming().endTime))
+    .map(one => one.finished))"""
 
 
 @pytest.mark.parametrize(("template", "role"), PAGES)
@@ -47,15 +51,17 @@ def test_a_page_fits_its_window_and_bars_nobody(
     visitor: Visitor, cases: Cases, template: str, role: Role | None
 ) -> None:
     page = visitor.open(template.format(**vars(cases)), role)
+    page.emulate_media(reduced_motion="reduce")  # colours are measured, not their fading in
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(100)
+        page.evaluate(TWO_FRAMES)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{template} is {wide} px wide in a window of {width}"
     page.set_viewport_size({"width": 1440, "height": 900})
     for theme in ("dark", "light"):
         page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-        page.wait_for_timeout(400)  # colours that fade in are measured at their end
+        page.evaluate(TWO_FRAMES)
+        page.evaluate(_STILL)
         assert _serious(page) == [], theme
 
 

@@ -182,10 +182,13 @@ def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write
     page.route("**/studies", lambda route: route.abort())
     page.clock.install()
     page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(54))))
-    for _ in range(4):
-        page.wait_for_timeout(150)
+    lost = page.locator(".file", has_text="can’t be reached")
+    for _ in range(200):  # each try waits longer than the one before it
+        if lost.count():
+            break
+        page.wait_for_timeout(50)
         page.clock.run_for(9000)
-    expect(page.locator(".file")).to_contain_text("can’t be reached")
+    expect(lost).to_be_visible()
     page.unroute("**/studies")
     page.click("text=Try again")
     expect(page.locator(".file a")).to_have_text("Open")
