@@ -15,12 +15,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from place import Place, open_place
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
 from portal import database, embedded
 from tests.faults.postgres import postgres
+
+# A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 import venv
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from redis.retry import Retry
 
 from portal import embedded
 from portal.settings import Settings as PortalSettings
+from tests.patience import until
 from worker.settings import VARIABLES as WORKER_VARIABLES
 from worker.settings import Settings as WorkerSettings
 
@@ -195,9 +195,7 @@ def compose_redis(tmp_path: Path) -> Iterator[Callable[[str], redis.Redis]]:
             retry=Retry(NoBackoff(), 0),
         )
 
-    end = time.monotonic() + 10
-    while not socket.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
+    until(lambda: socket.exists() or process.poll() is not None)
     yield client
     process.terminate()
     process.wait()

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests import patience
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -58,10 +59,7 @@ class Up:
 
 
 def until(what: str, true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
+    assert patience.until(true, PATIENCE), what
 
 
 def ready(address: str) -> bool:

@@ -24,7 +24,7 @@ def split(answers: list[tuple[float, bool]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(ANSWERS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_area_under_the_roc_is_the_auc(answers):
     probability, positive = split(answers)
     curve = curves.roc(probability, positive)
@@ -36,7 +36,7 @@ def test_the_area_under_the_roc_is_the_auc(answers):
 
 
 @given(ANSWERS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_precision_and_recall_are_those_of_each_threshold(answers):
     probability, positive = split(answers)
     curve = curves.precision_recall(probability, positive)
@@ -53,7 +53,7 @@ def test_precision_and_recall_are_those_of_each_threshold(answers):
 @given(
     st.lists(st.tuples(st.sampled_from([0.1, 0.5, 2.0]), st.booleans()), min_size=1, max_size=20)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_risk_is_the_mean_loss_of_the_pictures_kept(pairs):
     sure, wrong = split(pairs)
     curve = curves.risk_coverage(sure, wrong.astype(float))

@@ -33,7 +33,7 @@ def disc(rows: int, columns: int, y0: float, x0: float, radius: float) -> np.nda
     angle=st.floats(0, 2 * math.pi),
     mm=st.floats(0.1, 0.4),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_crescent_is_as_thick_as_its_circles_are_apart(radius, shift, angle, mm):
     outer = disc(700, 700, 350, 350, radius)
     inner = disc(700, 700, 350 + shift * math.sin(angle), 350 + shift * math.cos(angle), radius)
@@ -53,7 +53,7 @@ def test_a_crescent_is_as_thick_as_its_circles_are_apart(radius, shift, angle, m
     length=st.integers(150, 400),
     degrees=st.floats(0, 180),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_straight_band_is_as_thick_as_it_was_drawn(width, length, degrees):
     y, x = grid(600, 600)
     angle = math.radians(degrees)

@@ -70,7 +70,7 @@ def many(draw: st.DrawFn) -> Results:
 
 
 @given(many())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_kaggle_dice_is_made_of_positive_dice_and_specificity(drawn):
     share = drawn.positive.mean()
     parts = 0.0
@@ -82,7 +82,7 @@ def test_kaggle_dice_is_made_of_positive_dice_and_specificity(drawn):
 
 
 @given(many())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_dice_follows_from_iou(drawn):
     dice = metrics.dice(drawn.hits, drawn.predicted, drawn.truth)
     iou = metrics.iou(drawn.hits, drawn.predicted, drawn.truth)
@@ -90,7 +90,7 @@ def test_dice_follows_from_iou(drawn):
 
 
 @given(many())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_auc_counts_pairs(drawn):
     ones = drawn.probability[drawn.positive]
     zeros = drawn.probability[~drawn.positive]
@@ -103,7 +103,7 @@ def test_auc_counts_pairs(drawn):
 
 
 @given(many(), st.sampled_from([0.0, 0.5, 0.8, 0.93, 1.0]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_sensitivity_at_specificity_tries_every_threshold(drawn, wanted):
     found = metrics.sensitivity_at_specificity(drawn.probability, drawn.positive, wanted)
     ones = drawn.probability[drawn.positive]

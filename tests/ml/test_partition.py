@@ -17,7 +17,7 @@ SIZES = st.dictionaries(
 
 
 @given(SIZES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_patient_has_one_fold_whatever_the_order(sizes):
     chosen = partition.assign(sizes)
     assert set(chosen) == set(sizes)

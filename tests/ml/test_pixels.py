@@ -649,7 +649,7 @@ WHOLE = {name: build() for name, build in SAMPLES.items()}
 
 
 @given(st.sampled_from(sorted(WHOLE)), st.floats(0, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_file_cut_anywhere_is_read_or_refused(name, share):
     data = WHOLE[name][: int(share * len(WHOLE[name]))]
     try:
@@ -666,7 +666,7 @@ def test_a_file_cut_anywhere_is_read_or_refused(name, share):
     st.sampled_from(sorted(WHOLE)),
     st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=6),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_bytes_never_raise_anything_else(name, damage):
     data = bytearray(WHOLE[name])
     for share, value in damage:

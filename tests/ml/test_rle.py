@@ -50,7 +50,7 @@ def test_the_examples_of_the_format_decode_and_encode(shape, points, text):
 
 
 @given(MASKS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_mask_comes_back_and_agrees_with_coco(mask):
     text = rle.encode(mask)
     np.testing.assert_array_equal(rle.decode(text, *mask.shape), mask)

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from portal.models import Role, Study, Team, User
+from tests.patience import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -207,11 +208,7 @@ def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path, tmp_path:
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 60
-    while not anchors.exists():
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    assert until(lambda: anchors.exists() or process.poll() is not None)
     time.sleep(1)  # some rounds more
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)

@@ -432,7 +432,7 @@ def test_two_thousand_damaged_files_never_crash_the_door() -> None:
             assert refused.code in REASONS  # noqa: PT017 not being refused is right as well
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", bytes(128) + b"DICM"]),
     rest=st.binary(max_size=400),

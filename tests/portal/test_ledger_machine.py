@@ -189,7 +189,6 @@ class Ledger(RuleBasedStateMachine):
 Ledger.TestCase.settings = settings(
     max_examples=8,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestLedger = Ledger.TestCase

@@ -44,7 +44,7 @@ def kept(value: Any) -> None:
     text.encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(spoilt(facts_of(8, 6)))
 def test_facts_that_pass_can_be_shown(sent: Any) -> None:
     try:
@@ -62,7 +62,7 @@ def test_facts_that_pass_can_be_shown(sent: Any) -> None:
     assert isinstance(facts.get("view") or "", str)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(spoilt(prediction_of()))
 def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from portal.supervisor import Child, Supervisor
+from tests.patience import until
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
 # A child with a child of its own, in the same process group, that ignores what it is told.
@@ -58,15 +59,6 @@ def exists(pid: int) -> bool:
         return False
 
 
-def until(true: Callable[[], bool], seconds: float = 8.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def pid_of(child: Child) -> int:
     assert child.process is not None
     return child.process.pid
@@ -107,7 +99,7 @@ def test_a_child_is_ready_when_it_says_so(supervisor: Supervisor, tmp_path: Path
     one = child(f"{program}; time.sleep(60)", sign.exists)
     supervisor.start(one)
     assert supervisor.wait_ready([one], 0.05) == [one]
-    assert supervisor.wait_ready([one], 10) == []
+    assert supervisor.wait_ready([one], 30) == []
 
 
 def test_stopping_leaves_nothing_behind_even_of_a_child_that_will_not_go(
@@ -152,6 +144,7 @@ def test_children_end_when_the_supervisor_itself_is_killed(tmp_path: Path) -> No
 import os, sys, time
 from pathlib import Path
 from portal.supervisor import Child, Supervisor
+from tests.patience import until
 supervisor = Supervisor(Path({str(tmp_path)!r}), print)
 command = [sys.executable, "-c", "import time; time.sleep(60)"]
 one = Child("one", command, dict(os.environ), lambda: True)

@@ -318,7 +318,6 @@ def test_the_description_is_true(
 
     @settings(
         max_examples=20,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ pytest.importorskip("openvino", reason="openvino is not installed")
 from ml import session
 from ml.session import Answer, Floats, ModelMissing, TamperedModel
 from tests.ml.conftest import write_tiny_model
+from tests.patience import until
 from worker import process
 from worker.batching import Engine, Shared, kept
 from worker.errors import Transient
@@ -52,13 +52,10 @@ class Room:
         begun = self.pool.submit(Shared, self.path, folder)
         self.wait_for(1)
         self.engine.step()
-        return begun.result(10)
+        return begun.result(60)
 
     def wait_for(self, questions: int) -> None:
-        until = time.monotonic() + 10
-        while self.engine._asked.qsize() < questions:
-            assert time.monotonic() < until, "nobody asked"
-            time.sleep(0.005)
+        assert until(lambda: self.engine._asked.qsize() >= questions), "nobody asked"
 
 
 @pytest.fixture
@@ -167,7 +164,7 @@ def test_a_changed_model_is_refused(room: Callable[[int], Room], folder: Path) -
     here.wait_for(1)
     here.engine.step()
     with pytest.raises(TamperedModel, match="not the file of its card"):
-        begun.result(10)
+        begun.result(60)
 
 
 def test_a_worker_begins_although_its_engine_dies_meanwhile(folder: Path, tmp_path: Path) -> None:
@@ -208,10 +205,7 @@ def test_an_engine_that_is_killed_is_begun_anew(folder: Path, tmp_path: Path) ->
         os.kill(first, signal.SIGKILL)
         with pytest.raises(Transient, match="engine_lost"):
             child.answer(picture(1))
-        until = time.monotonic() + 60
-        while _listener(path) in (0, first):
-            assert time.monotonic() < until, "no engine was begun"
-            time.sleep(0.05)
+        assert until(lambda: _listener(path) not in (0, first)), "no engine was begun"
         same(child.answer(picture(1)), said)
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
+from tests.patience import until
 from worker.client import Portal, Work
 from worker.errors import Lost, Permanent, Transient
 from worker.settings import Settings
@@ -205,7 +206,7 @@ def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(deaf: s
     began = time.monotonic()
     with pytest.raises(Transient, match="portal_unreachable"):
         listening.claim(JOB)
-    assert 1 < time.monotonic() - began < 6
+    assert 1 < time.monotonic() - began < 15
     listening.close()
 
 
@@ -255,9 +256,8 @@ def test_saying_that_it_failed_never_fails(script: Script, work: Work) -> None:
 
 def test_the_lease_is_kept_while_work_goes_on_and_not_longer(script: Script, work: Work) -> None:
     with work.beating():
-        time.sleep(0.5)
+        assert until(lambda: len(script.asked) >= 3)
     during = len(script.asked)
-    assert during >= 3
     time.sleep(0.3)
     assert len(script.asked) == during
 
@@ -265,7 +265,7 @@ def test_the_lease_is_kept_while_work_goes_on_and_not_longer(script: Script, wor
 def test_work_whose_attempt_is_lost_sends_nothing_more(script: Script, work: Work) -> None:
     script.answers["heartbeat"] = [409]
     with work.beating():
-        time.sleep(0.3)
+        assert work._lost.wait(60)
         before = len(script.asked)
         with pytest.raises(Lost):
             work.finish({})

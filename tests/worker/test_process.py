@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.patience import until
 from worker import process
 from worker.settings import Settings
 
@@ -52,9 +52,7 @@ def test_a_probe_sees_a_worker_that_lives_and_not_one_that_was_killed(tmp_path: 
     running = subprocess.Popen([sys.executable, "-m", "worker", "render"], env=environment)
     life = process.life_file(settings, "render")
     try:
-        end = time.monotonic() + 60
-        while not life.exists() and time.monotonic() < end:
-            time.sleep(0.05)
+        assert until(life.exists)
         assert worker("alive", "render", env=environment).returncode == 0
         assert worker("alive", env=environment).returncode == 0
         assert worker("alive", "segment", env=environment).returncode == 1

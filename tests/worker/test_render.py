@@ -138,4 +138,4 @@ def test_the_decoder_knows_no_secret_and_ends_with_its_parent() -> None:
     assert b"PLEURA" not in environment
     assert b"REDIS" not in environment
     decoder._channel.close()
-    assert decoder._process.wait(timeout=5) == 0
+    assert decoder._process.wait(timeout=30) == 0

@@ -1,0 +1,14 @@
+"""Waiting for what another thread or process does, as long as a busy machine may take for it."""
+
+import time
+from collections.abc import Callable
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether it has become true within this time; asked every 20 ms."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
