@@ -76,7 +76,8 @@ class Familiarity:
     """distance: from real frontal chests, 1 being the limit; usual: the share of it that most keep.
 
     turn: how the picture lies, by what it looks most like. certain and area: the share of the lung
-    fields that is certain, and their share of the picture.
+    fields that is certain, and their share of the picture. cut: how much of the lungs' breadth the
+    picture's upper and lower edge cut off.
     """
 
     distance: float
@@ -84,6 +85,7 @@ class Familiarity:
     turn: Turn
     certain: float
     area: float
+    cut: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Reference:
             turn,
             round(float(1.02 - np.exp(found[5])), 4),
             round(float(np.exp(found[6])), 4),
+            looks.fields.cut,
         )
 
 

@@ -22,6 +22,8 @@ THRESHOLD = 0.5
 REGION_MIN = 0.01
 # Over 1,456 frontal X-rays both fields together cover 11 % (1st percentile) to 40 % of the picture.
 COVERED = (0.06, 0.65)
+# So much of a side's length counts as its edge.
+EDGE = 0.01
 # Air lies outside of what the network calls lung, at most this share of the fields' longer side
 # away: with it, 99.9 % of all outlined pneumothorax pixels of 388 X-rays are in the crop.
 MARGIN = 0.08
@@ -41,6 +43,14 @@ class Fields:
     def plausible(self) -> bool:
         """Whether this can be the lungs of a frontal chest X-ray."""
         return COVERED[0] <= float(self.mask.mean()) <= COVERED[1]
+
+    @property
+    def cut(self) -> tuple[float, float]:
+        """The shares of the lungs' whole breadth that the upper and the lower edge cut off."""
+        breadth = max(int(self.mask.any(0).sum()), 1)
+        deep = max(1, round(EDGE * self.mask.shape[0]))
+        upper, lower = (part.any(0).sum() for part in (self.mask[:deep], self.mask[-deep:]))
+        return float(upper) / breadth, float(lower) / breadth
 
     def crop(self) -> Crop | None:
         """The square around both lungs with a margin; None where they are not to be believed.

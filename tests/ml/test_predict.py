@@ -129,6 +129,15 @@ def test_a_refused_picture_gets_reasons_and_nothing_else(opened, chest):
     assert ungated.quality["verdict"] == "refused"
 
 
+def test_a_picture_without_the_apices_says_so(opened):
+    drawn = phantom.draw(3, "right", 25)
+    beheaded = dataclasses.replace(drawn, pixels=drawn.pixels[143:])
+    for film, said in ((drawn, False), (beheaded, True)):
+        verdict, _ = predict.gated(pixels.read(phantom.png(film)), opened)
+        assert verdict.verdict == "limited"  # no header
+        assert ("lungs_cut" in [reason.code for reason in verdict.reasons]) is said
+
+
 def test_a_batch_says_the_same_as_one_by_one(opened, chest):
     other = pixels.read(phantom.dicom(phantom.draw(8, None, rows=300, columns=320)))
     lateral = dataclasses.replace(chest, view="RL")

@@ -13,6 +13,7 @@ import pydicom
 import pytest
 
 from ml import grey, likeness, phantom, pixels, quality
+from ml.familiar import Familiarity
 from ml.picture import Picture, automatic_window
 
 
@@ -35,6 +36,23 @@ def test_a_frontal_adult_chest_is_fit(chest):
     assert checked.verdict == "fit"
     assert checked.facts() == {"verdict": "fit", "reasons": []}
     assert checked.midline == pytest.approx(200, abs=0.05 * 400)
+
+
+@pytest.mark.parametrize(
+    ("cut", "verdict", "said"),
+    [
+        ((0.0, 0.1), "fit", []),
+        ((0.2, 0.0), "limited", ["upper"]),
+        ((0.2, 0.2), "limited", ["upper", "lower"]),
+        ((0.6, 0.0), "refused", ["a part"]),
+        ((0.0, 0.3), "refused", ["a part"]),
+    ],
+)
+def test_lungs_beyond_the_edge_are_told_and_halves_of_films_refused(chest, cut, verdict, said):
+    checked = quality.check(chest, lambda: Familiarity(0.1, 0.5, "upright", 0.9, 0.3, cut))
+    assert checked.verdict == verdict
+    assert [reason.code for reason in checked.reasons] == ["lungs_cut"] * len(said)
+    assert all(word in r.message for word, r in zip(said, checked.reasons, strict=True))
 
 
 @pytest.mark.parametrize(
