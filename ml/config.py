@@ -25,6 +25,7 @@ LOSSES = (
     "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
 )  # fmt: skip
 MEMBERS_MAX = 16
+OF_FOLD = "{fold}"
 NAME = "[a-z0-9-]+"  # of a class, or of what is taught: a part of a file's name
 # What is known of a picture: "masks": outlined by radiologists (empty when there is nothing to
 # outline); "pseudo": outlined by models, never held out; "panel": judged as a whole, by
@@ -80,7 +81,8 @@ class Config:
     dropout: float = 0.3  # before the image-level layer
     drop_path: float = 0.0  # of a timm encoder: largest probability that a block is skipped
     # What is learnt from teachers' words (see ml.teach), by name in the cache, and how much they
-    # weigh against what people drew and judged; where nobody did, they are all there is.
+    # weigh against what people drew and judged; where nobody did, they are all there is. {fold} in
+    # the name stands for the held-out fold: each fold has teachers that have not met it.
     taught: str = ""
     taught_weight: float = 0.5
     # Pretraining on what pictures look like, whoever judged them: this share of their patches of
@@ -150,6 +152,11 @@ class Config:
     validate_every: int = 5  # epochs, and at the end; 0 for never
     mirror: bool = False  # serving averages the answers to a picture and to its mirror image
 
+    def of_fold(self, fold: int) -> Config:
+        """The recipe that holds this fold out, and learns from teachers that did so, too."""
+        taught = self.taught.replace(OF_FOLD, str(fold))
+        return dataclasses.replace(self, held_out_fold=fold, taught=taught)
+
     def served(
         self, crop: str | None = None, size: int | None = None, mirror: bool | None = None
     ) -> Config:
@@ -195,9 +202,11 @@ class Config:
             raise BadRecipe("clahe is not negative")
         if not 0 <= self.taught_weight <= 1:
             raise BadRecipe("taught_weight lies between 0 and 1")
-        if self.taught and (len(self.classes) > 1 or not re.fullmatch(NAME, self.taught)):
+        named = re.fullmatch(NAME, self.taught.replace(OF_FOLD, "0"))
+        if self.taught and (len(self.classes) > 1 or not named):
             raise BadRecipe(
-                "taught is a name of small letters, digits and hyphens, for recipes of one class"
+                "taught is a name of small letters, digits and hyphens, with {fold} for the fold's "
+                "number, for recipes of one class"
             )
         self._check_hidden()
         if not 0 <= self.label_doubt < 0.5:

@@ -34,7 +34,7 @@ from ml import config as configuration
 from ml import state as states
 from ml.calibrate import HeldOut
 from ml.catalogue import NO_FOLD, Record
-from ml.config import Config
+from ml.config import OF_FOLD, Config
 from ml.engine import Team
 from ml.errors import BadInput
 from ml.report_text import number
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
         recipe = dataclasses.replace(config, data_share=share)
         tables = {}
         for fold in folds:
-            one = dataclasses.replace(recipe, held_out_fold=fold)
-            start = Path(args.start.replace("{fold}", str(fold))) if args.start else None
+            one = recipe.of_fold(fold)
+            start = Path(args.start.replace(OF_FOLD, str(fold))) if args.start else None
             runs = out / f"fold-{fold}"
             ready = trained(one, args.cache, records, runs, start, team, args.other_patients)
             if team.is_first:
@@ -223,7 +223,7 @@ def report(
     folds = {}
     judged: list[Record] = []
     for fold, table in tables.items():
-        training, held_out = train.parts(dataclasses.replace(config, held_out_fold=fold), records)
+        training, held_out = train.parts(config.of_fold(fold), records)
         judged += held_out
         folds[str(fold)] = {
             "counts": catalogue.counts(training, held_out),

@@ -79,8 +79,7 @@ def run(args: argparse.Namespace) -> int:
     config = configuration.load(args.recipe)
     if args.minutes is not None:
         config = dataclasses.replace(config, minutes=args.minutes)
-    if args.fold is not None:
-        config = dataclasses.replace(config, held_out_fold=args.fold)
+    config = config.of_fold(config.held_out_fold if args.fold is None else args.fold)
     left_out = options.numbers(args.without, int)
     if left_out and config.taught:
         raise BadInput("teachers may have met the patients that --without leaves out")

@@ -126,6 +126,11 @@ def test_what_was_never_taught_is_a_sentence(cache: Path) -> None:
         Taught.read(cache, replace(TINY, taught="two"), [])
     with pytest.raises(BadRecipe, match="taught is a name"):
         replace(TINY, taught="../away")
+    with pytest.raises(BadRecipe, match="taught is a name"):
+        replace(TINY, taught="of-{folder}")
+    assert replace(TINY, taught="of-{fold}").of_fold(3) == replace(
+        TINY, taught="of-3", held_out_fold=3
+    )
     with pytest.raises(BadRecipe, match="recipes of one class"):
         replace(TINY, taught="two", classes=("pneumothorax", "other"))
 
