@@ -44,7 +44,8 @@ class Level:
 class Index:
     """A published index in percent; where it does not apply, percent is None and a code says why.
 
-    Codes: 'no_spacing', 'not_pa', 'no_air_at_level' (of an index that is taken at one level only).
+    Codes: 'no_spacing', 'not_pa', 'no_air_at_level' (of an index that is taken at one level only),
+    'no_air_at_levels' (air between the levels alone: the formulas' constants would be all of it).
     """
 
     percent: float | None
@@ -54,12 +55,16 @@ class Index:
 
 @dataclass(frozen=True)
 class Extent:
-    """One side. fraction: of the hemithorax's area in the picture (2-D, no volume), 0..1."""
+    """One side. fraction: of the hemithorax's area in the picture (2-D, no volume), 0..1.
+
+    Levels: the upper third; the middles of the lung's upper half, of all of it, of its lower half.
+    """
 
     side: str
     fraction: float
     apex: Level
     upper: Level
+    middle: Level
     lower: Level
     collins: Index
     rhea: Index
@@ -142,21 +147,25 @@ def _extent(
     apex = _apex(air, top, top + round(_THIRD * height), spacing)
     upper = _across(air, round(top + height / 4), spacing)
     lower = _across(air, round(top + 3 * height / 4), spacing)
+    levels = (apex, upper, lower)
     reason = "no_spacing" if spacing is None else "not_pa" if view != "PA" else None
-    cm = [level.mm / 10 for level in (apex, upper, lower) if level.mm is not None]
-    middle = round(top + height / 2)
-    across = _across(air, middle, None).px
+    if reason is None and not any(level.px for level in levels):
+        reason = "no_air_at_levels"
+    cm = [level.mm / 10 for level in levels if level.mm is not None]
+    row = round(top + height / 2)
+    middle = _across(air, row, spacing)
     return Extent(
         side=side,
         fraction=round(float(air.sum() / cavity.sum()), 4),
         apex=apex,
         upper=upper,
+        middle=middle,
         lower=lower,
         collins=_index(collins(cm) if cm else None, reason),
         rhea=_index(rhea(cm) if cm else None, reason),
         light=_index(
-            light(int(cavity[middle].sum()), across),
-            "not_pa" if view != "PA" else None if across else "no_air_at_level",
+            light(int(cavity[row].sum()), middle.px),
+            "not_pa" if view != "PA" else None if middle.px else "no_air_at_level",
         ),
     )
 

@@ -170,7 +170,10 @@ def _require_within(
     """BadResult for what lies outside the picture or is larger than it."""
     parts = measured.get("components") or []
     levels = [
-        side[name] for side in measured.get("extents") or [] for name in ("apex", "upper", "lower")
+        side[name]
+        for side in measured.get("extents") or []
+        for name in _LEVELS
+        if side.get(name) is not None
     ]
     areas = [measured.get("area_px"), *(part["area_px"] for part in parts)]
     lengths = [measured.get("distance_px"), *(level["px"] for level in levels)]
@@ -259,6 +262,7 @@ _FACTS: Final[dict[str, Check]] = {
     "colour": maybe(number(0, 1)),
     "notes": maybe(list_of(text(64), 100)),
 }
+_LEVELS: Final = ("apex", "upper", "middle", "lower")
 _LEVEL: Final = object_of(
     {"px": number(0, 1e6), "mm": _LENGTH, "line": maybe(list_of(number(-1e6, 1e6), 4, 4))}
 )
@@ -278,7 +282,8 @@ _EXTENT: Final = object_of(
     {
         "side": one_of(("right", "left")),
         "fraction": number(0, 1),
-        **dict.fromkeys(("apex", "upper", "lower"), _LEVEL),
+        **dict.fromkeys(_LEVELS, _LEVEL),
+        "middle": maybe(_LEVEL),  # a worker of an older version does not tell it
         **dict.fromkeys(("collins", "rhea", "light"), _index),
     }
 )

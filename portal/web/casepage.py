@@ -235,6 +235,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "threshold": prediction.threshold if prediction else None,
         "measuredPixels": measured.get("area_px") or 0,
         "distanceLine": measured.get("distance_line"),
+        "levelLines": sizes.lines(measured),
         # For what was found only: elsewhere it would point at nothing.
         "region": prediction.region["box"]
         if prediction and prediction.region and prediction.result.band in _FOUND

@@ -1,6 +1,6 @@
 """How the result panel tells a pneumothorax's size beside its lung: one block for each side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from portal.web import wording
 _LEVELS: Final = (
     ("apex", "At the apex"),
     ("upper", "Middle of the upper half"),
+    ("middle", "Middle of the lung"),
     ("lower", "Middle of the lower half"),
 )
 _INDICES: Final = (("collins", "Collins"), ("rhea", "Rhea"), ("light", "Light"))
@@ -16,6 +17,7 @@ _WHY_NOT: Final = {
     "no_spacing": "the pixel spacing is unknown",
     "not_pa": "made for erect PA views only",
     "no_air_at_level": "nothing is outlined at the middle of the lung’s height",
+    "no_air_at_levels": "nothing is outlined at the three levels",
 }
 METHOD: Final = (
     "Share of the hemithorax: of its area in the picture, which is no volume. Distances between "
@@ -40,6 +42,13 @@ def of(measured: Mapping[str, Any]) -> list[Size]:
     return [_size(extent) for extent in measured.get("extents") or ()]
 
 
+def lines(measured: Mapping[str, Any]) -> list[Sequence[float]]:
+    """The levels' lines (x0, y0, x1, y1 in source pixels) where something is outlined."""
+    extents = measured.get("extents") or ()
+    levels = [extent.get(name) for extent in extents for name, _ in _LEVELS]
+    return [level["line"] for level in levels if level and level.get("line")]
+
+
 def _size(extent: Mapping[str, Any]) -> Size:
     reasons = {extent[name]["reason"] for name, _ in _INDICES if not extent[name]["applies"]}
     return Size(
@@ -48,7 +57,8 @@ def _size(extent: Mapping[str, Any]) -> Size:
         levels=[
             (words, wording.length(level.get("mm"), level["px"]) if level["px"] else "none")
             for name, words in _LEVELS
-            for level in [extent[name]]
+            for level in [extent.get(name)]
+            if level  # results of an older version have no middle
         ],
         indices=[
             (words, f"{extent[name]['percent']:.0f} %")

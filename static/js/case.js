@@ -66,6 +66,12 @@ function startViewer() {
     viewer.overlay.opacity = Number(event.target.value);
     viewer.refreshLayer();
   });
+  // The levels are drawn while their distances can be read; `toggle` does not bubble.
+  panel.addEventListener("toggle", (event) => {
+    if (event.target.id !== "sizes") return;
+    viewer.overlay.showsLevels = event.target.open;
+    viewer.refreshLayer();
+  }, true);
   loadPixels();
 }
 

@@ -37,9 +37,10 @@ def test_a_strip_is_measured_at_every_level() -> None:
     found = one(strip())
     assert found.side == "right"
     assert found.fraction == pytest.approx(0.2)
-    for level in (found.apex, found.upper, found.lower):
+    for level in (found.apex, found.upper, found.middle, found.lower):
         assert level.mm == pytest.approx(30.0, abs=0.5)
     assert found.upper.line == (100.0, 250.5, 160.0, 250.5)
+    assert found.middle.line == (100.0, 400.5, 160.0, 400.5)
     assert found.lower.line == (100.0, 550.5, 160.0, 550.5)
 
 
@@ -104,6 +105,15 @@ def test_levels_without_air_are_nothing() -> None:
     # Light is taken at the middle alone, where this air has ended.
     assert (found.light.percent, found.light.reason) == (None, "no_air_at_level")
     assert found.collins.percent == pytest.approx(4.2 + 4.7 * 6, abs=0.3)
+
+
+def test_air_between_the_levels_alone_is_no_volume_by_the_formulas_constants() -> None:
+    mask = strip()
+    mask[:480] = mask[520:] = False
+    found = one(mask)
+    assert [level.px for level in (found.apex, found.upper, found.lower)] == [0.0, 0.0, 0.0]
+    for index in (found.collins, found.rhea):
+        assert (index.percent, index.applies, index.reason) == (None, False, "no_air_at_levels")
 
 
 @pytest.mark.parametrize(

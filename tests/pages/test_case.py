@@ -454,3 +454,15 @@ def test_the_region_that_drives_the_probability_can_be_shown(
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
     assert _open(visitor, cases.none_found).locator("[data-action=region]").count() == 0
+
+
+def test_the_levels_of_a_size_are_drawn_while_they_can_be_read(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    layer = "() => document.querySelector('.film-layer').toDataURL()"
+    before = page.evaluate(layer)
+    page.click("#sizes summary")
+    page.wait_for_function(f"before => ({layer})() !== before", arg=before)
+    page.click("#sizes summary")
+    page.wait_for_function(f"before => ({layer})() === before", arg=before)

@@ -235,6 +235,7 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
                     "fraction": 0.12,
                     "apex": {"px": 4.0, "mm": 5.5, "line": [1, 2, 3, 4]},
                     "upper": {"px": 2.1, "mm": 2.9, "line": [1, 2, 3, 4]},
+                    "middle": {"px": 1.2, "mm": 1.6, "line": [5, 6, 7, 8]},
                     "lower": {"px": 0.0, "mm": 0.0, "line": None},
                     "collins": {"percent": 12.0, "applies": True, "reason": None},
                     "rhea": {"percent": None, "applies": False, "reason": "not_pa"},

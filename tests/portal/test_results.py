@@ -80,6 +80,7 @@ def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     wording.area(measured.get("area_mm2"), measured.get("area_px"))
     if measured.get("spacing"):
         wording.spacing_note(measured["spacing"]["row_mm"], measured["spacing"]["source"])
+    assert all(len(line) == 4 for line in sizes.lines(measured))
     for size in sizes.of(measured):
         assert size.side in ("Right", "Left")
         assert all(value for _, value in [*size.levels, *size.indices])
@@ -101,7 +102,18 @@ def test_a_size_is_told_with_its_method_or_the_reason_why_not() -> None:
     (size,) = sizes.of(prediction_of()["measurements"])
     assert (size.side, size.share) == ("Right", "12 %")
     assert size.levels[0] == ("At the apex", "5.5 mm")
-    assert size.levels[2] == ("Middle of the lower half", "none")
+    assert size.levels[3] == ("Middle of the lower half", "none")
+    assert sizes.lines(prediction_of()["measurements"]) == [[1, 2, 3, 4]] * 2 + [[5, 6, 7, 8]]
     assert size.indices == [("Collins", "12 %")]
     assert size.reason == "made for erect PA views only"
-    assert sizes.of({}) == []
+    assert sizes.of({}) == sizes.lines({}) == []
+
+
+def test_a_worker_of_an_older_version_tells_no_middle_of_the_lung() -> None:
+    sent = prediction_of()
+    del sent["measurements"]["extents"][0]["middle"]
+    found = results.check_prediction(sent, SEGMENTED, (8, 6))
+    assert found.measurements is not None
+    (size,) = sizes.of(found.measurements)
+    assert [words.split()[-1] for words, _ in size.levels] == ["apex", "half", "half"]
+    assert len(sizes.lines(found.measurements)) == 2

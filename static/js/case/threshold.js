@@ -72,6 +72,7 @@ export class Threshold {
     const empty = this.isModels && !this.info.measuredPixels;
     this.viewer.overlay.cut(empty ? null : this.value);
     this.viewer.overlay.distanceLine = this.isModels ? this.info.distanceLine : null;
+    this.viewer.overlay.levelLines = this.isModels ? this.info.levelLines : [];
     this.viewer.refreshLayer();
   }
 

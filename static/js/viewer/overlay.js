@@ -11,7 +11,9 @@ export class Overlay {
     this.map = null;
     this.path = null;
     this.heat = null;
-    this.distanceLine = null;
+    this.distanceLine = null;  // [x0, y0, x1, y1], as all lines
+    this.levelLines = [];
+    this.showsLevels = false;
     this.region = null;        // [x0, y0, x1, y1]: where the network's patches speak loudest
     this.showsRegion = false;
     this.visible = true;
@@ -69,7 +71,8 @@ export class Overlay {
       this.#stroke(context, this.path, 2 * ratio / scale, colourText, ratio / scale);
     }
     if (this.showsRegion && this.region) this.#brackets(context, ratio / scale, colourText);
-    if (showLine && this.distanceLine) this.#distance(context, ratio / scale, colourText);
+    if (showLine && this.showsLevels) for (const line of this.levelLines) this.#distance(context, line, ratio / scale, colourText);
+    if (showLine && this.distanceLine) this.#distance(context, this.distanceLine, ratio / scale, "#fff");
     context.restore();
   }
 
@@ -93,8 +96,8 @@ export class Overlay {
     this.#stroke(context, path, 1.5 * pixel, colourText, pixel);
   }
 
-  #distance(context, pixel, colourText) {
-    const [x0, y0, x1, y1] = this.distanceLine;
+  #distance(context, line, pixel, colourText) {
+    const [x0, y0, x1, y1] = line;
     const length = Math.hypot(x1 - x0, y1 - y0) || 1;
     const nx = -(y1 - y0) / length * 5 * pixel;
     const ny = (x1 - x0) / length * 5 * pixel;
@@ -103,7 +106,6 @@ export class Overlay {
     path.moveTo(x0 - nx, y0 - ny); path.lineTo(x0 + nx, y0 + ny);
     path.moveTo(x1 - nx, y1 - ny); path.lineTo(x1 + nx, y1 + ny);
     context.lineCap = "butt";
-    this.#stroke(context, path, 1.5 * pixel, "#fff", pixel);
-    context.fillStyle = colourText;
+    this.#stroke(context, path, 1.5 * pixel, colourText, pixel);
   }
 }
