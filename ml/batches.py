@@ -26,7 +26,13 @@ def loader(pictures: Any, config: Config, team: Team | None = None) -> DataLoade
         places = range(len(pictures))
         own = Subset(pictures, [n for n in places if n % config.batch // size == team.rank])
     generator = torch.Generator().manual_seed(config.seed)
-    return DataLoader(own, batch_size=size, num_workers=config.workers, generator=generator)
+    return DataLoader(
+        own,
+        batch_size=size,
+        num_workers=config.workers,
+        generator=generator,
+        pin_memory=torch.cuda.is_available(),  # copied to the GPU while it computes
+    )
 
 
 def steps(batches: Iterable[Batch], passes: int) -> Iterator[list[Batch]]:
@@ -38,6 +44,6 @@ def steps(batches: Iterable[Batch], passes: int) -> Iterator[list[Batch]]:
 
 def to(device: torch.device, batch: Batch) -> Batch:
     """A batch on the device, its pictures in the layout in which convolutions are fast."""
-    moved = {key: value.to(device) for key, value in batch.items()}
+    moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
     moved["picture"] = moved["picture"].to(memory_format=torch.channels_last)
     return moved

@@ -35,6 +35,38 @@ SOURCES = ("masks", "pseudo", "panel", "unlabelled")
 DENOISERS = ("median", "bilateral", "nlm")
 SCHEDULES = ("cosine", "onecycle", "plateau")
 MEASURES = ("positive_dice", "auc")  # of the held-out fold, while training: see ml.validation
+LITE2 = "tu-tf_efficientnet_lite2"
+PRETRAINED = ("", "efficientnet-lite2", "imagenet")
+# The least and the most that a number can be; each of several numbers, where it is a list.
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("mask_weight", "image_weight", "patch_weight"), (0, 1000)),
+    **dict.fromkeys(("dropout", "drop_path", "warmup"), (0, 0.95)),
+    **dict.fromkeys(("taught_weight", "hard_negatives", "flip", "erase"), (0, 1)),
+    **dict.fromkeys(("contrast", "brightness", "gamma", "detail", "scale", "shift"), (0, 0.95)),
+    **dict.fromkeys(("rate", "encoder_rate", "image_rate", "weight_decay"), (0, 10)),
+    **dict.fromkeys(("noise", "warp"), (0, 1)),
+    **dict.fromkeys(("plateau_patience", "patience", "keep", "validate_every"), (0, 10**6)),
+    **dict.fromkeys(("epochs", "adapt_norm"), (0, 10**9)),
+    **dict.fromkeys(("threads", "workers"), (0, 1024)),
+    "decoder_channels": (1, 4096),
+    "positive_share": (0, 1),
+    "members": (1, MEMBERS_MAX),
+    "size": (32, 4096),
+    "minutes": (0, 10**6),
+    "clahe": (0, 100),
+    "clip": (1e-6, 1e12),
+    "ema": (0, 0.999999),
+    "frozen_stages": (0, 100),
+    "rotate": (0, 180),
+    "held_out_fold": (-1, 10**6),
+    "label_doubt": (0, 0.49),
+    "batch": (2, 10**5),
+    "accumulate": (1, 10**5),
+    "devices": (1, 10**4),
+    "hard_every": (1, 10**6),
+    "epoch_pictures": (1, 10**9),
+    "seed": (0, 2**63 - 1),
+}
 
 
 class BadRecipe(BadInput):
@@ -58,7 +90,9 @@ class Config:
     # "instance": normalised within each picture, so that an outline does not depend on what else is
     # in the batch; for WITH_ATTENTION. "": batch norm, or what the architecture has.
     decoder_norm: str = ""
-    pretrained: str = ""  # "" for random weights, "efficientnet-lite2" for the ImageNet ones
+    # "": random weights; "efficientnet-lite2": that encoder's of ImageNet, from a package;
+    # "imagenet": any encoder's of ImageNet, which are fetched from where its library keeps them.
+    pretrained: str = ""
     outline_stride: int = 1  # 2: the outline is made at half of the size and enlarged
     size: int = 384  # side of the network's square input, px
 
@@ -182,11 +216,16 @@ class Config:
 
     def __post_init__(self) -> None:
         """BadRecipe where settings do not go together."""
+        self._check_bounds()
         self._check_network()
         if self.size_from[0][0] != 0.0 or self.size_from[-1][1] != self.size:
             raise BadRecipe("size_from must start at progress 0 and end at size")
-        if any(side % 32 for _, side in self.size_from):
-            raise BadRecipe("every size must be a multiple of 32")
+        least, most = BOUNDS["size"]
+        if any(side % 32 or not least <= side <= most for _, side in self.size_from):
+            raise BadRecipe(f"every size must be a multiple of 32, {least} to {most}")
+        begins = [begin for begin, _ in self.size_from]
+        if not all(0 <= begin <= 1 for begin in begins) or begins != sorted(begins):
+            raise BadRecipe("size_from goes from progress 0 upwards, to 1 at most")
         if self.loss not in LOSSES:
             raise BadRecipe(f"unknown loss {self.loss!r}: one of {', '.join(LOSSES)}")
         self._check_course()
@@ -194,14 +233,10 @@ class Config:
             raise BadRecipe(f"sources are some of {', '.join(SOURCES)}")
         if not 0 < self.data_share <= 1:
             raise BadRecipe("data_share lies above 0 and is at most 1")
-        if not (0 <= self.hard_negatives <= 1 and 0 <= self.hard_from < 1 and self.hard_every > 0):
-            raise BadRecipe("hard_negatives and hard_from lie in 0..1, hard_every is at least 1")
+        if not 0 <= self.hard_from < 1:
+            raise BadRecipe("hard_from lies in 0..1, below 1")
         if self.denoise not in ("", *DENOISERS):
             raise BadRecipe(f"unknown denoise {self.denoise!r}: one of {', '.join(DENOISERS)}")
-        if self.clahe < 0:
-            raise BadRecipe("clahe is not negative")
-        if not 0 <= self.taught_weight <= 1:
-            raise BadRecipe("taught_weight lies between 0 and 1")
         named = re.fullmatch(NAME, self.taught.replace(OF_FOLD, "0"))
         if self.taught and (len(self.classes) > 1 or not named):
             raise BadRecipe(
@@ -209,20 +244,25 @@ class Config:
                 "number, for recipes of one class"
             )
         self._check_hidden()
-        if not 0 <= self.label_doubt < 0.5:
-            raise BadRecipe("label_doubt lies between 0 and 0.5")
-        if self.batch < 2 or self.accumulate < 1:
-            raise BadRecipe("batch is at least 2, accumulate at least 1")
-        if self.engine not in ("", "fabric") or self.devices < 1:
-            raise BadRecipe('engine must be "" or "fabric", devices at least 1')
+        if self.engine not in ("", "fabric"):
+            raise BadRecipe('engine must be "" or "fabric"')
         if self.devices > 1 and (not self.engine or self.batch % self.devices):
             raise BadRecipe('several devices need engine = "fabric" and equal parts of the batch')
-        if self.epoch_pictures < 1 or self.epoch_pictures % (self.batch * self.accumulate):
+        if self.epoch_pictures % (self.batch * self.accumulate):
             raise BadRecipe("epoch_pictures must be a multiple of batch * accumulate")
         if len(self.positive_share) != 2:
             raise BadRecipe("positive_share has two numbers: at the start and at the end")
         if self.minutes <= 0 and self.epochs <= 0:
             raise BadRecipe("either minutes or epochs must limit the run")
+
+    def _check_bounds(self) -> None:
+        if self.name and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name):
+            raise BadRecipe(f"name has letters, digits, dots, hyphens: not {self.name!r}")
+        for key, (least, most) in BOUNDS.items():
+            value = getattr(self, key)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not least <= number <= most:  # nor is what is no number
+                    raise BadRecipe(f"{key} lies between {least:g} and {most:g}, not {number!r}")
 
     def _check_hidden(self) -> None:
         if not 0 <= self.hidden < 1:
@@ -242,8 +282,6 @@ class Config:
             raise BadRecipe("onecycle_rise lies between 0 and 1")
         if not 0 < self.plateau_factor < 1 or not 0 <= self.plateau_threshold < 1:
             raise BadRecipe("plateau_factor and plateau_threshold lie between 0 and 1")
-        if min(self.plateau_patience, self.patience, self.keep) < 0:
-            raise BadRecipe("plateau_patience, patience and keep are not negative")
         if self.stop_on not in MEASURES:
             raise BadRecipe(f"stop_on is one of {', '.join(MEASURES)}, not {self.stop_on!r}")
         if self.keep_by not in ("last", "best"):
@@ -255,8 +293,6 @@ class Config:
 
     def _check_network(self) -> None:
         kind = self.architecture
-        if not 1 <= self.members <= MEMBERS_MAX:
-            raise BadRecipe(f"members lie between 1 and {MEMBERS_MAX}")
         plain = all(re.fullmatch(NAME, str(name)) for name in self.classes)
         if not self.classes or not plain or len(set(self.classes)) < len(self.classes):
             raise BadRecipe("classes are different names of small letters, digits and hyphens")
@@ -274,6 +310,13 @@ class Config:
             raise BadRecipe(f'decoder_norm must be "" or "instance", not {self.decoder_norm!r}')
         if self.decoder_norm and kind not in WITH_ATTENTION:
             raise BadRecipe(f"decoder_norm is for {' and '.join(WITH_ATTENTION)}, not for {kind}")
+        if self.pretrained not in PRETRAINED:
+            named = ", ".join(name for name in PRETRAINED if name)
+            raise BadRecipe(f"no pretrained weights called {self.pretrained!r}: {named}")
+        if self.pretrained == "efficientnet-lite2" and self.encoder != LITE2:
+            raise BadRecipe(
+                f"the weights of efficientnet-lite2 are for {LITE2}, not {self.encoder}"
+            )
         if self.outline_stride not in (1, 2):
             raise BadRecipe("outline_stride must be 1 or 2")
         if self.outline_stride == 2 and kind not in WITH_HALF_OUTLINE:

@@ -114,6 +114,8 @@ def draw(
         _without_repeats(np.flatnonzero(positive), wanted, rng),
         _without_repeats(negatives, count - wanted - mined, rng),
     ]
+    if mined and not len(negatives):
+        raise BadInput("no picture without a finding to draw from: hard_negatives needs some")
     if alarms is not None and mined:
         weights = alarms[negatives]
         chosen.append(rng.choice(negatives, mined, p=weights / weights.sum()))

@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import kolmogorov
@@ -74,6 +74,22 @@ class Drift:
         return "watch" if self.psi <= SHIFTED else "shifted"
 
 
+class Recent(NamedTuple):
+    """What recent predictions stored. refused: without a result; others: of other models."""
+
+    rows: list[dict[str, float]]
+    refused: int
+    others: int
+
+    @property
+    def words(self) -> str:
+        """How many there are, and of what."""
+        count = len(self.rows) + self.refused
+        told = f"{count} predictions, {self.refused} of them refused by the quality gate"
+        told += f" ({self.refused / count:.1%})" if count else ""
+        return told + (f"; {self.others} of other models left out" if self.others else "")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--card", type=Path, required=True, help="card.json of the model")
@@ -81,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--statistics",
         type=Path,
         required=True,
-        help="JSON lines, one prediction each: its statistics, or all of its facts",
+        help="predictions in JSON, one after the other: `portal model statistics`, `ml predict`",
     )
     parser.add_argument(
         "--strict",
@@ -92,7 +108,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table of all numbers that card and predictions share."""
-    found = compare(references(args.card), read(args.statistics))
+    known, sha256 = references(args.card), json.loads(args.card.read_text()).get("sha256")
+    recent = read(args.statistics, sha256)
+    found = compare(known, recent.rows)
+    print(recent.words)
     print(table(found))
     shifted = any(one.word == "shifted" for one in found)
     return DRIFTED if args.strict and shifted else 0
@@ -134,25 +153,50 @@ def references(card: Path) -> dict[str, Reference]:
     return found
 
 
-def read(path: Path) -> list[dict[str, float]]:
+def read(path: Path, sha256: str | None = None) -> Recent:
     """The numbers of each prediction, its probability among them; BadInput names a bad line.
 
-    A refused picture, which has no numbers, is left out.
+    One JSON value after the other, each on lines of its own or on several: statistics, a
+    prediction, what holds one as "prediction", or a list of those. sha256: of the model that is
+    meant; what says that it is another's is left out.
     """
-    rows = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                found = row.get("statistics", row) or {}
-                if row.get("probability") is not None:
-                    found = {**found, "probability": row["probability"]}
-                rows.append({name: _finite(value) for name, value in found.items()})
-            except (ValueError, TypeError, AttributeError) as error:
-                raise BadInput(f"{path}, line {number}: not a prediction's statistics") from error
-    return [row for row in rows if row]
+    rows: list[dict[str, float]] = []
+    refused = others = 0
+    for line, value in _values(path):
+        try:
+            for found in value if isinstance(value, list) else [value]:
+                told = found.get("prediction") or found
+                if sha256 and (told.get("model") or {}).get("sha256", sha256) != sha256:
+                    others += 1
+                    continue
+                numbers = told.get("statistics", told) or {}
+                if told.get("probability") is not None:
+                    numbers = {**numbers, "probability": told["probability"]}
+                if numbers:
+                    rows.append({name: _finite(number) for name, number in numbers.items()})
+                else:
+                    refused += 1
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadInput(f"{path}, line {line}: not a prediction's statistics") from error
+    return Recent(rows, refused, others)
+
+
+def _values(path: Path) -> Iterator[tuple[int, Any]]:
+    """Each JSON value of a file, and the line on which it begins."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not a text in UTF-8") from error
+    decoder, at, line = json.JSONDecoder(), 0, 1
+    while rest := text[at:].lstrip():
+        begin = len(text) - len(rest)
+        line += text.count("\n", at, begin)
+        try:
+            value, at = decoder.raw_decode(text, begin)
+        except ValueError as error:
+            raise BadInput(f"{path}, line {line}: not a prediction's statistics") from error
+        yield line, value
+        line += text.count("\n", begin, at)
 
 
 def compare(known: Mapping[str, Reference], rows: Iterable[Mapping[str, float]]) -> list[Drift]:

@@ -192,8 +192,10 @@ def build(config: Config, weights: bool = True) -> Network:
 def segmenter(config: Config, weights: bool = True) -> Segmenter:
     """One configured network; with `weights`, its encoder starts from the pretrained ones.
 
-    Never downloads: encoder_weights=None keeps segmentation_models_pytorch off the network.
+    Downloads nothing unless the recipe asks for "imagenet": encoder_weights=None keeps
+    segmentation_models_pytorch off the network.
     """
+    fetched = "imagenet" if weights and config.pretrained == "imagenet" else None
     kind, classes = getattr(smp, config.architecture), len(config.classes)
     own: dict[str, Any] = {}  # what only some architectures take
     if config.architecture in WITH_DECODER_CHANNELS:
@@ -205,7 +207,13 @@ def segmenter(config: Config, weights: bool = True) -> Segmenter:
     if config.drop_path and weights:  # a matter of training alone
         own["drop_path_rate"] = config.drop_path
     try:
-        network = kind(config.encoder, encoder_weights=None, in_channels=1, classes=classes, **own)
+        network = kind(
+            config.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
+        )
+    except OSError as error:
+        raise BadInput(
+            f"the ImageNet weights of {config.encoder} could not be fetched: {error}"
+        ) from error
     except (KeyError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
@@ -223,9 +231,7 @@ def segmenter(config: Config, weights: bool = True) -> Segmenter:
             config.decoder_channels[-2], classes, kernel_size=3, upsampling=2
         )
     built = Segmenter(network, config.dropout, classes)
-    if weights and config.pretrained:
-        if config.pretrained != "efficientnet-lite2":
-            raise BadInput(f"no pretrained weights called {config.pretrained!r}")
+    if weights and config.pretrained == "efficientnet-lite2":
         pretrained.load_lite2(network.encoder)
         pretrained.load_lite2_top(built.widen)
     return built

@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ from sqlalchemy.orm import Session
 from portal import registry
 from portal.command import Failed, now, opened, say
 from portal.conflict import Conflict
-from portal.models import ModelState, ModelVersion, OperatingPoint
+from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
 from portal.settings import Settings
 
+_DAYS_MAX: Final = 36_500
 _ML: Final = Path(__file__).resolve().parents[1] / "ml"
 
 
@@ -33,6 +35,14 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         "--operating-point", choices=[point.value for point in OperatingPoint], default="balanced"
     )
     promote.set_defaults(act=_promote)
+    statistics = actions.add_parser(
+        "statistics",
+        help="what a model's predictions stored of pictures and answers, for `ml drift`",
+        description="One JSON line for each prediction, oldest first; nothing in it names a case.",
+    )
+    statistics.add_argument("sha256", help="the model's sha256, or its beginning")
+    statistics.add_argument("--days", type=float, default=30, help="how far back (default 30)")
+    statistics.set_defaults(act=_statistics)
 
 
 def register_shipped(settings: Settings) -> str | None:
@@ -119,6 +129,29 @@ def _promote(chosen: argparse.Namespace) -> int:
         except Conflict as conflict:
             raise Failed(conflict.message) from None
         say(f"{model.name} {model.version} speaks from the next job on.")
+    return 0
+
+
+def _statistics(chosen: argparse.Namespace) -> int:
+    if not 0 < chosen.days <= _DAYS_MAX:
+        raise Failed(f"--days lies between 0 and {_DAYS_MAX}.")
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        model = _meant(s, chosen.sha256.lower())
+        wanted = select(Prediction).where(
+            Prediction.model_id == model.id,
+            Prediction.created >= now() - timedelta(days=chosen.days),
+        )
+        for one in s.scalars(wanted.order_by(Prediction.created).execution_options(yield_per=500)):
+            say(
+                json.dumps(
+                    {
+                        "model": {"sha256": model.sha256},
+                        "statistics": one.statistics,
+                        "probability": one.probability,
+                        "quality": {"verdict": one.quality_verdict.value},
+                    }
+                )
+            )
     return 0
 
 

@@ -115,7 +115,8 @@ def test_predictions_are_compared_with_the_card_in_words(tmp_path, capsys):
     given = ["drift", "--card", str(path), "--statistics", str(recent)]
     assert main(given) == 0
     said = capsys.readouterr().out
-    first, second = said.splitlines()[1:3]
+    assert said.startswith("301 predictions, 1 of them refused")
+    first, second = said.splitlines()[2:4]
     assert first.startswith("input_mean")
     assert first.endswith("shifted")
     assert second.startswith("probability")
@@ -128,10 +129,38 @@ def test_predictions_are_compared_with_the_card_in_words(tmp_path, capsys):
 def test_bare_statistics_are_read_too(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"input_mean": 0.5}\n')
-    assert drift.read(path) == [{"input_mean": 0.5}]
+    assert drift.read(path).rows == [{"input_mean": 0.5}]
 
 
-@pytest.mark.parametrize("line", ["no json", "[1]", '{"statistics": {"a": "b"}}', '{"a": NaN}'])
+def test_what_commands_and_the_portal_write_is_read(tmp_path):
+    told = {"model": {"sha256": "a"}, "statistics": {"input_mean": 0.5}, "probability": 0.25}
+    other = {**told, "model": {"sha256": "b"}}
+    refused = {"model": {"sha256": "a"}, "statistics": {}, "probability": None}
+    path = tmp_path / "many.json"
+    path.write_text(
+        json.dumps({"picture": "x.dcm", "prediction": told}, indent=2)
+        + json.dumps([told, other], indent=2)
+        + "\n"
+        + json.dumps({"study": 1, "prediction": refused})
+    )
+    found = drift.read(path, "a")
+    assert found == ([{"input_mean": 0.5, "probability": 0.25}] * 2, 1, 1)
+    assert found.words == (
+        "3 predictions, 1 of them refused by the quality gate (33.3%); 1 of other models left out"
+    )
+    assert len(drift.read(path).rows) == 3
+
+
+def test_a_file_that_is_no_text_is_a_sentence(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match="UTF-8"):
+        drift.read(path)
+
+
+@pytest.mark.parametrize(
+    "line", ["no json", "[1]", "3", '{"statistics": {"a": "b"}}', '{"a": NaN}']
+)
 def test_a_line_of_something_else_is_named(tmp_path, line):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n' + line + "\n")

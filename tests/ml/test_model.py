@@ -33,9 +33,18 @@ def test_every_shipped_recipe_builds_its_network_without_a_download(recipe: Path
 
 
 def test_unknown_pretrained_weights_are_refused() -> None:
-    unknown = config.from_dict({"pretrained": "imagenet"})
-    with pytest.raises(ValueError, match="imagenet"):
-        model.build(unknown)
+    with pytest.raises(ValueError, match="no pretrained weights called 'radimagenet'"):
+        config.from_dict({"pretrained": "radimagenet"})
+    with pytest.raises(ValueError, match="are for tu-tf_efficientnet_lite2"):
+        config.from_dict({"pretrained": "efficientnet-lite2", "encoder": "resnet18"})
+
+
+def test_weights_that_cannot_be_fetched_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    wanted = config.from_dict({"pretrained": "imagenet", "encoder": "efficientnet-b3"})
+    with pytest.raises(ValueError, match="weights of efficientnet-b3 could not be fetched"):
+        model.build(wanted)
+    model.build(wanted, weights=False)
 
 
 def test_the_imagenet_weights_fill_the_encoder_and_recognise_what_colour_shows() -> None:

@@ -2,16 +2,22 @@
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
+from argparse import Namespace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clinic import SHA256, Clinic, prediction_of
+from place import NOW
 from test_registry import card
 
 from portal import cli_models
+from portal.command import Failed
 from portal.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,3 +101,28 @@ def test_the_shipped_model_speaks_where_nobody_chose_another(
     assert run(path, "model", "promote", sha256).returncode == 0
     assert cli_models.register_shipped(settings) is None
     assert f"{sha256[:12]}  active" in run(path, "model", "list").stdout
+
+
+def test_what_a_models_predictions_stored_is_written_for_drift_and_names_no_case(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = clinic.place
+    for key, value in {
+        "PLEURA_ENV": "test",
+        "PLEURA_DATA_DIR": str(place.data_dir),
+        "DATABASE_URL": place.settings.database_url,
+    }.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(cli_models, "now", lambda: NOW + timedelta(days=1))
+    study = clinic.done()
+    clinic.done(now=NOW - timedelta(days=60))
+    assert cli_models._statistics(Namespace(sha256=SHA256[:8], days=30.0)) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert told["statistics"] == prediction_of()["statistics"]
+    assert told["probability"] == prediction_of()["probability"]
+    assert (told["model"]["sha256"], told["quality"]["verdict"]) == (SHA256, "fit")
+    assert study.hex not in line.replace("-", "")
+    for wrong in (-1.0, math.nan, 1e9):
+        with pytest.raises(Failed, match="--days lies between"):
+            cli_models._statistics(Namespace(sha256=SHA256[:8], days=wrong))
