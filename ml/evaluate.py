@@ -28,6 +28,7 @@ from tqdm import tqdm
 from ml import (
     calibrate,
     cases,
+    options,
     pixels,
     predict,
     quality,
@@ -105,7 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write report.html, report.pdf and report.json here (needs matplotlib); "
         "the gallery shows pictures: keep the folder where patients' pictures may be",
     )
-    parser.add_argument("--gallery", type=int, default=6, help="pictures of each kind in it")
+    parser.add_argument(
+        "--gallery", type=options.within(int, 0, 100), default=6, help="pictures of each kind in it"
+    )
     parser.add_argument("--rows", type=Path, help="write a CSV with one row per picture here")
     parser.add_argument("--weights", type=Path, help="a model's folder (default: the shipped one)")
     parser.add_argument(
@@ -116,7 +119,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", help="only the pictures of this fold of the index")
     parser.add_argument(
         "--mask-size",
-        type=int,
+        type=options.within(int, 1, 20_000),
         nargs=2,
         default=cases.MASK_SHAPE,
         metavar=("ROWS", "COLUMNS"),
@@ -129,21 +132,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="balanced",
         help="which of the model's image thresholds calls a picture positive (default: balanced)",
     )
-    group.add_argument("--image-threshold", type=float, help="calibrated image probability")
-    group.add_argument("--mask-threshold", type=float, help="probability of a pixel")
-    group.add_argument("--area-px-min", type=int, help="smallest outline, in pixels of the map")
+    group.add_argument(
+        "--image-threshold", type=options.within(float, 0, 1), help="calibrated image probability"
+    )
+    group.add_argument(
+        "--mask-threshold", type=options.within(float, 0, 1), help="probability of a pixel"
+    )
+    group.add_argument(
+        "--area-px-min", type=options.within(int, 0), help="smallest outline, in pixels of the map"
+    )
     parser.add_argument("--gate", action="store_true", help="leave out what quality refuses")
     parser.add_argument(
         "--allow-missing", action="store_true", help="measure although pictures are missing"
     )
-    parser.add_argument("--replicates", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument(
+        "--replicates", type=options.within(int, 1, 10**6), default=1000, help="of the bootstrap"
+    )
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="auto: the GPU where torch sees one, else the CPU (default)",
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    parser.add_argument(
+        "--threads", type=options.within(int, 0, 1024), default=0, help="CPU threads, 0 for all"
+    )
     parser.add_argument(
         "--precision",
         choices=("f32", "bf16"),

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ml import checkpoint, gates, lungs, model, session, transforms
+from ml import checkpoint, gates, lungs, model, options, session, transforms
 from ml import config as configuration
 from ml import measured as measured_facts
 from ml.calibrate import Calibration, Thresholds
@@ -126,7 +126,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop", choices=("", "lungs"), help="what the model sees, instead of what the recipe says"
     )
-    parser.add_argument("--size", type=int, help="side of its input, instead of the recipe's, px")
+    parser.add_argument(
+        "--size",
+        type=options.within(int, 32, 4096),
+        help="side of its input, instead of the recipe's, px",
+    )
     parser.add_argument(
         "--gate",
         type=Path,

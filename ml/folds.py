@@ -58,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shares of the training patients, as 0.25,0.5,1: a learning curve; without it the "
         "recipe's data_share",
     )
-    parser.add_argument("--minutes", type=float, help="length of each run, instead of the recipe's")
+    parser.add_argument(
+        "--minutes",
+        type=options.within(float, 0.001, 10**6),
+        help="length of each run, instead of the recipe's",
+    )
     parser.add_argument(
         "--start",
         help="what fresh runs begin with, as in `train`; {fold} stands for the fold's number, so "
@@ -72,7 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("", "lungs"),
         help="judge what the networks see as it would be served, instead of as they were trained",
     )
-    parser.add_argument("--served-size", type=int, help="the same for the side of the input, px")
+    parser.add_argument(
+        "--served-size",
+        type=options.within(int, 32, 4096),
+        help="the same for the side of the input, px",
+    )
     parser.add_argument(
         "--served-mirror",
         action=argparse.BooleanOptionalAction,
@@ -86,7 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "measure, paired by picture",
     )
     parser.add_argument(
-        "--replicates", type=int, default=2000, help="bootstrap draws of each interval"
+        "--replicates",
+        type=options.within(int, 1, 10**6),
+        default=2000,
+        help="bootstrap draws of each interval",
     )
 
 

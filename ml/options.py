@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from typing import Any
 
 from ml.errors import BadInput
+
+
+def within(
+    kind: type[int] | type[float], least: float, most: float = 10**9
+) -> Callable[[str], Any]:
+    """What argparse takes for an option's type: a number from `least` to `most`."""
+
+    def read(text: str) -> Any:
+        value = kind(text)  # a ValueError is told by argparse
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"lies between {least:g} and {most:g}, not {text}")
+        return value
+
+    read.__name__ = "whole number" if kind is int else "number"
+    return read
 
 
 def numbers(text: str, kind: type[int] | type[float]) -> list[Any]:

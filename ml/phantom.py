@@ -24,7 +24,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from tqdm import tqdm
 
-from ml import anatomy, overlay
+from ml import anatomy, options, overlay
 from ml.picture import Spacing
 
 Side = Literal["right", "left"]
@@ -230,8 +230,15 @@ def _write_spacing(file: FileDataset, spacing: Spacing, tag: SpacingTag) -> None
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--count", type=int, default=4, help="how many pictures (default 4)")
-    parser.add_argument("--seed", type=int, default=1, help="of the first picture (default 1)")
+    parser.add_argument(
+        "--count",
+        type=options.within(int, 1, 10**6),
+        default=4,
+        help="how many pictures (default 4)",
+    )
+    parser.add_argument(
+        "--seed", type=options.within(int, 0), default=1, help="of the first picture (default 1)"
+    )
     parser.add_argument("--png", action="store_true", help="write PNG instead of DICOM")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ml import overlay, pixels, predict, serving, session
+from ml import options, overlay, pixels, predict, serving, session
 
 _BANDS = {
     "likely": "pneumothorax likely",
@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: the GPU where torch sees one, else the CPU (default)",
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    parser.add_argument(
+        "--threads", type=options.within(int, 0, 1024), default=0, help="CPU threads, 0 for all"
+    )
     parser.add_argument(
         "--precision",
         choices=("f32", "bf16"),

@@ -30,6 +30,7 @@ from ml import (
     data,
     lungs,
     measure,
+    options,
     partition,
     pixels,
     rle,
@@ -118,11 +119,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="the cache's folder")
     parser.add_argument(
-        "--size", type=int, default=384, help="largest network input to train from it, px"
+        "--size",
+        type=options.within(int, 32, 4096),
+        default=384,
+        help="largest network input to train from it, px",
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=options.within(int, 1, 1024),
         default=os.cpu_count() or 1,
         help="processes that read pictures (default: one for each core)",
     )

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml import catalogue, checkpoint, data, metrics, model, precision
+from ml import catalogue, checkpoint, data, metrics, model, precision, state
 from ml.config import Config
 from ml.errors import BadInput
 
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     rest = {k: v for k, v in content["average"].items() if not k.startswith("image.")}
     checkpoint.fill(net, rest | own, str(args.checkpoint))
     records = catalogue.read_records(args.cache)
+    catalogue.check_crop(records, config)
     training, _ = catalogue.split(records, config.held_out_fold, config.data_share)
     # Calibrated and measured is what this panel of radiologists says, not what another one does.
     training = [record for record in training if record.source == "masks"]
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         net.image.bias.fill_(fitted.bias)
     content["average"] = net.state_dict()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, args.out)
+    state.write(content, args.out)
     print(f"{args.out}: penalty {fitted.penalty:g}")
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,12 @@ def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Config]], di
 
 
 def _said(words: Path) -> set[str]:
-    """The pictures that were looked at before a stop."""
+    """The pictures that were looked at before a stop, which may have torn the last line."""
     if not words.exists():
         return set()
+    text = words.read_bytes()
+    if not text.endswith(b"\n"):
+        os.truncate(words, text.rfind(b"\n") + 1)
     with words.open(newline="", encoding="utf-8") as file:
         return {row["id"] for row in csv.DictReader(file) if row.get("probability")}
 

@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
     parser.add_argument(
-        "--minutes", type=float, help="length by the clock, instead of the recipe's"
+        "--minutes",
+        type=options.within(float, 0.001, 10**6),
+        help="length by the clock, instead of the recipe's",
     )
     parser.add_argument(
         "--start",
@@ -65,7 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what --start was trained on are other patients than this cache's, as with lung masks "
         "of another data set: it may have met every fold there",
     )
-    parser.add_argument("--fold", type=int, help="held-out fold, instead of the recipe's; -1: none")
+    parser.add_argument(
+        "--fold",
+        type=options.within(int, -1, 10**6),
+        help="held-out fold, instead of the recipe's; -1: none",
+    )
     parser.add_argument(
         "--without",
         default="",

@@ -225,3 +225,27 @@ def test_serving_imports_no_training_package():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("predict", "x.dcm", "--threads", "-3"),
+        ("prepare", "--dicom", "x", "--out", "y", "--size", "-64"),
+        ("prepare", "--dicom", "x", "--out", "y", "--workers", "0"),
+        ("evaluate", "--rle", "x", "--dicom", "y", "--mask-size", "-5", "5"),
+        ("evaluate", "--rle", "x", "--dicom", "y", "--image-threshold", "7"),
+        ("evaluate", "--rle", "x", "--dicom", "y", "--mask-threshold", "nan"),
+        ("evaluate", "--rle", "x", "--dicom", "y", "--area-px-min", "-4"),
+        ("evaluate", "--rle", "x", "--dicom", "y", "--replicates", "0"),
+        ("phantom", "--out", "x", "--count", "-1"),
+    ],
+    ids=lambda given: f"{given[0]} {given[-2]} {given[-1]}",
+)
+def test_a_number_out_of_bounds_is_told_before_anything_is_done(
+    given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(list(given))
+    assert ended.value.code == 2
+    assert "lies between" in capsys.readouterr().err

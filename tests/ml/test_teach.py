@@ -85,6 +85,9 @@ def test_a_stopped_look_goes_on_with_what_is_left(cache: Path, tmp_path: Path) -
     assert teach(cache, path) == 0
     assert said(cache) == whole
     assert first.read_bytes() == b"not looked at again"
+    words.write_text("\n".join([*lines[:3], lines[3][:9]]))  # a stop in the middle of a line
+    assert teach(cache, path) == 0
+    assert said(cache) == whole
     words.write_text("id,probability\n")  # a stop before the first picture
     assert teach(cache, path) == 0
     assert said(cache) == whole
