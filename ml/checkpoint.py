@@ -69,6 +69,7 @@ def _shipped(folder: Path) -> tuple[dict[str, Any], Config]:
             "epoch": trained["epochs"],
             "date": trained["date"],
             "of": f"{card['name']} {card['version']}",
+            "begun_with": trained.get("begun_with", []),
         }
         return content, configuration.from_dict(trained["config"])
     except (KeyError, TypeError, ValueError) as error:
@@ -87,6 +88,27 @@ def weights(path: Path) -> dict[str, Tensor]:
         raise BadCheckpoint(f"{path} is not there") from error
     except safetensors.SafetensorError as error:
         raise BadCheckpoint(f"{path} is no safetensors file") from error
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """The runs that weights went through, the first one first; none where nothing says.
+
+    Of each its recipe's name, the augmented pictures that it drew and the minutes that it took.
+    """
+    if path.suffix == ".safetensors":
+        path = path.parent
+        if not (path / session.CARD).is_file():
+            return []
+    content, config = read(path)
+    drawn = content["epoch"] * config.epoch_pictures
+    if "step" in content:  # the last epoch may have ended early
+        drawn = content["step"] * config.batch * config.accumulate
+    run = {
+        "recipe": config.name,
+        "pictures": drawn,
+        "minutes": round(content["elapsed"] / 60, 1),
+    }
+    return [*content.get("begun_with", []), run]
 
 
 def unseen(path: Path) -> set[int] | None:

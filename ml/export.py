@@ -183,6 +183,7 @@ def run(args: argparse.Namespace) -> int:
             "epochs": content["epoch"],
             "config": configuration.to_dict(config),
             **({"weights_of": content["of"]} if "of" in content else {}),
+            **({"begun_with": content["begun_with"]} if content.get("begun_with") else {}),
         },
     }
     first = None

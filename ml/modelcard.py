@@ -108,7 +108,7 @@ def _details(card: dict[str, Any]) -> str:
         if isinstance(built, dict) and built
         else None,
         "Outputs": "a probability for every pixel, and a calibrated one for the picture",
-        "Started from": recipe.get("pretrained"),
+        "Started from": _origin(trained),
         "Trained": f"{trained['date']}, {trained['epochs']} epochs, {trained['minutes']:g} minutes"
         if {"date", "epochs", "minutes"} <= trained.keys()
         else None,
@@ -118,6 +118,16 @@ def _details(card: dict[str, Any]) -> str:
         "SHA-256 of the weights": f"`{card['sha256']}`",
     }
     return _list({name: value or _NOT_KNOWN for name, value in facts.items()})
+
+
+def _origin(trained: dict[str, Any]) -> str:
+    """What the encoder began with, and the runs that the weights went through before the last."""
+    began = trained.get("config", {}).get("pretrained") or "random weights"
+    runs = [
+        f"`{run['recipe']}` ({run['pictures']:,} augmented pictures, {run['minutes']:g} minutes)"
+        for run in trained.get("begun_with", [])
+    ]
+    return "; then ".join([began, *runs])
 
 
 def _use(card: dict[str, Any]) -> str:

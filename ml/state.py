@@ -33,6 +33,7 @@ class State:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     unseen: tuple[int, ...] = ()  # folds of whose patients the weights know nothing
+    begun_with: tuple[dict[str, Any], ...] = ()  # earlier runs: see checkpoint.history
     epoch: int = 0
     step: int = 0
     elapsed: float = 0.0  # seconds trained, over all starts
@@ -83,6 +84,7 @@ def save(state: State, path: Path) -> None:
         {
             "config": configuration.to_dict(state.config),
             "unseen": list(state.unseen),
+            "begun_with": list(state.begun_with),
             "net": state.net.state_dict(),
             "average": state.average.state_dict(),
             "optimizer": state.optimizer.state_dict(),
@@ -128,6 +130,7 @@ def restore(state: State, path: Path) -> None:
         setattr(state, name, content[name])
     known = {f.name for f in dataclasses.fields(Watch)} & set(content)
     state.watch = Watch(**{name: content[name] for name in known})
+    state.begun_with = tuple(content.get("begun_with", ()))
     alarms = content.get("alarms")
     state.alarms = None if alarms is None else alarms.numpy()
     state.alarms_epoch = content.get("alarms_epoch", -1)
@@ -177,5 +180,6 @@ def take_over(state: State, path: Path, other_patients: bool = False) -> None:
             f"{path} was trained on patients of fold {min(met)}, which this run leaves out"
         )
     weights = checkpoint.weights(path)
+    state.begun_with = tuple(checkpoint.history(path))
     for net in (state.net, state.average):
         checkpoint.fill(net, weights, str(path))

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tiny import NOTHING, TINY, discs, log  # noqa: E402 - only where torch is
 
-from ml import batches, config, data, losses, model, norms, precision, state, train  # noqa: E402
+from ml import batches, checkpoint, config, data, losses, model, norms, precision, state, train  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 
@@ -298,6 +298,13 @@ def test_a_run_can_begin_with_another_run_s_weights(tmp_path: Path) -> None:
         if not name.startswith(("image.", "patch.")):  # these have a rate of their own
             torch.testing.assert_close(value, kept[name])
     assert second.step == 4
+    # What weights went through is told with them, from run to run.
+    earlier = checkpoint.history(tmp_path / "first" / train.CHECKPOINT)
+    assert [(run["recipe"], run["pictures"]) for run in earlier] == [
+        (TINY.name, TINY.epochs * TINY.epoch_pictures)
+    ]
+    assert checkpoint.history(tmp_path / "second" / train.CHECKPOINT)[:-1] == earlier
+    assert train.fit(short, discs(8), NOTHING, tmp_path / "second").begun_with == tuple(earlier)
 
 
 def test_no_run_begins_with_weights_that_met_whom_it_leaves_out(tmp_path: Path) -> None:
