@@ -138,12 +138,7 @@ def _use(card: dict[str, Any]) -> str:
     )
     return "\n\n".join(
         [
-            _wrapped(
-                "Research on, and teaching of, reading aids for frontal chest X-rays (CR, DX) of "
-                "adults, beside a radiologist who reads every picture. Not a medical device. Not "
-                "for triage without a reader, for ruling a pneumothorax out, for children, lateral "
-                "views, CT, or for following a size over time."
-            ),
+            _wrapped(str(card.get("use", _NOT_KNOWN))),
             points,
             _wrapped(
                 f"On a called picture, pixels of probability {thresholds['mask']:g} and more are "

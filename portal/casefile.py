@@ -45,6 +45,7 @@ class BlobInfo:
 class PredictionView:
     """The model's word in full."""
 
+    model_id: UUID
     model_name: str
     model_version: str
     model_sha256: str
@@ -238,6 +239,7 @@ def _prediction(s: Session, study_id: UUID) -> PredictionView | None:
     if row is None:
         return None
     return PredictionView(
+        model_id=row.model_id,
         model_name=row.model.name,
         model_version=row.model.version,
         model_sha256=row.model.sha256,

@@ -82,6 +82,16 @@ class ModelView:
     problems: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Which model it is, and its card where that is known here."""
+
+    name: str
+    version: str
+    sha256: str
+    card: dict[str, Any] | None
+
+
 def wanted(s: Session) -> Wanted | None:
     """What segment jobs are to be done with; None: with what the worker was shipped with."""
     model = _active(s)
@@ -114,6 +124,15 @@ def model(s: Session, actor: Actor, model_id: UUID) -> ModelView:
     view = _view(_get(s, model_id), _counts(s).get(model_id, 0))
     s.commit()
     return view
+
+
+def card(s: Session, actor: Actor, model_id: UUID) -> ModelCard:
+    """What whoever reads cases may know of a model that speaks of them."""
+    actor.require(Permission.STUDY_READ)
+    row = _get(s, model_id)
+    found = ModelCard(row.name, row.version, row.sha256, row.card)
+    s.commit()
+    return found
 
 
 def previous(s: Session) -> ModelVersion | None:

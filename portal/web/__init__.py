@@ -33,6 +33,7 @@ _PAGES = (
     "data",
     "teams",
     "models_page",
+    "model_card",
     "audit",
     "glass",
     "health",

@@ -25,6 +25,15 @@ _METRICS = {
     "iou": "Outline: intersection over union",
 }
 _HEADLINE = {"auc": "AUC", "positive_dice": "Dice, positive only", "ece": "ECE"}
+_TRAITS = {
+    "size": "Size",
+    "view": "View",
+    "sex": "Sex",
+    "age": "Age",
+    "exposure": "Exposure",
+    "report": "Report",
+}
+_OF_GROUPS = ("positive_dice", "sensitivity", "specificity", "auc")
 _COUNTS = {"training": "Learnt from", "held_out": "Measured on"}
 
 
@@ -39,11 +48,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Group:
+    """One part of the measured pictures; values with their intervals, in the order of the page."""
+
+    name: str
+    pictures: str
+    positives: str
+    values: list[str]
+
+
+@dataclass(frozen=True)
 class Card:
     """What the page shows."""
 
+    use: str
     metrics: list[Line]
     measured: str
+    groups: list[Group]
     thresholds: list[tuple[str, str]]
     data: list[tuple[str, str]]
     limits: list[str]
@@ -55,8 +76,10 @@ def of(card: Mapping[str, Any] | None) -> Card | None:
         return None
     limits = card.get("limits")
     return Card(
+        use=_text(card.get("use")),
         metrics=list(_metrics(card, _METRICS)),
-        measured=_text(card.get("measured")),
+        measured=_text(card.get("measured")).replace("`", ""),
+        groups=list(_groups(card)),
         thresholds=list(_thresholds(card)),
         data=list(_data(card)),
         limits=[_text(limit) for limit in limits if _text(limit)]
@@ -82,6 +105,25 @@ def _metrics(card: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Line
         yield Line(words, f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
 
 
+def _groups(card: Mapping[str, Any]) -> Iterator[Group]:
+    for trait, words in _TRAITS.items():
+        for name, found in _mapping(_mapping(card.get("subgroups")).get(trait)).items():
+            group = _mapping(found)
+            counts = [_number(group.get(what)) for what in ("pictures", "positives")]
+            pictures, positives = ("—" if n is None else f"{n:,.0f}" for n in counts)
+            values = [_interval(_mapping(group.get(measure))) for measure in _OF_GROUPS]
+            yield Group(f"{words}: {_text(name)}", pictures, positives, values)
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    value, low, high = (_number(found.get(part)) for part in ("value", "low", "high"))
+    if value is None:
+        return "—"
+    return f"{value:.2f}" + (
+        f" ({low:.2f} – {high:.2f})" if low is not None and high is not None else ""
+    )
+
+
 def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = _mapping(card.get("thresholds"))
     image = _mapping(known.get("image"))
@@ -90,7 +132,7 @@ def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"Picture called, {words}", f"from {value:.3f} on"
     if (mask := _number(known.get("mask"))) is not None:
         yield "Outlined", f"from {mask:.3f} on"
-    if (area := _number(known.get("area_px_min"))) is not None:
+    if area := _number(known.get("area_px_min")):
         yield "Smaller outlines are dropped", f"below {area:.0f} px of the model’s grid"
     calibration = _mapping(card.get("calibration"))
     if (temperature := _number(calibration.get("temperature"))) is not None:
@@ -113,6 +155,20 @@ def _data(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     trained = _mapping(card.get("trained"))
     if date := _text(trained.get("date")):
         yield "Trained", date
+    if runs := list(_runs(trained)):
+        yield "Began with", "; then ".join(runs)
+
+
+def _runs(trained: Mapping[str, Any]) -> Iterator[str]:
+    """What the weights went through before their last run."""
+    if pretrained := _text(_mapping(trained.get("config")).get("pretrained")):
+        yield pretrained
+    earlier = trained.get("begun_with")
+    for found in earlier if isinstance(earlier, list) else []:
+        run = _mapping(found)
+        name, pictures = _text(run.get("recipe")), _number(run.get("pictures"))
+        if name and pictures is not None:
+            yield f"{name} ({pictures:,.0f} augmented pictures)"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

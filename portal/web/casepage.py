@@ -19,6 +19,7 @@ _REASONS = [("", "Reason (if you don’t agree)"), *wording.REASONS.items()]
 class Model:
     """Which model spoke; `sha` is the beginning of its digest."""
 
+    id: UUID
     name: str
     version: str
     sha: str
@@ -142,7 +143,12 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         film_note=_film_note(view),
         spacing_note=wording.spacing(row_mm, source) if facts else "",
         limits=wording.LIMITS,
-        model=Model(prediction.model_name, prediction.model_version, prediction.model_sha256[:12])
+        model=Model(
+            prediction.model_id,
+            prediction.model_name,
+            prediction.model_version,
+            prediction.model_sha256[:12],
+        )
         if prediction
         else None,
         quality=_quality(view),

@@ -43,6 +43,7 @@ class Cases:
     failed: UUID
     hostile: UUID
     waiting: UUID
+    model: UUID
     likely_prediction: predict.Prediction
 
 
@@ -114,7 +115,7 @@ def cases(room: Room) -> Cases:
     failed = room.submit(phantom.dicom(draw(5), patient_name="PHANTOM^BROKEN"))
     room.fail(failed, "decode_failed")
     waiting = room.submit(phantom.dicom(draw(6), patient_name="山田^太郎"))
-    return Cases(likely, none_found, lateral, failed, hostile, waiting, prediction)
+    return Cases(likely, none_found, lateral, failed, hostile, waiting, room.add_card(), prediction)
 
 
 @pytest.fixture

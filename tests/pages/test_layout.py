@@ -39,6 +39,7 @@ PAGES = [
     ("/admin/data?case={likely}", Role.ADMIN),
     ("/studies/{likely}/export", Role.READER),
     ("/studies/{waiting}/export", Role.READER),
+    ("/models/{model}", Role.READER),
 ]
 # Until what began to move before motion was unwanted has ended; a pulsing placeholder never does.
 _STILL = """() => Promise.allSettled(document.getAnimations()

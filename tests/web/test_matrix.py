@@ -81,6 +81,7 @@ ALLOWED: dict[str, Rights] = {
     "export.page": READ_OUT,
     "export.export": READ_OUT,
     "models.model_page": {A: {OTHER}},
+    "model_card.page": {T: {OTHER}, R: {OTHER}},
     "models.promote": {A: {OTHER}},
     "models.operating_point": {A: {OTHER}},
     "worker_api.claim": NOBODY,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -79,6 +80,28 @@ def test_a_card_is_readable_and_its_words_are_only_text(
     assert "Not for &lt;b&gt;children&lt;/b&gt;." in page
 
 
+def test_who_reads_cases_finds_the_whole_card_and_no_way_to_change_it(
+    app: Flask, clock: Clock
+) -> None:
+    model_id = add(
+        app,
+        clock,
+        use="Research <i>alone</i>.",
+        subgroups={
+            "view": {"AP": {"pictures": 112, "auc": {"value": 0.88, "low": 0.8, "high": 1}}}
+        },
+        trained={"begun_with": [{"recipe": "first", "pictures": 8192}]},
+    )
+    client = sign_in(app, make_person(app, Role.READER))
+    page = client.get(f"/models/{model_id}").text
+    for words in ("Research &lt;i&gt;alone", "View: AP", "112", "0.88 (0.80 – 1.00)", "0.900"):
+        assert words in page, words
+    assert "first (8,192 augmented pictures)" in page
+    assert "promote" not in page.lower()
+    unknown = client.get(f"/models/{uuid4()}")
+    assert unknown.status_code == 404
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -87,6 +110,8 @@ def test_a_card_is_readable_and_its_words_are_only_text(
         {"limits": "none"},
         {"data": {"counts": {"training": 3}}},
         {"thresholds": None, "calibration": "well"},
+        {"subgroups": {"view": ["AP"], "size": {"small": {"pictures": "many", "auc": 3}}}},
+        {"use": 3, "trained": {"begun_with": [3, {"recipe": "x"}], "config": []}},
     ],
 )
 def test_an_odd_card_breaks_no_page(

@@ -78,6 +78,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.rename": {"admin"},
     "models.models_page": {"admin"},
     "models.model_page": {"admin"},
+    "model_card.page": SENDERS,
     "models.promote": {"admin"},
     "models.roll_back": {"admin"},
     "models.operating_point": {"admin"},
