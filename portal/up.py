@@ -146,8 +146,8 @@ class _Tree:
                 return 0
             _say(f"ready after {time.monotonic() - began:.0f} s; logs are in {self._logs()}")
             self._invite()
-            _say(f"Pleura is at  {self.address}  (Ctrl-C stops it)")
             lock.write_address(self.held, self.address)
+            _say(f"Pleura is at  {self.address}  (Ctrl-C stops it)")
             if self.options.open_browser:
                 webbrowser.open(self.address)
             if then is not None:

@@ -37,7 +37,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(str(missing))
     process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not server.answers():
             assert process.poll() is None, "the Redis server ended"
             assert time.monotonic() < end, "the Redis server does not answer"

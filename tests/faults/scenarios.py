@@ -6,6 +6,7 @@ Each scenario returns an `Outcome`: what must hold (all of it true) and the numb
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -24,7 +25,7 @@ from uuid import UUID, uuid4
 from house import House
 
 from ml import phantom
-from portal.models import Blob, JobKind, JobState, Study
+from portal.models import Blob, Job, JobKind, JobState, Study
 
 
 @dataclass
@@ -81,7 +82,7 @@ def rung_five_times(house: House, count: int = 50) -> Outcome:
         house.start_worker(kind.value)
         house.wait(f"all {kind} jobs are done", partial(_done, house, kind, studies), 600)
     wait_settled(house, studies)
-    house.wait("no message is left", lambda: house.waiting_messages() == 0, 30)
+    house.wait("no message is left", lambda: house.waiting_messages() == 0, 300)
     seen = {queue: house.computations(queue) - before[queue] for queue in before}
     tries = attempts(house, studies)
     return Outcome(
@@ -110,11 +111,13 @@ def killed_mid_job(house: House, queue: str) -> Outcome:
         (study,) = send(house, 1, size=2048)
         if house.catch_running(kind, study):
             house.kill_child(queue)
+        began = time.monotonic()
+        wait_settled(house, [study])
+        job = house.job(kind, study)
+        assert job is not None
+        # A job that was done at once had ended before the kill came: another one is sent.
+        if job.state is not JobState.DONE or job.attempts > 1:
             break
-    began = time.monotonic()
-    wait_settled(house, [study])
-    job = house.job(kind, study)
-    assert job is not None
     return Outcome(
         {**all_done_once(house, [study]), "done on attempt 2": job.attempts == 2},
         {"attempts": job.attempts, "seconds": round(time.monotonic() - began, 1)},
@@ -242,17 +245,11 @@ def poison_file(house: House) -> Outcome:
 
 def poison_job(house: House) -> Outcome:
     """A job that ends its process at every attempt."""
-    (study,) = send(house, 1, size=2048)
-    kills = 0
-    while True:
-        house.wait("the job is begun or given up", _changed(house, study, kills), 60)
-        job = house.job(JobKind.RENDER, study)
-        assert job is not None
-        if job.state is not JobState.RUNNING:
+    for _ in range(10):
+        job, kills = _killed_at_every_attempt(house)
+        # One that was done within its three attempts ended before a kill came: another one is sent.
+        if job.state is not JobState.DONE or job.attempts > 3:
             break
-        house.kill_child("render")
-        kills += 1
-        assert kills <= 5, "it is tried for ever"
     numbers = {"kills": kills, "attempts": job.attempts, "code": job.error_code}
     (after,) = send(house, 1)
     wait_settled(house, [after])
@@ -317,7 +314,7 @@ def foreign_messages(house: House) -> Outcome:
     worker = house.processes["render"]
     (study,) = send(house, 1)
     wait_settled(house, [study])
-    house.wait("no message is left", lambda: house.waiting_messages() == 0, 30)
+    house.wait("no message is left", lambda: house.waiting_messages() == 0, 300)
     return Outcome(
         {
             **all_done_once(house, [study]),
@@ -335,6 +332,22 @@ class _Touch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, (f"touch {self.path}",)
+
+
+def _killed_at_every_attempt(house: House) -> tuple[Job, int]:
+    """A render job whose process is killed whenever it runs, at its end, and the kills."""
+    (study,) = send(house, 1, size=2048)
+    kills = 0
+    while True:
+        # The lease of a killed attempt ends only after 22.5 s, and then the sweep has to come.
+        house.wait("the job is begun or given up", _changed(house, study, kills), 240)
+        job = house.job(JobKind.RENDER, study)
+        assert job is not None
+        if job.state is not JobState.RUNNING:
+            return job, kills
+        house.kill_child("render")
+        kills += 1
+        assert kills <= 5, "it is tried for ever"
 
 
 def _changed(house: House, study: UUID, kills: int) -> Callable[[], bool]:
@@ -382,15 +395,20 @@ def shared_engine_killed(house: House, count: int = 12) -> Outcome:
     wait_settled(house, studies)
     house.wait("the engine is there again", lambda: _engine_of(parent) not in (0, first))
     second = Path(f"/proc/{_engine_of(parent)}")
+    # The portal knows of a job's end a moment before the worker writes it down.
+    house.wait("all ends are logged", lambda: house.computations("segment") - before >= count)
     house.kill("segment", signal.SIGKILL)  # no time to take leave of anybody
-    house.wait("the engine has ended, too", lambda: not second.exists(), 30)
+    house.wait("the engine has ended, too", lambda: not second.exists())
     house.told["segment"] = {}
     house.start_worker("segment", **usual)
     log = (house.logs / "segment.log").read_text(errors="replace")
+    # An engine that is slow to come back may cost an attempt more, by the time limit of a job.
+    lost = Counter(re.findall(r"job (\S+): attempt \d+ failed: engine_lost", log))
     return Outcome(
         {
             **all_done_once(house, studies),
-            "no job took more than two attempts": max(attempts(house, studies)) <= 2,
+            "no job took more than three attempts": max(attempts(house, studies)) <= 3,
+            "no job lost two attempts with the engine": max(lost.values(), default=0) <= 1,
             "every job was computed once": house.computations("segment") - before == count,
             "an engine ends with its worker": not second.exists(),
         },

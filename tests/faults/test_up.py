@@ -50,7 +50,10 @@ class Up:
         pid = self.process.pid
         found = {}
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            try:
+                words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            except OSError:  # it has just ended
+                continue
             for name in ("gunicorn", "render", "segment", "sweep", "valkey", "redis"):
                 if any(name in word for word in words):
                     found["redis" if name == "valkey" else name] = int(child)
@@ -96,7 +99,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 def test_it_prints_an_address_that_answers_although_its_port_was_taken(up: Up) -> None:
     address = up.address()
-    assert ready(address)
+    until("the portal is ready", lambda: ready(address))
     assert f"port {up.command[-1]} is taken" in up.text
     assert f":{up.command[-1]}" not in address
 
@@ -104,7 +107,7 @@ def test_it_prints_an_address_that_answers_although_its_port_was_taken(up: Up) -
 def test_it_prints_a_link_that_makes_the_first_administrator(up: Up) -> None:
     link = next(word for word in up.text.split() if "/join/" in word)
     assert link.startswith(up.address())
-    assert httpx.get(link).status_code == 200
+    assert httpx.get(link, timeout=60).status_code == 200
 
 
 def test_it_starts_everything_that_a_case_needs(up: Up) -> None:
@@ -135,7 +138,7 @@ def test_a_second_start_on_the_same_folder_is_refused_with_the_address(up: Up) -
     assert second.returncode == 1
     assert "runs already" in second.stderr
     assert address in second.stderr
-    assert ready(address)
+    until("the portal is ready", lambda: ready(address))
 
 
 @pytest.mark.parametrize("name", ["gunicorn", "render", "redis"])
@@ -161,7 +164,8 @@ def test_the_second_start_keeps_everything(up: Up) -> None:
     keys = {path.name: path.read_bytes() for path in (up.data / "keys").iterdir()}
     again = Up(up.data.parent, 0)
     try:
-        assert ready(again.address())
+        address = again.address()
+        until("the portal is ready", lambda: ready(address))
         assert {path.name: path.read_bytes() for path in (up.data / "keys").iterdir()} == keys
     finally:
         again.process.send_signal(signal.SIGTERM)

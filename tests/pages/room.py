@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from werkzeug.serving import make_server
 
 from ml import explain, lungs, overlay, phantom, pixels, predict, quality, serving, transforms
 from ml.picture import Picture
-from portal import jobs, people, records
+from portal import jobs, people, records, registry
 from portal.models import Job, JobKind, JobState, Role, Study, User, db
 from tests.portal_app import Person, make_app, make_person, make_settings, sign_in
 
@@ -37,6 +38,10 @@ CARD: dict[str, Any] = {
         "area_px_min": 0,
         "image": {"high_sensitivity": 0.2, "balanced": 0.4, "high_precision": 0.7},
     },
+    "use": "Testing pages with drawn chests.",
+    "metrics": {"auc": {"value": 0.9, "low": 0.85, "high": 0.94, "n": 300}},
+    "subgroups": {"view": {"AP": {"pictures": 9, "positives": 2, "auc": {"value": 0.8}}}},
+    "limits": ["Drawn chests only."],
 }
 GRID = 384
 # A picture with this probability is one on which two readings differ.
@@ -75,6 +80,11 @@ class Room:
             if sent.job_id is not None:
                 jobs.ring(s, self.parts.bell, sent.job_id, now)
             return sent.study_id
+
+    def add_card(self) -> UUID:
+        """Make the card of the model that speaks here known; returns the model."""
+        with self.app.app_context():
+            return registry.add(db.session(), CARD, source="test", now=datetime.now(UTC)).id
 
     def find(self, study: str) -> UUID:
         """The study of an address, if it is there."""
@@ -226,15 +236,18 @@ def _finder() -> lungs.Finder:
 
 
 @contextmanager
-def open_room(folder: Path, redis_url: str, port: int = 0, **environ: str) -> Iterator[Room]:
-    """The portal served on a free port until the end of the block."""
+def open_room(
+    folder: Path, redis_url: str, listener: socket.socket | None = None, **environ: str
+) -> Iterator[Room]:
+    """The portal served until the end of the block: to a listening socket, or on a free port."""
     app = make_app(make_settings(folder, REDIS_URL=redis_url, **environ))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", port, app, threaded=True)
+    descriptor = listener.fileno() if listener is not None else None
+    server = make_server("127.0.0.1", 0, app, threaded=True, fd=descriptor)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Room(app, f"http://127.0.0.1:{server.server_port}")
+        yield Room(app, f"http://127.0.0.1:{server.port}")
     finally:
         server.shutdown()
         thread.join()

@@ -33,7 +33,7 @@ def test_a_row_changes_in_place_and_new_cases_are_announced(visitor: Visitor) ->
     expect(row).to_contain_text("0.88")
     expect(row.locator(".thumb img")).to_be_visible()
     room.submit(phantom.dicom(draw(42), patient_name="NEWCOMER^ONE"))
-    expect(page.locator("#fresh")).to_contain_text("1 new case – show", timeout=20_000)
+    expect(page.locator("#fresh")).to_contain_text("1 new case – show")
     assert page.locator(".case").evaluate_all("rows => rows.map(row => row.id)") == order
     assert page.evaluate("window.stayed") is True
 

@@ -19,13 +19,11 @@ from tests.pages.room import Room, open_room
 @pytest.fixture
 def passkey_room(tmp_path: Path, redis_url: str) -> Iterator[Room]:
     """A portal on localhost by name: browsers make no passkeys for bare addresses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://localhost:{port}"
-    with open_room(tmp_path / "data", redis_url, port, PLEURA_BASE_URL=url) as room:
-        room.url = url
-        yield room
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://localhost:{listener.getsockname()[1]}"
+        with open_room(tmp_path / "data", redis_url, listener, PLEURA_BASE_URL=url) as room:
+            room.url = url
+            yield room
 
 
 @pytest.fixture

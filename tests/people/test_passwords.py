@@ -117,7 +117,7 @@ def test_without_a_sound_hash_nothing_is_right(stored: str | None) -> None:
     assert not passwords.verify(stored, "")
 
 
-@settings(max_examples=60, deadline=1000)
+@settings(max_examples=60)
 @given(st.text(alphabet=string.printable, max_size=140))
 def test_any_text_gets_an_answer(password: str) -> None:
     is_accepted(password, "Ada Lovelace")

@@ -212,7 +212,7 @@ def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path, tmp_path:
     time.sleep(1)  # some rounds more
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Traceback" not in errors
 

@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from portal import embedded
+from tests.patience import until
 
 
 @pytest.fixture
@@ -28,9 +29,7 @@ def server(tmp_path: Path) -> Iterator[embedded.EmbeddedRedis]:
 
 def start(server: embedded.EmbeddedRedis) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 10
-    while not server.answers() and time.monotonic() < end:
-        time.sleep(0.02)
+    assert until(server.answers)
     return process
 
 

@@ -95,7 +95,7 @@ def test_a_bell_without_redis_says_so_at_once(url: str, caplog: pytest.LogCaptur
     with caplog.at_level(logging.DEBUG):
         assert not bell.ring(JobKind.RENDER, uuid4())
         assert bell.waiting(JobKind.RENDER) is None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert "pw" not in caplog.text
     bell.close()
 
