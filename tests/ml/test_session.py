@@ -145,9 +145,7 @@ def test_both_engines_say_the_same_of_the_shipped_model():
     inputs = np.concatenate([picture, picture[..., ::-1]])
     masks, images = exact.run(inputs)
     torch_masks, torch_images = torch_session.run(inputs)
-    # The exported graph has its norms folded into half-precision weights, so single pixels on a
-    # steep edge may differ; on the whole, and for the picture, both say the same.
-    assert abs(torch_masks - masks).mean() < 1e-3
+    assert abs(torch_masks - masks).max() < 0.01
     np.testing.assert_allclose(torch_images, images, atol=5e-3)
     fast_masks, fast_images = session.open(folder, device="cpu", precision="bf16").run(inputs)
     assert abs(fast_masks - masks).mean() < 0.01
