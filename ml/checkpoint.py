@@ -91,20 +91,28 @@ def weights(path: Path) -> dict[str, Tensor]:
 
 
 def history(path: Path) -> list[dict[str, Any]]:
-    """The runs that weights went through, the first one first; none where nothing says.
+    """The runs that weights went through, the first one first; none where nothing says."""
+    try:
+        content, config = read(path.parent if path.suffix == ".safetensors" else path)
+    except (BadInput, OSError):  # weights alone, or beside a card that says nothing
+        return []
+    return runs_of(content, config)
 
-    Of each its recipe's name, the augmented pictures that it drew and the minutes that it took.
+
+def runs_of(content: dict[str, Any], config: Config) -> list[dict[str, Any]]:
+    """The same of a content that was read.
+
+    Of each its recipe's name, the weights that it began with where they were no run's, the
+    augmented pictures that it drew and the minutes that it took.
     """
-    if path.suffix == ".safetensors":
-        path = path.parent
-        if not (path / session.CARD).is_file():
-            return []
-    content, config = read(path)
+    if not {"epoch", "elapsed"} <= set(content):
+        return []
     drawn = content["epoch"] * config.epoch_pictures
     if "step" in content:  # the last epoch may have ended early
         drawn = content["step"] * config.batch * config.accumulate
     run = {
         "recipe": config.name,
+        "pretrained": config.pretrained,
         "pictures": drawn,
         "minutes": round(content["elapsed"] / 60, 1),
     }

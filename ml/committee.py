@@ -72,7 +72,11 @@ def of(members: list[tuple[dict[str, Any], Config]]) -> dict[str, Any]:
         patience=0,  # a matter of the members' training
         keep=0,
     )
+    earlier: list[dict[str, Any]] = []  # members may share a beginning
+    for content, recipe in members:
+        earlier += [run for run in checkpoint.runs_of(content, recipe) if run not in earlier]
     return {
+        "begun_with": earlier,
         "config": configuration.to_dict(config),
         "net": weights,
         "average": weights,

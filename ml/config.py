@@ -256,8 +256,6 @@ class Config:
             raise BadRecipe("either minutes or epochs must limit the run")
 
     def _check_bounds(self) -> None:
-        if self.name and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name):
-            raise BadRecipe(f"name has letters, digits, dots, hyphens: not {self.name!r}")
         for key, (least, most) in BOUNDS.items():
             value = getattr(self, key)
             for number in value if isinstance(value, tuple) else (value,):
@@ -351,7 +349,10 @@ def from_dict(values: dict[str, Any]) -> Config:
 def load(path: Path) -> Config:
     """Read a recipe, for example ml/recipes/lite2-384.toml; BadRecipe names the file."""
     try:
-        return from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        found = from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", found.name):
+            raise BadRecipe(f"name has letters, digits, dots and hyphens, not {found.name!r}")
+        return found
     except (BadRecipe, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path}: {error}") from error
 

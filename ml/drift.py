@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ WATCH, SHIFTED = 0.1, 0.25
 FLOOR = 1e-4
 # Below so many predictions nothing is said at all.
 LEAST = 50
+_INK = re.compile(r"\S")
 # Exit code of --strict where something has shifted; 1 is an error, 2 wrong use.
 DRIFTED = 4
 
@@ -165,7 +167,9 @@ def read(path: Path, sha256: str | None = None) -> Recent:
     for line, value in _values(path):
         try:
             for found in value if isinstance(value, list) else [value]:
-                told = found.get("prediction") or found
+                told = found.get("prediction", found)
+                if told is None:  # a case that has none yet
+                    continue
                 if sha256 and (told.get("model") or {}).get("sha256", sha256) != sha256:
                     others += 1
                     continue
@@ -176,7 +180,7 @@ def read(path: Path, sha256: str | None = None) -> Recent:
                     rows.append({name: _finite(number) for name, number in numbers.items()})
                 else:
                     refused += 1
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise BadInput(f"{path}, line {line}: not a prediction's statistics") from error
     return Recent(rows, refused, others)
 
@@ -188,12 +192,12 @@ def _values(path: Path) -> Iterator[tuple[int, Any]]:
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not a text in UTF-8") from error
     decoder, at, line = json.JSONDecoder(), 0, 1
-    while rest := text[at:].lstrip():
-        begin = len(text) - len(rest)
+    while found := _INK.search(text, at):
+        begin = found.start()
         line += text.count("\n", at, begin)
         try:
             value, at = decoder.raw_decode(text, begin)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"{path}, line {line}: not a prediction's statistics") from error
         yield line, value
         line += text.count("\n", begin, at)

@@ -30,6 +30,7 @@ from ml import measured as measured_facts
 from ml.calibrate import Calibration, Thresholds
 from ml.config import Config
 from ml.errors import BadInput
+from ml.modelcard import OUTLINE_USE, USE
 
 TERMS = (
     "SIIM-ACR Pneumothorax Segmentation Challenge data (Society for Imaging Informatics in "
@@ -47,16 +48,6 @@ TAUGHT_WHAT = (
 TAUGHT_TERMS = (
     " The unjudged ones are of public collections for research (COVID-19 image data collection, "
     "Cohen et al. 2020; Figure 1 and Actualmed COVID-19 chest X-ray collections; a few others)."
-)
-USE = (
-    "Research on, and teaching of, reading aids for frontal chest X-rays (CR, DX) of adults, "
-    "beside a radiologist who reads every picture. Not a medical device. Not for triage without a "
-    "reader, for ruling a pneumothorax out, for children, lateral views, CT, or for following a "
-    "size over time."
-)
-OUTLINE_USE = (
-    "Finding the lungs of a frontal chest X-ray: the part of the picture that another network "
-    "looks at, and what a pneumothorax's size is compared with. Not a statement about a lung."
 )
 LIMITS = [
     "Research use. Not a medical device; every result needs a radiologist's reading.",

@@ -210,14 +210,18 @@ def segmenter(config: Config, weights: bool = True) -> Segmenter:
         network = kind(
             config.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
         )
-    except OSError as error:
-        raise BadInput(
-            f"the ImageNet weights of {config.encoder} could not be fetched: {error}"
-        ) from error
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise BadInput(
-            f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
-        ) from error
+    except Exception as error:
+        if (
+            fetched
+        ):  # whatever the libraries below throw: no connection, no such weights, a torn file
+            raise BadInput(
+                f"the ImageNet weights of {config.encoder} could not be fetched: {error}"
+            ) from error
+        if isinstance(error, (KeyError, ValueError, RuntimeError)):
+            raise BadInput(
+                f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
+            ) from error
+        raise
     if config.attention:
         # The last block has no skip connection to attend to: a gate there would never be called,
         # never learn, and stop an engine that waits for every weight's gradient.

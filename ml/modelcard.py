@@ -15,6 +15,17 @@ from typing import Any
 from ml import session
 from ml.report_text import WORDS
 
+# What a model of this package is for; cards of older versions do not say it.
+USE = (
+    "Research on, and teaching of, reading aids for frontal chest X-rays (CR, DX) of adults, "
+    "beside a radiologist who reads every picture. Not a medical device. Not for triage without a "
+    "reader, for ruling a pneumothorax out, for children, lateral views, CT, or for following a "
+    "size over time."
+)
+OUTLINE_USE = (
+    "Finding the lungs of a frontal chest X-ray: the part of the picture that another network "
+    "looks at, and what a pneumothorax's size is compared with. Not a statement about a lung."
+)
 _NOT_KNOWN = "Not recorded for this model."
 _MORE_WORDS = {"positive_dice_ungated": "Dice, positives only, called or not"}
 _TRAITS = {"size": "Size of the pneumothorax", "view": "View", "sex": "Sex", "age": "Age",
@@ -122,7 +133,8 @@ def _details(card: dict[str, Any]) -> str:
 
 def _origin(trained: dict[str, Any]) -> str:
     """What the encoder began with, and the runs that the weights went through before the last."""
-    began = trained.get("config", {}).get("pretrained") or "random weights"
+    first = (trained.get("begun_with") or [trained.get("config", {})])[0]
+    began = first.get("pretrained") or "random weights"
     runs = [
         f"`{run['recipe']}` ({run['pictures']:,} augmented pictures, {run['minutes']:g} minutes)"
         for run in trained.get("begun_with", [])
@@ -138,7 +150,7 @@ def _use(card: dict[str, Any]) -> str:
     )
     return "\n\n".join(
         [
-            _wrapped(str(card.get("use", _NOT_KNOWN))),
+            _wrapped(str(card.get("use", USE))),
             points,
             _wrapped(
                 f"On a called picture, pixels of probability {thresholds['mask']:g} and more are "

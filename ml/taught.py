@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,12 +42,15 @@ class Taught:
         folder = cache / "taught" / config.taught
         try:
             origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-            with (folder / WORDS).open(newline="", encoding="utf-8") as file:
-                said = {row["id"]: float(row["probability"]) for row in csv.DictReader(file)}
-        except (OSError, ValueError, KeyError) as error:
+            words = (folder / WORDS).read_text(encoding="utf-8")
+            rows = csv.DictReader(io.StringIO(words, newline=""))
+            said = {row["id"]: float(row["probability"]) for row in rows}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(
                 f"nobody has taught {config.taught!r} in this cache: see `teach`"
             ) from error
+        if not words.endswith("\n"):
+            raise BadInput(f"the teachers of {config.taught} were stopped: let `teach` end")
         fold = config.held_out_fold
         if fold >= 0 and set(origin["held_out_folds"]) != {fold}:
             raise BadInput(

@@ -29,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in error.problems:
             print(f"- {problem}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): no traceback for that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Failed as error:
         print(f"{error}", file=sys.stderr)
         return 1

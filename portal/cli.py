@@ -214,7 +214,9 @@ COMMANDS: Final = (
     Command(
         "worker-token", "workers' own tokens: create, list, revoke", _action, worker_token_options
     ),
-    Command("model", "the registry of models: add, list, promote", _action, model_options),
+    Command(
+        "model", "the registry of models: add, list, promote, statistics", _action, model_options
+    ),
     Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options

@@ -1,4 +1,4 @@
-"""`python -m portal model`: add a model to the registry, list them, promote one."""
+"""`python -m portal model`: the registry of models, and what their predictions stored."""
 
 import argparse
 import json

@@ -161,10 +161,12 @@ def _data(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _runs(trained: Mapping[str, Any]) -> Iterator[str]:
     """What the weights went through before their last run."""
-    if pretrained := _text(_mapping(trained.get("config")).get("pretrained")):
+    known = trained.get("begun_with")
+    earlier = known if isinstance(known, list) else []
+    first = _mapping(earlier[0] if earlier else trained.get("config"))
+    if pretrained := _text(first.get("pretrained")):
         yield pretrained
-    earlier = trained.get("begun_with")
-    for found in earlier if isinstance(earlier, list) else []:
+    for found in earlier:
         run = _mapping(found)
         name, pictures = _text(run.get("recipe")), _number(run.get("pictures"))
         if name and pictures is not None:

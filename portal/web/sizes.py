@@ -17,7 +17,7 @@ _WHY_NOT: Final = {
     "no_spacing": "the pixel spacing is unknown",
     "not_pa": "made for erect PA views only",
     "no_air_at_level": "nothing is outlined at the middle of the lung’s height",
-    "no_air_at_levels": "nothing is outlined at the three levels",
+    "no_air_at_levels": "nothing is outlined at the apex or at the middle of either half",
 }
 METHOD: Final = (
     "Share of the hemithorax: of its area in the picture, which is no volume. Distances between "

@@ -66,6 +66,7 @@ function startViewer() {
     viewer.overlay.opacity = Number(event.target.value);
     viewer.refreshLayer();
   });
+  viewer.overlay.showsLevels = Boolean(panel.querySelector("#sizes[open]"));
   // The levels are drawn while their distances can be read; `toggle` does not bubble.
   panel.addEventListener("toggle", (event) => {
     if (event.target.id !== "sizes") return;

@@ -142,6 +142,7 @@ def test_what_commands_and_the_portal_write_is_read(tmp_path):
         + json.dumps([told, other], indent=2)
         + "\n"
         + json.dumps({"study": 1, "prediction": refused})
+        + json.dumps({"study": 2, "prediction": None})
     )
     found = drift.read(path, "a")
     assert found == ([{"input_mean": 0.5, "probability": 0.25}] * 2, 1, 1)
@@ -159,7 +160,17 @@ def test_a_file_that_is_no_text_is_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["no json", "[1]", "3", '{"statistics": {"a": "b"}}', '{"a": NaN}']
+    "line",
+    [
+        "no json",
+        "[1]",
+        "3",
+        '{"prediction": 3}',
+        '{"a": 1' + "0" * 400 + "}",
+        "[" * 10**5,
+        '{"statistics": {"a": "b"}}',
+        '{"a": NaN}',
+    ],
 )
 def test_a_line_of_something_else_is_named(tmp_path, line):
     path = tmp_path / "rows.jsonl"

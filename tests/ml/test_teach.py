@@ -86,6 +86,8 @@ def test_a_stopped_look_goes_on_with_what_is_left(cache: Path, tmp_path: Path) -
     assert said(cache) == whole
     assert first.read_bytes() == b"not looked at again"
     words.write_text("\n".join([*lines[:3], lines[3][:9]]))  # a stop in the middle of a line
+    with pytest.raises(BadInput, match="let `teach` end"):
+        Taught.read(cache, replace(TINY, taught="two"), [])
     assert teach(cache, path) == 0
     assert said(cache) == whole
     words.write_text("id,probability\n")  # a stop before the first picture

@@ -258,7 +258,6 @@ def test_the_average_is_exponential_and_counters_are_copied() -> None:
         {"workers": -1},
         {"threads": -2},
         {"minutes": math.nan},
-        {"name": "../x"},
         {"decoder_norm": "instance", "architecture": "FPN"},
     ],
     ids=str,
@@ -266,6 +265,22 @@ def test_the_average_is_exponential_and_counters_are_copied() -> None:
 def test_a_recipe_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(config.BadRecipe, match=r".+"):
         config.from_dict(wrong)
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a b", ".hidden"])
+def test_a_recipes_name_is_that_of_a_file_and_stored_ones_stay(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'name = "{name}"\n')
+    with pytest.raises(config.BadRecipe, match="name has letters"):
+        config.load(path)
+    assert config.from_dict({"name": name}).name == name  # as in checkpoints of older versions
+
+
+def test_weights_whose_past_nothing_tells_have_none(tmp_path: Path) -> None:
+    bare = tmp_path / "bare.pt"
+    torch.save({"config": config.to_dict(TINY), "net": {}, "average": {}}, bare)
+    assert checkpoint.history(bare) == []
+    assert checkpoint.history(tmp_path / "model.safetensors") == []
 
 
 def test_blocks_are_skipped_in_training_alone() -> None:

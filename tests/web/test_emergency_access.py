@@ -43,6 +43,8 @@ def test_from_the_form_to_the_case_and_back(
     assert "until 10:00 UTC" in page.text
     assert 'id="review"' not in page.text
     assert "/next" not in page.text
+    assert "Model and limits" in page.text
+    assert 'href="/models/' not in page.text  # an administrator with a grant may not go there
     assert outsider_client.get(f"/studies/{study}/blobs/preview").status_code == 200
     assert outsider_client.get(f"/studies/{study}/state").status_code == 200
     assert "CANARY" not in outsider_client.get("/worklist").text
