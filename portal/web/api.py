@@ -50,6 +50,7 @@ def submit() -> tuple[Response, int, dict[str, str]]:
 @guard.scope("studies:read")
 def studies() -> Response:
     """A page of the studies that the token's owner may see, in the order of the worklist."""
+    _only("page", "per_page", "state", "result", "side")
     page = records.worklist(
         rows(),
         guard.parts().vault,
@@ -217,6 +218,12 @@ def _picture(study_id: UUID, kind: str) -> Response:
 
 def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _only(*allowed: str) -> None:
+    """A filter that is not known, perhaps mistyped, is told and not passed over."""
+    if set(request.args) - set(allowed):
+        raise Problem(422, "unknown_parameter", f"Only these parameters: {', '.join(allowed)}.")
 
 
 def _word(name: str, allowed: tuple[str, ...]) -> str:

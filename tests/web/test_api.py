@@ -142,6 +142,11 @@ def test_a_bad_parameter_is_refused(program: Program, query: str) -> None:
     assert is_problem(program.get(f"/studies?{query}"), 422, "bad_parameter")
 
 
+@pytest.mark.parametrize("query", ["sate=failed", "page=1&q=x", "="])
+def test_a_parameter_that_is_not_known_is_told(program: Program, query: str) -> None:
+    assert is_problem(program.get(f"/studies?{query}"), 422, "unknown_parameter")
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
