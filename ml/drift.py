@@ -110,8 +110,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table of all numbers that card and predictions share."""
-    known, sha256 = references(args.card), json.loads(args.card.read_text()).get("sha256")
-    recent = read(args.statistics, sha256)
+    known = references(args.card)
+    card = json.loads(args.card.read_text(encoding="utf-8"))
+    recent = read(args.statistics, card.get("sha256"))
     found = compare(known, recent.rows)
     print(recent.words)
     print(table(found))

@@ -211,9 +211,8 @@ def segmenter(config: Config, weights: bool = True) -> Segmenter:
             config.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
         )
     except Exception as error:
-        if (
-            fetched
-        ):  # whatever the libraries below throw: no connection, no such weights, a torn file
+        # Whatever the libraries below throw: no connection, no such weights, a torn file.
+        if fetched:
             raise BadInput(
                 f"the ImageNet weights of {config.encoder} could not be fetched: {error}"
             ) from error
