@@ -40,7 +40,7 @@ INVERTED_MIN, INVERTED_LEAD = 0.60, 0.10
 # frontal films 0.5 % had less than 0.10 and 0.67.
 FIELDS_MIN, FIELDS_CERTAIN_MIN = 0.04, 0.5
 # Of 600 real frontal films of the fitting half, the upper edge cut off at most 0.29 of the lungs'
-# breadth and the lower one 0.16; each cut off more than a tenth in under 1 %. An apex broadens
+# breadth and the lower one 0.16; either passed a tenth in about 1 %. An apex broadens
 # quickly: what is missing above is told for longer before it refuses.
 CUT_MAX = (0.5, 0.22)
 CUT_USUAL = 0.1
