@@ -45,7 +45,7 @@ FROM base AS portal
 COPY --from=build-portal /opt/pleura /opt/pleura
 COPY portal portal
 # What `portal model add` calls; it needs nothing but Python.
-COPY ml/__init__.py ml/__main__.py ml/errors.py ml/shelf.py ml/
+COPY ml/__init__.py ml/__main__.py ml/errors.py ml/runtime/model_store.py ml/
 COPY migrations migrations
 COPY templates templates
 COPY static static

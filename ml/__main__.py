@@ -16,21 +16,33 @@ from ml.errors import BadInput
 
 # Command → module (with add_arguments and run) and what it does.
 COMMANDS = {
-    "predict": ("ml.predict_files", "outline pneumothorax on files: masks, overlays, JSON"),
-    "evaluate": ("ml.evaluate", "measure a model against outlined pictures"),
-    "phantom": ("ml.phantom", "draw synthetic chest X-rays with known pneumothorax"),
-    "prepare": ("ml.prepare", "make the training cache from X-rays and masks"),
-    "train": ("ml.train", "train a model from a recipe"),
-    "folds": ("ml.folds", "cross-validate a recipe: a network for each fold, pooled numbers"),
-    "committee": ("ml.committee", "bring several trained networks together as one model"),
-    "teach": ("ml.teach", "keep what networks see in a cache's pictures, to learn from it"),
-    "refit": ("ml.refit", "fit a checkpoint's image-level layer anew"),
-    "fetch": ("ml.shelf", "fetch a model from a file or an address, checked"),
-    "export": ("ml.export", "turn a checkpoint into a model to serve"),
-    "onnx": ("ml.interchange", "write a shipped model as ONNX, for other engines"),
-    "card": ("ml.modelcard", "write a model's card as a document"),
-    "datasheet": ("ml.datasheet", "describe a training cache: a page with figures"),
-    "drift": ("ml.drift", "compare recent predictions with the model's reference"),
+    "predict": (
+        "ml.inference.predict_files",
+        "outline pneumothorax on files: masks, overlays, JSON",
+    ),
+    "evaluate": ("ml.evaluation.evaluate", "measure a model against outlined pictures"),
+    "phantom": ("ml.preparation.phantom", "draw synthetic chest X-rays with known pneumothorax"),
+    "prepare": ("ml.preparation.prepare", "make the training cache from X-rays and masks"),
+    "train": ("ml.training.train", "train a model from a recipe"),
+    "folds": (
+        "ml.experiments.cross_validation",
+        "cross-validate a recipe: a network for each fold, pooled numbers",
+    ),
+    "committee": (
+        "ml.experiments.ensemble",
+        "bring several trained networks together as one model",
+    ),
+    "teach": (
+        "ml.experiments.distillation",
+        "keep what networks see in a cache's pictures, to learn from it",
+    ),
+    "refit": ("ml.experiments.refit_head", "fit a checkpoint's image-level layer anew"),
+    "fetch": ("ml.runtime.model_store", "fetch a model from a file or an address, checked"),
+    "export": ("ml.export.export", "turn a checkpoint into a model to serve"),
+    "onnx": ("ml.export.onnx_export", "write a shipped model as ONNX, for other engines"),
+    "card": ("ml.evaluation.model_card", "write a model's card as a document"),
+    "datasheet": ("ml.preparation.datasheet", "describe a training cache: a page with figures"),
+    "drift": ("ml.metrics.drift", "compare recent predictions with the model's reference"),
 }
 # What only some commands need, and the extra that holds it: its absence is a question of
 # installation, not an error of ours.

@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 
-from portal.cli import COMMANDS
-from portal.command import Failed
+from portal.cli.commands import COMMANDS
+from portal.operations.context import Failed
 from portal.settings import SettingsError
 
 

@@ -5,8 +5,13 @@ transaction. The rooms behind it: submission, arrivals, worklist, casefile, revi
 custody, purging.
 """
 
-from portal.arrivals import Arrival, submit_archive
-from portal.casefile import (
+from portal.errors import Conflict
+from portal.exchange.deidentified_export import Exported, Plan, export, plan
+from portal.governance.legal_holds import Case, find_cases, hold, holds, lift
+from portal.governance.purge import Remains, is_genuine, proof_of, proofs, purge, remains
+from portal.intake.submission import Submitted, submit
+from portal.intake.zip_submission import Arrival, submit_archive
+from portal.reading.case import (
     BlobData,
     BlobInfo,
     PredictionView,
@@ -18,15 +23,8 @@ from portal.casefile import (
     states,
     study_state,
 )
-from portal.conflict import Conflict
-from portal.custody import Case, find_cases, hold, holds, lift
-from portal.exporting import Exported, Plan, export, plan
-from portal.purging import Remains, is_genuine, proof_of, proofs, purge, remains
-from portal.reviewing import BadReview, add_review
-from portal.sealing import Patient
-from portal.status import Result, State, StudyState
-from portal.submission import Submitted, submit
-from portal.worklist import (
+from portal.reading.reviews import BadReview, add_review
+from portal.reading.worklist import (
     Counts,
     Page,
     WorklistRow,
@@ -36,6 +34,8 @@ from portal.worklist import (
     next_study,
     worklist,
 )
+from portal.studies.sealed_fields import Patient
+from portal.studies.status import Result, State, StudyState
 
 __all__ = [
     "Arrival",

@@ -1,7 +1,7 @@
 """Real servers for the tests, and a place with a vault and a database, fresh for each test.
 
 `redis_url` and `postgres_url` are servers of this run alone, in folders of their own. `place` is
-everything that the core needs, once on SQLite and once on PostgreSQL; `tests/portal/clinic.py`
+everything that the core needs, once on SQLite and once on PostgreSQL; `tests/support/clinic.py`
 fills it with people.
 """
 
@@ -16,12 +16,13 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import settings
-from place import Place, open_place
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
-from portal import database, embedded
-from tests.faults.postgres import postgres
+from portal import database
+from portal.standalone import embedded_redis
+from tests.support.place import Place, open_place
+from tests.support.postgres import postgres
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
 settings.register_profile("patient", deadline=None)
@@ -32,8 +33,8 @@ settings.load_profile("patient")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Redis-compatible server on a private socket."""
     try:
-        server = embedded.prepare(tmp_path_factory.mktemp("redis"))
-    except embedded.NoServer as missing:
+        server = embedded_redis.prepare(tmp_path_factory.mktemp("redis"))
+    except embedded_redis.NoServer as missing:
         pytest.skip(str(missing))
     process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
     try:

@@ -21,13 +21,13 @@ import yaml
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from portal import embedded
 from portal.settings import Settings as PortalSettings
-from tests.patience import until
+from portal.standalone import embedded_redis
+from tests.support.paths import ROOT
+from tests.support.wait import until
 from worker.settings import VARIABLES as WORKER_VARIABLES
 from worker.settings import Settings as WorkerSettings
 
-ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -177,7 +177,7 @@ def compose_redis(tmp_path: Path) -> Iterator[Callable[[str], redis.Redis]]:
     for name in ("redis_password", "redis_worker_password"):
         (tmp_path / name).write_text(f"word-of-{name}")
     program, socket = tmp_path / "redis-server", tmp_path / "redis.sock"
-    server = embedded.find_binary()
+    server = embedded_redis.find_binary()
     listen = f"--port 0 --unixsocket {socket} --dir {tmp_path}"
     program.write_text(f'#!/bin/sh\nexec {server} "$@" {listen}\n')
     program.chmod(0o700)
@@ -228,7 +228,7 @@ def test_redis_gives_workers_the_queues_and_the_portal_the_rest(
 
 def test_a_worker_reaches_the_same_keys_with_and_without_docker() -> None:
     script = SERVICES["redis"]["command"][2]
-    assert " ".join(f"~{pattern}" for pattern in embedded.WORKER_KEYS) in script
+    assert " ".join(f"~{pattern}" for pattern in embedded_redis.WORKER_KEYS) in script
 
 
 def test_only_the_portal_is_reached_from_outside_and_only_from_this_host() -> None:
@@ -272,7 +272,12 @@ def test_no_image_carries_data_keys_or_build_tools() -> None:
 def test_the_portals_image_has_no_decoder_and_the_workers_no_portal() -> None:
     copied = re.findall(r"^COPY (.+) \S+$", stages()["portal"], flags=re.MULTILINE)
     of_ml = [source for source in " ".join(copied).split() if source.startswith(("ml", "worker"))]
-    assert of_ml == ["ml/__init__.py", "ml/__main__.py", "ml/errors.py", "ml/shelf.py"]
+    assert of_ml == [
+        "ml/__init__.py",
+        "ml/__main__.py",
+        "ml/errors.py",
+        "ml/runtime/model_store.py",
+    ]
     for target in ("worker-cpu", "worker-gpu"):
         assert not re.search(r"^COPY portal ", stages()[target], flags=re.MULTILINE)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from portal.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 OPERATION = (ROOT / "docs" / "operation.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

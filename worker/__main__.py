@@ -13,7 +13,7 @@ from typing import Any
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init
 
-from worker import process
+from worker import child_process
 from worker.settings import BadSettings, Settings, load
 
 QUEUES = ("render", "segment")
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"worker: {error}\n")
         return 2
     if chosen.command == "alive":
-        return 0 if process.is_alive(settings, chosen.queue, time.time()) else 1
+        return 0 if child_process.is_alive(settings, chosen.queue, time.time()) else 1
     return _work(chosen.command, settings)
 
 
@@ -53,7 +53,7 @@ def _work(queue: str, settings: Settings) -> int:
 
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
     def begin(**_: Any) -> None:
-        process.begin(queue, settings)
+        child_process.begin(queue, settings)
 
     # A warning of Celery's about root and pickle: only JSON is taken here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -78,11 +78,11 @@ def _work(queue: str, settings: Settings) -> int:
 
 
 def _engine(settings: Settings) -> AbstractContextManager[None]:
-    from worker import batching
+    from worker.segment import batch_engine
 
     path = settings.engine_socket
     assert path is not None, "several processes have one engine"
-    return batching.kept(path, settings.device, settings.threads, settings.batch)
+    return batch_engine.kept(path, settings.device, settings.threads, settings.batch)
 
 
 if __name__ == "__main__":

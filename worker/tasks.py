@@ -15,9 +15,9 @@ from uuid import UUID
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from worker import process
+from worker import child_process
 from worker.celery_app import RENDER, SEGMENT, app
-from worker.client import Work
+from worker.client.portal_client import Work
 from worker.errors import Lost, Permanent, Transient
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 @app.task(name="pleura.render", queue=RENDER)  # type: ignore[untyped-decorator]
 def render(job_id: str) -> None:
     """Decode one file into pixels, preview, thumb and facts."""
-    _attempt(job_id, RENDER, process.render)
+    _attempt(job_id, RENDER, child_process.render)
 
 
 @app.task(name="pleura.segment", queue=SEGMENT)  # type: ignore[untyped-decorator]
 def segment(job_id: str) -> None:
     """Find, outline and measure in one picture's pixels."""
-    _attempt(job_id, SEGMENT, process.segment)
+    _attempt(job_id, SEGMENT, child_process.segment)
 
 
 def _attempt(text: str, kind: str, compute: Callable[[Work], dict[str, Any]]) -> None:
@@ -43,7 +43,7 @@ def _attempt(text: str, kind: str, compute: Callable[[Work], dict[str, Any]]) ->
         return
     began = monotonic()
     try:
-        work = process.portal().claim(job_id)
+        work = child_process.portal().claim(job_id)
     except Transient as error:
         log.warning("job %s: left to the sweep: %s", job_id, error.code)
         return

@@ -2,7 +2,7 @@
 
 Every page module here has a `blueprint`, and every view of it a rule of `guard`. Views parse,
 call one function of the core, and render; what they need is `current_app.extensions["pleura"]`
-(a `portal.parts.Parts`) and `portal.models.db.session`.
+(a `portal.services.Parts`) and `portal.models.db.session`.
 """
 
 from collections.abc import Callable
@@ -19,32 +19,32 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from portal import database
 from portal.audit import bind
 from portal.models import db
-from portal.parts import Parts
+from portal.services import Parts
 from portal.settings import Settings, SettingsError
-from portal.web import errors, guard, headers, logs
+from portal.web.security import errors, guard, headers, request_log
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGES = (
-    "auth",
-    "sso",
-    "account",
-    "passkeys",
-    "admin",
-    "data",
-    "teams",
-    "models_page",
-    "model_card",
-    "audit",
-    "glass",
-    "health",
-    "worklist",
-    "upload",
-    "reading",
-    "export",
-    "history",
-    "worker_api",
-    "api",
-    "openapi",
+    "accounts.sign_in",
+    "accounts.single_sign_on",
+    "accounts.account",
+    "accounts.passkeys",
+    "admin.people",
+    "admin.data",
+    "admin.teams",
+    "admin.models",
+    "clinic.model_card",
+    "admin.audit_log",
+    "clinic.emergency_access",
+    "api.health",
+    "clinic.worklist",
+    "clinic.upload",
+    "clinic.case",
+    "clinic.export",
+    "clinic.history",
+    "api.worker",
+    "api.v1",
+    "api.openapi",
 )
 
 
@@ -86,7 +86,7 @@ def create_app(
     app.extensions["pleura"] = parts
     db.init_app(app)
     Migrate(app, db, directory=str(database.MIGRATIONS))
-    logs.install(app, settings.log_level)
+    request_log.install(app, settings.log_level)
     guard.install(app)
     headers.install(app)
     errors.install(app)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from house import House, furnished
-from postgres import postgres
+
+from tests.support.postgres import postgres
+from tests.support.running_portal import House, furnished
 
 
 @pytest.fixture(scope="session")

@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from house import House
-
-from ml import phantom
+from ml.preparation import phantom
 from portal.models import Blob, Job, JobKind, JobState, Study
+from tests.support.running_portal import House
 
 
 @dataclass
@@ -421,6 +420,6 @@ def _engine_of(parent: int) -> int:
     for child in Path(f"/proc/{parent}/task").glob("*/children"):
         for number in child.read_text().split():
             command = Path(f"/proc/{number}/cmdline")
-            if command.exists() and b"worker.batching" in command.read_bytes():
+            if command.exists() and b"worker.segment.batch_engine" in command.read_bytes():
                 return int(number)
     return 0

@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import scenarios
-from house import House, furnished
-from postgres import postgres
-from scenarios import Outcome
+from tests.faults import scenarios
+from tests.faults.scenarios import Outcome
+from tests.support.postgres import postgres
+from tests.support.running_portal import House, furnished
 
 TABLE: dict[str, Callable[[House], Outcome]] = {
     "50 pictures, each job rung 5 times": scenarios.rung_five_times,

@@ -16,13 +16,13 @@ from pathlib import Path
 import httpx
 import pydicom
 import pytest
-from house import House
 from sqlalchemy import MetaData, select
 
-from ml import phantom
+from ml.preparation import phantom
 from portal.models import JobKind, JobState, Role
 from portal.web import create_app
-from tests.portal_app import csrf_of, make_person, sign_in
+from tests.support.portal_app import csrf_of, make_person, sign_in
+from tests.support.running_portal import House
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

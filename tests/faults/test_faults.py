@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import pytest
-import scenarios
-from house import House
-from scenarios import Outcome
+
+from tests.faults import scenarios
+from tests.faults.scenarios import Outcome
+from tests.support.running_portal import House
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import patience
+from tests.support import wait as patience
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.paths import XRAYS
+
 cv2.setNumThreads(1)
 
 TINY_SIZE = 64
@@ -76,7 +78,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def xrays() -> Path:
     """The folder of real X-rays, where this machine has one; it is never part of the repository."""
     named = os.environ.get("PLEURA_DATA")
-    folder = Path(named) if named else Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(named) if named else XRAYS
     if not (folder / "siim").is_dir():
         pytest.skip("no real X-rays here (PLEURA_DATA or ../shared/data)")
     return folder

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ml import __main__, phantom, predict, predict_files
-
-ROOT = Path(__file__).parents[2]
+from ml import __main__
+from ml.inference import predict, predict_files
+from ml.preparation import phantom
+from tests.support.paths import ROOT
 
 
 def ml(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -217,7 +218,8 @@ def test_without_torch_training_commands_say_what_to_install(command, tmp_path):
 
 def test_serving_imports_no_training_package():
     code = (
-        "import sys, ml.predict, ml.evaluate, ml.predict_files, ml.phantom, ml.session;"
+        "import sys, ml.inference.predict, ml.evaluation.evaluate, ml.inference.predict_files;"
+        "import ml.preparation.phantom, ml.runtime.session;"
         "print([n for n in sys.modules if n.split('.')[0] in"
         " ('torch', 'timm', 'segmentation_models_pytorch', 'portal', 'worker')])"
     )

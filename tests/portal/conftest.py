@@ -1,8 +1,9 @@
 """A clinic in a fresh place, on both databases."""
 
 import pytest
-from clinic import Clinic, open_clinic
-from place import Place
+
+from tests.support.clinic import Clinic, open_clinic
+from tests.support.place import Place
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """Rights: a table of roles and permissions, and which studies exist for whom."""
 
 import pytest
-from clinic import Clinic
 
 from portal.access import Actor, Permission, permissions_of, visible_studies
 from portal.models import Role
+from tests.support.clinic import Clinic
 
 TABLE = {
     #                          technologist reader  admin  auditor

@@ -1,4 +1,4 @@
-// The server's arithmetic for masks (ml.predict.outline), repeated to the pixel: the probability map
+// The server's arithmetic for masks (ml.inference.predict.outline), repeated to the pixel: the probability map
 // (bytes) is enlarged to the picture in 32-bit floats, bilinearly (half-pixel centres, clamped at the
 // edges, first along the rows, then down the columns), and a pixel is inside when its value is at
 // least threshold × 255.

@@ -1,0 +1,294 @@
+"""What a network says about the held-out fold of a cache, and the card's numbers from it.
+
+The card's `reference`, which `ml.metrics.drift` compares recent predictions with, is that of the
+held-out pictures: what a network says of pictures that it was trained on is surer than in service.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ml.datasets import catalogue, dataset
+from ml.errors import BadInput
+from ml.inference.serving import Seen
+from ml.metrics import calibration, drift, measures, subgroups
+from ml.metrics.calibration import Calibration, HeldOut
+from ml.network import model
+from ml.preprocessing import image_statistics, transforms
+from ml.preprocessing.lung_crop import Crop
+from ml.recipe import Config
+from ml.runtime import lung_finder
+
+PER_PIXEL = ("positive_iou", "pixel_iou", "pixel_precision", "pixel_recall", "pixel_accuracy")
+Gate = Callable[[NDArray[np.uint8]], float | None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture as the network met it, and its outline's probabilities on that square."""
+
+    picture: NDArray[np.uint8]
+    input: NDArray[np.float32]
+    crop: Crop | None
+    square: NDArray[np.float32]
+
+
+@torch.no_grad()
+def tables(
+    net: model.Network,
+    pictures: dataset.Pictures,
+    config: Config,
+    watch: Callable[[Answer], None] | None = None,
+    finding: int = 0,
+    gate: Gate | None = None,
+) -> HeldOut:
+    """Run the network over all pictures and count every outline's pixels; watch sees each answer.
+
+    finding: which of the recipe's classes; gate: the logit of a canonical picture that is stopped
+    before the network, None for one that goes on.
+
+    Hits and areas are counted on the cached pictures' pixels (longest side 512 for networks up
+    to that size), where the outline is put back by the same function as in serving.
+    """
+    hits, found, area, logits = [], [], [], []
+    truth, pixels = [], []
+    levels = calibration.GRID
+    for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture", disable=None):
+        picture, mask = pictures.cleaned(number, config), pictures.masks[number]
+        crop = pictures.records[number].crop(config)
+        view = transforms.place(picture, config.size, crop)
+        probability, image_logit = model.answer(
+            net, torch.from_numpy(view)[None, None], config.mirror
+        )
+        square = probability[0, finding].numpy()
+        raw = pictures.pictures[number]  # as the gate and the lungs' network see it
+        stopped = gate(raw) if gate else None
+        if stopped is not None:
+            square = np.zeros_like(square)
+        if watch:
+            watch(Answer(raw, view, crop, square))
+        if mask is not None and mask.ndim == 3:
+            mask = mask[..., finding]
+        map_ = transforms.to_source(square, picture.shape[0], picture.shape[1], crop)
+        drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
+        hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
+        found.append([int((map_ >= level).sum()) for level in levels])
+        # What serving compares with the floor: see ml.inference.serving.Seen.map_of.
+        shown = square if crop is None else map_
+        area.append([int((shown >= level).sum()) for level in levels])
+        logits.append(float(image_logit[0, finding]) if stopped is None else stopped)
+        truth.append(int(drawn.sum()))
+        pixels.append(drawn.size)
+    return HeldOut(
+        patients=np.array([record.patient for record in pictures.records]),
+        image_logits=np.array(logits),
+        pixels=np.array(pixels),
+        truth=np.array(truth),
+        hits=np.array(hits),
+        found=np.array(found),
+        area_px=np.array(area),
+        size=config.size,
+    )
+
+
+class Statistics:
+    """Collects what a prediction would store of each answer, in the order of the pictures."""
+
+    def __init__(self) -> None:
+        self._finder = lung_finder.Finder()
+        self._rows: list[dict[str, float]] = []
+
+    def __call__(self, answer: Answer) -> None:
+        fields = self._finder.find(answer.picture)
+        map_ = Seen(answer.input, answer.crop, fields).map_of(answer.square)
+        self._rows.append(image_statistics.of_answer(answer.input, map_, fields.mask))
+
+    def reference(self, probability: measures.Floats) -> dict[str, Any]:
+        """The card's `reference`, with the calibrated image probabilities (n,)."""
+        return drift.reference(
+            row | {"probability": float(value)}
+            for row, value in zip(self._rows, probability, strict=True)
+        )
+
+
+def groups(
+    tables: list[HeldOut], records: list[catalogue.Record], replicates: int = 500
+) -> dict[str, dict[str, Any]]:
+    """The card's `subgroups`, cross-fitted like its metrics; records in the tables' order."""
+    shown, ranked = _shown(tables)
+    known = [_known(record) for record in records]
+    plain = replace(shown, probability=ranked.probability)
+    found = subgroups.report(plain, together(tables).patients, known, replicates)
+    rounded: dict[str, dict[str, Any]] = {}
+    for trait, parts in found.items():
+        rounded[trait] = {}
+        for name, part in parts.items():
+            rounded[trait][name] = {
+                key: _rounded(value) if isinstance(value, dict) else value
+                for key, value in part.items()
+            }
+    return rounded
+
+
+def _known(record: catalogue.Record) -> subgroups.Traits:
+    about = record.about
+    exposure = next((tag for tag in about.tags if tag.endswith("_exposed")), "")
+    return subgroups.Traits(
+        about.view,
+        about.sex,
+        subgroups.age_group(about.age),
+        # A cache from before knows no tags, and then no picture's exposure is known.
+        exposure.removesuffix("_exposed") or ("usual" if about.pixels else ""),
+        subgroups.agreement(record.positive, about.reported),
+    )
+
+
+def outline_report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """Dice and IoU of the outline at 0.5, for a network that outlines and judges nothing."""
+    level = int(np.flatnonzero(np.isclose(calibration.GRID, 0.5))[0])
+    everything = np.ones(len(held_out.truth), dtype=bool)
+    results = measures.Results(
+        hits=held_out.hits[:, level],
+        predicted=held_out.found[:, level],
+        truth=held_out.truth,
+        pixels=held_out.pixels,
+        probability=everything.astype(np.float64),
+        called=everything,
+    )
+    found = measures.summary(results, held_out.patients, replicates)
+    names = {"dice": "positive_dice", "iou": "positive_iou"}
+    return {
+        name: {**_rounded(asdict(found[measure])), "n": len(results)}
+        for name, measure in names.items()
+    }
+
+
+def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """The card's `metrics` and `calibration`, with 95 % bootstrap intervals over patients.
+
+    Everything that depends on a fitted number (temperature, bias, thresholds) is cross-fitted:
+    see calibrate.cross_fitted. The ROC's own numbers are those of the network's plain logits.
+    """
+    return pooled([held_out], replicates)
+
+
+def together(tables: list[HeldOut]) -> HeldOut:
+    """The pictures of several folds in one table."""
+    arrays = [f.name for f in fields(HeldOut) if f.name != "size"]
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(t, name) for t in tables]) for name in arrays
+    }
+    return replace(tables[0], **joined)
+
+
+def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """`report` over several folds, each with a network of its own and cross-fitted by itself.
+
+    Logits of different networks are not on one scale: with more than one fold the ROC's numbers
+    are those of the cross-fitted probabilities.
+    """
+    held_out = together(tables)
+    shown, plain = _shown(tables)
+    outlined = measures.together([calibration.cross_fitted(table, gated=False) for table in tables])
+
+    def part(results: measures.Results, *names: str) -> dict[str, dict[str, Any]]:
+        found = measures.summary(results, held_out.patients, replicates)
+        some = int(results.positive.sum())
+        counts = {"positive_dice": some, "sensitivity": some, "specificity": len(results) - some}
+        counts["sensitivity_at_specificity_0.93"] = some
+        return {
+            name: {**_rounded(asdict(found[name])), "n": counts.get(name, len(results))}
+            for name in names
+        }
+
+    measured = part(
+        shown, "kaggle_dice", "positive_dice", "sensitivity", "specificity", "ece", "brier"
+    )
+    measured |= part(plain, "auc", "sensitivity_at_specificity_0.93")
+    measured["positive_dice_ungated"] = part(outlined, "positive_dice")["positive_dice"]
+    return {
+        "metrics": measured,
+        "calibration": {"ece": measured["ece"]["value"], "brier": measured["brier"]["value"]},
+    }
+
+
+def against(
+    tables: list[HeldOut], others: list[HeldOut], replicates: int = 2000
+) -> dict[str, dict[str, Any]]:
+    """What these networks have more than others that judged the same pictures, paired.
+
+    Both are cross-fitted like `pooled`. BadInput where the pictures are not the same.
+    """
+    ours, theirs = together(tables), together(others)
+    if not all(
+        np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in ("patients", "truth")
+    ):
+        raise BadInput("the two judged different pictures, or from caches of different size")
+    names = ("kaggle_dice", "positive_dice", "sensitivity", "specificity", "ece", "brier")
+    roc = ("auc", "sensitivity_at_specificity_0.93")
+    (shown, plain), (their_shown, their_plain) = _shown(tables), _shown(others)
+    found = measures.difference(shown, their_shown, ours.patients, replicates, names=names)
+    found |= measures.difference(plain, their_plain, ours.patients, replicates, names=roc)
+    outlined, their_outlined = (
+        measures.together([calibration.cross_fitted(table, gated=False) for table in part])
+        for part in (tables, others)
+    )
+    dice = "positive_dice"
+    found[f"{dice}_ungated"] = measures.difference(
+        outlined, their_outlined, ours.patients, replicates, names=[dice]
+    )[dice]
+    return {name: _rounded(asdict(value)) for name, value in found.items()}
+
+
+def pixels(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """Measures per pixel, of what is shown: cross-fitted and gated like `report`."""
+    found = measures.summary(
+        _shown(tables)[0], together(tables).patients, replicates, names=PER_PIXEL
+    )
+    return {name: _rounded(asdict(value)) for name, value in found.items()}
+
+
+def for_kaggle(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+    """Kaggle Dice with thresholds that are chosen for it, cross-fitted; and with no outline at all.
+
+    The competition's numbers were chosen so, and most of them is what an empty answer gets.
+    """
+    results = measures.together(
+        [calibration.cross_fitted(table, chosen=calibration.choose_for_kaggle) for table in tables]
+    )
+    nothing = np.zeros_like(results.truth)
+    empty = replace(results, hits=nothing, predicted=nothing)
+    patients = together(tables).patients
+    return {
+        name: _rounded(
+            asdict(
+                measures.summary(one, patients, replicates, names=["kaggle_dice"])["kaggle_dice"]
+            )
+        )
+        for name, one in (("kaggle_dice_chosen_for", results), ("kaggle_dice_empty", empty))
+    }
+
+
+def _shown(tables: list[HeldOut]) -> tuple[measures.Results, measures.Results]:
+    """What is shown, cross-fitted fold by fold; and the same with what the ROC is drawn from.
+
+    That is the plain logits of one network, and the cross-fitted probabilities of several.
+    """
+    shown = measures.together([calibration.cross_fitted(table) for table in tables])
+    if len(tables) > 1:
+        return shown, shown
+    logits = Calibration().probability(tables[0].image_logits)
+    return shown, replace(shown, probability=logits)
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float | None]:
+    """As JSON has it: a number that is not defined is null."""
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in values.items()}

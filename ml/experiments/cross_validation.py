@@ -1,0 +1,279 @@
+"""Cross-validation: `python -m ml folds --recipe FILE --cache DIR --out DIR`.
+
+Trains one network for each fold of the cache, each without the patients of its fold, and pools
+what they say of the pictures that they never saw. The same command goes on after a stop. `<out>`
+holds a run for each fold (`fold-0`, … as `train` writes them, with `heldout.npz`, what the network
+said) and `folds.json`. With --served-* the same networks judge pictures that are shown to them
+otherwise, in files whose names say how. With --share the same for parts of the training patients,
+each in `share-S`: a learning curve over the amount of data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml import cli_options
+from ml import recipe as configuration
+from ml.datasets import catalogue, dataset
+from ml.datasets.catalogue import NO_FOLD, Record
+from ml.errors import BadInput
+from ml.evaluation import held_out as heldout
+from ml.evaluation.report_text import number
+from ml.metrics.calibration import HeldOut
+from ml.network import model
+from ml.recipe import OF_FOLD, Config
+from ml.runtime import session
+from ml.training import checkpoint, distributed, train, weight_averaging
+from ml.training import run_state as states
+from ml.training.distributed import Team
+
+TABLES, REPORT = "heldout", "folds"
+POOLED = (
+    "Every picture judged by the network of the fold that held its patient out. Temperature, bias "
+    "and thresholds were chosen on one half of a fold's patients and measured on the other, both "
+    "ways round, fold by fold. Intervals: 95 %, bootstrap draws of patients."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--recipe", type=Path, required=True, help="TOML file, see ml/recipes")
+    parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs; goes on there")
+    parser.add_argument("--only", help="the folds to train, as 0,2; without it all of the cache")
+    parser.add_argument(
+        "--share",
+        help="shares of the training patients, as 0.25,0.5,1: a learning curve; without it the "
+        "recipe's data_share",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=cli_options.within(float, 0.001, 10**6),
+        help="length of each run, instead of the recipe's",
+    )
+    parser.add_argument(
+        "--start",
+        help="what fresh runs begin with, as in `train`; {fold} stands for the fold's number, so "
+        "that no network begins with weights that have seen its held-out patients",
+    )
+    parser.add_argument(
+        "--other-patients", action="store_true", help="of what --start was trained on: see `train`"
+    )
+    parser.add_argument(
+        "--served-crop",
+        choices=("", "lungs"),
+        help="judge what the networks see as it would be served, instead of as they were trained",
+    )
+    parser.add_argument(
+        "--served-size",
+        type=cli_options.within(int, 32, 4096),
+        help="the same for the side of the input, px",
+    )
+    parser.add_argument(
+        "--served-mirror",
+        action=argparse.BooleanOptionalAction,
+        help="the same for the mean with the mirror image's answer",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        help="another folder of runs on the same folds, as they were trained, or a network that "
+        "has not met them (a checkpoint.pt, a model's folder): what these have more of each "
+        "measure, paired by picture",
+    )
+    parser.add_argument(
+        "--replicates",
+        type=cli_options.within(int, 1, 10**6),
+        default=2000,
+        help="bootstrap draws of each interval",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what is not trained yet, then report."""
+    config = configuration.load(args.recipe)
+    if args.minutes is not None:
+        config = dataclasses.replace(config, minutes=args.minutes)
+    if config.hidden:
+        raise BadInput(f"{config.name} learns to fill in pictures, not to judge them: see `train`")
+    team = distributed.start(config)
+    records = catalogue.read_records(args.cache)
+    folds = cli_options.numbers(args.only, int) if args.only else folds_of(records)
+    others = [_of_others(args.against, fold, args.cache, records) for fold in folds if args.against]
+    shares = cli_options.numbers(args.share, float) if args.share else [config.data_share]
+    otherwise = (args.served_crop, args.served_size, args.served_mirror)
+    for share in shares:
+        out = args.out / f"share-{share:g}" if args.share else args.out
+        recipe = dataclasses.replace(config, data_share=share)
+        tables = {}
+        for fold in folds:
+            one = recipe.of_fold(fold)
+            start = Path(args.start.replace(OF_FOLD, str(fold))) if args.start else None
+            runs = out / f"fold-{fold}"
+            ready = trained(one, args.cache, records, runs, start, team, args.other_patients)
+            if team.is_first:
+                tables[fold] = judged(one, one.served(*otherwise), args.cache, records, ready)
+        if not team.is_first:
+            continue
+        found = report(recipe.served(*otherwise), records, tables, args.replicates)
+        if others:
+            found["against"] = heldout.against(list(tables.values()), others, args.replicates)
+        file = out / f"{REPORT}{_as(recipe, recipe.served(*otherwise))}.json"
+        file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"{file}: folds {', '.join(map(str, folds))}, data share {share:g}")
+        print("\n".join(lines(found)))
+    return 0
+
+
+def folds_of(records: list[Record]) -> list[int]:
+    """The folds in which a cache has outlined pictures to hold out."""
+    return sorted({r.fold for r in records if r.source == "masks" and r.fold != NO_FOLD})
+
+
+def trained(
+    config: Config,
+    cache: Path,
+    records: list[Record],
+    out: Path,
+    start: Path | None = None,
+    team: Team | None = None,
+    other_patients: bool = False,
+) -> Path:
+    """The checkpoint of the fold's network, which is trained where it is not ready."""
+    ready = out / (weight_averaging.AVERAGED if config.keep else train.CHECKPOINT)
+    if (out / f"{TABLES}.npz").exists():
+        states.check_recipe(checkpoint.read(ready)[1], config, ready)
+        return ready
+    training, held_out = train.parts(config, records)
+    pictures = dataset.Pictures.read(cache, held_out, config.classes)
+    trained_on = dataset.Pictures.to_learn_from(cache, training, config)
+    train.fit(
+        config, trained_on, pictures, out, start, team or Team(), other_patients=other_patients
+    )
+    return ready
+
+
+def judged(
+    config: Config, served: Config, cache: Path, records: list[Record], ready: Path
+) -> HeldOut:
+    """What the fold's network says of its held-out pictures, shown as they would be served."""
+    catalogue.check_crop(records, served)
+    file = ready.parent / f"{TABLES}{_as(config, served)}.npz"
+    if not file.exists():
+        net = model.build(config, weights=False).eval()
+        checkpoint.fill(net, checkpoint.weights(ready), str(ready))
+        pictures = dataset.Pictures.read(cache, train.parts(config, records)[1], config.classes)
+        save(heldout.tables(net, pictures, served), file)
+    return load(file)
+
+
+def _of_others(other: Path, fold: int, cache: Path, records: list[Record]) -> HeldOut:
+    """What other networks said of a fold, or what one that has not met it says now."""
+    if not (other.is_file() or (other / session.CARD).exists()):
+        file = other / f"fold-{fold}" / f"{TABLES}.npz"
+        if not file.exists():
+            raise BadInput(f"{other} has not judged fold {fold}: there is no {file}")
+        return load(file)
+    content, config = checkpoint.read_judging(other)
+    unseen = checkpoint.unseen(other)
+    if unseen is None or fold not in unseen:
+        raise BadInput(f"{other} may have met the patients of fold {fold}: that is no comparison")
+    catalogue.check_crop(records, config)
+    net = model.build(config, weights=False).eval()
+    checkpoint.fill(net, content["average"], str(other))
+    held_out = catalogue.split(records, fold)[1]
+    return heldout.tables(net, dataset.Pictures.read(cache, held_out, config.classes), config)
+
+
+def _as(config: Config, served: Config) -> str:
+    """A part of a file's name; empty where pictures are shown as they were in training."""
+    if served == config:
+        return ""
+    return f"-{served.crop or 'whole'}-{served.size}-{'mirror' if served.mirror else 'single'}"
+
+
+def save(tables: HeldOut, path: Path) -> None:
+    """Write what a network said; whole or not at all."""
+    fresh = path.with_suffix(".new.npz")
+    np.savez_compressed(fresh, **vars(tables))
+    fresh.replace(path)
+
+
+def load(path: Path) -> HeldOut:
+    """What `save` wrote."""
+    with np.load(path) as file:
+        arrays: dict[str, Any] = {name: file[name] for name in file.files}
+    arrays["size"] = int(arrays["size"])
+    return HeldOut(**arrays)
+
+
+def report(
+    config: Config, records: list[Record], tables: dict[int, HeldOut], replicates: int = 2000
+) -> dict[str, Any]:
+    """Pooled numbers with intervals, and each fold's own."""
+    outline = config.image_weight == 0
+
+    def measure(chosen: list[HeldOut]) -> dict[str, Any]:
+        if outline:
+            return heldout.outline_report(heldout.together(chosen), replicates)
+        found: dict[str, Any] = heldout.pooled(chosen, replicates)["metrics"]
+        return found
+
+    folds = {}
+    judged: list[Record] = []
+    for fold, table in tables.items():
+        training, held_out = train.parts(config.of_fold(fold), records)
+        judged += held_out
+        folds[str(fold)] = {
+            "counts": catalogue.counts(training, held_out),
+            "metrics": measure([table]),
+        }
+    every = list(tables.values())
+    more: dict[str, Any] = {}
+    if not outline:
+        more["kaggle"] = heldout.for_kaggle(every, replicates)
+        more["pixels"] = heldout.pixels(every, replicates)
+        more["subgroups"] = heldout.groups(every, judged)
+    return {
+        "recipe": configuration.to_dict(config),
+        "how": POOLED,
+        "data_share": config.data_share,
+        "metrics": measure(every),
+        **more,
+        "folds": folds,
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """A report in a few lines: the pooled numbers, each fold's, and what groups differ in."""
+    folds = found["folds"].values()
+    told = [
+        f"{_line(name, value)}  folds: "
+        + " ".join(number(fold["metrics"][name]["value"]) for fold in folds)
+        for name, value in found["metrics"].items()
+    ]
+    for part in ("kaggle", "pixels"):
+        told += [_line(name, value) for name, value in found.get(part, {}).items()]
+    told += [
+        _line(f"more than the other: {name}", value)
+        for name, value in found.get("against", {}).items()
+    ]
+    for trait, groups in found.get("subgroups", {}).items():
+        for group, part in groups.items():
+            told += [
+                _line(f"{trait} {group}: {name}", part[name])
+                for name in ("positive_dice", "sensitivity", "specificity", "auc")
+                if part.get(name, {}).get("value") is not None
+            ]
+    return told
+
+
+def _line(name: str, value: dict[str, float | None]) -> str:
+    said, low, high = (number(value[key]) for key in ("value", "low", "high"))
+    return f"{name:32} {said} ({low}-{high})"

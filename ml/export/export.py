@@ -1,0 +1,363 @@
+"""From a checkpoint to what is shipped: `python -m ml export --checkpoint FILE --out DIR`.
+
+Writes `<out>/<name>/` with `model.safetensors` (fp16), `model.xml` and `model.bin` (OpenVINO,
+weights in float32) and `card.json`, and, if the model was measured, names that folder in
+`<out>/CURRENT`: what is served is never a model without numbers, unless `--current` says so. The
+network inside the OpenVINO file already applies the sigmoids and the calibration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import openvino
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from ml import cli_options
+from ml import recipe as configuration
+from ml.errors import BadInput
+from ml.evaluation import card_numbers as measured_facts
+from ml.evaluation.model_card import OUTLINE_USE, USE
+from ml.export import cascade
+from ml.metrics.calibration import Calibration, Thresholds
+from ml.network import model
+from ml.preprocessing import transforms
+from ml.recipe import Config
+from ml.runtime import lung_finder, session
+from ml.training import checkpoint
+
+TERMS = (
+    "SIIM-ACR Pneumothorax Segmentation Challenge data (Society for Imaging Informatics in "
+    "Medicine and American College of Radiology, 2019; pictures from NIH ChestX-ray14), under "
+    "their terms: research. The pictures are not part of this package."
+)
+WHAT = (
+    "Chest X-rays with radiologists' outlines of pneumothorax (SIIM-ACR), and pictures of the same "
+    "hospital judged as a whole by a radiologist panel"
+)
+# Where a recipe has teachers, they speak of pictures that nobody judged, too.
+TAUGHT_WHAT = (
+    ". Trained on, with other networks' word alone: pictures of other hospitals that nobody judged"
+)
+TAUGHT_TERMS = (
+    " The unjudged ones are of public collections for research (COVID-19 image data collection, "
+    "Cohen et al. 2020; Figure 1 and Actualmed COVID-19 chest X-ray collections; a few others)."
+)
+LIMITS = [
+    "Research use. Not a medical device; every result needs a radiologist's reading.",
+    "Outlined and measured on pictures of one hospital (NIH Clinical Center), frontal views of "
+    "mostly adults, 8 bit, with disputed labels: two radiologist panels differ on about 15 % of "
+    "shared pictures.",
+    "A drained pneumothorax, skin folds, the scapula's border and subcutaneous air mislead it.",
+    "The outline's area is that of a projection, not a volume.",
+]
+
+OUTLINE_TERMS = (
+    "Chest X-rays with lung masks that are published for research: JSRT (Japanese Society of "
+    "Radiological Technology; masks of the SCR database), Wingspan, OpenIST. The pictures are not "
+    "part of this package."
+)
+OUTLINE_LIMITS = [
+    "Research use. Not a medical device.",
+    "Trained on lungs without a pneumothorax, most of them healthy: the border of a collapsed lung "
+    "or of an opacity may be drawn beside the pleura.",
+]
+FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
+
+
+class Probabilities(nn.Module):
+    """What is exported: picture → mask probabilities (N,C,S,S), image probabilities (N,C); then,
+    where the recipe taught them, patches; then, of two readings, by how much they differ.
+
+    The first class, which serving decides by, is calibrated; others are as the network says. What
+    follows the first two outputs is of the first class alone.
+    """
+
+    def __init__(self, net: model.Network, calibration: Calibration, config: Config) -> None:
+        super().__init__()
+        self.net, self.calibration = net, calibration
+        self.mirror, self.patches = config.mirror, config.patch_weight > 0
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what forward returns: those of `session.OUTPUTS` that there are."""
+        mask, image, patch, *differences = session.OUTPUTS
+        return [mask, image, *([patch] * self.patches), *(differences * self.mirror)]
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        found = model.readings(self.net, picture, self.mirror)
+        first = found.image_logits[:, 0] / self.calibration.temperature + self.calibration.bias
+        logits = first.mean(1, keepdim=True)
+        if found.image_logits.shape[1] > 1:
+            logits = torch.cat([logits, found.image_logits[:, 1:].mean(2)], dim=1)
+        answer = [found.mask, logits.sigmoid()]
+        if self.patches:
+            answer.append(found.patch[:, :1])
+        if found.difference is not None:
+            alone = first.sigmoid()
+            answer += [(alone[:, :1] - alone[:, 1:]).abs(), found.difference[:, :1]]
+        return tuple(answer)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--checkpoint", type=Path, help="checkpoint.pt of a run, or the folder of a shipped model"
+    )
+    source.add_argument(
+        "--from-weights",
+        type=Path,
+        metavar="FOLDER",
+        help="a shipped model's folder: only its graph is made anew, its numbers stay",
+    )
+    parser.add_argument("--out", type=Path, default=session.WEIGHTS, help="folder of all models")
+    parser.add_argument("--name", help="the model's name, instead of the recipe's")
+    parser.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirror image's answer, instead of what the recipe says",
+    )
+    parser.add_argument(
+        "--crop", choices=("", "lungs"), help="what the model sees, instead of what the recipe says"
+    )
+    parser.add_argument(
+        "--size",
+        type=cli_options.within(int, 32, 4096),
+        help="side of its input, instead of the recipe's, px",
+    )
+    parser.add_argument(
+        "--gate",
+        type=Path,
+        metavar="FOLDER",
+        help="a measured model that looks first: what it does not call at its point of high "
+        "sensitivity is not outlined; it must have held out the same fold",
+    )
+    parser.add_argument("--version", default="1", help="the model's version")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        help="folder made by `prepare`: calibrate and choose thresholds on the held-out fold; "
+        "without it the model is uncalibrated and unmeasured, and its card says so",
+    )
+    parser.add_argument(
+        "--current",
+        action="store_true",
+        help="serve the model although it was not measured; a measured one always is",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export one checkpoint and, if it was measured, make it the current model."""
+    if args.from_weights:
+        print(
+            f"{importlib.import_module('ml.export.reexport').reexport(args.from_weights, args.out)}"
+        )
+        return 0
+    content, config = checkpoint.read_judging(args.checkpoint)
+    config = config.served(args.crop, args.size, args.mirror)
+    name = args.name or config.name
+    measured = args.cache is not None
+    if Path(name).name != name or name.startswith("."):
+        raise BadInput(f"a model cannot be called {name!r}: its name is that of a folder")
+    folds: list[int] = content.get("folds", [config.held_out_fold])
+    if measured and min(folds) < 0:
+        raise BadInput("this run held no fold out: there is nothing to measure it on (no --cache)")
+    if not measured and not args.current and _current(args.out) == name:
+        raise BadInput(
+            f"{name} is the model that is served; an unmeasured one needs another --name, "
+            "or --current to take its place"
+        )
+    net = model.build(config, weights=False).eval()
+    checkpoint.fill(net, content["average"], str(args.checkpoint))
+    facts: dict[str, Any] = {
+        "name": name,
+        "version": args.version,
+        "trained": {
+            "date": content.get("date")
+            or datetime.fromtimestamp(args.checkpoint.stat().st_mtime, UTC).date().isoformat(),
+            "minutes": round(content["elapsed"] / 60, 1),
+            "epochs": content["epoch"],
+            "config": configuration.to_dict(config),
+            **({"weights_of": content["of"]} if "of" in content else {}),
+            **({"begun_with": content["begun_with"]} if content.get("begun_with") else {}),
+        },
+    }
+    first = None
+    if args.gate:
+        facts["gate"], first = cascade.named(args.gate, folds)
+    calibration, thresholds = Calibration(), Thresholds()
+    limits = list(LIMITS)
+    if config.image_weight == 0:  # an outline alone: the lung fields
+        limits = list(OUTLINE_LIMITS)
+        facts["data"] = {"what": "Chest X-rays with lung masks", "terms": OUTLINE_TERMS}
+    if measured:
+        net.load_state_dict(as_half(net))  # measure exactly what is shipped
+        calibration, thresholds, found = measured_facts.of(net, config, args.cache, folds, first)
+        facts |= found | {"data": facts.get("data", {}) | found["data"]}
+    else:
+        limits.append("Neither calibrated nor measured: not for any use but building software.")
+    folder = write(args.out, net, config, calibration, thresholds, facts, limits)
+    if config.image_weight == 0:
+        print("it outlines lungs: found by its name, never the model that is served")
+    elif measured or args.current:
+        _make_current(args.out, folder.name)
+    else:
+        print("not measured, so not made the model that is served (--current would)")
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    return 0
+
+
+def _current(out: Path) -> str:
+    try:
+        return (out / "CURRENT").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _make_current(out: Path, name: str) -> None:
+    fresh = out / ".CURRENT.new"
+    fresh.write_text(name + "\n", encoding="utf-8")
+    os.replace(fresh, out / "CURRENT")
+
+
+def write(
+    out: Path,
+    net: model.Network,
+    config: Config,
+    calibration: Calibration,
+    thresholds: Thresholds,
+    facts: dict[str, Any],
+    limits: list[str],
+) -> Path:
+    """Write one model's folder; facts: the card's parts that do not follow from the rest.
+
+    Written beside the folder of that name, whose place it takes when it is whole: a worker that
+    starts meanwhile, or an export that fails, never meets half of a model.
+    """
+    name = str(facts["name"])
+    folder = out / f".{name}.new"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    half = as_half(net)
+    net.load_state_dict(half)
+    # Lungs are found on the CPU everywhere: nobody needs them for torch.
+    files = FILES if config.image_weight else FILES[1:]
+    if session.TENSORS in files:
+        (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
+    save_graph(to_openvino(net, config, calibration), folder)
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    unjudged = bool(config.taught) and "unlabelled" in config.sources
+    card = {
+        **facts,
+        "architecture": {
+            "name": config.architecture,
+            "encoder": config.encoder,
+            "decoder_channels": list(config.decoder_channels),
+            "outline_stride": config.outline_stride,
+            "size": config.size,
+        },
+        "classes": list(config.classes),
+        "preprocessing": {
+            "function": "ml.inference.serving.Serving.see",
+            "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
+            "of the picture become -1..1, more being denser",
+            "denoise": config.denoise,
+            "clahe": config.clahe,
+            "crop": config.crop,
+            **({"lungs_sha256": lung_finder.Finder().card["sha256"]} if config.crop else {}),
+            "geometry": ("the window around the lungs, else all" if config.crop else "all")
+            + f" of the picture on {config.size} x {config.size}, padding -1, by way of "
+            f"{transforms.canonical_side(config.size, bool(config.crop))} px",
+        },
+        "thresholds": {
+            "mask": thresholds.mask,
+            "area_px_min": thresholds.area_px_min,
+            "image": {
+                "high_sensitivity": thresholds.high_sensitivity,
+                "balanced": thresholds.balanced,
+                "high_precision": thresholds.high_precision,
+            },
+        },
+        "use": USE if config.image_weight else OUTLINE_USE,
+        "calibration": asdict(calibration) | facts.get("calibration", {}),
+        "metrics": facts.get("metrics", {}),
+        "data": {
+            "what": WHAT + TAUGHT_WHAT * unjudged,
+            "counts": {},
+            "folds": "five folds, no patient in two; held out: "
+            + (f"fold {config.held_out_fold}" if config.held_out_fold >= 0 else "none"),
+            "terms": TERMS + TAUGHT_TERMS * unjudged,
+            **facts.get("data", {}),
+        },
+        "limits": limits,
+        "files": sums,
+        "sha256": sums[files[0]] if config.image_weight else sums[session.GRAPH_WEIGHTS],
+    }
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    (folder / session.CARD).write_text(text, encoding="utf-8")
+    return take_place(folder, out / name)
+
+
+def take_place(fresh: Path, place: Path) -> Path:
+    """Rename a folder to `place`; what stood there goes once the new one stands."""
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    fresh.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def as_half(net: nn.Module) -> dict[str, Tensor]:
+    """The network's state in fp16; BadInput where a weight overflows that.
+
+    Batch-norm statistics stay as they are: they are few, and a variance can be of any size.
+    """
+    state = {}
+    for name, value in net.state_dict().items():
+        weight = value.dtype.is_floating_point and not name.endswith(
+            ("running_mean", "running_var")
+        )
+        half = value.half() if weight else value
+        if not bool(torch.isfinite(half.float()).all()):
+            raise BadInput(f"{name} does not fit into fp16")
+        state[name] = half.contiguous()
+    return state
+
+
+def save_graph(graph: openvino.Model, folder: Path) -> None:
+    """Write the graph and its weights, in float32.
+
+    The tensors are fp16 already. The graph's weights are not theirs: batch norms are folded into
+    them, and rounding those once more moves a map by up to 0.013 of probability on 12 real X-rays.
+    """
+    openvino.save_model(graph, folder / session.GRAPH, compress_to_fp16=False)
+
+
+def to_openvino(net: model.Network, config: Config, calibration: Calibration) -> openvino.Model:
+    """Input `picture` (N,1,S,S); outputs by the names of `session.OUTPUTS`, in that order.
+
+    Patches are there where the recipe taught them, the last two where the model reads the mirror
+    image as well.
+    """
+    example = torch.zeros(1, 1, config.size, config.size)
+    plain = Probabilities(net, calibration, config).eval().to(memory_format=torch.contiguous_format)
+    exported = openvino.convert_model(plain, example_input=example)
+    exported.reshape({0: [-1, 1, config.size, config.size]})
+    exported.input(0).set_names({"picture"})
+    for output, name in zip(exported.outputs, plain.outputs, strict=True):
+        output.set_names({name})
+    return exported

@@ -1,0 +1,56 @@
+"""Pictures of a result: the X-ray with its outline, and the mask alone, as PNG."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.images.picture import Picture, windowed
+
+# Cyan-teal, the machine's colour on every page, as blue, green, red for OpenCV.
+AI_COLOUR = (199, 212, 45)
+HALO = (24, 16, 8)
+FILL = 0.25
+# The outline is this share of the long edge wide: 2 px at 1024.
+_LINE_SHARE = 2 / 1024
+
+
+def mask_png(mask: NDArray[np.bool_]) -> bytes:
+    """The mask as a grey PNG of its own size, 0 or 255."""
+    return _png(mask.astype(np.uint8) * 255)
+
+
+def overlay_png(picture: Picture, mask: NDArray[np.bool_]) -> bytes:
+    """The picture through its first window, the mask filled and outlined with a dark halo."""
+    grey = windowed(picture.pixels, picture.windows[0])
+    return _png(overlay(grey, mask))
+
+
+def overlay(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A grey picture (rows, columns) with a mask on it, as BGR (rows, columns, 3)."""
+    drawn: NDArray[Any] = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    if not mask.any():
+        return drawn.astype(np.uint8, copy=False)
+    inside = mask.astype(np.uint8)
+    x, y, columns, rows = cv2.boundingRect(inside)
+    part = drawn[y : y + rows, x : x + columns]
+    tinted = cv2.addWeighted(part, 1 - FILL, np.full_like(part, AI_COLOUR), FILL, 0)
+    cv2.copyTo(tinted, inside[y : y + rows, x : x + columns], part)
+    outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(max(grey.shape) * _LINE_SHARE))
+    cv2.drawContours(drawn, outlines, -1, HALO, width + 2 * max(1, width // 2), cv2.LINE_AA)
+    cv2.drawContours(drawn, outlines, -1, AI_COLOUR, width, cv2.LINE_AA)
+    return drawn.astype(np.uint8, copy=False)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    # Measured on X-rays: half of the time and three quarters of the size of OpenCV's own setting.
+    ok, encoded = cv2.imencode(
+        ".png", pixels, [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
+    )
+    if not ok:
+        raise RuntimeError("the picture could not be encoded")
+    return encoded.tobytes()

@@ -1,0 +1,115 @@
+"""Predict on files, without any portal: `python -m ml predict FILE… --out DIR`.
+
+Writes, for each file, ``<stem>.json``, and unless quality refuses it ``<stem>.mask.png`` and
+``<stem>.overlay.png``. A file that cannot be read is reported and the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ml import cli_options
+from ml.images import overlay, reader
+from ml.inference import predict, serving
+from ml.runtime import session
+
+_BANDS = {
+    "likely": "pneumothorax likely",
+    "possible": "pneumothorax possible",
+    "none_found": "none found",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="DICOM, PNG or JPEG")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--weights", type=Path, help="a model's folder (default: the shipped one)")
+    parser.add_argument(
+        "--operating-point",
+        choices=predict.OPERATING_POINTS,
+        default="balanced",
+        help="which of the model's image thresholds calls a picture positive (default: balanced)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: the GPU where torch sees one, else the CPU (default)",
+    )
+    parser.add_argument(
+        "--threads", type=cli_options.within(int, 0, 1024), default=0, help="CPU threads, 0 for all"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("f32", "bf16"),
+        default="f32",
+        help="of the CPU's arithmetic; bf16 is quicker where the processor has it, and less exact",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every file; 1 when any could not be read."""
+    try:
+        opened = serving.open(args.weights, args.device, args.threads, args.precision)
+    except (session.ModelMissing, session.TamperedModel) as error:
+        tqdm.write(f"predict: {error}", file=sys.stderr)
+        return 1
+    args.out.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    taken: set[str] = set()
+    for file in tqdm(args.files, desc="predicting", unit="picture", disable=None):
+        try:
+            picture = reader.read(file.read_bytes())
+        except reader.Unreadable as error:
+            reason = f"{error.message} ({error.code})"
+        except OSError as error:
+            reason = error.strerror or "cannot be opened"
+        else:
+            said = predict.predict(picture, opened, args.operating_point)
+            stem = _stem(file, taken)
+            _write(args.out, stem, picture, said)
+            tqdm.write(f"{file}: {sentence(said)}")
+            continue
+        failed += 1
+        tqdm.write(f"{file}: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _stem(file: Path, taken: set[str]) -> str:
+    """The file's name without a picture's suffix, numbered where two would share it."""
+    known = file.suffix.lower() in (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
+    base = file.stem if known else file.name
+    stem, number = base, 2
+    while stem in taken:
+        stem, number = f"{base}-{number}", number + 1
+    taken.add(stem)
+    return stem
+
+
+def _write(folder: Path, stem: str, picture: reader.Picture, said: predict.Prediction) -> None:
+    facts = {"picture": picture.facts(), "prediction": said.facts()}
+    (folder / f"{stem}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    if said.mask is not None:
+        (folder / f"{stem}.mask.png").write_bytes(overlay.mask_png(said.mask))
+        (folder / f"{stem}.overlay.png").write_bytes(overlay.overlay_png(picture, said.mask))
+
+
+def sentence(said: predict.Prediction) -> str:
+    """A prediction in one line, words before numbers."""
+    if said.band is None or said.measurements is None:
+        reasons = " ".join(reason["message"] for reason in said.quality["reasons"])
+        return f"no result: {reasons}"
+    parts = [_BANDS[said.band]]
+    found = said.measurements
+    if found["side"]:
+        parts += [found["side"], " and ".join(found["zones"])]
+    line = f"{', '.join(parts)}; probability {said.probability:.2f}"
+    if found["distance_mm"] is not None:
+        line += f"; greatest distance {found['distance_mm']:.0f} mm"
+    return line

@@ -1,0 +1,270 @@
+"""The network: a segmentation_models_pytorch architecture with an image-level output beside it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from segmentation_models_pytorch.base import SegmentationHead
+from torch import Tensor, nn
+
+from ml.errors import BadInput
+from ml.network import imagenet
+from ml.recipe import WITH_ATTENTION, WITH_DECODER_CHANNELS, Config
+
+WIDE = 1280  # channels of the layer that EfficientNet's own classifier pools
+EVIDENCE = 4  # numbers that the image-level output takes from places: one of patches, three below
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the network sees: mask_logits (N,C,S,S), patch_logits (N,C,S/32,S/32), and features
+    (N, WIDE + C · EVIDENCE), of which the image logits are a linear function; C classes."""
+
+    mask_logits: Tensor
+    patch_logits: Tensor
+    features: Tensor
+
+
+class Network(nn.Module, ABC):
+    """picture (N,1,S,S) in -1..1 → mask logits (N,C,S,S) and image logits (N,C) of C classes."""
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.look(picture)
+        return seen.mask_logits, self.judge(seen.features)
+
+    @abstractmethod
+    def look(self, picture: Tensor) -> Look:
+        """Everything that the network sees in pictures (N,1,S,S)."""
+
+    @abstractmethod
+    def judge(self, features: Tensor) -> Tensor:
+        """The image logits (N,C) of a look's features."""
+
+
+class Segmenter(Network):
+    """One encoder and decoder, with image-level layers on the encoder's last features."""
+
+    def __init__(self, network: Any, dropout: float, classes: int = 1) -> None:
+        super().__init__()
+        self.encoder: nn.Module = network.encoder
+        self.decoder: nn.Module = network.decoder
+        self.outline: nn.Module = network.segmentation_head
+        # The encoder ends before the layer that its classifier pools; without that layer the
+        # pooled features are raw projections and the image's label hardly reaches the encoder.
+        channels = int(network.encoder.out_channels[-1])
+        self.widen = nn.Sequential(
+            nn.Conv2d(channels, WIDE, 1, bias=False), nn.BatchNorm2d(WIDE, eps=1e-3), nn.ReLU6()
+        )
+        self.patch = nn.Conv2d(WIDE, classes, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.image = nn.Linear(WIDE + classes * EVIDENCE, classes)
+        with torch.no_grad():
+            self.patch.bias.fill_(-2.0)  # type: ignore[union-attr]  # most places are healthy
+            # The patches speak first; the outline is heard once it has something to say.
+            self.image.weight[:, WIDE:] = 0.5 * torch.eye(classes, classes * EVIDENCE)
+
+    def judge(self, features: Tensor) -> Tensor:
+        wide, places = features[:, :WIDE], features[:, WIDE:]
+        logit: Tensor = self.image(torch.cat([self.dropout(wide), places], dim=1))
+        return logit
+
+    def look(self, picture: Tensor) -> Look:
+        encoded = self.encoder(picture)
+        mask_logits = self.outline(self.decoder(encoded))
+        wide = self.widen(encoded[-1])
+        # Which patches hold a pneumothorax is learnt from the outlines: far more to learn from
+        # than one label for a whole picture. Log-mean-exp lets the surest patch speak loudest.
+        patch_logits = self.patch(wide)
+        loudest = patch_logits.float().flatten(2).logsumexp(2)
+        loudest = loudest - math.log(patch_logits.shape[-1] * patch_logits.shape[-2])
+        # What was outlined is evidence only: detached, so that the label never shapes the outline.
+        seen = evidence(mask_logits.detach().float())
+        features = torch.cat([wide.float().mean((2, 3)), loudest, seen], dim=1)
+        return Look(mask_logits, patch_logits, features)
+
+
+class Committee(Network):
+    """Several networks as one: the mean of their probabilities and of their image logits."""
+
+    def __init__(self, members: Sequence[Segmenter]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def segmenters(self) -> list[Segmenter]:
+        """The members, in order."""
+        return [member for member in self.members if isinstance(member, Segmenter)]
+
+    def look(self, picture: Tensor) -> Look:
+        seen = [member.look(picture) for member in self.segmenters]
+        return Look(
+            _mean_logit([one.mask_logits for one in seen]),
+            _mean_logit([one.patch_logits for one in seen]),
+            torch.cat([one.features for one in seen], dim=1),
+        )
+
+    def judge(self, features: Tensor) -> Tensor:
+        parts = features.chunk(len(self.members), dim=1)
+        pairs = zip(self.segmenters, parts, strict=True)
+        return torch.stack([member.judge(part) for member, part in pairs]).mean(0)
+
+
+def _mean_logit(logits: list[Tensor]) -> Tensor:
+    """The logit of the mean probability."""
+    mean = torch.stack(logits).float().sigmoid().mean(0).clamp(1e-6, 1 - 1e-6)
+    return mean.log() - (1 - mean).log()  # torch.logit is unknown to OpenVINO
+
+
+def answer(net: Network, picture: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
+    """What serving shows: mask probability (N,C,S,S) and image logit (N,C), not yet calibrated.
+
+    mirror: the mean of what is said of the picture and of its mirror image.
+    """
+    found = readings(net, picture, mirror)
+    return found.mask, found.image_logits.mean(2)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One reading of a picture, or two: the second is of its mirror image, turned back.
+
+    mask (N,C,S,S) and patch (N,C,S/32,S/32): probabilities, means over the readings; image_logits
+    (N, C, 1 or 2), not yet calibrated; difference (N,C,S,S): half of what the first reading's mask
+    has more than the second's, None where there is no second.
+    """
+
+    mask: Tensor
+    patch: Tensor
+    image_logits: Tensor
+    difference: Tensor | None
+
+
+def readings(net: Network, picture: Tensor, mirror: bool) -> Readings:
+    """Read a picture (N,1,S,S) and, with `mirror`, its mirror image."""
+    mask, patch, logit = _read(net, picture)
+    if not mirror:
+        return Readings(mask, patch, logit[..., None], None)
+    other_mask, other_patch, other_logit = _read(net, picture.flip(-1))
+    other_mask, other_patch = other_mask.flip(-1), other_patch.flip(-1)
+    return Readings(
+        (mask + other_mask) / 2,
+        (patch + other_patch) / 2,
+        torch.stack([logit, other_logit], dim=2),
+        (mask - other_mask) / 2,
+    )
+
+
+def _read(net: Network, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    seen = net.look(picture)
+    mask, patch = seen.mask_logits.float().sigmoid(), seen.patch_logits.float().sigmoid()
+    return mask, patch, net.judge(seen.features).float()
+
+
+def evidence(mask_logits: Tensor) -> Tensor:
+    """(N, 3 · C), each about -1..1: how much was outlined, and how surely at its surest place.
+
+    The surest place is a window of a 24th, a 48th of the side, in which the probabilities are
+    averaged, so that a single pixel does not decide.
+    """
+    probability = mask_logits.sigmoid()
+    amount = probability.mean((2, 3)).clamp(min=1e-6).log() / 5 + 1
+    side = mask_logits.shape[-1]
+    surest = [
+        nn.functional.avg_pool2d(probability, max(side // parts, 1)).amax((2, 3)) * 2 - 1
+        for parts in (24, 48)
+    ]
+    return torch.cat([amount, *surest], dim=1)
+
+
+def build(config: Config, weights: bool = True) -> Network:
+    """The configured network, or a committee of its `members`."""
+    if config.members == 1:
+        return segmenter(config, weights)
+    return Committee([segmenter(config, weights) for _ in range(config.members)])
+
+
+def segmenter(config: Config, weights: bool = True) -> Segmenter:
+    """One configured network; with `weights`, its encoder starts from the pretrained ones.
+
+    Downloads nothing unless the recipe asks for "imagenet": encoder_weights=None keeps
+    segmentation_models_pytorch off the network.
+    """
+    fetched = "imagenet" if weights and config.pretrained == "imagenet" else None
+    kind, classes = getattr(smp, config.architecture), len(config.classes)
+    own: dict[str, Any] = {}  # what only some architectures take
+    if config.architecture in WITH_DECODER_CHANNELS:
+        own["decoder_channels"] = config.decoder_channels
+    if config.architecture in WITH_ATTENTION:
+        own["decoder_attention_type"] = config.attention or None
+    if config.decoder_norm:
+        own["decoder_use_norm"] = {"type": "instancenorm", "affine": True}
+    if config.drop_path and weights:  # a matter of training alone
+        own["drop_path_rate"] = config.drop_path
+    try:
+        network = kind(
+            config.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
+        )
+    except Exception as error:
+        # Whatever the libraries below throw: no connection, no such weights, a torn file.
+        if fetched:
+            raise BadInput(
+                f"the ImageNet weights of {config.encoder} could not be fetched: {error}"
+            ) from error
+        if isinstance(error, (KeyError, ValueError, RuntimeError)):
+            raise BadInput(
+                f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
+            ) from error
+        raise
+    if config.attention:
+        # The last block has no skip connection to attend to: a gate there would never be called,
+        # never learn, and stop an engine that waits for every weight's gradient.
+        blocks = network.decoder.blocks
+        last = blocks[-1] if isinstance(blocks, nn.ModuleList) else list(blocks.values())[-1]
+        last.attention1 = nn.Identity()
+    if config.outline_stride == 2:
+        # The largest layers of a U-Net are its last ones; an outline is smooth.
+        network.decoder.blocks = network.decoder.blocks[:-1]
+        network.segmentation_head = SegmentationHead(
+            config.decoder_channels[-2], classes, kernel_size=3, upsampling=2
+        )
+    built = Segmenter(network, config.dropout, classes)
+    if weights and config.pretrained == "efficientnet-lite2":
+        imagenet.load_lite2(network.encoder)
+        imagenet.load_lite2_top(built.widen)
+    return built
+
+
+def freeze_norm(module: nn.Module) -> None:
+    """Keep batch-norm statistics as they are; call after every .train()."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.eval()
+
+
+def parameter_groups(model: Segmenter, config: Config) -> list[dict[str, Any]]:
+    """AdamW's groups, each with its own rate; no decay on biases and norms.
+
+    The image-level layers sum more than a thousand features, most of them positive. AdamW moves
+    every weight by about the rate whatever the gradient's size, all in one direction at times, and
+    so moves the logit by hundreds of times the rate: these layers need a rate of their own.
+    """
+    groups: list[dict[str, Any]] = []
+    slow = [*model.encoder.parameters(), *model.widen.parameters()]
+    fast = [*model.decoder.parameters(), *model.outline.parameters()]
+    parts = (
+        (slow, config.encoder_rate),
+        (fast, config.rate),
+        ([*model.patch.parameters(), *model.image.parameters()], config.image_rate),
+    )
+    for parameters, rate in parts:
+        for decays in (True, False):
+            chosen = [p for p in parameters if p.requires_grad and (p.ndim > 1) == decays]
+            decay = config.weight_decay if decays else 0.0
+            groups.append({"params": chosen, "rate": rate, "lr": rate, "weight_decay": decay})
+    return groups

@@ -1,0 +1,39 @@
+"""Which arithmetic training runs in: bf16 where the processor has it, fp16 where a GPU shall."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ml.recipe import Config
+
+
+def runs_in_bf16(config: Config, device: torch.device) -> bool:
+    """Whether a recipe that allows bf16 gets it on this device.
+
+    A CPU without AVX-512 BF16 imitates it, which takes several times as long as float32.
+    """
+    if not config.bf16 or runs_in_fp16(config, device):
+        return False
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    # No public name says so in torch 2.7, the oldest version that is allowed here.
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def runs_in_fp16(config: Config, device: torch.device) -> bool:
+    """Whether a recipe asks for fp16 and this device is one to have it: a GPU."""
+    return config.fp16 and device.type == "cuda"
+
+
+def autocast(config: Config, device: torch.device) -> Any:
+    """The context in which a network of this recipe computes on this device."""
+    if runs_in_fp16(config, device):
+        return torch.autocast(device.type, torch.float16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=runs_in_bf16(config, device))
+
+
+def scaler(config: Config, device: torch.device) -> torch.amp.GradScaler:
+    """Scales the loss so that fp16 gradients do not vanish; hands all through without fp16."""
+    return torch.amp.GradScaler(device.type, enabled=runs_in_fp16(config, device))

@@ -1,0 +1,217 @@
+"""Is this a picture the model was made for? Header, pixels, anatomy, distance, in that order.
+
+Owns the reason codes. Any refusing reason makes the verdict 'refused': the model gives no result.
+Any other reason makes it 'limited': there is a result, and the reason stands beside it. Thresholds
+were set so that at most 2 % of real frontal chest X-rays are refused by pixels, anatomy or
+distance; `benchmarks/ml/gate.py` measures that, and how much of the wrong kinds is refused.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ml.images.picture import Picture
+from ml.quality import chest_template
+from ml.quality.typicality import Familiarity
+
+Verdict = Literal["fit", "limited", "refused"]
+
+SIDE_PX_MIN = 256
+ASPECT_MAX = 2.0
+COLOUR_MAX = 0.05
+# Fewer grey levels than this are a drawing; real films of wide range, saved in 8 bits, had 15.
+LEVELS_MIN = 12
+# Contrast, as a share of the depth that a picture really uses, and in grey levels: many systems
+# put 12 bits into 16, so the depth that a file names says little about its contrast.
+RANGE_MIN = 0.04
+RANGE_LEVELS_MIN = 80
+CLIPPED_MAX, CLIPPED_UNUSABLE = 0.5, 0.8
+# Of 850 real frontal films the likeness is below 0.50 in under 1 %, below 0.60 in about 3 %.
+LIKENESS_MIN = 0.50
+LIKENESS_USUAL = 0.60
+# A negative that looks clearly more like a chest than the picture itself.
+INVERTED_MIN, INVERTED_LEAD = 0.60, 0.10
+# The lung finder's fields: their share of the picture, and how much of them is certain. Of 550 real
+# frontal films 0.5 % had less than 0.10 and 0.67.
+FIELDS_MIN, FIELDS_CERTAIN_MIN = 0.04, 0.5
+# Of 600 real frontal films of the fitting half, the upper edge cut off at most 0.29 of the lungs'
+# breadth and the lower one 0.16; either passed a tenth in about 1 %. An apex broadens
+# quickly: what is missing above is told for longer before it refuses.
+CUT_MAX = (0.5, 0.22)
+CUT_USUAL = 0.1
+ADULT_YEARS = 18
+
+# English, and the beginnings of the word in most languages that write it in Latin letters.
+_CHEST_WORDS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
+# Terms that name no part of the body.
+_NO_PART = frozenset({"UNKNOWN", "OTHER", "WHOLEBODY"})
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A stable code and a sentence for a person."""
+
+    code: str
+    message: str
+    refuses: bool = False
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The verdict, its reasons, and the patient's midline (column in source pixels)."""
+
+    reasons: tuple[Reason, ...]
+    midline: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        if any(reason.refuses for reason in self.reasons):
+            return "refused"
+        return "limited" if self.reasons else "fit"
+
+    def facts(self) -> dict[str, Any]:
+        """Verdict and reasons, ready for JSON."""
+        reasons = [asdict(reason) for reason in self.reasons]
+        for reason in reasons:
+            del reason["refuses"]
+        return {"verdict": self.verdict, "reasons": reasons}
+
+
+def with_reason(verdict: Quality, reason: Reason) -> Quality:
+    """The same verdict with one more reason."""
+    return Quality((*verdict.reasons, reason), verdict.midline)
+
+
+def check(picture: Picture, look: Callable[[], Familiarity | None] | None = None) -> Quality:
+    """Apply every rule, the dear ones only where no cheap one refuses.
+
+    look: what the lung finder and the distance from the training data say. Without it only a
+    template by formula speaks for the anatomy.
+    """
+    reasons = [*_header(picture), *_pixels(picture)]
+    midline = None
+    if not any(reason.code in ("flat", "few_grey_levels") for reason in reasons):
+        looks = chest_template.compare(picture)
+        refused = any(reason.refuses for reason in reasons)
+        familiarity = look() if look is not None and not refused else None
+        reasons += _anatomy(looks, familiarity, template_alone=look is None)
+        # Of an unlikely chest the fitted axis means nothing.
+        midline = looks.midline if looks.upright >= LIKENESS_USUAL else None
+    # What refuses comes first: a list has room for one reason. Otherwise the gate's order stays.
+    reasons.sort(key=lambda reason: not reason.refuses)
+    return Quality(tuple(reasons), midline)
+
+
+def _header(picture: Picture) -> Iterator[Reason]:
+    if picture.media_type != "application/dicom":
+        yield Reason(
+            "no_header",
+            "Not a DICOM file: body part, view, age and pixel spacing are unknown.",
+        )
+    elif picture.modality not in ("CR", "DX"):
+        named = picture.modality or "missing"
+        yield Reason(
+            "unusual_modality", f"The modality is {named}; the model was made for CR and DX."
+        )
+    if picture.body_part and not _may_be_chest(picture.body_part):
+        yield Reason("not_chest", "The header names another body part than the chest.", True)
+    if picture.view in ("LL", "RL"):
+        yield Reason("lateral_view", "A lateral view; the model reads frontal views only.", True)
+    elif picture.view is None and picture.media_type == "application/dicom":
+        yield Reason("view_unknown", "The header does not say that this is a frontal view.")
+    if picture.patient_age_years is not None and picture.patient_age_years < ADULT_YEARS:
+        yield Reason("under_18", "The patient is under 18; the model was made for adults.", True)
+    if "for_processing" in picture.notes:
+        yield Reason("for_processing", "Raw detector values, not the picture meant for reading.")
+
+
+def _may_be_chest(body_part: str) -> bool:
+    """Whether BodyPartExamined names the chest, or nothing in particular."""
+    plain = unicodedata.normalize("NFKD", body_part.upper())
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    named = "".join(filter(str.isalpha, plain))
+    return named in _NO_PART or any(word in named for word in _CHEST_WORDS)
+
+
+def _least_range(picture: Picture) -> float:
+    """The least distance of the 1st and 99th percentile, in grey levels.
+
+    A share of the used depth, and of the named depth up to what is little in any depth.
+    """
+    used = int(picture.pixels.max()) - int(picture.pixels.min())
+    depth = (1 << used.bit_length()) - 1
+    levels = min(RANGE_MIN * ((1 << picture.bits) - 1), RANGE_LEVELS_MIN)
+    return max(RANGE_MIN * depth, levels)
+
+
+def _pixels(picture: Picture) -> Iterator[Reason]:
+    pixels = picture.pixels
+    short, long = min(pixels.shape), max(pixels.shape)
+    if short < SIDE_PX_MIN:
+        yield Reason(
+            "too_small",
+            f"The picture has {picture.columns} x {picture.rows} pixels; "
+            f"at least {SIDE_PX_MIN} are needed on each side.",
+            True,
+        )
+    if long > ASPECT_MAX * short:
+        yield Reason("aspect", "The picture is too long and narrow for a chest X-ray.", True)
+    if picture.colour > COLOUR_MAX:
+        yield Reason("colour", "A colour picture, not an X-ray.", True)
+    low, high = (float(value) for value in np.percentile(pixels[::2, ::2], (1, 99)))
+    if high - low < _least_range(picture):
+        yield Reason("flat", "The picture has almost no contrast.", True)
+    elif np.unique(pixels[::2, ::2]).size < LEVELS_MIN:
+        yield Reason("few_grey_levels", "The picture has too few grey levels.", True)
+    else:
+        darkest, brightest = pixels.min(), pixels.max()
+        clipped = float(np.mean((pixels == darkest) | (pixels == brightest)))
+        if clipped > CLIPPED_UNUSABLE:
+            yield Reason("clipped", "Almost all of the picture is plain black or white.", True)
+        elif clipped > CLIPPED_MAX:
+            yield Reason("clipped", "More than half of the picture is plain black or white.")
+
+
+def _anatomy(
+    looks: chest_template.Likeness, familiarity: Familiarity | None, template_alone: bool
+) -> Iterator[Reason]:
+    if looks.inverted >= INVERTED_MIN and looks.inverted - looks.upright >= INVERTED_LEAD:
+        yield _INVERTED
+    elif familiarity is not None:
+        yield from _shape(familiarity)
+    elif not template_alone:
+        return
+    elif looks.upright < LIKENESS_MIN:
+        yield Reason("not_like_chest", "The picture does not look like a frontal chest.", True)
+    elif looks.upright < LIKENESS_USUAL:
+        yield _UNUSUAL
+
+
+def _shape(familiarity: Familiarity) -> Iterator[Reason]:
+    """Anatomy first, so that the reason says what is wrong; distance for all the rest."""
+    if familiarity.turn == "inverted":
+        yield _INVERTED
+    elif familiarity.area < FIELDS_MIN or familiarity.certain < FIELDS_CERTAIN_MIN:
+        yield Reason("no_lungs", "No two lungs of a frontal chest can be made out.", True)
+    elif familiarity.turn != "upright":
+        by = "upside down" if familiarity.turn == "half" else "turned by 90 degrees"
+        yield Reason("rotated", f"The picture seems to be {by}.", True)
+    elif any(cut > most for cut, most in zip(familiarity.cut, CUT_MAX, strict=True)):
+        yield Reason("lungs_cut", "Only a part of the lungs is on the picture.", True)
+    elif familiarity.distance > 1:
+        yield Reason("unlike_training", "Too unlike the frontal chests the model knows.", True)
+    else:
+        if familiarity.distance > familiarity.usual:
+            yield _UNUSUAL
+        for cut, edge in zip(familiarity.cut, ("upper", "lower"), strict=True):
+            if cut > CUT_USUAL:
+                yield Reason("lungs_cut", f"The lungs reach beyond the picture's {edge} edge.")
+
+
+_INVERTED = Reason("inverted", "Black and white seem to be swapped.", True)
+_UNUSUAL = Reason("unusual_chest", "The picture looks unusual for a frontal chest.")

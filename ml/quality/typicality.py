@@ -1,0 +1,218 @@
+"""How far a picture is from the frontal chest X-rays that the models know.
+
+Owns eleven numbers of a picture, taken from a stamp of it and from what the lung finder says, and
+their Mahalanobis distance from those of real frontal films (Lee et al. 2018 use it on features of
+a network). Coarse shapes are described by principal components: what they cannot describe, or
+describe better once the picture is turned or inverted, is no frontal chest in its usual place.
+
+`reference.npz` holds the components and the distribution, averages over many pictures; the module
+`benchmarks/ml/gate.py` fits and measures it. It belongs to one lung network, named in it.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.quality import chest_template
+from ml.runtime.lung_finder import Fields
+from ml.runtime.session import ModelMissing
+
+Numbers = NDArray[np.float32]
+Turn = Literal["upright", "quarter", "half", "inverted"]
+
+PATH = Path(__file__).parents[1] / "weights" / "familiar" / "reference.npz"
+STAMP, MAP = 32, 16
+COMPONENTS = 16
+NAMES = (
+    "stamp_rest", "stamp_distance", "turned_rest", "fields_rest", "fields_distance",
+    "fields_doubt", "fields_area", "fields_balance", "fields_middle", "fields_light", "likeness",
+)  # fmt: skip
+# Shares of the fitted pictures that lie within the limit, and within what is called usual.
+WITHIN, USUAL = 0.995, 0.95
+
+
+class Looks(NamedTuple):
+    """What the gate looks at: the canonical picture and the lung fields on it."""
+
+    canonical: NDArray[np.uint8]
+    fields: Fields
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Principal components of one kind of small picture."""
+
+    mean: Numbers
+    components: Numbers  # (COMPONENTS, cells)
+    deviations: Numbers
+
+    def rest(self, cells: Numbers) -> tuple[Numbers, Numbers]:
+        """Of cells (N, cells): what the components leave over, and the distance within them."""
+        inside = (cells - self.mean) @ self.components.T
+        left = cells - self.mean - inside @ self.components
+        return np.sqrt((left**2).mean(1)), np.sqrt(((inside / self.deviations) ** 2).mean(1))
+
+    @classmethod
+    def fit(cls, cells: Numbers) -> Shapes:
+        """Of cells (N, cells), each with its mirror image."""
+        side = round(cells.shape[1] ** 0.5)
+        mirrored = cells.reshape(-1, side, side)[:, :, ::-1].reshape(len(cells), -1)
+        both = np.vstack([cells, mirrored])
+        mean = both.mean(0)
+        _, sizes, vectors = np.linalg.svd(both - mean, full_matrices=False)
+        deviations = sizes[:COMPONENTS] / np.sqrt(len(both))
+        return cls(mean, vectors[:COMPONENTS], deviations)
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """distance: from real frontal chests, 1 being the limit; usual: the share of it that most keep.
+
+    turn: how the picture lies, by what it looks most like. certain and area: the share of the lung
+    fields that is certain, and their share of the picture. cut: how much of the lungs' breadth the
+    picture's upper and lower edge cut off.
+    """
+
+    distance: float
+    usual: float
+    turn: Turn
+    certain: float
+    area: float
+    cut: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What real frontal chests look like."""
+
+    stamps: Shapes
+    fields: Shapes
+    mean: Numbers
+    precision: Numbers
+    limit: float
+    usual: float
+    lungs_sha256: str
+
+    def compare(self, looks: Looks) -> Familiarity:
+        """How familiar a picture is."""
+        stamp, fields = cells(looks)
+        found, turn = measures(self.stamps, self.fields, stamp, fields, looks)
+        away = found - self.mean
+        distance = float(away @ self.precision @ away)
+        return Familiarity(
+            round(distance / self.limit, 4),
+            self.usual / self.limit,
+            turn,
+            round(float(1.02 - np.exp(found[5])), 4),
+            round(float(np.exp(found[6])), 4),
+            looks.fields.cut,
+        )
+
+
+def cells(looks: Looks) -> tuple[Numbers, Numbers]:
+    """The two small pictures: grey, free of brightness and contrast; lung probability, as a root.
+
+    Both are stretched to squares.
+    """
+    probability = looks.fields.probability
+    grey = looks.canonical.astype(np.float32)
+    small = np.asarray(cv2.resize(grey, (STAMP, STAMP), interpolation=cv2.INTER_AREA)).ravel()
+    stamp = (small - small.mean()) / (small.std() + np.float32(0.3))
+    fields = cv2.resize(probability, (MAP, MAP), interpolation=cv2.INTER_AREA)
+    return stamp.astype(np.float32), np.sqrt(np.clip(np.asarray(fields), 0, 1)).ravel()
+
+
+def measures(
+    stamps: Shapes, fields: Shapes, stamp: Numbers, map_: Numbers, looks: Looks
+) -> tuple[Numbers, Turn]:
+    """The numbers of NAMES, and the turn in which the stamp's rest is least."""
+    square = stamp.reshape(STAMP, STAMP)
+    ways = np.stack(
+        [square, np.rot90(square, 1), np.rot90(square, 3), np.rot90(square, 2), -square]
+    )
+    rests, within = stamps.rest(ways.reshape(len(ways), -1))
+    names: tuple[Turn, ...] = ("upright", "quarter", "quarter", "half", "inverted")
+    map_rest, map_within = fields.rest(map_[None])
+    fine = cv2.resize(looks.fields.probability, (64, 64), interpolation=cv2.INTER_AREA)
+    fine = np.asarray(fine, dtype=np.float32)
+    sure = fine > 0.5
+    area, right, left = float(sure.mean()), sure[:, :32].mean(), sure[:, 32:].mean()
+    doubt = 1.02 - area / max(float((fine > 0.1).mean()), 1e-6)
+    grey = looks.canonical.astype(np.float32) / 255
+    grey = np.asarray(cv2.resize(grey, (STAMP, STAMP), interpolation=cv2.INTER_AREA))
+    lung = fine.reshape(STAMP, 2, STAMP, 2).mean((1, 3))
+    inside = (grey * lung).sum() / max(lung.sum(), 1e-3)
+    outside = (grey * (1 - lung)).sum() / max((1 - lung).sum(), 1e-3)
+    found = [
+        np.log(rests[0] + 1e-3),
+        within[0],
+        np.log((rests[0] + 1e-3) / (rests[1:].min() + 1e-3)),
+        np.log(map_rest[0] + 1e-3),
+        map_within[0],
+        np.log(max(doubt, 1e-3)),
+        np.log(area + 1e-3),
+        np.log(min(right, left) / max(right, left, 1e-3) + 0.05),
+        fine[:, 28:36].mean() / max(float(fine.mean()), 1e-3),
+        inside - outside,
+        chest_template.of_stamp((grey * 255).astype(np.float32)),
+    ]
+    return np.asarray(found, dtype=np.float32), names[int(rests.argmin())]
+
+
+def fit(looks: list[Looks], lungs_sha256: str) -> Reference:
+    """The reference of real frontal chests, upright and whole."""
+    stamp, map_ = (np.stack(part) for part in zip(*map(cells, looks), strict=True))
+    stamps, fields = Shapes.fit(stamp), Shapes.fit(map_)
+    numbers = np.stack(
+        [measures(stamps, fields, *one)[0] for one in zip(stamp, map_, looks, strict=True)]
+    )
+    mean = numbers.mean(0)
+    precision = np.linalg.inv(np.cov(numbers.T) + 1e-4 * np.eye(len(NAMES))).astype(np.float32)
+    away = numbers - mean
+    distances = np.einsum("ij,jk,ik->i", away, precision, away)
+    limit, usual = (float(value) for value in np.quantile(distances, (WITHIN, USUAL)))
+    return Reference(stamps, fields, mean, precision, limit, usual, lungs_sha256)
+
+
+def write(reference: Reference, path: Path = PATH) -> None:
+    """Keep a reference."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        **{f"stamps_{name}": value for name, value in vars(reference.stamps).items()},
+        **{f"fields_{name}": value for name, value in vars(reference.fields).items()},
+        mean=reference.mean,
+        precision=reference.precision,
+        limits=np.array([reference.limit, reference.usual]),
+        lungs=np.array(reference.lungs_sha256),
+    )
+
+
+def read(lungs_sha256: str, path: Path = PATH) -> Reference:
+    """The reference, if it is there and was fitted with this lung network; else ModelMissing."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            parts: dict[str, Any] = dict(kept)
+        stamps, fields = (
+            Shapes(*(parts[f"{kind}_{name}"] for name in ("mean", "components", "deviations")))
+            for kind in ("stamps", "fields")
+        )
+        limit, usual = (float(value) for value in parts["limits"])
+        found = Reference(
+            stamps, fields, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"])
+        )
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelMissing(f"the quality gate's reference {path} is not whole") from error
+    if found.lungs_sha256 != lungs_sha256:
+        raise ModelMissing(
+            "the quality gate's reference was made for another lung network: fit it anew "
+            "(benchmarks/ml/gate.py)"
+        )
+    return found

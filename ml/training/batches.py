@@ -1,0 +1,49 @@
+"""From data sets to batches on the network's device."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from ml.recipe import Config
+from ml.training.distributed import Team
+
+Batch = dict[str, Tensor]
+
+
+def loader(pictures: Any, config: Config, team: Team | None = None) -> DataLoader[Batch]:
+    """Batches in order, or this process's part of each. Without a generator of its own a loader
+    would draw from torch's, and a run that was stopped between two epochs would go on with other
+    numbers."""
+    size, own = config.batch, pictures
+    if team is not None and team.size > 1:
+        size = config.batch // team.size
+        places = range(len(pictures))
+        own = Subset(pictures, [n for n in places if n % config.batch // size == team.rank])
+    generator = torch.Generator().manual_seed(config.seed)
+    return DataLoader(
+        own,
+        batch_size=size,
+        num_workers=config.workers,
+        generator=generator,
+        pin_memory=torch.cuda.is_available(),  # copied to the GPU while it computes
+    )
+
+
+def steps(batches: Iterable[Batch], passes: int) -> Iterator[list[Batch]]:
+    """The batches of one step after the other, `passes` at a time."""
+    rest = iter(batches)
+    while step := list(itertools.islice(rest, passes)):
+        yield step
+
+
+def to(device: torch.device, batch: Batch) -> Batch:
+    """A batch on the device, its pictures in the layout in which convolutions are fast."""
+    moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    moved["picture"] = moved["picture"].to(memory_format=torch.channels_last)
+    return moved

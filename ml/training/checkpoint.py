@@ -1,0 +1,144 @@
+"""Reading what a training run wrote: a checkpoint's content, its recipe, its networks' weights."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from ml import recipe as configuration
+from ml.errors import BadInput
+from ml.recipe import Config
+from ml.runtime import session
+
+NEEDED = ("config", "net", "average")
+
+
+class BadCheckpoint(BadInput):
+    """A file that is no checkpoint of ours, or one of another recipe or architecture."""
+
+
+def read(path: Path) -> tuple[dict[str, Any], Config]:
+    """A checkpoint's content on the CPU and its recipe.
+
+    A recipe's keys that were added after the checkpoint was written have their defaults. A shipped
+    model's folder is read like the checkpoint that it came from.
+    Raises BadCheckpoint where the file is none, OSError where there is no file.
+    """
+    if path.is_dir():
+        return _shipped(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise BadCheckpoint(f"{path} is not a checkpoint") from error
+    if not isinstance(content, dict) or any(name not in content for name in NEEDED):
+        raise BadCheckpoint(f"{path} is not a checkpoint of `train`")
+    try:
+        return content, configuration.from_dict(content["config"])
+    except BadInput as error:
+        raise BadCheckpoint(f"{path}: {error}") from error
+
+
+def read_judging(path: Path) -> tuple[dict[str, Any], Config]:
+    """`read`; BadCheckpoint for a network that was pretrained by masked image modelling only."""
+    content, config = read(path)
+    if config.hidden:
+        raise BadCheckpoint(
+            f"{path} has learnt to fill in pictures, not to judge them: begin a run with it "
+            "(`train --start`)"
+        )
+    return content, config
+
+
+def _shipped(folder: Path) -> tuple[dict[str, Any], Config]:
+    """A model's folder as a checkpoint's content; it also tells of which model the weights are."""
+    card = session.read_card(folder)
+    tensors = safetensors.torch.load(session.checked(folder, card, session.TENSORS))
+    average = {name: value.float() for name, value in tensors.items()}
+    try:
+        trained = card["trained"]
+        content = {
+            "config": trained["config"],
+            "net": average,
+            "average": average,
+            "elapsed": 60 * float(trained["minutes"]),
+            "epoch": trained["epochs"],
+            "date": trained["date"],
+            "of": f"{card['name']} {card['version']}",
+            "begun_with": trained.get("begun_with", []),
+        }
+        return content, configuration.from_dict(trained["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(f"the card in {folder} does not say how it was trained") from error
+
+
+def weights(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint, or those of a shipped model (`model.safetensors`)."""
+    if path.suffix != ".safetensors":
+        content, _ = read(path)
+        average: dict[str, Tensor] = content["average"]
+        return average
+    try:
+        return {name: value.float() for name, value in safetensors.torch.load_file(path).items()}
+    except FileNotFoundError as error:
+        raise BadCheckpoint(f"{path} is not there") from error
+    except safetensors.SafetensorError as error:
+        raise BadCheckpoint(f"{path} is no safetensors file") from error
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """The runs that weights went through, the first one first; none where nothing says."""
+    try:
+        content, config = read(path.parent if path.suffix == ".safetensors" else path)
+    except (BadInput, OSError):  # weights alone, or beside a card that says nothing
+        return []
+    return runs_of(content, config)
+
+
+def runs_of(content: dict[str, Any], config: Config) -> list[dict[str, Any]]:
+    """The same of a content that was read.
+
+    Of each its recipe's name, the weights that it began with where they were no run's, the
+    augmented pictures that it drew and the minutes that it took.
+    """
+    if not {"epoch", "elapsed"} <= set(content):
+        return []
+    drawn = content["epoch"] * config.epoch_pictures
+    if "step" in content:  # the last epoch may have ended early
+        drawn = content["step"] * config.batch * config.accumulate
+    run = {
+        "recipe": config.name,
+        "pretrained": config.pretrained,
+        "pictures": drawn,
+        "minutes": round(content["elapsed"] / 60, 1),
+    }
+    return [*content.get("begun_with", []), run]
+
+
+def unseen(path: Path) -> set[int] | None:
+    """The folds of whose patients a checkpoint's weights know nothing; None where nothing says.
+
+    Weights alone (`model.safetensors`) are told of by the card beside them. Of a committee's folds
+    each is known to the members that held another one out.
+    """
+    if path.suffix == ".safetensors":
+        path = path.parent
+        if not (path / session.CARD).is_file():
+            return None
+    content, config = read(path)
+    if "unseen" in content:
+        return set(content["unseen"])
+    folds = set(content.get("folds", [config.held_out_fold]))
+    return folds if len(folds) == 1 else set()
+
+
+def fill(net: nn.Module, weights: dict[str, Tensor], what: str) -> None:
+    """Load weights strictly; BadCheckpoint, naming `what`, where they do not fit the network."""
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BadCheckpoint(f"{what} holds another architecture than its recipe says") from error

@@ -1,0 +1,50 @@
+"""Hard negatives: which pictures without a pneumothorax the network is about to call one.
+
+They are looked at again every few epochs, and drawn the more often the surer the false alarm
+(bootstrapping, Sung and Poggio 1998; online hard example mining, Shrivastava et al. 2016).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ml.datasets import dataset
+from ml.network import model, precision
+from ml.recipe import Config
+from ml.training import batches
+
+FLOOR = 1e-3  # so that a network without any false alarm draws evenly
+
+
+def are_due(config: Config, progress: float, epoch: int, measured: int) -> bool:
+    """Whether to look (again) before this epoch; measured: the epoch of the last look, or -1."""
+    if config.hard_negatives == 0 or progress < config.hard_from:
+        return False
+    return measured < 0 or epoch - measured >= config.hard_every
+
+
+@torch.no_grad()
+def measure(
+    net: model.Segmenter, pictures: dataset.Pictures, config: Config
+) -> NDArray[np.float64]:
+    """The probability of a false alarm on each picture, (n,), 0 on positives.
+
+    That of the image, or of the surest place of the outline where only the outline is learnt.
+    """
+    device = next(net.parameters()).device
+    negatives = [n for n, record in enumerate(pictures.records) if not any(record.shows(config))]
+    chosen = pictures.part(negatives)
+    net.eval()
+    found: list[float] = []
+    for batch in batches.loader(dataset.Plain(chosen, config), config):
+        with precision.autocast(config, device):
+            seen = net.look(batches.to(device, batch)["picture"])
+            alarm = net.judge(seen.features).float().sigmoid()
+        if config.image_weight == 0:
+            alarm = (model.evidence(seen.mask_logits.float())[:, len(config.classes) :] + 1) / 2
+        found += alarm.amax(1).cpu().tolist()
+    probability = np.zeros(len(pictures.records))
+    probability[negatives] = np.maximum(found, FLOOR)
+    return probability

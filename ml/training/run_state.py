@@ -1,0 +1,188 @@
+"""A run's state: how it begins, what a checkpoint keeps of it, and how it goes on from one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ml import recipe as configuration
+from ml.datasets.catalogue import NO_FOLD
+from ml.network import depthwise, freeze, model, precision
+from ml.recipe import BadRecipe, Config
+from ml.training import checkpoint
+from ml.training.checkpoint import BadCheckpoint
+from ml.training.schedule import Watch
+
+
+@dataclass
+class State:
+    """All that a run needs to go on exactly where it stopped."""
+
+    config: Config
+    net: model.Segmenter
+    average: model.Segmenter  # exponential moving average of net; what is validated and shipped
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    unseen: tuple[int, ...] = ()  # folds of whose patients the weights know nothing
+    begun_with: tuple[dict[str, Any], ...] = ()  # earlier runs: see checkpoint.history
+    epoch: int = 0
+    step: int = 0
+    elapsed: float = 0.0  # seconds trained, over all starts
+    watch: Watch = field(default_factory=Watch)
+    kept: list[tuple[float, int]] = field(default_factory=list)  # see ml.training.weight_averaging
+    alarms: NDArray[np.float64] | None = (
+        None  # of the training pictures: see ml.training.hard_negatives
+    )
+    alarms_epoch: int = -1
+
+
+_COUNTERS = ("epoch", "step", "elapsed")
+
+
+def start(config: Config, device: torch.device, left_out: Collection[int] = ()) -> State:
+    """A fresh state; the seed decides the initial weights.
+
+    left_out: folds that are not trained on, beside the held-out one.
+    """
+    if config.members > 1:
+        raise BadRecipe("members are trained one by one and brought together by `committee`")
+    torch.manual_seed(config.seed)
+    net = model.segmenter(config)
+    average = model.segmenter(config, weights=False)
+    average.load_state_dict(net.state_dict())
+    for network in (net, average):
+        network.to(device).to(memory_format=torch.channels_last)
+    freeze.freeze(net.encoder, config.frozen_stages)
+    if device.type == "cpu" and precision.runs_in_bf16(config, device):
+        depthwise.quicken(net)
+    optimizer = torch.optim.AdamW(model.parameter_groups(net, config))
+    scaler = precision.scaler(config, device)
+    unseen = tuple(sorted({config.held_out_fold, *left_out} - {NO_FOLD}))
+    return State(config, net, average.eval(), optimizer, scaler, unseen)
+
+
+@torch.no_grad()
+def average_in(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """average ← decay·average + (1 - decay)·net, batch-norm statistics included."""
+    for kept, new in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if kept.dtype.is_floating_point:
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def save(state: State, path: Path) -> None:
+    """Write a checkpoint."""
+    write(
+        {
+            "config": configuration.to_dict(state.config),
+            "unseen": list(state.unseen),
+            "begun_with": list(state.begun_with),
+            "net": state.net.state_dict(),
+            "average": state.average.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "scaler": state.scaler.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "kept": list(state.kept),
+            "alarms": None if state.alarms is None else torch.from_numpy(state.alarms),
+            "alarms_epoch": state.alarms_epoch,
+            **dataclasses.asdict(state.watch),
+            **{name: getattr(state, name) for name in _COUNTERS},
+        },
+        path,
+    )
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Write a file beside the old one, then take its place: a kill never leaves half."""
+    fresh = path.with_suffix(".new")
+    torch.save(content, fresh)
+    os.replace(fresh, path)
+
+
+def restore(state: State, path: Path) -> None:
+    """Go on from a checkpoint of the same recipe; BadCheckpoint where it was another one.
+
+    What is written since the checkpoint was made has its default.
+    """
+    content, recipe = checkpoint.read(path)
+    check_recipe(recipe, state.config, path)
+    if set(content.get("unseen", state.unseen)) != set(state.unseen):
+        raise BadCheckpoint(f"{path} was trained without other folds: --without is part of a run")
+    checkpoint.fill(state.net, content["net"], str(path))
+    checkpoint.fill(state.average, content["average"], str(path))
+    state.optimizer.load_state_dict(content["optimizer"])
+    if scale := content.get("scaler"):
+        state.scaler.load_state_dict(scale)
+    torch.set_rng_state(content["torch_rng"])
+    cuda = content.get("cuda_rng", [])
+    if cuda and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+    for name in _COUNTERS:
+        setattr(state, name, content[name])
+    known = {f.name for f in dataclasses.fields(Watch)} & set(content)
+    state.watch = Watch(**{name: content[name] for name in known})
+    state.begun_with = tuple(content.get("begun_with", ()))
+    alarms = content.get("alarms")
+    state.alarms = None if alarms is None else alarms.numpy()
+    state.alarms_epoch = content.get("alarms_epoch", -1)
+    state.kept = [(float(measure), int(epoch)) for measure, epoch in content.get("kept", [])]
+
+
+def check_recipe(trained: Config, wanted: Config, path: Path) -> None:
+    """BadCheckpoint where a checkpoint's recipe teaches something else than the one wanted."""
+    if _what_is_learnt(trained) != _what_is_learnt(wanted):
+        raise BadCheckpoint(f"{path} was trained with another recipe")
+
+
+def _what_is_learnt(config: Config) -> Config:
+    """A recipe without what only serving, the machine or the log depend on."""
+    looks = config.patience or config.keep  # then validations decide, too
+    every = config.validate_every if looks else 0
+    return dataclasses.replace(
+        config,
+        name="",
+        mirror=False,
+        validate_every=every,
+        threads=0,
+        workers=0,
+        engine="",
+        devices=1,
+    )
+
+
+def digest(weights: dict[str, Tensor]) -> str:
+    """A sum over names and values: the same for the same network."""
+    found = hashlib.sha256()
+    for name, value in weights.items():
+        found.update(name.encode())
+        found.update(value.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def take_over(state: State, path: Path, other_patients: bool = False) -> None:
+    """Begin with the averaged weights of another run of the same architecture.
+
+    BadCheckpoint where they have met patients whom this run leaves out. other_patients: they come
+    from another data set, whose folds say nothing of these patients.
+    """
+    unseen = None if other_patients else checkpoint.unseen(path)
+    if unseen is not None and (met := set(state.unseen) - unseen):
+        raise BadCheckpoint(
+            f"{path} was trained on patients of fold {min(met)}, which this run leaves out"
+        )
+    weights = checkpoint.weights(path)
+    state.begun_with = tuple(checkpoint.history(path))
+    for net in (state.net, state.average):
+        checkpoint.fill(net, weights, str(path))

@@ -1,0 +1,80 @@
+"""How a run changes on its way: learning rate, size, share of positives, and when it ends early.
+
+`progress` is the share of the run that is done, 0..1. Sources: one-cycle, Smith and Topin 2018,
+with the shape of torch's OneCycleLR (momentum stays as it is); the plateau rule is that of torch's
+ReduceLROnPlateau in its relative mode.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ml.recipe import Config
+
+ONECYCLE_START, ONECYCLE_END = 1 / 25, 1 / 25e4  # of the highest rate
+
+
+@dataclass
+class Watch:
+    """What a run remembers of its own course: the plateau's state, and the best epoch."""
+
+    plateau_factor: float = 1.0
+    best_loss: float = math.inf
+    waited: int = 0  # epochs since best_loss
+    best_measure: float = -math.inf  # the best `stop_on` of the held-out fold
+    best_epoch: int = 0  # epochs done when it was measured
+
+
+def rate_at(config: Config, progress: float) -> float:
+    """Factor on the learning rates, 0..1.
+
+    Linear warm-up, then a cosine, or flat for "plateau"; "onecycle" has its own slow rise.
+    """
+    progress = min(progress, 1.0)
+    if config.schedule == "onecycle":
+        if progress < config.onecycle_rise:
+            return _cosine(ONECYCLE_START, 1.0, progress / config.onecycle_rise)
+        fallen = (progress - config.onecycle_rise) / (1 - config.onecycle_rise)
+        return _cosine(1.0, ONECYCLE_END, fallen)
+    if progress < config.warmup:
+        return max(progress / config.warmup, 0.01)
+    if config.schedule == "plateau":
+        return 1.0
+    return _cosine(1.0, 0.0, (progress - config.warmup) / (1 - config.warmup))
+
+
+def _cosine(begin: float, end: float, progress: float) -> float:
+    return end + (begin - end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def size_at(config: Config, progress: float) -> int:
+    """Side of the training pictures at this progress, px."""
+    return [size for begin, size in config.size_from if begin <= progress][-1]
+
+
+def share_at(config: Config, progress: float) -> float:
+    """Share of positives among the pictures that are drawn."""
+    first, last = config.positive_share
+    return first + (last - first) * progress
+
+
+def see_loss(watch: Watch, config: Config, loss: float) -> None:
+    """Take note of an epoch's training loss; lower the rate where it has stopped falling."""
+    if loss < watch.best_loss * (1 - config.plateau_threshold):
+        watch.best_loss, watch.waited = float(loss), 0
+    else:
+        watch.waited += 1
+    if config.schedule == "plateau" and watch.waited > config.plateau_patience:
+        watch.plateau_factor, watch.waited = watch.plateau_factor * config.plateau_factor, 0
+
+
+def see_measure(watch: Watch, measure: float, epochs_done: int) -> None:
+    """Take note of what the held-out fold says after so many epochs."""
+    if measure > watch.best_measure:
+        watch.best_measure, watch.best_epoch = measure, epochs_done
+
+
+def is_over(watch: Watch, config: Config, epochs_done: int) -> bool:
+    """Early stopping: whether the held-out measure has not risen for `patience` epochs."""
+    return 0 < config.patience <= epochs_done - watch.best_epoch

@@ -1,0 +1,261 @@
+"""Train one model from a recipe: `python -m ml train --recipe FILE --cache DIR --out DIR`.
+
+Read from top to bottom: `run` sets up, `fit` is the loop. The run's folder holds `log.csv` (one
+line per epoch), TensorBoard events where tensorboard is installed, and `checkpoint.pt`, from
+which the same command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from ml import cli_options
+from ml import recipe as configuration
+from ml.datasets import catalogue, dataset
+from ml.errors import BadInput
+from ml.network import freeze, losses, model, precision
+from ml.recipe import Config
+from ml.training import (  # fmt: skip
+    batch_norm,
+    batches,
+    distributed,
+    hard_negatives,
+    run_log,
+    schedule,
+    validation,
+    weight_averaging,
+)
+from ml.training.distributed import Team
+from ml.training.run_state import State, average_in, restore, save, start, take_over
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--recipe", type=Path, required=True, help="TOML file, see ml/recipes")
+    parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
+    parser.add_argument(
+        "--minutes",
+        type=cli_options.within(float, 0.001, 10**6),
+        help="length by the clock, instead of the recipe's",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="what a fresh run begins with: a checkpoint.pt, whose averaged weights are taken, or "
+        "a shipped model.safetensors",
+    )
+    parser.add_argument(
+        "--other-patients",
+        action="store_true",
+        help="what --start was trained on are other patients than this cache's, as with lung masks "
+        "of another data set: it may have met every fold there",
+    )
+    parser.add_argument(
+        "--fold",
+        type=cli_options.within(int, -1, 10**6),
+        help="held-out fold, instead of the recipe's; -1: none",
+    )
+    parser.add_argument(
+        "--without",
+        default="",
+        help="folds whose patients are left out as well, as 0,1: what is trained then may begin "
+        "the runs that hold one of these folds out (`folds --only 0,1 --start`)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or go on training, until the recipe's end."""
+    config = configuration.load(args.recipe)
+    if args.minutes is not None:
+        config = dataclasses.replace(config, minutes=args.minutes)
+    config = config.of_fold(config.held_out_fold if args.fold is None else args.fold)
+    left_out = cli_options.numbers(args.without, int)
+    if left_out and config.taught:
+        raise BadInput("teachers may have met the patients that --without leaves out")
+    team = distributed.start(config)
+    records = catalogue.without(catalogue.read_records(args.cache), left_out)
+    training, held_out = parts(config, records)
+    fit(
+        config,
+        dataset.Pictures.to_learn_from(args.cache, training, config),
+        dataset.Pictures.read(args.cache, held_out, config.classes),
+        args.out,
+        args.start,
+        team,
+        left_out,
+        args.other_patients,
+    )
+    return 0
+
+
+def parts(
+    config: Config, records: list[catalogue.Record]
+) -> tuple[list[catalogue.Record], list[catalogue.Record]]:
+    """What a recipe trains on, and what it holds out, of a cache's pictures."""
+    catalogue.check_crop(records, config)
+    training, held_out = catalogue.split(records, config.held_out_fold, config.data_share)
+    chosen = catalogue.learnt(training, config)
+    if not chosen:
+        raise BadInput(f"the cache has nothing of {', '.join(config.sources)} to train on")
+    return chosen, held_out
+
+
+def fit(
+    config: Config,
+    training: dataset.Pictures,
+    held_out: dataset.Pictures,
+    out: Path,
+    begin_with: Path | None = None,
+    team: Team | None = None,
+    left_out: Collection[int] = (),
+    other_patients: bool = False,
+) -> State:
+    """The loop. Picks no checkpoint by the held-out pictures: the last average is the result.
+
+    Unless the recipe says otherwise: `patience` and `keep_by = "best"` do look at them.
+    team: the processes that train together, each of which calls this. left_out: folds that
+    `training` has nothing of, beside the held-out one. other_patients: see state.take_over.
+    """
+    team = team or Team()
+    out.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(0)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = team.device
+    state = start(config, device, left_out)
+    if (out / CHECKPOINT).exists():
+        restore(state, out / CHECKPOINT)
+    else:
+        if begin_with is not None:
+            take_over(state, begin_with, other_patients)
+        if config.adapt_norm:
+            batch_norm.adapt(state.net, config, training)
+            state.average.load_state_dict(state.net.state_dict())
+    for value in state.net.state_dict().values():
+        value.copy_(team.agreed(value))
+    if config.freeze_encoder_norm:
+        freeze.fold(state.net.encoder, config.frozen_stages)
+    mask_loss = losses.MASK_LOSSES[config.loss]
+    pictures_per_step = config.batch * config.accumulate
+    steps_per_epoch = config.epoch_pictures // pictures_per_step
+    log = run_log.open(out) if team.is_first else None
+
+    began = time.monotonic() - state.elapsed
+
+    def progress() -> float:
+        if config.minutes > 0:
+            return float(team.agreed((time.monotonic() - began) / (60 * config.minutes)))
+        return state.step / (steps_per_epoch * config.epochs)
+
+    while progress() < 1 and not schedule.is_over(state.watch, config, state.epoch):
+        at_start, epoch_began = progress(), time.monotonic()
+        share, size = schedule.share_at(config, at_start), schedule.size_at(config, at_start)
+        if hard_negatives.are_due(config, at_start, state.epoch, state.alarms_epoch):
+            state.alarms = team.agreed(hard_negatives.measure(state.average, training, config))
+            state.alarms_epoch = state.epoch
+        drawn = dataset.Drawn(training, config, state.epoch, share, size, state.alarms)
+        sums, taken = torch.zeros(3, device=device), 0  # mask, image and patch loss; steps
+
+        state.net.train()
+        if config.freeze_encoder_norm:
+            model.freeze_norm(state.net.encoder)
+            model.freeze_norm(state.net.widen)
+        steps = batches.steps(batches.loader(drawn, config, team), config.accumulate)
+        title = f"epoch {state.epoch} at {size} px"
+        hidden = None if team.is_first else True  # None: where no terminal would show it
+        bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=hidden)
+        for passes in bar:
+            done = progress()
+            if done >= 1:
+                break
+            rate = schedule.rate_at(config, done) * state.watch.plateau_factor
+            for group in state.optimizer.param_groups:
+                group["lr"] = group["rate"] * rate
+            state.optimizer.zero_grad(set_to_none=True)
+            passes = [batches.to(device, batch) for batch in passes]
+            whole = losses.Whole.of(passes, team.total)
+            for batch in passes:
+                with precision.autocast(config, device):
+                    seen = state.net.look(batch["picture"])
+                    image_logits = state.net.judge(seen.features)
+                part = losses.combined(
+                    seen.mask_logits.float(),
+                    image_logits.float(),
+                    seen.patch_logits.float(),
+                    batch["mask"],
+                    batch["positive"],
+                    batch["outlined"],
+                    mask_loss,
+                    config.label_doubt,
+                    whole,
+                    batch["label"],
+                )
+                loss = _weighed(config, part.mask, part.image, part.patch)
+                torch.autograd.backward(state.scaler.scale(loss))
+                sums += torch.stack([part.mask, part.image, part.patch]).detach()
+            team.add_gradients(state.net)
+            state.scaler.unscale_(state.optimizer)
+            nn.utils.clip_grad_norm_(state.net.parameters(), config.clip)
+            state.scaler.step(state.optimizer)
+            state.scaler.update()
+            state.step += 1
+            average_in(state.average, state.net, min(config.ema, state.step / (state.step + 10)))
+            taken += 1
+            bar.set_postfix(mask=f"{sums[0] / taken:.3f}", image=f"{sums[1] / taken:.3f}")
+
+        if not taken:
+            break  # the clock ran out before this epoch's first step: nothing was learnt
+        mask_mean, image_mean, patch_mean = (team.total(sums) / taken).tolist()
+        schedule.see_loss(state.watch, config, _weighed(config, mask_mean, image_mean, patch_mean))
+        seconds = time.monotonic() - epoch_began
+        row: dict[str, float] = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "size": size,
+            "positive_share": share,
+            "rate": schedule.rate_at(config, progress()) * state.watch.plateau_factor,
+            "mask_loss": mask_mean,
+            "image_loss": image_mean,
+            "patch_loss": patch_mean,
+            "seconds": seconds,
+            "pictures_per_second": taken * pictures_per_step / seconds,
+        }
+        state.epoch += 1
+        measured: dict[str, float] = {}
+        if held_out.records and validation.is_due(config, state.epoch, progress() >= 1):
+            if team.is_first:
+                measured = validation.validate(state.average, held_out, config, device)
+            measured = team.agreed(measured)
+            schedule.see_measure(state.watch, measured[config.stop_on], state.epoch)
+        state.elapsed = time.monotonic() - began
+        if log is not None:
+            weight_averaging.keep(state, out, measured.get(config.stop_on))
+            save(state, out / CHECKPOINT)
+            weight_averaging.tidy(state, out)
+            log(row | {"minutes": state.elapsed / 60} | measured)
+    if team.is_first and state.kept:
+        weight_averaging.average(state, config, training, out)
+        if held_out.records:
+            print(
+                weight_averaging.AVERAGED,
+                validation.validate(state.average, held_out, config, device),
+            )
+    team.wait()
+    return state
+
+
+def _weighed(config: Config, mask: Any, image: Any, patch: Any) -> Any:
+    return config.mask_weight * mask + config.image_weight * image + config.patch_weight * patch

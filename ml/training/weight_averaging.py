@@ -1,0 +1,66 @@
+"""Averages of a run's epochs: some are kept on its way, and at the end become one network.
+
+(Stochastic weight averaging, Izmailov et al. 2018.) `<run>/kept/<epochs done>.pt` holds the
+averaged weights of one epoch, `<run>/averaged.pt` a checkpoint whose average is their mean.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ml.datasets import dataset
+from ml.recipe import Config
+from ml.training import batch_norm, checkpoint
+from ml.training import run_state as states
+from ml.training.run_state import State
+
+FOLDER, AVERAGED = "kept", "averaged.pt"
+
+
+def keep(state: State, out: Path, measure: float | None) -> None:
+    """Keep the epoch that was just done, if it is one of the last, or of the best by its measure.
+
+    Its weights are written before the state names them; what is no longer named goes by `tidy`
+    after the state was saved: a run that is killed meanwhile finds every file that it names.
+    """
+    config = state.config
+    if not config.keep or (config.keep_by == "best" and measure is None):
+        return
+    rank = float(state.epoch) if config.keep_by == "last" or measure is None else measure
+    state.kept = sorted([*state.kept, (rank, state.epoch)], reverse=True)[: config.keep]
+    if any(epoch == state.epoch for _, epoch in state.kept):
+        (out / FOLDER).mkdir(exist_ok=True)
+        states.write(state.average.state_dict(), _file(out, state.epoch))
+
+
+def tidy(state: State, out: Path) -> None:
+    """Delete what is not kept any more."""
+    named = {_file(out, epoch) for _, epoch in state.kept}
+    for path in (out / FOLDER).glob("*.pt"):
+        if path not in named:
+            path.unlink()
+
+
+def average(state: State, config: Config, training: dataset.Pictures, out: Path) -> None:
+    """Replace the state's average by that of the kept epochs, and write it as `averaged.pt`."""
+    parts = [torch.load(_file(out, epoch), weights_only=True) for _, epoch in sorted(state.kept)]
+    checkpoint.fill(state.average, mean(parts), str(out / FOLDER))
+    batch_norm.refresh(state.average, config, training)
+    states.save(state, out / AVERAGED)
+
+
+def mean(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of networks' weights; counters are those of the last."""
+    return {
+        name: torch.stack([part[name] for part in parts]).mean(0)
+        if value.dtype.is_floating_point
+        else value
+        for name, value in parts[-1].items()
+    }
+
+
+def _file(out: Path, epochs_done: int) -> Path:
+    return out / FOLDER / f"{epochs_done}.pt"

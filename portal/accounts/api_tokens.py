@@ -1,0 +1,154 @@
+"""API tokens: keys for programs. Hashed, scoped, expiring, never with the rights of an admin."""
+
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Denied, Permission, permissions_of
+from portal.accounts.sessions import actor_of, hash_token
+from portal.models import ApiToken, User
+
+PREFIX: Final = "plr_"
+LONGEST_LIFETIME: Final = timedelta(days=366)
+_FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
+_USED_EVERY = timedelta(minutes=1)
+
+SCOPES: Final = MappingProxyType(
+    {
+        "studies:write": frozenset({Permission.STUDY_SUBMIT}),
+        "studies:read": frozenset({Permission.STUDY_LIST, Permission.STUDY_READ}),
+        "reviews:write": frozenset({Permission.REVIEW_WRITE}),
+    }
+)
+
+
+class BadToken(ValueError):
+    """The token asked for may not exist. `message` says why, for people."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+def create_token(
+    s: Session,
+    user: User,
+    *,
+    scopes: Iterable[str],
+    name: str,
+    lifetime: timedelta,
+    now: datetime,
+) -> tuple[ApiToken, str]:
+    """Make a token; the text is returned once and never again.
+
+    Tokens are made on the command line alone, and the access log says so. Raises `BadToken` for an
+    unknown scope, for one that the person's role does not have, and for a lifetime of more than a
+    year.
+    """
+    wanted = sorted(set(scopes))
+    if not wanted or any(scope not in SCOPES for scope in wanted):
+        raise BadToken(f"A token needs one or more of these scopes: {', '.join(SCOPES)}.")
+    held = permissions_of(user.role)
+    beyond = [scope for scope in wanted if not SCOPES[scope] <= held]
+    if beyond:
+        raise BadToken(f"The role {user.role} does not include {', '.join(beyond)}.")
+    if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
+        raise BadToken("A token lives for at most a year.")
+    raw = PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken(
+        token_hash=hash_token(raw),
+        user_id=user.id,
+        name=" ".join(name.split())[:200],
+        scopes=wanted,
+        created=now,
+        expires=now + lifetime,
+    )
+    s.add(token)
+    s.flush()
+    owner = replace(actor_of(user), via="cli")
+    audit.append(s, "token_made", actor=owner, now=now, subject_id=token.id)
+    s.commit()
+    return token, raw
+
+
+def looks_like_token(text: str) -> bool:
+    """Whether the text has the form of a token, whether or not there is such a one."""
+    return _FORM.fullmatch(text) is not None
+
+
+def load_token(s: Session, raw: str, now: datetime) -> tuple[User, ApiToken] | None:
+    """The person and the token, unless it is unknown, expired, revoked or its owner disabled."""
+    if not looks_like_token(raw):
+        return None
+    token = s.scalar(select(ApiToken).where(ApiToken.token_hash == hash_token(raw)))
+    found = None
+    if token is not None and _works(token, now):
+        if token.last_used_at is None or now - token.last_used_at >= _USED_EVERY:
+            token.last_used_at = now
+        found = token.user, token
+    s.commit()  # also without a change: SQLite's write lock is not kept while the request goes on
+    return found
+
+
+def revoke_token(s: Session, actor: Actor, token_id: UUID, now: datetime) -> None:
+    """End one of one's own tokens at once, else `Denied`."""
+    token = s.get(ApiToken, token_id)
+    if token is None or token.user_id != actor.user_id:
+        raise Denied("token")
+    token.revoked_at = token.revoked_at or now
+    audit.append(s, "token_revoked", actor=actor, now=now, subject_id=token.id)
+    s.commit()
+
+
+def revoke_all(s: Session, user_id: UUID, now: datetime) -> int:
+    """End all of a person's tokens in the caller's transaction; returns how many."""
+    ended = s.scalars(
+        update(ApiToken)
+        .where(ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(ApiToken.id)
+    ).all()
+    return len(ended)
+
+
+def tokens_of(s: Session, user_id: UUID, now: datetime) -> list[ApiToken]:
+    """A person's tokens that still work, the newest first."""
+    return list(
+        s.scalars(
+            select(ApiToken)
+            .where(
+                ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None), ApiToken.expires > now
+            )
+            .order_by(ApiToken.created.desc())
+        )
+    )
+
+
+def actor_of_token(user: User, token: ApiToken, address: str = "") -> Actor:
+    """Who acts by a token: its owner, with its scopes as far as the owner's role still has them.
+
+    The access log's rows name the token where those of a browser name the login session.
+    """
+    wanted = {p for scope in token.scopes for p in SCOPES.get(scope, frozenset())}
+    return Actor(
+        user_id=user.id,
+        team_id=user.team_id,
+        role=user.role,
+        permissions=permissions_of(user.role) & wanted,
+        session_id=token.id,
+        via="token",
+        address=address,
+    )
+
+
+def _works(token: ApiToken, now: datetime) -> bool:
+    return token.revoked_at is None and now < token.expires and token.user.disabled_at is None

@@ -1,0 +1,227 @@
+"""Breaking the glass: one case opened for a while to somebody whose it is not, with an alarm.
+
+The case is named by its number or id, typed in: nothing of a patient is shown before. What does
+not exist and what may not be opened get the same answer. `access` says who may open what; each
+look names the grant in the log (`audit.append`), and the person's own words stay under the case's
+key, for auditors alone.
+"""
+
+import string
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from portal import access, audit
+from portal.access import Actor, Denied, Grant, Permission
+from portal.accounts.throttle import GLASS, Throttle
+from portal.audit import alarms
+from portal.formats.display_text import clean_lines
+from portal.models import BreakGlass, GlassReason, Study, User
+from portal.studies import sealed_fields
+from portal.vault import NotReadable, Vault
+
+SHORTEST, LONGEST = 10, 500  # characters of the person's own words
+_UNKNOWN: Final = "No case has this number, or it can’t be opened like this."
+_LIST: Final = 100
+
+
+class BadRequest(ValueError):
+    """A case can't be opened as it was asked for; `field` is where, `message` why, for people."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class GrantView:
+    """A grant for those who watch over it. `words` only for auditors and the person."""
+
+    id: UUID
+    study_id: UUID
+    case_number: str
+    person: str
+    mine: bool
+    reason: GlassReason
+    words: str = field(repr=False)
+    created: datetime
+    until: datetime
+    stands: bool
+
+
+def open_case(
+    s: Session,
+    vault: Vault,
+    throttle: Throttle,
+    actor: Actor,
+    *,
+    case: str,
+    reason: str,
+    words: str,
+    now: datetime,
+    lifetime: timedelta,
+) -> UUID:
+    """Open the case of this number or id and sound the alarm; returns the study.
+
+    A case that is the actor's own is returned without a grant. Opening one again begins anew and
+    ends the grant before. Raises `BadRequest`, `Throttled`, and `Denied` for whoever may not.
+    """
+    actor.require(Permission.BREAK_GLASS)
+    chosen, told = _reason(reason), clean_lines(words, LONGEST + 1)
+    if not SHORTEST <= len(told) <= LONGEST:
+        raise BadRequest("words", f"Say in {SHORTEST} to {LONGEST} characters why you need it.")
+    throttle.take([(GLASS, str(actor.user_id))], now)
+    named = _named(case)
+    own = list(s.scalars(access.visible_studies(actor).where(named).limit(2)))
+    others = list(s.scalars(access.out_of_reach(actor).where(named).limit(2)))
+    if len(own) + len(others) != 1:
+        audit.append(s, "glass_refused", actor=actor, now=now, detail={"found": len(others)})
+        s.commit()
+        several = "Several cases begin like this. Give the whole id."
+        raise BadRequest("case", several if own or others else _UNKNOWN)
+    if own:
+        s.commit()
+        return own[0].id
+    study = others[0]
+    _end(s, actor, now, BreakGlass.user_id == actor.user_id, BreakGlass.study_id == study.id)
+    row = BreakGlass(
+        id=uuid4(),
+        study_id=study.id,
+        user_id=actor.user_id,
+        reason=chosen,
+        created=now,
+        expires=now + lifetime,
+    )
+    row.sealed_words = sealed_fields.seal_words(
+        vault, sealed_fields.key_of(vault, study), row.id, told
+    )
+    s.add(row)
+    alarms.sound(
+        s,
+        "glass_broken",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        subject_id=row.id,
+        detail={"reason": chosen.value, "until": row.expires.isoformat()},
+    )
+    s.commit()
+    return study.id
+
+
+def under(s: Session, actor: Actor, study_id: UUID, now: datetime) -> Actor:
+    """The actor with the grant that stands for this case, or as they are where there is none."""
+    if actor.via != "session" or not actor.may(Permission.BREAK_GLASS):
+        return actor
+    row = s.scalars(
+        select(BreakGlass)
+        .where(BreakGlass.user_id == actor.user_id, BreakGlass.study_id == study_id, *_stands(now))
+        .order_by(BreakGlass.expires.desc())
+        .limit(1)
+    ).first()
+    s.commit()
+    return access.under_grant(actor, Grant(row.id, study_id, row.expires)) if row else actor
+
+
+def end(s: Session, actor: Actor, grant_id: UUID, now: datetime) -> None:
+    """Close a case again: the person themself, an auditor or an admin; for others `Denied`."""
+    row = s.get(BreakGlass, grant_id)
+    if row is None or not access.may_end_grant(actor, row.user_id):
+        s.rollback()
+        raise Denied("grant")
+    _end(s, actor, now, BreakGlass.id == grant_id)
+    s.commit()
+
+
+def end_all_of(s: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
+    """Close, in the caller's transaction, everything that somebody opened; returns how many."""
+    return _end(s, actor, now, BreakGlass.user_id == user_id)
+
+
+def grants(
+    s: Session, vault: Vault, actor: Actor, now: datetime, *, also: Collection[UUID] = ()
+) -> list[GrantView]:
+    """What stands open, and the grants of these ids: all for who watches over it, else one's own.
+
+    Only auditors and the person read the words.
+    """
+    query = (
+        select(BreakGlass, Study, User.name)
+        .join(Study, Study.id == BreakGlass.study_id)
+        .join(User, User.id == BreakGlass.user_id)
+        .where(or_(and_(*_stands(now)), BreakGlass.id.in_(also)))
+        .order_by(BreakGlass.created.desc())
+        .limit(_LIST)
+    )
+    found = [
+        _view(vault, actor, row, study, name, now)
+        for row, study, name in s.execute(query)
+        if access.may_end_grant(actor, row.user_id)
+    ]
+    s.commit()
+    return found
+
+
+def _view(
+    vault: Vault, actor: Actor, row: BreakGlass, study: Study, name: str, now: datetime
+) -> GrantView:
+    mine = row.user_id == actor.user_id
+    words = ""
+    if mine or actor.may(Permission.AUDIT_READ):
+        try:
+            words = sealed_fields.open_words(vault, sealed_fields.key_of(vault, study), row)
+        except NotReadable:  # the case was purged: its key is gone, and the words with it
+            words = ""
+    return GrantView(
+        id=row.id,
+        study_id=row.study_id,
+        case_number=study.case_number,
+        person=name,
+        mine=mine,
+        reason=row.reason,
+        words=words,
+        created=row.created,
+        until=row.ended_at or row.expires,
+        stands=row.ended_at is None and now < row.expires,
+    )
+
+
+def _stands(now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return BreakGlass.ended_at.is_(None), BreakGlass.expires > now
+
+
+def _end(s: Session, actor: Actor, now: datetime, *which: ColumnElement[bool]) -> int:
+    ended = s.execute(
+        update(BreakGlass)
+        .where(*which, *_stands(now))
+        .values(ended_at=now, ended_by=actor.user_id)
+        .returning(BreakGlass.id, BreakGlass.study_id)
+    ).all()
+    for grant_id, study_id in ended:
+        audit.append(s, "glass_ended", actor=actor, now=now, study_id=study_id, subject_id=grant_id)
+    return len(ended)
+
+
+def _reason(text: str) -> GlassReason:
+    try:
+        return GlassReason(text)
+    except ValueError:
+        raise BadRequest("reason", "Choose one of the reasons.") from None
+
+
+def _named(case: str) -> ColumnElement[bool]:
+    """The condition for a case number (six signs, # before it or not) or a whole id."""
+    typed = case.strip().lstrip("#")
+    try:
+        return Study.id == UUID(typed)
+    except ValueError:
+        number = typed.upper()
+    if len(number) != 6 or not set(number) <= set(string.hexdigits.upper()):
+        raise BadRequest("case", "Give the case number (six signs, such as 7F3A21) or the id.")
+    return Study.case_number == number

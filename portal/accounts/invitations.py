@@ -1,0 +1,301 @@
+"""Invitations: one-time, expiring links by which people come in, or come back after a reset.
+
+The link holds a random token, the row its SHA-256. Nobody has an account before they follow one.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Denied, Permission
+from portal.accounts import passwords
+from portal.accounts.sessions import actor_of, close_sessions, hash_token, look_again
+from portal.accounts.throttle import LINK, Throttle
+from portal.audit import alarms
+from portal.models import Invitation, InvitationPurpose, Role, Team, User
+
+LIFETIME = timedelta(days=3)
+RESET_LIFETIME = timedelta(hours=24)
+_LONGEST_NAME, _LONGEST_EMAIL = 200, 254
+_EVENTS = {InvitationPurpose.INVITE: "person_invited", InvitationPurpose.RESET: "factor_reset"}
+_HOW = {InvitationPurpose.INVITE: "invited", InvitationPurpose.RESET: "reset"}
+
+
+class BadPerson(ValueError):
+    """A person cannot be invited or changed like this. `message` says why, for people."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+def invite(
+    s: Session,
+    actor: Actor | None,
+    *,
+    name: str,
+    email: str,
+    role: Role,
+    now: datetime,
+    team: str | None = None,
+    lifetime: timedelta = LIFETIME,
+) -> tuple[Invitation, str]:
+    """Invite somebody; returns the invitation and the token of the link `/join/<token>`.
+
+    The team is found or made by its name; without a name it is the inviting person's own. Only
+    the command line invites without an actor. An older invitation to the same address stops
+    working. Nobody invites their own mailbox, and who gets a way to patients' data sets off an
+    alarm. Raises `BadPerson`, and `Denied` for whoever may not manage people.
+    """
+    if actor is not None:
+        actor.require(Permission.PEOPLE_MANAGE)
+    name, email = " ".join(name.split()), email.strip().lower()
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise BadPerson("name", "Give a name of at most 200 characters.")
+    if not is_address(email):
+        raise BadPerson("email", "This is not an e-mail address.")
+    if actor is not None and _mailbox(s.get_one(User, actor.user_id).email) == _mailbox(email):
+        s.rollback()
+        raise BadPerson("email", "This is your own address. Ask another administrator.")
+    if s.scalar(select(User.id).where(User.email == email)) is not None:
+        s.rollback()
+        raise BadPerson("email", "Somebody with this address is here already.")
+    if actor is not None:
+        look_again(s, actor, Permission.PEOPLE_MANAGE)
+    withdraw_sent_to(s, email, now)
+    return _make_invitation(
+        s,
+        actor,
+        Invitation(
+            purpose=InvitationPurpose.INVITE,
+            email=email,
+            name=name,
+            role=role,
+            team_id=_team_id(s, actor, team, now),
+        ),
+        lifetime,
+        now,
+    )
+
+
+def open_invitation(s: Session, token: str, now: datetime) -> Invitation | None:
+    """The invitation behind a link that still works: a reset not while its person is disabled."""
+    found = s.scalar(
+        select(Invitation)
+        .outerjoin(User, User.id == Invitation.user_id)
+        .where(
+            Invitation.token_hash == hash_token(token),
+            Invitation.used_at.is_(None),
+            Invitation.expires > now,
+            User.disabled_at.is_(None),
+        )
+    )
+    s.commit()
+    return found
+
+
+def waiting_invitations(s: Session, now: datetime) -> list[Invitation]:
+    """Invitations that nobody has followed yet and that still work, the newest first."""
+    return list(
+        s.scalars(
+            select(Invitation)
+            .where(Invitation.used_at.is_(None), Invitation.expires > now)
+            .order_by(Invitation.created.desc())
+        )
+    )
+
+
+def withdraw_invitation(s: Session, actor: Actor, invitation_id: UUID, now: datetime) -> None:
+    """Make a link useless that was sent out."""
+    actor.require(Permission.PEOPLE_MANAGE)
+    found = s.get(Invitation, invitation_id)
+    if found is None:
+        s.rollback()
+        raise Denied("invitation")
+    if found.used_at is None and found.expires > now:
+        found.expires = now
+        audit.append(s, "invitation_withdrawn", actor=actor, now=now, subject_id=found.id)
+    s.commit()
+
+
+def accept_invitation(
+    s: Session,
+    token: str,
+    *,
+    password: str,
+    now: datetime,
+    signed_in: UUID | None = None,
+    throttle: Throttle | None = None,
+) -> User:
+    """Use the link: make the person, or give a known one a new password. The factor comes next.
+
+    `signed_in` is whose session the browser held: when it is whoever made the link, that sets off
+    an alarm. Raises `BadPassword` (the link stays usable), `Denied` when the link does not work or
+    stopped working while the password was hashed, and `Throttled` after too many tries of the link.
+    """
+    found = open_invitation(s, token, now)
+    if found is None:
+        raise Denied("invitation")
+    if throttle is not None:
+        throttle.take([(LINK, str(found.id))], now)
+    passwords.check_new(password, (found.name, found.email))
+    hashed = passwords.hash_password(password)
+    if found.user_id is not None:  # locked before the link, as by whoever shuts them out
+        s.get_one(User, found.user_id, with_for_update={"key_share": True})
+    used = s.execute(
+        update(Invitation)
+        .where(
+            Invitation.id == found.id,
+            Invitation.used_at.is_(None),
+            Invitation.expires == found.expires,  # whatever withdraws a link moves its end
+        )
+        .values(used_at=now)
+    )
+    assert isinstance(used, CursorResult)
+    if used.rowcount != 1:
+        s.rollback()
+        raise Denied("invitation")  # followed twice at once, or withdrawn meanwhile
+    if found.user_id is not None:
+        user = s.get_one(User, found.user_id)
+        user.password_hash = hashed
+        close_sessions(s, user.id, now)
+    else:
+        user = User(
+            name=found.name,
+            email=found.email,
+            role=found.role,
+            team_id=found.team_id,
+            password_hash=hashed,
+            local_sign_in=found.invited_by is None,
+            created=now,
+        )
+        s.add(user)
+    try:
+        s.flush()
+    except IntegrityError:  # somebody with this address came another way meanwhile
+        s.rollback()
+        raise Denied("invitation") from None
+    audit.append(s, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
+    if signed_in is not None and signed_in == found.invited_by:
+        maker = actor_of(s.get_one(User, signed_in))
+        detail = {"role": user.role.value}
+        alarms.sound(
+            s, "inviter_followed_link", actor=maker, now=now, subject_id=user.id, detail=detail
+        )
+    s.commit()
+    return user
+
+
+def link_for_reset(
+    s: Session, actor: Actor | None, user: User, lifetime: timedelta, now: datetime
+) -> tuple[Invitation, str]:
+    """A link by which a known person sets password and second factor anew."""
+    withdraw_sent_to(s, user.email, now)
+    return _make_invitation(
+        s,
+        actor,
+        Invitation(
+            purpose=InvitationPurpose.RESET,
+            email=user.email,
+            name=user.name,
+            role=user.role,
+            team_id=user.team_id,
+            user_id=user.id,
+        ),
+        lifetime,
+        now,
+    )
+
+
+def _make_invitation(
+    s: Session, actor: Actor | None, invitation: Invitation, lifetime: timedelta, now: datetime
+) -> tuple[Invitation, str]:
+    token = secrets.token_urlsafe(32)
+    invitation.token_hash = hash_token(token)
+    invitation.invited_by = actor.user_id if actor else None
+    invitation.created, invitation.expires = now, now + lifetime
+    s.add(invitation)
+    s.flush()
+    audit.append(
+        s,
+        _EVENTS[invitation.purpose],
+        actor=actor,
+        now=now,
+        subject_id=invitation.user_id or invitation.id,
+        detail={"role": invitation.role.value, "team": str(invitation.team_id)},
+    )
+    alarms.sound_given(
+        s,
+        invitation.role,
+        how=_HOW[invitation.purpose],
+        now=now,
+        actor=actor,
+        subject_id=invitation.user_id or invitation.id,
+    )
+    s.commit()
+    return invitation, token
+
+
+def withdraw_made_by(s: Session, user_id: UUID, now: datetime) -> int:
+    """Make useless, in the caller's transaction, the links that somebody made; returns how many."""
+    return _withdraw(s, Invitation.invited_by == user_id, now)
+
+
+def withdraw_sent_to(s: Session, email: str, now: datetime) -> int:
+    """Make useless, in the caller's transaction, the links sent to an address; returns how many."""
+    return _withdraw(s, Invitation.email == email, now)
+
+
+def _withdraw(s: Session, which: ColumnElement[bool], now: datetime) -> int:
+    ended = s.scalars(
+        update(Invitation)
+        .where(which, Invitation.used_at.is_(None), Invitation.expires > now)
+        .values(expires=now)
+        .returning(Invitation.id)
+    ).all()
+    return len(ended)
+
+
+def _team_id(s: Session, actor: Actor | None, name: str | None, now: datetime) -> UUID:
+    if not (name or "").strip() and actor is not None:
+        return actor.team_id
+    wanted = team_name(s, name or "Radiology")
+    for team in s.scalars(select(Team)):
+        if team.name.casefold() == wanted.casefold():
+            return team.id
+    made = Team(name=wanted, created=now)
+    s.add(made)
+    s.flush()
+    audit.append(s, "team_made", actor=actor, now=now, subject_id=made.id)
+    return made.id
+
+
+def team_name(s: Session, text: str) -> str:
+    """A team's name as it is kept; raises `BadPerson` where it can't be read."""
+    wanted = " ".join(text.split())[:200].strip()
+    if not wanted or not wanted.isprintable():
+        s.rollback()
+        raise BadPerson("team", "Give the team's name as it is to be read, without other signs.")
+    return wanted
+
+
+def _mailbox(email: str) -> str:
+    """Where the mail arrives: what stands behind a plus is the person's own label."""
+    local, _, host = email.partition("@")
+    return f"{local.partition('+')[0]}@{host}"
+
+
+def is_address(email: str) -> bool:
+    """Whether it looks like an e-mail address: one @, a name before it, a host after it."""
+    local, at, host = email.partition("@")
+    plain = email.isprintable() and not any(character.isspace() for character in email)
+    return (
+        bool(local and at and host) and "@" not in host and plain and len(email) <= _LONGEST_EMAIL
+    )

@@ -1,0 +1,286 @@
+"""Passkeys: WebAuthn credentials that stand in for the code, after the password.
+
+A challenge belongs to one login session, is good for one try and a few minutes. The person has to
+prove themself to the device (user verification), the site and its origin come from the settings,
+and a device whose counter goes back is refused. Codes and recovery codes go on working beside.
+"""
+
+import hashlib
+import json
+import secrets
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import webauthn
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
+from webauthn.helpers.structs import (
+    AttestationConveyancePreference,
+    AuthenticatorSelectionCriteria,
+    AuthenticatorTransport,
+    PublicKeyCredentialDescriptor,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from portal import audit
+from portal.access import Actor, Denied
+from portal.accounts.api_tokens import revoke_all
+from portal.accounts.sessions import actor_of, close_sessions
+from portal.accounts.throttle import CODE, Throttle, at
+from portal.accounts.totp import count_try
+from portal.formats.display_text import clean
+from portal.models import LoginSession, Passkey
+
+Site = tuple[str, str]  # host name, origin
+
+MOST: Final = 10
+_LIFETIME: Final = timedelta(minutes=5)
+_LONGEST: Final = 16 * 1024  # characters of what a browser sends
+_TRANSPORTS: Final = frozenset(one.value for one in AuthenticatorTransport)
+
+
+class BadPasskey(ValueError):
+    """A passkey can't be made like this. `message` says why, for people."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+def passkeys_of(s: Session, user_id: UUID) -> list[Passkey]:
+    """A person's passkeys, the oldest first."""
+    found = select(Passkey).where(Passkey.user_id == user_id).order_by(Passkey.created, Passkey.id)
+    return list(s.scalars(found))
+
+
+def begin_passkey(s: Session, site: Site, login: LoginSession, now: datetime) -> dict[str, Any]:
+    """What the browser needs to make a passkey for whoever is signed in."""
+    known = passkeys_of(s, login.user_id)
+    if len(known) >= MOST:
+        raise BadPasskey(f"You have {MOST} passkeys. Remove one first.")
+    options = webauthn.generate_registration_options(
+        rp_id=site[0],
+        rp_name="Pleura",
+        user_id=login.user_id.bytes,
+        user_name=login.user.email,
+        user_display_name=login.user.name,
+        challenge=_new_challenge(s, login, "create", now),
+        attestation=AttestationConveyancePreference.NONE,
+        authenticator_selection=AuthenticatorSelectionCriteria(
+            resident_key=ResidentKeyRequirement.DISCOURAGED,
+            user_verification=UserVerificationRequirement.REQUIRED,
+        ),
+        exclude_credentials=_named(known),
+    )
+    return _plain(options)
+
+
+def register_passkey(
+    s: Session, site: Site, login: LoginSession, *, name: str, credential: str, now: datetime
+) -> Passkey:
+    """Keep a passkey that the browser has just made; other sessions and the API tokens end.
+
+    Raises `BadPasskey` where the answer is not for this session's challenge, comes from another
+    site, proves no person, or is known already.
+    """
+    challenge = _take_challenge(s, login, "create", now)
+    told = clean(name, 100)
+    if not told:
+        raise BadPasskey("Give the passkey a name, so that you know it again.")
+    sent = _read(credential)
+    if challenge is None or sent is None:
+        raise BadPasskey("This took too long or was sent twice. Try again.")
+    try:
+        made = webauthn.verify_registration_response(
+            credential=sent,
+            expected_challenge=challenge,
+            expected_rp_id=site[0],
+            expected_origin=site[1],
+            require_user_verification=True,
+        )
+    except Exception:  # it reads what a stranger sent: whatever it stumbles over is no proof
+        raise BadPasskey("The passkey was not accepted. Try again.") from None
+    row = Passkey(
+        user_id=login.user_id,
+        credential_key=_key_of(made.credential_id),
+        credential_id=made.credential_id,
+        public_key=made.credential_public_key,
+        sign_count=made.sign_count,
+        transports=_transports(sent),
+        name=told,
+        created=now,
+    )
+    s.add(row)
+    try:
+        s.flush()
+    except IntegrityError:
+        s.rollback()
+        raise BadPasskey("This passkey is known already.") from None
+    ended = _end_others(s, login.user_id, login.id, now)
+    actor = actor_of(login.user, login.id)
+    audit.append(s, "passkey_made", actor=actor, now=now, subject_id=row.id, detail=ended)
+    s.commit()
+    return row
+
+
+def ask_passkey(s: Session, site: Site, login: LoginSession, now: datetime) -> dict[str, Any]:
+    """What one of the person's passkeys has to sign; `Denied` where they have none."""
+    known = passkeys_of(s, login.user_id)
+    if not known:
+        s.rollback()
+        raise Denied("passkey")
+    options = webauthn.generate_authentication_options(
+        rp_id=site[0],
+        challenge=_new_challenge(s, login, "get", now),
+        allow_credentials=_named(known),
+        user_verification=UserVerificationRequirement.REQUIRED,
+    )
+    return _plain(options)
+
+
+def check_passkey(
+    s: Session,
+    throttle: Throttle,
+    site: Site,
+    login: LoginSession,
+    credential: str,
+    now: datetime,
+    *,
+    address: str = "",
+) -> bool:
+    """Whether a passkey of this person has signed this session's challenge. One try for each.
+
+    Raises `Throttled` after too many tries.
+    """
+    count_try(s, throttle, login.user_id, address, now)
+    accepted = _check(s, site, login, credential, now)
+    actor = actor_of(login.user, login.id, address)
+    if accepted is None:
+        audit.append(s, "passkey_refused", actor=actor, now=now)
+    else:
+        audit.append(s, "passkey_used", actor=actor, now=now, subject_id=accepted)
+        throttle.forgive(CODE, at(str(login.user_id), address))
+    s.commit()
+    return accepted is not None
+
+
+def remove_passkey(s: Session, actor: Actor, passkey_id: UUID, now: datetime) -> None:
+    """Forget one of one's own passkeys, else `Denied`; other sessions and the API tokens end."""
+    row = s.get(Passkey, passkey_id)
+    if row is None or row.user_id != actor.user_id:
+        s.rollback()
+        raise Denied("passkey")
+    s.delete(row)
+    ended = _end_others(s, actor.user_id, actor.session_id, now)
+    audit.append(s, "passkey_removed", actor=actor, now=now, subject_id=passkey_id, detail=ended)
+    s.commit()
+
+
+def _end_others(s: Session, user_id: UUID, here: UUID | None, now: datetime) -> dict[str, int]:
+    return {
+        "ended": close_sessions(s, user_id, now, keep=here),
+        "tokens": revoke_all(s, user_id, now),
+    }
+
+
+def _check(
+    s: Session, site: Site, login: LoginSession, credential: str, now: datetime
+) -> UUID | None:
+    challenge, sent = _take_challenge(s, login, "get", now), _read(credential)
+    if challenge is None or sent is None:
+        return None
+    try:
+        key = _key_of(base64url_to_bytes(sent["rawId"]))
+    except Exception:
+        return None
+    row = s.scalar(
+        select(Passkey).where(Passkey.credential_key == key, Passkey.user_id == login.user_id)
+    )
+    if row is None:
+        return None
+    try:
+        proved = webauthn.verify_authentication_response(
+            credential=sent,
+            expected_challenge=challenge,
+            expected_rp_id=site[0],
+            expected_origin=site[1],
+            credential_public_key=row.public_key,
+            credential_current_sign_count=row.sign_count,
+            require_user_verification=True,
+        )
+    except Exception:  # as above: no proof
+        return None
+    # By rowcount, so that of two copies of a device that count alike only one gets in.
+    won = s.execute(
+        update(Passkey)
+        .where(Passkey.id == row.id, Passkey.sign_count == row.sign_count)
+        .values(sign_count=proved.new_sign_count, last_used_at=now)
+    )
+    assert isinstance(won, CursorResult)
+    return row.id if won.rowcount == 1 else None
+
+
+def _new_challenge(s: Session, login: LoginSession, purpose: str, now: datetime) -> bytes:
+    challenge = secrets.token_bytes(32)
+    login.challenge = f"{purpose}:{bytes_to_base64url(challenge)}"
+    login.challenge_at = now
+    s.commit()
+    return challenge
+
+
+def _take_challenge(s: Session, login: LoginSession, purpose: str, now: datetime) -> bytes | None:
+    """The challenge that waits in this session, for good: a second try finds none."""
+    waiting = login.challenge
+    if waiting is None or not waiting.startswith(f"{purpose}:"):
+        return None
+    taken = s.execute(
+        update(LoginSession)
+        .where(
+            LoginSession.id == login.id,
+            LoginSession.challenge == waiting,
+            LoginSession.challenge_at > now - _LIFETIME,
+        )
+        .values(challenge=None)
+    )
+    s.commit()
+    assert isinstance(taken, CursorResult)
+    return base64url_to_bytes(waiting.partition(":")[2]) if taken.rowcount == 1 else None
+
+
+def _read(credential: str) -> dict[str, Any] | None:
+    try:
+        sent = json.loads(credential) if len(credential) <= _LONGEST else None
+    except (ValueError, RecursionError):
+        return None
+    return sent if isinstance(sent, dict) else None
+
+
+def _key_of(credential_id: bytes) -> str:
+    return hashlib.sha256(credential_id).hexdigest()
+
+
+def _named(known: list[Passkey]) -> list[PublicKeyCredentialDescriptor]:
+    return [
+        PublicKeyCredentialDescriptor(
+            id=row.credential_id,
+            transports=[AuthenticatorTransport(one) for one in row.transports],
+        )
+        for row in known
+    ]
+
+
+def _transports(sent: dict[str, Any]) -> list[str]:
+    """How the browser reaches the device, as far as it is one of the known ways."""
+    response = sent.get("response")
+    told = response.get("transports") if isinstance(response, dict) else None
+    return sorted({one for one in told or () if isinstance(one, str)} & _TRANSPORTS)
+
+
+def _plain(options: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(webauthn.options_to_json(options))
+    return plain

@@ -1,0 +1,81 @@
+"""Teams: who shares a worklist. What a team uploads, its readers see.
+
+A team is never removed: its cases, and what the log says about it, stay.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Denied, Permission
+from portal.accounts.invitations import BadPerson, team_name
+from portal.models import Team, User
+
+
+@dataclass(frozen=True, slots=True)
+class TeamLine:
+    """One team, and how many people it has who are not shut out."""
+
+    id: UUID
+    name: str
+    created: datetime
+    people: int
+
+
+def teams(s: Session) -> list[TeamLine]:
+    """Every team, by name."""
+    rows = s.execute(
+        select(Team, func.count(User.id))
+        .outerjoin(User, (User.team_id == Team.id) & User.disabled_at.is_(None))
+        .group_by(Team.id)
+        .order_by(Team.name)
+    )
+    return [TeamLine(team.id, team.name, team.created, number) for team, number in rows]
+
+
+def make_team(s: Session, actor: Actor, name: str, now: datetime) -> Team:
+    """A new team without people. Raises `BadPerson` for a name that is taken or unreadable."""
+    actor.require(Permission.PEOPLE_MANAGE)
+    team = Team(name=_free_name(s, name), created=now)
+    s.add(team)
+    return _kept(s, actor, team, "team_made", now)
+
+
+def rename_team(s: Session, actor: Actor, team_id: UUID, name: str, now: datetime) -> Team:
+    """Another name for a team; who belongs to it does not change."""
+    actor.require(Permission.PEOPLE_MANAGE)
+    team = s.get(Team, team_id)
+    if team is None:
+        s.rollback()
+        raise Denied("team")
+    team.name = _free_name(s, name, but=team_id)
+    return _kept(s, actor, team, "team_renamed", now)
+
+
+def _kept(s: Session, actor: Actor, team: Team, event: str, now: datetime) -> Team:
+    try:
+        s.flush()
+    except IntegrityError:  # somebody else took the name at the same moment
+        s.rollback()
+        raise _taken() from None
+    audit.append(s, event, actor=actor, now=now, subject_id=team.id)
+    s.commit()
+    return team
+
+
+def _free_name(s: Session, text: str, *, but: UUID | None = None) -> str:
+    wanted = team_name(s, text)
+    for team in s.scalars(select(Team)):
+        if team.id != but and team.name.casefold() == wanted.casefold():
+            s.rollback()
+            raise _taken()
+    return wanted
+
+
+def _taken() -> BadPerson:
+    return BadPerson("team", "There is a team of this name already.")

@@ -1,0 +1,326 @@
+"""The registry of models: which there are, which one speaks here, and at which operating point.
+
+Owns the states (candidate, active, retired; one active at most) and the rule that a model is not
+promoted without thresholds and calibration of its own. Predictions keep the model and the operating
+point that they were made with: nothing here changes one. Without an active model every worker uses
+the one that it was shipped with.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Denied, Permission
+from portal.errors import Conflict
+from portal.formats.json_checks import BadResult, object_of, sha256, text
+from portal.models import Band, ModelState, ModelVersion, OperatingPoint, Prediction
+
+# Where a model comes from that lies in the installation itself.
+SHIPPED: Final = "shipped"
+_CARD_BYTES: Final = 512 * 1024
+_ROUNDED: Final = 0.0001
+_NAMED: Final = object_of({"name": text(100), "version": text(50), "sha256": sha256})
+
+
+class BadCard(Exception):
+    """A card that can't be kept; the sentence says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The model that a segment job is to be done with. `archive_sha256` is empty for a folder."""
+
+    name: str
+    version: str
+    sha256: str
+    operating_point: OperatingPoint
+    source: str
+    archive_sha256: str
+    files: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """As the worker gets it with its claim."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "operating_point": self.operating_point.value,
+            "source": self.source,
+            "archive_sha256": self.archive_sha256,
+            "files": self.files,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model as its pages show it. `problems` keep it from being promoted."""
+
+    model_id: UUID
+    name: str
+    version: str
+    sha256: str
+    state: ModelState
+    operating_point: OperatingPoint
+    source: str
+    card: dict[str, Any] | None
+    created: datetime
+    promoted_at: datetime | None
+    retired_at: datetime | None
+    predictions: int
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Which model it is, and its card where that is known here."""
+
+    name: str
+    version: str
+    sha256: str
+    card: dict[str, Any] | None
+
+
+def wanted(s: Session) -> Wanted | None:
+    """What segment jobs are to be done with; None: with what the worker was shipped with."""
+    model = _active(s)
+    if model is None:
+        return None
+    return Wanted(
+        model.name,
+        model.version,
+        model.sha256,
+        model.operating_point,
+        model.source,
+        model.archive_sha256 or "",
+        dict(_mapping((model.card or {}).get("files"))),
+    )
+
+
+def models(s: Session, actor: Actor) -> list[ModelView]:
+    """Every model that was added or has spoken here: the active one first, then the newest."""
+    actor.require(Permission.MODELS_MANAGE)
+    counts = _counts(s)
+    rows = s.scalars(select(ModelVersion).order_by(ModelVersion.created.desc())).all()
+    found = [_view(row, counts.get(row.id, 0)) for row in rows]
+    s.commit()
+    return sorted(found, key=lambda view: view.state is not ModelState.ACTIVE)
+
+
+def model(s: Session, actor: Actor, model_id: UUID) -> ModelView:
+    """One model; Denied where there is none."""
+    actor.require(Permission.MODELS_MANAGE)
+    view = _view(_get(s, model_id), _counts(s).get(model_id, 0))
+    s.commit()
+    return view
+
+
+def card(s: Session, actor: Actor, model_id: UUID) -> ModelCard:
+    """What whoever reads cases may know of a model that speaks of them."""
+    actor.require(Permission.STUDY_READ)
+    row = _get(s, model_id)
+    found = ModelCard(row.name, row.version, row.sha256, row.card)
+    s.commit()
+    return found
+
+
+def previous(s: Session) -> ModelVersion | None:
+    """The model that `roll_back` would bring back."""
+    return s.scalars(
+        select(ModelVersion)
+        .where(ModelVersion.state == ModelState.RETIRED, ModelVersion.retired_at.is_not(None))
+        .order_by(ModelVersion.retired_at.desc())
+        .limit(1)
+    ).first()
+
+
+def add(
+    s: Session, card: Any, *, source: str, archive_sha256: str = "", now: datetime
+) -> ModelVersion:
+    """Keep a model's card as a candidate; a model that has spoken here gets its card.
+
+    BadCard for a card that names no model or can't be kept, or another one of the same model.
+    """
+    if not isinstance(card, Mapping) or len(json.dumps(card)) > _CARD_BYTES:
+        raise BadCard("The card is not a JSON object of at most 512 KB.")
+    try:
+        named = _NAMED({key: card.get(key) for key in ("name", "version", "sha256")}, "card")
+    except BadResult as bad:
+        raise BadCard(f"The card can't be used: {bad.message}.") from None
+    row = s.scalars(select(ModelVersion).filter_by(**named)).first()
+    if row is None:
+        row = ModelVersion(id=uuid4(), created=now, **named)
+        s.add(row)
+    elif row.card not in (None, card) and (row.source, source) != (SHIPPED, SHIPPED):
+        s.rollback()
+        raise BadCard("Another card of this model is known: give the new one its own version.")
+    row.card, row.source, row.archive_sha256 = dict(card), source[:500], archive_sha256 or None
+    s.flush()
+    audit.append(s, "model_added", now=now, subject_id=row.id, detail={"sha256": row.sha256})
+    s.commit()
+    return row
+
+
+def promote(
+    s: Session,
+    actor: Actor | None,
+    model_id: UUID,
+    now: datetime,
+    *,
+    point: OperatingPoint = OperatingPoint.BALANCED,
+    event: str = "model_promoted",
+) -> ModelVersion:
+    """Let a model speak from the next job on; who spoke before is retired.
+
+    actor None: the command line. Conflict where the model may not be promoted.
+    """
+    if actor is not None:
+        actor.require(Permission.MODELS_MANAGE)
+    model = _get(s, model_id, lock=True)
+    problems = list(problems_of(model.card))
+    if problems:
+        s.rollback()
+        raise Conflict("not_promotable", f"It can't be promoted: {' '.join(problems)}")
+    before = _active(s)
+    if before is not None and before.id != model.id:
+        before.state, before.retired_at = ModelState.RETIRED, now
+        s.flush()  # one active at most, at any moment
+    model.state, model.promoted_at, model.retired_at = ModelState.ACTIVE, now, None
+    model.operating_point = point
+    detail = {
+        "sha256": model.sha256,
+        "operating_point": point.value,
+        "before": before.sha256 if before is not None else None,
+    }
+    audit.append(s, event, actor=actor, now=now, subject_id=model.id, detail=detail)
+    s.commit()
+    return model
+
+
+def roll_back(s: Session, actor: Actor, now: datetime) -> ModelVersion:
+    """Bring the model back that spoke before, at its operating point; Conflict if none did."""
+    actor.require(Permission.MODELS_MANAGE)
+    before = previous(s)
+    if before is None:
+        s.rollback()
+        raise Conflict("no_previous", "No model was active before this one.")
+    return promote(
+        s, actor, before.id, now, point=before.operating_point, event="model_rolled_back"
+    )
+
+
+def choose_point(
+    s: Session, actor: Actor, model_id: UUID, point: OperatingPoint, now: datetime
+) -> ModelVersion:
+    """Let the active model call at another of its thresholds, from the next job on."""
+    actor.require(Permission.MODELS_MANAGE)
+    model = _get(s, model_id, lock=True)
+    if model.state is not ModelState.ACTIVE:
+        s.rollback()
+        raise Conflict("not_active", "Only the active model has an operating point to choose.")
+    model.operating_point = point
+    detail = {"sha256": model.sha256, "operating_point": point.value}
+    audit.append(
+        s, "operating_point_chosen", actor=actor, now=now, subject_id=model.id, detail=detail
+    )
+    s.commit()
+    return model
+
+
+def problems_of(card: Mapping[str, Any] | None) -> Iterator[str]:
+    """Why a model with this card may not be promoted, each a sentence."""
+    if not card:
+        yield "Its card is not known here."
+        return
+    thresholds = _mapping(card.get("thresholds"))
+    image = _mapping(thresholds.get("image"))
+    points = [_number(image.get(point.value)) for point in OperatingPoint]
+    if not all(0 < value < 1 for value in (*points, _number(thresholds.get("mask")))):
+        yield "Its card lacks thresholds of its own for the outline and the three operating points."
+    elif sorted(points) != points:
+        yield "Its operating points are not in order."
+    calibration = _mapping(card.get("calibration"))
+    if not (_number(calibration.get("temperature")) > 0 <= _number(calibration.get("ece"))):
+        yield "Its card lacks a calibration that was measured."
+
+
+def bands_of(s: Session, sha256: str, point: str, probability: float) -> set[Band] | None:
+    """The words that a model's card allows for a probability; None where it does not tell.
+
+    As `ml.inference.predict.band_of`, for a probability that was rounded to four digits: on a
+    threshold there are two.
+    """
+    card = s.scalars(
+        select(ModelVersion.card).where(
+            ModelVersion.sha256 == sha256, ModelVersion.card.is_not(None)
+        )
+    ).first()
+    thresholds = _mapping(_mapping((card or {}).get("thresholds")).get("image"))
+    calls = _number(thresholds.get(point))
+    sure = _number(thresholds.get(OperatingPoint.HIGH_PRECISION.value))
+    if calls < 0 or sure < 0:
+        return None
+    words = set[Band]()
+    for exact in (probability - _ROUNDED, probability + _ROUNDED):
+        if exact < calls:
+            words.add(Band.NONE_FOUND)
+        else:
+            words.add(Band.LIKELY if exact >= sure else Band.POSSIBLE)
+    return words
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float:
+    """A finite number; -1, which none of a card's numbers may be, for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return -1.0
+    return float(value)
+
+
+def _active(s: Session) -> ModelVersion | None:
+    return s.scalars(select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)).first()
+
+
+def _get(s: Session, model_id: UUID, *, lock: bool = False) -> ModelVersion:
+    row = s.get(ModelVersion, model_id, with_for_update=lock, populate_existing=lock)
+    if row is None:
+        s.rollback()
+        raise Denied("model")
+    return row
+
+
+def _counts(s: Session) -> dict[UUID, int]:
+    rows = s.execute(select(Prediction.model_id, func.count()).group_by(Prediction.model_id))
+    return {row[0]: row[1] for row in rows}
+
+
+def _view(row: ModelVersion, predictions: int) -> ModelView:
+    return ModelView(
+        model_id=row.id,
+        name=row.name,
+        version=row.version,
+        sha256=row.sha256,
+        state=row.state,
+        operating_point=row.operating_point,
+        source=row.source,
+        card=row.card,
+        created=row.created,
+        promoted_at=row.promoted_at,
+        retired_at=row.retired_at,
+        predictions=predictions,
+        problems=list(problems_of(row.card)),
+    )

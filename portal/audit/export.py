@@ -1,0 +1,117 @@
+"""The access log handed out: as CSV or JSON lines, ids and codes only, the oldest row first.
+
+Each row carries its MAC, so that a handed-out log can be compared with the chain.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission
+from portal.errors import Conflict
+from portal.models import AuditEvent
+
+FORMATS: Final = {"csv": "text/csv", "jsonl": "application/jsonl"}
+COLUMNS: Final = (
+    *("seq", "at", "event", "actor_id", "session_id", "via", "address"),
+    *("study_id", "subject_id", "detail", "mac"),
+)
+# What a page hands out at once, in memory; the command line has no limit.
+MOST_ROWS: Final = 100_000
+_AT_ONCE: Final = 5000
+
+
+def moment(text: str, *, end: bool = False) -> datetime | None:
+    """A time in UTC out of `2026-03-04` or `2026-03-04T09:00`; None where nothing is said.
+
+    With `end` a day without a time counts to its end. ValueError where it is no time.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    parsed = datetime.fromisoformat(text)
+    if end and len(text) <= len("2026-03-04"):
+        parsed += timedelta(days=1)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def export(
+    s: Session, actor: Actor, wanted: audit.Wanted, form: str, now: datetime
+) -> tuple[bytes, int]:
+    """The rows that are asked for as a file, and how many; written down as well.
+
+    For auditors. Conflict `too_many_rows` where it is more than a page can hand out.
+    """
+    actor.require(Permission.AUDIT_READ)
+    count = _count(s, wanted)
+    if count > MOST_ROWS:
+        raise Conflict(
+            "too_many_rows",
+            f"These are {count:,} rows; at most {MOST_ROWS:,} are handed out at once. Narrow the "
+            "time, or use the command line.",
+        )
+    text = "".join(lines(s, wanted, form))
+    _note(s, actor, wanted, form, count, now)
+    return text.encode(), count
+
+
+def export_all(s: Session, wanted: audit.Wanted, form: str, now: datetime) -> Iterator[str]:
+    """The same for the command line, line by line."""
+    _note(s, None, wanted, form, _count(s, wanted), now)
+    yield from lines(s, wanted, form)
+
+
+def lines(s: Session, wanted: audit.Wanted, form: str) -> Iterator[str]:
+    """The rows as lines of CSV (with a head) or JSON."""
+    if form == "csv":
+        yield _csv(COLUMNS)
+    last, query = 0, audit.matching(wanted).order_by(AuditEvent.seq).limit(_AT_ONCE)
+    while rows := s.scalars(query.where(AuditEvent.seq > last)).all():
+        last = rows[-1].seq
+        for row in rows:
+            values = _values(row)
+            s.expunge(row)
+            yield _csv(values.values()) if form == "csv" else json.dumps(values) + "\n"
+        s.commit()
+
+
+def _values(row: AuditEvent) -> dict[str, Any]:
+    found = {name: getattr(row, name) for name in COLUMNS}
+    found["at"] = row.at.isoformat()
+    return {
+        name: value if value is None or isinstance(value, int | str) else str(value)
+        for name, value in found.items()
+    }
+
+
+def _csv(values: Any) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow("" if v is None else _plain(v) for v in values)
+    return line.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """No cell begins like a formula: spreadsheets would run it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
+def _count(s: Session, wanted: audit.Wanted) -> int:
+    rows = audit.matching(wanted).subquery()
+    return s.scalar(select(func.count()).select_from(rows)) or 0
+
+
+def _note(
+    s: Session, actor: Actor | None, wanted: audit.Wanted, form: str, count: int, now: datetime
+) -> None:
+    asked = {name: str(value) for name, value in asdict(wanted).items() if value}
+    detail: dict[str, str | int | bool | list[str] | None] = {"rows": count, "as": form, **asked}
+    audit.append(s, "log_exported", actor=actor, now=now, detail=detail)
+    s.commit()

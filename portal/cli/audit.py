@@ -1,0 +1,90 @@
+"""`python -m portal audit`: the access log is verified, anchored and handed out."""
+
+import argparse
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from portal import audit
+from portal.audit import anchors
+from portal.audit import export as logbook
+from portal.operations.context import Failed, now, opened, say
+from portal.settings import Settings
+
+
+def audit_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and what it can do."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    verify = actions.add_parser("verify", help="check every row of the access log and its end")
+    verify.add_argument(
+        "--anchor", type=Path, metavar="FILE", help="compare with the anchors in this file too"
+    )
+    verify.set_defaults(act=_verify)
+    write = actions.add_parser("anchor", help="write where the log ends to file and syslog, now")
+    write.set_defaults(act=_anchor)
+    export = actions.add_parser("export", help="hand the log out, the oldest row first")
+    export.add_argument("--format", choices=sorted(logbook.FORMATS), default="csv")
+    export.add_argument("--event", default="", help="only this event, such as study_opened")
+    export.add_argument("--person", type=UUID, metavar="ID", help="only what this person did")
+    export.add_argument("--case", type=UUID, metavar="ID", help="only what is about this case")
+    export.add_argument("--since", default="", metavar="TIME", help="2026-03-04 or with T09:00")
+    export.add_argument("--until", default="", metavar="TIME", help="the same; a day is included")
+    export.set_defaults(act=_export)
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        found = audit.verify(s)
+        if not found.is_whole:
+            raise Failed(f"The access log is broken at row {found.first_bad}: {found.problem}.")
+        say(f"The access log is whole: {found.count} rows.")
+        if chosen.anchor is None:
+            return 0
+        try:
+            with chosen.anchor.open(encoding="utf-8", errors="replace") as lines:
+                anchored = anchors.compare(s, lines)
+        except OSError as error:
+            raise Failed(f"{chosen.anchor} can't be read ({error.strerror}).") from None
+        except anchors.AnchorFailed as failed:
+            raise Failed(str(failed)) from None
+    if anchored.problem:
+        raise Failed(
+            f"It is not the log that was anchored, from row {anchored.first_bad} on: "
+            f"{anchored.problem}."
+        )
+    if not anchored.anchors:
+        raise Failed("There is no anchor in this file.")
+    say(f"It fits all of its {anchored.anchors} anchors.")
+    return 0
+
+
+def _anchor(_chosen: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
+    if file is None and not syslog:
+        raise Failed("Name PLEURA_AUDIT_ANCHOR_FILE or PLEURA_AUDIT_ANCHOR_SYSLOG first.")
+    with opened(settings) as (s, _vault, _engine):
+        taken = anchors.take(s, now())
+    try:
+        anchors.write(taken, file=file, syslog=syslog)
+    except anchors.AnchorFailed as failed:
+        raise Failed(str(failed)) from None
+    say(f"Anchored at row {taken.seq}.")
+    return 0
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    try:
+        wanted = audit.Wanted(
+            event=chosen.event,
+            actor_id=chosen.person,
+            study_id=chosen.case,
+            since=logbook.moment(chosen.since),
+            until=logbook.moment(chosen.until, end=True),
+        )
+    except (ValueError, OverflowError):
+        raise Failed("Give times like 2026-03-04 or 2026-03-04T09:00 (UTC).") from None
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        for line in logbook.export_all(s, wanted, chosen.format, now()):
+            sys.stdout.write(line)
+    return 0

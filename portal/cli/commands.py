@@ -1,0 +1,207 @@
+"""What the commands do: each opens what it needs, calls one function of the core and says so."""
+
+import argparse
+import contextlib
+import json
+from importlib import import_module
+from typing import Any, Final
+
+from sqlalchemy.exc import DBAPIError
+
+from portal import database
+from portal.cli import data
+from portal.cli.api_tokens import token_options
+from portal.cli.audit import audit_options
+from portal.cli.models import model_options
+from portal.cli.worker_tokens import worker_token_options
+from portal.operations import first_start, key_rotation
+from portal.operations.context import Command, Failed, now, opened, say
+from portal.operations.scheduler import run_sweep
+from portal.settings import Settings, SettingsError, check_production
+from portal.settings.secret_files import new_key_ring
+
+
+def _migrate(_chosen: argparse.Namespace) -> int:
+    say(f"The database is at revision {first_start.migrate(Settings.from_env())}.")
+    return 0
+
+
+def _admin_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="Administrator", help="the person's name")
+    parser.add_argument("--email", default="admin@localhost", help="what they sign in with")
+    parser.add_argument("--team", default=None, help="the team's name; made if it is not there")
+    parser.add_argument("--hours", type=int, default=24, help="how long the link works")
+    parser.add_argument(
+        "--if-none", action="store_true", help="do nothing if there is an administrator already"
+    )
+
+
+def _create_admin(chosen: argparse.Namespace) -> int:
+    if not 1 <= chosen.hours <= 24 * 30:
+        raise Failed("--hours must be from 1 to 720.")
+    link = first_start.admin_link(
+        Settings.from_env(),
+        name=chosen.name,
+        email=chosen.email,
+        team=chosen.team,
+        hours=chosen.hours,
+        if_none=chosen.if_none,
+    )
+    if link is not None:
+        say(f"An administrator is made by this link, once, within {chosen.hours} hours:")
+        say(f"  {link}")
+    return 0
+
+
+def _sweep_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--loop", action="store_true", help="go on until it is stopped")
+    parser.add_argument(
+        "--every", type=float, default=5.0, metavar="SECONDS", help="pause of the loop (5)"
+    )
+
+
+def _sweep(chosen: argparse.Namespace) -> int:
+    if not 0.1 <= chosen.every <= 3600:
+        raise Failed("--every must be from 0.1 to 3600 seconds.")
+    settings = Settings.from_env()
+    with opened(settings) as (_s, vault, engine):
+        run_sweep(settings, vault, engine, every=chosen.every if chosen.loop else None)
+    return 0
+
+
+def _rotate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resume", action="store_true", help="add no key, only go on where it was stopped"
+    )
+    parser.add_argument(
+        "--drop-old",
+        action="store_true",
+        help="remove keys that nothing needs any more: backups that need them become unreadable",
+    )
+
+
+def _rotate_keys(chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, vault, _engine):
+        if not chosen.resume:
+            vault.add_key(now())
+        done = key_rotation.rewrap(s, vault, now())
+        say(f"Key {done.key_id} now wraps {done.studies} studies and {done.people} secrets more.")
+        if chosen.drop_old:
+            dropped = vault.drop_keys(key_rotation.keys_in_use(s, vault), now())
+            say(f"Removed from the ring: {', '.join(dropped.gone) or 'nothing'}.")
+            if dropped.waiting:
+                say(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")
+                say("Run `rotate-keys --resume --drop-old` when the hour is over.")
+    left = [f"study {i}" for i in done.unreadable_studies]
+    left += [f"second factor of person {i}" for i in done.unreadable_people]
+    if left:
+        lines = [f"{len(left)} do not open and were left as they are:", *left]
+        raise Failed("\n".join(lines))
+    return 0
+
+
+def _settings_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _settings(chosen: argparse.Namespace) -> int:
+    described = Settings.describe()
+    if chosen.json:
+        rows = [{"name": v.name, "default": v.default, "meaning": v.meaning} for v in described]
+        say(json.dumps(rows, indent=2))
+        return 0
+    for variable in described:
+        say(f"{variable.name}  (default: {variable.default})")
+        say(f"    {variable.meaning}")
+    return 0
+
+
+def _check(_chosen: argparse.Namespace) -> int:
+    problems = check_production()
+    with contextlib.suppress(SettingsError):
+        engine = database.open_engine(Settings.from_env())
+        try:
+            if not database.schema_is_current(engine):
+                problems.append("The database's schema is not current: run `migrate`.")
+        except DBAPIError as error:
+            problems.append(f"The database can't be used: {type(error.orig).__name__}.")
+        finally:
+            engine.dispose()
+    if problems:
+        raise Failed("\n".join(["Production would refuse to start:", *problems]))
+    say("Production would start with these settings.")
+    return 0
+
+
+def _new_key_ring(_chosen: argparse.Namespace) -> int:
+    say(new_key_ring())
+    return 0
+
+
+def _up_options(parser: argparse.ArgumentParser) -> None:
+    import_module("portal.standalone.up").add_arguments(parser)
+
+
+def _up(chosen: argparse.Namespace) -> int:
+    tree: Any = import_module("portal.standalone.up")
+    code: int = tree.up(Settings.from_env(), tree.options_of(chosen))
+    return code
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    tree: Any = import_module("portal.standalone.up")
+    code: int = tree.up_with_examples(Settings.from_env(), tree.options_of(chosen))
+    return code
+
+
+def _action(chosen: argparse.Namespace) -> int:
+    code: int = chosen.act(chosen)
+    return code
+
+
+COMMANDS: Final = (
+    Command("up", "run everything on this machine until Ctrl-C", _up, _up_options),
+    Command("demo", "the same, filled with example X-rays", _demo, _up_options),
+    Command("migrate", "bring the database to the schema of this version", _migrate),
+    Command(
+        "create-admin", "print a one-time link for an administrator", _create_admin, _admin_options
+    ),
+    Command("token", "API tokens: create, list, revoke", _action, token_options),
+    Command(
+        "worker-token", "workers' own tokens: create, list, revoke", _action, worker_token_options
+    ),
+    Command(
+        "model", "the registry of models: add, list, promote, statistics", _action, model_options
+    ),
+    Command("audit", "the access log: verify, anchor, export", _action, audit_options),
+    Command(
+        "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options
+    ),
+    Command(
+        "rotate-keys", "move everything to a new key of the key ring", _rotate_keys, _rotate_options
+    ),
+    Command("purge", "destroy a case and print the proof", data.purge, data.purge_options),
+    Command(
+        "retention",
+        "list the cases whose time has ended, or purge them",
+        data.keep,
+        data.retention_options,
+    ),
+    Command(
+        "backup",
+        "write a sealed backup of everything",
+        data.make_backup,
+        data.backup_options,
+    ),
+    Command("restore", "put a backup into an empty host", data.restore, data.restore_options),
+    Command(
+        "vault",
+        "the encrypted files: verify reads and opens everything",
+        _action,
+        data.vault_options,
+    ),
+    Command("new-backup-key", "print a new key for PLEURA_BACKUP_KEY_FILE", data.print_backup_key),
+    Command("new-key-ring", "print a new key ring for PLEURA_KEY_RING_FILE", _new_key_ring),
+    Command("settings", "list every setting with its default", _settings, _settings_options),
+    Command("check", "say what production would refuse in these settings", _check),
+)

@@ -1,0 +1,224 @@
+"""The commands about the life of data: purge, retention, backup, restore, vault."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from portal import audit, database
+from portal.errors import Conflict
+from portal.governance import legal_holds, retention
+from portal.governance import purge as purging
+from portal.models import PurgeReason
+from portal.operations import backup, integrity
+from portal.operations import restore as restoring
+from portal.operations.context import Failed, now, opened, say
+from portal.settings import Settings
+from portal.settings.secret_files import new_backup_key
+from portal.vault import Vault, VaultError
+
+_SHOWN: Final = 50
+_TELL_EVERY: Final = 5.0
+
+
+def purge_options(parser: argparse.ArgumentParser) -> None:
+    """Describe `purge`."""
+    parser.add_argument("case", help="the case's number or id")
+    parser.add_argument(
+        "--reason", required=True, choices=[reason.value for reason in PurgeReason], help="why"
+    )
+    parser.add_argument(
+        "--reference", default="", help="the number of a letter or file, such as DS-2026/14"
+    )
+
+
+def purge(chosen: argparse.Namespace) -> int:
+    """Destroy one case and print the proof."""
+    with opened(Settings.from_env()) as (s, vault, _engine):
+        found = legal_holds.find_cases(s, None, chosen.case, now())
+        if not found:
+            raise Failed("There is no such case. Give its number (six signs) or its id.")
+        if len(found) > 1:
+            lines = [f"{case.study_id}  {case.team}  {case.created:%Y-%m-%d}" for case in found]
+            raise Failed(
+                "\n".join(["Several cases have this number. Give one of the ids:", *lines])
+            )
+        try:
+            done = purging.purge(
+                s,
+                vault,
+                None,
+                found[0].study_id,
+                now(),
+                reason=PurgeReason(chosen.reason),
+                reference=chosen.reference,
+            )
+        except Conflict as conflict:
+            raise Failed(conflict.message) from None
+        left = purging.remains(s, vault, done.study_id)
+    say(json.dumps(json.loads(done.proof), indent=2))
+    say(f"Digest of this proof, in the access log too: {done.digest}")
+    if not left.nothing:
+        raise Failed(f"Not all of it is gone: {left.files} files are left; the sweep takes them.")
+    say("Looked again: no key, no sealed value, no lookup and no file of it is left.")
+    return 0
+
+
+def retention_options(parser: argparse.ArgumentParser) -> None:
+    """Describe `retention`."""
+    parser.add_argument(
+        "--purge", action="store_true", help="purge what is listed; without it nothing is changed"
+    )
+
+
+def keep(chosen: argparse.Namespace) -> int:
+    """List the cases whose time has ended, or purge them."""
+    settings = Settings.from_env()
+    with opened(settings) as (s, vault, _engine):
+        for kind, days in retention.days_of(settings).items():
+            say(f"{kind}: kept {f'{days} days' if days else 'for good'}.")
+        held = retention.held_back(s, settings, now())
+        if held:
+            say(f"Kept by a legal hold although their time has ended: {held}.")
+        if chosen.purge:
+            done = retention.run(s, vault, settings, now())
+            say(f"Purged: {len(done.purged)}.")
+            if done.left:
+                raise Failed(f"Not purged: {', '.join(one.case_number for one in done.left)}.")
+            return 0
+        due = retention.due(s, settings, now())
+    for one in due[:_SHOWN]:
+        say(f"{one.study_id}  case {one.case_number}  {one.kind} since {one.since:%Y-%m-%d}")
+    if len(due) > _SHOWN:
+        say(f"… and {len(due) - _SHOWN} more.")
+    say(f"{len(due)} would be purged. Nothing was changed." if due else "Nothing is due.")
+    return 0
+
+
+class Progress:
+    """Says how far it is, every few seconds."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._said = what, time.monotonic()
+
+    def __call__(self, done: int, everything: int) -> None:
+        """Called for each thing that is done."""
+        if time.monotonic() - self._said >= _TELL_EVERY:
+            self._said = time.monotonic()
+            say(f"{done:,} of {everything:,} {self._what} …")
+
+
+def backup_options(parser: argparse.ArgumentParser) -> None:
+    """Describe `backup`."""
+    parser.add_argument("file", type=Path, help="the file to write; it must not be there yet")
+
+
+def make_backup(chosen: argparse.Namespace) -> int:
+    """Write a sealed backup while the portal runs."""
+    settings = Settings.from_env()
+    key = _backup_key(settings)
+    with opened(settings) as (_s, vault, engine):
+        try:
+            made = backup.make(engine, vault, key, chosen.file, now(), tell=Progress("files"))
+        except FileExistsError:
+            raise Failed(f"{chosen.file} is there already and was left alone.") from None
+        except OSError as error:
+            raise Failed(f"{chosen.file} can't be written ({error.strerror}).") from None
+    size = made.size / 1048576
+    say(f"Backed up {made.rows:,} rows and {made.blobs:,} files ({size:,.1f} MiB).")
+    say("Keep the backup key and the key ring apart from it: both are needed to restore.")
+    if made.missing:
+        raise Failed("\n".join([f"{len(made.missing)} files are missing:", *made.missing]))
+    return 0
+
+
+def restore_options(parser: argparse.ArgumentParser) -> None:
+    """Describe `restore`."""
+    parser.add_argument("file", type=Path, help="a backup")
+    parser.add_argument(
+        "--check", action="store_true", help="only read it to its end and say what is in it"
+    )
+
+
+def restore(chosen: argparse.Namespace) -> int:
+    """Put a backup into an empty host, or only check it."""
+    settings = Settings.from_env()
+    key = _backup_key(settings)
+    try:
+        if chosen.check:
+            _say_contents(restoring.check(chosen.file, key))
+            say("The backup is whole. Nothing was changed.")
+            return 0
+        vault = Vault(settings)
+        engine = database.open_engine(settings)
+        audit.bind(engine, vault.audit_key())
+        try:
+            done = restoring.restore(engine, vault, key, chosen.file, now(), tell=Progress("files"))
+        finally:
+            engine.dispose()
+    except restoring.BadBackup as bad:
+        raise Failed(f"{bad}\nNothing was restored.") from None
+    except DBAPIError as error:
+        name = type(error.orig).__name__
+        raise Failed(f"The database can't be used: {name}. Nothing was restored.") from None
+    except VaultError as error:
+        raise Failed(f"The vault can't be used: {error}. Nothing was restored.") from None
+    _say_contents(done.contents)
+    say("Restored: counts, files and the end of the access log are those of the backup.")
+    if not done.log.is_whole:
+        raise Failed(
+            f"The access log was broken before the backup, at row {done.log.first_bad}: "
+            f"{done.log.problem}."
+        )
+    return 0
+
+
+def print_backup_key(_chosen: argparse.Namespace) -> int:
+    """Print a new key for backups."""
+    say(new_backup_key())
+    return 0
+
+
+def vault_options(parser: argparse.ArgumentParser) -> None:
+    """Describe `vault`."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    verify = actions.add_parser("verify", help="read and open every file and sealed value")
+    verify.set_defaults(act=_vault_verify)
+
+
+def _vault_verify(_chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, vault, _engine):
+        report = integrity.inspect(s, vault, now(), tell=Progress("studies"))
+    say(
+        f"Opened {report.files:,} files ({report.size / 1048576:,.1f} MiB) and {report.values:,} "
+        f"sealed values of {report.studies:,} studies and of the people."
+    )
+    if report.orphans:
+        say(f"{len(report.orphans)} files that no row names; the sweep removes them:")
+        for name in report.orphans:
+            say(f"  {name}")
+    if report.findings:
+        told = f"{len(report.findings)} are not as they were written:"
+        raise Failed("\n".join([told, *map(str, report.findings)]))
+    say("All of it is whole.")
+    return 0
+
+
+def _say_contents(contents: restoring.Contents) -> None:
+    say(f"Made at {contents.made_at:%Y-%m-%d %H:%M} UTC, schema {contents.revision}.")
+    say(f"{contents.rows:,} rows, {contents.blobs['files']:,} files.")
+    say(f"The access log has {contents.log['rows']:,} rows.")
+    if contents.missing:
+        say(f"{len(contents.missing)} files were missing when it was made.")
+
+
+def _backup_key(settings: Settings) -> str:
+    if not settings.backup_key:
+        raise Failed(
+            "Backups need a key: write one with `python -m portal new-backup-key`, keep it in a "
+            "file of its own and name that file in PLEURA_BACKUP_KEY_FILE."
+        )
+    return settings.backup_key

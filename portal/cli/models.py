@@ -1,0 +1,135 @@
+"""`python -m portal model`: the registry of models, and what their predictions stored."""
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.ai_models import registry
+from portal.errors import Conflict
+from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
+from portal.operations.context import Failed, now, opened, say
+from portal.settings import Settings
+
+_DAYS_MAX: Final = 36_500
+
+
+def model_options(parser: argparse.ArgumentParser) -> None:
+    """The actions of the command."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="check a model and keep its card as a candidate")
+    add.add_argument("source", help="folder, ZIP file, file://, https:// or gdrive:ID")
+    add.add_argument("--sha256", default="", help="checksum of the ZIP file; for a folder optional")
+    add.set_defaults(act=_add)
+    actions.add_parser("list", help="every known model").set_defaults(act=_list)
+    promote = actions.add_parser("promote", help="let a model speak from the next job on")
+    promote.add_argument("sha256", help="the model's sha256, or its beginning")
+    promote.add_argument(
+        "--operating-point", choices=[point.value for point in OperatingPoint], default="balanced"
+    )
+    promote.set_defaults(act=_promote)
+    statistics = actions.add_parser(
+        "statistics",
+        help="what a model's predictions stored of pictures and answers, for `ml drift`",
+        description="One JSON line for each prediction, oldest first; nothing in it names a case.",
+    )
+    statistics.add_argument("sha256", help="the model's sha256, or its beginning")
+    statistics.add_argument("--days", type=float, default=30, help="how far back (default 30)")
+    statistics.set_defaults(act=_statistics)
+
+
+def _add(chosen: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    source = str(Path(chosen.source).resolve()) if Path(chosen.source).exists() else chosen.source
+    card = _fetched(source, chosen.sha256.lower(), settings)
+    with opened(settings) as (s, _vault, _engine):
+        try:
+            model = registry.add(
+                s, card, source=source, archive_sha256=chosen.sha256.lower(), now=now()
+            )
+        except registry.BadCard as bad:
+            raise Failed(bad.message) from None
+        say(f"{model.name} {model.version} is a candidate: {model.sha256}")
+        for problem in registry.problems_of(model.card):
+            say(f"It can't be promoted. {problem}")
+    return 0
+
+
+def _fetched(source: str, sha256: str, settings: Settings) -> Any:
+    """The card of a model, fetched and checked by `ml.runtime.model_store` in a process of its own."""
+    done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
+        [
+            *(sys.executable, "-m", "ml", "fetch", "--into", str(settings.data_dir / "models")),
+            *(f"--host={host}" for host in settings.model_hosts or ("",)),
+            *(("--sha256", sha256) if sha256 else ()),
+            *("--", source),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["the model could not be fetched"]
+        raise Failed(lines[-1].removeprefix("fetch: "))
+    return json.loads(done.stdout)
+
+
+def _list(_chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        for model in s.scalars(select(ModelVersion).order_by(ModelVersion.created)):
+            point = model.operating_point.value if model.state is ModelState.ACTIVE else ""
+            say(
+                f"{model.sha256[:12]}  {model.state.value:9}  {model.name} {model.version}  {point}"
+            )
+    return 0
+
+
+def _promote(chosen: argparse.Namespace) -> int:
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        model = _meant(s, chosen.sha256.lower())
+        try:
+            registry.promote(s, None, model.id, now(), point=OperatingPoint(chosen.operating_point))
+        except Conflict as conflict:
+            raise Failed(conflict.message) from None
+        say(f"{model.name} {model.version} speaks from the next job on.")
+    return 0
+
+
+def _statistics(chosen: argparse.Namespace) -> int:
+    if not 0 < chosen.days <= _DAYS_MAX:
+        raise Failed(f"--days lies between 0 and {_DAYS_MAX}.")
+    with opened(Settings.from_env()) as (s, _vault, _engine):
+        model = _meant(s, chosen.sha256.lower())
+        wanted = select(Prediction).where(
+            Prediction.model_id == model.id,
+            Prediction.created >= now() - timedelta(days=chosen.days),
+        )
+        for one in s.scalars(wanted.order_by(Prediction.created).execution_options(yield_per=500)):
+            say(
+                json.dumps(
+                    {
+                        "model": {"sha256": model.sha256},
+                        "statistics": one.statistics,
+                        "probability": one.probability,
+                        "quality": {"verdict": one.quality_verdict.value},
+                    }
+                )
+            )
+    return 0
+
+
+def _meant(s: Session, beginning: str) -> ModelVersion:
+    found = [
+        model
+        for model in s.scalars(select(ModelVersion))
+        if len(beginning) >= 6 and model.sha256.startswith(beginning)
+    ]
+    if len(found) != 1:
+        raise Failed("No model has a sha256 with this beginning, or several have (give 6 or more).")
+    return found[0]

@@ -1,0 +1,236 @@
+"""Export of a study without its patient: a ZIP with picture, outline, result and what was done.
+
+For readers, with a reason to be careful: text burned into the pixels can't be removed by rule, so
+where it is possible the reader has to look first and say so. There is no export with the patient.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission
+from portal.errors import Conflict
+from portal.exchange import deidentify
+from portal.exchange.codestream_scrub import NotCleanable
+from portal.exchange.deidentify import Identity
+from portal.formats import png_jpeg
+from portal.formats.refusals import Refused
+from portal.models import Blob, BlobKind, Prediction, Review, Study
+from portal.reading.case import load
+from portal.studies import sealed_fields
+from portal.studies.sealed_fields import open_patient
+from portal.vault import NotReadable, Vault
+
+_DICOM: Final = "application/dicom"
+_PNG_KEPT: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+# What has to be looked at by a person before it leaves.
+LOOK: Final = frozenset(
+    {"burned_in_yes", "burned_in_unknown", "secondary_capture", "overlay_in_pixels"}
+)
+_NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an export would hold, and why text may stand in the picture; nothing of the patient."""
+
+    study_id: UUID
+    case_number: str
+    files: list[str]
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The ZIP and what it is called."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+def plan(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime) -> Plan:
+    """What would be exported, with one audit row. Denied where it is not the actor's to see."""
+    study = _study(s, actor, study_id)
+    files, warnings, _ = _collect(s, vault, study)
+    detail = {"warnings": warnings}
+    audit.append(s, "export_planned", actor=actor, now=now, study_id=study.id, detail=detail)
+    s.commit()
+    return Plan(study.id, study.case_number, [*files, "manifest.json"], warnings)
+
+
+def export(
+    s: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime, *, looked: bool
+) -> Exported:
+    """The export itself, with one audit row. `looked`: the reader has seen that no text is in it.
+
+    Conflict `look_first` where text is possible and the reader has not looked.
+    """
+    study = _study(s, actor, study_id)
+    files, warnings, pseudonym = _collect(s, vault, study)
+    if LOOK & set(warnings) and not looked:
+        raise Conflict(
+            "look_first", "Look at the picture for burned-in text first, and say that you did."
+        )
+    files["manifest.json"] = _json(_manifest(files, warnings, pseudonym, looked))
+    data = _zip(files)
+    audit.append(
+        s,
+        "study_exported",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        detail={
+            "files": sorted(files),
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "warnings": warnings,
+            # Not the pseudonym: it is the same for every picture of a patient, so that a row would
+            # tell whose a purged case was to whoever makes an export under a number that they try.
+        },
+    )
+    s.commit()
+    return Exported(f"pleura-{pseudonym}.zip", data)
+
+
+def _study(s: Session, actor: Actor, study_id: UUID) -> Study:
+    actor.require(Permission.STUDY_EXPORT)
+    return load(s, actor, study_id)
+
+
+def _collect(s: Session, vault: Vault, study: Study) -> tuple[dict[str, bytes], list[str], str]:
+    """The files by name, the warnings as codes, and the pseudonym."""
+    data_key = sealed_fields.key_of(vault, study)
+    number = open_patient(vault, data_key, study).patient_id or f"study {study.id}"
+
+    def keyed(kind: str, old: str) -> str:
+        """A keyed digest of the team's own: exports of two teams can't be joined by it."""
+        return vault.lookup(f"export:{kind}", f"{study.team_id}:{old}")
+
+    def uid(kind: str, old: str) -> str:
+        """2.25 and 128 bits (DICOM PS3.5 B.2), the same for the same UID."""
+        return f"2.25.{int(keyed(kind, old or f'{study.id}:{kind}')[:32], 16)}"
+
+    pseudonym = f"PLR{keyed('patient', number)[:12].upper()}"
+
+    files, warnings = dict[str, bytes](), list[str]()
+    source = _blob(s, vault, data_key, study, BlobKind.SOURCE)
+    if source is None or source[1] != _DICOM:
+        warnings.append("no_dicom")
+    else:
+        try:
+            files["image.dcm"] = deidentify.deidentify(source[0], Identity(pseudonym, uid))
+            warnings += deidentify.burned_in(source[0])
+        except (NotCleanable, Refused):
+            warnings.append("not_cleanable")
+    mask = _blob(s, vault, data_key, study, BlobKind.MASK)
+    if mask is not None:
+        cleaned = _clean_png(mask[0])
+        if cleaned is None:
+            warnings.append("mask_left_out")
+        else:
+            files["mask.png"] = cleaned
+    files["result.json"] = _json(_result(s, study))
+    return files, warnings, pseudonym
+
+
+def _blob(
+    s: Session, vault: Vault, data_key: bytes, study: Study, kind: BlobKind
+) -> tuple[bytes, str] | None:
+    blob = s.scalars(
+        select(Blob).where(Blob.study_id == study.id, Blob.kind == kind, Blob.current)
+    ).first()
+    if blob is None:
+        return None
+    data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+    if len(data) != blob.size:
+        raise NotReadable("a file has another length than was written")
+    return data, blob.media_type
+
+
+def _result(s: Session, study: Study) -> dict[str, Any]:
+    """The model's numbers and the readers' coded words: no name, no comment, no time."""
+    row = s.scalars(
+        select(Prediction)
+        .where(Prediction.study_id == study.id)
+        .order_by(Prediction.created.desc())
+        .limit(1)
+    ).first()
+    reviews = s.scalars(
+        select(Review).where(Review.study_id == study.id).order_by(Review.created)
+    ).all()
+    said: dict[str, Any] = {
+        "prediction": None,
+        "reviews": [
+            {"verdict": one.verdict.value, "reason": one.reason.value if one.reason else None}
+            for one in reviews
+        ],
+        "note": "Research use only: not a medical device.",
+    }
+    if row is not None:
+        said["prediction"] = {
+            "model": {
+                "name": row.model.name,
+                "version": row.model.version,
+                "sha256": row.model.sha256,
+            },
+            "probability": row.probability,
+            "band": row.band.value if row.band else None,
+            "threshold": row.threshold,
+            "operating_point": row.operating_point,
+            "measurements": row.measurements,
+            "quality": {
+                "verdict": row.quality_verdict.value,
+                "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],
+            },
+        }
+    return said
+
+
+def _manifest(
+    files: dict[str, bytes], warnings: list[str], pseudonym: str, looked: bool
+) -> dict[str, Any]:
+    return {
+        "patient": pseudonym,
+        "method": deidentify.METHOD,
+        "profile": {"code": "113100", "scheme": "DCM"},
+        "warnings": warnings,
+        "looked_for_burned_in_text": looked,
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+        },
+    }
+
+
+def _clean_png(data: bytes) -> bytes | None:
+    """A PNG's picture without its texts and times; None where it is no PNG."""
+    if not data.startswith(png_jpeg.PNG_MARK):
+        return None
+    try:
+        kept = [data[at:end] for kind, at, end in png_jpeg.png_chunks(data) if kind in _PNG_KEPT]
+    except Refused:
+        return None
+    return png_jpeg.PNG_MARK + b"".join(kept)
+
+
+def _json(said: dict[str, Any]) -> bytes:
+    return json.dumps(said, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name, _NO_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return stream.getvalue()

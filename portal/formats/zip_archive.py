@@ -1,0 +1,112 @@
+"""ZIP files: their members one after the other, never more unpacked than is allowed.
+
+The directory is measured before anything is unpacked. A member's name is a text to show: nothing
+is ever written under it, and a link or another archive inside is refused, not followed.
+"""
+
+import io
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from portal.formats.display_text import clean
+from portal.formats.refusals import Refused, refuse
+
+_BEGINNINGS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_ENTRY: Final = b"PK\x01\x02"
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_NAME_LENGTH: Final = 200
+_SMALL: Final = 1024 * 1024
+_ENCRYPTED: Final = 0x1
+# What systems and CD writers add to pictures. Hidden files begin with a dot.
+_NOT_PICTURES: Final = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "__macosx"})
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """What is unpacked at most: bytes of the ZIP and of all its members, members, ratio of one."""
+
+    max_bytes: int
+    max_file_bytes: int
+    max_files: int = 2000
+    unfolds: int = 4  # all members together, in times of max_bytes
+    ratio: int = 200  # of a member larger than 1 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a ZIP: its bytes, or why they were refused, or neither: it was left out."""
+
+    name: str = field(repr=False)
+    data: bytes | None = field(default=None, repr=False)
+    refused: Refused | None = None
+
+
+def looks_like(data: bytes) -> bool:
+    """Whether the bytes are a ZIP. One that is also DICOM is none: the intake refuses it."""
+    return data.startswith(_BEGINNINGS) and data[128:132] != b"DICM"
+
+
+def members(data: bytes, limits: ArchiveLimits) -> Iterator[Member]:
+    """Each file of the ZIP in its order; Refused, before the first, for the whole."""
+    if len(data) > limits.max_bytes:
+        raise refuse("archive_too_large", megabytes=limits.max_bytes // 2**20)
+    # An entry of the directory can't be without its mark, so no more are read than are counted.
+    if data.count(_ENTRY) > limits.max_files:
+        raise refuse("archive_too_many_files", files=limits.max_files)
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except Exception:  # whatever zipfile meets in a damaged directory
+        raise refuse("archive_damaged") from None
+    # Of a ZIP whose end is missing, zipfile would find the end of one that lies in it unpacked.
+    if any(archive.infolist()) and min(i.header_offset for i in archive.infolist()) != 0:
+        raise refuse("archive_damaged")
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    if not infos:
+        raise refuse("archive_empty")
+    if sum(info.file_size for info in infos) > limits.unfolds * limits.max_bytes:
+        raise refuse("archive_bomb")
+    return (_member(archive, info, limits) for info in infos)
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ArchiveLimits) -> Member:
+    name = clean(info.filename, _NAME_LENGTH)
+    parts = info.filename.replace("\\", "/").lower().split("/")
+    # "." and ".." are ways, not names of hidden files.
+    if any(part in _NOT_PICTURES or (part.startswith(".") and part.strip(".")) for part in parts):
+        return Member(name)
+    try:
+        _check(info, limits)
+        return Member(name, _unpacked(archive, info, limits))
+    except Refused as refused:
+        return Member(name, refused=refused)
+
+
+def _check(info: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise refuse("member_no_file")
+    if info.flag_bits & _ENCRYPTED:
+        raise refuse("member_locked")
+    if info.compress_type not in _METHODS:
+        raise refuse("member_unsupported")
+    if info.file_size > limits.max_file_bytes:
+        raise refuse("too_large", megabytes=limits.max_file_bytes // 2**20)
+    if info.file_size > max(_SMALL, limits.ratio * info.compress_size):
+        raise refuse("member_bomb")
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ArchiveLimits) -> bytes:
+    """The member's bytes: as many as the directory says, and with its sum."""
+    try:
+        with archive.open(info) as stream:
+            data = stream.read(limits.max_file_bytes + 1)
+    except Exception:  # a wrong sum, a wrong length, a header that says something else
+        raise refuse("damaged") from None
+    if len(data) != info.file_size:
+        raise refuse("damaged")
+    if looks_like(data):
+        raise refuse("member_archive")
+    return data

@@ -1,0 +1,178 @@
+"""Looking after cases without seeing a patient: found by number or id, held, released.
+
+A legal hold keeps a study from every purge, by hand or by the clock, until it is lifted.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission
+from portal.errors import Conflict
+from portal.models import Blob, Hold, HoldReason, Study, Team
+from portal.studies import status
+
+# The number of a letter or a file. It needs a digit and takes no blank: a name has no place here.
+_REFERENCE: Final = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9./_-]{0,39}")
+_NUMBER: Final = re.compile(r"[0-9A-Fa-f]{6}")
+_MOST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A study as an administrator knows it: ids, times, counts, no word about the patient."""
+
+    study_id: UUID
+    case_number: str
+    team: str
+    created: datetime
+    purged_at: datetime | None
+    state: str
+    reviewed: bool
+    files: int
+    size: int
+    hold: Hold | None
+
+
+def find_cases(s: Session, actor: Actor | None, text: str, now: datetime) -> list[Case]:
+    """The cases with this number or id, for administrators and the command line; none is empty.
+
+    Several teams' cases may share a number.
+    """
+    if actor is not None:
+        actor.require(Permission.DATA_MANAGE)
+    text = text.strip()
+    query = select(Study, Team.name).join(Team, Team.id == Study.team_id)
+    if _NUMBER.fullmatch(text):
+        query = query.where(Study.case_number == text.upper())
+    else:
+        try:
+            query = query.where(Study.id == UUID(text))
+        except ValueError:
+            return []
+    rows = s.execute(query.order_by(Study.created, Study.id).limit(_MOST)).all()
+    ids = [study.id for study, _ in rows]
+    states = status.of_studies(s, ids, now)
+    held_now = {
+        hold.study_id: hold
+        for hold in s.scalars(select(Hold).where(Hold.study_id.in_(ids), Hold.lifted_at.is_(None)))
+    }
+    counted = select(Blob.study_id, func.count(), func.sum(Blob.size))
+    files = {
+        study_id: (count, int(size))
+        for study_id, count, size in s.execute(
+            counted.where(Blob.study_id.in_(ids)).group_by(Blob.study_id)
+        )
+    }
+    s.commit()
+    return [
+        Case(
+            study_id=study.id,
+            case_number=study.case_number,
+            team=team,
+            created=study.created,
+            purged_at=study.purged_at,
+            state=states[study.id].state.value,
+            reviewed=states[study.id].reviewed is not None,
+            files=files.get(study.id, (0, 0))[0],
+            size=files.get(study.id, (0, 0))[1],
+            hold=held_now.get(study.id),
+        )
+        for study, team in rows
+    ]
+
+
+def held(s: Session, study_id: UUID) -> Hold | None:
+    """The hold in force; the caller has locked the study if it goes by it."""
+    return s.scalars(
+        select(Hold).where(Hold.study_id == study_id, Hold.lifted_at.is_(None))
+    ).first()
+
+
+def hold(
+    s: Session,
+    actor: Actor,
+    study_id: UUID,
+    *,
+    reason: HoldReason,
+    reference: str = "",
+    now: datetime,
+) -> Hold:
+    """Put a study under a legal hold. Conflict where it is purged or held already."""
+    actor.require(Permission.DATA_MANAGE)
+    reference = check_reference(reference)
+    study = _locked(s, study_id)
+    if study.purged_at is not None:
+        raise Conflict("already_purged", "This case was purged before.")
+    if held(s, study_id) is not None:
+        raise Conflict("held", "This case is under a legal hold already.")
+    row = Hold(
+        study_id=study_id, reason=reason, reference=reference, set_by=actor.user_id, set_at=now
+    )
+    s.add(row)
+    s.flush()
+    detail = {"reason": reason.value, "reference": reference}
+    audit.append(
+        s, "hold_set", actor=actor, now=now, study_id=study_id, subject_id=row.id, detail=detail
+    )
+    s.commit()
+    return row
+
+
+def lift(s: Session, actor: Actor, study_id: UUID, *, reference: str = "", now: datetime) -> Hold:
+    """Lift a study's legal hold. Conflict `not_held` where there is none."""
+    actor.require(Permission.DATA_MANAGE)
+    reference = check_reference(reference)
+    _locked(s, study_id)
+    row = held(s, study_id)
+    if row is None:
+        raise Conflict("not_held", "This case is under no legal hold.")
+    row.lifted_at, row.lifted_by, row.lift_reference = now, actor.user_id, reference
+    audit.append(
+        s,
+        "hold_lifted",
+        actor=actor,
+        now=now,
+        study_id=study_id,
+        subject_id=row.id,
+        detail={"reference": reference},
+    )
+    s.commit()
+    return row
+
+
+def holds(s: Session, actor: Actor) -> list[tuple[Hold, str]]:
+    """All holds in force, the oldest first, each with the number of its case."""
+    actor.require(Permission.DATA_MANAGE)
+    rows = s.execute(
+        select(Hold, Study.case_number)
+        .join(Study, Study.id == Hold.study_id)
+        .where(Hold.lifted_at.is_(None))
+        .order_by(Hold.set_at, Hold.id)
+    )
+    return [(row, number) for row, number in rows]
+
+
+def check_reference(text: str) -> str:
+    """A reference as it is kept, or Conflict `bad_reference`."""
+    text = text.strip()
+    if text and not _REFERENCE.fullmatch(text):
+        raise Conflict(
+            "bad_reference",
+            "A reference is a number like DS-2026/14: letters, digits and . / _ - without blanks, "
+            "at most 40. No name belongs here.",
+        )
+    return text
+
+
+def _locked(s: Session, study_id: UUID) -> Study:
+    study = s.get(Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
+    if study is None:
+        raise Conflict("no_such_case", "There is no such case.")
+    return study

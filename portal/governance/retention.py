@@ -1,0 +1,119 @@
+"""Retention: studies whose time has ended are purged by the clock, unless they are held.
+
+Owns the three classes and what is due in each. The time of a reviewed study counts from its last
+review, that of the others from their arrival. A class without a number of days is kept for good.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select
+from sqlalchemy.orm import Session
+
+from portal.errors import Conflict
+from portal.governance.purge import purge
+from portal.models import Hold, Job, JobState, Prediction, PurgeReason, Review, Study
+from portal.settings import Settings
+from portal.vault import Vault
+
+Kind = Literal["reviewed", "unreviewed", "no_result"]
+KINDS: Final[tuple[Kind, ...]] = ("reviewed", "unreviewed", "no_result")
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A study whose time has ended: ids and times only."""
+
+    study_id: UUID
+    case_number: str
+    kind: Kind
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a round did: studies purged, and those that could not be."""
+
+    purged: list[Due]
+    left: list[Due]
+
+
+def days_of(settings: Settings) -> dict[Kind, int]:
+    """How many days each class is kept; 0: for good."""
+    return {
+        "reviewed": settings.retention_reviewed_days,
+        "unreviewed": settings.retention_unreviewed_days,
+        "no_result": settings.retention_no_result_days,
+    }
+
+
+def due(s: Session, settings: Settings, now: datetime, *, limit: int | None = None) -> list[Due]:
+    """The studies whose time has ended and that are not held, the oldest of each class first."""
+    found = list[Due]()
+    for kind, days in days_of(settings).items():
+        if days:
+            query = _ended(kind, now - timedelta(days=days), held=False)
+            rows = s.execute(query.limit(limit)) if limit else s.execute(query)
+            found += [Due(study_id, number, kind, since) for study_id, number, since in rows]
+    s.commit()
+    return found
+
+
+def held_back(s: Session, settings: Settings, now: datetime) -> int:
+    """How many studies would be due but for a legal hold."""
+    count = 0
+    for kind, days in days_of(settings).items():
+        if days:
+            ended = _ended(kind, now - timedelta(days=days), held=True).order_by(None).subquery()
+            count += s.scalar(select(func.count()).select_from(ended)) or 0
+    s.commit()
+    return count
+
+
+def run(s: Session, vault: Vault, settings: Settings, now: datetime) -> Done:
+    """Purge what is due, a study at a time; what fails is left for the next round."""
+    purged, left = list[Due](), list[Due]()
+    while True:
+        batch = due(s, settings, now, limit=_AT_ONCE + len(left))
+        batch = [one for one in batch if one not in left]
+        if not batch:
+            return Done(purged, left)
+        for one in batch:
+            try:
+                purge(s, vault, None, one.study_id, now, reason=PurgeReason.RETENTION_ENDED)
+            except Conflict:  # held or purged just now
+                s.rollback()
+                left.append(one)
+            else:
+                purged.append(one)
+
+
+def _ended(kind: Kind, before: datetime, *, held: bool) -> Select[Any, Any, Any]:
+    """Id, number and time of the studies of a class that ended before then."""
+    last = select(func.max(Review.created)).where(Review.study_id == Study.id).scalar_subquery()
+    since = last if kind == "reviewed" else Study.created
+    on_hold = exists().where(Hold.study_id == Study.id, Hold.lifted_at.is_(None))
+    return (
+        select(Study.id, Study.case_number, since)
+        .where(
+            Study.purged_at.is_(None),
+            Study.created < before,  # of every class; it spares the look at reviews
+            since < before,
+            _is(kind),
+            on_hold if held else not_(on_hold),
+        )
+        .order_by(since, Study.id)
+    )
+
+
+def _is(kind: Kind) -> ColumnElement[bool]:
+    reviewed = exists().where(Review.study_id == Study.id)
+    if kind == "reviewed":
+        return reviewed
+    failed = exists().where(Job.study_id == Study.id, Job.state == JobState.FAILED)
+    refused = exists().where(Prediction.study_id == Study.id, Prediction.band.is_(None))
+    without = or_(failed, refused)
+    return and_(not_(reviewed), without if kind == "no_result" else not_(without))

@@ -1,0 +1,53 @@
+"""Uploaded bytes → a checked header, or `Refused` with a reason. Reads headers, never pixels.
+
+The kind of a file is told by its bytes; its name is a text among the patient's data. What is
+refused here and in the worker's decoder is the same wherever a header can tell.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from portal.formats import dicom, png_jpeg
+from portal.formats.display_text import clean
+from portal.formats.polyglot import is_disguised
+from portal.formats.refusals import Limits, Refused, refuse
+
+__all__ = ["Limits", "Refused", "Upload", "check"]
+
+_FILENAME_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What an accepted file says about itself.
+
+    `phi` is the patient's data as texts for display, to be sealed. `keys` are what equal studies
+    and patients are found by, to be hashed: sop_uid, study_uid, patient_id, accession. `header`
+    is about the picture alone: rows, columns, modality and the like.
+    """
+
+    media_type: str
+    phi: dict[str, str] = field(repr=False)
+    keys: dict[str, str] = field(repr=False)
+    header: dict[str, Any]
+
+
+def check(filename: str, data: bytes, limits: Limits) -> Upload:
+    """Read the header of a DICOM, PNG or JPEG file; Refused says why not."""
+    if not data:
+        raise refuse("empty")
+    if len(data) > limits.max_bytes:
+        raise refuse("too_large", megabytes=limits.max_bytes // (1024 * 1024))
+    name = {"filename": clean(filename.replace("\\", "/").rpartition("/")[2], _FILENAME_LENGTH)}
+    if dicom.looks_like(data):
+        phi, keys, header = dicom.read(data, limits)
+        upload = Upload("application/dicom", phi | name, keys, header)
+    elif data.startswith(png_jpeg.PNG_MARK):
+        upload = Upload("image/png", name, {}, png_jpeg.png(data, limits))
+    elif data.startswith(png_jpeg.JPEG_MARK):
+        upload = Upload("image/jpeg", name, {}, png_jpeg.jpeg(data, limits))
+    else:
+        raise refuse("not_an_image")
+    if is_disguised(data):
+        raise refuse("disguised")
+    return upload

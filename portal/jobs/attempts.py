@@ -1,0 +1,59 @@
+"""One attempt at a job: whether it still is the job's, and the files that it has stored.
+
+`jobs.attempts` is the fence: a statement of an earlier attempt finds no row.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from portal.jobs.tickets import Ticket
+from portal.models import Blob, Job, JobState
+from portal.vault import Vault
+
+
+class Lost(Exception):
+    """The attempt is no longer the job's: another has begun, or the job has ended."""
+
+
+def is_attempt(ticket: Ticket) -> tuple[Any, ...]:
+    """The conditions under which the ticket's attempt is the one that runs."""
+    return (
+        Job.id == ticket.job_id,
+        Job.state == JobState.RUNNING,
+        Job.attempts == ticket.attempt,
+    )
+
+
+def attempted(s: Session, ticket: Ticket, *, lock: bool = False) -> Job:
+    """The job, while the ticket's attempt is the one that runs; else Lost."""
+    query = select(Job).where(*is_attempt(ticket)).execution_options(populate_existing=True)
+    job = s.scalars(query.with_for_update() if lock else query).one_or_none()
+    if job is None:
+        s.rollback()
+        raise Lost
+    return job
+
+
+def take_blobs(s: Session, job_id: UUID, *conditions: Any) -> list[str]:
+    """Remove rows of files that a job has stored; the caller destroys the files afterwards."""
+    where = (Blob.job_id == job_id, *conditions)
+    names = list(s.scalars(select(Blob.name).where(*where)))
+    s.execute(delete(Blob).where(*where))
+    return names
+
+
+def destroy_files(vault: Vault, names: list[str]) -> None:
+    """Remove files whose rows are gone."""
+    for name in names:
+        vault.destroy(name)
+
+
+def changed(s: Session, statement: Any) -> bool:
+    """Whether a conditional UPDATE has found its one row."""
+    outcome = s.execute(statement, execution_options={"synchronize_session": False})
+    assert isinstance(outcome, CursorResult)
+    return outcome.rowcount == 1

@@ -1,0 +1,127 @@
+"""What an attempt reads and stores: its job's inputs, and outputs that wait for its end."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import database
+from portal.formats.json_checks import BadResult
+from portal.jobs import result_checks
+from portal.jobs.attempts import attempted, destroy_files, take_blobs
+from portal.jobs.tickets import Ticket
+from portal.models import Blob, Instance, Job, Study
+from portal.studies import sealed_fields
+from portal.vault import Vault
+
+
+def read_input(s: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[bytes, str]:
+    """One of the job's inputs and its media type; Lost, or BadResult for one that it has not."""
+    job = attempted(s, ticket)
+    allowed = {blob.value: blob for blob in result_checks.INPUTS.get(job.kind, ())}
+    if kind not in allowed:
+        raise BadResult("the job has no such input")
+    blob = s.scalars(
+        select(Blob).where(
+            Blob.instance_id == job.instance_id, Blob.kind == allowed[kind], Blob.current
+        )
+    ).one_or_none()
+    if blob is None:
+        raise BadResult("the job has no such input")
+    data_key = sealed_fields.key_of(vault, s.get_one(Study, job.study_id))
+    s.commit()
+    return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name), blob.media_type
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output as a worker sends it."""
+
+    kind: str
+    media_type: str
+    data: bytes
+
+
+def store_output(s: Session, vault: Vault, ticket: Ticket, output: Output, now: datetime) -> None:
+    """Keep one of the attempt's outputs; it is seen once the attempt finishes.
+
+    Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
+    """
+    blobs = write(s, vault, ticket, [output], now)
+    written = [blob.name for blob in blobs]
+    try:
+        job = attempted(s, ticket, lock=True)
+        before = enter(s, job, ticket, blobs)
+    except BaseException:
+        s.rollback()
+        destroy_files(vault, written)
+        raise
+    database.commit(s)
+    destroy_files(vault, before)
+
+
+def write(
+    s: Session, vault: Vault, ticket: Ticket, outputs: Sequence[Output], now: datetime
+) -> list[Blob]:
+    """Check outputs and write their files side by side; their rows are the caller's to enter.
+
+    Raises Lost, BadResult or VaultError; then no file is left.
+    """
+    job = attempted(s, ticket)
+    instance = s.get_one(Instance, job.instance_id)
+    picture = (instance.rows or 0, instance.columns or 0)
+    kinds = [
+        result_checks.check_output(job.kind, sent.kind, sent.data, sent.media_type, picture)
+        for sent in outputs
+    ]
+    if len(set(kinds)) < len(kinds):
+        raise BadResult("an output was sent twice at once")
+    data_key = sealed_fields.key_of(vault, s.get_one(Study, job.study_id))
+    s.commit()  # the files are written while nothing is locked
+    blobs = [
+        Blob(
+            id=uuid4(),
+            study_id=job.study_id,
+            instance_id=job.instance_id,
+            job_id=job.id,
+            attempt=ticket.attempt,
+            kind=kind,
+            size=len(sent.data),
+            media_type=result_checks.OUTPUTS[job.kind][kind].media_type,
+            created=now,
+        )
+        for kind, sent in zip(kinds, outputs, strict=True)
+    ]
+    # Nearly all of the time a write waits for the disk, so they wait together.
+    with ThreadPoolExecutor(len(blobs)) as pool:
+        writing = [
+            pool.submit(
+                vault.put,
+                data_key,
+                blob_id=blob.id,
+                kind=blob.kind,
+                attempt=ticket.attempt,
+                data=sent.data,
+            )
+            for blob, sent in zip(blobs, outputs, strict=True)
+        ]
+    failed = next((error for one in writing if (error := one.exception())), None)
+    if failed is not None:
+        destroy_files(vault, [one.result() for one in writing if one.exception() is None])
+        raise failed
+    for blob, one in zip(blobs, writing, strict=True):
+        blob.name = one.result()
+    return blobs
+
+
+def enter(s: Session, job: Job, ticket: Ticket, blobs: Sequence[Blob]) -> list[str]:
+    """Add the rows of written outputs; returns the files that they replace."""
+    kinds = [blob.kind for blob in blobs]
+    before = take_blobs(s, job.id, Blob.attempt == ticket.attempt, Blob.kind.in_(kinds))
+    s.add_all(blobs)
+    s.flush()
+    return before

@@ -1,0 +1,152 @@
+"""Backup: one sealed file with every row and every encrypted file, made while the portal runs.
+
+The rows are those of one moment (`database.snapshot`); the files that they name are copied after
+it, sealed as they lie. The key ring is not in it, nor is the key that seals the backup. Inside is
+a tar: `manifest.json`, `tables/NAME/N.jsonl`, `blobs/NAME`, and `end.json` with all counts.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.orm import Session
+
+from portal import audit, database
+from portal.models import AuditHead, Blob, Study
+from portal.operations.encrypted_stream import Sealer
+from portal.operations.table_dump import TABLES, Tally, lines
+from portal.vault import NotReadable, Vault
+
+RING_MARK: Final = "key-ring"
+_PART: Final = 4 * 1024 * 1024
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass
+class Made:
+    """What a backup holds. `missing` are files that a row names and that are not there."""
+
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    blobs: int = 0
+    size: int = 0
+    missing: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """All rows of all tables."""
+        return sum(table["rows"] for table in self.tables.values())
+
+
+def make(engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, tell: Tell) -> Made:
+    """Write a backup to a new file; FileExistsError where it is there, OSError where it can't be.
+
+    The file has its name only once it is whole and on the disk. `tell(done, all)` is called for
+    each encrypted file.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    temporary = path.with_name(f".{path.name}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            made = _write(engine, vault, key, stream, now, tell)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            raise FileExistsError(path)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    with database.sessions(engine)() as s:
+        detail = {"rows": made.rows, "files": made.blobs, "missing": len(made.missing)}
+        audit.append(s, "backup_made", now=now, detail=detail)
+        s.commit()
+    return made
+
+
+def _write(engine: Engine, vault: Vault, key: str, stream: Any, now: datetime, tell: Tell) -> Made:
+    made, sealer = Made(), Sealer(stream, key)
+    with tarfile.open(fileobj=sealer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        with database.snapshot(engine) as connection:
+            _add(tar, "manifest.json", json.dumps(_manifest(connection, engine, vault, now)))
+            for table in TABLES:
+                made.tables[table.name] = _add_table(tar, connection, table)
+            named = connection.execute(select(Blob.name, Blob.study_id).order_by(Blob.name)).all()
+            head = connection.execute(select(AuditHead.count, AuditHead.mac)).first()
+        digest = hashlib.sha256()
+        for done, (name, study_id) in enumerate(named, 1):
+            try:
+                sealed = vault.sealed_file(name)
+            except NotReadable:
+                (made.missing if _is_named(engine, name, study_id) else made.gone).append(name)
+                continue
+            _add(tar, f"blobs/{name}", sealed)
+            digest.update(name.encode() + hashlib.sha256(sealed).digest())
+            made.blobs, made.size = made.blobs + 1, made.size + len(sealed)
+            tell(done, len(named))
+        end = {
+            "tables": made.tables,
+            "blobs": {"files": made.blobs, "sha256": digest.hexdigest()},
+            "missing": made.missing,
+            "gone": made.gone,
+            "log": {"rows": head[0], "mac": head[1]} if head else {"rows": 0, "mac": ""},
+        }
+        _add(tar, "end.json", json.dumps(end))
+    sealer.finish()
+    return made
+
+
+def _manifest(
+    connection: Connection, engine: Engine, vault: Vault, now: datetime
+) -> dict[str, Any]:
+    keys = connection.scalars(
+        select(Study.key_id).where(Study.key_id.is_not(None)).distinct()
+    ).all()
+    return {
+        "made_at": now.isoformat(),
+        "revision": database.revisions(engine)[0],
+        # Which ring opens what is inside, without a word about its keys.
+        "ring": vault.lookup("backup", RING_MARK),
+        "ring_keys": sorted(key for key in keys if key),
+    }
+
+
+def _add_table(tar: tarfile.TarFile, connection: Connection, table: Any) -> dict[str, Any]:
+    counted, part, number = Tally(), bytearray(), 0
+    for line in lines(connection, table):
+        counted.add(line)
+        part += line
+        if len(part) >= _PART:
+            _add(tar, f"tables/{table.name}/{number:06d}.jsonl", bytes(part))
+            number += 1
+            part.clear()
+    if part:
+        _add(tar, f"tables/{table.name}/{number:06d}.jsonl", bytes(part))
+    return counted.said()
+
+
+def _add(tar: tarfile.TarFile, name: str, data: str | bytes) -> None:
+    raw = data.encode() if isinstance(data, str) else data
+    info = tarfile.TarInfo(name)
+    info.size = len(raw)
+    tar.addfile(info, io.BytesIO(raw))
+
+
+def _is_named(engine: Engine, name: str, study_id: UUID) -> bool:
+    """Whether a file's row is still there: a purge or the sweep may have come between."""
+    with Session(engine) as s:
+        return (
+            s.scalars(select(Blob.id).where(Blob.name == name, Blob.study_id == study_id)).first()
+            is not None
+        )

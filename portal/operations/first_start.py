@@ -1,0 +1,91 @@
+"""First start of a portal: the schema, the shipped model, the link for the first admin."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from portal import database
+from portal.accounts import people
+from portal.ai_models import registry
+from portal.models import ModelState, ModelVersion, OperatingPoint, Role, User
+from portal.operations.context import Failed, now, opened
+from portal.settings import Settings
+
+_ML: Final = Path(__file__).resolve().parents[2] / "ml"
+
+
+def migrate(settings: Settings) -> str | None:
+    """Bring the database to the schema of this version; returns its revision."""
+    engine = database.open_engine(settings)
+    try:
+        database.upgrade(engine)
+        return database.revisions(engine)[0]
+    except DBAPIError as error:
+        raise Failed(f"The database can't be used: {type(error.orig).__name__}.") from None
+    finally:
+        engine.dispose()
+
+
+def admin_link(
+    settings: Settings,
+    *,
+    name: str = "Administrator",
+    email: str = "admin@localhost",
+    team: str | None = None,
+    hours: int = 24,
+    if_none: bool = False,
+) -> str | None:
+    """A one-time link that makes an administrator; None where `if_none` and there is one."""
+    with opened(settings) as (s, _vault, _engine):
+        admin = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
+        if if_none and s.scalars(admin.limit(1)).first() is not None:
+            return None
+        s.commit()
+        try:
+            _, token = people.invite(
+                s,
+                None,
+                name=name,
+                email=email,
+                role=Role.ADMIN,
+                team=team,
+                now=now(),
+                lifetime=timedelta(hours=hours),
+            )
+        except people.BadPerson as bad:
+            raise Failed(bad.message) from None
+    return f"{settings.base_url}/join/{token}"
+
+
+def register_shipped(settings: Settings) -> str | None:
+    """Let the model that came with this version speak, where nobody has chosen another.
+
+    Returns its name where that is new.
+    """
+    card = _shipped()
+    if card is None or list(registry.problems_of(card)):
+        return None
+    with opened(settings) as (s, _vault, _engine):
+        active = s.scalars(
+            select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)
+        ).first()
+        if active is not None and (active.source != registry.SHIPPED or active.card == card):
+            return None
+        model = registry.add(s, card, source=registry.SHIPPED, now=now())
+        if active is None or active.id != model.id:
+            point = active.operating_point if active is not None else OperatingPoint.BALANCED
+            registry.promote(s, None, model.id, now(), point=point)
+        return f"{model.name} {model.version}"
+
+
+def _shipped() -> dict[str, Any] | None:
+    try:
+        name = (_ML / "weights" / "CURRENT").read_text(encoding="utf-8").strip()
+        card = json.loads((_ML / "weights" / name / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return card if isinstance(card, dict) else None

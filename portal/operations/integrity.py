@@ -1,0 +1,182 @@
+"""Inspection of the vault: every file and every sealed value is read and opened.
+
+Owns what can be wrong with one of them, named by ids only: it is damaged (it does not open or has
+another length), its key does not open, it is missing; and files that no row names.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal.jobs.sweep import STALE
+from portal.models import Blob, BreakGlass, Instance, Review, Study, User
+from portal.studies import sealed_fields
+from portal.vault import NotReadable, Vault
+
+Problem = Literal["damaged", "missing", "key"]
+Tell = Callable[[int, int], None]
+
+_AT_ONCE: Final = 200
+_SHARDS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it was written. `what` is a table's column or a kind of file."""
+
+    problem: Problem
+    what: str
+    row_id: UUID
+    study_id: UUID | None
+
+    def __str__(self) -> str:
+        of = f" of study {self.study_id}" if self.study_id not in (None, self.row_id) else ""
+        return f"{self.problem}: {self.what} {self.row_id}{of}"
+
+
+@dataclass
+class Report:
+    """What was looked at, what was found, and the files that belong to nothing."""
+
+    studies: int = 0
+    files: int = 0
+    values: int = 0
+    size: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+
+def inspect(s: Session, vault: Vault, now: datetime, *, tell: Tell) -> Report:
+    """Read everything, while the portal runs; `tell(done, all)` is called for each study.
+
+    What disappears meanwhile by a purge, or moves to another key, is no finding. Files younger
+    than an hour are not called orphans: they may belong to what is being written.
+    """
+    report = Report()
+    total = s.scalar(select(func.count()).select_from(Study).where(Study.purged_at.is_(None))) or 0
+    s.commit()
+    for study_id in _study_ids(s):
+        found = _study(s, vault, study_id, report)
+        if found:  # look again: it may have changed while it was looked at
+            s.expire_all()
+            found = _study(s, vault, study_id, Report())
+        report.findings += found
+        report.studies += 1
+        tell(report.studies, max(total, report.studies))
+    _people(s, vault, report)
+    report.orphans = _orphans(s, vault, now)
+    return report
+
+
+def _study_ids(s: Session) -> Iterator[UUID]:
+    query = select(Study.id).where(Study.purged_at.is_(None)).order_by(Study.id).limit(_AT_ONCE)
+    batch = s.scalars(query).all()
+    while batch:
+        s.commit()
+        yield from batch
+        batch = s.scalars(query.where(Study.id > batch[-1])).all()
+    s.commit()
+
+
+def _study(s: Session, vault: Vault, study_id: UUID, report: Report) -> list[Finding]:
+    study = s.get(Study, study_id, populate_existing=True)
+    if study is None or study.purged_at is not None:
+        s.commit()
+        return []
+    fresh = {"populate_existing": True}
+    instances = s.scalars(
+        select(Instance).where(Instance.study_id == study_id), execution_options=fresh
+    ).all()
+    reviews = s.scalars(select(Review).where(Review.study_id == study_id)).all()
+    grants = s.scalars(select(BreakGlass).where(BreakGlass.study_id == study_id)).all()
+    blobs = s.scalars(
+        select(Blob).where(Blob.study_id == study_id).order_by(Blob.created, Blob.id),
+        execution_options=fresh,
+    ).all()
+    s.commit()  # files are read while nothing is locked
+    try:
+        data_key = sealed_fields.key_of(vault, study)
+    except NotReadable:
+        return [Finding("key", "studies.wrapped_key", study_id, study_id)]
+    found = list[Finding]()
+
+    def opens(what: str, row_id: UUID, open_: Callable[[], object]) -> None:
+        report.values += 1
+        try:
+            open_()
+        except (NotReadable, ValueError):
+            found.append(Finding("damaged", what, row_id, study_id))
+
+    opens(
+        "studies.sealed_phi", study_id, lambda: sealed_fields.open_patient(vault, data_key, study)
+    )
+    for row in instances:
+        if row.sealed_facts is not None:
+            opens(
+                "instances.sealed_facts",
+                row.id,
+                lambda row=row: sealed_fields.open_facts(vault, data_key, row),  # type: ignore[misc]
+            )
+    for review in reviews:
+        if review.sealed_comment is not None:
+            opens(
+                "reviews.sealed_comment",
+                review.id,
+                lambda review=review: sealed_fields.open_comment(  # type: ignore[misc]
+                    vault, data_key, review
+                ),
+            )
+    for grant in grants:
+        opens(
+            "break_glass.sealed_words",
+            grant.id,
+            lambda grant=grant: sealed_fields.open_words(vault, data_key, grant),  # type: ignore[misc]
+        )
+    for blob in blobs:
+        problem = _file(vault, data_key, blob, report)
+        if problem:
+            found.append(Finding(problem, blob.kind.value, blob.id, study_id))
+    return found
+
+
+def _file(vault: Vault, data_key: bytes, blob: Blob, report: Report) -> Problem | None:
+    report.files += 1
+    if not vault.has(blob.name):
+        return "missing"
+    try:
+        data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+    except NotReadable:
+        return "damaged"
+    report.size += len(data)
+    return None if len(data) == blob.size else "damaged"
+
+
+def _people(s: Session, vault: Vault, report: Report) -> None:
+    rows = s.execute(select(User.id, User.sealed_totp, User.sealed_totp_pending)).all()
+    s.commit()
+    for user_id, sealed, pending in rows:
+        for name, value in (("sealed_totp", sealed), ("sealed_totp_pending", pending)):
+            if value is None:
+                continue
+            report.values += 1
+            try:
+                vault.open_totp(user_id, value)
+            except (NotReadable, ValueError):
+                report.findings.append(Finding("damaged", f"users.{name}", user_id, None))
+
+
+def _orphans(s: Session, vault: Vault, now: datetime) -> list[str]:
+    orphans = list[str]()
+    for shard in range(_SHARDS):
+        names = sorted(vault.names(shard, now - STALE))
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            known = set(s.scalars(select(Blob.name).where(Blob.name.in_(some))))
+            orphans += [name for name in some if name not in known]
+        s.commit()
+    return orphans

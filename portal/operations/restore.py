@@ -1,0 +1,266 @@
+"""Restore: a backup goes into an empty host, whole or not at all.
+
+The file is read to its end and checked before anything is touched. Rows go in by one transaction,
+files beside the vault; only when counts, digests and the chain of the access log are equal to what
+was backed up, the files become the vault's and the rows are committed.
+"""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, delete, func, inspect, select, update
+from sqlalchemy.orm import Session
+
+from portal import audit, database
+from portal.models import (
+    ApiToken,
+    AuditHead,
+    Base,
+    Blob,
+    BreakGlass,
+    Invitation,
+    LoginSession,
+    WorkerToken,
+)
+from portal.operations.backup import RING_MARK, Tell
+from portal.operations.encrypted_stream import BadParcel, Opener
+from portal.operations.table_dump import TABLES, parse, tally
+from portal.vault import NotReadable, Vault
+
+# What a host has of itself before anybody used it.
+_OWN: Final = frozenset({"audit_head", "workers"})
+_AT_ONCE: Final = 1000
+
+
+class BadBackup(Exception):
+    """The backup can't be restored, or not here; the text says why, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a backup."""
+
+    made_at: datetime
+    revision: str
+    ring: str
+    ring_keys: frozenset[str]
+    tables: dict[str, dict[str, Any]]
+    blobs: dict[str, Any]
+    missing: list[str]
+    gone: list[str]
+    log: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """All rows of all tables."""
+        return sum(int(table["rows"]) for table in self.tables.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was restored, and whether the access log in it is whole: it may have been broken before
+    the backup, which is no reason to lose the pictures."""
+
+    contents: Contents
+    log: audit.Verification
+
+
+def check(path: Path, key: str) -> Contents:
+    """Read a backup to its end; BadBackup where it is damaged, cut off or sealed by another key."""
+    first, last = dict[str, Any](), dict[str, Any]()
+    rows, files, digest = dict[str, int](), 0, hashlib.sha256()
+    for name, data in _members(path, key):
+        if name == "manifest.json":
+            first = json.loads(data)
+        elif name == "end.json":
+            last = json.loads(data)
+        elif name.startswith("tables/"):
+            table = name.split("/")[1]
+            rows[table] = rows.get(table, 0) + data.count(b"\n")
+        else:
+            digest.update(name.removeprefix("blobs/").encode() + hashlib.sha256(data).digest())
+            files += 1
+    if not first or not last:
+        raise BadBackup("The backup is cut off: its end is missing.")
+    found = {"files": files, "sha256": digest.hexdigest()}
+    counts = {name: table["rows"] for name, table in last["tables"].items() if table["rows"]}
+    if found != last["blobs"] or rows != counts:
+        raise BadBackup("The backup does not hold what it says.")
+    return Contents(
+        made_at=datetime.fromisoformat(first["made_at"]),
+        revision=first["revision"],
+        ring=first["ring"],
+        ring_keys=frozenset(first["ring_keys"]),
+        **{name: last[name] for name in ("tables", "blobs", "missing", "gone", "log")},
+    )
+
+
+def restore(
+    engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, tell: Tell
+) -> Restored:
+    """Put a backup into an empty host; BadBackup, with nothing changed, where that can't be.
+
+    What let somebody in when it was made lets in nobody: login sessions, links, API tokens and
+    workers' tokens end, because nobody knows which were ended since. `tell(done, all)` is called
+    for each encrypted file.
+    """
+    contents = check(path, key)
+    if contents.ring != vault.lookup("backup", RING_MARK):
+        raise BadBackup("The key ring of this host is not the one that the backup belongs to.")
+    lacking = sorted(contents.ring_keys - vault.key_ids)
+    if lacking:
+        raise BadBackup(f"The key ring lacks keys that the backup needs: {', '.join(lacking)}.")
+    _prepare(engine, vault, contents)
+    vault.discard()  # what a killed restore left
+    adopted = False
+    try:
+        with engine.begin() as connection:
+            _fill(connection, vault, key, path, contents, tell)
+            log = _compare(connection, vault, contents)
+            _settle(connection, contents, now)
+            vault.adopt()
+            adopted = True
+    except BaseException:
+        vault.discard()
+        if adopted:
+            vault.give_up_adopted()
+        raise
+    return Restored(contents, log)
+
+
+def _members(path: Path, key: str) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of everything inside, each authenticated before it is handed on."""
+    try:
+        with path.open("rb") as stream:
+            opener = Opener(stream, key)
+            with tarfile.open(fileobj=opener, mode="r|") as tar:
+                for member in tar:
+                    body = tar.extractfile(member)
+                    if body is None:
+                        raise BadBackup("The backup holds something that is not a file.")
+                    yield member.name, body.read()
+            opener.drain()
+    except BadParcel as bad:
+        raise BadBackup(str(bad)) from None
+    except tarfile.TarError:
+        raise BadBackup("The backup is damaged inside.") from None
+    except OSError as error:
+        raise BadBackup(f"The backup can't be read ({error.strerror}).") from None
+
+
+def _prepare(engine: Engine, vault: Vault, contents: Contents) -> None:
+    """Refuse a host that was used before; make the tables where there are none."""
+    if not vault.is_empty():
+        raise BadBackup("The data folder holds encrypted files: restore into an empty one.")
+    there = set(inspect(engine).get_table_names())
+    found, head = database.revisions(engine)
+    if contents.revision != head:
+        raise BadBackup(
+            f"The backup has the schema {contents.revision}, this version needs {head}: restore it "
+            "with the version that made it, then migrate."
+        )
+    if there & {table.name for table in TABLES}:
+        if found != head:
+            raise BadBackup("The database has an old schema: restore into an empty one.")
+        with engine.connect() as connection:
+            for table in TABLES:
+                if table.name not in _OWN and connection.scalar(
+                    select(func.count()).select_from(table)
+                ):
+                    raise BadBackup(
+                        f"The database is not empty ({table.name}): restore into an empty one."
+                    )
+    else:
+        database.upgrade(engine)
+
+
+def _fill(
+    connection: Connection, vault: Vault, key: str, path: Path, contents: Contents, tell: Tell
+) -> None:
+    by_name = Base.metadata.tables
+    for name in _OWN:
+        connection.execute(delete(by_name[name]))
+    files = 0
+    for name, data in _members(path, key):
+        if name.startswith("tables/"):
+            table = by_name[name.split("/")[1]]
+            rows = [parse(table, line) for line in data.splitlines()]
+            for start in range(0, len(rows), _AT_ONCE):
+                connection.execute(table.insert(), rows[start : start + _AT_ONCE])
+        elif name.startswith("blobs/"):
+            vault.stage(name.removeprefix("blobs/"), data)
+            files += 1
+            tell(files, contents.blobs["files"])
+
+
+def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.Verification:
+    """Read everything back: rows, files and the chain are what they were."""
+    for table in TABLES:
+        if tally(connection, table).said() != contents.tables.get(table.name):
+            raise BadBackup(f"The table {table.name} did not come out as it went in.")
+    digest = hashlib.sha256()
+    absent = set(contents.missing) | set(contents.gone)
+    for name in connection.scalars(select(Blob.name).order_by(Blob.name)):
+        if name not in absent:
+            try:
+                sealed = vault.staged_file(name)
+            except (OSError, NotReadable):
+                raise BadBackup("A file did not come out as it went in.") from None
+            digest.update(name.encode() + hashlib.sha256(sealed).digest())
+    if digest.hexdigest() != contents.blobs["sha256"]:
+        raise BadBackup("A file did not come out as it went in.")
+    with Session(connection, join_transaction_mode="create_savepoint") as s:
+        found = audit.verify(s)
+        head = s.execute(select(AuditHead.count, AuditHead.mac)).first()
+    if head is not None and (head[0], head[1]) != (contents.log["rows"], contents.log["mac"]):
+        raise BadBackup("The access log in the backup has another end than was written.")
+    return found
+
+
+def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
+    """What follows from being another host at another time."""
+    with Session(connection, join_transaction_mode="create_savepoint") as s:
+        ended = _end_ways_in(s, now)
+        if contents.gone:  # purged or swept while the backup was made
+            s.execute(delete(Blob).where(Blob.name.in_(contents.gone)))
+        detail = {
+            "made_at": contents.made_at.isoformat(),
+            "rows": contents.rows,
+            "files": contents.blobs["files"],
+            **ended,
+        }
+        audit.append(s, "backup_restored", now=now, detail=detail)
+        s.commit()
+
+
+def _end_ways_in(s: Session, now: datetime) -> dict[str, int]:
+    """End what was open when the backup was made; returns how many of each."""
+    ways = {
+        "sessions": update(LoginSession)
+        .where(LoginSession.ended_at.is_(None))
+        .values(ended_at=now)
+        .returning(LoginSession.id),
+        "links": update(Invitation)
+        .where(Invitation.used_at.is_(None), Invitation.expires > now)
+        .values(expires=now)
+        .returning(Invitation.id),
+        "tokens": update(ApiToken)
+        .where(ApiToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(ApiToken.id),
+        "worker_tokens": update(WorkerToken)
+        .where(WorkerToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(WorkerToken.id),
+        "grants": update(BreakGlass)
+        .where(BreakGlass.ended_at.is_(None), BreakGlass.expires > now)
+        .values(ended_at=now)
+        .returning(BreakGlass.id),
+    }
+    return {name: len(s.scalars(way).all()) for name, way in ways.items()}

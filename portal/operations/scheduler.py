@@ -1,0 +1,105 @@
+"""The process that sweeps: every few seconds the ledger, every minute the files, every day what
+has been kept long enough, and from time to time the log is anchored.
+
+It outlives a database or a Redis that is away, and stops when it is told to.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from portal import database
+from portal.audit import anchors
+from portal.audit.anchors import AnchorFailed
+from portal.governance import retention
+from portal.jobs.broker import Bell
+from portal.jobs.sweep import sweep, tidy
+from portal.settings import Settings
+from portal.vault import Vault, VaultError
+
+_TIDY_SECONDS: Final = 60
+_RETENTION_SECONDS: Final = 24 * 3600
+_log = logging.getLogger(__name__)
+
+
+def run_sweep(
+    settings: Settings, vault: Vault, engine: Engine, *, every: float | None = None
+) -> None:
+    """Sweep once, or again and again with a pause of `every` seconds until SIGTERM or SIGINT."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    bell = Bell(settings.redis_url, settings.visibility_seconds)
+    stop = threading.Event()
+    if every is not None:
+        _stop_on_signals(stop)
+        _log.info("sweeping every %g seconds", every)
+    tidied_at: datetime | None = None
+    retained_at: datetime | None = None
+    anchored_at: datetime | None = None
+    anchors_apart = timedelta(minutes=settings.audit_anchor_minutes)
+    while True:
+        now = datetime.now(UTC)
+        _guarded(lambda: _sweep(engine, bell))
+        if tidied_at is None or (now - tidied_at).total_seconds() >= _TIDY_SECONDS:
+            tidied_at = now
+            _guarded(lambda: _tidy(engine, vault))
+        if retained_at is None or (now - retained_at).total_seconds() >= _RETENTION_SECONDS:
+            retained_at = now
+            _guarded(lambda: _retain(settings, engine, vault))
+        if anchored_at is None or now - anchored_at >= anchors_apart:
+            anchored_at = now
+            _guarded(lambda: _anchor(settings, engine))
+        if every is None or stop.wait(every):
+            break
+    bell.close()
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def _guarded(part: Callable[[], None]) -> None:
+    """The next round tries again; the error's own text could quote a row."""
+    try:
+        part()
+    except (SQLAlchemyError, VaultError, AnchorFailed, OSError) as error:
+        _log.warning("the sweep could not do its work: %s", type(error).__name__)
+
+
+def _sweep(engine: Engine, bell: Bell) -> None:
+    with database.sessions(engine)() as s:
+        done = sweep(s, bell, datetime.now(UTC))
+    if done.requeued or done.gave_up or done.rung:
+        _log.info("requeued %d, gave up %d, rang %d", done.requeued, done.gave_up, done.rung)
+
+
+def _tidy(engine: Engine, vault: Vault) -> None:
+    with database.sessions(engine)() as s:
+        removed = tidy(s, vault, datetime.now(UTC))
+    if removed:
+        _log.info("removed %d files that belonged to nothing", removed)
+
+
+def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
+    with database.sessions(engine)() as s:
+        done = retention.run(s, vault, settings, datetime.now(UTC))
+    if done.purged or done.left:
+        _log.info("purged %d studies, left %d", len(done.purged), len(done.left))
+
+
+def _anchor(settings: Settings, engine: Engine) -> None:
+    file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
+    if file is not None or syslog:
+        with database.sessions(engine)() as s:
+            taken = anchors.take(s, datetime.now(UTC))
+        anchors.write(taken, file=file, syslog=syslog)

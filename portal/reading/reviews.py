@@ -1,0 +1,109 @@
+"""The reader's word beside the model's: added, never changed."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission
+from portal.errors import Conflict
+from portal.formats.display_text import clean_lines
+from portal.models import Reason, Review, Verdict
+from portal.reading.case import load
+from portal.studies import sealed_fields, status, worklist_order
+from portal.studies.status import State, StudyState
+from portal.vault import Vault
+
+COMMENT_LENGTH: Final = 2000
+
+
+class BadReview(Exception):
+    """A review that can't be taken as it was sent: a stable code and a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+def add_review(
+    s: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    *,
+    verdict: str,
+    reason: str | None = None,
+    comment: str = "",
+    seen: str | None = None,
+    now: datetime,
+) -> Review:
+    """Add a reader's verdict on a study; earlier ones stay.
+
+    `seen` is the state that the reader had before them: nobody agrees with a result that came in
+    behind their back. Raises BadReview for unknown words, Conflict where there is nothing yet to
+    judge or something else than was seen, Denied.
+    """
+    actor.require(Permission.REVIEW_WRITE)
+    study = load(s, actor, study_id)
+    chosen, why = _coded(verdict, reason)
+    words = clean_lines(comment, COMMENT_LENGTH + 1)
+    if len(words) > COMMENT_LENGTH:
+        raise BadReview("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
+    state = status.of_studies(s, [study.id], now)[study.id]
+    if seen is not None and seen != state.state.value:
+        raise Conflict(
+            "changed", "The case has changed since you opened it. Look at it, then judge."
+        )
+    _check_ready(state, chosen, why)
+    review = Review(
+        id=uuid4(),
+        study_id=study.id,
+        reader_id=actor.user_id,
+        verdict=chosen,
+        reason=why,
+        created=now,
+    )
+    if words:
+        data_key = sealed_fields.key_of(vault, study)
+        review.sealed_comment = sealed_fields.seal_comment(vault, data_key, review.id, words)
+    s.add(review)
+    worklist_order.place(s, study.id)
+    audit.append(
+        s,
+        "review_added",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        subject_id=review.id,
+        detail={"verdict": chosen.value},
+    )
+    s.commit()
+    return review
+
+
+def _coded(verdict: str, reason: str | None) -> tuple[Verdict, Reason | None]:
+    try:
+        chosen = Verdict(verdict)
+    except ValueError:
+        raise BadReview("unknown_verdict", "Choose agree, disagree or unsure.") from None
+    try:
+        why = Reason(reason) if reason else None
+    except ValueError:
+        raise BadReview("unknown_reason", "Choose one of the reasons of the list.") from None
+    if why is not None and chosen is Verdict.AGREE:
+        raise BadReview("reason_without_need", "Who agrees gives no reason.")
+    return chosen, why
+
+
+def _check_ready(state: StudyState, verdict: Verdict, reason: Reason | None) -> None:
+    """Without a picture there is nothing to judge, without a result nothing to agree with."""
+    found_unaided = verdict is Verdict.DISAGREE and reason is Reason.MISSED
+    if state.state in (State.RECEIVED, State.PREPARING):
+        raise Conflict("not_ready", "The picture is still being prepared.")
+    if state.state is State.ANALYSING and verdict is Verdict.AGREE:
+        raise Conflict("not_ready", "There is no AI result yet to agree with.")
+    if not state.has_picture and not found_unaided:
+        raise Conflict("no_picture", "The picture could not be prepared: there is none to judge.")

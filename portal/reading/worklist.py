@@ -1,0 +1,272 @@
+"""The worklist and the history: one page at a time, only the page's own rows opened.
+
+`ranking` owns which studies there are and in which order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission, visible_studies
+from portal.models import POSITIVE, UNAIDED, Blob, BlobKind, Instance, Review, Role, Study, User
+from portal.studies import sealed_fields, status, worklist_order
+from portal.studies.sealed_fields import Patient
+from portal.studies.status import StudyState
+from portal.vault import NotReadable, Vault
+
+PER_PAGE: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistRow:
+    """One line of the list. The thumbnail comes along as bytes, for a `data:` address."""
+
+    study_id: UUID
+    case_number: str
+    created: datetime
+    patient: Patient
+    view: str | None
+    age_years: float | None
+    sex: str | None
+    uploaded_by: str
+    thumb: bytes | None = field(repr=False)
+    thumb_media_type: str | None
+    state: StudyState
+    reader: str | None
+    damaged: bool = False  # the record or its key: nothing of the patient can be shown
+    read_at: datetime | None = None  # when whoever asks read it last, in their history
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What waits, over everything that the actor may see."""
+
+    all: int = 0
+    to_read: int = 0
+    positive: int = 0
+    no_result: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a longer list. `total` counts what the filters let through."""
+
+    rows: list[WorklistRow]
+    total: int
+    page: int
+    per_page: int
+    counts: Counts
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, one at least."""
+        return max(1, -(-self.total // self.per_page))
+
+
+def worklist(
+    s: Session,
+    vault: Vault,
+    actor: Actor,
+    *,
+    state: str = "",
+    result: str = "",
+    side: str = "",
+    query: str = "",
+    page: int = 1,
+    per_page: int = PER_PAGE,
+    now: datetime,
+) -> Page:
+    """A page of the worklist, with one audit row that lists its studies.
+
+    `state`: to_read, read or one of `status.State`. `result`: positive, likely, possible,
+    none_found or no_result. `side`: right, left or both. `query`: the beginning of a case number,
+    or a whole patient ID or accession number, also as `address_of` gives it. Unknown words
+    filter nothing.
+    """
+    actor.require(Permission.STUDY_LIST)
+    base = visible_studies(actor).where(*worklist_order.filters(vault, state, result, side, query))
+    waiting = _counts(s, actor)
+    everything = not (state or result or side or query.strip())
+    total = waiting.all if everything else worklist_order.count(s, base)
+    ids, number, size = worklist_order.page_of(s, base, total, page, per_page)
+    rows = _rows(s, vault, ids, now)
+    _note(s, actor, "worklist_read", ids, now)
+    return Page(rows, total, number, size, waiting)
+
+
+def address_of(s: Session, vault: Vault, actor: Actor, query: str) -> str:
+    """A query as it may stand in an address, where nothing about a patient may.
+
+    The beginning of a case number of the actor's list stays, if a sign in front or a letter tells
+    that it is one; all else becomes keyed digests. Digits alone may be a patient's number.
+    """
+    actor.require(Permission.STUDY_LIST)
+    named = None if query.isdecimal() else worklist_order.by_case_number(query)
+    known = named is not None and worklist_order.count(s, visible_studies(actor).where(named)) > 0
+    s.commit()
+    return query if known or not query else worklist_order.sealed_query(vault, query)
+
+
+def history(
+    s: Session,
+    vault: Vault,
+    actor: Actor,
+    *,
+    what: Literal["sent", "read"] | None = None,
+    page: int = 1,
+    per_page: int = PER_PAGE,
+    now: datetime,
+) -> Page:
+    """What the actor sent or read, newest first; without `what`, what fits the role."""
+    actor.require(Permission.STUDY_LIST)
+    chosen = what or ("read" if actor.role is Role.READER else "sent")
+    base = visible_studies(actor)
+    own_words = (
+        select(Review.study_id, func.max(Review.created).label("last"))
+        .where(Review.reader_id == actor.user_id)
+        .group_by(Review.study_id)
+    )
+    if chosen == "sent":
+        base = base.where(Study.uploaded_by == actor.user_id)
+        order: Any = Study.created.desc()
+    else:
+        mine = own_words.subquery()
+        base = base.join(mine, mine.c.study_id == Study.id)
+        order = mine.c.last.desc()
+    total = worklist_order.count(s, base)
+    ids, number, size = worklist_order.page_of(s, base, total, page, per_page, order, Study.id)
+    rows = _rows(s, vault, ids, now)
+    if chosen == "read":
+        last = dict(s.execute(own_words.where(Review.study_id.in_(ids))).all())
+        rows = [replace(row, read_at=last.get(row.study_id)) for row in rows]
+    _note(s, actor, "history_read", ids, now)
+    return Page(rows, total, number, size, Counts(all=total))
+
+
+def next_study(s: Session, actor: Actor, study_id: UUID) -> UUID | None:
+    """The unread study after this one in the worklist's order, or else the first unread one."""
+    actor.require(Permission.STUDY_READ)
+    unread = visible_studies(actor).where(Study.is_read.is_(False), Study.id != study_id)
+    here = s.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+    found = None
+    if here is not None and not here.is_read:
+        found = worklist_order.first(s, worklist_order.following(unread, here))
+    found = found or worklist_order.first(s, unread)
+    s.commit()
+    return found
+
+
+def counts(s: Session, actor: Actor) -> Counts:
+    """What waits for the actor: numbers alone, so no audit row."""
+    actor.require(Permission.STUDY_LIST)
+    found = _counts(s, actor)
+    s.commit()
+    return found
+
+
+def _counts(s: Session, actor: Actor) -> Counts:
+    rows = s.execute(
+        visible_studies(actor)
+        .with_only_columns(Study.rank, Study.is_read, func.count())
+        .group_by(Study.rank, Study.is_read)
+    ).all()
+
+    def add(wanted: Callable[[int, bool], bool]) -> int:
+        return sum(number for rank, is_read, number in rows if wanted(rank, is_read))
+
+    return Counts(
+        all=add(lambda _rank, _read: True),
+        to_read=add(lambda _rank, read: not read),
+        positive=add(lambda rank, _read: rank == POSITIVE),
+        no_result=add(lambda rank, _read: rank == UNAIDED),
+    )
+
+
+def _rows(s: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
+    if not ids:
+        return []
+    states = status.of_studies(s, ids, now)
+    readers = _readers(s, ids)
+    thumbs = {
+        blob.study_id: blob
+        for blob in s.scalars(
+            select(Blob).where(Blob.study_id.in_(ids), Blob.kind == BlobKind.THUMB, Blob.current)
+        )
+    }
+    found = {
+        study.id: (study, instance, uploader)
+        for study, instance, uploader in s.execute(
+            select(Study, Instance, User.name)
+            .join(Instance, Instance.study_id == Study.id)
+            .join(User, User.id == Study.uploaded_by)
+            .where(Study.id.in_(ids))
+        )
+    }
+    return [
+        _row(vault, *found[i], thumbs.get(i), states[i], readers.get(i)) for i in ids if i in found
+    ]
+
+
+def _row(
+    vault: Vault,
+    study: Study,
+    instance: Instance,
+    uploader: str,
+    thumb: Blob | None,
+    state: StudyState,
+    reader: str | None,
+) -> WorklistRow:
+    patient, facts, picture, damaged = Patient(), dict[str, Any](), None, False
+    try:
+        data_key = sealed_fields.key_of(vault, study)
+        picture = _thumb(vault, data_key, thumb)
+        patient = sealed_fields.open_patient(vault, data_key, study)
+        facts = sealed_fields.open_facts(vault, data_key, instance) or {}
+    except NotReadable:  # one damaged record must not take the whole list away
+        damaged = True
+    return WorklistRow(
+        study_id=study.id,
+        case_number=study.case_number,
+        created=study.created,
+        patient=patient,
+        view=facts.get("view"),
+        age_years=facts.get("patient_age_years"),
+        sex=facts.get("patient_sex"),
+        uploaded_by=uploader,
+        thumb=picture,
+        thumb_media_type=thumb.media_type if thumb else None,
+        state=state,
+        reader=reader,
+        damaged=damaged,
+    )
+
+
+def _thumb(vault: Vault, data_key: bytes, blob: Blob | None) -> bytes | None:
+    """A thumbnail that can't be read leaves a gap in the list; the case page will say why."""
+    if blob is None:
+        return None
+    try:
+        return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+    except NotReadable:
+        return None
+
+
+def _readers(s: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
+    rows = s.execute(
+        select(Review.study_id, User.name)
+        .join(User, User.id == Review.reader_id)
+        .where(Review.study_id.in_(ids))
+        .order_by(Review.created)
+    )
+    return dict(rows.all())  # a Result has keys(), which dict() would call
+
+
+def _note(s: Session, actor: Actor, event: str, ids: Sequence[UUID], now: datetime) -> None:
+    audit.append(s, event, actor=actor, now=now, detail={"studies": [i.hex for i in ids]})
+    s.commit()

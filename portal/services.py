@@ -1,0 +1,93 @@
+"""The parts that a running portal is put together from, opened once and handed to the views."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from portal.accounts.single_sign_on import Description
+from portal.accounts.throttle import Throttle
+from portal.jobs.broker import Bell
+from portal.models import db
+from portal.reading.shown_results import Shown
+from portal.settings import Settings
+from portal.vault import NotReadable, StorageAway, StorageFull, Vault
+
+# What a part that is away or busy raises. People are told to try again, not that something broke.
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageAway)
+# What the database raises for a value that no column can hold, such as a text with a NUL.
+UNFIT = DataError
+# What the vault raises when the disk is full; nothing was left behind.
+NO_ROOM = StorageFull
+# What it raises when a stored file is damaged, missing or not the one that the record names.
+DAMAGED = NotReadable
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Settings, vault, bell, Redis (or none), throttle, issuer, clock and memory of a process."""
+
+    settings: Settings
+    vault: Vault
+    bell: Bell
+    redis: Any | None
+    throttle: Throttle
+    issuer: Description
+    clock: Callable[[], datetime]
+    shown: Shown = field(default_factory=Shown)
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Callable[[], datetime] | None = None) -> "Parts":
+        """Open the vault and point a client at Redis; neither the database nor Redis is asked."""
+        client = redis_client(settings.redis_url)
+        bell = Bell(settings.redis_url, settings.visibility_seconds)
+        return cls(
+            settings=settings,
+            vault=Vault(settings),
+            bell=bell,
+            redis=client,
+            throttle=Throttle(client),
+            issuer=Description(),
+            clock=clock or _utc_now,
+        )
+
+    def redis_answers(self) -> bool:
+        """Whether Redis is there just now."""
+        try:
+            return self.redis is not None and bool(self.redis.ping())
+        except RedisError:
+            return False
+
+
+def rows() -> Session:
+    """The running request's database session, for views to hand to the core."""
+    return db.session()
+
+
+def redis_client(url: str) -> Any | None:
+    """A client that gives up within half a second and does not try again; None without an address.
+
+    Celery's `redis+socket://` is what redis-py calls `unix://`.
+    """
+    if not url:
+        return None
+    if url.startswith("redis+socket://"):
+        parts = urlsplit(url)
+        secret = f":{quote(parts.password)}@" if parts.password else ""
+        url = f"unix://{secret}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+    return redis.Redis.from_url(
+        url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,326 @@
+"""`python -m portal up`: everything on one machine, from an empty folder to a printed address.
+
+Owns what the tree consists of: the embedded Redis server (unless REDIS_URL is set), workers, sweep
+and gunicorn, and what each may know of the settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import http.client
+import os
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from portal.operations import first_start
+from portal.operations.context import Failed
+from portal.settings import Settings, child_environment, given_to_workers
+from portal.standalone import embedded_redis, instance_lock
+from portal.standalone.supervisor import Child, Supervisor
+
+DEFAULT_PORT = 8000
+PORTS_TRIED = 10
+THREADS = 8
+READY_SECONDS = 120.0
+# Secrets and addresses of the portal that are none of a worker's business.
+NOT_FOR_WORKERS = (
+    "DATABASE_URL",
+    "PLEURA_SECRET_KEY",
+    "PLEURA_KEY_RING",
+    "PLEURA_KEY_RING_COMMAND",
+    "PLEURA_KEY_RING_STORE_COMMAND",
+    "PLEURA_BUCKET",
+    "PLEURA_BUCKET_KEY_ID",
+    "PLEURA_BUCKET_SECRET",
+    "PLEURA_BACKUP_KEY",
+    "PLEURA_OIDC_CLIENT_SECRET",
+)
+
+
+class CannotStart(Exception):
+    """The portal can't be started; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    open_browser: bool = False
+    render_workers: int = 1
+    segment_workers: int = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's options."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="port; a free one when it is taken"
+    )
+    parser.add_argument(
+        "--open",
+        dest="open_browser",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="open the page in a browser",
+    )
+    parser.add_argument("--render-workers", type=int, default=1, choices=range(1, 17), metavar="N")
+    parser.add_argument("--segment-workers", type=int, default=1, choices=range(1, 17), metavar="N")
+
+
+def options_of(parsed: argparse.Namespace) -> Options:
+    """The options out of the parsed command line."""
+    names = Options.__dataclass_fields__
+    return Options(**{name: getattr(parsed, name) for name in names})
+
+
+def up(settings: Settings, options: Options, *, then: Callable[[str], object] | None = None) -> int:
+    """Run the tree until a signal; `then` is called with the address once all is ready."""
+    os.umask(0o077)
+    try:
+        with instance_lock.hold(settings.data_dir) as held, _listen(options) as listener:
+            return _Tree(settings, options, listener, held).run(then)
+    except instance_lock.Held as other:
+        where = f" at {other.address}" if other.address else ""
+        problem = (
+            f"it runs already on {_shown(settings.data_dir)}{where}. Stop that one first, or name "
+            "another folder in PLEURA_DATA_DIR."
+        )
+    except CannotStart as error:
+        problem = str(error)
+    sys.stderr.write(f"Pleura can't start: {problem}\n")
+    return 1
+
+
+def up_with_examples(settings: Settings, options: Options) -> int:
+    """The same with example pictures, or just these where the portal runs already."""
+
+    def fill(address: str) -> None:
+        from portal.standalone import demo  # half a second that `up` need not wait for
+
+        demo.fill(settings, address, _say)
+
+    address = instance_lock.running_address(settings.data_dir)
+    if address is not None:
+        fill(address)
+        return 0
+    return up(settings, options, then=fill)
+
+
+class _Tree:
+    """The children of one `up`, and what is said about them."""
+
+    def __init__(
+        self, settings: Settings, options: Options, listener: socket.socket, held: TextIO
+    ) -> None:
+        host, port = listener.getsockname()[:2]
+        self.address = f"http://{host}:{port}"
+        if settings.base_url == f"http://127.0.0.1:{DEFAULT_PORT}":
+            settings = replace(settings, base_url=self.address)
+        self.settings = settings
+        self.options = options
+        self.listener = listener
+        self.held = held
+        self.supervisor = Supervisor(settings.data_dir / "log", _say)
+        self.redis: embedded_redis.EmbeddedRedis | None = None
+
+    def run(self, then: Callable[[str], object] | None) -> int:
+        """Start everything, say where it is, watch it, stop it."""
+        self.supervisor.catch_signals()
+        began = time.monotonic()
+        try:
+            self._start_redis()
+            workers = self._start_workers()
+            self._prepare_database()
+            self._start_portal()
+            self._await_workers(workers)
+            if self.supervisor.stopping:
+                return 0
+            _say(f"ready after {time.monotonic() - began:.0f} s; logs are in {self._logs()}")
+            self._invite()
+            instance_lock.write_address(self.held, self.address)
+            _say(f"Pleura is at  {self.address}  (Ctrl-C stops it)")
+            if self.options.open_browser:
+                webbrowser.open(self.address)
+            if then is not None:
+                threading.Thread(target=then, args=(self.address,), daemon=True).start()
+            self.supervisor.watch()
+        finally:
+            _say("stopping")
+            self.supervisor.stop()
+            if self.redis is not None:
+                self.redis.tidy()
+        _say("stopped")
+        return 0
+
+    def _start_redis(self) -> None:
+        if self.settings.redis_url:
+            _say("Redis: as REDIS_URL says")
+            return
+        try:
+            server = embedded_redis.prepare(self.settings.data_dir / "redis")
+        except embedded_redis.NoServer as error:
+            raise CannotStart(str(error)) from None
+        self.redis = server
+        self.settings = replace(self.settings, redis_url=server.url)
+        child = Child("redis", server.command, child_environment({}), server.answers)
+        self.supervisor.start(child)
+        self._require(child, 30.0)
+        _say(f"Redis: {server.binary.name}, on a private socket")
+
+    def _prepare_database(self) -> None:
+        try:
+            first_start.migrate(self.settings)
+            # With weights of one's own the registry is one's own matter, too.
+            own = given_to_workers("PLEURA_WEIGHTS")
+            new = None if own else first_start.register_shipped(self.settings)
+        except Failed as error:
+            raise CannotStart(str(error)) from None
+        if new:
+            _say(f"model: {new} speaks (see Models, or `python -m portal model`)")
+        _say(f"database and keys: in {_shown(self.settings.data_dir)}")
+
+    def _invite(self) -> None:
+        """Print the link that makes the first administrator, where there is none."""
+        try:
+            link = first_start.admin_link(self.settings, if_none=True)
+        except Failed as error:
+            _say(f"nobody administers this portal: {error} See `python -m portal create-admin`.")
+            return
+        if link:
+            _say("nobody is here yet; this link makes the administrator, once, for 24 hours:")
+            _say(f"  {link}")
+
+    def _start_workers(self) -> list[Child]:
+        """Start the workers; they load their model while the portal gets ready."""
+        counts = {
+            "render": self.options.render_workers,
+            "segment": self.options.segment_workers,
+        }
+        workers = [
+            self._worker(queue, number)
+            for queue, count in counts.items()
+            for number in range(1, count + 1)
+        ]
+        for worker in workers:
+            self.supervisor.start(worker)
+        return workers
+
+    def _start_portal(self) -> None:
+        portal = Child(
+            "portal",
+            [
+                *(sys.executable, "-m", "gunicorn", "portal.web:create_app()"),
+                *("--bind", f"fd://{self.listener.fileno()}", "--worker-class", "gthread"),
+                *("--workers", "1", "--threads", str(THREADS), "--timeout", "60"),
+                *("--graceful-timeout", "5", "--no-control-socket", "--log-level", "warning"),
+            ],
+            self._portal_environment(),
+            self._portal_is_ready,
+            layer=1,
+            pass_fds=[self.listener.fileno()],
+        )
+        sweep = Child(
+            "sweep",
+            [sys.executable, "-m", "portal", "sweep", "--loop"],
+            self._portal_environment(),
+            lambda: True,
+            layer=2,
+        )
+        self.supervisor.start(portal)
+        self.supervisor.start(sweep)
+        self._require(portal, READY_SECONDS)
+
+    def _await_workers(self, workers: list[Child]) -> None:
+        """Wait for the workers; without one the portal runs all the same, and it is said."""
+        for child in self.supervisor.wait_ready(workers, READY_SECONDS):
+            _say(f"{child.name} does not work yet: pictures wait. Its log ends with:")
+            for line in self.supervisor.last_words(child):
+                _say(f"    {line}")
+
+    def _worker(self, queue: str, number: int) -> Child:
+        name = f"local-{number}"
+        state = self.settings.data_dir / "run"
+        life = state / f"{name}-{queue}.alive"
+        life.unlink(missing_ok=True)
+        environment = child_environment(
+            {
+                "REDIS_URL": self.redis.worker_url if self.redis else self.settings.redis_url,
+                "PLEURA_PORTAL_URL": self.address,
+                "PLEURA_WORKER_TOKEN": self.settings.worker_token,
+                "PLEURA_WORKER_NAME": name,
+                "PLEURA_WORKER_STATE": str(state),
+                "PLEURA_MODELS": str(self.settings.data_dir / "models"),
+                "JOB_SECONDS": str(self.settings.job_seconds),
+            },
+            without=NOT_FOR_WORKERS,
+        )
+        command = [sys.executable, "-m", "worker", queue]
+        return Child(f"{queue}-{number}", command, environment, life.exists, layer=2)
+
+    def _portal_is_ready(self) -> bool:
+        host, port = self.listener.getsockname()[:2]
+        connection = http.client.HTTPConnection(host, port, timeout=2)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _portal_environment(self) -> dict[str, str]:
+        return child_environment(
+            {
+                "REDIS_URL": self.settings.redis_url,
+                "PLEURA_DATA_DIR": str(self.settings.data_dir),
+                "PLEURA_BASE_URL": self.settings.base_url,
+            }
+        )
+
+    def _require(self, child: Child, seconds: float) -> None:
+        if self.supervisor.wait_ready([child], seconds) and not self.supervisor.stopping:
+            words = "\n".join(self.supervisor.last_words(child, 8))
+            raise CannotStart(f"{child.name} does not answer. Its log ends with:\n{words}")
+
+    def _logs(self) -> str:
+        return _shown(self.settings.data_dir / "log")
+
+
+def _listen(options: Options) -> socket.socket:
+    """The listening socket, held here: it outlives a portal that has to be started again."""
+    wanted = range(options.port, options.port + PORTS_TRIED) if options.port else ()
+    for port in (*wanted, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((options.host, port))
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            if error.errno in (errno.EADDRINUSE, errno.EACCES) and port:
+                continue
+            raise CannotStart(f"{options.host}: {error.strerror}.") from None
+        if port != options.port:
+            _say(f"port {options.port} is taken: {listener.getsockname()[1]} is used")
+        return listener
+    raise CannotStart(f"no port of {options.host} is free.")
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

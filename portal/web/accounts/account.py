@@ -1,0 +1,110 @@
+"""One's own account: password, second factor, recovery codes, sessions, tokens."""
+
+from uuid import UUID
+
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.access import Permission
+from portal.accounts import people
+from portal.services import rows
+from portal.web.security import guard
+
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+
+_PAGE = "account.account"
+_BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
+_SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS", "Linux")
+_NAMES = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}
+
+
+@blueprint.app_template_filter("browser")
+def browser(agent: str) -> str:
+    """A browser's long description of itself in two words, so that people know their own."""
+    known = (next((n for n in names if n in agent), "") for names in (_BROWSERS, _SYSTEMS))
+    return " on ".join(_NAMES.get(name, name) for name in known if name) or "another browser"
+
+
+@blueprint.get("")
+@guard.permission(Permission.SELF)
+def account() -> str:
+    """What is known about oneself, and where one is signed in."""
+    return page()
+
+
+@blueprint.post("/password")
+@guard.permission(Permission.SELF, step_up=_PAGE)
+def password() -> BaseResponse | tuple[str, int]:
+    """Change one's own password; all other sessions and the API tokens end."""
+    errors: dict[str, str] = {}
+    try:
+        changed = people.change_password(
+            rows(),
+            guard.parts().throttle,
+            g.login,
+            request.form.get("old", ""),
+            request.form.get("new", ""),
+            guard.now(),
+            address=guard.address(),
+        )
+        if not changed:
+            errors["old"] = "This is not your present password."
+    except people.BadPassword as bad:
+        errors["new"] = bad.message
+    if errors:
+        return page(errors), 422
+    guard.sign_in(g.user, proved=True)
+    flash("Your password is changed. Your other sessions and your API tokens have ended.", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+@blueprint.post("/recovery-codes")
+@guard.permission(Permission.SELF, step_up=_PAGE)
+def recovery_codes() -> str:
+    """Make ten new recovery codes and show them once."""
+    codes = people.new_recovery_codes(rows(), g.user, guard.now())
+    return render_template("auth/recovery_codes.html", codes=codes)
+
+
+@blueprint.post("/sessions/<uuid:session_id>/end")
+@guard.permission(Permission.SELF)
+def end_session(session_id: UUID) -> BaseResponse:
+    """End one of one's own sessions."""
+    people.end_session(rows(), guard.actor(), session_id, guard.now())
+    flash("The session has ended.", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+@blueprint.post("/sessions/end-others")
+@guard.permission(Permission.SELF)
+def end_others() -> BaseResponse:
+    """End all of one's own sessions but this one."""
+    count = people.end_other_sessions(rows(), guard.actor(), guard.now())
+    flash(f"{count} other sessions have ended." if count != 1 else "One session has ended.", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+@blueprint.post("/tokens/<uuid:token_id>/revoke")
+@guard.permission(Permission.SELF)
+def revoke_token(token_id: UUID) -> BaseResponse:
+    """End one of one's own API tokens."""
+    people.revoke_token(rows(), guard.actor(), token_id, guard.now())
+    flash("The token no longer works.", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+def page(errors: dict[str, str] | None = None) -> str:
+    """The account page, with what was wrong in a form."""
+    return render_template(
+        "account/account.html",
+        errors=errors or {},
+        sessions=people.sessions_of(
+            rows(), g.user.id, guard.now(), idle=guard.parts().settings.session_idle
+        ),
+        here=g.login.id,
+        tokens=people.tokens_of(rows(), g.user.id, guard.now()),
+        codes_left=people.recovery_codes_left(rows(), g.user),
+        passkeys=people.passkeys_of(rows(), g.user.id),
+        passkey_site=guard.parts().settings.passkey_site,
+        fresh=guard.is_fresh(),
+    )

@@ -1,0 +1,65 @@
+"""Passkeys on the account page: making, naming and removing them. `auth` signs in with them."""
+
+from uuid import UUID
+
+from flask import Blueprint, Response, flash, g, jsonify, redirect, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.access import Permission
+from portal.accounts import people
+from portal.services import rows
+from portal.web.accounts import account
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+
+blueprint = Blueprint("passkeys", __name__, url_prefix="/account/passkeys")
+
+_PAGE = "account.account"
+_ENDED = "Your other sessions and your API tokens have ended."
+_own = guard.permission(Permission.SELF, step_up=_PAGE)
+
+
+@blueprint.post("/challenge")
+@_own
+def begin() -> Response:
+    """What the browser needs to make a passkey."""
+    try:
+        return jsonify(people.begin_passkey(rows(), site(), g.login, guard.now()))
+    except people.BadPasskey as bad:
+        raise Problem(409, "passkey", bad.message) from bad
+
+
+@blueprint.post("")
+@_own
+def register() -> BaseResponse | tuple[str, int]:
+    """Keep the passkey that the browser has made."""
+    try:
+        made = people.register_passkey(
+            rows(),
+            site(),
+            g.login,
+            name=request.form.get("name", ""),
+            credential=request.form.get("credential", ""),
+            now=guard.now(),
+        )
+    except people.BadPasskey as bad:
+        return account.page({"passkey": bad.message}), 422
+    flash(f"The passkey {made.name} works from now on. {_ENDED}", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+@blueprint.post("/<uuid:passkey_id>/remove")
+@_own
+def remove(passkey_id: UUID) -> BaseResponse:
+    """Forget one of one's own passkeys."""
+    people.remove_passkey(rows(), guard.actor(), passkey_id, guard.now())
+    flash(f"The passkey no longer works. {_ENDED}", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+def site() -> tuple[str, str]:
+    """The host name and origin that passkeys belong to; not found where browsers make none."""
+    found = guard.parts().settings.passkey_site
+    if found is None:
+        raise Problem(404, "not_found")
+    return found

@@ -1,0 +1,306 @@
+"""Signing in and out, joining by a link, and setting up the second factor."""
+
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.access import Denied, Permission
+from portal.accounts import people
+from portal.models import Role
+from portal.services import rows
+from portal.web.accounts.passkeys import site
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+
+blueprint = Blueprint("auth", __name__)
+
+_FIRST_PAGE = {
+    Role.TECHNOLOGIST: "/worklist",
+    Role.READER: "/worklist",
+    Role.ADMIN: "/admin/people",
+    Role.AUDITOR: "/audit",
+}
+_WRONG = "The e-mail address or the password is wrong."
+_WRONG_PASSKEY = "This passkey was not accepted. Try again, or enter a code."
+_WRONG_CODE = "This code is wrong, too old, or was used before. Wait for the next one."
+
+
+@blueprint.get("/")
+@guard.permission(Permission.SELF)
+def start() -> BaseResponse:
+    """To the first page of the person's role."""
+    return redirect(_FIRST_PAGE[guard.actor().role])
+
+
+@blueprint.route("/sign-in", methods=["GET", "POST"])
+@guard.public
+def sign_in() -> BaseResponse | str | tuple[str, int]:
+    """Ask for e-mail address and password."""
+    target = guard.safe_next(request.values.get("next"))
+    if request.method == "GET":
+        if "actor" in g:
+            return redirect(target or "/")
+        return _sign_in_page(target)
+    email = request.form.get("email", "")
+    try:
+        user = people.check_password(
+            rows(),
+            guard.parts().throttle,
+            email,
+            request.form.get("password", ""),
+            guard.address(),
+            guard.now(),
+            only_local=guard.parts().settings.only_local_flagged,
+        )
+    except people.Throttled as throttled:
+        page = _sign_in_page(target, email, too_often=throttled.seconds)
+        return _try_later(page, throttled)
+    if user is None:
+        return _sign_in_page(target, email, error=_WRONG), 401
+    guard.sign_in(user, proved=False)
+    if user.sealed_totp is None:
+        return _begin_enrolment()
+    return redirect(url_for("auth.code", next=target), 303)
+
+
+@blueprint.route("/sign-in/code", methods=["GET", "POST"])
+@guard.signing_in
+def code() -> BaseResponse | str | tuple[str, int]:
+    """Ask for the second factor."""
+    target = guard.safe_next(request.values.get("next"))
+    user = g.user
+    if "actor" in g:
+        return redirect(target or "/")
+    if user.sealed_totp is None:
+        return redirect(url_for("auth.enrol"))
+    passkeys = has_passkeys()
+    if request.method == "GET":
+        return render_template("auth/code.html", target=target, passkeys=passkeys)
+    try:
+        accepted = people.check_second_factor(
+            rows(),
+            guard.parts().vault,
+            user,
+            request.form.get("code", ""),
+            guard.now(),
+            throttle=guard.parts().throttle,
+            session_id=g.login.id,
+            address=guard.address(),
+        )
+    except people.Throttled as throttled:
+        page = render_template(
+            "auth/code.html", target=target, passkeys=passkeys, too_often=throttled.seconds
+        )
+        return _try_later(page, throttled)
+    if not accepted:
+        page = render_template(
+            "auth/code.html", target=target, passkeys=passkeys, error=_WRONG_CODE
+        )
+        return page, 401
+    guard.sign_in(user, proved=True)
+    _warn_when_codes_run_out()
+    return redirect(target or "/", 303)
+
+
+@blueprint.post("/sign-in/passkey/challenge")
+@guard.signing_in
+def passkey_challenge() -> Response:
+    """What the browser has to have signed by one of the person's passkeys."""
+    return jsonify(people.ask_passkey(rows(), site(), g.login, guard.now()))
+
+
+@blueprint.post("/sign-in/passkey")
+@guard.signing_in
+def passkey() -> BaseResponse | tuple[str, int]:
+    """The second factor, by a passkey instead of a code."""
+    target = guard.safe_next(request.form.get("next"))
+    if "actor" in g:
+        return redirect(target or "/", 303)
+    if g.user.sealed_totp is None:
+        return redirect(url_for("auth.enrol"), 303)
+    try:
+        accepted = people.check_passkey(
+            rows(),
+            guard.parts().throttle,
+            site(),
+            g.login,
+            request.form.get("credential", ""),
+            guard.now(),
+            address=guard.address(),
+        )
+    except people.Throttled as throttled:
+        page = render_template(
+            "auth/code.html", target=target, passkeys=True, too_often=throttled.seconds
+        )
+        return _try_later(page, throttled)
+    if not accepted:
+        page = render_template(
+            "auth/code.html", target=target, passkeys=has_passkeys(), error=_WRONG_PASSKEY
+        )
+        return page, 401
+    guard.sign_in(g.user, proved=True)
+    return redirect(target or "/", 303)
+
+
+@blueprint.post("/sign-out")
+@guard.public
+def sign_out() -> BaseResponse:
+    """End the session and have the browser forget what it kept."""
+    guard.leave()
+    response = redirect(url_for("auth.sign_in", out=1), 303)
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+@blueprint.route("/join/<token>", methods=["GET", "POST"])
+@guard.public
+def join(token: str) -> BaseResponse | str | tuple[str, int]:
+    """Follow an invitation or a reset: choose a password."""
+    invitation = people.open_invitation(rows(), token, guard.now())
+    if invitation is None:
+        raise Problem(404, "link")
+    if guard.parts().settings.only_local_flagged and invitation.for_single_sign_on:
+        raise Problem(404, "link", "Sign in with your hospital account: this link opens nothing.")
+    if request.method == "GET":
+        return render_template("auth/join.html", invitation=invitation)
+    try:
+        user = people.accept_invitation(
+            rows(),
+            token,
+            password=request.form.get("password", ""),
+            now=guard.now(),
+            signed_in=g.user.id if "user" in g else None,
+            throttle=guard.parts().throttle,
+        )
+    except people.BadPassword as bad:
+        page = render_template("auth/join.html", invitation=invitation, error=bad.message)
+        return page, 422
+    except people.Throttled as throttled:
+        page = render_template("auth/join.html", invitation=invitation, too_often=throttled.seconds)
+        return _try_later(page, throttled)
+    except Denied:
+        raise Problem(404, "link") from None
+    guard.sign_in(user, proved=False)
+    return _begin_enrolment()
+
+
+@blueprint.route("/enrol", methods=["GET", "POST"])
+@guard.signing_in
+def enrol() -> BaseResponse | str | tuple[str, int]:
+    """Set up the second factor, or a new one beside the one that still works.
+
+    Looking shows the secret that a form has begun; without one, the page offers to begin.
+    """
+    user = g.user
+    if user.sealed_totp is not None:
+        if "actor" not in g:
+            return redirect(url_for("auth.code"))
+        if not guard.is_fresh():
+            return redirect(url_for("auth.confirm", next=url_for("auth.enrol")), 303)
+    if request.method == "GET":
+        return _enrol_page()
+    if "begin" in request.form:
+        return _begin_enrolment()
+    try:
+        codes = people.confirm_totp(
+            rows(),
+            guard.parts().vault,
+            user,
+            request.form.get("code", ""),
+            guard.now(),
+            session_id=g.login.id,
+            throttle=guard.parts().throttle,
+        )
+    except people.BadCode:
+        return _enrol_page(error="This code does not match. Enter the one shown now."), 422
+    except people.Throttled as throttled:
+        return _try_later(_enrol_page(too_often=throttled.seconds), throttled)
+    guard.sign_in(user, proved=True)
+    return render_template("auth/recovery_codes.html", codes=codes)
+
+
+@blueprint.route("/confirm", methods=["GET", "POST"])
+@guard.permission(Permission.SELF)
+def confirm() -> BaseResponse | str | tuple[str, int]:
+    """Ask for password and code again before something grave."""
+    target = guard.safe_next(request.values.get("next")) or url_for("account.account")
+    if request.method == "GET":
+        return render_template("auth/confirm.html", target=target)
+    try:
+        confirmed = people.confirm_identity(
+            rows(),
+            guard.parts().vault,
+            guard.parts().throttle,
+            g.login,
+            password=request.form.get("password", ""),
+            code=request.form.get("code", ""),
+            now=guard.now(),
+            address=guard.address(),
+        )
+    except people.Throttled as throttled:
+        page = render_template("auth/confirm.html", target=target, too_often=throttled.seconds)
+        return _try_later(page, throttled)
+    if not confirmed:
+        error = "The password or the code is wrong. A code works once: wait for the next one."
+        return render_template("auth/confirm.html", target=target, error=error), 422
+    return redirect(target, 303)
+
+
+def _sign_in_page(
+    target: str | None, email: str = "", *, error: str = "", too_often: int = 0
+) -> str:
+    return render_template(
+        "auth/sign_in.html",
+        target=target,
+        email=email,
+        error=error,
+        too_often=too_often,
+        signed_out="out" in request.args,
+        sso=guard.parts().settings.sso is not None,
+    )
+
+
+def _begin_enrolment() -> BaseResponse:
+    people.begin_totp(rows(), guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    return redirect(url_for("auth.enrol"), 303)
+
+
+def _enrol_page(*, error: str = "", too_often: int = 0) -> str:
+    begun = people.waiting_totp(guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    secret, uri = begun or ("", "")
+    return render_template(
+        "auth/enrol.html",
+        secret=" ".join(secret[i : i + 4] for i in range(0, len(secret), 4)),
+        qr=people.qr_code(uri) if begun else "",
+        error=error,
+        too_often=too_often,
+    )
+
+
+def has_passkeys() -> bool:
+    """Whether the person could use a passkey here instead of a code."""
+    return guard.parts().settings.passkey_site is not None and bool(
+        people.passkeys_of(rows(), g.user.id)
+    )
+
+
+def _try_later(page: str, throttled: people.Throttled) -> Response:
+    response = Response(page, 429, content_type="text/html; charset=utf-8")
+    response.headers["Retry-After"] = str(throttled.seconds)
+    return response
+
+
+def _warn_when_codes_run_out() -> None:
+    left = people.recovery_codes_left(rows(), g.user)
+    if left < 4:
+        told = f"Only {left} recovery codes are left." if left else "No recovery code is left."
+        flash(f"{told} Make new ones under Account.", "warn")

@@ -1,0 +1,131 @@
+"""Single sign-on in the browser: away to the issuer, and back with a code.
+
+Between the two the browser keeps state, nonce and verifier in a signed cookie of its own, `Lax`,
+because the session's cookie does not come along from another site. For the same reason the way
+back ends on a small page that goes on by itself: from there on everything is same-site again.
+"""
+
+import hmac
+from typing import Any
+
+from flask import Blueprint, current_app, make_response, redirect, render_template, request, url_for
+from itsdangerous import BadData, URLSafeTimedSerializer
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.accounts import single_sign_on
+from portal.accounts.throttle import ADDRESS, LEAVE, origin
+from portal.services import rows
+from portal.settings.single_sign_on import SingleSignOn
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+
+blueprint = Blueprint("sso", __name__, url_prefix="/sign-in/sso")
+
+_SECONDS = 600
+_SORRY = (
+    "Signing in there did not open an account here. Ask whoever administers Pleura, or try again."
+)
+
+
+@blueprint.get("")
+@guard.public
+def leave() -> BaseResponse:
+    """To the issuer."""
+    settings = _settings()
+    guard.parts().throttle.take([(LEAVE, origin(guard.address()))], guard.now())
+    try:
+        begun = single_sign_on.begin(settings, guard.parts().issuer, _back(), guard.now())
+    except single_sign_on.Away:
+        raise Problem(503, "sso_away", retry_after=30) from None
+    kept = {
+        "state": begun.state,
+        "nonce": begun.nonce,
+        "verifier": begun.verifier,
+        "next": guard.safe_next(request.args.get("next")),
+    }
+    response = redirect(begun.url, 303)
+    response.set_cookie(
+        _cookie(),
+        _signer().dumps(kept),
+        max_age=_SECONDS,
+        secure=current_app.config["SESSION_COOKIE_SECURE"],
+        httponly=True,
+        samesite="Lax",
+        path="/",
+    )
+    return response
+
+
+@blueprint.get("/back")
+@guard.public
+def back() -> BaseResponse:
+    """From the issuer: who it is, then on to the second factor."""
+    settings = _settings()
+    guard.parts().throttle.take([(ADDRESS, origin(guard.address()))], guard.now())
+    try:
+        kept = _kept()
+        claims = single_sign_on.claims_of(
+            settings,
+            guard.parts().issuer,
+            _back(),
+            request.args.get("code", ""),
+            nonce=kept["nonce"],
+            verifier=kept["verifier"],
+            now=guard.now(),
+        )
+        user = single_sign_on.person_of(
+            rows(), settings, claims, guard.now(), address=guard.address()
+        )
+    except single_sign_on.Away:
+        raise Problem(503, "sso_away", retry_after=30) from None
+    except single_sign_on.Refused as refused:
+        single_sign_on.note_refusal(rows(), refused.why, guard.now(), guard.address())
+        page = render_template("auth/sign_in.html", error=_SORRY, sso=True)
+        return _forget(make_response(page, 403))
+    guard.sign_in(user, proved=False)
+    step = "auth.code" if user.sealed_totp is not None else "auth.enrol"
+    target = url_for(step, next=kept["next"])
+    return _forget(make_response(render_template("auth/sso_back.html", target=target)))
+
+
+def _settings() -> SingleSignOn:
+    found = guard.parts().settings.sso
+    if found is None:
+        raise Problem(404, "not_found")
+    return found
+
+
+def _back() -> str:
+    return guard.parts().settings.base_url + url_for("sso.back")
+
+
+def _cookie() -> str:
+    name: str = current_app.config["SESSION_COOKIE_NAME"]
+    return f"{name}-sso"
+
+
+def _signer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(guard.parts().settings.secret_key, salt="pleura.sso")
+
+
+def _kept() -> dict[str, Any]:
+    """What this browser took along when it left, if the answer is to that."""
+    try:
+        kept = _signer().loads(request.cookies.get(_cookie(), ""), max_age=_SECONDS)
+    except BadData:
+        raise single_sign_on.Refused("state") from None
+    given = request.args.get("state", "").encode("utf-8", "surrogatepass")
+    if not hmac.compare_digest(str(kept["state"]).encode(), given):
+        raise single_sign_on.Refused("state")
+    found: dict[str, Any] = kept
+    return found
+
+
+def _forget(response: BaseResponse) -> BaseResponse:
+    response.delete_cookie(
+        _cookie(),
+        secure=current_app.config["SESSION_COOKIE_SECURE"],
+        httponly=True,
+        samesite="Lax",
+    )
+    return response

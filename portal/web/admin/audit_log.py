@@ -1,0 +1,148 @@
+"""The access log, for auditors: ids only, and before it the alarms that nobody has seen yet."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal import audit
+from portal.access import Permission
+from portal.accounts import break_glass
+from portal.audit import alarms
+from portal.audit import export as logbook
+from portal.errors import Conflict
+from portal.services import rows
+from portal.web.clinic.emergency_access import REASONS
+from portal.web.security import guard
+
+blueprint = Blueprint("audit", __name__, url_prefix="/audit")
+
+_PER_PAGE = 100
+_EVENT = re.compile("[a-z_]{1,64}")
+
+
+@blueprint.get("")
+@guard.permission(Permission.AUDIT_READ)
+def log() -> str:
+    """Search the log, the newest row first."""
+    return _page()
+
+
+@blueprint.post("/verify")
+@guard.permission(Permission.AUDIT_READ)
+def verify() -> str:
+    """Check the whole chain and say where it breaks."""
+    return _page(checked=audit.verify(rows()))
+
+
+@blueprint.post("/alarms/seen")
+@guard.permission(Permission.AUDIT_READ)
+def seen() -> BaseResponse:
+    """Note that the alarms up to a row have been looked at."""
+    up_to = request.form.get("up_to", type=int)
+    if up_to is not None and 0 < up_to < 2**62:
+        alarms.mark_seen(rows(), guard.actor(), up_to, guard.now())
+        flash("The alarms are marked as seen.", "ok")
+    return redirect(url_for("audit.log"), 303)
+
+
+@blueprint.post("/export")
+@guard.permission(Permission.AUDIT_READ, step_up="audit.log")
+def export() -> Response | tuple[str, int]:
+    """The rows that the search shows, all of them, as a file."""
+    _, wanted, errors = _asked(request.form)
+    form = request.form.get("format", "csv")
+    if errors or form not in logbook.FORMATS:
+        return _page(refused="Correct the search, then export it.", source=request.form), 422
+    try:
+        data, _count = logbook.export(rows(), guard.actor(), wanted, form, guard.now())
+    except Conflict as conflict:
+        return _page(refused=conflict.message, source=request.form), 422
+    name = f"access-log-{guard.now():%Y%m%d-%H%M%S}.{form}"
+    return Response(
+        data,
+        content_type=f"{logbook.FORMATS[form]}; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _page(
+    checked: audit.Verification | None = None,
+    refused: str = "",
+    source: Mapping[str, Any] | None = None,
+) -> str:
+    asked, wanted, errors = _asked(request.args if source is None else source)
+    before = request.args.get("before", type=int)
+    events = (
+        []
+        if errors
+        else audit.search(
+            rows(),
+            guard.actor(),
+            now=guard.now(),
+            wanted=wanted,
+            before=before if before and 0 < before < 2**62 else None,
+            limit=_PER_PAGE,
+        )
+    )
+    sounding, how_many = alarms.unseen(rows(), guard.actor())
+    opened = [a.subject_id for a in sounding if a.event == "glass_broken" and a.subject_id]
+    grants = break_glass.grants(
+        rows(), guard.parts().vault, guard.actor(), guard.now(), also=opened
+    )
+    return render_template(
+        "audit/log.html",
+        alarms=sounding,
+        alarm_count=how_many,
+        alarm_events=alarms.ALARMS,
+        words={grant.id: grant.words for grant in grants},
+        open_now=[grant for grant in grants if grant.stands],
+        glass_reasons=REASONS,
+        events=events,
+        asked=asked,
+        errors=errors,
+        checked=checked,
+        refused=refused,
+        more=len(events) == _PER_PAGE,
+        before=before,
+        kept={name: value or None for name, value in asked.items()},
+        fresh=guard.is_fresh(),
+    )
+
+
+def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.Wanted, dict[str, str]]:
+    """What somebody typed, what it asks for, and what of it can't be understood."""
+    names = ("event", "person", "case", "since", "until")
+    asked = {name: str(source.get(name, "")).strip() for name in names}
+    errors = {
+        name: "This is not an id."
+        for name in ("person", "case")
+        if asked[name] and not _id(asked[name])
+    }
+    event = asked["event"].lower().replace(" ", "_")
+    if event and not _EVENT.fullmatch(event):
+        errors["event"] = "This is not the name of an event."
+    times = {}
+    for name in ("since", "until"):
+        try:
+            times[name] = logbook.moment(asked[name], end=name == "until")
+        except (ValueError, OverflowError):
+            errors[name] = "This is not a day."
+            times[name] = None
+    wanted = audit.Wanted(
+        event="" if "event" in errors else event,
+        actor_id=_id(asked["person"]),
+        study_id=_id(asked["case"]),
+        **times,
+    )
+    return asked, wanted, errors
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

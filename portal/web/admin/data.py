@@ -1,0 +1,173 @@
+"""The life of data, for administrators: purges with proof, legal holds, retention.
+
+No page here shows anything about a patient: a case is known by its number or id.
+"""
+
+import json
+from uuid import UUID
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal import records
+from portal.access import Permission
+from portal.governance import retention
+from portal.models import HoldReason, PurgeReason
+from portal.services import rows
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+
+blueprint = Blueprint("data", __name__, url_prefix="/admin/data")
+
+_PAGE = "data.page"
+_change = guard.permission(Permission.DATA_MANAGE, step_up=_PAGE)
+PURGE_REASONS = {
+    "patient_request": "The patient asked for it",
+    "sent_by_mistake": "Sent by mistake",
+    "wrong_patient": "Filed under the wrong patient",
+    "test_data": "Test data",
+    "retention_ended": "Its time has ended",
+    "other": "Other",
+}
+HOLD_REASONS = {
+    "legal_dispute": "Legal dispute",
+    "incident": "Incident under investigation",
+    "authority": "Asked for by an authority",
+    "other": "Other",
+}
+_KINDS = {
+    "reviewed": "Reviewed, from the last review",
+    "unreviewed": "Not reviewed, from the arrival",
+    "no_result": "Without an AI result and not reviewed, from the arrival",
+}
+
+
+@blueprint.get("")
+@guard.permission(Permission.DATA_MANAGE)
+def page() -> str:
+    """Find a case; the holds in force, the times of retention, the newest purges."""
+    return _page()
+
+
+@blueprint.post("/<uuid:study_id>/purge")
+@_change
+def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Destroy a case, once its number was typed again; on to the proof."""
+    reason = request.form.get("reason", "")
+    if reason not in set(PurgeReason):
+        return _refused(study_id, "Say why.")
+    if request.form.get("number", "").strip().upper() != study_id.hex[:6].upper():
+        return _refused(study_id, "Type the number of the case to confirm. Nothing was destroyed.")
+    try:
+        records.purge(
+            rows(),
+            guard.parts().vault,
+            guard.actor(),
+            study_id,
+            guard.now(),
+            reason=PurgeReason(reason),
+            reference=request.form.get("reference", ""),
+        )
+    except records.Conflict as conflict:
+        return _refused(study_id, conflict.message)
+    return redirect(url_for("data.proof", study_id=study_id), 303)
+
+
+@blueprint.post("/<uuid:study_id>/hold")
+@_change
+def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Put a case under a legal hold."""
+    reason = request.form.get("reason", "")
+    if reason not in set(HoldReason):
+        return _refused(study_id, "Say why.")
+    try:
+        records.hold(
+            rows(),
+            guard.actor(),
+            study_id,
+            reason=HoldReason(reason),
+            reference=request.form.get("reference", ""),
+            now=guard.now(),
+        )
+    except records.Conflict as conflict:
+        return _refused(study_id, conflict.message)
+    return _done(study_id, "The case is held: nothing purges it until the hold is lifted.")
+
+
+@blueprint.post("/<uuid:study_id>/lift")
+@_change
+def lift(study_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Lift a case's legal hold."""
+    try:
+        records.lift(
+            rows(),
+            guard.actor(),
+            study_id,
+            reference=request.form.get("reference", ""),
+            now=guard.now(),
+        )
+    except records.Conflict as conflict:
+        return _refused(study_id, conflict.message)
+    return _done(study_id, "The hold is lifted.")
+
+
+@blueprint.get("/<uuid:study_id>/proof")
+@guard.permission(Permission.DATA_MANAGE)
+def proof(study_id: UUID) -> str:
+    """What was destroyed, and a look at what is left now."""
+    found = records.proof_of(rows(), guard.actor(), study_id)
+    if found is None:
+        raise Problem(404, "not_found")
+    said = json.loads(found.proof)
+    return render_template(
+        "admin/proof.html",
+        proof=found,
+        said=said,
+        size=sum(file["bytes"] for file in said["destroyed"]["files"]),
+        genuine=records.is_genuine(rows(), found),
+        remains=records.remains(rows(), guard.parts().vault, study_id),
+        reasons=PURGE_REASONS,
+    )
+
+
+@blueprint.get("/<uuid:study_id>/proof.json")
+@guard.permission(Permission.DATA_MANAGE)
+def proof_file(study_id: UUID) -> Response:
+    """The proof exactly as its digest covers it."""
+    found = records.proof_of(rows(), guard.actor(), study_id)
+    if found is None:
+        raise Problem(404, "not_found")
+    name = f"purge-{found.case_number}.json"
+    return Response(
+        found.proof,
+        content_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _page(asked: str = "", error: str = "") -> str:
+    asked = asked or request.args.get("case", "").strip()[:64]
+    settings = guard.parts().settings
+    return render_template(
+        "admin/data.html",
+        asked=asked,
+        error=error,
+        cases=records.find_cases(rows(), guard.actor(), asked, guard.now()) if asked else [],
+        holds=records.holds(rows(), guard.actor()),
+        proofs=records.proofs(rows(), guard.actor()),
+        kept=[(_KINDS[kind], days) for kind, days in retention.days_of(settings).items()],
+        held_back=retention.held_back(rows(), settings, guard.now()),
+        purge_reasons=[("", "Choose why"), *list(PURGE_REASONS.items())],
+        hold_reasons=[("", "Choose why"), *list(HOLD_REASONS.items())],
+        reason_words={**HOLD_REASONS, **PURGE_REASONS},
+        fresh=guard.is_fresh(),
+    )
+
+
+def _done(study_id: UUID, message: str) -> BaseResponse:
+    flash(message, "ok")
+    return redirect(url_for(_PAGE, case=study_id), 303)
+
+
+def _refused(study_id: UUID, message: str) -> tuple[str, int]:
+    return _page(str(study_id), message), 422

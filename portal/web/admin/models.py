@@ -1,0 +1,86 @@
+"""The registry's pages for administrators: models, their cards, who speaks and how boldly."""
+
+from uuid import UUID
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.access import Permission
+from portal.ai_models import registry
+from portal.models import OperatingPoint
+from portal.services import rows
+from portal.web.present import model_card
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+
+blueprint = Blueprint("models", __name__, url_prefix="/admin/models")
+
+_LIST = "models.models_page"
+_manage = guard.permission(Permission.MODELS_MANAGE, step_up=_LIST)
+
+
+@blueprint.get("")
+@guard.permission(Permission.MODELS_MANAGE)
+def models_page() -> str:
+    """Every model, and which one speaks."""
+    found = registry.models(rows(), guard.actor())
+    return render_template(
+        "admin/models.html",
+        models=[(view, model_card.summary(view.card)) for view in found],
+        active=next((view for view in found if view.state == "active"), None),
+        previous=registry.previous(rows()),
+        points=model_card.POINTS,
+        fresh=guard.is_fresh(),
+    )
+
+
+@blueprint.get("/<uuid:model_id>")
+@guard.permission(Permission.MODELS_MANAGE)
+def model_page(model_id: UUID) -> str:
+    """One model's card, in words and numbers."""
+    view = registry.model(rows(), guard.actor(), model_id)
+    return render_template(
+        "admin/model.html",
+        model=view,
+        card=model_card.of(view.card),
+        points=model_card.POINTS,
+        fresh=guard.is_fresh(),
+    )
+
+
+@blueprint.post("/<uuid:model_id>/promote")
+@_manage
+def promote(model_id: UUID) -> BaseResponse:
+    """Let a model speak from the next job on."""
+    model = registry.promote(rows(), guard.actor(), model_id, guard.now(), point=_point())
+    return _done(f"{model.name} {model.version} speaks from the next job on.")
+
+
+@blueprint.post("/roll-back")
+@_manage
+def roll_back() -> BaseResponse:
+    """Bring back the model that spoke before."""
+    model = registry.roll_back(rows(), guard.actor(), guard.now())
+    return _done(f"{model.name} {model.version} speaks again from the next job on.")
+
+
+@blueprint.post("/<uuid:model_id>/operating-point")
+@_manage
+def operating_point(model_id: UUID) -> BaseResponse:
+    """Let the active model call at another of its thresholds."""
+    model = registry.choose_point(rows(), guard.actor(), model_id, _point(), guard.now())
+    return _done(
+        f"{model.name} {model.version} calls at {model_card.POINTS[model.operating_point]} now."
+    )
+
+
+def _point() -> OperatingPoint:
+    text = request.form.get("operating_point", "")
+    if text not in set(OperatingPoint):
+        raise Problem(422, "operating_point", "Choose one of the operating points.")
+    return OperatingPoint(text)
+
+
+def _done(message: str) -> BaseResponse:
+    flash(message, "ok")
+    return redirect(url_for(_LIST), 303)

@@ -1,0 +1,244 @@
+"""People and jobs, for administrators. No page here shows anything about a patient."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal import jobs
+from portal.access import Permission
+from portal.accounts import people
+from portal.formats.refusals import REASONS
+from portal.jobs import worker_tokens
+from portal.models import Invitation, InvitationPurpose, Role
+from portal.services import rows
+from portal.web.present import wording
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+
+_REASONS = {
+    "gave_up": "Tried as often as is allowed, and never finished. Look at the worker's log.",
+    "timeout": "Took longer than a job may.",
+    "out_of_memory": "The worker ran out of memory.",
+    "decoder_lost": "The process that decodes pictures was killed by this picture.",
+    "engine_lost": "The process that holds the model ended. It is begun anew by itself.",
+    "engine_failed": "The model could not be run on this picture. Look at the worker's log.",
+    "lease_expired": "The worker went silent in the middle of it.",
+    "portal_unreachable": "The worker could not reach the portal.",
+    "portal_broken": "The portal answered the worker with errors.",
+    "input_refused": "The worker could not read the picture from the portal.",
+    "result_refused": "The portal refused what the worker handed in.",
+    "facts_missing": "The facts of the picture were missing.",
+    "pixels_do_not_fit": "The prepared pixels do not fit the picture's facts.",
+    "model_missing": "The worker has not got the promoted model, and could not fetch it. "
+    "Put it into a folder that the worker looks in, or look at the worker's log.",
+    "model_tampered": "The worker's files of the promoted model are not those of its card.",
+    "model_unclear": "The worker did not understand which model was meant: is it an old one?",
+    "wrong_queue": "The job was sent to the wrong kind of worker.",
+    "too_many_pixels": "The picture has more pixels than are accepted.",
+    "unexpected": "Something that nobody foresaw. Look at the worker's log.",
+}
+_PEOPLE = "admin.people_page"
+_manage = guard.permission(Permission.PEOPLE_MANAGE, step_up=_PEOPLE)
+
+
+@blueprint.get("/people")
+@guard.permission(Permission.PEOPLE_MANAGE)
+def people_page() -> str:
+    """Everybody, and who was invited."""
+    return _people_page()
+
+
+@blueprint.post("/people")
+@_manage
+def invite() -> str | tuple[str, int]:
+    """Invite somebody and show the link once."""
+    form = {name: request.form.get(name, "") for name in ("name", "email", "role", "team")}
+    role = _role(form["role"])
+    if role is None:
+        return _people_page(form=form, errors={"role": "Choose a role."}), 422
+    try:
+        invitation, token = people.invite(
+            rows(),
+            guard.actor(),
+            name=form["name"],
+            email=form["email"],
+            role=role,
+            team=form["team"],
+            now=guard.now(),
+        )
+    except people.BadPerson as bad:
+        return _people_page(form=form, errors={bad.field: bad.message}), 422
+    return _people_page(made=_made(invitation, token))
+
+
+@blueprint.post("/people/<uuid:user_id>/role")
+@_manage
+def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Give somebody another role."""
+    role = _role(request.form.get("role", ""))
+    if role is None:
+        raise Problem(422, "role", "Choose one of the roles.")
+    try:
+        user, changed = people.set_role(rows(), guard.actor(), user_id, role, guard.now())
+    except people.BadPerson as bad:
+        return _refused(bad)
+    if not changed:
+        return _done(f"{user.name} is {role.value} already: nothing was changed.")
+    return _done(f"{user.name} is {role.value} now and has to sign in again.")
+
+
+@blueprint.post("/people/<uuid:user_id>/team")
+@_manage
+def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Put somebody into another team."""
+    team_id = request.form.get("team", type=UUID)
+    if team_id is None:
+        raise Problem(422, "team", "Choose one of the teams.")
+    try:
+        user, changed = people.move(rows(), guard.actor(), user_id, team_id, guard.now())
+    except people.BadPerson as bad:
+        return _refused(bad)
+    if not changed:
+        return _done(f"{user.name} belongs to {user.team.name} already: nothing was changed.")
+    return _done(f"{user.name} belongs to {user.team.name} now and has to sign in again.")
+
+
+@blueprint.post("/people/<uuid:user_id>/disable")
+@_manage
+def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Shut somebody out at once."""
+    try:
+        user = people.disable(rows(), guard.actor(), user_id, guard.now())
+    except people.BadPerson as bad:
+        return _refused(bad)
+    return _done(f"{user.name} is shut out. Sessions and tokens have ended.")
+
+
+@blueprint.post("/people/<uuid:user_id>/enable")
+@_manage
+def enable(user_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Let somebody in again."""
+    try:
+        user = people.enable(rows(), guard.actor(), user_id, guard.now())
+    except people.BadPerson as bad:
+        return _refused(bad)
+    return _done(f"{user.name} may sign in again.")
+
+
+@blueprint.post("/people/<uuid:user_id>/reset-factor")
+@_manage
+def reset_factor(user_id: UUID) -> str | tuple[str, int]:
+    """Take password and second factor away and show a link to set both anew."""
+    try:
+        invitation, token = people.reset_factor(rows(), guard.actor(), user_id, guard.now())
+    except people.BadPerson as bad:
+        return _refused(bad)
+    return _people_page(made=_made(invitation, token))
+
+
+@blueprint.post("/people/<uuid:user_id>/end-sessions")
+@_manage
+def end_sessions(user_id: UUID) -> BaseResponse:
+    """End all of somebody's sessions."""
+    count = people.end_sessions_of(rows(), guard.actor(), user_id, guard.now())
+    return _done("One session has ended." if count == 1 else f"{count} sessions have ended.")
+
+
+@blueprint.post("/invitations/<uuid:invitation_id>/withdraw")
+@_manage
+def withdraw(invitation_id: UUID) -> BaseResponse:
+    """Make a link useless that was sent out."""
+    people.withdraw_invitation(rows(), guard.actor(), invitation_id, guard.now())
+    return _done("The link no longer works.")
+
+
+@blueprint.get("/jobs")
+@guard.permission(Permission.JOBS_MANAGE)
+def jobs_page() -> str:
+    """Queues, workers and failed jobs."""
+    board = jobs.board(rows(), guard.now())
+    present = {worker.queue for worker in board.workers if worker.is_present}
+    return render_template(
+        "admin/jobs.html",
+        board=board,
+        missing=[queue.kind for queue in board.queues if queue.kind not in present],
+        tokens=worker_tokens.working(rows(), guard.now()),
+        shared=guard.parts().settings.shared_worker_token,
+        redis_answers=guard.parts().redis_answers(),
+        reason=_reason,
+    )
+
+
+@blueprint.post("/jobs/<uuid:job_id>/retry")
+@guard.permission(Permission.JOBS_MANAGE)
+def retry(job_id: UUID) -> BaseResponse:
+    """Queue a failed job again."""
+    jobs.retry(rows(), guard.actor(), job_id, guard.now())
+    jobs.ring(rows(), guard.parts().bell, job_id, guard.now())
+    flash("The job is queued again.", "ok")
+    return redirect(url_for("admin.jobs_page"), 303)
+
+
+@blueprint.post("/workers/<uuid:worker_token_id>/revoke")
+@guard.permission(Permission.JOBS_MANAGE, step_up="admin.jobs_page")
+def revoke_worker(worker_token_id: UUID) -> BaseResponse:
+    """End a worker's token, and what the worker is doing."""
+    token = worker_tokens.revoke(rows(), guard.actor(), worker_token_id, guard.now())
+    flash(f"The token of {token.name} no longer works.", "ok")
+    return redirect(url_for("admin.jobs_page"), 303)
+
+
+def _people_page(
+    *,
+    form: dict[str, str] | None = None,
+    errors: dict[str, str] | None = None,
+    made: dict[str, Any] | None = None,
+) -> str:
+    return render_template(
+        "admin/people.html",
+        everybody=people.people(rows()),
+        live=people.live_sessions(rows(), guard.now(), idle=guard.parts().settings.session_idle),
+        waiting=people.waiting_invitations(rows(), guard.now()),
+        roles=list(Role),
+        teams=people.teams(rows()),
+        form=form or {},
+        errors=errors or {},
+        made=made,
+        fresh=guard.is_fresh(),
+        chosen=request.args.get("change", type=UUID),
+    )
+
+
+def _made(invitation: Invitation, token: str) -> dict[str, Any]:
+    """What the page says about a link that has just been made, the only time it is shown."""
+    return {
+        "link": guard.parts().settings.base_url + url_for("auth.join", token=token),
+        "name": invitation.name,
+        "expires": invitation.expires,
+        "reset": invitation.purpose is InvitationPurpose.RESET,
+    }
+
+
+def _reason(code: str | None) -> str:
+    """Why a job failed, for whoever looks after the workers."""
+    refused = REASONS.get(code or "")
+    if refused is not None and "{" not in refused:
+        return refused
+    return _REASONS.get(code or "", wording.failure(code))
+
+
+def _role(text: str) -> Role | None:
+    return Role(text) if text in set(Role) else None
+
+
+def _done(message: str) -> BaseResponse:
+    flash(message, "ok")
+    return redirect(url_for(_PEOPLE), 303)
+
+
+def _refused(bad: people.BadPerson) -> tuple[str, int]:
+    return _people_page(errors={"page": bad.message}), 422

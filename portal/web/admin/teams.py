@@ -1,0 +1,61 @@
+"""Teams, for administrators: making and renaming them. People are moved on the People page."""
+
+from uuid import UUID
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.access import Permission
+from portal.accounts import people
+from portal.services import rows
+from portal.web.security import guard
+
+blueprint = Blueprint("teams", __name__, url_prefix="/admin/teams")
+
+_PAGE = "teams.page"
+_manage = guard.permission(Permission.PEOPLE_MANAGE, step_up=_PAGE)
+
+
+@blueprint.get("")
+@guard.permission(Permission.PEOPLE_MANAGE)
+def page() -> str:
+    """Every team and how many people it has."""
+    return _page()
+
+
+@blueprint.post("")
+@_manage
+def make() -> BaseResponse | tuple[str, int]:
+    """A new team."""
+    name = request.form.get("name", "")
+    try:
+        team = people.make_team(rows(), guard.actor(), name, guard.now())
+    except people.BadPerson as bad:
+        return _page(name=name, error=bad.message), 422
+    flash(f"The team {team.name} is made. Move or invite people into it.", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+@blueprint.post("/<uuid:team_id>/name")
+@_manage
+def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Another name for a team."""
+    try:
+        team = people.rename_team(
+            rows(), guard.actor(), team_id, request.form.get("name", ""), guard.now()
+        )
+    except people.BadPerson as bad:
+        return _page(wrong=team_id, error=bad.message), 422
+    flash(f"The team is called {team.name} now.", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+def _page(*, name: str = "", wrong: UUID | None = None, error: str = "") -> str:
+    return render_template(
+        "admin/teams.html",
+        teams=people.teams(rows()),
+        name=name,
+        wrong=wrong,
+        error=error,
+        fresh=guard.is_fresh(),
+    )

@@ -1,0 +1,38 @@
+"""Answers for probes: is the process alive, and can it do its work?"""
+
+from flask import Blueprint, Response, json
+
+from portal import database
+from portal.models import db
+from portal.services import UNAVAILABLE
+from portal.web.security import guard
+
+blueprint = Blueprint("health", __name__, url_prefix="/health")
+
+
+@blueprint.get("/live")
+@guard.public
+def live() -> Response:
+    """The process answers; nothing else is looked at."""
+    return _answer({"status": "ok"}, 200)
+
+
+@blueprint.get("/ready")
+@guard.public
+def ready() -> Response:
+    """Database and schema must be there. Without Redis work goes on, slower: `degraded`."""
+    checks = {"database": "ok", "schema": "ok", "redis": "ok"}
+    try:
+        if not database.schema_is_current(db.engine):
+            checks["schema"] = "old"
+    except UNAVAILABLE:
+        checks["database"] = checks["schema"] = "away"
+    if not guard.parts().redis_answers():
+        checks["redis"] = "away"
+    able = checks["database"] == checks["schema"] == "ok"
+    status = "ok" if able and checks["redis"] == "ok" else "degraded" if able else "failing"
+    return _answer({"status": status, "checks": checks}, 200 if able else 503)
+
+
+def _answer(body: dict[str, object], status: int) -> Response:
+    return Response(json.dumps(body), status, content_type="application/json")

@@ -1,0 +1,206 @@
+"""The description of `/api/v1` for programs: OpenAPI 3.1, built here and served as JSON."""
+
+from flask import Blueprint, Response, jsonify
+
+from portal.web.api import v1
+from portal.web.api.schemas import Json, enum, ref, schemas
+from portal.web.security import guard
+from portal.web.security.errors import PROBLEM_TYPE
+
+blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
+
+_PROBLEMS = {
+    "400": "The request is not well-formed.",
+    "401": "The token is missing, unknown, expired or revoked.",
+    "403": "The token lacks the scope, or its owner's role the right.",
+    "404": "There is no such study, or it is not the token owner's to see.",
+    "409": "The study's state does not allow this.",
+    "413": "The body is too large.",
+    "415": "The body is not of an accepted kind.",
+    "422": "The request was understood and cannot be accepted; `detail` says why.",
+    "429": "Too many requests with a wrong token. `Retry-After` says how long to wait.",
+    "503": "The database is busy or away. Nothing was kept.",
+    "507": "There is no room for another file. Nothing was kept.",
+}
+
+
+@blueprint.get("/openapi.json")
+@guard.public
+def document() -> Response:
+    """The description itself. It needs no token."""
+    return jsonify(build())
+
+
+def build() -> Json:
+    """The whole document."""
+    study = {"/studies/{study_id}" + end: item for end, item in _study_paths().items()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Pleura",
+            "version": "1",
+            "summary": "Finds, outlines and measures pneumothorax on chest X-rays.",
+            "description": (
+                "Send a chest X-ray with `POST /studies`, then ask `GET /studies/{study_id}` until "
+                "`state` is `done`, `no_result` or `failed`. Research use only: not a medical "
+                "device. `no_result` and `failed` mean: read unaided."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/api/v1"}],
+        "security": [{"token": []}],
+        "paths": {"/studies": _studies_path(), **study},
+        "components": {
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": (
+                        "An API token, `plr_…`, made with `python -m portal token create`. "
+                        "Scopes: studies:write, studies:read, reviews:write."
+                    ),
+                }
+            },
+            "schemas": schemas(),
+        },
+    }
+
+
+def _studies_path() -> Json:
+    file = {"type": "string", "format": "binary", "description": "DICOM, PNG, JPEG, or a ZIP."}
+    form = {"type": "object", "required": ["file"], "properties": {"file": file}}
+    return {
+        "get": _operation(
+            "listStudies",
+            "List studies, the most urgent first",
+            "studies:read",
+            {"200": _json("A page of the list.", "StudyPage")},
+            parameters=[
+                _query("page", _integer(1, v1.LAST_PAGE), "Which page, from 1."),
+                _query("per_page", _integer(1, v1.MOST_PER_PAGE), "Studies on a page; 50."),
+                _query("state", enum(v1.STATES), "Only studies that stand here."),
+                _query("result", enum(v1.RESULTS), "Only studies with this result."),
+                _query("side", enum(v1.SIDES), "Only findings on this side."),
+            ],
+        ),
+        "post": _operation(
+            "submitStudy",
+            "Send one chest X-ray, or a ZIP of them",
+            "studies:write",
+            {
+                "202": {
+                    **_json("Accepted, or recognised as a duplicate.", "SubmittedOrArchive"),
+                    "headers": {
+                        "Location": {
+                            "description": "Where the study can be asked for; not for a ZIP.",
+                            "schema": {"type": "string"},
+                        }
+                    },
+                }
+            },
+            body={"multipart/form-data": {"schema": form}},
+            problems=("400", "409", "413", "415", "507"),
+        ),
+    }
+
+
+def _study_paths() -> dict[str, Json]:
+    at = {
+        "name": "study_id",
+        "in": "path",
+        "required": True,
+        "description": "The id that `POST /studies` answered.",
+        "schema": {"type": "string", "format": "uuid"},
+    }
+    png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+    review = {"application/json": {"schema": ref("NewReview")}}
+    return {
+        "": {
+            "parameters": [at],
+            "get": _operation(
+                "readStudy",
+                "State, prediction, measurements, quality and reviews of one study",
+                "studies:read",
+                {"200": _json("The study.", "Study")},
+                problems=("404",),
+            ),
+        },
+        "/mask.png": {
+            "parameters": [at],
+            "get": _operation(
+                "readMask",
+                "The model's mask in the geometry of the X-ray",
+                "studies:read",
+                {"200": {"description": "255 inside the finding, else 0.", "content": png}},
+                problems=("404",),
+            ),
+        },
+        "/overlay.png": {
+            "parameters": [at],
+            "get": _operation(
+                "readOverlay",
+                "The X-ray with the model's outline",
+                "studies:read",
+                {"200": {"description": "A picture for people.", "content": png}},
+                problems=("404",),
+            ),
+        },
+        "/reviews": {
+            "parameters": [at],
+            "post": _operation(
+                "addReview",
+                "Add the reader's word; earlier ones stay",
+                "reviews:write",
+                {"201": _json("The review as it was kept.", "Review")},
+                body=review,
+                problems=("400", "404", "409", "413", "415"),
+            ),
+        },
+    }
+
+
+def _operation(
+    name: str,
+    summary: str,
+    scope: str,
+    responses: Json,
+    *,
+    parameters: list[Json] | None = None,
+    body: Json | None = None,
+    problems: tuple[str, ...] = (),
+) -> Json:
+    expected = sorted({*problems, "401", "403", "422", "429", "503"})
+    operation: Json = {
+        "operationId": name,
+        "summary": summary,
+        "description": f"Needs the scope `{scope}`.",
+        "responses": {**responses, **{status: _problem(status) for status in expected}},
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if body:
+        operation["requestBody"] = {"required": True, "content": body}
+    return operation
+
+
+def _problem(status: str) -> Json:
+    answer: Json = {
+        "description": _PROBLEMS[status],
+        "content": {PROBLEM_TYPE: {"schema": ref("Problem")}},
+    }
+    if status in ("429", "503"):
+        seconds = {"description": "Seconds to wait.", "schema": {"type": "string"}}
+        answer["headers"] = {"Retry-After": seconds}
+    return answer
+
+
+def _integer(low: int, high: int) -> Json:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _json(description: str, name: str) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": ref(name)}}}

@@ -1,0 +1,105 @@
+"""The case page: one study opened, its live state, its pictures, the reader's word."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, g, jsonify, redirect, render_template, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal import records
+from portal.access import Permission
+from portal.formats.display_text import clean_lines
+from portal.reading.reviews import COMMENT_LENGTH
+from portal.records import StudyState
+from portal.services import rows
+from portal.web.present import case_view
+from portal.web.security import guard
+from portal.web.security.errors import Problem, wants_problem
+from portal.web.security.json_body import json_or_none
+
+blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>")
+
+
+@blueprint.get("")
+@guard.permission(Permission.STUDY_READ, glass=True)
+def case(study_id: UUID) -> str:
+    """One case with film, result and review."""
+    view = records.open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
+    guard.parts().shown.add(guard.actor().session_id, [study_id])
+    return render_template("case/case.html", case=case_view.of(view, guard.actor()))
+
+
+@blueprint.get("/state")
+@guard.permission(Permission.STUDY_READ, background=True, glass=True)
+def state(study_id: UUID) -> Response:
+    """Where the study stands, for a page that waits; no word of the model's or of a reader's."""
+    found = records.study_state(rows(), guard.actor(), study_id, guard.now())
+    return jsonify(state_json(found))
+
+
+@blueprint.get("/blobs/<kind>")
+@guard.permission(Permission.STUDY_READ, glass=True)
+def blob(study_id: UUID, kind: str) -> Response:
+    """One of the study's pictures."""
+    found = records.read_blob(
+        rows(), guard.parts().vault, guard.actor(), study_id, kind, guard.now()
+    )
+    return Response(found.data, content_type=found.media_type)
+
+
+@blueprint.post("/reviews")
+@guard.permission(Permission.REVIEW_WRITE)
+def review(study_id: UUID) -> Response | BaseResponse:
+    """A new version of the reader's word, from the form or as JSON."""
+    sent: Any = json_or_none() if request.is_json else request.form
+    if not hasattr(sent, "get"):
+        raise Problem(400, "bad_json", "Send an object with verdict, reason and comment.")
+    fields = {name: sent.get(name) or "" for name in ("verdict", "reason", "comment", "seen")}
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise Problem(422, "bad_review", "Verdict, reason, comment and seen are texts.")
+    try:
+        saved = records.add_review(
+            rows(),
+            guard.parts().vault,
+            guard.actor(),
+            study_id,
+            verdict=fields["verdict"],
+            reason=fields["reason"] or None,
+            comment=fields["comment"],
+            seen=fields["seen"] or None,
+            now=guard.now(),
+        )
+    except records.BadReview as bad:
+        raise Problem(422, bad.code, bad.message) from bad
+    if not wants_problem():
+        return redirect(f"/studies/{study_id}", 303)
+    view = records.ReviewView(
+        reader=g.user.name,
+        reader_id=saved.reader_id,
+        verdict=saved.verdict,
+        reason=saved.reason,
+        comment=clean_lines(fields["comment"], COMMENT_LENGTH),
+        created=saved.created,
+    )
+    line = case_view.review_lines([view], guard.actor())[0]
+    return jsonify(
+        words=line.words,
+        line=render_template("case/version.html", review=line, now=guard.now()),
+    )
+
+
+@blueprint.get("/next")
+@guard.permission(Permission.STUDY_READ)
+def following(study_id: UUID) -> BaseResponse:
+    """On to the next case of the worklist; from the last one back to the list."""
+    found = records.next_study(rows(), guard.actor(), study_id)
+    return redirect(f"/studies/{found}" if found else "/worklist", 303)
+
+
+def state_json(found: StudyState) -> dict[str, Any]:
+    """A study's state for scripts of the pages."""
+    return {
+        "state": found.state.value,
+        "waiting_for": found.waiting_for,
+        "settled": found.is_settled,
+    }

@@ -1,0 +1,71 @@
+"""Emergency access: opening one case that is not one's own, with a reason, and closing it again."""
+
+from uuid import UUID
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.access import Permission
+from portal.accounts import break_glass
+from portal.services import rows
+from portal.web.security import guard
+
+blueprint = Blueprint("glass", __name__, url_prefix="/emergency")
+
+REASONS = {
+    "emergency": "A patient is in danger",
+    "second_opinion": "Asked for a second opinion",
+    "incident": "An incident or complaint",
+    "fault": "A technical fault of this case",
+}
+_PAGE = "glass.page"
+
+
+@blueprint.get("")
+@guard.permission(Permission.BREAK_GLASS)
+def page() -> str:
+    """The form, and what stands open."""
+    return _page()
+
+
+@blueprint.post("")
+@guard.permission(Permission.BREAK_GLASS, step_up=_PAGE)
+def open_case() -> BaseResponse | tuple[str, int]:
+    """Open one case for a while; an auditor is told."""
+    form = {name: request.form.get(name, "") for name in ("case", "reason", "words")}
+    parts = guard.parts()
+    try:
+        study_id = break_glass.open_case(
+            rows(),
+            parts.vault,
+            parts.throttle,
+            guard.actor(),
+            **form,
+            now=guard.now(),
+            lifetime=parts.settings.break_glass,
+        )
+    except break_glass.BadRequest as bad:
+        return _page(form, {bad.field: bad.message}), 422
+    return redirect(f"/studies/{study_id}", 303)
+
+
+@blueprint.post("/<uuid:grant_id>/end")
+@guard.permission(Permission.SELF)
+def end(grant_id: UUID) -> BaseResponse:
+    """Close a case again: one's own, or anybody's for who watches over it."""
+    break_glass.end(rows(), guard.actor(), grant_id, guard.now())
+    flash("The case is closed again.", "ok")
+    watches = guard.actor().may(Permission.AUDIT_READ)
+    return redirect(url_for("audit.log" if watches else _PAGE), 303)
+
+
+def _page(form: dict[str, str] | None = None, errors: dict[str, str] | None = None) -> str:
+    return render_template(
+        "glass/glass.html",
+        form=form or {},
+        errors=errors or {},
+        reasons=list(REASONS.items()),
+        minutes=guard.parts().settings.break_glass_minutes,
+        grants=break_glass.grants(rows(), guard.parts().vault, guard.actor(), guard.now()),
+        fresh=guard.is_fresh(),
+    )

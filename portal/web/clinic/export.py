@@ -1,0 +1,75 @@
+"""Exporting a case without its patient: what will be in it, what to look for, and the ZIP."""
+
+from uuid import UUID
+
+from flask import Blueprint, Response, render_template, request
+
+from portal import records
+from portal.access import Permission
+from portal.exchange.deidentified_export import LOOK
+from portal.services import rows
+from portal.web.security import guard
+
+blueprint = Blueprint("export", __name__, url_prefix="/studies/<uuid:study_id>/export")
+
+FILES = {
+    "image.dcm": "The picture as DICOM, pixels as they are, with a new identity",
+    "mask.png": "The model’s outline",
+    "result.json": "The model’s numbers and the readers’ verdicts, without names and comments",
+    "manifest.json": "What was done, and the digest of each file",
+}
+WARNINGS = {
+    "burned_in_yes": "The header says that text is burned into this picture.",
+    "burned_in_unknown": "The header does not say whether text is burned into this picture.",
+    "secondary_capture": "It is a capture of a screen or a scan: these often show names.",
+    "overlay_in_pixels": "It has an overlay drawn into its pixels, which may be text.",
+    "table_left_out": (
+        "A table by which the picture is shown is left out: it is no curve, so it may be a text. "
+        "The exported picture may look otherwise."
+    ),
+    "no_dicom": "The picture came as PNG or JPEG and is left out: only DICOM is exported.",
+    "not_cleanable": "The picture could not be cleaned of what may be a text and is left out.",
+    "mask_left_out": "The outline could not be read and is left out.",
+}
+
+
+@blueprint.get("")
+@guard.permission(Permission.STUDY_EXPORT)
+def page(study_id: UUID) -> str:
+    """What an export would hold."""
+    return _page(study_id)
+
+
+@blueprint.post("")
+@guard.permission(Permission.STUDY_EXPORT, step_up="export.page")
+def export(study_id: UUID) -> Response | tuple[str, int]:
+    """The ZIP."""
+    try:
+        made = records.export(
+            rows(),
+            guard.parts().vault,
+            guard.actor(),
+            study_id,
+            guard.now(),
+            looked=request.form.get("looked") == "yes",
+        )
+    except records.Conflict as conflict:
+        return _page(study_id, conflict.message), 422
+    return Response(
+        made.data,
+        content_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{made.name}"'},
+    )
+
+
+def _page(study_id: UUID, error: str = "") -> str:
+    planned = records.plan(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
+    return render_template(
+        "case/export.html",
+        plan=planned,
+        files=[(name, FILES[name]) for name in planned.files],
+        look=[WARNINGS[code] for code in planned.warnings if code in LOOK],
+        left_out=[WARNINGS[code] for code in planned.warnings if code not in LOOK],
+        error=error,
+        fresh=guard.is_fresh(),
+    )

@@ -1,0 +1,21 @@
+"""A model's card for those who read cases: what it is for, how well it does, where it fails."""
+
+from uuid import UUID
+
+from flask import Blueprint, render_template
+
+from portal.access import Permission
+from portal.ai_models import registry
+from portal.services import rows
+from portal.web.present import model_card
+from portal.web.security import guard
+
+blueprint = Blueprint("model_card", __name__, url_prefix="/models")
+
+
+@blueprint.get("/<uuid:model_id>")
+@guard.permission(Permission.STUDY_READ)
+def page(model_id: UUID) -> str:
+    """The whole card of one model."""
+    model = registry.card(rows(), guard.actor(), model_id)
+    return render_template("case/model.html", model=model, card=model_card.of(model.card))

@@ -1,0 +1,109 @@
+"""Sending X-rays in from the browser: one file or ZIP a request by script, several by the form."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, jsonify, render_template, request
+from werkzeug.datastructures import FileStorage
+
+from portal import records
+from portal.access import Permission
+from portal.intake.check import Refused
+from portal.web.present import wording
+from portal.web.receive_file import receive
+from portal.web.security import guard
+from portal.web.security.errors import Problem, wants_problem
+
+blueprint = Blueprint("upload", __name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file, for the page without script."""
+
+    filename: str
+    text: str
+    tone: str
+    href: str = ""
+
+
+@blueprint.get("/upload")
+@guard.permission(Permission.STUDY_SUBMIT)
+def upload() -> str:
+    """The page with the place to drop files."""
+    return _page([])
+
+
+@blueprint.post("/studies")
+@guard.permission(Permission.STUDY_SUBMIT, upload=True)
+def submit() -> tuple[Response | str, int]:
+    """Take files in. Scripts send one and read JSON; the form gets a page with a line for each.
+
+    A ZIP is one file to send and as many to answer for: `files` has a line for each in it.
+    """
+    files = [file for file in request.files.getlist("file") if file.filename]
+    if not wants_problem():
+        outcomes = [outcome for file in files for outcome in _outcomes(file)]
+        return (_page(outcomes), 200) if files else (_page([]), 422)
+    if len(files) != 1:
+        raise Problem(422, "one_file", "Send exactly one file in the field `file`.")
+    received = receive(files[0])
+    if isinstance(received, records.Submitted):
+        return jsonify(_as_json(received)), 202
+    return jsonify(files=[_file_as_json(arrival) for arrival in received]), 202
+
+
+def _outcomes(file: FileStorage) -> list[Outcome]:
+    name = file.filename or ""
+    try:
+        received = receive(file)
+    except (Refused, records.Conflict) as refused:
+        return [Outcome(name, refused.message, "danger")]
+    if isinstance(received, records.Submitted):
+        return [_outcome(name, received)]
+    return [_of_arrival(name, arrival) for arrival in received]
+
+
+def _outcome(name: str, submitted: records.Submitted) -> Outcome:
+    text = "known already" if submitted.duplicate else "received"
+    said, tone = f"Case {submitted.case_number}: {text}", "ok"
+    if submitted.same_uid:
+        said, tone = f"{said}. {wording.SAME_UID}", "warn"
+    return Outcome(name, said, tone, f"/studies/{submitted.study_id}")
+
+
+def _of_arrival(archive: str, arrival: records.Arrival) -> Outcome:
+    name = f"{archive} / {arrival.name}"
+    if arrival.submitted is not None:
+        return _outcome(name, arrival.submitted)
+    if arrival.outcome == "skipped":
+        return Outcome(name, "Left out: not a picture", "")
+    return Outcome(name, arrival.message, "danger")
+
+
+def _as_json(submitted: records.Submitted) -> dict[str, object]:
+    return {
+        "id": str(submitted.study_id),
+        "url": f"/studies/{submitted.study_id}",
+        "case": submitted.case_number,
+        "duplicate": submitted.duplicate,
+        "remark": wording.SAME_UID if submitted.same_uid else None,
+        "state": None if submitted.duplicate else records.State.RECEIVED.value,
+    }
+
+
+def _file_as_json(arrival: records.Arrival) -> dict[str, object]:
+    of_the_case = _as_json(arrival.submitted) if arrival.submitted is not None else {}
+    why = {"code": arrival.code or None, "detail": arrival.message or None}
+    return {"name": arrival.name, "outcome": arrival.outcome, **why, **of_the_case}
+
+
+def _page(outcomes: list[Outcome]) -> str:
+    settings = guard.parts().settings
+    return render_template(
+        "upload/upload.html",
+        outcomes=outcomes,
+        max_bytes=settings.max_upload_bytes,
+        max_mb=settings.max_upload_mb,
+        max_archive_bytes=settings.max_archive_bytes,
+        max_archive_mb=settings.max_archive_mb,
+    )

@@ -1,0 +1,257 @@
+"""What the case page shows: a `records.StudyView` in words, and the viewer's facts as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from portal.access import Actor, Permission
+from portal.models import Band, BlobKind
+from portal.records import Prior, ReviewView, State, StudyView
+from portal.web.present import size_lines, wording
+
+_FOUND = (Band.LIKELY, Band.POSSIBLE)
+_REASONS = [("", "Reason (if you don’t agree)"), *wording.REASONS.items()]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model spoke; `sha` is the beginning of its digest."""
+
+    id: UUID
+    name: str
+    version: str
+    sha: str
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Whether the picture is what the model was made for, and why not."""
+
+    verdict: str
+    word: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class ReviewLine:
+    """One version of the readers' word."""
+
+    verdict: str
+    words: str
+    reason: str
+    comment: str
+    reader: str
+    mine: bool
+    when: datetime
+
+
+@dataclass(frozen=True)
+class PriorLine:
+    """Another picture of the same patient, or under the same DICOM number."""
+
+    id: UUID
+    number: str
+    arrived: datetime
+    word: wording.Word
+
+
+@dataclass(frozen=True)
+class CasePage:
+    """The template's `case`. Texts are ready for display; `viewer` is read by static/js/case.js."""
+
+    id: UUID
+    number: str
+    name: str
+    person: str
+    view: str
+    arrived: datetime
+    state: str
+    word: wording.Word
+    side: str
+    where: str
+    probability: str
+    percent: float
+    distance: str
+    area: str
+    measure_note: str
+    sizes: list[size_lines.Size]
+    sizes_note: str
+    floor_note: str
+    readings: str
+    unsure: str
+    operating_point: str
+    progress: str
+    failure: str
+    film_note: str
+    spacing_note: str
+    limits: str
+    model: Model | None
+    quality: Quality | None
+    reviews: list[ReviewLine]
+    priors: list[PriorLine]
+    same_uid_note: str
+    same_uid: list[PriorLine]
+    may_review: bool
+    may_export: bool
+    reasons: Sequence[tuple[str, str]]
+    viewer: dict[str, Any]
+
+
+def of(view: StudyView, actor: Actor) -> CasePage:
+    """The page of an opened study for one person."""
+    state, prediction = view.state, view.prediction
+    facts = view.facts or {}
+    measured = (prediction.measurements if prediction else None) or {}
+    spacing = measured.get("spacing") or facts.get("spacing")
+    row_mm, source = (spacing["row_mm"], spacing["source"]) if spacing else (None, None)
+    probability = state.result.probability if state.result else None
+    band = state.result.band if state.result else None
+    outlined = bool(measured.get("area_px"))
+    doubt = prediction.uncertainty if prediction else None
+    return CasePage(
+        id=view.study_id,
+        number=view.case_number,
+        name=view.patient.patient_name,
+        person=wording.person(view.patient.sex, view.patient.age, facts.get("patient_age_years")),
+        view=facts.get("view") or "",
+        arrived=view.created,
+        state=state.state.value,
+        word=wording.word(state.state, band),
+        side=measured.get("side") or "",
+        where=wording.where(
+            measured.get("side"),
+            measured.get("zones", ()),
+            assumed=bool(measured.get("side_assumed")),
+        ),
+        probability=wording.probability(probability),
+        percent=round(100 * (probability or 0), 1),
+        distance=wording.length(measured.get("distance_mm"), measured.get("distance_px")),
+        area=wording.area(measured.get("area_mm2"), measured.get("area_px")) if outlined else "–",
+        measure_note=wording.spacing_note(row_mm, source),
+        sizes=size_lines.of(measured),
+        sizes_note=size_lines.METHOD,
+        floor_note=wording.BELOW_FLOOR if band in _FOUND and not outlined else "",
+        readings=wording.readings(doubt["spread"], doubt["outline_dice"]) if doubt else "",
+        unsure=wording.UNSURE if doubt and doubt["unsure"] else "",
+        operating_point=wording.OPERATING_POINTS.get(
+            (prediction.operating_point if prediction else None) or "", "the model’s"
+        ),
+        progress=wording.progress(state.state, state.waiting_for),
+        failure=wording.failure(state.error_code),
+        film_note=_film_note(view),
+        spacing_note=wording.spacing(row_mm, source) if facts else "",
+        limits=wording.LIMITS,
+        model=Model(
+            prediction.model_id,
+            prediction.model_name,
+            prediction.model_version,
+            prediction.model_sha256[:12],
+        )
+        if prediction
+        else None,
+        quality=_quality(view),
+        reviews=review_lines(view.reviews, actor),
+        priors=[_prior_line(prior) for prior in view.priors],
+        same_uid_note=wording.SAME_UID if view.shares_uid else "",
+        same_uid=[_prior_line(other) for other in view.same_uid],
+        may_review=actor.may(Permission.REVIEW_WRITE),
+        may_export=actor.may(Permission.STUDY_EXPORT),
+        reasons=_REASONS,
+        viewer=_viewer(view, facts, measured),
+    )
+
+
+def _prior_line(prior: Prior) -> PriorLine:
+    result = prior.state.result
+    word = wording.word(prior.state.state, result.band if result else None)
+    return PriorLine(prior.study_id, prior.case_number, prior.created, word)
+
+
+def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:
+    """The versions of the readers' word as this person sees them, the newest first."""
+    return [
+        ReviewLine(
+            verdict=review.verdict.value,
+            words=wording.VERDICTS[review.verdict],
+            reason=wording.REASONS[review.reason] if review.reason else "",
+            comment=review.comment,
+            reader=review.reader,
+            mine=review.reader_id == actor.user_id,
+            when=review.created,
+        )
+        for review in reversed(reviews)
+    ]
+
+
+def _film_note(view: StudyView) -> str:
+    if BlobKind.PREVIEW in view.blobs:
+        return ""
+    if view.state.is_settled:
+        return "The picture could not be prepared. Read it where it came from."
+    return "The picture is being prepared."
+
+
+def _quality(view: StudyView) -> Quality | None:
+    if view.prediction is None:
+        return None
+    verdict = view.prediction.result.quality.value
+    reasons = [
+        str(reason.get("message", ""))
+        for reason in view.prediction.result.reasons
+        if reason.get("message")
+    ]
+    return Quality(verdict, wording.QUALITY[verdict], reasons)
+
+
+def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    """Numbers and addresses for the viewer: nothing about the patient."""
+    base = f"/studies/{view.study_id}"
+    pictured = bool(facts) and BlobKind.PIXELS in view.blobs
+    prediction = view.prediction
+    mapped = (
+        prediction is not None
+        and prediction.map_rows is not None
+        and prediction.threshold is not None
+        and BlobKind.PROBABILITY in view.blobs
+    )
+    state = view.state
+    return {
+        "state": state.state.value,
+        "signature": f"{state.state}/{state.waiting_for or ''}",
+        "final": state.is_settled,
+        "readable": state.state not in (State.RECEIVED, State.PREPARING),
+        "stateUrl": f"{base}/state",
+        "preview": f"{base}/blobs/preview" if BlobKind.PREVIEW in view.blobs else None,
+        "pixels": f"{base}/blobs/pixels" if pictured else None,
+        "rows": facts.get("rows") if pictured else None,
+        "columns": facts.get("columns") if pictured else None,
+        "bits": facts.get("bits", 16),
+        "windows": facts.get("windows", []),
+        "spacing": facts.get("spacing"),
+        "leftSide": _left_side(facts.get("orientation")) if pictured else None,
+        "map": {
+            "url": f"{base}/blobs/probability",
+            "rows": prediction.map_rows,
+            "columns": prediction.map_columns,
+        }
+        if mapped and prediction
+        else None,
+        "threshold": prediction.threshold if prediction else None,
+        "measuredPixels": measured.get("area_px") or 0,
+        "distanceLine": measured.get("distance_line"),
+        "levelLines": size_lines.lines(measured),
+        # For what was found only: elsewhere it would point at nothing.
+        "region": prediction.region["box"]
+        if prediction and prediction.region and prediction.result.band in _FOUND
+        else None,
+    }
+
+
+def _left_side(orientation: Sequence[str] | None) -> str:
+    """The patient's side at the picture's left edge: R, L, "" where neither side lies there (a
+    lateral or turned picture), "R?" as usual where the header does not tell."""
+    if not orientation:
+        return "R?"
+    return {"L": "R", "R": "L"}.get(str(orientation[0])[:1], "")

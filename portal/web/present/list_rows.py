@@ -1,0 +1,105 @@
+"""Rows of lists as the pages show them: a `records.WorklistRow` or a bare state in words."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from portal.models import QualityVerdict
+from portal.records import StudyState, WorklistRow
+from portal.web.present import wording
+
+
+@dataclass(frozen=True)
+class Said:
+    """What AI and reader said about a study, for the cells that change while a page is open."""
+
+    word: wording.Word
+    detail: str
+    probability: str
+    reader: str
+    verdict: str
+    settled: bool
+
+
+@dataclass(frozen=True)
+class ListRow:
+    """One line of the worklist or the history; `thumb` is an address of the `data:` kind.
+
+    `unnamed` is what stands in the name's place where there is none.
+    """
+
+    said: Said
+    id: UUID
+    number: str
+    name: str
+    unnamed: str
+    person: str
+    view: str
+    arrived: datetime
+    thumb: str
+    read_at: datetime | None
+
+
+def said(state: StudyState, reader: str | None) -> Said:
+    """The changing part of a row."""
+    result = state.result
+    word = wording.word(state.state, result.band if result else None)
+    return Said(
+        word=word,
+        detail=_detail(state, word),
+        probability=wording.probability(result.probability) if result else "",
+        reader=reader or "",
+        verdict=wording.VERDICTS[state.reviewed].lower() if state.reviewed else "",
+        settled=state.is_settled,
+    )
+
+
+def row(source: WorklistRow) -> ListRow:
+    """One line of a list."""
+    thumb = ""
+    if source.thumb is not None:
+        thumb = f"data:{source.thumb_media_type};base64,{b64encode(source.thumb).decode()}"
+    return ListRow(
+        said=said(source.state, source.reader),
+        id=source.study_id,
+        number=source.case_number,
+        name=source.patient.patient_name,
+        unnamed=wording.DAMAGED if source.damaged else wording.UNNAMED,
+        person=wording.person(source.patient.sex, source.patient.age, source.age_years),
+        view=source.view or "",
+        arrived=source.created,
+        thumb=thumb,
+        read_at=source.read_at,
+    )
+
+
+def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
+    """What stands in the way of results, in words with the next step."""
+    open_ones = [state for state in states if not state.is_settled]
+    found = []
+    if any(state.waiting_for == "worker" for state in open_ones):
+        found.append(
+            "No worker is running, so new cases get no AI result for now. They are safe and will "
+            "be done when a worker starts; read urgent ones unaided."
+        )
+    if not redis_answers:
+        found.append(
+            "The messenger between portal and worker (Redis) is away. Cases are accepted and "
+            "queued; results may come late."
+        )
+    return found
+
+
+def _detail(state: StudyState, word: wording.Word) -> str:
+    result = state.result
+    if not state.is_settled:
+        return wording.WAITING.get(state.waiting_for or "", "")
+    if result is not None and result.band is None:
+        return str(next((r.get("message", "") for r in result.reasons), ""))
+    if result is None:
+        return wording.failure(state.error_code)
+    size = wording.length(result.distance_mm, None) if word.found else ""
+    where = wording.where(result.side, ()) if word.found else ""
+    limited = "picture of limited use" if result.quality is QualityVerdict.LIMITED else ""
+    return " · ".join(part for part in (where, size, limited) if part)

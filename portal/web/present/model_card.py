@@ -1,0 +1,185 @@
+"""A model's card as people read it: numbers with their intervals, thresholds, limits, data.
+
+A card comes from outside: whatever is missing or of another kind is left out, nothing is believed
+to be there.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from portal.web.present import wording
+
+POINTS = wording.OPERATING_POINTS
+_METRICS = {
+    "positive_dice": "Outline: Dice of pictures with a pneumothorax (missed: 0)",
+    "positive_dice_ungated": "Outline: the same, every outline counted",
+    "kaggle_dice": "Outline: Dice of all pictures (both empty: 1)",
+    "auc": "Picture: area under the ROC curve",
+    "sensitivity": "Picture: sensitivity, balanced",
+    "specificity": "Picture: specificity, balanced",
+    "sensitivity_at_specificity_0.93": "Picture: sensitivity where specificity is 0.93",
+    "ece": "Calibration: expected error (ECE)",
+    "brier": "Calibration: Brier score",
+    "dice": "Outline: Dice",
+    "iou": "Outline: intersection over union",
+}
+_HEADLINE = {"auc": "AUC", "positive_dice": "Dice, positive only", "ece": "ECE"}
+_TRAITS = {
+    "size": "Size",
+    "view": "View",
+    "sex": "Sex",
+    "age": "Age",
+    "exposure": "Exposure",
+    "report": "Report",
+}
+_OF_GROUPS = ("positive_dice", "sensitivity", "specificity", "auc")
+_COUNTS = {"training": "Learnt from", "held_out": "Measured on"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number with its 95 % interval and on how many pictures it was measured."""
+
+    name: str
+    value: str
+    interval: str
+    count: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """One part of the measured pictures; values with their intervals, in the order of the page."""
+
+    name: str
+    pictures: str
+    positives: str
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the page shows."""
+
+    use: str
+    metrics: list[Line]
+    measured: str
+    groups: list[Group]
+    thresholds: list[tuple[str, str]]
+    data: list[tuple[str, str]]
+    limits: list[str]
+
+
+def of(card: Mapping[str, Any] | None) -> Card | None:
+    """The card in words; None where none is known."""
+    if not card:
+        return None
+    limits = card.get("limits")
+    return Card(
+        use=_text(card.get("use")),
+        metrics=list(_metrics(card, _METRICS)),
+        measured=_text(card.get("measured")).replace("`", ""),
+        groups=list(_groups(card)),
+        thresholds=list(_thresholds(card)),
+        data=list(_data(card)),
+        limits=[_text(limit) for limit in limits if _text(limit)]
+        if isinstance(limits, list)
+        else [],
+    )
+
+
+def summary(card: Mapping[str, Any] | None) -> list[Line]:
+    """The few numbers of the list."""
+    return list(_metrics(card or {}, _HEADLINE))
+
+
+def _metrics(card: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Line]:
+    known = _mapping(card.get("metrics"))
+    for name, words in names.items():
+        found = _mapping(known.get(name))
+        if (value := _number(found.get("value"))) is None:
+            continue
+        low, high = _number(found.get("low")), _number(found.get("high"))
+        interval = f"{low:.3f} – {high:.3f}" if low is not None and high is not None else ""
+        count = _number(found.get("n"))
+        yield Line(words, f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
+
+
+def _groups(card: Mapping[str, Any]) -> Iterator[Group]:
+    for trait, words in _TRAITS.items():
+        for name, found in _mapping(_mapping(card.get("subgroups")).get(trait)).items():
+            group = _mapping(found)
+            counts = [_number(group.get(what)) for what in ("pictures", "positives")]
+            pictures, positives = ("—" if n is None else f"{n:,.0f}" for n in counts)
+            values = [_interval(_mapping(group.get(measure))) for measure in _OF_GROUPS]
+            yield Group(f"{words}: {_text(name)}", pictures, positives, values)
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    value, low, high = (_number(found.get(part)) for part in ("value", "low", "high"))
+    if value is None:
+        return "—"
+    return f"{value:.2f}" + (
+        f" ({low:.2f} – {high:.2f})" if low is not None and high is not None else ""
+    )
+
+
+def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    known = _mapping(card.get("thresholds"))
+    image = _mapping(known.get("image"))
+    for point, words in POINTS.items():
+        if (value := _number(image.get(point))) is not None:
+            yield f"Picture called, {words}", f"from {value:.3f} on"
+    if (mask := _number(known.get("mask"))) is not None:
+        yield "Outlined", f"from {mask:.3f} on"
+    if area := _number(known.get("area_px_min")):
+        yield "Smaller outlines are dropped", f"below {area:.0f} px of the model’s grid"
+    calibration = _mapping(card.get("calibration"))
+    if (temperature := _number(calibration.get("temperature"))) is not None:
+        yield "Calibration: temperature", f"{temperature:.3f}"
+
+
+def _data(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    known = _mapping(card.get("data"))
+    if what := _text(known.get("what")):
+        yield "Pictures", what
+    for name, words in _COUNTS.items():
+        counts = _mapping(_mapping(known.get("counts")).get(name))
+        parts = [f"{n:,.0f} {unit}" for unit in ("pictures", "positive", "patients")
+                 if (n := _number(counts.get(unit))) is not None]  # fmt: skip
+        if parts:
+            yield words, ", ".join(parts)
+    for key, words in (("folds", "Split"), ("terms", "Terms")):
+        if said := _text(known.get(key)):
+            yield words, said
+    trained = _mapping(card.get("trained"))
+    if date := _text(trained.get("date")):
+        yield "Trained", date
+    if runs := list(_runs(trained)):
+        yield "Began with", "; then ".join(runs)
+
+
+def _runs(trained: Mapping[str, Any]) -> Iterator[str]:
+    """What the weights went through before their last run."""
+    known = trained.get("begun_with")
+    earlier = known if isinstance(known, list) else []
+    first = _mapping(earlier[0] if earlier else trained.get("config"))
+    if pretrained := _text(first.get("pretrained")):
+        yield pretrained
+    for found in earlier:
+        run = _mapping(found)
+        name, pictures = _text(run.get("recipe")), _number(run.get("pictures"))
+        if name and pictures is not None:
+            yield f"{name} ({pictures:,.0f} augmented pictures)"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _text(value: Any) -> str:
+    return value[:2000] if isinstance(value, str) else ""

@@ -1,0 +1,270 @@
+"""What people and programs read when something cannot be done.
+
+People get a page in words with the next step, programs (`/api`, `/worker` and fetch) an RFC 9457
+problem document. Neither ever holds the text of an exception. `error_id` is the request's id,
+which the log knows too.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, current_app, g, json, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from portal.accounts.throttle import Throttled
+from portal.errors import Conflict
+from portal.formats.refusals import Refused
+from portal.reading.reviews import BadReview
+from portal.services import DAMAGED, NO_ROOM, UNAVAILABLE, UNFIT, rows
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A request that is answered with an error. `detail` is written for people."""
+
+    def __init__(
+        self, status: int, code: str, detail: str = "", *, retry_after: int | None = None
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Words:
+    """A page about an error: what happened and what to do next."""
+
+    title: str
+    text: str
+    link: tuple[str, str] = ("/", "To the first page")
+
+
+_SIGN_IN = ("/sign-in", "Sign in")
+_BY_STATUS = {
+    400: Words("That did not arrive as it should", "Go back, reload the page and try again."),
+    401: Words("Sign in first", "This needs to know who you are.", _SIGN_IN),
+    403: Words(
+        "This is not part of your role",
+        "If you need it for your work, ask the person who administers Pleura here.",
+    ),
+    404: Words(
+        "Nothing here",
+        "The page does not exist, or it is not yours to see. Check the address, or start again.",
+    ),
+    405: Words("That does not work this way", "Start again from the first page."),
+    409: Words(
+        "Somebody or something was faster",
+        "It has changed meanwhile. Reload the page to see how it is now, then decide.",
+    ),
+    413: Words("That is too large", "The file is larger than Pleura accepts. Nothing was kept."),
+    415: Words(
+        "This kind of file cannot be used",
+        "Pleura takes chest X-rays as DICOM, PNG or JPEG. Nothing was kept.",
+    ),
+    422: Words("That could not be accepted", "Check what was entered and try again."),
+    429: Words("Too many tries", "Wait a little, then try again."),
+    500: Words(
+        "Something broke on our side",
+        "It has been noted. Try again; if it happens twice, tell whoever runs Pleura the number "
+        "below.",
+    ),
+    503: Words(
+        "Pleura cannot answer just now",
+        "A part of it is busy or away. Nothing was lost. Try again in a minute; until then read "
+        "unaided.",
+    ),
+    507: Words(
+        "There is no room left",
+        "The file could not be kept, and nothing of it was. Tell whoever runs Pleura, and read "
+        "unaided until then.",
+    ),
+}
+_BY_CODE = {
+    "damaged": Words(
+        "A stored file is damaged",
+        "It does not open, so it is not shown; nothing was changed. Tell whoever runs Pleura, with "
+        "the number below, and read the original picture unaided.",
+    ),
+    "sso_away": Words(
+        "The other sign-in does not answer",
+        "Your hospital’s sign-in could not be reached. Try again in a moment; nothing was changed.",
+        _SIGN_IN,
+    ),
+    "csrf": Words(
+        "This form is too old",
+        "It was opened before you signed in, or in another window. Go back, reload the page and "
+        "send it again.",
+    ),
+    "signed_out": Words("You are signed out", "Sign in again, then repeat what you did.", _SIGN_IN),
+    "second_factor": Words("One step is missing", "Finish signing in first.", _SIGN_IN),
+    "confirm": Words(
+        "Confirm that it is you",
+        "This needs your password and a code given within the last ten minutes.",
+        ("/confirm", "Confirm"),
+    ),
+    "link": Words(
+        "This link no longer works",
+        "It works once and for a limited time. Ask for a new one.",
+        _SIGN_IN,
+    ),
+    "token": Words("The token is missing or not valid", "Send `Authorization: Bearer plr_…`."),
+    "worker_token": Words(
+        "The worker token is wrong",
+        "Give one that `python -m portal worker-token create` has made.",
+    ),
+    "ticket": Words("The ticket is not good for this", "Claim the job to get one."),
+    "scope": Words("The token does not reach this far", "It lacks the scope for this operation."),
+}
+
+
+_REFUSED = {
+    "too_large": 413,
+    "archive_too_large": 413,
+    "not_an_image": 415,
+    "disguised": 415,
+    "unsupported_modality": 415,
+    "unsupported_transfer_syntax": 415,
+    "unsupported_photometric": 415,
+}
+
+
+def wants_problem() -> bool:
+    """Whether the answer is for a program rather than for a person."""
+    if request.path.startswith(("/api/", "/worker/")):
+        return True
+    offered = ["text/html", "application/json", PROBLEM_TYPE]
+    return request.accept_mimetypes.best_match(offered, default="text/html") != "text/html"
+
+
+def answer(problem: Problem) -> Response:
+    """The problem as a page or as a problem document."""
+    words = _BY_CODE.get(problem.code) or _BY_STATUS.get(problem.status) or _BY_STATUS[500]
+    error_id = g.get("request_id", "")
+    if wants_problem():
+        body = {
+            "type": "about:blank",
+            "title": words.title,
+            "status": problem.status,
+            "detail": problem.detail or words.text,
+            "code": problem.code,
+            "error_id": error_id,
+        }
+        response = Response(json.dumps(body), problem.status, content_type=PROBLEM_TYPE)
+    else:
+        page = render_template(
+            "error/page.html",
+            words=words,
+            detail=problem.detail,
+            status=problem.status,
+            error_id=error_id,
+        )
+        response = Response(page, problem.status, content_type="text/html; charset=utf-8")
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    return response
+
+
+def install(app: Flask) -> None:
+    """Answer every kind of failure."""
+    app.register_error_handler(Problem, answer)
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(Conflict, lambda e: answer(Problem(409, e.code, e.message)))
+    app.register_error_handler(BadReview, lambda e: answer(Problem(422, e.code, e.message)))
+    app.register_error_handler(NO_ROOM, _no_room)
+    app.register_error_handler(DAMAGED, _damaged)
+    app.register_error_handler(UNFIT, _unfit)
+    app.register_error_handler(Throttled, _throttled)
+    app.register_error_handler(CSRFError, lambda _error: answer(Problem(400, "csrf")))
+    app.register_error_handler(HTTPException, _http)
+    for kind in UNAVAILABLE:
+        app.register_error_handler(kind, _unavailable)
+    app.register_error_handler(Exception, _broken)
+    app.register_error_handler(InternalServerError, _broken_twice)
+    # Flask's own way names the path of the request, and a link to join is a secret.
+    app.log_exception = _log_exception  # type: ignore[method-assign]
+
+
+def _refused(refused: Refused) -> Response:
+    return answer(Problem(_REFUSED.get(refused.code, 422), refused.code, refused.message))
+
+
+def _throttled(throttled: Throttled) -> Response:
+    wait = throttled.seconds
+    told = f"{wait} seconds" if wait < 90 else f"{round(wait / 60)} minutes"
+    return answer(
+        Problem(429, "throttled", f"Try again in {told}.", retry_after=wait),
+    )
+
+
+def _http(error: HTTPException) -> Any:
+    if error.code is None or error.code < 400:
+        return error  # a redirect of the router
+    try:
+        name = HTTPStatus(error.code).name.lower()
+    except ValueError:
+        name = "http_error"
+    response = answer(Problem(error.code, name))
+    for header in ("Allow", "Retry-After"):
+        value = error.get_response().headers.get(header)
+        if value:
+            response.headers[header] = value
+    return response
+
+
+def _unfit(error: Exception) -> Response:
+    current_app.logger.warning("unfit", exc_info=error)
+    _let_go_of_rows()
+    return answer(Problem(422, "unfit", "It holds a sign or a number that cannot be stored."))
+
+
+def _no_room(error: Exception) -> Response:
+    current_app.logger.error("no room", exc_info=error)
+    return answer(Problem(507, "no_room"))
+
+
+def _damaged(error: Exception) -> Response:
+    current_app.logger.error("damaged", exc_info=error)
+    return answer(Problem(503, "damaged"))
+
+
+def _unavailable(error: Exception) -> Response:
+    current_app.logger.error("unavailable", exc_info=error)
+    _let_go_of_rows()
+    return answer(Problem(503, "unavailable", retry_after=30))
+
+
+def _broken(error: Exception) -> Response:
+    current_app.logger.error("unhandled", exc_info=error)
+    _let_go_of_rows()
+    return answer(Problem(500, "internal_error"))
+
+
+def _broken_twice(error: InternalServerError) -> Any:
+    """A handler has failed itself: of its error, not of the first one, the answer is made."""
+    cause = error.original_exception
+    if isinstance(cause, UNAVAILABLE):
+        return _unavailable(cause)
+    return _broken(cause) if isinstance(cause, Exception) else _http(error)
+
+
+def _log_exception(exc_info: Any) -> None:
+    current_app.logger.error("unhandled", exc_info=exc_info)
+
+
+def _let_go_of_rows() -> None:
+    """Make the answer without the database: after a failure it may not tell who is reading.
+
+    What failed is rolled back first, or the next to ask for a row would fail by it again.
+    """
+    g.database_away = True
+    for row in ("user", "login"):  # g.actor is none: it tells what to lead to
+        g.pop(row, None)
+    try:
+        rows().rollback()
+    except UNAVAILABLE:
+        rows().invalidate()

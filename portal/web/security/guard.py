@@ -1,0 +1,329 @@
+"""The guard: before each request it applies the view's rule, and refuses what has none.
+
+It finds out who is asking, refuses, asks for a fresh proof of identity, checks the form token and
+sets `g.actor` (`access.Actor`), `g.user` and `g.login` (the row of the login session). The rules
+themselves (`permission`, `public` and the like) are named here too, for views to declare.
+"""
+
+import hmac
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, g, redirect, request, session, url_for
+from flask_login import LoginManager, UserMixin, current_user
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal.access import Actor, Denied
+from portal.accounts import break_glass, people
+from portal.accounts.api_tokens import SCOPES, looks_like_token
+from portal.accounts.throttle import BAD_TOKEN, origin
+from portal.models import LoginSession, User
+from portal.services import UNAVAILABLE, Parts, rows
+from portal.web.security.errors import Problem, answer, wants_problem
+from portal.web.security.rules import (
+    SMALL_BODY,
+    Rule,
+    Unguarded,
+    check,
+    permission,
+    public,
+    rule_of,
+    scope,
+    signing_in,
+    worker,
+)
+
+__all__ = [
+    "FRESH",
+    "SMALL_BODY",
+    "Rule",
+    "Unguarded",
+    "actor",
+    "address",
+    "bearer",
+    "check",
+    "install",
+    "is_fresh",
+    "is_worker_token",
+    "leave",
+    "now",
+    "parts",
+    "permission",
+    "public",
+    "rule_of",
+    "safe_next",
+    "scope",
+    "sign_in",
+    "signing_in",
+    "worker",
+]
+
+FRESH = timedelta(minutes=10)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_FORM_AROUND_A_FILE = 64 * 1024
+_COOKIE_KEY = "login"  # where the signed cookie keeps the login session's random token
+
+csrf = CSRFProtect()
+login_manager = LoginManager()
+
+
+class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+    """What Flask-Login keeps for the request: the person and the login session it came by."""
+
+    def __init__(self, user: User, login: LoginSession) -> None:
+        self.user = user
+        self.login = login
+
+    def get_id(self) -> str:
+        """The person's id."""
+        return str(self.user.id)
+
+
+def install(app: Flask) -> None:
+    """Put the guard before every request."""
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # the guard decides, from the view's rule
+    app.config["WTF_CSRF_TIME_LIMIT"] = None  # as long as the session
+    app.config["WTF_CSRF_SSL_STRICT"] = False  # browsers send no referrer here
+    csrf.init_app(app)
+    login_manager.init_app(app)
+    login_manager.session_protection = None  # login sessions are rows, not cookies
+    login_manager.request_loader(_load)
+    app.before_request(_guard)
+    app.after_request(_add_challenge)
+    app.register_error_handler(Denied, _denied)
+    app.context_processor(_context)
+
+
+def now() -> datetime:
+    """The time of this request: read once, the same for everything done in it."""
+    if "now" not in g:
+        g.now = parts().clock().astimezone(UTC)
+    moment: datetime = g.now
+    return moment
+
+
+def parts() -> Parts:
+    """What the portal is put together from: settings, vault, Redis, throttle."""
+    opened: Parts = current_app.extensions["pleura"]
+    return opened
+
+
+def address() -> str:
+    """Where the request comes from, as told by the trusted proxies."""
+    return (request.remote_addr or "")[:64]
+
+
+def actor() -> Actor:
+    """Who is asking. Only for views that declare a permission or a scope."""
+    found: Actor = g.actor
+    return found
+
+
+def sign_in(user: User, *, proved: bool) -> None:
+    """Start a login session and give the browser its key; what the cookie held is dropped.
+
+    `proved` says that the second factor has been shown too. `g.login` is the new session then.
+    """
+    leave()
+    raw = people.start_session(
+        rows(),
+        user,
+        address=address(),
+        agent=request.user_agent.string,
+        now=now(),
+        proved=proved,
+        lifetime=parts().settings.session_absolute,
+    )
+    session[_COOKIE_KEY] = raw
+    found = people.load_session(rows(), raw, now())
+    if found is None:
+        raise Problem(401, "signed_out")  # shut out in this very moment
+    g.user, g.login = found
+
+
+def leave() -> None:
+    """End the browser's login session, if it has one, and empty the cookie."""
+    raw = session.get(_COOKIE_KEY)
+    if isinstance(raw, str):
+        people.end_by_token(rows(), raw, now())
+    session.clear()
+
+
+def is_fresh() -> bool:
+    """Whether the person has given password and code within the last ten minutes."""
+    login: LoginSession | None = g.get("login")
+    return login is not None and login.step_up_at is not None and now() - login.step_up_at < FRESH
+
+
+def safe_next(target: str | None) -> str | None:
+    """The path to go on to after signing in, if it is one of this site; else None."""
+    if not target or not target.startswith("/") or not target.isprintable():
+        return None
+    if target.startswith("//") or "\\" in target:
+        return None
+    return urlsplit(target).path
+
+
+def _load(_request: object) -> SignedIn | None:
+    """Flask-Login's way to the person: the row behind the browser's cookie."""
+    raw = session.get(_COOKIE_KEY)
+    if not isinstance(raw, str) or g.get("database_away"):
+        return None
+    rule = rule_of(current_app, request.endpoint)
+    found = people.load_session(
+        rows(),
+        raw,
+        now(),
+        idle=parts().settings.session_idle,
+        active=rule is None or not rule.background,
+    )
+    return SignedIn(*found) if found else None
+
+
+def _context() -> dict[str, Any]:
+    return {"actor": g.get("actor"), "user": g.get("user"), "now": now()}
+
+
+def _guard() -> BaseResponse | None:
+    rule = rule_of(current_app, request.endpoint)
+    if request.endpoint is None:
+        _identify_if_possible()  # the router has the answer: no such page, no such method
+        return None
+    if rule is None:
+        raise Problem(404, "not_found")
+    settings = parts().settings
+    largest = max(settings.max_upload_bytes, settings.max_archive_bytes) + _FORM_AROUND_A_FILE
+    request.max_content_length = largest if rule.upload else rule.most
+    match rule.who:
+        case "program":
+            _admit_program(rule)
+            return None
+        case "worker":
+            return None
+        case "public":
+            if request.endpoint != "static":
+                _identify_if_possible()
+        case "signing_in" | "person":
+            refused = _admit_person(rule)
+            if refused is not None:
+                return refused
+    if request.method not in _SAFE_METHODS:
+        _check_origin()
+        csrf.protect()
+    return None
+
+
+def _identify() -> SignedIn | None:
+    """Set g.user, g.login and, once the second factor is shown, g.actor."""
+    person = current_user._get_current_object()
+    if not isinstance(person, SignedIn):
+        return None
+    g.user, g.login = person.user, person.login
+    g.person = str(person.user.id)  # for the log, where rows may no longer be readable
+    if person.login.step_up_at is not None and person.user.sealed_totp is not None:
+        g.actor = people.actor_of(person.user, person.login.id, address())
+    return person
+
+
+def _identify_if_possible() -> None:
+    """For open pages: the person is known if that is possible, database away or not."""
+    try:
+        _identify()
+    except UNAVAILABLE:
+        g.database_away = True
+
+
+def _admit_person(rule: Rule) -> BaseResponse | None:
+    person = _identify()
+    if person is None:
+        return _send_to("auth.sign_in", "signed_out")
+    if rule.who == "signing_in":
+        return None
+    if "actor" not in g:
+        enrolled = person.user.sealed_totp is not None
+        return _send_to("auth.code" if enrolled else "auth.enrol", "second_factor")
+    assert rule.permission is not None
+    if rule.glass and request.view_args:
+        g.actor = break_glass.under(rows(), actor(), request.view_args["study_id"], now())
+    if not actor().may(rule.permission):
+        _note_refusal(rule.permission.value)
+        about_a_case = "study_id" in (request.view_args or {})
+        raise Problem(404, "not_found") if about_a_case else Problem(403, "forbidden")
+    if rule.step_up and request.method not in _SAFE_METHODS and not is_fresh():
+        return _send_to("auth.confirm", "confirm", _back_to(rule.step_up))
+    return None
+
+
+def _back_to(endpoint: str) -> str:
+    """Where the person goes on after the proof: the page, of the same case if it is about one."""
+    known = request.view_args or {}
+    expecting = current_app.url_map.is_endpoint_expecting
+    return url_for(endpoint, **{k: v for k, v in known.items() if expecting(endpoint, k)})
+
+
+def _send_to(endpoint: str, code: str, back_to: str | None = None) -> BaseResponse:
+    """To the page where the missing proof can be given; scripts get a problem document."""
+    if wants_problem():
+        raise Problem(401, code)
+    if back_to is None and request.method in _SAFE_METHODS and request.path != "/":
+        back_to = request.path  # without the query: it may hold what somebody searched for
+    return redirect(url_for(endpoint, next=back_to), 303)
+
+
+def _check_origin() -> None:
+    """Browsers say where a form was sent from; another site's is refused whatever it carries."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise Problem(400, "csrf")
+
+
+def bearer() -> str:
+    """The request's bearer credential, or the empty string."""
+    kind, _, credential = request.headers.get("Authorization", "").partition(" ")
+    return credential.strip() if kind.lower() == "bearer" else ""
+
+
+def is_worker_token(given: str) -> bool:
+    """Compare in constant time with the token that workers share, unless it is switched off."""
+    settings = parts().settings
+    same = hmac.compare_digest(
+        given.encode("utf-8", "surrogatepass"), settings.worker_token.encode()
+    )
+    return same and settings.shared_worker_token
+
+
+def _admit_program(rule: Rule) -> None:
+    found = people.load_token(rows(), bearer(), now())
+    if found is None:
+        if looks_like_token(bearer()):  # somebody guesses; a forgotten header is no guess
+            parts().throttle.take([(BAD_TOKEN, origin(address()))], now())
+        raise Problem(401, "token")
+    user, token = found
+    g.user, g.actor, g.person = user, people.actor_of_token(user, token, address()), str(user.id)
+    if rule.scope is None:
+        return
+    held = rule.scope in token.scopes
+    if not held or not all(actor().may(needed) for needed in SCOPES[rule.scope]):
+        _note_refusal(rule.scope)
+        raise Problem(403, "forbidden" if held else "scope")
+
+
+def _denied(denied: Denied) -> Response:
+    """What is not yours looks like what does not exist; the log tells them apart."""
+    if "actor" in g:
+        _note_refusal(str(denied))
+    return answer(Problem(404, "not_found"))
+
+
+def _note_refusal(what: str) -> None:
+    """Write down what was asked for in vain, and for which case."""
+    study_id = (request.view_args or {}).get("study_id")
+    people.note_refusal(rows(), actor(), what, now(), study_id=study_id)
+
+
+def _add_challenge(response: Response) -> Response:
+    """Tell a program that was refused which credential is missing."""
+    if response.status_code == 401 and request.path.startswith(("/api/", "/worker/")):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="pleura"'
+    return response

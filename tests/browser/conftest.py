@@ -1,0 +1,147 @@
+"""A browser, a portal with cases in every state, and pages that must not complain."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from ml.inference import predict
+from ml.preparation import phantom
+from portal.models import Role
+
+pytest.importorskip("playwright")
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.support.browser_portal import Room, open_room
+from tests.support.portal_app import Person
+
+expect.set_options(timeout=30_000)  # patience for a busy machine; what is there is seen at once
+HOSTILE = "<script>alert(1)</script>^<img src=x onerror=alert(2)>"
+# What was asked for before is painted afterwards, however slow the machine is.
+TWO_FRAMES = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Cases:
+    """The studies of the room, by what is special about them."""
+
+    likely: UUID
+    none_found: UUID
+    lateral: UUID
+    failed: UUID
+    hostile: UUID
+    waiting: UUID
+    model: UUID
+    likely_prediction: predict.Prediction
+
+
+@dataclass
+class Visitor:
+    """Opens pages as somebody; `problems` collects what the browser complained about."""
+
+    browser: Browser
+    room: Room
+    problems: list[str] = field(default_factory=list)
+    refusals_expected: bool = False
+
+    def open(
+        self,
+        path: str,
+        role: Role | Person | None = Role.READER,
+        *,
+        theme: str = "dark",
+        size: tuple[int, int] = (1440, 900),
+    ) -> Page:
+        context = self.browser.new_context(viewport={"width": size[0], "height": size[1]})
+        context.set_default_timeout(60_000)
+        cookies = [{"name": "theme", "value": theme, "url": self.room.url}]
+        if role is not None:
+            cookies.append(self.room.cookie(role))
+        context.add_cookies(cookies)  # type: ignore[arg-type]
+        page = context.new_page()
+        page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
+        page.goto(self.room.url + path)
+        page.wait_for_load_state("load")
+        return page
+
+    def _note(self, text: str) -> None:
+        if not (self.refusals_expected and text.startswith("Failed to load resource")):
+            self.problems.append(text)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium of this machine."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for found in map(shutil.which, names) if found), None)
+    if path is None:
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def room(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Room]:
+    """One portal for all tests of pages; each test that changes a case sends its own."""
+    with open_room(tmp_path_factory.mktemp("room") / "data", redis_url) as opened:
+        opened.workers_say_hello()
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def cases(room: Room) -> Cases:
+    """A case of each kind."""
+    likely, prediction = room.complete(draw(1), patient_name="CANARY^ZEBRA", patient_sex="F")
+    none_found, _ = room.complete(draw(2, None), probability=0.03, patient_name="PHANTOM^TWO")
+    hostile, _ = room.complete(draw(3), probability=0.5, patient_name=HOSTILE)
+    lateral = room.submit(phantom.dicom(draw(4), view="LL", patient_name="PHANTOM^LATERAL"))
+    room.segment(lateral, room.render(lateral), draw(4).mask, 0.9)
+    failed = room.submit(phantom.dicom(draw(5), patient_name="PHANTOM^BROKEN"))
+    room.fail(failed, "decode_failed")
+    waiting = room.submit(phantom.dicom(draw(6), patient_name="山田^太郎"))
+    return Cases(likely, none_found, lateral, failed, hostile, waiting, room.add_card(), prediction)
+
+
+@pytest.fixture
+def visitor(browser: Browser, room: Room) -> Iterator[Visitor]:
+    """Somebody at the browser; at the end nothing may have been complained about."""
+    room.workers_say_hello()  # they count as silent after a while, and a slow run takes longer
+    somebody = Visitor(browser, room)
+    yield somebody
+    for context in browser.contexts:
+        context.close()
+    assert somebody.problems == []
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    """Writes a file to be uploaded."""
+
+    def write(name: str, data: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+def draw(seed: int, side: phantom.Side | None = "right") -> phantom.Phantom:
+    """A phantom small enough to be quick and not square, so that no axis can be mixed up."""
+    return phantom.draw(seed, side, width_mm=25, rows=720, columns=640)

@@ -1,0 +1,482 @@
+"""The case page: picture, overlay, threshold, review, and a page that completes itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from ml.inference import predict
+from ml.preparation import phantom
+from portal.models import Role
+from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw
+
+pytestmark = pytest.mark.browser
+
+_GREY = """([x, y]) => {
+    const canvas = document.querySelector(".film-picture");
+    return canvas.getContext("2d").getImageData(x, y, 1, 1).data[0];
+}"""
+_PAINTED = """() => {
+    const canvas = document.querySelector(".film-layer");
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let painted = 0;
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i + 3] > 40 && data[i + 1] > data[i] + 40) painted += 1;
+    }
+    return painted;
+}"""
+# Each in one go: O counts as held after 350 ms, and G is forgotten after 900.
+_TAP_O = """() => {
+    for (const type of ["keydown", "keyup"]) {
+        document.body.dispatchEvent(new KeyboardEvent(type, { key: "o", bubbles: true }));
+    }
+}"""
+_TYPE = """keys => {
+    for (const key of keys) {
+        document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    }
+}"""
+
+
+def _until(page: Page, so: Callable[[int], bool]) -> None:
+    """Wait until so much is painted; the page's own policy forbids to ask it for that."""
+    for _ in range(2400):
+        if so(page.evaluate(_PAINTED)):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"{page.evaluate(_PAINTED)} pixels are painted")
+
+
+def _open(visitor: Visitor, study: object) -> Page:
+    """The case page once picture and map are there and painted with a frame of their own."""
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
+    page.wait_for_selector("[data-measure=area][data-pixels]")
+    page.evaluate(TWO_FRAMES)
+    return page
+
+
+def _area(page: Page) -> int:
+    """The area beside the picture, in pixels, as soon as it is counted."""
+    told = page.get_attribute(
+        "[data-measure=area][data-pixels]:not([data-pixels=''])", "data-pixels"
+    )
+    assert told is not None
+    return int(told)
+
+
+def test_the_words_come_first_and_are_the_servers(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    measured = cases.likely_prediction.measurements
+    assert measured is not None
+    panel = page.inner_text("#ai-word")
+    assert panel.index("Pneumothorax likely") < panel.index("right")
+    assert f"{measured['distance_mm']:.0f} mm" in panel
+    assert _area(page) == measured["area_px"]
+    assert "phantom 1.0" in (page.text_content("#ai-word") or "")
+
+
+def test_none_found_is_never_said_to_be_no_pneumothorax(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.none_found)
+    assert "None found" in page.inner_text("#ai-word")
+    assert "no pneumothorax" not in page.inner_text("body").lower()
+    assert page.evaluate(_PAINTED) == 0
+
+
+@pytest.mark.parametrize("position", [12, 30, 45, 62, 90])
+def test_a_moved_threshold_has_exactly_the_servers_area(
+    visitor: Visitor, cases: Cases, position: int
+) -> None:
+    page = _open(visitor, cases.likely)
+    page.fill("#threshold-input", str(position / 100))
+    word = "balanced" if position == 45 else "your threshold"
+    expect(page.locator("[data-threshold=word]")).to_have_text(word)
+    map_ = cases.likely_prediction.probability_map
+    assert map_ is not None
+    mask = predict.outline(map_, position / 100, 0, 720, 640)
+    assert _area(page) == int(mask.sum())
+
+
+def test_an_area_that_is_not_counted_yet_comes_by_itself(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open("/worklist")
+    held: list[Route] = []
+    page.route("**/viewer/area.js", lambda route: held.append(route))
+    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    page.wait_for_selector("#film[data-overlay=ready]")
+    page.fill("#threshold-input", "0.3")
+    expect(page.locator("[data-measure=area]")).to_have_text("…")
+    for _ in range(1200):  # the page says so before its request has come here
+        if held:
+            break
+        page.wait_for_timeout(50)
+    held.pop().continue_()
+    assert _area(page) > 0
+    expect(page.locator("[data-measure=area]")).not_to_have_text("…")
+
+
+def test_the_browser_counts_every_threshold_as_the_server_does(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = visitor.open("/worklist")
+    random = np.random.default_rng(7)
+    thresholds = [round(0.01 * k, 2) for k in range(1, 100)]
+    for rows, columns, tall, wide in [(40, 33, 311, 173), (5, 7, 23, 41), (64, 64, 50, 49)]:
+        map_ = random.integers(0, 256, (rows, columns)).astype(np.uint8)
+        map_[: rows // 3] = 102  # flat, and exactly at a threshold
+        counted = page.evaluate(
+            """async ([map, rows, columns, tall, wide, thresholds]) => {
+                const { countAtThresholds } = await import("/static/js/viewer/upsample.js");
+                const bytes = Uint8Array.from(map);
+                return [...countAtThresholds(bytes, rows, columns, tall, wide, thresholds)];
+            }""",
+            [map_.ravel().tolist(), rows, columns, tall, wide, thresholds],
+        )
+        expected = [int(predict.outline(map_, t, 0, tall, wide).sum()) for t in thresholds]
+        assert counted == expected
+
+
+def test_threshold_keys_move_and_give_back_the_models(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    before = _area(page)
+    for _ in range(3):
+        page.keyboard.press("[")
+    expect(page.locator("[data-threshold=value]")).to_have_text("0.42")
+    assert _area(page) > before
+    page.keyboard.press("\\")
+    expect(page.locator("[data-threshold=word]")).to_have_text("balanced")
+    assert _area(page) == before
+
+
+def test_a_drag_changes_window_and_level(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    line = page.locator("[data-out=window]")
+    told, grey = line.inner_text(), page.evaluate(_GREY, [560, 300])
+    page.mouse.move(500, 400)
+    page.mouse.down()
+    page.mouse.move(430, 520, steps=4)
+    page.mouse.up()
+    expect(line).not_to_have_text(told)
+    page.wait_for_function(f"() => ({_GREY})([560, 300]) !== {grey}")
+    page.keyboard.press("r")
+    expect(line).to_have_text(told)
+    page.wait_for_function(f"() => ({_GREY})([560, 300]) === {grey}")
+
+
+def test_the_full_picture_replaces_the_preview_without_a_jump(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    preview = page.locator(".film-preview").bounding_box()
+    assert preview is not None
+    scale = page.evaluate("document.querySelector('.film-stage').clientHeight") / 720
+    assert preview["height"] == pytest.approx(720 * scale, abs=1)
+    inside = [round(preview["x"] + 3), 400]
+    outside = [round(preview["x"] - 4), 400]
+    assert page.evaluate(_GREY, outside) == 0
+    assert page.evaluate(_GREY, inside) > 0
+
+
+def test_keys_hide_the_overlay_invert_zoom_and_mirror(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.wait_for_function(f"() => ({_PAINTED})() > 500")
+    page.evaluate(_TAP_O)
+    page.wait_for_function(f"() => ({_PAINTED})() === 0")
+    page.evaluate(_TAP_O)
+    page.wait_for_function(f"() => ({_PAINTED})() > 500")
+    page.keyboard.press("h")
+    expect(page.locator("#film-legend")).to_be_visible()
+    grey = page.evaluate(_GREY, [560, 300])
+    page.keyboard.press("i")
+    page.wait_for_function(f"() => ({_GREY})([560, 300]) === {255 - grey}")
+    page.keyboard.press("x")
+    expect(page.locator("[data-out=flags]")).to_have_text("inverted, mirrored")
+    zoom = page.locator("[data-out=zoom]")
+    told = zoom.inner_text()
+    page.keyboard.press("+")
+    expect(zoom).not_to_have_text(told)
+    page.keyboard.press("0")
+    expect(zoom).to_have_text(told)
+
+
+def test_the_readout_names_the_density_under_the_cursor(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.mouse.move(600, 450)
+    line = page.locator("[data-out=pixel]")
+    expect(line).to_have_text(re.compile(r"x \d+ y \d+ = \d+"))
+    x, y, value = (int(n) for n in re.findall(r"\d+", line.inner_text()))
+    assert value == int(draw(1).pixels[y, x])
+
+
+def test_a_ruler_measures_in_millimetres_and_says_by_what(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    told = page.evaluate(
+        """async () => {
+            const { Rulers } = await import("/static/js/viewer/rulers.js");
+            const spacing = { row_mm: 0.5, column_mm: 0.25, source: "detector" };
+            const rulers = new Rulers(spacing);
+            return [rulers.text([0, 0, 40, 0]), rulers.text([0, 0, 0, 40]),
+                    new Rulers(null).text([0, 0, 30, 40])];
+        }"""
+    )
+    assert told == ["10.0 mm (detector)", "20.0 mm (detector)", "50 px"]
+
+
+def test_full_screen_gives_the_picture_the_whole_window(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.keyboard.press("f")
+    expect(page.locator("#panel")).to_be_hidden()
+    page.keyboard.press("f")
+    expect(page.locator("#panel")).to_be_visible()
+
+
+def test_from_worklist_to_saved_review_by_keyboard_alone(visitor: Visitor) -> None:
+    drawn = draw(21)
+    study, _ = visitor.room.complete(drawn, probability=0.98, patient_name="KEYBOARD^ONLY")
+    page = visitor.open("/worklist")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"/studies/{study}"
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("d")
+    expect(page.locator("#review-reason")).to_be_focused()
+    page.keyboard.type("Fal")
+    page.keyboard.press("Enter")
+    expect(page.locator("#review-current")).to_have_text("Disagreed")
+    page.keyboard.press("c")
+    page.keyboard.type("a fold, <b>not</b> pleura")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#review-history [data-count]")).to_have_text("2 versions")
+    page.keyboard.press("a")
+    expect(page.locator("#review-history [data-count]")).to_have_text("3 versions")
+    page.reload()
+    expect(page.locator("#review-current")).to_have_text("Agreed")
+    assert "a fold, <b>not</b> pleura" in (page.text_content("#review-history") or "")
+    assert "False alarm" in (page.text_content("#review-history") or "")
+
+
+def test_the_next_case_waits_until_the_word_is_saved(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(22), probability=0.97, patient_name="HURRIED^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("c")
+    page.keyboard.type("first thoughts")
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    expect(page.locator("#review-said")).to_contain_text("Not saved yet")
+    page.keyboard.press("u")
+    page.keyboard.press("n")
+    page.wait_for_url(lambda url: not url.endswith(str(study)))
+    page.goto(f"{visitor.room.url}/studies/{study}")
+    expect(page.locator("#review-current")).to_have_text("Unsure")
+    assert "first thoughts" in (page.text_content("#review-history") or "")
+
+
+def test_a_key_in_a_page_s_first_second_is_no_jump_to_another_page(visitor: Visitor) -> None:
+    """Once, U right after loading counted as "G then U" and the reader's word was lost."""
+    study, _ = visitor.room.complete(draw(23), patient_name="EARLY^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.evaluate(
+        """() => {
+            const early = new KeyboardEvent("keydown", { key: "u", bubbles: true });
+            Object.defineProperty(early, "timeStamp", { value: 300 });
+            document.body.dispatchEvent(early);
+        }"""
+    )
+    expect(page.locator("#review-current")).to_have_text("Unsure")
+    page.evaluate(_TYPE, ["g", "h"])
+    page.wait_for_url("**/history")
+
+
+def test_a_case_completes_itself_without_a_reload(visitor: Visitor) -> None:
+    room, drawn = visitor.room, draw(31)
+    study = room.submit(phantom.dicom(drawn, patient_name="LIVE^CASE"))
+    page = visitor.open(f"/studies/{study}")
+    page.evaluate("window.stayed = true")
+    expect(page.locator("#film-wait")).to_contain_text("being prepared")
+    assert page.locator("#review button").first.is_disabled()
+    picture = room.render(study)
+    expect(page.locator("#ai-word")).to_contain_text("Looking for pneumothorax")
+    page.wait_for_selector("#film[data-depth=full]")
+    room.segment(study, picture, drawn.mask, 0.9)
+    expect(page.locator("#ai-word")).to_contain_text("Pneumothorax likely")
+    page.wait_for_selector("#film[data-overlay=ready]")
+    page.wait_for_function(f"() => ({_PAINTED})() > 500")
+    assert page.evaluate("window.stayed") is True
+    # Once, a case that had completed itself listened twice, and every key undid itself.
+    page.evaluate(_TAP_O)
+    page.wait_for_function(f"() => ({_PAINTED})() === 0")
+    page.keyboard.press("x")
+    expect(page.locator("[data-out=flags]")).to_have_text("mirrored")
+    page.keyboard.press("a")
+    expect(page.locator("#review-current")).to_have_text("Agreed")
+
+
+def test_two_quick_words_are_both_kept_in_their_order(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(24), patient_name="QUICK^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("a")
+    page.keyboard.press("u")
+    expect(page.locator("#review-current")).to_have_text("Unsure")
+    expect(page.locator("[data-count]")).to_have_text("2 versions")
+    page.evaluate(
+        """() => { for (let i = 0; i < 20; i += 1) document.body.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "a", repeat: true, bubbles: true })); }"""
+    )
+    page.reload()
+    expect(page.locator("[data-count]")).to_have_text("2 versions")
+
+
+def test_words_typed_while_a_save_is_on_its_way_stay(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(25), patient_name="TYPING^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.route("**/reviews", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    page.keyboard.press("a")
+    page.keyboard.press("c")
+    page.keyboard.type("under the clavicle")
+    expect(page.locator("#review-current")).to_have_text("Agreed")
+    assert page.input_value("#review-comment") == "under the clavicle"
+    expect(page.locator("#review-comment")).to_be_focused()
+    assert page.url.endswith(str(study))
+
+
+def test_caps_lock_and_other_keyboards_reach_the_same_keys(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.keyboard.press("X")
+    expect(page.locator("[data-out=flags]")).to_have_text("mirrored")
+    told = page.inner_text("[data-threshold=value]")
+    press = """([key, code, altGr]) => document.body.dispatchEvent(new KeyboardEvent("keydown", {
+        key, code, ctrlKey: altGr, altKey: altGr, modifierAltGraph: altGr, bubbles: true }))"""
+    page.evaluate(press, ["[", "Digit8", True])
+    expect(page.locator("[data-threshold=value]")).not_to_have_text(told)
+    page.evaluate(press, ["ч", "KeyX", False])
+    expect(page.locator("[data-out=flags]")).to_have_text("")
+    page.evaluate(_TYPE, ["G", "H"])
+    page.wait_for_url("**/history")
+
+
+def test_another_readers_word_is_not_mine(visitor: Visitor) -> None:
+    room = visitor.room
+    study, _ = room.complete(draw(26), patient_name="SHARED^CASE")
+    first = visitor.open(f"/studies/{study}")
+    first.wait_for_selector("#film[data-depth=full]")
+    first.keyboard.press("a")
+    expect(first.locator("#review-current")).to_have_text("Agreed")
+    second = visitor.open(f"/studies/{study}", room.second_reader())
+    expect(second.locator("#review-current")).to_contain_text("Agreed by")
+    assert second.locator("[name=verdict][aria-pressed=true]").count() == 0
+
+
+def test_full_screen_gives_way_to_a_word(visitor: Visitor) -> None:
+    study, _ = visitor.room.complete(draw(27), patient_name="IMMERSED^READER")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    page.keyboard.press("f")
+    expect(page.locator("#panel")).to_be_hidden()
+    page.keyboard.press("c")
+    expect(page.locator("#review-comment")).to_be_focused()
+
+
+def test_a_ruler_removed_while_it_is_drawn_leaves_the_others_alone(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    page.keyboard.press("l")
+    page.mouse.move(300, 300)
+    page.mouse.down()
+    page.mouse.move(400, 300)
+    page.keyboard.press("Delete")
+    page.mouse.move(420, 320)
+    page.mouse.up()
+    page.keyboard.press("w")
+    page.mouse.move(500, 400)
+    page.mouse.down()
+    page.mouse.move(430, 520, steps=3)
+    page.mouse.up()
+    expect(page.locator("[data-out=window]")).not_to_have_text("W 4095 L 2048")
+
+
+def test_a_missing_layer_is_told_beside_the_film_and_blocks_nothing(
+    visitor: Visitor, cases: Cases
+) -> None:
+    visitor.refusals_expected = True
+    page = visitor.open("/worklist")
+    page.route("**/blobs/probability", lambda route: route.fulfill(status=503))
+    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    page.wait_for_selector("#film[data-depth=full]")
+    expect(page.locator("#film-trouble")).to_contain_text("The AI layer did not arrive.")
+    told = page.inner_text("[data-out=window]")
+    page.mouse.move(500, 400)
+    page.mouse.down()
+    page.mouse.move(430, 520, steps=4)
+    page.mouse.up()
+    expect(page.locator("[data-out=window]")).not_to_have_text(told)
+    page.unroute("**/blobs/probability")
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector("#film[data-overlay=ready]")
+    expect(page.locator("#film-trouble")).to_be_empty()
+
+
+def test_pictures_without_a_result_say_so_and_why(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open(f"/studies/{cases.lateral}")
+    panel = page.inner_text("#ai-word")
+    assert "No AI result" in panel
+    assert "unaided" in panel
+    assert "lateral" in panel.lower()
+    page = visitor.open(f"/studies/{cases.failed}")
+    assert "could not be decoded" in page.inner_text("#ai-word")
+
+
+def test_a_technologist_reads_the_reviews_but_writes_none(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open(f"/studies/{cases.likely}", Role.TECHNOLOGIST)
+    assert page.locator("#review").count() == 0
+    assert "not read yet" in page.inner_text("#panel")
+
+
+def test_two_readings_that_differ_are_said_and_those_that_agree_are_not(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.hostile)
+    panel = page.inner_text("#ai-word")
+    assert "two readings of this picture differ: unsure" in panel
+    assert "0.31 apart, outlines share 42 %" in panel
+    agreed = _open(visitor, cases.likely).inner_text("#ai-word")
+    assert "0.03 apart" in agreed
+    assert "unsure" not in agreed
+
+
+def test_the_region_that_drives_the_probability_can_be_shown(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    filled = page.evaluate(_PAINTED)
+    page.keyboard.press("k")  # no fill: only lines are painted, with the next frame
+    _until(page, lambda painted: painted < filled)
+    before = page.evaluate(_PAINTED)
+    button = page.locator("[data-action=region]")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("g")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    _until(page, lambda painted: painted > before)
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert _open(visitor, cases.none_found).locator("[data-action=region]").count() == 0
+
+
+def test_the_levels_of_a_size_are_drawn_while_they_can_be_read(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    layer = "() => document.querySelector('.film-layer').toDataURL()"
+    before = page.evaluate(layer)
+    page.click("#sizes summary")
+    page.wait_for_function(f"before => ({layer})() !== before", arg=before)
+    page.click("#sizes summary")
+    page.wait_for_function(f"before => ({layer})() === before", arg=before)

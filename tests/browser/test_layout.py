@@ -1,0 +1,108 @@
+"""Every page at three sizes and in both themes: nothing overflows, nothing is out of reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from portal.models import Role
+from tests.browser.conftest import TWO_FRAMES, Cases, Visitor
+
+pytestmark = pytest.mark.browser
+
+SIZES = [(1440, 900), (1024, 768), (390, 844)]
+PAGES = [
+    ("/sign-in", None),
+    ("/worklist", Role.READER),
+    ("/worklist?q=nothing-like-this", Role.READER),
+    ("/upload", Role.TECHNOLOGIST),
+    ("/history", Role.READER),
+    ("/history?what=sent", Role.TECHNOLOGIST),
+    ("/studies/{likely}", Role.READER),
+    ("/studies/{none_found}", Role.TECHNOLOGIST),
+    ("/studies/{lateral}", Role.READER),
+    ("/studies/{failed}", Role.READER),
+    ("/studies/{hostile}", Role.READER),
+    ("/studies/{waiting}", Role.READER),
+    ("/account", Role.READER),
+    ("/emergency", Role.ADMIN),
+    ("/admin/people", Role.ADMIN),
+    ("/admin/teams", Role.ADMIN),
+    ("/admin/jobs", Role.ADMIN),
+    ("/admin/models", Role.ADMIN),
+    ("/audit", Role.AUDITOR),
+    ("/audit?since=2026-13-45", Role.AUDITOR),
+    ("/admin/data", Role.ADMIN),
+    ("/admin/data?case={likely}", Role.ADMIN),
+    ("/studies/{likely}/export", Role.READER),
+    ("/studies/{waiting}/export", Role.READER),
+    ("/models/{model}", Role.READER),
+]
+# Until what began to move before motion was unwanted has ended; a pulsing placeholder never does.
+_STILL = """() => Promise.allSettled(document.getAnimations()
+    .filter(one => Number.isFinite(one.effect.getComputedTiming().endTime))
+    .map(one => one.finished))"""
+
+
+@pytest.mark.parametrize(("template", "role"), PAGES)
+def test_a_page_fits_its_window_and_bars_nobody(
+    visitor: Visitor, cases: Cases, template: str, role: Role | None
+) -> None:
+    page = visitor.open(template.format(**vars(cases)), role)
+    page.emulate_media(reduced_motion="reduce")  # colours are measured, not their fading in
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate(TWO_FRAMES)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{template} is {wide} px wide in a window of {width}"
+    page.set_viewport_size({"width": 1440, "height": 900})
+    for theme in ("dark", "light"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+        page.evaluate(TWO_FRAMES)
+        page.evaluate(_STILL)
+        assert _serious(page) == [], theme
+
+
+def _serious(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds that keeps somebody from using the page."""
+    found: dict[str, Any] = Axe().run(page).response
+    return [
+        (violation["id"], [node["html"][:120] for node in violation["nodes"]])
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+def test_the_film_has_seventy_percent_of_the_case_page_and_nothing_scrolls(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = visitor.open(f"/studies/{cases.likely}")
+    share, scrolls = page.evaluate(
+        """() => {
+            const film = document.querySelector(".film-picture");
+            const { width, height } = film.getBoundingClientRect();
+            const root = document.documentElement;
+            return [width * height / (innerWidth * innerHeight), root.scrollHeight > innerHeight];
+        }"""
+    )
+    assert share >= 0.7
+    assert not scrolls
+
+
+def test_a_hostile_name_is_only_text(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open(f"/studies/{cases.hostile}")
+    assert "<script>alert(1)</script>" in page.inner_text("h1")
+    assert page.locator("h1 script, h1 img").count() == 0
+    page = visitor.open("/worklist")
+    assert "<script>alert(1)</script>" in page.inner_text("#list")
+
+
+def test_the_theme_is_remembered(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open("/worklist")
+    page.click("[data-theme-toggle]")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"

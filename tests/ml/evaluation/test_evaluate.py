@@ -1,0 +1,278 @@
+"""Evaluation end to end, on drawn chests whose outlines are known."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ml.datasets import cases, rle
+from ml.evaluation import evaluate
+from ml.images import reader
+from ml.inference import predict, serving
+from ml.metrics import calibration
+from ml.metrics import measures as metrics
+from ml.preparation import phantom
+
+SIDE = 256
+SIZE = ["--mask-size", str(SIDE), str(SIDE)]
+
+
+@pytest.fixture(scope="module")
+def films() -> dict[str, phantom.Phantom]:
+    sides = {"1.2.3.10": "right", "1.2.3.11": None, "b": "left", "c": None, "d": "right"}
+    return {
+        name: phantom.draw(k, side, width_mm=10 + 8 * k, rows=SIDE, columns=SIDE)
+        for k, (name, side) in enumerate(sides.items())
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, films: dict[str, phantom.Phantom]) -> Path:
+    """A table, an index and pictures of three kinds of file in nested folders."""
+    pictures = tmp_path / "pictures"
+    (pictures / "deep" / "er").mkdir(parents=True)
+    with (tmp_path / "rle.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ImageId", " EncodedPixels"])
+        for name, film in films.items():
+            if name == "b":  # two rows of one picture: the upper and the lower part
+                for part in (slice(None, SIDE // 2), slice(SIDE // 2, None)):
+                    mask = np.zeros_like(film.mask)
+                    mask[part] = film.mask[part]
+                    writer.writerow([name, " " + rle.encode(mask)])
+            else:
+                writer.writerow([name, " " + rle.encode(film.mask)])
+    with (tmp_path / "index.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ImageId", "patient", "fold"])
+        for name in films:
+            writer.writerow([name, "same" if name in "bc" else name, "0" if name in "bd" else "1"])
+    for name, film in films.items():
+        if name == "c":
+            (pictures / "deep" / "c.png").write_bytes(phantom.png(film, 16))
+        elif name == "1.2.3.10":  # named by its UID, without suffix
+            (pictures / "deep" / "er" / name).write_bytes(phantom.dicom(film))
+        else:
+            (pictures / f"{name}.dcm").write_bytes(phantom.dicom(film))
+    return tmp_path
+
+
+def run(folder: Path, *more: str) -> tuple[int, dict[str, Any] | None]:
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    out = folder / "out.json"
+    given = ["--rle", str(folder / "rle.csv"), "--dicom", str(folder / "pictures")]
+    given += ["--json", str(out), "--replicates", "20", "--device", "cpu", "--precision", "f32"]
+    code = evaluate.run(parser.parse_args([*given, *SIZE, *more]))
+    return code, json.loads(out.read_text()) if out.exists() else None
+
+
+def test_the_report_agrees_with_predictions_made_by_hand(folder, films, tiny_model, capsys):
+    rows_file = folder / "rows.csv"
+    code, report = run(folder, "--weights", str(tiny_model), "--rows", str(rows_file))
+    assert code == 0
+    opened = serving.open(tiny_model, device="cpu", precision="f32")
+    dice = {}
+    for name, film in films.items():
+        said = predict.predict(reader.read(phantom.dicom(film)), opened, gate=False)
+        dice[name] = metrics.dice(
+            np.array([(said.mask & film.mask).sum()]),
+            np.array([said.mask.sum()]),
+            np.array([film.mask.sum()]),
+        )[0]
+    measures = report["measures"]
+    assert measures["kaggle_dice"]["value"] == pytest.approx(np.mean(list(dice.values())), abs=1e-4)
+    positives = [dice[name] for name, film in films.items() if film.side]
+    assert measures["positive_dice"]["value"] == pytest.approx(np.mean(positives), abs=1e-4)
+    assert report["data"]["pictures"] == 5
+    assert report["data"]["positives"] == 3
+    assert report["model"]["name"] == "tiny"
+    printed = capsys.readouterr().out
+    assert "Kaggle Dice" in printed
+    assert f"{measures['kaggle_dice']['value']:.4f}" in printed
+    with rows_file.open() as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert set(rows) == set(films)
+    assert int(rows["b"]["truth"]) == films["b"].mask.sum()
+
+
+def test_pictures_that_the_table_does_not_list_are_counted(folder, films, tiny_model):
+    (folder / "pictures" / "stranger.dcm").write_bytes(phantom.dicom(films["c"]))
+    code, report = run(folder, "--weights", str(tiny_model))
+    assert code == 0
+    assert (report["data"]["unlisted"], report["data"]["pictures"]) == (1, 5)
+
+
+def test_files_of_one_name_are_told(folder, films, tiny_model, capsys):
+    (folder / "pictures" / "other").mkdir()
+    (folder / "pictures" / "other" / "b.dcm").write_bytes(phantom.dicom(films["c"]))
+    code, report = run(folder, "--weights", str(tiny_model))
+    assert code == 0
+    assert (report["data"]["repeated"], report["data"]["pictures"]) == (1, 5)
+    assert "have the name of another one" in capsys.readouterr().err
+
+
+def test_an_index_gives_patients_and_folds(folder, tiny_model):
+    weights = ("--weights", str(tiny_model), "--index", str(folder / "index.csv"))
+    _, everything = run(folder, *weights)
+    assert everything["data"]["patients"] == 4
+    code, part = run(folder, *weights, "--fold", "0")
+    assert code == 0
+    assert part["data"]["pictures"] == 2
+    assert part["data"]["unlisted"] == 0
+    assert run(folder, *weights, "--fold", "9")[0] == 1
+    assert run(folder, "--weights", str(tiny_model), "--fold", "0")[0] == 1
+
+
+def test_missing_pictures_stop_the_run_unless_allowed(folder, tiny_model, capsys):
+    (folder / "pictures" / "d.dcm").unlink()
+    code, report = run(folder, "--weights", str(tiny_model))
+    assert code == evaluate.INCOMPLETE
+    assert report is None
+    said = capsys.readouterr().err
+    assert "1 of 5 listed pictures" in said
+    assert "  d\n" in said
+    code, report = run(folder, "--weights", str(tiny_model), "--allow-missing")
+    assert code == 0
+    assert (report["data"]["pictures"], report["data"]["missing"]) == (4, 1)
+
+
+def test_unreadable_pictures_are_named_and_change_the_exit_code(folder, tiny_model, capsys):
+    (folder / "pictures" / "d.dcm").write_bytes(b"not a picture at all")
+    code, report = run(folder, "--weights", str(tiny_model))
+    assert code == evaluate.INCOMPLETE
+    assert report["data"]["unreadable"] == 1
+    assert "unreadable: d: not_an_image" in capsys.readouterr().err
+
+
+def test_refused_pictures_are_measured_unless_the_gate_is_asked_for(folder, films, tiny_model):
+    data = phantom.dicom(films["d"], view="LL")
+    (folder / "pictures" / "d.dcm").write_bytes(data)
+    _, report = run(folder, "--weights", str(tiny_model))
+    # Drawn at 256 px nothing else is refused, so the lateral view is the only one.
+    assert report["refused"] == {"d": ["lateral_view"]}
+    assert report["data"]["pictures"] == 5
+    _, gated = run(folder, "--weights", str(tiny_model), "--gate")
+    assert gated["data"]["pictures"] == 4
+    assert gated["data"]["refused_left_out"] is True
+
+
+def test_thresholds_can_be_replaced(folder, tiny_model):
+    weights = ("--weights", str(tiny_model))
+    _, nothing = run(folder, *weights, "--image-threshold", "0.999")
+    # Nothing outlined: every negative is right, every positive missed.
+    assert nothing["measures"]["kaggle_dice"]["value"] == pytest.approx(2 / 5)
+    assert nothing["measures"]["image_specificity"]["value"] == 1.0
+    assert nothing["measures"]["sensitivity"]["value"] == 0.0
+    assert nothing["thresholds"]["image"]["balanced"] == 0.999
+    _, large = run(folder, *weights, "--area-px-min", "100000")
+    assert large["measures"]["pixel_recall"]["value"] == 0.0
+    assert large["measures"]["pixel_precision"]["value"] is None
+    _, strict = run(folder, *weights, "--mask-threshold", "0.97")
+    _, usual = run(folder, *weights)
+    assert strict["measures"]["pixel_recall"]["value"] < usual["measures"]["pixel_recall"]["value"]
+
+
+def test_a_missing_or_changed_model_is_one_line(folder, write_model: Callable, capsys):
+    assert run(folder, "--weights", str(folder))[0] == 1
+    broken = write_model(folder / "broken")
+    (broken / "model.bin").write_bytes(b"other")
+    assert run(folder, "--weights", str(broken))[0] == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2
+    assert "model.bin" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no column"),
+        ("ImageId,Mask\na,-1\n", "no column EncodedPixels"),
+        ("ImageId,EncodedPixels\n", "lists no picture"),
+        ("ImageId,EncodedPixels\n,-1\n", "line 2: no ImageId"),
+    ],
+)
+def test_a_table_of_another_kind_is_refused(tmp_path, content, reason):
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(cases.BadTable, match=reason):
+        cases.read_table(tmp_path / "t.csv")
+
+
+def test_a_mask_that_does_not_fit_names_its_picture(folder, tiny_model, capsys):
+    with (folder / "rle.csv").open("a") as file:
+        file.write(f"c,5 {SIDE * SIDE}\n")
+    assert run(folder, "--weights", str(tiny_model))[0] == 1
+    assert "the mask of c: the runs end at" in capsys.readouterr().err
+
+
+def test_of_two_files_with_one_name_the_dicom_is_taken(tmp_path):
+    for name in ("a.dcm", "a.png", "sub/a.dcm", ".hidden.dcm", "notes.txt", "b.jpeg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    found, repeated = cases.pictures(tmp_path)
+    assert {name: str(path.relative_to(tmp_path)) for name, path in found.items()} == {
+        "a": "a.dcm",
+        "b": "b.jpeg",
+    }
+    assert repeated == 2
+    with pytest.raises(cases.BadTable, match="not a folder"):
+        cases.pictures(tmp_path / "none")
+
+
+def test_a_picture_of_another_size_is_compared_in_the_masks_geometry(folder, films, tiny_model):
+    small = cv2.resize(films["d"].pixels, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
+    (folder / "pictures" / "d.dcm").unlink()
+    cv2.imwrite(str(folder / "pictures" / "d.png"), small)
+    code, report = run(folder, "--weights", str(tiny_model), "--rows", str(folder / "rows.csv"))
+    assert code == 0
+    with (folder / "rows.csv").open() as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert int(rows["d"]["pixels"]) == SIDE * SIDE
+    assert int(rows["d"]["truth"]) == films["d"].mask.sum()
+    assert report["data"]["pictures"] == 5
+
+
+def test_every_level_is_counted_as_the_outline_of_that_level(films):
+    map_ = np.random.default_rng(0).integers(0, 256, (48, 40), dtype=np.uint8)
+    truth = films["d"].mask
+    hits, found, on_map = evaluate.counted(map_, truth)
+    for number, level in enumerate(calibration.GRID):
+        outlined = predict.outline(map_, float(level), 0, *truth.shape)
+        assert found[number] == outlined.sum()
+        assert hits[number] == (outlined & truth).sum()
+        assert on_map[number] == (map_ >= level * 255).sum()
+
+
+def test_traits_come_from_header_index_and_pixels(folder, tiny_model):
+    rows_file = folder / "rows.csv"
+    with (folder / "traits.csv").open("w") as file:
+        file.write("ImageId,patient,view,sex,age\nb,b,AP,F,70\nc,c,,,081Y\n")
+    given = ("--weights", str(tiny_model), "--index", str(folder / "traits.csv"))
+    code, report = run(folder, *given, "--rows", str(rows_file))
+    assert code == 0
+    with rows_file.open() as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert (rows["b"]["view"], rows["b"]["sex"], rows["b"]["age"]) == ("AP", "F", "60–74")
+    assert rows["c"]["age"] == "75+"
+    assert rows["d"]["view"] == "PA"  # from the phantom's header
+    assert {row["exposure"] for row in rows.values()} <= {"over", "usual", "under"}
+    assert report["subgroups"]["view"]["AP"]["pictures"] == 1
+
+
+def test_borders_are_measured_where_both_outlines_exist(folder, tiny_model):
+    code, report = run(folder, "--weights", str(tiny_model), "--rows", str(folder / "rows.csv"))
+    assert code == 0
+    with (folder / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    there = [row for row in rows if row["truth"] != "0" and row["predicted"] != "0"]
+    assert report["borders"]["pictures"] == len(there)
+    assert all((row["hausdorff95_px"] == "nan") == (row not in there) for row in rows)

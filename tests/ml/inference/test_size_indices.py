@@ -1,0 +1,160 @@
+"""Fractions, levels and indices on drawn lungs of known size."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ml.images.picture import Spacing
+from ml.inference import size_indices
+from ml.preparation import phantom
+from ml.runtime.lung_finder import Fields
+
+MM = Spacing(0.5, 0.5, "calibrated")
+
+
+def lungs(rows: int = 1000) -> Fields:
+    """Two upright rectangles, 300 px wide and 600 px high, in 1000 columns."""
+    mask = np.zeros((rows, 1000), dtype=bool)
+    mask[100:700, 100:400] = mask[100:700, 600:900] = True
+    return Fields(mask)
+
+
+def strip(width: int = 60) -> np.ndarray:
+    """Air along the whole side wall of the patient's right lung."""
+    mask = np.zeros((1000, 1000), dtype=bool)
+    mask[100:700, 100 : 100 + width] = True
+    return mask
+
+
+def one(mask: np.ndarray, **given: object) -> size_indices.Extent:
+    values = {"spacing": MM, "orientation": ("L", "F"), "view": "PA"} | given
+    found = size_indices.extents(mask, values.pop("fields", lungs()), **values)  # type: ignore[arg-type]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_strip_is_measured_at_every_level() -> None:
+    found = one(strip())
+    assert found.side == "right"
+    assert found.fraction == pytest.approx(0.2)
+    for level in (found.apex, found.upper, found.middle, found.lower):
+        assert level.mm == pytest.approx(30.0, abs=0.5)
+    assert found.upper.line == (100.0, 250.5, 160.0, 250.5)
+    assert found.middle.line == (100.0, 400.5, 160.0, 400.5)
+    assert found.lower.line == (100.0, 550.5, 160.0, 550.5)
+
+
+def test_the_indices_are_the_published_formulas() -> None:
+    found = one(strip())
+    assert found.collins.percent == pytest.approx(4.2 + 4.7 * 9, abs=0.3)
+    assert found.rhea.percent == pytest.approx(5.38 + 8.72 * 3, abs=0.3)
+    assert found.light.percent == pytest.approx(100 * (1 - 0.8**3), abs=0.1)
+    assert size_indices.collins([0, 0, 0]) == 4.2
+    assert size_indices.light(100, 100) == 100
+    assert size_indices.light(0, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "light"),
+    [
+        ({"spacing": None}, "no_spacing", True),
+        ({"view": "AP"}, "not_pa", False),
+        ({"view": None}, "not_pa", False),
+    ],
+)
+def test_an_index_is_shown_only_where_it_applies(
+    given: dict[str, object], reason: str, light: bool
+) -> None:
+    found = one(strip(), **given)
+    for index in (found.collins, found.rhea):
+        assert (index.percent, index.applies, index.reason) == (None, False, reason)
+    assert found.light.applies is light
+    assert found.fraction == pytest.approx(0.2)
+
+
+def test_without_spacing_levels_are_pixels() -> None:
+    found = one(strip(), spacing=None)
+    assert (found.upper.px, found.upper.mm) == (60.0, None)
+
+
+def test_air_beside_the_found_lung_belongs_to_the_hemithorax() -> None:
+    collapsed = lungs().mask.copy()
+    collapsed[:, :250] = False  # the network saw only what is left of the lung
+    found = one(strip(150), fields=Fields(collapsed))
+    assert found.fraction == pytest.approx(0.5)
+
+
+def test_both_sides_are_told_the_larger_first_and_specks_are_not() -> None:
+    mask = strip(60) | np.fliplr(strip(90))
+    found = size_indices.extents(mask, lungs(), MM, ("L", "F"), "PA")
+    assert [one.side for one in found] == ["left", "right"]
+    speck = strip(60)
+    speck[200:210, 700:710] = True
+    assert [one.side for one in size_indices.extents(speck, lungs(), MM, ("L", "F"))] == ["right"]
+
+
+def test_a_mirrored_picture_has_its_sides_by_the_header() -> None:
+    assert one(strip(), orientation=("R", "F")).side == "left"
+
+
+def test_levels_without_air_are_nothing() -> None:
+    mask = strip()
+    mask[400:] = False
+    found = one(mask)
+    assert (found.lower.px, found.lower.line) == (0.0, None)
+    # Light is taken at the middle alone, where this air has ended.
+    assert (found.light.percent, found.light.reason) == (None, "no_air_at_level")
+    assert found.collins.percent == pytest.approx(4.2 + 4.7 * 6, abs=0.3)
+
+
+def test_air_between_the_levels_alone_is_no_volume_by_the_formulas_constants() -> None:
+    mask = strip()
+    mask[:480] = mask[520:] = False
+    found = one(mask)
+    assert [level.px for level in (found.apex, found.upper, found.lower)] == [0.0, 0.0, 0.0]
+    for index in (found.collins, found.rhea):
+        assert (index.percent, index.applies, index.reason) == (None, False, "no_air_at_levels")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        Fields(np.zeros((500, 500), dtype=bool)),
+        Fields(np.eye(500, dtype=bool)),
+        Fields(np.pad(np.ones((500, 300), dtype=bool), ((0, 0), (100, 100)))),
+    ],
+    ids=["none", "too little", "one region"],
+)
+def test_without_two_lungs_nothing_is_said(fields: Fields) -> None:
+    assert size_indices.extents(strip(), fields, MM, ("L", "F"), "PA") == []
+    assert size_indices.midline(fields) is None
+
+
+def test_an_empty_mask_and_a_picture_upside_down_have_no_extent() -> None:
+    assert size_indices.extents(np.zeros((1000, 1000), bool), lungs(), MM) == []
+    assert size_indices.extents(strip(), lungs(), MM, ("L", "H")) == []
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("width", [12.0, 30.0])
+def test_a_phantom_s_width_and_area_come_back(side: phantom.Side, width: float) -> None:
+    drawn = phantom.draw(5, side, width)
+    found = size_indices.extents(drawn.mask, Fields(drawn.lungs), drawn.spacing, ("L", "F"), "PA")[
+        0
+    ]
+    mm = drawn.spacing.row_mm
+    assert found.side == side
+    # The crescent is the lung moved by its width: nowhere thicker, at the apex almost as thick.
+    assert found.apex.mm == pytest.approx(width, abs=2 * mm)
+    cavity = drawn.lungs | drawn.mask
+    half = cavity[:, :512] if side == "right" else cavity[:, 512:]
+    assert found.fraction == pytest.approx(drawn.mask.sum() / half.sum(), rel=0.02)
+
+
+def test_the_span_reaches_over_lungs_and_air() -> None:
+    assert size_indices.span(lungs()) == (0.1, 0.7)
+    air = np.zeros((2000, 100), dtype=bool)
+    air[100:1000] = True
+    assert size_indices.span(lungs(), air) == (0.05, 0.7)
+    assert size_indices.span(replace(lungs(), mask=np.zeros((10, 10), bool))) is None

@@ -1,0 +1,254 @@
+"""Nobody gives themself a way to patients' data unseen: what is refused, what sounds an alarm."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from uuid import UUID
+
+import pytest
+
+from portal.access import Actor, Denied
+from portal.accounts import people
+from portal.audit import alarms
+from portal.models import LoginSession, Role, User
+from tests.support.place import NOW, Place
+
+PASSWORD = "blue kettle on tuesday"
+
+
+def join(place: Place, role: Role, email: str, team: str = "Radiology") -> Actor:
+    """Somebody whom the command line has let in."""
+    with place.sessions() as s:
+        _, token = people.invite(s, None, name=email, email=email, role=role, team=team, now=NOW)
+        return people.actor_of(people.accept_invitation(s, token, password=PASSWORD, now=NOW))
+
+
+@pytest.fixture
+def admin(place: Place) -> Actor:
+    return join(place, Role.ADMIN, "ada@example.org")
+
+
+@pytest.fixture
+def auditor(place: Place) -> Actor:
+    return join(place, Role.AUDITOR, "otto@example.org")
+
+
+def told(place: Place, auditor: Actor) -> list[tuple[str, object, object]]:
+    """The alarms that wait: event, how, role."""
+    with place.sessions() as s:
+        waiting, _ = alarms.unseen(s, auditor)
+    return [(a.event, a.detail.get("how"), a.detail.get("role")) for a in reversed(waiting)]
+
+
+ALARM_OF = {
+    Role.TECHNOLOGIST: "patient_access_given",
+    Role.READER: "patient_access_given",
+    Role.AUDITOR: "auditor_made",
+    Role.ADMIN: "admin_made",
+}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_inviting_sounds_an_alarm_by_role(
+    place: Place, admin: Actor, auditor: Actor, role: Role
+) -> None:
+    with place.sessions() as s:
+        people.invite(s, admin, name="N", email="n@example.org", role=role, now=NOW)
+    event = ALARM_OF[role]
+    assert told(place, auditor) == [(event, "invited", role.value)]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
+    place: Place, admin: Actor, auditor: Actor, role: Role
+) -> None:
+    start = Role.ADMIN if role is not Role.ADMIN else Role.READER
+    other = join(place, start, "other@example.org")
+    with place.sessions() as s:
+        people.set_role(s, admin, other.user_id, role, NOW)
+        people.set_role(s, admin, other.user_id, role, NOW)  # nothing changes: no second alarm
+        people.reset_factor(s, admin, other.user_id, NOW)
+    event = ALARM_OF[role]
+    assert told(place, auditor) == [(event, how, role.value) for how in ("role", "reset")]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_command_line_sounds_no_alarm(place: Place, auditor: Actor, role: Role) -> None:
+    somebody = join(place, role, "n@example.org")
+    with place.sessions() as s:
+        people.reset_factor(s, None, somebody.user_id, NOW)
+    assert told(place, auditor) == []
+
+
+@pytest.mark.parametrize(
+    "email", ["ada@example.org", " ADA@Example.ORG ", "ada+reader@example.org", "ada+@example.org"]
+)
+def test_nobody_invites_their_own_address(place: Place, admin: Actor, email: str) -> None:
+    with place.sessions() as s:
+        with pytest.raises(people.BadPerson) as refused:
+            people.invite(s, admin, name="Ada", email=email, role=Role.READER, now=NOW)
+        assert refused.value.field == "email"
+        assert people.waiting_invitations(s, NOW) == []
+
+
+def test_nobody_changes_their_own_role_team_or_factor(place: Place, admin: Actor) -> None:
+    with place.sessions() as s:
+        elsewhere = people.make_team(s, admin, "Elsewhere", NOW).id
+        for attempt in (
+            lambda: people.set_role(s, admin, admin.user_id, Role.READER, NOW),
+            lambda: people.move(s, admin, admin.user_id, elsewhere, NOW),
+            lambda: people.reset_factor(s, admin, admin.user_id, NOW),
+        ):
+            with pytest.raises(people.BadPerson, match="yourself"):
+                attempt()
+        user = s.get_one(User, admin.user_id)
+        assert (user.role, user.team_id) == (Role.ADMIN, admin.team_id)
+
+
+@pytest.mark.parametrize("who_follows", ["the inviter", "somebody else", "nobody signed in"])
+def test_following_ones_own_link_sounds_an_alarm(
+    place: Place, admin: Actor, auditor: Actor, who_follows: str
+) -> None:
+    signed_in: UUID | None = {
+        "the inviter": admin.user_id,
+        "somebody else": auditor.user_id,
+        "nobody signed in": None,
+    }[who_follows]
+    with place.sessions() as s:
+        _, token = people.invite(
+            s, admin, name="N", email="n@example.org", role=Role.READER, now=NOW
+        )
+        people.accept_invitation(s, token, password=PASSWORD, now=NOW, signed_in=signed_in)
+    followed = [event for event, _, _ in told(place, auditor) if event != "patient_access_given"]
+    assert followed == (["inviter_followed_link"] if who_follows == "the inviter" else [])
+
+
+def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
+    place: Place, admin: Actor, auditor: Actor
+) -> None:
+    reader = join(place, Role.READER, "rita@example.org")
+    with place.sessions() as s:
+        user = s.get_one(User, reader.user_id)
+        raw = people.start_session(s, user, address="", agent="", now=NOW)
+        _, token = people.create_token(
+            s, user, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
+        )
+        team = people.make_team(s, admin, "Elsewhere", NOW)
+        people.move(s, admin, reader.user_id, team.id, NOW)
+        assert people.load_session(s, raw, NOW) is None
+        assert people.load_token(s, token, NOW) is None
+        assert s.get_one(User, reader.user_id).team_id == team.id
+    assert told(place, auditor) == [("patient_access_given", "moved", "reader")]
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.AUDITOR])
+def test_moving_who_sees_no_case_anyway_sounds_no_alarm(
+    place: Place, admin: Actor, auditor: Actor, role: Role
+) -> None:
+    other = join(place, role, "other@example.org")
+    with place.sessions() as s:
+        team = people.make_team(s, admin, "Elsewhere", NOW)
+        people.move(s, admin, other.user_id, team.id, NOW)
+        assert s.get_one(User, other.user_id).team_id == team.id
+    assert told(place, auditor) == []
+
+
+OUT = {
+    "disable": lambda s, who, whom: people.disable(s, who, whom, NOW),
+    "role": lambda s, who, whom: people.set_role(s, who, whom, Role.READER, NOW),
+    "reset": lambda s, who, whom: people.reset_factor(s, who, whom, NOW),
+}
+
+
+@pytest.mark.parametrize("act", OUT)
+def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
+    place: Place, admin: Actor, act: str
+) -> None:
+    pair = [admin, join(place, Role.ADMIN, "boss@example.org")]
+    acting = []
+    for one in pair:
+        with place.sessions() as s:
+            user = s.get_one(User, one.user_id)
+            people.start_session(s, user, address="", agent="", now=NOW)
+            (login,) = people.sessions_of(s, user.id, NOW)
+            acting.append(people.actor_of(user, login.id))  # both requests have been let in
+    together = Barrier(2)
+
+    def shut_out(n: int) -> bool:
+        with place.sessions() as s:
+            s.get_one(User, pair[1 - n].user_id)
+            s.commit()
+            together.wait()
+            try:
+                OUT[act](s, acting[n], pair[1 - n].user_id)
+            except Denied:
+                return False
+            return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(shut_out, range(2))) == [False, True]
+    with place.sessions() as s:
+        left = [len(people.sessions_of(s, one.user_id, NOW)) for one in pair]
+    assert sorted(left) == [0, 1]
+
+
+@pytest.mark.parametrize("act", OUT)
+def test_who_was_shut_out_meanwhile_lets_nobody_in(place: Place, admin: Actor, act: str) -> None:
+    boss = join(place, Role.ADMIN, "boss@example.org")
+    with place.sessions() as s:
+        user = s.get_one(User, admin.user_id)
+        people.start_session(s, user, address="", agent="", now=NOW)
+        (login,) = people.sessions_of(s, user.id, NOW)
+        let_in = people.actor_of(user, login.id)
+    with place.sessions() as s:
+        OUT[act](s, boss, admin.user_id)
+    with place.sessions() as s, pytest.raises(Denied):
+        people.invite(s, let_in, name="N", email="n@example.org", role=Role.ADMIN, now=NOW)
+
+
+def test_moving_to_where_somebody_is_changes_nothing(
+    place: Place, admin: Actor, auditor: Actor
+) -> None:
+    reader = join(place, Role.READER, "rita@example.org")
+    with place.sessions() as s:
+        user = s.get_one(User, reader.user_id)
+        people.start_session(s, user, address="", agent="", now=NOW)
+        people.move(s, admin, reader.user_id, reader.team_id, NOW)
+        assert s.query(LoginSession).filter(LoginSession.ended_at.is_not(None)).all() == []
+    assert told(place, auditor) == []
+
+
+def test_there_is_one_team_by_default(place: Place) -> None:
+    with place.sessions() as s:
+        people.invite(s, None, name="A", email="a@example.org", role=Role.ADMIN, now=NOW)
+        assert [team.name for team in people.teams(s)] == ["Radiology"]
+
+
+@pytest.mark.parametrize("name", ["", "   ", "Radio\u202elogy", "Radio\0logy"])
+def test_a_team_needs_a_name_that_can_be_read(place: Place, admin: Actor, name: str) -> None:
+    with place.sessions() as s:
+        with pytest.raises(people.BadPerson):
+            people.make_team(s, admin, name, NOW)
+        with pytest.raises(people.BadPerson):
+            people.rename_team(s, admin, admin.team_id, name, NOW)
+        assert [team.name for team in people.teams(s)] == ["Radiology"]
+
+
+@pytest.mark.parametrize("name", ["Radiology", "radiology", "  Radiology  "])
+def test_a_team_has_a_name_of_its_own(place: Place, admin: Actor, name: str) -> None:
+    with place.sessions() as s:
+        other = people.make_team(s, admin, "Elsewhere", NOW)
+        with pytest.raises(people.BadPerson, match="already"):
+            people.make_team(s, admin, name, NOW)
+        with pytest.raises(people.BadPerson, match="already"):
+            people.rename_team(s, admin, other.id, name, NOW)
+        people.rename_team(s, admin, admin.team_id, "RADIOLOGY", NOW)  # its own, spelt anew
+        assert {team.name for team in people.teams(s)} == {"RADIOLOGY", "Elsewhere"}
+
+
+def test_only_who_manages_people_makes_and_renames_teams(place: Place, auditor: Actor) -> None:
+    with place.sessions() as s:
+        with pytest.raises(Denied):
+            people.make_team(s, auditor, "Mine", NOW)
+        with pytest.raises(Denied):
+            people.rename_team(s, auditor, auditor.team_id, "Mine", NOW)

@@ -1,0 +1,309 @@
+"""Passkeys at the core: what is accepted, and every way in which a proof is none."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from portal.access import Denied
+from portal.accounts import people
+from portal.accounts.throttle import Throttle, Throttled
+from portal.models import AuditEvent, LoginSession, Passkey, Role, User
+from portal.settings import Settings
+from tests.support.place import NOW, Place
+from tests.support.security_key import Device
+
+ORIGIN = "https://xray.example"
+SITE = ("xray.example", ORIGIN)
+PASSWORD = "blue kettle on tuesday"
+
+
+class Person:
+    """Somebody at a browser who has a device."""
+
+    def __init__(self, place: Place, email: str = "rita@example.org") -> None:
+        self.place, self.device, self.throttle = place, Device(), Throttle()
+        with place.sessions() as s:
+            _, token = people.invite(
+                s, None, name="R", email=email, role=Role.READER, team="T", now=NOW
+            )
+            self.id = people.accept_invitation(s, token, password=PASSWORD, now=NOW).id
+        self.session = self.sign_on()
+
+    def sign_on(self, *, proved: bool = True) -> str:
+        with self.place.sessions() as s:
+            user = s.get_one(User, self.id)
+            return people.start_session(s, user, address="", agent="", now=NOW, proved=proved)
+
+    def register(self, now: datetime = NOW, *, name: str = "Desk", **changes: Any) -> Passkey:
+        with self.place.sessions() as s:
+            login = self.login(s, now)
+            options = people.begin_passkey(s, SITE, login, now)
+            made = self.device.create(options, changes.pop("origin", ORIGIN), **changes)
+            return people.register_passkey(s, SITE, login, name=name, credential=made, now=now)
+
+    def ask(self, now: datetime = NOW) -> dict[str, Any]:
+        with self.place.sessions() as s:
+            return people.ask_passkey(s, SITE, self.login(s, now), now)
+
+    def show(self, credential: str, now: datetime = NOW) -> bool:
+        with self.place.sessions() as s:
+            return people.check_passkey(s, self.throttle, SITE, self.login(s, now), credential, now)
+
+    def login(self, s: Any, now: datetime) -> LoginSession:
+        found = people.load_session(s, self.session, now)
+        assert found is not None
+        return found[1]
+
+
+@pytest.fixture
+def rita(place: Place) -> Person:
+    return Person(place)
+
+
+def test_a_passkey_is_made_and_opens(rita: Person, place: Place) -> None:
+    made = rita.register()
+    assert (made.name, made.transports, made.sign_count) == ("Desk", ["usb"], 0)
+    options = rita.ask()
+    assert options["userVerification"] == "required"
+    assert rita.show(rita.device.get(options, ORIGIN))
+    with place.sessions() as s:
+        row = s.get_one(Passkey, made.id)
+        assert (row.sign_count, row.last_used_at) == (1, NOW)
+
+
+def test_an_answer_works_once(rita: Person) -> None:
+    rita.register()
+    answer = rita.device.get(rita.ask(), ORIGIN)
+    assert rita.show(answer)
+    assert not rita.show(answer)
+    rita.ask()  # nor for a later challenge
+    assert not rita.show(answer)
+
+
+Cheat = Callable[[Person], str]
+CHEATS: dict[str, Cheat] = {
+    "another origin": lambda p: p.device.get(p.ask(), "https://xray.example.evil.example"),
+    "another port": lambda p: p.device.get(p.ask(), ORIGIN + ":8443"),
+    "without https": lambda p: p.device.get(p.ask(), "http://xray.example"),
+    "another site": lambda p: p.device.get(p.ask(), ORIGIN, rp_id="evil.example"),
+    "another challenge": lambda p: p.device.get(p.ask() | {"challenge": "AAAA"}, ORIGIN),
+    "made, not signed": lambda p: p.device.get(p.ask(), ORIGIN, type="webauthn.create"),
+    "another key": lambda p: Device(credential_id=p.device.credential_id).get(p.ask(), ORIGIN),
+    "an unknown credential": lambda p: Device().get(p.ask(), ORIGIN),
+    "nobody verified": lambda p: _unverified(p),
+    "nothing": lambda p: (p.ask(), "")[1],
+    "no object": lambda p: (p.ask(), "[1]")[1],
+    "an empty object": lambda p: (p.ask(), "{}")[1],
+    "deep": lambda p: (p.ask(), "[" * 10000)[1],
+    "long": lambda p: (p.ask(), json.dumps({"rawId": "A" * 20000}))[1],
+    "wrong types": lambda p: (p.ask(), json.dumps({"rawId": 7, "response": []}))[1],
+}
+
+
+def _unverified(person: Person) -> str:
+    person.device.verifies = False
+    return person.device.get(person.ask(), ORIGIN)
+
+
+@pytest.mark.parametrize("cheat", list(CHEATS))
+def test_it_refuses(rita: Person, place: Place, cheat: str) -> None:
+    rita.register()
+    assert not rita.show(CHEATS[cheat](rita))
+    with place.sessions() as s:
+        last = s.query(AuditEvent).order_by(AuditEvent.seq.desc()).first()
+        assert last is not None
+        assert (last.event, last.actor_id) == ("passkey_refused", rita.id)
+    rita.device.verifies = True
+    assert rita.show(rita.device.get(rita.ask(), ORIGIN))  # the right one still opens
+
+
+def test_somebody_elses_passkey_opens_nothing(rita: Person, place: Place) -> None:
+    other = Person(place, "rob@example.org")
+    rita.register()
+    other.register()
+    assert not rita.show(other.device.get(rita.ask(), ORIGIN))
+
+
+def test_an_answer_of_another_session_opens_nothing(rita: Person) -> None:
+    rita.register()
+    answer = rita.device.get(rita.ask(), ORIGIN)
+    rita.session = rita.sign_on(proved=False)
+    assert not rita.show(answer)
+    rita.ask()
+    assert not rita.show(answer)
+
+
+def test_a_challenge_lasts_for_minutes(rita: Person) -> None:
+    rita.register()
+    answer = rita.device.get(rita.ask(), ORIGIN)
+    assert not rita.show(answer, NOW + timedelta(minutes=5))
+    answer = rita.device.get(rita.ask(), ORIGIN)
+    assert rita.show(answer, NOW + timedelta(minutes=4, seconds=59))
+
+
+def test_a_counter_that_goes_back_is_a_copy(rita: Person) -> None:
+    rita.register()
+    for _ in range(3):
+        assert rita.show(rita.device.get(rita.ask(), ORIGIN))
+    rita.device.count -= 1
+    assert not rita.show(rita.device.get(rita.ask(), ORIGIN))
+    rita.device.count += 5
+    assert rita.show(rita.device.get(rita.ask(), ORIGIN))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"origin": "https://evil.example"},
+        {"type": "webauthn.get"},
+        {"challenge": "AAAA"},
+        {"name": "  "},
+        {"name": "\u202e\0"},
+    ],
+)
+def test_a_passkey_that_is_not_well_made_is_not_kept(
+    rita: Person, place: Place, changes: dict[str, str]
+) -> None:
+    with pytest.raises(people.BadPasskey):
+        rita.register(**changes)
+    with place.sessions() as s:
+        assert people.passkeys_of(s, rita.id) == []
+    with pytest.raises(Denied):
+        rita.ask()
+
+
+def test_a_device_that_asks_for_no_person_is_not_kept(rita: Person) -> None:
+    rita.device.verifies = False
+    with pytest.raises(people.BadPasskey):
+        rita.register()
+
+
+def test_a_credential_belongs_to_one_person(rita: Person, place: Place) -> None:
+    other = Person(place, "rob@example.org")
+    other.device = rita.device
+    rita.register()
+    with pytest.raises(people.BadPasskey, match="known already"):
+        other.register()
+
+
+def test_an_answer_to_sign_in_does_not_register(rita: Person, place: Place) -> None:
+    rita.register()
+    with place.sessions() as s:
+        login = rita.login(s, NOW)
+        options = people.ask_passkey(s, SITE, login, NOW)
+        made = Device().create({"rp": {"id": SITE[0]}, **options}, ORIGIN)
+        with pytest.raises(people.BadPasskey, match="too long"):
+            people.register_passkey(s, SITE, login, name="x", credential=made, now=NOW)
+
+
+def test_making_and_removing_one_ends_the_other_sessions(rita: Person, place: Place) -> None:
+    other = rita.sign_on()
+    made = rita.register()
+    with place.sessions() as s:
+        assert people.load_session(s, other, NOW) is None
+        login = rita.login(s, NOW)
+        another = rita.sign_on()
+        people.remove_passkey(s, people.actor_of(login.user, login.id), made.id, NOW)
+        assert people.load_session(s, another, NOW) is None
+        assert people.passkeys_of(s, rita.id) == []
+    rita.login(place.sessions(), NOW)
+
+
+def test_nobody_removes_a_passkey_of_somebody_else(rita: Person, place: Place) -> None:
+    other = Person(place, "rob@example.org")
+    made = rita.register()
+    with place.sessions() as s:
+        actor = people.actor_of(s.get_one(User, other.id))
+        for unknown in (made.id, uuid4()):
+            with pytest.raises(Denied):
+                people.remove_passkey(s, actor, unknown, NOW)
+        assert len(people.passkeys_of(s, rita.id)) == 1
+
+
+def test_a_reset_takes_passkeys_away(rita: Person, place: Place) -> None:
+    rita.register()
+    with place.sessions() as s:
+        people.reset_factor(s, None, rita.id, NOW)
+        assert people.passkeys_of(s, rita.id) == []
+
+
+def test_guessing_has_to_wait(rita: Person) -> None:
+    rita.register()
+    for _ in range(4):  # registering takes none of the tries
+        assert not rita.show("{}")
+    assert not rita.show("{}")
+    with pytest.raises(Throttled):
+        rita.show("{}")
+
+
+def test_there_is_an_end_to_passkeys(rita: Person, place: Place) -> None:
+    for _ in range(10):
+        rita.device = Device()
+        rita.register()
+    with pytest.raises(people.BadPasskey, match="Remove one"):
+        rita.register()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "site"),
+    [
+        ("https://xray.example", ("xray.example", "https://xray.example")),
+        ("https://Xray.example:8443/", ("xray.example", "https://xray.example:8443")),
+        ("http://localhost:8000", ("localhost", "http://localhost:8000")),
+        ("http://xray.example", None),
+        ("http://127.0.0.1:8000", None),
+        ("https://10.0.0.1", None),
+        ("https://[::1]", None),
+    ],
+)
+def test_where_browsers_make_passkeys(
+    tmp_path: Any, base_url: str, site: tuple[str, str] | None
+) -> None:
+    settings = Settings.from_env(
+        {"PLEURA_ENV": "test", "PLEURA_DATA_DIR": str(tmp_path), "PLEURA_BASE_URL": base_url}
+    )
+    assert settings.passkey_site == site
+
+
+def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, place: Place) -> None:
+    def token() -> str:
+        with place.sessions() as s:
+            user = s.get_one(User, rita.id)
+            day = timedelta(days=1)
+            return people.create_token(
+                s, user, scopes=["studies:read"], name="t", lifetime=day, now=NOW
+            )[1]
+
+    def works(raw: str) -> bool:
+        with place.sessions() as s:
+            return people.load_token(s, raw, NOW) is not None
+
+    raw = token()
+    with pytest.raises(people.BadPasskey):
+        rita.register(origin="https://evil.example")
+    assert works(raw)
+    made = rita.register()
+    assert not works(raw)
+    raw = token()
+    with place.sessions() as s:
+        people.remove_passkey(s, people.actor_of(s.get_one(User, rita.id)), made.id, NOW)
+    assert not works(raw)
+
+
+def test_guessing_from_elsewhere_keeps_nobody_out(rita: Person, place: Place) -> None:
+    rita.register()
+    for _ in range(5):
+        with place.sessions() as s:
+            login = rita.login(s, NOW)
+            assert not people.check_passkey(
+                s, rita.throttle, SITE, login, "{}", NOW, address="203.0.113.9"
+            )
+    with place.sessions() as s, pytest.raises(Throttled):
+        people.check_passkey(
+            s, rita.throttle, SITE, rita.login(s, NOW), "{}", NOW, address="203.0.113.9"
+        )
+    assert rita.show(rita.device.get(rita.ask(), ORIGIN))

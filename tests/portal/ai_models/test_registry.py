@@ -1,0 +1,286 @@
+"""The registry: what may be promoted, what a job is told, and that old results never change."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from portal import jobs
+from portal.access import Denied
+from portal.ai_models import registry
+from portal.errors import Conflict
+from portal.models import AuditEvent, ModelState, ModelVersion, OperatingPoint, Prediction
+from tests.support.clinic import SHA256, Clinic, prediction_of, segmented
+from tests.support.place import NOW
+
+OTHER = "cd" * 32
+
+
+def card(sha256: str = SHA256, **changes: Any) -> dict[str, Any]:
+    """A card that may be promoted."""
+    image = {"high_sensitivity": 0.05, "balanced": 0.2, "high_precision": 0.7}
+    return {
+        "name": "net",
+        "version": "1",
+        "sha256": sha256,
+        "thresholds": {"mask": 0.3, "area_px_min": 40, "image": image},
+        "calibration": {"temperature": 1.4, "bias": 0.0, "ece": 0.04},
+        "metrics": {"auc": {"value": 0.9, "low": 0.85, "high": 0.94, "n": 300}},
+        "limits": ["A limit."],
+        "files": {"model.xml": "ef" * 32},
+        **changes,
+    }
+
+
+def add(clinic: Clinic, *args: Any, **changes: Any) -> UUID:
+    with clinic.s as s:
+        return registry.add(s, card(*args, **changes), source="folder", now=NOW).id
+
+
+def promote(clinic: Clinic, model_id: UUID, point: str = "balanced") -> None:
+    with clinic.s as s:
+        registry.promote(s, clinic.admin, model_id, NOW, point=OperatingPoint(point))
+
+
+def states(clinic: Clinic) -> dict[str, str]:
+    with clinic.s as s:
+        return {row.sha256[:2]: row.state.value for row in s.scalars(select(ModelVersion))}
+
+
+def claimed(clinic: Clinic, job_id: UUID) -> dict[str, Any]:
+    with clinic.s as s:
+        found = jobs.claim(s, clinic.place.settings, clinic.vault, job_id, "w", NOW)
+    assert found is not None
+    return found.as_json()
+
+
+def ticket(clinic: Clinic, claim: dict[str, Any], job_id: UUID) -> jobs.Ticket:
+    return jobs.open_ticket(clinic.place.settings, claim["ticket"], job_id, NOW)
+
+
+def test_without_an_active_model_a_worker_chooses(clinic: Clinic) -> None:
+    job_id = clinic.render(clinic.submit().study_id)
+    assert claimed(clinic, job_id)["model"] is None
+
+
+def test_a_segment_job_is_told_model_and_operating_point_a_render_job_none(clinic: Clinic) -> None:
+    promote(clinic, add(clinic), "high_precision")
+    study_id = clinic.submit().study_id
+    assert claimed(clinic, clinic.job(study_id).id)["model"] is None
+    told = claimed(clinic, clinic.render(clinic.submit(PatientID="2").study_id))["model"]
+    assert told == {
+        "name": "net",
+        "version": "1",
+        "sha256": SHA256,
+        "operating_point": "high_precision",
+        "source": "folder",
+        "archive_sha256": "",
+        "files": {"model.xml": "ef" * 32},
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"model": {"name": "net", "version": "1", "sha256": OTHER}},
+        {"operating_point": "high_sensitivity"},
+    ],
+)
+def test_a_result_of_another_model_or_point_is_refused(
+    clinic: Clinic, answer: dict[str, Any]
+) -> None:
+    promote(clinic, add(clinic))
+    job_id = clinic.render(clinic.submit().study_id)
+    attempt = ticket(clinic, claimed(clinic, job_id), job_id)
+    clinic.store(attempt, **segmented())
+    said = {"operating_point": "balanced", **answer}
+    with pytest.raises(jobs.BadResult, match="another model"):
+        clinic.finish(attempt, {"prediction": prediction_of(**said)})
+    clinic.finish(attempt, {"prediction": prediction_of(operating_point="balanced")})
+
+
+@pytest.mark.parametrize(
+    ("probability", "band"),
+    [
+        (0.99, "none_found"),
+        (0.99, "possible"),
+        (0.3, "likely"),
+        (0.3, "none_found"),
+        (0.1, "likely"),
+    ],
+)
+def test_a_word_that_the_probability_does_not_give_is_refused(
+    clinic: Clinic, probability: float, band: str
+) -> None:
+    promote(clinic, add(clinic))
+    job_id = clinic.render(clinic.submit().study_id)
+    attempt = ticket(clinic, claimed(clinic, job_id), job_id)
+    clinic.store(attempt, **segmented())
+    with pytest.raises(jobs.BadResult, match="the band"):
+        clinic.finish(attempt, {"prediction": prediction_of(probability=probability, band=band)})
+
+
+@pytest.mark.parametrize(
+    ("probability", "point", "bands"),
+    [
+        (0.91, "balanced", {"likely"}),
+        (0.3, "balanced", {"possible"}),
+        (0.1, "balanced", {"none_found"}),
+        (0.1, "high_sensitivity", {"possible"}),
+        (0.3, "high_precision", {"none_found"}),
+        (0.2, "balanced", {"none_found", "possible"}),  # rounded: it may have been 0.19996
+        (0.3, "another", None),
+    ],
+)
+def test_the_card_tells_the_word_of_a_probability(
+    clinic: Clinic, probability: float, point: str, bands: set[str] | None
+) -> None:
+    add(clinic)
+    with clinic.s as s:
+        assert registry.bands_of(s, SHA256, point, probability) == bands
+        assert registry.bands_of(s, OTHER, point, probability) is None
+
+
+def test_a_promotion_in_the_middle_of_a_job_does_not_lose_it(clinic: Clinic) -> None:
+    promote(clinic, add(clinic))
+    job_id = clinic.render(clinic.submit().study_id)
+    attempt = ticket(clinic, claimed(clinic, job_id), job_id)
+    promote(clinic, add(clinic, OTHER, version="2"))
+    clinic.store(attempt, **segmented())
+    clinic.finish(attempt, {"prediction": prediction_of(operating_point="balanced")})
+    with clinic.s as s:
+        assert s.scalars(select(Prediction)).one().model.sha256 == SHA256
+
+
+def test_one_model_speaks_at_a_time_and_rolling_back_brings_the_last_one_again(
+    clinic: Clinic,
+) -> None:
+    first, second = add(clinic), add(clinic, OTHER, version="2")
+    promote(clinic, first, "high_sensitivity")
+    assert states(clinic) == {"ab": "active", "cd": "candidate"}
+    promote(clinic, second)
+    assert states(clinic) == {"ab": "retired", "cd": "active"}
+    with clinic.s as s:
+        back = registry.roll_back(s, clinic.admin, NOW)
+        assert back.id == first
+        assert back.operating_point is OperatingPoint.HIGH_SENSITIVITY
+    assert states(clinic) == {"ab": "active", "cd": "retired"}
+
+
+def test_there_is_nothing_to_roll_back_to_at_first(clinic: Clinic) -> None:
+    promote(clinic, add(clinic))
+    with clinic.s as s, pytest.raises(Conflict, match="no_previous"):
+        registry.roll_back(s, clinic.admin, NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"thresholds": {"mask": 0.3, "image": {"balanced": 0.2}}}, "thresholds"),
+        ({"thresholds": {}}, "thresholds"),
+        ({"calibration": {"temperature": 1.0, "bias": 0.0}}, "calibration"),
+        ({"calibration": None}, "calibration"),
+        (
+            {
+                "thresholds": {
+                    "mask": 0.3,
+                    "image": {"high_sensitivity": 0.5, "balanced": 0.2, "high_precision": 0.7},
+                }
+            },
+            "order",
+        ),
+    ],
+)
+def test_a_model_without_thresholds_and_calibration_of_its_own_is_not_promoted(
+    clinic: Clinic, changes: dict[str, Any], sentence: str
+) -> None:
+    model_id = add(clinic, **changes)
+    with clinic.s as s:
+        with pytest.raises(Conflict) as refused:
+            registry.promote(s, clinic.admin, model_id, NOW)
+        assert sentence in refused.value.message
+    assert states(clinic) == {"ab": "candidate"}
+
+
+def test_a_model_that_has_spoken_here_has_no_card_and_gets_it_by_adding(clinic: Clinic) -> None:
+    clinic.done(model={"name": "net", "version": "1", "sha256": SHA256})
+    with clinic.s as s:
+        (view,) = registry.models(s, clinic.admin)
+    assert view.predictions == 1
+    assert view.card is None
+    assert view.problems == ["Its card is not known here."]
+    model_id = add(clinic)
+    assert model_id == view.model_id
+    promote(clinic, model_id)
+
+
+def test_another_card_of_the_same_model_is_refused(clinic: Clinic) -> None:
+    add(clinic)
+    add(clinic)  # the same once more changes nothing
+    with clinic.s as s, pytest.raises(registry.BadCard, match="own version"):
+        registry.add(s, card(limits=["Another."]), source="folder", now=NOW)
+
+
+@pytest.mark.parametrize("bad", [[], {"name": "x"}, card(sha256="no"), card(name="")])
+def test_a_card_that_names_no_model_is_refused(clinic: Clinic, bad: Any) -> None:
+    with clinic.s as s, pytest.raises(registry.BadCard):
+        registry.add(s, bad, source="folder", now=NOW)
+
+
+def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:
+    promote(clinic, add(clinic))
+    study_id = clinic.done(operating_point="balanced")
+    with clinic.s as s:
+        before = vars(s.scalars(select(Prediction)).one()).copy()
+    second = add(clinic, OTHER, version="2")
+    promote(clinic, second, "high_sensitivity")
+    with clinic.s as s:
+        registry.choose_point(s, clinic.admin, second, OperatingPoint.HIGH_PRECISION, NOW)
+        after = vars(s.scalars(select(Prediction)).one())
+    kept = ("study_id", "model_id", "operating_point", "threshold", "probability", "band")
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert before["study_id"] == study_id
+
+
+def test_only_the_active_model_has_a_point_to_choose(clinic: Clinic) -> None:
+    model_id = add(clinic)
+    with clinic.s as s, pytest.raises(Conflict, match="not_active"):
+        registry.choose_point(s, clinic.admin, model_id, OperatingPoint.BALANCED, NOW)
+
+
+def test_nobody_but_an_admin_may(clinic: Clinic) -> None:
+    model_id = add(clinic)
+    for actor in (clinic.owner, clinic.mate, clinic.auditor):
+        with clinic.s as s:
+            for act in (
+                lambda s=s, a=actor: registry.models(s, a),
+                lambda s=s, a=actor: registry.promote(s, a, model_id, NOW),
+                lambda s=s, a=actor: registry.roll_back(s, a, NOW),
+            ):
+                with pytest.raises(Denied):
+                    act()
+    assert states(clinic) == {"ab": ModelState.CANDIDATE.value}
+
+
+def test_every_change_is_in_the_access_log(clinic: Clinic) -> None:
+    first, second = add(clinic), add(clinic, OTHER, version="2")
+    promote(clinic, first)
+    promote(clinic, second)
+    with clinic.s as s:
+        registry.roll_back(s, clinic.admin, NOW)
+        registry.choose_point(s, clinic.admin, first, OperatingPoint.HIGH_PRECISION, NOW)
+        events = s.execute(
+            select(AuditEvent.event, AuditEvent.actor_id)
+            .where(AuditEvent.subject_id.in_([first, second]))
+            .order_by(AuditEvent.seq)
+        ).all()
+    admin = clinic.admin.user_id
+    assert [tuple(event) for event in events] == [
+        ("model_added", None),
+        ("model_added", None),
+        ("model_promoted", admin),
+        ("model_promoted", admin),
+        ("model_rolled_back", admin),
+        ("operating_point_chosen", admin),
+    ]

@@ -1,0 +1,151 @@
+"""Anchors: a log whose tail was cut or written anew does not fit what was written elsewhere."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from portal import audit
+from portal.audit import anchors
+from portal.models import AuditEvent, AuditHead
+from tests.portal.audit.test_audit import check, disarm, fill
+from tests.support.clinic import after
+from tests.support.place import Place
+
+
+def take(place: Place, file: Path) -> anchors.Anchor:
+    with place.sessions() as s:
+        taken = anchors.take(s, after(hours=1))
+    anchors.write(taken, file=file, syslog="")
+    return taken
+
+
+def compare(place: Place, file: Path) -> anchors.Anchored:
+    with place.sessions() as s:
+        return anchors.compare(s, file.read_text().splitlines())
+
+
+def forge(place: Place, keep: int, add: int) -> None:
+    """Cut the log behind row `keep` and write `add` others, as somebody with database and keys."""
+    disarm(place)
+    with place.sessions() as s:
+        kept = s.get(AuditEvent, keep)
+        head = s.get_one(AuditHead, 1)
+        s.execute(text(f"DELETE FROM audit_events WHERE seq > {keep}"))
+        head.count, head.mac = keep, kept.mac if kept else ""
+        head.seal = audit._seal(audit._key(s), head.count, head.mac)
+        s.commit()
+    with place.sessions() as s:
+        for number in range(add):
+            audit.append(s, "forged", now=after(minutes=number))
+        s.commit()
+
+
+def test_a_log_that_goes_on_fits_all_its_anchors(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "anchors"
+    take(place, file)  # of an empty log
+    for _ in range(3):
+        fill(place)
+        take(place, file)
+    fill(place)
+    assert compare(place, file) == anchors.Anchored(4)
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_tail_that_was_cut_off_with_the_keys_at_hand_is_found(
+    place: Place, tmp_path: Path
+) -> None:
+    file = tmp_path / "anchors"
+    fill(place, 10)
+    take(place, file)
+    forge(place, keep=6, add=0)
+    assert check(place).is_whole  # the chain alone can't tell
+    found = compare(place, file)
+    assert found.first_bad == 7
+    assert found.problem.startswith("4 rows that were there at 2026-03-04T10:00")
+
+
+@pytest.mark.parametrize(("keep", "first_bad"), [(7, 6), (5, 6), (0, 1), (3, 1)])
+def test_a_tail_written_anew_is_found_between_two_anchors(
+    place: Place, tmp_path: Path, keep: int, first_bad: int
+) -> None:
+    """Anchors at 5 and 10 rows: the first bad row is named as exactly as they allow."""
+    file = tmp_path / "anchors"
+    fill(place, 5)
+    take(place, file)
+    fill(place, 5)
+    take(place, file)
+    forge(place, keep=keep, add=15 - keep)
+    assert check(place).is_whole
+    found = compare(place, file)
+    assert found.first_bad == first_bad
+    assert "are not those that were there" in found.problem
+
+
+def test_a_line_that_was_changed_or_invented_is_refused(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "anchors"
+    fill(place)
+    taken = take(place, file)
+    said = json.loads(taken.line())
+    said["pleura_anchor"]["seq"] = 4
+    for line, reason in (
+        (json.dumps(said), "not written by this portal"),
+        ('{"pleura_anchor": {"seq": 1', "can't be read"),
+        ('{"pleura_anchor": 7}', "can't be read"),
+    ):
+        file.write_text(f"Mar  4 host pleura: {taken.line()}\n{line}\n")
+        with pytest.raises(anchors.AnchorFailed, match=f"Line 2 .*{reason}"):
+            compare(place, file)
+
+
+def test_other_lines_of_a_syslog_file_are_passed_over(place: Place, tmp_path: Path) -> None:
+    fill(place)
+    with place.sessions() as s:
+        line = anchors.take(s, after(hours=1)).line()
+    file = tmp_path / "syslog"
+    file.write_text(f"Mar  4 10:00 host cron: hello\nMar  4 10:00 host pleura: {line}\n")
+    assert compare(place, file) == anchors.Anchored(1)
+
+
+def test_an_anchor_reaches_syslog_by_socket_and_by_udp(place: Place, quick_path: Path) -> None:
+    fill(place)
+    with place.sessions() as s:
+        taken = anchors.take(s, after(hours=1))
+    path = quick_path / "log"
+    for family, address in ((socket.AF_UNIX, str(path)), (socket.AF_INET, ("127.0.0.1", 0))):
+        with socket.socket(family, socket.SOCK_DGRAM) as listener:
+            listener.settimeout(10)
+            listener.bind(address)
+            name = (
+                str(path)
+                if family == socket.AF_UNIX
+                else (f"127.0.0.1:{listener.getsockname()[1]}")
+            )
+            anchors.write(taken, file=None, syslog=name)
+            assert taken.line() in listener.recv(4096).decode()
+
+
+def test_what_cannot_be_written_is_said(place: Place, tmp_path: Path) -> None:
+    with place.sessions() as s:
+        taken = anchors.take(s, after(hours=1))
+    with pytest.raises(
+        anchors.AnchorFailed, match=r"can't be written.*; syslog .* can't be reached"
+    ):
+        anchors.write(taken, file=tmp_path / "none" / "x", syslog=str(tmp_path / "no-socket"))
+
+
+def test_an_anchor_says_nothing_about_anybody(place: Place, tmp_path: Path) -> None:
+    fill(place)
+    taken = take(place, tmp_path / "anchors")
+    with place.sessions() as s:
+        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+    assert json.loads(taken.line()) == {
+        "pleura_anchor": {
+            "seq": 5,
+            "mac": last.mac,
+            "at": "2026-03-04T10:00:00+00:00",
+            "signature": taken.signature,
+        }
+    }

@@ -1,0 +1,147 @@
+"""The commands about data as somebody types them: purge, retention, backup, restore, vault."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from portal.models import Role, db
+from portal.settings.secret_files import new_backup_key
+from tests.portal.cli.test_commands import run
+from tests.portal.vault.test_vault import files
+from tests.support.portal_app import analyse, make_app, make_person, make_settings, make_study
+
+KEY = {"PLEURA_BACKUP_KEY": new_backup_key()}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> tuple[Path, list[UUID]]:
+    """A data folder with an admin and three analysed studies, 40 days old."""
+    folder = tmp_path / "var"
+    then = datetime.now(UTC) - timedelta(days=40)
+    app = make_app(make_settings(folder), lambda: then)
+    sender = make_person(app, Role.TECHNOLOGIST)
+    studies = [make_study(app, sender, shade) for shade in range(3)]
+    for study_id in studies:
+        analyse(app, study_id)
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+    return folder, studies
+
+
+def test_a_case_is_purged_and_the_proof_printed(home: tuple[Path, list[UUID]]) -> None:
+    folder, studies = home
+    done = run(folder, "purge", studies[0].hex[:6], "--reason", "test_data", "--reference", "T-1")
+    assert done.returncode == 0, done.stderr
+    proof, _ = json.JSONDecoder().raw_decode(done.stdout)
+    assert proof["study"] == str(studies[0])
+    assert len(proof["destroyed"]["files"]) == 7
+    assert "no file of it is left" in done.stdout
+    again = run(folder, "purge", str(studies[0]), "--reason", "test_data")
+    assert (again.returncode, again.stderr) == (1, "This case was purged before.\n")
+    none = run(folder, "purge", "CANARY", "--reason", "test_data")
+    assert none.returncode == 1
+    assert "no such case" in none.stderr
+    assert run(folder, "purge", str(studies[1]), "--reason", "because").returncode == 2
+
+
+def test_retention_lists_first_and_purges_when_told(home: tuple[Path, list[UUID]]) -> None:
+    folder, studies = home
+    days = {"PLEURA_RETENTION_UNREVIEWED_DAYS": "30"}
+    assert "Nothing is due." in run(folder, "retention").stdout
+    listed = run(folder, "retention", **days)
+    assert "3 would be purged. Nothing was changed." in listed.stdout
+    assert all(str(study_id) in listed.stdout for study_id in studies)
+    assert len(files(folder)) == 21
+    assert "Purged: 3." in run(folder, "retention", "--purge", **days).stdout
+    assert files(folder) == []
+    assert "Nothing is due." in run(folder, "retention", **days).stdout
+
+
+def test_the_sweep_purges_what_is_due(home: tuple[Path, list[UUID]]) -> None:
+    folder, _ = home
+    assert run(folder, "sweep").returncode == 0
+    assert len(files(folder)) == 21
+    swept = run(folder, "sweep", PLEURA_RETENTION_UNREVIEWED_DAYS="30")
+    assert "purged 3 studies" in swept.stderr
+    assert files(folder) == []
+
+
+def test_backup_and_restore_from_the_keyboard(
+    home: tuple[Path, list[UUID]], tmp_path: Path
+) -> None:
+    folder, _ = home
+    file = str(tmp_path / "one.backup")
+    without = run(folder, "backup", file)
+    assert without.returncode == 1
+    assert "new-backup-key" in without.stderr
+    assert not Path(file).exists()
+    made = run(folder, "backup", file, **KEY)
+    assert made.returncode == 0, made.stderr
+    assert "and 21 files" in made.stdout
+    twice = run(folder, "backup", file, **KEY)
+    assert (twice.returncode, "left alone" in twice.stderr) == (1, True)
+    assert "The backup is whole" in run(folder, "restore", file, "--check", **KEY).stdout
+
+    ring = {"PLEURA_KEY_RING_FILE": str(folder / "keys" / "key_ring.json")}
+    other = tmp_path / "other"
+    bad = run(other, "restore", file, **ring, PLEURA_BACKUP_KEY=new_backup_key())
+    assert bad.returncode == 1
+    assert bad.stderr == (
+        "The backup was sealed with another key (or its beginning is damaged).\n"
+        "Nothing was restored.\n"
+    )
+    restored = run(other, "restore", file, **KEY, **ring)
+    assert restored.returncode == 0, restored.stderr
+    assert "Restored" in restored.stdout
+    assert "All of it is whole" in run(other, "vault", "verify", **ring).stdout
+    assert "is whole" in run(other, "audit", "verify", **ring).stdout
+    again = run(other, "restore", file, **KEY, **ring)
+    assert (again.returncode, "Nothing was restored" in again.stderr) == (1, True)
+
+
+def test_vault_verify_names_what_is_wrong_and_ends_with_1(home: tuple[Path, list[UUID]]) -> None:
+    folder, _ = home
+    whole = run(folder, "vault", "verify")
+    assert whole.returncode == 0, whole.stderr
+    assert "Opened 21 files" in whole.stdout
+    os.truncate(files(folder)[0], 20)
+    files(folder)[1].unlink()
+    broken = run(folder, "vault", "verify")
+    assert broken.returncode == 1
+    assert "2 are not as they were written:" in broken.stderr
+    assert "damaged: " in broken.stderr
+    assert "missing: " in broken.stderr
+    assert "Traceback" not in broken.stderr
+
+
+def test_the_log_is_anchored_by_hand_and_by_the_sweep_and_verified(
+    home: tuple[Path, list[UUID]], tmp_path: Path
+) -> None:
+    folder, _ = home
+    nowhere = run(folder, "audit", "anchor")
+    assert (nowhere.returncode, "PLEURA_AUDIT_ANCHOR_FILE" in nowhere.stderr) == (1, True)
+    file = tmp_path / "anchors"
+    setting = {"PLEURA_AUDIT_ANCHOR_FILE": str(file)}
+    assert "Anchored at row" in run(folder, "audit", "anchor", **setting).stdout
+    assert run(folder, "sweep", **setting).returncode == 0
+    assert len(file.read_text().splitlines()) == 2
+    assert (
+        "fits all of its 2 anchors" in run(folder, "audit", "verify", "--anchor", str(file)).stdout
+    )
+    (tmp_path / "empty").touch()
+    none = run(folder, "audit", "verify", "--anchor", str(tmp_path / "empty"))
+    assert (none.returncode, none.stderr) == (1, "There is no anchor in this file.\n")
+
+
+def test_the_log_is_handed_out_at_the_keyboard(home: tuple[Path, list[UUID]]) -> None:
+    folder, studies = home
+    shown = run(folder, "audit", "export", "--format", "jsonl", "--event", "study_submitted")
+    rows = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [row["study_id"] for row in rows] == [str(study_id) for study_id in studies]
+    bad = run(folder, "audit", "export", "--since", "yesterday")
+    assert (bad.returncode, "2026-03-04" in bad.stderr) == (1, True)

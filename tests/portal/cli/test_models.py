@@ -1,0 +1,128 @@
+"""`python -m portal model`: a model is checked, kept, listed and promoted, or refused with why."""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.cli import models
+from portal.operations import first_start
+from portal.operations.context import Failed
+from portal.settings import Settings
+from tests.portal.ai_models.test_registry import card
+from tests.support.clinic import SHA256, Clinic, prediction_of
+from tests.support.paths import ROOT
+from tests.support.place import NOW
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "portal", *arguments],
+        env=kept | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a migrated database."""
+    path = tmp_path_factory.mktemp("cli") / "var"
+    assert run(path, "migrate").returncode == 0
+    return path
+
+
+def model(place: Path, **changes: Any) -> tuple[Path, str]:
+    """A model's folder of a few bytes, and its sha256."""
+    place.mkdir()
+    weights = place.name.encode()
+    (place / "model.bin").write_bytes(weights)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    (place / "card.json").write_text(
+        json.dumps(card(sha256, files={"model.bin": sha256}, **changes))
+    )
+    return place, sha256
+
+
+def test_a_model_is_added_listed_and_promoted(folder: Path, tmp_path: Path) -> None:
+    place, sha256 = model(tmp_path / "good")
+    done = run(folder, "model", "add", str(place), "--sha256", sha256)
+    assert done.returncode == 0, done.stderr
+    assert f"is a candidate: {sha256}" in done.stdout
+    done = run(folder, "model", "promote", sha256[:12], "--operating-point", "high_sensitivity")
+    assert done.returncode == 0, done.stderr
+    listed = run(folder, "model", "list").stdout
+    assert f"{sha256[:12]}  active     net 1  high_sensitivity" in listed
+    kept = [path.name for path in (folder / "models").iterdir()]
+    assert kept == [f"net-{sha256[:12]}"]
+
+
+def test_another_checksum_is_refused_with_a_sentence(folder: Path, tmp_path: Path) -> None:
+    place, _ = model(tmp_path / "other")
+    done = run(folder, "model", "add", str(place), "--sha256", "00" * 32)
+    assert done.returncode == 1
+    assert "another sha256 than was asked for" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_uncalibrated_one_is_kept_and_not_promoted(folder: Path, tmp_path: Path) -> None:
+    place, sha256 = model(tmp_path / "plain", calibration={}, version="2")
+    done = run(folder, "model", "add", str(place))
+    assert "It can't be promoted. Its card lacks a calibration" in done.stdout
+    done = run(folder, "model", "promote", sha256)
+    assert done.returncode == 1
+    assert "calibration" in done.stderr
+
+
+def test_the_shipped_model_speaks_where_nobody_chose_another(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "var"
+    assert run(path, "migrate").returncode == 0
+    settings = Settings.from_env({"PLEURA_DATA_DIR": str(path)})
+    said = first_start.register_shipped(settings)
+    assert said is not None
+    assert first_start.register_shipped(settings) is None
+    assert "active" in run(path, "model", "list").stdout
+    place, sha256 = model(tmp_path / "mine", version="9")
+    assert run(path, "model", "add", str(place)).returncode == 0
+    assert run(path, "model", "promote", sha256).returncode == 0
+    assert first_start.register_shipped(settings) is None
+    assert f"{sha256[:12]}  active" in run(path, "model", "list").stdout
+
+
+def test_what_a_models_predictions_stored_is_written_for_drift_and_names_no_case(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = clinic.place
+    for key, value in {
+        "PLEURA_ENV": "test",
+        "PLEURA_DATA_DIR": str(place.data_dir),
+        "DATABASE_URL": place.settings.database_url,
+    }.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(models, "now", lambda: NOW + timedelta(days=1))
+    study = clinic.done()
+    clinic.done(now=NOW - timedelta(days=60))
+    assert models._statistics(Namespace(sha256=SHA256[:8], days=30.0)) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert told["statistics"] == prediction_of()["statistics"]
+    assert told["probability"] == prediction_of()["probability"]
+    assert (told["model"]["sha256"], told["quality"]["verdict"]) == (SHA256, "fit")
+    assert study.hex not in line.replace("-", "")
+    for wrong in (-1.0, math.nan, 1e9):
+        with pytest.raises(Failed, match="--days lies between"):
+            models._statistics(Namespace(sha256=SHA256[:8], days=wrong))

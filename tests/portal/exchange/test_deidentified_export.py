@@ -1,0 +1,603 @@
+"""De-identified export: no text of the header comes out, wherever it stood; the picture does."""
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.datadict import dictionary_VR, repeater_has_tag
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
+from sqlalchemy import select
+
+from portal import records
+from portal.access import Denied
+from portal.exchange import codestream_scrub, deidentified_export, deidentify
+from portal.exchange.codestream_scrub import NotCleanable
+from portal.exchange.deidentify import Identity
+from portal.models import AuditEvent
+from portal.web.clinic.export import WARNINGS
+from tests.support.clinic import Clinic, prediction_of
+from tests.support.pictures import compressed_dicom, dicom, jpeg, png
+from tests.support.place import NOW
+
+CANARY = "CANARY"
+TEXTS = {
+    **dict.fromkeys(("PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE"), "CANARY^ZEBRA"),
+    **{"CS": "CANARY", "UR": "http://CANARY", "AS": "077Y", "DA": "19470321", "TM": "114711"},
+    **{"DT": "19470321114711", "UI": "1.2.3.4711.4711", "IS": "4711", "DS": "4711.47"},
+    **{"OB": b"CANARY", "UN": b"CANARY", "OW": b"CANARY"},
+}
+TRACES = (b"CANARY", b"ZEBRA", b"19470321", b"114711", b"1.2.3.4711.4711", b"077Y")
+WORDS = [*TEXTS]
+
+
+def identity(pseudonym: str = "PLR1") -> Identity:
+    return Identity(pseudonym, lambda kind, old: f"2.25.{zlib.crc32(f'{kind}{old}'.encode())}")
+
+
+def put(dataset: Dataset, tag: int, vr: str) -> None:
+    """A trace of the patient in an element."""
+    if vr in TEXTS:
+        dataset.add_new(tag, vr, TEXTS[vr])
+
+
+def stuffed(implicit: bool = False, **tags: Any) -> bytes:
+    """A phantom in which every element of the dictionary that can hold text holds a trace.
+
+    In the dataset, in two levels of sequences and in private elements.
+    """
+    source = pydicom.dcmread(io.BytesIO(dicom(**tags)))
+    inside = Dataset()
+    for group in (source, inside):
+        for tag in pydicom.datadict.DicomDictionary:
+            vr = pydicom.datadict.DicomDictionary[tag][0]
+            picture = tag >> 16 in (0x0000, 0x0002, 0x7FE0, 0xFFFE, 0xFFFA, 0x0028)
+            if vr in TEXTS and not picture and tag not in (0x00080005, 0x00080016, 0x00080060):
+                put(group, tag, vr)
+    inner = Dataset()
+    inner.add_new(0x00100010, "PN", "CANARY^ZEBRA")
+    inside.add_new(0x00081110, "SQ", Sequence([inner]))
+    for tag in (0x00081140, 0x00400275, 0x00102202, 0x00081032, 0x00880200, 0x04000561):
+        source.add_new(tag, "SQ", Sequence([inside]))
+    block = source.private_block(0x0011, "CANARY CREATOR", create=True)
+    block.add_new(1, "LO", "CANARY^ZEBRA")
+    block.add_new(2, "SQ", Sequence([inside]))
+    for number in range(0, 4, 2):  # overlays and curves with labels
+        source.add_new(0x60000022 + (number << 16), "LO", "CANARY^ZEBRA")
+        source.add_new(0x60001500 + (number << 16), "LO", "CANARY")
+        source.add_new(0x60003000 + (number << 16), "OB", b"CANARY")
+    for keyword in ("ImageComments", "PixelSpacing", "RescaleType", "WindowCenterWidthExplanation"):
+        element = pydicom.datadict.tag_for_keyword(keyword)
+        assert element is not None
+        vr = "LO" if keyword == "RescaleType" else dictionary_VR(element)
+        source.add_new(element, vr, "CANARY" if vr != "DS" else "1.5")
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = source.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4711.4711"
+    meta.SourceApplicationEntityTitle = "CANARY"
+    meta.PrivateInformationCreatorUID = "1.2.3.4711.4711"
+    meta.PrivateInformation = b"CANARY"
+    stream = io.BytesIO()
+    whole = FileDataset("", source, file_meta=meta, preamble=b"CANARY".ljust(128, b"\0"))
+    whole.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def elements(dataset: Dataset) -> int:
+    return sum(1 for _ in dataset.iterall())
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_no_text_of_the_header_comes_out_wherever_it_stood(implicit: bool) -> None:
+    data = stuffed(implicit)
+    source = pydicom.dcmread(io.BytesIO(data))
+    assert elements(source) > 4000  # the canaries are really there
+    assert data.count(b"CANARY") > 2000
+    out = deidentify.deidentify(data, identity())
+    for trace in TRACES:
+        assert trace not in out, trace
+    new = pydicom.dcmread(io.BytesIO(out))
+    assert new.PixelData == source.PixelData
+    assert not [element for element in new.iterall() if element.tag.is_private]
+    assert elements(new) < 60
+
+
+def test_what_the_profile_asks_for_is_said() -> None:
+    new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(dicom(), identity("PLR7"))))
+    assert (new.PatientName, new.PatientID, new.PatientIdentityRemoved) == ("PLR7", "PLR7", "YES")
+    assert new.DeidentificationMethod == deidentify.METHOD
+    assert new.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+    assert new.LongitudinalTemporalInformationModified == "REMOVED"
+    for keyword in ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber"):
+        assert new[keyword].value == ""
+    assert new.file_meta.MediaStorageSOPInstanceUID == new.SOPInstanceUID
+    assert "StudyDescription" not in new
+
+
+def test_what_the_picture_needs_is_kept() -> None:
+    lut = Dataset()
+    lut.LUTDescriptor, lut.LUTData = [4, 0, 16], [1, 2, 3, 4]
+    lut["LUTData"].VR = "US"
+    lut.LUTExplanation = "CANARY"
+    kept = {
+        "PixelSpacing": [0.14, 0.14],
+        "WindowCenter": [2048, 100],
+        "WindowWidth": [4096, 50],
+        "PresentationLUTShape": "INVERSE",
+        "PhotometricInterpretation": "MONOCHROME1",
+        "ImageType": ["DERIVED", "PRIMARY", "CANARY"],
+        "PatientOrientation": ["L", "F"],
+        "ViewPosition": "PA",
+        "VOILUTSequence": Sequence([lut]),
+        "RescaleSlope": 1.25,
+        "BurnedInAnnotation": "NO",
+    }
+    out = deidentify.deidentify(dicom(**kept), identity())
+    new = pydicom.dcmread(io.BytesIO(out))
+    assert [float(v) for v in new.PixelSpacing] == [0.14, 0.14]
+    assert [float(v) for v in new.WindowCenter] == [2048, 100]
+    assert (new.PresentationLUTShape, new.PhotometricInterpretation) == ("INVERSE", "MONOCHROME1")
+    assert list(new.ImageType) == ["DERIVED", "PRIMARY"]
+    assert list(new.PatientOrientation) == ["L", "F"]
+    assert (new.Rows, new.Columns, new.BitsStored) == (8, 6, 12)
+    assert float(new.RescaleSlope) == 1.25
+    assert list(new.VOILUTSequence[0].LUTData) == [1, 2, 3, 4]
+    assert b"CANARY" not in out
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ViewPosition": "CANARY"},
+        {"BodyPartExamined": "CANARY"},
+        {"PatientOrientation": ["CANARY", "F"]},
+        {"Modality": "CANARY"},
+        {"BurnedInAnnotation": "CANARY"},
+        {"SOPClassUID": "1.2.3.4711.4711"},
+    ],
+)
+def test_a_code_that_the_standard_does_not_know_is_not_taken_over(tags: dict[str, Any]) -> None:
+    out = deidentify.deidentify(dicom(**tags), identity())
+    assert b"CANARY" not in out
+    assert b"4711" not in out
+
+
+def test_bytes_behind_the_pixels_stay_behind() -> None:
+    data = dicom(pixels=bytes(8 * 6 * 2) + b"CANARY")
+    out = deidentify.deidentify(data, identity())
+    assert b"CANARY" not in out
+    assert len(pydicom.dcmread(io.BytesIO(out)).PixelData) == 8 * 6 * 2
+
+
+# Compressed pixels
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def commented_jpeg() -> bytes:
+    plain = jpeg()
+    comments = segment(0xFE, b"CANARY comment") + segment(0xE1, b"Exif\0\0CANARY")
+    comments += segment(0xE0, b"JFXX\0CANARY") + segment(0xED, b"Photoshop CANARY")
+    return plain[:2] + comments + plain[2:] + b"CANARY behind the end"
+
+
+def test_comments_in_a_jpeg_stream_are_blanked_and_the_scan_stays() -> None:
+    cleaned = codestream_scrub.clean(commented_jpeg())
+    assert b"CANARY" not in cleaned
+    assert cleaned.endswith(jpeg()[jpeg().index(b"\xff\xda") :])
+    assert b"JFIF\0" in cleaned
+    data = compressed_dicom(commented_jpeg())
+    out = deidentify.deidentify(data, identity())
+    assert b"CANARY" not in out
+    new = pydicom.dcmread(io.BytesIO(out))
+    (frame,) = pydicom.encaps.generate_frames(new.PixelData, number_of_frames=1)
+    assert frame.rstrip(b"\0") == cleaned.rstrip(b"\0")
+
+
+def test_a_comment_between_two_scans_is_blanked() -> None:
+    plain = jpeg()
+    scan = plain[plain.index(b"\xff\xda") : -2]
+    stuffed_scan = scan + b"\xff\x00\x12\xff\xd0\x34"
+    stream = plain[:-2] + segment(0xFE, b"CANARY") + stuffed_scan + b"\xff\xd9"
+    cleaned = codestream_scrub.clean(stream)
+    assert b"CANARY" not in cleaned
+    assert len(cleaned) == len(stream)
+
+
+@pytest.mark.parametrize("marker", [0xC8, 0xDE, 0xF0, 0xF7 + 1, 0xFD, 0x02])
+def test_a_segment_that_nobody_knows_is_blanked(marker: int) -> None:
+    plain = jpeg()
+    cleaned = codestream_scrub.clean(plain[:2] + segment(marker, b"CANARY") + plain[2:])
+    assert cleaned == plain[:2] + segment(marker, bytes(6)) + plain[2:]
+
+
+@pytest.mark.parametrize("marker", [0xC0, 0xDA, 0xDC, 0xDD])
+def test_a_segment_that_is_longer_than_its_kind_is_refused(marker: int) -> None:
+    plain = jpeg()
+    longer = {0xC0: b"\x08\0\x08\0\x06\x01\x01\x11\0", 0xDA: b"\x01\x01\0\0\x3f\0"}
+    body = longer.get(marker, b"\0\0") + b"CANARY"
+    with pytest.raises(NotCleanable):
+        codestream_scrub.clean(plain[:2] + segment(marker, body) + plain[2:])
+
+
+def j2k(psot_known: bool = True, marker: int = 0x64) -> bytes:
+    """A JPEG 2000 stream with comments in the main header and in the tile's."""
+    comment = b"\xff" + bytes([marker]) + struct.pack(">HH", 4 + 6, 1) + b"CANARY"
+    head = b"\xff\x4f\xff\x51" + struct.pack(">H", 41) + bytes(39) + comment
+    body = comment + b"\xff\x93" + b"\x01\x02\xff\x10pixels"
+    size = 12 + len(body)
+    tile = b"\xff\x90" + struct.pack(">HHIBB", 10, 0, size if psot_known else 0, 0, 1)
+    return head + tile + body + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("marker", [0x64, 0x50, 0x59, 0x66, 0x7F, 0x92])
+@pytest.mark.parametrize("psot_known", [True, False])
+def test_comments_in_a_jpeg_2000_stream_are_blanked(psot_known: bool, marker: int) -> None:
+    stream = j2k(psot_known, marker)
+    cleaned = codestream_scrub.clean(stream + b"CANARY\xff\xd9")
+    assert b"CANARY" not in cleaned
+    assert len(cleaned) == len(stream)
+    assert cleaned.endswith(b"pixels\xff\xd9")
+
+
+ENDLESS = jpeg()[:2] + b"\xff\x01" * 20_001 + jpeg()[2:]
+
+
+@pytest.mark.parametrize(
+    "stream", [b"", b"CANARY", jpeg()[:30], jpeg()[:-2], j2k()[:60], ENDLESS], ids=range(6)
+)
+def test_a_stream_that_cannot_be_followed_is_refused(stream: bytes) -> None:
+    with pytest.raises(NotCleanable):
+        codestream_scrub.clean(stream)
+
+
+@pytest.mark.parametrize("syntax", ["jpeg", "jpeg_ls", "jpeg_2000"])
+def test_a_real_compressed_picture_decodes_to_the_same_pixels(syntax: str) -> None:
+    np, cv2 = pytest.importorskip("numpy"), pytest.importorskip("cv2")
+    ramp = (np.arange(64 * 48) % 251).astype(np.uint8).reshape(64, 48)
+    if syntax == "jpeg":
+        stream = cv2.imencode(".jpg", ramp)[1].tobytes()
+
+        def decode(data: bytes) -> Any:
+            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    elif syntax == "jpeg_ls":
+        jpeg_ls = pytest.importorskip("jpeg_ls")
+        stream = bytes(jpeg_ls.encode(ramp))
+
+        def decode(data: bytes) -> Any:
+            return jpeg_ls.decode(np.frombuffer(data, np.uint8))
+    else:
+        openjpeg = pytest.importorskip("openjpeg.utils")
+        stream = bytes(openjpeg.encode_array(ramp))
+        decode = openjpeg.decode
+    at = 2 if syntax != "jpeg_2000" else 4 + int.from_bytes(stream[4:6], "big")
+    comment = struct.pack(">H", 10) + b"\0\1CANARY"
+    mark = b"\xff\x64" if syntax == "jpeg_2000" else b"\xff\xfe"
+    commented = stream[:at] + mark + comment + stream[at:]
+    cleaned = codestream_scrub.clean(commented)
+    assert b"CANARY" not in cleaned
+    assert (np.asarray(decode(cleaned)) == np.asarray(decode(stream))).all()
+
+
+def runs(*parts: bytes) -> bytes:
+    """RLE of one segment: 48 pixels of one grey, then `parts`."""
+    return b"".join((struct.pack("<16I", 1, 64, *[0] * 14), b"\xd1\x07", *parts))
+
+
+def rle_dicom(frame: bytes) -> bytes:
+    return dicom(
+        pixels=encapsulate([frame + b"\0" * (len(frame) % 2)]),
+        TransferSyntaxUID=RLELossless,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+    )
+
+
+def test_nothing_but_the_runs_of_rle_comes_out() -> None:
+    named = struct.pack("<2I", 1, 64 + 8) + b"CANARY^ZEBRA".ljust(64, b"\0") + b"\xd1\x07CANARY"
+    out = deidentify.deidentify(rle_dicom(named), identity())
+    assert b"CANARY" not in out
+    new = pydicom.dcmread(io.BytesIO(out))
+    (frame,) = pydicom.encaps.generate_frames(new.PixelData, number_of_frames=1)
+    assert frame == runs()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"CANARY",
+        runs()[:65],
+        struct.pack("<16I", 2, 64, 64, *[0] * 13) + b"\xd1\x07",
+        struct.pack("<16I", 1, 32, *[0] * 14) + b"\xd1\x07",
+        struct.pack("<16I", 1, 64, *[0] * 14) + b"\xd2\x07\x05CANARY",
+    ],
+    ids=range(5),
+)
+def test_rle_that_does_not_give_its_pixels_is_refused(frame: bytes) -> None:
+    with pytest.raises(NotCleanable):
+        codestream_scrub.clean_rle(frame, 1, 48)
+
+
+def test_a_real_rle_picture_decodes_to_the_same_pixels() -> None:
+    np = pytest.importorskip("numpy")
+    source = pydicom.dcmread(io.BytesIO(dicom(rows=40, columns=33, pixels=bytes(40 * 33 * 2))))
+    source.PixelData = (np.arange(40 * 33, dtype=np.uint16) % 4096 // 5).tobytes()
+    source.compress(RLELossless, encoding_plugin="pydicom")
+    stream = io.BytesIO()
+    source.save_as(stream)
+    out = deidentify.deidentify(stream.getvalue(), identity())
+    new = pydicom.dcmread(io.BytesIO(out))
+    assert (new.pixel_array == source.pixel_array).all()
+
+
+# Text in the pixels
+
+
+@pytest.mark.parametrize(
+    ("bits", "words", "kept"),
+    [
+        ({"BitsStored": 12, "HighBit": 11}, (0xF123, 0x4FFF), (0x0123, 0x0FFF)),
+        ({"BitsStored": 12, "HighBit": 15}, (0x123C, 0xFFF7), (0x1230, 0xFFF0)),
+        ({"BitsStored": 16, "HighBit": 15}, (0xF123, 0x4FFF), (0xF123, 0x4FFF)),
+        (
+            {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1},
+            (0x5123, 0x5FFF),
+            (0x0123, 0xFFFF),
+        ),
+    ],
+)
+def test_bits_that_are_no_part_of_a_pixel_are_cleared(
+    bits: dict[str, int], words: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    data = dicom(pixels=struct.pack("<2H", *words) * 24, **bits)
+    new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(data, identity())))
+    assert new.PixelData == struct.pack("<2H", *kept) * 24
+
+
+@pytest.mark.parametrize(
+    "bits", [{"BitsStored": 0}, {"BitsStored": 17}, {"HighBit": 16}, {"HighBit": 7}]
+)
+def test_bits_that_cannot_be_keep_the_picture_back(bits: dict[str, int]) -> None:
+    with pytest.raises(NotCleanable):
+        deidentify.deidentify(dicom(**bits), identity())
+
+
+def table(data: Any) -> Sequence:
+    item = Dataset()
+    item.LUTDescriptor = [12, 0, 16]
+    item.add_new(0x00283006, "OW" if isinstance(data, bytes) else "US", data)
+    return Sequence([item])
+
+
+@pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("data", [b"CANARY^ZEBRA^19470321 ab", [*b"CANARY^ZEBRA"]])
+def test_a_lookup_table_that_is_a_text_is_left_out_and_that_is_said(
+    keyword: str, data: Any
+) -> None:
+    source = dicom(BurnedInAnnotation="NO", **{keyword: table(data)})
+    new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(source, identity())))
+    assert keyword not in new
+    assert deidentify.burned_in(source) == ["table_left_out"]
+
+
+@pytest.mark.parametrize(
+    "values", [range(12), range(12, 0, -1), [0, 0, 0, 5, 5, 5, 5, 5, 5, 9, 9, 9]]
+)
+def test_a_curve_is_kept_whichever_way_it_goes(values: Any) -> None:
+    for data in (list(values), struct.pack("<12H", *values)):
+        source = dicom(BurnedInAnnotation="NO", VOILUTSequence=table(data))
+        new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(source, identity())))
+        assert new.VOILUTSequence[0].LUTData == data
+        assert deidentify.burned_in(source) == []
+
+
+def test_a_palette_that_is_a_text_keeps_the_picture_back() -> None:
+    palette = {}
+    for colour in ("Red", "Green", "Blue"):
+        palette[f"{colour}PaletteColorLookupTableDescriptor"] = [12, 0, 16]
+        palette[f"{colour}PaletteColorLookupTableData"] = b"CANARY^ZEBRA^19470321 ab"
+    with pytest.raises(NotCleanable):
+        deidentify.deidentify(dicom(**palette), identity())
+
+
+@pytest.mark.parametrize(
+    ("tags", "codes"),
+    [
+        ({"BurnedInAnnotation": "NO"}, []),
+        ({"BurnedInAnnotation": "YES"}, ["burned_in_yes"]),
+        ({}, ["burned_in_unknown"]),
+        ({"BurnedInAnnotation": "NO", "Modality": "SC"}, ["secondary_capture"]),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "BurnedInAnnotation": "NO"},
+            ["secondary_capture"],
+        ),
+    ],
+)
+def test_burned_in_text_is_warned_of_by_rule(tags: dict[str, Any], codes: list[str]) -> None:
+    assert deidentify.burned_in(dicom(**tags)) == codes
+
+
+def test_an_overlay_in_spare_bits_is_warned_of() -> None:
+    source = pydicom.dcmread(io.BytesIO(dicom(BurnedInAnnotation="NO")))
+    source.add_new(0x60000010, "US", 8)
+    source.add_new(0x60000102, "US", 12)
+    stream = io.BytesIO()
+    source.save_as(stream)
+    assert deidentify.burned_in(stream.getvalue()) == ["overlay_in_pixels"]
+    assert repeater_has_tag(0x60000010)
+
+
+# The export
+
+
+def done(clinic: Clinic, **tags: Any) -> Any:
+    """A study with a real PNG as its outline, with a text chunk in it."""
+    text = struct.pack(">I", 6) + b"tEXtCANARY"
+    chunk = text + struct.pack(">I", zlib.crc32(b"tEXtCANARY"))
+    study_id = clinic.submit(dicom(**tags)).study_id
+    job_id = clinic.render(study_id)
+    ticket = clinic.claim(job_id)
+    assert ticket is not None
+    outputs = {"probability": bytes(16), "mask": png(extra=chunk), "overlay": png()}
+    clinic.store(ticket, **outputs)
+    clinic.finish(ticket, {"prediction": prediction_of()})
+    with clinic.s as s:
+        records.add_review(
+            *(s, clinic.vault, clinic.mate, study_id),
+            verdict="disagree",
+            reason="missed",
+            comment="CANARY^ZEBRA was here",
+            now=NOW,
+        )
+    return study_id
+
+
+def unzip(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def export(clinic: Clinic, study_id: Any, looked: bool = True) -> tuple[str, dict[str, bytes]]:
+    with clinic.s as s:
+        made = records.export(s, clinic.vault, clinic.mate, study_id, NOW, looked=looked)
+    return made.name, unzip(made.data)
+
+
+def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -> None:
+    study_id = done(
+        clinic,
+        PatientName="CANARY^ZEBRA",
+        PatientID="CANARY4711",
+        AccessionNumber="CANARYACC",
+        StudyDescription="CANARY",
+    )
+    name, files = export(clinic, study_id)
+    assert sorted(files) == ["image.dcm", "manifest.json", "mask.png", "result.json"]
+    for data in (name.encode(), *files.values()):
+        for trace in (b"CANARY", b"ZEBRA", b"4711", b"1963", b"20260304", b"2026-03-04", b"mate"):
+            assert trace not in data
+        assert study_id.hex[:6].upper().encode() not in data
+    result = json.loads(files["result.json"])
+    assert result["prediction"]["probability"] == 0.91
+    assert result["reviews"] == [{"verdict": "disagree", "reason": "missed"}]
+    manifest = json.loads(files["manifest.json"])
+    assert manifest["files"]["image.dcm"]["bytes"] == len(files["image.dcm"])
+    assert manifest["looked_for_burned_in_text"] is True
+    assert files["mask.png"] == png()
+
+
+def test_uids_and_pseudonyms_are_new_and_consistent(clinic: Clinic) -> None:
+    examination = generate_uid()
+    one = done(clinic, StudyInstanceUID=examination, PatientID="A-1")
+    two = done(clinic, StudyInstanceUID=examination, PatientID="A-1")
+    other = done(clinic, PatientID="B-2")
+    heads = [
+        pydicom.dcmread(io.BytesIO(export(clinic, study)[1]["image.dcm"]))
+        for study in (one, two, other, one)
+    ]
+    assert heads[0].StudyInstanceUID == heads[1].StudyInstanceUID != heads[2].StudyInstanceUID
+    assert heads[0].PatientID == heads[1].PatientID != heads[2].PatientID
+    assert heads[0].SOPInstanceUID == heads[3].SOPInstanceUID != heads[1].SOPInstanceUID
+    for head in heads:
+        assert head.StudyInstanceUID.startswith("2.25.")
+        assert head.StudyInstanceUID.is_valid
+        assert head.StudyInstanceUID != examination
+
+
+def test_exports_of_two_teams_cannot_be_joined(clinic: Clinic) -> None:
+    data = dicom(PatientID="A-1")
+    heads = []
+    for actor in (clinic.mate, clinic.outsider):
+        study_id = clinic.submit(data, actor=actor).study_id
+        with clinic.s as s:
+            made = records.export(s, clinic.vault, actor, study_id, NOW, looked=True)
+        heads.append(pydicom.dcmread(io.BytesIO(unzip(made.data)["image.dcm"])))
+    for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        assert heads[0][keyword].value != heads[1][keyword].value
+
+
+def test_the_log_of_an_export_does_not_lead_to_its_patient(clinic: Clinic) -> None:
+    name, files = export(clinic, done(clinic, PatientID="A-1"))
+    pseudonym = json.loads(files["manifest.json"])["patient"]
+    assert name == f"pleura-{pseudonym}.zip"
+    with clinic.s as s:
+        rows = s.scalars(select(AuditEvent)).all()
+    assert "study_exported" in [row.event for row in rows]
+    assert not [row.event for row in rows if pseudonym in row.detail]
+
+
+def test_burned_in_text_has_to_be_looked_for(clinic: Clinic) -> None:
+    study_id = done(clinic)
+    with pytest.raises(records.Conflict, match="look_first"):
+        export(clinic, study_id, looked=False)
+    safe = done(clinic, BurnedInAnnotation="NO")
+    assert export(clinic, safe, looked=False)[1]["image.dcm"]
+
+
+def test_an_export_is_written_down_with_its_digest(clinic: Clinic) -> None:
+    study_id = done(clinic)
+    with clinic.s as s:
+        planned = records.plan(s, clinic.vault, clinic.mate, study_id, NOW)
+    assert planned.warnings == ["burned_in_unknown"]
+    export(clinic, study_id)
+    with clinic.s as s:
+        rows = s.scalars(
+            select(AuditEvent)
+            .where(AuditEvent.event.in_(("export_planned", "study_exported")))
+            .order_by(AuditEvent.seq)
+        ).all()
+    assert [(row.event, row.study_id, row.actor_id) for row in rows] == [
+        ("export_planned", study_id, clinic.mate.user_id),
+        ("study_exported", study_id, clinic.mate.user_id),
+    ]
+    detail = json.loads(rows[1].detail)
+    assert len(detail["sha256"]) == 64
+    assert detail["warnings"] == ["burned_in_unknown"]
+
+
+@pytest.mark.parametrize("person", ["owner", "outsider", "colleague", "admin", "auditor"])
+def test_nobody_but_a_reader_of_the_team_exports(clinic: Clinic, person: str) -> None:
+    study_id = done(clinic)
+    actor = getattr(clinic, person)
+    with clinic.s as s, pytest.raises(Denied):
+        records.export(s, clinic.vault, actor, study_id, NOW, looked=True)
+    with clinic.s as s, pytest.raises(Denied):
+        records.plan(s, clinic.vault, actor, study_id, NOW)
+
+
+def test_a_png_is_left_out_and_that_is_said(clinic: Clinic) -> None:
+    study_id = clinic.submit(png(rows=640, columns=512)).study_id
+    _, files = export(clinic, study_id)
+    assert sorted(files) == ["manifest.json", "result.json"]
+    assert json.loads(files["manifest.json"])["warnings"] == ["no_dicom"]
+    assert json.loads(files["result.json"])["prediction"] is None
+
+
+def test_a_stream_that_cannot_be_cleaned_is_left_out(clinic: Clinic) -> None:
+    broken = jpeg()[:-2] + b"\xff\x00"  # no end mark
+    study_id = clinic.submit(compressed_dicom(broken)).study_id
+    _, files = export(clinic, study_id)
+    assert "image.dcm" not in files
+    assert json.loads(files["manifest.json"])["warnings"] == ["not_cleanable"]
+
+
+def test_every_warning_has_words() -> None:
+    assert set(WARNINGS) >= deidentified_export.LOOK

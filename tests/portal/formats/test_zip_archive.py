@@ -1,0 +1,258 @@
+"""ZIP files: each member for itself, nothing followed, nothing unpacked beyond the limits."""
+
+import io
+import stat
+import struct
+import time
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from portal import records
+from portal.access import Denied
+from portal.formats.refusals import ARCHIVE_REASONS
+from portal.formats.zip_archive import ArchiveLimits, looks_like, members
+from portal.intake.check import Refused
+from tests.portal.intake.test_submission import NOTHING, rows_of
+from tests.portal.vault.test_vault import file_limit, files
+from tests.support.clinic import Clinic
+from tests.support.pictures import dicom, png
+from tests.support.place import NOW
+
+LIMITS = ArchiveLimits(8 * 2**20, 2 * 2**20, max_files=50)
+
+
+def pack(
+    *entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED
+) -> bytes:
+    """A ZIP of these members."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, data in entries:
+            archive.writestr(name, data, compress_type=method)
+    return stream.getvalue()
+
+
+def entry(name: str, mode: int = 0, **attributes: Any) -> zipfile.ZipInfo:
+    """A member of a special kind."""
+    info = zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
+    for attribute, value in attributes.items():
+        setattr(info, attribute, value)
+    return info
+
+
+def locked() -> bytes:
+    """A ZIP that says that its member is encrypted."""
+    packed = bytearray(pack(("x.dcm", dicom())))
+    packed[6] |= 1
+    packed[packed.rindex(b"PK\x01\x02") + 8] |= 1
+    return bytes(packed)
+
+
+def lying(field: int, value: int) -> bytes:
+    """A ZIP whose directory gives its member another size or sum than it has."""
+    packed = bytearray(pack(("x.dcm", dicom())))
+    struct.pack_into("<I", packed, packed.rindex(b"PK\x01\x02") + field, value)
+    return bytes(packed)
+
+
+def overlapping() -> bytes:
+    """Many members that are all the same few bytes: what D. Fifield's bombs are made of."""
+    packed = pack(("x", bytes(1_900_000)))
+    at, end = packed.rindex(b"PK\x01\x02"), packed.rindex(b"PK\x05\x06")
+    head, record = packed[:at], packed[at:end]
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 40, 40, 40 * len(record), at, 0)
+    return head + record * 40 + tail
+
+
+WHOLE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "larger than allowed": (lambda: b"PK\x03\x04" + bytes(LIMITS.max_bytes), "archive_too_large"),
+    "of fifty-one files": (
+        lambda: pack(*((f"{n}.txt", b"") for n in range(51))),
+        "archive_too_many_files",
+    ),
+    "cut off": (lambda: pack(("x.dcm", dicom()))[:-30], "archive_damaged"),
+    "cut off behind another ZIP": (
+        lambda: pack(("y.zip", pack(("x.dcm", dicom()))), ("z", b""), method=0)[:-120],
+        "archive_damaged",
+    ),
+    "whose file lies outside": (lambda: lying(42, 900_000), "archive_damaged"),
+    "a beginning alone": (lambda: b"PK\x03\x04" + bytes(500), "archive_damaged"),
+    "empty": (lambda: pack(), "archive_empty"),
+    "of folders alone": (lambda: pack(("a/", b""), ("a/b/", b"")), "archive_empty"),
+    "of overlapping members": (overlapping, "archive_bomb"),
+    "of members that unfold to 40 MB": (
+        lambda: pack(*((f"{n}", bytes(1_900_000)) for n in range(20))),
+        "archive_bomb",
+    ),
+}
+MEMBERS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a link": (lambda: pack((entry("x.dcm", stat.S_IFLNK), b"/etc/passwd")), "member_no_file"),
+    "a device": (lambda: pack((entry("x.dcm", stat.S_IFCHR | 0o666), b"")), "member_no_file"),
+    "a file with a password": (locked, "member_locked"),
+    "packed by bzip2": (lambda: pack(("x", b"B"), method=zipfile.ZIP_BZIP2), "member_unsupported"),
+    "packed by LZMA": (lambda: pack(("x", dicom()), method=zipfile.ZIP_LZMA), "member_unsupported"),
+    "a file that is too large": (lambda: pack(("x", bytes(range(256)) * 9000)), "too_large"),
+    "two megabytes of nothing": (lambda: pack(("x", bytes(2_000_000))), "member_bomb"),
+    "another ZIP": (lambda: pack(("x.dcm", pack(("y.dcm", dicom())))), "member_archive"),
+    "a wrong sum": (lambda: lying(16, 7), "damaged"),
+    "a size that is too small": (lambda: lying(24, 100), "damaged"),
+    "a size that is too large": (lambda: lying(24, 90_000), "damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_zip_that_can_not_be_taken_says_why(name: str) -> None:
+    make, code = WHOLE[name]
+    with pytest.raises(Refused) as refused:
+        members(make(), LIMITS)
+    assert refused.value.code == code
+    assert refused.value.message.endswith(".")
+    assert "{" not in refused.value.message
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_member_that_can_not_be_taken_says_why_and_the_next_one_is(name: str) -> None:
+    make, code = MEMBERS[name]
+    (member,) = members(make(), LIMITS)
+    assert member.data is None
+    assert member.refused is not None
+    assert member.refused.code == code
+
+
+def test_every_reason_is_tried_above() -> None:
+    tried = {code for _, code in (*WHOLE.values(), *MEMBERS.values())}
+    assert set(ARCHIVE_REASONS) <= tried | {"no_room"}
+
+
+def test_a_bomb_takes_neither_time_nor_memory() -> None:
+    bombs = [make() for make, code in (*WHOLE.values(), *MEMBERS.values()) if code.endswith("bomb")]
+    tracemalloc.start()
+    began = time.process_time()
+    for bomb in bombs:
+        try:
+            list(members(bomb, LIMITS))
+        except Refused as refused:
+            assert refused.code == "archive_bomb"  # noqa: PT017 one of them is a member's
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(bombs) == 3
+    assert time.process_time() - began < 15
+    assert most < 2 * 2**20
+
+
+def test_one_member_at_a_time_is_unpacked() -> None:
+    data = pack(*((f"{n}", bytes(range(256)) * 4000) for n in range(20)))
+    tracemalloc.start()
+    sizes = [len(member.data or b"") for member in members(data, LIMITS)]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sizes == [1_024_000] * 20
+    assert most < 5 * 2**20
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DICOMDIR",
+        "disc/DICOMDIR",
+        "__MACOSX/a/._x.dcm",
+        "a/.hidden/x.dcm",
+        ".DS_Store",
+        "Thumbs.db",
+    ],
+)
+def test_what_is_no_picture_is_left_out_and_named(name: str) -> None:
+    (member,) = members(pack((name, dicom())), LIMITS)
+    assert (member.name, member.data, member.refused) == (name, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("../../etc/cron.d/x", "../../etc/cron.d/x"),
+        ("/etc/passwd", "/etc/passwd"),
+        ("..\\boot.ini", "../boot.ini"),
+        ("a\x1b[2J\u202eb", "a[2Jb"),
+        ("x" * 3000, "x" * 200),
+    ],
+)
+def test_a_members_name_is_a_text(name: str, shown: str) -> None:
+    (member,) = members(pack((name, dicom())), LIMITS)
+    assert member.name.replace("\\", "/") == shown
+    assert member.data is not None
+
+
+def test_a_zip_is_told_by_its_bytes() -> None:
+    assert looks_like(pack(("x", b"")))
+    assert looks_like(pack())
+    assert not looks_like(dicom())
+    assert not looks_like(pack(("x", b""))[:128].ljust(128, b"\0") + dicom()[128:])
+
+
+def send(clinic: Clinic, data: bytes, limits: ArchiveLimits = LIMITS) -> list[records.Arrival]:
+    with clinic.s as s:
+        sent = records.submit_archive(s, clinic.vault, clinic.owner, data, NOW, limits=limits)
+        return list(sent)
+
+
+def test_each_file_of_a_zip_has_its_own_fate(clinic: Clinic) -> None:
+    first, known = dicom(), dicom()
+    clinic.submit(known)
+    theirs = dicom()
+    clinic.submit(theirs, actor=clinic.colleague)
+    arrivals = send(
+        clinic,
+        pack(
+            ("CD/DICOMDIR", b"a directory"),
+            ("CD/IM1", first),
+            ("CD/IM2", known),
+            ("CD/IM1 again", first),
+            ("CD/IM3", theirs),
+            ("CD/CT", dicom(Modality="CT")),
+            ("CD/view.exe", b"MZ" + bytes(200)),
+            ("CD/small.png", png()),
+        ),
+    )
+    assert [(arrival.outcome, arrival.code) for arrival in arrivals] == [
+        ("skipped", ""),
+        ("received", ""),
+        ("duplicate", ""),
+        ("duplicate", ""),
+        ("refused", "already_sent"),
+        ("refused", "unsupported_modality"),
+        ("refused", "not_an_image"),
+        ("received", ""),
+    ]
+    assert rows_of(clinic)["studies"] == 4
+    assert len(files(clinic.place.data_dir)) == 4
+    assert all(arrival.message for arrival in arrivals if arrival.code)
+
+
+def test_a_refused_zip_leaves_nothing_behind(clinic: Clinic) -> None:
+    for make, _ in WHOLE.values():
+        with pytest.raises(Refused):
+            send(clinic, make())
+    for make, _ in MEMBERS.values():
+        assert [arrival.outcome for arrival in send(clinic, make())] == ["refused"]
+    assert rows_of(clinic) == NOTHING
+    assert files(clinic.place.data_dir) == []
+
+
+def test_a_full_disk_is_told_for_the_files_that_found_no_room(clinic: Clinic) -> None:
+    large = png() + bytes(range(256)) * 800
+    with file_limit(100_000):
+        arrivals = send(clinic, pack(("large.png", large)))
+    assert [(a.outcome, a.code) for a in arrivals] == [("refused", "no_room")]
+    assert rows_of(clinic) == NOTHING
+
+
+def test_who_may_not_submit_unpacks_nothing(clinic: Clinic) -> None:
+    with pytest.raises(Denied), clinic.s as s:
+        records.submit_archive(
+            s, clinic.vault, clinic.admin, pack(("x", dicom())), NOW, limits=LIMITS
+        )

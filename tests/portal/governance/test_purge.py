@@ -1,0 +1,292 @@
+"""Purge with proof, legal holds, retention: what goes, what stays, and what is written down."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from portal import audit, records
+from portal.access import Denied
+from portal.governance import retention
+from portal.models import AuditEvent, HoldReason, Purge, PurgeReason, Study
+from portal.settings import Settings
+from portal.vault.blob_store import StorageAway
+from tests.portal.vault.test_vault import files
+from tests.support.clinic import REFUSED, Clinic, after
+from tests.support.place import NOW
+
+REQUEST = PurgeReason.PATIENT_REQUEST
+
+
+def purge(clinic: Clinic, study_id: UUID, now: datetime = NOW, reference: str = "") -> Purge:
+    with clinic.s as s:
+        return records.purge(
+            s, clinic.vault, clinic.admin, study_id, now, reason=REQUEST, reference=reference
+        )
+
+
+def hold(clinic: Clinic, study_id: UUID) -> None:
+    with clinic.s as s:
+        records.hold(s, clinic.admin, study_id, reason=HoldReason.LEGAL_DISPUTE, now=NOW)
+
+
+def review(clinic: Clinic, study_id: UUID, now: datetime = NOW) -> None:
+    with clinic.s as s:
+        records.add_review(s, clinic.vault, clinic.mate, study_id, verdict="agree", now=now)
+
+
+def keeping(clinic: Clinic, **days: int) -> Settings:
+    return replace(
+        clinic.place.settings, **{f"retention_{kind}_days": n for kind, n in days.items()}
+    )
+
+
+def due(clinic: Clinic, settings: Settings, now: datetime) -> dict[UUID, str]:
+    with clinic.s as s:
+        return {one.study_id: one.kind for one in retention.due(s, settings, now)}
+
+
+def is_purged(clinic: Clinic, study_id: UUID) -> bool:
+    with clinic.s as s:
+        return s.get_one(Study, study_id).wrapped_key is None
+
+
+# The proof
+
+
+def test_the_proof_names_the_key_every_file_and_nothing_of_the_patient(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    on_disk = {path.name: path.stat().st_size for path in files(clinic.place.data_dir)}
+    with clinic.s as s:
+        ring_key = s.get_one(Study, study_id).key_id
+    proof = purge(clinic, study_id, reference="DS-2026/14")
+    said = json.loads(proof.proof)
+    assert {file["name"] for file in said["destroyed"]["files"]} == set(on_disk)
+    assert said["destroyed"]["key"]["ring_key"] == ring_key
+    assert (said["reason"], said["reference"]) == ("patient_request", "DS-2026/14")
+    assert said["purged_by"] == str(clinic.admin.user_id)
+    for word in ("PHANTOM", "P-0001", "1963", "A-77"):
+        assert word not in proof.proof
+
+
+def test_after_a_purge_nothing_of_the_study_remains(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    purge(clinic, study_id)
+    with clinic.s as s:
+        left = records.remains(s, clinic.vault, study_id)
+    assert left.nothing
+    assert (left.key, left.sealed_values, left.lookups, left.files) == (False, 0, 0, 0)
+
+
+def test_a_bucket_that_is_away_does_not_undo_a_purge(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = clinic.done()
+
+    def away(_name: str) -> None:
+        raise StorageAway("the bucket does not answer")
+
+    monkeypatch.setattr(clinic.vault, "destroy", away)
+    assert purge(clinic, study_id).study_id == study_id
+    assert is_purged(clinic, study_id)
+    with clinic.s as s:
+        assert records.remains(s, clinic.vault, study_id).files > 0  # told, and swept later
+
+
+def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    kept = files(clinic.place.data_dir)[0]
+    data = kept.read_bytes()
+    purge(clinic, study_id)
+    kept.write_bytes(data)
+    with clinic.s as s:
+        left = records.remains(s, clinic.vault, study_id)
+    assert left.files == 1
+    assert not left.nothing
+
+
+def test_the_proofs_digest_stands_in_the_log(clinic: Clinic) -> None:
+    proof = purge(clinic, clinic.done())
+    with clinic.s as s:
+        row = s.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
+        assert json.loads(row.detail)["proof"] == proof.digest
+        assert records.is_genuine(s, s.get_one(Purge, proof.study_id))
+        assert audit.verify(s).is_whole
+
+
+def test_a_proof_that_was_changed_is_not_genuine(clinic: Clinic) -> None:
+    proof = purge(clinic, clinic.done())
+    with clinic.s as s:
+        row = s.get_one(Purge, proof.study_id)
+        s.expunge(row)
+        row.proof = row.proof.replace("patient_request", "test_data")
+        assert not records.is_genuine(s, row)
+
+
+@pytest.mark.parametrize("verb", ["UPDATE purges SET reference = 'x1'", "DELETE FROM purges"])
+def test_proofs_can_only_be_added(clinic: Clinic, verb: str) -> None:
+    purge(clinic, clinic.done())
+    with clinic.s as s, pytest.raises(DBAPIError, match="append-only"):
+        s.execute(text(verb))
+
+
+@pytest.mark.parametrize("reference", ["Zebra", "DS 14 Zebra", "x" * 39 + "12", "4\n5", "=1"])
+def test_a_name_is_no_reference(clinic: Clinic, reference: str) -> None:
+    study_id = clinic.done()
+    with pytest.raises(records.Conflict, match="bad_reference"):
+        purge(clinic, study_id, reference=reference)
+    assert not is_purged(clinic, study_id)
+
+
+def test_a_second_purge_and_an_unknown_case_are_refused(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    purge(clinic, study_id)
+    with pytest.raises(records.Conflict, match="already_purged"):
+        purge(clinic, study_id)
+    with pytest.raises(records.Conflict, match="no_such_case"):
+        purge(clinic, uuid4())
+
+
+# Found without seeing a patient
+
+
+def test_a_case_is_found_by_number_and_id_without_a_word_about_the_patient(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    for asked in (study_id.hex[:6], study_id.hex[:6].upper(), str(study_id), f" {study_id.hex} "):
+        with clinic.s as s:
+            (found,) = records.find_cases(s, clinic.admin, asked, NOW)
+        assert (found.study_id, found.team, found.state, found.files) == (
+            *(study_id, "Here", "done"),
+            7,
+        )
+        assert "PHANTOM" not in repr(found)
+    for asked in ("", "PHANTOM^ONE", "P-0001", "zzzzzz", str(uuid4())):
+        with clinic.s as s:
+            assert records.find_cases(s, clinic.admin, asked, NOW) == []
+
+
+@pytest.mark.parametrize("person", ["owner", "mate", "auditor", "outsider"])
+def test_only_an_administrator_finds_holds_lifts_and_reads_proofs(
+    clinic: Clinic, person: str
+) -> None:
+    study_id, actor = clinic.done(), getattr(clinic, person)
+    tries: list[Callable[..., object]] = [
+        lambda s: records.find_cases(s, actor, str(study_id), NOW),
+        lambda s: records.hold(s, actor, study_id, reason=HoldReason.OTHER, now=NOW),
+        lambda s: records.lift(s, actor, study_id, now=NOW),
+        lambda s: records.holds(s, actor),
+        lambda s: records.proofs(s, actor),
+        lambda s: records.proof_of(s, actor, study_id),
+    ]
+    for attempt in tries:
+        with clinic.s as s, pytest.raises(Denied):
+            attempt(s)
+
+
+# Holds
+
+
+def test_a_held_study_is_not_purged_by_hand_or_by_the_clock(clinic: Clinic) -> None:
+    study_id, other = clinic.done(), clinic.done()
+    hold(clinic, study_id)
+    with pytest.raises(records.Conflict, match="held"):
+        purge(clinic, study_id)
+    settings = keeping(clinic, unreviewed=10)
+    with clinic.s as s:
+        assert retention.held_back(s, settings, after(days=11)) == 1
+        done = retention.run(s, clinic.vault, settings, after(days=11))
+    assert [one.study_id for one in done.purged] == [other]
+    assert not is_purged(clinic, study_id)
+
+
+def test_a_lifted_hold_holds_no_longer(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    hold(clinic, study_id)
+    with pytest.raises(records.Conflict, match="held"):
+        hold(clinic, study_id)
+    with clinic.s as s:
+        assert [number for _, number in records.holds(s, clinic.admin)] == [
+            study_id.hex[:6].upper()
+        ]
+        records.lift(s, clinic.admin, study_id, reference="AZ-7", now=NOW)
+        assert records.holds(s, clinic.admin) == []
+    with clinic.s as s, pytest.raises(records.Conflict, match="not_held"):
+        records.lift(s, clinic.admin, study_id, now=NOW)
+    purge(clinic, study_id)
+    with clinic.s as s:
+        events = s.scalars(select(AuditEvent.event).where(AuditEvent.study_id == study_id)).all()
+    assert events[-3:] == ["hold_set", "hold_lifted", "study_purged"]
+
+
+# Retention
+
+
+def test_nothing_is_due_as_long_as_no_days_are_set(clinic: Clinic) -> None:
+    clinic.done()
+    assert due(clinic, clinic.place.settings, after(days=40_000)) == {}
+
+
+def test_each_class_has_its_own_time(clinic: Clinic) -> None:
+    reviewed, unreviewed = clinic.done(), clinic.done()
+    refused = clinic.done(**REFUSED)
+    failed = clinic.submit().study_id
+    ticket = clinic.claim(clinic.job(failed).id)
+    assert ticket is not None
+    clinic.fail(ticket, "decode_failed", "permanent")
+    review(clinic, reviewed, after(days=5))
+    settings = keeping(clinic, reviewed=30, unreviewed=20, no_result=10)
+    assert due(clinic, settings, after(days=9)) == {}
+    no_result = {refused: "no_result", failed: "no_result"}
+    assert due(clinic, settings, after(days=11)) == no_result
+    assert due(clinic, settings, after(days=21)) == no_result | {unreviewed: "unreviewed"}
+    assert reviewed not in due(clinic, settings, after(days=34))  # 30 days from its review
+    assert due(clinic, settings, after(days=36))[reviewed] == "reviewed"
+
+
+def test_a_class_without_days_is_kept_for_good(clinic: Clinic) -> None:
+    reviewed, unreviewed = clinic.done(), clinic.done()
+    review(clinic, reviewed)
+    assert due(clinic, keeping(clinic, reviewed=30), after(days=400)) == {reviewed: "reviewed"}
+    assert due(clinic, keeping(clinic, unreviewed=30), after(days=400)) == {
+        unreviewed: "unreviewed"
+    }
+
+
+def test_the_clock_purges_what_is_due_and_says_why(clinic: Clinic) -> None:
+    old = [clinic.done() for _ in range(3)]
+    young = clinic.done(now=after(days=20))
+    settings = keeping(clinic, unreviewed=30)
+    with clinic.s as s:
+        done = retention.run(s, clinic.vault, settings, after(days=31))
+    assert {one.study_id for one in done.purged} == set(old)
+    assert not is_purged(clinic, young)
+    with clinic.s as s:
+        for study_id in old:
+            assert records.remains(s, clinic.vault, study_id).nothing
+            proof = s.get_one(Purge, study_id)
+            assert (proof.reason, proof.purged_by) == (PurgeReason.RETENTION_ENDED, None)
+        again = retention.run(s, clinic.vault, settings, after(days=31))
+    assert (again.purged, again.left) == ([], [])
+
+
+def test_of_a_hold_and_a_purge_at_the_same_time_only_one_comes_through(clinic: Clinic) -> None:
+    def attempt(act: Callable[[], object]) -> bool:
+        try:
+            act()
+        except records.Conflict:
+            return False
+        return True
+
+    for _ in range(8):
+        study_id = clinic.done()
+        with ThreadPoolExecutor(2) as pool:
+            held = pool.submit(attempt, lambda study_id=study_id: hold(clinic, study_id))
+            purged = pool.submit(attempt, lambda study_id=study_id: purge(clinic, study_id))
+            assert [held.result(60), purged.result(60)].count(True) == 1
+        assert is_purged(clinic, study_id) is purged.result()

@@ -1,0 +1,562 @@
+"""The ledger: who gets a job, who may end it, and what becomes of what a lost attempt stored."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from portal import audit, jobs, records
+from portal.access import Denied
+from portal.jobs.broker import Bell
+from portal.models import (
+    UNAIDED,
+    AuditEvent,
+    Blob,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    ModelVersion,
+    Prediction,
+    Study,
+    Worker,
+)
+from portal.vault import StorageFull
+from tests.portal.vault.test_vault import file_limit, files
+from tests.support.clinic import (
+    REFUSED,
+    Clinic,
+    after,
+    facts_of,
+    prediction_of,
+    rendered,
+    segmented,
+)
+from tests.support.pictures import jpeg, png
+from tests.support.place import NOW
+
+
+def started(clinic: Clinic) -> jobs.Ticket:
+    """A render job that a worker has just claimed."""
+    ticket = clinic.claim(clinic.job(clinic.submit().study_id).id)
+    assert ticket is not None
+    return ticket
+
+
+def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    with clinic.s as s:
+        view = records.open_study(s, clinic.vault, clinic.mate, study_id, after(minutes=1))
+        assert audit.verify(s).is_whole
+    assert view.state.state is records.State.DONE
+    assert view.prediction is not None
+    assert view.prediction.result.probability == 0.91
+    assert view.patient.patient_name == "PHANTOM, ONE"
+    assert view.facts is not None
+    assert view.facts["view"] == "PA"
+    assert len(files(clinic.place.data_dir)) == 7
+
+
+def test_a_claim_says_everything_that_the_worker_needs(clinic: Clinic) -> None:
+    study_id = clinic.submit().study_id
+    settings = clinic.place.settings
+    with clinic.s as s:
+        claimed = jobs.claim(s, settings, clinic.vault, clinic.job(study_id).id, "w", NOW)
+    assert claimed is not None
+    answer = claimed.as_json()
+    assert answer["kind"] == "render"
+    assert answer["attempt"] == 1
+    assert answer["lease_seconds"] == settings.lease_seconds
+    assert answer["inputs"]["source"]["media_type"] == "application/dicom"
+    assert answer["facts"] is None
+    segment = None
+    ticket = jobs.open_ticket(settings, claimed.ticket, claimed.job_id, NOW)
+    clinic.store(ticket, **rendered(8, 6))
+    segment = clinic.finish(ticket, {"facts": facts_of(8, 6)})
+    assert segment is not None
+    with clinic.s as s:
+        claimed = jobs.claim(s, settings, clinic.vault, segment, "w", NOW)
+    assert claimed is not None
+    assert claimed.as_json()["inputs"] == {
+        "pixels": {"bytes": 96, "media_type": "application/octet-stream"}
+    }
+    assert claimed.facts == facts_of(8, 6)
+
+
+def test_of_twenty_workers_at_once_one_gets_the_job(clinic: Clinic) -> None:
+    job_id = clinic.job(clinic.submit().study_id).id
+    with ThreadPoolExecutor(10) as pool:
+        tickets = list(pool.map(lambda _: clinic.claim(job_id), range(20)))
+    assert sum(ticket is not None for ticket in tickets) == 1
+
+
+def test_an_unknown_job_is_nothing_to_do(clinic: Clinic) -> None:
+    assert clinic.claim(uuid4()) is None
+
+
+def test_a_running_job_is_taken_over_once_its_lease_has_ended(clinic: Clinic) -> None:
+    first = started(clinic)
+    lease = timedelta(seconds=clinic.place.settings.lease_seconds)
+    assert clinic.claim(first.job_id, NOW + lease - timedelta(seconds=1)) is None
+    with clinic.s as s:
+        assert jobs.heartbeat(s, clinic.place.settings, first, NOW + lease / 2)
+    assert clinic.claim(first.job_id, NOW + lease + timedelta(seconds=1)) is None
+    second = clinic.claim(first.job_id, NOW + lease * 2)
+    assert second is not None
+    assert second.attempt == 2
+    with clinic.s as s:
+        assert not jobs.heartbeat(s, clinic.place.settings, first, NOW + lease * 2)
+
+
+def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> None:
+    zombie = started(clinic)
+    clinic.store(zombie, **rendered(8, 6))
+    later = after(hours=1)
+    current = clinic.claim(zombie.job_id, later)
+    assert current is not None
+    with pytest.raises(jobs.Lost):
+        clinic.store(zombie, later, thumb=jpeg(inside=b"old"))
+    with pytest.raises(jobs.Lost):
+        clinic.finish(zombie, {"facts": facts_of(8, 6)}, later)
+    with clinic.s as s, pytest.raises(jobs.Lost):
+        jobs.read_input(s, clinic.vault, zombie, "source")
+    clinic.fail(zombie, "decode_failed", "permanent", later)
+    assert clinic.state_of(zombie.job_id) is JobState.RUNNING
+    clinic.store(current, later, **(rendered(8, 6) | {"thumb": jpeg(inside=b"new")}))
+    assert clinic.finish(current, {"facts": facts_of(8, 6)}, later) is not None
+    with clinic.s as s:
+        job = s.get_one(Job, zombie.job_id)
+        found = records.read_blob(s, clinic.vault, clinic.mate, job.study_id, "thumb", later)
+    assert found.data == jpeg(inside=b"new")
+    assert len(files(clinic.place.data_dir)) == 4, "what the lost attempt stored is removed"
+
+
+def test_two_attempts_that_finish_at_once_make_one_prediction(clinic: Clinic) -> None:
+    segment = clinic.render(clinic.submit().study_id)
+    first = clinic.claim(segment)
+    assert first is not None
+    clinic.store(first, **segmented())
+    second = clinic.claim(segment, after(hours=1))
+    assert second is not None
+    clinic.store(second, after(hours=1), **segmented())
+
+    def end(ticket: jobs.Ticket) -> bool:
+        try:
+            clinic.finish(ticket, {"prediction": prediction_of()}, after(hours=1))
+        except jobs.Lost:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(end, (first, second))) == [False, True]
+    with clinic.s as s:
+        assert s.scalars(select(Prediction)).one().attempt == 2
+
+
+def test_finishing_twice_changes_nothing(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.store(ticket, **rendered(8, 6))
+    assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
+    assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is None
+    clinic.fail(ticket, "decode_failed", "permanent")
+    assert clinic.state_of(ticket.job_id) is JobState.DONE
+    with clinic.s as s:
+        assert len(s.scalars(select(Job)).all()) == 2
+
+
+def test_an_output_sent_twice_is_kept_once(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.store(ticket, thumb=jpeg(inside=b"one"))
+    clinic.store(ticket, thumb=jpeg(inside=b"two"))
+    assert len(files(clinic.place.data_dir)) == 2
+    with clinic.s as s:
+        assert len(s.scalars(select(Blob).where(Blob.job_id == ticket.job_id)).all()) == 1
+
+
+def test_a_transient_failure_is_tried_again_until_three_attempts_are_spent(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    job_id = ticket.job_id
+    for attempt in (1, 2, 3):
+        assert ticket.attempt == attempt
+        clinic.store(ticket, thumb=jpeg())
+        clinic.fail(ticket, "portal_unreachable", "transient")
+        if attempt < 3:
+            assert clinic.state_of(job_id) is JobState.QUEUED
+            again = clinic.claim(job_id)
+            assert again is not None
+            ticket = again
+    with clinic.s as s:
+        job = s.get_one(Job, job_id)
+        assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
+    assert clinic.claim(job_id) is None
+    assert len(files(clinic.place.data_dir)) == 1, "nothing but the source is left"
+
+
+def test_a_permanent_failure_ends_the_job_at_once(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.fail(ticket, "decode_failed", "permanent")
+    assert clinic.state_of(ticket.job_id) is JobState.FAILED
+    assert clinic.claim(ticket.job_id) is None
+
+
+def test_an_admin_tries_a_failed_job_again_and_old_attempts_stay_fenced(clinic: Clinic) -> None:
+    zombie = started(clinic)
+    clinic.fail(zombie, "decode_failed", "permanent")
+    with clinic.s as s:
+        jobs.retry(s, clinic.admin, zombie.job_id, NOW)
+    with clinic.s as s, pytest.raises(records.Conflict):
+        jobs.retry(s, clinic.admin, zombie.job_id, NOW)
+    ticket = clinic.claim(zombie.job_id)
+    assert ticket is not None
+    assert ticket.attempt == 2
+    with pytest.raises(jobs.Lost):
+        clinic.store(zombie, thumb=jpeg())
+    clinic.store(ticket, **rendered(8, 6))
+    assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
+
+
+@pytest.mark.parametrize("person", ["owner", "mate", "auditor"])
+def test_only_an_admin_tries_a_job_again(clinic: Clinic, person: str) -> None:
+    ticket = started(clinic)
+    clinic.fail(ticket, "decode_failed", "permanent")
+    with clinic.s as s, pytest.raises(Denied):
+        jobs.retry(s, getattr(clinic, person), ticket.job_id, NOW)
+
+
+def test_a_refused_picture_needs_no_outputs_and_may_have_none(clinic: Clinic) -> None:
+    segment = clinic.render(clinic.submit().study_id)
+    ticket = clinic.claim(segment)
+    assert ticket is not None
+    clinic.store(ticket, mask=png())
+    with pytest.raises(jobs.BadResult, match="no outputs"):
+        clinic.finish(ticket, {"prediction": prediction_of(**REFUSED)})
+    assert clinic.state_of(segment) is JobState.RUNNING
+
+
+BAD_FACTS: dict[str, dict[str, Any]] = {
+    "no rows": {"rows": None},
+    "rows as text": {"rows": "8"},
+    "rows as truth": {"rows": True},
+    "other rows than pixels": {"rows": 9},
+    "endless spacing": {"spacing": {"row_mm": float("inf"), "column_mm": 1.0, "source": "x"}},
+    "spacing of nothing": {"spacing": {"row_mm": 0, "column_mm": 1.0, "source": "x"}},
+    "spacing as a list": {"spacing": [1, 2]},
+    "windows as text": {"windows": "wide"},
+    "a window of two": {"windows": [[1, 2]]},
+    "a window that is no number": {"windows": [[float("nan"), 1.0, "x"]]},
+    "17 bits": {"bits": 17},
+    "a long view": {"view": "P" * 100},
+    "a heap of text": {"notes": ["x" * 300_000]},
+    "a number that is none": {"patient_age_years": float("nan")},
+    "an age in words": {"patient_age_years": "old"},
+    "a sex of many": {"patient_sex": ["F"]},
+    "one direction": {"orientation": ["L"]},
+    "a direction that is none": {"orientation": [1, 2]},
+    "a place as a list": {"body_part": ["CHEST"]},
+    "a name that no database keeps": {"modality": "D\x00X"},
+    "half a character": {"windows": [[1.0, 1.0, "\ud83d"]]},
+    "more digits than a number has": {"windows": [[10**400, 1.0, "x"]]},
+}
+
+
+def test_facts_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.store(ticket, **rendered(8, 6))
+    for name, wrong in BAD_FACTS.items():
+        with pytest.raises(jobs.BadResult):
+            clinic.finish(ticket, {"facts": facts_of(8, 6) | wrong})
+        assert clinic.state_of(ticket.job_id) is JobState.RUNNING, name
+    assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
+
+
+@pytest.mark.parametrize("what", ["key", "facts"])
+def test_a_job_whose_record_does_not_open_fails_and_says_why(clinic: Clinic, what: str) -> None:
+    study_id = clinic.submit().study_id
+    segment = clinic.render(study_id)
+    with clinic.s as s:
+        if what == "key":
+            s.get_one(Study, study_id).wrapped_key = b"x" * 60
+        else:
+            instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+            instance.sealed_facts = b"x" * 60
+        s.commit()
+    assert clinic.claim(segment) is None
+    with clinic.s as s:
+        job, study = s.get_one(Job, segment), s.get_one(Study, study_id)
+        assert (job.state, job.error_code, job.attempts) == (JobState.FAILED, "record_damaged", 1)
+        assert (job.finished_at, job.lease_until) == (NOW, None)
+        assert (study.is_without_result, study.rank) == (True, UNAIDED)
+        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+        assert (last.event, last.subject_id) == ("job_failed", segment)
+        assert jobs.sweep(s, Bell(""), after(hours=1)).rung == 0
+    assert clinic.claim(segment, after(hours=1)) is None
+
+
+def test_two_first_predictions_of_a_model_at_once_are_both_kept(clinic: Clinic) -> None:
+    tickets = []
+    for minute in range(2):
+        ticket = clinic.claim(clinic.render(clinic.submit(now=after(minutes=minute)).study_id))
+        assert ticket is not None
+        clinic.store(ticket, **segmented())
+        tickets.append(ticket)
+    gate = threading.Barrier(2)
+
+    def end(ticket: jobs.Ticket) -> None:
+        gate.wait()
+        clinic.finish(ticket, {"prediction": prediction_of()})
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(end, tickets))
+    with clinic.s as s:
+        assert len(s.scalars(select(Prediction)).all()) == 2
+        assert len(s.scalars(select(ModelVersion)).all()) == 1
+
+
+def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic) -> None:
+    ticket = clinic.claim(clinic.render(clinic.submit().study_id))
+    assert ticket is not None
+    clinic.store(ticket, **segmented())
+    known = prediction_of()["model"]
+    with clinic.s as other, ThreadPoolExecutor(1) as pool:
+        other.add(ModelVersion(id=uuid4(), created=NOW, **known))
+        other.flush()
+        ending = pool.submit(clinic.finish, ticket, {"prediction": prediction_of()})
+        time.sleep(0.7)
+        assert not ending.done()
+        other.commit()
+        assert ending.result() is None
+    assert clinic.state_of(ticket.job_id) is JobState.DONE
+
+
+def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) -> None:
+    def hello(model: str) -> None:
+        with clinic.s as s:
+            jobs.hello(s, name="w", queue="segment", engine="cpu", model=model, now=NOW)
+
+    with clinic.s as other, ThreadPoolExecutor(1) as pool:
+        other.add(Worker(name="w", queue=JobKind.SEGMENT, last_seen=NOW))
+        other.flush()
+        greeting = pool.submit(hello, "m 1")
+        time.sleep(0.7)
+        assert not greeting.done()
+        other.commit()
+        greeting.result()
+    hello("m 2")
+    with clinic.s as s:
+        worker = s.scalars(select(Worker)).one()
+        assert (worker.queue, worker.engine, worker.model) == (JobKind.SEGMENT, "cpu", "m 2")
+
+
+def test_workers_of_two_queues_may_have_one_name(clinic: Clinic) -> None:
+    for queue in ("segment", "render"):
+        with clinic.s as s:
+            jobs.hello(s, name="w", queue=queue, engine="cpu", model="", now=NOW)
+    with clinic.s as s:
+        assert {worker.queue for worker in s.scalars(select(Worker))} == {
+            JobKind.RENDER,
+            JobKind.SEGMENT,
+        }
+
+
+BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
+    "more than certain": {"probability": 1.01},
+    "no number": {"probability": float("nan")},
+    "a text": {"probability": "0.9"},
+    "no probability": {"probability": None},
+    "an unknown band": {"band": "certain"},
+    "no pneumothorax": {"band": "no_pneumothorax"},
+    "a model without a digest": {"model": {"name": "m", "version": "1", "sha256": "x"}},
+    "no model": {"model": None},
+    "a map of another size": {"map": {"rows": 5, "columns": 4}},
+    "a map of nothing": {"map": None},
+    "an unknown side": {"measurements": {"side": "up"}},
+    "a negative area": {"measurements": {"side": "left", "area_mm2": -1}},
+    "an unknown verdict": {"quality": {"verdict": "superb", "reasons": []}},
+    "refused with a result": {"quality": {"verdict": "refused", "reasons": []}},
+    "a reason without words": {"quality": {"verdict": "fit", "reasons": [{"code": "x"}]}},
+    "endless statistics": {"statistics": {"mean": float("-inf")}},
+    "statistics as a list": {"statistics": [1]},
+    "statistics of statistics": {"statistics": {"mean": {"of": 1}}},
+    "a statistic with a hostile name": {"statistics": {"<b>": 1}},
+    "zones as a number": {"measurements": {"side": "left", "zones": 3}},
+    "spacing as a text": {"measurements": {"side": "left", "spacing": "0.1"}},
+    "half a spacing": {"measurements": {"side": "left", "spacing": {"row_mm": 0.1}}},
+    "a line of three": {"measurements": {"side": "left", "distance_line": [1, 2, 3]}},
+    "components as a count": {"measurements": {"side": "left", "components": 1}},
+    "a component without a box": {"measurements": {"components": [{"area_px": 1, "zones": []}]}},
+    "more area than the picture has": {"measurements": {"area_px": 49}},
+    "a distance longer than the picture": {"measurements": {"distance_px": 15.0}},
+    "a line far away": {"measurements": {"distance_line": [1, 2, 1e6, -1e6]}},
+    "a line below the picture": {"measurements": {"distance_line": [1, 2, 3, 10]}},
+    "a component outside": {
+        "measurements": {"components": [{"area_px": 1, "zones": [], "box": [0, 0, 7, 8]}]}
+    },
+    "a component larger than the picture": {
+        "measurements": {"components": [{"area_px": 49, "zones": [], "box": [0, 0, 6, 8]}]}
+    },
+    "a level outside": {
+        "measurements": {
+            "extents": [
+                prediction_of()["measurements"]["extents"][0]
+                | {"upper": {"px": 1.0, "mm": None, "line": [0, 0, 8, 8]}}
+            ]
+        }
+    },
+    "a region outside": {"region": {"box": [0, 0, 7, 8], "probability": 0.5}},
+    "a region inside out": {"region": {"box": [5, 0, 4, 8], "probability": 0.5}},
+    "an outline of what was not found": {
+        "band": "none_found",
+        "measurements": {"area_px": 9, "side": "left"},
+    },
+    "words that no database keeps": {
+        "quality": {"verdict": "fit", "reasons": [{"code": "x", "message": "a\x00b"}]}
+    },
+    "a point with half a character": {"operating_point": "x\udc00"},
+    "a model with half a character": {
+        "model": {"name": "m\ud800", "version": "1", "sha256": "ab" * 32}
+    },
+}
+
+
+def test_predictions_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
+    segment = clinic.render(clinic.submit().study_id)
+    ticket = clinic.claim(segment)
+    assert ticket is not None
+    clinic.store(ticket, **segmented())
+    for name, wrong in BAD_PREDICTIONS.items():
+        with pytest.raises(jobs.BadResult):
+            clinic.finish(ticket, {"prediction": prediction_of(**wrong)})
+        with clinic.s as s:
+            assert s.scalars(select(Prediction)).all() == [], name
+
+
+def test_an_empty_result_is_refused(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.store(ticket, **rendered(8, 6))
+    results: list[dict[str, Any]] = [{}, {"facts": None}, {"facts": []}, {"prediction": {}}]
+    for result in results:
+        with pytest.raises(jobs.BadResult):
+            clinic.finish(ticket, result)
+
+
+def test_a_result_without_its_outputs_is_refused(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.store(ticket, thumb=jpeg(), preview=jpeg())
+    with pytest.raises(jobs.BadResult, match="pixels was not stored"):
+        clinic.finish(ticket, {"facts": facts_of(8, 6)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "media_type"),
+    [
+        ("mask", b"\x89PNG\r\n\x1a\n", "image/png"),
+        ("source", b"x", "application/octet-stream"),
+        ("nonsense", b"x", "image/png"),
+        ("thumb", b"\xff\xd8\xff", "image/png"),
+        ("thumb", b"<html>", "image/jpeg"),
+        ("thumb", b"", "image/jpeg"),
+        ("thumb", jpeg(inside=bytes(2_000_000)), "image/jpeg"),
+        ("thumb", b"\xff\xd8\xffthumb", "image/jpeg"),
+        ("thumb", jpeg(rows=257), "image/jpeg"),
+        ("preview", jpeg(columns=65_500), "image/jpeg"),
+        ("pixels", bytes(97), "application/octet-stream"),
+    ],
+)
+def test_an_output_of_the_wrong_kind_or_size_is_refused(
+    clinic: Clinic, kind: str, data: bytes, media_type: str
+) -> None:
+    ticket = started(clinic)
+    with clinic.s as s, pytest.raises(jobs.BadResult):
+        jobs.store_output(s, clinic.vault, ticket, jobs.Output(kind, media_type, data), NOW)
+    assert len(files(clinic.place.data_dir)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("mask", png(rows=65_000, columns=65_000)),
+        ("mask", png(rows=9)),
+        ("mask", png(rows=6, columns=8)),
+        ("mask", png()[:-12]),
+        ("overlay", png(columns=7, colour=2)),
+        ("overlay", b"\x89PNG\r\n\x1a\noverlay"),
+    ],
+)
+def test_an_outline_of_another_size_than_the_picture_is_refused(
+    clinic: Clinic, kind: str, data: bytes
+) -> None:
+    ticket = clinic.claim(clinic.render(clinic.submit().study_id))
+    assert ticket is not None
+    with pytest.raises(jobs.BadResult, match="of its size"):
+        clinic.store(ticket, **{kind: data})
+    clinic.store(ticket, **segmented())
+
+
+def test_a_full_disk_fails_one_output_and_leaves_nothing_of_it(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    with file_limit(100_000), pytest.raises(StorageFull):
+        clinic.store(ticket, thumb=jpeg(inside=bytes(500_000)))
+    assert len(files(clinic.place.data_dir)) == 1
+    clinic.store(ticket, thumb=jpeg(inside=bytes(500_000)))
+
+
+def test_a_job_reads_its_own_inputs_alone(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    with clinic.s as s:
+        data, media_type = jobs.read_input(s, clinic.vault, ticket, "source")
+    assert data[128:132] == b"DICM"
+    assert media_type == "application/dicom"
+    for kind in ("pixels", "thumb", "../source", ""):
+        with clinic.s as s, pytest.raises(jobs.BadResult):
+            jobs.read_input(s, clinic.vault, ticket, kind)
+
+
+def test_tickets_are_for_one_job_one_attempt_and_some_minutes(clinic: Clinic) -> None:
+    settings = clinic.place.settings
+    with clinic.s as s:
+        job_id = clinic.job(clinic.submit().study_id).id
+        claimed = jobs.claim(s, settings, clinic.vault, job_id, "w", NOW)
+    assert claimed is not None
+    text = claimed.ticket
+    assert jobs.open_ticket(settings, text, job_id, NOW) == jobs.Ticket(job_id, 1)
+    end = NOW + timedelta(seconds=settings.visibility_seconds)
+    forged = text[:-4] + ("AAAA" if not text.endswith("AAAA") else "BBBB")
+    for bad, asked, moment in (
+        (text, uuid4(), NOW),
+        (text, job_id, end),
+        (forged, job_id, NOW),
+        ("", job_id, NOW),
+        ("a.b.c", job_id, NOW),
+        (settings.worker_token, job_id, NOW),
+        ("é" * 20, job_id, NOW),
+    ):
+        with pytest.raises(jobs.BadTicket):
+            jobs.open_ticket(settings, bad, asked, moment)
+
+
+def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.fail(ticket, "decode_failed", "permanent")
+    clinic.submit(now=after(minutes=-5))
+    clinic.done()
+    with clinic.s as s:
+        for _ in range(2):
+            jobs.hello(s, name="w1", queue="render", engine="cpu", model="", now=NOW)
+        with pytest.raises(jobs.BadResult):
+            jobs.hello(s, name="w1", queue="everything", engine="", model="", now=NOW)
+        board = jobs.board(s, after(seconds=30))
+        assert [w.is_present for w in board.workers] == [True]
+        assert not jobs.board(s, after(minutes=3)).workers[0].is_present
+    render, segment = board.queues
+    assert (render.kind, render.queued, render.failed, render.done) == (JobKind.RENDER, 1, 1, 1)
+    assert render.oldest == after(minutes=-5)
+    assert (segment.kind, segment.done, segment.oldest) == (JobKind.SEGMENT, 1, None)
+    assert [(job.job_id, job.error_code) for job in board.failed] == [
+        (ticket.job_id, "decode_failed")
+    ]
+    assert "PHANTOM" not in repr(board)

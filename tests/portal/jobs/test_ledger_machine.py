@@ -1,0 +1,195 @@
+"""The ledger as a state machine: whatever workers, clock and sweep do, the promises hold.
+
+Each job is done at most once; an attempt number is never used twice; only the current attempt
+ends a job; no job is lost; and the worklist's index agrees with the rows.
+"""
+
+import shutil
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from sqlalchemy import func, select
+
+from portal import audit, jobs
+from portal.jobs.broker import Bell
+from portal.models import Job, JobKind, JobState, Prediction, Study
+from portal.studies import worklist_order
+from tests.support.clinic import Clinic, facts_of, open_clinic, prediction_of, rendered, segmented
+from tests.support.place import NOW, open_place
+
+SILENT = Bell("")
+_migrated: list[Path] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _database(_migrated_sqlite: Path) -> None:
+    _migrated.append(_migrated_sqlite)
+
+
+class Ledger(RuleBasedStateMachine):
+    """Workers that claim, linger, die and come back; a clock; a sweep; an admin."""
+
+    tickets: Bundle[jobs.Ticket] = Bundle("tickets")
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        shutil.copy(_migrated[0], self.folder / "pleura.db")
+        place = open_place(self.folder / "data", f"sqlite:///{self.folder / 'pleura.db'}")
+        self.clinic: Clinic = open_clinic(place)
+        self.now: datetime = NOW
+        self.claimed: set[tuple[Any, int]] = set()
+        self.ended: dict[Any, int] = {}
+        self.clinic.submit(now=self.now)
+
+    def teardown(self) -> None:
+        with self.clinic.s as s:
+            assert audit.verify(s).is_whole
+        self.clinic.place.engine.dispose()
+        shutil.rmtree(self.folder)
+
+    def job(self, job_id: Any) -> Job:
+        with self.clinic.s as s:
+            return s.get_one(Job, job_id)
+
+    @rule()
+    def submit(self) -> None:
+        with self.clinic.s as s:
+            few = (s.scalar(select(func.count()).select_from(Study)) or 0) < 2
+        if few:
+            self.clinic.submit(now=self.now)
+
+    @rule(target=tickets, choice=st.integers(0, 5))
+    def claim(self, choice: int) -> Any:
+        with self.clinic.s as s:
+            ids = s.scalars(select(Job.id).order_by(Job.created, Job.kind)).all()
+        return self.claim_job(ids[choice % len(ids)])
+
+    def claim_job(self, job_id: Any) -> jobs.Ticket | None:
+        before = self.job(job_id)
+        ticket = self.clinic.claim(before.id, self.now)
+        free = before.state is JobState.QUEUED or (
+            before.state is JobState.RUNNING
+            and before.lease_until is not None
+            and before.lease_until < self.now
+        )
+        assert (ticket is not None) == (free and before.attempts < before.attempt_limit)
+        if ticket is not None:
+            assert (ticket.job_id, ticket.attempt) not in self.claimed
+            self.claimed.add((ticket.job_id, ticket.attempt))
+        return ticket
+
+    @rule(target=tickets, ticket=tickets)
+    def another_worker_takes_over(self, ticket: jobs.Ticket | None) -> Any:
+        """The hardest case, made likely: the lease ends, and the first worker is still there."""
+        if ticket is None:
+            return None
+        self.now += timedelta(hours=1)
+        second = self.claim_job(ticket.job_id)
+        if second is not None:
+            self.work_and_finish(ticket)  # the first one knows nothing of it, and is turned away
+        return second
+
+    @rule(ticket=tickets)
+    def work_and_finish(self, ticket: jobs.Ticket | None) -> None:
+        if ticket is None:
+            return
+        before = self.job(ticket.job_id)
+        current = before.state is JobState.RUNNING and before.attempts == ticket.attempt
+        render = before.kind is JobKind.RENDER
+        try:
+            self.clinic.store(ticket, self.now, **(rendered(8, 6) if render else segmented()))
+            result = {"facts": facts_of(8, 6)} if render else {"prediction": prediction_of()}
+            self.clinic.finish(ticket, result, self.now)
+        except jobs.Lost:
+            assert not current
+            return
+        assert current
+        assert ticket.job_id not in self.ended, "a job is done once"
+        self.ended[ticket.job_id] = ticket.attempt
+
+    @rule(ticket=tickets, kind=st.sampled_from(["transient", "permanent"]))
+    def fail(self, ticket: jobs.Ticket | None, kind: str) -> None:
+        if ticket is None:
+            return
+        before = self.job(ticket.job_id)
+        self.clinic.fail(ticket, "decoder_lost", kind, self.now)
+        after = self.job(ticket.job_id)
+        if before.state is not JobState.RUNNING or before.attempts != ticket.attempt:
+            assert (before.state, before.attempts) == (after.state, after.attempts)
+        elif kind == "permanent" or before.attempts >= before.attempt_limit:
+            assert after.state is JobState.FAILED
+        else:
+            assert after.state is JobState.QUEUED
+
+    @rule(ticket=tickets)
+    def heartbeat(self, ticket: jobs.Ticket | None) -> None:
+        if ticket is None:
+            return
+        before = self.job(ticket.job_id)
+        with self.clinic.s as s:
+            kept = jobs.heartbeat(s, self.clinic.place.settings, ticket, self.now)
+        assert kept == (before.state is JobState.RUNNING and before.attempts == ticket.attempt)
+
+    @rule(minutes=st.sampled_from([1, 2, 5, 60]))
+    def time_passes(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+
+    @rule()
+    def sweep(self) -> None:
+        with self.clinic.s as s:
+            jobs.sweep(s, SILENT, self.now)
+            stuck = s.scalars(
+                select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < self.now)
+            ).all()
+        assert stuck == []
+
+    @rule()
+    def tidy(self) -> None:
+        with self.clinic.s as s:
+            jobs.tidy(s, self.clinic.vault, self.now)
+
+    @rule()
+    def admin_retries(self) -> None:
+        with self.clinic.s as s:
+            failed = s.scalars(select(Job.id).where(Job.state == JobState.FAILED)).first()
+            if failed is not None:
+                jobs.retry(s, self.clinic.admin, failed, self.now)
+
+    @invariant()
+    def what_is_done_stays_done_and_has_its_result(self) -> None:
+        with self.clinic.s as s:
+            rows = s.scalars(select(Job)).all()
+            predictions = {row.job_id: row.attempt for row in s.scalars(select(Prediction))}
+        done = {job.id for job in rows if job.state is JobState.DONE}
+        assert done == set(self.ended)
+        for job in rows:
+            if job.kind is JobKind.SEGMENT:
+                assert predictions.get(job.id) == self.ended.get(job.id)
+            if job.kind is JobKind.RENDER and job.id in done:
+                followers = [j for j in rows if j.study_id == job.study_id and j.id != job.id]
+                assert len(followers) == 1, "a picture that was prepared is analysed"
+
+    @invariant()
+    def every_study_stands_where_it_belongs(self) -> None:
+        with self.clinic.s as s:
+            for study in s.scalars(select(Study)).all():
+                kept = (study.rank, study.weight, study.is_without_result)
+                worklist_order.place(s, study.id)
+                assert (study.rank, study.weight, study.is_without_result) == kept
+            s.rollback()
+
+
+Ledger.TestCase.settings = settings(
+    max_examples=8,
+    stateful_step_count=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestLedger = Ledger.TestCase

@@ -1,0 +1,119 @@
+"""What a worker may say: whatever passes the checks is shown, kept by a database and nothing else.
+
+The values are what a worker sends on its best day, with any part replaced by anything.
+"""
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portal.formats.json_checks import BadResult
+from portal.jobs import result_checks
+from portal.models import BlobKind
+from portal.web.present import size_lines, wording
+from tests.support.clinic import facts_of, prediction_of, rendered, segmented
+
+RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}
+SEGMENTED = {BlobKind(kind): len(data) for kind, data in segmented().items()}
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, whole: Any) -> Any:
+    """The value with one part of it, wherever it stands, replaced or added."""
+    if isinstance(whole, dict) and draw(st.integers(0, 4)):
+        key = draw(st.sampled_from([*whole, "more"]))
+        return whole | {key: draw(spoilt(whole.get(key)))}
+    if isinstance(whole, list) and whole and draw(st.booleans()):
+        at = draw(st.integers(0, len(whole) - 1))
+        return [*whole[:at], draw(spoilt(whole[at])), *whole[at + 1 :]]
+    return draw(anything)
+
+
+def kept(value: Any) -> None:
+    """JSON that PostgreSQL takes and a page can be written with."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    assert "\\u0000" not in text
+    text.encode()
+
+
+@settings(max_examples=300)
+@given(spoilt(facts_of(8, 6)))
+def test_facts_that_pass_can_be_shown(sent: Any) -> None:
+    try:
+        facts = result_checks.check_facts(sent, RENDERED)
+    except BadResult:
+        return
+    kept(facts)
+    assert set(facts) <= set(facts_of(8, 6))
+    wording.person("", "", facts.get("patient_age_years"))
+    spacing = facts.get("spacing") or {"row_mm": None, "source": None}
+    wording.spacing(spacing["row_mm"], spacing["source"])
+    towards = facts.get("orientation")
+    assert towards is None or towards[0][:1] is not None
+    assert all(len(window) == 3 for window in facts["windows"])
+    assert isinstance(facts.get("view") or "", str)
+
+
+@settings(max_examples=300)
+@given(spoilt(prediction_of()))
+def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
+    try:
+        found = result_checks.check_prediction(sent, SEGMENTED, (8, 6))
+    except BadResult:
+        return
+    kept([found.measurements, found.quality, found.statistics, found.model, found.operating_point])
+    assert set(found.quality) <= {"verdict", "reasons"}
+    assert all(isinstance(number, float) for number in found.statistics.values())
+    wording.probability(found.probability)
+    measured = found.measurements or {}
+    assert set(measured) <= set(prediction_of()["measurements"])
+    wording.where(measured.get("side"), measured.get("zones", ()), assumed=True)
+    wording.length(measured.get("distance_mm"), measured.get("distance_px"))
+    wording.area(measured.get("area_mm2"), measured.get("area_px"))
+    if measured.get("spacing"):
+        wording.spacing_note(measured["spacing"]["row_mm"], measured["spacing"]["source"])
+    assert all(len(line) == 4 for line in size_lines.lines(measured))
+    for size in size_lines.of(measured):
+        assert size.side in ("Right", "Left")
+        assert all(value for _, value in [*size.levels, *size.indices])
+    for reason in found.quality.get("reasons") or ():
+        assert reason["message"]
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    facts = result_checks.check_facts(facts_of(8, 6, patient_name="CANARY", extra=1), RENDERED)
+    assert set(facts) == set(facts_of(8, 6))
+    sent = prediction_of(quality={"verdict": "fit", "reasons": [], "midline": 3}, extra=1)
+    sent["measurements"] |= {"note": "CANARY"}
+    found = result_checks.check_prediction(sent, SEGMENTED, (8, 6))
+    assert found.quality == {"verdict": "fit", "reasons": []}
+    assert found.measurements == prediction_of()["measurements"]
+
+
+def test_a_size_is_told_with_its_method_or_the_reason_why_not() -> None:
+    (size,) = size_lines.of(prediction_of()["measurements"])
+    assert (size.side, size.share) == ("Right", "12 %")
+    assert size.levels[0] == ("At the apex", "5.5 mm")
+    assert size.levels[3] == ("Middle of the lower half", "none")
+    assert size_lines.lines(prediction_of()["measurements"]) == [[1, 2, 3, 4]] * 2 + [[5, 6, 7, 8]]
+    assert size.indices == [("Collins", "12 %")]
+    assert size.reason == "made for erect PA views only"
+    assert size_lines.of({}) == size_lines.lines({}) == []
+
+
+def test_a_worker_of_an_older_version_tells_no_middle_of_the_lung() -> None:
+    sent = prediction_of()
+    del sent["measurements"]["extents"][0]["middle"]
+    found = result_checks.check_prediction(sent, SEGMENTED, (8, 6))
+    assert found.measurements is not None
+    (size,) = size_lines.of(found.measurements)
+    assert [words.split()[-1] for words, _ in size.levels] == ["apex", "half", "half"]
+    assert len(size_lines.lines(found.measurements)) == 2

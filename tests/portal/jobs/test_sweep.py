@@ -1,0 +1,139 @@
+"""The sweep and the bell: nothing is lost when Redis is away, empty or forgetful."""
+
+import json
+import logging
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from portal import jobs
+from portal.jobs.broker import Bell
+from portal.models import Job, JobKind, JobState
+from portal.services import redis_client
+from tests.portal.vault.test_vault import files
+from tests.support.clinic import Clinic, after, rendered
+from tests.support.place import NOW
+
+SILENT = Bell("")
+
+
+def test_an_expired_attempt_goes_back_to_the_queue_and_a_spent_one_fails(clinic: Clinic) -> None:
+    job_id = clinic.job(clinic.submit().study_id).id
+    for hour in range(3):
+        assert clinic.claim(job_id, after(hours=hour)) is not None
+        with clinic.s as s:
+            early = jobs.sweep(s, SILENT, after(hours=hour, seconds=10))
+            late = jobs.sweep(s, SILENT, after(hours=hour, minutes=30))
+        assert (early.requeued, early.gave_up) == (0, 0)
+        assert (late.requeued, late.gave_up) == ((1, 0) if hour < 2 else (0, 1))
+    with clinic.s as s:
+        job = s.get_one(Job, job_id)
+        assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
+
+
+def test_redis_away_means_the_sweep_rings_later(clinic: Clinic, redis_url: str) -> None:
+    sent = clinic.submit()
+    assert sent.job_id is not None
+    gone = Bell("redis+socket:///nowhere/redis.sock")
+    with clinic.s as s:
+        assert not jobs.ring(s, gone, sent.job_id, NOW)
+        assert jobs.sweep(s, gone, NOW) == jobs.SweepResult(0, 0, 0, redis=False)
+        assert s.get_one(Job, sent.job_id).rung_at is None
+    redis = redis_client(redis_url)
+    assert redis is not None
+    redis.delete("render", "segment")
+    bell = Bell(redis_url)
+    with clinic.s as s:
+        assert jobs.sweep(s, bell, after(seconds=1)).rung == 1
+        assert jobs.sweep(s, bell, after(seconds=2)).rung == 0, "it was heard"
+        assert jobs.sweep(s, bell, after(minutes=5)).rung == 0, "its message still waits"
+        redis.delete("render")
+        assert jobs.sweep(s, bell, after(minutes=6)).rung == 1, "the message was lost"
+    bell.close()
+
+
+def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url: str) -> None:
+    redis = redis_client(redis_url)
+    assert redis is not None
+    redis.delete("render", "segment")
+    sent = clinic.submit()
+    assert sent.job_id is not None
+    bell = Bell(redis_url)
+    with clinic.s as s:
+        assert jobs.ring(s, bell, sent.job_id, NOW)
+        assert s.get_one(Job, sent.job_id).rung_at == NOW
+    assert bell.waiting(JobKind.RENDER) == 1
+    message = json.loads(redis.lindex("render", 0))
+    assert message["headers"]["task"] == "pleura.render"
+    assert message["content-type"] == "application/json"
+    import base64
+
+    args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
+    assert (args, kwargs) == ([str(sent.job_id)], {})
+    assert "eta" not in str(message["headers"]) or message["headers"]["eta"] is None
+    assert str(sent.study_id) not in str(message)
+    bell.close()
+    redis.delete("render", "segment")
+
+
+def test_ringing_for_nothing_rings_nothing(clinic: Clinic, redis_url: str) -> None:
+    bell = Bell(redis_url)
+    with clinic.s as s:
+        assert not jobs.ring(s, bell, uuid4(), NOW)
+    assert not bell.ring(JobKind.EXPORT, uuid4())
+    bell.close()
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis+socket://:pw@/nowhere/x.sock", ""])
+def test_a_bell_without_redis_says_so_at_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    bell = Bell(url)
+    began = time.monotonic()
+    with caplog.at_level(logging.DEBUG):
+        assert not bell.ring(JobKind.RENDER, uuid4())
+        assert bell.waiting(JobKind.RENDER) is None
+    assert time.monotonic() - began < 30
+    assert "pw" not in caplog.text
+    bell.close()
+
+
+def old(path: Path) -> None:
+    """Make a file as old as yesterday."""
+    moment = (datetime.now(UTC) - timedelta(days=1)).timestamp()
+    os.utime(path, (moment, moment))
+
+
+def test_files_that_belong_to_nothing_are_removed_and_others_stay(clinic: Clinic) -> None:
+    ticket = clinic.claim(clinic.job(clinic.submit().study_id).id)
+    assert ticket is not None
+    clinic.store(ticket, **rendered(8, 6))
+    assert clinic.claim(ticket.job_id, after(hours=1)) is not None  # the first attempt is lost
+    folder = clinic.place.data_dir / "blobs"
+    half = folder / "incoming" / "half.1"
+    orphan = folder / "07" / ("07" + "a" * 30 + "-1")
+    orphan.parent.mkdir(exist_ok=True)
+    foreign = orphan.with_name("notes.txt")  # not the vault's: left alone, and no stumbling block
+    for path in (half, orphan, foreign):
+        path.write_bytes(b"x")
+    now = datetime.now(UTC)
+    now = (
+        now.replace(second=0)
+        - timedelta(minutes=int(now.timestamp()) // 60 % 256)
+        + (timedelta(minutes=7 + 256))
+    )
+    with clinic.s as s:
+        assert jobs.tidy(s, clinic.vault, datetime.now(UTC)) == 3, "the lost attempt's outputs"
+    for path in files(clinic.place.data_dir):
+        old(path)
+    with clinic.s as s:
+        assert jobs.tidy(s, clinic.vault, now) == 2
+    left = files(clinic.place.data_dir)
+    assert len(left) == 2
+    assert foreign in left
+    with clinic.s as s:
+        again = clinic.claim(ticket.job_id, after(hours=3))
+        assert again is not None
+        assert jobs.read_input(s, clinic.vault, again, "source")[0]

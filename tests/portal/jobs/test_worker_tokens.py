@@ -1,0 +1,98 @@
+"""Workers' own tokens: kept as digests, for one queue, until they expire or are revoked."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from portal import jobs
+from portal.access import Denied
+from portal.accounts import api_tokens
+from portal.jobs import worker_tokens
+from portal.models import AuditEvent, JobKind, WorkerToken
+from tests.support.clinic import Clinic, after
+from tests.support.place import NOW
+
+DAY = timedelta(days=1)
+
+
+def made(clinic: Clinic, queue: JobKind = JobKind.RENDER) -> tuple[WorkerToken, str]:
+    with clinic.s as s:
+        return worker_tokens.create(s, name="gpu-1", queue=queue, lifetime=DAY, now=NOW)
+
+
+def test_the_token_itself_is_not_in_the_database(clinic: Clinic) -> None:
+    token, raw = made(clinic)
+    assert raw.startswith("plw_")
+    with clinic.s as s:
+        row = s.execute(text("SELECT * FROM worker_tokens")).one()
+        events = s.scalars(select(AuditEvent)).all()
+    assert raw not in str(row)
+    assert raw.removeprefix("plw_") not in str(row)
+    assert [(e.event, e.subject_id) for e in events] == [("worker_token_made", token.id)]
+
+
+def test_it_works_until_it_expires_and_says_when_it_was_seen(clinic: Clinic) -> None:
+    token, raw = made(clinic)
+    with clinic.s as s:
+        found = worker_tokens.load(s, raw, after(hours=1))
+        assert found is not None
+        assert (found.id, found.queue) == (token.id, JobKind.RENDER)
+        assert s.get_one(WorkerToken, token.id).last_seen == after(hours=1)
+        assert worker_tokens.load(s, raw, after(days=1)) is None
+        assert worker_tokens.working(s, after(days=1)) == []
+
+
+@pytest.mark.parametrize("given", ["", "plw_", "plw_" + "a" * 43, "plr_" + "a" * 43, "ü", "\0"])
+def test_what_nobody_made_opens_nothing(clinic: Clinic, given: str) -> None:
+    _, raw = made(clinic)
+    with clinic.s as s:
+        for guess in (given, raw + "a", raw[:-1], raw.upper(), raw.replace("plw_", "plr_")):
+            assert worker_tokens.load(s, guess, NOW) is None
+            assert api_tokens.load_token(s, guess, NOW) is None
+
+
+def test_a_revoked_one_opens_nothing_and_its_tickets_neither(clinic: Clinic) -> None:
+    token, raw = made(clinic)
+    with clinic.s as s:
+        assert worker_tokens.still_works(s, token.id, NOW)
+        worker_tokens.revoke(s, clinic.admin, token.id, NOW)
+        assert worker_tokens.load(s, raw, NOW) is None
+        assert not worker_tokens.still_works(s, token.id, NOW)
+        event = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc())).first()
+        assert event is not None
+        assert (event.event, event.actor_id) == ("worker_token_revoked", clinic.admin.user_id)
+
+
+@pytest.mark.parametrize("name", ["owner", "mate", "auditor"])
+def test_only_who_minds_the_jobs_revokes(clinic: Clinic, name: str) -> None:
+    token, raw = made(clinic)
+    with clinic.s as s:
+        with pytest.raises(Denied):
+            worker_tokens.revoke(s, getattr(clinic, name), token.id, NOW)
+        assert worker_tokens.load(s, raw, NOW) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "queue", "days"),
+    [("", JobKind.RENDER, 1), ("w", JobKind.EXPORT, 1), ("w", JobKind.SEND, 1),
+     ("w", JobKind.RENDER, 0), ("w", JobKind.RENDER, 400)],
+)  # fmt: skip
+def test_a_token_that_may_not_be_is_not_made(
+    clinic: Clinic, name: str, queue: JobKind, days: int
+) -> None:
+    with clinic.s as s, pytest.raises(ValueError, match="token"):
+        worker_tokens.create(s, name=name, queue=queue, lifetime=DAY * days, now=NOW)
+
+
+def test_a_token_of_one_queue_claims_no_job_of_the_other(clinic: Clinic) -> None:
+    render = clinic.job(clinic.submit().study_id).id
+    wrong, right = made(clinic, JobKind.SEGMENT)[0], made(clinic)[0]
+    settings = clinic.place.settings
+    with clinic.s as s:
+        assert jobs.claim(s, settings, clinic.vault, render, "w", NOW, wrong) is None
+        claimed = jobs.claim(s, settings, clinic.vault, render, "w", NOW, right)
+    assert claimed is not None
+    assert claimed.attempt == 1  # the wrong one's try has not counted
+    ticket = jobs.open_ticket(settings, claimed.ticket, render, NOW)
+    assert ticket == jobs.Ticket(render, 1, right.id)

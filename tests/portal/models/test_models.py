@@ -1,0 +1,89 @@
+"""Tables: aware times, CHECKed words, migrations that go both ways, logs that stay as they are."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+
+from portal import audit, database
+from portal.models import Base, Team
+from tests.support.clinic import Clinic
+from tests.support.place import NOW, Place
+
+
+def test_a_time_comes_back_aware_and_in_utc(place: Place) -> None:
+    berlin = timezone(timedelta(hours=2))
+    with place.sessions() as s:
+        team = Team(id=uuid4(), name="Times", created=datetime(2026, 7, 1, 12, 30, tzinfo=berlin))
+        s.add(team)
+        s.commit()
+    with place.sessions() as s:
+        created = s.get_one(Team, team.id).created
+    assert created == datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
+    assert created.utcoffset() == timedelta(0)
+
+
+def test_a_naive_time_is_refused(place: Place) -> None:
+    with place.sessions() as s:
+        s.add(Team(id=uuid4(), name="Naive", created=datetime(2026, 7, 1)))  # noqa: DTZ001 on purpose
+        with pytest.raises(StatementError, match="zone"):
+            s.commit()
+
+
+def test_the_database_itself_refuses_an_unknown_role(clinic: Clinic) -> None:
+    with clinic.s as s, pytest.raises(IntegrityError):
+        s.execute(text("UPDATE users SET role = 'owner'"))
+
+
+def test_the_database_itself_refuses_an_address_with_capitals(clinic: Clinic) -> None:
+    with clinic.s as s, pytest.raises(IntegrityError):
+        s.execute(text("UPDATE users SET email = 'Owner@example.org' WHERE role = 'admin'"))
+
+
+def test_migrations_go_up_down_and_up_again_with_rows(clinic: Clinic) -> None:
+    clinic.done()
+    engine = clinic.place.engine
+    assert database.schema_is_current(engine)
+    database.downgrade(engine, "base")
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    assert not database.schema_is_current(engine)
+    database.upgrade(engine)
+    assert database.schema_is_current(engine)
+
+
+def test_migrations_make_exactly_the_tables_of_the_models(place: Place) -> None:
+    with place.engine.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+@pytest.mark.parametrize("table", ["audit_events", "reviews"])
+@pytest.mark.parametrize("verb", ["UPDATE {} SET study_id = NULL", "DELETE FROM {}", "TRUNCATE {}"])
+def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) -> None:
+    if verb.startswith("TRUNCATE") and clinic.place.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no TRUNCATE")
+    study_id = clinic.done()
+    with clinic.s as s:
+        from portal import records
+
+        records.add_review(s, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+    with clinic.s as s, pytest.raises(DBAPIError, match="append-only"):
+        s.execute(text(verb.format(table)))
+
+
+def test_writers_wait_for_each_other_on_sqlite(clinic: Clinic) -> None:
+    """A transaction that begins by reading can still write, whoever wrote meanwhile."""
+    if clinic.place.engine.dialect.name != "sqlite":
+        pytest.skip("about SQLite")
+    with clinic.s as s:
+        s.execute(text("SELECT count(*) FROM users"))
+        audit.append(s, "tried", now=NOW)
+        s.commit()
+    with clinic.s as s:
+        assert s.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert s.execute(text("PRAGMA foreign_keys")).scalar() == 1
+        assert s.execute(text("PRAGMA busy_timeout")).scalar() == 10000

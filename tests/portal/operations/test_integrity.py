@@ -1,0 +1,194 @@
+"""`vault verify`: each kind of damage is found and named by ids; what is whole is left in peace."""
+
+import os
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select, text
+
+from portal import records
+from portal.accounts import break_glass
+from portal.accounts.throttle import Throttle
+from portal.models import Blob, BlobKind, BreakGlass, Instance, PurgeReason, Review, Study, User
+from portal.operations import integrity, key_rotation
+from tests.portal.vault.test_vault import files
+from tests.support.clinic import Clinic, after
+from tests.support.place import NOW
+
+
+def inspect(clinic: Clinic) -> integrity.Report:
+    with clinic.s as s:
+        return integrity.inspect(s, clinic.vault, after(hours=2), tell=lambda _done, _all: None)
+
+
+def reviewed(clinic: Clinic) -> UUID:
+    study_id = clinic.done()
+    with clinic.s as s:
+        records.add_review(
+            s, clinic.vault, clinic.mate, study_id, verdict="unsure", comment="words", now=NOW
+        )
+    return study_id
+
+
+def path_of(clinic: Clinic, study_id: UUID, kind: BlobKind) -> tuple[UUID, Path]:
+    with clinic.s as s:
+        blob = s.scalars(select(Blob).where(Blob.study_id == study_id, Blob.kind == kind)).one()
+    return blob.id, clinic.place.data_dir / "blobs" / blob.name[:2] / blob.name
+
+
+def found(report: integrity.Report) -> list[tuple[str, str, UUID]]:
+    return [(one.problem, one.what, one.row_id) for one in report.findings]
+
+
+def test_what_is_whole_has_no_findings_and_everything_was_opened(clinic: Clinic) -> None:
+    studies = [reviewed(clinic) for _ in range(3)]
+    clinic.submit()
+    seen: list[tuple[int, int]] = []
+    with clinic.s as s:
+        report = integrity.inspect(
+            s, clinic.vault, after(hours=2), tell=lambda done, total: seen.append((done, total))
+        )
+    assert (report.findings, report.orphans) == ([], [])
+    assert report.studies == len(studies) + 1
+    assert report.files == len(files(clinic.place.data_dir)) == 22
+    assert report.values == 4 + 3 + 3  # patients, facts, comments
+    assert seen == [(n, 4) for n in range(1, 5)]
+
+
+def test_a_flipped_byte_a_lost_and_a_swapped_file_are_named(clinic: Clinic) -> None:
+    one, two = reviewed(clinic), reviewed(clinic)
+    flipped, path = path_of(clinic, one, BlobKind.MASK)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    lost, path = path_of(clinic, one, BlobKind.SOURCE)
+    path.unlink()
+    first, this = path_of(clinic, one, BlobKind.PREVIEW)
+    second, that = path_of(clinic, two, BlobKind.PREVIEW)
+    kept = this.read_bytes()
+    this.write_bytes(that.read_bytes())
+    that.write_bytes(kept)
+    cut, path = path_of(clinic, two, BlobKind.PIXELS)
+    os.truncate(path, 10)
+    report = inspect(clinic)
+    assert sorted(found(report)) == sorted(
+        [
+            ("damaged", "mask", flipped),
+            ("missing", "source", lost),
+            ("damaged", "preview", first),
+            ("damaged", "preview", second),
+            ("damaged", "pixels", cut),
+        ]
+    )
+    assert report.orphans == []
+
+
+def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
+    study_id = reviewed(clinic)
+    with clinic.s as s:
+        instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+        review = s.scalars(select(Review).where(Review.study_id == study_id)).one()
+        study = s.get_one(Study, study_id)
+        assert study.sealed_phi is not None
+        study.sealed_phi = study.sealed_phi[:-1] + b"\0"
+        instance.sealed_facts = b"x"
+        user = s.get_one(User, clinic.mate.user_id)
+        user.sealed_totp = clinic.vault.seal_totp(clinic.owner.user_id, "SECRET")  # another's
+        s.commit()
+        if clinic.place.engine.dialect.name == "sqlite":
+            s.execute(text("DROP TRIGGER reviews_update"))
+        else:
+            s.execute(text("ALTER TABLE reviews DISABLE TRIGGER USER"))
+        review.sealed_comment = b"y"
+        s.commit()
+    assert sorted(found(inspect(clinic))) == sorted(
+        [
+            ("damaged", "studies.sealed_phi", study_id),
+            ("damaged", "instances.sealed_facts", instance.id),
+            ("damaged", "reviews.sealed_comment", review.id),
+            ("damaged", "users.sealed_totp", clinic.mate.user_id),
+        ]
+    )
+
+
+def test_damaged_words_of_broken_glass_are_named(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    with clinic.s as s:
+        asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
+        break_glass.open_case(
+            s, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=timedelta(hours=1)
+        )
+    assert found(inspect(clinic)) == []
+    with clinic.s as s:
+        grant = s.scalars(select(BreakGlass)).one()
+        grant.sealed_words = grant.sealed_words[:-1] + b"\0"
+        s.commit()
+        grant_id = grant.id
+    assert found(inspect(clinic)) == [("damaged", "break_glass.sealed_words", grant_id)]
+
+
+def test_a_study_whose_key_does_not_open_is_named_once(clinic: Clinic) -> None:
+    study_id = reviewed(clinic)
+    with clinic.s as s:
+        s.get_one(Study, study_id).wrapped_key = b"x" * 60
+        s.commit()
+    assert found(inspect(clinic)) == [("key", "studies.wrapped_key", study_id)]
+
+
+def test_a_file_of_nobody_is_an_orphan_once_it_is_old(clinic: Clinic) -> None:
+    reviewed(clinic)
+    name = f"{uuid4().hex}-0"
+    path = clinic.place.data_dir / "blobs" / name[:2] / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"PLB1")
+    os.utime(path, (after(hours=3).timestamp(),) * 2)
+    assert inspect(clinic).orphans == []  # younger than an hour at the time of the look
+    os.utime(path, (NOW.timestamp(),) * 2)
+    report = inspect(clinic)
+    assert report.orphans == [name]
+    assert report.findings == []
+
+
+def test_findings_say_ids_and_nothing_else(clinic: Clinic) -> None:
+    study_id = reviewed(clinic)
+    blob_id, path = path_of(clinic, study_id, BlobKind.SOURCE)
+    path.unlink()
+    (finding,) = inspect(clinic).findings
+    assert str(finding) == f"missing: source {blob_id} of study {study_id}"
+
+
+@pytest.mark.timeout(120)
+def test_rotation_and_purges_meanwhile_are_no_findings(clinic: Clinic) -> None:
+    doomed = [clinic.done() for _ in range(6)]
+    kept = [clinic.done() for _ in range(2)]
+    stop = threading.Event()
+
+    def disturb() -> None:
+        while not stop.is_set():
+            clinic.vault.add_key(NOW)
+            with clinic.s as s:
+                key_rotation.rewrap(s, clinic.vault, NOW)
+            if doomed:
+                with clinic.s as s:
+                    records.purge(
+                        *(s, clinic.vault, clinic.admin, doomed.pop(), NOW),
+                        reason=PurgeReason.TEST_DATA,
+                    )
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        rounds = 0
+        while doomed or rounds < 3:
+            assert thread.is_alive()
+            assert inspect(clinic).findings == []
+            rounds += 1
+    finally:
+        stop.set()
+        thread.join()
+    assert inspect(clinic).studies == len(kept)

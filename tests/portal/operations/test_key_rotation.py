@@ -1,0 +1,103 @@
+"""Rotating keys under load: every read goes on, and nothing needs the old key afterwards."""
+
+import threading
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from portal import audit, records
+from portal.models import Study, User
+from portal.operations import key_rotation
+from portal.vault import Vault
+from tests.support.clinic import Clinic, after
+from tests.support.place import NOW
+
+
+def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
+    studies = [clinic.done(after(minutes=n)) for n in range(6)]
+    with clinic.s as s:
+        user = s.get_one(User, clinic.mate.user_id)
+        user.sealed_totp = clinic.vault.seal_totp(user.id, "SECRETSECRET")
+        user.sealed_totp_pending = clinic.vault.seal_totp(user.id, "NEWSECRET")
+        s.commit()
+    old = clinic.vault.active_key_id
+    reader = Vault(clinic.place.settings)  # a process that started before the rotation
+    stop, reads, problems = threading.Event(), [0], list[BaseException]()
+
+    def read() -> None:
+        while not stop.is_set():
+            for study_id in studies:
+                try:
+                    with clinic.s as s:
+                        records.read_blob(s, reader, clinic.mate, study_id, "pixels", NOW)
+                    reads[0] += 1
+                except BaseException as error:
+                    problems.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        rotating = Vault(clinic.place.settings)
+        for _ in range(3):
+            rotating.add_key(NOW)
+            with clinic.s as s:
+                done = key_rotation.rewrap(s, rotating, NOW)
+            assert done.studies == 6
+            assert done.people == 1
+    finally:
+        stop.set()
+        thread.join()
+    assert problems == []
+    assert reads[0] > 0
+    with clinic.s as s:
+        assert set(s.scalars(select(Study.key_id))) == {rotating.active_key_id}
+        assert key_rotation.keys_in_use(s, rotating) == {rotating.active_key_id}
+        assert audit.verify(s).is_whole
+    assert old in rotating.drop_keys({rotating.active_key_id}, after(hours=2)).gone
+    fresh = Vault(clinic.place.settings)
+    with clinic.s as s:
+        assert records.open_study(s, fresh, clinic.mate, studies[0], NOW).patient.patient_name
+        user = s.get_one(User, clinic.mate.user_id)
+        assert user.sealed_totp is not None
+        assert fresh.open_totp(user.id, user.sealed_totp) == "SECRETSECRET"
+
+
+def test_what_does_not_open_is_named_and_the_rest_is_moved(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_rotation, "_BATCH", 2)
+    studies = sorted(clinic.done(after(minutes=n)) for n in range(7))
+    broken = (studies[0], studies[3])
+    with clinic.s as s:
+        for study_id in broken:
+            s.get_one(Study, study_id).wrapped_key = b"x" * 60
+        for actor in (clinic.mate, clinic.owner):
+            user = s.get_one(User, actor.user_id)
+            user.sealed_totp = clinic.vault.seal_totp(user.id, "SECRETSECRET")
+        s.get_one(User, clinic.owner.user_id).sealed_totp = b"gone:nothing"
+        s.commit()
+    old = clinic.vault.active_key_id
+    new = clinic.vault.add_key(NOW)
+    with clinic.s as s:
+        done = key_rotation.rewrap(s, clinic.vault, NOW)
+    assert done == key_rotation.Rotated(new, 5, 1, broken, (clinic.owner.user_id,))
+    with clinic.s as s:
+        under = dict(s.execute(select(Study.id, Study.key_id)).all())
+        assert {i for i, key in under.items() if key == old} == set(broken)
+        assert old in key_rotation.keys_in_use(s, clinic.vault), "it may be needed to mend them"
+        assert audit.verify(s).is_whole
+
+
+def test_a_key_under_which_an_upload_is_coming_in_is_not_dropped(clinic: Clinic) -> None:
+    """It has wrapped its key and not committed: no row names the key of the ring yet."""
+    study = UUID(int=9)
+    data_key, wrapped = clinic.vault.new_data_key(study)
+    rotating = Vault(clinic.place.settings)
+    rotating.add_key(NOW)
+    with clinic.s as s:
+        key_rotation.rewrap(s, rotating, NOW)
+        dropped = rotating.drop_keys(key_rotation.keys_in_use(s, rotating), after(minutes=1))
+    assert (dropped.gone, dropped.waiting) == ([], [wrapped.key_id])
+    fresh = Vault(clinic.place.settings)
+    assert fresh.data_key(study, wrapped.wrapped, wrapped.key_id) == data_key

@@ -1,0 +1,190 @@
+"""Reviews and purging: the reader's word is added, a purged study is gone for good."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from portal import audit, jobs, records
+from portal.access import Denied
+from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, Study
+from portal.vault import NotReadable
+from tests.portal.vault.test_vault import files
+from tests.support.clinic import REFUSED, Clinic, after
+from tests.support.pictures import dicom, jpeg
+from tests.support.place import NOW
+
+MISTAKE = PurgeReason.SENT_BY_MISTAKE
+
+
+def review(clinic: Clinic, study_id: UUID, actor: Any = None, **words: Any) -> Review:
+    with clinic.s as s:
+        given = {"verdict": "agree", "now": NOW} | words
+        return records.add_review(s, clinic.vault, actor or clinic.mate, study_id, **given)
+
+
+def failed(clinic: Clinic, *, render: bool) -> UUID:
+    study_id = clinic.submit().study_id
+    job_id = clinic.job(study_id).id if render else clinic.render(study_id)
+    ticket = clinic.claim(job_id)
+    assert ticket is not None
+    clinic.fail(ticket, "decode_failed", "permanent")
+    return study_id
+
+
+@pytest.mark.parametrize("person", ["owner", "outsider", "colleague", "admin", "auditor"])
+def test_only_a_reader_of_the_team_reviews(clinic: Clinic, person: str) -> None:
+    study_id = clinic.done()
+    with pytest.raises(Denied):
+        review(clinic, study_id, getattr(clinic, person))
+    with clinic.s as s:
+        assert s.scalars(select(Review)).all() == []
+
+
+def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    review(clinic, study_id, verdict="unsure", reason="poor_image", comment="one\r\n\x00two")
+    review(clinic, study_id, verdict="agree", now=after(minutes=1))
+    with clinic.s as s:
+        view = records.open_study(s, clinic.vault, clinic.owner, study_id, NOW)
+    assert [(r.verdict, r.reason, r.comment) for r in view.reviews] == [
+        ("unsure", "poor_image", "one\ntwo"),
+        ("agree", None, ""),
+    ]
+    assert view.state.reviewed == "agree"
+    assert view.reviews[0].reader == "Test mate"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ({"verdict": "maybe"}, "unknown_verdict"),
+        ({"verdict": ""}, "unknown_verdict"),
+        ({"verdict": "disagree", "reason": "because"}, "unknown_reason"),
+        ({"verdict": "agree", "reason": "missed"}, "reason_without_need"),
+        ({"comment": "x" * 2001}, "comment_too_long"),
+    ],
+)
+def test_unknown_words_are_refused(clinic: Clinic, words: dict[str, str], code: str) -> None:
+    study_id = clinic.done()
+    with pytest.raises(records.BadReview) as bad:
+        review(clinic, study_id, **words)
+    assert bad.value.code == code
+
+
+def test_nothing_but_the_named_words_can_be_set(clinic: Clinic) -> None:
+    with pytest.raises(TypeError):
+        review(clinic, clinic.done(), reader_id=clinic.owner.user_id)
+
+
+@pytest.mark.parametrize("verdict", ["agree", "disagree", "unsure"])
+def test_a_picture_that_could_not_be_prepared_has_nothing_to_judge(
+    clinic: Clinic, verdict: str
+) -> None:
+    study_id = failed(clinic, render=True)
+    with pytest.raises(records.Conflict) as conflict:
+        review(clinic, study_id, verdict=verdict)
+    assert conflict.value.code == "no_picture"
+
+
+def test_a_finding_that_was_missed_can_be_told_of_any_picture(clinic: Clinic) -> None:
+    study_id = failed(clinic, render=True)
+    assert review(clinic, study_id, verdict="disagree", reason="missed").verdict == "disagree"
+
+
+def test_a_case_without_a_result_can_be_read_unaided(clinic: Clinic) -> None:
+    for study_id in (failed(clinic, render=False), clinic.done(**REFUSED)):
+        review(clinic, study_id, verdict="agree")
+
+
+def test_there_is_nothing_to_agree_with_before_the_result(clinic: Clinic) -> None:
+    study_id = clinic.submit().study_id
+    with pytest.raises(records.Conflict):
+        review(clinic, study_id, verdict="disagree", reason="other")
+    clinic.render(study_id)
+    with pytest.raises(records.Conflict):
+        review(clinic, study_id, verdict="agree")
+    review(clinic, study_id, verdict="disagree", reason="missed")
+
+
+def test_a_review_leaves_the_models_word_alone(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    with clinic.s as s:
+        before = records.open_study(s, clinic.vault, clinic.mate, study_id, NOW).prediction
+    review(clinic, study_id, verdict="disagree", reason="false_alarm")
+    with clinic.s as s:
+        assert records.open_study(s, clinic.vault, clinic.mate, study_id, NOW).prediction == before
+
+
+# Purging
+
+
+def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
+    study_id, kept = clinic.done(), clinic.done()
+    review(clinic, study_id, comment="a comment")
+    with clinic.s as s:
+        study = s.get_one(Study, study_id)
+        assert study.wrapped_key is not None
+        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
+    with clinic.s as s:
+        study = s.get_one(Study, study_id)
+        assert (study.wrapped_key, study.key_id, study.sealed_phi, study.patient_key) == (None,) * 4
+        with pytest.raises(Denied):
+            records.open_study(s, clinic.vault, clinic.mate, study_id, NOW)
+    with clinic.s as s:
+        rows = records.worklist(s, clinic.vault, clinic.mate, now=NOW).rows
+        assert [row.study_id for row in rows] == [kept]
+    assert len(files(clinic.place.data_dir)) == 7
+    with clinic.s as s:
+        assert s.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
+        assert audit.verify(s).is_whole
+
+
+def test_a_purged_picture_can_be_sent_again(clinic: Clinic) -> None:
+    data = dicom()
+    first = clinic.submit(data)
+    with clinic.s as s:
+        records.purge(s, clinic.vault, clinic.admin, first.study_id, NOW, reason=MISTAKE)
+    again = clinic.submit(data)
+    assert not again.duplicate
+    assert again.study_id != first.study_id
+
+
+def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
+    study_id = clinic.submit().study_id
+    ticket = clinic.claim(clinic.job(study_id).id)
+    assert ticket is not None
+    with clinic.s as s:
+        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
+    with pytest.raises(jobs.Lost):
+        clinic.store(ticket, thumb=jpeg())
+    with clinic.s as s:
+        assert not jobs.heartbeat(s, clinic.place.settings, ticket, NOW)
+        job = s.scalars(select(Job)).one()
+        assert (job.state, job.error_code) == (JobState.FAILED, "purged")
+        with pytest.raises(records.Conflict):
+            jobs.retry(s, clinic.admin, job.id, NOW)
+    assert files(clinic.place.data_dir) == []
+
+
+@pytest.mark.parametrize("person", ["owner", "mate", "outsider", "colleague", "auditor"])
+def test_nobody_but_an_administrator_can_purge(clinic: Clinic, person: str) -> None:
+    study_id = clinic.done()
+    with clinic.s as s, pytest.raises(Denied):
+        records.purge(s, clinic.vault, getattr(clinic, person), study_id, NOW, reason=MISTAKE)
+
+
+def test_a_key_from_an_old_backup_opens_nothing_once_the_ring_has_moved_on(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    with clinic.s as s:
+        study = s.get_one(Study, study_id)
+        wrapped, key_id = study.wrapped_key, study.key_id
+        assert wrapped is not None
+        assert key_id is not None
+        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
+    assert clinic.vault.data_key(study_id, wrapped, key_id)  # as long as the ring has its key
+    clinic.vault.add_key(NOW)
+    clinic.vault.drop_keys(set(), after(hours=2))
+    with pytest.raises(NotReadable):
+        clinic.vault.data_key(study_id, wrapped, key_id)

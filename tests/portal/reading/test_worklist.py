@@ -1,0 +1,270 @@
+"""The worklist: its order, its filters, and that where a study stands follows from its rows."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import records
+from portal.access import Denied
+from portal.models import AuditEvent, Instance, Review, Study, Verdict
+from portal.studies import worklist_order
+from portal.web.present import list_rows
+from tests.support.clinic import REFUSED, Clinic, after
+from tests.support.pictures import dicom, jpeg
+from tests.support.place import NOW
+
+
+def listed(clinic: Clinic, actor: Any = None, **asked: Any) -> list[UUID]:
+    with clinic.s as s:
+        page = records.worklist(s, clinic.vault, actor or clinic.mate, now=NOW, **asked)
+    return [row.study_id for row in page.rows]
+
+
+@pytest.fixture
+def day(clinic: Clinic) -> dict[str, UUID]:
+    """A study of every kind, in the order of their arrival."""
+    low = {"band": "none_found", "probability": 0.04}
+    made = {
+        "read": clinic.done(after(minutes=0)),
+        "likely": clinic.done(after(minutes=1)),
+        "possible": clinic.done(after(minutes=2), band="possible", probability=0.6),
+        "likelier": clinic.done(after(minutes=3), probability=0.97),
+        "none": clinic.done(after(minutes=4), **low),
+        "refused": clinic.done(after(minutes=5), **REFUSED),
+    }
+    failed = clinic.submit(now=after(minutes=6)).study_id
+    ticket = clinic.claim(clinic.job(failed).id)
+    assert ticket is not None
+    clinic.fail(ticket, "decode_failed", "permanent")
+    waiting = clinic.submit(now=after(minutes=7)).study_id
+    analysing = clinic.submit(now=after(minutes=8)).study_id
+    clinic.render(analysing, after(minutes=8))
+    with clinic.s as s:
+        records.add_review(
+            s, clinic.vault, clinic.mate, made["read"], verdict="agree", now=after(minutes=9)
+        )
+    return made | {"failed": failed, "waiting": waiting, "analysing": analysing}
+
+
+ORDER = [
+    *("likelier", "likely", "possible"),
+    *("failed", "refused"),
+    *("analysing", "waiting", "none", "read"),
+]
+
+
+def test_what_is_urgent_comes_first_and_nothing_is_left_out(
+    clinic: Clinic, day: dict[str, UUID]
+) -> None:
+    assert listed(clinic) == [day[name] for name in ORDER]
+
+
+def test_pages_cut_the_list_without_losing_or_repeating(
+    clinic: Clinic, day: dict[str, UUID]
+) -> None:
+    whole = listed(clinic)
+    for size in (1, 2, 4, 5):
+        pages = [listed(clinic, page=n, per_page=size) for n in range(1, -(-9 // size) + 1)]
+        assert [study_id for page in pages for study_id in page] == whole
+    assert listed(clinic, page=99, per_page=4) == whole[8:]
+    assert listed(clinic, page=-3, per_page=4) == whole[:4]
+
+
+FILTERS: list[tuple[dict[str, str], list[str]]] = [
+    ({"state": "to_read"}, [n for n in ORDER if n != "read"]),
+    ({"state": "read"}, ["read"]),
+    ({"state": "received"}, ["waiting"]),
+    ({"state": "preparing"}, []),
+    ({"state": "analysing"}, ["analysing"]),
+    ({"state": "done"}, ["likelier", "likely", "possible", "none", "read"]),
+    ({"state": "no_result"}, ["refused"]),
+    ({"state": "failed"}, ["failed"]),
+    ({"state": "nonsense"}, ORDER),
+    ({"result": "positive"}, ["likelier", "likely", "possible", "read"]),
+    ({"result": "likely"}, ["likelier", "likely", "read"]),
+    ({"result": "possible"}, ["possible"]),
+    ({"result": "none_found"}, ["none"]),
+    ({"result": "no_result"}, ["failed", "refused"]),
+    ({"side": "right"}, ["likelier", "likely", "possible", "read"]),
+    ({"side": "left"}, []),
+    ({"state": "to_read", "result": "likely", "side": "right"}, ["likelier", "likely"]),
+    ({"query": "P-0001"}, ORDER),
+    ({"query": " A-77 "}, ORDER),
+    ({"query": "P-000"}, []),
+    ({"query": "PHANTOM"}, []),
+    ({"query": "%"}, []),
+    ({"query": "' OR 1=1 --"}, []),
+]
+
+
+def test_filters(clinic: Clinic, day: dict[str, UUID]) -> None:
+    for asked, names in FILTERS:
+        assert listed(clinic, **asked) == [day[name] for name in names], asked
+
+
+def test_a_case_is_found_by_the_beginning_of_its_number(clinic: Clinic) -> None:
+    sent = [clinic.submit() for _ in range(5)]
+    for one in sent:
+        for query in (one.case_number, one.case_number.lower(), f"#{one.case_number[:5]}"):
+            assert one.study_id in listed(clinic, query=query)
+        for row in listed(clinic, query=one.case_number[:2]):
+            assert row.hex.startswith(one.case_number[:2].lower())
+
+
+def test_counts_say_what_waits(clinic: Clinic, day: dict[str, UUID]) -> None:
+    with clinic.s as s:
+        page = records.worklist(s, clinic.vault, clinic.mate, state="read", now=NOW)
+        assert page.total == 1
+        assert page.counts == records.Counts(all=9, to_read=8, positive=3, no_result=2)
+        assert records.counts(s, clinic.mate) == page.counts
+        assert records.counts(s, clinic.outsider) == records.Counts()
+
+
+def test_where_a_study_stands_follows_from_its_rows(clinic: Clinic, day: dict[str, UUID]) -> None:
+    """The index beside the study is what `place` derives anew, for every kind of study."""
+    names = ("rank", "weight", "is_read", "is_without_result", "band", "side")
+
+    def index() -> dict[UUID, tuple[Any, ...]]:
+        with clinic.s as s:
+            return {x.id: tuple(getattr(x, n) for n in names) for x in s.scalars(select(Study))}
+
+    kept = index()
+    with clinic.s as s:
+        for study_id in kept:
+            worklist_order.place(s, study_id)
+        s.commit()
+    assert index() == kept
+
+
+def test_everybody_sees_their_own_list(clinic: Clinic, day: dict[str, UUID]) -> None:
+    mine = clinic.submit(actor=clinic.colleague).study_id
+    theirs = clinic.submit(actor=clinic.outsider).study_id
+    assert len(listed(clinic)) == 10
+    assert listed(clinic, clinic.colleague) == [mine]
+    assert len(listed(clinic, clinic.owner)) == 9
+    assert listed(clinic, clinic.outsider) == [theirs]
+    for actor in (clinic.admin, clinic.auditor):
+        with pytest.raises(Denied):
+            listed(clinic, actor)
+        with clinic.s as s, pytest.raises(Denied):
+            records.history(s, clinic.vault, actor, now=NOW)
+
+
+def test_a_row_shows_what_is_needed_to_decide(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    with clinic.s as s:
+        records.add_review(s, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+        (row,) = records.worklist(s, clinic.vault, clinic.owner, now=NOW).rows
+    assert row.patient.patient_name == "PHANTOM, ONE"
+    assert (row.view, row.age_years, row.sex) == ("PA", 62.0, "F")
+    assert row.thumb == jpeg(inside=b"thumb")
+    assert row.thumb_media_type == "image/jpeg"
+    assert (row.uploaded_by, row.reader) == ("Test owner", "Test mate")
+    assert row.state.result is not None
+    assert (row.state.result.side, row.state.result.distance_mm) == ("right", 17.5)
+    assert "PHANTOM" not in repr(row)
+
+
+def damage(s: Session, study_id: UUID, what: str) -> None:
+    study = s.get_one(Study, study_id)
+    instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+    if what == "the wrapped key":
+        study.wrapped_key = b"x" * 60
+    elif what == "no key":
+        study.wrapped_key = None
+    elif what == "a key that the ring lacks":
+        study.key_id = "gone"
+    elif what == "the patient":
+        study.sealed_phi = b"x" * 60
+    else:
+        instance.sealed_facts = b""
+    s.commit()
+
+
+@pytest.mark.parametrize(
+    "what", ["the wrapped key", "no key", "a key that the ring lacks", "the patient", "the facts"]
+)
+def test_one_damaged_record_does_not_take_the_list_away(clinic: Clinic, what: str) -> None:
+    whole, broken = clinic.done(), clinic.done(after(minutes=1))
+    with clinic.s as s:
+        damage(s, broken, what)
+    for listing in (records.worklist, records.history):
+        with clinic.s as s:
+            actor = clinic.mate if listing is records.worklist else clinic.owner
+            rows = {row.study_id: row for row in listing(s, clinic.vault, actor, now=NOW).rows}
+        assert not rows[whole].damaged
+        assert rows[whole].patient.patient_name == "PHANTOM, ONE"
+        row = rows[broken]
+        assert row.damaged
+        assert row.state.state is records.State.DONE
+        assert row.case_number
+        shown = list_rows.row(row)
+        assert (shown.view, "PHANTOM" in shown.name) == ("", what == "the facts")
+
+
+def test_a_page_is_one_audit_row_that_lists_its_studies(
+    clinic: Clinic, day: dict[str, UUID]
+) -> None:
+    for call, event in ((records.worklist, "worklist_read"), (records.history, "history_read")):
+        with clinic.s as s:
+            before = s.scalars(select(AuditEvent.seq).order_by(AuditEvent.seq.desc())).first()
+            page = call(s, clinic.vault, clinic.mate, per_page=3, now=NOW)  # type: ignore[operator]
+            (row,) = s.scalars(select(AuditEvent).where(AuditEvent.seq > before)).all()
+        assert row.event == event
+        assert all(listed.study_id.hex in row.detail for listed in page.rows)
+        assert row.detail.count(",") == max(0, len(page.rows) - 1)
+
+
+def test_history_is_what_i_sent_and_what_i_read(clinic: Clinic, day: dict[str, UUID]) -> None:
+    def ids(actor: Any, **asked: Any) -> list[UUID]:
+        with clinic.s as s:
+            page = records.history(s, clinic.vault, actor, now=NOW, **asked)
+        return [row.study_id for row in page.rows]
+
+    with clinic.s as s:
+        records.add_review(
+            s, clinic.vault, clinic.mate, day["none"], verdict="agree", now=after(minutes=10)
+        )
+        records.add_review(
+            s, clinic.vault, clinic.mate, day["read"], verdict="unsure", now=after(minutes=11)
+        )
+    with clinic.s as s:  # a colleague's later word does not change when I read it
+        later = Review(
+            study_id=day["none"],
+            reader_id=clinic.outsider.user_id,
+            verdict=Verdict.AGREE,
+            created=after(minutes=30),
+        )
+        s.add(later)
+        s.commit()
+        mine = records.history(s, clinic.vault, clinic.mate, now=after(minutes=31))
+    assert [row.read_at for row in mine.rows] == [after(minutes=11), after(minutes=10)]
+    assert ids(clinic.mate) == [day["read"], day["none"]]
+    assert ids(clinic.mate, what="sent") == []
+    assert ids(clinic.owner)[:2] == [day["analysing"], day["waiting"]]
+    assert len(ids(clinic.owner, per_page=4, page=3)) == 1
+
+
+def test_next_goes_down_the_unread_ones_and_round(clinic: Clinic, day: dict[str, UUID]) -> None:
+    unread = [name for name in ORDER if name != "read"]
+
+    def following(name: str) -> UUID | None:
+        with clinic.s as s:
+            return records.next_study(s, clinic.mate, day[name])
+
+    for here, there in zip(unread, [*unread[1:], unread[0]], strict=True):
+        assert following(here) == day[there], here
+    assert following("read") == day["likelier"]
+    with clinic.s as s:
+        assert records.next_study(s, clinic.outsider, day["none"]) is None
+
+
+def test_names_in_every_script_come_through(clinic: Clinic) -> None:
+    for name, shown in (("Wang^Fang=王^芳", "Wang, Fang (王, 芳)"), ("أحمد^علي", "أحمد, علي")):
+        study_id = clinic.submit(dicom(PatientName=name)).study_id
+        with clinic.s as s:
+            rows = records.worklist(s, clinic.vault, clinic.mate, now=NOW).rows
+        assert {r.patient.patient_name for r in rows if r.study_id == study_id} == {shown}

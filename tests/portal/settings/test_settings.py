@@ -1,0 +1,122 @@
+"""Settings: what is made up in development, what production refuses, and that it is all written."""
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from portal import settings as settings_module
+from portal.settings import Settings, SettingsError, key_ring_command, single_sign_on
+from portal.settings.secret_files import new_key_ring
+
+LONG = "k7VQmX2rT9sLwZ4bN8cJ1dH6gF3pYeUa"  # made up  # pragma: allowlist secret
+ZEROS = json.dumps({"active": "a", "keys": {"a": "A" * 43 + "="}, "index": "A" * 43 + "="})
+PRODUCTION = {
+    "PLEURA_ENV": "production",
+    "DATABASE_URL": "postgresql+psycopg://pleura:pw@db/pleura",
+    "REDIS_URL": "redis://:pw@redis:6379/0",
+    "PLEURA_DATA_DIR": "/srv/pleura",
+    "PLEURA_SECRET_KEY": LONG,
+    "PLEURA_WORKER_TOKEN": LONG[::-1],
+    "PLEURA_KEY_RING": new_key_ring(),
+    "PLEURA_BASE_URL": "https://pleura.example.org",
+}
+
+
+def test_development_makes_keys_once_and_keeps_them_private(tmp_path: Path) -> None:
+    environ = {"PLEURA_DATA_DIR": str(tmp_path / "var")}
+    first, second = Settings.from_env(environ), Settings.from_env(environ)
+    assert first == second
+    assert len(first.secret_key) >= 32
+    assert first.secret_key != first.worker_token
+    for path in (tmp_path / "var").rglob("*"):
+        expected = 0o700 if path.is_dir() else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == expected, path
+    assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
+
+
+def test_production_with_everything_given_starts_and_touches_no_folder() -> None:
+    settings = Settings.from_env(PRODUCTION)
+    assert settings.production
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"DATABASE_URL": ""}, "DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:///x.db"}, "DATABASE_URL"),
+        ({"REDIS_URL": ""}, "REDIS_URL"),
+        ({"PLEURA_BASE_URL": "http://pleura.example.org"}, "PLEURA_BASE_URL"),
+        ({"PLEURA_SECRET_KEY": ""}, "PLEURA_SECRET_KEY"),
+        ({"PLEURA_SECRET_KEY": "short"}, "PLEURA_SECRET_KEY"),
+        ({"PLEURA_SECRET_KEY": "change-me-" * 5}, "PLEURA_SECRET_KEY"),
+        ({"PLEURA_WORKER_TOKEN": "a" * 64}, "PLEURA_WORKER_TOKEN"),
+        ({"PLEURA_WORKER_TOKEN": ""}, "PLEURA_WORKER_TOKEN"),
+        ({"PLEURA_KEY_RING": ""}, "PLEURA_KEY_RING"),
+        ({"PLEURA_KEY_RING": "not a ring"}, "PLEURA_KEY_RING"),
+        ({"PLEURA_KEY_RING": '{"active": "a", "keys": {}, "index": ""}'}, "PLEURA_KEY_RING"),
+        ({"PLEURA_KEY_RING": ZEROS}, "PLEURA_KEY_RING"),
+        ({"PLEURA_ENV": "prodction"}, "PLEURA_ENV"),
+        ({"JOB_SECONDS": "soon"}, "JOB_SECONDS"),
+        ({"JOB_SECONDS": "0"}, "JOB_SECONDS"),
+        ({"PLEURA_MAX_UPLOAD_MB": "-1"}, "PLEURA_MAX_UPLOAD_MB"),
+        ({"PLEURA_MAX_UPLOAD_MB": "99999"}, "PLEURA_MAX_UPLOAD_MB"),
+        ({"PLEURA_LOG_LEVEL": "chatty"}, "PLEURA_LOG_LEVEL"),
+        ({"PLEURA_SECRET_KEY_FILE": "/nowhere"}, "PLEURA_SECRET_KEY"),
+    ],
+)
+def test_production_refuses_and_names_the_variable(change: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env(PRODUCTION | change)
+    assert any(named in problem for problem in refused.value.problems)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"PLEURA_ENV": "production"})
+    assert len(refused.value.problems) == 6
+
+
+def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{LONG}\n")
+    environ = {**PRODUCTION, "PLEURA_SECRET_KEY_FILE": str(tmp_path / "key")}
+    del environ["PLEURA_SECRET_KEY"]
+    assert Settings.from_env(environ).secret_key == LONG
+
+
+def test_no_secret_shows_when_settings_are_printed() -> None:
+    shown = repr(Settings.from_env(PRODUCTION))
+    for name in ("DATABASE_URL", "REDIS_URL", "PLEURA_SECRET_KEY", "PLEURA_KEY_RING"):
+        assert PRODUCTION[name] not in shown
+    assert PRODUCTION["PLEURA_WORKER_TOKEN"] not in shown
+
+
+@pytest.mark.parametrize("env", [" ", "prod", "Production"])
+def test_an_environment_that_has_no_name_is_refused(tmp_path: Path, env: str) -> None:
+    with pytest.raises(SettingsError, match="PLEURA_ENV"):
+        Settings.from_env({"PLEURA_ENV": env, "PLEURA_DATA_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize("seconds", [5, 120, 3600])
+def test_the_clock_of_a_job_is_in_order(seconds: int) -> None:
+    s = Settings.from_env(PRODUCTION | {"JOB_SECONDS": str(seconds)})
+    assert s.soft_seconds < s.hard_seconds < s.lease_seconds < s.visibility_seconds
+
+
+def test_every_variable_is_described() -> None:
+    readers = (settings_module, single_sign_on, key_ring_command)
+    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in readers)
+    read = set(re.findall(r'"((?:PLEURA_[A-Z_]+|DATABASE_URL|REDIS_URL|JOB_SECONDS))"', source))
+    described = {variable.name for variable in Settings.describe()}
+    assert read - {"PLEURA_KEY_RING_FILE"} == described  # that one: a secret's other spelling
+    assert all(variable.meaning.endswith(".") for variable in Settings.describe())
+
+
+def test_a_data_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"PLEURA_DATA_DIR": str(tmp_path / "file" / "var")})
+    assert "can't be made" in refused.value.problems[0]

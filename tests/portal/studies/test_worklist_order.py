@@ -1,0 +1,97 @@
+"""Two at once that change where a study stands: neither undoes the other, none waits for ever."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import pytest
+
+from portal import audit, jobs, records
+from portal.models import REST, Band, Job, PurgeReason, Review, Study, Verdict
+from portal.studies import worklist_order
+from tests.support.clinic import Clinic, after, prediction_of, segmented
+from tests.support.place import NOW
+
+
+def review(clinic: Clinic, study_id: UUID) -> Review:
+    return Review(
+        id=uuid4(),
+        study_id=study_id,
+        reader_id=clinic.mate.user_id,
+        verdict=Verdict.UNSURE,
+        created=NOW,
+    )
+
+
+@pytest.fixture
+def analysed(clinic: Clinic) -> jobs.Ticket:
+    """A segment job whose outputs are stored and whose result is still to come."""
+    ticket = clinic.claim(clinic.render(clinic.submit().study_id))
+    assert ticket is not None
+    clinic.store(ticket, **segmented())
+    return ticket
+
+
+@pytest.mark.parametrize("placed_first", [True, False])
+def test_a_review_and_a_result_at_once_are_both_seen(
+    clinic: Clinic, analysed: jobs.Ticket, *, placed_first: bool
+) -> None:
+    """`placed_first`: the review has placed the study; else it has only added its row.
+
+    Then both have a row that names the study, and neither may wait for the other's.
+    """
+    with clinic.s as s:
+        study_id = s.get_one(Job, analysed.job_id).study_id
+    with clinic.s as s, ThreadPoolExecutor(1) as pool:
+        s.add(review(clinic, study_id))
+        s.flush()
+        if placed_first:
+            worklist_order.place(s, study_id)
+            s.flush()
+        ending = pool.submit(clinic.finish, analysed, {"prediction": prediction_of()})
+        time.sleep(0.7)
+        if not placed_first:
+            worklist_order.place(s, study_id)
+        audit.append(s, "review_added", now=NOW, study_id=study_id)
+        s.commit()
+        ending.result()
+    with clinic.s as s:
+        study = s.get_one(Study, study_id)
+        assert (study.is_read, study.band, study.side, study.rank) == (
+            True,
+            Band.LIKELY,
+            "right",
+            REST,
+        )
+
+
+def test_purging_while_results_come_in_ends(clinic: Clinic) -> None:
+    """Purge and finish lock jobs and study in the same order."""
+    tickets = []
+    for minute in range(6):
+        sent = clinic.submit(now=after(minutes=minute))
+        ticket = clinic.claim(clinic.render(sent.study_id))
+        assert ticket is not None
+        clinic.store(ticket, **segmented())
+        tickets.append((sent.study_id, ticket))
+
+    def end(ticket: jobs.Ticket) -> None:
+        try:
+            clinic.finish(ticket, {"prediction": prediction_of()})
+        except jobs.Lost:
+            return
+
+    def purge(study_id: UUID) -> None:
+        with clinic.s as s:
+            records.purge(
+                s, clinic.vault, clinic.admin, study_id, NOW, reason=PurgeReason.SENT_BY_MISTAKE
+            )
+
+    for study_id, ticket in tickets:
+        with ThreadPoolExecutor(2) as pool:
+            both = pool.submit(end, ticket), pool.submit(purge, study_id)
+            for one in both:
+                one.result(timeout=60)
+    with clinic.s as s:
+        for study_id, _ in tickets:
+            assert s.get_one(Study, study_id).wrapped_key is None

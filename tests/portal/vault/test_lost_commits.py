@@ -1,0 +1,100 @@
+"""A commit that succeeds while its answer is lost: the rows stand, so their files must."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import jobs, records
+from portal.models import Blob, BlobKind, JobState, Study
+from portal.studies import sealed_fields
+from tests.portal.jobs.test_sweep import old
+from tests.portal.vault.test_vault import files
+from tests.support.clinic import MEDIA_TYPES, Clinic, facts_of, rendered
+from tests.support.pictures import dicom, jpeg
+from tests.support.place import NOW
+
+
+class AnswerLost(Exception):
+    """What the driver raises when the connection breaks after COMMIT was sent."""
+
+
+@contextmanager
+def losing(monkeypatch: pytest.MonkeyPatch, wanted: type, *, kept: bool) -> Iterator[None]:
+    """The commit that writes a `wanted` row breaks: behind the database's back or before it."""
+    commit = Session.commit
+
+    def breaking(s: Session) -> None:
+        s.flush()
+        written = any(isinstance(row, wanted) for row in s.identity_map.values())
+        if kept or not written:
+            commit(s)
+        if written:
+            raise AnswerLost
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "commit", breaking)
+        yield
+
+
+def readable(clinic: Clinic, ticket: jobs.Ticket, kind: BlobKind) -> bytes:
+    """A stored output's bytes, whether or not its attempt has ended."""
+    with clinic.s as s:
+        blob = s.scalars(select(Blob).where(Blob.job_id == ticket.job_id, Blob.kind == kind)).one()
+        data_key = sealed_fields.key_of(clinic.place.vault, s.get_one(Study, blob.study_id))
+    return clinic.place.vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+
+
+def test_an_upload(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dicom()
+    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost):
+        clinic.submit(data)
+    again = clinic.submit(data)
+    assert again.duplicate
+    ticket = clinic.claim(clinic.job(again.study_id).id)
+    assert ticket is not None
+    with clinic.s as s:
+        assert jobs.read_input(s, clinic.vault, ticket, "source")[0] == data
+
+
+def test_an_output(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticket = clinic.claim(clinic.job(clinic.submit().study_id).id)
+    assert ticket is not None
+    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost):
+        clinic.store(ticket, thumb=jpeg(inside=b"thumb"))
+    assert readable(clinic, ticket, BlobKind.THUMB) == jpeg(inside=b"thumb")
+
+
+def test_a_result_with_its_outputs(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_id = clinic.submit().study_id
+    ticket = clinic.claim(clinic.job(study_id).id)
+    assert ticket is not None
+    sent = [jobs.Output(kind, MEDIA_TYPES[kind], data) for kind, data in rendered(8, 6).items()]
+    result = {"facts": facts_of(8, 6)}
+    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost), clinic.s as s:
+        jobs.finish(s, clinic.vault, ticket, result, NOW, sent)
+    assert clinic.state_of(ticket.job_id) is JobState.DONE
+    with clinic.s as s:
+        assert jobs.finish(s, clinic.vault, ticket, result, NOW, sent) is None
+        for kind, data in rendered(8, 6).items():
+            found = records.read_blob(s, clinic.vault, clinic.mate, study_id, kind, NOW)
+            assert found.data == data
+
+
+def test_what_was_not_committed_is_left_to_the_broom(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with losing(monkeypatch, Blob, kept=False), pytest.raises(AnswerLost):
+        clinic.submit()
+    (left,) = files(clinic.place.data_dir)
+    now = datetime.now(UTC)
+    due = now + timedelta(minutes=(int(left.parent.name, 16) - int(now.timestamp()) // 60) % 256)
+    with clinic.s as s:
+        assert s.scalars(select(Blob)).all() == []
+    old(left)
+    with clinic.s as s:
+        assert jobs.tidy(s, clinic.vault, due) == 1
+    assert files(clinic.place.data_dir) == []

@@ -1,0 +1,122 @@
+"""The administrators' page about data: purge with proof, holds, retention; never a patient."""
+
+import json
+from uuid import UUID
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from portal.models import AuditEvent, Hold, Purge, Study, db
+from tests.support.portal_app import Clock, Person, analyse, make_study, post, sign_in
+
+PAGE = "/admin/data"
+
+
+def send(client: FlaskClient, study_id: UUID, what: str, **form: str) -> TestResponse:
+    return post(client, f"{PAGE}/{study_id}/{what}", form, page=PAGE)
+
+
+def number(study_id: UUID) -> str:
+    return study_id.hex[:6].upper()
+
+
+def test_a_case_is_purged_by_its_number_and_the_proof_is_shown(
+    app: Flask, admin_client: FlaskClient, technologist: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    analyse(app, study_id)
+    page = admin_client.get(f"{PAGE}?case={number(study_id)}").text
+    assert str(study_id) in page
+    assert "CANARY" not in page
+    answer = send(
+        admin_client,
+        study_id,
+        "purge",
+        reason="patient_request",
+        number=number(study_id).lower(),
+        reference="DS-2026/14",
+    )
+    assert answer.status_code == 303
+    shown = admin_client.get(answer.location).text
+    assert "no key, no sealed value, no lookup and no file of it is left" in shown
+    assert "DS-2026/14" in shown
+    file = admin_client.get(f"{PAGE}/{study_id}/proof.json")
+    assert len(json.loads(file.data)["destroyed"]["files"]) == 7
+    assert "CANARY" not in file.text + shown
+    with app.app_context():
+        assert db.session.get_one(Study, study_id).wrapped_key is None
+        event = db.session.query(AuditEvent).filter_by(event="study_purged").one()
+        assert event.study_id == study_id
+
+
+def test_without_a_fresh_proof_of_identity_nothing_is_purged_or_held(
+    app: Flask, admin: Person, technologist: Person, clock: Clock
+) -> None:
+    study_id = make_study(app, technologist)
+    client = sign_in(app, admin)
+    clock.forward(minutes=11)
+    for what, form in (
+        ("purge", {"reason": "other", "number": number(study_id)}),
+        ("hold", {"reason": "incident"}),
+        ("lift", {}),
+    ):
+        answer = send(client, study_id, what, **form)
+        assert answer.status_code == 303
+        assert answer.location.startswith("/confirm")
+    with app.app_context():
+        assert db.session.get_one(Study, study_id).wrapped_key is not None
+        assert db.session.query(Hold).count() == 0
+
+
+def test_a_purge_that_is_not_confirmed_or_has_no_reason_does_nothing(
+    app: Flask, admin_client: FlaskClient, technologist: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    for form in (
+        {"reason": "", "number": number(study_id)},
+        {"reason": "because", "number": number(study_id)},
+        {"reason": "other", "number": "000000"},
+        {"reason": "other", "number": number(study_id), "reference": "Mrs Zebra"},
+    ):
+        answer = send(admin_client, study_id, "purge", **form)
+        assert answer.status_code == 422, form
+        assert 'role="alert"' in answer.text
+    with app.app_context():
+        assert db.session.query(Purge).count() == 0
+
+
+def test_a_held_case_is_not_purged_until_the_hold_is_lifted(
+    app: Flask, admin_client: FlaskClient, technologist: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    assert send(admin_client, study_id, "hold", reason="incident").status_code == 303
+    assert "Incident under investigation" in admin_client.get(PAGE).text
+    form = {"reason": "other", "number": number(study_id)}
+    answer = send(admin_client, study_id, "purge", **form)
+    assert answer.status_code == 422
+    assert "legal hold" in answer.text
+    assert send(admin_client, study_id, "lift", reference="AZ-9").status_code == 303
+    assert send(admin_client, study_id, "purge", **form).status_code == 303
+    assert send(admin_client, study_id, "purge", **form).status_code == 422
+    assert send(admin_client, study_id, "hold", reason="other").status_code == 422
+
+
+def test_a_purged_case_is_gone_from_its_readers_list(
+    app: Flask, admin_client: FlaskClient, technologist: Person, reader: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    analyse(app, study_id)
+    client = sign_in(app, reader)
+    assert client.get(f"/studies/{study_id}").status_code == 200
+    send(admin_client, study_id, "purge", reason="test_data", number=number(study_id))
+    assert client.get(f"/studies/{study_id}").status_code == 404
+    assert number(study_id) not in client.get("/worklist").text
+    assert "purged" in admin_client.get(f"{PAGE}?case={study_id}").text
+
+
+def test_what_is_no_case_finds_nothing(admin_client: FlaskClient) -> None:
+    for asked in ("CANARY^ZEBRA", "zzz", "A" * 500, "' OR 1=1", "%00"):
+        answer = admin_client.get(PAGE, query_string={"case": asked})
+        assert answer.status_code == 200
+        assert "No such case" in answer.text

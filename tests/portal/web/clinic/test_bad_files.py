@@ -1,0 +1,140 @@
+"""The corpus of bad files at the real door: a reason each, never a fault, nothing left behind."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+from werkzeug.test import TestResponse
+
+from portal.formats.refusals import REASONS
+from portal.intake.check import Limits, Refused, check
+from portal.models import Blob, Instance, Job, Role, Study, db
+from tests.support.bad_files import BAD_FILES, BAD_NAMES, TAKEN, encoded, grey, wholes
+from tests.support.portal_app import (
+    Clock,
+    make_app,
+    make_person,
+    make_settings,
+    make_token,
+    picture,
+)
+
+
+@dataclass
+class Door:
+    """A portal of which everything that a file could leave behind is watched."""
+
+    app: Flask
+    token: str
+    folder: Path
+
+    def send(self, name: str, data: bytes) -> TestResponse:
+        """One file by the API."""
+        return self.app.test_client().post(
+            "/api/v1/studies",
+            data={"file": (io.BytesIO(data), name)},
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+
+    def send_raw(self, name: str, data: bytes) -> TestResponse:
+        """One file under a name that no client library would write."""
+        body = (
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="'
+            + name.encode()
+            + b'"\r\n\r\n'
+            + data
+            + b"\r\n--x--\r\n"
+        )
+        return self.app.test_client().post(
+            "/api/v1/studies",
+            data=body,
+            content_type="multipart/form-data; boundary=x",
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+
+    def kept(self) -> tuple[int, ...]:
+        """Rows of studies, instances, files and jobs; then files on disk, temporary ones too."""
+        with self.app.app_context():
+            counts = [
+                db.session.scalar(select(func.count()).select_from(table)) or 0
+                for table in (Study, Instance, Blob, Job)
+            ]
+        blobs = [path for path in (self.folder / "data" / "blobs").rglob("*") if path.is_file()]
+        return (*counts, len(blobs))
+
+    def elsewhere(self) -> set[Path]:
+        """Files that are neither sealed ones nor the database's."""
+        return {
+            path
+            for path in self.folder.rglob("*")
+            if path.is_file() and "blobs" not in path.parts and "pleura.db" not in path.name
+        }
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("door")
+    app = make_app(make_settings(folder / "data"), Clock())
+    token = make_token(app, make_person(app, Role.TECHNOLOGIST), "studies:write")
+    (folder / "tmp").mkdir()
+    before, tempfile.tempdir = tempfile.tempdir, str(folder / "tmp")
+    yield Door(app, token, folder)
+    tempfile.tempdir = before
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_with_its_reason_or_taken_whole(door: Door, name: str) -> None:
+    bad = BAD_FILES[name]
+    before, others = door.kept(), door.elsewhere()
+    answer = door.send("x.dcm", bad.make())
+    said = answer.get_json()
+    if bad.door == TAKEN:
+        assert answer.status_code == 202, said
+        assert door.kept() == tuple(number + 1 for number in before)
+    else:
+        assert 400 <= answer.status_code < 500
+        assert said["code"] == bad.door
+        assert said["detail"].endswith(".")
+        assert door.kept() == before
+    assert door.elsewhere() == others
+
+
+def test_every_code_of_the_corpus_has_a_sentence_of_its_own() -> None:
+    codes = {bad.door for bad in BAD_FILES.values()} - {TAKEN}
+    assert codes <= set(REASONS)
+    assert len({REASONS[code] for code in codes}) == len(codes)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_a_name_leads_nowhere(door: Door, name: str) -> None:
+    before, others = door.kept(), door.elsewhere()
+    shade = BAD_NAMES.index(name) + 1
+    answer = door.send_raw(name, picture(shade))
+    # A line's end or a NUL within the name ends the form's header: then there is no such file.
+    if answer.status_code == 202:
+        assert door.kept() == tuple(number + 1 for number in before)
+    else:
+        assert answer.status_code in (400, 415, 422)
+        assert door.kept() == before
+    assert "Set-Cookie" not in answer.headers
+    assert door.elsewhere() == others
+
+
+@pytest.mark.parametrize("kind", wholes())
+def test_a_file_cut_at_every_kilobyte_is_refused(kind: str) -> None:
+    whole = wholes()[kind]
+    limits = Limits(2**24)
+    check("whole", whole, limits)
+    for length in range(1024, len(whole), 1024):
+        with pytest.raises(Refused) as refused:
+            check("cut", whole[:length], limits)
+        assert refused.value.code in ("truncated", "no_pixels")
+
+
+def test_a_sound_file_after_all_of_them_is_still_taken(door: Door) -> None:
+    assert door.send("y.png", encoded(".png", grey(70, 60))).status_code == 202

@@ -1,0 +1,109 @@
+"""The reader's word against what they saw, and addresses that say nothing about a patient."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from portal.models import Review, Study, db
+from tests.support.portal_app import Person, analyse, make_study, post, sign_in
+
+NUMBER = "481502"
+
+
+def said(app: Flask, study_id: UUID) -> int:
+    """How many words on a study there are."""
+    with app.app_context():
+        return db.session().query(Review).filter_by(study_id=study_id).count()
+
+
+@pytest.mark.parametrize("seen", ["analysing", "no_result", "DONE", "nonsense"])
+def test_a_word_on_something_else_than_was_seen_is_not_kept(
+    app: Flask, reader: Person, seen: str
+) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    form = {"verdict": "agree", "seen": seen}
+    json = {"Accept": "application/json"}
+    refused = post(client, f"/studies/{study}/reviews", form, headers=json)
+    assert (refused.status_code, refused.get_json()["code"]) == (409, "changed")
+    assert said(app, study) == 0
+
+
+def test_a_word_on_what_was_seen_is_kept(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    assert 'name="seen" value="done"' in client.get(f"/studies/{study}").text
+    form = {"verdict": "agree", "seen": "done"}
+    assert post(client, f"/studies/{study}/reviews", form).status_code == 303
+    assert said(app, study) == 1
+
+
+def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> None:
+    numbered, patients, other = (make_study(app, reader, shade) for shade in range(3))
+    vault = app.extensions["pleura"].vault
+    with app.app_context():
+        s = db.session()
+        s.get_one(Study, numbered).case_number = NUMBER
+        s.get_one(Study, patients).patient_key = vault.lookup("patient_id", NUMBER[:5])
+        s.get_one(Study, patients).case_number = "FFFFF1"
+        s.get_one(Study, other).case_number = "FFFFF2"
+        s.commit()
+    client = sign_in(app, reader)
+
+    def look_for(typed: str) -> tuple[str, set[UUID]]:
+        location = post(client, "/worklist/search", {"q": typed}).location
+        (query,) = parse_qs(urlsplit(location).query)["q"]
+        page = client.get(location).text
+        return query, {study for study in (numbered, patients, other) if str(study) in page}
+
+    query, found = look_for(NUMBER[:5])
+    assert query.startswith("~")
+    assert NUMBER[:5] not in query
+    assert found == {numbered, patients}  # both that it may mean
+    assert look_for(NUMBER)[1] == {numbered}
+    assert look_for("999999")[1] == set()
+    assert look_for(f"#{NUMBER}") == (f"#{NUMBER}", {numbered})
+    assert look_for("fffff") == ("fffff", {patients, other})
+    # An address that somebody made up finds nothing and breaks nothing.
+    for made_up in ("~", "~.", "~..", f"~a.b.{NUMBER}", "~a.b.%C3%A9", "~a.b." + "A" * 60):
+        page = client.get(f"/worklist?q={made_up}")
+        assert page.status_code == 200
+        assert str(numbered) not in page.text
+
+
+def test_another_filter_keeps_the_search_for_a_patient(app: Flask, reader: Person) -> None:
+    theirs, others = make_study(app, reader), make_study(app, reader, shade=1)
+    vault = app.extensions["pleura"].vault
+    with app.app_context():
+        s = db.session()
+        s.get_one(Study, theirs).patient_key = vault.lookup("patient_id", "77123")
+        s.commit()
+    client = sign_in(app, reader)
+    location = post(client, "/worklist/search", {"q": "77123"}).location
+    page = client.get(location).text
+    (sealed,) = re.findall(r'name="sealed" value="([^"]+)"', page)
+    filtered = post(client, "/worklist/search", {"q": "", "sealed": sealed, "state": "to_read"})
+    page = client.get(filtered.location).text
+    assert str(theirs) in page
+    assert str(others) not in page
+    # A new search takes its place, and nothing but a sealed one is kept.
+    new = post(client, "/worklist/search", {"q": "88", "sealed": sealed}).location
+    assert sealed not in new
+    assert "q=" not in post(client, "/worklist/search", {"q": "", "sealed": "77123"}).location
+
+
+def test_the_page_shows_the_comment_that_was_kept(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    form = {"verdict": "agree", "seen": "done", "comment": "apical\u202e and\x07 basal"}
+    json = {"Accept": "application/json"}
+    line = post(client, f"/studies/{study}/reviews", form, headers=json).get_json()["line"]
+    assert "\u202e" not in line
+    assert "\x07" not in line
+    assert "apical" in line

@@ -1,0 +1,49 @@
+"""A stored file that is damaged or gone: an answer in words, never the file, never a fault."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from ml.preparation import phantom
+from portal import records
+from portal.accounts import people
+from portal.models import User, db
+from tests.support.portal_app import Person, sign_in
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("harm", [flip, Path.unlink], ids=["flipped", "gone"])
+def test_a_damaged_file_is_not_handed_out_and_says_why(
+    app: Flask, reader: Person, harm: Callable[[Path], None]
+) -> None:
+    parts = app.extensions["pleura"]
+    with app.test_request_context():
+        sent = records.submit(
+            db.session(),
+            parts.vault,
+            people.actor_of(db.session().get_one(User, reader.id), None, "127.0.0.1"),
+            "chest.dcm",
+            phantom.dicom(phantom.draw(3, rows=320, columns=320)),
+            parts.clock(),
+        )
+    client = app.test_client()
+    door = f"/worker/v1/jobs/{sent.job_id}"
+    token = {"Authorization": f"Bearer {parts.settings.worker_token}"}
+    claim = client.post(f"{door}/claim", json={"worker": "test"}, headers=token).get_json()
+    ticket = {"Authorization": f"Bearer {claim['ticket']}"}
+    assert client.get(f"{door}/inputs/source", headers=ticket).status_code == 200
+    blobs = [p for p in (parts.settings.data_dir / "blobs").rglob("*") if p.is_file()]
+    assert len(blobs) == 1
+    harm(blobs[0])
+    refused = client.get(f"{door}/inputs/source", headers=ticket)
+    assert refused.status_code == 503
+    assert refused.get_json()["code"] == "damaged"
+    assert sign_in(app, reader).get(f"/studies/{sent.study_id}").status_code == 200

@@ -1,0 +1,97 @@
+"""Exporting from the case page: behind a fresh proof, with a look at the picture first."""
+
+import io
+import json
+import zipfile
+from uuid import UUID
+
+import pydicom
+import pytest
+from flask import Flask
+
+from portal import records
+from portal.accounts import people
+from portal.models import AuditEvent, User, db
+from tests.support.pictures import dicom
+from tests.support.portal_app import Clock, Person, analyse, make_study, post, sign_in
+
+
+@pytest.fixture
+def study_id(app: Flask, technologist: Person) -> UUID:
+    """An analysed study of a patient with a name."""
+    parts = app.extensions["pleura"]
+    with app.app_context():
+        s = db.session()
+        actor = people.actor_of(s.get_one(User, technologist.id))
+        data = dicom(rows=640, columns=512, PatientName="CANARY^ZEBRA", PatientID="CANARY4711")
+        sent = records.submit(s, parts.vault, actor, "x.dcm", data, parts.clock())
+    analyse(app, sent.study_id)
+    return sent.study_id
+
+
+def test_a_reader_exports_a_case_once_they_have_looked(
+    app: Flask, reader: Person, study_id: UUID
+) -> None:
+    client, page = sign_in(app, reader), f"/studies/{study_id}/export"
+    assert f'href="{page}"' in client.get(f"/studies/{study_id}").text
+    shown = client.get(page).text
+    assert "Text in the picture itself is not removed." in shown
+    assert "CANARY" not in shown
+    refused = post(client, page, {}, page=page)
+    assert refused.status_code == 422
+    assert "Look at the picture" in refused.text
+    answer = post(client, page, {"looked": "yes"}, page=page)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/zip"
+    assert answer.headers["Cache-Control"] == "no-store"
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        new = pydicom.dcmread(io.BytesIO(archive.read("image.dcm")))
+        assert str(new.PatientName).startswith("PLR")
+        assert json.loads(archive.read("manifest.json"))["patient"] == new.PatientID
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+    assert b"CANARY" not in everything + answer.headers["Content-Disposition"].encode()
+
+
+def test_an_export_wants_a_fresh_proof_and_comes_back_to_the_case(
+    app: Flask, reader: Person, study_id: UUID, clock: Clock
+) -> None:
+    client, page = sign_in(app, reader), f"/studies/{study_id}/export"
+    clock.forward(minutes=11)
+    assert "Confirm to export" in client.get(page).text
+    answer = post(client, page, {"looked": "yes"}, page=page)
+    assert answer.status_code == 303
+    assert answer.location.startswith("/confirm")
+    assert str(study_id) in answer.location
+    with app.app_context():
+        assert db.session.query(AuditEvent).filter_by(event="study_exported").count() == 0
+
+
+def test_a_technologist_has_no_export(app: Flask, technologist: Person, study_id: UUID) -> None:
+    client = sign_in(app, technologist)
+    assert "/export" not in client.get(f"/studies/{study_id}").text
+    assert client.get(f"/studies/{study_id}/export").status_code == 404
+    sent = post(client, f"/studies/{study_id}/export", {"looked": "yes"})
+    assert sent.status_code == 404
+
+
+def test_each_look_and_each_export_writes_one_row(
+    app: Flask, reader: Person, study_id: UUID
+) -> None:
+    client, page = sign_in(app, reader), f"/studies/{study_id}/export"
+
+    def rows() -> int:
+        with app.app_context():
+            return db.session.query(AuditEvent).count()
+
+    before = rows()
+    client.get(page)
+    assert rows() == before + 1
+    post(client, page, {"looked": "yes"}, page="/account")
+    assert rows() == before + 2
+
+
+def test_a_png_says_that_it_is_left_out(app: Flask, reader: Person, technologist: Person) -> None:
+    study = make_study(app, technologist)
+    shown = sign_in(app, reader).get(f"/studies/{study}/export").text
+    assert "only DICOM is exported" in shown
+    assert "Text in the picture itself" not in shown

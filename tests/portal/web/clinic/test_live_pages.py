@@ -1,0 +1,66 @@
+"""Pages that keep themselves fresh: one look each, and no way around the access log."""
+
+import pytest
+from flask import Flask
+
+from portal.models import AuditEvent, db
+from portal.reading.shown_results import Shown
+from tests.support.portal_app import Person, analyse, make_study, sign_in
+
+
+def log(app: Flask) -> list[tuple[str, str]]:
+    with app.app_context():
+        rows = db.session.scalars(db.select(AuditEvent).order_by(AuditEvent.seq))
+        return [(row.event, row.detail) for row in rows]
+
+
+def test_a_result_is_told_by_no_way_around_the_log(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client, live = sign_in(app, reader), f"/worklist/state?ids={study}"
+    steps = ((1, live), (0, live), (1, "/worklist"), (0, live), (1, f"/studies/{study}"), (0, live))
+    for written, path in steps:
+        before = len(log(app))
+        assert client.get(path).status_code == 200
+        assert len(log(app)) == before + written, path
+    assert [study.hex in detail for event, detail in log(app) if event == "results_read"] == [True]
+    other = sign_in(app, reader)  # another session of the same person has been shown nothing
+    assert "likely" in other.get(live).text.lower()
+    assert [event for event, _ in log(app)].count("results_read") == 2
+
+
+@pytest.mark.parametrize("page", ["/worklist", "/studies/{}"])
+def test_a_page_that_keeps_itself_fresh_is_one_look(app: Flask, reader: Person, page: str) -> None:
+    study = make_study(app, reader)
+    client = sign_in(app, reader)
+    before = len(log(app))
+    assert client.get(page.format(study)).status_code == 200
+    assert len(log(app)) == before + 1
+    analyse(app, study)
+    before = len(log(app))
+    for _ in range(5):
+        assert "likely" in client.get(f"/worklist/state?ids={study}").text.lower()
+    assert len(log(app)) == before
+
+
+def test_where_a_case_stands_says_no_word_of_its_result(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    client, live = sign_in(app, reader), f"/worklist/state?ids={study}"
+    before = len(log(app))
+    assert client.get(live).status_code == 200  # nothing is found yet, so nothing is told
+    assert len(log(app)) == before
+    analyse(app, study)
+    before = len(log(app))
+    said = client.get(f"/studies/{study}/state").json
+    assert said == {"state": "done", "waiting_for": None, "settled": True}
+    assert len(log(app)) == before
+
+
+def test_a_session_that_is_forgotten_costs_a_row_and_hides_none(reader: Person) -> None:
+    shown = Shown()
+    shown.add(reader.id, [reader.id])
+    assert shown.unseen(reader.id, [reader.id]) == []
+    assert shown.unseen(None, [reader.id]) == [reader.id]
+    for number in range(1000):
+        shown.add(type(reader.id)(int=number), [reader.id])
+    assert shown.unseen(reader.id, [reader.id]) == [reader.id]

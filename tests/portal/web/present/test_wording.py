@@ -1,0 +1,86 @@
+"""The words of results, sizes and people."""
+
+from typing import Literal
+from uuid import uuid4
+
+import pytest
+
+from portal.records import State, StudyState
+from portal.web.present import list_rows, wording
+
+
+@pytest.mark.parametrize(
+    ("mm2", "px", "text"),
+    [
+        (3100.0, 9, "31 cm²"),
+        (994.9, 9, "9.9 cm²"),
+        (420.0, 9, "4.2 cm²"),
+        (85.0, 9, "85 mm²"),
+        (None, 12345, "12,345 px"),
+        (None, None, ""),
+    ],
+)
+def test_an_area_has_the_unit_that_reads_best(mm2: float | None, px: int | None, text: str) -> None:
+    assert wording.area(mm2, px) == text
+
+
+@pytest.mark.parametrize(
+    ("mm", "px", "text"),
+    [(18.2, 99.0, "18 mm"), (4.46, 99.0, "4.5 mm"), (None, 212.4, "212 px"), (None, None, "")],
+)
+def test_a_length_is_in_millimetres_only_where_the_spacing_is_known(
+    mm: float | None, px: float | None, text: str
+) -> None:
+    assert wording.length(mm, px) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.874, "0.87"), (0.9999, "0.99"), (0.0, "0.01"), (None, "")]
+)
+def test_a_probability_is_never_certainty(value: float | None, text: str) -> None:
+    assert wording.probability(value) == text
+
+
+@pytest.mark.parametrize(
+    ("sex", "age", "years", "text"),
+    [
+        ("F", "63Y", None, "F 63"),
+        ("M", "8M", None, "M 8 months"),
+        ("O", "", 41.0, "41"),
+        ("", "", None, ""),
+        ("F", "Y", None, "F"),
+    ],
+)
+def test_a_person_is_what_the_file_says_and_no_more(
+    sex: str, age: str, years: float | None, text: str
+) -> None:
+    assert wording.person(sex, age, years) == text
+
+
+@pytest.mark.parametrize(
+    ("waiting_for", "redis_answers", "said"),
+    [
+        (None, True, []),
+        ("worker", True, ["No worker is running"]),
+        ("redis", False, ["Redis"]),
+        ("worker", False, ["No worker is running", "Redis"]),
+    ],
+)
+def test_notices_say_what_stands_in_the_way(
+    waiting_for: Literal["redis", "worker"] | None, redis_answers: bool, said: list[str]
+) -> None:
+    state = StudyState(uuid4(), State.RECEIVED, False, waiting_for, None, None, None)
+    found = list_rows.notices([state], redis_answers=redis_answers)
+    assert len(found) == len(said)
+    assert all(word in text for word, text in zip(said, found, strict=True))
+
+
+def test_no_word_denies_a_pneumothorax() -> None:
+    words = [wording.word(state, band) for state in _STATES for band in _BANDS]
+    assert not any("no pneumothorax" in f"{w.title} {w.short}".lower() for w in words)
+    assert wording.word("done", "none_found").title == "None found"
+    assert "unaided" in wording.word("failed", None).short
+
+
+_STATES = ("received", "preparing", "analysing", "done", "no_result", "failed")
+_BANDS = ("likely", "possible", "none_found", None)

@@ -1,0 +1,333 @@
+"""Role × route × own, team-mate's, other team's: made from the URL map. A new route fails here."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from portal.accounts import break_glass, people
+from portal.ai_models import registry
+from portal.jobs import worker_tokens
+from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
+from portal.web.security import guard
+from tests.support.portal_app import (
+    Clock,
+    csrf_of,
+    make_app,
+    make_passkey,
+    make_person,
+    make_settings,
+    make_study,
+    make_token,
+    sign_in,
+)
+
+EVERYBODY = {"owner", "colleague", "reader", "outsider", "admin", "auditor"}
+SENDERS = {"owner", "colleague", "reader", "outsider"}
+OF_THE_CASE = {"owner", "reader"}
+
+# Which of the people below may use an endpoint. `None`: open to all, signed in or not.
+# "token" and "worker": no browser session opens it at all.
+EXPECTED: dict[str, set[str] | str | None] = {
+    "static": None,
+    "auth.sign_in": None,
+    "auth.sign_out": None,
+    "auth.join": None,
+    "auth.code": EVERYBODY,
+    "auth.enrol": EVERYBODY,
+    "auth.confirm": EVERYBODY,
+    "sso.leave": set(),  # no issuer is set here; test_single_sign_on has one
+    "sso.back": set(),
+    "auth.passkey": EVERYBODY,
+    "auth.passkey_challenge": {"owner"},
+    "passkeys.begin": EVERYBODY,
+    "passkeys.register": EVERYBODY,
+    "passkeys.remove": {"owner"},
+    "auth.start": EVERYBODY,
+    "account.account": EVERYBODY,
+    "account.password": EVERYBODY,
+    "account.recovery_codes": EVERYBODY,
+    "account.end_session": EVERYBODY,
+    "account.end_others": EVERYBODY,
+    "account.revoke_token": {"owner"},
+    "admin.people_page": {"admin"},
+    "admin.invite": {"admin"},
+    "admin.set_role": {"admin"},
+    "admin.move": {"admin"},
+    "admin.disable": {"admin"},
+    "admin.enable": {"admin"},
+    "admin.reset_factor": {"admin"},
+    "admin.end_sessions": {"admin"},
+    "admin.withdraw": {"admin"},
+    "admin.jobs_page": {"admin"},
+    "admin.retry": {"admin"},
+    "data.page": {"admin"},
+    "data.purge": {"admin"},  # what they send says no reason: 422, nothing is destroyed
+    "data.hold": {"admin"},
+    "data.lift": {"admin"},
+    "data.proof": set(),  # the study is not purged
+    "data.proof_file": set(),
+    "admin.revoke_worker": {"admin"},
+    "audit.export": {"auditor"},
+    "teams.page": {"admin"},
+    "teams.make": {"admin"},
+    "teams.rename": {"admin"},
+    "models.models_page": {"admin"},
+    "models.model_page": {"admin"},
+    "model_card.page": SENDERS,
+    "models.promote": {"admin"},
+    "models.roll_back": {"admin"},
+    "models.operating_point": {"admin"},
+    "audit.log": {"auditor"},
+    "audit.verify": {"auditor"},
+    "audit.seen": {"auditor"},
+    "glass.page": {"reader", "outsider", "admin"},
+    "glass.open_case": {"reader", "outsider", "admin"},
+    "glass.end": {"admin", "auditor", "outsider"},  # the outsider's own
+    "health.live": None,
+    "health.ready": None,
+    "worklist.worklist": SENDERS,
+    "worklist.states": SENDERS,
+    "worklist.search": SENDERS,
+    "upload.upload": SENDERS,
+    "upload.submit": SENDERS,
+    "history.history": SENDERS,
+    "reading.case": OF_THE_CASE,
+    "reading.state": OF_THE_CASE,
+    "reading.blob": set(),  # none is ready: the picture of this study still waits
+    "reading.review": {"reader"},
+    "export.page": {"reader"},
+    "export.export": {"reader"},
+    "reading.following": SENDERS,  # to the worklist, whether the case exists or not
+    "worker_api.hello": "worker",
+    "worker_api.claim": "worker",
+    "worker_api.read_input": "worker",
+    "worker_api.store_output": "worker",
+    "worker_api.heartbeat": "worker",
+    "worker_api.finish": "worker",
+    "worker_api.fail": "worker",
+    "api.submit": "token",
+    "api.studies": "token",
+    "api.study": "token",
+    "api.mask": "token",
+    "api.overlay": "token",
+    "api.review": "token",
+    "openapi.document": None,
+}
+
+
+@dataclass
+class World:
+    """A portal with six people, one study and one of everything that a path may name."""
+
+    app: Flask
+    clients: dict[str, FlaskClient]
+    arguments: dict[str, dict[str, object]]
+
+    def call(self, rule: Rule, method: str, who: str) -> TestResponse:
+        """The request that the page of this route would send."""
+        client = self.clients[who]
+        with self.app.test_request_context():
+            url = self.app.url_for(rule.endpoint, **self.arguments.get(who, self.arguments["*"]))
+        path = url.partition("?")[0]
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return client.open(path, method=method)
+        page = "/sign-in" if who == "nobody" else "/account"
+        token = csrf_of(client, page)
+        return client.open(path, method=method, data={"csrf_token": token})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    clock = Clock()
+    folder = Path(tmp_path_factory.mktemp("world"))
+    app = make_app(make_settings(folder, PLEURA_BASE_URL="http://localhost:8000"), clock)
+    made = {
+        "owner": make_person(app, Role.TECHNOLOGIST),
+        "colleague": make_person(app, Role.TECHNOLOGIST),
+        "reader": make_person(app, Role.READER),
+        "outsider": make_person(app, Role.READER, team="Elsewhere"),
+        "admin": make_person(app, Role.ADMIN),
+        "auditor": make_person(app, Role.AUDITOR),
+    }
+    study_id = make_study(app, made["owner"])
+    make_token(app, made["owner"], "studies:read")
+    make_passkey(app, made["owner"])  # one that stays when the other is removed
+    passkey_id = make_passkey(app, made["owner"])
+    other_study = make_study(app, made["owner"], shade=1)  # open to the outsider for a while
+    clients = {who: sign_in(app, person) for who, person in made.items()}
+    with app.app_context():
+        s = db.session()
+        break_glass.open_case(
+            s,
+            app.extensions["pleura"].vault,
+            app.extensions["pleura"].throttle,
+            people.actor_of(person_of(made["outsider"].id)),
+            case=str(other_study),
+            reason="emergency",
+            words="Asked by the ward.",
+            now=clock(),
+            lifetime=timedelta(hours=1),
+        )
+        token_id = people.tokens_of(s, made["owner"].id, clock())[0].id
+        invitation, _ = people.invite(
+            s, None, name="N", email="n@example.org", role=Role.READER, team="N", now=clock()
+        )
+        worker_token, _ = worker_tokens.create(
+            s, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=clock()
+        )
+        job_id = s.query(Job.id).filter_by(study_id=study_id).scalar()
+        model = registry.add(
+            s, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=clock()
+        )
+        common: dict[str, object] = {
+            "model_id": model.id,
+            "study_id": study_id,
+            "job_id": job_id,
+            "user_id": made["colleague"].id,
+            "token_id": token_id,
+            "worker_token_id": worker_token.id,
+            "invitation_id": invitation.id,
+            "passkey_id": passkey_id,
+            "team_id": person_of(made["outsider"].id).team_id,
+            "grant_id": s.query(BreakGlass.id).scalar(),
+            "token": "unknown",
+            "kind": "preview",
+            "filename": "css/base.css",
+        }
+        arguments: dict[str, dict[str, object]] = {"*": common}
+        for who, person in made.items():
+            spare = people.start_session(s, person_of(person.id), address="", agent="", now=clock())
+            found = people.load_session(s, spare, clock())
+            assert found is not None
+            arguments[who] = {**common, "session_id": found[1].id}
+        common["session_id"] = uuid4()
+    return World(app, {**clients, "nobody": app.test_client()}, arguments)
+
+
+def person_of(user_id: UUID) -> people.User:
+    """The row of a person."""
+    return db.session().get_one(people.User, user_id)
+
+
+def is_refused(answer: TestResponse) -> bool:
+    """Whether the door stayed shut."""
+    away = answer.status_code == 303 and answer.location.startswith("/sign-in")
+    return away or answer.status_code in (401, 403, 404, 429)
+
+
+def test_every_route_has_an_expectation(world: World) -> None:
+    endpoints = {rule.endpoint for rule in world.app.url_map.iter_rules()}
+    assert endpoints - set(EXPECTED) == set()
+
+
+def test_each_person_gets_what_is_theirs_and_nothing_else(world: World) -> None:
+    wrong = []
+    for rule in world.app.url_map.iter_rules():
+        expected = EXPECTED[rule.endpoint]
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            for who in (*EVERYBODY, "nobody"):
+                if rule.endpoint in _DISRUPTIVE and method == "POST":
+                    continue
+                answer = world.call(rule, method, who)
+                assert answer.status_code < 500, (rule.rule, who, answer.status_code)
+                if expected is None:
+                    shut = answer.status_code in (401, 403)
+                    allowed = True
+                else:
+                    shut = is_refused(answer)
+                    allowed = isinstance(expected, set) and who in expected
+                if shut is allowed:
+                    wrong.append((method, rule.rule, who, answer.status_code))
+    assert wrong == []
+
+
+# These end the sessions that the walk needs; tests of their own look at them.
+_DISRUPTIVE = {
+    "auth.sign_out",
+    "auth.sign_in",
+    "account.end_others",
+    "admin.disable",
+    "admin.set_role",
+    "admin.reset_factor",
+    "admin.end_sessions",
+}
+
+
+@pytest.mark.parametrize("endpoint", sorted(e for e in _DISRUPTIVE if e.startswith("admin.")))
+def test_nobody_but_an_admin_touches_people(world: World, endpoint: str) -> None:
+    (rule,) = world.app.url_map.iter_rules(endpoint)
+    for who in (*(EVERYBODY - {"admin"}), "nobody"):
+        assert is_refused(world.call(rule, "POST", who)), who
+
+
+@pytest.mark.parametrize("who", ["colleague", "outsider", "admin", "auditor"])
+def test_a_case_that_is_not_yours_looks_like_none(world: World, who: str) -> None:
+    real, none = world.arguments["*"]["study_id"], uuid4()
+    for path in ("", "/state", "/blobs/preview"):
+        answers = [world.clients[who].get(f"/studies/{study}{path}") for study in (real, none)]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert str(real) not in answers[0].text
+
+
+def test_a_view_without_a_rule_stops_the_start(world: World, tmp_path: Path) -> None:
+    app = Flask("bare")
+    app.add_url_rule("/open", "open", lambda: "anybody")
+    with pytest.raises(guard.Unguarded, match="open"):
+        guard.check(app)
+
+
+def test_a_view_that_slips_in_later_is_not_served(tmp_path: Path) -> None:
+    app = make_app(make_settings(tmp_path))
+    app.add_url_rule("/late", "late", lambda: "anybody")
+    answer = app.test_client().get("/late")
+    assert answer.status_code == 404
+    assert "anybody" not in answer.text
+
+
+def test_refusals_are_written_down(world: World) -> None:
+    world.clients["reader"].get("/admin/people")
+    page = world.clients["auditor"].get("/audit?event=access_refused").text
+    assert "people:manage" in page
+
+
+def events(world: World) -> int:
+    """How long the access log is."""
+    with world.app.app_context():
+        return db.session().query(AuditEvent).count()
+
+
+def test_looking_at_a_patients_data_writes_exactly_one_row(world: World) -> None:
+    study = world.arguments["*"]["study_id"]
+    client = world.clients["reader"]
+    for path in ("/worklist", "/history", f"/studies/{study}"):
+        before = events(world)
+        assert client.get(path).status_code == 200
+        assert events(world) == before + 1, path
+    for path in (f"/studies/{study}/state", f"/worklist/state?ids={study}", "/upload", "/account"):
+        before = events(world)
+        assert client.get(path).status_code == 200
+        assert events(world) == before, path
+
+
+def test_asking_for_another_teams_case_is_written_down(world: World) -> None:
+    before = events(world)
+    world.clients["outsider"].get(f"/studies/{world.arguments['*']['study_id']}")
+    assert events(world) == before + 1
+    assert "study" in world.clients["auditor"].get("/audit?event=access_refused").text
+
+
+def test_admins_and_auditors_see_no_patients_name(world: World) -> None:
+    pages = {
+        "admin": ("/admin/people", "/admin/jobs", "/admin/data", "/account"),
+        "auditor": ("/audit",),
+    }
+    for who, paths in pages.items():
+        for path in paths:
+            assert "CANARY" not in world.clients[who].get(path).text

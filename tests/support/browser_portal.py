@@ -1,0 +1,260 @@
+"""A reading room to look at with a browser: a real portal behind HTTP, and the job ledger worked
+through as a worker would, with predictions concluded from drawn phantoms.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import cv2
+import numpy as np
+from flask import Flask
+from numpy.typing import NDArray
+from sqlalchemy import select
+from werkzeug.serving import make_server
+
+from ml.images import overlay, reader
+from ml.images.picture import Picture
+from ml.inference import explain, predict, serving
+from ml.preparation import phantom
+from ml.preprocessing import transforms
+from ml.quality import gate
+from ml.runtime import lung_finder
+from portal import jobs, records
+from portal.accounts import people
+from portal.ai_models import registry
+from portal.models import Job, JobKind, JobState, Role, Study, User, db
+from tests.support.portal_app import Person, make_app, make_person, make_settings, sign_in
+
+CARD: dict[str, Any] = {
+    "name": "phantom",
+    "version": "1.0",
+    "sha256": "ab" * 32,
+    "thresholds": {
+        "mask": 0.45,
+        "area_px_min": 0,
+        "image": {"high_sensitivity": 0.2, "balanced": 0.4, "high_precision": 0.7},
+    },
+    "use": "Testing pages with drawn chests.",
+    "metrics": {"auc": {"value": 0.9, "low": 0.85, "high": 0.94, "n": 300}},
+    "subgroups": {"view": {"AP": {"pictures": 9, "positives": 2, "auc": {"value": 0.8}}}},
+    "limits": ["Drawn chests only."],
+}
+GRID = 384
+# A picture with this probability is one on which two readings differ.
+DOUBTFUL = 0.5
+
+
+class Room:
+    """A portal at `url` with one reader, one technologist, one admin and one auditor."""
+
+    def __init__(self, app: Flask, url: str) -> None:
+        self.app = app
+        self.url = url
+        self.parts = app.extensions["pleura"]
+        self.people = {role: make_person(app, role, name=_NAMES[role]) for role in Role}
+
+    def second_reader(self) -> Person:
+        """Somebody who reads in the same team."""
+        return make_person(self.app, Role.READER, name="Rob Reader")
+
+    def cookie(self, who: Role | Person) -> dict[str, str]:
+        """A signed-in session of this role or person, as a browser keeps it."""
+        person = self.people[who] if isinstance(who, Role) else who
+        client = sign_in(self.app, person)
+        name = self.app.config["SESSION_COOKIE_NAME"]
+        found = client.get_cookie(name)
+        assert found is not None
+        return {"name": name, "value": found.value, "url": self.url}
+
+    def submit(self, data: bytes, role: Role = Role.TECHNOLOGIST, name: str = "one.dcm") -> UUID:
+        """Send a file in as this person; returns the study."""
+        with self.app.app_context():
+            s = db.session()
+            actor = people.actor_of(s.get_one(User, self.people[role].id))
+            now = datetime.now(UTC)
+            sent = records.submit(s, self.parts.vault, actor, name, data, now)
+            if sent.job_id is not None:
+                jobs.ring(s, self.parts.bell, sent.job_id, now)
+            return sent.study_id
+
+    def add_card(self) -> UUID:
+        """Make the card of the model that speaks here known; returns the model."""
+        with self.app.app_context():
+            return registry.add(db.session(), CARD, source="test", now=datetime.now(UTC)).id
+
+    def find(self, study: str) -> UUID:
+        """The study of an address, if it is there."""
+        with self.app.app_context():
+            return db.session().get_one(Study, UUID(study)).id
+
+    def workers_say_hello(self) -> None:
+        """Make both queues known as served."""
+        with self.app.app_context():
+            for queue in ("render", "segment"):
+                jobs.hello(
+                    db.session(),
+                    name=f"test {queue}",
+                    queue=queue,
+                    engine="test",
+                    model="phantom 1.0",
+                    now=datetime.now(UTC),
+                )
+
+    def render(self, study_id: UUID) -> Picture:
+        """Do the study's render job."""
+        with self._attempt(study_id, JobKind.RENDER) as ticket:
+            s, vault = db.session(), self.parts.vault
+            data, _ = jobs.read_input(s, vault, ticket, "source")
+            picture = reader.read(data)
+            for kind, output, media in (
+                ("pixels", picture.canonical(), "application/octet-stream"),
+                ("preview", reader.preview(picture), "image/jpeg"),
+                ("thumb", reader.thumb(picture), "image/jpeg"),
+            ):
+                jobs.store_output(
+                    s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
+                )
+            following = jobs.finish(
+                s, vault, ticket, _sent({"facts": picture.facts()}), datetime.now(UTC)
+            )
+            assert following is not None
+            jobs.ring(s, self.parts.bell, following, datetime.now(UTC))
+            return picture
+
+    def segment(
+        self, study_id: UUID, picture: Picture, air: NDArray[np.bool_], probability: float
+    ) -> predict.Prediction:
+        """Do the study's segment job, with a network that sees just this air."""
+        found = imagined(picture, air, probability)
+        with self._attempt(study_id, JobKind.SEGMENT) as ticket:
+            s, vault = db.session(), self.parts.vault
+            if found.probability_map is not None and found.mask is not None:
+                for kind, output, media in (
+                    ("probability", found.probability_map.tobytes(), "application/octet-stream"),
+                    ("mask", overlay.mask_png(found.mask), "image/png"),
+                    ("overlay", overlay.overlay_png(picture, found.mask), "image/png"),
+                ):
+                    jobs.store_output(
+                        s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
+                    )
+            jobs.finish(s, vault, ticket, _sent({"prediction": found.facts()}), datetime.now(UTC))
+        return found
+
+    def complete(
+        self, drawn: phantom.Phantom, *, probability: float = 0.91, **tags: Any
+    ) -> tuple[UUID, predict.Prediction]:
+        """A phantom sent, rendered and segmented."""
+        study_id = self.submit(phantom.dicom(drawn, **tags))
+        picture = self.render(study_id)
+        return study_id, self.segment(study_id, picture, drawn.mask, probability)
+
+    def fail(self, study_id: UUID, code: str) -> None:
+        """End the study's render job for good."""
+        with self._attempt(study_id, JobKind.RENDER) as ticket:
+            jobs.fail(
+                db.session(),
+                self.parts.vault,
+                ticket,
+                code=code,
+                kind="permanent",
+                now=datetime.now(UTC),
+            )
+
+    @contextmanager
+    def _attempt(self, study_id: UUID, kind: JobKind) -> Iterator[jobs.Ticket]:
+        with self.app.app_context():
+            s, now, settings = db.session(), datetime.now(UTC), self.parts.settings
+            wanted = select(Job.id).where(
+                Job.study_id == study_id, Job.kind == kind, Job.state == JobState.QUEUED
+            )
+            job_id = s.scalars(wanted).one()
+            claim = jobs.claim(s, settings, self.parts.vault, job_id, "test", now)
+            assert claim is not None
+            yield jobs.open_ticket(settings, claim.ticket, job_id, now)
+
+
+def _sent(result: dict[str, Any]) -> dict[str, Any]:
+    """A result as it arrives: JSON knows no tuples."""
+    arrived: dict[str, Any] = json.loads(json.dumps(result))
+    return arrived
+
+
+_NAMES = {
+    Role.READER: "Rita Reader",
+    Role.TECHNOLOGIST: "Theo Technologist",
+    Role.ADMIN: "Ada Admin",
+    Role.AUDITOR: "Otto Auditor",
+}
+
+
+def imagined(picture: Picture, air: NDArray[np.bool_], probability: float) -> predict.Prediction:
+    """What the chain concludes when the network's map is this air with soft borders."""
+    verdict = gate.check(picture)
+    model = {key: str(CARD[key]) for key in ("name", "version", "sha256")}
+    if verdict.verdict == "refused":
+        return predict.Prediction(model, "balanced", verdict.facts(), 0.1)
+    side = max(picture.rows, picture.columns)
+    square = np.zeros((side, side), np.float32)
+    top, left = (side - picture.rows) // 2, (side - picture.columns) // 2
+    square[top : top + picture.rows, left : left + picture.columns] = air
+    soft = cv2.GaussianBlur(
+        cv2.resize(square, (GRID, GRID), interpolation=cv2.INTER_AREA), (0, 0), 3
+    )
+    canonical = transforms.canonical(picture.pixels, transforms.canonical_side(GRID))
+    fields = _finder().find(canonical)
+    seen = serving.Seen(transforms.place(canonical, GRID), None, fields)
+    map_ = seen.map_of(soft * np.float32(0.96))
+    said = predict.conclude(picture, CARD, map_, probability, fields)
+    doubt = explain.Uncertainty(0.31, 0.42, True) if probability == DOUBTFUL else None
+    return predict.Prediction(
+        model,
+        "balanced",
+        verdict.facts(),
+        0.1,
+        uncertainty=(doubt or explain.Uncertainty(0.03, 0.94, False)).facts(),
+        region=_where(air),
+        **said,
+    )
+
+
+def _where(air: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """The region of patches that hear all of this air."""
+    rows, columns = np.flatnonzero(air.any(1)), np.flatnonzero(air.any(0))
+    if not len(rows):
+        return None
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return explain.Region(box, 0.8).facts()
+
+
+@functools.cache
+def _finder() -> lung_finder.Finder:
+    return lung_finder.Finder(threads=1)
+
+
+@contextmanager
+def open_room(
+    folder: Path, redis_url: str, listener: socket.socket | None = None, **environ: str
+) -> Iterator[Room]:
+    """The portal served until the end of the block: to a listening socket, or on a free port."""
+    app = make_app(make_settings(folder, REDIS_URL=redis_url, **environ))
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    descriptor = listener.fileno() if listener is not None else None
+    server = make_server("127.0.0.1", 0, app, threaded=True, fd=descriptor)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield Room(app, f"http://127.0.0.1:{server.port}")
+    finally:
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,155 @@
+"""The render job: each file is decoded in a process of its own; a bad one fails only its job."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ml.images.picture import Picture
+from worker.errors import Permanent, Transient
+from worker.framing import receive
+from worker.render.pictures import Decoder
+from worker.settings import Settings
+
+SETTINGS = Settings.from_env(
+    {
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "PLEURA_PORTAL_URL": "http://127.0.0.1:1",
+        "PLEURA_WORKER_TOKEN": "not-for-the-decoder",
+        "PLEURA_DECODE_MB": "256",
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(SETTINGS)
+    yield decoder
+    decoder.stop()
+
+
+def picture(rows: int = 40, columns: int = 60) -> bytes:
+    ramp = np.linspace(0, 65535, rows * columns).astype(np.uint16).reshape(rows, columns)
+    ok, encoded = cv2.imencode(".png", ramp)
+    assert ok
+    return encoded.tobytes()
+
+
+def lying_png(rows: int, columns: int) -> bytes:
+    """A small file that says it is large, as its zeroes truly unpack to."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", columns, rows, 16, 0, 0, 0, 0)
+    squeeze = zlib.compressobj(9)
+    row = bytes(1 + 2 * columns)
+    body = b"".join(squeeze.compress(row) for _ in range(rows)) + squeeze.flush()
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_picture_comes_back_whole_with_preview_thumb_and_facts(decoder: Decoder) -> None:
+    rendered = decoder.decode(picture())
+    assert (rendered.facts["rows"], rendered.facts["columns"]) == (40, 60)
+    again = Picture.from_canonical(rendered.pixels, rendered.facts)
+    assert again.pixels.shape == (40, 60)
+    assert int(again.pixels[-1, -1]) > int(again.pixels[0, 0])
+    for jpeg in (rendered.preview, rendered.thumb):
+        assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED) is not None
+
+
+def test_an_unreadable_file_fails_for_good_with_the_readers_code(decoder: Decoder) -> None:
+    with pytest.raises(Permanent, match="not_an_image"):
+        decoder.decode(b"neither DICOM nor PNG nor JPEG, whatever its name says")
+    with pytest.raises(Permanent, match="empty"):
+        decoder.decode(b"")
+
+
+def test_a_file_that_needs_more_memory_than_allowed_is_stopped(decoder: Decoder) -> None:
+    bomb = lying_png(9000, 11000)
+    assert len(bomb) < 400_000
+    with pytest.raises(Permanent, match=r"decode_limit|decode_failed"):
+        decoder.decode(bomb)
+    assert decoder.decode(picture()).facts["rows"] == 40
+
+
+def test_one_files_process_that_dies_costs_only_that_file(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder's crash is a signal in the file's own process: send the same signal to it."""
+    server = decoder._process.pid
+    children = Path(f"/proc/{server}/task/{server}/children")
+    data = picture(3000, 3000)
+
+    def crash(channel: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
+        """Between sending the file and receiving the answer: kill what works on it."""
+        while not select.select([channel], [], [], 0.001)[0]:
+            for child in children.read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGSEGV)
+        return receive(channel)
+
+    def outcome() -> str:
+        try:
+            decoder.decode(data)
+        except Permanent as error:
+            return error.code
+        return "decoded"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.render.pictures.receive", crash)
+        # On a busy machine a file may be done before its process was found: then once more.
+        said = next((code for _ in range(20) if (code := outcome()) != "decoded"), "decoded")
+    assert said == "decode_failed"
+    assert decoder._process.pid == server
+    assert decoder.decode(picture()).facts["rows"] == 40
+
+
+def test_a_lost_decoder_is_begun_anew(decoder: Decoder) -> None:
+    os.killpg(decoder._process.pid, signal.SIGKILL)
+    decoder._process.wait()
+    assert decoder.decode(picture()).facts["columns"] == 60
+
+
+def test_a_decoder_that_goes_away_under_a_file_is_worth_another_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoder = Decoder(SETTINGS)
+
+    def lose(channel: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
+        os.killpg(decoder._process.pid, signal.SIGKILL)
+        return receive(channel)
+
+    os.killpg(decoder._process.pid, signal.SIGSTOP)  # it must not answer before it is lost
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.render.pictures.receive", lose)
+        with pytest.raises(Transient, match="decoder_lost"):
+            decoder.decode(picture())
+    assert decoder.decode(picture()).facts["rows"] == 40
+    decoder.stop()
+
+
+def test_the_decoder_knows_no_secret_and_ends_with_its_parent() -> None:
+    decoder = Decoder(SETTINGS)
+    decoder.decode(picture())
+    environment = Path(f"/proc/{decoder._process.pid}/environ").read_bytes()
+    assert b"PLEURA" not in environment
+    assert b"REDIS" not in environment
+    decoder._channel.close()
+    assert decoder._process.wait(timeout=30) == 0

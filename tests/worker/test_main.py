@@ -1,0 +1,72 @@
+"""`python -m worker`: how it starts, how it refuses to, and how a probe sees it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.wait import until
+from worker import child_process
+from worker.settings import Settings
+
+
+def told(folder: Path, **more: str) -> dict[str, str]:
+    """An environment in which nobody answers: neither Redis nor portal."""
+    return {
+        "PATH": os.environ["PATH"],
+        "REDIS_URL": f"redis+socket://:word@{folder}/none.sock",
+        "PLEURA_PORTAL_URL": "http://127.0.0.1:9",
+        "PLEURA_WORKER_TOKEN": "token-of-a-worker",
+        "PLEURA_WORKER_NAME": "one",
+        "PLEURA_WORKER_STATE": str(folder / "life"),
+        **more,
+    }
+
+
+def worker(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "worker", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_worker_that_is_set_up_wrongly_says_why_and_does_not_start(tmp_path: Path) -> None:
+    done = worker("render", env={**told(tmp_path), "JOB_SECONDS": "soon"})
+    assert done.returncode == 2
+    assert done.stderr == "worker: JOB_SECONDS must be a whole number from 5 to 3600.\n"
+
+
+def test_a_worker_without_a_model_says_so_and_ends(tmp_path: Path) -> None:
+    done = worker("segment", env=told(tmp_path, PLEURA_WEIGHTS=str(tmp_path / "nothing")))
+    assert "the segment worker can't start: ModelMissing" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "life").exists()
+
+
+def test_a_probe_sees_a_worker_that_lives_and_not_one_that_was_killed(tmp_path: Path) -> None:
+    environment = told(tmp_path)
+    settings = Settings.from_env(environment)
+    assert worker("alive", "render", env=environment).returncode == 1
+    running = subprocess.Popen([sys.executable, "-m", "worker", "render"], env=environment)
+    life = child_process.life_file(settings, "render")
+    try:
+        assert until(life.exists)
+        assert worker("alive", "render", env=environment).returncode == 0
+        assert worker("alive", env=environment).returncode == 0
+        assert worker("alive", "segment", env=environment).returncode == 1
+    finally:
+        running.kill()
+        running.wait()
+    os.utime(life, (0, 0))
+    assert worker("alive", env=environment).returncode == 1
+
+
+@pytest.mark.parametrize(("age", "alive"), [(0, True), (60, True), (75, False)])
+def test_three_missed_signs_of_life_mean_dead(tmp_path: Path, age: float, alive: bool) -> None:
+    settings = Settings.from_env(told(tmp_path))
+    life = child_process.life_file(settings, "segment")
+    life.parent.mkdir()
+    life.touch()
+    assert child_process.is_alive(settings, "segment", life.stat().st_mtime + age) is alive
