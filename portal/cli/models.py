@@ -62,7 +62,7 @@ def _add(chosen: argparse.Namespace) -> int:
 
 
 def _fetched(source: str, sha256: str, settings: Settings) -> Any:
-    """The card of a model, fetched and checked by `ml.runtime.model_store` in a process of its own."""
+    """The card of a model; `ml.runtime.model_store` fetches and checks it in its own process."""
     done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
         [
             *(sys.executable, "-m", "ml", "fetch", "--into", str(settings.data_dir / "models")),
