@@ -8,7 +8,7 @@ custody, purging.
 from portal.errors import Conflict
 from portal.exchange.deidentified_export import Exported, Plan, export, plan
 from portal.governance.legal_holds import Case, find_cases, hold, holds, lift
-from portal.governance.purge import Remains, is_genuine, proof_of, proofs, purge, remains
+from portal.governance.purges import (Remains, is_genuine, proof_of, proofs, purge, remains)
 from portal.intake.submission import Submitted, submit
 from portal.intake.zip_submission import Arrival, submit_archive
 from portal.reading.case import (

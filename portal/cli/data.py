@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from portal import audit, database
 from portal.errors import Conflict
 from portal.governance import legal_holds, retention
-from portal.governance import purge as purging
+from portal.governance import purges as purging
 from portal.models import PurgeReason
 from portal.operations import backup, integrity
 from portal.operations import restore as restoring

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, sel
 from sqlalchemy.orm import Session
 
 from portal.errors import Conflict
-from portal.governance.purge import purge
+from portal.governance.purges import purge
 from portal.models import Hold, Job, JobState, Prediction, PurgeReason, Review, Study
 from portal.settings import Settings
 from portal.vault import Vault

@@ -9,12 +9,12 @@ board, bell, tickets, results.
 
 from portal.formats.json_checks import BadResult
 from portal.jobs.attempts import Lost
-from portal.jobs.board import Board, QueueView, StuckJob, WorkerView, board
+from portal.jobs.overview import (Board, QueueView, StuckJob, WorkerView, board)
 from portal.jobs.broker import Bell
 from portal.jobs.claims import ATTEMPTS, Claim, claim, enqueue, heartbeat, hello, open_ticket, retry
 from portal.jobs.files import Output, read_input, store_output
-from portal.jobs.finish import fail, finish
-from portal.jobs.sweep import SweepResult, ring, sweep, tidy
+from portal.jobs.outcomes import fail, finish
+from portal.jobs.sweeper import (SweepResult, ring, sweep, tidy)
 from portal.jobs.tickets import BadTicket, Ticket
 
 __all__ = [

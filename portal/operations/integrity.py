@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portal.jobs.sweep import STALE
+from portal.jobs.sweeper import STALE
 from portal.models import Blob, BreakGlass, Instance, Review, Study, User
 from portal.studies import sealed_fields
 from portal.vault import NotReadable, Vault

@@ -20,7 +20,7 @@ from portal.audit import anchors
 from portal.audit.anchors import AnchorFailed
 from portal.governance import retention
 from portal.jobs.broker import Bell
-from portal.jobs.sweep import sweep, tidy
+from portal.jobs.sweeper import sweep, tidy
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
