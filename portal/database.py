@@ -67,16 +67,16 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
-def commit(s: Session) -> None:
+def commit(session: Session) -> None:
     """Commit where files belong to the rows, outside of whatever removes files after an error.
 
     An error here can be an answer that was lost: the rows may stand. The files stay then; if the
     rows don't, the sweep finds files that no row names.
     """
     try:
-        s.commit()
+        session.commit()
     except BaseException:
-        s.rollback()
+        session.rollback()
         raise
 
 

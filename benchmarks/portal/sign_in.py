@@ -32,7 +32,7 @@ import httpx
 import pyotp
 
 from portal import audit, database
-from portal.accounts import passwords, people
+from portal.accounts import invitations, passwords, teams
 from portal.models import Role, User
 from portal.settings import Settings
 from portal.vault import Vault
@@ -64,9 +64,9 @@ def furnish(settings: Settings, users: int) -> list[Person]:
     database.upgrade(engine)
     audit.bind(engine, vault.audit_key())
     hashed, now, made = passwords.hash_password(PASSWORD), datetime.now(UTC), []
-    with database.sessions(engine)() as s:
-        people.invite(s, None, name="A", email="a@example.org", role=Role.ADMIN, now=now)
-        team = people.teams(s)[0].id
+    with database.sessions(engine)() as session:
+        invitations.invite(session, None, name="A", email="a@example.org", role=Role.ADMIN, now=now)
+        team = teams.teams(session)[0].id
         for number in range(users):
             secret = pyotp.random_base32()
             user = User(
@@ -78,11 +78,11 @@ def furnish(settings: Settings, users: int) -> list[Person]:
                 created=now,
                 enrolled_at=now,
             )
-            s.add(user)
-            s.flush()
+            session.add(user)
+            session.flush()
             user.sealed_totp = vault.seal_totp(user.id, secret)
             made.append(Person(user.email, secret, f"10.1.{number // 250}.{number % 250 + 1}"))
-        s.commit()
+        session.commit()
     engine.dispose()
     return made
 

@@ -83,7 +83,8 @@ def main() -> int:
                     took[name].append(value)
             middle = {name: statistics.median(values) for name, values in took.items()}
             speeds = {
-                f"{name}_mb_s": round(megabytes * 2**20 / 1e6 / s, 1) for name, s in middle.items()
+                f"{name}_mb_s": round(megabytes * 2**20 / 1e6 / session, 1)
+                for name, session in middle.items()
             }
             result[f"{megabytes} MiB"] = {
                 **speeds,

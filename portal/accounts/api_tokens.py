@@ -40,7 +40,7 @@ class BadToken(ValueError):
 
 
 def create_token(
-    s: Session,
+    session: Session,
     user: User,
     *,
     scopes: Iterable[str],
@@ -72,11 +72,11 @@ def create_token(
         created=now,
         expires=now + lifetime,
     )
-    s.add(token)
-    s.flush()
+    session.add(token)
+    session.flush()
     owner = replace(actor_of(user), via="cli")
-    audit.append(s, "token_made", actor=owner, now=now, subject_id=token.id)
-    s.commit()
+    audit.append(session, "token_made", actor=owner, now=now, subject_id=token.id)
+    session.commit()
     return token, raw
 
 
@@ -85,33 +85,34 @@ def looks_like_token(text: str) -> bool:
     return _FORM.fullmatch(text) is not None
 
 
-def load_token(s: Session, raw: str, now: datetime) -> tuple[User, ApiToken] | None:
+def load_token(session: Session, raw: str, now: datetime) -> tuple[User, ApiToken] | None:
     """The person and the token, unless it is unknown, expired, revoked or its owner disabled."""
     if not looks_like_token(raw):
         return None
-    token = s.scalar(select(ApiToken).where(ApiToken.token_hash == hash_token(raw)))
+    token = session.scalar(select(ApiToken).where(ApiToken.token_hash == hash_token(raw)))
     found = None
     if token is not None and _works(token, now):
         if token.last_used_at is None or now - token.last_used_at >= _USED_EVERY:
             token.last_used_at = now
         found = token.user, token
-    s.commit()  # also without a change: SQLite's write lock is not kept while the request goes on
+    # Also without a change: SQLite's write lock is not kept while the request goes on.
+    session.commit()
     return found
 
 
-def revoke_token(s: Session, actor: Actor, token_id: UUID, now: datetime) -> None:
+def revoke_token(session: Session, actor: Actor, token_id: UUID, now: datetime) -> None:
     """End one of one's own tokens at once, else `Denied`."""
-    token = s.get(ApiToken, token_id)
+    token = session.get(ApiToken, token_id)
     if token is None or token.user_id != actor.user_id:
         raise Denied("token")
     token.revoked_at = token.revoked_at or now
-    audit.append(s, "token_revoked", actor=actor, now=now, subject_id=token.id)
-    s.commit()
+    audit.append(session, "token_revoked", actor=actor, now=now, subject_id=token.id)
+    session.commit()
 
 
-def revoke_all(s: Session, user_id: UUID, now: datetime) -> int:
+def revoke_all(session: Session, user_id: UUID, now: datetime) -> int:
     """End all of a person's tokens in the caller's transaction; returns how many."""
-    ended = s.scalars(
+    ended = session.scalars(
         update(ApiToken)
         .where(ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None))
         .values(revoked_at=now)
@@ -120,10 +121,10 @@ def revoke_all(s: Session, user_id: UUID, now: datetime) -> int:
     return len(ended)
 
 
-def tokens_of(s: Session, user_id: UUID, now: datetime) -> list[ApiToken]:
+def tokens_of(session: Session, user_id: UUID, now: datetime) -> list[ApiToken]:
     """A person's tokens that still work, the newest first."""
     return list(
-        s.scalars(
+        session.scalars(
             select(ApiToken)
             .where(
                 ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None), ApiToken.expires > now

@@ -56,7 +56,7 @@ class GrantView:
 
 
 def open_case(
-    s: Session,
+    session: Session,
     vault: Vault,
     throttle: Throttle,
     actor: Actor,
@@ -78,18 +78,18 @@ def open_case(
         raise BadRequest("words", f"Say in {SHORTEST} to {LONGEST} characters why you need it.")
     throttle.take([(GLASS, str(actor.user_id))], now)
     named = _named(case)
-    own = list(s.scalars(access.visible_studies(actor).where(named).limit(2)))
-    others = list(s.scalars(access.out_of_reach(actor).where(named).limit(2)))
+    own = list(session.scalars(access.visible_studies(actor).where(named).limit(2)))
+    others = list(session.scalars(access.out_of_reach(actor).where(named).limit(2)))
     if len(own) + len(others) != 1:
-        audit.append(s, "glass_refused", actor=actor, now=now, detail={"found": len(others)})
-        s.commit()
+        audit.append(session, "glass_refused", actor=actor, now=now, detail={"found": len(others)})
+        session.commit()
         several = "Several cases begin like this. Give the whole id."
         raise BadRequest("case", several if own or others else _UNKNOWN)
     if own:
-        s.commit()
+        session.commit()
         return own[0].id
     study = others[0]
-    _end(s, actor, now, BreakGlass.user_id == actor.user_id, BreakGlass.study_id == study.id)
+    _end(session, actor, now, BreakGlass.user_id == actor.user_id, BreakGlass.study_id == study.id)
     row = BreakGlass(
         id=uuid4(),
         study_id=study.id,
@@ -101,9 +101,9 @@ def open_case(
     row.sealed_words = sealed_fields.seal_words(
         vault, sealed_fields.key_of(vault, study), row.id, told
     )
-    s.add(row)
+    session.add(row)
     alarms.sound(
-        s,
+        session,
         "glass_broken",
         actor=actor,
         now=now,
@@ -111,41 +111,41 @@ def open_case(
         subject_id=row.id,
         detail={"reason": chosen.value, "until": row.expires.isoformat()},
     )
-    s.commit()
+    session.commit()
     return study.id
 
 
-def under(s: Session, actor: Actor, study_id: UUID, now: datetime) -> Actor:
+def under(session: Session, actor: Actor, study_id: UUID, now: datetime) -> Actor:
     """The actor with the grant that stands for this case, or as they are where there is none."""
     if actor.via != "session" or not actor.may(Permission.BREAK_GLASS):
         return actor
-    row = s.scalars(
+    row = session.scalars(
         select(BreakGlass)
         .where(BreakGlass.user_id == actor.user_id, BreakGlass.study_id == study_id, *_stands(now))
         .order_by(BreakGlass.expires.desc())
         .limit(1)
     ).first()
-    s.commit()
+    session.commit()
     return access.under_grant(actor, Grant(row.id, study_id, row.expires)) if row else actor
 
 
-def end(s: Session, actor: Actor, grant_id: UUID, now: datetime) -> None:
+def end(session: Session, actor: Actor, grant_id: UUID, now: datetime) -> None:
     """Close a case again: the person themself, an auditor or an admin; for others `Denied`."""
-    row = s.get(BreakGlass, grant_id)
+    row = session.get(BreakGlass, grant_id)
     if row is None or not access.may_end_grant(actor, row.user_id):
-        s.rollback()
+        session.rollback()
         raise Denied("grant")
-    _end(s, actor, now, BreakGlass.id == grant_id)
-    s.commit()
+    _end(session, actor, now, BreakGlass.id == grant_id)
+    session.commit()
 
 
-def end_all_of(s: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
+def end_all_of(session: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
     """Close, in the caller's transaction, everything that somebody opened; returns how many."""
-    return _end(s, actor, now, BreakGlass.user_id == user_id)
+    return _end(session, actor, now, BreakGlass.user_id == user_id)
 
 
 def grants(
-    s: Session, vault: Vault, actor: Actor, now: datetime, *, also: Collection[UUID] = ()
+    session: Session, vault: Vault, actor: Actor, now: datetime, *, also: Collection[UUID] = ()
 ) -> list[GrantView]:
     """What stands open, and the grants of these ids: all for who watches over it, else one's own.
 
@@ -161,10 +161,10 @@ def grants(
     )
     found = [
         _view(vault, actor, row, study, name, now)
-        for row, study, name in s.execute(query)
+        for row, study, name in session.execute(query)
         if access.may_end_grant(actor, row.user_id)
     ]
-    s.commit()
+    session.commit()
     return found
 
 
@@ -196,15 +196,17 @@ def _stands(now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return BreakGlass.ended_at.is_(None), BreakGlass.expires > now
 
 
-def _end(s: Session, actor: Actor, now: datetime, *which: ColumnElement[bool]) -> int:
-    ended = s.execute(
+def _end(session: Session, actor: Actor, now: datetime, *which: ColumnElement[bool]) -> int:
+    ended = session.execute(
         update(BreakGlass)
         .where(*which, *_stands(now))
         .values(ended_at=now, ended_by=actor.user_id)
         .returning(BreakGlass.id, BreakGlass.study_id)
     ).all()
     for grant_id, study_id in ended:
-        audit.append(s, "glass_ended", actor=actor, now=now, study_id=study_id, subject_id=grant_id)
+        audit.append(
+            session, "glass_ended", actor=actor, now=now, study_id=study_id, subject_id=grant_id
+        )
     return len(ended)
 
 

@@ -37,7 +37,7 @@ class BadPerson(ValueError):
 
 
 def invite(
-    s: Session,
+    session: Session,
     actor: Actor | None,
     *,
     name: str,
@@ -61,33 +61,35 @@ def invite(
         raise BadPerson("name", "Give a name of at most 200 characters.")
     if not is_address(email):
         raise BadPerson("email", "This is not an e-mail address.")
-    if actor is not None and _mailbox(s.get_one(User, actor.user_id).email) == _mailbox(email):
-        s.rollback()
+    if actor is not None and _mailbox(session.get_one(User, actor.user_id).email) == _mailbox(
+        email
+    ):
+        session.rollback()
         raise BadPerson("email", "This is your own address. Ask another administrator.")
-    if s.scalar(select(User.id).where(User.email == email)) is not None:
-        s.rollback()
+    if session.scalar(select(User.id).where(User.email == email)) is not None:
+        session.rollback()
         raise BadPerson("email", "Somebody with this address is here already.")
     if actor is not None:
-        look_again(s, actor, Permission.PEOPLE_MANAGE)
-    withdraw_sent_to(s, email, now)
+        look_again(session, actor, Permission.PEOPLE_MANAGE)
+    withdraw_sent_to(session, email, now)
     return _make_invitation(
-        s,
+        session,
         actor,
         Invitation(
             purpose=InvitationPurpose.INVITE,
             email=email,
             name=name,
             role=role,
-            team_id=_team_id(s, actor, team, now),
+            team_id=_team_id(session, actor, team, now),
         ),
         lifetime,
         now,
     )
 
 
-def open_invitation(s: Session, token: str, now: datetime) -> Invitation | None:
+def open_invitation(session: Session, token: str, now: datetime) -> Invitation | None:
     """The invitation behind a link that still works: a reset not while its person is disabled."""
-    found = s.scalar(
+    found = session.scalar(
         select(Invitation)
         .outerjoin(User, User.id == Invitation.user_id)
         .where(
@@ -97,14 +99,14 @@ def open_invitation(s: Session, token: str, now: datetime) -> Invitation | None:
             User.disabled_at.is_(None),
         )
     )
-    s.commit()
+    session.commit()
     return found
 
 
-def waiting_invitations(s: Session, now: datetime) -> list[Invitation]:
+def waiting_invitations(session: Session, now: datetime) -> list[Invitation]:
     """Invitations that nobody has followed yet and that still work, the newest first."""
     return list(
-        s.scalars(
+        session.scalars(
             select(Invitation)
             .where(Invitation.used_at.is_(None), Invitation.expires > now)
             .order_by(Invitation.created.desc())
@@ -112,21 +114,21 @@ def waiting_invitations(s: Session, now: datetime) -> list[Invitation]:
     )
 
 
-def withdraw_invitation(s: Session, actor: Actor, invitation_id: UUID, now: datetime) -> None:
+def withdraw_invitation(session: Session, actor: Actor, invitation_id: UUID, now: datetime) -> None:
     """Make a link useless that was sent out."""
     actor.require(Permission.PEOPLE_MANAGE)
-    found = s.get(Invitation, invitation_id)
+    found = session.get(Invitation, invitation_id)
     if found is None:
-        s.rollback()
+        session.rollback()
         raise Denied("invitation")
     if found.used_at is None and found.expires > now:
         found.expires = now
-        audit.append(s, "invitation_withdrawn", actor=actor, now=now, subject_id=found.id)
-    s.commit()
+        audit.append(session, "invitation_withdrawn", actor=actor, now=now, subject_id=found.id)
+    session.commit()
 
 
 def accept_invitation(
-    s: Session,
+    session: Session,
     token: str,
     *,
     password: str,
@@ -140,7 +142,7 @@ def accept_invitation(
     an alarm. Raises `BadPassword` (the link stays usable), `Denied` when the link does not work or
     stopped working while the password was hashed, and `Throttled` after too many tries of the link.
     """
-    found = open_invitation(s, token, now)
+    found = open_invitation(session, token, now)
     if found is None:
         raise Denied("invitation")
     if throttle is not None:
@@ -148,8 +150,8 @@ def accept_invitation(
     passwords.check_new(password, (found.name, found.email))
     hashed = passwords.hash_password(password)
     if found.user_id is not None:  # locked before the link, as by whoever shuts them out
-        s.get_one(User, found.user_id, with_for_update={"key_share": True})
-    used = s.execute(
+        session.get_one(User, found.user_id, with_for_update={"key_share": True})
+    used = session.execute(
         update(Invitation)
         .where(
             Invitation.id == found.id,
@@ -160,12 +162,12 @@ def accept_invitation(
     )
     assert isinstance(used, CursorResult)
     if used.rowcount != 1:
-        s.rollback()
+        session.rollback()
         raise Denied("invitation")  # followed twice at once, or withdrawn meanwhile
     if found.user_id is not None:
-        user = s.get_one(User, found.user_id)
+        user = session.get_one(User, found.user_id)
         user.password_hash = hashed
-        close_sessions(s, user.id, now)
+        close_sessions(session, user.id, now)
     else:
         user = User(
             name=found.name,
@@ -176,30 +178,35 @@ def accept_invitation(
             local_sign_in=found.invited_by is None,
             created=now,
         )
-        s.add(user)
+        session.add(user)
     try:
-        s.flush()
+        session.flush()
     except IntegrityError:  # somebody with this address came another way meanwhile
-        s.rollback()
+        session.rollback()
         raise Denied("invitation") from None
-    audit.append(s, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
+    audit.append(session, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
     if signed_in is not None and signed_in == found.invited_by:
-        maker = actor_of(s.get_one(User, signed_in))
+        maker = actor_of(session.get_one(User, signed_in))
         detail = {"role": user.role.value}
         alarms.sound(
-            s, "inviter_followed_link", actor=maker, now=now, subject_id=user.id, detail=detail
+            session,
+            "inviter_followed_link",
+            actor=maker,
+            now=now,
+            subject_id=user.id,
+            detail=detail,
         )
-    s.commit()
+    session.commit()
     return user
 
 
 def link_for_reset(
-    s: Session, actor: Actor | None, user: User, lifetime: timedelta, now: datetime
+    session: Session, actor: Actor | None, user: User, lifetime: timedelta, now: datetime
 ) -> tuple[Invitation, str]:
     """A link by which a known person sets password and second factor anew."""
-    withdraw_sent_to(s, user.email, now)
+    withdraw_sent_to(session, user.email, now)
     return _make_invitation(
-        s,
+        session,
         actor,
         Invitation(
             purpose=InvitationPurpose.RESET,
@@ -215,16 +222,20 @@ def link_for_reset(
 
 
 def _make_invitation(
-    s: Session, actor: Actor | None, invitation: Invitation, lifetime: timedelta, now: datetime
+    session: Session,
+    actor: Actor | None,
+    invitation: Invitation,
+    lifetime: timedelta,
+    now: datetime,
 ) -> tuple[Invitation, str]:
     token = secrets.token_urlsafe(32)
     invitation.token_hash = hash_token(token)
     invitation.invited_by = actor.user_id if actor else None
     invitation.created, invitation.expires = now, now + lifetime
-    s.add(invitation)
-    s.flush()
+    session.add(invitation)
+    session.flush()
     audit.append(
-        s,
+        session,
         _EVENTS[invitation.purpose],
         actor=actor,
         now=now,
@@ -232,29 +243,29 @@ def _make_invitation(
         detail={"role": invitation.role.value, "team": str(invitation.team_id)},
     )
     alarms.sound_given(
-        s,
+        session,
         invitation.role,
         how=_HOW[invitation.purpose],
         now=now,
         actor=actor,
         subject_id=invitation.user_id or invitation.id,
     )
-    s.commit()
+    session.commit()
     return invitation, token
 
 
-def withdraw_made_by(s: Session, user_id: UUID, now: datetime) -> int:
+def withdraw_made_by(session: Session, user_id: UUID, now: datetime) -> int:
     """Make useless, in the caller's transaction, the links that somebody made; returns how many."""
-    return _withdraw(s, Invitation.invited_by == user_id, now)
+    return _withdraw(session, Invitation.invited_by == user_id, now)
 
 
-def withdraw_sent_to(s: Session, email: str, now: datetime) -> int:
+def withdraw_sent_to(session: Session, email: str, now: datetime) -> int:
     """Make useless, in the caller's transaction, the links sent to an address; returns how many."""
-    return _withdraw(s, Invitation.email == email, now)
+    return _withdraw(session, Invitation.email == email, now)
 
 
-def _withdraw(s: Session, which: ColumnElement[bool], now: datetime) -> int:
-    ended = s.scalars(
+def _withdraw(session: Session, which: ColumnElement[bool], now: datetime) -> int:
+    ended = session.scalars(
         update(Invitation)
         .where(which, Invitation.used_at.is_(None), Invitation.expires > now)
         .values(expires=now)
@@ -263,25 +274,25 @@ def _withdraw(s: Session, which: ColumnElement[bool], now: datetime) -> int:
     return len(ended)
 
 
-def _team_id(s: Session, actor: Actor | None, name: str | None, now: datetime) -> UUID:
+def _team_id(session: Session, actor: Actor | None, name: str | None, now: datetime) -> UUID:
     if not (name or "").strip() and actor is not None:
         return actor.team_id
-    wanted = team_name(s, name or "Radiology")
-    for team in s.scalars(select(Team)):
+    wanted = team_name(session, name or "Radiology")
+    for team in session.scalars(select(Team)):
         if team.name.casefold() == wanted.casefold():
             return team.id
     made = Team(name=wanted, created=now)
-    s.add(made)
-    s.flush()
-    audit.append(s, "team_made", actor=actor, now=now, subject_id=made.id)
+    session.add(made)
+    session.flush()
+    audit.append(session, "team_made", actor=actor, now=now, subject_id=made.id)
     return made.id
 
 
-def team_name(s: Session, text: str) -> str:
+def team_name(session: Session, text: str) -> str:
     """A team's name as it is kept; raises `BadPerson` where it can't be read."""
     wanted = " ".join(text.split())[:200].strip()
     if not wanted or not wanted.isprintable():
-        s.rollback()
+        session.rollback()
         raise BadPerson("team", "Give the team's name as it is to be read, without other signs.")
     return wanted
 

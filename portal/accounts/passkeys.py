@@ -52,15 +52,17 @@ class BadPasskey(ValueError):
         self.message = message
 
 
-def passkeys_of(s: Session, user_id: UUID) -> list[Passkey]:
+def passkeys_of(session: Session, user_id: UUID) -> list[Passkey]:
     """A person's passkeys, the oldest first."""
     found = select(Passkey).where(Passkey.user_id == user_id).order_by(Passkey.created, Passkey.id)
-    return list(s.scalars(found))
+    return list(session.scalars(found))
 
 
-def begin_passkey(s: Session, site: Site, login: LoginSession, now: datetime) -> dict[str, Any]:
+def begin_passkey(
+    session: Session, site: Site, login: LoginSession, now: datetime
+) -> dict[str, Any]:
     """What the browser needs to make a passkey for whoever is signed in."""
-    known = passkeys_of(s, login.user_id)
+    known = passkeys_of(session, login.user_id)
     if len(known) >= MOST:
         raise BadPasskey(f"You have {MOST} passkeys. Remove one first.")
     options = webauthn.generate_registration_options(
@@ -69,7 +71,7 @@ def begin_passkey(s: Session, site: Site, login: LoginSession, now: datetime) ->
         user_id=login.user_id.bytes,
         user_name=login.user.email,
         user_display_name=login.user.name,
-        challenge=_new_challenge(s, login, "create", now),
+        challenge=_new_challenge(session, login, "create", now),
         attestation=AttestationConveyancePreference.NONE,
         authenticator_selection=AuthenticatorSelectionCriteria(
             resident_key=ResidentKeyRequirement.DISCOURAGED,
@@ -81,14 +83,14 @@ def begin_passkey(s: Session, site: Site, login: LoginSession, now: datetime) ->
 
 
 def register_passkey(
-    s: Session, site: Site, login: LoginSession, *, name: str, credential: str, now: datetime
+    session: Session, site: Site, login: LoginSession, *, name: str, credential: str, now: datetime
 ) -> Passkey:
     """Keep a passkey that the browser has just made; other sessions and the API tokens end.
 
     Raises `BadPasskey` where the answer is not for this session's challenge, comes from another
     site, proves no person, or is known already.
     """
-    challenge = _take_challenge(s, login, "create", now)
+    challenge = _take_challenge(session, login, "create", now)
     told = clean(name, 100)
     if not told:
         raise BadPasskey("Give the passkey a name, so that you know it again.")
@@ -115,28 +117,28 @@ def register_passkey(
         name=told,
         created=now,
     )
-    s.add(row)
+    session.add(row)
     try:
-        s.flush()
+        session.flush()
     except IntegrityError:
-        s.rollback()
+        session.rollback()
         raise BadPasskey("This passkey is known already.") from None
-    ended = _end_others(s, login.user_id, login.id, now)
+    ended = _end_others(session, login.user_id, login.id, now)
     actor = actor_of(login.user, login.id)
-    audit.append(s, "passkey_made", actor=actor, now=now, subject_id=row.id, detail=ended)
-    s.commit()
+    audit.append(session, "passkey_made", actor=actor, now=now, subject_id=row.id, detail=ended)
+    session.commit()
     return row
 
 
-def ask_passkey(s: Session, site: Site, login: LoginSession, now: datetime) -> dict[str, Any]:
+def ask_passkey(session: Session, site: Site, login: LoginSession, now: datetime) -> dict[str, Any]:
     """What one of the person's passkeys has to sign; `Denied` where they have none."""
-    known = passkeys_of(s, login.user_id)
+    known = passkeys_of(session, login.user_id)
     if not known:
-        s.rollback()
+        session.rollback()
         raise Denied("passkey")
     options = webauthn.generate_authentication_options(
         rp_id=site[0],
-        challenge=_new_challenge(s, login, "get", now),
+        challenge=_new_challenge(session, login, "get", now),
         allow_credentials=_named(known),
         user_verification=UserVerificationRequirement.REQUIRED,
     )
@@ -144,7 +146,7 @@ def ask_passkey(s: Session, site: Site, login: LoginSession, now: datetime) -> d
 
 
 def check_passkey(
-    s: Session,
+    session: Session,
     throttle: Throttle,
     site: Site,
     login: LoginSession,
@@ -157,48 +159,52 @@ def check_passkey(
 
     Raises `Throttled` after too many tries.
     """
-    count_try(s, throttle, login.user_id, address, now)
-    accepted = _check(s, site, login, credential, now)
+    count_try(session, throttle, login.user_id, address, now)
+    accepted = _check(session, site, login, credential, now)
     actor = actor_of(login.user, login.id, address)
     if accepted is None:
-        audit.append(s, "passkey_refused", actor=actor, now=now)
+        audit.append(session, "passkey_refused", actor=actor, now=now)
     else:
-        audit.append(s, "passkey_used", actor=actor, now=now, subject_id=accepted)
+        audit.append(session, "passkey_used", actor=actor, now=now, subject_id=accepted)
         throttle.forgive(CODE, at(str(login.user_id), address))
-    s.commit()
+    session.commit()
     return accepted is not None
 
 
-def remove_passkey(s: Session, actor: Actor, passkey_id: UUID, now: datetime) -> None:
+def remove_passkey(session: Session, actor: Actor, passkey_id: UUID, now: datetime) -> None:
     """Forget one of one's own passkeys, else `Denied`; other sessions and the API tokens end."""
-    row = s.get(Passkey, passkey_id)
+    row = session.get(Passkey, passkey_id)
     if row is None or row.user_id != actor.user_id:
-        s.rollback()
+        session.rollback()
         raise Denied("passkey")
-    s.delete(row)
-    ended = _end_others(s, actor.user_id, actor.session_id, now)
-    audit.append(s, "passkey_removed", actor=actor, now=now, subject_id=passkey_id, detail=ended)
-    s.commit()
+    session.delete(row)
+    ended = _end_others(session, actor.user_id, actor.session_id, now)
+    audit.append(
+        session, "passkey_removed", actor=actor, now=now, subject_id=passkey_id, detail=ended
+    )
+    session.commit()
 
 
-def _end_others(s: Session, user_id: UUID, here: UUID | None, now: datetime) -> dict[str, int]:
+def _end_others(
+    session: Session, user_id: UUID, here: UUID | None, now: datetime
+) -> dict[str, int]:
     return {
-        "ended": close_sessions(s, user_id, now, keep=here),
-        "tokens": revoke_all(s, user_id, now),
+        "ended": close_sessions(session, user_id, now, keep=here),
+        "tokens": revoke_all(session, user_id, now),
     }
 
 
 def _check(
-    s: Session, site: Site, login: LoginSession, credential: str, now: datetime
+    session: Session, site: Site, login: LoginSession, credential: str, now: datetime
 ) -> UUID | None:
-    challenge, sent = _take_challenge(s, login, "get", now), _read(credential)
+    challenge, sent = _take_challenge(session, login, "get", now), _read(credential)
     if challenge is None or sent is None:
         return None
     try:
         key = _key_of(base64url_to_bytes(sent["rawId"]))
     except Exception:
         return None
-    row = s.scalar(
+    row = session.scalar(
         select(Passkey).where(Passkey.credential_key == key, Passkey.user_id == login.user_id)
     )
     if row is None:
@@ -216,7 +222,7 @@ def _check(
     except Exception:  # as above: no proof
         return None
     # By rowcount, so that of two copies of a device that count alike only one gets in.
-    won = s.execute(
+    won = session.execute(
         update(Passkey)
         .where(Passkey.id == row.id, Passkey.sign_count == row.sign_count)
         .values(sign_count=proved.new_sign_count, last_used_at=now)
@@ -225,20 +231,22 @@ def _check(
     return row.id if won.rowcount == 1 else None
 
 
-def _new_challenge(s: Session, login: LoginSession, purpose: str, now: datetime) -> bytes:
+def _new_challenge(session: Session, login: LoginSession, purpose: str, now: datetime) -> bytes:
     challenge = secrets.token_bytes(32)
     login.challenge = f"{purpose}:{bytes_to_base64url(challenge)}"
     login.challenge_at = now
-    s.commit()
+    session.commit()
     return challenge
 
 
-def _take_challenge(s: Session, login: LoginSession, purpose: str, now: datetime) -> bytes | None:
+def _take_challenge(
+    session: Session, login: LoginSession, purpose: str, now: datetime
+) -> bytes | None:
     """The challenge that waits in this session, for good: a second try finds none."""
     waiting = login.challenge
     if waiting is None or not waiting.startswith(f"{purpose}:"):
         return None
-    taken = s.execute(
+    taken = session.execute(
         update(LoginSession)
         .where(
             LoginSession.id == login.id,
@@ -247,7 +255,7 @@ def _take_challenge(s: Session, login: LoginSession, purpose: str, now: datetime
         )
         .values(challenge=None)
     )
-    s.commit()
+    session.commit()
     assert isinstance(taken, CursorResult)
     return base64url_to_bytes(waiting.partition(":")[2]) if taken.rowcount == 1 else None
 

@@ -1,8 +1,7 @@
 """People: who may come in, and what happens to them.
 
-Owns users. Passwords, invitations, second factors, login sessions, API tokens and the throttle have
-modules of their own; what callers need of them is named here too, so that `people` is the one door
-to everything about a person.
+Owns users. Passwords, invitations, second factors, login sessions, API tokens and the throttle are
+modules of their own.
 """
 
 from datetime import datetime, timedelta
@@ -14,133 +13,18 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.accounts import passwords, role_changes
-from portal.accounts.api_tokens import (
-    BadToken,
-    actor_of_token,
-    create_token,
-    load_token,
-    revoke_all,
-    revoke_token,
-    tokens_of,
-)
-from portal.accounts.invitations import (
-    RESET_LIFETIME,
-    BadPerson,
-    accept_invitation,
-    invite,
-    link_for_reset,
-    open_invitation,
-    waiting_invitations,
-    withdraw_invitation,
-    withdraw_sent_to,
-)
-from portal.accounts.passkeys import (
-    BadPasskey,
-    ask_passkey,
-    begin_passkey,
-    check_passkey,
-    passkeys_of,
-    register_passkey,
-    remove_passkey,
-)
+from portal.accounts.api_tokens import revoke_all
+from portal.accounts.invitations import RESET_LIFETIME, BadPerson, link_for_reset, withdraw_sent_to
 from portal.accounts.passwords import BadPassword
-from portal.accounts.sessions import (
-    actor_of,
-    came_from,
-    close_sessions,
-    end_by_token,
-    end_other_sessions,
-    end_session,
-    live_sessions,
-    load_session,
-    look_again,
-    prove,
-    sessions_of,
-    start_session,
-)
-from portal.accounts.teams import make_team, rename_team, teams
-from portal.accounts.throttle import (
-    ACCOUNT,
-    ADDRESS,
-    EVERYWHERE,
-    STEP_UP,
-    Throttle,
-    Throttled,
-    at,
-    origin,
-)
-from portal.accounts.totp import (
-    BadCode,
-    begin_totp,
-    check_second_factor,
-    confirm_totp,
-    drop_factor,
-    new_recovery_codes,
-    qr_code,
-    recovery_codes_left,
-    waiting_totp,
-)
+from portal.accounts.sessions import actor_of, came_from, close_sessions, look_again, prove
+from portal.accounts.throttle import ACCOUNT, ADDRESS, EVERYWHERE, STEP_UP, Throttle, at, origin
+from portal.accounts.totp import check_second_factor, drop_factor
 from portal.models import Invitation, LoginSession, Role, Team, User
 from portal.vault import Vault
 
-__all__ = [
-    "BadCode",
-    "BadPasskey",
-    "BadPassword",
-    "BadPerson",
-    "BadToken",
-    "Throttled",
-    "accept_invitation",
-    "actor_of",
-    "actor_of_token",
-    "ask_passkey",
-    "begin_passkey",
-    "begin_totp",
-    "change_password",
-    "check_passkey",
-    "check_password",
-    "check_second_factor",
-    "confirm_identity",
-    "confirm_totp",
-    "create_token",
-    "disable",
-    "enable",
-    "end_by_token",
-    "end_other_sessions",
-    "end_session",
-    "end_sessions_of",
-    "invite",
-    "live_sessions",
-    "load_session",
-    "load_token",
-    "make_team",
-    "move",
-    "new_recovery_codes",
-    "note_refusal",
-    "open_invitation",
-    "passkeys_of",
-    "people",
-    "prove",
-    "qr_code",
-    "recovery_codes_left",
-    "register_passkey",
-    "remove_passkey",
-    "rename_team",
-    "reset_factor",
-    "revoke_token",
-    "sessions_of",
-    "set_role",
-    "start_session",
-    "teams",
-    "tokens_of",
-    "waiting_invitations",
-    "waiting_totp",
-    "withdraw_invitation",
-]
-
 
 def check_password(
-    s: Session,
+    session: Session,
     throttle: Throttle,
     email: str,
     password: str,
@@ -159,27 +43,27 @@ def check_password(
     email = email.strip().lower()
     throttle.take([(ADDRESS, origin(address)), (ACCOUNT, at(email, address))], now)
     # No account has a name with unprintable characters, and no database is asked for a NUL.
-    user = s.scalar(select(User).where(User.email == (email if email.isprintable() else "")))
-    known_here = {origin(one) for one in came_from(s, user.id if user else None, now)}
-    s.commit()  # hashing takes its time: let others write meanwhile
+    user = session.scalar(select(User).where(User.email == (email if email.isprintable() else "")))
+    known_here = {origin(one) for one in came_from(session, user.id if user else None, now)}
+    session.commit()  # hashing takes its time: let others write meanwhile
     if origin(address) not in known_here:
         throttle.take([(EVERYWHERE, email)], now)
     right = passwords.verify(user.password_hash if user else None, password)
     shut = user is not None and only_local and not user.local_sign_in
     if user is None or not right or user.disabled_at is not None or shut:
         failed = actor_of(user) if user else None
-        audit.append(s, "sign_in_refused", actor=failed, now=now, address=address)
-        s.commit()
+        audit.append(session, "sign_in_refused", actor=failed, now=now, address=address)
+        session.commit()
         return None
     throttle.forgive(ACCOUNT, at(email, address))
     if user.password_hash and passwords.is_outdated(user.password_hash):
         user.password_hash = passwords.hash_password(password)
-        s.commit()
+        session.commit()
     return user
 
 
 def change_password(
-    s: Session,
+    session: Session,
     throttle: Throttle,
     login: LoginSession,
     old: str,
@@ -195,24 +79,24 @@ def change_password(
     """
     user, actor = login.user, actor_of(login.user, login.id, address)
     throttle.take([(STEP_UP, str(login.id))], now)
-    s.commit()
+    session.commit()
     if not passwords.verify(user.password_hash, old):
-        _note_wrong_password(s, actor, "change_password", now)
+        _note_wrong_password(session, actor, "change_password", now)
         return False
     if old == new:
         raise BadPassword("This is the password that you have. Choose another.")
     passwords.check_new(new, (user.name, user.email))
     user.password_hash = passwords.hash_password(new)
-    close_sessions(s, user.id, now)
-    ended = {"tokens": revoke_all(s, user.id, now)}
-    audit.append(s, "password_changed", actor=actor, now=now, detail=ended)
-    s.commit()
+    close_sessions(session, user.id, now)
+    ended = {"tokens": revoke_all(session, user.id, now)}
+    audit.append(session, "password_changed", actor=actor, now=now, detail=ended)
+    session.commit()
     throttle.forgive(STEP_UP, str(login.id))  # not before: a refused one took its time too
     return True
 
 
 def confirm_identity(
-    s: Session,
+    session: Session,
     vault: Vault,
     throttle: Throttle,
     login: LoginSession,
@@ -230,25 +114,27 @@ def confirm_identity(
     """
     user = login.user
     throttle.take([(STEP_UP, str(login.id))], now)
-    s.commit()
+    session.commit()
     elsewhere = user.password_hash is None and user.sso_key is not None
     if not elsewhere and not passwords.verify(user.password_hash, password):
-        _note_wrong_password(s, actor_of(user, login.id, address), "confirm", now)
+        _note_wrong_password(session, actor_of(user, login.id, address), "confirm", now)
         return False
-    if not check_second_factor(s, vault, user, code, now, session_id=login.id, address=address):
+    if not check_second_factor(
+        session, vault, user, code, now, session_id=login.id, address=address
+    ):
         return False
     throttle.forgive(STEP_UP, str(login.id))
-    prove(s, login, now, address=address)
+    prove(session, login, now, address=address)
     return True
 
 
-def people(s: Session) -> list[User]:
+def people(session: Session) -> list[User]:
     """Everybody, by name."""
-    return list(s.scalars(select(User).order_by(User.name, User.email)))
+    return list(session.scalars(select(User).order_by(User.name, User.email)))
 
 
 def set_role(
-    s: Session, actor: Actor, user_id: UUID, role: Role, now: datetime
+    session: Session, actor: Actor, user_id: UUID, role: Role, now: datetime
 ) -> tuple[User, bool]:
     """Give somebody another role. Their sessions and API tokens end, so that the old rights do.
 
@@ -256,57 +142,59 @@ def set_role(
     a way to patients' data, to the log or to the administration sets off an alarm. Returns also
     whether anything changed.
     """
-    user = _other_person(s, actor, user_id)
-    changed = role_changes.change(s, actor, user, now, role=role)
-    s.commit()
+    user = _other_person(session, actor, user_id)
+    changed = role_changes.change(session, actor, user, now, role=role)
+    session.commit()
     return user, changed
 
 
 def move(
-    s: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime
+    session: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime
 ) -> tuple[User, bool]:
     """Put somebody into another team: they see its cases and no longer those of the one before.
 
     Sessions, tokens and broken glass end, and auditors get an alarm, as with a new role. Returns
     also whether anything changed.
     """
-    user = _other_person(s, actor, user_id)
-    team = s.get(Team, team_id)
+    user = _other_person(session, actor, user_id)
+    team = session.get(Team, team_id)
     if team is None:
-        s.rollback()
+        session.rollback()
         raise BadPerson("team", "Choose one of the teams.")
-    changed = role_changes.change(s, actor, user, now, team=team)
-    s.commit()
+    changed = role_changes.change(session, actor, user, now, team=team)
+    session.commit()
     return user, changed
 
 
-def disable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
+def disable(session: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
     """Shut somebody out at once: sessions and tokens end, and the links that they made or got.
 
     Nothing is deleted.
     """
-    user = _other_person(s, actor, user_id)
+    user = _other_person(session, actor, user_id)
     if user.disabled_at is None:
         user.disabled_at = now
-        got = withdraw_sent_to(s, user.email, now)
-        ended = role_changes.end_all(s, actor, user, now) | {"links_got": got}
-        audit.append(s, "person_disabled", actor=actor, now=now, subject_id=user.id, detail=ended)
-    s.commit()
+        got = withdraw_sent_to(session, user.email, now)
+        ended = role_changes.end_all(session, actor, user, now) | {"links_got": got}
+        audit.append(
+            session, "person_disabled", actor=actor, now=now, subject_id=user.id, detail=ended
+        )
+    session.commit()
     return user
 
 
-def enable(s: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
+def enable(session: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
     """Let somebody in again, with the password and factor they had. Tokens stay revoked."""
-    user = _other_person(s, actor, user_id)
+    user = _other_person(session, actor, user_id)
     if user.disabled_at is not None:
         user.disabled_at = None
-        audit.append(s, "person_enabled", actor=actor, now=now, subject_id=user.id)
-    s.commit()
+        audit.append(session, "person_enabled", actor=actor, now=now, subject_id=user.id)
+    session.commit()
     return user
 
 
 def reset_factor(
-    s: Session,
+    session: Session,
     actor: Actor | None,
     user_id: UUID,
     now: datetime,
@@ -318,63 +206,68 @@ def reset_factor(
     Neither the old password nor the old codes open anything in between, and the person's API tokens
     end. Only the command line resets without an actor.
     """
-    user = _user(s, user_id) if actor is None else _other_person(s, actor, user_id)
+    user = _user(session, user_id) if actor is None else _other_person(session, actor, user_id)
     user.password_hash = None
-    drop_factor(s, user)
-    close_sessions(s, user.id, now)
-    revoke_all(s, user.id, now)
-    return link_for_reset(s, actor, user, lifetime, now)
+    drop_factor(session, user)
+    close_sessions(session, user.id, now)
+    revoke_all(session, user.id, now)
+    return link_for_reset(session, actor, user, lifetime, now)
 
 
-def end_sessions_of(s: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
+def end_sessions_of(session: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
     """End all sessions of somebody; returns how many."""
     actor.require(Permission.PEOPLE_MANAGE)
-    user = _user(s, user_id)
-    count = close_sessions(s, user.id, now)
+    user = _user(session, user_id)
+    count = close_sessions(session, user.id, now)
     audit.append(
-        s, "all_sessions_ended", actor=actor, now=now, subject_id=user.id, detail={"ended": count}
+        session,
+        "all_sessions_ended",
+        actor=actor,
+        now=now,
+        subject_id=user.id,
+        detail={"ended": count},
     )
-    s.commit()
+    session.commit()
     return count
 
 
 def note_refusal(
-    s: Session, actor: Actor, what: str, now: datetime, *, study_id: UUID | None = None
+    session: Session, actor: Actor, what: str, now: datetime, *, study_id: UUID | None = None
 ) -> None:
     """Write down that somebody asked for what is not theirs: a permission or a kind of row.
 
     `study_id` is the case that they asked for, whether or not there is such a one.
     """
-    s.rollback()
+    session.rollback()
     audit.append(
-        s, "access_refused", actor=actor, now=now, study_id=study_id, detail={"what": what}
+        session, "access_refused", actor=actor, now=now, study_id=study_id, detail={"what": what}
     )
-    s.commit()
+    session.commit()
 
 
-def _note_wrong_password(s: Session, actor: Actor, where: str, now: datetime) -> None:
-    audit.append(s, "password_refused", actor=actor, now=now, detail={"where": where})
-    s.commit()
+def _note_wrong_password(session: Session, actor: Actor, where: str, now: datetime) -> None:
+    audit.append(session, "password_refused", actor=actor, now=now, detail={"where": where})
+    session.commit()
 
 
-def _other_person(s: Session, actor: Actor, user_id: UUID) -> User:
+def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
     """Somebody whom the actor may change, both rows locked.
 
     Not themselves, and not who has lost the right meanwhile: of two admins who shut each other out
     at the same moment one stays, so that somebody can still let people in.
     """
     actor.require(Permission.PEOPLE_MANAGE)
-    user = _user(s, user_id)
+    user = _user(session, user_id)
     if user.id == actor.user_id:
-        s.rollback()
+        session.rollback()
         raise BadPerson("person", "You cannot do this to yourself. Ask another administrator.")
-    look_again(s, actor, Permission.PEOPLE_MANAGE, user.id)
+    look_again(session, actor, Permission.PEOPLE_MANAGE, user.id)
     return user
 
 
-def _user(s: Session, user_id: UUID) -> User:
-    user = s.get(User, user_id)
+def _user(session: Session, user_id: UUID) -> User:
+    user = session.get(User, user_id)
     if user is None:
-        s.rollback()
+        session.rollback()
         raise Denied("person")
     return user

@@ -19,7 +19,7 @@ from portal.models import Role, Team, User
 
 
 def change(
-    s: Session,
+    session: Session,
     actor: Actor,
     user: User,
     now: datetime,
@@ -44,30 +44,34 @@ def change(
     if not is_other_role and not is_moved:
         return False
     keeps_links = Permission.PEOPLE_MANAGE in permissions_of(user.role)
-    ended = end_all(s, actor, user, now, keeps_links=keeps_links)
+    ended = end_all(session, actor, user, now, keeps_links=keeps_links)
     more: dict[str, str | int] = {**ended, "how": how} if how else {**ended}
     if is_other_role or user.role in PATIENT_ROLES:  # a team gives nothing to anybody else
         how = how or ("role" if is_other_role else "moved")
-        alarms.sound_given(s, user.role, how=how, now=now, actor=actor, subject_id=user.id)
+        alarms.sound_given(session, user.role, how=how, now=now, actor=actor, subject_id=user.id)
     if is_other_role:
         detail = more | {"from": had_role.value, "to": user.role.value}
-        audit.append(s, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail)
+        audit.append(
+            session, "role_changed", actor=actor, now=now, subject_id=user.id, detail=detail
+        )
     if is_moved:
         detail = more | {"from": str(had_team), "to": str(user.team_id)}
-        audit.append(s, "person_moved", actor=actor, now=now, subject_id=user.id, detail=detail)
+        audit.append(
+            session, "person_moved", actor=actor, now=now, subject_id=user.id, detail=detail
+        )
     return True
 
 
 def end_all(
-    s: Session, actor: Actor, user: User, now: datetime, *, keeps_links: bool = False
+    session: Session, actor: Actor, user: User, now: datetime, *, keeps_links: bool = False
 ) -> dict[str, int]:
     """End, in the caller's transaction, what is open by somebody's rights; returns how many.
 
     Sessions, broken glass and API tokens; and the links that they made while they managed people,
     unless they still do.
     """
-    sessions = close_sessions(s, user.id, now)
-    tokens = revoke_all(s, user.id, now)
-    links = 0 if keeps_links else withdraw_made_by(s, user.id, now)
-    break_glass.end_all_of(s, actor, user.id, now)
+    sessions = close_sessions(session, user.id, now)
+    tokens = revoke_all(session, user.id, now)
+    links = 0 if keeps_links else withdraw_made_by(session, user.id, now)
+    break_glass.end_all_of(session, actor, user.id, now)
     return {"sessions": sessions, "tokens": tokens, "links": links}

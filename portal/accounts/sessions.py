@@ -35,13 +35,13 @@ def actor_of(user: User, session_id: UUID | None = None, address: str = "") -> A
     )
 
 
-def look_again(s: Session, actor: Actor, needed: Permission, *others: UUID) -> None:
+def look_again(session: Session, actor: Actor, needed: Permission, *others: UUID) -> None:
     """Lock the rows of the actor and of others, and make sure that the actor still has the right.
 
     It was there when the request was let in; it may have been taken by a request beside it. Raises
     `Denied`. The lock holds until the caller's commit.
     """
-    rows = s.scalars(
+    rows = session.scalars(
         select(User)
         .where(User.id.in_({actor.user_id, *others}))
         .order_by(User.id)  # two who lock the same rows do it in the same order
@@ -49,14 +49,14 @@ def look_again(s: Session, actor: Actor, needed: Permission, *others: UUID) -> N
         .execution_options(populate_existing=True)
     ).all()
     user = next((row for row in rows if row.id == actor.user_id), None)
-    ended = s.scalar(select(LoginSession.ended_at).where(LoginSession.id == actor.session_id))
+    ended = session.scalar(select(LoginSession.ended_at).where(LoginSession.id == actor.session_id))
     if (
         user is None
         or user.disabled_at is not None
         or needed not in permissions_of(user.role)
         or ended is not None
     ):
-        s.rollback()
+        session.rollback()
         raise Denied("person")
 
 
@@ -66,7 +66,7 @@ def hash_token(raw: str) -> str:
 
 
 def start_session(
-    s: Session,
+    session: Session,
     user: User,
     *,
     address: str,
@@ -90,18 +90,18 @@ def start_session(
         agent=agent[:300],
         step_up_at=now if proved else None,
     )
-    s.add(login)
-    s.flush()
+    session.add(login)
+    session.flush()
     if proved:
-        audit.append(s, "signed_in", actor=actor_of(user, login.id, address), now=now)
-    s.commit()
+        audit.append(session, "signed_in", actor=actor_of(user, login.id, address), now=now)
+    session.commit()
     return raw
 
 
-def came_from(s: Session, user_id: UUID | None, now: datetime) -> set[str]:
+def came_from(session: Session, user_id: UUID | None, now: datetime) -> set[str]:
     """The addresses from which a person has signed in with both factors in the last months."""
     return set(
-        s.scalars(
+        session.scalars(
             select(LoginSession.address)
             .where(
                 LoginSession.user_id == user_id,
@@ -114,69 +114,72 @@ def came_from(s: Session, user_id: UUID | None, now: datetime) -> set[str]:
 
 
 def load_session(
-    s: Session, raw: str, now: datetime, *, idle: timedelta = IDLE, active: bool = True
+    session: Session, raw: str, now: datetime, *, idle: timedelta = IDLE, active: bool = True
 ) -> tuple[User, LoginSession] | None:
     """The person and the live session behind a token.
 
     None when it is unknown, ended, too old or silent for too long, or the person is disabled.
     `active` says that the person did something; a page that asks by itself does not count.
     """
-    login = s.scalar(select(LoginSession).where(LoginSession.token_hash == hash_token(raw)))
+    login = session.scalar(select(LoginSession).where(LoginSession.token_hash == hash_token(raw)))
     found = None
     if login is not None and _is_live(login, now, idle) and login.user.disabled_at is None:
         if active and now - login.last_seen >= _SEEN_EVERY:
             login.last_seen = now
         found = login.user, login
-    s.commit()  # also without a change: SQLite's write lock is not kept while the request goes on
+    # Also without a change: SQLite's write lock is not kept while the request goes on.
+    session.commit()
     return found
 
 
-def prove(s: Session, login: LoginSession, now: datetime, *, address: str = "") -> None:
+def prove(session: Session, login: LoginSession, now: datetime, *, address: str = "") -> None:
     """Note that password and code have just been shown again."""
     login.step_up_at = now
     login.last_seen = now
-    audit.append(s, "confirmed", actor=actor_of(login.user, login.id, address), now=now)
-    s.commit()
+    audit.append(session, "confirmed", actor=actor_of(login.user, login.id, address), now=now)
+    session.commit()
 
 
-def end_by_token(s: Session, raw: str, now: datetime) -> None:
+def end_by_token(session: Session, raw: str, now: datetime) -> None:
     """End the session of the browser that signs out."""
-    login = s.scalar(
+    login = session.scalar(
         select(LoginSession).where(
             LoginSession.token_hash == hash_token(raw), LoginSession.ended_at.is_(None)
         )
     )
     if login is None:
-        s.commit()
+        session.commit()
         return
     login.ended_at = now
     if login.step_up_at is not None:
-        audit.append(s, "signed_out", actor=actor_of(login.user, login.id), now=now)
-    s.commit()
+        audit.append(session, "signed_out", actor=actor_of(login.user, login.id), now=now)
+    session.commit()
 
 
-def end_session(s: Session, actor: Actor, session_id: UUID, now: datetime) -> None:
+def end_session(session: Session, actor: Actor, session_id: UUID, now: datetime) -> None:
     """End one of one's own sessions, else `Denied`: other people's are ended all at once."""
-    login = s.get(LoginSession, session_id)
+    login = session.get(LoginSession, session_id)
     if login is None or login.user_id != actor.user_id:
         raise Denied("session")
     if login.ended_at is None:
         login.ended_at = now
-        audit.append(s, "session_ended", actor=actor, now=now, subject_id=login.id)
-    s.commit()
+        audit.append(session, "session_ended", actor=actor, now=now, subject_id=login.id)
+    session.commit()
 
 
-def end_other_sessions(s: Session, actor: Actor, now: datetime) -> int:
+def end_other_sessions(session: Session, actor: Actor, now: datetime) -> int:
     """End all of the actor's sessions but the one in use; returns how many."""
-    count = close_sessions(s, actor.user_id, now, keep=actor.session_id)
-    audit.append(s, "other_sessions_ended", actor=actor, now=now, detail={"ended": count})
-    s.commit()
+    count = close_sessions(session, actor.user_id, now, keep=actor.session_id)
+    audit.append(session, "other_sessions_ended", actor=actor, now=now, detail={"ended": count})
+    session.commit()
     return count
 
 
-def close_sessions(s: Session, user_id: UUID, now: datetime, *, keep: UUID | None = None) -> int:
+def close_sessions(
+    session: Session, user_id: UUID, now: datetime, *, keep: UUID | None = None
+) -> int:
     """Mark a person's sessions as ended in the caller's transaction; returns how many."""
-    ended = s.scalars(
+    ended = session.scalars(
         update(LoginSession)
         .where(
             LoginSession.user_id == user_id,
@@ -190,10 +193,10 @@ def close_sessions(s: Session, user_id: UUID, now: datetime, *, keep: UUID | Non
 
 
 def sessions_of(
-    s: Session, user_id: UUID, now: datetime, *, idle: timedelta = IDLE
+    session: Session, user_id: UUID, now: datetime, *, idle: timedelta = IDLE
 ) -> list[LoginSession]:
     """A person's live sessions, the latest first."""
-    rows = s.scalars(
+    rows = session.scalars(
         select(LoginSession)
         .where(
             LoginSession.user_id == user_id,
@@ -205,9 +208,9 @@ def sessions_of(
     return [login for login in rows if _is_live(login, now, idle)]
 
 
-def live_sessions(s: Session, now: datetime, *, idle: timedelta = IDLE) -> dict[UUID, int]:
+def live_sessions(session: Session, now: datetime, *, idle: timedelta = IDLE) -> dict[UUID, int]:
     """How many live sessions each person has; nobody without one is named."""
-    counted = s.execute(
+    counted = session.execute(
         select(LoginSession.user_id, func.count())
         .where(
             LoginSession.ended_at.is_(None),

@@ -136,7 +136,12 @@ def claims_of(
 
 
 def person_of(
-    s: Session, sso: SingleSignOn, claims: Mapping[str, Any], now: datetime, *, address: str = ""
+    session: Session,
+    sso: SingleSignOn,
+    claims: Mapping[str, Any],
+    now: datetime,
+    *,
+    address: str = "",
 ) -> User:
     """The account of whoever the claims name: known, linked by a verified address, or made now.
 
@@ -148,25 +153,27 @@ def person_of(
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
         raise Refused("token")
     key = hashlib.sha256(f"{sso.issuer}\n{subject}".encode()).hexdigest()
-    user = s.scalar(select(User).where(User.sso_key == key))
+    user = session.scalar(select(User).where(User.sso_key == key))
     mapped = _mapped(sso, claims)
     if user is not None and user.disabled_at is not None:
         raise Refused("disabled")
     if sso.provision == "mapped":
         if mapped is None:
             if user is not None:
-                _shut_out(s, user, now, address)
+                _shut_out(session, user, now, address)
             raise Refused("group")
-        user = user or _link(s, claims, key, now, address)
+        user = user or _link(session, claims, key, now, address)
         if user is None:
-            team = _team(s, mapped, now)
-            return _join(s, claims, key, Role(mapped.role), team, now, address, alarm=True)
+            team = _team(session, mapped, now)
+            return _join(session, claims, key, Role(mapped.role), team, now, address, alarm=True)
         _check_not_reset(user)
-        _keep_in_step(s, user, mapped, now, address)
+        _keep_in_step(session, user, mapped, now, address)
     elif user is None:
-        user = _link(s, claims, key, now, address) or _invited(s, claims, key, now, address)
+        user = _link(session, claims, key, now, address) or _invited(
+            session, claims, key, now, address
+        )
     _check_not_reset(user)
-    s.commit()
+    session.commit()
     return user
 
 
@@ -179,11 +186,11 @@ def _check_not_reset(user: User) -> None:
         raise Refused("reset")
 
 
-def note_refusal(s: Session, why: str, now: datetime, address: str) -> None:
+def note_refusal(session: Session, why: str, now: datetime, address: str) -> None:
     """Write down that single sign-on let nobody in."""
-    s.rollback()
-    audit.append(s, "sso_refused", now=now, address=address, detail={"why": why})
-    s.commit()
+    session.rollback()
+    audit.append(session, "sso_refused", now=now, address=address, detail={"why": why})
+    session.commit()
 
 
 def _mapped(sso: SingleSignOn, claims: Mapping[str, Any]) -> Mapped | None:
@@ -196,25 +203,27 @@ def _mapped(sso: SingleSignOn, claims: Mapping[str, Any]) -> Mapped | None:
 
 
 def _link(
-    s: Session, claims: Mapping[str, Any], key: str, now: datetime, address: str
+    session: Session, claims: Mapping[str, Any], key: str, now: datetime, address: str
 ) -> User | None:
     """The account that has the person's address already; theirs only if the issuer vouches."""
     email = _email(claims)
-    user = s.scalar(select(User).where(User.email == email))
+    user = session.scalar(select(User).where(User.email == email))
     if user is None:
         return None
     taken = user.sso_key is not None or user.local_sign_in
     if taken or claims.get("email_verified") is not True or user.disabled_at is not None:
         raise Refused("email")
     user.sso_key = key
-    audit.append(s, "sso_linked", actor=actor_of(user), now=now, address=address)
+    audit.append(session, "sso_linked", actor=actor_of(user), now=now, address=address)
     return user
 
 
-def _invited(s: Session, claims: Mapping[str, Any], key: str, now: datetime, address: str) -> User:
+def _invited(
+    session: Session, claims: Mapping[str, Any], key: str, now: datetime, address: str
+) -> User:
     if claims.get("email_verified") is not True:
         raise Refused("email")
-    used = s.execute(
+    used = session.execute(
         update(Invitation)
         .where(
             Invitation.email == _email(claims),
@@ -227,11 +236,11 @@ def _invited(s: Session, claims: Mapping[str, Any], key: str, now: datetime, add
     ).first()
     if used is None:
         raise Refused("invitation")
-    return _join(s, claims, key, used.role, s.get_one(Team, used.team_id), now, address)
+    return _join(session, claims, key, used.role, session.get_one(Team, used.team_id), now, address)
 
 
 def _join(
-    s: Session,
+    session: Session,
     claims: Mapping[str, Any],
     key: str,
     role: Role,
@@ -251,47 +260,49 @@ def _join(
         sso_key=key,
         created=now,
     )
-    s.add(user)
+    session.add(user)
     try:
-        s.flush()
+        session.flush()
     except IntegrityError:
         raise Refused("email") from None  # the same person came twice at once
-    links = withdraw_sent_to(s, email, now)
+    links = withdraw_sent_to(session, email, now)
     detail: audit.Detail = {"how": "sso", "role": role.value, "links": links}
     actor = actor_of(user, address=address)
-    audit.append(s, "person_joined", actor=actor, now=now, address=address, detail=detail)
+    audit.append(session, "person_joined", actor=actor, now=now, address=address, detail=detail)
     if alarm and role in (Role.ADMIN, Role.AUDITOR):
-        alarms.sound_given(s, role, how="sso", now=now, actor=actor, subject_id=user.id)
-    s.commit()
+        alarms.sound_given(session, role, how="sso", now=now, actor=actor, subject_id=user.id)
+    session.commit()
     return user
 
 
-def _keep_in_step(s: Session, user: User, mapped: Mapped, now: datetime, address: str) -> None:
+def _keep_in_step(
+    session: Session, user: User, mapped: Mapped, now: datetime, address: str
+) -> None:
     """Role and team as the issuer says today; a change ends what was open under the old ones."""
     actor = actor_of(user, address=address)
-    team = _team(s, mapped, now) if mapped.team else None
-    role_changes.change(s, actor, user, now, role=Role(mapped.role), team=team, how="sso")
+    team = _team(session, mapped, now) if mapped.team else None
+    role_changes.change(session, actor, user, now, role=Role(mapped.role), team=team, how="sso")
 
 
-def _shut_out(s: Session, user: User, now: datetime, address: str) -> None:
+def _shut_out(session: Session, user: User, now: datetime, address: str) -> None:
     """End what is open for somebody whom the issuer no longer knows in any mapped group."""
     actor = actor_of(user, address=address)
-    ended = role_changes.end_all(s, actor, user, now)
+    ended = role_changes.end_all(session, actor, user, now)
     if any(ended.values()):
         detail: audit.Detail = {**ended, "how": "sso"}
         audit.append(
-            s, "all_sessions_ended", actor=actor, now=now, subject_id=user.id, detail=detail
+            session, "all_sessions_ended", actor=actor, now=now, subject_id=user.id, detail=detail
         )
-    s.commit()
+    session.commit()
 
 
-def _team(s: Session, mapped: Mapped, now: datetime) -> Team:
+def _team(session: Session, mapped: Mapped, now: datetime) -> Team:
     query = select(Team).order_by(Team.created, Team.id)
-    team = s.scalars(query.where(Team.name == mapped.team) if mapped.team else query).first()
+    team = session.scalars(query.where(Team.name == mapped.team) if mapped.team else query).first()
     if team is None:
         team = Team(name=mapped.team or "Radiology", created=now)
-        s.add(team)
-        s.flush()
+        session.add(team)
+        session.flush()
     return team
 
 

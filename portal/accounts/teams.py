@@ -27,9 +27,9 @@ class TeamLine:
     people: int
 
 
-def teams(s: Session) -> list[TeamLine]:
+def teams(session: Session) -> list[TeamLine]:
     """Every team, by name."""
-    rows = s.execute(
+    rows = session.execute(
         select(Team, func.count(User.id))
         .outerjoin(User, (User.team_id == Team.id) & User.disabled_at.is_(None))
         .group_by(Team.id)
@@ -38,41 +38,41 @@ def teams(s: Session) -> list[TeamLine]:
     return [TeamLine(team.id, team.name, team.created, number) for team, number in rows]
 
 
-def make_team(s: Session, actor: Actor, name: str, now: datetime) -> Team:
+def make_team(session: Session, actor: Actor, name: str, now: datetime) -> Team:
     """A new team without people. Raises `BadPerson` for a name that is taken or unreadable."""
     actor.require(Permission.PEOPLE_MANAGE)
-    team = Team(name=_free_name(s, name), created=now)
-    s.add(team)
-    return _kept(s, actor, team, "team_made", now)
+    team = Team(name=_free_name(session, name), created=now)
+    session.add(team)
+    return _kept(session, actor, team, "team_made", now)
 
 
-def rename_team(s: Session, actor: Actor, team_id: UUID, name: str, now: datetime) -> Team:
+def rename_team(session: Session, actor: Actor, team_id: UUID, name: str, now: datetime) -> Team:
     """Another name for a team; who belongs to it does not change."""
     actor.require(Permission.PEOPLE_MANAGE)
-    team = s.get(Team, team_id)
+    team = session.get(Team, team_id)
     if team is None:
-        s.rollback()
+        session.rollback()
         raise Denied("team")
-    team.name = _free_name(s, name, but=team_id)
-    return _kept(s, actor, team, "team_renamed", now)
+    team.name = _free_name(session, name, but=team_id)
+    return _kept(session, actor, team, "team_renamed", now)
 
 
-def _kept(s: Session, actor: Actor, team: Team, event: str, now: datetime) -> Team:
+def _kept(session: Session, actor: Actor, team: Team, event: str, now: datetime) -> Team:
     try:
-        s.flush()
+        session.flush()
     except IntegrityError:  # somebody else took the name at the same moment
-        s.rollback()
+        session.rollback()
         raise _taken() from None
-    audit.append(s, event, actor=actor, now=now, subject_id=team.id)
-    s.commit()
+    audit.append(session, event, actor=actor, now=now, subject_id=team.id)
+    session.commit()
     return team
 
 
-def _free_name(s: Session, text: str, *, but: UUID | None = None) -> str:
-    wanted = team_name(s, text)
-    for team in s.scalars(select(Team)):
+def _free_name(session: Session, text: str, *, but: UUID | None = None) -> str:
+    wanted = team_name(session, text)
+    for team in session.scalars(select(Team)):
         if team.id != but and team.name.casefold() == wanted.casefold():
-            s.rollback()
+            session.rollback()
             raise _taken()
     return wanted
 

@@ -40,7 +40,7 @@ class BadCode(ValueError):
 
 
 def begin_totp(
-    s: Session, vault: Vault, user: User, now: datetime, *, session_id: UUID | None = None
+    session: Session, vault: Vault, user: User, now: datetime, *, session_id: UUID | None = None
 ) -> tuple[str, str]:
     """Make a new secret that waits for its first code; returns it and its otpauth address.
 
@@ -54,7 +54,7 @@ def begin_totp(
         secret = pyotp.random_base32()
         begun = now.astimezone(UTC).isoformat()
         user.sealed_totp_pending = vault.seal_totp(user.id, f"{secret} {session_id} {begun}")
-        s.commit()
+        session.commit()
     return secret, _address_of(user, secret)
 
 
@@ -67,7 +67,7 @@ def waiting_totp(
 
 
 def confirm_totp(
-    s: Session,
+    session: Session,
     vault: Vault,
     user: User,
     code: str,
@@ -92,16 +92,16 @@ def confirm_totp(
     user.sealed_totp, user.sealed_totp_pending = vault.seal_totp(user.id, secret), None
     user.last_totp_step = step
     user.enrolled_at = user.enrolled_at or now
-    codes = _replace_recovery_codes(s, user)
-    close_sessions(s, user.id, now)
-    ended = {"tokens": revoke_all(s, user.id, now)}
-    audit.append(s, "factor_set", actor=actor_of(user), now=now, detail=ended)
-    s.commit()
+    codes = _replace_recovery_codes(session, user)
+    close_sessions(session, user.id, now)
+    ended = {"tokens": revoke_all(session, user.id, now)}
+    audit.append(session, "factor_set", actor=actor_of(user), now=now, detail=ended)
+    session.commit()
     return codes
 
 
 def check_second_factor(
-    s: Session,
+    session: Session,
     vault: Vault,
     user: User,
     code: str,
@@ -116,24 +116,26 @@ def check_second_factor(
     `session_id` is for the access log. Raises `Throttled` after too many tries, see `count_try`.
     """
     if throttle is not None:
-        count_try(s, throttle, user.id, address, now)
+        count_try(session, throttle, user.id, address, now)
     if user.sealed_totp is None:
         return False
     actor = actor_of(user, session_id, address)
     typed = "".join(code.split())
     if typed.isascii() and typed.isdigit():
-        accepted = _use_totp(s, vault, user, typed, now)
+        accepted = _use_totp(session, vault, user, typed, now)
     else:
-        accepted = _use_recovery_code(s, user, typed, now, actor)
+        accepted = _use_recovery_code(session, user, typed, now, actor)
     if accepted and throttle is not None:
         throttle.forgive(CODE, at(str(user.id), address))
     if not accepted:
-        audit.append(s, "code_refused", actor=actor, now=now)
-    s.commit()
+        audit.append(session, "code_refused", actor=actor, now=now)
+    session.commit()
     return accepted
 
 
-def count_try(s: Session, throttle: Throttle, user_id: UUID, address: str, now: datetime) -> None:
+def count_try(
+    session: Session, throttle: Throttle, user_id: UUID, address: str, now: datetime
+) -> None:
     """Count a try at the second factor, before it is known whether it succeeds.
 
     Raises `Throttled` after too many: of this person from here, or of this person from everywhere
@@ -141,33 +143,33 @@ def count_try(s: Session, throttle: Throttle, user_id: UUID, address: str, now: 
     tries and doesn't keep the owner out of their own place.
     """
     throttle.take([(CODE, at(str(user_id), address))], now)
-    known_here = {origin(one) for one in came_from(s, user_id, now)}
-    s.commit()  # Redis may take its time: let others write meanwhile
+    known_here = {origin(one) for one in came_from(session, user_id, now)}
+    session.commit()  # Redis may take its time: let others write meanwhile
     if origin(address) not in known_here:
         throttle.take([(CODE_EVERYWHERE, str(user_id))], now)
 
 
-def new_recovery_codes(s: Session, user: User, now: datetime) -> list[str]:
+def new_recovery_codes(session: Session, user: User, now: datetime) -> list[str]:
     """Ten new recovery codes, to be shown once; the old ones no longer work."""
-    codes = _replace_recovery_codes(s, user)
-    audit.append(s, "recovery_codes_made", actor=actor_of(user), now=now)
-    s.commit()
+    codes = _replace_recovery_codes(session, user)
+    audit.append(session, "recovery_codes_made", actor=actor_of(user), now=now)
+    session.commit()
     return codes
 
 
-def recovery_codes_left(s: Session, user: User) -> int:
+def recovery_codes_left(session: Session, user: User) -> int:
     """How many recovery codes have not been used."""
     unused = select(RecoveryCode.id).where(
         RecoveryCode.user_id == user.id, RecoveryCode.used_at.is_(None)
     )
-    return len(s.scalars(unused).all())
+    return len(session.scalars(unused).all())
 
 
-def drop_factor(s: Session, user: User) -> None:
+def drop_factor(session: Session, user: User) -> None:
     """Forget secret, recovery codes and passkeys, in the caller's transaction."""
-    s.execute(delete(Passkey).where(Passkey.user_id == user.id))
+    session.execute(delete(Passkey).where(Passkey.user_id == user.id))
     user.sealed_totp = user.sealed_totp_pending = user.last_totp_step = None
-    s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
 
 
 def matching_step(secret: str, code: str, now: datetime) -> int | None:
@@ -204,13 +206,13 @@ def _waiting(vault: Vault, user: User, session_id: UUID | None, now: datetime) -
     return words[0] if recent else None
 
 
-def _use_totp(s: Session, vault: Vault, user: User, code: str, now: datetime) -> bool:
+def _use_totp(session: Session, vault: Vault, user: User, code: str, now: datetime) -> bool:
     assert user.sealed_totp is not None
     step = matching_step(vault.open_totp(user.id, user.sealed_totp), code, now)
     if step is None:
         return False
     # By rowcount, so that of two requests with the same code only one gets in.
-    won = s.execute(
+    won = session.execute(
         update(User)
         .where(User.id == user.id)
         .where(or_(User.last_totp_step.is_(None), User.last_totp_step < step))
@@ -220,8 +222,10 @@ def _use_totp(s: Session, vault: Vault, user: User, code: str, now: datetime) ->
     return won.rowcount == 1
 
 
-def _use_recovery_code(s: Session, user: User, typed: str, now: datetime, actor: Actor) -> bool:
-    used = s.execute(
+def _use_recovery_code(
+    session: Session, user: User, typed: str, now: datetime, actor: Actor
+) -> bool:
+    used = session.execute(
         update(RecoveryCode)
         .where(
             RecoveryCode.user_id == user.id,
@@ -233,17 +237,17 @@ def _use_recovery_code(s: Session, user: User, typed: str, now: datetime, actor:
     assert isinstance(used, CursorResult)
     if used.rowcount != 1:
         return False
-    audit.append(s, "recovery_code_used", actor=actor, now=now)
+    audit.append(session, "recovery_code_used", actor=actor, now=now)
     return True
 
 
-def _replace_recovery_codes(s: Session, user: User) -> list[str]:
+def _replace_recovery_codes(session: Session, user: User) -> list[str]:
     codes = [
         "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS))
         for _ in range(RECOVERY_CODES)
     ]
-    s.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
-    s.add_all(RecoveryCode(user_id=user.id, code_hash=_hash(code)) for code in codes)
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    session.add_all(RecoveryCode(user_id=user.id, code_hash=_hash(code)) for code in codes)
     return codes
 
 

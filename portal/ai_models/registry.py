@@ -92,9 +92,9 @@ class ModelCard:
     card: dict[str, Any] | None
 
 
-def wanted(s: Session) -> Wanted | None:
+def wanted(session: Session) -> Wanted | None:
     """What segment jobs are to be done with; None: with what the worker was shipped with."""
-    model = _active(s)
+    model = _active(session)
     if model is None:
         return None
     return Wanted(
@@ -108,36 +108,36 @@ def wanted(s: Session) -> Wanted | None:
     )
 
 
-def models(s: Session, actor: Actor) -> list[ModelView]:
+def models(session: Session, actor: Actor) -> list[ModelView]:
     """Every model that was added or has spoken here: the active one first, then the newest."""
     actor.require(Permission.MODELS_MANAGE)
-    counts = _counts(s)
-    rows = s.scalars(select(ModelVersion).order_by(ModelVersion.created.desc())).all()
+    counts = _counts(session)
+    rows = session.scalars(select(ModelVersion).order_by(ModelVersion.created.desc())).all()
     found = [_view(row, counts.get(row.id, 0)) for row in rows]
-    s.commit()
+    session.commit()
     return sorted(found, key=lambda view: view.state is not ModelState.ACTIVE)
 
 
-def model(s: Session, actor: Actor, model_id: UUID) -> ModelView:
+def model(session: Session, actor: Actor, model_id: UUID) -> ModelView:
     """One model; Denied where there is none."""
     actor.require(Permission.MODELS_MANAGE)
-    view = _view(_get(s, model_id), _counts(s).get(model_id, 0))
-    s.commit()
+    view = _view(_get(session, model_id), _counts(session).get(model_id, 0))
+    session.commit()
     return view
 
 
-def card(s: Session, actor: Actor, model_id: UUID) -> ModelCard:
+def card(session: Session, actor: Actor, model_id: UUID) -> ModelCard:
     """What whoever reads cases may know of a model that speaks of them."""
     actor.require(Permission.STUDY_READ)
-    row = _get(s, model_id)
+    row = _get(session, model_id)
     found = ModelCard(row.name, row.version, row.sha256, row.card)
-    s.commit()
+    session.commit()
     return found
 
 
-def previous(s: Session) -> ModelVersion | None:
+def previous(session: Session) -> ModelVersion | None:
     """The model that `roll_back` would bring back."""
-    return s.scalars(
+    return session.scalars(
         select(ModelVersion)
         .where(ModelVersion.state == ModelState.RETIRED, ModelVersion.retired_at.is_not(None))
         .order_by(ModelVersion.retired_at.desc())
@@ -146,7 +146,7 @@ def previous(s: Session) -> ModelVersion | None:
 
 
 def add(
-    s: Session, card: Any, *, source: str, archive_sha256: str = "", now: datetime
+    session: Session, card: Any, *, source: str, archive_sha256: str = "", now: datetime
 ) -> ModelVersion:
     """Keep a model's card as a candidate; a model that has spoken here gets its card.
 
@@ -158,22 +158,22 @@ def add(
         named = _NAMED({key: card.get(key) for key in ("name", "version", "sha256")}, "card")
     except BadResult as bad:
         raise BadCard(f"The card can't be used: {bad.message}.") from None
-    row = s.scalars(select(ModelVersion).filter_by(**named)).first()
+    row = session.scalars(select(ModelVersion).filter_by(**named)).first()
     if row is None:
         row = ModelVersion(id=uuid4(), created=now, **named)
-        s.add(row)
+        session.add(row)
     elif row.card not in (None, card) and (row.source, source) != (SHIPPED, SHIPPED):
-        s.rollback()
+        session.rollback()
         raise BadCard("Another card of this model is known: give the new one its own version.")
     row.card, row.source, row.archive_sha256 = dict(card), source[:500], archive_sha256 or None
-    s.flush()
-    audit.append(s, "model_added", now=now, subject_id=row.id, detail={"sha256": row.sha256})
-    s.commit()
+    session.flush()
+    audit.append(session, "model_added", now=now, subject_id=row.id, detail={"sha256": row.sha256})
+    session.commit()
     return row
 
 
 def promote(
-    s: Session,
+    session: Session,
     actor: Actor | None,
     model_id: UUID,
     now: datetime,
@@ -187,15 +187,15 @@ def promote(
     """
     if actor is not None:
         actor.require(Permission.MODELS_MANAGE)
-    model = _get(s, model_id, lock=True)
+    model = _get(session, model_id, lock=True)
     problems = list(problems_of(model.card))
     if problems:
-        s.rollback()
+        session.rollback()
         raise Conflict("not_promotable", f"It can't be promoted: {' '.join(problems)}")
-    before = _active(s)
+    before = _active(session)
     if before is not None and before.id != model.id:
         before.state, before.retired_at = ModelState.RETIRED, now
-        s.flush()  # one active at most, at any moment
+        session.flush()  # one active at most, at any moment
     model.state, model.promoted_at, model.retired_at = ModelState.ACTIVE, now, None
     model.operating_point = point
     detail = {
@@ -203,38 +203,38 @@ def promote(
         "operating_point": point.value,
         "before": before.sha256 if before is not None else None,
     }
-    audit.append(s, event, actor=actor, now=now, subject_id=model.id, detail=detail)
-    s.commit()
+    audit.append(session, event, actor=actor, now=now, subject_id=model.id, detail=detail)
+    session.commit()
     return model
 
 
-def roll_back(s: Session, actor: Actor, now: datetime) -> ModelVersion:
+def roll_back(session: Session, actor: Actor, now: datetime) -> ModelVersion:
     """Bring the model back that spoke before, at its operating point; Conflict if none did."""
     actor.require(Permission.MODELS_MANAGE)
-    before = previous(s)
+    before = previous(session)
     if before is None:
-        s.rollback()
+        session.rollback()
         raise Conflict("no_previous", "No model was active before this one.")
     return promote(
-        s, actor, before.id, now, point=before.operating_point, event="model_rolled_back"
+        session, actor, before.id, now, point=before.operating_point, event="model_rolled_back"
     )
 
 
 def choose_point(
-    s: Session, actor: Actor, model_id: UUID, point: OperatingPoint, now: datetime
+    session: Session, actor: Actor, model_id: UUID, point: OperatingPoint, now: datetime
 ) -> ModelVersion:
     """Let the active model call at another of its thresholds, from the next job on."""
     actor.require(Permission.MODELS_MANAGE)
-    model = _get(s, model_id, lock=True)
+    model = _get(session, model_id, lock=True)
     if model.state is not ModelState.ACTIVE:
-        s.rollback()
+        session.rollback()
         raise Conflict("not_active", "Only the active model has an operating point to choose.")
     model.operating_point = point
     detail = {"sha256": model.sha256, "operating_point": point.value}
     audit.append(
-        s, "operating_point_chosen", actor=actor, now=now, subject_id=model.id, detail=detail
+        session, "operating_point_chosen", actor=actor, now=now, subject_id=model.id, detail=detail
     )
-    s.commit()
+    session.commit()
     return model
 
 
@@ -255,13 +255,13 @@ def problems_of(card: Mapping[str, Any] | None) -> Iterator[str]:
         yield "Its card lacks a calibration that was measured."
 
 
-def bands_of(s: Session, sha256: str, point: str, probability: float) -> set[Band] | None:
+def bands_of(session: Session, sha256: str, point: str, probability: float) -> set[Band] | None:
     """The words that a model's card allows for a probability; None where it does not tell.
 
     As `ml.inference.predict.band_of`, for a probability that was rounded to four digits: on a
     threshold there are two.
     """
-    card = s.scalars(
+    card = session.scalars(
         select(ModelVersion.card).where(
             ModelVersion.sha256 == sha256, ModelVersion.card.is_not(None)
         )
@@ -291,20 +291,22 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _active(s: Session) -> ModelVersion | None:
-    return s.scalars(select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)).first()
+def _active(session: Session) -> ModelVersion | None:
+    return session.scalars(
+        select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)
+    ).first()
 
 
-def _get(s: Session, model_id: UUID, *, lock: bool = False) -> ModelVersion:
-    row = s.get(ModelVersion, model_id, with_for_update=lock, populate_existing=lock)
+def _get(session: Session, model_id: UUID, *, lock: bool = False) -> ModelVersion:
+    row = session.get(ModelVersion, model_id, with_for_update=lock, populate_existing=lock)
     if row is None:
-        s.rollback()
+        session.rollback()
         raise Denied("model")
     return row
 
 
-def _counts(s: Session) -> dict[UUID, int]:
-    rows = s.execute(select(Prediction.model_id, func.count()).group_by(Prediction.model_id))
+def _counts(session: Session) -> dict[UUID, int]:
+    rows = session.execute(select(Prediction.model_id, func.count()).group_by(Prediction.model_id))
     return {row[0]: row[1] for row in rows}
 
 

@@ -48,7 +48,7 @@ def bind(engine: Engine, key: bytes) -> None:
 
 
 def append(
-    s: Session,
+    session: Session,
     event: str,
     *,
     now: datetime,
@@ -68,15 +68,15 @@ def append(
     """
     if not _EVENT.fullmatch(event):
         raise ValueError("an event is named in small letters and underscores")
-    key = _key(s)
+    key = _key(session)
     told = dict(detail or {})
     if actor is not None and actor.grant is not None and actor.grant.study_id == study_id:
         told["grant"] = str(actor.grant.id)
-    s.flush()
-    head = s.get(AuditHead, 1, with_for_update=True, populate_existing=True)
+    session.flush()
+    head = session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
     if head is None:
         head = AuditHead(id=1, count=0, mac="", seal="")
-        s.add(head)
+        session.add(head)
     row = AuditEvent(
         seq=head.count + 1,
         at=now.astimezone(UTC),
@@ -90,31 +90,31 @@ def append(
         detail=json.dumps(told, sort_keys=True, separators=(",", ":")),
     )
     row.mac = _link(key, head.mac, row)
-    s.add(row)
+    session.add(row)
     head.count, head.mac = row.seq, row.mac
     head.seal = _seal(key, head.count, head.mac)
-    s.flush()
+    session.flush()
     return row
 
 
-def verify(s: Session) -> Verification:
+def verify(session: Session) -> Verification:
     """Check every row and the end of the log; only the last rows are read while writers wait."""
-    key = _key(s)
-    s.commit()
+    key = _key(session)
+    session.commit()
     previous, seq = "", 0
-    while len(rows := s.scalars(_after(seq).limit(_CHUNK)).all()) == _CHUNK:
+    while len(rows := session.scalars(_after(seq).limit(_CHUNK)).all()) == _CHUNK:
         previous, seq, bad = _follow(key, previous, seq, rows)
         for row in rows:  # these alone: the caller's own rows stay
-            s.expunge(row)
-        s.commit()
+            session.expunge(row)
+        session.commit()
         if bad:
             return bad
-    people = s.scalar(select(func.count()).select_from(User))
+    people = session.scalar(select(func.count()).select_from(User))
     # On PostgreSQL each statement sees what was committed before it. Who appends locks the head
     # first, so from here on no row can come between the last rows and the head.
-    head = s.get(AuditHead, 1, with_for_update=True, populate_existing=True)
-    previous, seq, bad = _follow(key, previous, seq, s.scalars(_after(seq)).all())
-    s.commit()
+    head = session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
+    previous, seq, bad = _follow(key, previous, seq, session.scalars(_after(seq)).all())
+    session.commit()
     if bad:
         return bad
     if head is None or head.count == 0:
@@ -162,7 +162,7 @@ def matching(wanted: Wanted) -> Select[AuditEvent]:
 
 
 def search(
-    s: Session,
+    session: Session,
     actor: Actor,
     *,
     now: datetime,
@@ -179,31 +179,31 @@ def search(
     query = query.order_by(AuditEvent.seq.desc()).limit(min(max(limit, 1), 1000))
     if before:
         query = query.where(AuditEvent.seq < before)
-    rows = list(s.scalars(query))
-    append(s, "log_read", actor=actor, now=now, detail={"rows": len(rows)})
-    s.commit()
+    rows = list(session.scalars(query))
+    append(session, "log_read", actor=actor, now=now, detail={"rows": len(rows)})
+    session.commit()
     return rows
 
 
-def head(s: Session) -> tuple[int, str]:
+def head(session: Session) -> tuple[int, str]:
     """How long the log is and the MAC of its last row."""
-    row = s.get(AuditHead, 1, populate_existing=True)
+    row = session.get(AuditHead, 1, populate_existing=True)
     return (row.count, row.mac) if row else (0, "")
 
 
-def mac_at(s: Session, seq: int) -> str | None:
+def mac_at(session: Session, seq: int) -> str | None:
     """The MAC of one row; None where there is no such row."""
-    return s.scalar(select(AuditEvent.mac).where(AuditEvent.seq == seq))
+    return session.scalar(select(AuditEvent.mac).where(AuditEvent.seq == seq))
 
 
-def signature(s: Session, text: str) -> str:
+def signature(session: Session, text: str) -> str:
     """A keyed digest of a statement about the log, for its anchors."""
-    return hmac.new(_key(s), f"anchor:{text}".encode(), "sha256").hexdigest()
+    return hmac.new(_key(session), f"anchor:{text}".encode(), "sha256").hexdigest()
 
 
-def details(s: Session, event: str, study_id: UUID) -> list[dict[str, Any]]:
+def details(session: Session, event: str, study_id: UUID) -> list[dict[str, Any]]:
     """What was written of an event about one study, the oldest first."""
-    rows = s.scalars(
+    rows = session.scalars(
         select(AuditEvent.detail)
         .where(AuditEvent.event == event, AuditEvent.study_id == study_id)
         .order_by(AuditEvent.seq)
@@ -229,9 +229,9 @@ def _follow(
     return previous, seq, None
 
 
-def _key(s: Session) -> bytes:
+def _key(session: Session) -> bytes:
     try:
-        return _keys[s.get_bind().engine]
+        return _keys[session.get_bind().engine]
     except KeyError:
         raise RuntimeError("audit.bind(engine, vault.audit_key()) was not called") from None
 

@@ -59,7 +59,7 @@ class Alarm:
 
 
 def sound(
-    s: Session,
+    session: Session,
     event: str,
     *,
     now: datetime,
@@ -72,7 +72,7 @@ def sound(
     if event not in ALARMS:
         raise ValueError("this event is no alarm")
     audit.append(
-        s,
+        session,
         event,
         actor=actor,
         now=now,
@@ -83,7 +83,7 @@ def sound(
 
 
 def sound_given(
-    s: Session,
+    session: Session,
     role: Role,
     *,
     how: str,
@@ -98,18 +98,18 @@ def sound_given(
     event = _GIVEN.get(role)
     if event is not None and actor is not None:
         detail = {"how": how, "role": role.value}
-        sound(s, event, now=now, actor=actor, subject_id=subject_id, detail=detail)
+        sound(session, event, now=now, actor=actor, subject_id=subject_id, detail=detail)
 
 
-def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
+def unseen(session: Session, actor: Actor) -> tuple[list[Alarm], int]:
     """The oldest alarms that no auditor has seen yet, newest first, and how many there are in all.
 
     Whoever marks the first of them as seen marks none that was not shown.
     """
     actor.require(Permission.AUDIT_READ)
-    waiting = (AuditEvent.event.in_(ALARMS), AuditEvent.seq > _seen_up_to(s))
-    total = s.scalar(select(func.count()).select_from(AuditEvent).where(*waiting)) or 0
-    rows = s.scalars(
+    waiting = (AuditEvent.event.in_(ALARMS), AuditEvent.seq > _seen_up_to(session))
+    total = session.scalar(select(func.count()).select_from(AuditEvent).where(*waiting)) or 0
+    rows = session.scalars(
         select(AuditEvent).where(*waiting).order_by(AuditEvent.seq).limit(_SHOWN)
     ).all()[::-1]
     ids = {i for row in rows for i in (row.actor_id, row.subject_id) if i is not None}
@@ -118,23 +118,23 @@ def unseen(s: Session, actor: Actor) -> tuple[list[Alarm], int]:
         select(Invitation.id, Invitation.name).where(Invitation.id.in_(ids)),
         select(User.id, User.name).where(User.id.in_(ids)),
     ):
-        names.update(dict(s.execute(query).all()))
-    s.commit()
+        names.update(dict(session.execute(query).all()))
+    session.commit()
     return [_alarm(row, names) for row in rows], total
 
 
-def mark_seen(s: Session, actor: Actor, up_to: int, now: datetime) -> None:
+def mark_seen(session: Session, actor: Actor, up_to: int, now: datetime) -> None:
     """Note that an auditor has looked at every alarm up to a row of the log."""
     actor.require(Permission.AUDIT_READ)
-    last = s.scalar(select(func.max(AuditEvent.seq)).where(AuditEvent.event.in_(ALARMS))) or 0
+    last = session.scalar(select(func.max(AuditEvent.seq)).where(AuditEvent.event.in_(ALARMS))) or 0
     reached = min(up_to, last)
-    if reached > _seen_up_to(s):
-        audit.append(s, SEEN, actor=actor, now=now, detail={"up_to": reached})
-    s.commit()
+    if reached > _seen_up_to(session):
+        audit.append(session, SEEN, actor=actor, now=now, detail={"up_to": reached})
+    session.commit()
 
 
-def _seen_up_to(s: Session) -> int:
-    row = s.scalars(
+def _seen_up_to(session: Session) -> int:
+    row = session.scalars(
         select(AuditEvent).where(AuditEvent.event == SEEN).order_by(AuditEvent.seq.desc()).limit(1)
     ).first()
     return int(json.loads(row.detail)["up_to"]) if row is not None else 0

@@ -51,12 +51,12 @@ class Anchored:
     problem: str = ""
 
 
-def take(s: Session, now: datetime) -> Anchor:
+def take(session: Session, now: datetime) -> Anchor:
     """The log's present end as an anchor."""
-    seq, mac = audit.head(s)
-    s.commit()
+    seq, mac = audit.head(session)
+    session.commit()
     at = now.isoformat()
-    return Anchor(seq, mac, at, audit.signature(s, f"{seq}:{mac}:{at}"))
+    return Anchor(seq, mac, at, audit.signature(session, f"{seq}:{mac}:{at}"))
 
 
 def write(anchor: Anchor, *, file: Path | None, syslog: str) -> None:
@@ -76,15 +76,15 @@ def write(anchor: Anchor, *, file: Path | None, syslog: str) -> None:
         raise AnchorFailed("; ".join(failed))
 
 
-def compare(s: Session, lines: Iterable[str]) -> Anchored:
+def compare(session: Session, lines: Iterable[str]) -> Anchored:
     """Hold the log, found whole by `audit.verify`, against its anchors.
 
     Lines without an anchor are passed over, so that a syslog file can be given. Rows that were
     cut off are named from the first missing one. Where rows were written anew, the first bad row
     is somewhere behind the last anchor that still fits; the row after that one is named.
     """
-    count, _ = audit.head(s)
-    anchors = sorted(_read(s, lines), key=lambda anchor: anchor.seq)
+    count, _ = audit.head(session)
+    anchors = sorted(_read(session, lines), key=lambda anchor: anchor.seq)
     fits = 0
     for anchor in anchors:
         if anchor.seq > count:
@@ -94,18 +94,18 @@ def compare(s: Session, lines: Iterable[str]) -> Anchored:
                 count + 1,
                 f"{gone} rows that were there at {anchor.at} are missing at the end",
             )
-        if anchor.seq and audit.mac_at(s, anchor.seq) != anchor.mac:
+        if anchor.seq and audit.mac_at(session, anchor.seq) != anchor.mac:
             return Anchored(
                 len(anchors),
                 fits + 1,
                 f"rows {fits + 1} to {anchor.seq} are not those that were there at {anchor.at}",
             )
         fits = anchor.seq
-    s.commit()
+    session.commit()
     return Anchored(len(anchors))
 
 
-def _read(s: Session, lines: Iterable[str]) -> list[Anchor]:
+def _read(session: Session, lines: Iterable[str]) -> list[Anchor]:
     found = list[Anchor]()
     for number, line in enumerate(lines, 1):
         at = line.find('{"pleura_anchor"')
@@ -116,7 +116,7 @@ def _read(s: Session, lines: Iterable[str]) -> list[Anchor]:
             anchor = Anchor(int(said["seq"]), said["mac"], said["at"], said["signature"])
         except (ValueError, KeyError, TypeError):
             raise AnchorFailed(f"Line {number} of the anchors can't be read.") from None
-        if anchor.signature != audit.signature(s, f"{anchor.seq}:{anchor.mac}:{anchor.at}"):
+        if anchor.signature != audit.signature(session, f"{anchor.seq}:{anchor.mac}:{anchor.at}"):
             raise AnchorFailed(f"Line {number} of the anchors was not written by this portal.")
         found.append(anchor)
     return found

@@ -44,43 +44,43 @@ def moment(text: str, *, end: bool = False) -> datetime | None:
 
 
 def export(
-    s: Session, actor: Actor, wanted: audit.Wanted, form: str, now: datetime
+    session: Session, actor: Actor, wanted: audit.Wanted, form: str, now: datetime
 ) -> tuple[bytes, int]:
     """The rows that are asked for as a file, and how many; written down as well.
 
     For auditors. Conflict `too_many_rows` where it is more than a page can hand out.
     """
     actor.require(Permission.AUDIT_READ)
-    count = _count(s, wanted)
+    count = _count(session, wanted)
     if count > MOST_ROWS:
         raise Conflict(
             "too_many_rows",
             f"These are {count:,} rows; at most {MOST_ROWS:,} are handed out at once. Narrow the "
             "time, or use the command line.",
         )
-    text = "".join(lines(s, wanted, form))
-    _note(s, actor, wanted, form, count, now)
+    text = "".join(lines(session, wanted, form))
+    _note(session, actor, wanted, form, count, now)
     return text.encode(), count
 
 
-def export_all(s: Session, wanted: audit.Wanted, form: str, now: datetime) -> Iterator[str]:
+def export_all(session: Session, wanted: audit.Wanted, form: str, now: datetime) -> Iterator[str]:
     """The same for the command line, line by line."""
-    _note(s, None, wanted, form, _count(s, wanted), now)
-    yield from lines(s, wanted, form)
+    _note(session, None, wanted, form, _count(session, wanted), now)
+    yield from lines(session, wanted, form)
 
 
-def lines(s: Session, wanted: audit.Wanted, form: str) -> Iterator[str]:
+def lines(session: Session, wanted: audit.Wanted, form: str) -> Iterator[str]:
     """The rows as lines of CSV (with a head) or JSON."""
     if form == "csv":
         yield _csv(COLUMNS)
     last, query = 0, audit.matching(wanted).order_by(AuditEvent.seq).limit(_AT_ONCE)
-    while rows := s.scalars(query.where(AuditEvent.seq > last)).all():
+    while rows := session.scalars(query.where(AuditEvent.seq > last)).all():
         last = rows[-1].seq
         for row in rows:
             values = _values(row)
-            s.expunge(row)
+            session.expunge(row)
             yield _csv(values.values()) if form == "csv" else json.dumps(values) + "\n"
-        s.commit()
+        session.commit()
 
 
 def _values(row: AuditEvent) -> dict[str, Any]:
@@ -103,15 +103,20 @@ def _plain(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def _count(s: Session, wanted: audit.Wanted) -> int:
+def _count(session: Session, wanted: audit.Wanted) -> int:
     rows = audit.matching(wanted).subquery()
-    return s.scalar(select(func.count()).select_from(rows)) or 0
+    return session.scalar(select(func.count()).select_from(rows)) or 0
 
 
 def _note(
-    s: Session, actor: Actor | None, wanted: audit.Wanted, form: str, count: int, now: datetime
+    session: Session,
+    actor: Actor | None,
+    wanted: audit.Wanted,
+    form: str,
+    count: int,
+    now: datetime,
 ) -> None:
     asked = {name: str(value) for name, value in asdict(wanted).items() if value}
     detail: dict[str, str | int | bool | list[str] | None] = {"rows": count, "as": form, **asked}
-    audit.append(s, "log_exported", actor=actor, now=now, detail=detail)
-    s.commit()
+    audit.append(session, "log_exported", actor=actor, now=now, detail=detail)
+    session.commit()

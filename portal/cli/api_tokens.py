@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.accounts import api_tokens, people
+from portal.accounts import api_tokens, sessions
 from portal.models import User
 from portal.operations.context import Failed, now, opened, say
 from portal.settings import Settings
@@ -37,36 +37,36 @@ def token_options(parser: argparse.ArgumentParser) -> None:
     revoke.set_defaults(act=_token_revoke)
 
 
-def _owner(s: Session, email: str) -> User:
-    user = s.scalars(select(User).where(User.email == email.strip().lower())).first()
+def _owner(session: Session, email: str) -> User:
+    user = session.scalars(select(User).where(User.email == email.strip().lower())).first()
     if user is None:
         raise Failed("Nobody has this address.")
     return user
 
 
 def _token_create(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        user = _owner(s, chosen.user)
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        user = _owner(session, chosen.user)
         if user.disabled_at is not None:
             raise Failed("This person's account is disabled.")
         try:
-            _, raw = people.create_token(
-                s,
+            _, raw = api_tokens.create_token(
+                session,
                 user,
                 scopes=chosen.scope,
                 name=chosen.name,
                 lifetime=timedelta(days=chosen.days),
                 now=now(),
             )
-        except (people.BadToken, OverflowError) as bad:
+        except (api_tokens.BadToken, OverflowError) as bad:
             raise Failed(str(bad)) from None
     say(raw)
     return 0
 
 
 def _token_list(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        for token in people.tokens_of(s, _owner(s, chosen.user).id, now()):
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        for token in api_tokens.tokens_of(session, _owner(session, chosen.user).id, now()):
             used = f"{token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never"
             scopes = ",".join(token.scopes)
             say(
@@ -77,17 +77,17 @@ def _token_list(chosen: argparse.Namespace) -> int:
 
 
 def _token_revoke(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        owner = _owner(s, chosen.user)
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        owner = _owner(session, chosen.user)
         wanted = chosen.id.replace("-", "").lower()
         found = [
             token
-            for token in people.tokens_of(s, owner.id, now())
+            for token in api_tokens.tokens_of(session, owner.id, now())
             if len(wanted) >= 6 and token.id.hex.startswith(wanted)
         ]
         if len(found) != 1:
             raise Failed("Give at least six characters of one token's id, as list shows it.")
-        by_command = replace(people.actor_of(owner), via="cli")
-        people.revoke_token(s, by_command, found[0].id, now())
+        by_command = replace(sessions.actor_of(owner), via="cli")
+        api_tokens.revoke_token(session, by_command, found[0].id, now())
     say("The token no longer works.")
     return 0

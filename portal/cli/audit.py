@@ -33,8 +33,8 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        found = audit.verify(s)
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        found = audit.verify(session)
         if not found.is_whole:
             raise Failed(f"The access log is broken at row {found.first_bad}: {found.problem}.")
         say(f"The access log is whole: {found.count} rows.")
@@ -42,7 +42,7 @@ def _verify(chosen: argparse.Namespace) -> int:
             return 0
         try:
             with chosen.anchor.open(encoding="utf-8", errors="replace") as lines:
-                anchored = anchors.compare(s, lines)
+                anchored = anchors.compare(session, lines)
         except OSError as error:
             raise Failed(f"{chosen.anchor} can't be read ({error.strerror}).") from None
         except anchors.AnchorFailed as failed:
@@ -63,8 +63,8 @@ def _anchor(_chosen: argparse.Namespace) -> int:
     file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
     if file is None and not syslog:
         raise Failed("Name PLEURA_AUDIT_ANCHOR_FILE or PLEURA_AUDIT_ANCHOR_SYSLOG first.")
-    with opened(settings) as (s, _vault, _engine):
-        taken = anchors.take(s, now())
+    with opened(settings) as (session, _vault, _engine):
+        taken = anchors.take(session, now())
     try:
         anchors.write(taken, file=file, syslog=syslog)
     except anchors.AnchorFailed as failed:
@@ -84,7 +84,7 @@ def _export(chosen: argparse.Namespace) -> int:
         )
     except (ValueError, OverflowError):
         raise Failed("Give times like 2026-03-04 or 2026-03-04T09:00 (UTC).") from None
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        for line in logbook.export_all(s, wanted, chosen.format, now()):
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        for line in logbook.export_all(session, wanted, chosen.format, now()):
             sys.stdout.write(line)
     return 0

@@ -81,13 +81,13 @@ def _rotate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _rotate_keys(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, vault, _engine):
+    with opened(Settings.from_env()) as (session, vault, _engine):
         if not chosen.resume:
             vault.add_key(now())
-        done = key_rotation.rewrap(s, vault, now())
+        done = key_rotation.rewrap(session, vault, now())
         say(f"Key {done.key_id} now wraps {done.studies} studies and {done.people} secrets more.")
         if chosen.drop_old:
-            dropped = vault.drop_keys(key_rotation.keys_in_use(s, vault), now())
+            dropped = vault.drop_keys(key_rotation.keys_in_use(session, vault), now())
             say(f"Removed from the ring: {', '.join(dropped.gone) or 'nothing'}.")
             if dropped.waiting:
                 say(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")

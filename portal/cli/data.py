@@ -37,8 +37,8 @@ def purge_options(parser: argparse.ArgumentParser) -> None:
 
 def purge(chosen: argparse.Namespace) -> int:
     """Destroy one case and print the proof."""
-    with opened(Settings.from_env()) as (s, vault, _engine):
-        found = legal_holds.find_cases(s, None, chosen.case, now())
+    with opened(Settings.from_env()) as (session, vault, _engine):
+        found = legal_holds.find_cases(session, None, chosen.case, now())
         if not found:
             raise Failed("There is no such case. Give its number (six signs) or its id.")
         if len(found) > 1:
@@ -48,7 +48,7 @@ def purge(chosen: argparse.Namespace) -> int:
             )
         try:
             done = purging.purge(
-                s,
+                session,
                 vault,
                 None,
                 found[0].study_id,
@@ -58,7 +58,7 @@ def purge(chosen: argparse.Namespace) -> int:
             )
         except Conflict as conflict:
             raise Failed(conflict.message) from None
-        left = purging.remains(s, vault, done.study_id)
+        left = purging.remains(session, vault, done.study_id)
     say(json.dumps(json.loads(done.proof), indent=2))
     say(f"Digest of this proof, in the access log too: {done.digest}")
     if not left.nothing:
@@ -77,19 +77,19 @@ def retention_options(parser: argparse.ArgumentParser) -> None:
 def keep(chosen: argparse.Namespace) -> int:
     """List the cases whose time has ended, or purge them."""
     settings = Settings.from_env()
-    with opened(settings) as (s, vault, _engine):
+    with opened(settings) as (session, vault, _engine):
         for kind, days in retention.days_of(settings).items():
             say(f"{kind}: kept {f'{days} days' if days else 'for good'}.")
-        held = retention.held_back(s, settings, now())
+        held = retention.held_back(session, settings, now())
         if held:
             say(f"Kept by a legal hold although their time has ended: {held}.")
         if chosen.purge:
-            done = retention.run(s, vault, settings, now())
+            done = retention.run(session, vault, settings, now())
             say(f"Purged: {len(done.purged)}.")
             if done.left:
                 raise Failed(f"Not purged: {', '.join(one.case_number for one in done.left)}.")
             return 0
-        due = retention.due(s, settings, now())
+        due = retention.due(session, settings, now())
     for one in due[:_SHOWN]:
         say(f"{one.study_id}  case {one.case_number}  {one.kind} since {one.since:%Y-%m-%d}")
     if len(due) > _SHOWN:
@@ -190,8 +190,8 @@ def vault_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _vault_verify(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, vault, _engine):
-        report = integrity.inspect(s, vault, now(), tell=Progress("studies"))
+    with opened(Settings.from_env()) as (session, vault, _engine):
+        report = integrity.inspect(session, vault, now(), tell=Progress("studies"))
     say(
         f"Opened {report.files:,} files ({report.size / 1048576:,.1f} MiB) and {report.values:,} "
         f"sealed values of {report.studies:,} studies and of the people."

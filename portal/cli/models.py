@@ -48,10 +48,10 @@ def _add(chosen: argparse.Namespace) -> int:
     settings = Settings.from_env()
     source = str(Path(chosen.source).resolve()) if Path(chosen.source).exists() else chosen.source
     card = _fetched(source, chosen.sha256.lower(), settings)
-    with opened(settings) as (s, _vault, _engine):
+    with opened(settings) as (session, _vault, _engine):
         try:
             model = registry.add(
-                s, card, source=source, archive_sha256=chosen.sha256.lower(), now=now()
+                session, card, source=source, archive_sha256=chosen.sha256.lower(), now=now()
             )
         except registry.BadCard as bad:
             raise Failed(bad.message) from None
@@ -81,8 +81,8 @@ def _fetched(source: str, sha256: str, settings: Settings) -> Any:
 
 
 def _list(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        for model in s.scalars(select(ModelVersion).order_by(ModelVersion.created)):
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        for model in session.scalars(select(ModelVersion).order_by(ModelVersion.created)):
             point = model.operating_point.value if model.state is ModelState.ACTIVE else ""
             say(
                 f"{model.sha256[:12]}  {model.state.value:9}  {model.name} {model.version}  {point}"
@@ -91,10 +91,12 @@ def _list(_chosen: argparse.Namespace) -> int:
 
 
 def _promote(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        model = _meant(s, chosen.sha256.lower())
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        model = _meant(session, chosen.sha256.lower())
         try:
-            registry.promote(s, None, model.id, now(), point=OperatingPoint(chosen.operating_point))
+            registry.promote(
+                session, None, model.id, now(), point=OperatingPoint(chosen.operating_point)
+            )
         except Conflict as conflict:
             raise Failed(conflict.message) from None
         say(f"{model.name} {model.version} speaks from the next job on.")
@@ -104,13 +106,15 @@ def _promote(chosen: argparse.Namespace) -> int:
 def _statistics(chosen: argparse.Namespace) -> int:
     if not 0 < chosen.days <= _DAYS_MAX:
         raise Failed(f"--days lies between 0 and {_DAYS_MAX}.")
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        model = _meant(s, chosen.sha256.lower())
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        model = _meant(session, chosen.sha256.lower())
         wanted = select(Prediction).where(
             Prediction.model_id == model.id,
             Prediction.created >= now() - timedelta(days=chosen.days),
         )
-        for one in s.scalars(wanted.order_by(Prediction.created).execution_options(yield_per=500)):
+        for one in session.scalars(
+            wanted.order_by(Prediction.created).execution_options(yield_per=500)
+        ):
             say(
                 json.dumps(
                     {
@@ -124,10 +128,10 @@ def _statistics(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _meant(s: Session, beginning: str) -> ModelVersion:
+def _meant(session: Session, beginning: str) -> ModelVersion:
     found = [
         model
-        for model in s.scalars(select(ModelVersion))
+        for model in session.scalars(select(ModelVersion))
         if len(beginning) >= 6 and model.sha256.startswith(beginning)
     ]
     if len(found) != 1:

@@ -27,10 +27,10 @@ def worker_token_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _create(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
+    with opened(Settings.from_env()) as (session, _vault, _engine):
         try:
             _, raw = worker_tokens.create(
-                s,
+                session,
                 name=chosen.name,
                 queue=JobKind(chosen.queue),
                 lifetime=timedelta(days=chosen.days),
@@ -43,8 +43,8 @@ def _create(chosen: argparse.Namespace) -> int:
 
 
 def _list(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (s, _vault, _engine):
-        for token in worker_tokens.working(s, now()):
+    with opened(Settings.from_env()) as (session, _vault, _engine):
+        for token in worker_tokens.working(session, now()):
             seen = f"{token.last_seen:%Y-%m-%d %H:%M}" if token.last_seen else "never"
             say(
                 f"{token.id.hex[:12]}  {token.queue.value:7}  until {token.expires:%Y-%m-%d}  "
@@ -55,14 +55,14 @@ def _list(_chosen: argparse.Namespace) -> int:
 
 def _revoke(chosen: argparse.Namespace) -> int:
     wanted = chosen.id.replace("-", "").lower()
-    with opened(Settings.from_env()) as (s, _vault, _engine):
+    with opened(Settings.from_env()) as (session, _vault, _engine):
         found = [
             token
-            for token in worker_tokens.working(s, now())
+            for token in worker_tokens.working(session, now())
             if len(wanted) >= 6 and token.id.hex.startswith(wanted)
         ]
         if len(found) != 1:
             raise Failed("Give at least six characters of one token's id, as list shows it.")
-        worker_tokens.revoke(s, None, found[0].id, now())
+        worker_tokens.revoke(session, None, found[0].id, now())
     say("The token no longer works.")
     return 0

@@ -57,25 +57,25 @@ class Exported:
     data: bytes = field(repr=False)
 
 
-def plan(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime) -> Plan:
+def plan(session: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime) -> Plan:
     """What would be exported, with one audit row. Denied where it is not the actor's to see."""
-    study = _study(s, actor, study_id)
-    files, warnings, _ = _collect(s, vault, study)
+    study = _study(session, actor, study_id)
+    files, warnings, _ = _collect(session, vault, study)
     detail = {"warnings": warnings}
-    audit.append(s, "export_planned", actor=actor, now=now, study_id=study.id, detail=detail)
-    s.commit()
+    audit.append(session, "export_planned", actor=actor, now=now, study_id=study.id, detail=detail)
+    session.commit()
     return Plan(study.id, study.case_number, [*files, "manifest.json"], warnings)
 
 
 def export(
-    s: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime, *, looked: bool
+    session: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime, *, looked: bool
 ) -> Exported:
     """The export itself, with one audit row. `looked`: the reader has seen that no text is in it.
 
     Conflict `look_first` where text is possible and the reader has not looked.
     """
-    study = _study(s, actor, study_id)
-    files, warnings, pseudonym = _collect(s, vault, study)
+    study = _study(session, actor, study_id)
+    files, warnings, pseudonym = _collect(session, vault, study)
     if LOOK & set(warnings) and not looked:
         raise Conflict(
             "look_first", "Look at the picture for burned-in text first, and say that you did."
@@ -83,7 +83,7 @@ def export(
     files["manifest.json"] = _json(_manifest(files, warnings, pseudonym, looked))
     data = _zip(files)
     audit.append(
-        s,
+        session,
         "study_exported",
         actor=actor,
         now=now,
@@ -97,16 +97,18 @@ def export(
             # tell whose a purged case was to whoever makes an export under a number that they try.
         },
     )
-    s.commit()
+    session.commit()
     return Exported(f"pleura-{pseudonym}.zip", data)
 
 
-def _study(s: Session, actor: Actor, study_id: UUID) -> Study:
+def _study(session: Session, actor: Actor, study_id: UUID) -> Study:
     actor.require(Permission.STUDY_EXPORT)
-    return load(s, actor, study_id)
+    return load(session, actor, study_id)
 
 
-def _collect(s: Session, vault: Vault, study: Study) -> tuple[dict[str, bytes], list[str], str]:
+def _collect(
+    session: Session, vault: Vault, study: Study
+) -> tuple[dict[str, bytes], list[str], str]:
     """The files by name, the warnings as codes, and the pseudonym."""
     data_key = sealed_fields.key_of(vault, study)
     number = open_patient(vault, data_key, study).patient_id or f"study {study.id}"
@@ -122,7 +124,7 @@ def _collect(s: Session, vault: Vault, study: Study) -> tuple[dict[str, bytes], 
     pseudonym = f"PLR{keyed('patient', number)[:12].upper()}"
 
     files, warnings = dict[str, bytes](), list[str]()
-    source = _blob(s, vault, data_key, study, BlobKind.SOURCE)
+    source = _blob(session, vault, data_key, study, BlobKind.SOURCE)
     if source is None or source[1] != _DICOM:
         warnings.append("no_dicom")
     else:
@@ -131,21 +133,21 @@ def _collect(s: Session, vault: Vault, study: Study) -> tuple[dict[str, bytes], 
             warnings += deidentify.burned_in(source[0])
         except (NotCleanable, Refused):
             warnings.append("not_cleanable")
-    mask = _blob(s, vault, data_key, study, BlobKind.MASK)
+    mask = _blob(session, vault, data_key, study, BlobKind.MASK)
     if mask is not None:
         cleaned = _clean_png(mask[0])
         if cleaned is None:
             warnings.append("mask_left_out")
         else:
             files["mask.png"] = cleaned
-    files["result.json"] = _json(_result(s, study))
+    files["result.json"] = _json(_result(session, study))
     return files, warnings, pseudonym
 
 
 def _blob(
-    s: Session, vault: Vault, data_key: bytes, study: Study, kind: BlobKind
+    session: Session, vault: Vault, data_key: bytes, study: Study, kind: BlobKind
 ) -> tuple[bytes, str] | None:
-    blob = s.scalars(
+    blob = session.scalars(
         select(Blob).where(Blob.study_id == study.id, Blob.kind == kind, Blob.current)
     ).first()
     if blob is None:
@@ -156,15 +158,15 @@ def _blob(
     return data, blob.media_type
 
 
-def _result(s: Session, study: Study) -> dict[str, Any]:
+def _result(session: Session, study: Study) -> dict[str, Any]:
     """The model's numbers and the readers' coded words: no name, no comment, no time."""
-    row = s.scalars(
+    row = session.scalars(
         select(Prediction)
         .where(Prediction.study_id == study.id)
         .order_by(Prediction.created.desc())
         .limit(1)
     ).first()
-    reviews = s.scalars(
+    reviews = session.scalars(
         select(Review).where(Review.study_id == study.id).order_by(Review.created)
     ).all()
     said: dict[str, Any] = {

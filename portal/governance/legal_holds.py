@@ -40,7 +40,7 @@ class Case:
     hold: Hold | None
 
 
-def find_cases(s: Session, actor: Actor | None, text: str, now: datetime) -> list[Case]:
+def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) -> list[Case]:
     """The cases with this number or id, for administrators and the command line; none is empty.
 
     Several teams' cases may share a number.
@@ -56,21 +56,23 @@ def find_cases(s: Session, actor: Actor | None, text: str, now: datetime) -> lis
             query = query.where(Study.id == UUID(text))
         except ValueError:
             return []
-    rows = s.execute(query.order_by(Study.created, Study.id).limit(_MOST)).all()
+    rows = session.execute(query.order_by(Study.created, Study.id).limit(_MOST)).all()
     ids = [study.id for study, _ in rows]
-    states = status.of_studies(s, ids, now)
+    states = status.of_studies(session, ids, now)
     held_now = {
         hold.study_id: hold
-        for hold in s.scalars(select(Hold).where(Hold.study_id.in_(ids), Hold.lifted_at.is_(None)))
+        for hold in session.scalars(
+            select(Hold).where(Hold.study_id.in_(ids), Hold.lifted_at.is_(None))
+        )
     }
     counted = select(Blob.study_id, func.count(), func.sum(Blob.size))
     files = {
         study_id: (count, int(size))
-        for study_id, count, size in s.execute(
+        for study_id, count, size in session.execute(
             counted.where(Blob.study_id.in_(ids)).group_by(Blob.study_id)
         )
     }
-    s.commit()
+    session.commit()
     return [
         Case(
             study_id=study.id,
@@ -88,15 +90,15 @@ def find_cases(s: Session, actor: Actor | None, text: str, now: datetime) -> lis
     ]
 
 
-def held(s: Session, study_id: UUID) -> Hold | None:
+def held(session: Session, study_id: UUID) -> Hold | None:
     """The hold in force; the caller has locked the study if it goes by it."""
-    return s.scalars(
+    return session.scalars(
         select(Hold).where(Hold.study_id == study_id, Hold.lifted_at.is_(None))
     ).first()
 
 
 def hold(
-    s: Session,
+    session: Session,
     actor: Actor,
     study_id: UUID,
     *,
@@ -107,35 +109,43 @@ def hold(
     """Put a study under a legal hold. Conflict where it is purged or held already."""
     actor.require(Permission.DATA_MANAGE)
     reference = check_reference(reference)
-    study = _locked(s, study_id)
+    study = _locked(session, study_id)
     if study.purged_at is not None:
         raise Conflict("already_purged", "This case was purged before.")
-    if held(s, study_id) is not None:
+    if held(session, study_id) is not None:
         raise Conflict("held", "This case is under a legal hold already.")
     row = Hold(
         study_id=study_id, reason=reason, reference=reference, set_by=actor.user_id, set_at=now
     )
-    s.add(row)
-    s.flush()
+    session.add(row)
+    session.flush()
     detail = {"reason": reason.value, "reference": reference}
     audit.append(
-        s, "hold_set", actor=actor, now=now, study_id=study_id, subject_id=row.id, detail=detail
+        session,
+        "hold_set",
+        actor=actor,
+        now=now,
+        study_id=study_id,
+        subject_id=row.id,
+        detail=detail,
     )
-    s.commit()
+    session.commit()
     return row
 
 
-def lift(s: Session, actor: Actor, study_id: UUID, *, reference: str = "", now: datetime) -> Hold:
+def lift(
+    session: Session, actor: Actor, study_id: UUID, *, reference: str = "", now: datetime
+) -> Hold:
     """Lift a study's legal hold. Conflict `not_held` where there is none."""
     actor.require(Permission.DATA_MANAGE)
     reference = check_reference(reference)
-    _locked(s, study_id)
-    row = held(s, study_id)
+    _locked(session, study_id)
+    row = held(session, study_id)
     if row is None:
         raise Conflict("not_held", "This case is under no legal hold.")
     row.lifted_at, row.lifted_by, row.lift_reference = now, actor.user_id, reference
     audit.append(
-        s,
+        session,
         "hold_lifted",
         actor=actor,
         now=now,
@@ -143,14 +153,14 @@ def lift(s: Session, actor: Actor, study_id: UUID, *, reference: str = "", now: 
         subject_id=row.id,
         detail={"reference": reference},
     )
-    s.commit()
+    session.commit()
     return row
 
 
-def holds(s: Session, actor: Actor) -> list[tuple[Hold, str]]:
+def holds(session: Session, actor: Actor) -> list[tuple[Hold, str]]:
     """All holds in force, the oldest first, each with the number of its case."""
     actor.require(Permission.DATA_MANAGE)
-    rows = s.execute(
+    rows = session.execute(
         select(Hold, Study.case_number)
         .join(Study, Study.id == Hold.study_id)
         .where(Hold.lifted_at.is_(None))
@@ -171,8 +181,10 @@ def check_reference(text: str) -> str:
     return text
 
 
-def _locked(s: Session, study_id: UUID) -> Study:
-    study = s.get(Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
+def _locked(session: Session, study_id: UUID) -> Study:
+    study = session.get(
+        Study, study_id, with_for_update={"key_share": True}, populate_existing=True
+    )
     if study is None:
         raise Conflict("no_such_case", "There is no such case.")
     return study

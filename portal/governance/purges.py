@@ -44,7 +44,7 @@ class Remains:
 
 
 def purge(
-    s: Session,
+    session: Session,
     vault: Vault,
     actor: Actor | None,
     study_id: UUID,
@@ -63,27 +63,29 @@ def purge(
         actor.require(Permission.DATA_MANAGE)
     reference = check_reference(reference)
     # Jobs before their study (see `ranking`): a result that is coming in is waited for.
-    s.scalars(
+    session.scalars(
         select(Job.id).where(Job.study_id == study_id).order_by(Job.id).with_for_update()
     ).all()
-    study = s.get(Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
+    study = session.get(
+        Study, study_id, with_for_update={"key_share": True}, populate_existing=True
+    )
     if study is None:
         raise Conflict("no_such_case", "There is no such case.")
     if study.purged_at is not None:
         raise Conflict("already_purged", "This case was purged before.")
-    if held(s, study_id) is not None:
+    if held(session, study_id) is not None:
         raise Conflict("held", "This case is under a legal hold. Lift the hold first.")
-    blobs = s.scalars(select(Blob).where(Blob.study_id == study_id).order_by(Blob.id)).all()
-    proof = _proof(s, study, blobs, actor, now, reason, reference)
+    blobs = session.scalars(select(Blob).where(Blob.study_id == study_id).order_by(Blob.id)).all()
+    proof = _proof(session, study, blobs, actor, now, reason, reference)
     for column in (*_KEY, *_SEALED, *_LOOKUPS):
         setattr(study, column, None)
     study.purged_at = now
-    s.execute(
+    session.execute(
         update(Instance)
         .where(Instance.study_id == study_id)
         .values(sealed_facts=None, sop_key=None, content_key=None)
     )
-    s.execute(
+    session.execute(
         update(Job)
         .where(Job.study_id == study_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
         .values(
@@ -95,10 +97,10 @@ def purge(
         )
     )
     names = [blob.name for blob in blobs]
-    s.execute(delete(Blob).where(Blob.study_id == study_id))
-    s.add(proof)
+    session.execute(delete(Blob).where(Blob.study_id == study_id))
+    session.add(proof)
     audit.append(
-        s,
+        session,
         "study_purged",
         actor=actor,
         now=now,
@@ -110,7 +112,7 @@ def purge(
             "proof": proof.digest,
         },
     )
-    s.commit()
+    session.commit()
     for name in names:
         # Unreadable in any case, the key being gone; `remains` tells, the sweep goes on.
         with contextlib.suppress(OSError, VaultError):
@@ -118,16 +120,16 @@ def purge(
     return proof
 
 
-def remains(s: Session, vault: Vault, study_id: UUID) -> Remains:
+def remains(session: Session, vault: Vault, study_id: UUID) -> Remains:
     """Look, now, at what is left of a purged study in the database and on the disk."""
-    study = s.get_one(Study, study_id, populate_existing=True)
-    row = s.scalars(
+    study = session.get_one(Study, study_id, populate_existing=True)
+    row = session.scalars(
         select(Instance)
         .where(Instance.study_id == study_id)
         .execution_options(populate_existing=True)
     ).one()
-    proof = json.loads(s.get_one(Purge, study_id).proof)
-    still = set(s.scalars(select(Blob.name).where(Blob.study_id == study_id)))
+    proof = json.loads(session.get_one(Purge, study_id).proof)
+    still = set(session.scalars(select(Blob.name).where(Blob.study_id == study_id)))
     names = still | {str(blob["name"]) for blob in proof["destroyed"]["files"]}
     left = Remains(
         key=_filled(study, _KEY) > 0,
@@ -135,33 +137,33 @@ def remains(s: Session, vault: Vault, study_id: UUID) -> Remains:
         lookups=_filled(study, _LOOKUPS) + _filled(row, ("sop_key", "content_key")),
         files=sum(vault.has(name) for name in names),
     )
-    s.commit()
+    session.commit()
     return left
 
 
-def proofs(s: Session, actor: Actor, *, limit: int = 50) -> list[Purge]:
+def proofs(session: Session, actor: Actor, *, limit: int = 50) -> list[Purge]:
     """The newest purges, for administrators."""
     actor.require(Permission.DATA_MANAGE)
     query = select(Purge).order_by(Purge.purged_at.desc(), Purge.study_id)
-    return list(s.scalars(query.limit(limit)))
+    return list(session.scalars(query.limit(limit)))
 
 
-def proof_of(s: Session, actor: Actor, study_id: UUID) -> Purge | None:
+def proof_of(session: Session, actor: Actor, study_id: UUID) -> Purge | None:
     """The proof of one purge, for administrators."""
     actor.require(Permission.DATA_MANAGE)
-    return s.get(Purge, study_id)
+    return session.get(Purge, study_id)
 
 
-def is_genuine(s: Session, proof: Purge) -> bool:
+def is_genuine(session: Session, proof: Purge) -> bool:
     """Whether a proof is what was written: its digest is its own and stands in the log."""
     if hashlib.sha256(proof.proof.encode()).hexdigest() != proof.digest:
         return False
-    logged = audit.details(s, "study_purged", proof.study_id)
+    logged = audit.details(session, "study_purged", proof.study_id)
     return [detail.get("proof") for detail in logged] == [proof.digest]
 
 
 def _proof(
-    s: Session,
+    session: Session,
     study: Study,
     blobs: Any,
     actor: Actor | None,
@@ -170,7 +172,7 @@ def _proof(
     reference: str,
 ) -> Purge:
     """What will be destroyed, written down before it is: ids, kinds, sizes, digests."""
-    instance = s.scalars(select(Instance).where(Instance.study_id == study.id)).one()
+    instance = session.scalars(select(Instance).where(Instance.study_id == study.id)).one()
     ended = select(func.count()).where(
         Job.study_id == study.id, or_(Job.state == JobState.QUEUED, Job.state == JobState.RUNNING)
     )
@@ -188,7 +190,7 @@ def _proof(
             },
             "sealed_values": _filled(study, _SEALED) + _filled(instance, ("sealed_facts",)),
             "lookups": _filled(study, _LOOKUPS) + _filled(instance, ("sop_key", "content_key")),
-            "jobs_ended": s.scalar(ended),
+            "jobs_ended": session.scalar(ended),
             "files": [
                 {"id": str(b.id), "kind": b.kind.value, "name": b.name, "bytes": b.size}
                 for b in blobs

@@ -50,42 +50,44 @@ def days_of(settings: Settings) -> dict[Kind, int]:
     }
 
 
-def due(s: Session, settings: Settings, now: datetime, *, limit: int | None = None) -> list[Due]:
+def due(
+    session: Session, settings: Settings, now: datetime, *, limit: int | None = None
+) -> list[Due]:
     """The studies whose time has ended and that are not held, the oldest of each class first."""
     found = list[Due]()
     for kind, days in days_of(settings).items():
         if days:
             query = _ended(kind, now - timedelta(days=days), held=False)
-            rows = s.execute(query.limit(limit)) if limit else s.execute(query)
+            rows = session.execute(query.limit(limit)) if limit else session.execute(query)
             found += [Due(study_id, number, kind, since) for study_id, number, since in rows]
-    s.commit()
+    session.commit()
     return found
 
 
-def held_back(s: Session, settings: Settings, now: datetime) -> int:
+def held_back(session: Session, settings: Settings, now: datetime) -> int:
     """How many studies would be due but for a legal hold."""
     count = 0
     for kind, days in days_of(settings).items():
         if days:
             ended = _ended(kind, now - timedelta(days=days), held=True).order_by(None).subquery()
-            count += s.scalar(select(func.count()).select_from(ended)) or 0
-    s.commit()
+            count += session.scalar(select(func.count()).select_from(ended)) or 0
+    session.commit()
     return count
 
 
-def run(s: Session, vault: Vault, settings: Settings, now: datetime) -> Done:
+def run(session: Session, vault: Vault, settings: Settings, now: datetime) -> Done:
     """Purge what is due, a study at a time; what fails is left for the next round."""
     purged, left = list[Due](), list[Due]()
     while True:
-        batch = due(s, settings, now, limit=_AT_ONCE + len(left))
+        batch = due(session, settings, now, limit=_AT_ONCE + len(left))
         batch = [one for one in batch if one not in left]
         if not batch:
             return Done(purged, left)
         for one in batch:
             try:
-                purge(s, vault, None, one.study_id, now, reason=PurgeReason.RETENTION_ENDED)
+                purge(session, vault, None, one.study_id, now, reason=PurgeReason.RETENTION_ENDED)
             except Conflict:  # held or purged just now
-                s.rollback()
+                session.rollback()
                 left.append(one)
             else:
                 purged.append(one)

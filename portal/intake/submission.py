@@ -50,7 +50,7 @@ class _Keys:
 
 
 def submit(
-    s: Session,
+    session: Session,
     vault: Vault,
     actor: Actor,
     filename: str,
@@ -71,20 +71,20 @@ def submit(
     upload = check.check(filename, data, limits)
     for _ in range(_TRIES - 1):
         try:
-            return _take(s, vault, actor, upload, data, now)
+            return _take(session, vault, actor, upload, data, now)
         except IntegrityError:
             continue  # somebody sent this picture, or this UID, at the same moment and was first
-    return _take(s, vault, actor, upload, data, now)
+    return _take(session, vault, actor, upload, data, now)
 
 
 def _take(
-    s: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes, now: datetime
+    session: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes, now: datetime
 ) -> Submitted:
-    keys, namesake = _told_apart(s, vault, actor, upload, data)
-    known = _known(s, actor, keys, now)
+    keys, namesake = _told_apart(session, vault, actor, upload, data)
+    known = _known(session, actor, keys, now)
     if known is not None:
         return known
-    s.commit()  # the file is written while nothing is locked
+    session.commit()  # the file is written while nothing is locked
 
     study = Study(id=uuid4(), team_id=actor.team_id, uploaded_by=actor.user_id, created=now)
     study.weight = worklist_order.by_arrival(now)
@@ -121,42 +121,44 @@ def _take(
     detail = {"same_uid_as": namesake.hex} if namesake else None
     try:
         for row in (study, instance, blob):
-            s.add(row)
-            s.flush()
-        job = enqueue(s, JobKind.RENDER, instance.id, now)
-        audit.append(s, "study_submitted", actor=actor, now=now, study_id=study.id, detail=detail)
+            session.add(row)
+            session.flush()
+        job = enqueue(session, JobKind.RENDER, instance.id, now)
+        audit.append(
+            session, "study_submitted", actor=actor, now=now, study_id=study.id, detail=detail
+        )
     except BaseException:
-        s.rollback()
+        session.rollback()
         vault.destroy(blob.name)
         raise
-    database.commit(s)
+    database.commit(session)
     return Submitted(
         study.id, study.case_number, job.id, duplicate=False, same_uid=namesake is not None
     )
 
 
 def _told_apart(
-    s: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes
+    session: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes
 ) -> tuple[_Keys, UUID | None]:
     """The file's keys, and the study of another picture that came under its UID before."""
     keys = _keys(vault, upload, data)
     if keys.sop is None:
         return keys, None
-    first = s.scalars(
+    first = session.scalars(
         select(Instance).where(Instance.team_id == actor.team_id, Instance.sop_key == keys.sop)
     ).first()
     if first is None or first.content_key == keys.content:
         return keys, None
     digest = dicom.pixels_digest(data)
-    if digest == _kept_digest(s, vault, first):
+    if digest == _kept_digest(session, vault, first):
         return keys, None
     own = vault.lookup("sop_uid", f"{upload.keys['sop_uid']}:{digest}")
     return replace(keys, sop=own), first.study_id
 
 
-def _kept_digest(s: Session, vault: Vault, instance: Instance) -> str | None:
+def _kept_digest(session: Session, vault: Vault, instance: Instance) -> str | None:
     """The pixels' digest of a kept picture; None where its file can't be read any more."""
-    blob = s.scalars(
+    blob = session.scalars(
         select(Blob).where(
             Blob.instance_id == instance.id, Blob.kind == BlobKind.SOURCE, Blob.current
         )
@@ -164,7 +166,7 @@ def _kept_digest(s: Session, vault: Vault, instance: Instance) -> str | None:
     if blob is None:
         return None
     try:
-        data_key = sealed_fields.key_of(vault, s.get_one(Study, instance.study_id))
+        data_key = sealed_fields.key_of(vault, session.get_one(Study, instance.study_id))
         kept = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
         return dicom.pixels_digest(kept)
     except (NotReadable, Refused):
@@ -185,19 +187,19 @@ def _keys(vault: Vault, upload: check.Upload, data: bytes) -> _Keys:
     )
 
 
-def _known(s: Session, actor: Actor, keys: _Keys, now: datetime) -> Submitted | None:
+def _known(session: Session, actor: Actor, keys: _Keys, now: datetime) -> Submitted | None:
     """The study that holds this picture already, if the team has one."""
     same = Instance.content_key == keys.content
     if keys.sop is not None:
         same = or_(same, Instance.sop_key == keys.sop)
-    study_id = s.scalars(
+    study_id = session.scalars(
         select(Instance.study_id).where(Instance.team_id == actor.team_id, same).limit(1)
     ).first()
     if study_id is None:
         return None
-    study = s.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+    study = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
     if study is None:
         raise Conflict("already_sent", "A colleague of your team has already sent this picture.")
-    audit.append(s, "study_sent_again", actor=actor, now=now, study_id=study.id)
-    s.commit()
+    audit.append(session, "study_sent_again", actor=actor, now=now, study_id=study.id)
+    session.commit()
     return Submitted(study.id, study.case_number, None, duplicate=True)

@@ -30,7 +30,7 @@ class Arrival:
 
 
 def submit_archive(
-    s: Session,
+    session: Session,
     vault: Vault,
     actor: Actor,
     data: bytes,
@@ -46,11 +46,11 @@ def submit_archive(
     """
     actor.require(Permission.STUDY_SUBMIT)
     inside = zip_archive.members(data, limits)
-    return (_arrived(s, vault, actor, member, now, limits) for member in inside)
+    return (_arrived(session, vault, actor, member, now, limits) for member in inside)
 
 
 def _arrived(
-    s: Session,
+    session: Session,
     vault: Vault,
     actor: Actor,
     member: zip_archive.Member,
@@ -63,7 +63,9 @@ def _arrived(
     if member.data is None:
         return Arrival(name, "skipped")
     try:
-        sent = submit(s, vault, actor, name, member.data, now, limits=Limits(limits.max_file_bytes))
+        sent = submit(
+            session, vault, actor, name, member.data, now, limits=Limits(limits.max_file_bytes)
+        )
     except (Refused, Conflict) as refused:
         return Arrival(name, "refused", None, refused.code, refused.message)
     except StorageFull:

@@ -28,21 +28,21 @@ def is_attempt(ticket: Ticket) -> tuple[Any, ...]:
     )
 
 
-def attempted(s: Session, ticket: Ticket, *, lock: bool = False) -> Job:
+def attempted(session: Session, ticket: Ticket, *, lock: bool = False) -> Job:
     """The job, while the ticket's attempt is the one that runs; else Lost."""
     query = select(Job).where(*is_attempt(ticket)).execution_options(populate_existing=True)
-    job = s.scalars(query.with_for_update() if lock else query).one_or_none()
+    job = session.scalars(query.with_for_update() if lock else query).one_or_none()
     if job is None:
-        s.rollback()
+        session.rollback()
         raise Lost
     return job
 
 
-def take_blobs(s: Session, job_id: UUID, *conditions: Any) -> list[str]:
+def take_blobs(session: Session, job_id: UUID, *conditions: Any) -> list[str]:
     """Remove rows of files that a job has stored; the caller destroys the files afterwards."""
     where = (Blob.job_id == job_id, *conditions)
-    names = list(s.scalars(select(Blob.name).where(*where)))
-    s.execute(delete(Blob).where(*where))
+    names = list(session.scalars(select(Blob.name).where(*where)))
+    session.execute(delete(Blob).where(*where))
     return names
 
 
@@ -52,8 +52,8 @@ def destroy_files(vault: Vault, names: list[str]) -> None:
         vault.destroy(name)
 
 
-def changed(s: Session, statement: Any) -> bool:
+def changed(session: Session, statement: Any) -> bool:
     """Whether a conditional UPDATE has found its one row."""
-    outcome = s.execute(statement, execution_options={"synchronize_session": False})
+    outcome = session.execute(statement, execution_options={"synchronize_session": False})
     assert isinstance(outcome, CursorResult)
     return outcome.rowcount == 1

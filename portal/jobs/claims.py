@@ -58,9 +58,9 @@ class Claim:
         }
 
 
-def enqueue(s: Session, kind: JobKind, instance_id: UUID, now: datetime) -> Job:
+def enqueue(session: Session, kind: JobKind, instance_id: UUID, now: datetime) -> Job:
     """Add a job for an instance in the caller's transaction; one of each kind at most."""
-    instance = s.get_one(Instance, instance_id)
+    instance = session.get_one(Instance, instance_id)
     job = Job(
         id=uuid4(),
         kind=kind,
@@ -71,12 +71,14 @@ def enqueue(s: Session, kind: JobKind, instance_id: UUID, now: datetime) -> Job:
         attempt_limit=ATTEMPTS,
         created=now,
     )
-    s.add(job)
-    s.flush()
+    session.add(job)
+    session.flush()
     return job
 
 
-def hello(s: Session, *, name: str, queue: str, engine: str, model: str, now: datetime) -> None:
+def hello(
+    session: Session, *, name: str, queue: str, engine: str, model: str, now: datetime
+) -> None:
     """Note that a worker is there. It is one by its name and queue: a token opens one queue."""
     if queue not in (JobKind.RENDER.value, JobKind.SEGMENT.value):
         raise BadResult("queue must be render or segment")
@@ -89,17 +91,17 @@ def hello(s: Session, *, name: str, queue: str, engine: str, model: str, now: da
         "model": clean(model, 200),
     }
     here = update(Worker).where(Worker.name == known, Worker.queue == kind).values(**what)
-    if not changed(s, here):
+    if not changed(session, here):
         try:
-            with s.begin_nested():
-                s.execute(insert(Worker).values(name=known, queue=kind, **what))
+            with session.begin_nested():
+                session.execute(insert(Worker).values(name=known, queue=kind, **what))
         except IntegrityError:  # it has said hello twice at once
-            changed(s, here)
-    s.commit()
+            changed(session, here)
+    session.commit()
 
 
 def claim(
-    s: Session,
+    session: Session,
     settings: Settings,
     vault: Vault,
     job_id: UUID,
@@ -113,7 +115,7 @@ def claim(
     whose record does not open has failed: another attempt would find nothing else.
     """
     won = changed(
-        s,
+        session,
         update(Job)
         .where(
             Job.id == job_id,
@@ -135,18 +137,18 @@ def claim(
         ),
     )
     if not won:
-        s.rollback()
+        session.rollback()
         return None
-    job = s.get_one(Job, job_id, populate_existing=True)
+    job = session.get_one(Job, job_id, populate_existing=True)
     try:
-        facts = _facts_for(s, vault, job)
+        facts = _facts_for(session, vault, job)
     except VaultError:
-        _fail_damaged(s, job, now)
+        _fail_damaged(session, job, now)
         return None
-    model = registry.wanted(s) if job.kind is JobKind.SEGMENT else None
+    model = registry.wanted(session) if job.kind is JobKind.SEGMENT else None
     job.model_sha256 = model.sha256 if model else None
     job.operating_point = model.operating_point.value if model else None
-    inputs = s.scalars(
+    inputs = session.scalars(
         select(Blob).where(
             Blob.instance_id == job.instance_id,
             Blob.current,
@@ -167,38 +169,41 @@ def claim(
         model=model,
     )
     audit.append(
-        s,
+        session,
         "job_claimed",
         now=now,
         study_id=job.study_id,
         subject_id=job.id,
         detail={"kind": job.kind.value, "attempt": job.attempts},
     )
-    s.commit()
+    session.commit()
     return claimed
 
 
-def _facts_for(s: Session, vault: Vault, job: Job) -> dict[str, Any] | None:
+def _facts_for(session: Session, vault: Vault, job: Job) -> dict[str, Any] | None:
     """What a job's worker has to know of the picture beside its pixels."""
     if job.kind is not JobKind.SEGMENT:
         return None
-    study, instance = s.get_one(Study, job.study_id), s.get_one(Instance, job.instance_id)
+    study, instance = (
+        session.get_one(Study, job.study_id),
+        session.get_one(Instance, job.instance_id),
+    )
     return sealed_fields.open_facts(vault, sealed_fields.key_of(vault, study), instance)
 
 
-def _fail_damaged(s: Session, job: Job, now: datetime) -> None:
+def _fail_damaged(session: Session, job: Job, now: datetime) -> None:
     job.state, job.error_code = JobState.FAILED, "record_damaged"
     job.finished_at, job.lease_until = now, None
-    worklist_order.place(s, job.study_id)
+    worklist_order.place(session, job.study_id)
     audit.append(
-        s,
+        session,
         "job_failed",
         now=now,
         study_id=job.study_id,
         subject_id=job.id,
         detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
     )
-    s.commit()
+    session.commit()
 
 
 def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
@@ -206,32 +211,34 @@ def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> T
     return tickets.read(settings, text, job_id, now)
 
 
-def heartbeat(s: Session, settings: Settings, ticket: Ticket, now: datetime) -> bool:
+def heartbeat(session: Session, settings: Settings, ticket: Ticket, now: datetime) -> bool:
     """Prolong the attempt's lease; False when the attempt is lost."""
     kept = changed(
-        s,
+        session,
         update(Job)
         .where(*is_attempt(ticket))
         .values(lease_until=now + timedelta(seconds=settings.lease_seconds)),
     )
-    s.commit()
+    session.commit()
     return kept
 
 
-def retry(s: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
+def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
     """Give a failed job three more attempts; the caller rings. Conflict if it has not failed."""
     actor.require(Permission.JOBS_MANAGE)
-    job = s.get(Job, job_id, with_for_update=True, populate_existing=True)
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is None:
         raise Denied("job")
-    study = s.get_one(Study, job.study_id)
+    study = session.get_one(Study, job.study_id)
     if job.state is not JobState.FAILED or study.purged_at is not None:
-        s.rollback()
+        session.rollback()
         raise Conflict("not_failed", "Only a failed job can be tried again.")
     # Attempts go on counting: what an old attempt still hands in stays fenced off.
     job.attempt_limit = job.attempts + ATTEMPTS
     job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
-    worklist_order.place(s, job.study_id)
-    audit.append(s, "job_retried", actor=actor, now=now, study_id=job.study_id, subject_id=job.id)
-    s.commit()
+    worklist_order.place(session, job.study_id)
+    audit.append(
+        session, "job_retried", actor=actor, now=now, study_id=job.study_id, subject_id=job.id
+    )
+    session.commit()
     return job

@@ -19,21 +19,21 @@ from portal.studies import sealed_fields
 from portal.vault import Vault
 
 
-def read_input(s: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[bytes, str]:
+def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[bytes, str]:
     """One of the job's inputs and its media type; Lost, or BadResult for one that it has not."""
-    job = attempted(s, ticket)
+    job = attempted(session, ticket)
     allowed = {blob.value: blob for blob in result_checks.INPUTS.get(job.kind, ())}
     if kind not in allowed:
         raise BadResult("the job has no such input")
-    blob = s.scalars(
+    blob = session.scalars(
         select(Blob).where(
             Blob.instance_id == job.instance_id, Blob.kind == allowed[kind], Blob.current
         )
     ).one_or_none()
     if blob is None:
         raise BadResult("the job has no such input")
-    data_key = sealed_fields.key_of(vault, s.get_one(Study, job.study_id))
-    s.commit()
+    data_key = sealed_fields.key_of(vault, session.get_one(Study, job.study_id))
+    session.commit()
     return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name), blob.media_type
 
 
@@ -46,33 +46,35 @@ class Output:
     data: bytes
 
 
-def store_output(s: Session, vault: Vault, ticket: Ticket, output: Output, now: datetime) -> None:
+def store_output(
+    session: Session, vault: Vault, ticket: Ticket, output: Output, now: datetime
+) -> None:
     """Keep one of the attempt's outputs; it is seen once the attempt finishes.
 
     Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
     """
-    blobs = write(s, vault, ticket, [output], now)
+    blobs = write(session, vault, ticket, [output], now)
     written = [blob.name for blob in blobs]
     try:
-        job = attempted(s, ticket, lock=True)
-        before = enter(s, job, ticket, blobs)
+        job = attempted(session, ticket, lock=True)
+        before = enter(session, job, ticket, blobs)
     except BaseException:
-        s.rollback()
+        session.rollback()
         destroy_files(vault, written)
         raise
-    database.commit(s)
+    database.commit(session)
     destroy_files(vault, before)
 
 
 def write(
-    s: Session, vault: Vault, ticket: Ticket, outputs: Sequence[Output], now: datetime
+    session: Session, vault: Vault, ticket: Ticket, outputs: Sequence[Output], now: datetime
 ) -> list[Blob]:
     """Check outputs and write their files side by side; their rows are the caller's to enter.
 
     Raises Lost, BadResult or VaultError; then no file is left.
     """
-    job = attempted(s, ticket)
-    instance = s.get_one(Instance, job.instance_id)
+    job = attempted(session, ticket)
+    instance = session.get_one(Instance, job.instance_id)
     picture = (instance.rows or 0, instance.columns or 0)
     kinds = [
         result_checks.check_output(job.kind, sent.kind, sent.data, sent.media_type, picture)
@@ -80,8 +82,8 @@ def write(
     ]
     if len(set(kinds)) < len(kinds):
         raise BadResult("an output was sent twice at once")
-    data_key = sealed_fields.key_of(vault, s.get_one(Study, job.study_id))
-    s.commit()  # the files are written while nothing is locked
+    data_key = sealed_fields.key_of(vault, session.get_one(Study, job.study_id))
+    session.commit()  # the files are written while nothing is locked
     blobs = [
         Blob(
             id=uuid4(),
@@ -118,10 +120,10 @@ def write(
     return blobs
 
 
-def enter(s: Session, job: Job, ticket: Ticket, blobs: Sequence[Blob]) -> list[str]:
+def enter(session: Session, job: Job, ticket: Ticket, blobs: Sequence[Blob]) -> list[str]:
     """Add the rows of written outputs; returns the files that they replace."""
     kinds = [blob.kind for blob in blobs]
-    before = take_blobs(s, job.id, Blob.attempt == ticket.attempt, Blob.kind.in_(kinds))
-    s.add_all(blobs)
-    s.flush()
+    before = take_blobs(session, job.id, Blob.attempt == ticket.attempt, Blob.kind.in_(kinds))
+    session.add_all(blobs)
+    session.flush()
     return before

@@ -17,22 +17,13 @@ from portal.jobs.attempts import attempted, destroy_files, take_blobs
 from portal.jobs.claims import enqueue
 from portal.jobs.files import Output
 from portal.jobs.tickets import Ticket
-from portal.models import (
-    Blob,
-    Instance,
-    Job,
-    JobKind,
-    JobState,
-    ModelVersion,
-    Prediction,
-    Study,
-)
+from portal.models import Blob, Instance, Job, JobKind, JobState, ModelVersion, Prediction, Study
 from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault
 
 
 def finish(
-    s: Session,
+    session: Session,
     vault: Vault,
     ticket: Ticket,
     result: dict[str, Any],
@@ -45,32 +36,32 @@ def finish(
     outputs that come with it. Raises BadResult, Lost or VaultError; then nothing of this call is
     kept. Said twice by the same attempt, the second time changes nothing.
     """
-    job = s.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
+    job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if job is not None and job.attempts == ticket.attempt and job.state is JobState.DONE:
-        s.rollback()
+        session.rollback()
         return None
-    s.rollback()
-    blobs = files.write(s, vault, ticket, sent, now) if sent else []
+    session.rollback()
+    blobs = files.write(session, vault, ticket, sent, now) if sent else []
     written = [blob.name for blob in blobs]
     try:
-        job = attempted(s, ticket, lock=True)
-        replaced = files.enter(s, job, ticket, blobs)
-        follower = _accept(s, vault, job, ticket.attempt, result, now)
+        job = attempted(session, ticket, lock=True)
+        replaced = files.enter(session, job, ticket, blobs)
+        follower = _accept(session, vault, job, ticket.attempt, result, now)
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
-        old = take_blobs(s, job.id, Blob.attempt != ticket.attempt)
-        worklist_order.place(s, job.study_id)
-        _log_end(s, "job_finished", job, now)
+        old = take_blobs(session, job.id, Blob.attempt != ticket.attempt)
+        worklist_order.place(session, job.study_id)
+        _log_end(session, "job_finished", job, now)
     except BaseException:
-        s.rollback()
+        session.rollback()
         destroy_files(vault, written)
         raise
-    database.commit(s)
+    database.commit(session)
     destroy_files(vault, old + replaced)
     return follower
 
 
 def fail(
-    s: Session,
+    session: Session,
     vault: Vault,
     ticket: Ticket,
     *,
@@ -85,9 +76,9 @@ def fail(
     code = result_checks.check_code(code)
     if kind not in ("transient", "permanent"):
         raise BadResult("kind must be transient or permanent")
-    job = s.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
+    job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if job is None or job.attempts != ticket.attempt or job.state is not JobState.RUNNING:
-        s.rollback()
+        session.rollback()
         return
     job.lease_until = None
     if kind == "transient" and job.attempts < job.attempt_limit:
@@ -96,47 +87,53 @@ def fail(
     else:
         job.state, job.finished_at = JobState.FAILED, now
         job.error_code = code if kind == "permanent" else "gave_up"
-    old = take_blobs(s, job.id, Blob.current.is_(False))
-    worklist_order.place(s, job.study_id)
-    _log_end(s, "job_failed", job, now)
-    s.commit()
+    old = take_blobs(session, job.id, Blob.current.is_(False))
+    worklist_order.place(session, job.study_id)
+    _log_end(session, "job_failed", job, now)
+    session.commit()
     destroy_files(vault, old)
 
 
 def _accept(
-    s: Session, vault: Vault, job: Job, attempt: int, result: dict[str, Any], now: datetime
+    session: Session, vault: Vault, job: Job, attempt: int, result: dict[str, Any], now: datetime
 ) -> UUID | None:
     """Check a result and make it the record's; returns the job that follows."""
-    stored = s.scalars(select(Blob).where(Blob.job_id == job.id, Blob.attempt == attempt)).all()
+    stored = session.scalars(
+        select(Blob).where(Blob.job_id == job.id, Blob.attempt == attempt)
+    ).all()
     sizes = {blob.kind: blob.size for blob in stored}
     follower = None
-    instance = s.get_one(Instance, job.instance_id)
+    instance = session.get_one(Instance, job.instance_id)
     if job.kind is JobKind.RENDER:
         facts = result_checks.check_facts(result.get("facts"), sizes)
-        data_key = sealed_fields.key_of(vault, s.get_one(Study, job.study_id))
+        data_key = sealed_fields.key_of(vault, session.get_one(Study, job.study_id))
         instance.sealed_facts = sealed_fields.seal_facts(vault, data_key, instance.id, facts)
         instance.rows, instance.columns = facts["rows"], facts["columns"]
-        follower = enqueue(s, JobKind.SEGMENT, job.instance_id, now).id
+        follower = enqueue(session, JobKind.SEGMENT, job.instance_id, now).id
     else:
         picture = (instance.rows or 0, instance.columns or 0)
         checked = result_checks.check_prediction(result.get("prediction"), sizes, picture)
         _require_model(job, checked)
-        _require_band(s, checked)
+        _require_band(session, checked)
         if checked.map_size is None and stored:
             raise BadResult("a refused picture has no outputs")
-        _predict(s, job, attempt, checked, now)
+        _predict(session, job, attempt, checked, now)
     for blob in stored:
         blob.current = True
-    s.flush()
+    session.flush()
     return follower
 
 
 def _predict(
-    s: Session, job: Job, attempt: int, checked: result_checks.CheckedPrediction, now: datetime
+    session: Session,
+    job: Job,
+    attempt: int,
+    checked: result_checks.CheckedPrediction,
+    now: datetime,
 ) -> None:
-    model = _model(s, checked.model, now)
+    model = _model(session, checked.model, now)
     rows, columns = checked.map_size or (None, None)
-    s.add(
+    session.add(
         Prediction(
             study_id=job.study_id,
             instance_id=job.instance_id,
@@ -171,7 +168,7 @@ def _require_model(job: Job, checked: result_checks.CheckedPrediction) -> None:
         raise BadResult("another model or operating point than the job was given out for")
 
 
-def _require_band(s: Session, checked: result_checks.CheckedPrediction) -> None:
+def _require_band(session: Session, checked: result_checks.CheckedPrediction) -> None:
     """BadResult for a word that the probability does not give, where the model's card is known.
 
     `threshold` is the outline's: the words have thresholds of their own, one for each point.
@@ -179,13 +176,13 @@ def _require_band(s: Session, checked: result_checks.CheckedPrediction) -> None:
     if checked.probability is None or checked.band is None:
         return
     words = registry.bands_of(
-        s, checked.model[2], checked.operating_point or "", checked.probability
+        session, checked.model[2], checked.operating_point or "", checked.probability
     )
     if words is not None and checked.band not in words:
         raise BadResult("the band is not that of the probability")
 
 
-def _model(s: Session, named: tuple[str, str, str], now: datetime) -> ModelVersion:
+def _model(session: Session, named: tuple[str, str, str], now: datetime) -> ModelVersion:
     """The row of a model; the first prediction of a new model adds it."""
     name, version, sha256 = named
     same = select(ModelVersion).where(
@@ -193,21 +190,21 @@ def _model(s: Session, named: tuple[str, str, str], now: datetime) -> ModelVersi
         ModelVersion.version == version,
         ModelVersion.sha256 == sha256,
     )
-    known = s.scalars(same).first()
+    known = session.scalars(same).first()
     if known is not None:
         return known
     model = ModelVersion(id=uuid4(), name=name, version=version, sha256=sha256, created=now)
     try:
-        with s.begin_nested():
-            s.add(model)
+        with session.begin_nested():
+            session.add(model)
     except IntegrityError:  # another worker's first prediction was quicker
-        return s.scalars(same).one()
+        return session.scalars(same).one()
     return model
 
 
-def _log_end(s: Session, event: str, job: Job, now: datetime) -> None:
+def _log_end(session: Session, event: str, job: Job, now: datetime) -> None:
     audit.append(
-        s,
+        session,
         event,
         now=now,
         study_id=job.study_id,

@@ -61,29 +61,29 @@ class Board:
     workers: list[WorkerView]
 
 
-def board(s: Session, now: datetime) -> Board:
+def board(session: Session, now: datetime) -> Board:
     """Queues, failed jobs (newest first) and workers."""
     counts = {
         (kind, state): number
-        for kind, state, number in s.execute(
+        for kind, state, number in session.execute(
             select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
         )
     }
     oldest = dict(
-        s.execute(
+        session.execute(
             select(Job.kind, func.min(Job.created))
             .where(Job.state == JobState.QUEUED)
             .group_by(Job.kind)
         ).all()
     )
-    failed = s.execute(
+    failed = session.execute(
         select(Job, Study.case_number)
         .join(Study, Study.id == Job.study_id)
         .where(Job.state == JobState.FAILED, Study.purged_at.is_(None))
         .order_by(Job.finished_at.desc())
         .limit(_MOST_FAILED)
     ).all()
-    workers = s.scalars(select(Worker).order_by(Worker.last_seen.desc()).limit(200)).all()
+    workers = session.scalars(select(Worker).order_by(Worker.last_seen.desc()).limit(200)).all()
     found = Board(
         queues=[
             QueueView(
@@ -121,5 +121,5 @@ def board(s: Session, now: datetime) -> Board:
             for row in workers
         ],
     )
-    s.commit()
+    session.commit()
     return found

@@ -36,45 +36,45 @@ class SweepResult:
     redis: bool
 
 
-def ring(s: Session, bell: Bell, job_id: UUID, now: datetime) -> bool:
+def ring(session: Session, bell: Bell, job_id: UUID, now: datetime) -> bool:
     """Ring for a queued job, after its commit; False when Redis is away: the sweep rings later."""
-    kind = s.scalars(
+    kind = session.scalars(
         select(Job.kind).where(Job.id == job_id, Job.state == JobState.QUEUED)
     ).one_or_none()
-    s.commit()
+    session.commit()
     if kind is None or not bell.ring(kind, job_id):
         return False
-    _execute(s, update(Job).where(Job.id == job_id).values(rung_at=now))
-    s.commit()
+    _execute(session, update(Job).where(Job.id == job_id).values(rung_at=now))
+    session.commit()
     return True
 
 
-def sweep(s: Session, bell: Bell, now: datetime) -> SweepResult:
+def sweep(session: Session, bell: Bell, now: datetime) -> SweepResult:
     """Give expired attempts back, end spent ones, ring for what waits unheard."""
     requeued = _execute(
-        s,
+        session,
         update(Job)
         .where(*_expired(now), Job.attempts < Job.attempt_limit)
         .values(state=JobState.QUEUED, lease_until=None, rung_at=None, error_code="lease_expired"),
     )
-    s.commit()
-    gave_up = _give_up(s, now)
+    session.commit()
+    gave_up = _give_up(session, now)
     rung, redis = 0, True
     for kind in TASKS:
-        found = _ring_unheard(s, bell, kind, now)
+        found = _ring_unheard(session, bell, kind, now)
         redis = redis and found is not None
         rung += found or 0
     return SweepResult(requeued, gave_up, rung, redis)
 
 
-def tidy(s: Session, vault: Vault, now: datetime) -> int:
+def tidy(session: Session, vault: Vault, now: datetime) -> int:
     """Remove files that no reader will ever see; once a minute is often enough.
 
     These are temporary files of killed processes, outputs of lost attempts, and files without a
     row: of the last, one of 256 folders a minute is looked through.
     """
     removed = vault.remove_stale(now - STALE)
-    lost = s.scalars(
+    lost = session.scalars(
         select(Blob)
         .join(Job, Job.id == Blob.job_id)
         .where(
@@ -84,10 +84,10 @@ def tidy(s: Session, vault: Vault, now: datetime) -> int:
         .limit(_AT_ONCE)
     ).all()
     if lost:
-        s.execute(delete(Blob).where(Blob.id.in_([blob.id for blob in lost])))
+        session.execute(delete(Blob).where(Blob.id.in_([blob.id for blob in lost])))
     names = [blob.name for blob in lost]
-    s.commit()
-    names += _orphans(s, vault, now)
+    session.commit()
+    names += _orphans(session, vault, now)
     for name in names:
         vault.destroy(name)
     return removed + len(names)
@@ -97,8 +97,8 @@ def _expired(now: datetime) -> tuple[Any, ...]:
     return Job.state == JobState.RUNNING, Job.lease_until < now
 
 
-def _give_up(s: Session, now: datetime) -> int:
-    spent = s.scalars(
+def _give_up(session: Session, now: datetime) -> int:
+    spent = session.scalars(
         select(Job)
         .where(*_expired(now), Job.attempts >= Job.attempt_limit)
         .order_by(Job.study_id)  # in which their studies are locked
@@ -108,21 +108,21 @@ def _give_up(s: Session, now: datetime) -> int:
     for job in spent:
         job.state, job.error_code = JobState.FAILED, "gave_up"
         job.finished_at, job.lease_until = now, None
-        worklist_order.place(s, job.study_id)
+        worklist_order.place(session, job.study_id)
     for job in spent:
         audit.append(
-            s,
+            session,
             "job_failed",
             now=now,
             study_id=job.study_id,
             subject_id=job.id,
             detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
         )
-    s.commit()
+    session.commit()
     return len(spent)
 
 
-def _ring_unheard(s: Session, bell: Bell, kind: JobKind, now: datetime) -> int | None:
+def _ring_unheard(session: Session, bell: Bell, kind: JobKind, now: datetime) -> int | None:
     """Ring for jobs that were never rung for, and for old ones when Redis has none left.
 
     While messages still wait in Redis there is nothing to repeat: ringing again every half
@@ -130,13 +130,13 @@ def _ring_unheard(s: Session, bell: Bell, kind: JobKind, now: datetime) -> int |
     """
     queued = (Job.kind == kind, Job.state == JobState.QUEUED)
     unheard = or_(Job.rung_at.is_(None), Job.rung_at < now - RING_AGAIN)
-    candidates = s.execute(
+    candidates = session.execute(
         select(Job.id, Job.rung_at)
         .where(*queued, unheard)
         .order_by(Job.priority.desc(), Job.created)
         .limit(_AT_ONCE)
     ).all()
-    s.commit()
+    session.commit()
     if not candidates:
         return 0
     waiting = bell.waiting(kind)
@@ -148,24 +148,24 @@ def _ring_unheard(s: Session, bell: Bell, kind: JobKind, now: datetime) -> int |
             continue
         if not bell.ring(kind, job_id):
             return None
-        _execute(s, update(Job).where(Job.id == job_id).values(rung_at=now))
-        s.commit()
+        _execute(session, update(Job).where(Job.id == job_id).values(rung_at=now))
+        session.commit()
         rung += 1
     return rung
 
 
-def _orphans(s: Session, vault: Vault, now: datetime) -> list[str]:
+def _orphans(session: Session, vault: Vault, now: datetime) -> list[str]:
     """Files in one folder that no row names: their transaction never came to its end."""
     names = list(vault.names(int(now.timestamp()) // 60, now - STALE))
     known: set[str] = set()
     for start in range(0, len(names), _AT_ONCE):
         some = names[start : start + _AT_ONCE]
-        known.update(s.scalars(select(Blob.name).where(Blob.name.in_(some))))
-    s.commit()
+        known.update(session.scalars(select(Blob.name).where(Blob.name.in_(some))))
+    session.commit()
     return [name for name in names if name not in known]
 
 
-def _execute(s: Session, statement: Any) -> int:
-    outcome = s.execute(statement, execution_options={"synchronize_session": False})
+def _execute(session: Session, statement: Any) -> int:
+    outcome = session.execute(statement, execution_options={"synchronize_session": False})
     assert isinstance(outcome, CursorResult)
     return outcome.rowcount

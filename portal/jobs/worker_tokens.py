@@ -28,7 +28,7 @@ _MOST_SHOWN: Final = 200
 
 
 def create(
-    s: Session, *, name: str, queue: JobKind, lifetime: timedelta, now: datetime
+    session: Session, *, name: str, queue: JobKind, lifetime: timedelta, now: datetime
 ) -> tuple[WorkerToken, str]:
     """Make a token; the text is returned once. Made on the command line alone, and audited."""
     known = clean(name, 200)
@@ -40,57 +40,57 @@ def create(
     token = WorkerToken(
         token_hash=hash_token(raw), name=known, queue=queue, created=now, expires=now + lifetime
     )
-    s.add(token)
-    s.flush()
+    session.add(token)
+    session.flush()
     audit.append(
-        s, "worker_token_made", now=now, subject_id=token.id, detail={"queue": queue.value}
+        session, "worker_token_made", now=now, subject_id=token.id, detail={"queue": queue.value}
     )
-    s.commit()
+    session.commit()
     return token, raw
 
 
-def load(s: Session, raw: str, now: datetime) -> WorkerToken | None:
+def load(session: Session, raw: str, now: datetime) -> WorkerToken | None:
     """The token, unless it is unknown, expired or revoked; notes that it was shown."""
     if _FORM.fullmatch(raw) is None:
         return None
-    token = s.scalar(select(WorkerToken).where(WorkerToken.token_hash == hash_token(raw)))
+    token = session.scalar(select(WorkerToken).where(WorkerToken.token_hash == hash_token(raw)))
     found = token if token is not None and _works(token, now) else None
     if found is not None and (found.last_seen is None or now - found.last_seen >= _SEEN_EVERY):
         found.last_seen = now
-    s.commit()
+    session.commit()
     return found
 
 
-def still_works(s: Session, token_id: UUID, now: datetime) -> bool:
+def still_works(session: Session, token_id: UUID, now: datetime) -> bool:
     """Whether a ticket that was given for this token is still good."""
-    token = s.get(WorkerToken, token_id)
+    token = session.get(WorkerToken, token_id)
     works = token is not None and _works(token, now)
-    s.commit()
+    session.commit()
     return works
 
 
-def revoke(s: Session, actor: Actor | None, token_id: UUID, now: datetime) -> WorkerToken:
+def revoke(session: Session, actor: Actor | None, token_id: UUID, now: datetime) -> WorkerToken:
     """End a token, and every ticket that was given for it, at once; None: by the command line."""
     if actor is not None:
         actor.require(Permission.JOBS_MANAGE)
-    token = s.get(WorkerToken, token_id)
+    token = session.get(WorkerToken, token_id)
     if token is None:
         raise Denied("worker_token")
     token.revoked_at = token.revoked_at or now
-    audit.append(s, "worker_token_revoked", actor=actor, now=now, subject_id=token.id)
-    s.commit()
+    audit.append(session, "worker_token_revoked", actor=actor, now=now, subject_id=token.id)
+    session.commit()
     return token
 
 
-def working(s: Session, now: datetime) -> list[WorkerToken]:
+def working(session: Session, now: datetime) -> list[WorkerToken]:
     """The tokens that still work, the newest first."""
-    found = s.scalars(
+    found = session.scalars(
         select(WorkerToken)
         .where(WorkerToken.revoked_at.is_(None), WorkerToken.expires > now)
         .order_by(WorkerToken.created.desc())
         .limit(_MOST_SHOWN)
     ).all()
-    s.commit()
+    session.commit()
     return list(found)
 
 

@@ -68,10 +68,10 @@ def make(engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, t
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
-    with database.sessions(engine)() as s:
+    with database.sessions(engine)() as session:
         detail = {"rows": made.rows, "files": made.blobs, "missing": len(made.missing)}
-        audit.append(s, "backup_made", now=now, detail=detail)
-        s.commit()
+        audit.append(session, "backup_made", now=now, detail=detail)
+        session.commit()
     return made
 
 
@@ -145,8 +145,10 @@ def _add(tar: tarfile.TarFile, name: str, data: str | bytes) -> None:
 
 def _is_named(engine: Engine, name: str, study_id: UUID) -> bool:
     """Whether a file's row is still there: a purge or the sweep may have come between."""
-    with Session(engine) as s:
+    with Session(engine) as session:
         return (
-            s.scalars(select(Blob.id).where(Blob.name == name, Blob.study_id == study_id)).first()
+            session.scalars(
+                select(Blob.id).where(Blob.name == name, Blob.study_id == study_id)
+            ).first()
             is not None
         )

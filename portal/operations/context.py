@@ -43,8 +43,8 @@ def opened(settings: Settings) -> Iterator[tuple[Session, Vault, Engine]]:
     try:
         if not database.schema_is_current(engine):
             raise Failed("The database's schema is old or missing: run `python -m portal migrate`.")
-        with database.sessions(engine)() as s:
-            yield s, vault, engine
+        with database.sessions(engine)() as session:
+            yield session, vault, engine
     except DBAPIError as error:
         raise Failed(f"The database can't be used: {type(error.orig).__name__}.") from None
     except VaultError as error:

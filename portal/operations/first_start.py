@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from portal import database
-from portal.accounts import people
+from portal.accounts import invitations
 from portal.ai_models import registry
 from portal.models import ModelState, ModelVersion, OperatingPoint, Role, User
 from portal.operations.context import Failed, now, opened
@@ -40,14 +40,14 @@ def admin_link(
     if_none: bool = False,
 ) -> str | None:
     """A one-time link that makes an administrator; None where `if_none` and there is one."""
-    with opened(settings) as (s, _vault, _engine):
+    with opened(settings) as (session, _vault, _engine):
         admin = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
-        if if_none and s.scalars(admin.limit(1)).first() is not None:
+        if if_none and session.scalars(admin.limit(1)).first() is not None:
             return None
-        s.commit()
+        session.commit()
         try:
-            _, token = people.invite(
-                s,
+            _, token = invitations.invite(
+                session,
                 None,
                 name=name,
                 email=email,
@@ -56,7 +56,7 @@ def admin_link(
                 now=now(),
                 lifetime=timedelta(hours=hours),
             )
-        except people.BadPerson as bad:
+        except invitations.BadPerson as bad:
             raise Failed(bad.message) from None
     return f"{settings.base_url}/join/{token}"
 
@@ -69,16 +69,16 @@ def register_shipped(settings: Settings) -> str | None:
     card = _shipped()
     if card is None or list(registry.problems_of(card)):
         return None
-    with opened(settings) as (s, _vault, _engine):
-        active = s.scalars(
+    with opened(settings) as (session, _vault, _engine):
+        active = session.scalars(
             select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)
         ).first()
         if active is not None and (active.source != registry.SHIPPED or active.card == card):
             return None
-        model = registry.add(s, card, source=registry.SHIPPED, now=now())
+        model = registry.add(session, card, source=registry.SHIPPED, now=now())
         if active is None or active.id != model.id:
             point = active.operating_point if active is not None else OperatingPoint.BALANCED
-            registry.promote(s, None, model.id, now(), point=point)
+            registry.promote(session, None, model.id, now(), point=point)
         return f"{model.name} {model.version}"
 
 

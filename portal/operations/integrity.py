@@ -51,54 +51,57 @@ class Report:
     orphans: list[str] = field(default_factory=list)
 
 
-def inspect(s: Session, vault: Vault, now: datetime, *, tell: Tell) -> Report:
+def inspect(session: Session, vault: Vault, now: datetime, *, tell: Tell) -> Report:
     """Read everything, while the portal runs; `tell(done, all)` is called for each study.
 
     What disappears meanwhile by a purge, or moves to another key, is no finding. Files younger
     than an hour are not called orphans: they may belong to what is being written.
     """
     report = Report()
-    total = s.scalar(select(func.count()).select_from(Study).where(Study.purged_at.is_(None))) or 0
-    s.commit()
-    for study_id in _study_ids(s):
-        found = _study(s, vault, study_id, report)
+    total = (
+        session.scalar(select(func.count()).select_from(Study).where(Study.purged_at.is_(None)))
+        or 0
+    )
+    session.commit()
+    for study_id in _study_ids(session):
+        found = _study(session, vault, study_id, report)
         if found:  # look again: it may have changed while it was looked at
-            s.expire_all()
-            found = _study(s, vault, study_id, Report())
+            session.expire_all()
+            found = _study(session, vault, study_id, Report())
         report.findings += found
         report.studies += 1
         tell(report.studies, max(total, report.studies))
-    _people(s, vault, report)
-    report.orphans = _orphans(s, vault, now)
+    _people(session, vault, report)
+    report.orphans = _orphans(session, vault, now)
     return report
 
 
-def _study_ids(s: Session) -> Iterator[UUID]:
+def _study_ids(session: Session) -> Iterator[UUID]:
     query = select(Study.id).where(Study.purged_at.is_(None)).order_by(Study.id).limit(_AT_ONCE)
-    batch = s.scalars(query).all()
+    batch = session.scalars(query).all()
     while batch:
-        s.commit()
+        session.commit()
         yield from batch
-        batch = s.scalars(query.where(Study.id > batch[-1])).all()
-    s.commit()
+        batch = session.scalars(query.where(Study.id > batch[-1])).all()
+    session.commit()
 
 
-def _study(s: Session, vault: Vault, study_id: UUID, report: Report) -> list[Finding]:
-    study = s.get(Study, study_id, populate_existing=True)
+def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> list[Finding]:
+    study = session.get(Study, study_id, populate_existing=True)
     if study is None or study.purged_at is not None:
-        s.commit()
+        session.commit()
         return []
     fresh = {"populate_existing": True}
-    instances = s.scalars(
+    instances = session.scalars(
         select(Instance).where(Instance.study_id == study_id), execution_options=fresh
     ).all()
-    reviews = s.scalars(select(Review).where(Review.study_id == study_id)).all()
-    grants = s.scalars(select(BreakGlass).where(BreakGlass.study_id == study_id)).all()
-    blobs = s.scalars(
+    reviews = session.scalars(select(Review).where(Review.study_id == study_id)).all()
+    grants = session.scalars(select(BreakGlass).where(BreakGlass.study_id == study_id)).all()
+    blobs = session.scalars(
         select(Blob).where(Blob.study_id == study_id).order_by(Blob.created, Blob.id),
         execution_options=fresh,
     ).all()
-    s.commit()  # files are read while nothing is locked
+    session.commit()  # files are read while nothing is locked
     try:
         data_key = sealed_fields.key_of(vault, study)
     except NotReadable:
@@ -156,9 +159,9 @@ def _file(vault: Vault, data_key: bytes, blob: Blob, report: Report) -> Problem 
     return None if len(data) == blob.size else "damaged"
 
 
-def _people(s: Session, vault: Vault, report: Report) -> None:
-    rows = s.execute(select(User.id, User.sealed_totp, User.sealed_totp_pending)).all()
-    s.commit()
+def _people(session: Session, vault: Vault, report: Report) -> None:
+    rows = session.execute(select(User.id, User.sealed_totp, User.sealed_totp_pending)).all()
+    session.commit()
     for user_id, sealed, pending in rows:
         for name, value in (("sealed_totp", sealed), ("sealed_totp_pending", pending)):
             if value is None:
@@ -170,13 +173,13 @@ def _people(s: Session, vault: Vault, report: Report) -> None:
                 report.findings.append(Finding("damaged", f"users.{name}", user_id, None))
 
 
-def _orphans(s: Session, vault: Vault, now: datetime) -> list[str]:
+def _orphans(session: Session, vault: Vault, now: datetime) -> list[str]:
     orphans = list[str]()
     for shard in range(_SHARDS):
         names = sorted(vault.names(shard, now - STALE))
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
-            known = set(s.scalars(select(Blob.name).where(Blob.name.in_(some))))
+            known = set(session.scalars(select(Blob.name).where(Blob.name.in_(some))))
             orphans += [name for name in some if name not in known]
-        s.commit()
+        session.commit()
     return orphans

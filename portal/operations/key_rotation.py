@@ -31,26 +31,26 @@ class Rotated:
     unreadable_people: tuple[UUID, ...] = ()
 
 
-def rewrap(s: Session, vault: Vault, now: datetime) -> Rotated:
+def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
     """Seal everything that stands under an older key with the active one.
 
     What does not open is left as it is and named; the rest goes on.
     """
     studies, people, closed = 0, 0, list[UUID]()
     while True:  # until a round finds nothing: an upload may have come in behind it
-        moved, unreadable = _rewrap_studies(s, vault)
+        moved, unreadable = _rewrap_studies(session, vault)
         studies += moved
         if not moved:
             break
-    for user_id in s.scalars(select(User.id).order_by(User.id)).all():
+    for user_id in session.scalars(select(User.id).order_by(User.id)).all():
         try:
-            people += _reseal_factors(s, vault, user_id)
+            people += _reseal_factors(session, vault, user_id)
         except NotReadable:
-            s.rollback()
+            session.rollback()
             closed.append(user_id)
     done = Rotated(vault.active_key_id, studies, people, tuple(unreadable), tuple(closed))
     audit.append(
-        s,
+        session,
         "keys_rotated",
         now=now,
         detail={
@@ -60,20 +60,20 @@ def rewrap(s: Session, vault: Vault, now: datetime) -> Rotated:
             "unreadable": len(unreadable) + len(closed),
         },
     )
-    s.commit()
+    session.commit()
     return done
 
 
-def keys_in_use(s: Session, vault: Vault) -> set[str]:
+def keys_in_use(session: Session, vault: Vault) -> set[str]:
     """The ids of the ring's keys without which something could not be opened."""
-    found = {key for key in s.scalars(select(Study.key_id).distinct()) if key is not None}
-    for sealed, pending in s.execute(select(User.sealed_totp, User.sealed_totp_pending)):
+    found = {key for key in session.scalars(select(Study.key_id).distinct()) if key is not None}
+    for sealed, pending in session.execute(select(User.sealed_totp, User.sealed_totp_pending)):
         found |= {vault.totp_key_id(value) for value in (sealed, pending) if value is not None}
-    s.commit()
+    session.commit()
     return found
 
 
-def _rewrap_studies(s: Session, vault: Vault) -> tuple[int, list[UUID]]:
+def _rewrap_studies(session: Session, vault: Vault) -> tuple[int, list[UUID]]:
     """One round over all studies, by ascending id; how many were moved, and which do not open."""
     old = (
         select(Study.id, Study.wrapped_key, Study.key_id)
@@ -82,7 +82,7 @@ def _rewrap_studies(s: Session, vault: Vault) -> tuple[int, list[UUID]]:
         .limit(_BATCH)
     )
     moved, unreadable, batch = 0, list[UUID](), old
-    while rows := s.execute(batch).all():
+    while rows := session.execute(batch).all():
         for study_id, wrapped, key_id in rows:
             assert wrapped is not None
             assert key_id is not None
@@ -93,19 +93,19 @@ def _rewrap_studies(s: Session, vault: Vault) -> tuple[int, list[UUID]]:
                 continue
             # Only where nothing else has changed it meanwhile: a purge must stay a purge.
             moved += changed(
-                s,
+                session,
                 update(Study)
                 .where(Study.id == study_id, Study.key_id == key_id)
                 .values(wrapped_key=fresh.wrapped, key_id=fresh.key_id),
             )
-        s.commit()
+        session.commit()
         batch = old.where(Study.id > rows[-1].id)
-    s.commit()
+    session.commit()
     return moved, unreadable
 
 
-def _reseal_factors(s: Session, vault: Vault, user_id: UUID) -> int:
-    user = s.scalars(
+def _reseal_factors(session: Session, vault: Vault, user_id: UUID) -> int:
+    user = session.scalars(
         select(User)
         .where(User.id == user_id)
         .with_for_update()
@@ -118,5 +118,5 @@ def _reseal_factors(s: Session, vault: Vault, user_id: UUID) -> int:
             if sealed is not None and vault.totp_key_id(sealed) != vault.active_key_id:
                 setattr(user, name, vault.seal_totp(user.id, vault.open_totp(user.id, sealed)))
                 changed = 1
-    s.commit()
+    session.commit()
     return changed

@@ -215,9 +215,9 @@ def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.
             digest.update(name.encode() + hashlib.sha256(sealed).digest())
     if digest.hexdigest() != contents.blobs["sha256"]:
         raise BadBackup("A file did not come out as it went in.")
-    with Session(connection, join_transaction_mode="create_savepoint") as s:
-        found = audit.verify(s)
-        head = s.execute(select(AuditHead.count, AuditHead.mac)).first()
+    with Session(connection, join_transaction_mode="create_savepoint") as session:
+        found = audit.verify(session)
+        head = session.execute(select(AuditHead.count, AuditHead.mac)).first()
     if head is not None and (head[0], head[1]) != (contents.log["rows"], contents.log["mac"]):
         raise BadBackup("The access log in the backup has another end than was written.")
     return found
@@ -225,21 +225,21 @@ def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.
 
 def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
     """What follows from being another host at another time."""
-    with Session(connection, join_transaction_mode="create_savepoint") as s:
-        ended = _end_ways_in(s, now)
+    with Session(connection, join_transaction_mode="create_savepoint") as session:
+        ended = _end_ways_in(session, now)
         if contents.gone:  # purged or swept while the backup was made
-            s.execute(delete(Blob).where(Blob.name.in_(contents.gone)))
+            session.execute(delete(Blob).where(Blob.name.in_(contents.gone)))
         detail = {
             "made_at": contents.made_at.isoformat(),
             "rows": contents.rows,
             "files": contents.blobs["files"],
             **ended,
         }
-        audit.append(s, "backup_restored", now=now, detail=detail)
-        s.commit()
+        audit.append(session, "backup_restored", now=now, detail=detail)
+        session.commit()
 
 
-def _end_ways_in(s: Session, now: datetime) -> dict[str, int]:
+def _end_ways_in(session: Session, now: datetime) -> dict[str, int]:
     """End what was open when the backup was made; returns how many of each."""
     ways = {
         "sessions": update(LoginSession)
@@ -263,4 +263,4 @@ def _end_ways_in(s: Session, now: datetime) -> dict[str, int]:
         .values(ended_at=now)
         .returning(BreakGlass.id),
     }
-    return {name: len(s.scalars(way).all()) for name, way in ways.items()}
+    return {name: len(session.scalars(way).all()) for name, way in ways.items()}

@@ -77,22 +77,22 @@ def _guarded(part: Callable[[], None]) -> None:
 
 
 def _sweep(engine: Engine, bell: Bell) -> None:
-    with database.sessions(engine)() as s:
-        done = sweep(s, bell, datetime.now(UTC))
+    with database.sessions(engine)() as session:
+        done = sweep(session, bell, datetime.now(UTC))
     if done.requeued or done.gave_up or done.rung:
         _log.info("requeued %d, gave up %d, rang %d", done.requeued, done.gave_up, done.rung)
 
 
 def _tidy(engine: Engine, vault: Vault) -> None:
-    with database.sessions(engine)() as s:
-        removed = tidy(s, vault, datetime.now(UTC))
+    with database.sessions(engine)() as session:
+        removed = tidy(session, vault, datetime.now(UTC))
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
 
 
 def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
-    with database.sessions(engine)() as s:
-        done = retention.run(s, vault, settings, datetime.now(UTC))
+    with database.sessions(engine)() as session:
+        done = retention.run(session, vault, settings, datetime.now(UTC))
     if done.purged or done.left:
         _log.info("purged %d studies, left %d", len(done.purged), len(done.left))
 
@@ -100,6 +100,6 @@ def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
 def _anchor(settings: Settings, engine: Engine) -> None:
     file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
     if file is not None or syslog:
-        with database.sessions(engine)() as s:
-            taken = anchors.take(s, datetime.now(UTC))
+        with database.sessions(engine)() as session:
+            taken = anchors.take(session, datetime.now(UTC))
         anchors.write(taken, file=file, syslog=syslog)

@@ -11,17 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
-from portal.models import (
-    Blob,
-    BlobKind,
-    Instance,
-    Prediction,
-    Reason,
-    Review,
-    Study,
-    User,
-    Verdict,
-)
+from portal.models import Blob, BlobKind, Instance, Prediction, Reason, Review, Study, User, Verdict
 from portal.reading.shown_results import Shown
 from portal.studies import sealed_fields, status
 from portal.studies.sealed_fields import Patient
@@ -116,34 +106,36 @@ class BlobData:
     media_type: str
 
 
-def load(s: Session, actor: Actor, study_id: UUID) -> Study:
+def load(session: Session, actor: Actor, study_id: UUID) -> Study:
     """The one way to a single study: Denied unless the actor's list has it."""
-    return _first(s, visible_studies(actor), study_id)
+    return _first(session, visible_studies(actor), study_id)
 
 
-def look(s: Session, actor: Actor, study_id: UUID) -> Study:
+def look(session: Session, actor: Actor, study_id: UUID) -> Study:
     """The one way to look at a single study: `load`, or the case that a grant opens."""
-    return _first(s, openable_studies(actor), study_id)
+    return _first(session, openable_studies(actor), study_id)
 
 
-def _first(s: Session, allowed: Select[Study], study_id: UUID) -> Study:
-    study = s.scalars(allowed.where(Study.id == study_id)).first()
+def _first(session: Session, allowed: Select[Study], study_id: UUID) -> Study:
+    study = session.scalars(allowed.where(Study.id == study_id)).first()
     if study is None:
         raise Denied("study")
     return study
 
 
-def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime) -> StudyView:
+def open_study(
+    session: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime
+) -> StudyView:
     """The whole case, with one audit row. Denied where it is not the actor's to see."""
     actor.require(Permission.STUDY_READ)
-    study = look(s, actor, study_id)
+    study = look(session, actor, study_id)
     data_key = sealed_fields.key_of(vault, study)
-    instance = s.scalars(select(Instance).where(Instance.study_id == study.id)).one()
-    uploader = s.get_one(User, study.uploaded_by)
-    blobs = s.scalars(
+    instance = session.scalars(select(Instance).where(Instance.study_id == study.id)).one()
+    uploader = session.get_one(User, study.uploaded_by)
+    blobs = session.scalars(
         select(Blob).where(Blob.instance_id == instance.id, Blob.current, Blob.kind.in_(SERVED))
     )
-    namesakes = _namesakes(s, instance)
+    namesakes = _namesakes(session, instance)
     view = StudyView(
         study_id=study.id,
         case_number=study.case_number,
@@ -154,54 +146,59 @@ def open_study(s: Session, vault: Vault, actor: Actor, study_id: UUID, now: date
         rows=instance.rows,
         columns=instance.columns,
         facts=sealed_fields.open_facts(vault, data_key, instance),
-        state=status.of_studies(s, [study.id], now)[study.id],
-        prediction=_prediction(s, study.id),
-        reviews=_reviews(s, vault, data_key, study.id),
+        state=status.of_studies(session, [study.id], now)[study.id],
+        prediction=_prediction(session, study.id),
+        reviews=_reviews(session, vault, data_key, study.id),
         blobs={row.kind: BlobInfo(row.kind, row.size, row.media_type) for row in blobs},
-        priors=_priors(s, actor, study, now),
+        priors=_priors(session, actor, study, now),
         shares_uid=bool(namesakes),
-        same_uid=_seen(s, visible_studies(actor).where(Study.id.in_(namesakes)), now)
+        same_uid=_seen(session, visible_studies(actor).where(Study.id.in_(namesakes)), now)
         if namesakes
         else [],
     )
-    audit.append(s, "study_opened", actor=actor, now=now, study_id=study.id)
-    s.commit()
+    audit.append(session, "study_opened", actor=actor, now=now, study_id=study.id)
+    session.commit()
     return view
 
 
-def study_state(s: Session, actor: Actor, study_id: UUID, now: datetime) -> StudyState:
+def study_state(session: Session, actor: Actor, study_id: UUID, now: datetime) -> StudyState:
     """Where a study stands. Who shows no more of it than its state writes no audit row."""
     actor.require(Permission.STUDY_READ)
-    study = look(s, actor, study_id)
-    state = status.of_studies(s, [study.id], now)[study.id]
-    s.commit()
+    study = look(session, actor, study_id)
+    state = status.of_studies(session, [study.id], now)[study.id]
+    session.commit()
     return state
 
 
 def states(
-    s: Session, actor: Actor, ids: Sequence[UUID], now: datetime, shown: Shown
+    session: Session, actor: Actor, ids: Sequence[UUID], now: datetime, shown: Shown
 ) -> dict[UUID, StudyState]:
     """Where these studies stand, for live pages; those that the actor may not see are left out.
 
     One audit row lists those whose result or verdict the session was not `shown` before.
     """
     actor.require(Permission.STUDY_LIST)
-    visible = s.scalars(
+    visible = session.scalars(
         visible_studies(actor).where(Study.id.in_(ids[:500])).with_only_columns(Study.id)
     ).all()
-    found = status.of_studies(s, visible, now)
+    found = status.of_studies(session, visible, now)
     telling = [i for i, state in found.items() if state.result or state.reviewed]
     fresh = shown.unseen(actor.session_id, telling)
     if fresh:
         detail = {"studies": [study_id.hex for study_id in fresh]}
-        audit.append(s, "results_read", actor=actor, now=now, detail=detail)
-    s.commit()
+        audit.append(session, "results_read", actor=actor, now=now, detail=detail)
+    session.commit()
     shown.add(actor.session_id, fresh)
     return found
 
 
 def read_blob(
-    s: Session, vault: Vault, actor: Actor, study_id: UUID, kind: BlobKind | str, now: datetime
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    kind: BlobKind | str,
+    now: datetime,
 ) -> BlobData:
     """One of the study's pictures, with one audit row.
 
@@ -209,10 +206,10 @@ def read_blob(
     all look like not found. NotReadable if the file was damaged.
     """
     actor.require(Permission.STUDY_READ)
-    study = look(s, actor, study_id)
+    study = look(session, actor, study_id)
     if kind not in {served.value for served in SERVED}:
         raise Denied("blob")
-    blob = s.scalars(
+    blob = session.scalars(
         select(Blob)
         .where(Blob.study_id == study.id, Blob.kind == BlobKind(kind), Blob.current)
         .order_by(Blob.created.desc())
@@ -220,9 +217,14 @@ def read_blob(
     if blob is None:
         raise Denied("blob")
     audit.append(
-        s, "picture_read", actor=actor, now=now, study_id=study.id, detail={"kind": blob.kind.value}
+        session,
+        "picture_read",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        detail={"kind": blob.kind.value},
     )
-    s.commit()
+    session.commit()
     data_key = sealed_fields.key_of(vault, study)
     data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
     if len(data) != blob.size:
@@ -230,8 +232,8 @@ def read_blob(
     return BlobData(data, blob.media_type)
 
 
-def _prediction(s: Session, study_id: UUID) -> PredictionView | None:
-    row = s.scalars(
+def _prediction(session: Session, study_id: UUID) -> PredictionView | None:
+    row = session.scalars(
         select(Prediction)
         .where(Prediction.study_id == study_id)
         .order_by(Prediction.created.desc())
@@ -259,8 +261,8 @@ def _prediction(s: Session, study_id: UUID) -> PredictionView | None:
     )
 
 
-def _reviews(s: Session, vault: Vault, data_key: bytes, study_id: UUID) -> list[ReviewView]:
-    rows = s.execute(
+def _reviews(session: Session, vault: Vault, data_key: bytes, study_id: UUID) -> list[ReviewView]:
+    rows = session.execute(
         select(Review, User.name)
         .join(User, User.id == Review.reader_id)
         .where(Review.study_id == study_id)
@@ -279,7 +281,7 @@ def _reviews(s: Session, vault: Vault, data_key: bytes, study_id: UUID) -> list[
     ]
 
 
-def _priors(s: Session, actor: Actor, study: Study, now: datetime) -> list[Prior]:
+def _priors(session: Session, actor: Actor, study: Study, now: datetime) -> list[Prior]:
     if study.patient_key is None:
         return []
     same_patient = visible_studies(actor).where(
@@ -287,19 +289,19 @@ def _priors(s: Session, actor: Actor, study: Study, now: datetime) -> list[Prior
         Study.patient_key == study.patient_key,
         Study.id != study.id,
     )
-    return _seen(s, same_patient, now)
+    return _seen(session, same_patient, now)
 
 
-def _namesakes(s: Session, instance: Instance) -> list[UUID]:
+def _namesakes(session: Session, instance: Instance) -> list[UUID]:
     """The studies whose pictures share this one's SOPInstanceUID and are not this picture."""
     first = instance.same_uid_as or instance.study_id
-    others = s.scalars(select(Instance.study_id).where(Instance.same_uid_as == first)).all()
+    others = session.scalars(select(Instance.study_id).where(Instance.same_uid_as == first)).all()
     if not others:
         return []
     return [one for one in (first, *others) if one != instance.study_id]
 
 
-def _seen(s: Session, studies: Select[Study], now: datetime) -> list[Prior]:
-    rows = s.scalars(studies.order_by(Study.created.desc()).limit(_PRIORS)).all()
-    found = status.of_studies(s, [row.id for row in rows], now)
+def _seen(session: Session, studies: Select[Study], now: datetime) -> list[Prior]:
+    rows = session.scalars(studies.order_by(Study.created.desc()).limit(_PRIORS)).all()
+    found = status.of_studies(session, [row.id for row in rows], now)
     return [Prior(row.id, row.case_number, row.created, found[row.id]) for row in rows]

@@ -29,7 +29,7 @@ class BadReview(Exception):
 
 
 def add_review(
-    s: Session,
+    session: Session,
     vault: Vault,
     actor: Actor,
     study_id: UUID,
@@ -47,12 +47,12 @@ def add_review(
     judge or something else than was seen, Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
-    study = load(s, actor, study_id)
+    study = load(session, actor, study_id)
     chosen, why = _coded(verdict, reason)
     words = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(words) > COMMENT_LENGTH:
         raise BadReview("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
-    state = status.of_studies(s, [study.id], now)[study.id]
+    state = status.of_studies(session, [study.id], now)[study.id]
     if seen is not None and seen != state.state.value:
         raise Conflict(
             "changed", "The case has changed since you opened it. Look at it, then judge."
@@ -69,10 +69,10 @@ def add_review(
     if words:
         data_key = sealed_fields.key_of(vault, study)
         review.sealed_comment = sealed_fields.seal_comment(vault, data_key, review.id, words)
-    s.add(review)
-    worklist_order.place(s, study.id)
+    session.add(review)
+    worklist_order.place(session, study.id)
     audit.append(
-        s,
+        session,
         "review_added",
         actor=actor,
         now=now,
@@ -80,7 +80,7 @@ def add_review(
         subject_id=review.id,
         detail={"verdict": chosen.value},
     )
-    s.commit()
+    session.commit()
     return review
 
 

@@ -70,7 +70,7 @@ class Page:
 
 
 def worklist(
-    s: Session,
+    session: Session,
     vault: Vault,
     actor: Actor,
     *,
@@ -91,16 +91,16 @@ def worklist(
     """
     actor.require(Permission.STUDY_LIST)
     base = visible_studies(actor).where(*worklist_order.filters(vault, state, result, side, query))
-    waiting = _counts(s, actor)
+    waiting = _counts(session, actor)
     everything = not (state or result or side or query.strip())
-    total = waiting.all if everything else worklist_order.count(s, base)
-    ids, number, size = worklist_order.page_of(s, base, total, page, per_page)
-    rows = _rows(s, vault, ids, now)
-    _note(s, actor, "worklist_read", ids, now)
+    total = waiting.all if everything else worklist_order.count(session, base)
+    ids, number, size = worklist_order.page_of(session, base, total, page, per_page)
+    rows = _rows(session, vault, ids, now)
+    _note(session, actor, "worklist_read", ids, now)
     return Page(rows, total, number, size, waiting)
 
 
-def address_of(s: Session, vault: Vault, actor: Actor, query: str) -> str:
+def address_of(session: Session, vault: Vault, actor: Actor, query: str) -> str:
     """A query as it may stand in an address, where nothing about a patient may.
 
     The beginning of a case number of the actor's list stays, if a sign in front or a letter tells
@@ -108,13 +108,15 @@ def address_of(s: Session, vault: Vault, actor: Actor, query: str) -> str:
     """
     actor.require(Permission.STUDY_LIST)
     named = None if query.isdecimal() else worklist_order.by_case_number(query)
-    known = named is not None and worklist_order.count(s, visible_studies(actor).where(named)) > 0
-    s.commit()
+    known = (
+        named is not None and worklist_order.count(session, visible_studies(actor).where(named)) > 0
+    )
+    session.commit()
     return query if known or not query else worklist_order.sealed_query(vault, query)
 
 
 def history(
-    s: Session,
+    session: Session,
     vault: Vault,
     actor: Actor,
     *,
@@ -139,39 +141,41 @@ def history(
         mine = own_words.subquery()
         base = base.join(mine, mine.c.study_id == Study.id)
         order = mine.c.last.desc()
-    total = worklist_order.count(s, base)
-    ids, number, size = worklist_order.page_of(s, base, total, page, per_page, order, Study.id)
-    rows = _rows(s, vault, ids, now)
+    total = worklist_order.count(session, base)
+    ids, number, size = worklist_order.page_of(
+        session, base, total, page, per_page, order, Study.id
+    )
+    rows = _rows(session, vault, ids, now)
     if chosen == "read":
-        last = dict(s.execute(own_words.where(Review.study_id.in_(ids))).all())
+        last = dict(session.execute(own_words.where(Review.study_id.in_(ids))).all())
         rows = [replace(row, read_at=last.get(row.study_id)) for row in rows]
-    _note(s, actor, "history_read", ids, now)
+    _note(session, actor, "history_read", ids, now)
     return Page(rows, total, number, size, Counts(all=total))
 
 
-def next_study(s: Session, actor: Actor, study_id: UUID) -> UUID | None:
+def next_study(session: Session, actor: Actor, study_id: UUID) -> UUID | None:
     """The unread study after this one in the worklist's order, or else the first unread one."""
     actor.require(Permission.STUDY_READ)
     unread = visible_studies(actor).where(Study.is_read.is_(False), Study.id != study_id)
-    here = s.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+    here = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
     found = None
     if here is not None and not here.is_read:
-        found = worklist_order.first(s, worklist_order.following(unread, here))
-    found = found or worklist_order.first(s, unread)
-    s.commit()
+        found = worklist_order.first(session, worklist_order.following(unread, here))
+    found = found or worklist_order.first(session, unread)
+    session.commit()
     return found
 
 
-def counts(s: Session, actor: Actor) -> Counts:
+def counts(session: Session, actor: Actor) -> Counts:
     """What waits for the actor: numbers alone, so no audit row."""
     actor.require(Permission.STUDY_LIST)
-    found = _counts(s, actor)
-    s.commit()
+    found = _counts(session, actor)
+    session.commit()
     return found
 
 
-def _counts(s: Session, actor: Actor) -> Counts:
-    rows = s.execute(
+def _counts(session: Session, actor: Actor) -> Counts:
+    rows = session.execute(
         visible_studies(actor)
         .with_only_columns(Study.rank, Study.is_read, func.count())
         .group_by(Study.rank, Study.is_read)
@@ -188,20 +192,20 @@ def _counts(s: Session, actor: Actor) -> Counts:
     )
 
 
-def _rows(s: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
+def _rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
     if not ids:
         return []
-    states = status.of_studies(s, ids, now)
-    readers = _readers(s, ids)
+    states = status.of_studies(session, ids, now)
+    readers = _readers(session, ids)
     thumbs = {
         blob.study_id: blob
-        for blob in s.scalars(
+        for blob in session.scalars(
             select(Blob).where(Blob.study_id.in_(ids), Blob.kind == BlobKind.THUMB, Blob.current)
         )
     }
     found = {
         study.id: (study, instance, uploader)
-        for study, instance, uploader in s.execute(
+        for study, instance, uploader in session.execute(
             select(Study, Instance, User.name)
             .join(Instance, Instance.study_id == Study.id)
             .join(User, User.id == Study.uploaded_by)
@@ -257,8 +261,8 @@ def _thumb(vault: Vault, data_key: bytes, blob: Blob | None) -> bytes | None:
         return None
 
 
-def _readers(s: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
-    rows = s.execute(
+def _readers(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
+    rows = session.execute(
         select(Review.study_id, User.name)
         .join(User, User.id == Review.reader_id)
         .where(Review.study_id.in_(ids))
@@ -267,6 +271,6 @@ def _readers(s: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
     return dict(rows.all())  # a Result has keys(), which dict() would call
 
 
-def _note(s: Session, actor: Actor, event: str, ids: Sequence[UUID], now: datetime) -> None:
-    audit.append(s, event, actor=actor, now=now, detail={"studies": [i.hex for i in ids]})
-    s.commit()
+def _note(session: Session, actor: Actor, event: str, ids: Sequence[UUID], now: datetime) -> None:
+    audit.append(session, event, actor=actor, now=now, detail={"studies": [i.hex for i in ids]})
+    session.commit()

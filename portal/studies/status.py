@@ -71,21 +71,21 @@ class StudyState:
         return self.state in (State.DONE, State.NO_RESULT, State.FAILED)
 
 
-def of_studies(s: Session, ids: Collection[UUID], now: datetime) -> dict[UUID, StudyState]:
+def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[UUID, StudyState]:
     """The states of these studies; the caller has checked that they may be seen."""
     if not ids:
         return {}
     jobs: dict[UUID, dict[JobKind, Job]] = {study_id: {} for study_id in ids}
-    for job in s.scalars(select(Job).where(Job.study_id.in_(ids))):
+    for job in session.scalars(select(Job).where(Job.study_id.in_(ids))):
         jobs[job.study_id][job.kind] = job
     predictions = {
         row.study_id: row
-        for row in s.scalars(
+        for row in session.scalars(
             select(Prediction).where(Prediction.study_id.in_(ids)).order_by(Prediction.created)
         )
     }
-    reviews = last_reviews(s, ids)
-    present = workers_present(s, now)
+    reviews = last_reviews(session, ids)
+    present = workers_present(session, now)
     return {
         study_id: _derive(
             study_id, jobs[study_id], predictions.get(study_id), reviews.get(study_id), present
@@ -94,16 +94,18 @@ def of_studies(s: Session, ids: Collection[UUID], now: datetime) -> dict[UUID, S
     }
 
 
-def last_reviews(s: Session, ids: Collection[UUID]) -> dict[UUID, Review]:
+def last_reviews(session: Session, ids: Collection[UUID]) -> dict[UUID, Review]:
     """The newest review of each study that has one."""
-    rows = s.scalars(select(Review).where(Review.study_id.in_(ids)).order_by(Review.created))
+    rows = session.scalars(select(Review).where(Review.study_id.in_(ids)).order_by(Review.created))
     return {row.study_id: row for row in rows}
 
 
-def workers_present(s: Session, now: datetime) -> frozenset[JobKind]:
+def workers_present(session: Session, now: datetime) -> frozenset[JobKind]:
     """The queues for which a worker has been heard of lately."""
     return frozenset(
-        s.scalars(select(Worker.queue).where(Worker.last_seen > now - WORKER_SILENCE).distinct())
+        session.scalars(
+            select(Worker.queue).where(Worker.last_seen > now - WORKER_SILENCE).distinct()
+        )
     )
 
 

@@ -49,27 +49,27 @@ ORDER: Final = (Study.rank, Study.weight, Study.id)
 _MOST_PER_PAGE: Final = 200
 
 
-def place(s: Session, study_id: UUID) -> Study:
+def place(session: Session, study_id: UUID) -> Study:
     """Put a study where it belongs in the worklist, in the caller's transaction.
 
     The study's row is locked before anything is read: of two that place it at the same time, the
     later sees what the earlier has changed.
     """
-    s.flush()
+    session.flush()
     # Not the stronger lock that also keeps new rows from naming the study: two transactions that
     # have each added one (a review, a prediction) would wait for each other.
     weak = {"key_share": True}
-    study = s.get_one(Study, study_id, with_for_update=weak, populate_existing=True)
-    prediction = s.scalars(
+    study = session.get_one(Study, study_id, with_for_update=weak, populate_existing=True)
+    prediction = session.scalars(
         select(Prediction)
         .where(Prediction.study_id == study_id)
         .order_by(Prediction.created.desc())
         .limit(1)
     ).first()
-    failed = s.scalar(
+    failed = session.scalar(
         select(exists().where(Job.study_id == study_id, Job.state == JobState.FAILED))
     )
-    study.is_read = bool(s.scalar(select(exists().where(Review.study_id == study_id))))
+    study.is_read = bool(session.scalar(select(exists().where(Review.study_id == study_id))))
     study.band = prediction.band if prediction else None
     study.side = prediction.side if prediction else None
     study.is_without_result = bool(failed) or (prediction is not None and study.band is None)
@@ -119,23 +119,23 @@ def following(base: Select[Study], study: Study) -> Select[Study]:
     return base.where(tuple_(*ORDER) > here)
 
 
-def first(s: Session, base: Select[Study]) -> UUID | None:
+def first(session: Session, base: Select[Study]) -> UUID | None:
     """The first of the studies in the worklist's order."""
-    return s.scalars(base.with_only_columns(Study.id).order_by(*ORDER).limit(1)).first()
+    return session.scalars(base.with_only_columns(Study.id).order_by(*ORDER).limit(1)).first()
 
 
-def count(s: Session, base: Select[Study]) -> int:
+def count(session: Session, base: Select[Study]) -> int:
     """How many studies there are."""
-    return s.scalar(base.with_only_columns(func.count())) or 0
+    return session.scalar(base.with_only_columns(func.count())) or 0
 
 
 def page_of(
-    s: Session, base: Select[Study], total: int, page: int, per_page: int, *order: Any
+    session: Session, base: Select[Study], total: int, page: int, per_page: int, *order: Any
 ) -> tuple[list[UUID], int, int]:
     """The ids of a page, and its number and size as they are after clamping to `total` studies."""
     size = min(max(per_page, 1), _MOST_PER_PAGE)
     number = min(max(page, 1), max(1, -(-total // size)))
-    ids = s.scalars(
+    ids = session.scalars(
         base.with_only_columns(Study.id)
         .order_by(*(order or ORDER))
         .limit(size)

@@ -4,24 +4,25 @@ from collections.abc import Iterator
 
 from werkzeug.datastructures import FileStorage
 
-from portal import jobs, records
 from portal.formats import zip_archive
+from portal.intake import submission, zip_submission
 from portal.intake.check import Limits
+from portal.jobs import sweeper
 from portal.services import rows
 from portal.web.security import guard
 
 
-def receive(file: FileStorage) -> records.Submitted | list[records.Arrival]:
+def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arrival]:
     """Submit a file, or each file of a ZIP, and ring for what is new; Refused, Conflict."""
     parts, name, data = guard.parts(), file.filename or "", file.read()
     settings = parts.settings
     if zip_archive.looks_like(data):
         limits = zip_archive.ArchiveLimits(settings.max_archive_bytes, settings.max_upload_bytes)
-        arrivals = records.submit_archive(
+        arrivals = zip_submission.submit_archive(
             rows(), parts.vault, guard.actor(), data, guard.now(), limits=limits
         )
         return list(_rung(arrivals))
-    submitted = records.submit(
+    submitted = submission.submit(
         rows(),
         parts.vault,
         guard.actor(),
@@ -34,7 +35,7 @@ def receive(file: FileStorage) -> records.Submitted | list[records.Arrival]:
     return submitted
 
 
-def _rung(arrivals: Iterator[records.Arrival]) -> Iterator[records.Arrival]:
+def _rung(arrivals: Iterator[zip_submission.Arrival]) -> Iterator[zip_submission.Arrival]:
     """The same arrivals, the worker told of each before the next is unpacked."""
     for arrival in arrivals:
         if arrival.submitted is not None:
@@ -42,6 +43,6 @@ def _rung(arrivals: Iterator[records.Arrival]) -> Iterator[records.Arrival]:
         yield arrival
 
 
-def _ring(submitted: records.Submitted) -> None:
+def _ring(submitted: submission.Submitted) -> None:
     if submitted.job_id is not None:
-        jobs.ring(rows(), guard.parts().bell, submitted.job_id, guard.now())
+        sweeper.ring(rows(), guard.parts().bell, submitted.job_id, guard.now())

@@ -34,8 +34,8 @@ def test_a_study_exists_for_its_owner_and_the_readers_of_the_team(clinic: Clinic
     clinic.submit()
 
     def sees(actor: Actor) -> bool:
-        with clinic.s as s:
-            return bool(s.scalars(visible_studies(actor)).all())
+        with clinic.session as session:
+            return bool(session.scalars(visible_studies(actor)).all())
 
     people = ("owner", "mate", "outsider", "colleague", "admin", "auditor")
     seen = {name: sees(getattr(clinic, name)) for name in people}

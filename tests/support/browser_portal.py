@@ -30,9 +30,10 @@ from ml.preparation import phantom
 from ml.preprocessing import transforms
 from ml.quality import gate
 from ml.runtime import lung_finder
-from portal import jobs, records
-from portal.accounts import people
+from portal.accounts import sessions
 from portal.ai_models import registry
+from portal.intake import submission
+from portal.jobs import claims, files, outcomes, sweeper, tickets
 from portal.models import Job, JobKind, JobState, Role, Study, User, db
 from tests.support.portal_app import Person, make_app, make_person, make_settings, sign_in
 
@@ -80,12 +81,12 @@ class Room:
     def submit(self, data: bytes, role: Role = Role.TECHNOLOGIST, name: str = "one.dcm") -> UUID:
         """Send a file in as this person; returns the study."""
         with self.app.app_context():
-            s = db.session()
-            actor = people.actor_of(s.get_one(User, self.people[role].id))
+            session = db.session()
+            actor = sessions.actor_of(session.get_one(User, self.people[role].id))
             now = datetime.now(UTC)
-            sent = records.submit(s, self.parts.vault, actor, name, data, now)
+            sent = submission.submit(session, self.parts.vault, actor, name, data, now)
             if sent.job_id is not None:
-                jobs.ring(s, self.parts.bell, sent.job_id, now)
+                sweeper.ring(session, self.parts.bell, sent.job_id, now)
             return sent.study_id
 
     def add_card(self) -> UUID:
@@ -102,7 +103,7 @@ class Room:
         """Make both queues known as served."""
         with self.app.app_context():
             for queue in ("render", "segment"):
-                jobs.hello(
+                claims.hello(
                     db.session(),
                     name=f"test {queue}",
                     queue=queue,
@@ -114,22 +115,22 @@ class Room:
     def render(self, study_id: UUID) -> Picture:
         """Do the study's render job."""
         with self._attempt(study_id, JobKind.RENDER) as ticket:
-            s, vault = db.session(), self.parts.vault
-            data, _ = jobs.read_input(s, vault, ticket, "source")
+            session, vault = db.session(), self.parts.vault
+            data, _ = files.read_input(session, vault, ticket, "source")
             picture = reader.read(data)
             for kind, output, media in (
                 ("pixels", picture.canonical(), "application/octet-stream"),
                 ("preview", reader.preview(picture), "image/jpeg"),
                 ("thumb", reader.thumb(picture), "image/jpeg"),
             ):
-                jobs.store_output(
-                    s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
+                files.store_output(
+                    session, vault, ticket, files.Output(kind, media, output), datetime.now(UTC)
                 )
-            following = jobs.finish(
-                s, vault, ticket, _sent({"facts": picture.facts()}), datetime.now(UTC)
+            following = outcomes.finish(
+                session, vault, ticket, _sent({"facts": picture.facts()}), datetime.now(UTC)
             )
             assert following is not None
-            jobs.ring(s, self.parts.bell, following, datetime.now(UTC))
+            sweeper.ring(session, self.parts.bell, following, datetime.now(UTC))
             return picture
 
     def segment(
@@ -138,17 +139,19 @@ class Room:
         """Do the study's segment job, with a network that sees just this air."""
         found = imagined(picture, air, probability)
         with self._attempt(study_id, JobKind.SEGMENT) as ticket:
-            s, vault = db.session(), self.parts.vault
+            session, vault = db.session(), self.parts.vault
             if found.probability_map is not None and found.mask is not None:
                 for kind, output, media in (
                     ("probability", found.probability_map.tobytes(), "application/octet-stream"),
                     ("mask", overlay.mask_png(found.mask), "image/png"),
                     ("overlay", overlay.overlay_png(picture, found.mask), "image/png"),
                 ):
-                    jobs.store_output(
-                        s, vault, ticket, jobs.Output(kind, media, output), datetime.now(UTC)
+                    files.store_output(
+                        session, vault, ticket, files.Output(kind, media, output), datetime.now(UTC)
                     )
-            jobs.finish(s, vault, ticket, _sent({"prediction": found.facts()}), datetime.now(UTC))
+            outcomes.finish(
+                session, vault, ticket, _sent({"prediction": found.facts()}), datetime.now(UTC)
+            )
         return found
 
     def complete(
@@ -162,7 +165,7 @@ class Room:
     def fail(self, study_id: UUID, code: str) -> None:
         """End the study's render job for good."""
         with self._attempt(study_id, JobKind.RENDER) as ticket:
-            jobs.fail(
+            outcomes.fail(
                 db.session(),
                 self.parts.vault,
                 ticket,
@@ -172,16 +175,16 @@ class Room:
             )
 
     @contextmanager
-    def _attempt(self, study_id: UUID, kind: JobKind) -> Iterator[jobs.Ticket]:
+    def _attempt(self, study_id: UUID, kind: JobKind) -> Iterator[tickets.Ticket]:
         with self.app.app_context():
-            s, now, settings = db.session(), datetime.now(UTC), self.parts.settings
+            session, now, settings = db.session(), datetime.now(UTC), self.parts.settings
             wanted = select(Job.id).where(
                 Job.study_id == study_id, Job.kind == kind, Job.state == JobState.QUEUED
             )
-            job_id = s.scalars(wanted).one()
-            claim = jobs.claim(s, settings, self.parts.vault, job_id, "test", now)
+            job_id = session.scalars(wanted).one()
+            claim = claims.claim(session, settings, self.parts.vault, job_id, "test", now)
             assert claim is not None
-            yield jobs.open_ticket(settings, claim.ticket, job_id, now)
+            yield claims.open_ticket(settings, claim.ticket, job_id, now)
 
 
 def _sent(result: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import jobs, records
 from portal.access import Actor, permissions_of
+from portal.intake import submission
+from portal.jobs import claims, files, outcomes, tickets
 from portal.models import Job, JobKind, JobState, Role, Team, User
 from tests.support.pictures import dicom, jpeg, png
 from tests.support.place import NOW, Place
@@ -33,7 +34,7 @@ class Clinic:
     auditor: Actor
 
     @property
-    def s(self) -> Session:
+    def session(self) -> Session:
         return self.place.sessions()
 
     @property
@@ -46,40 +47,44 @@ class Clinic:
         actor: Actor | None = None,
         now: datetime = NOW,
         **tags: Any,
-    ) -> records.Submitted:
+    ) -> submission.Submitted:
         """Send a picture in."""
-        with self.s as s:
-            return records.submit(
-                s, self.vault, actor or self.owner, "x.dcm", data or dicom(**tags), now
+        with self.session as session:
+            return submission.submit(
+                session, self.vault, actor or self.owner, "x.dcm", data or dicom(**tags), now
             )
 
     def job(self, study_id: UUID, kind: JobKind = JobKind.RENDER) -> Job:
         """The study's job of this kind."""
-        with self.s as s:
-            return s.scalars(select(Job).where(Job.study_id == study_id, Job.kind == kind)).one()
+        with self.session as session:
+            return session.scalars(
+                select(Job).where(Job.study_id == study_id, Job.kind == kind)
+            ).one()
 
-    def claim(self, job_id: UUID, now: datetime = NOW) -> jobs.Ticket | None:
+    def claim(self, job_id: UUID, now: datetime = NOW) -> tickets.Ticket | None:
         """Claim a job as a worker; the ticket, read back from its text."""
-        with self.s as s:
-            claimed = jobs.claim(s, self.place.settings, self.vault, job_id, "worker-1", now)
+        with self.session as session:
+            claimed = claims.claim(
+                session, self.place.settings, self.vault, job_id, "worker-1", now
+            )
         if claimed is None:
             return None
-        return jobs.open_ticket(self.place.settings, claimed.ticket, job_id, now)
+        return claims.open_ticket(self.place.settings, claimed.ticket, job_id, now)
 
-    def store(self, ticket: jobs.Ticket, now: datetime = NOW, **outputs: bytes) -> None:
+    def store(self, ticket: tickets.Ticket, now: datetime = NOW, **outputs: bytes) -> None:
         """Store outputs of an attempt, each with its right media type."""
         for kind, data in outputs.items():
-            with self.s as s:
-                jobs.store_output(
-                    s, self.vault, ticket, jobs.Output(kind, MEDIA_TYPES[kind], data), now
+            with self.session as session:
+                files.store_output(
+                    session, self.vault, ticket, files.Output(kind, MEDIA_TYPES[kind], data), now
                 )
 
     def finish(
-        self, ticket: jobs.Ticket, result: dict[str, Any], now: datetime = NOW
+        self, ticket: tickets.Ticket, result: dict[str, Any], now: datetime = NOW
     ) -> UUID | None:
         """End an attempt well."""
-        with self.s as s:
-            return jobs.finish(s, self.vault, ticket, result, now)
+        with self.session as session:
+            return outcomes.finish(session, self.vault, ticket, result, now)
 
     def render(self, study_id: UUID, now: datetime = NOW, **facts: Any) -> UUID:
         """Do a study's render job; returns the segment job's id."""
@@ -105,15 +110,15 @@ class Clinic:
         self.segment(self.render(study_id, now), now, **changes)
         return study_id
 
-    def fail(self, ticket: jobs.Ticket, code: str, kind: str, now: datetime = NOW) -> None:
+    def fail(self, ticket: tickets.Ticket, code: str, kind: str, now: datetime = NOW) -> None:
         """End an attempt badly."""
-        with self.s as s:
-            jobs.fail(s, self.vault, ticket, code=code, kind=kind, now=now)
+        with self.session as session:
+            outcomes.fail(session, self.vault, ticket, code=code, kind=kind, now=now)
 
     def state_of(self, job_id: UUID) -> JobState:
         """The stored state of a job."""
-        with self.s as s:
-            return s.get_one(Job, job_id).state
+        with self.session as session:
+            return session.get_one(Job, job_id).state
 
 
 MEDIA_TYPES = {
@@ -128,11 +133,11 @@ MEDIA_TYPES = {
 
 def open_clinic(place: Place) -> Clinic:
     """Two teams with people of every role."""
-    with place.sessions() as s:
+    with place.sessions() as session:
         here, there = Team(id=uuid4(), name="Here", created=NOW), None
         there = Team(id=uuid4(), name="There", created=NOW)
-        s.add_all([here, there])
-        s.flush()
+        session.add_all([here, there])
+        session.flush()
 
         def person(name: str, role: Role, team: Team = here) -> Actor:
             user = User(
@@ -143,7 +148,7 @@ def open_clinic(place: Place) -> Clinic:
                 team_id=team.id,
                 created=NOW,
             )
-            s.add(user)
+            session.add(user)
             return Actor(user.id, team.id, role, permissions_of(role), uuid4(), "session")
 
         clinic = Clinic(
@@ -155,7 +160,7 @@ def open_clinic(place: Place) -> Clinic:
             admin=person("admin", Role.ADMIN),
             auditor=person("auditor", Role.AUDITOR),
         )
-        s.commit()
+        session.commit()
     return clinic
 
 

@@ -30,10 +30,10 @@ from pydicom.tag import BaseTag, Tag
 from sqlalchemy import func, select
 
 from ml.preparation import phantom
-from portal import records
 from portal.access import Actor
-from portal.accounts import people
+from portal.accounts import sessions
 from portal.formats.refusals import REASONS, Refused
+from portal.intake import submission
 from portal.intake.check import Limits
 from portal.models import Blob, Instance, Job, Role, Study, User, db
 from tests.support.bad_files import wholes
@@ -202,7 +202,7 @@ def fresh_place(parent: Path | None) -> Iterator[Place]:
         app = make_app(make_settings(Path(folder)))
         person = make_person(app, Role.TECHNOLOGIST)
         with app.app_context():
-            actor = people.actor_of(db.session().get_one(User, person.id))
+            actor = sessions.actor_of(db.session().get_one(User, person.id))
             yield Place(app, actor, Path(folder))
             db.session.remove()
             db.engine.dispose()
@@ -253,7 +253,7 @@ def _through_the_door(place: Place, mutated: bytes, report: Report) -> int:
     made = 0
     try:
         parts = place.app.extensions["pleura"]
-        sent = records.submit(
+        sent = submission.submit(
             db.session(), parts.vault, place.actor, "x", mutated, parts.clock(), limits=LIMITS
         )
         report.door["duplicate" if sent.duplicate else "taken"] += 1

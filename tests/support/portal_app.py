@@ -20,8 +20,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from portal import database, records
-from portal.accounts import people
+from portal import database
+from portal.accounts import api_tokens, invitations, people, sessions, totp
+from portal.intake import submission
 from portal.models import Job, JobKind, Passkey, Role, User, db
 from portal.settings import Settings
 from portal.web import create_app
@@ -90,17 +91,17 @@ def make_person(
     now: datetime = parts.clock()
     email = f"{role}.{len(_everybody(app))}@example.org"
     with app.app_context():
-        s = db.session()
-        _, link = people.invite(
-            s, None, name=name or f"Test {role}", email=email, role=role, team=team, now=now
+        session = db.session()
+        _, link = invitations.invite(
+            session, None, name=name or f"Test {role}", email=email, role=role, team=team, now=now
         )
-        user = people.accept_invitation(s, link, password=password, now=now)
-        secret, _ = people.begin_totp(s, parts.vault, user, now)
+        user = invitations.accept_invitation(session, link, password=password, now=now)
+        secret, _ = totp.begin_totp(session, parts.vault, user, now)
         codes: list[str] = []
         if enrolled:
             # A code of the step before, so that the present one can still be used.
             code = pyotp.TOTP(secret).at(now - timedelta(seconds=30))
-            codes = people.confirm_totp(s, parts.vault, user, code, now)
+            codes = totp.confirm_totp(session, parts.vault, user, code, now)
         return Person(user.id, email, password, secret, tuple(codes))
 
 
@@ -108,10 +109,10 @@ def sign_in(app: Flask, person: Person, client: FlaskClient | None = None) -> Fl
     """A client with a login session of this person, made without walking through the pages."""
     client = client or app.test_client()
     with app.app_context():
-        s = db.session()
-        raw = people.start_session(
-            s,
-            s.get_one(User, person.id),
+        session = db.session()
+        raw = sessions.start_session(
+            session,
+            session.get_one(User, person.id),
             address="127.0.0.1",
             agent="Firefox on Linux",
             now=app.extensions["pleura"].clock(),
@@ -153,10 +154,10 @@ def post(
 def make_token(app: Flask, person: Person, *scopes: str) -> str:
     """An API token of this person, as text."""
     with app.app_context():
-        s = db.session()
-        _, raw = people.create_token(
-            s,
-            s.get_one(User, person.id),
+        session = db.session()
+        _, raw = api_tokens.create_token(
+            session,
+            session.get_one(User, person.id),
             scopes=scopes,
             name="test",
             lifetime=timedelta(days=1),
@@ -168,7 +169,7 @@ def make_token(app: Flask, person: Person, *scopes: str) -> str:
 def make_passkey(app: Flask, person: Person) -> UUID:
     """A passkey of this person, as if a device had made it."""
     with app.app_context():
-        s = db.session()
+        session = db.session()
         row = Passkey(
             user_id=person.id,
             credential_key=uuid4().hex,
@@ -180,8 +181,8 @@ def make_passkey(app: Flask, person: Person) -> UUID:
             created=app.extensions["pleura"].clock(),
             last_used_at=None,
         )
-        s.add(row)
-        s.commit()
+        session.add(row)
+        session.commit()
         return row.id
 
 
@@ -207,10 +208,10 @@ def make_study(app: Flask, person: Person, shade: int = 0) -> UUID:
     """A study that this person has just sent; its render job waits."""
     parts = app.extensions["pleura"]
     with app.app_context():
-        s = db.session()
-        actor = people.actor_of(s.get_one(User, person.id))
-        sent = records.submit(
-            s, parts.vault, actor, "CANARY^ZEBRA.png", picture(shade), parts.clock()
+        session = db.session()
+        actor = sessions.actor_of(session.get_one(User, person.id))
+        sent = submission.submit(
+            session, parts.vault, actor, "CANARY^ZEBRA.png", picture(shade), parts.clock()
         )
     return sent.study_id
 

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, g, redirect, render_template, request, url_f
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import people
+from portal.accounts import api_tokens, passkeys, passwords, people, sessions, totp
 from portal.services import rows
 from portal.web.security import guard
 
@@ -49,7 +49,7 @@ def password() -> BaseResponse | tuple[str, int]:
         )
         if not changed:
             errors["old"] = "This is not your present password."
-    except people.BadPassword as bad:
+    except passwords.BadPassword as bad:
         errors["new"] = bad.message
     if errors:
         return page(errors), 422
@@ -62,7 +62,7 @@ def password() -> BaseResponse | tuple[str, int]:
 @guard.permission(Permission.SELF, step_up=_PAGE)
 def recovery_codes() -> str:
     """Make ten new recovery codes and show them once."""
-    codes = people.new_recovery_codes(rows(), g.user, guard.now())
+    codes = totp.new_recovery_codes(rows(), g.user, guard.now())
     return render_template("auth/recovery_codes.html", codes=codes)
 
 
@@ -70,7 +70,7 @@ def recovery_codes() -> str:
 @guard.permission(Permission.SELF)
 def end_session(session_id: UUID) -> BaseResponse:
     """End one of one's own sessions."""
-    people.end_session(rows(), guard.actor(), session_id, guard.now())
+    sessions.end_session(rows(), guard.actor(), session_id, guard.now())
     flash("The session has ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -79,7 +79,7 @@ def end_session(session_id: UUID) -> BaseResponse:
 @guard.permission(Permission.SELF)
 def end_others() -> BaseResponse:
     """End all of one's own sessions but this one."""
-    count = people.end_other_sessions(rows(), guard.actor(), guard.now())
+    count = sessions.end_other_sessions(rows(), guard.actor(), guard.now())
     flash(f"{count} other sessions have ended." if count != 1 else "One session has ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -88,7 +88,7 @@ def end_others() -> BaseResponse:
 @guard.permission(Permission.SELF)
 def revoke_token(token_id: UUID) -> BaseResponse:
     """End one of one's own API tokens."""
-    people.revoke_token(rows(), guard.actor(), token_id, guard.now())
+    api_tokens.revoke_token(rows(), guard.actor(), token_id, guard.now())
     flash("The token no longer works.", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -98,13 +98,13 @@ def page(errors: dict[str, str] | None = None) -> str:
     return render_template(
         "account/account.html",
         errors=errors or {},
-        sessions=people.sessions_of(
+        sessions=sessions.sessions_of(
             rows(), g.user.id, guard.now(), idle=guard.parts().settings.session_idle
         ),
         here=g.login.id,
-        tokens=people.tokens_of(rows(), g.user.id, guard.now()),
-        codes_left=people.recovery_codes_left(rows(), g.user),
-        passkeys=people.passkeys_of(rows(), g.user.id),
+        tokens=api_tokens.tokens_of(rows(), g.user.id, guard.now()),
+        codes_left=totp.recovery_codes_left(rows(), g.user),
+        passkeys=passkeys.passkeys_of(rows(), g.user.id),
         passkey_site=guard.parts().settings.passkey_site,
         fresh=guard.is_fresh(),
     )

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, g, jsonify, redirect, request, url
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import people
+from portal.accounts import passkeys
 from portal.services import rows
 from portal.web.accounts import account
 from portal.web.security import guard
@@ -24,8 +24,8 @@ _own = guard.permission(Permission.SELF, step_up=_PAGE)
 def begin() -> Response:
     """What the browser needs to make a passkey."""
     try:
-        return jsonify(people.begin_passkey(rows(), site(), g.login, guard.now()))
-    except people.BadPasskey as bad:
+        return jsonify(passkeys.begin_passkey(rows(), site(), g.login, guard.now()))
+    except passkeys.BadPasskey as bad:
         raise Problem(409, "passkey", bad.message) from bad
 
 
@@ -34,7 +34,7 @@ def begin() -> Response:
 def register() -> BaseResponse | tuple[str, int]:
     """Keep the passkey that the browser has made."""
     try:
-        made = people.register_passkey(
+        made = passkeys.register_passkey(
             rows(),
             site(),
             g.login,
@@ -42,7 +42,7 @@ def register() -> BaseResponse | tuple[str, int]:
             credential=request.form.get("credential", ""),
             now=guard.now(),
         )
-    except people.BadPasskey as bad:
+    except passkeys.BadPasskey as bad:
         return account.page({"passkey": bad.message}), 422
     flash(f"The passkey {made.name} works from now on. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
@@ -52,7 +52,7 @@ def register() -> BaseResponse | tuple[str, int]:
 @_own
 def remove(passkey_id: UUID) -> BaseResponse:
     """Forget one of one's own passkeys."""
-    people.remove_passkey(rows(), guard.actor(), passkey_id, guard.now())
+    passkeys.remove_passkey(rows(), guard.actor(), passkey_id, guard.now())
     flash(f"The passkey no longer works. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 

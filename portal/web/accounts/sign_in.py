@@ -14,7 +14,8 @@ from flask import (
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Denied, Permission
-from portal.accounts import people
+from portal.accounts import invitations, passwords, people, throttle, totp
+from portal.accounts.passkeys import ask_passkey, check_passkey, passkeys_of
 from portal.models import Role
 from portal.services import rows
 from portal.web.accounts.passkeys import site
@@ -61,7 +62,7 @@ def sign_in() -> BaseResponse | str | tuple[str, int]:
             guard.now(),
             only_local=guard.parts().settings.only_local_flagged,
         )
-    except people.Throttled as throttled:
+    except throttle.Throttled as throttled:
         page = _sign_in_page(target, email, too_often=throttled.seconds)
         return _try_later(page, throttled)
     if user is None:
@@ -86,7 +87,7 @@ def code() -> BaseResponse | str | tuple[str, int]:
     if request.method == "GET":
         return render_template("auth/code.html", target=target, passkeys=passkeys)
     try:
-        accepted = people.check_second_factor(
+        accepted = totp.check_second_factor(
             rows(),
             guard.parts().vault,
             user,
@@ -96,7 +97,7 @@ def code() -> BaseResponse | str | tuple[str, int]:
             session_id=g.login.id,
             address=guard.address(),
         )
-    except people.Throttled as throttled:
+    except throttle.Throttled as throttled:
         page = render_template(
             "auth/code.html", target=target, passkeys=passkeys, too_often=throttled.seconds
         )
@@ -115,7 +116,7 @@ def code() -> BaseResponse | str | tuple[str, int]:
 @guard.signing_in
 def passkey_challenge() -> Response:
     """What the browser has to have signed by one of the person's passkeys."""
-    return jsonify(people.ask_passkey(rows(), site(), g.login, guard.now()))
+    return jsonify(ask_passkey(rows(), site(), g.login, guard.now()))
 
 
 @blueprint.post("/sign-in/passkey")
@@ -128,7 +129,7 @@ def passkey() -> BaseResponse | tuple[str, int]:
     if g.user.sealed_totp is None:
         return redirect(url_for("auth.enrol"), 303)
     try:
-        accepted = people.check_passkey(
+        accepted = check_passkey(
             rows(),
             guard.parts().throttle,
             site(),
@@ -137,7 +138,7 @@ def passkey() -> BaseResponse | tuple[str, int]:
             guard.now(),
             address=guard.address(),
         )
-    except people.Throttled as throttled:
+    except throttle.Throttled as throttled:
         page = render_template(
             "auth/code.html", target=target, passkeys=True, too_often=throttled.seconds
         )
@@ -165,7 +166,7 @@ def sign_out() -> BaseResponse:
 @guard.public
 def join(token: str) -> BaseResponse | str | tuple[str, int]:
     """Follow an invitation or a reset: choose a password."""
-    invitation = people.open_invitation(rows(), token, guard.now())
+    invitation = invitations.open_invitation(rows(), token, guard.now())
     if invitation is None:
         raise Problem(404, "link")
     if guard.parts().settings.only_local_flagged and invitation.for_single_sign_on:
@@ -173,7 +174,7 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
     if request.method == "GET":
         return render_template("auth/join.html", invitation=invitation)
     try:
-        user = people.accept_invitation(
+        user = invitations.accept_invitation(
             rows(),
             token,
             password=request.form.get("password", ""),
@@ -181,10 +182,10 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
             signed_in=g.user.id if "user" in g else None,
             throttle=guard.parts().throttle,
         )
-    except people.BadPassword as bad:
+    except passwords.BadPassword as bad:
         page = render_template("auth/join.html", invitation=invitation, error=bad.message)
         return page, 422
-    except people.Throttled as throttled:
+    except throttle.Throttled as throttled:
         page = render_template("auth/join.html", invitation=invitation, too_often=throttled.seconds)
         return _try_later(page, throttled)
     except Denied:
@@ -211,7 +212,7 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
     if "begin" in request.form:
         return _begin_enrolment()
     try:
-        codes = people.confirm_totp(
+        codes = totp.confirm_totp(
             rows(),
             guard.parts().vault,
             user,
@@ -220,9 +221,9 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
             session_id=g.login.id,
             throttle=guard.parts().throttle,
         )
-    except people.BadCode:
+    except totp.BadCode:
         return _enrol_page(error="This code does not match. Enter the one shown now."), 422
-    except people.Throttled as throttled:
+    except throttle.Throttled as throttled:
         return _try_later(_enrol_page(too_often=throttled.seconds), throttled)
     guard.sign_in(user, proved=True)
     return render_template("auth/recovery_codes.html", codes=codes)
@@ -246,7 +247,7 @@ def confirm() -> BaseResponse | str | tuple[str, int]:
             now=guard.now(),
             address=guard.address(),
         )
-    except people.Throttled as throttled:
+    except throttle.Throttled as throttled:
         page = render_template("auth/confirm.html", target=target, too_often=throttled.seconds)
         return _try_later(page, throttled)
     if not confirmed:
@@ -270,17 +271,17 @@ def _sign_in_page(
 
 
 def _begin_enrolment() -> BaseResponse:
-    people.begin_totp(rows(), guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    totp.begin_totp(rows(), guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
     return redirect(url_for("auth.enrol"), 303)
 
 
 def _enrol_page(*, error: str = "", too_often: int = 0) -> str:
-    begun = people.waiting_totp(guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    begun = totp.waiting_totp(guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
     secret, uri = begun or ("", "")
     return render_template(
         "auth/enrol.html",
         secret=" ".join(secret[i : i + 4] for i in range(0, len(secret), 4)),
-        qr=people.qr_code(uri) if begun else "",
+        qr=totp.qr_code(uri) if begun else "",
         error=error,
         too_often=too_often,
     )
@@ -288,19 +289,17 @@ def _enrol_page(*, error: str = "", too_often: int = 0) -> str:
 
 def has_passkeys() -> bool:
     """Whether the person could use a passkey here instead of a code."""
-    return guard.parts().settings.passkey_site is not None and bool(
-        people.passkeys_of(rows(), g.user.id)
-    )
+    return guard.parts().settings.passkey_site is not None and bool(passkeys_of(rows(), g.user.id))
 
 
-def _try_later(page: str, throttled: people.Throttled) -> Response:
+def _try_later(page: str, throttled: throttle.Throttled) -> Response:
     response = Response(page, 429, content_type="text/html; charset=utf-8")
     response.headers["Retry-After"] = str(throttled.seconds)
     return response
 
 
 def _warn_when_codes_run_out() -> None:
-    left = people.recovery_codes_left(rows(), g.user)
+    left = totp.recovery_codes_left(rows(), g.user)
     if left < 4:
         told = f"Only {left} recovery codes are left." if left else "No recovery code is left."
         flash(f"{told} Make new ones under Account.", "warn")

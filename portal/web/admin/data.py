@@ -9,9 +9,9 @@ from uuid import UUID
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import records
+from portal import errors
 from portal.access import Permission
-from portal.governance import retention
+from portal.governance import legal_holds, purges, retention
 from portal.models import HoldReason, PurgeReason
 from portal.services import rows
 from portal.web.security import guard
@@ -59,7 +59,7 @@ def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
     if request.form.get("number", "").strip().upper() != study_id.hex[:6].upper():
         return _refused(study_id, "Type the number of the case to confirm. Nothing was destroyed.")
     try:
-        records.purge(
+        purges.purge(
             rows(),
             guard.parts().vault,
             guard.actor(),
@@ -68,7 +68,7 @@ def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
             reason=PurgeReason(reason),
             reference=request.form.get("reference", ""),
         )
-    except records.Conflict as conflict:
+    except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
     return redirect(url_for("data.proof", study_id=study_id), 303)
 
@@ -81,7 +81,7 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
     if reason not in set(HoldReason):
         return _refused(study_id, "Say why.")
     try:
-        records.hold(
+        legal_holds.hold(
             rows(),
             guard.actor(),
             study_id,
@@ -89,7 +89,7 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
             reference=request.form.get("reference", ""),
             now=guard.now(),
         )
-    except records.Conflict as conflict:
+    except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
     return _done(study_id, "The case is held: nothing purges it until the hold is lifted.")
 
@@ -99,14 +99,14 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
 def lift(study_id: UUID) -> BaseResponse | tuple[str, int]:
     """Lift a case's legal hold."""
     try:
-        records.lift(
+        legal_holds.lift(
             rows(),
             guard.actor(),
             study_id,
             reference=request.form.get("reference", ""),
             now=guard.now(),
         )
-    except records.Conflict as conflict:
+    except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
     return _done(study_id, "The hold is lifted.")
 
@@ -115,7 +115,7 @@ def lift(study_id: UUID) -> BaseResponse | tuple[str, int]:
 @guard.permission(Permission.DATA_MANAGE)
 def proof(study_id: UUID) -> str:
     """What was destroyed, and a look at what is left now."""
-    found = records.proof_of(rows(), guard.actor(), study_id)
+    found = purges.proof_of(rows(), guard.actor(), study_id)
     if found is None:
         raise Problem(404, "not_found")
     said = json.loads(found.proof)
@@ -124,8 +124,8 @@ def proof(study_id: UUID) -> str:
         proof=found,
         said=said,
         size=sum(file["bytes"] for file in said["destroyed"]["files"]),
-        genuine=records.is_genuine(rows(), found),
-        remains=records.remains(rows(), guard.parts().vault, study_id),
+        genuine=purges.is_genuine(rows(), found),
+        remains=purges.remains(rows(), guard.parts().vault, study_id),
         reasons=PURGE_REASONS,
     )
 
@@ -134,7 +134,7 @@ def proof(study_id: UUID) -> str:
 @guard.permission(Permission.DATA_MANAGE)
 def proof_file(study_id: UUID) -> Response:
     """The proof exactly as its digest covers it."""
-    found = records.proof_of(rows(), guard.actor(), study_id)
+    found = purges.proof_of(rows(), guard.actor(), study_id)
     if found is None:
         raise Problem(404, "not_found")
     name = f"purge-{found.case_number}.json"
@@ -152,9 +152,9 @@ def _page(asked: str = "", error: str = "") -> str:
         "admin/data.html",
         asked=asked,
         error=error,
-        cases=records.find_cases(rows(), guard.actor(), asked, guard.now()) if asked else [],
-        holds=records.holds(rows(), guard.actor()),
-        proofs=records.proofs(rows(), guard.actor()),
+        cases=legal_holds.find_cases(rows(), guard.actor(), asked, guard.now()) if asked else [],
+        holds=legal_holds.holds(rows(), guard.actor()),
+        proofs=purges.proofs(rows(), guard.actor()),
         kept=[(_KINDS[kind], days) for kind, days in retention.days_of(settings).items()],
         held_back=retention.held_back(rows(), settings, guard.now()),
         purge_reasons=[("", "Choose why"), *list(PURGE_REASONS.items())],

@@ -6,11 +6,10 @@ from uuid import UUID
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import jobs
 from portal.access import Permission
-from portal.accounts import people
+from portal.accounts import invitations, people, sessions, teams
 from portal.formats.refusals import REASONS
-from portal.jobs import worker_tokens
+from portal.jobs import claims, overview, sweeper, worker_tokens
 from portal.models import Invitation, InvitationPurpose, Role
 from portal.services import rows
 from portal.web.present import wording
@@ -61,7 +60,7 @@ def invite() -> str | tuple[str, int]:
     if role is None:
         return _people_page(form=form, errors={"role": "Choose a role."}), 422
     try:
-        invitation, token = people.invite(
+        invitation, token = invitations.invite(
             rows(),
             guard.actor(),
             name=form["name"],
@@ -70,7 +69,7 @@ def invite() -> str | tuple[str, int]:
             team=form["team"],
             now=guard.now(),
         )
-    except people.BadPerson as bad:
+    except invitations.BadPerson as bad:
         return _people_page(form=form, errors={bad.field: bad.message}), 422
     return _people_page(made=_made(invitation, token))
 
@@ -84,7 +83,7 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
         raise Problem(422, "role", "Choose one of the roles.")
     try:
         user, changed = people.set_role(rows(), guard.actor(), user_id, role, guard.now())
-    except people.BadPerson as bad:
+    except invitations.BadPerson as bad:
         return _refused(bad)
     if not changed:
         return _done(f"{user.name} is {role.value} already: nothing was changed.")
@@ -100,7 +99,7 @@ def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
         raise Problem(422, "team", "Choose one of the teams.")
     try:
         user, changed = people.move(rows(), guard.actor(), user_id, team_id, guard.now())
-    except people.BadPerson as bad:
+    except invitations.BadPerson as bad:
         return _refused(bad)
     if not changed:
         return _done(f"{user.name} belongs to {user.team.name} already: nothing was changed.")
@@ -113,7 +112,7 @@ def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Shut somebody out at once."""
     try:
         user = people.disable(rows(), guard.actor(), user_id, guard.now())
-    except people.BadPerson as bad:
+    except invitations.BadPerson as bad:
         return _refused(bad)
     return _done(f"{user.name} is shut out. Sessions and tokens have ended.")
 
@@ -124,7 +123,7 @@ def enable(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Let somebody in again."""
     try:
         user = people.enable(rows(), guard.actor(), user_id, guard.now())
-    except people.BadPerson as bad:
+    except invitations.BadPerson as bad:
         return _refused(bad)
     return _done(f"{user.name} may sign in again.")
 
@@ -135,7 +134,7 @@ def reset_factor(user_id: UUID) -> str | tuple[str, int]:
     """Take password and second factor away and show a link to set both anew."""
     try:
         invitation, token = people.reset_factor(rows(), guard.actor(), user_id, guard.now())
-    except people.BadPerson as bad:
+    except invitations.BadPerson as bad:
         return _refused(bad)
     return _people_page(made=_made(invitation, token))
 
@@ -152,7 +151,7 @@ def end_sessions(user_id: UUID) -> BaseResponse:
 @_manage
 def withdraw(invitation_id: UUID) -> BaseResponse:
     """Make a link useless that was sent out."""
-    people.withdraw_invitation(rows(), guard.actor(), invitation_id, guard.now())
+    invitations.withdraw_invitation(rows(), guard.actor(), invitation_id, guard.now())
     return _done("The link no longer works.")
 
 
@@ -160,7 +159,7 @@ def withdraw(invitation_id: UUID) -> BaseResponse:
 @guard.permission(Permission.JOBS_MANAGE)
 def jobs_page() -> str:
     """Queues, workers and failed jobs."""
-    board = jobs.board(rows(), guard.now())
+    board = overview.board(rows(), guard.now())
     present = {worker.queue for worker in board.workers if worker.is_present}
     return render_template(
         "admin/jobs.html",
@@ -177,8 +176,8 @@ def jobs_page() -> str:
 @guard.permission(Permission.JOBS_MANAGE)
 def retry(job_id: UUID) -> BaseResponse:
     """Queue a failed job again."""
-    jobs.retry(rows(), guard.actor(), job_id, guard.now())
-    jobs.ring(rows(), guard.parts().bell, job_id, guard.now())
+    claims.retry(rows(), guard.actor(), job_id, guard.now())
+    sweeper.ring(rows(), guard.parts().bell, job_id, guard.now())
     flash("The job is queued again.", "ok")
     return redirect(url_for("admin.jobs_page"), 303)
 
@@ -201,10 +200,10 @@ def _people_page(
     return render_template(
         "admin/people.html",
         everybody=people.people(rows()),
-        live=people.live_sessions(rows(), guard.now(), idle=guard.parts().settings.session_idle),
-        waiting=people.waiting_invitations(rows(), guard.now()),
+        live=sessions.live_sessions(rows(), guard.now(), idle=guard.parts().settings.session_idle),
+        waiting=invitations.waiting_invitations(rows(), guard.now()),
         roles=list(Role),
-        teams=people.teams(rows()),
+        teams=teams.teams(rows()),
         form=form or {},
         errors=errors or {},
         made=made,
@@ -240,5 +239,5 @@ def _done(message: str) -> BaseResponse:
     return redirect(url_for(_PEOPLE), 303)
 
 
-def _refused(bad: people.BadPerson) -> tuple[str, int]:
+def _refused(bad: invitations.BadPerson) -> tuple[str, int]:
     return _people_page(errors={"page": bad.message}), 422

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import people
+from portal.accounts import invitations, teams
 from portal.services import rows
 from portal.web.security import guard
 
@@ -29,8 +29,8 @@ def make() -> BaseResponse | tuple[str, int]:
     """A new team."""
     name = request.form.get("name", "")
     try:
-        team = people.make_team(rows(), guard.actor(), name, guard.now())
-    except people.BadPerson as bad:
+        team = teams.make_team(rows(), guard.actor(), name, guard.now())
+    except invitations.BadPerson as bad:
         return _page(name=name, error=bad.message), 422
     flash(f"The team {team.name} is made. Move or invite people into it.", "ok")
     return redirect(url_for(_PAGE), 303)
@@ -41,10 +41,10 @@ def make() -> BaseResponse | tuple[str, int]:
 def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
     """Another name for a team."""
     try:
-        team = people.rename_team(
+        team = teams.rename_team(
             rows(), guard.actor(), team_id, request.form.get("name", ""), guard.now()
         )
-    except people.BadPerson as bad:
+    except invitations.BadPerson as bad:
         return _page(wrong=team_id, error=bad.message), 422
     flash(f"The team is called {team.name} now.", "ok")
     return redirect(url_for(_PAGE), 303)
@@ -53,7 +53,7 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
 def _page(*, name: str = "", wrong: UUID | None = None, error: str = "") -> str:
     return render_template(
         "admin/teams.html",
-        teams=people.teams(rows()),
+        teams=teams.teams(rows()),
         name=name,
         wrong=wrong,
         error=error,

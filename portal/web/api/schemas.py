@@ -4,7 +4,7 @@ from typing import Any
 
 from portal.models import Band, QualityVerdict, Reason, Verdict
 from portal.reading.reviews import COMMENT_LENGTH
-from portal.records import State
+from portal.studies.status import State
 
 Json = dict[str, Any]
 

@@ -10,12 +10,15 @@ from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from portal import records
 from portal.access import Permission
 from portal.formats.display_text import clean_lines
+from portal.intake import submission, zip_submission
 from portal.models import Reason, Verdict
+from portal.reading import reviews, worklist
+from portal.reading.case import PredictionView, open_study, read_blob, study_state
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.services import rows
+from portal.studies import status
 from portal.web.receive_file import receive
 from portal.web.security import guard
 from portal.web.security.errors import Problem
@@ -25,7 +28,7 @@ blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
 MOST_PER_PAGE = 200
 LAST_PAGE = 1_000_000
-STATES = ("to_read", "read", *records.State)
+STATES = ("to_read", "read", *status.State)
 RESULTS = ("positive", "likely", "possible", "none_found", "no_result")
 SIDES = ("right", "left", "both")
 
@@ -51,7 +54,7 @@ def submit() -> tuple[Response, int, dict[str, str]]:
 def studies() -> Response:
     """A page of the studies that the token's owner may see, in the order of the worklist."""
     _only("page", "per_page", "state", "result", "side")
-    page = records.worklist(
+    page = worklist.worklist(
         rows(),
         guard.parts().vault,
         guard.actor(),
@@ -74,7 +77,7 @@ def studies() -> Response:
 @guard.scope("studies:read")
 def study(study_id: UUID) -> Response:
     """One study: where it stands, the model's word in full, and the readers'."""
-    view = records.open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
+    view = open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
     body = _summary(view.state, view.case_number, view.created)
     body |= {
         "rows": view.rows,
@@ -113,7 +116,7 @@ def overlay(study_id: UUID) -> Response:
 def review(study_id: UUID) -> tuple[Response, int]:
     """Add the reader's word."""
     sent = _json_object({"verdict", "reason", "comment"})
-    saved = records.add_review(
+    saved = reviews.add_review(
         rows(),
         guard.parts().vault,
         guard.actor(),
@@ -132,7 +135,7 @@ def review(study_id: UUID) -> tuple[Response, int]:
     return jsonify(body), 201
 
 
-def _submitted(submitted: records.Submitted) -> dict[str, Any]:
+def _submitted(submitted: submission.Submitted) -> dict[str, Any]:
     return {
         "id": str(submitted.study_id),
         "case": submitted.case_number,
@@ -142,7 +145,7 @@ def _submitted(submitted: records.Submitted) -> dict[str, Any]:
     }
 
 
-def _arrival(arrival: records.Arrival) -> dict[str, Any]:
+def _arrival(arrival: zip_submission.Arrival) -> dict[str, Any]:
     """A file of a ZIP, under the name that its sender gave it."""
     case = _submitted(arrival.submitted) if arrival.submitted is not None else None
     return {
@@ -154,17 +157,17 @@ def _arrival(arrival: records.Arrival) -> dict[str, Any]:
     }
 
 
-def _state_of(submitted: records.Submitted) -> str | None:
+def _state_of(submitted: submission.Submitted) -> str | None:
     """Where a picture stands that was just sent; of one known before, only readers learn it."""
     if not submitted.duplicate:
-        return records.State.RECEIVED.value
+        return status.State.RECEIVED.value
     if not guard.actor().may(Permission.STUDY_LIST):
         return None
-    state = records.study_state(rows(), guard.actor(), submitted.study_id, guard.now())
+    state = study_state(rows(), guard.actor(), submitted.study_id, guard.now())
     return state.state.value
 
 
-def _summary(state: records.StudyState, case: str, created: datetime) -> dict[str, Any]:
+def _summary(state: status.StudyState, case: str, created: datetime) -> dict[str, Any]:
     result = state.result
     return {
         "id": str(state.study_id),
@@ -186,7 +189,7 @@ def _summary(state: records.StudyState, case: str, created: datetime) -> dict[st
     }
 
 
-def _prediction(view: records.PredictionView | None) -> dict[str, Any] | None:
+def _prediction(view: PredictionView | None) -> dict[str, Any] | None:
     if view is None:
         return None
     return {
@@ -210,9 +213,7 @@ def _prediction(view: records.PredictionView | None) -> dict[str, Any] | None:
 
 
 def _picture(study_id: UUID, kind: str) -> Response:
-    found = records.read_blob(
-        rows(), guard.parts().vault, guard.actor(), study_id, kind, guard.now()
-    )
+    found = read_blob(rows(), guard.parts().vault, guard.actor(), study_id, kind, guard.now())
     return Response(found.data, content_type=found.media_type)
 
 

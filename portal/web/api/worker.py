@@ -11,8 +11,8 @@ from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request
 
-from portal import jobs
-from portal.jobs import worker_tokens
+from portal.formats import json_checks
+from portal.jobs import attempts, claims, files, outcomes, sweeper, tickets, worker_tokens
 from portal.models import WorkerToken
 from portal.services import rows
 from portal.web.security import guard
@@ -40,7 +40,7 @@ def hello() -> tuple[str, int]:
     queue = _text(sent, "queue")
     if token is not None and token.queue.value != queue:
         raise Problem(403, "queue", "The token is for another queue.")
-    jobs.hello(
+    claims.hello(
         rows(),
         name=_text(sent, "name"),
         queue=queue,
@@ -58,7 +58,7 @@ def claim(job_id: UUID) -> Response | tuple[str, int]:
     token = _token()
     name = _text(_json_object(), "worker")
     parts = guard.parts()
-    claimed = jobs.claim(rows(), parts.settings, parts.vault, job_id, name, guard.now(), token)
+    claimed = claims.claim(rows(), parts.settings, parts.vault, job_id, name, guard.now(), token)
     return jsonify(claimed.as_json()) if claimed else _NOTHING
 
 
@@ -66,7 +66,7 @@ def claim(job_id: UUID) -> Response | tuple[str, int]:
 @guard.worker()
 def read_input(job_id: UUID, kind: str) -> Response:
     """One of the job's inputs."""
-    data, media_type = jobs.read_input(rows(), guard.parts().vault, _ticket(job_id), kind)
+    data, media_type = files.read_input(rows(), guard.parts().vault, _ticket(job_id), kind)
     return Response(data, content_type=media_type)
 
 
@@ -75,11 +75,11 @@ def read_input(job_id: UUID, kind: str) -> Response:
 def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
     """One of the attempt's outputs."""
     ticket = _ticket(job_id)  # before the body is read
-    jobs.store_output(
+    files.store_output(
         rows(),
         guard.parts().vault,
         ticket,
-        jobs.Output(kind, request.content_type or "", request.get_data(cache=False)),
+        files.Output(kind, request.content_type or "", request.get_data(cache=False)),
         guard.now(),
     )
     return _NOTHING
@@ -90,8 +90,8 @@ def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
 def heartbeat(job_id: UUID) -> Response:
     """The attempt goes on."""
     settings = guard.parts().settings
-    if not jobs.heartbeat(rows(), settings, _ticket(job_id), guard.now()):
-        raise jobs.Lost
+    if not claims.heartbeat(rows(), settings, _ticket(job_id), guard.now()):
+        raise attempts.Lost
     return jsonify(lease_seconds=settings.lease_seconds)
 
 
@@ -101,14 +101,14 @@ def finish(job_id: UUID) -> tuple[str, int]:
     """The attempt succeeded, outputs may come along; the job that follows is rung for."""
     ticket = _ticket(job_id)  # before the body is read
     parts = guard.parts()
-    sent: list[jobs.Output] = []
+    sent: list[files.Output] = []
     if request.mimetype == _PARCEL:
         result, sent = _unpack(request.get_data(cache=False))
     else:
         result = _json_object()
-    follower = jobs.finish(rows(), parts.vault, ticket, result, guard.now(), sent)
+    follower = outcomes.finish(rows(), parts.vault, ticket, result, guard.now(), sent)
     if follower is not None:
-        jobs.ring(rows(), parts.bell, follower, guard.now())
+        sweeper.ring(rows(), parts.bell, follower, guard.now())
     return _NOTHING
 
 
@@ -118,7 +118,7 @@ def fail(job_id: UUID) -> tuple[str, int]:
     """The attempt failed."""
     ticket = _ticket(job_id)
     sent = _json_object()
-    jobs.fail(
+    outcomes.fail(
         rows(),
         guard.parts().vault,
         ticket,
@@ -129,18 +129,18 @@ def fail(job_id: UUID) -> tuple[str, int]:
     return _NOTHING
 
 
-@blueprint.errorhandler(jobs.BadTicket)
-def _bad_ticket(_error: jobs.BadTicket) -> Response:
+@blueprint.errorhandler(tickets.BadTicket)
+def _bad_ticket(_error: tickets.BadTicket) -> Response:
     return answer(Problem(401, "ticket"))
 
 
-@blueprint.errorhandler(jobs.Lost)
-def _lost(_error: jobs.Lost) -> Response:
+@blueprint.errorhandler(attempts.Lost)
+def _lost(_error: attempts.Lost) -> Response:
     return answer(Problem(409, "lost", "The attempt is no longer the job's."))
 
 
-@blueprint.errorhandler(jobs.BadResult)
-def _bad_result(error: jobs.BadResult) -> Response:
+@blueprint.errorhandler(json_checks.BadResult)
+def _bad_result(error: json_checks.BadResult) -> Response:
     return answer(Problem(422, "bad_result", error.message))
 
 
@@ -154,13 +154,13 @@ def _token() -> WorkerToken | None:
     return own
 
 
-def _ticket(job_id: UUID) -> jobs.Ticket:
-    ticket = jobs.open_ticket(guard.parts().settings, guard.bearer(), job_id, guard.now())
+def _ticket(job_id: UUID) -> tickets.Ticket:
+    ticket = claims.open_ticket(guard.parts().settings, guard.bearer(), job_id, guard.now())
     token_id = ticket.token_id
     if token_id is not None and not worker_tokens.still_works(rows(), token_id, guard.now()):
-        raise jobs.BadTicket("its worker's token is revoked")
+        raise tickets.BadTicket("its worker's token is revoked")
     if token_id is None and not guard.parts().settings.shared_worker_token:
-        raise jobs.BadTicket("the shared token is switched off")
+        raise tickets.BadTicket("the shared token is switched off")
     return ticket
 
 
@@ -171,7 +171,7 @@ def _json_object() -> dict[str, Any]:
     return sent
 
 
-def _unpack(body: bytes) -> tuple[dict[str, Any], list[jobs.Output]]:
+def _unpack(body: bytes) -> tuple[dict[str, Any], list[files.Output]]:
     """A parcel's result and outputs."""
     line, newline, rest = body.partition(b"\n")
     try:
@@ -186,7 +186,7 @@ def _unpack(body: bytes) -> tuple[dict[str, Any], list[jobs.Output]]:
         raise Problem(400, "bad_parcel", "The parcel's parts do not fit its first line.")
     outputs, at = [], 0
     for kind, media_type, size in listed:
-        outputs.append(jobs.Output(str(kind), str(media_type), rest[at : at + size]))
+        outputs.append(files.Output(str(kind), str(media_type), rest[at : at + size]))
         at += size
     return result, outputs
 

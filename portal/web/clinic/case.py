@@ -6,12 +6,13 @@ from uuid import UUID
 from flask import Blueprint, Response, g, jsonify, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import records
 from portal.access import Permission
 from portal.formats.display_text import clean_lines
+from portal.reading import reviews, worklist
+from portal.reading.case import ReviewView, open_study, read_blob, study_state
 from portal.reading.reviews import COMMENT_LENGTH
-from portal.records import StudyState
 from portal.services import rows
+from portal.studies.status import StudyState
 from portal.web.present import case_view
 from portal.web.security import guard
 from portal.web.security.errors import Problem, wants_problem
@@ -24,7 +25,7 @@ blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>"
 @guard.permission(Permission.STUDY_READ, glass=True)
 def case(study_id: UUID) -> str:
     """One case with film, result and review."""
-    view = records.open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
+    view = open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
     guard.parts().shown.add(guard.actor().session_id, [study_id])
     return render_template("case/case.html", case=case_view.of(view, guard.actor()))
 
@@ -33,7 +34,7 @@ def case(study_id: UUID) -> str:
 @guard.permission(Permission.STUDY_READ, background=True, glass=True)
 def state(study_id: UUID) -> Response:
     """Where the study stands, for a page that waits; no word of the model's or of a reader's."""
-    found = records.study_state(rows(), guard.actor(), study_id, guard.now())
+    found = study_state(rows(), guard.actor(), study_id, guard.now())
     return jsonify(state_json(found))
 
 
@@ -41,9 +42,7 @@ def state(study_id: UUID) -> Response:
 @guard.permission(Permission.STUDY_READ, glass=True)
 def blob(study_id: UUID, kind: str) -> Response:
     """One of the study's pictures."""
-    found = records.read_blob(
-        rows(), guard.parts().vault, guard.actor(), study_id, kind, guard.now()
-    )
+    found = read_blob(rows(), guard.parts().vault, guard.actor(), study_id, kind, guard.now())
     return Response(found.data, content_type=found.media_type)
 
 
@@ -58,7 +57,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
     if not all(isinstance(value, str) for value in fields.values()):
         raise Problem(422, "bad_review", "Verdict, reason, comment and seen are texts.")
     try:
-        saved = records.add_review(
+        saved = reviews.add_review(
             rows(),
             guard.parts().vault,
             guard.actor(),
@@ -69,11 +68,11 @@ def review(study_id: UUID) -> Response | BaseResponse:
             seen=fields["seen"] or None,
             now=guard.now(),
         )
-    except records.BadReview as bad:
+    except reviews.BadReview as bad:
         raise Problem(422, bad.code, bad.message) from bad
     if not wants_problem():
         return redirect(f"/studies/{study_id}", 303)
-    view = records.ReviewView(
+    view = ReviewView(
         reader=g.user.name,
         reader_id=saved.reader_id,
         verdict=saved.verdict,
@@ -92,7 +91,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
 @guard.permission(Permission.STUDY_READ)
 def following(study_id: UUID) -> BaseResponse:
     """On to the next case of the worklist; from the last one back to the list."""
-    found = records.next_study(rows(), guard.actor(), study_id)
+    found = worklist.next_study(rows(), guard.actor(), study_id)
     return redirect(f"/studies/{found}" if found else "/worklist", 303)
 
 

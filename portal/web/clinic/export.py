@@ -4,8 +4,9 @@ from uuid import UUID
 
 from flask import Blueprint, Response, render_template, request
 
-from portal import records
+from portal import errors
 from portal.access import Permission
+from portal.exchange import deidentified_export
 from portal.exchange.deidentified_export import LOOK
 from portal.services import rows
 from portal.web.security import guard
@@ -45,7 +46,7 @@ def page(study_id: UUID) -> str:
 def export(study_id: UUID) -> Response | tuple[str, int]:
     """The ZIP."""
     try:
-        made = records.export(
+        made = deidentified_export.export(
             rows(),
             guard.parts().vault,
             guard.actor(),
@@ -53,7 +54,7 @@ def export(study_id: UUID) -> Response | tuple[str, int]:
             guard.now(),
             looked=request.form.get("looked") == "yes",
         )
-    except records.Conflict as conflict:
+    except errors.Conflict as conflict:
         return _page(study_id, conflict.message), 422
     return Response(
         made.data,
@@ -63,7 +64,9 @@ def export(study_id: UUID) -> Response | tuple[str, int]:
 
 
 def _page(study_id: UUID, error: str = "") -> str:
-    planned = records.plan(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
+    planned = deidentified_export.plan(
+        rows(), guard.parts().vault, guard.actor(), study_id, guard.now()
+    )
     return render_template(
         "case/export.html",
         plan=planned,

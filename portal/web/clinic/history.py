@@ -4,9 +4,9 @@ from typing import Literal
 
 from flask import Blueprint, render_template, request
 
-from portal import records
 from portal.access import Permission
 from portal.models import Role
+from portal.reading import worklist
 from portal.services import rows
 from portal.web.present import list_rows
 from portal.web.security import guard
@@ -20,7 +20,7 @@ def history() -> str:
     """One's own cases, the newest first."""
     what = _what()
     text = request.args.get("page", "1")
-    found = records.history(
+    found = worklist.history(
         rows(),
         guard.parts().vault,
         guard.actor(),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, jsonify, render_template, request
 from werkzeug.datastructures import FileStorage
 
-from portal import records
+from portal import errors
 from portal.access import Permission
+from portal.intake import submission, zip_submission
 from portal.intake.check import Refused
+from portal.studies import status
 from portal.web.present import wording
 from portal.web.receive_file import receive
 from portal.web.security import guard
@@ -47,7 +49,7 @@ def submit() -> tuple[Response | str, int]:
     if len(files) != 1:
         raise Problem(422, "one_file", "Send exactly one file in the field `file`.")
     received = receive(files[0])
-    if isinstance(received, records.Submitted):
+    if isinstance(received, submission.Submitted):
         return jsonify(_as_json(received)), 202
     return jsonify(files=[_file_as_json(arrival) for arrival in received]), 202
 
@@ -56,14 +58,14 @@ def _outcomes(file: FileStorage) -> list[Outcome]:
     name = file.filename or ""
     try:
         received = receive(file)
-    except (Refused, records.Conflict) as refused:
+    except (Refused, errors.Conflict) as refused:
         return [Outcome(name, refused.message, "danger")]
-    if isinstance(received, records.Submitted):
+    if isinstance(received, submission.Submitted):
         return [_outcome(name, received)]
     return [_of_arrival(name, arrival) for arrival in received]
 
 
-def _outcome(name: str, submitted: records.Submitted) -> Outcome:
+def _outcome(name: str, submitted: submission.Submitted) -> Outcome:
     text = "known already" if submitted.duplicate else "received"
     said, tone = f"Case {submitted.case_number}: {text}", "ok"
     if submitted.same_uid:
@@ -71,7 +73,7 @@ def _outcome(name: str, submitted: records.Submitted) -> Outcome:
     return Outcome(name, said, tone, f"/studies/{submitted.study_id}")
 
 
-def _of_arrival(archive: str, arrival: records.Arrival) -> Outcome:
+def _of_arrival(archive: str, arrival: zip_submission.Arrival) -> Outcome:
     name = f"{archive} / {arrival.name}"
     if arrival.submitted is not None:
         return _outcome(name, arrival.submitted)
@@ -80,18 +82,18 @@ def _of_arrival(archive: str, arrival: records.Arrival) -> Outcome:
     return Outcome(name, arrival.message, "danger")
 
 
-def _as_json(submitted: records.Submitted) -> dict[str, object]:
+def _as_json(submitted: submission.Submitted) -> dict[str, object]:
     return {
         "id": str(submitted.study_id),
         "url": f"/studies/{submitted.study_id}",
         "case": submitted.case_number,
         "duplicate": submitted.duplicate,
         "remark": wording.SAME_UID if submitted.same_uid else None,
-        "state": None if submitted.duplicate else records.State.RECEIVED.value,
+        "state": None if submitted.duplicate else status.State.RECEIVED.value,
     }
 
 
-def _file_as_json(arrival: records.Arrival) -> dict[str, object]:
+def _file_as_json(arrival: zip_submission.Arrival) -> dict[str, object]:
     of_the_case = _as_json(arrival.submitted) if arrival.submitted is not None else {}
     why = {"code": arrival.code or None, "detail": arrival.message or None}
     return {"name": arrival.name, "outcome": arrival.outcome, **why, **of_the_case}

@@ -8,9 +8,11 @@ from uuid import UUID
 from flask import Blueprint, Response, jsonify, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal import records
 from portal.access import Permission
+from portal.reading import case
+from portal.reading import worklist as worklists
 from portal.services import rows
+from portal.studies import status
 from portal.web.present import list_rows
 from portal.web.security import guard
 
@@ -45,7 +47,7 @@ class ListPage:
     """The template's `page`."""
 
     rows: list[list_rows.ListRow]
-    counts: records.Counts
+    counts: worklists.Counts
     notices: list[str]
     filters: dict[str, str]
     number: int = 1
@@ -90,7 +92,7 @@ def worklist() -> str:
     """The list: AI-positive first, then what needs unaided reading, then the newest."""
     filters = {name: _choice(name) for name in ("state", "result", "side")}
     filters["q"] = request.args.get("q", "").strip()[:200]
-    found = records.worklist(
+    found = worklists.worklist(
         rows(),
         guard.parts().vault,
         guard.actor(),
@@ -125,7 +127,7 @@ def search() -> BaseResponse:
     kept = request.form.get("sealed", "")[:200]
     args["q"] = kept if kept.startswith("~") else ""
     if sought:
-        args["q"] = records.address_of(rows(), guard.parts().vault, guard.actor(), sought)
+        args["q"] = worklists.address_of(rows(), guard.parts().vault, guard.actor(), sought)
     return redirect(_address(args), 303)
 
 
@@ -136,8 +138,8 @@ def states() -> Response:
 
     For a page that is open this is no new look; a result that the session was not shown is one.
     """
-    found = records.states(rows(), guard.actor(), _ids(), guard.now(), guard.parts().shown)
-    counts = records.counts(rows(), guard.actor())
+    found = case.states(rows(), guard.actor(), _ids(), guard.now(), guard.parts().shown)
+    counts = worklists.counts(rows(), guard.actor())
     page = ListPage([], counts, _notices(list(found.values())), {})
     return jsonify(
         rows={str(study_id): _live(study_id, state) for study_id, state in found.items()},
@@ -147,7 +149,7 @@ def states() -> Response:
     )
 
 
-def _live(study_id: UUID, state: records.StudyState) -> dict[str, Any]:
+def _live(study_id: UUID, state: status.StudyState) -> dict[str, Any]:
     said = list_rows.said(state, None)
     return {
         "state": state.state.value,
@@ -159,7 +161,7 @@ def _live(study_id: UUID, state: records.StudyState) -> dict[str, Any]:
     }
 
 
-def _notices(states: list[records.StudyState]) -> list[str]:
+def _notices(states: list[status.StudyState]) -> list[str]:
     return list_rows.notices(states, redis_answers=guard.parts().redis_answers())
 
 

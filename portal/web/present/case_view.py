@@ -8,7 +8,8 @@ from uuid import UUID
 
 from portal.access import Actor, Permission
 from portal.models import Band, BlobKind
-from portal.records import Prior, ReviewView, State, StudyView
+from portal.reading.case import Prior, ReviewView, StudyView
+from portal.studies.status import State
 from portal.web.present import size_lines, wording
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)

@@ -6,7 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from portal.models import QualityVerdict
-from portal.records import StudyState, WorklistRow
+from portal.reading.worklist import WorklistRow
+from portal.studies.status import StudyState
 from portal.web.present import wording
 
 

@@ -16,7 +16,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Actor, Denied
-from portal.accounts import break_glass, people
+from portal.accounts import api_tokens, break_glass, people, sessions
 from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
@@ -127,7 +127,7 @@ def sign_in(user: User, *, proved: bool) -> None:
     `proved` says that the second factor has been shown too. `g.login` is the new session then.
     """
     leave()
-    raw = people.start_session(
+    raw = sessions.start_session(
         rows(),
         user,
         address=address(),
@@ -137,7 +137,7 @@ def sign_in(user: User, *, proved: bool) -> None:
         lifetime=parts().settings.session_absolute,
     )
     session[_COOKIE_KEY] = raw
-    found = people.load_session(rows(), raw, now())
+    found = sessions.load_session(rows(), raw, now())
     if found is None:
         raise Problem(401, "signed_out")  # shut out in this very moment
     g.user, g.login = found
@@ -147,7 +147,7 @@ def leave() -> None:
     """End the browser's login session, if it has one, and empty the cookie."""
     raw = session.get(_COOKIE_KEY)
     if isinstance(raw, str):
-        people.end_by_token(rows(), raw, now())
+        sessions.end_by_token(rows(), raw, now())
     session.clear()
 
 
@@ -172,7 +172,7 @@ def _load(_request: object) -> SignedIn | None:
     if not isinstance(raw, str) or g.get("database_away"):
         return None
     rule = rule_of(current_app, request.endpoint)
-    found = people.load_session(
+    found = sessions.load_session(
         rows(),
         raw,
         now(),
@@ -223,7 +223,7 @@ def _identify() -> SignedIn | None:
     g.user, g.login = person.user, person.login
     g.person = str(person.user.id)  # for the log, where rows may no longer be readable
     if person.login.step_up_at is not None and person.user.sealed_totp is not None:
-        g.actor = people.actor_of(person.user, person.login.id, address())
+        g.actor = sessions.actor_of(person.user, person.login.id, address())
     return person
 
 
@@ -294,13 +294,17 @@ def is_worker_token(given: str) -> bool:
 
 
 def _admit_program(rule: Rule) -> None:
-    found = people.load_token(rows(), bearer(), now())
+    found = api_tokens.load_token(rows(), bearer(), now())
     if found is None:
         if looks_like_token(bearer()):  # somebody guesses; a forgotten header is no guess
             parts().throttle.take([(BAD_TOKEN, origin(address()))], now())
         raise Problem(401, "token")
     user, token = found
-    g.user, g.actor, g.person = user, people.actor_of_token(user, token, address()), str(user.id)
+    g.user, g.actor, g.person = (
+        user,
+        api_tokens.actor_of_token(user, token, address()),
+        str(user.id),
+    )
     if rule.scope is None:
         return
     held = rule.scope in token.scopes

@@ -7,12 +7,15 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select, text
 
-from portal import audit, records
+from portal import audit
 from portal.access import Actor, Denied, Permission, permissions_of
 from portal.accounts import break_glass, people
 from portal.accounts.throttle import Throttle, Throttled
 from portal.audit import alarms
+from portal.governance import purges
 from portal.models import AuditEvent, BreakGlass, PurgeReason, Role, Study, Team, User
+from portal.reading import reviews, worklist
+from portal.reading.case import open_study, read_blob, study_state
 from tests.support.clinic import Clinic
 from tests.support.place import NOW
 
@@ -23,8 +26,8 @@ WORDS = "Called by the ward, their reader is away."
 
 def stranger(clinic: Clinic) -> Actor:
     """A technologist of the other team."""
-    with clinic.s as s:
-        team = s.scalars(select(Team).where(Team.name == "There")).one()
+    with clinic.session as session:
+        team = session.scalars(select(Team).where(Team.name == "There")).one()
         user = User(
             id=uuid4(),
             name="Test stranger",
@@ -33,8 +36,8 @@ def stranger(clinic: Clinic) -> Actor:
             team_id=team.id,
             created=NOW,
         )
-        s.add(user)
-        s.commit()
+        session.add(user)
+        session.commit()
     return Actor(user.id, team.id, user.role, permissions_of(user.role), uuid4())
 
 
@@ -42,27 +45,27 @@ def open_case(
     clinic: Clinic, actor: Actor, study_id: UUID, now: datetime = NOW, **changes: str
 ) -> UUID:
     asked = {"case": str(study_id), "reason": "emergency", "words": WORDS} | changes
-    with clinic.s as s:
+    with clinic.session as session:
         return break_glass.open_case(
-            s, clinic.vault, Throttle(), actor, **asked, now=now, lifetime=HOUR
+            session, clinic.vault, Throttle(), actor, **asked, now=now, lifetime=HOUR
         )
 
 
 def looks(clinic: Clinic, actor: Actor, study_id: UUID, now: datetime) -> bool:
     """Whether the person sees the case, its state and its picture: all of these or none."""
-    with clinic.s as s:
-        here = break_glass.under(s, actor, study_id, now)
+    with clinic.session as session:
+        here = break_glass.under(session, actor, study_id, now)
         seen = []
         for look in (
-            lambda: records.open_study(s, clinic.vault, here, study_id, now),
-            lambda: records.study_state(s, here, study_id, now),
-            lambda: records.read_blob(s, clinic.vault, here, study_id, "preview", now),
+            lambda: open_study(session, clinic.vault, here, study_id, now),
+            lambda: study_state(session, here, study_id, now),
+            lambda: read_blob(session, clinic.vault, here, study_id, "preview", now),
         ):
             try:
                 look()
                 seen.append(True)
             except Denied:
-                s.rollback()
+                session.rollback()
                 seen.append(False)
     assert len(set(seen)) == 1
     return seen[0]
@@ -103,25 +106,25 @@ def test_a_grant_opens_one_case_to_look_at_and_nothing_else(clinic: Clinic, who:
     study_id, other = clinic.done(), clinic.done(NOW + timedelta(minutes=1))
     open_case(clinic, actor, study_id)
     assert not looks(clinic, actor, other, NOW)
-    with clinic.s as s:
-        here = break_glass.under(s, actor, study_id, NOW)
-        view = records.open_study(s, clinic.vault, here, study_id, NOW)
+    with clinic.session as session:
+        here = break_glass.under(session, actor, study_id, NOW)
+        view = open_study(session, clinic.vault, here, study_id, NOW)
         assert view.priors == []
         held = {p for p in Permission if here.may(p)}
         assert held == {Permission.STUDY_READ, Permission.SELF}
         with pytest.raises(Denied):
-            records.add_review(s, clinic.vault, here, study_id, verdict="agree", now=NOW)
+            reviews.add_review(session, clinic.vault, here, study_id, verdict="agree", now=NOW)
         with pytest.raises(Denied):
-            records.worklist(s, clinic.vault, here, now=NOW)
+            worklist.worklist(session, clinic.vault, here, now=NOW)
         # Not even a right that is held by mistake goes further than the look.
         with pytest.raises(Denied):
-            records.purge(s, clinic.vault, here, study_id, NOW, reason=PurgeReason.OTHER)
+            purges.purge(session, clinic.vault, here, study_id, NOW, reason=PurgeReason.OTHER)
 
 
 def test_what_is_not_there_and_what_may_not_be_opened_look_the_same(clinic: Clinic) -> None:
     purged = clinic.done()
-    with clinic.s as s:
-        records.purge(s, clinic.vault, clinic.admin, purged, NOW, reason=PurgeReason.OTHER)
+    with clinic.session as session:
+        purges.purge(session, clinic.vault, clinic.admin, purged, NOW, reason=PurgeReason.OTHER)
     told = set()
     for case in (str(purged), str(uuid4()), purged.hex[:6], "#000000"):
         with pytest.raises(break_glass.BadRequest) as refused:
@@ -139,10 +142,10 @@ def test_a_case_is_found_by_its_number_in_any_spelling(clinic: Clinic) -> None:
 
 def test_a_number_that_two_cases_have_asks_for_the_id(clinic: Clinic) -> None:
     one, two = clinic.done(), clinic.done(NOW + timedelta(minutes=1))
-    with clinic.s as s:
-        number = s.get_one(Study, one).case_number
-        s.get_one(Study, two).case_number = number
-        s.commit()
+    with clinic.session as session:
+        number = session.get_one(Study, one).case_number
+        session.get_one(Study, two).case_number = number
+        session.commit()
     with pytest.raises(break_glass.BadRequest, match="whole id"):
         open_case(clinic, clinic.admin, one, case=number)
     assert not looks(clinic, clinic.admin, one, NOW)
@@ -167,27 +170,27 @@ def test_what_is_missing_or_wrong_opens_nothing(
     with pytest.raises(break_glass.BadRequest) as refused:
         open_case(clinic, clinic.admin, study_id, **changes)
     assert refused.value.field == field
-    with clinic.s as s:
-        assert s.scalars(select(BreakGlass)).all() == []
+    with clinic.session as session:
+        assert session.scalars(select(BreakGlass)).all() == []
 
 
 def test_nobody_opens_case_after_case(clinic: Clinic) -> None:
     throttle, study_id = Throttle(), clinic.done()
     asked = {"case": str(study_id), "reason": "emergency", "words": WORDS}
-    with clinic.s as s:
+    with clinic.session as session:
         for _ in range(5):
             break_glass.open_case(
-                s, clinic.vault, throttle, clinic.admin, **asked, now=NOW, lifetime=HOUR
+                session, clinic.vault, throttle, clinic.admin, **asked, now=NOW, lifetime=HOUR
             )
         with pytest.raises(Throttled):
             break_glass.open_case(
-                s, clinic.vault, throttle, clinic.admin, **asked, now=NOW, lifetime=HOUR
+                session, clinic.vault, throttle, clinic.admin, **asked, now=NOW, lifetime=HOUR
             )
 
 
 def rows_of(clinic: Clinic, study_id: UUID) -> list[AuditEvent]:
-    with clinic.s as s:
-        found = s.scalars(select(AuditEvent).order_by(AuditEvent.seq)).all()
+    with clinic.session as session:
+        found = session.scalars(select(AuditEvent).order_by(AuditEvent.seq)).all()
     return [row for row in found if row.study_id == study_id]
 
 
@@ -196,10 +199,10 @@ def test_the_log_tells_the_alarm_and_names_the_grant_at_every_look(clinic: Clini
     open_case(clinic, clinic.admin, study_id)
     looks(clinic, clinic.admin, study_id, NOW)
     looks(clinic, clinic.mate, study_id, NOW)
-    with clinic.s as s:
-        grant = s.scalars(select(BreakGlass)).one()
-        break_glass.end(s, clinic.admin, grant.id, NOW)
-        assert audit.verify(s).is_whole
+    with clinic.session as session:
+        grant = session.scalars(select(BreakGlass)).one()
+        break_glass.end(session, clinic.admin, grant.id, NOW)
+        assert audit.verify(session).is_whole
     rows = {(row.event, row.actor_id): json.loads(row.detail) for row in rows_of(clinic, study_id)}
     admin = clinic.admin.user_id
     assert rows["glass_broken", admin] == {
@@ -217,11 +220,14 @@ def test_the_log_tells_the_alarm_and_names_the_grant_at_every_look(clinic: Clini
 def test_the_words_are_sealed_and_read_by_auditors_and_the_person_alone(clinic: Clinic) -> None:
     study_id = clinic.done()
     open_case(clinic, clinic.outsider, study_id)
-    with clinic.s as s:
-        stored = s.execute(text("SELECT sealed_words FROM break_glass")).scalar_one()
+    with clinic.session as session:
+        stored = session.execute(text("SELECT sealed_words FROM break_glass")).scalar_one()
         assert WORDS.encode() not in bytes(stored)
         read = {
-            who: [g.words for g in break_glass.grants(s, clinic.vault, getattr(clinic, who), NOW)]
+            who: [
+                g.words
+                for g in break_glass.grants(session, clinic.vault, getattr(clinic, who), NOW)
+            ]
             for who in ("outsider", "auditor", "admin", "mate", "owner")
         }
     assert read == {"outsider": [WORDS], "auditor": [WORDS], "admin": [""], "mate": [], "owner": []}
@@ -234,13 +240,13 @@ def test_the_words_are_sealed_and_read_by_auditors_and_the_person_alone(clinic: 
 def test_the_person_an_admin_and_an_auditor_end_it(clinic: Clinic, who: str, ends: bool) -> None:
     study_id = clinic.done()
     open_case(clinic, clinic.outsider, study_id)
-    with clinic.s as s:
-        grant = s.scalars(select(BreakGlass)).one()
+    with clinic.session as session:
+        grant = session.scalars(select(BreakGlass)).one()
         if ends:
-            break_glass.end(s, getattr(clinic, who), grant.id, NOW)
+            break_glass.end(session, getattr(clinic, who), grant.id, NOW)
         else:
             with pytest.raises(Denied):
-                break_glass.end(s, getattr(clinic, who), grant.id, NOW)
+                break_glass.end(session, getattr(clinic, who), grant.id, NOW)
     assert looks(clinic, clinic.outsider, study_id, NOW) is not ends
 
 
@@ -248,12 +254,12 @@ def test_the_person_an_admin_and_an_auditor_end_it(clinic: Clinic, who: str, end
 def test_a_grant_ends_with_the_role_and_the_account(clinic: Clinic, change: str) -> None:
     study_id = clinic.done()
     open_case(clinic, clinic.outsider, study_id)
-    with clinic.s as s:
+    with clinic.session as session:
         if change == "role":
-            people.set_role(s, clinic.admin, clinic.outsider.user_id, Role.ADMIN, NOW)
+            people.set_role(session, clinic.admin, clinic.outsider.user_id, Role.ADMIN, NOW)
         else:
-            people.disable(s, clinic.admin, clinic.outsider.user_id, NOW)
-        assert s.scalars(select(BreakGlass)).one().ended_at == NOW
+            people.disable(session, clinic.admin, clinic.outsider.user_id, NOW)
+        assert session.scalars(select(BreakGlass)).one().ended_at == NOW
     assert not looks(clinic, clinic.outsider, study_id, NOW)
 
 
@@ -261,8 +267,10 @@ def test_opening_again_begins_anew_with_another_alarm(clinic: Clinic) -> None:
     study_id = clinic.done()
     open_case(clinic, clinic.admin, study_id)
     open_case(clinic, clinic.admin, study_id, NOW + timedelta(minutes=30))
-    with clinic.s as s:
-        stands = [g.stands for g in break_glass.grants(s, clinic.vault, clinic.auditor, NOW + HOUR)]
+    with clinic.session as session:
+        stands = [
+            g.stands for g in break_glass.grants(session, clinic.vault, clinic.auditor, NOW + HOUR)
+        ]
     assert stands == [True]
     events = [row.event for row in rows_of(clinic, study_id)]
     assert events.count("glass_broken") == 2
@@ -284,31 +292,31 @@ def test_a_program_cannot_break_the_glass(clinic: Clinic) -> None:
 def test_alarms_wait_until_an_auditor_has_seen_them(clinic: Clinic) -> None:
     study_id = clinic.done()
     open_case(clinic, clinic.admin, study_id)
-    with clinic.s as s:
-        waiting, total = alarms.unseen(s, clinic.auditor)
+    with clinic.session as session:
+        waiting, total = alarms.unseen(session, clinic.auditor)
         assert [(a.event, a.person, a.study_id) for a in waiting] == [
             ("glass_broken", "Test admin", study_id)
         ]
         assert total == 1
         with pytest.raises(Denied):
-            alarms.unseen(s, clinic.admin)
+            alarms.unseen(session, clinic.admin)
         with pytest.raises(Denied):
-            alarms.mark_seen(s, clinic.admin, waiting[0].seq, NOW)
-        alarms.mark_seen(s, clinic.auditor, waiting[0].seq, NOW)
-        assert alarms.unseen(s, clinic.auditor) == ([], 0)
+            alarms.mark_seen(session, clinic.admin, waiting[0].seq, NOW)
+        alarms.mark_seen(session, clinic.auditor, waiting[0].seq, NOW)
+        assert alarms.unseen(session, clinic.auditor) == ([], 0)
     open_case(clinic, clinic.outsider, study_id)
-    with clinic.s as s:
-        assert [a.person for a in alarms.unseen(s, clinic.auditor)[0]] == ["Test outsider"]
+    with clinic.session as session:
+        assert [a.person for a in alarms.unseen(session, clinic.auditor)[0]] == ["Test outsider"]
 
 
 def test_nobody_marks_alarms_as_seen_that_have_not_come_yet(clinic: Clinic) -> None:
     study_id = clinic.done()
-    with clinic.s as s:
-        alarms.mark_seen(s, clinic.auditor, 10**9, NOW)
+    with clinic.session as session:
+        alarms.mark_seen(session, clinic.auditor, 10**9, NOW)
     open_case(clinic, clinic.admin, study_id)
-    with clinic.s as s:
-        alarms.mark_seen(s, clinic.auditor, 1, NOW)
-        assert alarms.unseen(s, clinic.auditor)[1] == 1
+    with clinic.session as session:
+        alarms.mark_seen(session, clinic.auditor, 1, NOW)
+        assert alarms.unseen(session, clinic.auditor)[1] == 1
 
 
 def test_what_was_not_shown_is_not_marked_as_seen(
@@ -318,9 +326,9 @@ def test_what_was_not_shown_is_not_marked_as_seen(
     opened = [clinic.done() for _ in range(3)]
     for study_id in opened:
         open_case(clinic, clinic.admin, study_id)
-    with clinic.s as s:
-        shown, total = alarms.unseen(s, clinic.auditor)
+    with clinic.session as session:
+        shown, total = alarms.unseen(session, clinic.auditor)
         assert ([a.study_id for a in shown], total) == ([opened[1], opened[0]], 3)
-        alarms.mark_seen(s, clinic.auditor, shown[0].seq, NOW)
-        (last,), total = alarms.unseen(s, clinic.auditor)
+        alarms.mark_seen(session, clinic.auditor, shown[0].seq, NOW)
+        (last,), total = alarms.unseen(session, clinic.auditor)
         assert (last.study_id, total) == (opened[2], 1)

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from portal.access import Actor, Denied
-from portal.accounts import people
+from portal.accounts import api_tokens, invitations, people, sessions, teams
 from portal.audit import alarms
 from portal.models import LoginSession, Role, User
 from tests.support.place import NOW, Place
@@ -18,9 +18,13 @@ PASSWORD = "blue kettle on tuesday"
 
 def join(place: Place, role: Role, email: str, team: str = "Radiology") -> Actor:
     """Somebody whom the command line has let in."""
-    with place.sessions() as s:
-        _, token = people.invite(s, None, name=email, email=email, role=role, team=team, now=NOW)
-        return people.actor_of(people.accept_invitation(s, token, password=PASSWORD, now=NOW))
+    with place.sessions() as session:
+        _, token = invitations.invite(
+            session, None, name=email, email=email, role=role, team=team, now=NOW
+        )
+        return sessions.actor_of(
+            invitations.accept_invitation(session, token, password=PASSWORD, now=NOW)
+        )
 
 
 @pytest.fixture
@@ -35,8 +39,8 @@ def auditor(place: Place) -> Actor:
 
 def told(place: Place, auditor: Actor) -> list[tuple[str, object, object]]:
     """The alarms that wait: event, how, role."""
-    with place.sessions() as s:
-        waiting, _ = alarms.unseen(s, auditor)
+    with place.sessions() as session:
+        waiting, _ = alarms.unseen(session, auditor)
     return [(a.event, a.detail.get("how"), a.detail.get("role")) for a in reversed(waiting)]
 
 
@@ -52,8 +56,8 @@ ALARM_OF = {
 def test_inviting_sounds_an_alarm_by_role(
     place: Place, admin: Actor, auditor: Actor, role: Role
 ) -> None:
-    with place.sessions() as s:
-        people.invite(s, admin, name="N", email="n@example.org", role=role, now=NOW)
+    with place.sessions() as session:
+        invitations.invite(session, admin, name="N", email="n@example.org", role=role, now=NOW)
     event = ALARM_OF[role]
     assert told(place, auditor) == [(event, "invited", role.value)]
 
@@ -64,10 +68,12 @@ def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
 ) -> None:
     start = Role.ADMIN if role is not Role.ADMIN else Role.READER
     other = join(place, start, "other@example.org")
-    with place.sessions() as s:
-        people.set_role(s, admin, other.user_id, role, NOW)
-        people.set_role(s, admin, other.user_id, role, NOW)  # nothing changes: no second alarm
-        people.reset_factor(s, admin, other.user_id, NOW)
+    with place.sessions() as session:
+        people.set_role(session, admin, other.user_id, role, NOW)
+        people.set_role(
+            session, admin, other.user_id, role, NOW
+        )  # nothing changes: no second alarm
+        people.reset_factor(session, admin, other.user_id, NOW)
     event = ALARM_OF[role]
     assert told(place, auditor) == [(event, how, role.value) for how in ("role", "reset")]
 
@@ -75,8 +81,8 @@ def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
 @pytest.mark.parametrize("role", list(Role))
 def test_the_command_line_sounds_no_alarm(place: Place, auditor: Actor, role: Role) -> None:
     somebody = join(place, role, "n@example.org")
-    with place.sessions() as s:
-        people.reset_factor(s, None, somebody.user_id, NOW)
+    with place.sessions() as session:
+        people.reset_factor(session, None, somebody.user_id, NOW)
     assert told(place, auditor) == []
 
 
@@ -84,24 +90,24 @@ def test_the_command_line_sounds_no_alarm(place: Place, auditor: Actor, role: Ro
     "email", ["ada@example.org", " ADA@Example.ORG ", "ada+reader@example.org", "ada+@example.org"]
 )
 def test_nobody_invites_their_own_address(place: Place, admin: Actor, email: str) -> None:
-    with place.sessions() as s:
-        with pytest.raises(people.BadPerson) as refused:
-            people.invite(s, admin, name="Ada", email=email, role=Role.READER, now=NOW)
+    with place.sessions() as session:
+        with pytest.raises(invitations.BadPerson) as refused:
+            invitations.invite(session, admin, name="Ada", email=email, role=Role.READER, now=NOW)
         assert refused.value.field == "email"
-        assert people.waiting_invitations(s, NOW) == []
+        assert invitations.waiting_invitations(session, NOW) == []
 
 
 def test_nobody_changes_their_own_role_team_or_factor(place: Place, admin: Actor) -> None:
-    with place.sessions() as s:
-        elsewhere = people.make_team(s, admin, "Elsewhere", NOW).id
+    with place.sessions() as session:
+        elsewhere = teams.make_team(session, admin, "Elsewhere", NOW).id
         for attempt in (
-            lambda: people.set_role(s, admin, admin.user_id, Role.READER, NOW),
-            lambda: people.move(s, admin, admin.user_id, elsewhere, NOW),
-            lambda: people.reset_factor(s, admin, admin.user_id, NOW),
+            lambda: people.set_role(session, admin, admin.user_id, Role.READER, NOW),
+            lambda: people.move(session, admin, admin.user_id, elsewhere, NOW),
+            lambda: people.reset_factor(session, admin, admin.user_id, NOW),
         ):
-            with pytest.raises(people.BadPerson, match="yourself"):
+            with pytest.raises(invitations.BadPerson, match="yourself"):
                 attempt()
-        user = s.get_one(User, admin.user_id)
+        user = session.get_one(User, admin.user_id)
         assert (user.role, user.team_id) == (Role.ADMIN, admin.team_id)
 
 
@@ -114,11 +120,13 @@ def test_following_ones_own_link_sounds_an_alarm(
         "somebody else": auditor.user_id,
         "nobody signed in": None,
     }[who_follows]
-    with place.sessions() as s:
-        _, token = people.invite(
-            s, admin, name="N", email="n@example.org", role=Role.READER, now=NOW
+    with place.sessions() as session:
+        _, token = invitations.invite(
+            session, admin, name="N", email="n@example.org", role=Role.READER, now=NOW
         )
-        people.accept_invitation(s, token, password=PASSWORD, now=NOW, signed_in=signed_in)
+        invitations.accept_invitation(
+            session, token, password=PASSWORD, now=NOW, signed_in=signed_in
+        )
     followed = [event for event, _, _ in told(place, auditor) if event != "patient_access_given"]
     assert followed == (["inviter_followed_link"] if who_follows == "the inviter" else [])
 
@@ -127,17 +135,17 @@ def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
     place: Place, admin: Actor, auditor: Actor
 ) -> None:
     reader = join(place, Role.READER, "rita@example.org")
-    with place.sessions() as s:
-        user = s.get_one(User, reader.user_id)
-        raw = people.start_session(s, user, address="", agent="", now=NOW)
-        _, token = people.create_token(
-            s, user, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
+    with place.sessions() as session:
+        user = session.get_one(User, reader.user_id)
+        raw = sessions.start_session(session, user, address="", agent="", now=NOW)
+        _, token = api_tokens.create_token(
+            session, user, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
         )
-        team = people.make_team(s, admin, "Elsewhere", NOW)
-        people.move(s, admin, reader.user_id, team.id, NOW)
-        assert people.load_session(s, raw, NOW) is None
-        assert people.load_token(s, token, NOW) is None
-        assert s.get_one(User, reader.user_id).team_id == team.id
+        team = teams.make_team(session, admin, "Elsewhere", NOW)
+        people.move(session, admin, reader.user_id, team.id, NOW)
+        assert sessions.load_session(session, raw, NOW) is None
+        assert api_tokens.load_token(session, token, NOW) is None
+        assert session.get_one(User, reader.user_id).team_id == team.id
     assert told(place, auditor) == [("patient_access_given", "moved", "reader")]
 
 
@@ -146,17 +154,17 @@ def test_moving_who_sees_no_case_anyway_sounds_no_alarm(
     place: Place, admin: Actor, auditor: Actor, role: Role
 ) -> None:
     other = join(place, role, "other@example.org")
-    with place.sessions() as s:
-        team = people.make_team(s, admin, "Elsewhere", NOW)
-        people.move(s, admin, other.user_id, team.id, NOW)
-        assert s.get_one(User, other.user_id).team_id == team.id
+    with place.sessions() as session:
+        team = teams.make_team(session, admin, "Elsewhere", NOW)
+        people.move(session, admin, other.user_id, team.id, NOW)
+        assert session.get_one(User, other.user_id).team_id == team.id
     assert told(place, auditor) == []
 
 
 OUT = {
-    "disable": lambda s, who, whom: people.disable(s, who, whom, NOW),
-    "role": lambda s, who, whom: people.set_role(s, who, whom, Role.READER, NOW),
-    "reset": lambda s, who, whom: people.reset_factor(s, who, whom, NOW),
+    "disable": lambda session, who, whom: people.disable(session, who, whom, NOW),
+    "role": lambda session, who, whom: people.set_role(session, who, whom, Role.READER, NOW),
+    "reset": lambda session, who, whom: people.reset_factor(session, who, whom, NOW),
 }
 
 
@@ -167,88 +175,90 @@ def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
     pair = [admin, join(place, Role.ADMIN, "boss@example.org")]
     acting = []
     for one in pair:
-        with place.sessions() as s:
-            user = s.get_one(User, one.user_id)
-            people.start_session(s, user, address="", agent="", now=NOW)
-            (login,) = people.sessions_of(s, user.id, NOW)
-            acting.append(people.actor_of(user, login.id))  # both requests have been let in
+        with place.sessions() as session:
+            user = session.get_one(User, one.user_id)
+            sessions.start_session(session, user, address="", agent="", now=NOW)
+            (login,) = sessions.sessions_of(session, user.id, NOW)
+            acting.append(sessions.actor_of(user, login.id))  # both requests have been let in
     together = Barrier(2)
 
     def shut_out(n: int) -> bool:
-        with place.sessions() as s:
-            s.get_one(User, pair[1 - n].user_id)
-            s.commit()
+        with place.sessions() as session:
+            session.get_one(User, pair[1 - n].user_id)
+            session.commit()
             together.wait()
             try:
-                OUT[act](s, acting[n], pair[1 - n].user_id)
+                OUT[act](session, acting[n], pair[1 - n].user_id)
             except Denied:
                 return False
             return True
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(shut_out, range(2))) == [False, True]
-    with place.sessions() as s:
-        left = [len(people.sessions_of(s, one.user_id, NOW)) for one in pair]
+    with place.sessions() as session:
+        left = [len(sessions.sessions_of(session, one.user_id, NOW)) for one in pair]
     assert sorted(left) == [0, 1]
 
 
 @pytest.mark.parametrize("act", OUT)
 def test_who_was_shut_out_meanwhile_lets_nobody_in(place: Place, admin: Actor, act: str) -> None:
     boss = join(place, Role.ADMIN, "boss@example.org")
-    with place.sessions() as s:
-        user = s.get_one(User, admin.user_id)
-        people.start_session(s, user, address="", agent="", now=NOW)
-        (login,) = people.sessions_of(s, user.id, NOW)
-        let_in = people.actor_of(user, login.id)
-    with place.sessions() as s:
-        OUT[act](s, boss, admin.user_id)
-    with place.sessions() as s, pytest.raises(Denied):
-        people.invite(s, let_in, name="N", email="n@example.org", role=Role.ADMIN, now=NOW)
+    with place.sessions() as session:
+        user = session.get_one(User, admin.user_id)
+        sessions.start_session(session, user, address="", agent="", now=NOW)
+        (login,) = sessions.sessions_of(session, user.id, NOW)
+        let_in = sessions.actor_of(user, login.id)
+    with place.sessions() as session:
+        OUT[act](session, boss, admin.user_id)
+    with place.sessions() as session, pytest.raises(Denied):
+        invitations.invite(
+            session, let_in, name="N", email="n@example.org", role=Role.ADMIN, now=NOW
+        )
 
 
 def test_moving_to_where_somebody_is_changes_nothing(
     place: Place, admin: Actor, auditor: Actor
 ) -> None:
     reader = join(place, Role.READER, "rita@example.org")
-    with place.sessions() as s:
-        user = s.get_one(User, reader.user_id)
-        people.start_session(s, user, address="", agent="", now=NOW)
-        people.move(s, admin, reader.user_id, reader.team_id, NOW)
-        assert s.query(LoginSession).filter(LoginSession.ended_at.is_not(None)).all() == []
+    with place.sessions() as session:
+        user = session.get_one(User, reader.user_id)
+        sessions.start_session(session, user, address="", agent="", now=NOW)
+        people.move(session, admin, reader.user_id, reader.team_id, NOW)
+        assert session.query(LoginSession).filter(LoginSession.ended_at.is_not(None)).all() == []
     assert told(place, auditor) == []
 
 
 def test_there_is_one_team_by_default(place: Place) -> None:
-    with place.sessions() as s:
-        people.invite(s, None, name="A", email="a@example.org", role=Role.ADMIN, now=NOW)
-        assert [team.name for team in people.teams(s)] == ["Radiology"]
+    with place.sessions() as session:
+        invitations.invite(session, None, name="A", email="a@example.org", role=Role.ADMIN, now=NOW)
+        assert [team.name for team in teams.teams(session)] == ["Radiology"]
 
 
 @pytest.mark.parametrize("name", ["", "   ", "Radio\u202elogy", "Radio\0logy"])
 def test_a_team_needs_a_name_that_can_be_read(place: Place, admin: Actor, name: str) -> None:
-    with place.sessions() as s:
-        with pytest.raises(people.BadPerson):
-            people.make_team(s, admin, name, NOW)
-        with pytest.raises(people.BadPerson):
-            people.rename_team(s, admin, admin.team_id, name, NOW)
-        assert [team.name for team in people.teams(s)] == ["Radiology"]
+    with place.sessions() as session:
+        with pytest.raises(invitations.BadPerson):
+            teams.make_team(session, admin, name, NOW)
+        with pytest.raises(invitations.BadPerson):
+            teams.rename_team(session, admin, admin.team_id, name, NOW)
+        assert [team.name for team in teams.teams(session)] == ["Radiology"]
 
 
 @pytest.mark.parametrize("name", ["Radiology", "radiology", "  Radiology  "])
 def test_a_team_has_a_name_of_its_own(place: Place, admin: Actor, name: str) -> None:
-    with place.sessions() as s:
-        other = people.make_team(s, admin, "Elsewhere", NOW)
-        with pytest.raises(people.BadPerson, match="already"):
-            people.make_team(s, admin, name, NOW)
-        with pytest.raises(people.BadPerson, match="already"):
-            people.rename_team(s, admin, other.id, name, NOW)
-        people.rename_team(s, admin, admin.team_id, "RADIOLOGY", NOW)  # its own, spelt anew
-        assert {team.name for team in people.teams(s)} == {"RADIOLOGY", "Elsewhere"}
+    with place.sessions() as session:
+        other = teams.make_team(session, admin, "Elsewhere", NOW)
+        with pytest.raises(invitations.BadPerson, match="already"):
+            teams.make_team(session, admin, name, NOW)
+        with pytest.raises(invitations.BadPerson, match="already"):
+            teams.rename_team(session, admin, other.id, name, NOW)
+        teams.rename_team(session, admin, admin.team_id, "RADIOLOGY", NOW)  # its own, spelt anew
+        assert {team.name for team in teams.teams(session)} == {"RADIOLOGY", "Elsewhere"}
 
 
 def test_only_who_manages_people_makes_and_renames_teams(place: Place, auditor: Actor) -> None:
-    with place.sessions() as s:
+    with place.sessions() as session:
         with pytest.raises(Denied):
-            people.make_team(s, auditor, "Mine", NOW)
+            teams.make_team(session, auditor, "Mine", NOW)
         with pytest.raises(Denied):
-            people.rename_team(s, auditor, auditor.team_id, "Mine", NOW)
+            teams.rename_team(session, auditor, auditor.team_id, "Mine", NOW)

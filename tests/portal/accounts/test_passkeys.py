@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from portal.access import Denied
-from portal.accounts import people
+from portal.accounts import api_tokens, invitations, passkeys, people, sessions
 from portal.accounts.throttle import Throttle, Throttled
 from portal.models import AuditEvent, LoginSession, Passkey, Role, User
 from portal.settings import Settings
@@ -26,35 +26,41 @@ class Person:
 
     def __init__(self, place: Place, email: str = "rita@example.org") -> None:
         self.place, self.device, self.throttle = place, Device(), Throttle()
-        with place.sessions() as s:
-            _, token = people.invite(
-                s, None, name="R", email=email, role=Role.READER, team="T", now=NOW
+        with place.sessions() as session:
+            _, token = invitations.invite(
+                session, None, name="R", email=email, role=Role.READER, team="T", now=NOW
             )
-            self.id = people.accept_invitation(s, token, password=PASSWORD, now=NOW).id
+            self.id = invitations.accept_invitation(session, token, password=PASSWORD, now=NOW).id
         self.session = self.sign_on()
 
     def sign_on(self, *, proved: bool = True) -> str:
-        with self.place.sessions() as s:
-            user = s.get_one(User, self.id)
-            return people.start_session(s, user, address="", agent="", now=NOW, proved=proved)
+        with self.place.sessions() as session:
+            user = session.get_one(User, self.id)
+            return sessions.start_session(
+                session, user, address="", agent="", now=NOW, proved=proved
+            )
 
     def register(self, now: datetime = NOW, *, name: str = "Desk", **changes: Any) -> Passkey:
-        with self.place.sessions() as s:
-            login = self.login(s, now)
-            options = people.begin_passkey(s, SITE, login, now)
+        with self.place.sessions() as session:
+            login = self.login(session, now)
+            options = passkeys.begin_passkey(session, SITE, login, now)
             made = self.device.create(options, changes.pop("origin", ORIGIN), **changes)
-            return people.register_passkey(s, SITE, login, name=name, credential=made, now=now)
+            return passkeys.register_passkey(
+                session, SITE, login, name=name, credential=made, now=now
+            )
 
     def ask(self, now: datetime = NOW) -> dict[str, Any]:
-        with self.place.sessions() as s:
-            return people.ask_passkey(s, SITE, self.login(s, now), now)
+        with self.place.sessions() as session:
+            return passkeys.ask_passkey(session, SITE, self.login(session, now), now)
 
     def show(self, credential: str, now: datetime = NOW) -> bool:
-        with self.place.sessions() as s:
-            return people.check_passkey(s, self.throttle, SITE, self.login(s, now), credential, now)
+        with self.place.sessions() as session:
+            return passkeys.check_passkey(
+                session, self.throttle, SITE, self.login(session, now), credential, now
+            )
 
-    def login(self, s: Any, now: datetime) -> LoginSession:
-        found = people.load_session(s, self.session, now)
+    def login(self, session: Any, now: datetime) -> LoginSession:
+        found = sessions.load_session(session, self.session, now)
         assert found is not None
         return found[1]
 
@@ -70,8 +76,8 @@ def test_a_passkey_is_made_and_opens(rita: Person, place: Place) -> None:
     options = rita.ask()
     assert options["userVerification"] == "required"
     assert rita.show(rita.device.get(options, ORIGIN))
-    with place.sessions() as s:
-        row = s.get_one(Passkey, made.id)
+    with place.sessions() as session:
+        row = session.get_one(Passkey, made.id)
         assert (row.sign_count, row.last_used_at) == (1, NOW)
 
 
@@ -113,8 +119,8 @@ def _unverified(person: Person) -> str:
 def test_it_refuses(rita: Person, place: Place, cheat: str) -> None:
     rita.register()
     assert not rita.show(CHEATS[cheat](rita))
-    with place.sessions() as s:
-        last = s.query(AuditEvent).order_by(AuditEvent.seq.desc()).first()
+    with place.sessions() as session:
+        last = session.query(AuditEvent).order_by(AuditEvent.seq.desc()).first()
         assert last is not None
         assert (last.event, last.actor_id) == ("passkey_refused", rita.id)
     rita.device.verifies = True
@@ -168,17 +174,17 @@ def test_a_counter_that_goes_back_is_a_copy(rita: Person) -> None:
 def test_a_passkey_that_is_not_well_made_is_not_kept(
     rita: Person, place: Place, changes: dict[str, str]
 ) -> None:
-    with pytest.raises(people.BadPasskey):
+    with pytest.raises(passkeys.BadPasskey):
         rita.register(**changes)
-    with place.sessions() as s:
-        assert people.passkeys_of(s, rita.id) == []
+    with place.sessions() as session:
+        assert passkeys.passkeys_of(session, rita.id) == []
     with pytest.raises(Denied):
         rita.ask()
 
 
 def test_a_device_that_asks_for_no_person_is_not_kept(rita: Person) -> None:
     rita.device.verifies = False
-    with pytest.raises(people.BadPasskey):
+    with pytest.raises(passkeys.BadPasskey):
         rita.register()
 
 
@@ -186,49 +192,49 @@ def test_a_credential_belongs_to_one_person(rita: Person, place: Place) -> None:
     other = Person(place, "rob@example.org")
     other.device = rita.device
     rita.register()
-    with pytest.raises(people.BadPasskey, match="known already"):
+    with pytest.raises(passkeys.BadPasskey, match="known already"):
         other.register()
 
 
 def test_an_answer_to_sign_in_does_not_register(rita: Person, place: Place) -> None:
     rita.register()
-    with place.sessions() as s:
-        login = rita.login(s, NOW)
-        options = people.ask_passkey(s, SITE, login, NOW)
+    with place.sessions() as session:
+        login = rita.login(session, NOW)
+        options = passkeys.ask_passkey(session, SITE, login, NOW)
         made = Device().create({"rp": {"id": SITE[0]}, **options}, ORIGIN)
-        with pytest.raises(people.BadPasskey, match="too long"):
-            people.register_passkey(s, SITE, login, name="x", credential=made, now=NOW)
+        with pytest.raises(passkeys.BadPasskey, match="too long"):
+            passkeys.register_passkey(session, SITE, login, name="x", credential=made, now=NOW)
 
 
 def test_making_and_removing_one_ends_the_other_sessions(rita: Person, place: Place) -> None:
     other = rita.sign_on()
     made = rita.register()
-    with place.sessions() as s:
-        assert people.load_session(s, other, NOW) is None
-        login = rita.login(s, NOW)
+    with place.sessions() as session:
+        assert sessions.load_session(session, other, NOW) is None
+        login = rita.login(session, NOW)
         another = rita.sign_on()
-        people.remove_passkey(s, people.actor_of(login.user, login.id), made.id, NOW)
-        assert people.load_session(s, another, NOW) is None
-        assert people.passkeys_of(s, rita.id) == []
+        passkeys.remove_passkey(session, sessions.actor_of(login.user, login.id), made.id, NOW)
+        assert sessions.load_session(session, another, NOW) is None
+        assert passkeys.passkeys_of(session, rita.id) == []
     rita.login(place.sessions(), NOW)
 
 
 def test_nobody_removes_a_passkey_of_somebody_else(rita: Person, place: Place) -> None:
     other = Person(place, "rob@example.org")
     made = rita.register()
-    with place.sessions() as s:
-        actor = people.actor_of(s.get_one(User, other.id))
+    with place.sessions() as session:
+        actor = sessions.actor_of(session.get_one(User, other.id))
         for unknown in (made.id, uuid4()):
             with pytest.raises(Denied):
-                people.remove_passkey(s, actor, unknown, NOW)
-        assert len(people.passkeys_of(s, rita.id)) == 1
+                passkeys.remove_passkey(session, actor, unknown, NOW)
+        assert len(passkeys.passkeys_of(session, rita.id)) == 1
 
 
 def test_a_reset_takes_passkeys_away(rita: Person, place: Place) -> None:
     rita.register()
-    with place.sessions() as s:
-        people.reset_factor(s, None, rita.id, NOW)
-        assert people.passkeys_of(s, rita.id) == []
+    with place.sessions() as session:
+        people.reset_factor(session, None, rita.id, NOW)
+        assert passkeys.passkeys_of(session, rita.id) == []
 
 
 def test_guessing_has_to_wait(rita: Person) -> None:
@@ -244,7 +250,7 @@ def test_there_is_an_end_to_passkeys(rita: Person, place: Place) -> None:
     for _ in range(10):
         rita.device = Device()
         rita.register()
-    with pytest.raises(people.BadPasskey, match="Remove one"):
+    with pytest.raises(passkeys.BadPasskey, match="Remove one"):
         rita.register()
 
 
@@ -271,39 +277,41 @@ def test_where_browsers_make_passkeys(
 
 def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, place: Place) -> None:
     def token() -> str:
-        with place.sessions() as s:
-            user = s.get_one(User, rita.id)
+        with place.sessions() as session:
+            user = session.get_one(User, rita.id)
             day = timedelta(days=1)
-            return people.create_token(
-                s, user, scopes=["studies:read"], name="t", lifetime=day, now=NOW
+            return api_tokens.create_token(
+                session, user, scopes=["studies:read"], name="t", lifetime=day, now=NOW
             )[1]
 
     def works(raw: str) -> bool:
-        with place.sessions() as s:
-            return people.load_token(s, raw, NOW) is not None
+        with place.sessions() as session:
+            return api_tokens.load_token(session, raw, NOW) is not None
 
     raw = token()
-    with pytest.raises(people.BadPasskey):
+    with pytest.raises(passkeys.BadPasskey):
         rita.register(origin="https://evil.example")
     assert works(raw)
     made = rita.register()
     assert not works(raw)
     raw = token()
-    with place.sessions() as s:
-        people.remove_passkey(s, people.actor_of(s.get_one(User, rita.id)), made.id, NOW)
+    with place.sessions() as session:
+        passkeys.remove_passkey(
+            session, sessions.actor_of(session.get_one(User, rita.id)), made.id, NOW
+        )
     assert not works(raw)
 
 
 def test_guessing_from_elsewhere_keeps_nobody_out(rita: Person, place: Place) -> None:
     rita.register()
     for _ in range(5):
-        with place.sessions() as s:
-            login = rita.login(s, NOW)
-            assert not people.check_passkey(
-                s, rita.throttle, SITE, login, "{}", NOW, address="203.0.113.9"
+        with place.sessions() as session:
+            login = rita.login(session, NOW)
+            assert not passkeys.check_passkey(
+                session, rita.throttle, SITE, login, "{}", NOW, address="203.0.113.9"
             )
-    with place.sessions() as s, pytest.raises(Throttled):
-        people.check_passkey(
-            s, rita.throttle, SITE, rita.login(s, NOW), "{}", NOW, address="203.0.113.9"
+    with place.sessions() as session, pytest.raises(Throttled):
+        passkeys.check_passkey(
+            session, rita.throttle, SITE, rita.login(session, NOW), "{}", NOW, address="203.0.113.9"
         )
     assert rita.show(rita.device.get(rita.ask(), ORIGIN))

@@ -6,10 +6,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from portal import jobs
 from portal.access import Denied
 from portal.ai_models import registry
 from portal.errors import Conflict
+from portal.formats import json_checks
+from portal.jobs import claims, tickets
 from portal.models import AuditEvent, ModelState, ModelVersion, OperatingPoint, Prediction
 from tests.support.clinic import SHA256, Clinic, prediction_of, segmented
 from tests.support.place import NOW
@@ -34,29 +35,29 @@ def card(sha256: str = SHA256, **changes: Any) -> dict[str, Any]:
 
 
 def add(clinic: Clinic, *args: Any, **changes: Any) -> UUID:
-    with clinic.s as s:
-        return registry.add(s, card(*args, **changes), source="folder", now=NOW).id
+    with clinic.session as session:
+        return registry.add(session, card(*args, **changes), source="folder", now=NOW).id
 
 
 def promote(clinic: Clinic, model_id: UUID, point: str = "balanced") -> None:
-    with clinic.s as s:
-        registry.promote(s, clinic.admin, model_id, NOW, point=OperatingPoint(point))
+    with clinic.session as session:
+        registry.promote(session, clinic.admin, model_id, NOW, point=OperatingPoint(point))
 
 
 def states(clinic: Clinic) -> dict[str, str]:
-    with clinic.s as s:
-        return {row.sha256[:2]: row.state.value for row in s.scalars(select(ModelVersion))}
+    with clinic.session as session:
+        return {row.sha256[:2]: row.state.value for row in session.scalars(select(ModelVersion))}
 
 
 def claimed(clinic: Clinic, job_id: UUID) -> dict[str, Any]:
-    with clinic.s as s:
-        found = jobs.claim(s, clinic.place.settings, clinic.vault, job_id, "w", NOW)
+    with clinic.session as session:
+        found = claims.claim(session, clinic.place.settings, clinic.vault, job_id, "w", NOW)
     assert found is not None
     return found.as_json()
 
 
-def ticket(clinic: Clinic, claim: dict[str, Any], job_id: UUID) -> jobs.Ticket:
-    return jobs.open_ticket(clinic.place.settings, claim["ticket"], job_id, NOW)
+def ticket(clinic: Clinic, claim: dict[str, Any], job_id: UUID) -> tickets.Ticket:
+    return claims.open_ticket(clinic.place.settings, claim["ticket"], job_id, NOW)
 
 
 def test_without_an_active_model_a_worker_chooses(clinic: Clinic) -> None:
@@ -95,7 +96,7 @@ def test_a_result_of_another_model_or_point_is_refused(
     attempt = ticket(clinic, claimed(clinic, job_id), job_id)
     clinic.store(attempt, **segmented())
     said = {"operating_point": "balanced", **answer}
-    with pytest.raises(jobs.BadResult, match="another model"):
+    with pytest.raises(json_checks.BadResult, match="another model"):
         clinic.finish(attempt, {"prediction": prediction_of(**said)})
     clinic.finish(attempt, {"prediction": prediction_of(operating_point="balanced")})
 
@@ -117,7 +118,7 @@ def test_a_word_that_the_probability_does_not_give_is_refused(
     job_id = clinic.render(clinic.submit().study_id)
     attempt = ticket(clinic, claimed(clinic, job_id), job_id)
     clinic.store(attempt, **segmented())
-    with pytest.raises(jobs.BadResult, match="the band"):
+    with pytest.raises(json_checks.BadResult, match="the band"):
         clinic.finish(attempt, {"prediction": prediction_of(probability=probability, band=band)})
 
 
@@ -137,9 +138,9 @@ def test_the_card_tells_the_word_of_a_probability(
     clinic: Clinic, probability: float, point: str, bands: set[str] | None
 ) -> None:
     add(clinic)
-    with clinic.s as s:
-        assert registry.bands_of(s, SHA256, point, probability) == bands
-        assert registry.bands_of(s, OTHER, point, probability) is None
+    with clinic.session as session:
+        assert registry.bands_of(session, SHA256, point, probability) == bands
+        assert registry.bands_of(session, OTHER, point, probability) is None
 
 
 def test_a_promotion_in_the_middle_of_a_job_does_not_lose_it(clinic: Clinic) -> None:
@@ -149,8 +150,8 @@ def test_a_promotion_in_the_middle_of_a_job_does_not_lose_it(clinic: Clinic) -> 
     promote(clinic, add(clinic, OTHER, version="2"))
     clinic.store(attempt, **segmented())
     clinic.finish(attempt, {"prediction": prediction_of(operating_point="balanced")})
-    with clinic.s as s:
-        assert s.scalars(select(Prediction)).one().model.sha256 == SHA256
+    with clinic.session as session:
+        assert session.scalars(select(Prediction)).one().model.sha256 == SHA256
 
 
 def test_one_model_speaks_at_a_time_and_rolling_back_brings_the_last_one_again(
@@ -161,8 +162,8 @@ def test_one_model_speaks_at_a_time_and_rolling_back_brings_the_last_one_again(
     assert states(clinic) == {"ab": "active", "cd": "candidate"}
     promote(clinic, second)
     assert states(clinic) == {"ab": "retired", "cd": "active"}
-    with clinic.s as s:
-        back = registry.roll_back(s, clinic.admin, NOW)
+    with clinic.session as session:
+        back = registry.roll_back(session, clinic.admin, NOW)
         assert back.id == first
         assert back.operating_point is OperatingPoint.HIGH_SENSITIVITY
     assert states(clinic) == {"ab": "active", "cd": "retired"}
@@ -170,8 +171,8 @@ def test_one_model_speaks_at_a_time_and_rolling_back_brings_the_last_one_again(
 
 def test_there_is_nothing_to_roll_back_to_at_first(clinic: Clinic) -> None:
     promote(clinic, add(clinic))
-    with clinic.s as s, pytest.raises(Conflict, match="no_previous"):
-        registry.roll_back(s, clinic.admin, NOW)
+    with clinic.session as session, pytest.raises(Conflict, match="no_previous"):
+        registry.roll_back(session, clinic.admin, NOW)
 
 
 @pytest.mark.parametrize(
@@ -196,17 +197,17 @@ def test_a_model_without_thresholds_and_calibration_of_its_own_is_not_promoted(
     clinic: Clinic, changes: dict[str, Any], sentence: str
 ) -> None:
     model_id = add(clinic, **changes)
-    with clinic.s as s:
+    with clinic.session as session:
         with pytest.raises(Conflict) as refused:
-            registry.promote(s, clinic.admin, model_id, NOW)
+            registry.promote(session, clinic.admin, model_id, NOW)
         assert sentence in refused.value.message
     assert states(clinic) == {"ab": "candidate"}
 
 
 def test_a_model_that_has_spoken_here_has_no_card_and_gets_it_by_adding(clinic: Clinic) -> None:
     clinic.done(model={"name": "net", "version": "1", "sha256": SHA256})
-    with clinic.s as s:
-        (view,) = registry.models(s, clinic.admin)
+    with clinic.session as session:
+        (view,) = registry.models(session, clinic.admin)
     assert view.predictions == 1
     assert view.card is None
     assert view.problems == ["Its card is not known here."]
@@ -218,26 +219,26 @@ def test_a_model_that_has_spoken_here_has_no_card_and_gets_it_by_adding(clinic: 
 def test_another_card_of_the_same_model_is_refused(clinic: Clinic) -> None:
     add(clinic)
     add(clinic)  # the same once more changes nothing
-    with clinic.s as s, pytest.raises(registry.BadCard, match="own version"):
-        registry.add(s, card(limits=["Another."]), source="folder", now=NOW)
+    with clinic.session as session, pytest.raises(registry.BadCard, match="own version"):
+        registry.add(session, card(limits=["Another."]), source="folder", now=NOW)
 
 
 @pytest.mark.parametrize("bad", [[], {"name": "x"}, card(sha256="no"), card(name="")])
 def test_a_card_that_names_no_model_is_refused(clinic: Clinic, bad: Any) -> None:
-    with clinic.s as s, pytest.raises(registry.BadCard):
-        registry.add(s, bad, source="folder", now=NOW)
+    with clinic.session as session, pytest.raises(registry.BadCard):
+        registry.add(session, bad, source="folder", now=NOW)
 
 
 def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:
     promote(clinic, add(clinic))
     study_id = clinic.done(operating_point="balanced")
-    with clinic.s as s:
-        before = vars(s.scalars(select(Prediction)).one()).copy()
+    with clinic.session as session:
+        before = vars(session.scalars(select(Prediction)).one()).copy()
     second = add(clinic, OTHER, version="2")
     promote(clinic, second, "high_sensitivity")
-    with clinic.s as s:
-        registry.choose_point(s, clinic.admin, second, OperatingPoint.HIGH_PRECISION, NOW)
-        after = vars(s.scalars(select(Prediction)).one())
+    with clinic.session as session:
+        registry.choose_point(session, clinic.admin, second, OperatingPoint.HIGH_PRECISION, NOW)
+        after = vars(session.scalars(select(Prediction)).one())
     kept = ("study_id", "model_id", "operating_point", "threshold", "probability", "band")
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert before["study_id"] == study_id
@@ -245,18 +246,18 @@ def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:
 
 def test_only_the_active_model_has_a_point_to_choose(clinic: Clinic) -> None:
     model_id = add(clinic)
-    with clinic.s as s, pytest.raises(Conflict, match="not_active"):
-        registry.choose_point(s, clinic.admin, model_id, OperatingPoint.BALANCED, NOW)
+    with clinic.session as session, pytest.raises(Conflict, match="not_active"):
+        registry.choose_point(session, clinic.admin, model_id, OperatingPoint.BALANCED, NOW)
 
 
 def test_nobody_but_an_admin_may(clinic: Clinic) -> None:
     model_id = add(clinic)
     for actor in (clinic.owner, clinic.mate, clinic.auditor):
-        with clinic.s as s:
+        with clinic.session as session:
             for act in (
-                lambda s=s, a=actor: registry.models(s, a),
-                lambda s=s, a=actor: registry.promote(s, a, model_id, NOW),
-                lambda s=s, a=actor: registry.roll_back(s, a, NOW),
+                lambda session=session, a=actor: registry.models(session, a),
+                lambda session=session, a=actor: registry.promote(session, a, model_id, NOW),
+                lambda session=session, a=actor: registry.roll_back(session, a, NOW),
             ):
                 with pytest.raises(Denied):
                     act()
@@ -267,10 +268,10 @@ def test_every_change_is_in_the_access_log(clinic: Clinic) -> None:
     first, second = add(clinic), add(clinic, OTHER, version="2")
     promote(clinic, first)
     promote(clinic, second)
-    with clinic.s as s:
-        registry.roll_back(s, clinic.admin, NOW)
-        registry.choose_point(s, clinic.admin, first, OperatingPoint.HIGH_PRECISION, NOW)
-        events = s.execute(
+    with clinic.session as session:
+        registry.roll_back(session, clinic.admin, NOW)
+        registry.choose_point(session, clinic.admin, first, OperatingPoint.HIGH_PRECISION, NOW)
+        events = session.execute(
             select(AuditEvent.event, AuditEvent.actor_id)
             .where(AuditEvent.subject_id.in_([first, second]))
             .order_by(AuditEvent.seq)

@@ -16,31 +16,31 @@ from tests.support.place import Place
 
 
 def take(place: Place, file: Path) -> anchors.Anchor:
-    with place.sessions() as s:
-        taken = anchors.take(s, after(hours=1))
+    with place.sessions() as session:
+        taken = anchors.take(session, after(hours=1))
     anchors.write(taken, file=file, syslog="")
     return taken
 
 
 def compare(place: Place, file: Path) -> anchors.Anchored:
-    with place.sessions() as s:
-        return anchors.compare(s, file.read_text().splitlines())
+    with place.sessions() as session:
+        return anchors.compare(session, file.read_text().splitlines())
 
 
 def forge(place: Place, keep: int, add: int) -> None:
     """Cut the log behind row `keep` and write `add` others, as somebody with database and keys."""
     disarm(place)
-    with place.sessions() as s:
-        kept = s.get(AuditEvent, keep)
-        head = s.get_one(AuditHead, 1)
-        s.execute(text(f"DELETE FROM audit_events WHERE seq > {keep}"))
+    with place.sessions() as session:
+        kept = session.get(AuditEvent, keep)
+        head = session.get_one(AuditHead, 1)
+        session.execute(text(f"DELETE FROM audit_events WHERE seq > {keep}"))
         head.count, head.mac = keep, kept.mac if kept else ""
-        head.seal = audit._seal(audit._key(s), head.count, head.mac)
-        s.commit()
-    with place.sessions() as s:
+        head.seal = audit._seal(audit._key(session), head.count, head.mac)
+        session.commit()
+    with place.sessions() as session:
         for number in range(add):
-            audit.append(s, "forged", now=after(minutes=number))
-        s.commit()
+            audit.append(session, "forged", now=after(minutes=number))
+        session.commit()
 
 
 def test_a_log_that_goes_on_fits_all_its_anchors(place: Place, tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_a_line_that_was_changed_or_invented_is_refused(place: Place, tmp_path: 
 
 def test_other_lines_of_a_syslog_file_are_passed_over(place: Place, tmp_path: Path) -> None:
     fill(place)
-    with place.sessions() as s:
-        line = anchors.take(s, after(hours=1)).line()
+    with place.sessions() as session:
+        line = anchors.take(session, after(hours=1)).line()
     file = tmp_path / "syslog"
     file.write_text(f"Mar  4 10:00 host cron: hello\nMar  4 10:00 host pleura: {line}\n")
     assert compare(place, file) == anchors.Anchored(1)
@@ -111,8 +111,8 @@ def test_other_lines_of_a_syslog_file_are_passed_over(place: Place, tmp_path: Pa
 
 def test_an_anchor_reaches_syslog_by_socket_and_by_udp(place: Place, quick_path: Path) -> None:
     fill(place)
-    with place.sessions() as s:
-        taken = anchors.take(s, after(hours=1))
+    with place.sessions() as session:
+        taken = anchors.take(session, after(hours=1))
     path = quick_path / "log"
     for family, address in ((socket.AF_UNIX, str(path)), (socket.AF_INET, ("127.0.0.1", 0))):
         with socket.socket(family, socket.SOCK_DGRAM) as listener:
@@ -128,8 +128,8 @@ def test_an_anchor_reaches_syslog_by_socket_and_by_udp(place: Place, quick_path:
 
 
 def test_what_cannot_be_written_is_said(place: Place, tmp_path: Path) -> None:
-    with place.sessions() as s:
-        taken = anchors.take(s, after(hours=1))
+    with place.sessions() as session:
+        taken = anchors.take(session, after(hours=1))
     with pytest.raises(
         anchors.AnchorFailed, match=r"can't be written.*; syslog .* can't be reached"
     ):
@@ -139,8 +139,8 @@ def test_what_cannot_be_written_is_said(place: Place, tmp_path: Path) -> None:
 def test_an_anchor_says_nothing_about_anybody(place: Place, tmp_path: Path) -> None:
     fill(place)
     taken = take(place, tmp_path / "anchors")
-    with place.sessions() as s:
-        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+    with place.sessions() as session:
+        last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
     assert json.loads(taken.line()) == {
         "pleura_anchor": {
             "seq": 5,

@@ -16,26 +16,26 @@ from tests.support.place import NOW, Place
 
 
 def fill(place: Place, count: int = 5) -> None:
-    with place.sessions() as s:
+    with place.sessions() as session:
         for number in range(count):
-            audit.append(s, "tested", now=after(minutes=number), detail={"number": number})
-        s.commit()
+            audit.append(session, "tested", now=after(minutes=number), detail={"number": number})
+        session.commit()
 
 
 def disarm(place: Place) -> None:
     """Drop the triggers, as somebody could who owns the database."""
-    with place.sessions() as s:
+    with place.sessions() as session:
         if place.engine.dialect.name == "sqlite":
-            s.execute(text("DROP TRIGGER audit_events_update"))
-            s.execute(text("DROP TRIGGER audit_events_delete"))
+            session.execute(text("DROP TRIGGER audit_events_update"))
+            session.execute(text("DROP TRIGGER audit_events_delete"))
         else:
-            s.execute(text("ALTER TABLE audit_events DISABLE TRIGGER USER"))
-        s.commit()
+            session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER USER"))
+        session.commit()
 
 
 def check(place: Place) -> audit.Verification:
-    with place.sessions() as s:
-        return audit.verify(s)
+    with place.sessions() as session:
+        return audit.verify(session)
 
 
 def test_an_untouched_log_is_whole(place: Place) -> None:
@@ -78,9 +78,9 @@ def test_tampering_is_found_and_the_first_bad_row_named(
 ) -> None:
     fill(place)
     disarm(place)
-    with place.sessions() as s:
-        s.execute(text(tampering))
-        s.commit()
+    with place.sessions() as session:
+        session.execute(text(tampering))
+        session.commit()
     found = check(place)
     assert not found.is_whole
     assert found.first_bad == first_bad
@@ -89,10 +89,10 @@ def test_tampering_is_found_and_the_first_bad_row_named(
 def test_two_rows_that_changed_places_are_found(place: Place) -> None:
     fill(place)
     disarm(place)
-    with place.sessions() as s:
+    with place.sessions() as session:
         for before, later in ((2, 99), (3, 2), (99, 3)):
-            s.execute(text(f"UPDATE audit_events SET seq = {later} WHERE seq = {before}"))
-        s.commit()
+            session.execute(text(f"UPDATE audit_events SET seq = {later} WHERE seq = {before}"))
+        session.commit()
     assert check(place).first_bad == 2
 
 
@@ -100,32 +100,32 @@ def test_a_log_cut_to_an_older_end_is_found(place: Place) -> None:
     """The head of an older state does not fit: its seal covers how many rows there were."""
     fill(place, 3)
     disarm(place)
-    with place.sessions() as s:
-        s.execute(text("DELETE FROM audit_events WHERE seq = 3"))
-        s.execute(
+    with place.sessions() as session:
+        session.execute(text("DELETE FROM audit_events WHERE seq = 3"))
+        session.execute(
             text(
                 "UPDATE audit_head SET count = 2, mac = (SELECT mac FROM audit_events WHERE seq=2)"
             )
         )
-        s.commit()
+        session.commit()
     assert not check(place).is_whole
 
 
 def test_an_emptied_log_is_found_where_people_exist(clinic: Clinic) -> None:
     fill(clinic.place)
     disarm(clinic.place)
-    with clinic.s as s:
-        s.execute(text("DELETE FROM audit_events"))
-        s.execute(text("UPDATE audit_head SET count = 0, mac = '', seal = ''"))
-        s.commit()
+    with clinic.session as session:
+        session.execute(text("DELETE FROM audit_events"))
+        session.execute(text("UPDATE audit_head SET count = 0, mac = '', seal = ''"))
+        session.commit()
     assert not check(clinic.place).is_whole
 
 
 def test_a_row_goes_with_its_transaction(place: Place) -> None:
     fill(place, 2)
-    with place.sessions() as s:
-        audit.append(s, "tested", now=NOW)
-        s.rollback()
+    with place.sessions() as session:
+        audit.append(session, "tested", now=NOW)
+        session.rollback()
     found = check(place)
     assert found.is_whole
     assert found.count == 2
@@ -134,9 +134,11 @@ def test_a_row_goes_with_its_transaction(place: Place) -> None:
 def test_many_writers_at_once_make_one_chain(place: Place) -> None:
     def write(writer: int) -> None:
         for number in range(10):
-            with place.sessions() as s:
-                audit.append(s, "tested", now=NOW, detail={"writer": writer, "number": number})
-                s.commit()
+            with place.sessions() as session:
+                audit.append(
+                    session, "tested", now=NOW, detail={"writer": writer, "number": number}
+                )
+                session.commit()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
@@ -157,9 +159,9 @@ def test_a_log_that_others_write_to_is_found_whole(
 
     def write() -> None:
         while not stop.wait(0.001 if writers == 8 else 0.02):
-            with place.sessions() as s:
-                audit.append(s, "tested", now=NOW)
-                s.commit()
+            with place.sessions() as session:
+                audit.append(session, "tested", now=NOW)
+                session.commit()
 
     with ThreadPoolExecutor(writers) as pool:
         writing = [pool.submit(write) for _ in range(writers)]
@@ -180,10 +182,10 @@ def test_a_log_that_others_write_to_is_found_whole(
 
 def test_checking_the_log_leaves_the_callers_rows_alone(clinic: Clinic) -> None:
     fill(clinic.place)
-    with clinic.s as s:
-        user = s.get_one(User, clinic.mate.user_id)
-        assert audit.verify(s).is_whole
-        assert user in s
+    with clinic.session as session:
+        user = session.get_one(User, clinic.mate.user_id)
+        assert audit.verify(session).is_whole
+        assert user in session
         assert user.team.name == "Here"
 
 
@@ -193,41 +195,41 @@ def test_a_long_log_is_checked_in_parts(place: Place, monkeypatch: pytest.Monkey
         fill(place, count)
         assert check(place).is_whole
     disarm(place)
-    with place.sessions() as s:
-        s.execute(text("UPDATE audit_events SET via = 'x' WHERE seq = 7"))
-        s.commit()
+    with place.sessions() as session:
+        session.execute(text("UPDATE audit_events SET via = 'x' WHERE seq = 7"))
+        session.commit()
     assert check(place).first_bad == 7
 
 
 def test_an_event_is_a_plain_word(place: Place) -> None:
     for event in ("", "Opened", "a b", "study.opened", "x" * 65, "né"):
-        with place.sessions() as s, pytest.raises(ValueError, match="small letters"):
-            audit.append(s, event, now=NOW)
+        with place.sessions() as session, pytest.raises(ValueError, match="small letters"):
+            audit.append(session, event, now=NOW)
 
 
 def test_only_an_auditor_reads_the_log_and_that_is_written_down(clinic: Clinic) -> None:
     fill(clinic.place)
     for actor in (clinic.owner, clinic.mate, clinic.admin):
-        with clinic.s as s, pytest.raises(Denied):
-            audit.search(s, actor, now=NOW)
-    with clinic.s as s:
+        with clinic.session as session, pytest.raises(Denied):
+            audit.search(session, actor, now=NOW)
+    with clinic.session as session:
         rows = audit.search(
-            s, clinic.auditor, now=NOW, wanted=audit.Wanted(event="tested"), before=5, limit=2
+            session, clinic.auditor, now=NOW, wanted=audit.Wanted(event="tested"), before=5, limit=2
         )
         assert [row.seq for row in rows] == [4, 3]
-    with clinic.s as s:
-        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+    with clinic.session as session:
+        last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
         assert last.event == "log_read"
         assert last.actor_id == clinic.auditor.user_id
-        assert s.scalar(select(func.count()).select_from(AuditEvent)) == 6
+        assert session.scalar(select(func.count()).select_from(AuditEvent)) == 6
 
 
 def test_whoever_saw_a_case_in_a_list_is_found_by_the_case(clinic: Clinic) -> None:
     seen, other = uuid4(), uuid4()
-    with clinic.s as s:
-        audit.append(s, "worklist_read", now=NOW, detail={"studies": [other.hex, seen.hex]})
-        audit.append(s, "study_opened", now=NOW, study_id=seen)
-        audit.append(s, "worklist_read", now=NOW, detail={"studies": [other.hex]})
-        s.commit()
-        rows = audit.search(s, clinic.auditor, now=NOW, wanted=audit.Wanted(study_id=seen))
+    with clinic.session as session:
+        audit.append(session, "worklist_read", now=NOW, detail={"studies": [other.hex, seen.hex]})
+        audit.append(session, "study_opened", now=NOW, study_id=seen)
+        audit.append(session, "worklist_read", now=NOW, detail={"studies": [other.hex]})
+        session.commit()
+        rows = audit.search(session, clinic.auditor, now=NOW, wanted=audit.Wanted(study_id=seen))
         assert [row.event for row in rows] == ["study_opened", "worklist_read"]

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, select
 
-from portal import audit, records
+from portal import audit, errors
 from portal.access import Denied
 from portal.audit import export
 from portal.models import AuditEvent
+from portal.reading import case
 from tests.support.clinic import Clinic, after
 from tests.support.pictures import CANARY
 from tests.support.place import NOW, Place
@@ -25,24 +26,24 @@ def used(clinic: Clinic) -> None:
     """Something has happened, about a patient with a name."""
     named = clinic.submit(PatientName=CANARY).study_id
     clinic.segment(clinic.render(named))
-    with clinic.s as s:
-        records.open_study(s, clinic.vault, clinic.mate, named, after(days=1))
+    with clinic.session as session:
+        case.open_study(session, clinic.vault, clinic.mate, named, after(days=1))
 
 
 def test_csv_and_json_lines_hold_every_row_and_no_patient(clinic: Clinic) -> None:
     used(clinic)
-    with clinic.s as s:
-        length = s.scalar(select(func.count()).select_from(AuditEvent))
-        as_csv, count = export.export(s, clinic.auditor, audit.Wanted(), "csv", NOW)
-        as_json, again = export.export(s, clinic.auditor, audit.Wanted(), "jsonl", NOW)
+    with clinic.session as session:
+        length = session.scalar(select(func.count()).select_from(AuditEvent))
+        as_csv, count = export.export(session, clinic.auditor, audit.Wanted(), "csv", NOW)
+        as_json, again = export.export(session, clinic.auditor, audit.Wanted(), "jsonl", NOW)
     assert (count, again) == (length, length + 1)  # the first export is in the second
     first, second = rows_of(as_csv), [json.loads(line) for line in as_json.splitlines()]
     assert [int(row["seq"]) for row in first] == list(range(1, length + 1))
     assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in second[:-1]] == (
         first
     )
-    with clinic.s as s:
-        macs = s.scalars(select(AuditEvent.mac).order_by(AuditEvent.seq)).all()
+    with clinic.session as session:
+        macs = session.scalars(select(AuditEvent.mac).order_by(AuditEvent.seq)).all()
     assert [row["mac"] for row in second] == macs[:again]
     for data in (as_csv, as_json):
         assert b"CANARY" not in data
@@ -50,10 +51,10 @@ def test_csv_and_json_lines_hold_every_row_and_no_patient(clinic: Clinic) -> Non
 
 
 def test_an_export_is_itself_written_down(clinic: Clinic) -> None:
-    with clinic.s as s:
+    with clinic.session as session:
         wanted = audit.Wanted(event="study_opened", since=NOW)
-        export.export(s, clinic.auditor, wanted, "csv", NOW)
-        row = s.scalars(select(AuditEvent).where(AuditEvent.event == "log_exported")).one()
+        export.export(session, clinic.auditor, wanted, "csv", NOW)
+        row = session.scalars(select(AuditEvent).where(AuditEvent.event == "log_exported")).one()
     assert row.actor_id == clinic.auditor.user_id
     detail = json.loads(row.detail)
     assert (detail["rows"], detail["as"], detail["event"]) == (0, "csv", "study_opened")
@@ -61,21 +62,21 @@ def test_an_export_is_itself_written_down(clinic: Clinic) -> None:
 
 @pytest.mark.parametrize("person", ["owner", "mate", "admin", "outsider"])
 def test_only_an_auditor_exports(clinic: Clinic, person: str) -> None:
-    with clinic.s as s, pytest.raises(Denied):
-        export.export(s, getattr(clinic, person), audit.Wanted(), "csv", NOW)
+    with clinic.session as session, pytest.raises(Denied):
+        export.export(session, getattr(clinic, person), audit.Wanted(), "csv", NOW)
 
 
 def test_rows_are_found_by_time_event_person_and_case(clinic: Clinic) -> None:
     used(clinic)
-    with clinic.s as s:
+    with clinic.session as session:
         day = export.moment("2026-03-05")
-        found = audit.search(s, clinic.auditor, now=NOW, wanted=audit.Wanted(since=day))
+        found = audit.search(session, clinic.auditor, now=NOW, wanted=audit.Wanted(since=day))
         assert [row.event for row in found] == ["study_opened"]
-        before = audit.search(s, clinic.auditor, now=NOW, wanted=audit.Wanted(until=day))
+        before = audit.search(session, clinic.auditor, now=NOW, wanted=audit.Wanted(until=day))
         assert "study_opened" not in {row.event for row in before}
         assert "study_submitted" in {row.event for row in before}
         wanted = audit.Wanted(actor_id=clinic.mate.user_id, until=export.moment("2026-03-05"))
-        assert audit.search(s, clinic.auditor, now=NOW, wanted=wanted) == []
+        assert audit.search(session, clinic.auditor, now=NOW, wanted=wanted) == []
 
 
 @pytest.mark.parametrize(
@@ -99,10 +100,10 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
 
 
 def test_no_cell_begins_like_a_formula(place: Place) -> None:
-    with place.sessions() as s:
-        audit.append(s, "tested", now=NOW, address="=HYPERLINK(1)")
-        s.commit()
-        (row,) = rows_of("".join(export.lines(s, audit.Wanted(), "csv")).encode())
+    with place.sessions() as session:
+        audit.append(session, "tested", now=NOW, address="=HYPERLINK(1)")
+        session.commit()
+        (row,) = rows_of("".join(export.lines(session, audit.Wanted(), "csv")).encode())
     assert row["address"] == "'=HYPERLINK(1)"
 
 
@@ -111,5 +112,5 @@ def test_more_rows_than_a_page_hands_out_are_refused(
 ) -> None:
     used(clinic)
     monkeypatch.setattr(export, "MOST_ROWS", 2)
-    with clinic.s as s, pytest.raises(records.Conflict, match="too_many_rows"):
-        export.export(s, clinic.auditor, audit.Wanted(), "csv", NOW)
+    with clinic.session as session, pytest.raises(errors.Conflict, match="too_many_rows"):
+        export.export(session, clinic.auditor, audit.Wanted(), "csv", NOW)

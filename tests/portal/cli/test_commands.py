@@ -127,10 +127,10 @@ def test_a_study_that_does_not_open_is_named_and_the_command_fails(folder: Path)
     engine = create_engine(f"sqlite:///{folder / 'pleura.db'}")
     study, team, person = uuid4(), uuid4(), uuid4()
     now = datetime.now(UTC)
-    with Session(engine) as s:
-        s.add(Team(id=team, name="Rotation", created=now))
-        s.flush()
-        s.add(
+    with Session(engine) as session:
+        session.add(Team(id=team, name="Rotation", created=now))
+        session.flush()
+        session.add(
             User(
                 id=person,
                 name="X",
@@ -140,8 +140,8 @@ def test_a_study_that_does_not_open_is_named_and_the_command_fails(folder: Path)
                 created=now,
             )
         )
-        s.flush()
-        s.add(
+        session.flush()
+        session.add(
             Study(
                 id=study,
                 team_id=team,
@@ -153,16 +153,16 @@ def test_a_study_that_does_not_open_is_named_and_the_command_fails(folder: Path)
                 weight=0.0,
             )
         )
-        s.commit()
+        session.commit()
     try:
         done = run(folder, "rotate-keys")
         assert done.returncode == 1
         assert f"study {study}" in done.stderr
         assert "Traceback" not in done.stderr
     finally:
-        with Session(engine) as s:
-            s.delete(s.get_one(Study, study))
-            s.commit()
+        with Session(engine) as session:
+            session.delete(session.get_one(Study, study))
+            session.commit()
         engine.dispose()
 
 

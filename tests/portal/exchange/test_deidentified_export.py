@@ -13,20 +13,16 @@ from pydicom.datadict import dictionary_VR, repeater_has_tag
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    RLELossless,
-    generate_uid,
-)
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 from sqlalchemy import select
 
-from portal import records
+from portal import errors
 from portal.access import Denied
 from portal.exchange import codestream_scrub, deidentified_export, deidentify
 from portal.exchange.codestream_scrub import NotCleanable
 from portal.exchange.deidentify import Identity
 from portal.models import AuditEvent
+from portal.reading import reviews
 from portal.web.clinic.export import WARNINGS
 from tests.support.clinic import Clinic, prediction_of
 from tests.support.pictures import compressed_dicom, dicom, jpeg, png
@@ -457,9 +453,9 @@ def done(clinic: Clinic, **tags: Any) -> Any:
     outputs = {"probability": bytes(16), "mask": png(extra=chunk), "overlay": png()}
     clinic.store(ticket, **outputs)
     clinic.finish(ticket, {"prediction": prediction_of()})
-    with clinic.s as s:
-        records.add_review(
-            *(s, clinic.vault, clinic.mate, study_id),
+    with clinic.session as session:
+        reviews.add_review(
+            *(session, clinic.vault, clinic.mate, study_id),
             verdict="disagree",
             reason="missed",
             comment="CANARY^ZEBRA was here",
@@ -476,8 +472,10 @@ def unzip(data: bytes) -> dict[str, bytes]:
 
 
 def export(clinic: Clinic, study_id: Any, looked: bool = True) -> tuple[str, dict[str, bytes]]:
-    with clinic.s as s:
-        made = records.export(s, clinic.vault, clinic.mate, study_id, NOW, looked=looked)
+    with clinic.session as session:
+        made = deidentified_export.export(
+            session, clinic.vault, clinic.mate, study_id, NOW, looked=looked
+        )
     return made.name, unzip(made.data)
 
 
@@ -527,8 +525,10 @@ def test_exports_of_two_teams_cannot_be_joined(clinic: Clinic) -> None:
     heads = []
     for actor in (clinic.mate, clinic.outsider):
         study_id = clinic.submit(data, actor=actor).study_id
-        with clinic.s as s:
-            made = records.export(s, clinic.vault, actor, study_id, NOW, looked=True)
+        with clinic.session as session:
+            made = deidentified_export.export(
+                session, clinic.vault, actor, study_id, NOW, looked=True
+            )
         heads.append(pydicom.dcmread(io.BytesIO(unzip(made.data)["image.dcm"])))
     for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         assert heads[0][keyword].value != heads[1][keyword].value
@@ -538,15 +538,15 @@ def test_the_log_of_an_export_does_not_lead_to_its_patient(clinic: Clinic) -> No
     name, files = export(clinic, done(clinic, PatientID="A-1"))
     pseudonym = json.loads(files["manifest.json"])["patient"]
     assert name == f"pleura-{pseudonym}.zip"
-    with clinic.s as s:
-        rows = s.scalars(select(AuditEvent)).all()
+    with clinic.session as session:
+        rows = session.scalars(select(AuditEvent)).all()
     assert "study_exported" in [row.event for row in rows]
     assert not [row.event for row in rows if pseudonym in row.detail]
 
 
 def test_burned_in_text_has_to_be_looked_for(clinic: Clinic) -> None:
     study_id = done(clinic)
-    with pytest.raises(records.Conflict, match="look_first"):
+    with pytest.raises(errors.Conflict, match="look_first"):
         export(clinic, study_id, looked=False)
     safe = done(clinic, BurnedInAnnotation="NO")
     assert export(clinic, safe, looked=False)[1]["image.dcm"]
@@ -554,12 +554,12 @@ def test_burned_in_text_has_to_be_looked_for(clinic: Clinic) -> None:
 
 def test_an_export_is_written_down_with_its_digest(clinic: Clinic) -> None:
     study_id = done(clinic)
-    with clinic.s as s:
-        planned = records.plan(s, clinic.vault, clinic.mate, study_id, NOW)
+    with clinic.session as session:
+        planned = deidentified_export.plan(session, clinic.vault, clinic.mate, study_id, NOW)
     assert planned.warnings == ["burned_in_unknown"]
     export(clinic, study_id)
-    with clinic.s as s:
-        rows = s.scalars(
+    with clinic.session as session:
+        rows = session.scalars(
             select(AuditEvent)
             .where(AuditEvent.event.in_(("export_planned", "study_exported")))
             .order_by(AuditEvent.seq)
@@ -577,10 +577,10 @@ def test_an_export_is_written_down_with_its_digest(clinic: Clinic) -> None:
 def test_nobody_but_a_reader_of_the_team_exports(clinic: Clinic, person: str) -> None:
     study_id = done(clinic)
     actor = getattr(clinic, person)
-    with clinic.s as s, pytest.raises(Denied):
-        records.export(s, clinic.vault, actor, study_id, NOW, looked=True)
-    with clinic.s as s, pytest.raises(Denied):
-        records.plan(s, clinic.vault, actor, study_id, NOW)
+    with clinic.session as session, pytest.raises(Denied):
+        deidentified_export.export(session, clinic.vault, actor, study_id, NOW, looked=True)
+    with clinic.session as session, pytest.raises(Denied):
+        deidentified_export.plan(session, clinic.vault, actor, study_id, NOW)
 
 
 def test_a_png_is_left_out_and_that_is_said(clinic: Clinic) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from portal import records
 from portal.access import Denied
 from portal.formats.refusals import ARCHIVE_REASONS
 from portal.formats.zip_archive import ArchiveLimits, looks_like, members
+from portal.intake import zip_submission
 from portal.intake.check import Refused
 from tests.portal.intake.test_submission import NOTHING, rows_of
 from tests.portal.vault.test_vault import file_limit, files
@@ -194,9 +194,13 @@ def test_a_zip_is_told_by_its_bytes() -> None:
     assert not looks_like(pack(("x", b""))[:128].ljust(128, b"\0") + dicom()[128:])
 
 
-def send(clinic: Clinic, data: bytes, limits: ArchiveLimits = LIMITS) -> list[records.Arrival]:
-    with clinic.s as s:
-        sent = records.submit_archive(s, clinic.vault, clinic.owner, data, NOW, limits=limits)
+def send(
+    clinic: Clinic, data: bytes, limits: ArchiveLimits = LIMITS
+) -> list[zip_submission.Arrival]:
+    with clinic.session as session:
+        sent = zip_submission.submit_archive(
+            session, clinic.vault, clinic.owner, data, NOW, limits=limits
+        )
         return list(sent)
 
 
@@ -252,7 +256,7 @@ def test_a_full_disk_is_told_for_the_files_that_found_no_room(clinic: Clinic) ->
 
 
 def test_who_may_not_submit_unpacks_nothing(clinic: Clinic) -> None:
-    with pytest.raises(Denied), clinic.s as s:
-        records.submit_archive(
-            s, clinic.vault, clinic.admin, pack(("x", dicom())), NOW, limits=LIMITS
+    with pytest.raises(Denied), clinic.session as session:
+        zip_submission.submit_archive(
+            session, clinic.vault, clinic.admin, pack(("x", dicom())), NOW, limits=LIMITS
         )

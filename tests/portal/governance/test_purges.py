@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from portal import audit, records
+from portal import audit, errors
 from portal.access import Denied
-from portal.governance import retention
+from portal.governance import legal_holds, purges, retention
 from portal.models import AuditEvent, HoldReason, Purge, PurgeReason, Study
+from portal.reading import reviews
 from portal.settings import Settings
 from portal.vault.blob_store import StorageAway
 from tests.portal.vault.test_vault import files
@@ -25,20 +26,20 @@ REQUEST = PurgeReason.PATIENT_REQUEST
 
 
 def purge(clinic: Clinic, study_id: UUID, now: datetime = NOW, reference: str = "") -> Purge:
-    with clinic.s as s:
-        return records.purge(
-            s, clinic.vault, clinic.admin, study_id, now, reason=REQUEST, reference=reference
+    with clinic.session as session:
+        return purges.purge(
+            session, clinic.vault, clinic.admin, study_id, now, reason=REQUEST, reference=reference
         )
 
 
 def hold(clinic: Clinic, study_id: UUID) -> None:
-    with clinic.s as s:
-        records.hold(s, clinic.admin, study_id, reason=HoldReason.LEGAL_DISPUTE, now=NOW)
+    with clinic.session as session:
+        legal_holds.hold(session, clinic.admin, study_id, reason=HoldReason.LEGAL_DISPUTE, now=NOW)
 
 
 def review(clinic: Clinic, study_id: UUID, now: datetime = NOW) -> None:
-    with clinic.s as s:
-        records.add_review(s, clinic.vault, clinic.mate, study_id, verdict="agree", now=now)
+    with clinic.session as session:
+        reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=now)
 
 
 def keeping(clinic: Clinic, **days: int) -> Settings:
@@ -48,13 +49,13 @@ def keeping(clinic: Clinic, **days: int) -> Settings:
 
 
 def due(clinic: Clinic, settings: Settings, now: datetime) -> dict[UUID, str]:
-    with clinic.s as s:
-        return {one.study_id: one.kind for one in retention.due(s, settings, now)}
+    with clinic.session as session:
+        return {one.study_id: one.kind for one in retention.due(session, settings, now)}
 
 
 def is_purged(clinic: Clinic, study_id: UUID) -> bool:
-    with clinic.s as s:
-        return s.get_one(Study, study_id).wrapped_key is None
+    with clinic.session as session:
+        return session.get_one(Study, study_id).wrapped_key is None
 
 
 # The proof
@@ -63,8 +64,8 @@ def is_purged(clinic: Clinic, study_id: UUID) -> bool:
 def test_the_proof_names_the_key_every_file_and_nothing_of_the_patient(clinic: Clinic) -> None:
     study_id = clinic.done()
     on_disk = {path.name: path.stat().st_size for path in files(clinic.place.data_dir)}
-    with clinic.s as s:
-        ring_key = s.get_one(Study, study_id).key_id
+    with clinic.session as session:
+        ring_key = session.get_one(Study, study_id).key_id
     proof = purge(clinic, study_id, reference="DS-2026/14")
     said = json.loads(proof.proof)
     assert {file["name"] for file in said["destroyed"]["files"]} == set(on_disk)
@@ -78,8 +79,8 @@ def test_the_proof_names_the_key_every_file_and_nothing_of_the_patient(clinic: C
 def test_after_a_purge_nothing_of_the_study_remains(clinic: Clinic) -> None:
     study_id = clinic.done()
     purge(clinic, study_id)
-    with clinic.s as s:
-        left = records.remains(s, clinic.vault, study_id)
+    with clinic.session as session:
+        left = purges.remains(session, clinic.vault, study_id)
     assert left.nothing
     assert (left.key, left.sealed_values, left.lookups, left.files) == (False, 0, 0, 0)
 
@@ -95,8 +96,8 @@ def test_a_bucket_that_is_away_does_not_undo_a_purge(
     monkeypatch.setattr(clinic.vault, "destroy", away)
     assert purge(clinic, study_id).study_id == study_id
     assert is_purged(clinic, study_id)
-    with clinic.s as s:
-        assert records.remains(s, clinic.vault, study_id).files > 0  # told, and swept later
+    with clinic.session as session:
+        assert purges.remains(session, clinic.vault, study_id).files > 0  # told, and swept later
 
 
 def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:
@@ -105,41 +106,41 @@ def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:
     data = kept.read_bytes()
     purge(clinic, study_id)
     kept.write_bytes(data)
-    with clinic.s as s:
-        left = records.remains(s, clinic.vault, study_id)
+    with clinic.session as session:
+        left = purges.remains(session, clinic.vault, study_id)
     assert left.files == 1
     assert not left.nothing
 
 
 def test_the_proofs_digest_stands_in_the_log(clinic: Clinic) -> None:
     proof = purge(clinic, clinic.done())
-    with clinic.s as s:
-        row = s.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
+    with clinic.session as session:
+        row = session.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
         assert json.loads(row.detail)["proof"] == proof.digest
-        assert records.is_genuine(s, s.get_one(Purge, proof.study_id))
-        assert audit.verify(s).is_whole
+        assert purges.is_genuine(session, session.get_one(Purge, proof.study_id))
+        assert audit.verify(session).is_whole
 
 
 def test_a_proof_that_was_changed_is_not_genuine(clinic: Clinic) -> None:
     proof = purge(clinic, clinic.done())
-    with clinic.s as s:
-        row = s.get_one(Purge, proof.study_id)
-        s.expunge(row)
+    with clinic.session as session:
+        row = session.get_one(Purge, proof.study_id)
+        session.expunge(row)
         row.proof = row.proof.replace("patient_request", "test_data")
-        assert not records.is_genuine(s, row)
+        assert not purges.is_genuine(session, row)
 
 
 @pytest.mark.parametrize("verb", ["UPDATE purges SET reference = 'x1'", "DELETE FROM purges"])
 def test_proofs_can_only_be_added(clinic: Clinic, verb: str) -> None:
     purge(clinic, clinic.done())
-    with clinic.s as s, pytest.raises(DBAPIError, match="append-only"):
-        s.execute(text(verb))
+    with clinic.session as session, pytest.raises(DBAPIError, match="append-only"):
+        session.execute(text(verb))
 
 
 @pytest.mark.parametrize("reference", ["Zebra", "DS 14 Zebra", "x" * 39 + "12", "4\n5", "=1"])
 def test_a_name_is_no_reference(clinic: Clinic, reference: str) -> None:
     study_id = clinic.done()
-    with pytest.raises(records.Conflict, match="bad_reference"):
+    with pytest.raises(errors.Conflict, match="bad_reference"):
         purge(clinic, study_id, reference=reference)
     assert not is_purged(clinic, study_id)
 
@@ -147,9 +148,9 @@ def test_a_name_is_no_reference(clinic: Clinic, reference: str) -> None:
 def test_a_second_purge_and_an_unknown_case_are_refused(clinic: Clinic) -> None:
     study_id = clinic.done()
     purge(clinic, study_id)
-    with pytest.raises(records.Conflict, match="already_purged"):
+    with pytest.raises(errors.Conflict, match="already_purged"):
         purge(clinic, study_id)
-    with pytest.raises(records.Conflict, match="no_such_case"):
+    with pytest.raises(errors.Conflict, match="no_such_case"):
         purge(clinic, uuid4())
 
 
@@ -159,16 +160,16 @@ def test_a_second_purge_and_an_unknown_case_are_refused(clinic: Clinic) -> None:
 def test_a_case_is_found_by_number_and_id_without_a_word_about_the_patient(clinic: Clinic) -> None:
     study_id = clinic.done()
     for asked in (study_id.hex[:6], study_id.hex[:6].upper(), str(study_id), f" {study_id.hex} "):
-        with clinic.s as s:
-            (found,) = records.find_cases(s, clinic.admin, asked, NOW)
+        with clinic.session as session:
+            (found,) = legal_holds.find_cases(session, clinic.admin, asked, NOW)
         assert (found.study_id, found.team, found.state, found.files) == (
             *(study_id, "Here", "done"),
             7,
         )
         assert "PHANTOM" not in repr(found)
     for asked in ("", "PHANTOM^ONE", "P-0001", "zzzzzz", str(uuid4())):
-        with clinic.s as s:
-            assert records.find_cases(s, clinic.admin, asked, NOW) == []
+        with clinic.session as session:
+            assert legal_holds.find_cases(session, clinic.admin, asked, NOW) == []
 
 
 @pytest.mark.parametrize("person", ["owner", "mate", "auditor", "outsider"])
@@ -177,16 +178,18 @@ def test_only_an_administrator_finds_holds_lifts_and_reads_proofs(
 ) -> None:
     study_id, actor = clinic.done(), getattr(clinic, person)
     tries: list[Callable[..., object]] = [
-        lambda s: records.find_cases(s, actor, str(study_id), NOW),
-        lambda s: records.hold(s, actor, study_id, reason=HoldReason.OTHER, now=NOW),
-        lambda s: records.lift(s, actor, study_id, now=NOW),
-        lambda s: records.holds(s, actor),
-        lambda s: records.proofs(s, actor),
-        lambda s: records.proof_of(s, actor, study_id),
+        lambda session: legal_holds.find_cases(session, actor, str(study_id), NOW),
+        lambda session: legal_holds.hold(
+            session, actor, study_id, reason=HoldReason.OTHER, now=NOW
+        ),
+        lambda session: legal_holds.lift(session, actor, study_id, now=NOW),
+        lambda session: legal_holds.holds(session, actor),
+        lambda session: purges.proofs(session, actor),
+        lambda session: purges.proof_of(session, actor, study_id),
     ]
     for attempt in tries:
-        with clinic.s as s, pytest.raises(Denied):
-            attempt(s)
+        with clinic.session as session, pytest.raises(Denied):
+            attempt(session)
 
 
 # Holds
@@ -195,12 +198,12 @@ def test_only_an_administrator_finds_holds_lifts_and_reads_proofs(
 def test_a_held_study_is_not_purged_by_hand_or_by_the_clock(clinic: Clinic) -> None:
     study_id, other = clinic.done(), clinic.done()
     hold(clinic, study_id)
-    with pytest.raises(records.Conflict, match="held"):
+    with pytest.raises(errors.Conflict, match="held"):
         purge(clinic, study_id)
     settings = keeping(clinic, unreviewed=10)
-    with clinic.s as s:
-        assert retention.held_back(s, settings, after(days=11)) == 1
-        done = retention.run(s, clinic.vault, settings, after(days=11))
+    with clinic.session as session:
+        assert retention.held_back(session, settings, after(days=11)) == 1
+        done = retention.run(session, clinic.vault, settings, after(days=11))
     assert [one.study_id for one in done.purged] == [other]
     assert not is_purged(clinic, study_id)
 
@@ -208,19 +211,21 @@ def test_a_held_study_is_not_purged_by_hand_or_by_the_clock(clinic: Clinic) -> N
 def test_a_lifted_hold_holds_no_longer(clinic: Clinic) -> None:
     study_id = clinic.done()
     hold(clinic, study_id)
-    with pytest.raises(records.Conflict, match="held"):
+    with pytest.raises(errors.Conflict, match="held"):
         hold(clinic, study_id)
-    with clinic.s as s:
-        assert [number for _, number in records.holds(s, clinic.admin)] == [
+    with clinic.session as session:
+        assert [number for _, number in legal_holds.holds(session, clinic.admin)] == [
             study_id.hex[:6].upper()
         ]
-        records.lift(s, clinic.admin, study_id, reference="AZ-7", now=NOW)
-        assert records.holds(s, clinic.admin) == []
-    with clinic.s as s, pytest.raises(records.Conflict, match="not_held"):
-        records.lift(s, clinic.admin, study_id, now=NOW)
+        legal_holds.lift(session, clinic.admin, study_id, reference="AZ-7", now=NOW)
+        assert legal_holds.holds(session, clinic.admin) == []
+    with clinic.session as session, pytest.raises(errors.Conflict, match="not_held"):
+        legal_holds.lift(session, clinic.admin, study_id, now=NOW)
     purge(clinic, study_id)
-    with clinic.s as s:
-        events = s.scalars(select(AuditEvent.event).where(AuditEvent.study_id == study_id)).all()
+    with clinic.session as session:
+        events = session.scalars(
+            select(AuditEvent.event).where(AuditEvent.study_id == study_id)
+        ).all()
     assert events[-3:] == ["hold_set", "hold_lifted", "study_purged"]
 
 
@@ -262,16 +267,16 @@ def test_the_clock_purges_what_is_due_and_says_why(clinic: Clinic) -> None:
     old = [clinic.done() for _ in range(3)]
     young = clinic.done(now=after(days=20))
     settings = keeping(clinic, unreviewed=30)
-    with clinic.s as s:
-        done = retention.run(s, clinic.vault, settings, after(days=31))
+    with clinic.session as session:
+        done = retention.run(session, clinic.vault, settings, after(days=31))
     assert {one.study_id for one in done.purged} == set(old)
     assert not is_purged(clinic, young)
-    with clinic.s as s:
+    with clinic.session as session:
         for study_id in old:
-            assert records.remains(s, clinic.vault, study_id).nothing
-            proof = s.get_one(Purge, study_id)
+            assert purges.remains(session, clinic.vault, study_id).nothing
+            proof = session.get_one(Purge, study_id)
             assert (proof.reason, proof.purged_by) == (PurgeReason.RETENTION_ENDED, None)
-        again = retention.run(s, clinic.vault, settings, after(days=31))
+        again = retention.run(session, clinic.vault, settings, after(days=31))
     assert (again.purged, again.left) == ([], [])
 
 
@@ -279,7 +284,7 @@ def test_of_a_hold_and_a_purge_at_the_same_time_only_one_comes_through(clinic: C
     def attempt(act: Callable[[], object]) -> bool:
         try:
             act()
-        except records.Conflict:
+        except errors.Conflict:
             return False
         return True
 

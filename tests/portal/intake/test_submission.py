@@ -6,10 +6,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from portal import records
+from portal import errors
 from portal.access import Actor, Denied
+from portal.intake import submission
 from portal.intake.check import Limits, Refused
 from portal.models import AuditEvent, Base, Blob, Instance, Job, JobKind, JobState, Study
+from portal.reading import case, reviews
 from portal.vault import StorageFull
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import Clinic, after
@@ -19,9 +21,9 @@ from tests.support.place import NOW
 
 def rows_of(clinic: Clinic) -> dict[str, int]:
     """How many rows each table of a picture has."""
-    with clinic.s as s:
+    with clinic.session as session:
         return {
-            table.__tablename__: s.scalar(select(func.count()).select_from(table)) or 0
+            table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0
             for table in (Study, Instance, Blob, Job, AuditEvent)
         }
 
@@ -38,8 +40,8 @@ def test_a_picture_becomes_rows_a_sealed_file_an_audit_row_and_a_render_job(
     assert sent.job_id == clinic.job(sent.study_id).id
     assert clinic.state_of(clinic.job(sent.study_id).id) is JobState.QUEUED
     assert rows_of(clinic) == dict.fromkeys(NOTHING, 1)
-    with clinic.s as s:
-        event = s.scalars(select(AuditEvent)).one()
+    with clinic.session as session:
+        event = session.scalars(select(AuditEvent)).one()
     assert (event.event, event.actor_id, event.study_id) == (
         "study_submitted",
         clinic.owner.user_id,
@@ -73,8 +75,10 @@ def test_other_pixels_under_a_known_uid_are_a_case_of_their_own(clinic: Clinic) 
     assert (first.same_uid, other.same_uid) == (False, True)
     assert other.study_id != first.study_id
     assert clinic.job(other.study_id).id == other.job_id
-    with clinic.s as s:
-        event = s.scalars(select(AuditEvent).where(AuditEvent.study_id == other.study_id)).one()
+    with clinic.session as session:
+        event = session.scalars(
+            select(AuditEvent).where(AuditEvent.study_id == other.study_id)
+        ).one()
     assert event.detail == f'{{"same_uid_as":"{first.study_id.hex}"}}'
     for shade, known in ((1, first), (2, other)):
         again = clinic.submit(shown(shade, StudyDescription="sent again"))
@@ -102,16 +106,16 @@ def test_a_colleagues_uid_hides_no_picture_and_names_no_case(clinic: Clinic) -> 
     clinic.submit(shown(1))
     mine = clinic.submit(shown(2), actor=clinic.colleague)
     assert mine.same_uid
-    with clinic.s as s:
-        view = records.open_study(s, clinic.vault, clinic.colleague, mine.study_id, NOW)
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.colleague, mine.study_id, NOW)
     assert (view.shares_uid, view.same_uid) == (True, [])
 
 
 def test_both_cases_of_a_uid_point_at_each_other(clinic: Clinic) -> None:
     first, other, alone = clinic.submit(shown(1)), clinic.submit(shown(2)), clinic.submit()
     for here, there in ((first, [other]), (other, [first]), (alone, [])):
-        with clinic.s as s:
-            view = records.open_study(s, clinic.vault, clinic.mate, here.study_id, NOW)
+        with clinic.session as session:
+            view = case.open_study(session, clinic.vault, clinic.mate, here.study_id, NOW)
         assert view.shares_uid == bool(there)
         assert [one.study_id for one in view.same_uid] == [one.study_id for one in there]
 
@@ -133,7 +137,7 @@ def test_a_picture_without_a_uid_is_told_by_its_content(clinic: Clinic) -> None:
 def test_a_colleagues_picture_is_a_conflict_that_names_no_case(clinic: Clinic) -> None:
     data = dicom()
     sent = clinic.submit(data)
-    with pytest.raises(records.Conflict) as conflict:
+    with pytest.raises(errors.Conflict) as conflict:
         clinic.submit(data, actor=clinic.colleague)
     assert conflict.value.code == "already_sent"
     for text in (sent.case_number, str(sent.study_id)):
@@ -162,8 +166,10 @@ def test_who_may_not_submit_is_denied(clinic: Clinic, name: str) -> None:
 def test_a_refused_file_leaves_nothing_behind(clinic: Clinic) -> None:
     with pytest.raises(Refused):
         clinic.submit(dicom(Modality="CT"))
-    with pytest.raises(Refused) as refused, clinic.s as s:
-        records.submit(s, clinic.vault, clinic.owner, "x", dicom(), NOW, limits=Limits(100))
+    with pytest.raises(Refused) as refused, clinic.session as session:
+        submission.submit(
+            session, clinic.vault, clinic.owner, "x", dicom(), NOW, limits=Limits(100)
+        )
     assert refused.value.code == "too_large"
     assert rows_of(clinic) == NOTHING
     assert files(clinic.place.data_dir) == []
@@ -213,9 +219,9 @@ def test_nothing_of_the_patient_is_readable_in_database_or_files(clinic: Clinic)
         )
     )
     clinic.segment(clinic.render(sent.study_id))
-    with clinic.s as s:
-        records.add_review(
-            s,
+    with clinic.session as session:
+        reviews.add_review(
+            session,
             clinic.vault,
             clinic.mate,
             sent.study_id,
@@ -223,8 +229,8 @@ def test_nothing_of_the_patient_is_readable_in_database_or_files(clinic: Clinic)
             comment="ZEBRA has a drain",
             now=NOW,
         )
-    with clinic.s as s:
-        view = records.open_study(s, clinic.vault, clinic.mate, sent.study_id, NOW)
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, sent.study_id, NOW)
     assert view.patient.patient_name == "CANARY, ZEBRA"
     assert view.reviews[0].comment == "ZEBRA has a drain"
     needles = (b"ZEBRA", b"CANARY", b"424242", b"19610203", b"1961-02-03", b"DICM")
@@ -243,6 +249,6 @@ def test_nothing_of_the_patient_is_readable_in_database_or_files(clinic: Clinic)
 
 def test_a_job_of_the_same_kind_is_made_once_for_a_picture(clinic: Clinic) -> None:
     study_id = clinic.done()
-    with clinic.s as s:
-        kinds = s.scalars(select(Job.kind).where(Job.study_id == study_id)).all()
+    with clinic.session as session:
+        kinds = session.scalars(select(Job.kind).where(Job.study_id == study_id)).all()
     assert sorted(kinds) == [JobKind.RENDER, JobKind.SEGMENT]

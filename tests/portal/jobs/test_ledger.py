@@ -10,9 +10,13 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from portal import audit, jobs, records
+from portal import audit, errors
 from portal.access import Denied
+from portal.formats import json_checks
+from portal.jobs import attempts, claims, overview, sweeper
 from portal.jobs.broker import Bell
+from portal.jobs.files import Output, read_input, store_output
+from portal.jobs.tickets import BadTicket, Ticket
 from portal.models import (
     UNAIDED,
     AuditEvent,
@@ -26,6 +30,8 @@ from portal.models import (
     Study,
     Worker,
 )
+from portal.reading import case
+from portal.studies import status
 from portal.vault import StorageFull
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import (
@@ -41,7 +47,7 @@ from tests.support.pictures import jpeg, png
 from tests.support.place import NOW
 
 
-def started(clinic: Clinic) -> jobs.Ticket:
+def started(clinic: Clinic) -> Ticket:
     """A render job that a worker has just claimed."""
     ticket = clinic.claim(clinic.job(clinic.submit().study_id).id)
     assert ticket is not None
@@ -50,10 +56,10 @@ def started(clinic: Clinic) -> jobs.Ticket:
 
 def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
     study_id = clinic.done()
-    with clinic.s as s:
-        view = records.open_study(s, clinic.vault, clinic.mate, study_id, after(minutes=1))
-        assert audit.verify(s).is_whole
-    assert view.state.state is records.State.DONE
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, study_id, after(minutes=1))
+        assert audit.verify(session).is_whole
+    assert view.state.state is status.State.DONE
     assert view.prediction is not None
     assert view.prediction.result.probability == 0.91
     assert view.patient.patient_name == "PHANTOM, ONE"
@@ -65,8 +71,8 @@ def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
 def test_a_claim_says_everything_that_the_worker_needs(clinic: Clinic) -> None:
     study_id = clinic.submit().study_id
     settings = clinic.place.settings
-    with clinic.s as s:
-        claimed = jobs.claim(s, settings, clinic.vault, clinic.job(study_id).id, "w", NOW)
+    with clinic.session as session:
+        claimed = claims.claim(session, settings, clinic.vault, clinic.job(study_id).id, "w", NOW)
     assert claimed is not None
     answer = claimed.as_json()
     assert answer["kind"] == "render"
@@ -75,12 +81,12 @@ def test_a_claim_says_everything_that_the_worker_needs(clinic: Clinic) -> None:
     assert answer["inputs"]["source"]["media_type"] == "application/dicom"
     assert answer["facts"] is None
     segment = None
-    ticket = jobs.open_ticket(settings, claimed.ticket, claimed.job_id, NOW)
+    ticket = claims.open_ticket(settings, claimed.ticket, claimed.job_id, NOW)
     clinic.store(ticket, **rendered(8, 6))
     segment = clinic.finish(ticket, {"facts": facts_of(8, 6)})
     assert segment is not None
-    with clinic.s as s:
-        claimed = jobs.claim(s, settings, clinic.vault, segment, "w", NOW)
+    with clinic.session as session:
+        claimed = claims.claim(session, settings, clinic.vault, segment, "w", NOW)
     assert claimed is not None
     assert claimed.as_json()["inputs"] == {
         "pixels": {"bytes": 96, "media_type": "application/octet-stream"}
@@ -103,14 +109,14 @@ def test_a_running_job_is_taken_over_once_its_lease_has_ended(clinic: Clinic) ->
     first = started(clinic)
     lease = timedelta(seconds=clinic.place.settings.lease_seconds)
     assert clinic.claim(first.job_id, NOW + lease - timedelta(seconds=1)) is None
-    with clinic.s as s:
-        assert jobs.heartbeat(s, clinic.place.settings, first, NOW + lease / 2)
+    with clinic.session as session:
+        assert claims.heartbeat(session, clinic.place.settings, first, NOW + lease / 2)
     assert clinic.claim(first.job_id, NOW + lease + timedelta(seconds=1)) is None
     second = clinic.claim(first.job_id, NOW + lease * 2)
     assert second is not None
     assert second.attempt == 2
-    with clinic.s as s:
-        assert not jobs.heartbeat(s, clinic.place.settings, first, NOW + lease * 2)
+    with clinic.session as session:
+        assert not claims.heartbeat(session, clinic.place.settings, first, NOW + lease * 2)
 
 
 def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> None:
@@ -119,19 +125,19 @@ def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> Non
     later = after(hours=1)
     current = clinic.claim(zombie.job_id, later)
     assert current is not None
-    with pytest.raises(jobs.Lost):
+    with pytest.raises(attempts.Lost):
         clinic.store(zombie, later, thumb=jpeg(inside=b"old"))
-    with pytest.raises(jobs.Lost):
+    with pytest.raises(attempts.Lost):
         clinic.finish(zombie, {"facts": facts_of(8, 6)}, later)
-    with clinic.s as s, pytest.raises(jobs.Lost):
-        jobs.read_input(s, clinic.vault, zombie, "source")
+    with clinic.session as session, pytest.raises(attempts.Lost):
+        read_input(session, clinic.vault, zombie, "source")
     clinic.fail(zombie, "decode_failed", "permanent", later)
     assert clinic.state_of(zombie.job_id) is JobState.RUNNING
     clinic.store(current, later, **(rendered(8, 6) | {"thumb": jpeg(inside=b"new")}))
     assert clinic.finish(current, {"facts": facts_of(8, 6)}, later) is not None
-    with clinic.s as s:
-        job = s.get_one(Job, zombie.job_id)
-        found = records.read_blob(s, clinic.vault, clinic.mate, job.study_id, "thumb", later)
+    with clinic.session as session:
+        job = session.get_one(Job, zombie.job_id)
+        found = case.read_blob(session, clinic.vault, clinic.mate, job.study_id, "thumb", later)
     assert found.data == jpeg(inside=b"new")
     assert len(files(clinic.place.data_dir)) == 4, "what the lost attempt stored is removed"
 
@@ -145,17 +151,17 @@ def test_two_attempts_that_finish_at_once_make_one_prediction(clinic: Clinic) ->
     assert second is not None
     clinic.store(second, after(hours=1), **segmented())
 
-    def end(ticket: jobs.Ticket) -> bool:
+    def end(ticket: Ticket) -> bool:
         try:
             clinic.finish(ticket, {"prediction": prediction_of()}, after(hours=1))
-        except jobs.Lost:
+        except attempts.Lost:
             return False
         return True
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(end, (first, second))) == [False, True]
-    with clinic.s as s:
-        assert s.scalars(select(Prediction)).one().attempt == 2
+    with clinic.session as session:
+        assert session.scalars(select(Prediction)).one().attempt == 2
 
 
 def test_finishing_twice_changes_nothing(clinic: Clinic) -> None:
@@ -165,8 +171,8 @@ def test_finishing_twice_changes_nothing(clinic: Clinic) -> None:
     assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is None
     clinic.fail(ticket, "decode_failed", "permanent")
     assert clinic.state_of(ticket.job_id) is JobState.DONE
-    with clinic.s as s:
-        assert len(s.scalars(select(Job)).all()) == 2
+    with clinic.session as session:
+        assert len(session.scalars(select(Job)).all()) == 2
 
 
 def test_an_output_sent_twice_is_kept_once(clinic: Clinic) -> None:
@@ -174,8 +180,8 @@ def test_an_output_sent_twice_is_kept_once(clinic: Clinic) -> None:
     clinic.store(ticket, thumb=jpeg(inside=b"one"))
     clinic.store(ticket, thumb=jpeg(inside=b"two"))
     assert len(files(clinic.place.data_dir)) == 2
-    with clinic.s as s:
-        assert len(s.scalars(select(Blob).where(Blob.job_id == ticket.job_id)).all()) == 1
+    with clinic.session as session:
+        assert len(session.scalars(select(Blob).where(Blob.job_id == ticket.job_id)).all()) == 1
 
 
 def test_a_transient_failure_is_tried_again_until_three_attempts_are_spent(clinic: Clinic) -> None:
@@ -190,8 +196,8 @@ def test_a_transient_failure_is_tried_again_until_three_attempts_are_spent(clini
             again = clinic.claim(job_id)
             assert again is not None
             ticket = again
-    with clinic.s as s:
-        job = s.get_one(Job, job_id)
+    with clinic.session as session:
+        job = session.get_one(Job, job_id)
         assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
     assert clinic.claim(job_id) is None
     assert len(files(clinic.place.data_dir)) == 1, "nothing but the source is left"
@@ -207,14 +213,14 @@ def test_a_permanent_failure_ends_the_job_at_once(clinic: Clinic) -> None:
 def test_an_admin_tries_a_failed_job_again_and_old_attempts_stay_fenced(clinic: Clinic) -> None:
     zombie = started(clinic)
     clinic.fail(zombie, "decode_failed", "permanent")
-    with clinic.s as s:
-        jobs.retry(s, clinic.admin, zombie.job_id, NOW)
-    with clinic.s as s, pytest.raises(records.Conflict):
-        jobs.retry(s, clinic.admin, zombie.job_id, NOW)
+    with clinic.session as session:
+        claims.retry(session, clinic.admin, zombie.job_id, NOW)
+    with clinic.session as session, pytest.raises(errors.Conflict):
+        claims.retry(session, clinic.admin, zombie.job_id, NOW)
     ticket = clinic.claim(zombie.job_id)
     assert ticket is not None
     assert ticket.attempt == 2
-    with pytest.raises(jobs.Lost):
+    with pytest.raises(attempts.Lost):
         clinic.store(zombie, thumb=jpeg())
     clinic.store(ticket, **rendered(8, 6))
     assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
@@ -224,8 +230,8 @@ def test_an_admin_tries_a_failed_job_again_and_old_attempts_stay_fenced(clinic: 
 def test_only_an_admin_tries_a_job_again(clinic: Clinic, person: str) -> None:
     ticket = started(clinic)
     clinic.fail(ticket, "decode_failed", "permanent")
-    with clinic.s as s, pytest.raises(Denied):
-        jobs.retry(s, getattr(clinic, person), ticket.job_id, NOW)
+    with clinic.session as session, pytest.raises(Denied):
+        claims.retry(session, getattr(clinic, person), ticket.job_id, NOW)
 
 
 def test_a_refused_picture_needs_no_outputs_and_may_have_none(clinic: Clinic) -> None:
@@ -233,7 +239,7 @@ def test_a_refused_picture_needs_no_outputs_and_may_have_none(clinic: Clinic) ->
     ticket = clinic.claim(segment)
     assert ticket is not None
     clinic.store(ticket, mask=png())
-    with pytest.raises(jobs.BadResult, match="no outputs"):
+    with pytest.raises(json_checks.BadResult, match="no outputs"):
         clinic.finish(ticket, {"prediction": prediction_of(**REFUSED)})
     assert clinic.state_of(segment) is JobState.RUNNING
 
@@ -268,7 +274,7 @@ def test_facts_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
     ticket = started(clinic)
     clinic.store(ticket, **rendered(8, 6))
     for name, wrong in BAD_FACTS.items():
-        with pytest.raises(jobs.BadResult):
+        with pytest.raises(json_checks.BadResult):
             clinic.finish(ticket, {"facts": facts_of(8, 6) | wrong})
         assert clinic.state_of(ticket.job_id) is JobState.RUNNING, name
     assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
@@ -278,22 +284,22 @@ def test_facts_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
 def test_a_job_whose_record_does_not_open_fails_and_says_why(clinic: Clinic, what: str) -> None:
     study_id = clinic.submit().study_id
     segment = clinic.render(study_id)
-    with clinic.s as s:
+    with clinic.session as session:
         if what == "key":
-            s.get_one(Study, study_id).wrapped_key = b"x" * 60
+            session.get_one(Study, study_id).wrapped_key = b"x" * 60
         else:
-            instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+            instance = session.scalars(select(Instance).where(Instance.study_id == study_id)).one()
             instance.sealed_facts = b"x" * 60
-        s.commit()
+        session.commit()
     assert clinic.claim(segment) is None
-    with clinic.s as s:
-        job, study = s.get_one(Job, segment), s.get_one(Study, study_id)
+    with clinic.session as session:
+        job, study = session.get_one(Job, segment), session.get_one(Study, study_id)
         assert (job.state, job.error_code, job.attempts) == (JobState.FAILED, "record_damaged", 1)
         assert (job.finished_at, job.lease_until) == (NOW, None)
         assert (study.is_without_result, study.rank) == (True, UNAIDED)
-        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+        last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
         assert (last.event, last.subject_id) == ("job_failed", segment)
-        assert jobs.sweep(s, Bell(""), after(hours=1)).rung == 0
+        assert sweeper.sweep(session, Bell(""), after(hours=1)).rung == 0
     assert clinic.claim(segment, after(hours=1)) is None
 
 
@@ -306,15 +312,15 @@ def test_two_first_predictions_of_a_model_at_once_are_both_kept(clinic: Clinic) 
         tickets.append(ticket)
     gate = threading.Barrier(2)
 
-    def end(ticket: jobs.Ticket) -> None:
+    def end(ticket: Ticket) -> None:
         gate.wait()
         clinic.finish(ticket, {"prediction": prediction_of()})
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(end, tickets))
-    with clinic.s as s:
-        assert len(s.scalars(select(Prediction)).all()) == 2
-        assert len(s.scalars(select(ModelVersion)).all()) == 1
+    with clinic.session as session:
+        assert len(session.scalars(select(Prediction)).all()) == 2
+        assert len(session.scalars(select(ModelVersion)).all()) == 1
 
 
 def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic) -> None:
@@ -322,7 +328,7 @@ def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic
     assert ticket is not None
     clinic.store(ticket, **segmented())
     known = prediction_of()["model"]
-    with clinic.s as other, ThreadPoolExecutor(1) as pool:
+    with clinic.session as other, ThreadPoolExecutor(1) as pool:
         other.add(ModelVersion(id=uuid4(), created=NOW, **known))
         other.flush()
         ending = pool.submit(clinic.finish, ticket, {"prediction": prediction_of()})
@@ -335,10 +341,10 @@ def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic
 
 def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) -> None:
     def hello(model: str) -> None:
-        with clinic.s as s:
-            jobs.hello(s, name="w", queue="segment", engine="cpu", model=model, now=NOW)
+        with clinic.session as session:
+            claims.hello(session, name="w", queue="segment", engine="cpu", model=model, now=NOW)
 
-    with clinic.s as other, ThreadPoolExecutor(1) as pool:
+    with clinic.session as other, ThreadPoolExecutor(1) as pool:
         other.add(Worker(name="w", queue=JobKind.SEGMENT, last_seen=NOW))
         other.flush()
         greeting = pool.submit(hello, "m 1")
@@ -347,17 +353,17 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
         other.commit()
         greeting.result()
     hello("m 2")
-    with clinic.s as s:
-        worker = s.scalars(select(Worker)).one()
+    with clinic.session as session:
+        worker = session.scalars(select(Worker)).one()
         assert (worker.queue, worker.engine, worker.model) == (JobKind.SEGMENT, "cpu", "m 2")
 
 
 def test_workers_of_two_queues_may_have_one_name(clinic: Clinic) -> None:
     for queue in ("segment", "render"):
-        with clinic.s as s:
-            jobs.hello(s, name="w", queue=queue, engine="cpu", model="", now=NOW)
-    with clinic.s as s:
-        assert {worker.queue for worker in s.scalars(select(Worker))} == {
+        with clinic.session as session:
+            claims.hello(session, name="w", queue=queue, engine="cpu", model="", now=NOW)
+    with clinic.session as session:
+        assert {worker.queue for worker in session.scalars(select(Worker))} == {
             JobKind.RENDER,
             JobKind.SEGMENT,
         }
@@ -429,10 +435,10 @@ def test_predictions_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
     assert ticket is not None
     clinic.store(ticket, **segmented())
     for name, wrong in BAD_PREDICTIONS.items():
-        with pytest.raises(jobs.BadResult):
+        with pytest.raises(json_checks.BadResult):
             clinic.finish(ticket, {"prediction": prediction_of(**wrong)})
-        with clinic.s as s:
-            assert s.scalars(select(Prediction)).all() == [], name
+        with clinic.session as session:
+            assert session.scalars(select(Prediction)).all() == [], name
 
 
 def test_an_empty_result_is_refused(clinic: Clinic) -> None:
@@ -440,14 +446,14 @@ def test_an_empty_result_is_refused(clinic: Clinic) -> None:
     clinic.store(ticket, **rendered(8, 6))
     results: list[dict[str, Any]] = [{}, {"facts": None}, {"facts": []}, {"prediction": {}}]
     for result in results:
-        with pytest.raises(jobs.BadResult):
+        with pytest.raises(json_checks.BadResult):
             clinic.finish(ticket, result)
 
 
 def test_a_result_without_its_outputs_is_refused(clinic: Clinic) -> None:
     ticket = started(clinic)
     clinic.store(ticket, thumb=jpeg(), preview=jpeg())
-    with pytest.raises(jobs.BadResult, match="pixels was not stored"):
+    with pytest.raises(json_checks.BadResult, match="pixels was not stored"):
         clinic.finish(ticket, {"facts": facts_of(8, 6)})
 
 
@@ -471,8 +477,8 @@ def test_an_output_of_the_wrong_kind_or_size_is_refused(
     clinic: Clinic, kind: str, data: bytes, media_type: str
 ) -> None:
     ticket = started(clinic)
-    with clinic.s as s, pytest.raises(jobs.BadResult):
-        jobs.store_output(s, clinic.vault, ticket, jobs.Output(kind, media_type, data), NOW)
+    with clinic.session as session, pytest.raises(json_checks.BadResult):
+        store_output(session, clinic.vault, ticket, Output(kind, media_type, data), NOW)
     assert len(files(clinic.place.data_dir)) == 1
 
 
@@ -492,7 +498,7 @@ def test_an_outline_of_another_size_than_the_picture_is_refused(
 ) -> None:
     ticket = clinic.claim(clinic.render(clinic.submit().study_id))
     assert ticket is not None
-    with pytest.raises(jobs.BadResult, match="of its size"):
+    with pytest.raises(json_checks.BadResult, match="of its size"):
         clinic.store(ticket, **{kind: data})
     clinic.store(ticket, **segmented())
 
@@ -507,23 +513,23 @@ def test_a_full_disk_fails_one_output_and_leaves_nothing_of_it(clinic: Clinic) -
 
 def test_a_job_reads_its_own_inputs_alone(clinic: Clinic) -> None:
     ticket = started(clinic)
-    with clinic.s as s:
-        data, media_type = jobs.read_input(s, clinic.vault, ticket, "source")
+    with clinic.session as session:
+        data, media_type = read_input(session, clinic.vault, ticket, "source")
     assert data[128:132] == b"DICM"
     assert media_type == "application/dicom"
     for kind in ("pixels", "thumb", "../source", ""):
-        with clinic.s as s, pytest.raises(jobs.BadResult):
-            jobs.read_input(s, clinic.vault, ticket, kind)
+        with clinic.session as session, pytest.raises(json_checks.BadResult):
+            read_input(session, clinic.vault, ticket, kind)
 
 
 def test_tickets_are_for_one_job_one_attempt_and_some_minutes(clinic: Clinic) -> None:
     settings = clinic.place.settings
-    with clinic.s as s:
+    with clinic.session as session:
         job_id = clinic.job(clinic.submit().study_id).id
-        claimed = jobs.claim(s, settings, clinic.vault, job_id, "w", NOW)
+        claimed = claims.claim(session, settings, clinic.vault, job_id, "w", NOW)
     assert claimed is not None
     text = claimed.ticket
-    assert jobs.open_ticket(settings, text, job_id, NOW) == jobs.Ticket(job_id, 1)
+    assert claims.open_ticket(settings, text, job_id, NOW) == Ticket(job_id, 1)
     end = NOW + timedelta(seconds=settings.visibility_seconds)
     forged = text[:-4] + ("AAAA" if not text.endswith("AAAA") else "BBBB")
     for bad, asked, moment in (
@@ -535,8 +541,8 @@ def test_tickets_are_for_one_job_one_attempt_and_some_minutes(clinic: Clinic) ->
         (settings.worker_token, job_id, NOW),
         ("é" * 20, job_id, NOW),
     ):
-        with pytest.raises(jobs.BadTicket):
-            jobs.open_ticket(settings, bad, asked, moment)
+        with pytest.raises(BadTicket):
+            claims.open_ticket(settings, bad, asked, moment)
 
 
 def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Clinic) -> None:
@@ -544,14 +550,14 @@ def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Cl
     clinic.fail(ticket, "decode_failed", "permanent")
     clinic.submit(now=after(minutes=-5))
     clinic.done()
-    with clinic.s as s:
+    with clinic.session as session:
         for _ in range(2):
-            jobs.hello(s, name="w1", queue="render", engine="cpu", model="", now=NOW)
-        with pytest.raises(jobs.BadResult):
-            jobs.hello(s, name="w1", queue="everything", engine="", model="", now=NOW)
-        board = jobs.board(s, after(seconds=30))
+            claims.hello(session, name="w1", queue="render", engine="cpu", model="", now=NOW)
+        with pytest.raises(json_checks.BadResult):
+            claims.hello(session, name="w1", queue="everything", engine="", model="", now=NOW)
+        board = overview.board(session, after(seconds=30))
         assert [w.is_present for w in board.workers] == [True]
-        assert not jobs.board(s, after(minutes=3)).workers[0].is_present
+        assert not overview.board(session, after(minutes=3)).workers[0].is_present
     render, segment = board.queues
     assert (render.kind, render.queued, render.failed, render.done) == (JobKind.RENDER, 1, 1, 1)
     assert render.oldest == after(minutes=-5)

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlalchemy import func, select
 
-from portal import audit, jobs
+from portal import audit
+from portal.jobs import attempts, claims, sweeper
 from portal.jobs.broker import Bell
+from portal.jobs.tickets import Ticket
 from portal.models import Job, JobKind, JobState, Prediction, Study
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, facts_of, open_clinic, prediction_of, rendered, segmented
@@ -35,7 +37,7 @@ def _database(_migrated_sqlite: Path) -> None:
 class Ledger(RuleBasedStateMachine):
     """Workers that claim, linger, die and come back; a clock; a sweep; an admin."""
 
-    tickets: Bundle[jobs.Ticket] = Bundle("tickets")
+    tickets: Bundle[Ticket] = Bundle("tickets")
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,29 +52,29 @@ class Ledger(RuleBasedStateMachine):
         self.clinic.submit(now=self.now)
 
     def teardown(self) -> None:
-        with self.clinic.s as s:
-            assert audit.verify(s).is_whole
+        with self.clinic.session as session:
+            assert audit.verify(session).is_whole
         self.clinic.place.engine.dispose()
         shutil.rmtree(self.folder)
 
     def job(self, job_id: Any) -> Job:
-        with self.clinic.s as s:
-            return s.get_one(Job, job_id)
+        with self.clinic.session as session:
+            return session.get_one(Job, job_id)
 
     @rule()
     def submit(self) -> None:
-        with self.clinic.s as s:
-            few = (s.scalar(select(func.count()).select_from(Study)) or 0) < 2
+        with self.clinic.session as session:
+            few = (session.scalar(select(func.count()).select_from(Study)) or 0) < 2
         if few:
             self.clinic.submit(now=self.now)
 
     @rule(target=tickets, choice=st.integers(0, 5))
     def claim(self, choice: int) -> Any:
-        with self.clinic.s as s:
-            ids = s.scalars(select(Job.id).order_by(Job.created, Job.kind)).all()
+        with self.clinic.session as session:
+            ids = session.scalars(select(Job.id).order_by(Job.created, Job.kind)).all()
         return self.claim_job(ids[choice % len(ids)])
 
-    def claim_job(self, job_id: Any) -> jobs.Ticket | None:
+    def claim_job(self, job_id: Any) -> Ticket | None:
         before = self.job(job_id)
         ticket = self.clinic.claim(before.id, self.now)
         free = before.state is JobState.QUEUED or (
@@ -87,7 +89,7 @@ class Ledger(RuleBasedStateMachine):
         return ticket
 
     @rule(target=tickets, ticket=tickets)
-    def another_worker_takes_over(self, ticket: jobs.Ticket | None) -> Any:
+    def another_worker_takes_over(self, ticket: Ticket | None) -> Any:
         """The hardest case, made likely: the lease ends, and the first worker is still there."""
         if ticket is None:
             return None
@@ -98,7 +100,7 @@ class Ledger(RuleBasedStateMachine):
         return second
 
     @rule(ticket=tickets)
-    def work_and_finish(self, ticket: jobs.Ticket | None) -> None:
+    def work_and_finish(self, ticket: Ticket | None) -> None:
         if ticket is None:
             return
         before = self.job(ticket.job_id)
@@ -108,7 +110,7 @@ class Ledger(RuleBasedStateMachine):
             self.clinic.store(ticket, self.now, **(rendered(8, 6) if render else segmented()))
             result = {"facts": facts_of(8, 6)} if render else {"prediction": prediction_of()}
             self.clinic.finish(ticket, result, self.now)
-        except jobs.Lost:
+        except attempts.Lost:
             assert not current
             return
         assert current
@@ -116,7 +118,7 @@ class Ledger(RuleBasedStateMachine):
         self.ended[ticket.job_id] = ticket.attempt
 
     @rule(ticket=tickets, kind=st.sampled_from(["transient", "permanent"]))
-    def fail(self, ticket: jobs.Ticket | None, kind: str) -> None:
+    def fail(self, ticket: Ticket | None, kind: str) -> None:
         if ticket is None:
             return
         before = self.job(ticket.job_id)
@@ -130,12 +132,12 @@ class Ledger(RuleBasedStateMachine):
             assert after.state is JobState.QUEUED
 
     @rule(ticket=tickets)
-    def heartbeat(self, ticket: jobs.Ticket | None) -> None:
+    def heartbeat(self, ticket: Ticket | None) -> None:
         if ticket is None:
             return
         before = self.job(ticket.job_id)
-        with self.clinic.s as s:
-            kept = jobs.heartbeat(s, self.clinic.place.settings, ticket, self.now)
+        with self.clinic.session as session:
+            kept = claims.heartbeat(session, self.clinic.place.settings, ticket, self.now)
         assert kept == (before.state is JobState.RUNNING and before.attempts == ticket.attempt)
 
     @rule(minutes=st.sampled_from([1, 2, 5, 60]))
@@ -144,30 +146,30 @@ class Ledger(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        with self.clinic.s as s:
-            jobs.sweep(s, SILENT, self.now)
-            stuck = s.scalars(
+        with self.clinic.session as session:
+            sweeper.sweep(session, SILENT, self.now)
+            stuck = session.scalars(
                 select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < self.now)
             ).all()
         assert stuck == []
 
     @rule()
     def tidy(self) -> None:
-        with self.clinic.s as s:
-            jobs.tidy(s, self.clinic.vault, self.now)
+        with self.clinic.session as session:
+            sweeper.tidy(session, self.clinic.vault, self.now)
 
     @rule()
     def admin_retries(self) -> None:
-        with self.clinic.s as s:
-            failed = s.scalars(select(Job.id).where(Job.state == JobState.FAILED)).first()
+        with self.clinic.session as session:
+            failed = session.scalars(select(Job.id).where(Job.state == JobState.FAILED)).first()
             if failed is not None:
-                jobs.retry(s, self.clinic.admin, failed, self.now)
+                claims.retry(session, self.clinic.admin, failed, self.now)
 
     @invariant()
     def what_is_done_stays_done_and_has_its_result(self) -> None:
-        with self.clinic.s as s:
-            rows = s.scalars(select(Job)).all()
-            predictions = {row.job_id: row.attempt for row in s.scalars(select(Prediction))}
+        with self.clinic.session as session:
+            rows = session.scalars(select(Job)).all()
+            predictions = {row.job_id: row.attempt for row in session.scalars(select(Prediction))}
         done = {job.id for job in rows if job.state is JobState.DONE}
         assert done == set(self.ended)
         for job in rows:
@@ -179,12 +181,12 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def every_study_stands_where_it_belongs(self) -> None:
-        with self.clinic.s as s:
-            for study in s.scalars(select(Study)).all():
+        with self.clinic.session as session:
+            for study in session.scalars(select(Study)).all():
                 kept = (study.rank, study.weight, study.is_without_result)
-                worklist_order.place(s, study.id)
+                worklist_order.place(session, study.id)
                 assert (study.rank, study.weight, study.is_without_result) == kept
-            s.rollback()
+            session.rollback()
 
 
 Ledger.TestCase.settings = settings(

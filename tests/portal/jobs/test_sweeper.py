@@ -10,8 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from portal import jobs
+from portal.jobs import sweeper
 from portal.jobs.broker import Bell
+from portal.jobs.files import read_input
 from portal.models import Job, JobKind, JobState
 from portal.services import redis_client
 from tests.portal.vault.test_vault import files
@@ -25,13 +26,13 @@ def test_an_expired_attempt_goes_back_to_the_queue_and_a_spent_one_fails(clinic:
     job_id = clinic.job(clinic.submit().study_id).id
     for hour in range(3):
         assert clinic.claim(job_id, after(hours=hour)) is not None
-        with clinic.s as s:
-            early = jobs.sweep(s, SILENT, after(hours=hour, seconds=10))
-            late = jobs.sweep(s, SILENT, after(hours=hour, minutes=30))
+        with clinic.session as session:
+            early = sweeper.sweep(session, SILENT, after(hours=hour, seconds=10))
+            late = sweeper.sweep(session, SILENT, after(hours=hour, minutes=30))
         assert (early.requeued, early.gave_up) == (0, 0)
         assert (late.requeued, late.gave_up) == ((1, 0) if hour < 2 else (0, 1))
-    with clinic.s as s:
-        job = s.get_one(Job, job_id)
+    with clinic.session as session:
+        job = session.get_one(Job, job_id)
         assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
 
 
@@ -39,20 +40,20 @@ def test_redis_away_means_the_sweep_rings_later(clinic: Clinic, redis_url: str) 
     sent = clinic.submit()
     assert sent.job_id is not None
     gone = Bell("redis+socket:///nowhere/redis.sock")
-    with clinic.s as s:
-        assert not jobs.ring(s, gone, sent.job_id, NOW)
-        assert jobs.sweep(s, gone, NOW) == jobs.SweepResult(0, 0, 0, redis=False)
-        assert s.get_one(Job, sent.job_id).rung_at is None
+    with clinic.session as session:
+        assert not sweeper.ring(session, gone, sent.job_id, NOW)
+        assert sweeper.sweep(session, gone, NOW) == sweeper.SweepResult(0, 0, 0, redis=False)
+        assert session.get_one(Job, sent.job_id).rung_at is None
     redis = redis_client(redis_url)
     assert redis is not None
     redis.delete("render", "segment")
     bell = Bell(redis_url)
-    with clinic.s as s:
-        assert jobs.sweep(s, bell, after(seconds=1)).rung == 1
-        assert jobs.sweep(s, bell, after(seconds=2)).rung == 0, "it was heard"
-        assert jobs.sweep(s, bell, after(minutes=5)).rung == 0, "its message still waits"
+    with clinic.session as session:
+        assert sweeper.sweep(session, bell, after(seconds=1)).rung == 1
+        assert sweeper.sweep(session, bell, after(seconds=2)).rung == 0, "it was heard"
+        assert sweeper.sweep(session, bell, after(minutes=5)).rung == 0, "its message still waits"
         redis.delete("render")
-        assert jobs.sweep(s, bell, after(minutes=6)).rung == 1, "the message was lost"
+        assert sweeper.sweep(session, bell, after(minutes=6)).rung == 1, "the message was lost"
     bell.close()
 
 
@@ -63,9 +64,9 @@ def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url:
     sent = clinic.submit()
     assert sent.job_id is not None
     bell = Bell(redis_url)
-    with clinic.s as s:
-        assert jobs.ring(s, bell, sent.job_id, NOW)
-        assert s.get_one(Job, sent.job_id).rung_at == NOW
+    with clinic.session as session:
+        assert sweeper.ring(session, bell, sent.job_id, NOW)
+        assert session.get_one(Job, sent.job_id).rung_at == NOW
     assert bell.waiting(JobKind.RENDER) == 1
     message = json.loads(redis.lindex("render", 0))
     assert message["headers"]["task"] == "pleura.render"
@@ -82,8 +83,8 @@ def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url:
 
 def test_ringing_for_nothing_rings_nothing(clinic: Clinic, redis_url: str) -> None:
     bell = Bell(redis_url)
-    with clinic.s as s:
-        assert not jobs.ring(s, bell, uuid4(), NOW)
+    with clinic.session as session:
+        assert not sweeper.ring(session, bell, uuid4(), NOW)
     assert not bell.ring(JobKind.EXPORT, uuid4())
     bell.close()
 
@@ -124,16 +125,18 @@ def test_files_that_belong_to_nothing_are_removed_and_others_stay(clinic: Clinic
         - timedelta(minutes=int(now.timestamp()) // 60 % 256)
         + (timedelta(minutes=7 + 256))
     )
-    with clinic.s as s:
-        assert jobs.tidy(s, clinic.vault, datetime.now(UTC)) == 3, "the lost attempt's outputs"
+    with clinic.session as session:
+        assert sweeper.tidy(session, clinic.vault, datetime.now(UTC)) == 3, (
+            "the lost attempt's outputs"
+        )
     for path in files(clinic.place.data_dir):
         old(path)
-    with clinic.s as s:
-        assert jobs.tidy(s, clinic.vault, now) == 2
+    with clinic.session as session:
+        assert sweeper.tidy(session, clinic.vault, now) == 2
     left = files(clinic.place.data_dir)
     assert len(left) == 2
     assert foreign in left
-    with clinic.s as s:
+    with clinic.session as session:
         again = clinic.claim(ticket.job_id, after(hours=3))
         assert again is not None
-        assert jobs.read_input(s, clinic.vault, again, "source")[0]
+        assert read_input(session, clinic.vault, again, "source")[0]

@@ -11,37 +11,38 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from portal import audit, database
 from portal.models import Base, Team
+from portal.reading import reviews
 from tests.support.clinic import Clinic
 from tests.support.place import NOW, Place
 
 
 def test_a_time_comes_back_aware_and_in_utc(place: Place) -> None:
     berlin = timezone(timedelta(hours=2))
-    with place.sessions() as s:
+    with place.sessions() as session:
         team = Team(id=uuid4(), name="Times", created=datetime(2026, 7, 1, 12, 30, tzinfo=berlin))
-        s.add(team)
-        s.commit()
-    with place.sessions() as s:
-        created = s.get_one(Team, team.id).created
+        session.add(team)
+        session.commit()
+    with place.sessions() as session:
+        created = session.get_one(Team, team.id).created
     assert created == datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
     assert created.utcoffset() == timedelta(0)
 
 
 def test_a_naive_time_is_refused(place: Place) -> None:
-    with place.sessions() as s:
-        s.add(Team(id=uuid4(), name="Naive", created=datetime(2026, 7, 1)))  # noqa: DTZ001 on purpose
+    with place.sessions() as session:
+        session.add(Team(id=uuid4(), name="Naive", created=datetime(2026, 7, 1)))  # noqa: DTZ001 on purpose
         with pytest.raises(StatementError, match="zone"):
-            s.commit()
+            session.commit()
 
 
 def test_the_database_itself_refuses_an_unknown_role(clinic: Clinic) -> None:
-    with clinic.s as s, pytest.raises(IntegrityError):
-        s.execute(text("UPDATE users SET role = 'owner'"))
+    with clinic.session as session, pytest.raises(IntegrityError):
+        session.execute(text("UPDATE users SET role = 'owner'"))
 
 
 def test_the_database_itself_refuses_an_address_with_capitals(clinic: Clinic) -> None:
-    with clinic.s as s, pytest.raises(IntegrityError):
-        s.execute(text("UPDATE users SET email = 'Owner@example.org' WHERE role = 'admin'"))
+    with clinic.session as session, pytest.raises(IntegrityError):
+        session.execute(text("UPDATE users SET email = 'Owner@example.org' WHERE role = 'admin'"))
 
 
 def test_migrations_go_up_down_and_up_again_with_rows(clinic: Clinic) -> None:
@@ -67,23 +68,21 @@ def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) ->
     if verb.startswith("TRUNCATE") and clinic.place.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no TRUNCATE")
     study_id = clinic.done()
-    with clinic.s as s:
-        from portal import records
-
-        records.add_review(s, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
-    with clinic.s as s, pytest.raises(DBAPIError, match="append-only"):
-        s.execute(text(verb.format(table)))
+    with clinic.session as session:
+        reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+    with clinic.session as session, pytest.raises(DBAPIError, match="append-only"):
+        session.execute(text(verb.format(table)))
 
 
 def test_writers_wait_for_each_other_on_sqlite(clinic: Clinic) -> None:
     """A transaction that begins by reading can still write, whoever wrote meanwhile."""
     if clinic.place.engine.dialect.name != "sqlite":
         pytest.skip("about SQLite")
-    with clinic.s as s:
-        s.execute(text("SELECT count(*) FROM users"))
-        audit.append(s, "tried", now=NOW)
-        s.commit()
-    with clinic.s as s:
-        assert s.execute(text("PRAGMA journal_mode")).scalar() == "wal"
-        assert s.execute(text("PRAGMA foreign_keys")).scalar() == 1
-        assert s.execute(text("PRAGMA busy_timeout")).scalar() == 10000
+    with clinic.session as session:
+        session.execute(text("SELECT count(*) FROM users"))
+        audit.append(session, "tried", now=NOW)
+        session.commit()
+    with clinic.session as session:
+        assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert session.execute(text("PRAGMA foreign_keys")).scalar() == 1
+        assert session.execute(text("PRAGMA busy_timeout")).scalar() == 10000

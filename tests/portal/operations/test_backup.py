@@ -14,15 +14,17 @@ import pytest
 from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.engine import make_url
 
-from portal import audit, database, records
-from portal.accounts import break_glass, people
+from portal import audit, database
+from portal.accounts import api_tokens, break_glass, invitations, people, sessions
 from portal.accounts.throttle import Throttle
+from portal.governance import purges
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, Blob, JobKind, PurgeReason, Role, Study, Team, User
 from portal.operations import backup, key_rotation
 from portal.operations import restore as restoring
 from portal.operations.encrypted_stream import Opener
 from portal.operations.table_dump import TABLES, tally
+from portal.reading import case, reviews
 from portal.settings import Settings
 from portal.settings.secret_files import new_backup_key, new_key_ring
 from portal.vault import Vault
@@ -114,16 +116,18 @@ def lived_in(clinic: Clinic) -> list[UUID]:
     named = clinic.submit(PatientName=CANARY).study_id
     clinic.segment(clinic.render(named))
     studies = [named, clinic.done(), clinic.submit().study_id]
-    with clinic.s as s:
-        records.add_review(
-            *(s, clinic.vault, clinic.mate, studies[0]),
+    with clinic.session as session:
+        reviews.add_review(
+            *(session, clinic.vault, clinic.mate, studies[0]),
             verdict="disagree",
             reason="missed",
             comment="a comment",
             now=NOW,
         )
-    with clinic.s as s:
-        records.purge(s, clinic.vault, clinic.admin, clinic.done(), NOW, reason=PurgeReason.OTHER)
+    with clinic.session as session:
+        purges.purge(
+            session, clinic.vault, clinic.admin, clinic.done(), NOW, reason=PurgeReason.OTHER
+        )
     return studies
 
 
@@ -154,7 +158,7 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
     )
     assert ours == theirs
     assert made.blobs == len(ours) == 15
-    with clinic.s as one, host.place.sessions() as other:
+    with clinic.session as one, host.place.sessions() as other:
         length = restored["audit_events"]["rows"]
         old = {row.seq: row.mac for row in one.scalars(select(AuditEvent))}
         new = {row.seq: row.mac for row in other.scalars(select(AuditEvent))}
@@ -162,11 +166,11 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
         last = other.get_one(AuditEvent, length)
         assert last.event == "backup_restored"
         assert audit.verify(other).is_whole
-    with host.place.sessions() as s:
-        view = records.open_study(s, host.place.vault, clinic.mate, studies[0], NOW)
+    with host.place.sessions() as session:
+        view = case.open_study(session, host.place.vault, clinic.mate, studies[0], NOW)
         assert view.patient.patient_name == "CANARY, ZEBRA"
         assert view.reviews[0].comment == "a comment"
-        blob = records.read_blob(s, host.place.vault, clinic.mate, studies[0], "mask", NOW)
+        blob = case.read_blob(session, host.place.vault, clinic.mate, studies[0], "mask", NOW)
         assert blob.data.startswith(b"\x89PNG")
 
 
@@ -174,40 +178,40 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
     clinic: Clinic, host: Host, tmp_path: Path
 ) -> None:
     lifetime = timedelta(days=300)
-    with clinic.s as s:
-        mate = s.get_one(User, clinic.mate.user_id)
-        _, link = people.invite(
-            s, clinic.admin, name="N", email="n@example.org", role=Role.ADMIN, now=NOW
+    with clinic.session as session:
+        mate = session.get_one(User, clinic.mate.user_id)
+        _, link = invitations.invite(
+            session, clinic.admin, name="N", email="n@example.org", role=Role.ADMIN, now=NOW
         )
-        _, token = people.create_token(
-            s, mate, scopes=["studies:read"], name="t", lifetime=lifetime, now=NOW
+        _, token = api_tokens.create_token(
+            session, mate, scopes=["studies:read"], name="t", lifetime=lifetime, now=NOW
         )
         worker, raw = worker_tokens.create(
-            s, name="w", queue=JobKind.RENDER, lifetime=lifetime, now=NOW
+            session, name="w", queue=JobKind.RENDER, lifetime=lifetime, now=NOW
         )
-        session = people.start_session(s, mate, address="", agent="", now=NOW)
+        login = sessions.start_session(session, mate, address="", agent="", now=NOW)
     study_id = clinic.done()
-    with clinic.s as s:
+    with clinic.session as session:
         asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
         break_glass.open_case(
-            s, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=lifetime
+            session, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=lifetime
         )
     make(clinic, tmp_path / "one.backup")
-    with clinic.s as s:  # what the restored portal knows nothing of
-        people.accept_invitation(s, link, password="blue kettle on tuesday", now=NOW)
-        people.disable(s, clinic.admin, mate.id, NOW)
-        worker_tokens.revoke(s, clinic.admin, worker.id, NOW)
+    with clinic.session as session:  # what the restored portal knows nothing of
+        invitations.accept_invitation(session, link, password="blue kettle on tuesday", now=NOW)
+        people.disable(session, clinic.admin, mate.id, NOW)
+        worker_tokens.revoke(session, clinic.admin, worker.id, NOW)
     host.restore(tmp_path / "one.backup")
-    with host.place.sessions() as s:
-        assert s.get_one(User, mate.id).disabled_at is None
+    with host.place.sessions() as session:
+        assert session.get_one(User, mate.id).disabled_at is None
         for later in (after(days=1), NOW):  # even by a clock that was set back
-            assert people.load_session(s, session, later) is None
-            assert people.load_token(s, token, later) is None
-            assert worker_tokens.load(s, raw, later) is None
-        assert people.open_invitation(s, link, after(days=1)) is None
-        last = s.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+            assert sessions.load_session(session, login, later) is None
+            assert api_tokens.load_token(session, token, later) is None
+            assert worker_tokens.load(session, raw, later) is None
+        assert invitations.open_invitation(session, link, after(days=1)) is None
+        last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
         told = json.loads(last.detail)
-        assert break_glass.under(s, clinic.admin, study_id, NOW).grant is None
+        assert break_glass.under(session, clinic.admin, study_id, NOW).grant is None
     ways = ("sessions", "links", "tokens", "worker_tokens", "grants")
     assert [told[name] for name in ways] == [1] * 5
 
@@ -238,9 +242,9 @@ def test_a_backup_is_one_moment_although_people_go_on(
             study_id = clinic.submit().study_id
             sent += 1
             if sent % 3 == 0:
-                with clinic.s as s:
-                    records.purge(
-                        s, clinic.vault, clinic.admin, study_id, NOW, reason=PurgeReason.OTHER
+                with clinic.session as session:
+                    purges.purge(
+                        session, clinic.vault, clinic.admin, study_id, NOW, reason=PurgeReason.OTHER
                     )
 
     writer = threading.Thread(target=go_on)
@@ -256,8 +260,8 @@ def test_a_backup_is_one_moment_although_people_go_on(
     assert made[0].rows < made[2].rows
     done = host.restore(tmp_path / "2.backup")
     assert done.log.is_whole
-    with host.place.sessions() as s:
-        named = set(s.scalars(select(Blob.name)))
+    with host.place.sessions() as session:
+        named = set(session.scalars(select(Blob.name)))
         assert named == {path.name for path in files(host.place.data_dir)}
 
 
@@ -276,9 +280,9 @@ def test_a_log_that_was_broken_before_is_restored_and_told(
 ) -> None:
     lived_in(clinic)
     disarm(clinic.place)
-    with clinic.s as s:
-        s.execute(text("UPDATE audit_events SET event = 'other' WHERE seq = 3"))
-        s.commit()
+    with clinic.session as session:
+        session.execute(text("UPDATE audit_events SET event = 'other' WHERE seq = 3"))
+        session.commit()
     make(clinic, tmp_path / "one.backup")
     assert host.restore(tmp_path / "one.backup").log.first_bad == 3
 
@@ -324,9 +328,9 @@ def test_a_ring_that_has_moved_on_does_not_restore_an_old_backup(
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
     clinic.vault.add_key(NOW)
-    with clinic.s as s:
-        key_rotation.rewrap(s, clinic.vault, NOW)
-        clinic.vault.drop_keys(key_rotation.keys_in_use(s, clinic.vault), after(hours=2))
+    with clinic.session as session:
+        key_rotation.rewrap(session, clinic.vault, NOW)
+        clinic.vault.drop_keys(key_rotation.keys_in_use(session, clinic.vault), after(hours=2))
     ring = clinic.place.settings.read_key_ring()
     later = open_host(quick_path / "other", empty_address, ring)
     with pytest.raises(restoring.BadBackup, match="lacks keys"):
@@ -394,14 +398,14 @@ def test_a_host_that_was_used_is_left_alone(clinic: Clinic, host: Host, tmp_path
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
     database.upgrade(host.place.engine)
-    with host.place.sessions() as s:
-        s.add(Team(id=uuid4(), name="Somebody was first", created=NOW))
-        s.commit()
+    with host.place.sessions() as session:
+        session.add(Team(id=uuid4(), name="Somebody was first", created=NOW))
+        session.commit()
     with pytest.raises(restoring.BadBackup, match=r"not empty \(teams\)"):
         host.restore(tmp_path / "one.backup")
-    with host.place.sessions() as s:
-        assert s.scalars(select(Team.name)).all() == ["Somebody was first"]
-        assert s.scalars(select(Study.id)).all() == []
+    with host.place.sessions() as session:
+        assert session.scalars(select(Team.name)).all() == ["Somebody was first"]
+        assert session.scalars(select(Study.id)).all() == []
 
 
 def test_a_data_folder_with_files_is_left_alone(clinic: Clinic, host: Host, tmp_path: Path) -> None:
@@ -443,7 +447,7 @@ def test_checking_changes_nothing_and_says_what_is_inside(clinic: Clinic, tmp_pa
     made = make(clinic, tmp_path / "one.backup")
     found = restoring.check(tmp_path / "one.backup", KEY)
     assert (found.rows, found.blobs["files"], found.tables) == (made.rows, made.blobs, made.tables)
-    with clinic.s as s:
-        assert s.scalars(select(AuditEvent.event).order_by(AuditEvent.seq.desc())).first() == (
-            "backup_made"
-        )
+    with clinic.session as session:
+        assert session.scalars(
+            select(AuditEvent.event).order_by(AuditEvent.seq.desc())
+        ).first() == ("backup_made")

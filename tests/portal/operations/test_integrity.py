@@ -10,33 +10,38 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select, text
 
-from portal import records
 from portal.accounts import break_glass
 from portal.accounts.throttle import Throttle
+from portal.governance import purges
 from portal.models import Blob, BlobKind, BreakGlass, Instance, PurgeReason, Review, Study, User
 from portal.operations import integrity, key_rotation
+from portal.reading import reviews
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.place import NOW
 
 
 def inspect(clinic: Clinic) -> integrity.Report:
-    with clinic.s as s:
-        return integrity.inspect(s, clinic.vault, after(hours=2), tell=lambda _done, _all: None)
+    with clinic.session as session:
+        return integrity.inspect(
+            session, clinic.vault, after(hours=2), tell=lambda _done, _all: None
+        )
 
 
 def reviewed(clinic: Clinic) -> UUID:
     study_id = clinic.done()
-    with clinic.s as s:
-        records.add_review(
-            s, clinic.vault, clinic.mate, study_id, verdict="unsure", comment="words", now=NOW
+    with clinic.session as session:
+        reviews.add_review(
+            session, clinic.vault, clinic.mate, study_id, verdict="unsure", comment="words", now=NOW
         )
     return study_id
 
 
 def path_of(clinic: Clinic, study_id: UUID, kind: BlobKind) -> tuple[UUID, Path]:
-    with clinic.s as s:
-        blob = s.scalars(select(Blob).where(Blob.study_id == study_id, Blob.kind == kind)).one()
+    with clinic.session as session:
+        blob = session.scalars(
+            select(Blob).where(Blob.study_id == study_id, Blob.kind == kind)
+        ).one()
     return blob.id, clinic.place.data_dir / "blobs" / blob.name[:2] / blob.name
 
 
@@ -48,9 +53,12 @@ def test_what_is_whole_has_no_findings_and_everything_was_opened(clinic: Clinic)
     studies = [reviewed(clinic) for _ in range(3)]
     clinic.submit()
     seen: list[tuple[int, int]] = []
-    with clinic.s as s:
+    with clinic.session as session:
         report = integrity.inspect(
-            s, clinic.vault, after(hours=2), tell=lambda done, total: seen.append((done, total))
+            session,
+            clinic.vault,
+            after(hours=2),
+            tell=lambda done, total: seen.append((done, total)),
         )
     assert (report.findings, report.orphans) == ([], [])
     assert report.studies == len(studies) + 1
@@ -89,22 +97,22 @@ def test_a_flipped_byte_a_lost_and_a_swapped_file_are_named(clinic: Clinic) -> N
 
 def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
     study_id = reviewed(clinic)
-    with clinic.s as s:
-        instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
-        review = s.scalars(select(Review).where(Review.study_id == study_id)).one()
-        study = s.get_one(Study, study_id)
+    with clinic.session as session:
+        instance = session.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+        review = session.scalars(select(Review).where(Review.study_id == study_id)).one()
+        study = session.get_one(Study, study_id)
         assert study.sealed_phi is not None
         study.sealed_phi = study.sealed_phi[:-1] + b"\0"
         instance.sealed_facts = b"x"
-        user = s.get_one(User, clinic.mate.user_id)
+        user = session.get_one(User, clinic.mate.user_id)
         user.sealed_totp = clinic.vault.seal_totp(clinic.owner.user_id, "SECRET")  # another's
-        s.commit()
+        session.commit()
         if clinic.place.engine.dialect.name == "sqlite":
-            s.execute(text("DROP TRIGGER reviews_update"))
+            session.execute(text("DROP TRIGGER reviews_update"))
         else:
-            s.execute(text("ALTER TABLE reviews DISABLE TRIGGER USER"))
+            session.execute(text("ALTER TABLE reviews DISABLE TRIGGER USER"))
         review.sealed_comment = b"y"
-        s.commit()
+        session.commit()
     assert sorted(found(inspect(clinic))) == sorted(
         [
             ("damaged", "studies.sealed_phi", study_id),
@@ -117,25 +125,31 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
 
 def test_damaged_words_of_broken_glass_are_named(clinic: Clinic) -> None:
     study_id = clinic.done()
-    with clinic.s as s:
+    with clinic.session as session:
         asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
         break_glass.open_case(
-            s, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=timedelta(hours=1)
+            session,
+            clinic.vault,
+            Throttle(),
+            clinic.admin,
+            **asked,
+            now=NOW,
+            lifetime=timedelta(hours=1),
         )
     assert found(inspect(clinic)) == []
-    with clinic.s as s:
-        grant = s.scalars(select(BreakGlass)).one()
+    with clinic.session as session:
+        grant = session.scalars(select(BreakGlass)).one()
         grant.sealed_words = grant.sealed_words[:-1] + b"\0"
-        s.commit()
+        session.commit()
         grant_id = grant.id
     assert found(inspect(clinic)) == [("damaged", "break_glass.sealed_words", grant_id)]
 
 
 def test_a_study_whose_key_does_not_open_is_named_once(clinic: Clinic) -> None:
     study_id = reviewed(clinic)
-    with clinic.s as s:
-        s.get_one(Study, study_id).wrapped_key = b"x" * 60
-        s.commit()
+    with clinic.session as session:
+        session.get_one(Study, study_id).wrapped_key = b"x" * 60
+        session.commit()
     assert found(inspect(clinic)) == [("key", "studies.wrapped_key", study_id)]
 
 
@@ -170,12 +184,12 @@ def test_rotation_and_purges_meanwhile_are_no_findings(clinic: Clinic) -> None:
     def disturb() -> None:
         while not stop.is_set():
             clinic.vault.add_key(NOW)
-            with clinic.s as s:
-                key_rotation.rewrap(s, clinic.vault, NOW)
+            with clinic.session as session:
+                key_rotation.rewrap(session, clinic.vault, NOW)
             if doomed:
-                with clinic.s as s:
-                    records.purge(
-                        *(s, clinic.vault, clinic.admin, doomed.pop(), NOW),
+                with clinic.session as session:
+                    purges.purge(
+                        *(session, clinic.vault, clinic.admin, doomed.pop(), NOW),
                         reason=PurgeReason.TEST_DATA,
                     )
             time.sleep(0.01)

@@ -6,9 +6,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from portal import audit, records
+from portal import audit
 from portal.models import Study, User
 from portal.operations import key_rotation
+from portal.reading import case
 from portal.vault import Vault
 from tests.support.clinic import Clinic, after
 from tests.support.place import NOW
@@ -16,11 +17,11 @@ from tests.support.place import NOW
 
 def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
     studies = [clinic.done(after(minutes=n)) for n in range(6)]
-    with clinic.s as s:
-        user = s.get_one(User, clinic.mate.user_id)
+    with clinic.session as session:
+        user = session.get_one(User, clinic.mate.user_id)
         user.sealed_totp = clinic.vault.seal_totp(user.id, "SECRETSECRET")
         user.sealed_totp_pending = clinic.vault.seal_totp(user.id, "NEWSECRET")
-        s.commit()
+        session.commit()
     old = clinic.vault.active_key_id
     reader = Vault(clinic.place.settings)  # a process that started before the rotation
     stop, reads, problems = threading.Event(), [0], list[BaseException]()
@@ -29,8 +30,8 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
         while not stop.is_set():
             for study_id in studies:
                 try:
-                    with clinic.s as s:
-                        records.read_blob(s, reader, clinic.mate, study_id, "pixels", NOW)
+                    with clinic.session as session:
+                        case.read_blob(session, reader, clinic.mate, study_id, "pixels", NOW)
                     reads[0] += 1
                 except BaseException as error:
                     problems.append(error)
@@ -41,8 +42,8 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
         rotating = Vault(clinic.place.settings)
         for _ in range(3):
             rotating.add_key(NOW)
-            with clinic.s as s:
-                done = key_rotation.rewrap(s, rotating, NOW)
+            with clinic.session as session:
+                done = key_rotation.rewrap(session, rotating, NOW)
             assert done.studies == 6
             assert done.people == 1
     finally:
@@ -50,15 +51,15 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
         thread.join()
     assert problems == []
     assert reads[0] > 0
-    with clinic.s as s:
-        assert set(s.scalars(select(Study.key_id))) == {rotating.active_key_id}
-        assert key_rotation.keys_in_use(s, rotating) == {rotating.active_key_id}
-        assert audit.verify(s).is_whole
+    with clinic.session as session:
+        assert set(session.scalars(select(Study.key_id))) == {rotating.active_key_id}
+        assert key_rotation.keys_in_use(session, rotating) == {rotating.active_key_id}
+        assert audit.verify(session).is_whole
     assert old in rotating.drop_keys({rotating.active_key_id}, after(hours=2)).gone
     fresh = Vault(clinic.place.settings)
-    with clinic.s as s:
-        assert records.open_study(s, fresh, clinic.mate, studies[0], NOW).patient.patient_name
-        user = s.get_one(User, clinic.mate.user_id)
+    with clinic.session as session:
+        assert case.open_study(session, fresh, clinic.mate, studies[0], NOW).patient.patient_name
+        user = session.get_one(User, clinic.mate.user_id)
         assert user.sealed_totp is not None
         assert fresh.open_totp(user.id, user.sealed_totp) == "SECRETSECRET"
 
@@ -69,24 +70,26 @@ def test_what_does_not_open_is_named_and_the_rest_is_moved(
     monkeypatch.setattr(key_rotation, "_BATCH", 2)
     studies = sorted(clinic.done(after(minutes=n)) for n in range(7))
     broken = (studies[0], studies[3])
-    with clinic.s as s:
+    with clinic.session as session:
         for study_id in broken:
-            s.get_one(Study, study_id).wrapped_key = b"x" * 60
+            session.get_one(Study, study_id).wrapped_key = b"x" * 60
         for actor in (clinic.mate, clinic.owner):
-            user = s.get_one(User, actor.user_id)
+            user = session.get_one(User, actor.user_id)
             user.sealed_totp = clinic.vault.seal_totp(user.id, "SECRETSECRET")
-        s.get_one(User, clinic.owner.user_id).sealed_totp = b"gone:nothing"
-        s.commit()
+        session.get_one(User, clinic.owner.user_id).sealed_totp = b"gone:nothing"
+        session.commit()
     old = clinic.vault.active_key_id
     new = clinic.vault.add_key(NOW)
-    with clinic.s as s:
-        done = key_rotation.rewrap(s, clinic.vault, NOW)
+    with clinic.session as session:
+        done = key_rotation.rewrap(session, clinic.vault, NOW)
     assert done == key_rotation.Rotated(new, 5, 1, broken, (clinic.owner.user_id,))
-    with clinic.s as s:
-        under = dict(s.execute(select(Study.id, Study.key_id)).all())
+    with clinic.session as session:
+        under = dict(session.execute(select(Study.id, Study.key_id)).all())
         assert {i for i, key in under.items() if key == old} == set(broken)
-        assert old in key_rotation.keys_in_use(s, clinic.vault), "it may be needed to mend them"
-        assert audit.verify(s).is_whole
+        assert old in key_rotation.keys_in_use(session, clinic.vault), (
+            "it may be needed to mend them"
+        )
+        assert audit.verify(session).is_whole
 
 
 def test_a_key_under_which_an_upload_is_coming_in_is_not_dropped(clinic: Clinic) -> None:
@@ -95,9 +98,9 @@ def test_a_key_under_which_an_upload_is_coming_in_is_not_dropped(clinic: Clinic)
     data_key, wrapped = clinic.vault.new_data_key(study)
     rotating = Vault(clinic.place.settings)
     rotating.add_key(NOW)
-    with clinic.s as s:
-        key_rotation.rewrap(s, rotating, NOW)
-        dropped = rotating.drop_keys(key_rotation.keys_in_use(s, rotating), after(minutes=1))
+    with clinic.session as session:
+        key_rotation.rewrap(session, rotating, NOW)
+        dropped = rotating.drop_keys(key_rotation.keys_in_use(session, rotating), after(minutes=1))
     assert (dropped.gone, dropped.waiting) == ([], [wrapped.key_id])
     fresh = Vault(clinic.place.settings)
     assert fresh.data_key(study, wrapped.wrapped, wrapped.key_id) == data_key

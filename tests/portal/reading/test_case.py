@@ -6,10 +6,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select, text, update
 
-from portal import records
 from portal.access import Denied
+from portal.jobs import claims
 from portal.models import AuditEvent, Blob, BlobKind, JobState, Study
+from portal.reading import case, worklist
 from portal.reading.shown_results import Shown
+from portal.studies import status
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import REFUSED, Clinic, after, rendered, segmented
@@ -25,14 +27,16 @@ PEOPLE = {
     "auditor": False,
 }
 WAYS = {
-    "open": lambda c, s, a, i: records.open_study(s, c.vault, a, i, NOW),
-    "state": lambda c, s, a, i: records.study_state(s, a, i, NOW),
-    "pixels": lambda c, s, a, i: records.read_blob(s, c.vault, a, i, "pixels", NOW),
-    "preview": lambda c, s, a, i: records.read_blob(s, c.vault, a, i, "preview", NOW),
-    "thumb": lambda c, s, a, i: records.read_blob(s, c.vault, a, i, "thumb", NOW),
-    "probability": lambda c, s, a, i: records.read_blob(s, c.vault, a, i, "probability", NOW),
-    "mask": lambda c, s, a, i: records.read_blob(s, c.vault, a, i, "mask", NOW),
-    "overlay": lambda c, s, a, i: records.read_blob(s, c.vault, a, i, "overlay", NOW),
+    "open": lambda c, session, a, i: case.open_study(session, c.vault, a, i, NOW),
+    "state": lambda c, session, a, i: case.study_state(session, a, i, NOW),
+    "pixels": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "pixels", NOW),
+    "preview": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "preview", NOW),
+    "thumb": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "thumb", NOW),
+    "probability": lambda c, session, a, i: case.read_blob(
+        session, c.vault, a, i, "probability", NOW
+    ),
+    "mask": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "mask", NOW),
+    "overlay": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "overlay", NOW),
 }
 
 
@@ -44,31 +48,35 @@ def test_a_case_opens_for_its_owner_and_the_teams_readers_alone(
     actor = getattr(clinic, person)
     for way in WAYS.values():
         for asked, allowed in ((study_id, PEOPLE[person]), (uuid4(), False)):
-            with clinic.s as s:
+            with clinic.session as session:
                 if allowed:
-                    assert way(clinic, s, actor, asked) is not None
+                    assert way(clinic, session, actor, asked) is not None
                 else:
                     with pytest.raises(Denied):
-                        way(clinic, s, actor, asked)
-    with clinic.s as s:
+                        way(clinic, session, actor, asked)
+    with clinic.session as session:
         if PEOPLE[person]:
-            assert list(records.states(s, actor, [study_id, uuid4()], NOW, Shown())) == [study_id]
+            assert list(case.states(session, actor, [study_id, uuid4()], NOW, Shown())) == [
+                study_id
+            ]
         elif person == "outsider" or person == "colleague":
-            assert records.states(s, actor, [study_id], NOW, Shown()) == {}
+            assert case.states(session, actor, [study_id], NOW, Shown()) == {}
         else:
             with pytest.raises(Denied):
-                records.states(s, actor, [study_id], NOW, Shown())
+                case.states(session, actor, [study_id], NOW, Shown())
 
 
 def events(clinic: Clinic, since: int) -> list[tuple[str, Any]]:
-    with clinic.s as s:
-        rows = s.scalars(select(AuditEvent).where(AuditEvent.seq > since).order_by(AuditEvent.seq))
+    with clinic.session as session:
+        rows = session.scalars(
+            select(AuditEvent).where(AuditEvent.seq > since).order_by(AuditEvent.seq)
+        )
         return [(row.event, row.study_id) for row in rows]
 
 
 def last_event(clinic: Clinic) -> int:
-    with clinic.s as s:
-        return s.scalar(text("SELECT max(seq) FROM audit_events")) or 0
+    with clinic.session as session:
+        return session.scalar(text("SELECT max(seq) FROM audit_events")) or 0
 
 
 def test_every_look_at_patient_data_writes_exactly_one_row(clinic: Clinic) -> None:
@@ -78,8 +86,8 @@ def test_every_look_at_patient_data_writes_exactly_one_row(clinic: Clinic) -> No
     )
     for name, way in WAYS.items():
         before = last_event(clinic)
-        with clinic.s as s:
-            way(clinic, s, clinic.mate, study_id)
+        with clinic.session as session:
+            way(clinic, session, clinic.mate, study_id)
         event = expected[name]
         assert events(clinic, before) == ([(event, study_id)] if event else [])
 
@@ -87,29 +95,29 @@ def test_every_look_at_patient_data_writes_exactly_one_row(clinic: Clinic) -> No
 def test_the_pictures_are_the_ones_that_the_worker_stored(clinic: Clinic) -> None:
     study_id = clinic.done()
     for kind, data in (rendered(8, 6) | segmented()).items():
-        with clinic.s as s:
-            found = records.read_blob(s, clinic.vault, clinic.owner, study_id, kind, NOW)
+        with clinic.session as session:
+            found = case.read_blob(session, clinic.vault, clinic.owner, study_id, kind, NOW)
         assert found.data == data
 
 
 @pytest.mark.parametrize("kind", ["source", "review_mask", "facts", "", "../pixels", "SOURCE"])
 def test_the_source_and_unknown_pictures_look_like_not_found(clinic: Clinic, kind: str) -> None:
     study_id = clinic.done()
-    with clinic.s as s, pytest.raises(Denied):
-        records.read_blob(s, clinic.vault, clinic.mate, study_id, kind, NOW)
+    with clinic.session as session, pytest.raises(Denied):
+        case.read_blob(session, clinic.vault, clinic.mate, study_id, kind, NOW)
 
 
 def test_a_refused_picture_has_a_reason_and_no_overlay(clinic: Clinic) -> None:
     study_id = clinic.done(**REFUSED)
-    with clinic.s as s:
-        view = records.open_study(s, clinic.vault, clinic.mate, study_id, NOW)
-    assert view.state.state is records.State.NO_RESULT
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW)
+    assert view.state.state is status.State.NO_RESULT
     assert view.state.result is not None
     assert view.state.result.probability is None
     assert view.state.result.reasons[0]["code"] == "lateral_view"
     assert set(view.blobs) == {BlobKind.PIXELS, BlobKind.PREVIEW, BlobKind.THUMB}
-    with clinic.s as s, pytest.raises(Denied):
-        records.read_blob(s, clinic.vault, clinic.mate, study_id, "mask", NOW)
+    with clinic.session as session, pytest.raises(Denied):
+        case.read_blob(session, clinic.vault, clinic.mate, study_id, "mask", NOW)
 
 
 def test_the_state_follows_the_jobs(clinic: Clinic) -> None:
@@ -117,8 +125,8 @@ def test_the_state_follows_the_jobs(clinic: Clinic) -> None:
     seen = []
 
     def look() -> None:
-        with clinic.s as s:
-            found = records.study_state(s, clinic.owner, study_id, NOW)
+        with clinic.session as session:
+            found = case.study_state(session, clinic.owner, study_id, NOW)
         seen.append((found.state.value, found.waiting_for, found.is_settled))
 
     look()
@@ -145,25 +153,24 @@ def test_a_failed_job_means_read_unaided_and_says_why(clinic: Clinic) -> None:
     ticket = clinic.claim(clinic.job(study_id).id)
     assert ticket is not None
     clinic.fail(ticket, "decode_failed", "permanent")
-    with clinic.s as s:
-        found = records.study_state(s, clinic.owner, study_id, NOW)
-    assert (found.state, found.error_code) == (records.State.FAILED, "decode_failed")
+    with clinic.session as session:
+        found = case.study_state(session, clinic.owner, study_id, NOW)
+    assert (found.state, found.error_code) == (status.State.FAILED, "decode_failed")
     assert not found.has_picture
 
 
 def test_waiting_for_a_worker_is_told_from_waiting_for_redis(clinic: Clinic) -> None:
-    from portal import jobs
     from portal.models import Job
 
     study_id = clinic.submit().study_id
-    with clinic.s as s:
-        s.execute(update(Job).values(rung_at=NOW))
-        s.commit()
-        assert records.study_state(s, clinic.owner, study_id, NOW).waiting_for == "worker"
-        jobs.hello(s, name="w", queue="render", engine="cpu", model="", now=NOW)
-        assert records.study_state(s, clinic.owner, study_id, NOW).waiting_for is None
+    with clinic.session as session:
+        session.execute(update(Job).values(rung_at=NOW))
+        session.commit()
+        assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for == "worker"
+        claims.hello(session, name="w", queue="render", engine="cpu", model="", now=NOW)
+        assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for is None
         later = after(minutes=5)
-        assert records.study_state(s, clinic.owner, study_id, later).waiting_for == "worker"
+        assert case.study_state(session, clinic.owner, study_id, later).waiting_for == "worker"
 
 
 def test_priors_are_the_same_patients_pictures_in_the_same_team(clinic: Clinic) -> None:
@@ -173,9 +180,9 @@ def test_priors_are_the_same_patients_pictures_in_the_same_team(clinic: Clinic) 
     mine, prior, _other = send("P-1"), send("P-1"), send("P-2")
     send("P-1", clinic.outsider)
     hidden = send("P-1", clinic.colleague)
-    with clinic.s as s:
-        by_reader = records.open_study(s, clinic.vault, clinic.mate, mine, NOW).priors
-        by_owner = records.open_study(s, clinic.vault, clinic.owner, mine, NOW).priors
+    with clinic.session as session:
+        by_reader = case.open_study(session, clinic.vault, clinic.mate, mine, NOW).priors
+        by_owner = case.open_study(session, clinic.vault, clinic.owner, mine, NOW).priors
     assert {row.study_id for row in by_reader} == {prior, hidden}
     assert {row.study_id for row in by_owner} == {prior}
 
@@ -186,50 +193,52 @@ def test_a_damaged_file_fails_closed(clinic: Clinic) -> None:
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         path.write_bytes(bytes(data))
-    with clinic.s as s, pytest.raises(NotReadable):
-        records.read_blob(s, clinic.vault, clinic.mate, study_id, "pixels", NOW)
-    with clinic.s as s:
-        row = records.worklist(s, clinic.vault, clinic.mate, now=NOW).rows[0]
+    with clinic.session as session, pytest.raises(NotReadable):
+        case.read_blob(session, clinic.vault, clinic.mate, study_id, "pixels", NOW)
+    with clinic.session as session:
+        row = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows[0]
     assert row.thumb is None
 
 
 def test_two_patients_files_swapped_by_row_do_not_open(clinic: Clinic) -> None:
     one, two = clinic.done(), clinic.done()
-    with clinic.s as s:
+    with clinic.session as session:
         first, second = (
-            s.scalars(select(Blob).where(Blob.study_id == i, Blob.kind == BlobKind.PIXELS)).one()
+            session.scalars(
+                select(Blob).where(Blob.study_id == i, Blob.kind == BlobKind.PIXELS)
+            ).one()
             for i in (one, two)
         )
         names = first.name, second.name
         first.name = "0" * 32 + "-0"
-        s.flush()
+        session.flush()
         second.name = names[0]
-        s.flush()
+        session.flush()
         first.name = names[1]
-        s.commit()
+        session.commit()
     for study_id in (one, two):
-        with clinic.s as s, pytest.raises(NotReadable):
-            records.read_blob(s, clinic.vault, clinic.mate, study_id, "pixels", NOW)
+        with clinic.session as session, pytest.raises(NotReadable):
+            case.read_blob(session, clinic.vault, clinic.mate, study_id, "pixels", NOW)
 
 
 def test_two_patients_sealed_data_swapped_do_not_open(clinic: Clinic) -> None:
     one, two = clinic.done(), clinic.done()
-    with clinic.s as s:
-        first, second = s.get_one(Study, one), s.get_one(Study, two)
+    with clinic.session as session:
+        first, second = session.get_one(Study, one), session.get_one(Study, two)
         first.sealed_phi, second.sealed_phi = second.sealed_phi, first.sealed_phi
-        s.commit()
-    with clinic.s as s, pytest.raises(NotReadable):
-        records.open_study(s, clinic.vault, clinic.mate, one, NOW)
+        session.commit()
+    with clinic.session as session, pytest.raises(NotReadable):
+        case.open_study(session, clinic.vault, clinic.mate, one, NOW)
 
 
 def test_two_studies_keys_swapped_do_not_open(clinic: Clinic) -> None:
     one, two = clinic.done(), clinic.done()
-    with clinic.s as s:
-        first, second = s.get_one(Study, one), s.get_one(Study, two)
+    with clinic.session as session:
+        first, second = session.get_one(Study, one), session.get_one(Study, two)
         first.wrapped_key, second.wrapped_key = second.wrapped_key, first.wrapped_key
-        s.commit()
-    with clinic.s as s, pytest.raises(NotReadable):
-        records.open_study(s, clinic.vault, clinic.mate, two, NOW)
+        session.commit()
+    with clinic.session as session, pytest.raises(NotReadable):
+        case.open_study(session, clinic.vault, clinic.mate, two, NOW)
 
 
 def test_outputs_of_a_running_attempt_are_not_seen(clinic: Clinic) -> None:
@@ -238,5 +247,5 @@ def test_outputs_of_a_running_attempt_are_not_seen(clinic: Clinic) -> None:
     assert ticket is not None
     clinic.store(ticket, **rendered(8, 6))
     assert clinic.state_of(ticket.job_id) is JobState.RUNNING
-    with clinic.s as s, pytest.raises(Denied):
-        records.read_blob(s, clinic.vault, clinic.mate, study_id, "preview", NOW)
+    with clinic.session as session, pytest.raises(Denied):
+        case.read_blob(session, clinic.vault, clinic.mate, study_id, "preview", NOW)

@@ -6,9 +6,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from portal import audit, jobs, records
+from portal import audit, errors
 from portal.access import Denied
+from portal.governance import purges
+from portal.jobs import attempts, claims
 from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, Study
+from portal.reading import case, reviews, worklist
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import REFUSED, Clinic, after
@@ -19,9 +22,9 @@ MISTAKE = PurgeReason.SENT_BY_MISTAKE
 
 
 def review(clinic: Clinic, study_id: UUID, actor: Any = None, **words: Any) -> Review:
-    with clinic.s as s:
+    with clinic.session as session:
         given = {"verdict": "agree", "now": NOW} | words
-        return records.add_review(s, clinic.vault, actor or clinic.mate, study_id, **given)
+        return reviews.add_review(session, clinic.vault, actor or clinic.mate, study_id, **given)
 
 
 def failed(clinic: Clinic, *, render: bool) -> UUID:
@@ -38,16 +41,16 @@ def test_only_a_reader_of_the_team_reviews(clinic: Clinic, person: str) -> None:
     study_id = clinic.done()
     with pytest.raises(Denied):
         review(clinic, study_id, getattr(clinic, person))
-    with clinic.s as s:
-        assert s.scalars(select(Review)).all() == []
+    with clinic.session as session:
+        assert session.scalars(select(Review)).all() == []
 
 
 def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
     study_id = clinic.done()
     review(clinic, study_id, verdict="unsure", reason="poor_image", comment="one\r\n\x00two")
     review(clinic, study_id, verdict="agree", now=after(minutes=1))
-    with clinic.s as s:
-        view = records.open_study(s, clinic.vault, clinic.owner, study_id, NOW)
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.owner, study_id, NOW)
     assert [(r.verdict, r.reason, r.comment) for r in view.reviews] == [
         ("unsure", "poor_image", "one\ntwo"),
         ("agree", None, ""),
@@ -68,7 +71,7 @@ def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
 )
 def test_unknown_words_are_refused(clinic: Clinic, words: dict[str, str], code: str) -> None:
     study_id = clinic.done()
-    with pytest.raises(records.BadReview) as bad:
+    with pytest.raises(reviews.BadReview) as bad:
         review(clinic, study_id, **words)
     assert bad.value.code == code
 
@@ -83,7 +86,7 @@ def test_a_picture_that_could_not_be_prepared_has_nothing_to_judge(
     clinic: Clinic, verdict: str
 ) -> None:
     study_id = failed(clinic, render=True)
-    with pytest.raises(records.Conflict) as conflict:
+    with pytest.raises(errors.Conflict) as conflict:
         review(clinic, study_id, verdict=verdict)
     assert conflict.value.code == "no_picture"
 
@@ -100,21 +103,23 @@ def test_a_case_without_a_result_can_be_read_unaided(clinic: Clinic) -> None:
 
 def test_there_is_nothing_to_agree_with_before_the_result(clinic: Clinic) -> None:
     study_id = clinic.submit().study_id
-    with pytest.raises(records.Conflict):
+    with pytest.raises(errors.Conflict):
         review(clinic, study_id, verdict="disagree", reason="other")
     clinic.render(study_id)
-    with pytest.raises(records.Conflict):
+    with pytest.raises(errors.Conflict):
         review(clinic, study_id, verdict="agree")
     review(clinic, study_id, verdict="disagree", reason="missed")
 
 
 def test_a_review_leaves_the_models_word_alone(clinic: Clinic) -> None:
     study_id = clinic.done()
-    with clinic.s as s:
-        before = records.open_study(s, clinic.vault, clinic.mate, study_id, NOW).prediction
+    with clinic.session as session:
+        before = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW).prediction
     review(clinic, study_id, verdict="disagree", reason="false_alarm")
-    with clinic.s as s:
-        assert records.open_study(s, clinic.vault, clinic.mate, study_id, NOW).prediction == before
+    with clinic.session as session:
+        assert (
+            case.open_study(session, clinic.vault, clinic.mate, study_id, NOW).prediction == before
+        )
 
 
 # Purging
@@ -123,29 +128,29 @@ def test_a_review_leaves_the_models_word_alone(clinic: Clinic) -> None:
 def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
     study_id, kept = clinic.done(), clinic.done()
     review(clinic, study_id, comment="a comment")
-    with clinic.s as s:
-        study = s.get_one(Study, study_id)
+    with clinic.session as session:
+        study = session.get_one(Study, study_id)
         assert study.wrapped_key is not None
-        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
-    with clinic.s as s:
-        study = s.get_one(Study, study_id)
+        purges.purge(session, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
+    with clinic.session as session:
+        study = session.get_one(Study, study_id)
         assert (study.wrapped_key, study.key_id, study.sealed_phi, study.patient_key) == (None,) * 4
         with pytest.raises(Denied):
-            records.open_study(s, clinic.vault, clinic.mate, study_id, NOW)
-    with clinic.s as s:
-        rows = records.worklist(s, clinic.vault, clinic.mate, now=NOW).rows
+            case.open_study(session, clinic.vault, clinic.mate, study_id, NOW)
+    with clinic.session as session:
+        rows = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
         assert [row.study_id for row in rows] == [kept]
     assert len(files(clinic.place.data_dir)) == 7
-    with clinic.s as s:
-        assert s.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
-        assert audit.verify(s).is_whole
+    with clinic.session as session:
+        assert session.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
+        assert audit.verify(session).is_whole
 
 
 def test_a_purged_picture_can_be_sent_again(clinic: Clinic) -> None:
     data = dicom()
     first = clinic.submit(data)
-    with clinic.s as s:
-        records.purge(s, clinic.vault, clinic.admin, first.study_id, NOW, reason=MISTAKE)
+    with clinic.session as session:
+        purges.purge(session, clinic.vault, clinic.admin, first.study_id, NOW, reason=MISTAKE)
     again = clinic.submit(data)
     assert not again.duplicate
     assert again.study_id != first.study_id
@@ -155,34 +160,34 @@ def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
     study_id = clinic.submit().study_id
     ticket = clinic.claim(clinic.job(study_id).id)
     assert ticket is not None
-    with clinic.s as s:
-        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
-    with pytest.raises(jobs.Lost):
+    with clinic.session as session:
+        purges.purge(session, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
+    with pytest.raises(attempts.Lost):
         clinic.store(ticket, thumb=jpeg())
-    with clinic.s as s:
-        assert not jobs.heartbeat(s, clinic.place.settings, ticket, NOW)
-        job = s.scalars(select(Job)).one()
+    with clinic.session as session:
+        assert not claims.heartbeat(session, clinic.place.settings, ticket, NOW)
+        job = session.scalars(select(Job)).one()
         assert (job.state, job.error_code) == (JobState.FAILED, "purged")
-        with pytest.raises(records.Conflict):
-            jobs.retry(s, clinic.admin, job.id, NOW)
+        with pytest.raises(errors.Conflict):
+            claims.retry(session, clinic.admin, job.id, NOW)
     assert files(clinic.place.data_dir) == []
 
 
 @pytest.mark.parametrize("person", ["owner", "mate", "outsider", "colleague", "auditor"])
 def test_nobody_but_an_administrator_can_purge(clinic: Clinic, person: str) -> None:
     study_id = clinic.done()
-    with clinic.s as s, pytest.raises(Denied):
-        records.purge(s, clinic.vault, getattr(clinic, person), study_id, NOW, reason=MISTAKE)
+    with clinic.session as session, pytest.raises(Denied):
+        purges.purge(session, clinic.vault, getattr(clinic, person), study_id, NOW, reason=MISTAKE)
 
 
 def test_a_key_from_an_old_backup_opens_nothing_once_the_ring_has_moved_on(clinic: Clinic) -> None:
     study_id = clinic.done()
-    with clinic.s as s:
-        study = s.get_one(Study, study_id)
+    with clinic.session as session:
+        study = session.get_one(Study, study_id)
         wrapped, key_id = study.wrapped_key, study.key_id
         assert wrapped is not None
         assert key_id is not None
-        records.purge(s, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
+        purges.purge(session, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
     assert clinic.vault.data_key(study_id, wrapped, key_id)  # as long as the ring has its key
     clinic.vault.add_key(NOW)
     clinic.vault.drop_keys(set(), after(hours=2))

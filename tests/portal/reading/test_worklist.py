@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import records
 from portal.access import Denied
 from portal.models import AuditEvent, Instance, Review, Study, Verdict
-from portal.studies import worklist_order
+from portal.reading import reviews, worklist
+from portal.studies import status, worklist_order
 from portal.web.present import list_rows
 from tests.support.clinic import REFUSED, Clinic, after
 from tests.support.pictures import dicom, jpeg
@@ -18,8 +18,8 @@ from tests.support.place import NOW
 
 
 def listed(clinic: Clinic, actor: Any = None, **asked: Any) -> list[UUID]:
-    with clinic.s as s:
-        page = records.worklist(s, clinic.vault, actor or clinic.mate, now=NOW, **asked)
+    with clinic.session as session:
+        page = worklist.worklist(session, clinic.vault, actor or clinic.mate, now=NOW, **asked)
     return [row.study_id for row in page.rows]
 
 
@@ -42,9 +42,9 @@ def day(clinic: Clinic) -> dict[str, UUID]:
     waiting = clinic.submit(now=after(minutes=7)).study_id
     analysing = clinic.submit(now=after(minutes=8)).study_id
     clinic.render(analysing, after(minutes=8))
-    with clinic.s as s:
-        records.add_review(
-            s, clinic.vault, clinic.mate, made["read"], verdict="agree", now=after(minutes=9)
+    with clinic.session as session:
+        reviews.add_review(
+            session, clinic.vault, clinic.mate, made["read"], verdict="agree", now=after(minutes=9)
         )
     return made | {"failed": failed, "waiting": waiting, "analysing": analysing}
 
@@ -115,12 +115,12 @@ def test_a_case_is_found_by_the_beginning_of_its_number(clinic: Clinic) -> None:
 
 
 def test_counts_say_what_waits(clinic: Clinic, day: dict[str, UUID]) -> None:
-    with clinic.s as s:
-        page = records.worklist(s, clinic.vault, clinic.mate, state="read", now=NOW)
+    with clinic.session as session:
+        page = worklist.worklist(session, clinic.vault, clinic.mate, state="read", now=NOW)
         assert page.total == 1
-        assert page.counts == records.Counts(all=9, to_read=8, positive=3, no_result=2)
-        assert records.counts(s, clinic.mate) == page.counts
-        assert records.counts(s, clinic.outsider) == records.Counts()
+        assert page.counts == worklist.Counts(all=9, to_read=8, positive=3, no_result=2)
+        assert worklist.counts(session, clinic.mate) == page.counts
+        assert worklist.counts(session, clinic.outsider) == worklist.Counts()
 
 
 def test_where_a_study_stands_follows_from_its_rows(clinic: Clinic, day: dict[str, UUID]) -> None:
@@ -128,14 +128,16 @@ def test_where_a_study_stands_follows_from_its_rows(clinic: Clinic, day: dict[st
     names = ("rank", "weight", "is_read", "is_without_result", "band", "side")
 
     def index() -> dict[UUID, tuple[Any, ...]]:
-        with clinic.s as s:
-            return {x.id: tuple(getattr(x, n) for n in names) for x in s.scalars(select(Study))}
+        with clinic.session as session:
+            return {
+                x.id: tuple(getattr(x, n) for n in names) for x in session.scalars(select(Study))
+            }
 
     kept = index()
-    with clinic.s as s:
+    with clinic.session as session:
         for study_id in kept:
-            worklist_order.place(s, study_id)
-        s.commit()
+            worklist_order.place(session, study_id)
+        session.commit()
     assert index() == kept
 
 
@@ -149,15 +151,15 @@ def test_everybody_sees_their_own_list(clinic: Clinic, day: dict[str, UUID]) -> 
     for actor in (clinic.admin, clinic.auditor):
         with pytest.raises(Denied):
             listed(clinic, actor)
-        with clinic.s as s, pytest.raises(Denied):
-            records.history(s, clinic.vault, actor, now=NOW)
+        with clinic.session as session, pytest.raises(Denied):
+            worklist.history(session, clinic.vault, actor, now=NOW)
 
 
 def test_a_row_shows_what_is_needed_to_decide(clinic: Clinic) -> None:
     study_id = clinic.done()
-    with clinic.s as s:
-        records.add_review(s, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
-        (row,) = records.worklist(s, clinic.vault, clinic.owner, now=NOW).rows
+    with clinic.session as session:
+        reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+        (row,) = worklist.worklist(session, clinic.vault, clinic.owner, now=NOW).rows
     assert row.patient.patient_name == "PHANTOM, ONE"
     assert (row.view, row.age_years, row.sex) == ("PA", 62.0, "F")
     assert row.thumb == jpeg(inside=b"thumb")
@@ -168,9 +170,9 @@ def test_a_row_shows_what_is_needed_to_decide(clinic: Clinic) -> None:
     assert "PHANTOM" not in repr(row)
 
 
-def damage(s: Session, study_id: UUID, what: str) -> None:
-    study = s.get_one(Study, study_id)
-    instance = s.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+def damage(session: Session, study_id: UUID, what: str) -> None:
+    study = session.get_one(Study, study_id)
+    instance = session.scalars(select(Instance).where(Instance.study_id == study_id)).one()
     if what == "the wrapped key":
         study.wrapped_key = b"x" * 60
     elif what == "no key":
@@ -181,7 +183,7 @@ def damage(s: Session, study_id: UUID, what: str) -> None:
         study.sealed_phi = b"x" * 60
     else:
         instance.sealed_facts = b""
-    s.commit()
+    session.commit()
 
 
 @pytest.mark.parametrize(
@@ -189,17 +191,19 @@ def damage(s: Session, study_id: UUID, what: str) -> None:
 )
 def test_one_damaged_record_does_not_take_the_list_away(clinic: Clinic, what: str) -> None:
     whole, broken = clinic.done(), clinic.done(after(minutes=1))
-    with clinic.s as s:
-        damage(s, broken, what)
-    for listing in (records.worklist, records.history):
-        with clinic.s as s:
-            actor = clinic.mate if listing is records.worklist else clinic.owner
-            rows = {row.study_id: row for row in listing(s, clinic.vault, actor, now=NOW).rows}
+    with clinic.session as session:
+        damage(session, broken, what)
+    for listing in (worklist.worklist, worklist.history):
+        with clinic.session as session:
+            actor = clinic.mate if listing is worklist.worklist else clinic.owner
+            rows = {
+                row.study_id: row for row in listing(session, clinic.vault, actor, now=NOW).rows
+            }
         assert not rows[whole].damaged
         assert rows[whole].patient.patient_name == "PHANTOM, ONE"
         row = rows[broken]
         assert row.damaged
-        assert row.state.state is records.State.DONE
+        assert row.state.state is status.State.DONE
         assert row.case_number
         shown = list_rows.row(row)
         assert (shown.view, "PHANTOM" in shown.name) == ("", what == "the facts")
@@ -208,11 +212,11 @@ def test_one_damaged_record_does_not_take_the_list_away(clinic: Clinic, what: st
 def test_a_page_is_one_audit_row_that_lists_its_studies(
     clinic: Clinic, day: dict[str, UUID]
 ) -> None:
-    for call, event in ((records.worklist, "worklist_read"), (records.history, "history_read")):
-        with clinic.s as s:
-            before = s.scalars(select(AuditEvent.seq).order_by(AuditEvent.seq.desc())).first()
-            page = call(s, clinic.vault, clinic.mate, per_page=3, now=NOW)  # type: ignore[operator]
-            (row,) = s.scalars(select(AuditEvent).where(AuditEvent.seq > before)).all()
+    for call, event in ((worklist.worklist, "worklist_read"), (worklist.history, "history_read")):
+        with clinic.session as session:
+            before = session.scalars(select(AuditEvent.seq).order_by(AuditEvent.seq.desc())).first()
+            page = call(session, clinic.vault, clinic.mate, per_page=3, now=NOW)  # type: ignore[operator]
+            (row,) = session.scalars(select(AuditEvent).where(AuditEvent.seq > before)).all()
         assert row.event == event
         assert all(listed.study_id.hex in row.detail for listed in page.rows)
         assert row.detail.count(",") == max(0, len(page.rows) - 1)
@@ -220,27 +224,27 @@ def test_a_page_is_one_audit_row_that_lists_its_studies(
 
 def test_history_is_what_i_sent_and_what_i_read(clinic: Clinic, day: dict[str, UUID]) -> None:
     def ids(actor: Any, **asked: Any) -> list[UUID]:
-        with clinic.s as s:
-            page = records.history(s, clinic.vault, actor, now=NOW, **asked)
+        with clinic.session as session:
+            page = worklist.history(session, clinic.vault, actor, now=NOW, **asked)
         return [row.study_id for row in page.rows]
 
-    with clinic.s as s:
-        records.add_review(
-            s, clinic.vault, clinic.mate, day["none"], verdict="agree", now=after(minutes=10)
+    with clinic.session as session:
+        reviews.add_review(
+            session, clinic.vault, clinic.mate, day["none"], verdict="agree", now=after(minutes=10)
         )
-        records.add_review(
-            s, clinic.vault, clinic.mate, day["read"], verdict="unsure", now=after(minutes=11)
+        reviews.add_review(
+            session, clinic.vault, clinic.mate, day["read"], verdict="unsure", now=after(minutes=11)
         )
-    with clinic.s as s:  # a colleague's later word does not change when I read it
+    with clinic.session as session:  # a colleague's later word does not change when I read it
         later = Review(
             study_id=day["none"],
             reader_id=clinic.outsider.user_id,
             verdict=Verdict.AGREE,
             created=after(minutes=30),
         )
-        s.add(later)
-        s.commit()
-        mine = records.history(s, clinic.vault, clinic.mate, now=after(minutes=31))
+        session.add(later)
+        session.commit()
+        mine = worklist.history(session, clinic.vault, clinic.mate, now=after(minutes=31))
     assert [row.read_at for row in mine.rows] == [after(minutes=11), after(minutes=10)]
     assert ids(clinic.mate) == [day["read"], day["none"]]
     assert ids(clinic.mate, what="sent") == []
@@ -252,19 +256,19 @@ def test_next_goes_down_the_unread_ones_and_round(clinic: Clinic, day: dict[str,
     unread = [name for name in ORDER if name != "read"]
 
     def following(name: str) -> UUID | None:
-        with clinic.s as s:
-            return records.next_study(s, clinic.mate, day[name])
+        with clinic.session as session:
+            return worklist.next_study(session, clinic.mate, day[name])
 
     for here, there in zip(unread, [*unread[1:], unread[0]], strict=True):
         assert following(here) == day[there], here
     assert following("read") == day["likelier"]
-    with clinic.s as s:
-        assert records.next_study(s, clinic.outsider, day["none"]) is None
+    with clinic.session as session:
+        assert worklist.next_study(session, clinic.outsider, day["none"]) is None
 
 
 def test_names_in_every_script_come_through(clinic: Clinic) -> None:
     for name, shown in (("Wang^Fang=王^芳", "Wang, Fang (王, 芳)"), ("أحمد^علي", "أحمد, علي")):
         study_id = clinic.submit(dicom(PatientName=name)).study_id
-        with clinic.s as s:
-            rows = records.worklist(s, clinic.vault, clinic.mate, now=NOW).rows
+        with clinic.session as session:
+            rows = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
         assert {r.patient.patient_name for r in rows if r.study_id == study_id} == {shown}

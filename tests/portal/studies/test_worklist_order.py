@@ -6,7 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from portal import audit, jobs, records
+from portal import audit
+from portal.governance import purges
+from portal.jobs import attempts
+from portal.jobs.tickets import Ticket
 from portal.models import REST, Band, Job, PurgeReason, Review, Study, Verdict
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, after, prediction_of, segmented
@@ -24,7 +27,7 @@ def review(clinic: Clinic, study_id: UUID) -> Review:
 
 
 @pytest.fixture
-def analysed(clinic: Clinic) -> jobs.Ticket:
+def analysed(clinic: Clinic) -> Ticket:
     """A segment job whose outputs are stored and whose result is still to come."""
     ticket = clinic.claim(clinic.render(clinic.submit().study_id))
     assert ticket is not None
@@ -34,29 +37,29 @@ def analysed(clinic: Clinic) -> jobs.Ticket:
 
 @pytest.mark.parametrize("placed_first", [True, False])
 def test_a_review_and_a_result_at_once_are_both_seen(
-    clinic: Clinic, analysed: jobs.Ticket, *, placed_first: bool
+    clinic: Clinic, analysed: Ticket, *, placed_first: bool
 ) -> None:
     """`placed_first`: the review has placed the study; else it has only added its row.
 
     Then both have a row that names the study, and neither may wait for the other's.
     """
-    with clinic.s as s:
-        study_id = s.get_one(Job, analysed.job_id).study_id
-    with clinic.s as s, ThreadPoolExecutor(1) as pool:
-        s.add(review(clinic, study_id))
-        s.flush()
+    with clinic.session as session:
+        study_id = session.get_one(Job, analysed.job_id).study_id
+    with clinic.session as session, ThreadPoolExecutor(1) as pool:
+        session.add(review(clinic, study_id))
+        session.flush()
         if placed_first:
-            worklist_order.place(s, study_id)
-            s.flush()
+            worklist_order.place(session, study_id)
+            session.flush()
         ending = pool.submit(clinic.finish, analysed, {"prediction": prediction_of()})
         time.sleep(0.7)
         if not placed_first:
-            worklist_order.place(s, study_id)
-        audit.append(s, "review_added", now=NOW, study_id=study_id)
-        s.commit()
+            worklist_order.place(session, study_id)
+        audit.append(session, "review_added", now=NOW, study_id=study_id)
+        session.commit()
         ending.result()
-    with clinic.s as s:
-        study = s.get_one(Study, study_id)
+    with clinic.session as session:
+        study = session.get_one(Study, study_id)
         assert (study.is_read, study.band, study.side, study.rank) == (
             True,
             Band.LIKELY,
@@ -75,16 +78,21 @@ def test_purging_while_results_come_in_ends(clinic: Clinic) -> None:
         clinic.store(ticket, **segmented())
         tickets.append((sent.study_id, ticket))
 
-    def end(ticket: jobs.Ticket) -> None:
+    def end(ticket: Ticket) -> None:
         try:
             clinic.finish(ticket, {"prediction": prediction_of()})
-        except jobs.Lost:
+        except attempts.Lost:
             return
 
     def purge(study_id: UUID) -> None:
-        with clinic.s as s:
-            records.purge(
-                s, clinic.vault, clinic.admin, study_id, NOW, reason=PurgeReason.SENT_BY_MISTAKE
+        with clinic.session as session:
+            purges.purge(
+                session,
+                clinic.vault,
+                clinic.admin,
+                study_id,
+                NOW,
+                reason=PurgeReason.SENT_BY_MISTAKE,
             )
 
     for study_id, ticket in tickets:
@@ -92,6 +100,6 @@ def test_purging_while_results_come_in_ends(clinic: Clinic) -> None:
             both = pool.submit(end, ticket), pool.submit(purge, study_id)
             for one in both:
                 one.result(timeout=60)
-    with clinic.s as s:
+    with clinic.session as session:
         for study_id, _ in tickets:
-            assert s.get_one(Study, study_id).wrapped_key is None
+            assert session.get_one(Study, study_id).wrapped_key is None

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-
-from portal import jobs, records
-from portal.models import Blob, BlobKind, JobState, Study
-from portal.studies import sealed_fields
 from tests.portal.jobs.test_sweep import old
+
+from portal.jobs import outcomes, sweeper, tickets
+from portal.jobs.files import Output, read_input
+from portal.models import Blob, BlobKind, JobState, Study
+from portal.reading import case
+from portal.studies import sealed_fields
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import MEDIA_TYPES, Clinic, facts_of, rendered
 from tests.support.pictures import dicom, jpeg
@@ -27,11 +29,11 @@ def losing(monkeypatch: pytest.MonkeyPatch, wanted: type, *, kept: bool) -> Iter
     """The commit that writes a `wanted` row breaks: behind the database's back or before it."""
     commit = Session.commit
 
-    def breaking(s: Session) -> None:
-        s.flush()
-        written = any(isinstance(row, wanted) for row in s.identity_map.values())
+    def breaking(session: Session) -> None:
+        session.flush()
+        written = any(isinstance(row, wanted) for row in session.identity_map.values())
         if kept or not written:
-            commit(s)
+            commit(session)
         if written:
             raise AnswerLost
 
@@ -40,11 +42,13 @@ def losing(monkeypatch: pytest.MonkeyPatch, wanted: type, *, kept: bool) -> Iter
         yield
 
 
-def readable(clinic: Clinic, ticket: jobs.Ticket, kind: BlobKind) -> bytes:
+def readable(clinic: Clinic, ticket: tickets.Ticket, kind: BlobKind) -> bytes:
     """A stored output's bytes, whether or not its attempt has ended."""
-    with clinic.s as s:
-        blob = s.scalars(select(Blob).where(Blob.job_id == ticket.job_id, Blob.kind == kind)).one()
-        data_key = sealed_fields.key_of(clinic.place.vault, s.get_one(Study, blob.study_id))
+    with clinic.session as session:
+        blob = session.scalars(
+            select(Blob).where(Blob.job_id == ticket.job_id, Blob.kind == kind)
+        ).one()
+        data_key = sealed_fields.key_of(clinic.place.vault, session.get_one(Study, blob.study_id))
     return clinic.place.vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
 
 
@@ -56,8 +60,8 @@ def test_an_upload(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.duplicate
     ticket = clinic.claim(clinic.job(again.study_id).id)
     assert ticket is not None
-    with clinic.s as s:
-        assert jobs.read_input(s, clinic.vault, ticket, "source")[0] == data
+    with clinic.session as session:
+        assert read_input(session, clinic.vault, ticket, "source")[0] == data
 
 
 def test_an_output(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,15 +76,15 @@ def test_a_result_with_its_outputs(clinic: Clinic, monkeypatch: pytest.MonkeyPat
     study_id = clinic.submit().study_id
     ticket = clinic.claim(clinic.job(study_id).id)
     assert ticket is not None
-    sent = [jobs.Output(kind, MEDIA_TYPES[kind], data) for kind, data in rendered(8, 6).items()]
+    sent = [Output(kind, MEDIA_TYPES[kind], data) for kind, data in rendered(8, 6).items()]
     result = {"facts": facts_of(8, 6)}
-    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost), clinic.s as s:
-        jobs.finish(s, clinic.vault, ticket, result, NOW, sent)
+    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost), clinic.session as session:
+        outcomes.finish(session, clinic.vault, ticket, result, NOW, sent)
     assert clinic.state_of(ticket.job_id) is JobState.DONE
-    with clinic.s as s:
-        assert jobs.finish(s, clinic.vault, ticket, result, NOW, sent) is None
+    with clinic.session as session:
+        assert outcomes.finish(session, clinic.vault, ticket, result, NOW, sent) is None
         for kind, data in rendered(8, 6).items():
-            found = records.read_blob(s, clinic.vault, clinic.mate, study_id, kind, NOW)
+            found = case.read_blob(session, clinic.vault, clinic.mate, study_id, kind, NOW)
             assert found.data == data
 
 
@@ -92,9 +96,9 @@ def test_what_was_not_committed_is_left_to_the_broom(
     (left,) = files(clinic.place.data_dir)
     now = datetime.now(UTC)
     due = now + timedelta(minutes=(int(left.parent.name, 16) - int(now.timestamp()) // 60) % 256)
-    with clinic.s as s:
-        assert s.scalars(select(Blob)).all() == []
+    with clinic.session as session:
+        assert session.scalars(select(Blob)).all() == []
     old(left)
-    with clinic.s as s:
-        assert jobs.tidy(s, clinic.vault, due) == 1
+    with clinic.session as session:
+        assert sweeper.tidy(session, clinic.vault, due) == 1
     assert files(clinic.place.data_dir) == []

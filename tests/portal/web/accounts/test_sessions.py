@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.accounts import people
+from portal.accounts import invitations, sessions
 from portal.models import Role, User, db
 from tests.support.portal_app import (
     PASSWORD,
@@ -93,7 +93,7 @@ def test_nobody_ends_somebody_elses_session(
 ) -> None:
     victim, thief = sign_in(app, reader), sign_in(app, technologist)
     with app.app_context():
-        (login,) = people.sessions_of(db.session(), reader.id, clock())
+        (login,) = sessions.sessions_of(db.session(), reader.id, clock())
     assert post(thief, f"/account/sessions/{login.id}/end").status_code == 404
     assert is_in(victim)
 
@@ -248,10 +248,10 @@ def test_fields_that_nobody_asked_for_change_nothing(
     invitee = {"name": "B", "email": "b@example.org", "role": "reader", "user_id": str(reader.id)}
     assert post(admin_client, "/admin/people", {**invitee, "purpose": "reset"}).status_code == 200
     with app.app_context():
-        s = db.session()
-        same = s.get_one(User, reader.id)
+        session = db.session()
+        same = session.get_one(User, reader.id)
         assert (same.role, same.email) == (Role.READER, reader.email)
-        (waiting,) = people.waiting_invitations(s, app.extensions["pleura"].clock())
+        (waiting,) = invitations.waiting_invitations(session, app.extensions["pleura"].clock())
         assert (waiting.purpose.value, waiting.user_id) == ("invite", None)
 
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.accounts import people
+from portal.accounts import invitations, people
 from portal.models import Role, db
 from tests.support.portal_app import (
     PASSWORD,
@@ -27,7 +27,7 @@ from tests.support.portal_app import (
 def invite(app: Flask, email: str = "new@example.org", role: Role = Role.READER) -> str:
     """The path of a fresh invitation."""
     with app.app_context():
-        _, token = people.invite(
+        _, token = invitations.invite(
             db.session(),
             None,
             name="New Person",

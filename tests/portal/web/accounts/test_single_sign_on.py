@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 from werkzeug.test import TestResponse
 
-from portal.accounts import people
+from portal.accounts import invitations, people, sessions, teams, totp
 from portal.accounts.throttle import LEAVE
 from portal.audit import alarms
 from portal.models import AuditEvent, Role, User, db
@@ -109,7 +109,7 @@ def test_the_way_in_ends_before_the_second_factor(
     user = everybody(app)["maria@example.org"]
     assert (user.role, user.name, user.password_hash) == (Role.READER, "Maria M", None)
     with app.app_context():
-        assert [t.name for t in people.teams(db.session()) if t.people] == ["Chest"]
+        assert [t.name for t in teams.teams(db.session()) if t.people] == ["Chest"]
     assert client.get("/worklist").location.startswith("/enrol")  # nothing is seen yet
 
     assert post(client, "/enrol", {"begin": "1"}, page="/enrol").status_code == 303
@@ -329,11 +329,11 @@ def enrolled(app: Flask, clock: Clock, email: str = "maria@example.org") -> Pers
     """Somebody who came from the issuer, with a second factor now."""
     vault = app.extensions["pleura"].vault
     with app.app_context():
-        s = db.session()
-        user = s.scalars(db.select(User).where(User.email == email)).one()
-        secret, _ = people.begin_totp(s, vault, user, clock())
+        session = db.session()
+        user = session.scalars(db.select(User).where(User.email == email)).one()
+        secret, _ = totp.begin_totp(session, vault, user, clock())
         earlier = pyotp.TOTP(secret).at(clock() - timedelta(seconds=30))
-        codes = people.confirm_totp(s, vault, user, earlier, clock())
+        codes = totp.confirm_totp(session, vault, user, earlier, clock())
         return Person(user.id, email, "", secret, tuple(codes))
 
 
@@ -371,10 +371,10 @@ def test_links_of_an_admin_whom_the_issuer_demotes_end(
     come(app.test_client(), provider)
     maria = enrolled(app, clock)
     with app.app_context():
-        s = db.session()
-        actor = people.actor_of(s.get_one(User, maria.id))
-        _, link = people.invite(
-            s, actor, name="N", email="n@example.org", role=Role.ADMIN, now=clock()
+        session = db.session()
+        actor = sessions.actor_of(session.get_one(User, maria.id))
+        _, link = invitations.invite(
+            session, actor, name="N", email="n@example.org", role=Role.ADMIN, now=clock()
         )
     assert app.test_client().get(f"/join/{link}").status_code == 200
     provider.claims["groups"] = groups
@@ -390,8 +390,8 @@ def test_a_role_that_the_issuer_gives_sounds_an_alarm(
     provider.claims["groups"] = ["it"]
     come(app.test_client(), provider)
     with app.app_context():
-        s = db.session()
-        (alarm,), _ = alarms.unseen(s, people.actor_of(s.get_one(User, auditor.id)))
+        session = db.session()
+        (alarm,), _ = alarms.unseen(session, sessions.actor_of(session.get_one(User, auditor.id)))
     assert (alarm.event, alarm.detail["how"], alarm.subject) == ("admin_made", "sso", "Maria M")
 
 
@@ -402,8 +402,8 @@ def test_whoever_first_comes_as_an_administrator_sounds_an_alarm(
     provider.claims["groups"] = ["it"]
     come(app.test_client(), provider)
     with app.app_context():
-        s = db.session()
-        (alarm,), _ = alarms.unseen(s, people.actor_of(s.get_one(User, auditor.id)))
+        session = db.session()
+        (alarm,), _ = alarms.unseen(session, sessions.actor_of(session.get_one(User, auditor.id)))
     assert (alarm.event, alarm.detail["how"], alarm.person) == ("admin_made", "sso", "Maria M")
 
 
@@ -419,10 +419,10 @@ def test_who_is_shut_out_stays_out(app: Flask, provider: Provider, client: Flask
 def invited(app: Flask, clock: Clock, email: str = "maria@example.org", by: bool = True) -> None:
     admin = make_person(app, Role.ADMIN)
     with app.app_context():
-        s = db.session()
-        actor = people.actor_of(s.get_one(User, admin.id)) if by else None
-        people.invite(
-            s, actor, name="M", email=email, role=Role.TECHNOLOGIST, team="Ward", now=clock()
+        session = db.session()
+        actor = sessions.actor_of(session.get_one(User, admin.id)) if by else None
+        invitations.invite(
+            session, actor, name="M", email=email, role=Role.TECHNOLOGIST, team="Ward", now=clock()
         )
 
 
@@ -451,12 +451,12 @@ def test_an_account_is_linked_by_a_verified_address_and_never_a_local_one(
 ) -> None:
     admin = make_person(app, Role.ADMIN)
     with app.app_context():
-        s = db.session()
-        actor = people.actor_of(s.get_one(User, admin.id)) if by_admin else None
-        _, link = people.invite(
-            s, actor, name="M", email="maria@example.org", role=Role.READER, now=clock()
+        session = db.session()
+        actor = sessions.actor_of(session.get_one(User, admin.id)) if by_admin else None
+        _, link = invitations.invite(
+            session, actor, name="M", email="maria@example.org", role=Role.READER, now=clock()
         )
-        people.accept_invitation(s, link, password=PASSWORD, now=clock())
+        invitations.accept_invitation(session, link, password=PASSWORD, now=clock())
     provider.claims["email_verified"] = verified
     assert come(app.test_client(), provider).status_code == status
 
@@ -468,9 +468,9 @@ def test_passwords_can_be_left_to_flagged_accounts(
     local = make_person(app, Role.ADMIN)  # by the command line
     assert walk_in(app.test_client(), local, clock()).status_code == 303
     with app.app_context():
-        s = db.session()
-        s.get_one(User, local.id).local_sign_in = False
-        s.commit()
+        session = db.session()
+        session.get_one(User, local.id).local_sign_in = False
+        session.commit()
     clock.forward(seconds=60)
     answer = walk_in(app.test_client(), local, clock())
     assert answer.status_code == 401
@@ -484,10 +484,10 @@ def test_an_invitation_is_no_way_round_the_issuer(
     app = portal(tmp_path, provider, clock, PLEURA_LOCAL_SIGN_IN="flagged")
     admin = make_person(app, Role.ADMIN)
     with app.app_context():
-        s = db.session()
-        actor = people.actor_of(s.get_one(User, admin.id)) if by else None
-        _, link = people.invite(
-            s, actor, name="M", email="m@example.org", role=Role.READER, now=clock()
+        session = db.session()
+        actor = sessions.actor_of(session.get_one(User, admin.id)) if by else None
+        _, link = invitations.invite(
+            session, actor, name="M", email="m@example.org", role=Role.READER, now=clock()
         )
     page = app.test_client().get(f"/join/{link}")
     assert page.status_code == status

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.accounts import people
+from portal.accounts import teams
 from portal.models import Role, db
 from tests.support.portal_app import PASSWORD, Person, make_person, make_study, post, sign_in
 
@@ -17,7 +17,7 @@ def elsewhere(app: Flask, admin_client: FlaskClient) -> UUID:
     """The id of another team, made on the page."""
     assert post(admin_client, "/admin/teams", {"name": "Elsewhere"}).status_code == 303
     with app.app_context():
-        return next(t.id for t in people.teams(db.session()) if t.name == "Elsewhere")
+        return next(t.id for t in teams.teams(db.session()) if t.name == "Elsewhere")
 
 
 def test_a_team_is_made_and_renamed(admin_client: FlaskClient, elsewhere: UUID) -> None:

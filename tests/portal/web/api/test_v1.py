@@ -15,7 +15,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from werkzeug.test import TestResponse
 
-from portal.accounts import people
+from portal.accounts import people, sessions
 from portal.models import Role, User, db
 from tests.support.portal_app import (
     Clock,
@@ -234,10 +234,10 @@ def test_another_role_ends_the_tokens_of_the_one_before(
     study = make_study(app, reader)
     analyse(app, study)
     with app.app_context():
-        s = db.session()
-        boss = people.actor_of(s.get_one(User, admin.id))
+        session = db.session()
+        boss = sessions.actor_of(session.get_one(User, admin.id))
         for role in (Role.AUDITOR, Role.READER):
-            people.set_role(s, boss, reader.id, role, clock())
+            people.set_role(session, boss, reader.id, role, clock())
             assert is_problem(program.get("/studies"), 401, "token")
             assert is_problem(program.review(study, verdict="agree"), 401, "token")
 

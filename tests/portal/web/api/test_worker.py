@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from itsdangerous import URLSafeSerializer
 from werkzeug.test import TestResponse
 
-from portal import jobs
+from portal.jobs import overview
 from portal.models import JobKind, db
 from tests.support.portal_app import (
     FACTS,
@@ -394,5 +394,5 @@ def test_analysing_helps_other_tests(app: Flask, owner: Person, clock: Clock) ->
     study_id = make_study(app, owner)
     analyse(app, study_id)
     with app.app_context():
-        board = jobs.board(db.session(), clock())
+        board = overview.board(db.session(), clock())
     assert [queue.done for queue in board.queues] == [1, 1]

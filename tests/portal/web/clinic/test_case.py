@@ -47,12 +47,12 @@ def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> N
     numbered, patients, other = (make_study(app, reader, shade) for shade in range(3))
     vault = app.extensions["pleura"].vault
     with app.app_context():
-        s = db.session()
-        s.get_one(Study, numbered).case_number = NUMBER
-        s.get_one(Study, patients).patient_key = vault.lookup("patient_id", NUMBER[:5])
-        s.get_one(Study, patients).case_number = "FFFFF1"
-        s.get_one(Study, other).case_number = "FFFFF2"
-        s.commit()
+        session = db.session()
+        session.get_one(Study, numbered).case_number = NUMBER
+        session.get_one(Study, patients).patient_key = vault.lookup("patient_id", NUMBER[:5])
+        session.get_one(Study, patients).case_number = "FFFFF1"
+        session.get_one(Study, other).case_number = "FFFFF2"
+        session.commit()
     client = sign_in(app, reader)
 
     def look_for(typed: str) -> tuple[str, set[UUID]]:
@@ -80,9 +80,9 @@ def test_another_filter_keeps_the_search_for_a_patient(app: Flask, reader: Perso
     theirs, others = make_study(app, reader), make_study(app, reader, shade=1)
     vault = app.extensions["pleura"].vault
     with app.app_context():
-        s = db.session()
-        s.get_one(Study, theirs).patient_key = vault.lookup("patient_id", "77123")
-        s.commit()
+        session = db.session()
+        session.get_one(Study, theirs).patient_key = vault.lookup("patient_id", "77123")
+        session.commit()
     client = sign_in(app, reader)
     location = post(client, "/worklist/search", {"q": "77123"}).location
     page = client.get(location).text

@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 
 from ml.preparation import phantom
-from portal import records
-from portal.accounts import people
+from portal.accounts import sessions
+from portal.intake import submission
 from portal.models import User, db
 from tests.support.portal_app import Person, sign_in
 
@@ -26,10 +26,10 @@ def test_a_damaged_file_is_not_handed_out_and_says_why(
 ) -> None:
     parts = app.extensions["pleura"]
     with app.test_request_context():
-        sent = records.submit(
+        sent = submission.submit(
             db.session(),
             parts.vault,
-            people.actor_of(db.session().get_one(User, reader.id), None, "127.0.0.1"),
+            sessions.actor_of(db.session().get_one(User, reader.id), None, "127.0.0.1"),
             "chest.dcm",
             phantom.dicom(phantom.draw(3, rows=320, columns=320)),
             parts.clock(),

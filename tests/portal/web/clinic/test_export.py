@@ -9,8 +9,8 @@ import pydicom
 import pytest
 from flask import Flask
 
-from portal import records
-from portal.accounts import people
+from portal.accounts import sessions
+from portal.intake import submission
 from portal.models import AuditEvent, User, db
 from tests.support.pictures import dicom
 from tests.support.portal_app import Clock, Person, analyse, make_study, post, sign_in
@@ -21,10 +21,10 @@ def study_id(app: Flask, technologist: Person) -> UUID:
     """An analysed study of a patient with a name."""
     parts = app.extensions["pleura"]
     with app.app_context():
-        s = db.session()
-        actor = people.actor_of(s.get_one(User, technologist.id))
+        session = db.session()
+        actor = sessions.actor_of(session.get_one(User, technologist.id))
         data = dicom(rows=640, columns=512, PatientName="CANARY^ZEBRA", PatientID="CANARY4711")
-        sent = records.submit(s, parts.vault, actor, "x.dcm", data, parts.clock())
+        sent = submission.submit(session, parts.vault, actor, "x.dcm", data, parts.clock())
     analyse(app, sent.study_id)
     return sent.study_id
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from portal.records import State, StudyState
+from portal.studies.status import State, StudyState
 from portal.web.present import list_rows, wording
 
 

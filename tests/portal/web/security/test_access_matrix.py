@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from portal.accounts import break_glass, people
+from portal.accounts import api_tokens, break_glass, invitations, sessions
 from portal.ai_models import registry
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, JobKind, Role, Team, User, db
@@ -170,12 +170,12 @@ def _belongings(hospital: Hospital, holders: dict[str, Person]) -> None:
         for role in Role:
             hospital.ids["grant_id", role, relation] = grant
     with app.app_context():
-        s = db.session()
+        session = db.session()
         model = registry.add(
-            s, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=now
+            session, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=now
         )
         worker_token, _ = worker_tokens.create(
-            s, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=now
+            session, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=now
         )
         for role in Role:  # of nobody
             hospital.ids["model_id", role, OTHER] = model.id
@@ -188,7 +188,7 @@ def _belongings(hospital: Hospital, holders: dict[str, Person]) -> None:
             if relation != OWN or role in (T, R):
                 make_token(app, holder, "studies:read")
                 with app.app_context():
-                    newest = people.tokens_of(db.session(), holder.id, now)[-1]
+                    newest = api_tokens.tokens_of(db.session(), holder.id, now)[-1]
                     hospital.ids["token_id", role, relation] = newest.id
         for relation, account in {OWN: person, **spare}.items():
             hospital.ids["user_id", role, relation] = account.id
@@ -198,24 +198,24 @@ def _belongings(hospital: Hospital, holders: dict[str, Person]) -> None:
                 query = db.select(BreakGlass.id).filter_by(user_id=person.id, study_id=case)
                 hospital.ids["grant_id", role, OWN] = db.session.execute(query).scalar_one()
         with app.app_context():
-            s = db.session()
+            session = db.session()
             for relation, name in ((TEAM, "Radiology"), (OTHER, "Elsewhere")):
                 hospital.ids["team_id", role, relation] = (
-                    s.query(Team).filter_by(name=name).one().id
+                    session.query(Team).filter_by(name=name).one().id
                 )
                 email = f"{role}.{relation}@example.com"
-                invitation, _ = people.invite(
-                    s, None, name="N", email=email, role=R, team=name, now=now
+                invitation, _ = invitations.invite(
+                    session, None, name="N", email=email, role=R, team=name, now=now
                 )
                 hospital.ids["invitation_id", role, relation] = invitation.id
 
 
 def _session(hospital: Hospital, person: Person) -> UUID:
     with hospital.app.app_context():
-        s = db.session()
-        user, now = s.get_one(User, person.id), hospital.clock()
-        found = people.load_session(
-            s, people.start_session(s, user, address="", agent="", now=now), now
+        session = db.session()
+        user, now = session.get_one(User, person.id), hospital.clock()
+        found = sessions.load_session(
+            session, sessions.start_session(session, user, address="", agent="", now=now), now
         )
         assert found is not None
         return found[1].id
@@ -224,12 +224,12 @@ def _session(hospital: Hospital, person: Person) -> UUID:
 def _break_glass(hospital: Hospital, person: Person, study_id: UUID) -> UUID:
     parts = hospital.app.extensions["pleura"]
     with hospital.app.app_context():
-        s = db.session()
+        session = db.session()
         break_glass.open_case(
-            s,
+            session,
             parts.vault,
             parts.throttle,
-            people.actor_of(s.get_one(User, person.id)),
+            sessions.actor_of(session.get_one(User, person.id)),
             case=str(study_id),
             reason="emergency",
             words="Asked by the ward.",

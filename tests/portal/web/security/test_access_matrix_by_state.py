@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
-from portal import records
-from portal.accounts import people
+from portal.accounts import sessions
+from portal.governance import purges
 from portal.models import JobKind, PurgeReason, Role, User, db
 from tests.portal.web.security.test_access_matrix import ALLOWED, OTHER, OWN, TEAM, ask, named
 from tests.portal.web.security.test_rules import is_refused
@@ -78,11 +78,13 @@ class Hospital:
         elif state == "purged":
             analyse(self.app, study)
             with self.app.app_context():
-                s = db.session()
-                admin = people.actor_of(s.get_one(User, self.people[A].id))
+                session = db.session()
+                admin = sessions.actor_of(session.get_one(User, self.people[A].id))
                 vault = self.app.extensions["pleura"].vault
                 reason = PurgeReason.TEST_DATA
-                records.purge(s, vault, admin, study, self.clock(), reason=reason, reference="")
+                purges.purge(
+                    session, vault, admin, study, self.clock(), reason=reason, reference=""
+                )
         return study
 
     def whose(self, role: Role, state: str) -> dict[str, UUID]:

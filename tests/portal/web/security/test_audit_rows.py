@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from portal.__main__ import main
-from portal.accounts import people
+from portal.accounts import api_tokens
 from portal.models import AuditEvent, Role, db
 from tests.support.portal_app import (
     PASSWORD,
@@ -33,7 +33,7 @@ def last_row(app: Flask) -> AuditEvent:
 def token_id(app: Flask, person: Person, clock: Clock) -> UUID:
     """The id of a person's only token."""
     with app.app_context():
-        (token,) = people.tokens_of(db.session(), person.id, clock())
+        (token,) = api_tokens.tokens_of(db.session(), person.id, clock())
     return token.id
 
 

@@ -30,8 +30,8 @@ HEADERS = ("Content-Security-Policy", "X-Content-Type-Options", "X-Request-ID", 
 
 def break_off() -> str:
     """A view whose changes the database does not take any more."""
-    s = db.session()
-    connection = s.connection()
+    session = db.session()
+    connection = session.connection()
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA query_only = ON")
     else:
@@ -39,7 +39,7 @@ def break_off() -> str:
         with db.engine.connect() as other:
             other.execute(text("SELECT pg_terminate_backend(:me)"), {"me": me})
     g.user.name = "CANARY^ZEBRA"
-    s.flush()
+    session.flush()
     return "not reached"
 
 

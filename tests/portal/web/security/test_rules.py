@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from portal.accounts import break_glass, people
+from portal.accounts import api_tokens, break_glass, invitations, people, sessions
 from portal.ai_models import registry
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
@@ -163,28 +163,28 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     other_study = make_study(app, made["owner"], shade=1)  # open to the outsider for a while
     clients = {who: sign_in(app, person) for who, person in made.items()}
     with app.app_context():
-        s = db.session()
+        session = db.session()
         break_glass.open_case(
-            s,
+            session,
             app.extensions["pleura"].vault,
             app.extensions["pleura"].throttle,
-            people.actor_of(person_of(made["outsider"].id)),
+            sessions.actor_of(person_of(made["outsider"].id)),
             case=str(other_study),
             reason="emergency",
             words="Asked by the ward.",
             now=clock(),
             lifetime=timedelta(hours=1),
         )
-        token_id = people.tokens_of(s, made["owner"].id, clock())[0].id
-        invitation, _ = people.invite(
-            s, None, name="N", email="n@example.org", role=Role.READER, team="N", now=clock()
+        token_id = api_tokens.tokens_of(session, made["owner"].id, clock())[0].id
+        invitation, _ = invitations.invite(
+            session, None, name="N", email="n@example.org", role=Role.READER, team="N", now=clock()
         )
         worker_token, _ = worker_tokens.create(
-            s, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=clock()
+            session, name="w", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=clock()
         )
-        job_id = s.query(Job.id).filter_by(study_id=study_id).scalar()
+        job_id = session.query(Job.id).filter_by(study_id=study_id).scalar()
         model = registry.add(
-            s, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=clock()
+            session, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=clock()
         )
         common: dict[str, object] = {
             "model_id": model.id,
@@ -196,15 +196,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "invitation_id": invitation.id,
             "passkey_id": passkey_id,
             "team_id": person_of(made["outsider"].id).team_id,
-            "grant_id": s.query(BreakGlass.id).scalar(),
+            "grant_id": session.query(BreakGlass.id).scalar(),
             "token": "unknown",
             "kind": "preview",
             "filename": "css/base.css",
         }
         arguments: dict[str, dict[str, object]] = {"*": common}
         for who, person in made.items():
-            spare = people.start_session(s, person_of(person.id), address="", agent="", now=clock())
-            found = people.load_session(s, spare, clock())
+            spare = sessions.start_session(
+                session, person_of(person.id), address="", agent="", now=clock()
+            )
+            found = sessions.load_session(session, spare, clock())
             assert found is not None
             arguments[who] = {**common, "session_id": found[1].id}
         common["session_id"] = uuid4()
