@@ -1,0 +1,86 @@
+"""Tables of what is kept about the record itself: access log, legal holds, purges."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from portal.models.base import Base, checked
+from portal.models.vocabulary import HoldReason, PurgeReason
+
+
+class AuditEvent(Base):
+    """One link of the access log: ids only, append-only, each MAC covers the one before."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("ix_audit_events_study", "study_id"),
+        Index("ix_audit_events_actor", "actor_id"),
+        Index("ix_audit_events_at", "at"),
+        Index("ix_audit_events_event", "event", "seq"),
+    )
+    # Not BigInteger on SQLite: only INTEGER PRIMARY KEY is the row id there.
+    seq: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False
+    )
+    at: Mapped[datetime]
+    event: Mapped[str] = mapped_column(String(64))
+    actor_id: Mapped[uuid.UUID | None]
+    session_id: Mapped[uuid.UUID | None]
+    via: Mapped[str] = mapped_column(String(16))
+    address: Mapped[str] = mapped_column(String(64), default="")
+    study_id: Mapped[uuid.UUID | None]
+    subject_id: Mapped[uuid.UUID | None]
+    detail: Mapped[str] = mapped_column(Text, default="{}")
+    mac: Mapped[str] = mapped_column(String(64))
+
+
+class AuditHead(Base):
+    """How long the log is and where it ends, sealed, so that a cut tail shows."""
+
+    __tablename__ = "audit_head"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[int] = mapped_column(BigInteger)
+    mac: Mapped[str] = mapped_column(String(64))
+    seal: Mapped[str] = mapped_column(String(64))
+
+
+class Hold(Base):
+    """A legal hold: as long as it is not lifted, nobody and nothing purges the study."""
+
+    __tablename__ = "holds"
+    __table_args__ = (
+        Index("ix_holds_study", "study_id"),
+        Index(
+            "uq_holds_in_force",
+            "study_id",
+            unique=True,
+            sqlite_where=text("lifted_at IS NULL"),
+            postgresql_where=text("lifted_at IS NULL"),
+        ),
+    )
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    reason: Mapped[HoldReason] = mapped_column(checked(HoldReason, "hold_reason"))
+    reference: Mapped[str] = mapped_column(String(40), default="")
+    set_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    set_at: Mapped[datetime]
+    lifted_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    lifted_at: Mapped[datetime | None]
+    lift_reference: Mapped[str] = mapped_column(String(40), default="")
+
+
+class Purge(Base):
+    """The written proof of a purge: ids, counts and sizes. Rows are only ever added."""
+
+    __tablename__ = "purges"
+    __table_args__ = (Index("ix_purges_at", "purged_at"),)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    case_number: Mapped[str] = mapped_column(String(6))
+    purged_at: Mapped[datetime]
+    purged_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    reason: Mapped[PurgeReason] = mapped_column(checked(PurgeReason, "purge_reason"))
+    reference: Mapped[str] = mapped_column(String(40), default="")
+    proof: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))

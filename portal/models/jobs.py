@@ -1,0 +1,67 @@
+"""Tables of the job ledger and of the workers."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from portal.models.base import Base, checked
+from portal.models.vocabulary import JobKind, JobState
+
+
+class Job(Base):
+    """The ledger. `attempts` is the fencing number; `attempt_limit` is where trying ends."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("instance_id", "kind"),
+        Index("ix_jobs_study", "study_id", "kind", "state"),
+        Index("ix_jobs_state", "state", "kind", "lease_until"),
+    )
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    kind: Mapped[JobKind] = mapped_column(checked(JobKind, "kind"))
+    state: Mapped[JobState] = mapped_column(checked(JobState, "state"), default=JobState.QUEUED)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
+    attempts: Mapped[int] = mapped_column(default=0)
+    attempt_limit: Mapped[int] = mapped_column(default=3)
+    priority: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(String(200))
+    lease_until: Mapped[datetime | None]
+    rung_at: Mapped[datetime | None]
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    # What the running attempt was told to use; empty where the worker chooses.
+    model_sha256: Mapped[str | None] = mapped_column(String(64))
+    operating_point: Mapped[str | None] = mapped_column(String(50))
+    created: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Worker(Base):
+    """A worker that has said hello, so that a page can say that none is running."""
+
+    __tablename__ = "workers"
+    # A token opens one queue: whoever holds it says nothing about workers of the other.
+    __table_args__ = (UniqueConstraint("name", "queue"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(String(200))
+    queue: Mapped[JobKind] = mapped_column(checked(JobKind, "queue"))
+    engine: Mapped[str] = mapped_column(String(100), default="")
+    model: Mapped[str] = mapped_column(String(200), default="")
+    last_seen: Mapped[datetime]
+
+
+class WorkerToken(Base):
+    """What one worker shows at the door: hashed, for one queue, expiring, revocable."""
+
+    __tablename__ = "worker_tokens"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    queue: Mapped[JobKind] = mapped_column(checked(JobKind, "queue"))
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    last_seen: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]

@@ -1,0 +1,145 @@
+"""Tables of people and of what lets them in."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, false
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.models.base import Base, checked
+from portal.models.vocabulary import GlassReason, InvitationPurpose, Role
+
+
+class Team(Base):
+    """A group of people who share a worklist."""
+
+    __tablename__ = "teams"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    created: Mapped[datetime]
+
+
+class User(Base):
+    """A person. The address is kept in small letters; the TOTP secret is sealed."""
+
+    __tablename__ = "users"
+    __table_args__ = (CheckConstraint("email = lower(email)", name="email_lower"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(String(200))
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    role: Mapped[Role] = mapped_column(checked(Role, "role"))
+    team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"), index=True)
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    sealed_totp: Mapped[bytes | None]
+    sealed_totp_pending: Mapped[bytes | None]  # counts only once a code made with it was shown
+    last_totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    sso_key: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
+    # Made by the command line: may sign in by password even where others need single sign-on.
+    local_sign_in: Mapped[bool] = mapped_column(default=False, server_default=false())
+    disabled_at: Mapped[datetime | None]
+    enrolled_at: Mapped[datetime | None]
+    created: Mapped[datetime]
+    team: Mapped[Team] = relationship()
+
+
+class Invitation(Base):
+    """A one-time link: for a newcomer, or for a person whose factor was reset."""
+
+    __tablename__ = "invitations"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    purpose: Mapped[InvitationPurpose] = mapped_column(checked(InvitationPurpose, "purpose"))
+    email: Mapped[str] = mapped_column(String(254), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    role: Mapped[Role] = mapped_column(checked(Role, "role"))
+    team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"))
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    invited_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+    @property
+    def for_single_sign_on(self) -> bool:
+        """Whether the account is one for the issuer, where there is one: made by somebody here.
+
+        Those made at the command line sign in with a password whatever becomes of the issuer.
+        """
+        return self.purpose is InvitationPurpose.INVITE and self.invited_by is not None
+
+
+class RecoveryCode(Base):
+    """One of ten codes that stand in for a lost second factor, once each."""
+
+    __tablename__ = "recovery_codes"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    code_hash: Mapped[str] = mapped_column(String(255))
+    used_at: Mapped[datetime | None]
+
+
+class Passkey(Base):
+    """A WebAuthn credential that stands in for the code. `credential_key` is its id's SHA-256."""
+
+    __tablename__ = "passkeys"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    credential_key: Mapped[str] = mapped_column(String(64), unique=True)
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    transports: Mapped[list[str]]
+    name: Mapped[str] = mapped_column(String(100))
+    created: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class LoginSession(Base):
+    """A signed-in browser, so that it can be listed and ended."""
+
+    __tablename__ = "login_sessions"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    created: Mapped[datetime]
+    last_seen: Mapped[datetime]
+    expires: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    address: Mapped[str] = mapped_column(String(64), default="")
+    agent: Mapped[str] = mapped_column(String(300), default="")
+    step_up_at: Mapped[datetime | None]
+    challenge: Mapped[str | None] = mapped_column(String(120))  # what a passkey has to sign, once
+    challenge_at: Mapped[datetime | None]
+    user: Mapped[User] = relationship()
+
+
+class ApiToken(Base):
+    """A key for a program: hashed, scoped, expiring."""
+
+    __tablename__ = "api_tokens"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    scopes: Mapped[list[str]]
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    user: Mapped[User] = relationship()
+
+
+class BreakGlass(Base):
+    """One case opened for a while to somebody whose it is not. The words are under its key."""
+
+    __tablename__ = "break_glass"
+    __table_args__ = (Index("ix_break_glass_person", "user_id", "study_id", "expires"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), index=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    reason: Mapped[GlassReason] = mapped_column(checked(GlassReason, "glass_reason"))
+    sealed_words: Mapped[bytes]
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))

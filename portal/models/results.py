@@ -1,0 +1,103 @@
+"""Tables of the models' results and of the readers' reviews."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.models.base import Base, checked
+from portal.models.people import User
+from portal.models.vocabulary import (
+    Band,
+    ModelState,
+    OperatingPoint,
+    QualityVerdict,
+    Reason,
+    Verdict,
+)
+
+
+class ModelVersion(Base):
+    """A model that was added or has spoken here. `sha256` is that of its weights."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = (
+        UniqueConstraint("name", "version", "sha256"),
+        Index(
+            "uq_model_versions_active",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(String(100))
+    version: Mapped[str] = mapped_column(String(50))
+    sha256: Mapped[str] = mapped_column(String(64))
+    state: Mapped[ModelState] = mapped_column(
+        checked(ModelState, "model_state"), default=ModelState.CANDIDATE
+    )
+    operating_point: Mapped[OperatingPoint] = mapped_column(
+        checked(OperatingPoint, "model_operating_point"), default=OperatingPoint.BALANCED
+    )
+    card: Mapped[dict[str, Any] | None]
+    source: Mapped[str] = mapped_column(String(500), default="")
+    archive_sha256: Mapped[str | None] = mapped_column(String(64))
+    promoted_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+    created: Mapped[datetime]
+
+
+class Prediction(Base):
+    """The model's word, never changed. `band` is empty where the picture was refused."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        UniqueConstraint("instance_id", "model_id"),
+        Index("ix_predictions_study", "study_id"),
+    )
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("model_versions.id"))
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
+    attempt: Mapped[int]
+    probability: Mapped[float | None]
+    band: Mapped[Band | None] = mapped_column(checked(Band, "band"))
+    threshold: Mapped[float | None]
+    operating_point: Mapped[str | None] = mapped_column(String(50))
+    map_rows: Mapped[int | None]
+    map_columns: Mapped[int | None]
+    side: Mapped[str | None] = mapped_column(String(20))
+    distance_mm: Mapped[float | None]
+    measurements: Mapped[dict[str, Any] | None]
+    uncertainty: Mapped[dict[str, Any] | None]
+    region: Mapped[dict[str, Any] | None]
+    quality_verdict: Mapped[QualityVerdict] = mapped_column(
+        checked(QualityVerdict, "quality_verdict")
+    )
+    quality: Mapped[dict[str, Any]]
+    statistics: Mapped[dict[str, Any]]
+    seconds: Mapped[float | None]
+    created: Mapped[datetime]
+    model: Mapped[ModelVersion] = relationship()
+
+
+class Review(Base):
+    """The reader's word beside the model's. Rows are only ever added."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (Index("ix_reviews_study", "study_id", "created"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    reader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    verdict: Mapped[Verdict] = mapped_column(checked(Verdict, "verdict"))
+    reason: Mapped[Reason | None] = mapped_column(checked(Reason, "reason"))
+    sealed_comment: Mapped[bytes | None]
+    mask_blob_id: Mapped[uuid.UUID | None]  # no foreign key: a purge removes the file alone
+    signed_at: Mapped[datetime | None]
+    created: Mapped[datetime]
+    reader: Mapped[User] = relationship()

@@ -1,0 +1,132 @@
+"""The words that the tables use: every enum of the record."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a person is in the department; rights follow from it in `access`."""
+
+    TECHNOLOGIST = "technologist"
+    READER = "reader"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+class InvitationPurpose(StrEnum):
+    """Why a one-time link was made."""
+
+    INVITE = "invite"
+    RESET = "reset"
+
+
+class JobKind(StrEnum):
+    """What a worker is asked to do."""
+
+    RENDER = "render"
+    SEGMENT = "segment"
+    EXPORT = "export"
+    SEND = "send"
+
+
+class JobState(StrEnum):
+    """The one state that is stored."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class BlobKind(StrEnum):
+    """What an encrypted file holds."""
+
+    SOURCE = "source"
+    PIXELS = "pixels"
+    PREVIEW = "preview"
+    THUMB = "thumb"
+    PROBABILITY = "probability"
+    MASK = "mask"
+    OVERLAY = "overlay"
+    REVIEW_MASK = "review_mask"
+
+
+class Band(StrEnum):
+    """The model's result in words. There is no band that says "no pneumothorax"."""
+
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+    NONE_FOUND = "none_found"
+
+
+class QualityVerdict(StrEnum):
+    """Whether the picture is what the model was made for."""
+
+    FIT = "fit"
+    LIMITED = "limited"
+    REFUSED = "refused"
+
+
+class ModelState(StrEnum):
+    """Where a model stands: not yet promoted, speaking, or spoken for the last time so far."""
+
+    CANDIDATE = "candidate"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class OperatingPoint(StrEnum):
+    """Which of its thresholds a model calls a picture at, from the lowest to the highest."""
+
+    HIGH_SENSITIVITY = "high_sensitivity"
+    BALANCED = "balanced"
+    HIGH_PRECISION = "high_precision"
+
+
+class Verdict(StrEnum):
+    """The reader's word on the model's result."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    UNSURE = "unsure"
+
+
+class Reason(StrEnum):
+    """Why a reader does not agree, coded."""
+
+    MISSED = "missed"
+    FALSE_ALARM = "false_alarm"
+    OUTLINE_TOO_LARGE = "outline_too_large"
+    OUTLINE_TOO_SMALL = "outline_too_small"
+    WRONG_SIDE = "wrong_side"
+    SKIN_FOLD = "skin_fold"
+    POOR_IMAGE = "poor_image"
+    OTHER = "other"
+
+
+class GlassReason(StrEnum):
+    """Why somebody opens a case that is not theirs, coded."""
+
+    EMERGENCY = "emergency"
+    SECOND_OPINION = "second_opinion"
+    INCIDENT = "incident"
+    FAULT = "fault"
+
+
+class PurgeReason(StrEnum):
+    """Why a study was destroyed, coded: a free text could name a patient."""
+
+    PATIENT_REQUEST = "patient_request"
+    SENT_BY_MISTAKE = "sent_by_mistake"
+    WRONG_PATIENT = "wrong_patient"
+    TEST_DATA = "test_data"
+    RETENTION_ENDED = "retention_ended"
+    OTHER = "other"
+
+
+class HoldReason(StrEnum):
+    """Why a study has to be kept, coded."""
+
+    LEGAL_DISPUTE = "legal_dispute"
+    INCIDENT = "incident"
+    AUTHORITY = "authority"
+    OTHER = "other"
