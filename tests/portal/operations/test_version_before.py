@@ -28,5 +28,5 @@ def test_the_access_log_and_every_patient_of_the_version_before_can_be_read(
         for study in studies:
             data_key = sealed_fields.key_of(place.vault, study)
             patient = sealed_fields.open_patient(place.vault, data_key, study)
-            assert patient.patient_name == ("PHANTOM^ONE" if study.study_uid_key else "")
+            assert patient.patient_name == ("PHANTOM, ONE" if study.study_uid_key else "")
     place.engine.dispose()
