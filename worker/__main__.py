@@ -48,7 +48,7 @@ def _work(queue: str, settings: Settings) -> int:
             stream=sys.stdout,
             format="%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s",
         )
-        for chatty in ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace"):
+        for chatty in ("httpx2", "httpcore2", "celery.worker.strategy", "celery.app.trace"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-import httpx
+import httpx2
 
 from ml.images.reader import Unreadable, read
 from ml.inference.predict import predict
@@ -45,7 +45,7 @@ def quantile(values: list[float], share: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def through_portal(client: httpx.Client, path: Path, patience: float) -> tuple[float, str, str]:
+def through_portal(client: httpx2.Client, path: Path, patience: float) -> tuple[float, str, str]:
     """Seconds from the start of the upload until the case has its result; its state and id."""
     started = time.time()
     answer = client.post("/api/v1/studies", files={"file": (path.name, path.read_bytes())})
@@ -111,7 +111,7 @@ def main() -> int:
     bare: list[float] = []
     portal: list[float] = []
     states: dict[str, int] = {}
-    with httpx.Client(
+    with httpx2.Client(
         base_url=options.url, headers={"Authorization": f"Bearer {token}"}, timeout=30
     ) as client:
         for path in files:

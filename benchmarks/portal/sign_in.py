@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import pyotp
 
 from portal import audit, database
@@ -90,7 +90,7 @@ def furnish(settings: Settings, users: int) -> list[Person]:
 def sign_in(url: str, person: Person, start: threading.Barrier) -> Took:
     """One person at one browser, as soon as everybody is ready."""
     headers = {"X-Forwarded-For": person.address}
-    with httpx.Client(base_url=url, headers=headers, timeout=120) as browser:
+    with httpx2.Client(base_url=url, headers=headers, timeout=120) as browser:
         token = token_of(browser, "/sign-in")
         start.wait()
         form = {"csrf_token": token, "email": person.email, "password": PASSWORD}
@@ -104,7 +104,7 @@ def sign_in(url: str, person: Person, start: threading.Barrier) -> Took:
         return Took(password, time.perf_counter() - began)
 
 
-def token_of(browser: httpx.Client, page: str) -> str:
+def token_of(browser: httpx2.Client, page: str) -> str:
     """The form token of a page."""
     found = re.search(r'name="csrf-token" content="([^"]+)"', browser.get(page).text)
     if found is None:
@@ -112,7 +112,7 @@ def token_of(browser: httpx.Client, page: str) -> str:
     return found.group(1)
 
 
-def must(answer: httpx.Response, location: str) -> None:
+def must(answer: httpx2.Response, location: str) -> None:
     """End the benchmark when somebody was not let in."""
     if answer.status_code != 303 or answer.headers["Location"] != location:
         raise SystemExit(f"signing in was refused with {answer.status_code}")
@@ -149,9 +149,9 @@ def serve(environ: dict[str, str], workers: int) -> tuple[subprocess.Popen[bytes
     url = f"http://127.0.0.1:{port}"
     for _ in range(600):
         try:
-            if httpx.get(f"{url}/health/live").status_code == 200:
+            if httpx2.get(f"{url}/health/live").status_code == 200:
                 return process, url
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.1)
     process.terminate()
     raise SystemExit("the portal did not start")

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 from latency import FINAL, readable, worker_serving
 
 from ml.images.reader import read
@@ -28,14 +28,14 @@ from ml.inference.predict import predict
 SENDERS = 4
 
 
-def sent(client: httpx.Client, path: Path) -> str:
+def sent(client: httpx2.Client, path: Path) -> str:
     """The case of a picture; empty for one that the portal had already."""
     answer = client.post("/api/v1/studies", files={"file": (path.name, path.read_bytes())})
     answer.raise_for_status()
     return "" if answer.json().get("duplicate") else str(answer.json()["id"])
 
 
-def ended(client: httpx.Client, study: str, until: float) -> float | None:
+def ended(client: httpx2.Client, study: str, until: float) -> float | None:
     """When the portal recorded the case's result; None where it has none."""
     while time.time() < until:
         found = client.get(f"/api/v1/studies/{study}").json()
@@ -73,7 +73,7 @@ def main() -> int:
         predict(picture, serving)
         whole.append(time.perf_counter() - began)
     token = options.token_file.read_text().strip()
-    with httpx.Client(
+    with httpx2.Client(
         base_url=options.url, headers={"Authorization": f"Bearer {token}"}, timeout=60
     ) as client:
         with ThreadPoolExecutor(SENDERS) as pool:

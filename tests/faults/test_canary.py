@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import pydicom
 import pytest
 from sqlalchemy import MetaData, select
@@ -94,7 +94,7 @@ def live_a_day(house: House) -> None:
     name = app.config["SESSION_COOKIE_NAME"]
     cookie = reader.get_cookie(name)
     assert cookie is not None
-    with httpx.Client(
+    with httpx2.Client(
         base_url=house.address, cookies={name: cookie.value}, trust_env=False, timeout=20
     ) as browser:
         worklist = browser.get("/worklist")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support import wait as patience
@@ -67,8 +67,8 @@ def until(what: str, true: Callable[[], bool]) -> None:
 
 def ready(address: str) -> bool:
     try:
-        answer = httpx.get(f"{address}/health/ready", timeout=2)
-    except httpx.TransportError:
+        answer = httpx2.get(f"{address}/health/ready", timeout=2)
+    except httpx2.TransportError:
         return False
     return answer.status_code == 200 and answer.json()["checks"]["redis"] == "ok"
 
@@ -107,7 +107,7 @@ def test_it_prints_an_address_that_answers_although_its_port_was_taken(up: Up) -
 def test_it_prints_a_link_that_makes_the_first_administrator(up: Up) -> None:
     link = next(word for word in up.text.split() if "/join/" in word)
     assert link.startswith(up.address())
-    assert httpx.get(link, timeout=60).status_code == 200
+    assert httpx2.get(link, timeout=60).status_code == 200
 
 
 def test_it_starts_everything_that_a_case_needs(up: Up) -> None:

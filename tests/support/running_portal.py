@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-import httpx
+import httpx2
 import redis
 from celery import Celery
 from sqlalchemy import func, select
@@ -125,8 +125,8 @@ class House:
 
     def portal_answers(self) -> bool:
         try:
-            return httpx.get(f"{self.address}/health/ready", timeout=1).status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(f"{self.address}/health/ready", timeout=1).status_code == 200
+        except httpx2.TransportError:
             return False
 
     def start_worker(self, queue: str, **more: str) -> None:
@@ -168,9 +168,9 @@ class House:
 
     # What people and programs do
 
-    def another_client(self) -> httpx.Client:
+    def another_client(self) -> httpx2.Client:
         """A program that speaks to the API with the technologist's token."""
-        return httpx.Client(
+        return httpx2.Client(
             base_url=f"{self.address}/api/v1",
             headers={"Authorization": f"Bearer {self.key}"},
             timeout=20,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 
 from worker.errors import Lost, Permanent, Transient
 from worker.settings import Settings
@@ -53,7 +53,7 @@ class Portal:
         self._patience = settings.job_seconds / 4
         self._sleep, self._clock = sleep, clock
         # The environment's proxies are for the outside: patients' pictures never go through one.
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             base_url=f"{settings.portal_url}/worker/v1",
             timeout=_timeout(ANSWER_SECONDS),
             trust_env=False,
@@ -68,7 +68,7 @@ class Portal:
         body = {"name": self._name, "queue": self._queue, "engine": engine, "model": model}
         try:
             answer = self._http.post("hello", json=body, headers=_bearer(self._token))
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
         return answer.is_success
 
@@ -79,11 +79,11 @@ class Portal:
         )
         if answer.status_code in (401, 403):
             raise Transient("worker_token_refused")
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != httpx2.codes.OK:
             return None
         return Work(self, answer.json())
 
-    def request(self, method: str, path: str, token: str, **parts: Any) -> httpx.Response:
+    def request(self, method: str, path: str, token: str, **parts: Any) -> httpx2.Response:
         """One call, repeated while the portal is away or broken; Transient when it stays so."""
         headers = {**parts.pop("headers", {}), **_bearer(token)}
         pause, left = FIRST_PAUSE, self._patience
@@ -93,7 +93,7 @@ class Portal:
                 answer = self._http.request(
                     method, path, headers=headers, timeout=_timeout(left), **parts
                 )
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 answer = None
             if answer is not None and answer.status_code < 500 and answer.status_code != 429:
                 return answer
@@ -173,7 +173,7 @@ class Work:
                 return
             self.lease_seconds = float(answer.json()["lease_seconds"])
 
-    def _call(self, method: str, what: str, **parts: Any) -> httpx.Response:
+    def _call(self, method: str, what: str, **parts: Any) -> httpx2.Response:
         if self._lost.is_set():
             raise Lost
         answer = self._portal.request(method, f"jobs/{self.job_id}/{what}", self._ticket, **parts)
@@ -184,9 +184,9 @@ class Work:
         return answer
 
 
-def _timeout(seconds: float) -> httpx.Timeout:
+def _timeout(seconds: float) -> httpx2.Timeout:
     """For one request: what is left of the patience, and never more than a portal needs."""
-    return httpx.Timeout(min(seconds, ANSWER_SECONDS), connect=min(seconds, CONNECT_SECONDS))
+    return httpx2.Timeout(min(seconds, ANSWER_SECONDS), connect=min(seconds, CONNECT_SECONDS))
 
 
 def _bearer(token: str) -> dict[str, str]:
