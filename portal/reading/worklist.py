@@ -3,7 +3,7 @@
 `ranking` owns which studies there are and in which order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -18,7 +18,7 @@ from portal.models import POSITIVE, UNAIDED, Blob, BlobKind, Instance, Review, R
 from portal.studies import sealed_fields, status, worklist_order
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import StudyState
-from portal.vault import NotReadable, Vault
+from portal.vault import NotReadable, Vault, WantedFile
 
 PER_PAGE: Final = 50
 
@@ -212,28 +212,55 @@ def _rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) ->
             .where(Study.id.in_(ids))
         )
     }
+    keys = {i: _key(vault, study) for i, (study, _, _) in found.items()}
+    pictures = _pictures(vault, keys, thumbs)
     return [
-        _row(vault, *found[i], thumbs.get(i), states[i], readers.get(i)) for i in ids if i in found
+        _row(vault, keys[i], *found[i], thumbs.get(i), pictures.get(i), states[i], readers.get(i))
+        for i in ids
+        if i in found
     ]
+
+
+def _key(vault: Vault, study: Study) -> bytes | None:
+    """The study's data key; None where it does not open: one damaged record hides no other."""
+    try:
+        return sealed_fields.key_of(vault, study)
+    except NotReadable:
+        return None
+
+
+def _pictures(
+    vault: Vault, keys: Mapping[UUID, bytes | None], thumbs: Mapping[UUID, Blob]
+) -> dict[UUID, bytes | None]:
+    """The thumbnails by study, read together. One that can't be read leaves a gap in the list;
+    the case page states the reason.
+    """
+    wanted = {
+        i: WantedFile(key, thumbs[i].id, thumbs[i].kind, thumbs[i].name)
+        for i, key in keys.items()
+        if key is not None and i in thumbs
+    }
+    return dict(zip(wanted, vault.get_many(list(wanted.values())), strict=True))
 
 
 def _row(
     vault: Vault,
+    data_key: bytes | None,
     study: Study,
     instance: Instance,
     uploader: str,
     thumb: Blob | None,
+    picture: bytes | None,
     state: StudyState,
     reader: str | None,
 ) -> WorklistRow:
-    patient, facts, picture, damaged = Patient(), dict[str, Any](), None, False
-    try:
-        data_key = sealed_fields.key_of(vault, study)
-        picture = _thumb(vault, data_key, thumb)
-        patient = sealed_fields.open_patient(vault, data_key, study)
-        facts = sealed_fields.open_facts(vault, data_key, instance) or {}
-    except NotReadable:  # one damaged record must not take the whole list away
-        damaged = True
+    patient, facts, damaged = Patient(), dict[str, Any](), data_key is None
+    if data_key is not None:
+        try:
+            patient = sealed_fields.open_patient(vault, data_key, study)
+            facts = sealed_fields.open_facts(vault, data_key, instance) or {}
+        except NotReadable:
+            damaged = True
     return WorklistRow(
         study_id=study.id,
         case_number=study.case_number,
@@ -249,16 +276,6 @@ def _row(
         reader=reader,
         damaged=damaged,
     )
-
-
-def _thumb(vault: Vault, data_key: bytes, blob: Blob | None) -> bytes | None:
-    """A thumbnail that can't be read leaves a gap in the list; the case page will say why."""
-    if blob is None:
-        return None
-    try:
-        return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-    except NotReadable:
-        return None
 
 
 def _readers(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -10,7 +10,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BUCKET_FULL: Final = ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull")
 _GONE: Final = ("NoSuchKey", "404")
+# Requests to a bucket at a time, for one reader.
+_AT_ONCE: Final = 16
 
 
 class VaultError(Exception):
@@ -48,6 +51,12 @@ class Storage(Protocol):
 
     def read(self, name: str) -> bytes:
         """The file; NotReadable where there is none, StorageAway where the store can't say."""
+
+    def read_many(self, names: Sequence[str]) -> list[bytes | None]:
+        """The files in the order of their names, at once where that is quicker.
+
+        None where a file is missing; StorageAway where the store can't say.
+        """
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name; StorageAway where the store can't say."""
@@ -105,6 +114,9 @@ class FolderStorage:
             return self._path(name).read_bytes()
         except OSError as error:
             raise NotReadable("a file is missing") from error
+
+    def read_many(self, names: Sequence[str]) -> list[bytes | None]:
+        return [_or_none(self.read, name) for name in names]  # threads were measured slower
 
     def has(self, name: str) -> bool:
         return self._path(name).is_file()
@@ -170,6 +182,7 @@ class BucketStorage:
                 connect_timeout=5,
                 read_timeout=30,
                 retries={"mode": "standard", "max_attempts": 3},
+                max_pool_connections=_AT_ONCE,
                 s3={"addressing_style": "path"},
             ),
         )
@@ -186,6 +199,13 @@ class BucketStorage:
     def read(self, name: str) -> bytes:
         content: bytes = self._call("get_object", Key=self._key(name))
         return content
+
+    def read_many(self, names: Sequence[str]) -> list[bytes | None]:
+        if len(names) < 2:
+            return [_or_none(self.read, name) for name in names]
+        _ = self._client  # made once, before the threads share it
+        with ThreadPoolExecutor(min(len(names), _AT_ONCE)) as pool:
+            return list(pool.map(lambda name: _or_none(self.read, name), names))
 
     def has(self, name: str) -> bool:
         page = self._call("list_objects_v2", Prefix=self._key(name), MaxKeys=1)
@@ -250,6 +270,13 @@ class BucketStorage:
             raise StorageAway(f"the bucket refused a request ({code})") from None
         except (BotoCoreError, OSError) as error:
             raise StorageAway(f"the bucket can't be reached ({type(error).__name__})") from None
+
+
+def _or_none(read: Callable[[str], bytes], name: str) -> bytes | None:
+    try:
+        return read(name)
+    except NotReadable:
+        return None
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.access import Denied
-from portal.models import AuditEvent, Instance, Review, Study, Verdict
+from portal.models import AuditEvent, Blob, BlobKind, Instance, Review, Study, Verdict
 from portal.reading import reviews, worklist
 from portal.studies import status, worklist_order
 from portal.web.present import list_rows
@@ -168,6 +168,21 @@ def test_a_row_shows_what_is_needed_to_decide(clinic: Clinic) -> None:
     assert row.state.result is not None
     assert (row.state.result.side, row.state.result.distance_mm) == ("right", 17.5)
     assert "PHANTOM" not in repr(row)
+
+
+def test_a_thumbnail_that_cannot_be_read_leaves_a_gap_and_no_more(clinic: Clinic) -> None:
+    whole, without = clinic.done(), clinic.done(after(minutes=1))
+    with clinic.session as session:
+        name = session.scalars(
+            select(Blob.name).where(Blob.study_id == without, Blob.kind == BlobKind.THUMB)
+        ).one()
+        clinic.vault.destroy(name)
+        page = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)
+    rows = {row.study_id: row for row in page.rows}
+    assert rows[whole].thumb == jpeg(inside=b"thumb")
+    assert rows[without].thumb is None
+    assert not rows[without].damaged
+    assert rows[without].patient.patient_name == "PHANTOM, ONE"
 
 
 def damage(session: Session, study_id: UUID, what: str) -> None:

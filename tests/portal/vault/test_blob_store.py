@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from portal.models import BlobKind
 from portal.settings import Settings, SettingsError
 from portal.standalone.up import NOT_FOR_WORKERS
-from portal.vault import NotReadable, StorageAway, Vault
+from portal.vault import NotReadable, StorageAway, Vault, WantedFile
+from portal.vault.blob_store import BucketStorage
 
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
 pytest.importorskip("moto.server", reason="moto's server is not installed")
@@ -69,6 +71,43 @@ def test_a_file_in_a_bucket_comes_back_and_is_sealed_there(tmp_path: Path, endpo
     kept = client(endpoint).get_object(Bucket="pleura-test", Key=f"blobs/{name}")["Body"].read()
     assert b"CANARY" not in kept
     assert b"DICM" not in kept
+
+
+def test_many_files_of_a_bucket_are_read_at_once_in_their_order(
+    tmp_path: Path, endpoint: str
+) -> None:
+    vault, data_key, wanted = Vault(settings(tmp_path, endpoint)), bytes(32), []
+    for number in range(50):
+        blob_id = uuid4()
+        name = vault.put(
+            data_key, blob_id=blob_id, kind=BlobKind.THUMB, attempt=1, data=bytes([number])
+        )
+        wanted.append(WantedFile(data_key, blob_id, BlobKind.THUMB, name))
+    vault.destroy(wanted[7].name)
+    found = vault.get_many(wanted)
+    assert found[7] is None
+    assert found[:7] + found[8:] == [bytes([number]) for number in range(50) if number != 7]
+    away = Vault(settings(tmp_path, "http://127.0.0.1:9"))
+    with pytest.raises(StorageAway):
+        away.get_many(wanted)
+
+
+def test_two_requests_to_a_bucket_are_under_way_together(tmp_path: Path, endpoint: str) -> None:
+    """Each read waits until the other has begun: one after the other they would never end."""
+    vault, together = Vault(settings(tmp_path, endpoint)), threading.Barrier(2, timeout=20)
+    names = [
+        vault.put(bytes(32), blob_id=uuid4(), kind=BlobKind.THUMB, attempt=1, data=b"x")
+        for _ in range(2)
+    ]
+    store = vault._storage
+    assert isinstance(store, BucketStorage)
+
+    def wait(**_request: Any) -> None:
+        together.wait()
+
+    store._client.meta.events.register("before-send.s3", wait)
+    read = store.read_many(names)
+    assert None not in read
 
 
 def test_names_are_listed_by_their_first_byte_and_age(tmp_path: Path, endpoint: str) -> None:

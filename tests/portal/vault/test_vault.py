@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from portal.models import BlobKind
 from portal.settings import Settings
 from portal.settings.secret_files import new_ring_key
-from portal.vault import Dropped, NotReadable, StorageFull, Vault, VaultError
+from portal.vault import Dropped, NotReadable, StorageFull, Vault, VaultError, WantedFile
 
 NOW = datetime(2026, 3, 4, 9, tzinfo=UTC)
 STUDY = UUID(int=1)
@@ -129,6 +129,28 @@ def test_two_files_swapped_do_not_open(vault: Vault, tmp_path: Path) -> None:
     for blob, name in ((one, first), (two, second)):
         with pytest.raises(NotReadable):
             vault.get(key, blob_id=blob, kind=BlobKind.PIXELS, name=name)
+
+
+def test_several_files_are_read_at_once_and_one_bad_one_spoils_no_other(
+    vault: Vault, tmp_path: Path
+) -> None:
+    wanted = [a_file(vault, bytes([number]) * 50) for number in range(5)]
+    gone, damaged, *_ = wanted
+    vault.destroy(gone.name)
+    path = next(path for path in files(tmp_path) if path.name == damaged.name)
+    path.write_bytes(path.read_bytes()[:-1])
+    wanted.append(WantedFile(bytes(32), wanted[4].blob_id, BlobKind.THUMB, wanted[4].name))
+    wanted.append(WantedFile(bytes(32), uuid4(), BlobKind.THUMB, "../key_ring.json"))
+    assert vault.get_many(wanted) == [None, None, b"\2" * 50, b"\3" * 50, b"\4" * 50, None, None]
+    assert vault.get_many([]) == []
+
+
+def a_file(vault: Vault, data: bytes) -> WantedFile:
+    """A file of this vault, under a key of its own."""
+    blob_id = uuid4()
+    data_key, _ = vault.new_data_key(uuid4())
+    name = vault.put(data_key, blob_id=blob_id, kind=BlobKind.THUMB, attempt=1, data=data)
+    return WantedFile(data_key, blob_id, BlobKind.THUMB, name)
 
 
 def test_a_file_does_not_open_as_another_kind(vault: Vault) -> None:
