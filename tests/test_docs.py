@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from portal.settings import Settings
+from portal.settings.declaration import Variable
 from tests.support.paths import ROOT
+from worker.settings import VARIABLES as WORKER_VARIABLES
 
 OPERATION = (ROOT / "docs" / "operation.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
@@ -31,16 +33,13 @@ def commands_of(module: str) -> set[str]:
     return listed
 
 
-@pytest.mark.parametrize("name", [variable.name for variable in Settings.describe()])
-def test_every_setting_of_the_portal_is_in_the_operation_guide(name: str) -> None:
-    assert f"`{name}`" in OPERATION
+@pytest.mark.parametrize("variable", Settings.describe(), ids=lambda variable: variable.name)
+def test_every_setting_of_the_portal_is_in_the_operation_guide(variable: Variable) -> None:
+    assert f"| `{variable.name}` | {variable.default} | {variable.meaning} |\n" in OPERATION
 
 
 def test_every_variable_that_the_worker_reads_is_in_the_operation_guide() -> None:
-    source = (ROOT / "worker" / "settings.py").read_text("utf-8")
-    names = set(re.findall(r'environ(?:\.get\(|, )"([A-Z_]+)"', source))
-    assert len(names) > 5
-    assert {name for name in names if f"`{name}`" not in OPERATION} == set()
+    assert {name for name in WORKER_VARIABLES if f"| `{name}` |" not in OPERATION} == set()
 
 
 @pytest.mark.parametrize("module", ["portal", "ml"])

@@ -1,7 +1,7 @@
-"""Everything that the environment may say to a worker, checked once in one frozen object.
+"""Every variable of a worker, read and checked in one immutable object.
 
-Owns the names, defaults and checks of the variables, and the clock that follows from JOB_SECONDS:
-soft limit < hard limit < lease < visibility timeout.
+The only module of the worker that reads the process's environment. The clock follows from
+JOB_SECONDS: soft limit < hard limit < lease < visibility timeout.
 """
 
 from __future__ import annotations
@@ -9,61 +9,191 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from urllib.parse import urlsplit
+
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 # Linux takes 108 bytes with a zero at the end for the path of a socket.
 SOCKET_BYTES_MAX = 107
-DEVICES = ("auto", "cpu", "cuda")
-# Every variable and its meaning, for the documentation.
-VARIABLES = {
-    "REDIS_URL": "The bell: redis://, rediss:// or unix://. May be given as REDIS_URL_FILE.",
-    "PLEURA_PORTAL_URL": "Where the portal answers the worker.",
-    "PLEURA_WORKER_TOKEN": "What opens the portal's door. Also as PLEURA_WORKER_TOKEN_FILE.",
-    "JOB_SECONDS": "What a job may take (120); the same number as the portal's.",
-    "PLEURA_WEIGHTS": "Folder of a model, or of models with a CURRENT (the shipped ones).",
-    "PLEURA_MODELS": "Folder for models that the portal names (models, beside the state files).",
-    "PLEURA_MODEL_HOSTS": "Hosts that such models may be fetched from, parted by commas (none).",
-    "PLEURA_DEVICE": "auto (the GPU where torch sees one, else the CPU), cpu or cuda.",
-    "PLEURA_THREADS": "CPU threads of the model; 0 for as many as there are cores.",
-    "PLEURA_BATCH": "Pictures that a segment worker takes at once, for one run of a GPU (1).",
-    "PLEURA_DECODE_MB": "Memory that decoding one file may take, in MiB (2048).",
-    "PLEURA_WORKER_NAME": "How the portal shows this worker (the host's name).",
-    "PLEURA_WORKER_STATE": "Folder of the files whose age says that the worker is alive.",
-}
+# May also be given as files that NAME_FILE names.
+SECRETS: Final = frozenset({"REDIS_URL", "PLEURA_WORKER_TOKEN"})
 
 
 class BadSettings(Exception):
-    """A worker that is set up wrongly does not start; the sentence says what to change."""
+    """A worker that is set up wrongly does not start; the message is what to change."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a worker was told. ``threads`` 0 and ``weights`` None leave the choice to the engine."""
+class _Environment(PydanticBaseSettingsSource):
+    """Variables, and the files that name secrets; an empty variable counts as not given.
 
-    redis_url: str = field(repr=False)
-    portal_url: str
-    token: str = field(repr=False)
-    job_seconds: int
-    weights: Path | None
-    models: Path
-    model_hosts: frozenset[str]
-    device: str
-    threads: int
-    batch: int
-    decode_megabytes: int
-    name: str
-    state_dir: Path
+    pydantic-settings' own source of secrets reads a folder with one file per field; container
+    platforms name each file in a variable.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        super().__init__(settings_cls)
+        self._environ = environ
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = str(field.validation_alias)
+        path = self._environ.get(f"{name}_FILE") if name in SECRETS else None
+        value = _content(name, path) if path else self._environ.get(name, "").strip()
+        return value or None, name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = (self.get_field_value(f, n) for n, f in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in found if value is not None}
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        value = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadSettings(f"{name}_FILE can't be read: {reason}.") from None
+    if not value:
+        raise BadSettings(f"The file that {name}_FILE names is empty.")
+    return value
+
+
+def _redis_url(url: str) -> str:
+    """Celery's form of the address: redis-py's ``unix://`` is its ``redis+socket://``."""
+    scheme = urlsplit(url).scheme
+    if scheme == "unix":
+        return "redis+socket" + url[len("unix") :].replace("?db=", "?virtual_host=")
+    if scheme not in ("redis", "rediss", "redis+socket"):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
+
+
+def _portal_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    return url.rstrip("/")
+
+
+def _whole_number(value: object) -> object:
+    """Digits alone: pydantic would take 1_000 and 5.0 as well."""
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _names(value: object) -> object:
+    return value.lower().replace(",", " ").split() if isinstance(value, str) else value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+
+
+class Settings(BaseSettings):
+    """What a worker runs on. ``threads`` 0 and ``weights`` None leave the choice to the engine."""
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(
+        validation_alias="REDIS_URL",
+        repr=False,
+        description="Redis, which notifies of new jobs: redis://, rediss:// or unix://. May be "
+        "given as REDIS_URL_FILE.",
+    )
+    portal_url: Annotated[str, AfterValidator(_portal_url)] = Field(
+        validation_alias="PLEURA_PORTAL_URL", description="Address of the portal."
+    )
+    token: str = Field(
+        validation_alias="PLEURA_WORKER_TOKEN",
+        repr=False,
+        description="Authenticates the worker at the portal. Also as PLEURA_WORKER_TOKEN_FILE.",
+    )
+    job_seconds: WholeNumber = Field(
+        120,
+        ge=5,
+        le=3600,
+        validation_alias="JOB_SECONDS",
+        description="How long a job may take; the same number as the portal's.",
+    )
+    weights: Path | None = Field(
+        None,
+        validation_alias="PLEURA_WEIGHTS",
+        description="Folder of a model, or of models with a CURRENT (the shipped ones).",
+    )
+    state_dir: Path = Field(
+        default_factory=lambda: Path(f"/tmp/pleura-{os.getuid()}"),  # noqa: S108 made 0700 by the worker
+        validation_alias="PLEURA_WORKER_STATE",
+        description="Folder of the files whose age shows that the worker is alive.",
+    )
+    models: Path = Field(
+        default_factory=lambda before: before["state_dir"] / "models",
+        validation_alias="PLEURA_MODELS",
+        description="Folder for models that the portal names (models, beside the state files).",
+    )
+    model_hosts: Annotated[frozenset[str], BeforeValidator(_names)] = Field(
+        frozenset(),
+        validation_alias="PLEURA_MODEL_HOSTS",
+        description="Hosts that such models may be fetched from, separated by commas (none).",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        validation_alias="PLEURA_DEVICE",
+        description="auto (the GPU where torch sees one, else the CPU), cpu or cuda.",
+    )
+    threads: WholeNumber = Field(
+        0,
+        ge=0,
+        le=256,
+        validation_alias="PLEURA_THREADS",
+        description="CPU threads of the model; 0 for as many as there are cores.",
+    )
+    batch: WholeNumber = Field(
+        1,
+        ge=1,
+        le=64,
+        validation_alias="PLEURA_BATCH",
+        description="Pictures that a segment worker takes at once, for one run of a GPU.",
+    )
+    decode_megabytes: WholeNumber = Field(
+        2048,
+        ge=64,
+        le=65536,
+        validation_alias="PLEURA_DECODE_MB",
+        description="Memory that decoding one file may take, in MiB.",
+    )
+    name: str = Field(
+        default_factory=socket.gethostname,
+        validation_alias="PLEURA_WORKER_NAME",
+        description="Name of this worker in the portal (the host's name).",
+    )
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Read the environment; pydantic's ValidationError where a variable is wrong."""
+        super().__init__(environ=environ)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment that the constructor was given."""
+        return (_Environment(settings_cls, init_settings()["environ"]),)
 
     @property
     def engine_socket(self) -> Path | None:
-        """Where the one engine of several segment processes answers; None: each has its own."""
+        """Socket of the engine that several segment processes share; None: each has its own."""
         return self.state_dir / f"{self.name}.engine" if self.batch > 1 else None
 
     @property
     def soft_seconds(self) -> float:
-        """When a task is asked to stop: it then says so to the portal."""
+        """When a task is asked to stop: it then reports this to the portal."""
         return float(self.job_seconds)
 
     @property
@@ -73,43 +203,31 @@ class Settings:
 
     @property
     def lease_seconds(self) -> float:
-        """How long the portal keeps an attempt for its worker without a heartbeat."""
+        """How long the portal reserves an attempt for its worker without a heartbeat."""
         return 1.5 * self.job_seconds
 
     @property
     def visibility_seconds(self) -> float:
-        """When Redis gives a message that nobody acknowledged to another worker."""
+        """When Redis gives an unacknowledged message to another worker."""
         return 3.0 * self.job_seconds
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read and check the environment; BadSettings names the variable that is wrong."""
-        device = environ.get("PLEURA_DEVICE", "auto")
-        if device not in DEVICES:
-            raise BadSettings(f"PLEURA_DEVICE must be one of {', '.join(DEVICES)}.")
-        weights = environ.get("PLEURA_WEIGHTS")
-        state = Path(environ.get("PLEURA_WORKER_STATE") or f"/tmp/pleura-{os.getuid()}")  # noqa: S108 made 0700 by the worker
-        settings = cls(
-            redis_url=_redis_url(_secret(environ, "REDIS_URL")),
-            portal_url=_portal_url(_required(environ, "PLEURA_PORTAL_URL")),
-            token=_secret(environ, "PLEURA_WORKER_TOKEN"),
-            job_seconds=_number(environ, "JOB_SECONDS", 120, least=5, most=3600),
-            weights=Path(weights) if weights else None,
-            models=Path(environ.get("PLEURA_MODELS") or state / "models"),
-            model_hosts=frozenset(
-                environ.get("PLEURA_MODEL_HOSTS", "").lower().replace(",", " ").split()
-            ),
-            device=device,
-            threads=_number(environ, "PLEURA_THREADS", 0, least=0, most=256),
-            batch=_number(environ, "PLEURA_BATCH", 1, least=1, most=64),
-            decode_megabytes=_number(environ, "PLEURA_DECODE_MB", 2048, least=64, most=65536),
-            name=environ.get("PLEURA_WORKER_NAME") or socket.gethostname(),
-            state_dir=state,
-        )
+        """Read and check the environment; BadSettings names the first variable that is wrong."""
+        try:
+            settings = cls(environ)
+        except ValidationError as error:
+            raise BadSettings(_sentence(error.errors()[0])) from None
         path = settings.engine_socket
         if path is not None and len(os.fsencode(path)) > SOCKET_BYTES_MAX:
             raise BadSettings("PLEURA_WORKER_STATE is too long a path: the engine listens in it.")
         return settings
+
+
+# Every variable and its meaning, for the documentation.
+VARIABLES: Final = {
+    str(field.validation_alias): field.description for field in Settings.model_fields.values()
+}
 
 
 def load() -> Settings:
@@ -117,46 +235,17 @@ def load() -> Settings:
     return Settings.from_env(os.environ)
 
 
-def _required(environ: Mapping[str, str], name: str) -> str:
-    value = environ.get(name, "").strip()
-    if not value:
-        raise BadSettings(f"{name} is not set.")
-    return value
-
-
-def _secret(environ: Mapping[str, str], name: str) -> str:
-    """The value of NAME, or what stands in the file that NAME_FILE names."""
-    path = environ.get(f"{name}_FILE")
-    if not path:
-        return _required(environ, name)
-    try:
-        value = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise BadSettings(f"{name}_FILE can't be read: {error.strerror}.") from None
-    if not value:
-        raise BadSettings(f"The file that {name}_FILE names is empty.")
-    return value
-
-
-def _number(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
-    text = environ.get(name, "").strip() or str(default)
-    if not text.isdigit() or not least <= int(text) <= most:
-        raise BadSettings(f"{name} must be a whole number from {least} to {most}.")
-    return int(text)
-
-
-def _redis_url(url: str) -> str:
-    """Celery's spelling of the address: redis-py's ``unix://`` is its ``redis+socket://``."""
-    scheme = urlsplit(url).scheme
-    if scheme == "unix":
-        return "redis+socket" + url[len("unix") :].replace("?db=", "?virtual_host=")
-    if scheme not in ("redis", "rediss", "redis+socket"):
-        raise BadSettings("REDIS_URL must start with redis://, rediss:// or unix://.")
-    return url
-
-
-def _portal_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadSettings("PLEURA_PORTAL_URL must be an http:// or https:// address.")
-    return url.rstrip("/")
+def _sentence(error: Any) -> str:
+    name = error["loc"][0]
+    fields = Settings.model_fields.values()
+    field = next(field for field in fields if field.validation_alias == name)
+    least = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
+    most = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+    if error["type"] == "missing":
+        return f"{name} is not set."
+    if least is not None and most is not None:
+        return f"{name} must be a whole number from {least} to {most}."
+    if get_origin(field.annotation) is Literal:
+        *choices, last = get_args(field.annotation)
+        return f"{name} must be {', '.join(choices)} or {last}."
+    return f"{name} {error['ctx']['error']}."

@@ -17,7 +17,7 @@ from portal.cli.worker_tokens import worker_token_options
 from portal.operations import first_start, key_rotation
 from portal.operations.context import Command, Failed, now, opened, say
 from portal.operations.scheduler import run_sweep
-from portal.settings import Settings, SettingsError, check_production
+from portal.settings import Settings, SettingsError, production_problems
 from portal.settings.secret_files import new_key_ring
 
 
@@ -117,7 +117,7 @@ def _settings(chosen: argparse.Namespace) -> int:
 
 
 def _check(_chosen: argparse.Namespace) -> int:
-    problems = check_production()
+    problems = production_problems()
     with contextlib.suppress(SettingsError):
         engine = database.open_engine(Settings.from_env())
         try:

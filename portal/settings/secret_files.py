@@ -1,7 +1,4 @@
-"""Secrets: where they are read from, what they must be like, and how they are written.
-
-In development what is missing is made once and kept in the data folder.
-"""
+"""Secrets: how they are made, what they must be like, and how they are written to files."""
 
 import base64
 import contextlib
@@ -9,48 +6,11 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from portal.settings.environment import Environment
-
 _SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
-
-
-class Keys:
-    """Reads secrets from NAME, NAME_FILE or, where allowed, from a folder of made-up ones."""
-
-    def __init__(self, environment: Environment, folder: Path | None) -> None:
-        self.environment = environment
-        self.folder = folder
-        if folder is not None:
-            private_folder(folder, environment.problems)
-
-    def read(self, name: str, file_name: str, make: Callable[[], str]) -> str:
-        """The secret's text; made and kept once in development."""
-        problems = self.environment.problems
-        given = self.environment.secret(name)
-        if given or self.folder is None or problems:
-            return given
-        path = self.folder / file_name
-        try:
-            if not path.exists():
-                with contextlib.suppress(FileExistsError):  # another process was first
-                    write_private(path, make(), new=True)
-            return path.read_text("utf-8").strip()
-        except OSError as error:
-            problems.append(f"{name}: {path} can't be used ({error.strerror}).")
-            return ""
-
-    def path(self, name: str, file_name: str) -> Path | None:
-        """Where the secret can be written anew; None where it came as a value."""
-        source = self.environment.source
-        if source.get(name):
-            return None
-        if source.get(f"{name}_FILE"):
-            return Path(source[f"{name}_FILE"]).absolute()
-        return self.folder / file_name if self.folder is not None else None
 
 
 def new_key_ring() -> str:
@@ -84,7 +44,7 @@ def weakness(value: str) -> str | None:
     return None
 
 
-def ring_weakness(ring: str) -> str | None:
+def key_ring_weakness(ring: str) -> str | None:
     """The same for a key ring."""
     try:
         parsed = json.loads(ring)
@@ -111,13 +71,10 @@ def is_key(text: str) -> bool:
     return len(key) == 32 and len(set(key)) >= 12
 
 
-def private_folder(path: Path, problems: list[str]) -> None:
-    """Make a folder that only its owner opens; a problem where that can't be."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
-    except OSError as error:
-        problems.append(f"The folder {path} can't be made ({error.strerror}).")
+def make_private_folder(path: Path) -> None:
+    """Make a folder that only its owner can open; OSError where that is not possible."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
 
 
 def write_private(path: Path, text: str, *, new: bool = False) -> None:

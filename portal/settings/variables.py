@@ -1,204 +1,236 @@
-"""The reference of the portal's settings: every environment variable, its default and meaning."""
+"""Every variable of the portal: its type, default, bounds and meaning."""
 
-from dataclasses import dataclass
-from typing import Final
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from portal.settings import allowed_hosts, secret_files
+from portal.settings.bucket import Bucket
+from portal.settings.declaration import MODEL, Names, OptionalPath, WholeNumber, YesOrNo, variable
+from portal.settings.single_sign_on import SingleSignOn
+
+_SYSLOG: Final = re.compile(r"/[^\s]+|[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}")
+_CENTURY: Final = 100 * 366  # days
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One line of the settings reference."""
-
-    name: str
-    default: str
-    meaning: str
-    secret: bool = False
+def _syslog(text: str) -> str:
+    if text and not _SYSLOG.fullmatch(text):
+        raise ValueError("must be a path or host:port")
+    return text
 
 
-VARIABLES: Final = (
-    Variable("PLEURA_ENV", "development", "development, production or test."),
-    Variable(
-        "DATABASE_URL",
-        "sqlite in the data folder",
-        "SQLAlchemy address of the database; production needs PostgreSQL "
-        "(postgresql+psycopg://user:password@host/name). May be given as DATABASE_URL_FILE.",
-    ),
-    Variable(
-        "REDIS_URL",
-        "none",
-        "The bell: redis://, rediss:// or redis+socket://:password@/path/to/socket. Without it "
-        "jobs wait until the sweep can ring. May be given as REDIS_URL_FILE.",
-    ),
-    Variable(
+def _backup_key(text: str) -> str:
+    if text and not secret_files.is_key(text):
+        raise ValueError(
+            "must be 32 random bytes in base64; make one with `python -m portal new-backup-key`"
+        )
+    return text
+
+
+def _hosts(value: object) -> object:
+    return allowed_hosts.parse(value) if isinstance(value, str) else value
+
+
+def _command(value: object) -> object:
+    try:
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"is not a command: {str(error).lower()}") from None
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
+
+
+class Variables(BaseSettings):
+    """The settings as they are given; `portal.settings.Settings` reads and completes them."""
+
+    model_config: ClassVar[SettingsConfigDict] = MODEL
+
+    env: Literal["development", "production", "test"] = variable(
+        "PLEURA_ENV", "development", "development, production or test."
+    )
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = variable(
         "PLEURA_DATA_DIR",
-        "var",
+        Path("var"),
         "Folder of the encrypted files (and, in development, of keys and SQLite).",
-    ),
-    Variable(
-        "PLEURA_BUCKET",
-        "none",
-        "s3://name or s3://name/prefix: keep the encrypted files in an S3-compatible bucket and "
-        "not in the data folder (needs `pip install .[s3]`).",
-    ),
-    Variable(
-        "PLEURA_BUCKET_ENDPOINT",
-        "Amazon's",
-        "Address of the bucket's server, for example https://s3.example.org.",
-    ),
-    Variable("PLEURA_BUCKET_REGION", "us-east-1", "Region of the bucket."),
-    Variable("PLEURA_BUCKET_KEY_ID", "none", "Access key of the bucket."),
-    Variable(
-        "PLEURA_BUCKET_SECRET",
-        "none",
-        "Secret of the access key. Also as PLEURA_BUCKET_SECRET_FILE.",
+    )
+    database_url: str = variable(
+        "DATABASE_URL",
+        lambda before: f"sqlite:///{before['data_dir'] / 'pleura.db'}",
+        "SQLAlchemy address of the database; production needs PostgreSQL "
+        "(postgresql+psycopg://user:password@host/name).",
         secret=True,
-    ),
-    Variable(
+        default_text="sqlite in the data folder",
+    )
+    redis_url: str = variable(
+        "REDIS_URL",
+        "",
+        "Redis, which notifies workers of new jobs: redis://, rediss:// or "
+        "redis+socket://:password@/path/to/socket. Without it jobs wait until the sweep can "
+        "notify them.",
+        secret=True,
+    )
+    bucket: Bucket | None = None
+    secret_key: str = variable(
         "PLEURA_SECRET_KEY",
-        "made once in development",
-        "Signs sessions, forms and job tickets; at least 32 characters. Also as "
-        "PLEURA_SECRET_KEY_FILE.",
+        "",
+        "Signs sessions, forms and job tickets; at least 32 characters.",
         secret=True,
-    ),
-    Variable(
+        default_text="made once in development",
+    )
+    key_ring: str = variable(
         "PLEURA_KEY_RING",
-        "made once in development",
-        "The vault's key ring as JSON (see `python -m portal new-key-ring`). Also as "
-        "PLEURA_KEY_RING_FILE or PLEURA_KEY_RING_COMMAND; rotate-keys needs one of these two.",
+        "",
+        "The vault's key ring as JSON (see `python -m portal new-key-ring`). rotate-keys needs it "
+        "in a file or from PLEURA_KEY_RING_COMMAND.",
         secret=True,
-    ),
-    Variable(
+        default_text="made once in development",
+    )
+    key_ring_file: OptionalPath = variable("PLEURA_KEY_RING_FILE", None, "")
+    key_ring_command: Command = variable(
         "PLEURA_KEY_RING_COMMAND",
-        "none",
-        "A command that prints the key ring, for example a key-management service's client. Run "
+        (),
+        "A command that prints the key ring, for example a key management service's client. Run "
         "without a shell, within 30 seconds; its output is never logged.",
-    ),
-    Variable(
+    )
+    key_ring_store_command: Command = variable(
         "PLEURA_KEY_RING_STORE_COMMAND",
-        "none",
-        "A command that reads the changed key ring from its standard input and keeps it: what "
-        "rotate-keys needs beside PLEURA_KEY_RING_COMMAND.",
-    ),
-    Variable(
+        (),
+        "A command that stores the changed key ring, which it reads from its standard input: "
+        "rotate-keys needs it beside PLEURA_KEY_RING_COMMAND.",
+    )
+    worker_token: str = variable(
         "PLEURA_WORKER_TOKEN",
-        "made once in development",
-        "What workers show at the door; at least 32 characters. Also as PLEURA_WORKER_TOKEN_FILE.",
+        "",
+        "The token that workers authenticate with; at least 32 characters.",
         secret=True,
-    ),
-    Variable(
+        default_text="made once in development",
+    )
+    shared_worker_token: YesOrNo = variable(
         "PLEURA_SHARED_WORKER_TOKEN",
-        "yes",
-        "Whether PLEURA_WORKER_TOKEN opens the door: no where each worker has a token of its own "
+        True,
+        "Whether PLEURA_WORKER_TOKEN is accepted: no where each worker has a token of its own "
         "(`python -m portal worker-token`).",
-    ),
-    Variable(
+    )
+    base_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = variable(
         "PLEURA_BASE_URL",
         "http://127.0.0.1:8000",
         "Where people reach the portal; links in invitations start with it, and passkeys belong to "
         "its host name. https in production.",
-    ),
-    Variable(
+    )
+    job_seconds: WholeNumber = variable(
         "JOB_SECONDS",
-        "120",
-        "What a job may take. Soft limit 1.0, hard limit 1.25, lease 1.5 and Redis visibility "
+        120,
+        "How long a job may take. Soft limit 1.0, hard limit 1.25, lease 1.5 and Redis visibility "
         "timeout 3 times this.",
-    ),
-    Variable("PLEURA_MAX_UPLOAD_MB", "64", "Largest accepted file, in MiB."),
-    Variable(
+        ge=5,
+        le=3600,
+    )
+    max_upload_mb: WholeNumber = variable(
+        "PLEURA_MAX_UPLOAD_MB", 64, "Largest accepted file, in MiB.", ge=1, le=1024
+    )
+    max_archive_mb: WholeNumber = variable(
         "PLEURA_MAX_ARCHIVE_MB",
-        "256",
-        "Largest accepted ZIP, in MiB. It is kept in memory while it is taken in.",
-    ),
-    Variable("PLEURA_SESSION_IDLE_MINUTES", "15", "A session ends after this much silence."),
-    Variable("PLEURA_SESSION_ABSOLUTE_HOURS", "10", "A session ends after this in any case."),
-    Variable(
+        256,
+        "Largest accepted ZIP, in MiB. It is held in memory while it is taken in.",
+        ge=1,
+        le=4096,
+    )
+    session_idle_minutes: WholeNumber = variable(
+        "PLEURA_SESSION_IDLE_MINUTES",
+        15,
+        "A session ends after this long without a request.",
+        ge=1,
+        le=24 * 60,
+    )
+    session_absolute_hours: WholeNumber = variable(
+        "PLEURA_SESSION_ABSOLUTE_HOURS", 10, "A session ends after this in any case.", ge=1, le=168
+    )
+    break_glass_minutes: WholeNumber = variable(
         "PLEURA_BREAK_GLASS_MINUTES",
-        "60",
-        "How long a case stays open to somebody who broke the glass; from 5 to 1440.",
-    ),
-    Variable(
-        "PLEURA_OIDC_ISSUER",
-        "none",
-        "Single sign-on: the OpenID Connect issuer, the only host that the portal calls. "
-        "https and no inner address in production.",
-    ),
-    Variable("PLEURA_OIDC_CLIENT_ID", "none", "What the issuer calls this portal."),
-    Variable(
-        "PLEURA_OIDC_CLIENT_SECRET",
-        "none",
-        "The secret shared with the issuer. Also as PLEURA_OIDC_CLIENT_SECRET_FILE.",
-        secret=True,
-    ),
-    Variable("PLEURA_OIDC_CLAIM", "groups", "The claim of the ID token that names the groups."),
-    Variable(
-        "PLEURA_OIDC_ROLES",
-        "none",
-        "Which group is which role, the first that fits: `xray-readers=reader@Radiology; "
-        "xray-admins=admin`. Who is in none gets no account.",
-    ),
-    Variable(
-        "PLEURA_OIDC_PROVISION",
-        "mapped",
-        "mapped: accounts are made by group; invited: only for a verified address that was "
-        "invited, with the invitation's role and team.",
-    ),
-    Variable(
+        60,
+        "How long emergency access to a case lasts; from 5 to 1440.",
+        ge=5,
+        le=24 * 60,
+    )
+    sso: SingleSignOn | None = None
+    local_sign_in: Literal["everybody", "flagged"] = variable(
         "PLEURA_LOCAL_SIGN_IN",
         "everybody",
         "everybody, or flagged: only accounts whose link came from the command line sign in by "
         "password, all others by single sign-on.",
-    ),
-    Variable(
+    )
+    trusted_proxies: WholeNumber = variable(
         "PLEURA_TRUSTED_PROXIES",
-        "0",
+        0,
         "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
-    ),
-    Variable(
+        ge=0,
+        le=10,
+    )
+    audit_anchor_file: OptionalPath = variable(
         "PLEURA_AUDIT_ANCHOR_FILE",
-        "none",
+        None,
         "Where the sweep appends the end of the access log from time to time; best a file that "
         "this machine can only append to.",
-    ),
-    Variable(
+    )
+    audit_anchor_syslog: Annotated[str, AfterValidator(_syslog)] = variable(
         "PLEURA_AUDIT_ANCHOR_SYSLOG",
-        "none",
+        "",
         "The same to syslog: a socket such as /dev/log, or host:port by UDP.",
-    ),
-    Variable("PLEURA_AUDIT_ANCHOR_MINUTES", "60", "How often the access log is anchored."),
-    Variable(
+    )
+    audit_anchor_minutes: WholeNumber = variable(
+        "PLEURA_AUDIT_ANCHOR_MINUTES", 60, "How often the access log is anchored.", ge=1, le=1440
+    )
+    backup_key: Annotated[str, AfterValidator(_backup_key)] = variable(
         "PLEURA_BACKUP_KEY",
-        "none",
-        "Seals backups: 32 bytes in base64 (see `python -m portal new-backup-key`), kept apart "
-        "from them. Also as PLEURA_BACKUP_KEY_FILE.",
+        "",
+        "Encrypts backups: 32 bytes in base64 (see `python -m portal new-backup-key`), stored "
+        "apart from them.",
         secret=True,
-    ),
-    Variable(
+    )
+    outgoing_hosts: Annotated[tuple[allowed_hosts.Host, ...], BeforeValidator(_hosts)] = variable(
         "PLEURA_OUTGOING_HOSTS",
-        "none",
-        "Hosts that the portal may call beside those that other settings name (nothing of this "
-        "version does): [http:][private:]name[:port], parted by commas; https and public addresses "
-        "unless the words say otherwise.",
-    ),
-    Variable(
+        (),
+        "Hosts that the portal may call beside those that other settings name (nothing in this "
+        "version does): `[http:][private:]name[:port]`, separated by commas; https and public "
+        "addresses unless marked otherwise.",
+    )
+    model_hosts: Names = variable(
         "PLEURA_MODEL_HOSTS",
-        "none",
-        "Hosts that `model add` may fetch a model from by https, parted by commas; Google Drive is "
-        "drive.google.com. Workers need the same, to fetch what was promoted.",
-    ),
-    Variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."),
-    Variable(
+        (),
+        "Hosts that `model add` may fetch a model from by https, separated by commas; Google Drive "
+        "is drive.google.com. Workers need the same, to fetch what was promoted.",
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = (
+        variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")
+    )
+    retention_reviewed_days: WholeNumber = variable(
         "PLEURA_RETENTION_REVIEWED_DAYS",
-        "0",
+        0,
         "Days after its last review at which a study is purged by the sweep; 0: never.",
-    ),
-    Variable(
+        ge=0,
+        le=_CENTURY,
+    )
+    retention_unreviewed_days: WholeNumber = variable(
         "PLEURA_RETENTION_UNREVIEWED_DAYS",
-        "0",
-        "Days after its arrival at which a study that nobody reviewed is purged; 0: never.",
-    ),
-    Variable(
+        0,
+        "Days after its arrival at which a study without a review is purged; 0: never.",
+        ge=0,
+        le=_CENTURY,
+    )
+    retention_no_result_days: WholeNumber = variable(
         "PLEURA_RETENTION_NO_RESULT_DAYS",
-        "0",
+        0,
         "Days after its arrival at which a study without an AI result, not reviewed either, is "
         "purged; 0: never.",
-    ),
-)
+        ge=0,
+        le=_CENTURY,
+    )

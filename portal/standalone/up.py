@@ -16,13 +16,14 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from portal.operations import first_start
 from portal.operations.context import Failed
-from portal.settings import Settings, child_environment, given_to_workers
+from portal.settings import Settings
+from portal.settings.process_environment import child_environment, worker_variable
 from portal.standalone import embedded_redis, instance_lock
 from portal.standalone.supervisor import Child, Supervisor
 
@@ -125,7 +126,7 @@ class _Tree:
         host, port = listener.getsockname()[:2]
         self.address = f"http://{host}:{port}"
         if settings.base_url == f"http://127.0.0.1:{DEFAULT_PORT}":
-            settings = replace(settings, base_url=self.address)
+            settings = settings.model_copy(update={"base_url": self.address})
         self.settings = settings
         self.options = options
         self.listener = listener
@@ -171,7 +172,7 @@ class _Tree:
         except embedded_redis.NoServer as error:
             raise CannotStart(str(error)) from None
         self.redis = server
-        self.settings = replace(self.settings, redis_url=server.url)
+        self.settings = self.settings.model_copy(update={"redis_url": server.url})
         child = Child("redis", server.command, child_environment({}), server.answers)
         self.supervisor.start(child)
         self._require(child, 30.0)
@@ -181,7 +182,7 @@ class _Tree:
         try:
             first_start.migrate(self.settings)
             # With weights of one's own the registry is one's own matter, too.
-            own = given_to_workers("PLEURA_WEIGHTS")
+            own = worker_variable("PLEURA_WEIGHTS")
             new = None if own else first_start.register_shipped(self.settings)
         except Failed as error:
             raise CannotStart(str(error)) from None

@@ -94,7 +94,7 @@ class Vault:
     def __init__(self, settings: Settings) -> None:
         """Read the key ring; no file is touched yet."""
         self._settings = settings
-        self._ring = _Ring.parse(settings.key_ring)
+        self._ring = _Ring.parse(settings.read_key_ring(fresh=False))
         self._storage: Storage = (
             BucketStorage(settings.bucket)
             if settings.bucket

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from portal.settings import Bucket
+from portal.settings.bucket import Bucket
 
 NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

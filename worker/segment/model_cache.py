@@ -105,7 +105,6 @@ class Models:
         return folder
 
     def _open(self, weights: Path | None) -> Serving:
-        device = cast(session.Device, self._settings.device)
         shared = self._settings.engine_socket
         opens = functools.partial(Shared, shared) if shared else None
-        return serving.open(weights, device, self._settings.threads, opens=opens)
+        return serving.open(weights, self._settings.device, self._settings.threads, opens=opens)

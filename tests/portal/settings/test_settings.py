@@ -1,4 +1,4 @@
-"""Settings: what is made up in development, what production refuses, and that it is all written."""
+"""Settings: what development makes up, what production refuses, and that all is described."""
 
 import json
 import re
@@ -6,9 +6,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from portal import settings as settings_module
-from portal.settings import Settings, SettingsError, key_ring_command, single_sign_on
+from portal import settings as settings_room
+from portal.settings import Settings, SettingsError
 from portal.settings.secret_files import new_key_ring
 
 LONG = "k7VQmX2rT9sLwZ4bN8cJ1dH6gF3pYeUa"  # made up  # pragma: allowlist secret
@@ -74,10 +75,55 @@ def test_production_refuses_and_names_the_variable(change: dict[str, str], named
     assert any(named in problem for problem in refused.value.problems)
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_named_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({"PLEURA_ENV": "production"})
     assert len(refused.value.problems) == 6
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"PLEURA_ENV": "production", "JOB_SECONDS": "x", "PLEURA_LOG_LEVEL": "y"})
+    assert len(refused.value.problems) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"JOB_SECONDS": "1_0"}, "JOB_SECONDS must be a whole number from 5 to 3600."),
+        ({"JOB_SECONDS": "10.0"}, "JOB_SECONDS must be a whole number from 5 to 3600."),
+        ({"PLEURA_ENV": "x"}, "PLEURA_ENV must be development, production or test."),
+        ({"PLEURA_SHARED_WORKER_TOKEN": "1"}, "PLEURA_SHARED_WORKER_TOKEN must be yes or no."),
+        ({"PLEURA_BUCKET": "s3://name"}, "PLEURA_BUCKET_KEY_ID must be set."),
+        (
+            {"PLEURA_SECRET_KEY_FILE": "/nowhere"},
+            "Give PLEURA_SECRET_KEY or PLEURA_SECRET_KEY_FILE, not both.",
+        ),
+        (
+            {"PLEURA_BACKUP_KEY_FILE": "/nowhere"},
+            "PLEURA_BACKUP_KEY_FILE can't be read: No such file or directory.",
+        ),
+    ],
+)
+def test_a_problem_is_a_sentence(change: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env(PRODUCTION | change)
+    assert sentence in refused.value.problems
+
+
+def test_an_empty_variable_counts_as_not_given_and_space_around_a_value_does_not_count() -> None:
+    settings = Settings.from_env(PRODUCTION | {"JOB_SECONDS": "", "PLEURA_LOG_LEVEL": " debug "})
+    assert (settings.job_seconds, settings.log_level) == (120, "DEBUG")
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings.from_env(PRODUCTION)
+    with pytest.raises(ValidationError):
+        settings.job_seconds = 7  # type: ignore[misc]
+
+
+def test_a_key_ring_is_not_made_where_a_command_prints_one(tmp_path: Path) -> None:
+    environ = {"PLEURA_DATA_DIR": str(tmp_path), "PLEURA_KEY_RING_COMMAND": "echo ring"}
+    settings = Settings.from_env(environ)
+    assert (settings.read_key_ring(), settings.key_ring) == ("ring", "")
+    assert {path.name for path in (tmp_path / "keys").iterdir()} == {"secret_key", "worker_token"}
 
 
 def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
@@ -107,11 +153,14 @@ def test_the_clock_of_a_job_is_in_order(seconds: int) -> None:
 
 
 def test_every_variable_is_described() -> None:
-    readers = (settings_module, single_sign_on, key_ring_command)
-    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in readers)
-    read = set(re.findall(r'"((?:PLEURA_[A-Z_]+|DATABASE_URL|REDIS_URL|JOB_SECONDS))"', source))
+    modules = Path(str(settings_room.__file__)).parent.glob("*.py")
+    source = "".join(module.read_text("utf-8") for module in modules)
+    named = set(
+        re.findall(r"\b(?:PLEURA_[A-Z_]*[A-Z]|DATABASE_URL|REDIS_URL|JOB_SECONDS)\b", source)
+    )
     described = {variable.name for variable in Settings.describe()}
-    assert read - {"PLEURA_KEY_RING_FILE"} == described  # that one: a secret's other spelling
+    # That one is another form of PLEURA_KEY_RING.
+    assert named - {"PLEURA_KEY_RING_FILE"} == described
     assert all(variable.meaning.endswith(".") for variable in Settings.describe())
 
 

@@ -231,4 +231,4 @@ def test_no_worker_is_told_the_secrets_of_bucket_and_key_service() -> None:
         if variable.secret or "COMMAND" in variable.name or variable.name.endswith("_KEY_ID")
     }
     assert len(secret) >= 7
-    assert secret - {"PLEURA_WORKER_TOKEN"} <= set(NOT_FOR_WORKERS)
+    assert secret - {"PLEURA_WORKER_TOKEN", "REDIS_URL"} <= set(NOT_FOR_WORKERS)

@@ -514,9 +514,9 @@ def test_without_an_issuer_there_is_no_such_page(tmp_path: Path) -> None:
         ({"PLEURA_LOCAL_SIGN_IN": "nobody"}, "PLEURA_LOCAL_SIGN_IN"),
         ({"PLEURA_OIDC_ISSUER": "", "PLEURA_LOCAL_SIGN_IN": "flagged"}, "PLEURA_LOCAL_SIGN_IN"),
         ({"PLEURA_ENV": "production", "PLEURA_OIDC_ISSUER": "http://login.example"}, "https"),
-        ({"PLEURA_ENV": "production", "PLEURA_OIDC_ISSUER": "https://localhost"}, "inner"),
-        ({"PLEURA_ENV": "production", "PLEURA_OIDC_ISSUER": "https://169.254.169.254"}, "inner"),
-        ({"PLEURA_ENV": "production", "PLEURA_OIDC_ISSUER": "https://[::1]/x"}, "inner"),
+        ({"PLEURA_ENV": "production", "PLEURA_OIDC_ISSUER": "https://localhost"}, "internal"),
+        ({"PLEURA_ENV": "production", "PLEURA_OIDC_ISSUER": "https://169.254.169.254"}, "internal"),
+        ({"PLEURA_ENV": "production", "PLEURA_OIDC_ISSUER": "https://[::1]/x"}, "internal"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

@@ -11,10 +11,11 @@ from typing import ClassVar
 
 import pytest
 
-from portal.settings import Settings, SettingsError, outbound
-from portal.settings.outbound import Host, NotAllowed, Target, call, hosts, judge
+from portal.exchange import outbound
+from portal.exchange.outbound import NotAllowed, Target, call, judge
+from portal.settings.allowed_hosts import parse
 
-ALLOWED = hosts("hooks.example.org, http:plain.example.org:8080 private:pacs.example.org 127.0.0.1")
+ALLOWED = parse("hooks.example.org, http:plain.example.org:8080 private:pacs.example.org 127.0.0.1")
 PUBLIC = "93.184.215.14"
 
 
@@ -115,23 +116,6 @@ def test_a_name_that_is_not_found_is_no_fault() -> None:
             judge("https://hooks.example.org/", ALLOWED, resolve)
 
 
-def test_nothing_is_listed_by_default(tmp_path: Path) -> None:
-    told = {"PLEURA_ENV": "test", "PLEURA_DATA_DIR": str(tmp_path)}
-    assert Settings.from_env(told).outgoing_hosts == ()
-    listed = Settings.from_env({**told, "PLEURA_OUTGOING_HOSTS": "private:pacs.example.org:8443"})
-    assert listed.outgoing_hosts == (Host("pacs.example.org", 8443, private=True),)
-    with pytest.raises(SettingsError, match="PLEURA_OUTGOING_HOSTS"):
-        Settings.from_env({**told, "PLEURA_OUTGOING_HOSTS": "https://pacs.example.org/"})
-
-
-@pytest.mark.parametrize(
-    "text", ["*", "*.example.org", "a b_c", "x:0", "x:70000", "evil:x", ":443", "a..b", "ä.org"]
-)
-def test_a_list_that_says_something_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not"):
-        hosts(text)
-
-
 class Served(BaseHTTPRequestHandler):
     """Notes what it was asked; redirects, or sends more than anybody wants."""
 
@@ -172,7 +156,7 @@ def test_a_redirect_is_not_followed(served: Target) -> None:
 
 
 def test_no_more_is_read_than_is_wanted(served: Target) -> None:
-    assert len(call("GET", replace(served, path="/much"), most=1000).body) == 1000
+    assert len(call("GET", replace(served, path="/much"), max_bytes=1000).body) == 1000
 
 
 def test_a_proxy_of_the_environment_is_not_used(
@@ -201,7 +185,7 @@ def test_nothing_else_in_the_portal_opens_a_connection() -> None:
         for path in folder.rglob("*.py")
         if callers.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"settings/outbound.py", *ASKS_ITSELF, *CALLS_ONE_ADDRESS}
+    assert found == {"exchange/outbound.py", *ASKS_ITSELF, *CALLS_ONE_ADDRESS}
 
 
 # These ask this machine whether a port is free, or the portal that they have started.

@@ -1,9 +1,9 @@
-"""Calls out of the portal: no address is opened that has not passed here.
+"""Requests from the portal to other systems, to allowed hosts only.
 
-An address must be of a host that the settings list, by https unless plain http is listed for it,
-and must resolve to public addresses only, unless the host is listed with `private:`. The
-connection then goes to the very address that was judged, so that a name can't point elsewhere a
-moment later. Redirects are never followed, and no proxy of the environment is used.
+The host must be in the list of the settings, by https unless plain http is listed for it, and must
+resolve to public addresses only, unless it is listed with `private:`. The connection then goes to
+the address that was checked, so that a name can't point elsewhere a moment later. Redirects are
+never followed, and no proxy of the environment is used.
 """
 
 import http.client
@@ -15,22 +15,23 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from portal.settings.allowed_hosts import Host, is_host_name
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], list[str]]
 
 _PORTS: Final = {"https": 443, "http": 80}
-_WORDS: Final = frozenset({"http", "private"})
-# Addresses inside of IPv6 that mean one of IPv4: NAT64, beside 6to4.
+# IPv6 addresses that stand for one of IPv4: NAT64, beside 6to4.
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-# Ways to write an IPv4 address that nobody on the net uses any more, or that each network reads
-# in its own way: IPv4-compatible, IPv4-translated, local NAT64. None is followed.
-_NO_WAYS: Final = tuple(
+# Forms of an IPv4 address that are obsolete, or that each network reads in its own way:
+# IPv4-compatible, IPv4-translated, local NAT64. None is called.
+_REFUSED_FORMS: Final = tuple(
     ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48")
 )
 
 
 class NotAllowed(Exception):
-    """An address that may not be called. `code` says why; the address itself is not repeated."""
+    """An address that may not be called. `code` is the reason; the address is not repeated."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -38,18 +39,8 @@ class NotAllowed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """A host that may be called, and what else is allowed for it."""
-
-    name: str
-    port: int | None = None
-    http: bool = False
-    private: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Target:
-    """A judged address: where to connect, and as whom to greet it."""
+    """A checked address: where to connect, and the host name to use there."""
 
     scheme: str
     host: str
@@ -60,55 +51,27 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; a redirect is an answer like any other."""
+    """The response; a redirect is one like any other."""
 
     status: int
     headers: dict[str, str]
     body: bytes = field(repr=False)
 
 
-def hosts(text: str) -> tuple[Host, ...]:
-    """The list of the settings: `[http:][private:]name[:port]`, parted by commas or spaces.
-
-    Raises ValueError for what is none.
-    """
-    return tuple(_host(entry) for entry in text.replace(",", " ").split())
-
-
-def _host(entry: str) -> Host:
-    *words, rest = entry.split(":")
-    port: int | None = None
-    if rest.isascii() and rest.isdecimal() and words:
-        port, rest = int(rest), words.pop()
-    unknown = set(words) - _WORDS
-    name = rest.lower().rstrip(".")
-    if unknown or not _is_name(name) or (port is not None and not 0 < port < 65536):
-        raise ValueError(f"{entry} is not [http:][private:]name[:port]")
-    return Host(name, port, "http" in words, "private" in words)
-
-
-def _is_name(name: str) -> bool:
-    labels = name.split(".")
-    return len(name) < 254 and all(
-        label and len(label) < 64 and label.isascii() and label.replace("-", "a").isalnum()
-        for label in labels
-    )
-
-
 def judge(url: str, allowed: tuple[Host, ...], resolve: Resolve | None = None) -> Target:
-    """Where this address leads, or NotAllowed."""
+    """Where to connect for this address; raises NotAllowed."""
     if not url.isascii() or any(character <= " " or character in '\\"<>' for character in url):
         raise NotAllowed("not_an_address")
     try:
         parts = urlsplit(url)
-        name, given = (parts.hostname or "").rstrip("."), parts.port
+        name, given_port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         raise NotAllowed("not_an_address") from None
     if parts.scheme not in _PORTS or not name or parts.username or parts.password:
         raise NotAllowed("not_an_address")
-    if not _is_name(name):
+    if not is_host_name(name):
         raise NotAllowed("not_listed")
-    port = given or _PORTS[parts.scheme]
+    port = given_port or _PORTS[parts.scheme]
     host = next((h for h in allowed if h.name == name and _fits(h, parts.scheme, port)), None)
     if host is None:
         raise NotAllowed("not_listed")
@@ -132,26 +95,26 @@ def _address(host: Host, port: int, resolve: Resolve) -> str:
         raise NotAllowed("not_found")
     for text in found:
         address = ipaddress.ip_address(text.partition("%")[0])
-        for meant in (address, *_inside(address)):
-            if _is_never_called(meant) or not (host.private or meant.is_global):
+        for each in (address, *_inside(address)):
+            if _is_never_called(each) or not (host.private or each.is_global):
                 raise NotAllowed("not_public")
     return found[0]
 
 
 def _inside(address: Address) -> list[Address]:
-    """The IPv4 addresses that an IPv6 address stands for."""
+    """The IPv4 addresses that an IPv6 address contains."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     inside: list[Address | None] = [address.ipv4_mapped, address.sixtofour]
     if address in _NAT64:
         inside.append(ipaddress.IPv4Address(address.packed[12:]))
-    return [meant for meant in inside if meant is not None]
+    return [each for each in inside if each is not None]
 
 
 def _is_never_called(address: Address) -> bool:
-    """This machine itself, its network card's neighbours (clouds keep secrets there), nobody."""
+    """This machine, its link-local network (clouds serve secrets there), no machine at all."""
     if isinstance(address, ipaddress.IPv6Address) and (
-        address.is_site_local or any(address in network for network in _NO_WAYS)
+        address.is_site_local or any(address in network for network in _REFUSED_FORMS)
     ):
         return True
     return (
@@ -174,17 +137,17 @@ def call(
     headers: Mapping[str, str] | None = None,
     *,
     seconds: float = 10.0,
-    most: int = 1024 * 1024,
+    max_bytes: int = 1024 * 1024,
 ) -> Answer:
-    """One request to a judged address; OSError where nobody answers as it should.
+    """One request to a checked address; OSError where there is no proper HTTP response.
 
-    The certificate must be the host's. At most `most` bytes of the answer are read.
+    The certificate must be the host's. At most `max_bytes` of the body are read.
     """
     connection = _Pinned(target, seconds)
     try:
         connection.request(method, target.path, body or None, dict(headers or {}))
         answer = connection.getresponse()
-        data = answer.read(most)
+        data = answer.read(max_bytes)
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, data)
     except http.client.HTTPException as error:
         raise ConnectionError(type(error).__name__) from None
@@ -193,7 +156,7 @@ def call(
 
 
 class _Pinned(http.client.HTTPConnection):
-    """A connection to the judged address, greeted by its name."""
+    """A connection to the checked address, under its host name."""
 
     def __init__(self, target: Target, seconds: float) -> None:
         super().__init__(target.host, target.port, timeout=seconds)
