@@ -1,4 +1,4 @@
-"""The computing side of Pleura: takes jobs by id from Redis and their data over HTTP.
+"""The computing side of Pleura: job ids come from Redis, the jobs' data over HTTP.
 
 A worker has no database login and no vault key. It never imports ``portal``.
 """

@@ -14,11 +14,11 @@ from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init
 
 from worker import child_process
+from worker.contract.job import QUEUES, JobKind, Queue
 from worker.settings import BadSettings, Settings, load
 
-QUEUES = ("render", "segment")
-# Decoders and allocators grow: a fresh process now and then costs less than a leak.
-JOBS_OF_A_PROCESS = {"render": 500, "segment": 5000}
+# Decoders and allocators grow: a new process now and then costs less than a leak.
+JOBS_PER_PROCESS = {JobKind.RENDER: 500, JobKind.SEGMENT: 5000}
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for queue in QUEUES:
-        commands.add_parser(queue, help=f"take {queue} jobs until told to stop")
+        commands.add_parser(queue.value, help=f"do {queue} jobs until stopped")
     alive = commands.add_parser("alive", help="exit 0 when the queue's worker is alive")
     alive.add_argument("queue", nargs="?", default="*", help="all queues of this name if left out")
     chosen = parser.parse_args(arguments)
@@ -37,38 +37,38 @@ def main(arguments: list[str]) -> int:
         return 2
     if chosen.command == "alive":
         return 0 if child_process.is_alive(settings, chosen.queue, time.time()) else 1
-    return _work(chosen.command, settings)
+    return _work(next(queue for queue in QUEUES if queue == chosen.command), settings)
 
 
-def _work(queue: str, settings: Settings) -> int:
+def _work(queue: Queue, settings: Settings) -> int:
     @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
-    def log_plainly(**_: Any) -> None:
+    def set_up_logging(**_: Any) -> None:
         logging.basicConfig(
             level=logging.INFO,
             stream=sys.stdout,
             format="%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s",
         )
-        for chatty in ("httpx2", "httpcore2", "celery.worker.strategy", "celery.app.trace"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for name in ("httpx2", "httpcore2", "celery.worker.strategy", "celery.app.trace"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
-    def begin(**_: Any) -> None:
-        child_process.begin(queue, settings)
+    def start(**_: Any) -> None:
+        child_process.start(queue, settings)
 
     # A warning of Celery's about root and pickle: only JSON is taken here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     from worker.celery_app import app
 
-    at_once = settings.batch if queue == "segment" else 1
-    with _engine(settings) if at_once > 1 else nullcontext():
+    processes = settings.batch if queue is JobKind.SEGMENT else 1
+    with _engine(settings) if processes > 1 else nullcontext():
         app.worker_main(
             [
                 "--quiet",
                 "worker",
                 f"--queues={queue}",
                 f"--hostname={queue}@{settings.name}",
-                f"--concurrency={at_once}",
-                f"--max-tasks-per-child={JOBS_OF_A_PROCESS[queue]}",
+                f"--concurrency={processes}",
+                f"--max-tasks-per-child={JOBS_PER_PROCESS[queue]}",
                 "--without-gossip",
                 "--without-mingle",
                 "--without-heartbeat",
@@ -78,11 +78,11 @@ def _work(queue: str, settings: Settings) -> int:
 
 
 def _engine(settings: Settings) -> AbstractContextManager[None]:
-    from worker.segment import batch_engine
+    from worker.segment import batch_process
 
     path = settings.engine_socket
     assert path is not None, "several processes have one engine"
-    return batch_engine.kept(path, settings.device, settings.threads, settings.batch)
+    return batch_process.running(path, settings.device, settings.threads, settings.batch)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What one worker process holds from its first moment on: the portal, and a decoder or an engine.
+"""The state of one worker process: the portal's client, and a decoder or a segmenter.
 
-Owns its beginning (after Celery's fork, so that nothing heavy is ever loaded in the parent) and its
-sign of life: every 20 seconds a hello to the portal and the time of it in a file, for probes.
+It is set up after Celery's fork, so that nothing heavy is loaded in the parent. Every 20 seconds
+the process says hello to the portal and touches a file, whose age probes read.
 """
 
 from __future__ import annotations
@@ -13,123 +13,127 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from worker.client.portal_client import Portal, Work
+from worker.client.portal_client import Attempt, PortalClient
+from worker.contract.job import JobKind, Queue
+from worker.contract.result import Result
 from worker.errors import Transient
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.render.pictures import Decoder
-    from worker.segment.engine import Engine
+    from worker.segment.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 20.0
-# An engine's process is there within these seconds.
+# The engine's process is ready within these seconds.
 LOADING_SECONDS = 240.0
-# A probe calls a worker dead after three hellos that did not happen.
-LIFE_SECONDS = 3 * HELLO_SECONDS + 10
+# A probe counts a worker as dead after three missed hellos.
+ALIVE_SECONDS = 3 * HELLO_SECONDS + 10
 
 
 @dataclass
-class _Held:
-    portal: Portal
+class ProcessState:
+    """What the tasks of this process use."""
+
+    portal: PortalClient
     decoder: Decoder | None = None
-    engine: Engine | None = None
+    segmenter: Segmenter | None = None
 
 
-_held: _Held | None = None
+_state: ProcessState | None = None
 
 
-def begin(queue: str, settings: Settings) -> None:
-    """Load what the queue's jobs need; a worker that can't is stopped with a sentence."""
-    global _held
-    held = _Held(Portal(settings, queue))
-    kind = "cpu"
+def start(queue: Queue, settings: Settings) -> None:
+    """Load what the queue's jobs need; a worker that can't is stopped with a log line."""
+    global _state
+    state = ProcessState(PortalClient(settings, queue))
+    device = "cpu"
     try:
-        if queue == "render":
+        if queue is JobKind.RENDER:
             from worker.render.pictures import Decoder
 
-            held.decoder = Decoder(settings)
+            state.decoder = Decoder(settings)
         else:
-            held.engine = _engine(settings)
-            kind = held.engine.kind
+            state.segmenter = _load_segmenter(settings)
+            device = state.segmenter.device
     except Exception as error:
         # Celery would start such a child again and again: end the worker, its parent decides.
         log.critical("the %s worker can't start: %s: %s", queue, type(error).__name__, error)
         os.kill(os.getppid(), signal.SIGTERM)
         return
-    _held = held
+    _state = state
     threading.Thread(
         target=_say_hello,
-        args=(held, kind, life_file(settings, queue)),
+        args=(state, device, alive_file(settings, queue)),
         name="hello",
         daemon=True,
     ).start()
 
 
-def _engine(settings: Settings) -> Engine:
-    """The engine. One that is shared may die while this process begins, and is begun anew."""
-    from worker.segment.engine import Engine
+def _load_segmenter(settings: Settings) -> Segmenter:
+    """The segmenter. A shared engine may end while this process starts, and is then restarted."""
+    from worker.segment.segmenter import Segmenter
 
-    until = time.monotonic() + LOADING_SECONDS
+    end = time.monotonic() + LOADING_SECONDS
     while True:
         try:
-            return Engine(settings)
+            return Segmenter(settings)
         except Transient:
-            if time.monotonic() > until:
+            if time.monotonic() > end:
                 raise
             time.sleep(1.0)
 
 
-def portal() -> Portal:
-    """The portal of this process."""
-    return _ready().portal
+def portal() -> PortalClient:
+    """The portal's client of this process."""
+    return _started().portal
 
 
-def render(work: Work) -> dict[str, Any]:
+def render(attempt: Attempt) -> Result:
     """Do a render job with this process's decoder."""
     from worker.render.pictures import render as render_with
 
-    decoder = _ready().decoder
+    decoder = _started().decoder
     assert decoder is not None, "a render task reached a process of another queue"
-    result: dict[str, Any] = render_with(work, decoder)
-    return result
+    return render_with(attempt, decoder)
 
 
-def segment(work: Work) -> dict[str, Any]:
-    """Do a segment job with this process's engine."""
-    engine = _ready().engine
-    assert engine is not None, "a segment task reached a process of another queue"
-    return engine.segment(work)
+def segment(attempt: Attempt) -> Result:
+    """Do a segment job with this process's models."""
+    segmenter = _started().segmenter
+    assert segmenter is not None, "a segment task reached a process of another queue"
+    return segmenter.segment(attempt)
 
 
-def life_file(settings: Settings, queue: str) -> Path:
-    """The file whose age tells a probe whether the queue's worker is alive."""
+def alive_file(settings: Settings, queue: str) -> Path:
+    """The file whose age shows a probe whether the queue's worker is alive."""
     return settings.state_dir / f"{settings.name}-{queue}.alive"
 
 
 def is_alive(settings: Settings, queue: str, now: float) -> bool:
-    """Whether a worker of that queue (``*``: of any) showed a sign of life lately."""
+    """Whether a worker of that queue (``*``: of any) has touched its file recently."""
     files = settings.state_dir.glob(f"{settings.name}-{queue}.alive")
-    return any(now - file.stat().st_mtime < LIFE_SECONDS for file in files)
+    return any(now - file.stat().st_mtime < ALIVE_SECONDS for file in files)
 
 
-def _ready() -> _Held:
-    if _held is None:
-        raise RuntimeError("the worker process has not begun")
-    return _held
+def _started() -> ProcessState:
+    if _state is None:
+        raise RuntimeError("the worker process has not started")
+    return _state
 
 
-def _say_hello(held: _Held, kind: str, path: Path) -> None:
+def _say_hello(state: ProcessState, device: str, path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    heard = True
+    reached = True
     while True:
         # Alive means able to work: a portal that is away for a moment does not make it dead.
         path.touch()
-        hears = held.portal.hello(kind, held.engine.model if held.engine else "")
-        if hears != heard:
-            log.log(logging.INFO if hears else logging.WARNING, "portal heard hello: %s", hears)
-        heard = hears
-        time.sleep(HELLO_SECONDS if hears else HELLO_SECONDS / 10)
+        reaches = state.portal.hello(device, state.segmenter.model if state.segmenter else "")
+        if reaches != reached:
+            level = logging.INFO if reaches else logging.WARNING
+            log.log(level, "the portal accepts hello: %s", reaches)
+        reached = reaches
+        time.sleep(HELLO_SECONDS if reaches else HELLO_SECONDS / 10)

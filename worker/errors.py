@@ -1,13 +1,15 @@
-"""How work can end badly. Each error carries a stable code and nothing from the picture."""
+"""How work can fail. An error carries a stable code and nothing from the picture."""
 
 from __future__ import annotations
 
+from worker.contract.error_codes import ErrorCode
+
 
 class WorkError(Exception):
-    """Work that did not end well; ``code`` is what the portal keeps and shows."""
+    """Work that failed; the portal stores and shows ``code``."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code.value)
         self.code = code
 
 
@@ -19,5 +21,8 @@ class Transient(WorkError):
     """Another attempt may succeed: the portal is away, time ran out, memory was short."""
 
 
-class Lost(Exception):
-    """The attempt is no longer ours (another one was begun, or the job is over): stop quietly."""
+class AttemptLost(WorkError):
+    """The portal has given the job to another attempt, or has ended it: nothing is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.ATTEMPT_LOST)

@@ -1,4 +1,4 @@
-"""How the render task and its decoder process talk: a JSON head and byte parts over a socket."""
+"""Messages between a worker process and its decoder or engine: a JSON head and byte parts."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import json
 import socket
 from typing import Any
 
-_SIZE = 8
+_LENGTH_BYTES = 8
 
 
 def send(channel: socket.socket, head: dict[str, Any], parts: list[bytes]) -> None:
     """Send one message; OSError when the other side is gone."""
     encoded = json.dumps({**head, "sizes": [len(part) for part in parts]}).encode()
-    channel.sendall(len(encoded).to_bytes(_SIZE, "big") + encoded)
+    channel.sendall(len(encoded).to_bytes(_LENGTH_BYTES, "big") + encoded)
     for part in parts:
         channel.sendall(part)
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
-    """Receive one message; EOFError when the other side ended before it was whole."""
-    length = int.from_bytes(_exactly(channel, _SIZE), "big")
-    head: dict[str, Any] = json.loads(_exactly(channel, length))
-    parts = [_exactly(channel, size) for size in head.pop("sizes")]
+    """Receive one message; EOFError when the other side ended before it was complete."""
+    length = int.from_bytes(_read(channel, _LENGTH_BYTES), "big")
+    head: dict[str, Any] = json.loads(_read(channel, length))
+    parts = [_read(channel, size) for size in head.pop("sizes")]
     return head, parts
 
 
-def _exactly(channel: socket.socket, size: int) -> bytes:
+def _read(channel: socket.socket, size: int) -> bytes:
     data = bytearray(size)
     view, filled = memoryview(data), 0
     while filled < size:

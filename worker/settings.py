@@ -1,7 +1,6 @@
 """Every variable of a worker, read and checked in one immutable object.
 
-The only module of the worker that reads the process's environment. The clock follows from
-JOB_SECONDS: soft limit < hard limit < lease < visibility timeout.
+The only module of the worker that reads the process's environment.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
 
 # Linux takes 108 bytes with a zero at the end for the path of a socket.
 SOCKET_BYTES_MAX = 107
@@ -92,7 +93,7 @@ def _names(value: object) -> object:
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
-class Settings(BaseSettings):
+class Settings(JobClock, BaseSettings):
     """What a worker runs on. ``threads`` 0 and ``weights`` None leave the choice to the engine."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
@@ -112,9 +113,9 @@ class Settings(BaseSettings):
         description="Authenticates the worker at the portal. Also as PLEURA_WORKER_TOKEN_FILE.",
     )
     job_seconds: WholeNumber = Field(
-        120,
-        ge=5,
-        le=3600,
+        JOB_SECONDS,
+        ge=JOB_SECONDS_MIN,
+        le=JOB_SECONDS_MAX,
         validation_alias="JOB_SECONDS",
         description="How long a job may take; the same number as the portal's.",
     )
@@ -190,26 +191,6 @@ class Settings(BaseSettings):
     def engine_socket(self) -> Path | None:
         """Socket of the engine that several segment processes share; None: each has its own."""
         return self.state_dir / f"{self.name}.engine" if self.batch > 1 else None
-
-    @property
-    def soft_seconds(self) -> float:
-        """When a task is asked to stop: it then reports this to the portal."""
-        return float(self.job_seconds)
-
-    @property
-    def hard_seconds(self) -> float:
-        """When the process of a task that does not stop is killed."""
-        return 1.25 * self.job_seconds
-
-    @property
-    def lease_seconds(self) -> float:
-        """How long the portal reserves an attempt for its worker without a heartbeat."""
-        return 1.5 * self.job_seconds
-
-    @property
-    def visibility_seconds(self) -> float:
-        """When Redis gives an unacknowledged message to another worker."""
-        return 3.0 * self.job_seconds
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

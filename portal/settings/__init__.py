@@ -100,26 +100,6 @@ class Settings(Variables):
         return self.local_sign_in == "flagged"
 
     @property
-    def soft_seconds(self) -> float:
-        """When a task is asked to stop."""
-        return self.job_seconds * 1.0
-
-    @property
-    def hard_seconds(self) -> float:
-        """When a task is killed."""
-        return self.job_seconds * 1.25
-
-    @property
-    def lease_seconds(self) -> float:
-        """When another worker may take the job."""
-        return self.job_seconds * 1.5
-
-    @property
-    def visibility_seconds(self) -> float:
-        """When Redis gives an unacknowledged message to another worker."""
-        return self.job_seconds * 3.0
-
-    @property
     def max_upload_bytes(self) -> int:
         """Largest accepted file in bytes."""
         return self.max_upload_mb * 1024 * 1024

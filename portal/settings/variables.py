@@ -12,6 +12,7 @@ from portal.settings import allowed_hosts, secret_files
 from portal.settings.bucket import Bucket
 from portal.settings.declaration import MODEL, Names, OptionalPath, WholeNumber, YesOrNo, variable
 from portal.settings.single_sign_on import SingleSignOn
+from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
 
 _SYSLOG: Final = re.compile(r"/[^\s]+|[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}")
 _CENTURY: Final = 100 * 366  # days
@@ -49,7 +50,7 @@ def _upper(value: object) -> object:
 Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
 
 
-class Variables(BaseSettings):
+class Variables(JobClock, BaseSettings):
     """The settings as they are given; `portal.settings.Settings` reads and completes them."""
 
     model_config: ClassVar[SettingsConfigDict] = MODEL
@@ -128,11 +129,11 @@ class Variables(BaseSettings):
     )
     job_seconds: WholeNumber = variable(
         "JOB_SECONDS",
-        120,
+        JOB_SECONDS,
         "How long a job may take. Soft limit 1.0, hard limit 1.25, lease 1.5 and Redis visibility "
         "timeout 3 times this.",
-        ge=5,
-        le=3600,
+        ge=JOB_SECONDS_MIN,
+        le=JOB_SECONDS_MAX,
     )
     max_upload_mb: WholeNumber = variable(
         "PLEURA_MAX_UPLOAD_MB", 64, "Largest accepted file, in MiB.", ge=1, le=1024

@@ -420,6 +420,6 @@ def _engine_of(parent: int) -> int:
     for child in Path(f"/proc/{parent}/task").glob("*/children"):
         for number in child.read_text().split():
             command = Path(f"/proc/{number}/cmdline")
-            if command.exists() and b"worker.segment.batch_engine" in command.read_bytes():
+            if command.exists() and b"worker.segment.batch_process" in command.read_bytes():
                 return int(number)
     return 0

@@ -50,7 +50,7 @@ def test_a_probe_sees_a_worker_that_lives_and_not_one_that_was_killed(tmp_path: 
     settings = Settings.from_env(environment)
     assert worker("alive", "render", env=environment).returncode == 1
     running = subprocess.Popen([sys.executable, "-m", "worker", "render"], env=environment)
-    life = child_process.life_file(settings, "render")
+    life = child_process.alive_file(settings, "render")
     try:
         assert until(life.exists)
         assert worker("alive", "render", env=environment).returncode == 0
@@ -66,7 +66,7 @@ def test_a_probe_sees_a_worker_that_lives_and_not_one_that_was_killed(tmp_path: 
 @pytest.mark.parametrize(("age", "alive"), [(0, True), (60, True), (75, False)])
 def test_three_missed_signs_of_life_mean_dead(tmp_path: Path, age: float, alive: bool) -> None:
     settings = Settings.from_env(told(tmp_path))
-    life = child_process.life_file(settings, "segment")
+    life = child_process.alive_file(settings, "segment")
     life.parent.mkdir()
     life.touch()
     assert child_process.is_alive(settings, "segment", life.stat().st_mtime + age) is alive

@@ -1,13 +1,12 @@
-"""The worker's way to the portal: HTTP, its own token to claim, one ticket for one attempt.
+"""The worker's HTTP client of the portal: its token claims jobs, a ticket serves one attempt.
 
-Owns retries: a portal that is away for a moment is asked again with back-off, for at most a
-quarter of the job's time by the clock, answers that never come included. After that the job is left
+Retries are here: a portal that is away for a moment is asked again with growing pauses, for at
+most a quarter of the job's time, requests without an answer included. After that the job is left
 to the portal's sweep.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -18,31 +17,44 @@ from uuid import UUID
 
 import httpx2
 
-from worker.errors import Lost, Permanent, Transient
+from worker.contract.error_codes import ErrorCode
+from worker.contract.facts import Facts
+from worker.contract.files import OUTPUTS, FileKind
+from worker.contract.job import (
+    Claim,
+    ClaimRequest,
+    Failure,
+    FailureKind,
+    Hello,
+    JobKind,
+    Lease,
+    Queue,
+    RequiredModel,
+)
+from worker.contract.message import InvalidMessage
+from worker.contract.result import BUNDLE, BUNDLE_OUTPUT_BYTES, Output, Result, pack
+from worker.errors import AttemptLost, Permanent, Transient, WorkError
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
-# A portal that answers at all begins to within these seconds.
+# The longest wait for the first byte of an answer.
 ANSWER_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 SHORTEST_TRY = 0.1
-# One request for all that is small: a request costs more than its bytes. See portal.web.api.worker.
-PARCEL = "application/vnd.pleura.result"
-PARCEL_BYTES = 16 * 1024 * 1024
-# What the portal says when a ticket no longer stands for a running attempt.
-LOST = frozenset({401, 403, 404, 409, 410})
+# How the portal answers a ticket whose attempt no longer runs.
+ATTEMPT_LOST = frozenset({401, 403, 404, 409, 410})
 
 
-class Portal:
-    """The portal as one worker process sees it. Safe to share between threads."""
+class PortalClient:
+    """The portal, for one worker process. Threads may share it."""
 
     def __init__(
         self,
         settings: Settings,
-        queue: str,
+        queue: Queue,
         *,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -50,7 +62,7 @@ class Portal:
         self._queue = queue
         self._name = f"{queue}@{settings.name}"
         self._token = settings.token
-        self._patience = settings.job_seconds / 4
+        self._retry_seconds = settings.job_seconds / 4
         self._sleep, self._clock = sleep, clock
         # The environment's proxies are for the outside: patients' pictures never go through one.
         self._http = httpx2.Client(
@@ -64,30 +76,33 @@ class Portal:
         self._http.close()
 
     def hello(self, engine: str, model: str) -> bool:
-        """Tell the portal that this worker is alive; False when it did not hear."""
-        body = {"name": self._name, "queue": self._queue, "engine": engine, "model": model}
+        """Report that this worker runs; False when the portal did not accept it."""
+        body = Hello(name=self._name, queue=self._queue, engine=engine, model=model)
         try:
-            answer = self._http.post("hello", json=body, headers=_bearer(self._token))
+            answer = self._http.post("hello", json=body.as_json(), headers=_bearer(self._token))
         except httpx2.TransportError:
             return False
         return answer.is_success
 
-    def claim(self, job_id: UUID) -> Work | None:
+    def claim(self, job_id: UUID) -> Attempt | None:
         """Claim a job; None when there is nothing to do (done, taken, unknown)."""
-        answer = self.request(
-            "POST", f"jobs/{job_id}/claim", self._token, json={"worker": self._name}
-        )
+        body = ClaimRequest(worker=self._name).as_json()
+        answer = self.request("POST", f"jobs/{job_id}/claim", self._token, json=body)
         if answer.status_code in (401, 403):
-            raise Transient("worker_token_refused")
+            raise Transient(ErrorCode.WORKER_TOKEN_REFUSED)
         if answer.status_code != httpx2.codes.OK:
             return None
-        return Work(self, answer.json())
+        try:
+            return Attempt(self, Claim.parse_text(answer.content))
+        except InvalidMessage as error:
+            log.error("job %s: the portal's claim breaks the contract: %s", job_id, error.message)
+            raise Transient(ErrorCode.PORTAL_BROKEN) from None
 
     def request(self, method: str, path: str, token: str, **parts: Any) -> httpx2.Response:
         """One call, repeated while the portal is away or broken; Transient when it stays so."""
         headers = {**parts.pop("headers", {}), **_bearer(token)}
-        pause, left = FIRST_PAUSE, self._patience
-        until = self._clock() + left
+        pause, left = FIRST_PAUSE, self._retry_seconds
+        end = self._clock() + left
         while True:
             try:
                 answer = self._http.request(
@@ -97,64 +112,88 @@ class Portal:
                 answer = None
             if answer is not None and answer.status_code < 500 and answer.status_code != 429:
                 return answer
-            if until - self._clock() <= pause:
-                raise Transient("portal_unreachable" if answer is None else "portal_broken")
+            if end - self._clock() <= pause:
+                raise Transient(
+                    ErrorCode.PORTAL_UNREACHABLE if answer is None else ErrorCode.PORTAL_BROKEN
+                )
             self._sleep(pause)
-            left = max(until - self._clock(), SHORTEST_TRY)
+            left = max(end - self._clock(), SHORTEST_TRY)
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-class Work:
-    """One claimed attempt: its inputs, its outputs, its heartbeat and its end."""
+class Attempt:
+    """One claimed attempt at a job: its inputs, its outputs, its lease and its end."""
 
-    def __init__(self, portal: Portal, claim: dict[str, Any]) -> None:
+    def __init__(self, portal: PortalClient, claim: Claim) -> None:
         self._portal = portal
-        self._ticket: str = claim["ticket"]
-        self.job_id = UUID(claim["job"])
-        self.kind: str = claim["kind"]
-        self.attempt: int = claim["attempt"]
-        self.lease_seconds: float = claim["lease_seconds"]
-        self.facts: dict[str, Any] | None = claim.get("facts")
-        # What to do it with; None leaves it to the worker.
-        self.model: dict[str, Any] | None = claim.get("model")
+        self._claim = claim
+        self._lease_seconds = claim.lease_seconds
         self._lost = threading.Event()
-        self._parcel: list[tuple[str, str, bytes]] = []
+        # Small outputs wait for the result: a request costs more than its bytes.
+        self._outputs: list[Output] = []
 
-    def input(self, kind: str) -> bytes:
+    @property
+    def job_id(self) -> UUID:
+        """The job."""
+        return self._claim.job
+
+    @property
+    def kind(self) -> JobKind:
+        """What the job does."""
+        return self._claim.kind
+
+    @property
+    def number(self) -> int:
+        """Which attempt at the job this is, from 1."""
+        return self._claim.attempt
+
+    @property
+    def facts(self) -> Facts | None:
+        """What a render job found in the picture's file; None for a render job itself."""
+        return self._claim.facts
+
+    @property
+    def model(self) -> RequiredModel | None:
+        """The model to use; None leaves the choice to the worker."""
+        return self._claim.model
+
+    def read_input(self, kind: FileKind) -> bytes:
         """The bytes of one of the job's inputs."""
         return self._call("GET", f"inputs/{kind}").content
 
-    def output(self, kind: str, data: bytes, media_type: str) -> None:
-        """Hand in one of the job's outputs: at once if it is large, else along with the result."""
-        packed = sum(len(other) for _, _, other in self._parcel)
-        if packed + len(data) <= PARCEL_BYTES:
-            self._parcel.append((kind, media_type, data))
+    def store_output(self, kind: FileKind, data: bytes) -> None:
+        """Store one of the job's outputs: a large one now, others together with the result."""
+        media_type = OUTPUTS[self.kind][kind].media_type
+        waiting = sum(len(output.data) for output in self._outputs)
+        if waiting + len(data) <= BUNDLE_OUTPUT_BYTES:
+            self._outputs.append(Output(kind, media_type, data))
         else:
             self._call("PUT", f"outputs/{kind}", content=data, headers={"Content-Type": media_type})
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """Say that the job is done, with its result: ``{"facts"}`` or ``{"prediction"}``."""
-        if not self._parcel:
-            self._call("POST", "finish", json=result)
+    def finish(self, result: Result) -> None:
+        """End the attempt with its result."""
+        if not self._outputs:
+            self._call("POST", "finish", json=result.as_json())
             return
-        listed = [{"kind": k, "media_type": m, "bytes": len(d)} for k, m, d in self._parcel]
-        head = json.dumps({"result": result, "outputs": listed}).encode()
-        body = b"".join([head, b"\n", *(data for _, _, data in self._parcel)])
-        self._call("POST", "finish", content=body, headers={"Content-Type": PARCEL})
+        body = pack(result, self._outputs)
+        self._call("POST", "finish", content=body, headers={"Content-Type": BUNDLE})
 
-    def fail(self, error: Permanent | Transient) -> None:
-        """Say that the attempt failed. A portal that can't be told learns it from the lease."""
-        kind = "permanent" if isinstance(error, Permanent) else "transient"
+    def fail(self, error: WorkError) -> None:
+        """Report that the attempt failed. Where that fails, too, the lease ends the attempt."""
+        permanent = isinstance(error, Permanent)
+        kind = FailureKind.PERMANENT if permanent else FailureKind.TRANSIENT
         try:
-            self._call("POST", "fail", json={"code": error.code, "kind": kind})
-        except (Transient, Permanent, Lost):
-            log.warning("job %s: the portal could not be told of %s", self.job_id, error.code)
+            self._call("POST", "fail", json=Failure(code=error.code.value, kind=kind).as_json())
+        except WorkError:
+            log.warning("job %s: %s could not be reported", self.job_id, error.code)
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Keep the lease while the body runs, from a thread of its own."""
+    def renewing_lease(self) -> Iterator[None]:
+        """Renew the lease while the body runs, from a thread of its own."""
         ended = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(ended,), name="heartbeat", daemon=True)
+        thread = threading.Thread(
+            target=self._renew_lease, args=(ended,), name="heartbeat", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -162,30 +201,33 @@ class Work:
             ended.set()
             thread.join(timeout=1.0)
 
-    def _beat(self, ended: threading.Event) -> None:
-        while not ended.wait(self.lease_seconds / 4):
+    def _renew_lease(self, ended: threading.Event) -> None:
+        while not ended.wait(self._lease_seconds / 4):
             try:
                 answer = self._call("POST", "heartbeat")
-            except (Transient, Permanent):
+                self._lease_seconds = Lease.parse_text(answer.content).lease_seconds
+            except (Transient, Permanent, InvalidMessage):
                 continue
-            except Lost:
+            except AttemptLost:
                 self._lost.set()
                 return
-            self.lease_seconds = float(answer.json()["lease_seconds"])
 
-    def _call(self, method: str, what: str, **parts: Any) -> httpx2.Response:
+    def _call(self, method: str, path: str, **parts: Any) -> httpx2.Response:
         if self._lost.is_set():
-            raise Lost
-        answer = self._portal.request(method, f"jobs/{self.job_id}/{what}", self._ticket, **parts)
-        if answer.status_code in LOST:
-            raise Lost
+            raise AttemptLost
+        ticket = self._claim.ticket
+        answer = self._portal.request(method, f"jobs/{self.job_id}/{path}", ticket, **parts)
+        if answer.status_code in ATTEMPT_LOST:
+            raise AttemptLost
         if not answer.is_success:
-            raise Permanent("input_refused" if method == "GET" else "result_refused")
+            raise Permanent(
+                ErrorCode.INPUT_REFUSED if method == "GET" else ErrorCode.RESULT_REFUSED
+            )
         return answer
 
 
 def _timeout(seconds: float) -> httpx2.Timeout:
-    """For one request: what is left of the patience, and never more than a portal needs."""
+    """For one request: the time left for retries, at most what a portal needs to answer."""
     return httpx2.Timeout(min(seconds, ANSWER_SECONDS), connect=min(seconds, CONNECT_SECONDS))
 
 

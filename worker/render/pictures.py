@@ -1,7 +1,6 @@
 """The render job: a source file becomes canonical pixels, a preview, a thumb and facts.
 
-Owns the decoder process of its worker process. Nothing here touches the file's bytes but to pass
-them on.
+The file is decoded in a process of its own; this one only passes the bytes on.
 """
 
 from __future__ import annotations
@@ -13,76 +12,84 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from worker.client.portal_client import Work
+from worker.client.portal_client import Attempt
+from worker.contract.error_codes import ErrorCode
+from worker.contract.facts import Facts
+from worker.contract.files import FileKind
+from worker.contract.message import InvalidMessage
+from worker.contract.result import RenderResult
 from worker.errors import Permanent, Transient
 from worker.framing import receive, send
 from worker.settings import Settings
 
-# All that the decoder may know of its surroundings. One thread: it forks for every file.
+# The decoder's whole environment. One thread: it forks for every file.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What one file gave."""
+    """One decoded file."""
 
-    facts: dict[str, Any]
+    facts: Facts
     pixels: bytes
     preview: bytes
     thumb: bytes
 
 
 class Decoder:
-    """A decoder process, begun at once, begun anew when it was lost."""
+    """A decoder process, started at once and started again when it was lost."""
 
     def __init__(self, settings: Settings) -> None:
         self._memory_bytes = settings.decode_megabytes * 2**20
-        # Processor time ends a decoder before the task's own limit does: the file is at fault.
+        # Less than the task's own time limit, so that the job fails for its file.
         self._cpu_seconds = max(1, int(settings.soft_seconds / 2))
-        self._begin()
+        self._start()
 
-    def _begin(self) -> None:
-        self._channel, theirs = socket.socketpair()
+    def _start(self) -> None:
+        self._channel, child_end = socket.socketpair()
         limits = (str(self._memory_bytes), str(self._cpu_seconds))
-        with theirs:
-            # Libraries' own messages can quote the file, so nobody keeps them.
+        with child_end:
+            # Libraries' messages can quote the file, so they are dropped.
             self._process = subprocess.Popen(  # our own module, our interpreter  # noqa: S603  # nosec B603
                 [
                     sys.executable,
                     "-m",
                     "worker.render.decoder_process",
-                    str(theirs.fileno()),
+                    str(child_end.fileno()),
                     *limits,
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 process_group=0,
                 env=_ENVIRONMENT,
-                cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                cwd=Path(__file__).parents[2],
             )
 
     def decode(self, data: bytes) -> Rendered:
-        """Decode a file; Permanent with the reader's code, decode_failed or decode_limit."""
+        """Decode a file; Permanent with the reader's code, DECODE_FAILED or DECODE_LIMIT."""
         if self._process.poll() is not None:
             self.stop()
-            self._begin()
+            self._start()
         try:
             send(self._channel, {}, [data])
             head, parts = receive(self._channel)
         except (OSError, EOFError):
             self.stop()
-            raise Transient("decoder_lost") from None
+            raise Transient(ErrorCode.DECODER_LOST) from None
         except BaseException:
-            # Out of time in the middle of an answer: the next file needs a fresh process.
+            # Out of time in the middle of an answer: the next file needs a new process.
             self.stop()
             raise
         if "error" in head:
-            raise Permanent(head["error"])
-        return Rendered(head["facts"], *parts)
+            raise Permanent(ErrorCode(head["error"]))
+        try:
+            return Rendered(Facts.parse(head["facts"]), *parts)
+        except InvalidMessage:
+            raise Permanent(ErrorCode.RESULT_REFUSED) from None
 
     def stop(self) -> None:
         """End the process and whatever it is decoding."""
@@ -92,10 +99,10 @@ class Decoder:
         self._process.wait()
 
 
-def render(work: Work, decoder: Decoder) -> dict[str, Any]:
+def render(attempt: Attempt, decoder: Decoder) -> RenderResult:
     """Do one render job up to its result; the caller finishes it."""
-    rendered = decoder.decode(work.input("source"))
-    work.output("pixels", rendered.pixels, "application/octet-stream")
-    work.output("preview", rendered.preview, "image/jpeg")
-    work.output("thumb", rendered.thumb, "image/jpeg")
-    return {"facts": rendered.facts}
+    rendered = decoder.decode(attempt.read_input(FileKind.SOURCE))
+    attempt.store_output(FileKind.PIXELS, rendered.pixels)
+    attempt.store_output(FileKind.PREVIEW, rendered.preview)
+    attempt.store_output(FileKind.THUMB, rendered.thumb)
+    return RenderResult(facts=rendered.facts)

@@ -1,7 +1,7 @@
 """The models of one worker process: its own, and those that jobs ask for.
 
-Owns finding (its folders), fetching (the registry's source, by checksum) and refusing: a job is
-done with exactly the model that the portal named, or fails with a code that says why.
+A model is found in the worker's folders or fetched from the registry's source, and checked by its
+checksums. A job is done with exactly the model that the portal named, or fails with a code.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import functools
 import logging
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, cast
 
 from ml.inference import serving
 from ml.inference.predict import OPERATING_POINTS, OperatingPoint
 from ml.inference.serving import Serving
 from ml.runtime import model_store, session
+from worker.contract.error_codes import ErrorCode
+from worker.contract.job import RequiredModel
 from worker.errors import Permanent, Transient
-from worker.segment.batch_engine import Shared
+from worker.segment.batch_client import BatchSession
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Beside the worker's own: the one that is promoted, and the one that it follows.
-OTHERS = 2
+# Beside the worker's own: the active model and the one before it.
+OTHER_MODELS = 2
 
 
-class Models:
+class ModelCache:
     """Loaded models by sha256."""
 
     def __init__(self, settings: Settings) -> None:
@@ -37,7 +38,7 @@ class Models:
 
     @property
     def device(self) -> str:
-        """Where they run, in words."""
+        """What they run on, for people."""
         return self._own.device
 
     @property
@@ -46,65 +47,65 @@ class Models:
         card = self._last.card
         return f"{card['name']} {card['version']}"
 
-    def chosen(self, wanted: dict[str, Any] | None) -> tuple[Serving, OperatingPoint]:
+    def choose(self, required: RequiredModel | None) -> tuple[Serving, OperatingPoint]:
         """The model and the operating point for a job; None: the worker's own, balanced.
 
-        Permanent where the model is not to be had or is not the one that the registry knows.
+        Permanent where the model cannot be found or is not the one that the registry knows.
         """
-        if wanted is None:
+        if required is None:
             self._last = self._own
             return self._own, "balanced"
-        point = wanted.get("operating_point")
-        sha256 = wanted.get("sha256")
-        if point not in OPERATING_POINTS or not isinstance(sha256, str):
-            raise Permanent("model_unclear")
-        self._last = self._loaded(sha256, wanted)
-        return self._last, cast(OperatingPoint, point)
+        if required.operating_point not in OPERATING_POINTS:
+            raise Permanent(ErrorCode.MODEL_UNCLEAR)
+        self._last = self._load(required)
+        return self._last, required.operating_point
 
-    def _loaded(self, sha256: str, wanted: dict[str, Any]) -> Serving:
-        files = wanted.get("files")
-        if self._own.card["sha256"] == sha256 and (not files or self._own.card["files"] == files):
+    def _load(self, required: RequiredModel) -> Serving:
+        sha256, files = required.sha256, required.files
+        own = self._own.card
+        if own["sha256"] == sha256 and (not files or own["files"] == files):
             return self._own
         known = self._others.get(sha256)
         if known is None or (files and known.card["files"] != files):
-            known = self._found(sha256, wanted)
+            known = self._find(required)
             self._others[sha256] = known
-            while len(self._others) > OTHERS:
+            while len(self._others) > OTHER_MODELS:
                 self._others.popitem(last=False)
         self._others.move_to_end(sha256)
         return known
 
-    def _found(self, sha256: str, wanted: dict[str, Any]) -> Serving:
+    def _find(self, required: RequiredModel) -> Serving:
+        sha256 = required.sha256
         own = self._settings.weights
-        places = [*([own, own.parent] if own else []), self._settings.models, session.WEIGHTS]
+        folders = [*([own, own.parent] if own else []), self._settings.models, session.WEIGHTS]
         try:
-            folder = model_store.find(places, sha256) or self._fetched(sha256, wanted)
-            model_store.inspect(folder, wanted.get("files"))
+            folder = model_store.find(folders, sha256) or self._fetch(required)
+            model_store.inspect(folder, required.files)
             found = self._open(folder)
         except (model_store.Tampered, session.TamperedModel) as error:
             log.error("model %s: %s", sha256[:12], error)
-            raise Permanent("model_tampered") from None
+            raise Permanent(ErrorCode.MODEL_TAMPERED) from None
         except (model_store.NotFetched, session.ModelMissing) as error:
             log.error("model %s: %s", sha256[:12], error)
-            raise Permanent("model_missing") from None
+            raise Permanent(ErrorCode.MODEL_MISSING) from None
         except OSError as error:  # no room for it, for example
             log.error("model %s: %s", sha256[:12], error.strerror)
-            raise Transient("model_missing") from None
+            raise Transient(ErrorCode.MODEL_MISSING) from None
         found.warm_up()
         return found
 
-    def _fetched(self, sha256: str, wanted: dict[str, Any]) -> Path:
-        source, archive = str(wanted.get("source") or ""), str(wanted.get("archive_sha256") or "")
+    def _fetch(self, required: RequiredModel) -> Path:
+        source, archive_sha256 = required.source, required.archive_sha256 or required.sha256
         if not source or source == "shipped":
-            raise model_store.NotFetched("it lies in none of this worker's folders")
+            raise model_store.NotFetched("it is in none of this worker's folders")
         settings = self._settings
-        folder = model_store.fetch(source, archive or sha256, settings.models, settings.model_hosts)
+        folder = model_store.fetch(source, archive_sha256, settings.models, settings.model_hosts)
         card = model_store.read_card(folder)
-        if card is None or card.get("sha256") != sha256:
-            raise model_store.Tampered(f"{source} holds another model than the registry says")
+        if card is None or card.get("sha256") != required.sha256:
+            raise model_store.Tampered(f"{source} holds another model than the registry names")
         return folder
 
     def _open(self, weights: Path | None) -> Serving:
-        shared = self._settings.engine_socket
-        opens = functools.partial(Shared, shared) if shared else None
+        engine = self._settings.engine_socket
+        opens = functools.partial(BatchSession, engine) if engine else None
         return serving.open(weights, self._settings.device, self._settings.threads, opens=opens)

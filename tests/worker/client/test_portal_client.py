@@ -1,4 +1,4 @@
-"""worker.client.portal_client: what the worker does when the portal is away, busy, or says no.
+"""worker.client.portal_client: what the worker does when the portal is away, busy, or refuses.
 
 The portal here is a small HTTP server that answers by a script: its faults are what is tested. The
 real portal and the real worker meet in tests/faults.
@@ -18,8 +18,13 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from tests.support.wait import until
-from worker.client.portal_client import Portal, Work
-from worker.errors import Lost, Permanent, Transient
+from worker.client.portal_client import Attempt, PortalClient
+from worker.contract.error_codes import ErrorCode
+from worker.contract.facts import Facts
+from worker.contract.files import FileKind
+from worker.contract.job import JobKind
+from worker.contract.result import RenderResult
+from worker.errors import AttemptLost, Permanent, Transient
 from worker.settings import Settings
 
 JOB = uuid4()
@@ -33,10 +38,12 @@ CLAIM = {
     "inputs": {},
     "facts": None,
 }
+RESULT = RenderResult(facts=Facts(rows=1, columns=2, bits=8, windows=[]))
+FACTS = {"facts": {"rows": 1, "columns": 2, "bits": 8, "windows": []}}
 
 
 class Script(ThreadingHTTPServer):
-    """Answers each path by its list of statuses, the last one for ever; keeps what was asked."""
+    """Answers each path by its list of statuses, the last one for ever; records all requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -91,15 +98,15 @@ def settings(address: str, job_seconds: int = 20) -> Settings:
     )
 
 
-def portal(address: str, pauses: list[float]) -> Portal:
+def portal(address: str, pauses: list[float]) -> PortalClient:
     """A portal for which only the pauses take time."""
-    return Portal(
-        settings(address), "render", sleep=pauses.append, clock=lambda: float(sum(pauses))
+    return PortalClient(
+        settings(address), JobKind.RENDER, sleep=pauses.append, clock=lambda: float(sum(pauses))
     )
 
 
 @pytest.fixture
-def deaf() -> Iterator[str]:
+def silent() -> Iterator[str]:
     """An address that takes every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -111,38 +118,40 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def ours(script: Script, pauses: list[float]) -> Iterator[Portal]:
+def client(script: Script, pauses: list[float]) -> Iterator[PortalClient]:
     portal_ = portal(f"http://127.0.0.1:{script.server_port}", pauses)
     yield portal_
     portal_.close()
 
 
 @pytest.fixture
-def work(ours: Portal) -> Work:
-    claimed = ours.claim(JOB)
+def attempt(client: PortalClient) -> Attempt:
+    claimed = client.claim(JOB)
     assert claimed is not None
     return claimed
 
 
 def test_a_claim_shows_the_workers_token_and_everything_after_it_the_ticket(
-    script: Script, work: Work
+    script: Script, attempt: Attempt
 ) -> None:
-    work.input("source")
-    work.finish({"facts": {"rows": 1}})
+    attempt.read_input(FileKind.SOURCE)
+    attempt.finish(RESULT)
     tokens = [asked[1] for asked in script.asked]
     assert tokens == ["Bearer token-of-a-worker"] + 2 * ["Bearer ticket-of-this-attempt"]
-    assert json.loads(script.asked[2][3]) == {"facts": {"rows": 1}}
+    assert json.loads(script.asked[2][3]) == FACTS
 
 
-def test_small_outputs_travel_with_the_result_in_one_request(script: Script, work: Work) -> None:
-    work.output("pixels", b"\x01\x02", "application/octet-stream")
-    work.output("thumb", b"picture", "image/jpeg")
-    work.finish({"facts": {"rows": 1}})
+def test_small_outputs_are_sent_with_the_result_in_one_request(
+    script: Script, attempt: Attempt
+) -> None:
+    attempt.store_output(FileKind.PIXELS, b"\x01\x02")
+    attempt.store_output(FileKind.THUMB, b"picture")
+    attempt.finish(RESULT)
     (asked,) = script.asked[1:]
     assert asked[2] == "application/vnd.pleura.result"
     head, _, rest = asked[3].partition(b"\n")
     assert json.loads(head) == {
-        "result": {"facts": {"rows": 1}},
+        "result": FACTS,
         "outputs": [
             {"kind": "pixels", "media_type": "application/octet-stream", "bytes": 2},
             {"kind": "thumb", "media_type": "image/jpeg", "bytes": 7},
@@ -151,15 +160,15 @@ def test_small_outputs_travel_with_the_result_in_one_request(script: Script, wor
     assert rest == b"\x01\x02picture"
 
 
-def test_an_output_that_is_too_large_for_the_parcel_goes_at_once(
-    script: Script, work: Work, monkeypatch: pytest.MonkeyPatch
+def test_an_output_that_is_too_large_for_the_bundle_is_sent_at_once(
+    script: Script, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.client.portal_client.PARCEL_BYTES", 8)
-    work.output("pixels", b"nine bytes", "application/octet-stream")
+    monkeypatch.setattr("worker.client.portal_client.BUNDLE_OUTPUT_BYTES", 8)
+    attempt.store_output(FileKind.PIXELS, b"nine bytes")
     assert script.asked[1][2:] == ("application/octet-stream", b"nine bytes")
-    work.output("thumb", b"12345678", "image/jpeg")
-    work.output("preview", b"9", "image/jpeg")
-    work.finish({})
+    attempt.store_output(FileKind.THUMB, b"12345678")
+    attempt.store_output(FileKind.PREVIEW, b"9")
+    attempt.finish(RESULT)
     assert [asked[0].rsplit("/", 1)[-1] for asked in script.asked[1:]] == [
         "pixels",
         "preview",
@@ -168,23 +177,43 @@ def test_an_output_that_is_too_large_for_the_parcel_goes_at_once(
 
 
 @pytest.mark.parametrize("status", [204, 404, 409])
-def test_a_job_that_is_not_to_be_had_is_none(script: Script, ours: Portal, status: int) -> None:
+def test_a_job_that_cannot_be_claimed_is_none(
+    script: Script, client: PortalClient, status: int
+) -> None:
     script.answers["claim"] = [status]
-    assert ours.claim(JOB) is None
+    assert client.claim(JOB) is None
 
 
-def test_a_refused_token_is_an_error_of_the_set_up(script: Script, ours: Portal) -> None:
+@pytest.mark.parametrize("wrong", [{"attempt": 0}, {"ticket": None}, {"kind": "unknown"}])
+def test_a_claim_that_breaks_the_contract_is_left_to_the_sweep(
+    client: PortalClient, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object]
+) -> None:
+    monkeypatch.setitem(globals(), "CLAIM", {**CLAIM, **wrong})
+    with pytest.raises(Transient, match="portal_broken"):
+        client.claim(JOB)
+
+
+def test_a_newer_portals_claim_may_hold_more(
+    client: PortalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "CLAIM", {**CLAIM, "subject": {"more": 1}})
+    claimed = client.claim(JOB)
+    assert claimed is not None
+    assert (claimed.kind, claimed.number) == (JobKind.RENDER, 1)
+
+
+def test_a_refused_token_is_an_error_of_its_own(script: Script, client: PortalClient) -> None:
     script.answers["claim"] = [401]
     with pytest.raises(Transient, match="worker_token_refused"):
-        ours.claim(JOB)
+        client.claim(JOB)
 
 
 def test_a_broken_portal_is_asked_again_with_longer_pauses_and_the_same_body(
-    script: Script, ours: Portal, pauses: list[float], work: Work
+    script: Script, client: PortalClient, pauses: list[float], attempt: Attempt
 ) -> None:
     script.answers["finish"] = [503, 429, 500, 204]
-    work.output("mask", b"picture", "image/png")
-    work.finish({})
+    attempt.store_output(FileKind.THUMB, b"picture")
+    attempt.finish(RESULT)
     assert pauses == [0.25, 0.5, 1.0]
     assert len(script.asked) == 5
     (sent,) = {asked[2:] for asked in script.asked[1:]}
@@ -201,22 +230,22 @@ def test_a_portal_that_stays_away_is_given_up_after_a_quarter_of_the_jobs_time(
     assert nobody.hello("cpu", "") is False
 
 
-def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(deaf: str) -> None:
-    listening = Portal(settings(deaf, job_seconds=8), "render")
+def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(silent: str) -> None:
+    waiting = PortalClient(settings(silent, job_seconds=8), JobKind.RENDER)
     began = time.monotonic()
     with pytest.raises(Transient, match="portal_unreachable"):
-        listening.claim(JOB)
+        waiting.claim(JOB)
     assert 1 < time.monotonic() - began < 15
-    listening.close()
+    waiting.close()
 
 
 def test_a_claim_that_runs_out_of_time_is_left_to_the_sweep(
-    deaf: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    silent: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Celery's soft limit strikes wherever the task is: here in a pause between two tries."""
     for name, value in (
         ("REDIS_URL", "redis://127.0.0.1:1/0"),
-        ("PLEURA_PORTAL_URL", deaf),
+        ("PLEURA_PORTAL_URL", silent),
         ("PLEURA_WORKER_TOKEN", "token-of-a-worker"),
     ):
         monkeypatch.setenv(name, value)
@@ -225,48 +254,52 @@ def test_a_claim_that_runs_out_of_time_is_left_to_the_sweep(
     def strike(_: float) -> None:
         raise SoftTimeLimitExceeded
 
-    nobody = Portal(settings("http://127.0.0.1:9"), "render", sleep=strike)
-    monkeypatch.setattr(child_process, "_held", child_process._Held(nobody))
+    nobody = PortalClient(settings("http://127.0.0.1:9"), JobKind.RENDER, sleep=strike)
+    monkeypatch.setattr(child_process, "_state", child_process.ProcessState(nobody))
     with caplog.at_level("WARNING"):
-        tasks._attempt(str(JOB), "render", lambda work: {})
+        tasks.run(str(JOB), JobKind.RENDER, lambda attempt: RESULT)
     assert "left to the sweep: timeout" in caplog.text
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 409])
-def test_a_ticket_that_no_longer_counts_ends_the_work(
-    script: Script, work: Work, status: int
+def test_a_ticket_that_is_no_longer_valid_ends_the_attempt(
+    script: Script, attempt: Attempt, status: int
 ) -> None:
     script.answers["finish"] = [status]
-    with pytest.raises(Lost):
-        work.finish({})
+    with pytest.raises(AttemptLost):
+        attempt.finish(RESULT)
 
 
-def test_a_result_that_the_portal_refuses_is_not_sent_again(script: Script, work: Work) -> None:
+def test_a_result_that_the_portal_refuses_is_not_sent_again(
+    script: Script, attempt: Attempt
+) -> None:
     script.answers["finish"] = [422]
     with pytest.raises(Permanent, match="result_refused"):
-        work.finish({})
+        attempt.finish(RESULT)
     assert len(script.asked) == 2
 
 
-def test_saying_that_it_failed_never_fails(script: Script, work: Work) -> None:
+def test_reporting_a_failure_never_fails(script: Script, attempt: Attempt) -> None:
     script.answers["fail"] = [409]
-    work.fail(Permanent("decode_failed"))
+    attempt.fail(Permanent(ErrorCode.DECODE_FAILED))
     assert json.loads(script.asked[1][3]) == {"code": "decode_failed", "kind": "permanent"}
 
 
-def test_the_lease_is_kept_while_work_goes_on_and_not_longer(script: Script, work: Work) -> None:
-    with work.beating():
+def test_the_lease_is_renewed_while_work_goes_on_and_not_longer(
+    script: Script, attempt: Attempt
+) -> None:
+    with attempt.renewing_lease():
         assert until(lambda: len(script.asked) >= 3)
     during = len(script.asked)
     time.sleep(0.3)
     assert len(script.asked) == during
 
 
-def test_work_whose_attempt_is_lost_sends_nothing_more(script: Script, work: Work) -> None:
+def test_a_lost_attempt_sends_nothing_more(script: Script, attempt: Attempt) -> None:
     script.answers["heartbeat"] = [409]
-    with work.beating():
-        assert work._lost.wait(60)
+    with attempt.renewing_lease():
+        assert attempt._lost.wait(60)
         before = len(script.asked)
-        with pytest.raises(Lost):
-            work.finish({})
+        with pytest.raises(AttemptLost):
+            attempt.finish(RESULT)
     assert len(script.asked) == before

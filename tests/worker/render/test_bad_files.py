@@ -65,4 +65,4 @@ def test_a_file_cut_at_every_kilobyte_fails_for_good(decoder: Decoder, kind: str
 
 
 def test_a_sound_file_after_all_of_them_is_still_read(decoder: Decoder) -> None:
-    assert decoder.decode(wholes()["PNG"]).facts["rows"] == 200
+    assert decoder.decode(wholes()["PNG"]).facts.rows == 200

@@ -66,8 +66,8 @@ def lying_png(rows: int, columns: int) -> bytes:
 
 def test_a_picture_comes_back_whole_with_preview_thumb_and_facts(decoder: Decoder) -> None:
     rendered = decoder.decode(picture())
-    assert (rendered.facts["rows"], rendered.facts["columns"]) == (40, 60)
-    again = Picture.from_canonical(rendered.pixels, rendered.facts)
+    assert (rendered.facts.rows, rendered.facts.columns) == (40, 60)
+    again = Picture.from_canonical(rendered.pixels, rendered.facts.as_json())
     assert again.pixels.shape == (40, 60)
     assert int(again.pixels[-1, -1]) > int(again.pixels[0, 0])
     for jpeg in (rendered.preview, rendered.thumb):
@@ -86,7 +86,7 @@ def test_a_file_that_needs_more_memory_than_allowed_is_stopped(decoder: Decoder)
     assert len(bomb) < 400_000
     with pytest.raises(Permanent, match=r"decode_limit|decode_failed"):
         decoder.decode(bomb)
-    assert decoder.decode(picture()).facts["rows"] == 40
+    assert decoder.decode(picture()).facts.rows == 40
 
 
 def test_one_files_process_that_dies_costs_only_that_file(
@@ -118,13 +118,13 @@ def test_one_files_process_that_dies_costs_only_that_file(
         said = next((code for _ in range(20) if (code := outcome()) != "decoded"), "decoded")
     assert said == "decode_failed"
     assert decoder._process.pid == server
-    assert decoder.decode(picture()).facts["rows"] == 40
+    assert decoder.decode(picture()).facts.rows == 40
 
 
 def test_a_lost_decoder_is_begun_anew(decoder: Decoder) -> None:
     os.killpg(decoder._process.pid, signal.SIGKILL)
     decoder._process.wait()
-    assert decoder.decode(picture()).facts["columns"] == 60
+    assert decoder.decode(picture()).facts.columns == 60
 
 
 def test_a_decoder_that_goes_away_under_a_file_is_worth_another_attempt(
@@ -141,7 +141,7 @@ def test_a_decoder_that_goes_away_under_a_file_is_worth_another_attempt(
         patch.setattr("worker.render.pictures.receive", lose)
         with pytest.raises(Transient, match="decoder_lost"):
             decoder.decode(picture())
-    assert decoder.decode(picture()).facts["rows"] == 40
+    assert decoder.decode(picture()).facts.rows == 40
     decoder.stop()
 
 

@@ -20,7 +20,9 @@ from tests.ml.conftest import write_tiny_model
 from tests.support.wait import until
 from worker import child_process
 from worker.errors import Transient
-from worker.segment.batch_engine import Engine, Shared, kept
+from worker.segment.batch_client import BatchSession
+from worker.segment.batch_engine import BatchEngine
+from worker.segment.batch_process import running
 from worker.settings import Settings
 
 SIZE = 64
@@ -36,34 +38,34 @@ def picture(seed: int, count: int = 1) -> Floats:
     return drawn.astype(np.float32)
 
 
-class Room:
-    """An engine in this process, which runs when it is told to, and children that ask it."""
+class EngineInThisProcess:
+    """An engine whose steps the test takes, and clients of it."""
 
     def __init__(self, path: Path, most: int) -> None:
         self.path = path
-        self.engine = Engine(lambda folder: session.open(folder, "cpu", 1), most)
+        self.engine = BatchEngine(lambda folder: session.open(folder, "cpu", 1), most)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         self.listener.listen()
         threading.Thread(target=self.engine.listen, args=(self.listener,), daemon=True).start()
         self.pool = ThreadPoolExecutor(8)
 
-    def child(self, folder: Path) -> Shared:
-        begun = self.pool.submit(Shared, self.path, folder)
+    def child(self, folder: Path) -> BatchSession:
+        begun = self.pool.submit(BatchSession, self.path, folder)
         self.wait_for(1)
         self.engine.step()
         return begun.result(60)
 
     def wait_for(self, questions: int) -> None:
-        assert until(lambda: self.engine._asked.qsize() >= questions), "nobody asked"
+        assert until(lambda: self.engine._received.qsize() >= questions), "nobody asked"
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[Callable[[int], Room]]:
-    rooms: list[Room] = []
+def room(tmp_path: Path) -> Iterator[Callable[[int], EngineInThisProcess]]:
+    rooms: list[EngineInThisProcess] = []
 
-    def make(most: int) -> Room:
-        rooms.append(Room(tmp_path / f"engine-{len(rooms)}", most))
+    def make(most: int) -> EngineInThisProcess:
+        rooms.append(EngineInThisProcess(tmp_path / f"engine-{len(rooms)}", most))
         return rooms[-1]
 
     yield make
@@ -78,7 +80,7 @@ def same(answer: Answer, other: Answer) -> None:
 
 
 def test_what_waits_is_answered_in_one_run_and_everybody_gets_the_own_answer(
-    room: Callable[[int], Room], folder: Path
+    room: Callable[[int], EngineInThisProcess], folder: Path
 ) -> None:
     here, alone = room(8), session.open(folder, "cpu", 1)
     children = [here.child(folder) for _ in range(3)]
@@ -92,7 +94,9 @@ def test_what_waits_is_answered_in_one_run_and_everybody_gets_the_own_answer(
     assert children[0].device == alone.device
 
 
-def test_no_run_takes_more_pictures_than_it_may(room: Callable[[int], Room], folder: Path) -> None:
+def test_no_run_takes_more_pictures_than_it_may(
+    room: Callable[[int], EngineInThisProcess], folder: Path
+) -> None:
     here = room(2)
     children = [here.child(folder) for _ in range(5)]
     asked = [here.pool.submit(c.answer, picture(n)) for n, c in enumerate(children)]
@@ -105,7 +109,7 @@ def test_no_run_takes_more_pictures_than_it_may(room: Callable[[int], Room], fol
 
 
 def test_a_question_larger_than_a_run_is_answered_alone(
-    room: Callable[[int], Room], folder: Path
+    room: Callable[[int], EngineInThisProcess], folder: Path
 ) -> None:
     here, alone = room(2), session.open(folder, "cpu", 1)
     asked = here.pool.submit(here.child(folder).answer, picture(0, count=5))
@@ -115,7 +119,7 @@ def test_a_question_larger_than_a_run_is_answered_alone(
 
 
 def test_two_models_are_not_run_together(
-    room: Callable[[int], Room], folder: Path, tmp_path: Path
+    room: Callable[[int], EngineInThisProcess], folder: Path, tmp_path: Path
 ) -> None:
     here = room(8)
     other = write_tiny_model(tmp_path / "other")
@@ -129,7 +133,9 @@ def test_two_models_are_not_run_together(
     assert [child.together for child in children] == [1, 1]
 
 
-def test_a_picture_that_does_not_fit_fails_alone(room: Callable[[int], Room], folder: Path) -> None:
+def test_a_picture_that_does_not_fit_fails_alone(
+    room: Callable[[int], EngineInThisProcess], folder: Path
+) -> None:
     here = room(8)
     good, bad = here.child(folder), here.child(folder)
     fits = here.pool.submit(good.answer, picture(0))
@@ -142,7 +148,7 @@ def test_a_picture_that_does_not_fit_fails_alone(room: Callable[[int], Room], fo
 
 
 def test_a_child_that_goes_before_its_answer_harms_nobody(
-    room: Callable[[int], Room], folder: Path
+    room: Callable[[int], EngineInThisProcess], folder: Path
 ) -> None:
     here = room(8)
     stays, goes = here.child(folder), here.child(folder)
@@ -157,10 +163,12 @@ def test_a_child_that_goes_before_its_answer_harms_nobody(
         gone.result(10)
 
 
-def test_a_changed_model_is_refused(room: Callable[[int], Room], folder: Path) -> None:
+def test_a_changed_model_is_refused(
+    room: Callable[[int], EngineInThisProcess], folder: Path
+) -> None:
     here = room(8)
     (folder / "model.bin").write_bytes(b"other")
-    begun = here.pool.submit(Shared, here.path, folder)
+    begun = here.pool.submit(BatchSession, here.path, folder)
     here.wait_for(1)
     here.engine.step()
     with pytest.raises(TamperedModel, match="not the file of its card"):
@@ -183,23 +191,23 @@ def test_a_worker_begins_although_its_engine_dies_meanwhile(folder: Path, tmp_pa
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dying, ThreadPoolExecutor(1) as pool:
         dying.bind(str(path))
         dying.listen()
-        begun = pool.submit(child_process._engine, settings)
+        begun = pool.submit(child_process._load_segmenter, settings)
         dying.accept()[0].close()
         path.unlink()
-        with kept(path, "cpu", 1, 2):
-            assert "openvino" in begun.result(60).kind
+        with running(path, "cpu", 1, 2):
+            assert "openvino" in begun.result(60).device
 
 
 def test_a_folder_without_a_model_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match="there is no model"):
-        Shared(tmp_path / "nobody", tmp_path)
+        BatchSession(tmp_path / "nobody", tmp_path)
 
 
 @pytest.mark.timeout(120)
 def test_an_engine_that_is_killed_is_begun_anew(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "life" / "test.engine"
-    with kept(path, "cpu", 1, 4):
-        child = Shared(path, folder)
+    with running(path, "cpu", 1, 4):
+        child = BatchSession(path, folder)
         said = child.answer(picture(1))
         first = _listener(path)
         os.kill(first, signal.SIGKILL)
@@ -219,6 +227,6 @@ def _listener(path: Path) -> int:
             words = command.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"worker.segment.batch_engine" in words and str(path).encode() in words:
+        if b"worker.segment.batch_process" in words and str(path).encode() in words:
             return int(command.parent.name)
     return 0

@@ -1,0 +1,100 @@
+"""worker.contract.prediction: what ml predicts passes, in parts and as a whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("openvino", reason="openvino is not installed")
+from ml.images import reader
+from ml.inference import serving
+from ml.inference.predict import OPERATING_POINTS, OperatingPoint, predict
+from ml.preparation import phantom
+from tests.ml.conftest import write_tiny_model
+from tests.support.clinic import REFUSED, prediction_of
+from worker.contract.message import InvalidMessage
+from worker.contract.prediction import Band, Prediction, QualityVerdict
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> serving.Serving:
+    folder: Path = write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+    return serving.open(folder, "cpu", 1)
+
+
+def sent(found: Any) -> dict[str, Any]:
+    """As it arrives at the portal."""
+    body: dict[str, Any] = json.loads(json.dumps(found.facts()))
+    return body
+
+
+@pytest.mark.parametrize("point", OPERATING_POINTS)
+@pytest.mark.parametrize("air", ["right", "left", None])
+@pytest.mark.parametrize("make", [phantom.dicom, phantom.png])
+def test_a_prediction_of_ml_is_taken_as_it_is(
+    tiny: serving.Serving, make: Any, air: Any, point: OperatingPoint
+) -> None:
+    picture = reader.read(make(phantom.draw(3, air, rows=700, columns=500)))
+    body = sent(predict(picture, tiny, point, gate=False))
+    found = Prediction.parse(body)
+    assert found.as_json() == body
+    assert found.map is not None
+    assert found.band in Band
+
+
+def test_a_picture_that_ml_refuses_is_taken_without_a_result(tiny: serving.Serving) -> None:
+    picture = reader.read(phantom.png(phantom.draw(3, rows=40, columns=30)))
+    body = sent(predict(picture, tiny))
+    found = Prediction.parse(body)
+    assert found.as_json() == body
+    assert found.quality.verdict is QualityVerdict.REFUSED
+    assert found.quality.reasons
+    assert found.map is None
+
+
+@pytest.mark.parametrize(
+    "name", ["probability", "band", "map", "measurements", "uncertainty", "region"]
+)
+def test_a_refused_picture_has_no_result(name: str) -> None:
+    parts = {
+        "uncertainty": {"spread": 0.1, "outline_dice": None, "unsure": False},
+        "region": {"box": [0, 0, 1, 1], "probability": 0.5},
+    }
+    Prediction.parse(prediction_of(**REFUSED))
+    with pytest.raises(InvalidMessage, match="a refused picture has no result"):
+        Prediction.parse(prediction_of(**REFUSED) | {name: (prediction_of() | parts)[name]})
+
+
+@pytest.mark.parametrize("name", ["probability", "band", "map", "quality", "model"])
+def test_every_other_picture_has_a_whole_one(name: str) -> None:
+    whole = prediction_of()
+    with pytest.raises(InvalidMessage):
+        Prediction.parse(whole | {name: None})
+    with pytest.raises(InvalidMessage):
+        Prediction.parse({key: value for key, value in whole.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"band": "none_found", "measurements": {"area_px": 1}},
+        {"band": "normal"},
+        {"map": {"rows": 4, "columns": 4097}},
+        {"threshold": 1.1},
+        {"operating_point": ""},
+        {"statistics": {"Mean": 1.0}},
+        {"statistics": {"mean": 1e13}},
+        {"statistics": {f"a{number}": 0.0 for number in range(101)}},
+        {"seconds": -1},
+        {"uncertainty": {"spread": 2, "unsure": False}},
+        {"region": {"box": [0, 0, 1], "probability": 0.5}},
+        {"quality": {"verdict": "fit", "midline": 3}},
+        {"quality": {"verdict": "fine"}},
+        {"note": "CANARY"},
+    ],
+)
+def test_a_prediction_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    Prediction.parse(prediction_of())
+    with pytest.raises(InvalidMessage):
+        Prediction.parse(prediction_of(**wrong))

@@ -1,0 +1,58 @@
+"""The facts of a picture: what a render job reads from a file beside its pixels.
+
+As `ml.images.picture.Picture.facts` gives them; no name, identifier or date.
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from worker.contract.message import Message, text
+
+Millimetres = Annotated[float, Field(ge=0.001, le=100)]
+
+
+class Spacing(Message):
+    """Millimetres from one pixel's centre to the next, and what that length refers to."""
+
+    row_mm: Millimetres
+    column_mm: Millimetres
+    source: Annotated[str, text(32)]
+
+
+# Centre and width in grey values, and the window's name.
+Window = tuple[
+    Annotated[float, Field(ge=-1e9, le=1e9)],
+    Annotated[float, Field(ge=0, le=1e9)],
+    Annotated[str, text(256, 0)],
+]
+
+
+def _two_or_none(directions: list[str] | None) -> list[str] | None:
+    if directions and len(directions) != 2:
+        raise ValueError("two directions")
+    return directions or None
+
+
+class Facts(Message):
+    """One picture. `bits`: depth of its grey values; `colour`: share of coloured pixels."""
+
+    rows: Annotated[int, Field(ge=1, le=65535)]
+    columns: Annotated[int, Field(ge=1, le=65535)]
+    bits: Annotated[int, Field(ge=1, le=16)]
+    windows: Annotated[list[Window], Field(max_length=100)]
+    media_type: Annotated[str, text(64)] | None = None
+    photometric: Annotated[str, text(32)] | None = None
+    spacing: Spacing | None = None
+    view: Annotated[str, text(16)] | None = None
+    modality: Annotated[str, text(16)] | None = None
+    body_part: Annotated[str, text(64)] | None = None
+    # Which way the rows and the columns run in the patient.
+    orientation: Annotated[
+        Annotated[list[Annotated[str, text(64)]], Field(max_length=2)] | None,
+        AfterValidator(_two_or_none),
+    ] = None
+    patient_age_years: Annotated[float, Field(ge=0, le=1000)] | None = None
+    patient_sex: Annotated[str, text(16)] | None = None
+    colour: Annotated[float, Field(ge=0, le=1)] | None = None
+    notes: Annotated[list[Annotated[str, text(64)]], Field(max_length=100)] | None = None

@@ -1,0 +1,58 @@
+"""The files that jobs read and store: kinds, media types and how large each may be."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from worker.contract.job import JobKind
+
+BYTES: Final = "application/octet-stream"
+PNG: Final = "image/png"
+JPEG: Final = "image/jpeg"
+_MB: Final = 1024 * 1024
+# 100 megapixels of 16 bits, the most that the portal accepts, and some room.
+OUTPUT_BYTES_MAX: Final = 256 * _MB
+
+
+class FileKind(StrEnum):
+    """What a file holds."""
+
+    SOURCE = "source"
+    PIXELS = "pixels"
+    PREVIEW = "preview"
+    THUMB = "thumb"
+    PROBABILITY = "probability"
+    MASK = "mask"
+    OVERLAY = "overlay"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRule:
+    """What is accepted: at most so many bytes, and so many more for each pixel of the X-ray."""
+
+    media_type: str
+    bytes_max: int
+    bytes_per_pixel: int = 0
+    side_max: int = 0  # of a JPEG; a PNG has the size of the X-ray
+
+    def limit(self, rows: int, columns: int) -> int:
+        """The largest output in bytes for an X-ray of this size."""
+        return self.bytes_max + self.bytes_per_pixel * rows * columns
+
+
+INPUTS: Final = {
+    JobKind.RENDER: (FileKind.SOURCE,),
+    JobKind.SEGMENT: (FileKind.PIXELS,),
+}
+OUTPUTS: Final = {
+    JobKind.RENDER: {
+        FileKind.PIXELS: OutputRule(BYTES, 0, bytes_per_pixel=2),
+        FileKind.PREVIEW: OutputRule(JPEG, 8 * _MB, side_max=2048),
+        FileKind.THUMB: OutputRule(JPEG, _MB, side_max=256),
+    },
+    JobKind.SEGMENT: {
+        FileKind.PROBABILITY: OutputRule(BYTES, 4 * _MB),
+        FileKind.MASK: OutputRule(PNG, _MB, bytes_per_pixel=1),
+        FileKind.OVERLAY: OutputRule(PNG, _MB, bytes_per_pixel=4),
+    },
+}

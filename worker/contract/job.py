@@ -1,0 +1,96 @@
+"""A job from the claim to its end, as messages between worker and portal."""
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from worker.contract.facts import Facts
+from worker.contract.message import Code, Message, PortalMessage
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    RENDER = "render"
+    SEGMENT = "segment"
+    MEASURE = "measure"
+    ENCODE = "encode"
+    REPORT = "report"
+    EXPORT = "export"
+    SEND = "send"
+
+
+# The kinds that workers do: each has a queue of its name, and Celery's task.
+Queue = Literal[JobKind.RENDER, JobKind.SEGMENT]
+QUEUES: Final[tuple[Queue, ...]] = (JobKind.RENDER, JobKind.SEGMENT)
+TASKS: Final = {JobKind.RENDER: "pleura.render", JobKind.SEGMENT: "pleura.segment"}
+
+
+class Hello(Message):
+    """A worker reports that it runs. `engine` and `model` may be empty."""
+
+    name: str
+    queue: Queue
+    engine: str
+    model: str
+
+
+class ClaimRequest(Message):
+    """The worker that claims a job, by its name."""
+
+    worker: str
+
+
+class InputFile(PortalMessage):
+    """A file that the job reads."""
+
+    bytes: int
+    media_type: str
+
+
+class RequiredModel(PortalMessage):
+    """The model of a segment job. `source` and `archive_sha256` are empty for a shipped folder."""
+
+    name: str
+    version: str
+    sha256: str
+    operating_point: str
+    source: str = ""
+    archive_sha256: str = ""
+    files: dict[str, str] | None = None  # each file of the model and its SHA-256
+
+
+class Claim(PortalMessage):
+    """One attempt at a job, given to one worker. `model` None: the worker uses its own."""
+
+    job: UUID
+    kind: JobKind
+    attempt: Annotated[int, Field(ge=1)]
+    ticket: Annotated[str, Field(repr=False)]
+    lease_seconds: Annotated[float, Field(gt=0)]
+    soft_seconds: Annotated[float, Field(gt=0)]
+    inputs: dict[str, InputFile] = Field(default_factory=dict)
+    facts: Facts | None = None
+    model: RequiredModel | None = None
+
+
+class Lease(PortalMessage):
+    """The answer to a heartbeat: how long the attempt now belongs to its worker."""
+
+    lease_seconds: Annotated[float, Field(gt=0)]
+
+
+class FailureKind(StrEnum):
+    """Whether another attempt may succeed."""
+
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+
+
+class Failure(Message):
+    """The attempt failed. Codes of newer workers than the portal are stored as they are."""
+
+    code: Code
+    kind: FailureKind
