@@ -86,7 +86,7 @@ TOKEN_PERMISSIONS: Final = frozenset(
 )
 
 # What a grant allows in the one case that it opens, instead of the role's own: looking.
-GLASS_PERMISSIONS: Final = frozenset({Permission.STUDY_READ, Permission.SELF})
+BREAK_GLASS_PERMISSIONS: Final = frozenset({Permission.STUDY_READ, Permission.SELF})
 # Roles that see patients' data in their daily work.
 PATIENT_ROLES: Final = frozenset({Role.TECHNOLOGIST, Role.READER})
 
@@ -133,7 +133,7 @@ def permissions_of(role: Role, scopes: list[str] | None = None) -> frozenset[Per
 
 def under_grant(actor: Actor, grant: Grant) -> Actor:
     """The actor as one who may look at the one case, and do nothing else in this request."""
-    return replace(actor, permissions=GLASS_PERMISSIONS, grant=grant)
+    return replace(actor, permissions=BREAK_GLASS_PERMISSIONS, grant=grant)
 
 
 def may_end_grant(actor: Actor, user_id: UUID) -> bool:

@@ -14,16 +14,16 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from portal.accounts.single_sign_on import Description
+from portal.accounts.single_sign_on import ProviderMetadata
 from portal.accounts.throttle import Throttle
-from portal.jobs.broker import Bell
+from portal.jobs.broker import Broker
 from portal.models import db
 from portal.reading.shown_results import Shown
 from portal.settings import Settings
-from portal.vault import NotReadable, StorageAway, StorageFull, Vault
+from portal.vault import NotReadable, StorageFull, StorageUnavailable, Vault
 
 # What a part that is away or busy raises. People are told to try again, not that something broke.
-UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageAway)
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable)
 # What the database raises for a value that no column can hold, such as a text with a NUL.
 UNFIT = DataError
 # What the vault raises when the disk is full; nothing was left behind.
@@ -33,30 +33,30 @@ DAMAGED = NotReadable
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Services:
     """Settings, vault, bell, Redis (or none), throttle, issuer, clock and memory of a process."""
 
     settings: Settings
     vault: Vault
-    bell: Bell
+    broker: Broker
     redis: Any | None
     throttle: Throttle
-    issuer: Description
+    provider_metadata: ProviderMetadata
     clock: Callable[[], datetime]
     shown: Shown = field(default_factory=Shown)
 
     @classmethod
-    def open(cls, settings: Settings, clock: Callable[[], datetime] | None = None) -> "Parts":
+    def open(cls, settings: Settings, clock: Callable[[], datetime] | None = None) -> "Services":
         """Open the vault and point a client at Redis; neither the database nor Redis is asked."""
         client = redis_client(settings.redis_url)
-        bell = Bell(settings.redis_url, settings.visibility_seconds)
+        broker = Broker(settings.redis_url, settings.visibility_seconds)
         return cls(
             settings=settings,
             vault=Vault(settings),
-            bell=bell,
+            broker=broker,
             redis=client,
             throttle=Throttle(client),
-            issuer=Description(),
+            provider_metadata=ProviderMetadata(),
             clock=clock or _utc_now,
         )
 
@@ -68,7 +68,7 @@ class Parts:
             return False
 
 
-def rows() -> Session:
+def db_session() -> Session:
     """The running request's database session, for views to hand to the core."""
     return db.session()
 

@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 
 from portal import access, audit
 from portal.access import Actor, Denied, Grant, Permission
-from portal.accounts.throttle import GLASS, Throttle
+from portal.accounts.throttle import BREAK_GLASS, Throttle
 from portal.audit import alarms
 from portal.formats.display_text import clean_lines
-from portal.models import BreakGlass, GlassReason, Study, User
+from portal.models import BreakGlass, BreakGlassReason, Study, User
 from portal.studies import sealed_fields
 from portal.vault import NotReadable, Vault
 
@@ -48,7 +48,7 @@ class GrantView:
     case_number: str
     person: str
     mine: bool
-    reason: GlassReason
+    reason: BreakGlassReason
     words: str = field(repr=False)
     created: datetime
     until: datetime
@@ -76,7 +76,7 @@ def open_case(
     chosen, told = _reason(reason), clean_lines(words, LONGEST + 1)
     if not SHORTEST <= len(told) <= LONGEST:
         raise BadRequest("words", f"Say in {SHORTEST} to {LONGEST} characters why you need it.")
-    throttle.take([(GLASS, str(actor.user_id))], now)
+    throttle.take([(BREAK_GLASS, str(actor.user_id))], now)
     named = _named(case)
     own = list(session.scalars(access.visible_studies(actor).where(named).limit(2)))
     others = list(session.scalars(access.out_of_reach(actor).where(named).limit(2)))
@@ -102,7 +102,7 @@ def open_case(
         vault, sealed_fields.key_of(vault, study), row.id, told
     )
     session.add(row)
-    alarms.sound(
+    alarms.raise_alarm(
         session,
         "glass_broken",
         actor=actor,
@@ -210,9 +210,9 @@ def _end(session: Session, actor: Actor, now: datetime, *which: ColumnElement[bo
     return len(ended)
 
 
-def _reason(text: str) -> GlassReason:
+def _reason(text: str) -> BreakGlassReason:
     try:
-        return GlassReason(text)
+        return BreakGlassReason(text)
     except ValueError:
         raise BadRequest("reason", "Choose one of the reasons.") from None
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.accounts import passwords
-from portal.accounts.sessions import actor_of, close_sessions, hash_token, look_again
+from portal.accounts.sessions import actor_of, close_sessions, hash_token, recheck_permission
 from portal.accounts.throttle import LINK, Throttle
 from portal.audit import alarms
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
@@ -70,7 +70,7 @@ def invite(
         session.rollback()
         raise BadPerson("email", "Somebody with this address is here already.")
     if actor is not None:
-        look_again(session, actor, Permission.PEOPLE_MANAGE)
+        recheck_permission(session, actor, Permission.PEOPLE_MANAGE)
     withdraw_sent_to(session, email, now)
     return _make_invitation(
         session,
@@ -188,7 +188,7 @@ def accept_invitation(
     if signed_in is not None and signed_in == found.invited_by:
         maker = actor_of(session.get_one(User, signed_in))
         detail = {"role": user.role.value}
-        alarms.sound(
+        alarms.raise_alarm(
             session,
             "inviter_followed_link",
             actor=maker,
@@ -242,7 +242,7 @@ def _make_invitation(
         subject_id=invitation.user_id or invitation.id,
         detail={"role": invitation.role.value, "team": str(invitation.team_id)},
     )
-    alarms.sound_given(
+    alarms.raise_role_alarm(
         session,
         invitation.role,
         how=_HOW[invitation.purpose],

@@ -16,7 +16,13 @@ from portal.accounts import passwords, role_changes
 from portal.accounts.api_tokens import revoke_all
 from portal.accounts.invitations import RESET_LIFETIME, BadPerson, link_for_reset, withdraw_sent_to
 from portal.accounts.passwords import BadPassword
-from portal.accounts.sessions import actor_of, came_from, close_sessions, look_again, prove
+from portal.accounts.sessions import (
+    actor_of,
+    close_sessions,
+    recent_addresses,
+    recheck_permission,
+    record_confirmation,
+)
 from portal.accounts.throttle import ACCOUNT, ADDRESS, EVERYWHERE, STEP_UP, Throttle, at, origin
 from portal.accounts.totp import check_second_factor, drop_factor
 from portal.models import Invitation, LoginSession, Role, Team, User
@@ -44,7 +50,7 @@ def check_password(
     throttle.take([(ADDRESS, origin(address)), (ACCOUNT, at(email, address))], now)
     # No account has a name with unprintable characters, and no database is asked for a NUL.
     user = session.scalar(select(User).where(User.email == (email if email.isprintable() else "")))
-    known_here = {origin(one) for one in came_from(session, user.id if user else None, now)}
+    known_here = {origin(one) for one in recent_addresses(session, user.id if user else None, now)}
     session.commit()  # hashing takes its time: let others write meanwhile
     if origin(address) not in known_here:
         throttle.take([(EVERYWHERE, email)], now)
@@ -124,7 +130,7 @@ def confirm_identity(
     ):
         return False
     throttle.forgive(STEP_UP, str(login.id))
-    prove(session, login, now, address=address)
+    record_confirmation(session, login, now, address=address)
     return True
 
 
@@ -261,7 +267,7 @@ def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
     if user.id == actor.user_id:
         session.rollback()
         raise BadPerson("person", "You cannot do this to yourself. Ask another administrator.")
-    look_again(session, actor, Permission.PEOPLE_MANAGE, user.id)
+    recheck_permission(session, actor, Permission.PEOPLE_MANAGE, user.id)
     return user
 
 

@@ -48,7 +48,9 @@ def change(
     more: dict[str, str | int] = {**ended, "how": how} if how else {**ended}
     if is_other_role or user.role in PATIENT_ROLES:  # a team gives nothing to anybody else
         how = how or ("role" if is_other_role else "moved")
-        alarms.sound_given(session, user.role, how=how, now=now, actor=actor, subject_id=user.id)
+        alarms.raise_role_alarm(
+            session, user.role, how=how, now=now, actor=actor, subject_id=user.id
+        )
     if is_other_role:
         detail = more | {"from": had_role.value, "to": user.role.value}
         audit.append(

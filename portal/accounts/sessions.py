@@ -35,7 +35,7 @@ def actor_of(user: User, session_id: UUID | None = None, address: str = "") -> A
     )
 
 
-def look_again(session: Session, actor: Actor, needed: Permission, *others: UUID) -> None:
+def recheck_permission(session: Session, actor: Actor, needed: Permission, *others: UUID) -> None:
     """Lock the rows of the actor and of others, and make sure that the actor still has the right.
 
     It was there when the request was let in; it may have been taken by a request beside it. Raises
@@ -98,7 +98,7 @@ def start_session(
     return raw
 
 
-def came_from(session: Session, user_id: UUID | None, now: datetime) -> set[str]:
+def recent_addresses(session: Session, user_id: UUID | None, now: datetime) -> set[str]:
     """The addresses from which a person has signed in with both factors in the last months."""
     return set(
         session.scalars(
@@ -132,7 +132,9 @@ def load_session(
     return found
 
 
-def prove(session: Session, login: LoginSession, now: datetime, *, address: str = "") -> None:
+def record_confirmation(
+    session: Session, login: LoginSession, now: datetime, *, address: str = ""
+) -> None:
     """Note that password and code have just been shown again."""
     login.step_up_at = now
     login.last_seen = now

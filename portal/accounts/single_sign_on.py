@@ -39,7 +39,7 @@ _LARGEST: Final = 256 * 1024
 _DESCRIBED: Final = timedelta(minutes=5)  # how long the issuer's description of itself counts
 
 
-class Refused(Exception):
+class SignInRefused(Exception):
     """Nobody is signed in. `why` is a code for the log, never shown."""
 
     def __init__(self, why: str) -> None:
@@ -47,12 +47,12 @@ class Refused(Exception):
         self.why = why
 
 
-class Away(Exception):
+class ProviderUnavailable(Exception):
     """The issuer does not answer as it should."""
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class AuthorizationRequest:
     """What the browser keeps between leaving and coming back, and where it goes."""
 
     url: str
@@ -61,7 +61,7 @@ class Begun:
     verifier: str
 
 
-class Description:
+class ProviderMetadata:
     """What the issuer says of itself, kept for some minutes: not asked anew for everybody."""
 
     def __init__(self) -> None:
@@ -76,20 +76,22 @@ class Description:
         return self._kept
 
 
-def begin(sso: SingleSignOn, described: Description, back: str, now: datetime) -> Begun:
+def begin(
+    sso: SingleSignOn, metadata: ProviderMetadata, back: str, now: datetime
+) -> AuthorizationRequest:
     """Where to send the browser. Raises `Away`."""
     state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
     with _client(sso, back) as client:
-        found = described.read(client, sso, now)
+        found = metadata.read(client, sso, now)
         url, _ = client.create_authorization_url(
             found["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
         )
-    return Begun(url, state, nonce, verifier)
+    return AuthorizationRequest(url, state, nonce, verifier)
 
 
 def claims_of(
     sso: SingleSignOn,
-    described: Description,
+    metadata: ProviderMetadata,
     back: str,
     code: str,
     *,
@@ -99,7 +101,7 @@ def claims_of(
 ) -> dict[str, Any]:
     """What the issuer says of whoever came back with the code. Raises `Refused` and `Away`."""
     with _client(sso, back) as client:
-        found = described.read(client, sso, now)
+        found = metadata.read(client, sso, now)
         try:
             token = client.fetch_token(
                 found["token_endpoint"],
@@ -108,9 +110,9 @@ def claims_of(
                 grant_type="authorization_code",
             )
         except AuthlibBaseError:
-            raise Refused("code") from None
+            raise SignInRefused("code") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
-            raise Away from None
+            raise ProviderUnavailable from None
         keys: Any = _get(client, found["jwks_uri"])
     try:
         read = jwt.decode(str(token["id_token"]), KeySet.import_key_set(keys), list(_ALGORITHMS))
@@ -125,13 +127,13 @@ def claims_of(
             nonce={"essential": True, "value": nonce},
         ).validate(read.claims)
     except (JoseError, KeyError, TypeError, ValueError):
-        raise Refused("token") from None
+        raise SignInRefused("token") from None
     claims: dict[str, Any] = read.claims
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if claims.get("azp", sso.client_id) != sso.client_id or (
         len(audience) > 1 and "azp" not in claims
     ):
-        raise Refused("token")
+        raise SignInRefused("token")
     return claims
 
 
@@ -151,17 +153,17 @@ def person_of(
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
-        raise Refused("token")
+        raise SignInRefused("token")
     key = hashlib.sha256(f"{sso.issuer}\n{subject}".encode()).hexdigest()
     user = session.scalar(select(User).where(User.sso_key == key))
     mapped = _mapped(sso, claims)
     if user is not None and user.disabled_at is not None:
-        raise Refused("disabled")
+        raise SignInRefused("disabled")
     if sso.provision == "mapped":
         if mapped is None:
             if user is not None:
                 _shut_out(session, user, now, address)
-            raise Refused("group")
+            raise SignInRefused("group")
         user = user or _link(session, claims, key, now, address)
         if user is None:
             team = _team(session, mapped, now)
@@ -183,7 +185,7 @@ def _check_not_reset(user: User) -> None:
     The issuer stands for the password alone: by its word nobody comes to a new factor.
     """
     if user.enrolled_at is not None and user.sealed_totp is None:
-        raise Refused("reset")
+        raise SignInRefused("reset")
 
 
 def note_refusal(session: Session, why: str, now: datetime, address: str) -> None:
@@ -212,7 +214,7 @@ def _link(
         return None
     taken = user.sso_key is not None or user.local_sign_in
     if taken or claims.get("email_verified") is not True or user.disabled_at is not None:
-        raise Refused("email")
+        raise SignInRefused("email")
     user.sso_key = key
     audit.append(session, "sso_linked", actor=actor_of(user), now=now, address=address)
     return user
@@ -222,7 +224,7 @@ def _invited(
     session: Session, claims: Mapping[str, Any], key: str, now: datetime, address: str
 ) -> User:
     if claims.get("email_verified") is not True:
-        raise Refused("email")
+        raise SignInRefused("email")
     used = session.execute(
         update(Invitation)
         .where(
@@ -235,7 +237,7 @@ def _invited(
         .returning(Invitation.role, Invitation.team_id)
     ).first()
     if used is None:
-        raise Refused("invitation")
+        raise SignInRefused("invitation")
     return _join(session, claims, key, used.role, session.get_one(Team, used.team_id), now, address)
 
 
@@ -264,13 +266,13 @@ def _join(
     try:
         session.flush()
     except IntegrityError:
-        raise Refused("email") from None  # the same person came twice at once
+        raise SignInRefused("email") from None  # the same person came twice at once
     links = withdraw_sent_to(session, email, now)
     detail: audit.Detail = {"how": "sso", "role": role.value, "links": links}
     actor = actor_of(user, address=address)
     audit.append(session, "person_joined", actor=actor, now=now, address=address, detail=detail)
     if alarm and role in (Role.ADMIN, Role.AUDITOR):
-        alarms.sound_given(session, role, how="sso", now=now, actor=actor, subject_id=user.id)
+        alarms.raise_role_alarm(session, role, how="sso", now=now, actor=actor, subject_id=user.id)
     session.commit()
     return user
 
@@ -310,7 +312,7 @@ def _email(claims: Mapping[str, Any]) -> str:
     email = claims.get("email")
     told = email.strip().lower() if isinstance(email, str) else ""
     if not is_address(told):
-        raise Refused("email")
+        raise SignInRefused("email")
     return told
 
 
@@ -335,9 +337,9 @@ def _discover(client: Any, sso: SingleSignOn) -> dict[str, str]:
     }
     issuer = found.get("issuer")
     if not isinstance(issuer, str) or issuer.rstrip("/") != sso.issuer:
-        raise Away
+        raise ProviderUnavailable
     if any(_origin(address) != _origin(sso.issuer) for address in named.values()):
-        raise Away
+        raise ProviderUnavailable
     return {name: str(address) for name, address in named.items()}
 
 
@@ -346,9 +348,9 @@ def _get(client: Any, url: str) -> Any:
         answer = client.request("GET", url, withhold_token=True)
         found = answer.json() if len(answer.content) <= _LARGEST else None
     except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, ValueError):
-        raise Away from None
+        raise ProviderUnavailable from None
     if answer.status_code != 200 or not isinstance(found, dict):
-        raise Away
+        raise ProviderUnavailable
     return found
 
 

@@ -43,7 +43,7 @@ CODE = Limit("code", 5)  # one person's second factor, tried from one address
 CODE_EVERYWHERE = Limit("code-everywhere", 15)  # the same, from all unknown addresses together
 LEAVE = Limit("leave", 40)  # one address on its way to the single sign-on issuer
 LINK = Limit("link", 5)  # passwords that are tried for one link to join
-GLASS = Limit("glass", 5)  # one person who opens cases that are not theirs
+BREAK_GLASS = Limit("glass", 5)  # one person who opens cases that are not theirs
 BAD_TOKEN = Limit("token", 40)
 ADDRESS = Limit("address", 40)  # a whole department may share one address
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor
 from portal.accounts.api_tokens import revoke_all
-from portal.accounts.sessions import actor_of, came_from, close_sessions
+from portal.accounts.sessions import actor_of, close_sessions, recent_addresses
 from portal.accounts.throttle import CODE, CODE_EVERYWHERE, STEP_UP, Throttle, at, origin
 from portal.models import Passkey, RecoveryCode, User
 from portal.vault import Vault
@@ -143,7 +143,7 @@ def count_try(
     tries and doesn't keep the owner out of their own place.
     """
     throttle.take([(CODE, at(str(user_id), address))], now)
-    known_here = {origin(one) for one in came_from(session, user_id, now)}
+    known_here = {origin(one) for one in recent_addresses(session, user_id, now)}
     session.commit()  # Redis may take its time: let others write meanwhile
     if origin(address) not in known_here:
         throttle.take([(CODE_EVERYWHERE, str(user_id))], now)

@@ -39,7 +39,7 @@ class BadCard(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobModel:
     """The model that a segment job is to be done with. `archive_sha256` is empty for a folder."""
 
     name: str
@@ -92,12 +92,12 @@ class ModelCard:
     card: dict[str, Any] | None
 
 
-def wanted(session: Session) -> Wanted | None:
+def model_for_jobs(session: Session) -> JobModel | None:
     """What segment jobs are to be done with; None: with what the worker was shipped with."""
     model = _active(session)
     if model is None:
         return None
-    return Wanted(
+    return JobModel(
         model.name,
         model.version,
         model.sha256,

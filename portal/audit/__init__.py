@@ -133,7 +133,7 @@ def verify(session: Session) -> Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditFilter:
     """Which rows of the log; what is left out asks for all. `until` itself is not in it."""
 
     event: str = ""
@@ -143,21 +143,21 @@ class Wanted:
     until: datetime | None = None
 
 
-def matching(wanted: Wanted) -> Select[AuditEvent]:
+def matching(criteria: AuditFilter) -> Select[AuditEvent]:
     """The rows that are asked for, in no order yet."""
     query = select(AuditEvent)
-    if wanted.event:
-        query = query.where(AuditEvent.event == wanted.event)
-    if wanted.actor_id:
-        query = query.where(AuditEvent.actor_id == wanted.actor_id)
-    if wanted.study_id:
+    if criteria.event:
+        query = query.where(AuditEvent.event == criteria.event)
+    if criteria.actor_id:
+        query = query.where(AuditEvent.actor_id == criteria.actor_id)
+    if criteria.study_id:
         # A look at a list names all the cases that it showed.
-        listed = AuditEvent.detail.contains(f'"{wanted.study_id.hex}"', autoescape=True)
-        query = query.where(or_(AuditEvent.study_id == wanted.study_id, listed))
-    if wanted.since:
-        query = query.where(AuditEvent.at >= wanted.since)
-    if wanted.until:
-        query = query.where(AuditEvent.at < wanted.until)
+        listed = AuditEvent.detail.contains(f'"{criteria.study_id.hex}"', autoescape=True)
+        query = query.where(or_(AuditEvent.study_id == criteria.study_id, listed))
+    if criteria.since:
+        query = query.where(AuditEvent.at >= criteria.since)
+    if criteria.until:
+        query = query.where(AuditEvent.at < criteria.until)
     return query
 
 
@@ -166,7 +166,7 @@ def search(
     actor: Actor,
     *,
     now: datetime,
-    wanted: Wanted | None = None,
+    criteria: AuditFilter | None = None,
     before: int | None = None,
     limit: int = 100,
 ) -> list[AuditEvent]:
@@ -175,7 +175,7 @@ def search(
     `before` pages back by sequence number.
     """
     actor.require(Permission.AUDIT_READ)
-    query = matching(wanted or Wanted())
+    query = matching(criteria or AuditFilter())
     query = query.order_by(AuditEvent.seq.desc()).limit(min(max(limit, 1), 1000))
     if before:
         query = query.where(AuditEvent.seq < before)

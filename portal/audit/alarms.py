@@ -58,7 +58,7 @@ class Alarm:
     detail: Mapping[str, Any]
 
 
-def sound(
+def raise_alarm(
     session: Session,
     event: str,
     *,
@@ -82,7 +82,7 @@ def sound(
     )
 
 
-def sound_given(
+def raise_role_alarm(
     session: Session,
     role: Role,
     *,
@@ -98,7 +98,7 @@ def sound_given(
     event = _GIVEN.get(role)
     if event is not None and actor is not None:
         detail = {"how": how, "role": role.value}
-        sound(session, event, now=now, actor=actor, subject_id=subject_id, detail=detail)
+        raise_alarm(session, event, now=now, actor=actor, subject_id=subject_id, detail=detail)
 
 
 def unseen(session: Session, actor: Actor) -> tuple[list[Alarm], int]:

@@ -38,8 +38,8 @@ class Anchor:
 
     def line(self) -> str:
         """As it is written."""
-        said = {"seq": self.seq, "mac": self.mac, "at": self.at, "signature": self.signature}
-        return json.dumps({"pleura_anchor": said}, sort_keys=True)
+        fields = {"seq": self.seq, "mac": self.mac, "at": self.at, "signature": self.signature}
+        return json.dumps({"pleura_anchor": fields}, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def _read(session: Session, lines: Iterable[str]) -> list[Anchor]:
         if at < 0:
             continue
         try:
-            said = json.loads(line[at:_LINE_MOST])["pleura_anchor"]
-            anchor = Anchor(int(said["seq"]), said["mac"], said["at"], said["signature"])
+            fields = json.loads(line[at:_LINE_MOST])["pleura_anchor"]
+            anchor = Anchor(int(fields["seq"]), fields["mac"], fields["at"], fields["signature"])
         except (ValueError, KeyError, TypeError):
             raise AnchorFailed(f"Line {number} of the anchors can't be read.") from None
         if anchor.signature != audit.signature(session, f"{anchor.seq}:{anchor.mac}:{anchor.at}"):

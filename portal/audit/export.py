@@ -44,36 +44,38 @@ def moment(text: str, *, end: bool = False) -> datetime | None:
 
 
 def export(
-    session: Session, actor: Actor, wanted: audit.Wanted, form: str, now: datetime
+    session: Session, actor: Actor, criteria: audit.AuditFilter, form: str, now: datetime
 ) -> tuple[bytes, int]:
     """The rows that are asked for as a file, and how many; written down as well.
 
     For auditors. Conflict `too_many_rows` where it is more than a page can hand out.
     """
     actor.require(Permission.AUDIT_READ)
-    count = _count(session, wanted)
+    count = _count(session, criteria)
     if count > MOST_ROWS:
         raise Conflict(
             "too_many_rows",
             f"These are {count:,} rows; at most {MOST_ROWS:,} are handed out at once. Narrow the "
             "time, or use the command line.",
         )
-    text = "".join(lines(session, wanted, form))
-    _note(session, actor, wanted, form, count, now)
+    text = "".join(lines(session, criteria, form))
+    _note(session, actor, criteria, form, count, now)
     return text.encode(), count
 
 
-def export_all(session: Session, wanted: audit.Wanted, form: str, now: datetime) -> Iterator[str]:
+def export_all(
+    session: Session, criteria: audit.AuditFilter, form: str, now: datetime
+) -> Iterator[str]:
     """The same for the command line, line by line."""
-    _note(session, None, wanted, form, _count(session, wanted), now)
-    yield from lines(session, wanted, form)
+    _note(session, None, criteria, form, _count(session, criteria), now)
+    yield from lines(session, criteria, form)
 
 
-def lines(session: Session, wanted: audit.Wanted, form: str) -> Iterator[str]:
+def lines(session: Session, criteria: audit.AuditFilter, form: str) -> Iterator[str]:
     """The rows as lines of CSV (with a head) or JSON."""
     if form == "csv":
         yield _csv(COLUMNS)
-    last, query = 0, audit.matching(wanted).order_by(AuditEvent.seq).limit(_AT_ONCE)
+    last, query = 0, audit.matching(criteria).order_by(AuditEvent.seq).limit(_AT_ONCE)
     while rows := session.scalars(query.where(AuditEvent.seq > last)).all():
         last = rows[-1].seq
         for row in rows:
@@ -103,20 +105,20 @@ def _plain(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def _count(session: Session, wanted: audit.Wanted) -> int:
-    rows = audit.matching(wanted).subquery()
+def _count(session: Session, criteria: audit.AuditFilter) -> int:
+    rows = audit.matching(criteria).subquery()
     return session.scalar(select(func.count()).select_from(rows)) or 0
 
 
 def _note(
     session: Session,
     actor: Actor | None,
-    wanted: audit.Wanted,
+    criteria: audit.AuditFilter,
     form: str,
     count: int,
     now: datetime,
 ) -> None:
-    asked = {name: str(value) for name, value in asdict(wanted).items() if value}
+    asked = {name: str(value) for name, value in asdict(criteria).items() if value}
     detail: dict[str, str | int | bool | list[str] | None] = {"rows": count, "as": form, **asked}
     audit.append(session, "log_exported", actor=actor, now=now, detail=detail)
     session.commit()

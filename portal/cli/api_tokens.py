@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from portal.accounts import api_tokens, sessions
 from portal.models import User
-from portal.operations.context import Failed, now, opened, say
+from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
 
 
@@ -45,7 +45,7 @@ def _owner(session: Session, email: str) -> User:
 
 
 def _token_create(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         user = _owner(session, chosen.user)
         if user.disabled_at is not None:
             raise Failed("This person's account is disabled.")
@@ -60,16 +60,16 @@ def _token_create(chosen: argparse.Namespace) -> int:
             )
         except (api_tokens.BadToken, OverflowError) as bad:
             raise Failed(str(bad)) from None
-    say(raw)
+    print_line(raw)
     return 0
 
 
 def _token_list(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         for token in api_tokens.tokens_of(session, _owner(session, chosen.user).id, now()):
             used = f"{token.last_used_at:%Y-%m-%d}" if token.last_used_at else "never"
             scopes = ",".join(token.scopes)
-            say(
+            print_line(
                 f"{token.id.hex[:12]}  until {token.expires:%Y-%m-%d}  used {used}  "
                 f"{scopes}  {token.name}"
             )
@@ -77,7 +77,7 @@ def _token_list(chosen: argparse.Namespace) -> int:
 
 
 def _token_revoke(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         owner = _owner(session, chosen.user)
         wanted = chosen.id.replace("-", "").lower()
         found = [
@@ -89,5 +89,5 @@ def _token_revoke(chosen: argparse.Namespace) -> int:
             raise Failed("Give at least six characters of one token's id, as list shows it.")
         by_command = replace(sessions.actor_of(owner), via="cli")
         api_tokens.revoke_token(session, by_command, found[0].id, now())
-    say("The token no longer works.")
+    print_line("The token no longer works.")
     return 0

@@ -8,7 +8,7 @@ from uuid import UUID
 from portal import audit
 from portal.audit import anchors
 from portal.audit import export as logbook
-from portal.operations.context import Failed, now, opened, say
+from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
 
 
@@ -33,11 +33,11 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         found = audit.verify(session)
         if not found.is_whole:
             raise Failed(f"The access log is broken at row {found.first_bad}: {found.problem}.")
-        say(f"The access log is whole: {found.count} rows.")
+        print_line(f"The access log is whole: {found.count} rows.")
         if chosen.anchor is None:
             return 0
         try:
@@ -54,7 +54,7 @@ def _verify(chosen: argparse.Namespace) -> int:
         )
     if not anchored.anchors:
         raise Failed("There is no anchor in this file.")
-    say(f"It fits all of its {anchored.anchors} anchors.")
+    print_line(f"It fits all of its {anchored.anchors} anchors.")
     return 0
 
 
@@ -63,19 +63,19 @@ def _anchor(_chosen: argparse.Namespace) -> int:
     file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
     if file is None and not syslog:
         raise Failed("Name PLEURA_AUDIT_ANCHOR_FILE or PLEURA_AUDIT_ANCHOR_SYSLOG first.")
-    with opened(settings) as (session, _vault, _engine):
+    with open_portal(settings) as (session, _vault, _engine):
         taken = anchors.take(session, now())
     try:
         anchors.write(taken, file=file, syslog=syslog)
     except anchors.AnchorFailed as failed:
         raise Failed(str(failed)) from None
-    say(f"Anchored at row {taken.seq}.")
+    print_line(f"Anchored at row {taken.seq}.")
     return 0
 
 
 def _export(chosen: argparse.Namespace) -> int:
     try:
-        wanted = audit.Wanted(
+        criteria = audit.AuditFilter(
             event=chosen.event,
             actor_id=chosen.person,
             study_id=chosen.case,
@@ -84,7 +84,7 @@ def _export(chosen: argparse.Namespace) -> int:
         )
     except (ValueError, OverflowError):
         raise Failed("Give times like 2026-03-04 or 2026-03-04T09:00 (UTC).") from None
-    with opened(Settings.from_env()) as (session, _vault, _engine):
-        for line in logbook.export_all(session, wanted, chosen.format, now()):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
+        for line in logbook.export_all(session, criteria, chosen.format, now()):
             sys.stdout.write(line)
     return 0

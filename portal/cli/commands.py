@@ -15,14 +15,14 @@ from portal.cli.audit import audit_options
 from portal.cli.models import model_options
 from portal.cli.worker_tokens import worker_token_options
 from portal.operations import first_start, key_rotation
-from portal.operations.context import Command, Failed, now, opened, say
+from portal.operations.context import Command, Failed, now, open_portal, print_line
 from portal.operations.scheduler import run_sweep
 from portal.settings import Settings, SettingsError, production_problems
 from portal.settings.secret_files import new_key_ring
 
 
 def _migrate(_chosen: argparse.Namespace) -> int:
-    say(f"The database is at revision {first_start.migrate(Settings.from_env())}.")
+    print_line(f"The database is at revision {first_start.migrate(Settings.from_env())}.")
     return 0
 
 
@@ -48,8 +48,8 @@ def _create_admin(chosen: argparse.Namespace) -> int:
         if_none=chosen.if_none,
     )
     if link is not None:
-        say(f"An administrator is made by this link, once, within {chosen.hours} hours:")
-        say(f"  {link}")
+        print_line(f"An administrator is made by this link, once, within {chosen.hours} hours:")
+        print_line(f"  {link}")
     return 0
 
 
@@ -64,7 +64,7 @@ def _sweep(chosen: argparse.Namespace) -> int:
     if not 0.1 <= chosen.every <= 3600:
         raise Failed("--every must be from 0.1 to 3600 seconds.")
     settings = Settings.from_env()
-    with opened(settings) as (_s, vault, engine):
+    with open_portal(settings) as (_s, vault, engine):
         run_sweep(settings, vault, engine, every=chosen.every if chosen.loop else None)
     return 0
 
@@ -81,17 +81,19 @@ def _rotate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _rotate_keys(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, vault, _engine):
+    with open_portal(Settings.from_env()) as (session, vault, _engine):
         if not chosen.resume:
             vault.add_key(now())
         done = key_rotation.rewrap(session, vault, now())
-        say(f"Key {done.key_id} now wraps {done.studies} studies and {done.people} secrets more.")
+        print_line(
+            f"Key {done.key_id} now wraps {done.studies} studies and {done.people} secrets more."
+        )
         if chosen.drop_old:
             dropped = vault.drop_keys(key_rotation.keys_in_use(session, vault), now())
-            say(f"Removed from the ring: {', '.join(dropped.gone) or 'nothing'}.")
+            print_line(f"Removed from the ring: {', '.join(dropped.gone) or 'nothing'}.")
             if dropped.waiting:
-                say(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")
-                say("Run `rotate-keys --resume --drop-old` when the hour is over.")
+                print_line(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")
+                print_line("Run `rotate-keys --resume --drop-old` when the hour is over.")
     left = [f"study {i}" for i in done.unreadable_studies]
     left += [f"second factor of person {i}" for i in done.unreadable_people]
     if left:
@@ -108,11 +110,11 @@ def _settings(chosen: argparse.Namespace) -> int:
     described = Settings.describe()
     if chosen.json:
         rows = [{"name": v.name, "default": v.default, "meaning": v.meaning} for v in described]
-        say(json.dumps(rows, indent=2))
+        print_line(json.dumps(rows, indent=2))
         return 0
     for variable in described:
-        say(f"{variable.name}  (default: {variable.default})")
-        say(f"    {variable.meaning}")
+        print_line(f"{variable.name}  (default: {variable.default})")
+        print_line(f"    {variable.meaning}")
     return 0
 
 
@@ -129,12 +131,12 @@ def _check(_chosen: argparse.Namespace) -> int:
             engine.dispose()
     if problems:
         raise Failed("\n".join(["Production would refuse to start:", *problems]))
-    say("Production would start with these settings.")
+    print_line("Production would start with these settings.")
     return 0
 
 
 def _new_key_ring(_chosen: argparse.Namespace) -> int:
-    say(new_key_ring())
+    print_line(new_key_ring())
     return 0
 
 
@@ -184,7 +186,7 @@ COMMANDS: Final = (
     Command(
         "retention",
         "list the cases whose time has ended, or purge them",
-        data.keep,
+        data.retain,
         data.retention_options,
     ),
     Command(

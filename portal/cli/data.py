@@ -15,7 +15,7 @@ from portal.governance import purges as purging
 from portal.models import PurgeReason
 from portal.operations import backup, integrity
 from portal.operations import restore as restoring
-from portal.operations.context import Failed, now, opened, say
+from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
 from portal.settings.secret_files import new_backup_key
 from portal.vault import Vault, VaultError
@@ -37,7 +37,7 @@ def purge_options(parser: argparse.ArgumentParser) -> None:
 
 def purge(chosen: argparse.Namespace) -> int:
     """Destroy one case and print the proof."""
-    with opened(Settings.from_env()) as (session, vault, _engine):
+    with open_portal(Settings.from_env()) as (session, vault, _engine):
         found = legal_holds.find_cases(session, None, chosen.case, now())
         if not found:
             raise Failed("There is no such case. Give its number (six signs) or its id.")
@@ -58,12 +58,12 @@ def purge(chosen: argparse.Namespace) -> int:
             )
         except Conflict as conflict:
             raise Failed(conflict.message) from None
-        left = purging.remains(session, vault, done.study_id)
-    say(json.dumps(json.loads(done.proof), indent=2))
-    say(f"Digest of this proof, in the access log too: {done.digest}")
-    if not left.nothing:
+        left = purging.residual_data(session, vault, done.study_id)
+    print_line(json.dumps(json.loads(done.proof), indent=2))
+    print_line(f"Digest of this proof, in the access log too: {done.digest}")
+    if not left.is_empty:
         raise Failed(f"Not all of it is gone: {left.files} files are left; the sweep takes them.")
-    say("Looked again: no key, no sealed value, no lookup and no file of it is left.")
+    print_line("Looked again: no key, no sealed value, no lookup and no file of it is left.")
     return 0
 
 
@@ -74,27 +74,27 @@ def retention_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def keep(chosen: argparse.Namespace) -> int:
+def retain(chosen: argparse.Namespace) -> int:
     """List the cases whose time has ended, or purge them."""
     settings = Settings.from_env()
-    with opened(settings) as (session, vault, _engine):
+    with open_portal(settings) as (session, vault, _engine):
         for kind, days in retention.days_of(settings).items():
-            say(f"{kind}: kept {f'{days} days' if days else 'for good'}.")
+            print_line(f"{kind}: kept {f'{days} days' if days else 'for good'}.")
         held = retention.held_back(session, settings, now())
         if held:
-            say(f"Kept by a legal hold although their time has ended: {held}.")
+            print_line(f"Kept by a legal hold although their time has ended: {held}.")
         if chosen.purge:
             done = retention.run(session, vault, settings, now())
-            say(f"Purged: {len(done.purged)}.")
+            print_line(f"Purged: {len(done.purged)}.")
             if done.left:
                 raise Failed(f"Not purged: {', '.join(one.case_number for one in done.left)}.")
             return 0
         due = retention.due(session, settings, now())
     for one in due[:_SHOWN]:
-        say(f"{one.study_id}  case {one.case_number}  {one.kind} since {one.since:%Y-%m-%d}")
+        print_line(f"{one.study_id}  case {one.case_number}  {one.kind} since {one.since:%Y-%m-%d}")
     if len(due) > _SHOWN:
-        say(f"… and {len(due) - _SHOWN} more.")
-    say(f"{len(due)} would be purged. Nothing was changed." if due else "Nothing is due.")
+        print_line(f"… and {len(due) - _SHOWN} more.")
+    print_line(f"{len(due)} would be purged. Nothing was changed." if due else "Nothing is due.")
     return 0
 
 
@@ -108,7 +108,7 @@ class Progress:
         """Called for each thing that is done."""
         if time.monotonic() - self._said >= _TELL_EVERY:
             self._said = time.monotonic()
-            say(f"{done:,} of {everything:,} {self._what} …")
+            print_line(f"{done:,} of {everything:,} {self._what} …")
 
 
 def backup_options(parser: argparse.ArgumentParser) -> None:
@@ -120,16 +120,16 @@ def make_backup(chosen: argparse.Namespace) -> int:
     """Write a sealed backup while the portal runs."""
     settings = Settings.from_env()
     key = _backup_key(settings)
-    with opened(settings) as (_s, vault, engine):
+    with open_portal(settings) as (_s, vault, engine):
         try:
-            made = backup.make(engine, vault, key, chosen.file, now(), tell=Progress("files"))
+            made = backup.make(engine, vault, key, chosen.file, now(), progress=Progress("files"))
         except FileExistsError:
             raise Failed(f"{chosen.file} is there already and was left alone.") from None
         except OSError as error:
             raise Failed(f"{chosen.file} can't be written ({error.strerror}).") from None
     size = made.size / 1048576
-    say(f"Backed up {made.rows:,} rows and {made.blobs:,} files ({size:,.1f} MiB).")
-    say("Keep the backup key and the key ring apart from it: both are needed to restore.")
+    print_line(f"Backed up {made.rows:,} rows and {made.blobs:,} files ({size:,.1f} MiB).")
+    print_line("Keep the backup key and the key ring apart from it: both are needed to restore.")
     if made.missing:
         raise Failed("\n".join([f"{len(made.missing)} files are missing:", *made.missing]))
     return 0
@@ -149,14 +149,16 @@ def restore(chosen: argparse.Namespace) -> int:
     key = _backup_key(settings)
     try:
         if chosen.check:
-            _say_contents(restoring.check(chosen.file, key))
-            say("The backup is whole. Nothing was changed.")
+            _print_contents(restoring.check(chosen.file, key))
+            print_line("The backup is whole. Nothing was changed.")
             return 0
         vault = Vault(settings)
         engine = database.open_engine(settings)
         audit.bind(engine, vault.audit_key())
         try:
-            done = restoring.restore(engine, vault, key, chosen.file, now(), tell=Progress("files"))
+            done = restoring.restore(
+                engine, vault, key, chosen.file, now(), progress=Progress("files")
+            )
         finally:
             engine.dispose()
     except restoring.BadBackup as bad:
@@ -166,8 +168,8 @@ def restore(chosen: argparse.Namespace) -> int:
         raise Failed(f"The database can't be used: {name}. Nothing was restored.") from None
     except VaultError as error:
         raise Failed(f"The vault can't be used: {error}. Nothing was restored.") from None
-    _say_contents(done.contents)
-    say("Restored: counts, files and the end of the access log are those of the backup.")
+    _print_contents(done.contents)
+    print_line("Restored: counts, files and the end of the access log are those of the backup.")
     if not done.log.is_whole:
         raise Failed(
             f"The access log was broken before the backup, at row {done.log.first_bad}: "
@@ -178,7 +180,7 @@ def restore(chosen: argparse.Namespace) -> int:
 
 def print_backup_key(_chosen: argparse.Namespace) -> int:
     """Print a new key for backups."""
-    say(new_backup_key())
+    print_line(new_backup_key())
     return 0
 
 
@@ -190,29 +192,29 @@ def vault_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _vault_verify(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, vault, _engine):
-        report = integrity.inspect(session, vault, now(), tell=Progress("studies"))
-    say(
+    with open_portal(Settings.from_env()) as (session, vault, _engine):
+        report = integrity.inspect(session, vault, now(), progress=Progress("studies"))
+    print_line(
         f"Opened {report.files:,} files ({report.size / 1048576:,.1f} MiB) and {report.values:,} "
         f"sealed values of {report.studies:,} studies and of the people."
     )
     if report.orphans:
-        say(f"{len(report.orphans)} files that no row names; the sweep removes them:")
+        print_line(f"{len(report.orphans)} files that no row names; the sweep removes them:")
         for name in report.orphans:
-            say(f"  {name}")
+            print_line(f"  {name}")
     if report.findings:
         told = f"{len(report.findings)} are not as they were written:"
         raise Failed("\n".join([told, *map(str, report.findings)]))
-    say("All of it is whole.")
+    print_line("All of it is whole.")
     return 0
 
 
-def _say_contents(contents: restoring.Contents) -> None:
-    say(f"Made at {contents.made_at:%Y-%m-%d %H:%M} UTC, schema {contents.revision}.")
-    say(f"{contents.rows:,} rows, {contents.blobs['files']:,} files.")
-    say(f"The access log has {contents.log['rows']:,} rows.")
+def _print_contents(contents: restoring.Contents) -> None:
+    print_line(f"Made at {contents.made_at:%Y-%m-%d %H:%M} UTC, schema {contents.revision}.")
+    print_line(f"{contents.rows:,} rows, {contents.blobs['files']:,} files.")
+    print_line(f"The access log has {contents.log['rows']:,} rows.")
     if contents.missing:
-        say(f"{len(contents.missing)} files were missing when it was made.")
+        print_line(f"{len(contents.missing)} files were missing when it was made.")
 
 
 def _backup_key(settings: Settings) -> str:

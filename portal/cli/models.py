@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from portal.ai_models import registry
 from portal.errors import Conflict
 from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
-from portal.operations.context import Failed, now, opened, say
+from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
 
 _DAYS_MAX: Final = 36_500
@@ -48,16 +48,16 @@ def _add(chosen: argparse.Namespace) -> int:
     settings = Settings.from_env()
     source = str(Path(chosen.source).resolve()) if Path(chosen.source).exists() else chosen.source
     card = _fetched(source, chosen.sha256.lower(), settings)
-    with opened(settings) as (session, _vault, _engine):
+    with open_portal(settings) as (session, _vault, _engine):
         try:
             model = registry.add(
                 session, card, source=source, archive_sha256=chosen.sha256.lower(), now=now()
             )
         except registry.BadCard as bad:
             raise Failed(bad.message) from None
-        say(f"{model.name} {model.version} is a candidate: {model.sha256}")
+        print_line(f"{model.name} {model.version} is a candidate: {model.sha256}")
         for problem in registry.problems_of(model.card):
-            say(f"It can't be promoted. {problem}")
+            print_line(f"It can't be promoted. {problem}")
     return 0
 
 
@@ -81,17 +81,17 @@ def _fetched(source: str, sha256: str, settings: Settings) -> Any:
 
 
 def _list(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         for model in session.scalars(select(ModelVersion).order_by(ModelVersion.created)):
             point = model.operating_point.value if model.state is ModelState.ACTIVE else ""
-            say(
+            print_line(
                 f"{model.sha256[:12]}  {model.state.value:9}  {model.name} {model.version}  {point}"
             )
     return 0
 
 
 def _promote(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         model = _meant(session, chosen.sha256.lower())
         try:
             registry.promote(
@@ -99,14 +99,14 @@ def _promote(chosen: argparse.Namespace) -> int:
             )
         except Conflict as conflict:
             raise Failed(conflict.message) from None
-        say(f"{model.name} {model.version} speaks from the next job on.")
+        print_line(f"{model.name} {model.version} speaks from the next job on.")
     return 0
 
 
 def _statistics(chosen: argparse.Namespace) -> int:
     if not 0 < chosen.days <= _DAYS_MAX:
         raise Failed(f"--days lies between 0 and {_DAYS_MAX}.")
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         model = _meant(session, chosen.sha256.lower())
         wanted = select(Prediction).where(
             Prediction.model_id == model.id,
@@ -115,7 +115,7 @@ def _statistics(chosen: argparse.Namespace) -> int:
         for one in session.scalars(
             wanted.order_by(Prediction.created).execution_options(yield_per=500)
         ):
-            say(
+            print_line(
                 json.dumps(
                     {
                         "model": {"sha256": model.sha256},

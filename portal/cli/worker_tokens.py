@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from portal.jobs import worker_tokens
 from portal.models import JobKind
-from portal.operations.context import Failed, now, opened, say
+from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
 
 
@@ -27,7 +27,7 @@ def worker_token_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _create(chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         try:
             _, raw = worker_tokens.create(
                 session,
@@ -38,15 +38,15 @@ def _create(chosen: argparse.Namespace) -> int:
             )
         except (ValueError, OverflowError) as bad:
             raise Failed(str(bad)) from None
-    say(raw)
+    print_line(raw)
     return 0
 
 
 def _list(_chosen: argparse.Namespace) -> int:
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         for token in worker_tokens.working(session, now()):
             seen = f"{token.last_seen:%Y-%m-%d %H:%M}" if token.last_seen else "never"
-            say(
+            print_line(
                 f"{token.id.hex[:12]}  {token.queue.value:7}  until {token.expires:%Y-%m-%d}  "
                 f"seen {seen}  {token.name}"
             )
@@ -55,7 +55,7 @@ def _list(_chosen: argparse.Namespace) -> int:
 
 def _revoke(chosen: argparse.Namespace) -> int:
     wanted = chosen.id.replace("-", "").lower()
-    with opened(Settings.from_env()) as (session, _vault, _engine):
+    with open_portal(Settings.from_env()) as (session, _vault, _engine):
         found = [
             token
             for token in worker_tokens.working(session, now())
@@ -64,5 +64,5 @@ def _revoke(chosen: argparse.Namespace) -> int:
         if len(found) != 1:
             raise Failed("Give at least six characters of one token's id, as list shows it.")
         worker_tokens.revoke(session, None, found[0].id, now())
-    say("The token no longer works.")
+    print_line("The token no longer works.")
     return 0

@@ -169,7 +169,7 @@ def _result(session: Session, study: Study) -> dict[str, Any]:
     reviews = session.scalars(
         select(Review).where(Review.study_id == study.id).order_by(Review.created)
     ).all()
-    said: dict[str, Any] = {
+    content: dict[str, Any] = {
         "prediction": None,
         "reviews": [
             {"verdict": one.verdict.value, "reason": one.reason.value if one.reason else None}
@@ -178,7 +178,7 @@ def _result(session: Session, study: Study) -> dict[str, Any]:
         "note": "Research use only: not a medical device.",
     }
     if row is not None:
-        said["prediction"] = {
+        content["prediction"] = {
             "model": {
                 "name": row.model.name,
                 "version": row.model.version,
@@ -194,7 +194,7 @@ def _result(session: Session, study: Study) -> dict[str, Any]:
                 "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],
             },
         }
-    return said
+    return content
 
 
 def _manifest(
@@ -224,8 +224,8 @@ def _clean_png(data: bytes) -> bytes | None:
     return png_jpeg.PNG_MARK + b"".join(kept)
 
 
-def _json(said: dict[str, Any]) -> bytes:
-    return json.dumps(said, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
 def _zip(files: dict[str, bytes]) -> bytes:

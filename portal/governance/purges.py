@@ -29,7 +29,7 @@ _LOOKUPS: Final = ("patient_key", "accession_key", "study_uid_key")
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class ResidualData:
     """What is still there of a purged study: all of it must be nothing."""
 
     key: bool
@@ -38,7 +38,7 @@ class Remains:
     files: int
 
     @property
-    def nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether the purge is complete."""
         return not (self.key or self.sealed_values or self.lookups or self.files)
 
@@ -120,7 +120,7 @@ def purge(
     return proof
 
 
-def remains(session: Session, vault: Vault, study_id: UUID) -> Remains:
+def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualData:
     """Look, now, at what is left of a purged study in the database and on the disk."""
     study = session.get_one(Study, study_id, populate_existing=True)
     row = session.scalars(
@@ -131,7 +131,7 @@ def remains(session: Session, vault: Vault, study_id: UUID) -> Remains:
     proof = json.loads(session.get_one(Purge, study_id).proof)
     still = set(session.scalars(select(Blob.name).where(Blob.study_id == study_id)))
     names = still | {str(blob["name"]) for blob in proof["destroyed"]["files"]}
-    left = Remains(
+    left = ResidualData(
         key=_filled(study, _KEY) > 0,
         sealed_values=_filled(study, _SEALED) + _filled(row, ("sealed_facts",)),
         lookups=_filled(study, _LOOKUPS) + _filled(row, ("sop_key", "content_key")),
@@ -176,7 +176,7 @@ def _proof(
     ended = select(func.count()).where(
         Job.study_id == study.id, or_(Job.state == JobState.QUEUED, Job.state == JobState.RUNNING)
     )
-    said = {
+    statement = {
         "study": str(study.id),
         "case": study.case_number,
         "purged_at": now.isoformat(),
@@ -197,7 +197,7 @@ def _proof(
             ],
         },
     }
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(statement, sort_keys=True, separators=(",", ":"))
     return Purge(
         study_id=study.id,
         case_number=study.case_number,

@@ -24,7 +24,7 @@ _AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueStudy:
     """A study whose time has ended: ids and times only."""
 
     study_id: UUID
@@ -37,8 +37,8 @@ class Due:
 class Done:
     """What a round did: studies purged, and those that could not be."""
 
-    purged: list[Due]
-    left: list[Due]
+    purged: list[DueStudy]
+    left: list[DueStudy]
 
 
 def days_of(settings: Settings) -> dict[Kind, int]:
@@ -52,14 +52,14 @@ def days_of(settings: Settings) -> dict[Kind, int]:
 
 def due(
     session: Session, settings: Settings, now: datetime, *, limit: int | None = None
-) -> list[Due]:
+) -> list[DueStudy]:
     """The studies whose time has ended and that are not held, the oldest of each class first."""
-    found = list[Due]()
+    found = list[DueStudy]()
     for kind, days in days_of(settings).items():
         if days:
             query = _ended(kind, now - timedelta(days=days), held=False)
             rows = session.execute(query.limit(limit)) if limit else session.execute(query)
-            found += [Due(study_id, number, kind, since) for study_id, number, since in rows]
+            found += [DueStudy(study_id, number, kind, since) for study_id, number, since in rows]
     session.commit()
     return found
 
@@ -77,7 +77,7 @@ def held_back(session: Session, settings: Settings, now: datetime) -> int:
 
 def run(session: Session, vault: Vault, settings: Settings, now: datetime) -> Done:
     """Purge what is due, a study at a time; what fails is left for the next round."""
-    purged, left = list[Due](), list[Due]()
+    purged, left = list[DueStudy](), list[DueStudy]()
     while True:
         batch = due(session, settings, now, limit=_AT_ONCE + len(left))
         batch = [one for one in batch if one not in left]

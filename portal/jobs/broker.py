@@ -17,7 +17,7 @@ _SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Bell:
+class Broker:
     """Rings for jobs over Redis. Without an address it is always silent."""
 
     def __init__(self, redis_url: str, visibility_seconds: float = 360.0) -> None:
@@ -41,7 +41,7 @@ class Bell:
                 },
             )
 
-    def ring(self, kind: JobKind, job_id: UUID) -> bool:
+    def notify(self, kind: JobKind, job_id: UUID) -> bool:
         """Send one message; False when nobody took it."""
         if self._celery is None or kind not in TASKS:
             return False

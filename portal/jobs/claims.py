@@ -41,7 +41,7 @@ class Claim:
     soft_seconds: float
     inputs: dict[str, dict[str, int | str]]
     facts: dict[str, Any] | None
-    model: registry.Wanted | None = None
+    model: registry.JobModel | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The answer of the worker's HTTP interface."""
@@ -145,7 +145,7 @@ def claim(
     except VaultError:
         _fail_damaged(session, job, now)
         return None
-    model = registry.wanted(session) if job.kind is JobKind.SEGMENT else None
+    model = registry.model_for_jobs(session) if job.kind is JobKind.SEGMENT else None
     job.model_sha256 = model.sha256 if model else None
     job.operating_point = model.operating_point.value if model else None
     inputs = session.scalars(

@@ -14,7 +14,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.jobs.broker import TASKS, Bell
+from portal.jobs.broker import TASKS, Broker
 from portal.models import Blob, Job, JobKind, JobState
 from portal.studies import worklist_order
 from portal.vault import Vault
@@ -32,24 +32,24 @@ class SweepResult:
 
     requeued: int
     gave_up: int
-    rung: int
+    notified: int
     redis: bool
 
 
-def ring(session: Session, bell: Bell, job_id: UUID, now: datetime) -> bool:
+def notify(session: Session, broker: Broker, job_id: UUID, now: datetime) -> bool:
     """Ring for a queued job, after its commit; False when Redis is away: the sweep rings later."""
     kind = session.scalars(
         select(Job.kind).where(Job.id == job_id, Job.state == JobState.QUEUED)
     ).one_or_none()
     session.commit()
-    if kind is None or not bell.ring(kind, job_id):
+    if kind is None or not broker.notify(kind, job_id):
         return False
     _execute(session, update(Job).where(Job.id == job_id).values(rung_at=now))
     session.commit()
     return True
 
 
-def sweep(session: Session, bell: Bell, now: datetime) -> SweepResult:
+def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
     """Give expired attempts back, end spent ones, ring for what waits unheard."""
     requeued = _execute(
         session,
@@ -59,12 +59,12 @@ def sweep(session: Session, bell: Bell, now: datetime) -> SweepResult:
     )
     session.commit()
     gave_up = _give_up(session, now)
-    rung, redis = 0, True
+    notified, redis = 0, True
     for kind in TASKS:
-        found = _ring_unheard(session, bell, kind, now)
+        found = _notify_waiting(session, broker, kind, now)
         redis = redis and found is not None
-        rung += found or 0
-    return SweepResult(requeued, gave_up, rung, redis)
+        notified += found or 0
+    return SweepResult(requeued, gave_up, notified, redis)
 
 
 def tidy(session: Session, vault: Vault, now: datetime) -> int:
@@ -122,7 +122,7 @@ def _give_up(session: Session, now: datetime) -> int:
     return len(spent)
 
 
-def _ring_unheard(session: Session, bell: Bell, kind: JobKind, now: datetime) -> int | None:
+def _notify_waiting(session: Session, broker: Broker, kind: JobKind, now: datetime) -> int | None:
     """Ring for jobs that were never rung for, and for old ones when Redis has none left.
 
     While messages still wait in Redis there is nothing to repeat: ringing again every half
@@ -139,19 +139,19 @@ def _ring_unheard(session: Session, bell: Bell, kind: JobKind, now: datetime) ->
     session.commit()
     if not candidates:
         return 0
-    waiting = bell.waiting(kind)
+    waiting = broker.waiting(kind)
     if waiting is None:
         return None
-    rung = 0
+    notified = 0
     for job_id, rung_at in candidates:
         if rung_at is not None and waiting:
             continue
-        if not bell.ring(kind, job_id):
+        if not broker.notify(kind, job_id):
             return None
         _execute(session, update(Job).where(Job.id == job_id).values(rung_at=now))
         session.commit()
-        rung += 1
-    return rung
+        notified += 1
+    return notified
 
 
 def _orphans(session: Session, vault: Vault, now: datetime) -> list[str]:

@@ -23,7 +23,7 @@ from portal.models.studies import POSITIVE, REST, UNAIDED, Blob, Instance, Study
 from portal.models.vocabulary import (
     Band,
     BlobKind,
-    GlassReason,
+    BreakGlassReason,
     HoldReason,
     InvitationPurpose,
     JobKind,
@@ -49,7 +49,7 @@ __all__ = [
     "Blob",
     "BlobKind",
     "BreakGlass",
-    "GlassReason",
+    "BreakGlassReason",
     "Hold",
     "HoldReason",
     "Instance",

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, f
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import GlassReason, InvitationPurpose, Role
+from portal.models.vocabulary import BreakGlassReason, InvitationPurpose, Role
 
 
 class Team(Base):
@@ -137,7 +137,7 @@ class BreakGlass(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), index=True)
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
-    reason: Mapped[GlassReason] = mapped_column(checked(GlassReason, "glass_reason"))
+    reason: Mapped[BreakGlassReason] = mapped_column(checked(BreakGlassReason, "glass_reason"))
     sealed_words: Mapped[bytes]
     created: Mapped[datetime]
     expires: Mapped[datetime]

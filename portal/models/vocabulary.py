@@ -103,7 +103,7 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
-class GlassReason(StrEnum):
+class BreakGlassReason(StrEnum):
     """Why somebody opens a case that is not theirs, coded."""
 
     EMERGENCY = "emergency"

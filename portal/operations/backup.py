@@ -23,17 +23,17 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.models import AuditHead, Blob, Study
 from portal.operations.encrypted_stream import Sealer
-from portal.operations.table_dump import TABLES, Tally, lines
+from portal.operations.table_dump import TABLES, TableDigest, lines
 from portal.vault import NotReadable, Vault
 
 RING_MARK: Final = "key-ring"
 _PART: Final = 4 * 1024 * 1024
 
-Tell = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 
 
 @dataclass
-class Made:
+class BackupSummary:
     """What a backup holds. `missing` are files that a row names and that are not there."""
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -48,7 +48,9 @@ class Made:
         return sum(table["rows"] for table in self.tables.values())
 
 
-def make(engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, tell: Tell) -> Made:
+def make(
+    engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, progress: ReportProgress
+) -> BackupSummary:
     """Write a backup to a new file; FileExistsError where it is there, OSError where it can't be.
 
     The file has its name only once it is whole and on the disk. `tell(done, all)` is called for
@@ -60,7 +62,7 @@ def make(engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, t
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            made = _write(engine, vault, key, stream, now, tell)
+            summary = _write(engine, vault, key, stream, now, progress)
             stream.flush()
             os.fsync(stream.fileno())
         if path.exists():
@@ -69,19 +71,21 @@ def make(engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, t
     finally:
         temporary.unlink(missing_ok=True)
     with database.sessions(engine)() as session:
-        detail = {"rows": made.rows, "files": made.blobs, "missing": len(made.missing)}
+        detail = {"rows": summary.rows, "files": summary.blobs, "missing": len(summary.missing)}
         audit.append(session, "backup_made", now=now, detail=detail)
         session.commit()
-    return made
+    return summary
 
 
-def _write(engine: Engine, vault: Vault, key: str, stream: Any, now: datetime, tell: Tell) -> Made:
-    made, sealer = Made(), Sealer(stream, key)
+def _write(
+    engine: Engine, vault: Vault, key: str, stream: Any, now: datetime, progress: ReportProgress
+) -> BackupSummary:
+    summary, sealer = BackupSummary(), Sealer(stream, key)
     with tarfile.open(fileobj=sealer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         with database.snapshot(engine) as connection:
             _add(tar, "manifest.json", json.dumps(_manifest(connection, engine, vault, now)))
             for table in TABLES:
-                made.tables[table.name] = _add_table(tar, connection, table)
+                summary.tables[table.name] = _add_table(tar, connection, table)
             named = connection.execute(select(Blob.name, Blob.study_id).order_by(Blob.name)).all()
             head = connection.execute(select(AuditHead.count, AuditHead.mac)).first()
         digest = hashlib.sha256()
@@ -89,22 +93,24 @@ def _write(engine: Engine, vault: Vault, key: str, stream: Any, now: datetime, t
             try:
                 sealed = vault.sealed_file(name)
             except NotReadable:
-                (made.missing if _is_named(engine, name, study_id) else made.gone).append(name)
+                (summary.missing if _is_named(engine, name, study_id) else summary.gone).append(
+                    name
+                )
                 continue
             _add(tar, f"blobs/{name}", sealed)
             digest.update(name.encode() + hashlib.sha256(sealed).digest())
-            made.blobs, made.size = made.blobs + 1, made.size + len(sealed)
-            tell(done, len(named))
+            summary.blobs, summary.size = summary.blobs + 1, summary.size + len(sealed)
+            progress(done, len(named))
         end = {
-            "tables": made.tables,
-            "blobs": {"files": made.blobs, "sha256": digest.hexdigest()},
-            "missing": made.missing,
-            "gone": made.gone,
+            "tables": summary.tables,
+            "blobs": {"files": summary.blobs, "sha256": digest.hexdigest()},
+            "missing": summary.missing,
+            "gone": summary.gone,
             "log": {"rows": head[0], "mac": head[1]} if head else {"rows": 0, "mac": ""},
         }
         _add(tar, "end.json", json.dumps(end))
     sealer.finish()
-    return made
+    return summary
 
 
 def _manifest(
@@ -123,7 +129,7 @@ def _manifest(
 
 
 def _add_table(tar: tarfile.TarFile, connection: Connection, table: Any) -> dict[str, Any]:
-    counted, part, number = Tally(), bytearray(), 0
+    counted, part, number = TableDigest(), bytearray(), 0
     for line in lines(connection, table):
         counted.add(line)
         part += line
@@ -133,7 +139,7 @@ def _add_table(tar: tarfile.TarFile, connection: Connection, table: Any) -> dict
             part.clear()
     if part:
         _add(tar, f"tables/{table.name}/{number:06d}.jsonl", bytes(part))
-    return counted.said()
+    return counted.as_json()
 
 
 def _add(tar: tarfile.TarFile, name: str, data: str | bytes) -> None:

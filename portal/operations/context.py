@@ -20,7 +20,7 @@ class Failed(Exception):
     """The command could not do what was asked; the text says why, for a person."""
 
 
-def nothing(_parser: argparse.ArgumentParser) -> None:
+def no_options(_parser: argparse.ArgumentParser) -> None:
     """A command without options."""
 
 
@@ -31,11 +31,11 @@ class Command:
     name: str
     help: str
     run: Callable[[argparse.Namespace], int]
-    add_arguments: Callable[[argparse.ArgumentParser], None] = field(default=nothing)
+    add_arguments: Callable[[argparse.ArgumentParser], None] = field(default=no_options)
 
 
 @contextlib.contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Session, Vault, Engine]]:
+def open_portal(settings: Settings) -> Iterator[tuple[Session, Vault, Engine]]:
     """A session on a database whose schema fits, with the vault and the log's key."""
     vault = Vault(settings)
     engine = database.open_engine(settings)
@@ -58,7 +58,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """One line for the person at the keyboard, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -17,7 +17,7 @@ _TAG: Final = 16
 _HEADER_MOST: Final = 1024
 
 
-class BadParcel(Exception):
+class UnreadableStream(Exception):
     """A sealed file that does not open; the text says why, for a person."""
 
 
@@ -36,8 +36,13 @@ class Sealer(io.RawIOBase):
 
     def __init__(self, target: _Writable, key_text: str) -> None:
         key, salt = base64.b64decode(key_text), secrets.token_bytes(16)
-        said = {"format": _FORMAT, "salt": salt.hex(), "chunk": _CHUNK, "key": key_mark(key, salt)}
-        header = json.dumps(said, sort_keys=True).encode() + b"\n"
+        fields = {
+            "format": _FORMAT,
+            "salt": salt.hex(),
+            "chunk": _CHUNK,
+            "key": key_mark(key, salt),
+        }
+        header = json.dumps(fields, sort_keys=True).encode() + b"\n"
         self._target, self._waiting = target, bytearray()
         self._cipher = ChunkCipher(key, salt, header)
         self._target.write(header)
@@ -66,16 +71,18 @@ class Opener(io.RawIOBase):
     def __init__(self, source: _Readable, key_text: str) -> None:
         header = source.readline(_HEADER_MOST)
         try:
-            said = json.loads(header)
-            salt, chunk = bytes.fromhex(said["salt"]), int(said["chunk"])
-            known = said["format"] == _FORMAT and chunk == _CHUNK
+            fields = json.loads(header)
+            salt, chunk = bytes.fromhex(fields["salt"]), int(fields["chunk"])
+            known = fields["format"] == _FORMAT and chunk == _CHUNK
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
-            raise BadParcel("This is not a backup of Pleura, or its beginning is damaged.")
+            raise UnreadableStream("This is not a backup of Pleura, or its beginning is damaged.")
         key = base64.b64decode(key_text)
-        if said["key"] != key_mark(key, salt):
-            raise BadParcel("The backup was sealed with another key (or its beginning is damaged).")
+        if fields["key"] != key_mark(key, salt):
+            raise UnreadableStream(
+                "The backup was sealed with another key (or its beginning is damaged)."
+            )
         self._source = source
         self._cipher = ChunkCipher(key, salt, header)
         self._next = source.read(_CHUNK + _TAG)
@@ -112,7 +119,7 @@ class Opener(io.RawIOBase):
         try:
             self._opened = memoryview(self._cipher.open_(sealed, last=last))
         except NotReadable:
-            raise BadParcel(self._why(sealed, last)) from None
+            raise UnreadableStream(self._why(sealed, last)) from None
         self._ended = last
 
     def _why(self, sealed: bytes, last: bool) -> str:

@@ -12,7 +12,7 @@ from portal import database
 from portal.accounts import invitations
 from portal.ai_models import registry
 from portal.models import ModelState, ModelVersion, OperatingPoint, Role, User
-from portal.operations.context import Failed, now, opened
+from portal.operations.context import Failed, now, open_portal
 from portal.settings import Settings
 
 _ML: Final = Path(__file__).resolve().parents[2] / "ml"
@@ -40,7 +40,7 @@ def admin_link(
     if_none: bool = False,
 ) -> str | None:
     """A one-time link that makes an administrator; None where `if_none` and there is one."""
-    with opened(settings) as (session, _vault, _engine):
+    with open_portal(settings) as (session, _vault, _engine):
         admin = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None))
         if if_none and session.scalars(admin.limit(1)).first() is not None:
             return None
@@ -69,7 +69,7 @@ def register_shipped(settings: Settings) -> str | None:
     card = _shipped()
     if card is None or list(registry.problems_of(card)):
         return None
-    with opened(settings) as (session, _vault, _engine):
+    with open_portal(settings) as (session, _vault, _engine):
         active = session.scalars(
             select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)
         ).first()

@@ -19,7 +19,7 @@ from portal.studies import sealed_fields
 from portal.vault import NotReadable, Vault
 
 Problem = Literal["damaged", "missing", "key"]
-Tell = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
@@ -51,7 +51,7 @@ class Report:
     orphans: list[str] = field(default_factory=list)
 
 
-def inspect(session: Session, vault: Vault, now: datetime, *, tell: Tell) -> Report:
+def inspect(session: Session, vault: Vault, now: datetime, *, progress: ReportProgress) -> Report:
     """Read everything, while the portal runs; `tell(done, all)` is called for each study.
 
     What disappears meanwhile by a purge, or moves to another key, is no finding. Files younger
@@ -70,7 +70,7 @@ def inspect(session: Session, vault: Vault, now: datetime, *, tell: Tell) -> Rep
             found = _study(session, vault, study_id, Report())
         report.findings += found
         report.studies += 1
-        tell(report.studies, max(total, report.studies))
+        progress(report.studies, max(total, report.studies))
     _people(session, vault, report)
     report.orphans = _orphans(session, vault, now)
     return report

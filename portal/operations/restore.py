@@ -28,9 +28,9 @@ from portal.models import (
     LoginSession,
     WorkerToken,
 )
-from portal.operations.backup import RING_MARK, Tell
-from portal.operations.encrypted_stream import BadParcel, Opener
-from portal.operations.table_dump import TABLES, parse, tally
+from portal.operations.backup import RING_MARK, ReportProgress
+from portal.operations.encrypted_stream import Opener, UnreadableStream
+from portal.operations.table_dump import TABLES, digest_of, parse
 from portal.vault import NotReadable, Vault
 
 # What a host has of itself before anybody used it.
@@ -102,7 +102,7 @@ def check(path: Path, key: str) -> Contents:
 
 
 def restore(
-    engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, tell: Tell
+    engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, progress: ReportProgress
 ) -> Restored:
     """Put a backup into an empty host; BadBackup, with nothing changed, where that can't be.
 
@@ -121,7 +121,7 @@ def restore(
     adopted = False
     try:
         with engine.begin() as connection:
-            _fill(connection, vault, key, path, contents, tell)
+            _fill(connection, vault, key, path, contents, progress)
             log = _compare(connection, vault, contents)
             _settle(connection, contents, now)
             vault.adopt()
@@ -146,7 +146,7 @@ def _members(path: Path, key: str) -> Iterator[tuple[str, bytes]]:
                         raise BadBackup("The backup holds something that is not a file.")
                     yield member.name, body.read()
             opener.drain()
-    except BadParcel as bad:
+    except UnreadableStream as bad:
         raise BadBackup(str(bad)) from None
     except tarfile.TarError:
         raise BadBackup("The backup is damaged inside.") from None
@@ -181,7 +181,12 @@ def _prepare(engine: Engine, vault: Vault, contents: Contents) -> None:
 
 
 def _fill(
-    connection: Connection, vault: Vault, key: str, path: Path, contents: Contents, tell: Tell
+    connection: Connection,
+    vault: Vault,
+    key: str,
+    path: Path,
+    contents: Contents,
+    progress: ReportProgress,
 ) -> None:
     by_name = Base.metadata.tables
     for name in _OWN:
@@ -196,13 +201,13 @@ def _fill(
         elif name.startswith("blobs/"):
             vault.stage(name.removeprefix("blobs/"), data)
             files += 1
-            tell(files, contents.blobs["files"])
+            progress(files, contents.blobs["files"])
 
 
 def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.Verification:
     """Read everything back: rows, files and the chain are what they were."""
     for table in TABLES:
-        if tally(connection, table).said() != contents.tables.get(table.name):
+        if digest_of(connection, table).as_json() != contents.tables.get(table.name):
             raise BadBackup(f"The table {table.name} did not come out as it went in.")
     digest = hashlib.sha256()
     absent = set(contents.missing) | set(contents.gone)

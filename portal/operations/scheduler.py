@@ -19,7 +19,7 @@ from portal import database
 from portal.audit import anchors
 from portal.audit.anchors import AnchorFailed
 from portal.governance import retention
-from portal.jobs.broker import Bell
+from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
@@ -34,7 +34,7 @@ def run_sweep(
 ) -> None:
     """Sweep once, or again and again with a pause of `every` seconds until SIGTERM or SIGINT."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
-    bell = Bell(settings.redis_url, settings.visibility_seconds)
+    broker = Broker(settings.redis_url, settings.visibility_seconds)
     stop = threading.Event()
     if every is not None:
         _stop_on_signals(stop)
@@ -45,7 +45,7 @@ def run_sweep(
     anchors_apart = timedelta(minutes=settings.audit_anchor_minutes)
     while True:
         now = datetime.now(UTC)
-        _guarded(lambda: _sweep(engine, bell))
+        _guarded(lambda: _sweep(engine, broker))
         if tidied_at is None or (now - tidied_at).total_seconds() >= _TIDY_SECONDS:
             tidied_at = now
             _guarded(lambda: _tidy(engine, vault))
@@ -57,7 +57,7 @@ def run_sweep(
             _guarded(lambda: _anchor(settings, engine))
         if every is None or stop.wait(every):
             break
-    bell.close()
+    broker.close()
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
@@ -76,11 +76,11 @@ def _guarded(part: Callable[[], None]) -> None:
         _log.warning("the sweep could not do its work: %s", type(error).__name__)
 
 
-def _sweep(engine: Engine, bell: Bell) -> None:
+def _sweep(engine: Engine, broker: Broker) -> None:
     with database.sessions(engine)() as session:
-        done = sweep(session, bell, datetime.now(UTC))
-    if done.requeued or done.gave_up or done.rung:
-        _log.info("requeued %d, gave up %d, rang %d", done.requeued, done.gave_up, done.rung)
+        done = sweep(session, broker, datetime.now(UTC))
+    if done.requeued or done.gave_up or done.notified:
+        _log.info("requeued %d, gave up %d, rang %d", done.requeued, done.gave_up, done.notified)
 
 
 def _tidy(engine: Engine, vault: Vault) -> None:

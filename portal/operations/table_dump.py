@@ -24,7 +24,7 @@ _AT_ONCE: Final = 1000
 
 
 @dataclass
-class Tally:
+class TableDigest:
     """How many rows a table has and what they digest to."""
 
     rows: int = 0
@@ -35,7 +35,7 @@ class Tally:
         self.rows += 1
         self.digest.update(line)
 
-    def said(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """For the record."""
         return {"rows": self.rows, "sha256": self.digest.hexdigest()}
 
@@ -51,15 +51,15 @@ def lines(connection: Connection, table: Table) -> Iterator[bytes]:
 
 def parse(table: Table, line: bytes) -> dict[str, Any]:
     """The values of a line; ValueError where it is not a row of this table."""
-    said = json.loads(line)
-    if not isinstance(said, dict) or set(said) != {column.name for column in table.columns}:
+    values = json.loads(line)
+    if not isinstance(values, dict) or set(values) != {column.name for column in table.columns}:
         raise ValueError("a row has other columns than the table")
-    return {column.name: _read(column.type, said[column.name]) for column in table.columns}
+    return {column.name: _read(column.type, values[column.name]) for column in table.columns}
 
 
-def tally(connection: Connection, table: Table) -> Tally:
+def digest_of(connection: Connection, table: Table) -> TableDigest:
     """Count and digest a table as it is."""
-    counted = Tally()
+    counted = TableDigest()
     for line in lines(connection, table):
         counted.add(line)
     return counted

@@ -39,7 +39,7 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "siim"
 Say = Callable[[str], None]
 
 
-def fill(settings: Settings, address: str, say: Say) -> None:
+def fill(settings: Settings, address: str, print_line: Say) -> None:
     """Fill the portal at that address with pictures, once, and print the guests' links."""
     now = datetime.now(UTC)
     engine = database.open_engine(settings)
@@ -51,19 +51,21 @@ def fill(settings: Settings, address: str, say: Say) -> None:
         for role, email in GUESTS:
             token = _invite(session, f"Demo {role}", email, role, now)
             if token:
-                say(f"sign in as a demo {role}, once:  {address}/join/{token}")
+                print_line(f"sign in as a demo {role}, once:  {address}/join/{token}")
         sender = _sender(session, now)
         if _has_sent(session, sender):
-            say("the demo pictures were sent before")
+            print_line("the demo pictures were sent before")
         else:
-            drawn = _draw(Path(folder), say)
+            drawn = _draw(Path(folder), print_line)
             key = _key(session, sender, datetime.now(UTC))
-            sent = sum(_send(address, key, path, say) for path in [*drawn, *_real_ones()])
-            say(f"{sent} X-rays were sent ({len(drawn)} synthetic); results follow in seconds")
+            sent = sum(_send(address, key, path, print_line) for path in [*drawn, *_real_ones()])
+            print_line(
+                f"{sent} X-rays were sent ({len(drawn)} synthetic); results follow in seconds"
+            )
     engine.dispose()
 
 
-def _draw(folder: Path, say: Say) -> list[Path]:
+def _draw(folder: Path, print_line: Say) -> list[Path]:
     """Synthetic X-rays, drawn by a program of their own: the portal makes no pixels."""
     draw = [sys.executable, "-m", "ml", "phantom", "--out", str(folder)]
     done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
@@ -73,7 +75,7 @@ def _draw(folder: Path, say: Say) -> list[Path]:
         check=False,
     )
     if done.returncode != 0:
-        say("no synthetic X-rays could be drawn (is `.[worker-cpu]` installed?)")
+        print_line("no synthetic X-rays could be drawn (is `.[worker-cpu]` installed?)")
     return sorted(folder.glob("*.dcm"))
 
 
@@ -131,7 +133,7 @@ def _real_ones() -> Iterator[Path]:
                 yield path
 
 
-def _send(address: str, key: str, path: Path, say: Say) -> bool:
+def _send(address: str, key: str, path: Path, print_line: Say) -> bool:
     """Send one file through the API; whether it was taken."""
     boundary = secrets.token_hex(16)
     head = (
@@ -154,9 +156,11 @@ def _send(address: str, key: str, path: Path, say: Say) -> bool:
         answer = connection.getresponse()
         if answer.status == http.client.ACCEPTED:
             return True
-        say(f"a demo picture was refused: {json.loads(answer.read()).get('code', answer.status)}")
+        print_line(
+            f"a demo picture was refused: {json.loads(answer.read()).get('code', answer.status)}"
+        )
     except (OSError, ValueError) as error:
-        say(f"a demo picture could not be sent: {type(error).__name__}")
+        print_line(f"a demo picture could not be sent: {type(error).__name__}")
     finally:
         connection.close()
     return False

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 
-class Held(Exception):
+class AlreadyRunning(Exception):
     """Another process runs a portal on the folder, at ``address`` once that is known."""
 
     def __init__(self, address: str | None) -> None:
@@ -20,14 +20,14 @@ class Held(Exception):
         self.address = address
 
 
-def hold(data_dir: Path) -> TextIO:
+def lock(data_dir: Path) -> TextIO:
     """Take the folder's lock for as long as the file is open; Held when another one has it."""
     file = _path(data_dir).open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise Held(running_address(data_dir)) from None
+        raise AlreadyRunning(running_address(data_dir)) from None
     file.truncate(0)
     return file
 

@@ -58,10 +58,10 @@ class Child:
 class Supervisor:
     """Keeps children running; stops them layer by layer."""
 
-    def __init__(self, log_folder: Path, say: Say) -> None:
+    def __init__(self, log_folder: Path, print_line: Say) -> None:
         log_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log_folder = log_folder
-        self._say = say
+        self._say = print_line
         self._children: list[Child] = []
         self._stop = threading.Event()
         self._hurry = threading.Event()

@@ -88,9 +88,9 @@ def up(settings: Settings, options: Options, *, then: Callable[[str], object] | 
     """Run the tree until a signal; `then` is called with the address once all is ready."""
     os.umask(0o077)
     try:
-        with instance_lock.hold(settings.data_dir) as held, _listen(options) as listener:
+        with instance_lock.lock(settings.data_dir) as held, _listen(options) as listener:
             return _Tree(settings, options, listener, held).run(then)
-    except instance_lock.Held as other:
+    except instance_lock.AlreadyRunning as other:
         where = f" at {other.address}" if other.address else ""
         problem = (
             f"it runs already on {_shown(settings.data_dir)}{where}. Stop that one first, or name "
@@ -108,7 +108,7 @@ def up_with_examples(settings: Settings, options: Options) -> int:
     def fill(address: str) -> None:
         from portal.standalone import demo  # half a second that `up` need not wait for
 
-        demo.fill(settings, address, _say)
+        demo.fill(settings, address, _print_line)
 
     address = instance_lock.running_address(settings.data_dir)
     if address is not None:
@@ -131,7 +131,7 @@ class _Tree:
         self.options = options
         self.listener = listener
         self.held = held
-        self.supervisor = Supervisor(settings.data_dir / "log", _say)
+        self.supervisor = Supervisor(settings.data_dir / "log", _print_line)
         self.redis: embedded_redis.EmbeddedRedis | None = None
 
     def run(self, then: Callable[[str], object] | None) -> int:
@@ -146,26 +146,26 @@ class _Tree:
             self._await_workers(workers)
             if self.supervisor.stopping:
                 return 0
-            _say(f"ready after {time.monotonic() - began:.0f} s; logs are in {self._logs()}")
+            _print_line(f"ready after {time.monotonic() - began:.0f} s; logs are in {self._logs()}")
             self._invite()
             instance_lock.write_address(self.held, self.address)
-            _say(f"Pleura is at  {self.address}  (Ctrl-C stops it)")
+            _print_line(f"Pleura is at  {self.address}  (Ctrl-C stops it)")
             if self.options.open_browser:
                 webbrowser.open(self.address)
             if then is not None:
                 threading.Thread(target=then, args=(self.address,), daemon=True).start()
             self.supervisor.watch()
         finally:
-            _say("stopping")
+            _print_line("stopping")
             self.supervisor.stop()
             if self.redis is not None:
                 self.redis.tidy()
-        _say("stopped")
+        _print_line("stopped")
         return 0
 
     def _start_redis(self) -> None:
         if self.settings.redis_url:
-            _say("Redis: as REDIS_URL says")
+            _print_line("Redis: as REDIS_URL says")
             return
         try:
             server = embedded_redis.prepare(self.settings.data_dir / "redis")
@@ -176,7 +176,7 @@ class _Tree:
         child = Child("redis", server.command, child_environment({}), server.answers)
         self.supervisor.start(child)
         self._require(child, 30.0)
-        _say(f"Redis: {server.binary.name}, on a private socket")
+        _print_line(f"Redis: {server.binary.name}, on a private socket")
 
     def _prepare_database(self) -> None:
         try:
@@ -187,19 +187,23 @@ class _Tree:
         except Failed as error:
             raise CannotStart(str(error)) from None
         if new:
-            _say(f"model: {new} speaks (see Models, or `python -m portal model`)")
-        _say(f"database and keys: in {_shown(self.settings.data_dir)}")
+            _print_line(f"model: {new} speaks (see Models, or `python -m portal model`)")
+        _print_line(f"database and keys: in {_shown(self.settings.data_dir)}")
 
     def _invite(self) -> None:
         """Print the link that makes the first administrator, where there is none."""
         try:
             link = first_start.admin_link(self.settings, if_none=True)
         except Failed as error:
-            _say(f"nobody administers this portal: {error} See `python -m portal create-admin`.")
+            _print_line(
+                f"nobody administers this portal: {error} See `python -m portal create-admin`."
+            )
             return
         if link:
-            _say("nobody is here yet; this link makes the administrator, once, for 24 hours:")
-            _say(f"  {link}")
+            _print_line(
+                "nobody is here yet; this link makes the administrator, once, for 24 hours:"
+            )
+            _print_line(f"  {link}")
 
     def _start_workers(self) -> list[Child]:
         """Start the workers; they load their model while the portal gets ready."""
@@ -244,9 +248,9 @@ class _Tree:
     def _await_workers(self, workers: list[Child]) -> None:
         """Wait for the workers; without one the portal runs all the same, and it is said."""
         for child in self.supervisor.wait_ready(workers, READY_SECONDS):
-            _say(f"{child.name} does not work yet: pictures wait. Its log ends with:")
+            _print_line(f"{child.name} does not work yet: pictures wait. Its log ends with:")
             for line in self.supervisor.last_words(child):
-                _say(f"    {line}")
+                _print_line(f"    {line}")
 
     def _worker(self, queue: str, number: int) -> Child:
         name = f"local-{number}"
@@ -312,7 +316,7 @@ def _listen(options: Options) -> socket.socket:
                 continue
             raise CannotStart(f"{options.host}: {error.strerror}.") from None
         if port != options.port:
-            _say(f"port {options.port} is taken: {listener.getsockname()[1]} is used")
+            _print_line(f"port {options.port} is taken: {listener.getsockname()[1]} is used")
         return listener
     raise CannotStart(f"no port of {options.host} is free.")
 
@@ -322,6 +326,6 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

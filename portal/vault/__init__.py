@@ -29,8 +29,8 @@ from portal.settings import Settings
 from portal.settings.secret_files import new_ring_key
 from portal.vault.blob_store import NAME, BucketStorage, FolderStorage, Storage
 from portal.vault.blob_store import NotReadable as NotReadable
-from portal.vault.blob_store import StorageAway as StorageAway
 from portal.vault.blob_store import StorageFull as StorageFull
+from portal.vault.blob_store import StorageUnavailable as StorageUnavailable
 from portal.vault.blob_store import VaultError as VaultError
 
 _NONCE: Final = 12

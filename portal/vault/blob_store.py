@@ -35,7 +35,7 @@ class StorageFull(VaultError):
     """There is no room for another file. Nothing was left behind."""
 
 
-class StorageAway(VaultError):
+class StorageUnavailable(VaultError):
     """The place where the files lie does not answer, or not now: nothing is known of a file."""
 
 
@@ -267,9 +267,11 @@ class BucketStorage:
                 raise NotReadable("a file is missing") from None
             if code in _BUCKET_FULL:
                 raise StorageFull("there is no room for another file") from None
-            raise StorageAway(f"the bucket refused a request ({code})") from None
+            raise StorageUnavailable(f"the bucket refused a request ({code})") from None
         except (BotoCoreError, OSError) as error:
-            raise StorageAway(f"the bucket can't be reached ({type(error).__name__})") from None
+            raise StorageUnavailable(
+                f"the bucket can't be reached ({type(error).__name__})"
+            ) from None
 
 
 def _or_none(read: Callable[[str], bytes], name: str) -> bytes | None:

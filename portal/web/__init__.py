@@ -19,7 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from portal import database
 from portal.audit import bind
 from portal.models import db
-from portal.services import Parts
+from portal.services import Services
 from portal.settings import Settings, SettingsError
 from portal.web.security import errors, guard, headers, request_log
 
@@ -82,8 +82,8 @@ def create_app(
         static_folder="static",
     )
     _configure(app, settings)
-    parts = Parts.open(settings, clock)
-    app.extensions["pleura"] = parts
+    services = Services.open(settings, clock)
+    app.extensions["pleura"] = services
     db.init_app(app)
     Migrate(app, db, directory=str(database.MIGRATIONS))
     request_log.install(app, settings.log_level)
@@ -95,7 +95,7 @@ def create_app(
     guard.public(app.view_functions["static"])
     guard.check(app)
     with app.app_context():
-        bind(db.engine, parts.vault.audit_key())
+        bind(db.engine, services.vault.audit_key())
         if settings.production and not database.schema_is_current(db.engine):
             raise SettingsError(["The database's schema is old: run `python -m portal migrate`."])
         db.session.remove()

@@ -8,41 +8,41 @@ from portal.formats import zip_archive
 from portal.intake import submission, zip_submission
 from portal.intake.check import Limits
 from portal.jobs import sweeper
-from portal.services import rows
+from portal.services import db_session
 from portal.web.security import guard
 
 
 def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arrival]:
     """Submit a file, or each file of a ZIP, and ring for what is new; Refused, Conflict."""
-    parts, name, data = guard.parts(), file.filename or "", file.read()
-    settings = parts.settings
+    services, name, data = guard.services(), file.filename or "", file.read()
+    settings = services.settings
     if zip_archive.looks_like(data):
         limits = zip_archive.ArchiveLimits(settings.max_archive_bytes, settings.max_upload_bytes)
         arrivals = zip_submission.submit_archive(
-            rows(), parts.vault, guard.actor(), data, guard.now(), limits=limits
+            db_session(), services.vault, guard.actor(), data, guard.now(), limits=limits
         )
-        return list(_rung(arrivals))
+        return list(_notified(arrivals))
     submitted = submission.submit(
-        rows(),
-        parts.vault,
+        db_session(),
+        services.vault,
         guard.actor(),
         name,
         data,
         guard.now(),
         limits=Limits(settings.max_upload_bytes),
     )
-    _ring(submitted)
+    _notify(submitted)
     return submitted
 
 
-def _rung(arrivals: Iterator[zip_submission.Arrival]) -> Iterator[zip_submission.Arrival]:
+def _notified(arrivals: Iterator[zip_submission.Arrival]) -> Iterator[zip_submission.Arrival]:
     """The same arrivals, the worker told of each before the next is unpacked."""
     for arrival in arrivals:
         if arrival.submitted is not None:
-            _ring(arrival.submitted)
+            _notify(arrival.submitted)
         yield arrival
 
 
-def _ring(submitted: submission.Submitted) -> None:
+def _notify(submitted: submission.Submitted) -> None:
     if submitted.job_id is not None:
-        sweeper.ring(rows(), guard.parts().bell, submitted.job_id, guard.now())
+        sweeper.notify(db_session(), guard.services().broker, submitted.job_id, guard.now())

@@ -67,7 +67,7 @@ def all_done_once(house: House, studies: list[UUID]) -> dict[str, bool]:
     }
 
 
-def rung_five_times(house: House, count: int = 50) -> Outcome:
+def notified_five_times(house: House, count: int = 50) -> Outcome:
     """Each job's message is in Redis five times; the workers come afterwards."""
     before = {queue: house.computations(queue) for queue in ("render", "segment")}
     house.kill("render", signal.SIGTERM)
@@ -77,7 +77,7 @@ def rung_five_times(house: House, count: int = 50) -> Outcome:
         jobs = house.jobs(kind, studies)
         for _ in range(4):
             for job in jobs:
-                house.ring(kind, job.id)
+                house.notify(kind, job.id)
         house.start_worker(kind.value)
         house.wait(f"all {kind} jobs are done", partial(_done, house, kind, studies), 600)
     wait_settled(house, studies)
@@ -304,12 +304,12 @@ def keys_rotated(house: House, rotations: int = 3) -> Outcome:
 def foreign_messages(house: House) -> Outcome:
     """Somebody who got into Redis leaves a pickle, an unknown task, and tasks without a job."""
     mark = house.folder / "pickled"
-    house.bell.send_task(
+    house.broker.send_task(
         "pleura.render", args=[_Touch(str(mark))], queue="render", serializer="pickle"
     )
-    house.bell.send_task("os.system", args=[f"touch {mark}"], queue="render")
+    house.broker.send_task("os.system", args=[f"touch {mark}"], queue="render")
     for argument in ("../../etc/passwd", 7, None, str(uuid4())):
-        house.bell.send_task("pleura.render", args=[argument], queue="render")
+        house.broker.send_task("pleura.render", args=[argument], queue="render")
     worker = house.processes["render"]
     (study,) = send(house, 1)
     wait_settled(house, [study])

@@ -21,7 +21,7 @@ from tests.support.postgres import postgres
 from tests.support.running_portal import House, furnished
 
 TABLE: dict[str, Callable[[House], Outcome]] = {
-    "50 pictures, each job rung 5 times": scenarios.rung_five_times,
+    "50 pictures, each job rung 5 times": scenarios.notified_five_times,
     "render process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="render"),
     "segment process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="segment"),
     "whole render worker killed -9": partial(scenarios.worker_killed, queue="render"),

@@ -19,8 +19,8 @@ def check(outcome: Outcome) -> None:
     assert not broken, f"{broken}; seen: {outcome.numbers}"
 
 
-def test_fifty_jobs_rung_five_times_are_computed_once_each(house: House) -> None:
-    check(scenarios.rung_five_times(house))
+def test_fifty_jobs_notified_five_times_are_computed_once_each(house: House) -> None:
+    check(scenarios.notified_five_times(house))
 
 
 @pytest.mark.parametrize("queue", ["render", "segment"])
@@ -72,8 +72,10 @@ def test_what_somebody_leaves_in_redis_is_not_run(house: House) -> None:
 
 
 @pytest.mark.postgres
-def test_on_postgresql_too_jobs_rung_five_times_are_computed_once(postgres_house: House) -> None:
-    check(scenarios.rung_five_times(postgres_house, count=12))
+def test_on_postgresql_too_jobs_notified_five_times_are_computed_once(
+    postgres_house: House,
+) -> None:
+    check(scenarios.notified_five_times(postgres_house, count=12))
 
 
 @pytest.mark.postgres

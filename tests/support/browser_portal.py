@@ -62,7 +62,7 @@ class Room:
     def __init__(self, app: Flask, url: str) -> None:
         self.app = app
         self.url = url
-        self.parts = app.extensions["pleura"]
+        self.services = app.extensions["pleura"]
         self.people = {role: make_person(app, role, name=_NAMES[role]) for role in Role}
 
     def second_reader(self) -> Person:
@@ -84,9 +84,9 @@ class Room:
             session = db.session()
             actor = sessions.actor_of(session.get_one(User, self.people[role].id))
             now = datetime.now(UTC)
-            sent = submission.submit(session, self.parts.vault, actor, name, data, now)
+            sent = submission.submit(session, self.services.vault, actor, name, data, now)
             if sent.job_id is not None:
-                sweeper.ring(session, self.parts.bell, sent.job_id, now)
+                sweeper.notify(session, self.services.broker, sent.job_id, now)
             return sent.study_id
 
     def add_card(self) -> UUID:
@@ -115,7 +115,7 @@ class Room:
     def render(self, study_id: UUID) -> Picture:
         """Do the study's render job."""
         with self._attempt(study_id, JobKind.RENDER) as ticket:
-            session, vault = db.session(), self.parts.vault
+            session, vault = db.session(), self.services.vault
             data, _ = files.read_input(session, vault, ticket, "source")
             picture = reader.read(data)
             for kind, output, media in (
@@ -130,7 +130,7 @@ class Room:
                 session, vault, ticket, _sent({"facts": picture.facts()}), datetime.now(UTC)
             )
             assert following is not None
-            sweeper.ring(session, self.parts.bell, following, datetime.now(UTC))
+            sweeper.notify(session, self.services.broker, following, datetime.now(UTC))
             return picture
 
     def segment(
@@ -139,7 +139,7 @@ class Room:
         """Do the study's segment job, with a network that sees just this air."""
         found = imagined(picture, air, probability)
         with self._attempt(study_id, JobKind.SEGMENT) as ticket:
-            session, vault = db.session(), self.parts.vault
+            session, vault = db.session(), self.services.vault
             if found.probability_map is not None and found.mask is not None:
                 for kind, output, media in (
                     ("probability", found.probability_map.tobytes(), "application/octet-stream"),
@@ -167,7 +167,7 @@ class Room:
         with self._attempt(study_id, JobKind.RENDER) as ticket:
             outcomes.fail(
                 db.session(),
-                self.parts.vault,
+                self.services.vault,
                 ticket,
                 code=code,
                 kind="permanent",
@@ -177,12 +177,12 @@ class Room:
     @contextmanager
     def _attempt(self, study_id: UUID, kind: JobKind) -> Iterator[tickets.Ticket]:
         with self.app.app_context():
-            session, now, settings = db.session(), datetime.now(UTC), self.parts.settings
+            session, now, settings = db.session(), datetime.now(UTC), self.services.settings
             wanted = select(Job.id).where(
                 Job.study_id == study_id, Job.kind == kind, Job.state == JobState.QUEUED
             )
             job_id = session.scalars(wanted).one()
-            claim = claims.claim(session, settings, self.parts.vault, job_id, "test", now)
+            claim = claims.claim(session, settings, self.services.vault, job_id, "test", now)
             assert claim is not None
             yield claims.open_ticket(settings, claim.ticket, job_id, now)
 

@@ -252,9 +252,9 @@ def _through_the_door(place: Place, mutated: bytes, report: Report) -> int:
     began = time.process_time()
     made = 0
     try:
-        parts = place.app.extensions["pleura"]
+        services = place.app.extensions["pleura"]
         sent = submission.submit(
-            db.session(), parts.vault, place.actor, "x", mutated, parts.clock(), limits=LIMITS
+            db.session(), services.vault, place.actor, "x", mutated, services.clock(), limits=LIMITS
         )
         report.door["duplicate" if sent.duplicate else "taken"] += 1
         made = int(not sent.duplicate)

@@ -87,8 +87,8 @@ def make_person(
     enrolled: bool = True,
 ) -> Person:
     """Somebody who followed an invitation and, unless `enrolled` is False, set up the factor."""
-    parts = app.extensions["pleura"]
-    now: datetime = parts.clock()
+    services = app.extensions["pleura"]
+    now: datetime = services.clock()
     email = f"{role}.{len(_everybody(app))}@example.org"
     with app.app_context():
         session = db.session()
@@ -96,12 +96,12 @@ def make_person(
             session, None, name=name or f"Test {role}", email=email, role=role, team=team, now=now
         )
         user = invitations.accept_invitation(session, link, password=password, now=now)
-        secret, _ = totp.begin_totp(session, parts.vault, user, now)
+        secret, _ = totp.begin_totp(session, services.vault, user, now)
         codes: list[str] = []
         if enrolled:
             # A code of the step before, so that the present one can still be used.
             code = pyotp.TOTP(secret).at(now - timedelta(seconds=30))
-            codes = totp.confirm_totp(session, parts.vault, user, code, now)
+            codes = totp.confirm_totp(session, services.vault, user, code, now)
         return Person(user.id, email, password, secret, tuple(codes))
 
 
@@ -206,12 +206,12 @@ def picture(shade: int = 0) -> bytes:
 
 def make_study(app: Flask, person: Person, shade: int = 0) -> UUID:
     """A study that this person has just sent; its render job waits."""
-    parts = app.extensions["pleura"]
+    services = app.extensions["pleura"]
     with app.app_context():
         session = db.session()
         actor = sessions.actor_of(session.get_one(User, person.id))
         sent = submission.submit(
-            session, parts.vault, actor, "CANARY^ZEBRA.png", picture(shade), parts.clock()
+            session, services.vault, actor, "CANARY^ZEBRA.png", picture(shade), services.clock()
         )
     return sent.study_id
 

@@ -65,7 +65,7 @@ class House:
             self.environment["DATABASE_URL"] = database_url
         self.settings = Settings.from_env(self.environment)
         self.engine = database.open_engine(self.settings)
-        self.bell = Celery("test", broker=self.redis.url)
+        self.broker = Celery("test", broker=self.redis.url)
 
     def __enter__(self) -> House:
         self.start_redis()
@@ -196,9 +196,9 @@ class House:
         assert answer.status_code == 202, answer.text
         return UUID(answer.json()["id"])
 
-    def ring(self, kind: JobKind, job_id: UUID) -> None:
+    def notify(self, kind: JobKind, job_id: UUID) -> None:
         """Put one more message into Redis, as the portal does."""
-        self.bell.send_task(f"pleura.{kind}", args=[str(job_id)], queue=str(kind))
+        self.broker.send_task(f"pleura.{kind}", args=[str(job_id)], queue=str(kind))
 
     # What is so
 

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import api_tokens, passkeys, passwords, people, sessions, totp
-from portal.services import rows
+from portal.services import db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
@@ -39,8 +39,8 @@ def password() -> BaseResponse | tuple[str, int]:
     errors: dict[str, str] = {}
     try:
         changed = people.change_password(
-            rows(),
-            guard.parts().throttle,
+            db_session(),
+            guard.services().throttle,
             g.login,
             request.form.get("old", ""),
             request.form.get("new", ""),
@@ -62,7 +62,7 @@ def password() -> BaseResponse | tuple[str, int]:
 @guard.permission(Permission.SELF, step_up=_PAGE)
 def recovery_codes() -> str:
     """Make ten new recovery codes and show them once."""
-    codes = totp.new_recovery_codes(rows(), g.user, guard.now())
+    codes = totp.new_recovery_codes(db_session(), g.user, guard.now())
     return render_template("auth/recovery_codes.html", codes=codes)
 
 
@@ -70,7 +70,7 @@ def recovery_codes() -> str:
 @guard.permission(Permission.SELF)
 def end_session(session_id: UUID) -> BaseResponse:
     """End one of one's own sessions."""
-    sessions.end_session(rows(), guard.actor(), session_id, guard.now())
+    sessions.end_session(db_session(), guard.actor(), session_id, guard.now())
     flash("The session has ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -79,7 +79,7 @@ def end_session(session_id: UUID) -> BaseResponse:
 @guard.permission(Permission.SELF)
 def end_others() -> BaseResponse:
     """End all of one's own sessions but this one."""
-    count = sessions.end_other_sessions(rows(), guard.actor(), guard.now())
+    count = sessions.end_other_sessions(db_session(), guard.actor(), guard.now())
     flash(f"{count} other sessions have ended." if count != 1 else "One session has ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -88,7 +88,7 @@ def end_others() -> BaseResponse:
 @guard.permission(Permission.SELF)
 def revoke_token(token_id: UUID) -> BaseResponse:
     """End one of one's own API tokens."""
-    api_tokens.revoke_token(rows(), guard.actor(), token_id, guard.now())
+    api_tokens.revoke_token(db_session(), guard.actor(), token_id, guard.now())
     flash("The token no longer works.", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -99,12 +99,12 @@ def page(errors: dict[str, str] | None = None) -> str:
         "account/account.html",
         errors=errors or {},
         sessions=sessions.sessions_of(
-            rows(), g.user.id, guard.now(), idle=guard.parts().settings.session_idle
+            db_session(), g.user.id, guard.now(), idle=guard.services().settings.session_idle
         ),
         here=g.login.id,
-        tokens=api_tokens.tokens_of(rows(), g.user.id, guard.now()),
-        codes_left=totp.recovery_codes_left(rows(), g.user),
-        passkeys=passkeys.passkeys_of(rows(), g.user.id),
-        passkey_site=guard.parts().settings.passkey_site,
+        tokens=api_tokens.tokens_of(db_session(), g.user.id, guard.now()),
+        codes_left=totp.recovery_codes_left(db_session(), g.user),
+        passkeys=passkeys.passkeys_of(db_session(), g.user.id),
+        passkey_site=guard.services().settings.passkey_site,
         fresh=guard.is_fresh(),
     )

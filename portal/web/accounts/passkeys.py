@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import passkeys
-from portal.services import rows
+from portal.services import db_session
 from portal.web.accounts import account
 from portal.web.security import guard
 from portal.web.security.errors import Problem
@@ -24,7 +24,7 @@ _own = guard.permission(Permission.SELF, step_up=_PAGE)
 def begin() -> Response:
     """What the browser needs to make a passkey."""
     try:
-        return jsonify(passkeys.begin_passkey(rows(), site(), g.login, guard.now()))
+        return jsonify(passkeys.begin_passkey(db_session(), site(), g.login, guard.now()))
     except passkeys.BadPasskey as bad:
         raise Problem(409, "passkey", bad.message) from bad
 
@@ -35,7 +35,7 @@ def register() -> BaseResponse | tuple[str, int]:
     """Keep the passkey that the browser has made."""
     try:
         made = passkeys.register_passkey(
-            rows(),
+            db_session(),
             site(),
             g.login,
             name=request.form.get("name", ""),
@@ -52,14 +52,14 @@ def register() -> BaseResponse | tuple[str, int]:
 @_own
 def remove(passkey_id: UUID) -> BaseResponse:
     """Forget one of one's own passkeys."""
-    passkeys.remove_passkey(rows(), guard.actor(), passkey_id, guard.now())
+    passkeys.remove_passkey(db_session(), guard.actor(), passkey_id, guard.now())
     flash(f"The passkey no longer works. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 
 
 def site() -> tuple[str, str]:
     """The host name and origin that passkeys belong to; not found where browsers make none."""
-    found = guard.parts().settings.passkey_site
+    found = guard.services().settings.passkey_site
     if found is None:
         raise Problem(404, "not_found")
     return found

@@ -17,7 +17,7 @@ from portal.access import Denied, Permission
 from portal.accounts import invitations, passwords, people, throttle, totp
 from portal.accounts.passkeys import ask_passkey, check_passkey, passkeys_of
 from portal.models import Role
-from portal.services import rows
+from portal.services import db_session
 from portal.web.accounts.passkeys import site
 from portal.web.security import guard
 from portal.web.security.errors import Problem
@@ -54,13 +54,13 @@ def sign_in() -> BaseResponse | str | tuple[str, int]:
     email = request.form.get("email", "")
     try:
         user = people.check_password(
-            rows(),
-            guard.parts().throttle,
+            db_session(),
+            guard.services().throttle,
             email,
             request.form.get("password", ""),
             guard.address(),
             guard.now(),
-            only_local=guard.parts().settings.only_local_flagged,
+            only_local=guard.services().settings.only_local_flagged,
         )
     except throttle.Throttled as throttled:
         page = _sign_in_page(target, email, too_often=throttled.seconds)
@@ -88,12 +88,12 @@ def code() -> BaseResponse | str | tuple[str, int]:
         return render_template("auth/code.html", target=target, passkeys=passkeys)
     try:
         accepted = totp.check_second_factor(
-            rows(),
-            guard.parts().vault,
+            db_session(),
+            guard.services().vault,
             user,
             request.form.get("code", ""),
             guard.now(),
-            throttle=guard.parts().throttle,
+            throttle=guard.services().throttle,
             session_id=g.login.id,
             address=guard.address(),
         )
@@ -116,7 +116,7 @@ def code() -> BaseResponse | str | tuple[str, int]:
 @guard.signing_in
 def passkey_challenge() -> Response:
     """What the browser has to have signed by one of the person's passkeys."""
-    return jsonify(ask_passkey(rows(), site(), g.login, guard.now()))
+    return jsonify(ask_passkey(db_session(), site(), g.login, guard.now()))
 
 
 @blueprint.post("/sign-in/passkey")
@@ -130,8 +130,8 @@ def passkey() -> BaseResponse | tuple[str, int]:
         return redirect(url_for("auth.enrol"), 303)
     try:
         accepted = check_passkey(
-            rows(),
-            guard.parts().throttle,
+            db_session(),
+            guard.services().throttle,
             site(),
             g.login,
             request.form.get("credential", ""),
@@ -166,21 +166,21 @@ def sign_out() -> BaseResponse:
 @guard.public
 def join(token: str) -> BaseResponse | str | tuple[str, int]:
     """Follow an invitation or a reset: choose a password."""
-    invitation = invitations.open_invitation(rows(), token, guard.now())
+    invitation = invitations.open_invitation(db_session(), token, guard.now())
     if invitation is None:
         raise Problem(404, "link")
-    if guard.parts().settings.only_local_flagged and invitation.for_single_sign_on:
+    if guard.services().settings.only_local_flagged and invitation.for_single_sign_on:
         raise Problem(404, "link", "Sign in with your hospital account: this link opens nothing.")
     if request.method == "GET":
         return render_template("auth/join.html", invitation=invitation)
     try:
         user = invitations.accept_invitation(
-            rows(),
+            db_session(),
             token,
             password=request.form.get("password", ""),
             now=guard.now(),
             signed_in=g.user.id if "user" in g else None,
-            throttle=guard.parts().throttle,
+            throttle=guard.services().throttle,
         )
     except passwords.BadPassword as bad:
         page = render_template("auth/join.html", invitation=invitation, error=bad.message)
@@ -213,13 +213,13 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
         return _begin_enrolment()
     try:
         codes = totp.confirm_totp(
-            rows(),
-            guard.parts().vault,
+            db_session(),
+            guard.services().vault,
             user,
             request.form.get("code", ""),
             guard.now(),
             session_id=g.login.id,
-            throttle=guard.parts().throttle,
+            throttle=guard.services().throttle,
         )
     except totp.BadCode:
         return _enrol_page(error="This code does not match. Enter the one shown now."), 422
@@ -238,9 +238,9 @@ def confirm() -> BaseResponse | str | tuple[str, int]:
         return render_template("auth/confirm.html", target=target)
     try:
         confirmed = people.confirm_identity(
-            rows(),
-            guard.parts().vault,
-            guard.parts().throttle,
+            db_session(),
+            guard.services().vault,
+            guard.services().throttle,
             g.login,
             password=request.form.get("password", ""),
             code=request.form.get("code", ""),
@@ -266,17 +266,19 @@ def _sign_in_page(
         error=error,
         too_often=too_often,
         signed_out="out" in request.args,
-        sso=guard.parts().settings.sso is not None,
+        sso=guard.services().settings.sso is not None,
     )
 
 
 def _begin_enrolment() -> BaseResponse:
-    totp.begin_totp(rows(), guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    totp.begin_totp(
+        db_session(), guard.services().vault, g.user, guard.now(), session_id=g.login.id
+    )
     return redirect(url_for("auth.enrol"), 303)
 
 
 def _enrol_page(*, error: str = "", too_often: int = 0) -> str:
-    begun = totp.waiting_totp(guard.parts().vault, g.user, guard.now(), session_id=g.login.id)
+    begun = totp.waiting_totp(guard.services().vault, g.user, guard.now(), session_id=g.login.id)
     secret, uri = begun or ("", "")
     return render_template(
         "auth/enrol.html",
@@ -289,7 +291,9 @@ def _enrol_page(*, error: str = "", too_often: int = 0) -> str:
 
 def has_passkeys() -> bool:
     """Whether the person could use a passkey here instead of a code."""
-    return guard.parts().settings.passkey_site is not None and bool(passkeys_of(rows(), g.user.id))
+    return guard.services().settings.passkey_site is not None and bool(
+        passkeys_of(db_session(), g.user.id)
+    )
 
 
 def _try_later(page: str, throttled: throttle.Throttled) -> Response:
@@ -299,7 +303,7 @@ def _try_later(page: str, throttled: throttle.Throttled) -> Response:
 
 
 def _warn_when_codes_run_out() -> None:
-    left = totp.recovery_codes_left(rows(), g.user)
+    left = totp.recovery_codes_left(db_session(), g.user)
     if left < 4:
         told = f"Only {left} recovery codes are left." if left else "No recovery code is left."
         flash(f"{told} Make new ones under Account.", "warn")

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.accounts import single_sign_on
 from portal.accounts.throttle import ADDRESS, LEAVE, origin
-from portal.services import rows
+from portal.services import db_session
 from portal.settings.single_sign_on import SingleSignOn
 from portal.web.security import guard
 from portal.web.security.errors import Problem
@@ -32,10 +32,12 @@ _SORRY = (
 def leave() -> BaseResponse:
     """To the issuer."""
     settings = _settings()
-    guard.parts().throttle.take([(LEAVE, origin(guard.address()))], guard.now())
+    guard.services().throttle.take([(LEAVE, origin(guard.address()))], guard.now())
     try:
-        begun = single_sign_on.begin(settings, guard.parts().issuer, _back(), guard.now())
-    except single_sign_on.Away:
+        begun = single_sign_on.begin(
+            settings, guard.services().provider_metadata, _back(), guard.now()
+        )
+    except single_sign_on.ProviderUnavailable:
         raise Problem(503, "sso_away", retry_after=30) from None
     kept = {
         "state": begun.state,
@@ -61,12 +63,12 @@ def leave() -> BaseResponse:
 def back() -> BaseResponse:
     """From the issuer: who it is, then on to the second factor."""
     settings = _settings()
-    guard.parts().throttle.take([(ADDRESS, origin(guard.address()))], guard.now())
+    guard.services().throttle.take([(ADDRESS, origin(guard.address()))], guard.now())
     try:
         kept = _kept()
         claims = single_sign_on.claims_of(
             settings,
-            guard.parts().issuer,
+            guard.services().provider_metadata,
             _back(),
             request.args.get("code", ""),
             nonce=kept["nonce"],
@@ -74,12 +76,12 @@ def back() -> BaseResponse:
             now=guard.now(),
         )
         user = single_sign_on.person_of(
-            rows(), settings, claims, guard.now(), address=guard.address()
+            db_session(), settings, claims, guard.now(), address=guard.address()
         )
-    except single_sign_on.Away:
+    except single_sign_on.ProviderUnavailable:
         raise Problem(503, "sso_away", retry_after=30) from None
-    except single_sign_on.Refused as refused:
-        single_sign_on.note_refusal(rows(), refused.why, guard.now(), guard.address())
+    except single_sign_on.SignInRefused as refused:
+        single_sign_on.note_refusal(db_session(), refused.why, guard.now(), guard.address())
         page = render_template("auth/sign_in.html", error=_SORRY, sso=True)
         return _forget(make_response(page, 403))
     guard.sign_in(user, proved=False)
@@ -89,14 +91,14 @@ def back() -> BaseResponse:
 
 
 def _settings() -> SingleSignOn:
-    found = guard.parts().settings.sso
+    found = guard.services().settings.sso
     if found is None:
         raise Problem(404, "not_found")
     return found
 
 
 def _back() -> str:
-    return guard.parts().settings.base_url + url_for("sso.back")
+    return guard.services().settings.base_url + url_for("sso.back")
 
 
 def _cookie() -> str:
@@ -105,7 +107,7 @@ def _cookie() -> str:
 
 
 def _signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(guard.parts().settings.secret_key, salt="pleura.sso")
+    return URLSafeTimedSerializer(guard.services().settings.secret_key, salt="pleura.sso")
 
 
 def _kept() -> dict[str, Any]:
@@ -113,10 +115,10 @@ def _kept() -> dict[str, Any]:
     try:
         kept = _signer().loads(request.cookies.get(_cookie(), ""), max_age=_SECONDS)
     except BadData:
-        raise single_sign_on.Refused("state") from None
+        raise single_sign_on.SignInRefused("state") from None
     given = request.args.get("state", "").encode("utf-8", "surrogatepass")
     if not hmac.compare_digest(str(kept["state"]).encode(), given):
-        raise single_sign_on.Refused("state")
+        raise single_sign_on.SignInRefused("state")
     found: dict[str, Any] = kept
     return found
 

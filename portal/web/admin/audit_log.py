@@ -14,7 +14,7 @@ from portal.accounts import break_glass
 from portal.audit import alarms
 from portal.audit import export as logbook
 from portal.errors import Conflict
-from portal.services import rows
+from portal.services import db_session
 from portal.web.clinic.emergency_access import REASONS
 from portal.web.security import guard
 
@@ -35,7 +35,7 @@ def log() -> str:
 @guard.permission(Permission.AUDIT_READ)
 def verify() -> str:
     """Check the whole chain and say where it breaks."""
-    return _page(checked=audit.verify(rows()))
+    return _page(checked=audit.verify(db_session()))
 
 
 @blueprint.post("/alarms/seen")
@@ -44,7 +44,7 @@ def seen() -> BaseResponse:
     """Note that the alarms up to a row have been looked at."""
     up_to = request.form.get("up_to", type=int)
     if up_to is not None and 0 < up_to < 2**62:
-        alarms.mark_seen(rows(), guard.actor(), up_to, guard.now())
+        alarms.mark_seen(db_session(), guard.actor(), up_to, guard.now())
         flash("The alarms are marked as seen.", "ok")
     return redirect(url_for("audit.log"), 303)
 
@@ -53,12 +53,12 @@ def seen() -> BaseResponse:
 @guard.permission(Permission.AUDIT_READ, step_up="audit.log")
 def export() -> Response | tuple[str, int]:
     """The rows that the search shows, all of them, as a file."""
-    _, wanted, errors = _asked(request.form)
+    _, criteria, errors = _asked(request.form)
     form = request.form.get("format", "csv")
     if errors or form not in logbook.FORMATS:
         return _page(refused="Correct the search, then export it.", source=request.form), 422
     try:
-        data, _count = logbook.export(rows(), guard.actor(), wanted, form, guard.now())
+        data, _count = logbook.export(db_session(), guard.actor(), criteria, form, guard.now())
     except Conflict as conflict:
         return _page(refused=conflict.message, source=request.form), 422
     name = f"access-log-{guard.now():%Y%m%d-%H%M%S}.{form}"
@@ -74,28 +74,28 @@ def _page(
     refused: str = "",
     source: Mapping[str, Any] | None = None,
 ) -> str:
-    asked, wanted, errors = _asked(request.args if source is None else source)
+    asked, criteria, errors = _asked(request.args if source is None else source)
     before = request.args.get("before", type=int)
     events = (
         []
         if errors
         else audit.search(
-            rows(),
+            db_session(),
             guard.actor(),
             now=guard.now(),
-            wanted=wanted,
+            criteria=criteria,
             before=before if before and 0 < before < 2**62 else None,
             limit=_PER_PAGE,
         )
     )
-    sounding, how_many = alarms.unseen(rows(), guard.actor())
-    opened = [a.subject_id for a in sounding if a.event == "glass_broken" and a.subject_id]
+    unseen, how_many = alarms.unseen(db_session(), guard.actor())
+    opened = [a.subject_id for a in unseen if a.event == "glass_broken" and a.subject_id]
     grants = break_glass.grants(
-        rows(), guard.parts().vault, guard.actor(), guard.now(), also=opened
+        db_session(), guard.services().vault, guard.actor(), guard.now(), also=opened
     )
     return render_template(
         "audit/log.html",
-        alarms=sounding,
+        alarms=unseen,
         alarm_count=how_many,
         alarm_events=alarms.ALARMS,
         words={grant.id: grant.words for grant in grants},
@@ -113,7 +113,7 @@ def _page(
     )
 
 
-def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.Wanted, dict[str, str]]:
+def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter, dict[str, str]]:
     """What somebody typed, what it asks for, and what of it can't be understood."""
     names = ("event", "person", "case", "since", "until")
     asked = {name: str(source.get(name, "")).strip() for name in names}
@@ -132,13 +132,13 @@ def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.Wanted, dic
         except (ValueError, OverflowError):
             errors[name] = "This is not a day."
             times[name] = None
-    wanted = audit.Wanted(
+    criteria = audit.AuditFilter(
         event="" if "event" in errors else event,
         actor_id=_id(asked["person"]),
         study_id=_id(asked["case"]),
         **times,
     )
-    return asked, wanted, errors
+    return asked, criteria, errors
 
 
 def _id(text: str) -> UUID | None:

@@ -13,7 +13,7 @@ from portal import errors
 from portal.access import Permission
 from portal.governance import legal_holds, purges, retention
 from portal.models import HoldReason, PurgeReason
-from portal.services import rows
+from portal.services import db_session
 from portal.web.security import guard
 from portal.web.security.errors import Problem
 
@@ -60,8 +60,8 @@ def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
         return _refused(study_id, "Type the number of the case to confirm. Nothing was destroyed.")
     try:
         purges.purge(
-            rows(),
-            guard.parts().vault,
+            db_session(),
+            guard.services().vault,
             guard.actor(),
             study_id,
             guard.now(),
@@ -82,7 +82,7 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
         return _refused(study_id, "Say why.")
     try:
         legal_holds.hold(
-            rows(),
+            db_session(),
             guard.actor(),
             study_id,
             reason=HoldReason(reason),
@@ -100,7 +100,7 @@ def lift(study_id: UUID) -> BaseResponse | tuple[str, int]:
     """Lift a case's legal hold."""
     try:
         legal_holds.lift(
-            rows(),
+            db_session(),
             guard.actor(),
             study_id,
             reference=request.form.get("reference", ""),
@@ -115,7 +115,7 @@ def lift(study_id: UUID) -> BaseResponse | tuple[str, int]:
 @guard.permission(Permission.DATA_MANAGE)
 def proof(study_id: UUID) -> str:
     """What was destroyed, and a look at what is left now."""
-    found = purges.proof_of(rows(), guard.actor(), study_id)
+    found = purges.proof_of(db_session(), guard.actor(), study_id)
     if found is None:
         raise Problem(404, "not_found")
     said = json.loads(found.proof)
@@ -124,8 +124,8 @@ def proof(study_id: UUID) -> str:
         proof=found,
         said=said,
         size=sum(file["bytes"] for file in said["destroyed"]["files"]),
-        genuine=purges.is_genuine(rows(), found),
-        remains=purges.remains(rows(), guard.parts().vault, study_id),
+        genuine=purges.is_genuine(db_session(), found),
+        remains=purges.residual_data(db_session(), guard.services().vault, study_id),
         reasons=PURGE_REASONS,
     )
 
@@ -134,7 +134,7 @@ def proof(study_id: UUID) -> str:
 @guard.permission(Permission.DATA_MANAGE)
 def proof_file(study_id: UUID) -> Response:
     """The proof exactly as its digest covers it."""
-    found = purges.proof_of(rows(), guard.actor(), study_id)
+    found = purges.proof_of(db_session(), guard.actor(), study_id)
     if found is None:
         raise Problem(404, "not_found")
     name = f"purge-{found.case_number}.json"
@@ -147,16 +147,18 @@ def proof_file(study_id: UUID) -> Response:
 
 def _page(asked: str = "", error: str = "") -> str:
     asked = asked or request.args.get("case", "").strip()[:64]
-    settings = guard.parts().settings
+    settings = guard.services().settings
     return render_template(
         "admin/data.html",
         asked=asked,
         error=error,
-        cases=legal_holds.find_cases(rows(), guard.actor(), asked, guard.now()) if asked else [],
-        holds=legal_holds.holds(rows(), guard.actor()),
-        proofs=purges.proofs(rows(), guard.actor()),
+        cases=legal_holds.find_cases(db_session(), guard.actor(), asked, guard.now())
+        if asked
+        else [],
+        holds=legal_holds.holds(db_session(), guard.actor()),
+        proofs=purges.proofs(db_session(), guard.actor()),
         kept=[(_KINDS[kind], days) for kind, days in retention.days_of(settings).items()],
-        held_back=retention.held_back(rows(), settings, guard.now()),
+        held_back=retention.held_back(db_session(), settings, guard.now()),
         purge_reasons=[("", "Choose why"), *list(PURGE_REASONS.items())],
         hold_reasons=[("", "Choose why"), *list(HOLD_REASONS.items())],
         reason_words={**HOLD_REASONS, **PURGE_REASONS},

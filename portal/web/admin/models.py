@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.ai_models import registry
 from portal.models import OperatingPoint
-from portal.services import rows
+from portal.services import db_session
 from portal.web.present import model_card
 from portal.web.security import guard
 from portal.web.security.errors import Problem
@@ -23,12 +23,12 @@ _manage = guard.permission(Permission.MODELS_MANAGE, step_up=_LIST)
 @guard.permission(Permission.MODELS_MANAGE)
 def models_page() -> str:
     """Every model, and which one speaks."""
-    found = registry.models(rows(), guard.actor())
+    found = registry.models(db_session(), guard.actor())
     return render_template(
         "admin/models.html",
         models=[(view, model_card.summary(view.card)) for view in found],
         active=next((view for view in found if view.state == "active"), None),
-        previous=registry.previous(rows()),
+        previous=registry.previous(db_session()),
         points=model_card.POINTS,
         fresh=guard.is_fresh(),
     )
@@ -38,7 +38,7 @@ def models_page() -> str:
 @guard.permission(Permission.MODELS_MANAGE)
 def model_page(model_id: UUID) -> str:
     """One model's card, in words and numbers."""
-    view = registry.model(rows(), guard.actor(), model_id)
+    view = registry.model(db_session(), guard.actor(), model_id)
     return render_template(
         "admin/model.html",
         model=view,
@@ -52,7 +52,7 @@ def model_page(model_id: UUID) -> str:
 @_manage
 def promote(model_id: UUID) -> BaseResponse:
     """Let a model speak from the next job on."""
-    model = registry.promote(rows(), guard.actor(), model_id, guard.now(), point=_point())
+    model = registry.promote(db_session(), guard.actor(), model_id, guard.now(), point=_point())
     return _done(f"{model.name} {model.version} speaks from the next job on.")
 
 
@@ -60,7 +60,7 @@ def promote(model_id: UUID) -> BaseResponse:
 @_manage
 def roll_back() -> BaseResponse:
     """Bring back the model that spoke before."""
-    model = registry.roll_back(rows(), guard.actor(), guard.now())
+    model = registry.roll_back(db_session(), guard.actor(), guard.now())
     return _done(f"{model.name} {model.version} speaks again from the next job on.")
 
 
@@ -68,7 +68,7 @@ def roll_back() -> BaseResponse:
 @_manage
 def operating_point(model_id: UUID) -> BaseResponse:
     """Let the active model call at another of its thresholds."""
-    model = registry.choose_point(rows(), guard.actor(), model_id, _point(), guard.now())
+    model = registry.choose_point(db_session(), guard.actor(), model_id, _point(), guard.now())
     return _done(
         f"{model.name} {model.version} calls at {model_card.POINTS[model.operating_point]} now."
     )

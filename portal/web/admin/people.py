@@ -11,7 +11,7 @@ from portal.accounts import invitations, people, sessions, teams
 from portal.formats.refusals import REASONS
 from portal.jobs import claims, overview, sweeper, worker_tokens
 from portal.models import Invitation, InvitationPurpose, Role
-from portal.services import rows
+from portal.services import db_session
 from portal.web.present import wording
 from portal.web.security import guard
 from portal.web.security.errors import Problem
@@ -61,7 +61,7 @@ def invite() -> str | tuple[str, int]:
         return _people_page(form=form, errors={"role": "Choose a role."}), 422
     try:
         invitation, token = invitations.invite(
-            rows(),
+            db_session(),
             guard.actor(),
             name=form["name"],
             email=form["email"],
@@ -82,7 +82,7 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
     if role is None:
         raise Problem(422, "role", "Choose one of the roles.")
     try:
-        user, changed = people.set_role(rows(), guard.actor(), user_id, role, guard.now())
+        user, changed = people.set_role(db_session(), guard.actor(), user_id, role, guard.now())
     except invitations.BadPerson as bad:
         return _refused(bad)
     if not changed:
@@ -98,7 +98,7 @@ def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
     if team_id is None:
         raise Problem(422, "team", "Choose one of the teams.")
     try:
-        user, changed = people.move(rows(), guard.actor(), user_id, team_id, guard.now())
+        user, changed = people.move(db_session(), guard.actor(), user_id, team_id, guard.now())
     except invitations.BadPerson as bad:
         return _refused(bad)
     if not changed:
@@ -111,7 +111,7 @@ def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
 def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Shut somebody out at once."""
     try:
-        user = people.disable(rows(), guard.actor(), user_id, guard.now())
+        user = people.disable(db_session(), guard.actor(), user_id, guard.now())
     except invitations.BadPerson as bad:
         return _refused(bad)
     return _done(f"{user.name} is shut out. Sessions and tokens have ended.")
@@ -122,7 +122,7 @@ def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
 def enable(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Let somebody in again."""
     try:
-        user = people.enable(rows(), guard.actor(), user_id, guard.now())
+        user = people.enable(db_session(), guard.actor(), user_id, guard.now())
     except invitations.BadPerson as bad:
         return _refused(bad)
     return _done(f"{user.name} may sign in again.")
@@ -133,7 +133,7 @@ def enable(user_id: UUID) -> BaseResponse | tuple[str, int]:
 def reset_factor(user_id: UUID) -> str | tuple[str, int]:
     """Take password and second factor away and show a link to set both anew."""
     try:
-        invitation, token = people.reset_factor(rows(), guard.actor(), user_id, guard.now())
+        invitation, token = people.reset_factor(db_session(), guard.actor(), user_id, guard.now())
     except invitations.BadPerson as bad:
         return _refused(bad)
     return _people_page(made=_made(invitation, token))
@@ -143,7 +143,7 @@ def reset_factor(user_id: UUID) -> str | tuple[str, int]:
 @_manage
 def end_sessions(user_id: UUID) -> BaseResponse:
     """End all of somebody's sessions."""
-    count = people.end_sessions_of(rows(), guard.actor(), user_id, guard.now())
+    count = people.end_sessions_of(db_session(), guard.actor(), user_id, guard.now())
     return _done("One session has ended." if count == 1 else f"{count} sessions have ended.")
 
 
@@ -151,7 +151,7 @@ def end_sessions(user_id: UUID) -> BaseResponse:
 @_manage
 def withdraw(invitation_id: UUID) -> BaseResponse:
     """Make a link useless that was sent out."""
-    invitations.withdraw_invitation(rows(), guard.actor(), invitation_id, guard.now())
+    invitations.withdraw_invitation(db_session(), guard.actor(), invitation_id, guard.now())
     return _done("The link no longer works.")
 
 
@@ -159,15 +159,15 @@ def withdraw(invitation_id: UUID) -> BaseResponse:
 @guard.permission(Permission.JOBS_MANAGE)
 def jobs_page() -> str:
     """Queues, workers and failed jobs."""
-    board = overview.board(rows(), guard.now())
+    board = overview.board(db_session(), guard.now())
     present = {worker.queue for worker in board.workers if worker.is_present}
     return render_template(
         "admin/jobs.html",
         board=board,
         missing=[queue.kind for queue in board.queues if queue.kind not in present],
-        tokens=worker_tokens.working(rows(), guard.now()),
-        shared=guard.parts().settings.shared_worker_token,
-        redis_answers=guard.parts().redis_answers(),
+        tokens=worker_tokens.working(db_session(), guard.now()),
+        shared=guard.services().settings.shared_worker_token,
+        redis_answers=guard.services().redis_answers(),
         reason=_reason,
     )
 
@@ -176,8 +176,8 @@ def jobs_page() -> str:
 @guard.permission(Permission.JOBS_MANAGE)
 def retry(job_id: UUID) -> BaseResponse:
     """Queue a failed job again."""
-    claims.retry(rows(), guard.actor(), job_id, guard.now())
-    sweeper.ring(rows(), guard.parts().bell, job_id, guard.now())
+    claims.retry(db_session(), guard.actor(), job_id, guard.now())
+    sweeper.notify(db_session(), guard.services().broker, job_id, guard.now())
     flash("The job is queued again.", "ok")
     return redirect(url_for("admin.jobs_page"), 303)
 
@@ -186,7 +186,7 @@ def retry(job_id: UUID) -> BaseResponse:
 @guard.permission(Permission.JOBS_MANAGE, step_up="admin.jobs_page")
 def revoke_worker(worker_token_id: UUID) -> BaseResponse:
     """End a worker's token, and what the worker is doing."""
-    token = worker_tokens.revoke(rows(), guard.actor(), worker_token_id, guard.now())
+    token = worker_tokens.revoke(db_session(), guard.actor(), worker_token_id, guard.now())
     flash(f"The token of {token.name} no longer works.", "ok")
     return redirect(url_for("admin.jobs_page"), 303)
 
@@ -199,11 +199,13 @@ def _people_page(
 ) -> str:
     return render_template(
         "admin/people.html",
-        everybody=people.people(rows()),
-        live=sessions.live_sessions(rows(), guard.now(), idle=guard.parts().settings.session_idle),
-        waiting=invitations.waiting_invitations(rows(), guard.now()),
+        everybody=people.people(db_session()),
+        live=sessions.live_sessions(
+            db_session(), guard.now(), idle=guard.services().settings.session_idle
+        ),
+        waiting=invitations.waiting_invitations(db_session(), guard.now()),
         roles=list(Role),
-        teams=teams.teams(rows()),
+        teams=teams.teams(db_session()),
         form=form or {},
         errors=errors or {},
         made=made,
@@ -215,7 +217,7 @@ def _people_page(
 def _made(invitation: Invitation, token: str) -> dict[str, Any]:
     """What the page says about a link that has just been made, the only time it is shown."""
     return {
-        "link": guard.parts().settings.base_url + url_for("auth.join", token=token),
+        "link": guard.services().settings.base_url + url_for("auth.join", token=token),
         "name": invitation.name,
         "expires": invitation.expires,
         "reset": invitation.purpose is InvitationPurpose.RESET,

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import invitations, teams
-from portal.services import rows
+from portal.services import db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("teams", __name__, url_prefix="/admin/teams")
@@ -29,7 +29,7 @@ def make() -> BaseResponse | tuple[str, int]:
     """A new team."""
     name = request.form.get("name", "")
     try:
-        team = teams.make_team(rows(), guard.actor(), name, guard.now())
+        team = teams.make_team(db_session(), guard.actor(), name, guard.now())
     except invitations.BadPerson as bad:
         return _page(name=name, error=bad.message), 422
     flash(f"The team {team.name} is made. Move or invite people into it.", "ok")
@@ -42,7 +42,7 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
     """Another name for a team."""
     try:
         team = teams.rename_team(
-            rows(), guard.actor(), team_id, request.form.get("name", ""), guard.now()
+            db_session(), guard.actor(), team_id, request.form.get("name", ""), guard.now()
         )
     except invitations.BadPerson as bad:
         return _page(wrong=team_id, error=bad.message), 422
@@ -53,7 +53,7 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
 def _page(*, name: str = "", wrong: UUID | None = None, error: str = "") -> str:
     return render_template(
         "admin/teams.html",
-        teams=teams.teams(rows()),
+        teams=teams.teams(db_session()),
         name=name,
         wrong=wrong,
         error=error,

@@ -27,7 +27,7 @@ def ready() -> Response:
             checks["schema"] = "old"
     except UNAVAILABLE:
         checks["database"] = checks["schema"] = "away"
-    if not guard.parts().redis_answers():
+    if not guard.services().redis_answers():
         checks["redis"] = "away"
     able = checks["database"] == checks["schema"] == "ok"
     status = "ok" if able and checks["redis"] == "ok" else "degraded" if able else "failing"

@@ -17,7 +17,7 @@ from portal.models import Reason, Verdict
 from portal.reading import reviews, worklist
 from portal.reading.case import PredictionView, open_study, read_blob, study_state
 from portal.reading.reviews import COMMENT_LENGTH
-from portal.services import rows
+from portal.services import db_session
 from portal.studies import status
 from portal.web.receive_file import receive
 from portal.web.security import guard
@@ -55,8 +55,8 @@ def studies() -> Response:
     """A page of the studies that the token's owner may see, in the order of the worklist."""
     _only("page", "per_page", "state", "result", "side")
     page = worklist.worklist(
-        rows(),
-        guard.parts().vault,
+        db_session(),
+        guard.services().vault,
         guard.actor(),
         state=_word("state", STATES),
         result=_word("result", RESULTS),
@@ -77,7 +77,7 @@ def studies() -> Response:
 @guard.scope("studies:read")
 def study(study_id: UUID) -> Response:
     """One study: where it stands, the model's word in full, and the readers'."""
-    view = open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
+    view = open_study(db_session(), guard.services().vault, guard.actor(), study_id, guard.now())
     body = _summary(view.state, view.case_number, view.created)
     body |= {
         "rows": view.rows,
@@ -117,8 +117,8 @@ def review(study_id: UUID) -> tuple[Response, int]:
     """Add the reader's word."""
     sent = _json_object({"verdict", "reason", "comment"})
     saved = reviews.add_review(
-        rows(),
-        guard.parts().vault,
+        db_session(),
+        guard.services().vault,
         guard.actor(),
         study_id,
         verdict=_one_of(sent, "verdict", tuple(Verdict)),
@@ -163,7 +163,7 @@ def _state_of(submitted: submission.Submitted) -> str | None:
         return status.State.RECEIVED.value
     if not guard.actor().may(Permission.STUDY_LIST):
         return None
-    state = study_state(rows(), guard.actor(), submitted.study_id, guard.now())
+    state = study_state(db_session(), guard.actor(), submitted.study_id, guard.now())
     return state.state.value
 
 
@@ -213,7 +213,9 @@ def _prediction(view: PredictionView | None) -> dict[str, Any] | None:
 
 
 def _picture(study_id: UUID, kind: str) -> Response:
-    found = read_blob(rows(), guard.parts().vault, guard.actor(), study_id, kind, guard.now())
+    found = read_blob(
+        db_session(), guard.services().vault, guard.actor(), study_id, kind, guard.now()
+    )
     return Response(found.data, content_type=found.media_type)
 
 

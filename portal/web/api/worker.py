@@ -14,7 +14,7 @@ from flask import Blueprint, Response, jsonify, request
 from portal.formats import json_checks
 from portal.jobs import attempts, claims, files, outcomes, sweeper, tickets, worker_tokens
 from portal.models import WorkerToken
-from portal.services import rows
+from portal.services import db_session
 from portal.web.security import guard
 from portal.web.security.errors import Problem, answer
 from portal.web.security.json_body import json_or_none
@@ -41,7 +41,7 @@ def hello() -> tuple[str, int]:
     if token is not None and token.queue.value != queue:
         raise Problem(403, "queue", "The token is for another queue.")
     claims.hello(
-        rows(),
+        db_session(),
         name=_text(sent, "name"),
         queue=queue,
         engine=_text(sent, "engine"),
@@ -57,8 +57,10 @@ def claim(job_id: UUID) -> Response | tuple[str, int]:
     """Begin an attempt; nothing to do is no error."""
     token = _token()
     name = _text(_json_object(), "worker")
-    parts = guard.parts()
-    claimed = claims.claim(rows(), parts.settings, parts.vault, job_id, name, guard.now(), token)
+    services = guard.services()
+    claimed = claims.claim(
+        db_session(), services.settings, services.vault, job_id, name, guard.now(), token
+    )
     return jsonify(claimed.as_json()) if claimed else _NOTHING
 
 
@@ -66,7 +68,7 @@ def claim(job_id: UUID) -> Response | tuple[str, int]:
 @guard.worker()
 def read_input(job_id: UUID, kind: str) -> Response:
     """One of the job's inputs."""
-    data, media_type = files.read_input(rows(), guard.parts().vault, _ticket(job_id), kind)
+    data, media_type = files.read_input(db_session(), guard.services().vault, _ticket(job_id), kind)
     return Response(data, content_type=media_type)
 
 
@@ -76,8 +78,8 @@ def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
     """One of the attempt's outputs."""
     ticket = _ticket(job_id)  # before the body is read
     files.store_output(
-        rows(),
-        guard.parts().vault,
+        db_session(),
+        guard.services().vault,
         ticket,
         files.Output(kind, request.content_type or "", request.get_data(cache=False)),
         guard.now(),
@@ -89,8 +91,8 @@ def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
 @guard.worker()
 def heartbeat(job_id: UUID) -> Response:
     """The attempt goes on."""
-    settings = guard.parts().settings
-    if not claims.heartbeat(rows(), settings, _ticket(job_id), guard.now()):
+    settings = guard.services().settings
+    if not claims.heartbeat(db_session(), settings, _ticket(job_id), guard.now()):
         raise attempts.Lost
     return jsonify(lease_seconds=settings.lease_seconds)
 
@@ -100,15 +102,15 @@ def heartbeat(job_id: UUID) -> Response:
 def finish(job_id: UUID) -> tuple[str, int]:
     """The attempt succeeded, outputs may come along; the job that follows is rung for."""
     ticket = _ticket(job_id)  # before the body is read
-    parts = guard.parts()
+    services = guard.services()
     sent: list[files.Output] = []
     if request.mimetype == _PARCEL:
         result, sent = _unpack(request.get_data(cache=False))
     else:
         result = _json_object()
-    follower = outcomes.finish(rows(), parts.vault, ticket, result, guard.now(), sent)
+    follower = outcomes.finish(db_session(), services.vault, ticket, result, guard.now(), sent)
     if follower is not None:
-        sweeper.ring(rows(), parts.bell, follower, guard.now())
+        sweeper.notify(db_session(), services.broker, follower, guard.now())
     return _NOTHING
 
 
@@ -119,8 +121,8 @@ def fail(job_id: UUID) -> tuple[str, int]:
     ticket = _ticket(job_id)
     sent = _json_object()
     outcomes.fail(
-        rows(),
-        guard.parts().vault,
+        db_session(),
+        guard.services().vault,
         ticket,
         code=_text(sent, "code"),
         kind=_text(sent, "kind"),
@@ -148,18 +150,18 @@ def _token() -> WorkerToken | None:
     """The worker's own token; None for the shared one; a Problem for neither."""
     if guard.is_worker_token(guard.bearer()):
         return None
-    own = worker_tokens.load(rows(), guard.bearer(), guard.now())
+    own = worker_tokens.load(db_session(), guard.bearer(), guard.now())
     if own is None:
         raise Problem(401, "worker_token")
     return own
 
 
 def _ticket(job_id: UUID) -> tickets.Ticket:
-    ticket = claims.open_ticket(guard.parts().settings, guard.bearer(), job_id, guard.now())
+    ticket = claims.open_ticket(guard.services().settings, guard.bearer(), job_id, guard.now())
     token_id = ticket.token_id
-    if token_id is not None and not worker_tokens.still_works(rows(), token_id, guard.now()):
+    if token_id is not None and not worker_tokens.still_works(db_session(), token_id, guard.now()):
         raise tickets.BadTicket("its worker's token is revoked")
-    if token_id is None and not guard.parts().settings.shared_worker_token:
+    if token_id is None and not guard.services().settings.shared_worker_token:
         raise tickets.BadTicket("the shared token is switched off")
     return ticket
 

@@ -11,7 +11,7 @@ from portal.formats.display_text import clean_lines
 from portal.reading import reviews, worklist
 from portal.reading.case import ReviewView, open_study, read_blob, study_state
 from portal.reading.reviews import COMMENT_LENGTH
-from portal.services import rows
+from portal.services import db_session
 from portal.studies.status import StudyState
 from portal.web.present import case_view
 from portal.web.security import guard
@@ -22,27 +22,29 @@ blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>"
 
 
 @blueprint.get("")
-@guard.permission(Permission.STUDY_READ, glass=True)
+@guard.permission(Permission.STUDY_READ, break_glass=True)
 def case(study_id: UUID) -> str:
     """One case with film, result and review."""
-    view = open_study(rows(), guard.parts().vault, guard.actor(), study_id, guard.now())
-    guard.parts().shown.add(guard.actor().session_id, [study_id])
+    view = open_study(db_session(), guard.services().vault, guard.actor(), study_id, guard.now())
+    guard.services().shown.add(guard.actor().session_id, [study_id])
     return render_template("case/case.html", case=case_view.of(view, guard.actor()))
 
 
 @blueprint.get("/state")
-@guard.permission(Permission.STUDY_READ, background=True, glass=True)
+@guard.permission(Permission.STUDY_READ, background=True, break_glass=True)
 def state(study_id: UUID) -> Response:
     """Where the study stands, for a page that waits; no word of the model's or of a reader's."""
-    found = study_state(rows(), guard.actor(), study_id, guard.now())
+    found = study_state(db_session(), guard.actor(), study_id, guard.now())
     return jsonify(state_json(found))
 
 
 @blueprint.get("/blobs/<kind>")
-@guard.permission(Permission.STUDY_READ, glass=True)
+@guard.permission(Permission.STUDY_READ, break_glass=True)
 def blob(study_id: UUID, kind: str) -> Response:
     """One of the study's pictures."""
-    found = read_blob(rows(), guard.parts().vault, guard.actor(), study_id, kind, guard.now())
+    found = read_blob(
+        db_session(), guard.services().vault, guard.actor(), study_id, kind, guard.now()
+    )
     return Response(found.data, content_type=found.media_type)
 
 
@@ -58,8 +60,8 @@ def review(study_id: UUID) -> Response | BaseResponse:
         raise Problem(422, "bad_review", "Verdict, reason, comment and seen are texts.")
     try:
         saved = reviews.add_review(
-            rows(),
-            guard.parts().vault,
+            db_session(),
+            guard.services().vault,
             guard.actor(),
             study_id,
             verdict=fields["verdict"],
@@ -91,7 +93,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
 @guard.permission(Permission.STUDY_READ)
 def following(study_id: UUID) -> BaseResponse:
     """On to the next case of the worklist; from the last one back to the list."""
-    found = worklist.next_study(rows(), guard.actor(), study_id)
+    found = worklist.next_study(db_session(), guard.actor(), study_id)
     return redirect(f"/studies/{found}" if found else "/worklist", 303)
 
 

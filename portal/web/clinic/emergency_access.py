@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import break_glass
-from portal.services import rows
+from portal.services import db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("glass", __name__, url_prefix="/emergency")
@@ -33,16 +33,16 @@ def page() -> str:
 def open_case() -> BaseResponse | tuple[str, int]:
     """Open one case for a while; an auditor is told."""
     form = {name: request.form.get(name, "") for name in ("case", "reason", "words")}
-    parts = guard.parts()
+    services = guard.services()
     try:
         study_id = break_glass.open_case(
-            rows(),
-            parts.vault,
-            parts.throttle,
+            db_session(),
+            services.vault,
+            services.throttle,
             guard.actor(),
             **form,
             now=guard.now(),
-            lifetime=parts.settings.break_glass,
+            lifetime=services.settings.break_glass,
         )
     except break_glass.BadRequest as bad:
         return _page(form, {bad.field: bad.message}), 422
@@ -53,7 +53,7 @@ def open_case() -> BaseResponse | tuple[str, int]:
 @guard.permission(Permission.SELF)
 def end(grant_id: UUID) -> BaseResponse:
     """Close a case again: one's own, or anybody's for who watches over it."""
-    break_glass.end(rows(), guard.actor(), grant_id, guard.now())
+    break_glass.end(db_session(), guard.actor(), grant_id, guard.now())
     flash("The case is closed again.", "ok")
     watches = guard.actor().may(Permission.AUDIT_READ)
     return redirect(url_for("audit.log" if watches else _PAGE), 303)
@@ -65,7 +65,7 @@ def _page(form: dict[str, str] | None = None, errors: dict[str, str] | None = No
         form=form or {},
         errors=errors or {},
         reasons=list(REASONS.items()),
-        minutes=guard.parts().settings.break_glass_minutes,
-        grants=break_glass.grants(rows(), guard.parts().vault, guard.actor(), guard.now()),
+        minutes=guard.services().settings.break_glass_minutes,
+        grants=break_glass.grants(db_session(), guard.services().vault, guard.actor(), guard.now()),
         fresh=guard.is_fresh(),
     )

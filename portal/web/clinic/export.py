@@ -8,7 +8,7 @@ from portal import errors
 from portal.access import Permission
 from portal.exchange import deidentified_export
 from portal.exchange.deidentified_export import LOOK
-from portal.services import rows
+from portal.services import db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("export", __name__, url_prefix="/studies/<uuid:study_id>/export")
@@ -47,8 +47,8 @@ def export(study_id: UUID) -> Response | tuple[str, int]:
     """The ZIP."""
     try:
         made = deidentified_export.export(
-            rows(),
-            guard.parts().vault,
+            db_session(),
+            guard.services().vault,
             guard.actor(),
             study_id,
             guard.now(),
@@ -65,7 +65,7 @@ def export(study_id: UUID) -> Response | tuple[str, int]:
 
 def _page(study_id: UUID, error: str = "") -> str:
     planned = deidentified_export.plan(
-        rows(), guard.parts().vault, guard.actor(), study_id, guard.now()
+        db_session(), guard.services().vault, guard.actor(), study_id, guard.now()
     )
     return render_template(
         "case/export.html",

@@ -7,7 +7,7 @@ from flask import Blueprint, render_template, request
 from portal.access import Permission
 from portal.models import Role
 from portal.reading import worklist
-from portal.services import rows
+from portal.services import db_session
 from portal.web.present import list_rows
 from portal.web.security import guard
 
@@ -21,8 +21,8 @@ def history() -> str:
     what = _what()
     text = request.args.get("page", "1")
     found = worklist.history(
-        rows(),
-        guard.parts().vault,
+        db_session(),
+        guard.services().vault,
         guard.actor(),
         what=what,
         page=int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 1,

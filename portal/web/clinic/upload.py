@@ -100,7 +100,7 @@ def _file_as_json(arrival: zip_submission.Arrival) -> dict[str, object]:
 
 
 def _page(outcomes: list[Outcome]) -> str:
-    settings = guard.parts().settings
+    settings = guard.services().settings
     return render_template(
         "upload/upload.html",
         outcomes=outcomes,

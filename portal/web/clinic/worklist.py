@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.reading import case
 from portal.reading import worklist as worklists
-from portal.services import rows
+from portal.services import db_session
 from portal.studies import status
 from portal.web.present import list_rows
 from portal.web.security import guard
@@ -93,8 +93,8 @@ def worklist() -> str:
     filters = {name: _choice(name) for name in ("state", "result", "side")}
     filters["q"] = request.args.get("q", "").strip()[:200]
     found = worklists.worklist(
-        rows(),
-        guard.parts().vault,
+        db_session(),
+        guard.services().vault,
         guard.actor(),
         state=filters["state"],
         result=filters["result"],
@@ -103,7 +103,7 @@ def worklist() -> str:
         page=_page_number(),
         now=guard.now(),
     )
-    guard.parts().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
+    guard.services().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
     page = ListPage(
         rows=[list_rows.row(row) for row in found.rows],
         counts=found.counts,
@@ -127,7 +127,9 @@ def search() -> BaseResponse:
     kept = request.form.get("sealed", "")[:200]
     args["q"] = kept if kept.startswith("~") else ""
     if sought:
-        args["q"] = worklists.address_of(rows(), guard.parts().vault, guard.actor(), sought)
+        args["q"] = worklists.address_of(
+            db_session(), guard.services().vault, guard.actor(), sought
+        )
     return redirect(_address(args), 303)
 
 
@@ -138,8 +140,8 @@ def states() -> Response:
 
     For a page that is open this is no new look; a result that the session was not shown is one.
     """
-    found = case.states(rows(), guard.actor(), _ids(), guard.now(), guard.parts().shown)
-    counts = worklists.counts(rows(), guard.actor())
+    found = case.states(db_session(), guard.actor(), _ids(), guard.now(), guard.services().shown)
+    counts = worklists.counts(db_session(), guard.actor())
     page = ListPage([], counts, _notices(list(found.values())), {})
     return jsonify(
         rows={str(study_id): _live(study_id, state) for study_id, state in found.items()},
@@ -150,7 +152,7 @@ def states() -> Response:
 
 
 def _live(study_id: UUID, state: status.StudyState) -> dict[str, Any]:
-    said = list_rows.said(state, None)
+    said = list_rows.row_status(state, None)
     return {
         "state": state.state.value,
         "settled": said.settled,
@@ -162,7 +164,7 @@ def _live(study_id: UUID, state: status.StudyState) -> dict[str, Any]:
 
 
 def _notices(states: list[status.StudyState]) -> list[str]:
-    return list_rows.notices(states, redis_answers=guard.parts().redis_answers())
+    return list_rows.notices(states, redis_answers=guard.services().redis_answers())
 
 
 def _address(filters: dict[str, str]) -> str:

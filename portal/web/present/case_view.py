@@ -55,7 +55,7 @@ class PriorLine:
     id: UUID
     number: str
     arrived: datetime
-    word: wording.Word
+    word: wording.StatusLabel
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CasePage:
     view: str
     arrived: datetime
     state: str
-    word: wording.Word
+    word: wording.StatusLabel
     side: str
     where: str
     probability: str
@@ -119,7 +119,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         view=facts.get("view") or "",
         arrived=view.created,
         state=state.state.value,
-        word=wording.word(state.state, band),
+        word=wording.status_label(state.state, band),
         side=measured.get("side") or "",
         where=wording.where(
             measured.get("side"),
@@ -166,7 +166,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
 
 def _prior_line(prior: Prior) -> PriorLine:
     result = prior.state.result
-    word = wording.word(prior.state.state, result.band if result else None)
+    word = wording.status_label(prior.state.state, result.band if result else None)
     return PriorLine(prior.study_id, prior.case_number, prior.created, word)
 
 

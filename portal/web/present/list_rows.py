@@ -12,10 +12,10 @@ from portal.web.present import wording
 
 
 @dataclass(frozen=True)
-class Said:
+class RowStatus:
     """What AI and reader said about a study, for the cells that change while a page is open."""
 
-    word: wording.Word
+    word: wording.StatusLabel
     detail: str
     probability: str
     reader: str
@@ -30,7 +30,7 @@ class ListRow:
     `unnamed` is what stands in the name's place where there is none.
     """
 
-    said: Said
+    said: RowStatus
     id: UUID
     number: str
     name: str
@@ -42,11 +42,11 @@ class ListRow:
     read_at: datetime | None
 
 
-def said(state: StudyState, reader: str | None) -> Said:
+def row_status(state: StudyState, reader: str | None) -> RowStatus:
     """The changing part of a row."""
     result = state.result
-    word = wording.word(state.state, result.band if result else None)
-    return Said(
+    word = wording.status_label(state.state, result.band if result else None)
+    return RowStatus(
         word=word,
         detail=_detail(state, word),
         probability=wording.probability(result.probability) if result else "",
@@ -62,7 +62,7 @@ def row(source: WorklistRow) -> ListRow:
     if source.thumb is not None:
         thumb = f"data:{source.thumb_media_type};base64,{b64encode(source.thumb).decode()}"
     return ListRow(
-        said=said(source.state, source.reader),
+        said=row_status(source.state, source.reader),
         id=source.study_id,
         number=source.case_number,
         name=source.patient.patient_name,
@@ -92,7 +92,7 @@ def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
     return found
 
 
-def _detail(state: StudyState, word: wording.Word) -> str:
+def _detail(state: StudyState, word: wording.StatusLabel) -> str:
     result = state.result
     if not state.is_settled:
         return wording.WAITING.get(state.waiting_for or "", "")

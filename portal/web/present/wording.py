@@ -62,7 +62,7 @@ _FAILURES = {
 
 
 @dataclass(frozen=True)
-class Word:
+class StatusLabel:
     """The model's word as shown in lists and panels: text, and the shape and tone of its badge."""
 
     title: str
@@ -74,20 +74,20 @@ class Word:
 
 
 _BANDS = {
-    "likely": Word("Pneumothorax likely", "likely", "ai", "solid", found=True),
-    "possible": Word("Pneumothorax possible", "possible", "ai", "half", found=True),
-    "none_found": Word("None found", "none found", note=NONE_FOUND),
+    "likely": StatusLabel("Pneumothorax likely", "likely", "ai", "solid", found=True),
+    "possible": StatusLabel("Pneumothorax possible", "possible", "ai", "half", found=True),
+    "none_found": StatusLabel("None found", "none found", note=NONE_FOUND),
 }
 _STATES = {
-    "received": Word("Received", "waiting", shape="dash"),
-    "preparing": Word("Preparing the picture", "preparing", shape="dash"),
-    "analysing": Word("Analysing", "analysing", shape="dash"),
-    "no_result": Word("No AI result", "no result, read unaided", "danger"),
-    "failed": Word("No AI result", "failed, read unaided", "danger"),
+    "received": StatusLabel("Received", "waiting", shape="dash"),
+    "preparing": StatusLabel("Preparing the picture", "preparing", shape="dash"),
+    "analysing": StatusLabel("Analysing", "analysing", shape="dash"),
+    "no_result": StatusLabel("No AI result", "no result, read unaided", "danger"),
+    "failed": StatusLabel("No AI result", "failed, read unaided", "danger"),
 }
 
 
-def word(state: str, band: str | None) -> Word:
+def status_label(state: str, band: str | None) -> StatusLabel:
     """The model's word for a study in a state (`done` looks at the band)."""
     if state == "done" and band is not None:
         return _BANDS[band]

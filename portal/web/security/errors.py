@@ -17,7 +17,7 @@ from portal.accounts.throttle import Throttled
 from portal.errors import Conflict
 from portal.formats.refusals import Refused
 from portal.reading.reviews import BadReview
-from portal.services import DAMAGED, NO_ROOM, UNAVAILABLE, UNFIT, rows
+from portal.services import DAMAGED, NO_ROOM, UNAVAILABLE, UNFIT, db_session
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -36,7 +36,7 @@ class Problem(Exception):
 
 
 @dataclass(frozen=True)
-class Words:
+class ErrorText:
     """A page about an error: what happened and what to do next."""
 
     title: str
@@ -46,79 +46,85 @@ class Words:
 
 _SIGN_IN = ("/sign-in", "Sign in")
 _BY_STATUS = {
-    400: Words("That did not arrive as it should", "Go back, reload the page and try again."),
-    401: Words("Sign in first", "This needs to know who you are.", _SIGN_IN),
-    403: Words(
+    400: ErrorText("That did not arrive as it should", "Go back, reload the page and try again."),
+    401: ErrorText("Sign in first", "This needs to know who you are.", _SIGN_IN),
+    403: ErrorText(
         "This is not part of your role",
         "If you need it for your work, ask the person who administers Pleura here.",
     ),
-    404: Words(
+    404: ErrorText(
         "Nothing here",
         "The page does not exist, or it is not yours to see. Check the address, or start again.",
     ),
-    405: Words("That does not work this way", "Start again from the first page."),
-    409: Words(
+    405: ErrorText("That does not work this way", "Start again from the first page."),
+    409: ErrorText(
         "Somebody or something was faster",
         "It has changed meanwhile. Reload the page to see how it is now, then decide.",
     ),
-    413: Words("That is too large", "The file is larger than Pleura accepts. Nothing was kept."),
-    415: Words(
+    413: ErrorText(
+        "That is too large", "The file is larger than Pleura accepts. Nothing was kept."
+    ),
+    415: ErrorText(
         "This kind of file cannot be used",
         "Pleura takes chest X-rays as DICOM, PNG or JPEG. Nothing was kept.",
     ),
-    422: Words("That could not be accepted", "Check what was entered and try again."),
-    429: Words("Too many tries", "Wait a little, then try again."),
-    500: Words(
+    422: ErrorText("That could not be accepted", "Check what was entered and try again."),
+    429: ErrorText("Too many tries", "Wait a little, then try again."),
+    500: ErrorText(
         "Something broke on our side",
         "It has been noted. Try again; if it happens twice, tell whoever runs Pleura the number "
         "below.",
     ),
-    503: Words(
+    503: ErrorText(
         "Pleura cannot answer just now",
         "A part of it is busy or away. Nothing was lost. Try again in a minute; until then read "
         "unaided.",
     ),
-    507: Words(
+    507: ErrorText(
         "There is no room left",
         "The file could not be kept, and nothing of it was. Tell whoever runs Pleura, and read "
         "unaided until then.",
     ),
 }
 _BY_CODE = {
-    "damaged": Words(
+    "damaged": ErrorText(
         "A stored file is damaged",
         "It does not open, so it is not shown; nothing was changed. Tell whoever runs Pleura, with "
         "the number below, and read the original picture unaided.",
     ),
-    "sso_away": Words(
+    "sso_away": ErrorText(
         "The other sign-in does not answer",
         "Your hospital’s sign-in could not be reached. Try again in a moment; nothing was changed.",
         _SIGN_IN,
     ),
-    "csrf": Words(
+    "csrf": ErrorText(
         "This form is too old",
         "It was opened before you signed in, or in another window. Go back, reload the page and "
         "send it again.",
     ),
-    "signed_out": Words("You are signed out", "Sign in again, then repeat what you did.", _SIGN_IN),
-    "second_factor": Words("One step is missing", "Finish signing in first.", _SIGN_IN),
-    "confirm": Words(
+    "signed_out": ErrorText(
+        "You are signed out", "Sign in again, then repeat what you did.", _SIGN_IN
+    ),
+    "second_factor": ErrorText("One step is missing", "Finish signing in first.", _SIGN_IN),
+    "confirm": ErrorText(
         "Confirm that it is you",
         "This needs your password and a code given within the last ten minutes.",
         ("/confirm", "Confirm"),
     ),
-    "link": Words(
+    "link": ErrorText(
         "This link no longer works",
         "It works once and for a limited time. Ask for a new one.",
         _SIGN_IN,
     ),
-    "token": Words("The token is missing or not valid", "Send `Authorization: Bearer plr_…`."),
-    "worker_token": Words(
+    "token": ErrorText("The token is missing or not valid", "Send `Authorization: Bearer plr_…`."),
+    "worker_token": ErrorText(
         "The worker token is wrong",
         "Give one that `python -m portal worker-token create` has made.",
     ),
-    "ticket": Words("The ticket is not good for this", "Claim the job to get one."),
-    "scope": Words("The token does not reach this far", "It lacks the scope for this operation."),
+    "ticket": ErrorText("The ticket is not good for this", "Claim the job to get one."),
+    "scope": ErrorText(
+        "The token does not reach this far", "It lacks the scope for this operation."
+    ),
 }
 
 
@@ -265,6 +271,6 @@ def _let_go_of_rows() -> None:
     for row in ("user", "login"):  # g.actor is none: it tells what to lead to
         g.pop(row, None)
     try:
-        rows().rollback()
+        db_session().rollback()
     except UNAVAILABLE:
-        rows().invalidate()
+        db_session().invalidate()

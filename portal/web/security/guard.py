@@ -20,7 +20,7 @@ from portal.accounts import api_tokens, break_glass, people, sessions
 from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
-from portal.services import UNAVAILABLE, Parts, rows
+from portal.services import UNAVAILABLE, Services, db_session
 from portal.web.security.errors import Problem, answer, wants_problem
 from portal.web.security.rules import (
     SMALL_BODY,
@@ -49,12 +49,12 @@ __all__ = [
     "is_worker_token",
     "leave",
     "now",
-    "parts",
     "permission",
     "public",
     "rule_of",
     "safe_next",
     "scope",
+    "services",
     "sign_in",
     "signing_in",
     "worker",
@@ -99,14 +99,14 @@ def install(app: Flask) -> None:
 def now() -> datetime:
     """The time of this request: read once, the same for everything done in it."""
     if "now" not in g:
-        g.now = parts().clock().astimezone(UTC)
+        g.now = services().clock().astimezone(UTC)
     moment: datetime = g.now
     return moment
 
 
-def parts() -> Parts:
+def services() -> Services:
     """What the portal is put together from: settings, vault, Redis, throttle."""
-    opened: Parts = current_app.extensions["pleura"]
+    opened: Services = current_app.extensions["pleura"]
     return opened
 
 
@@ -128,16 +128,16 @@ def sign_in(user: User, *, proved: bool) -> None:
     """
     leave()
     raw = sessions.start_session(
-        rows(),
+        db_session(),
         user,
         address=address(),
         agent=request.user_agent.string,
         now=now(),
         proved=proved,
-        lifetime=parts().settings.session_absolute,
+        lifetime=services().settings.session_absolute,
     )
     session[_COOKIE_KEY] = raw
-    found = sessions.load_session(rows(), raw, now())
+    found = sessions.load_session(db_session(), raw, now())
     if found is None:
         raise Problem(401, "signed_out")  # shut out in this very moment
     g.user, g.login = found
@@ -147,7 +147,7 @@ def leave() -> None:
     """End the browser's login session, if it has one, and empty the cookie."""
     raw = session.get(_COOKIE_KEY)
     if isinstance(raw, str):
-        sessions.end_by_token(rows(), raw, now())
+        sessions.end_by_token(db_session(), raw, now())
     session.clear()
 
 
@@ -173,10 +173,10 @@ def _load(_request: object) -> SignedIn | None:
         return None
     rule = rule_of(current_app, request.endpoint)
     found = sessions.load_session(
-        rows(),
+        db_session(),
         raw,
         now(),
-        idle=parts().settings.session_idle,
+        idle=services().settings.session_idle,
         active=rule is None or not rule.background,
     )
     return SignedIn(*found) if found else None
@@ -193,7 +193,7 @@ def _guard() -> BaseResponse | None:
         return None
     if rule is None:
         raise Problem(404, "not_found")
-    settings = parts().settings
+    settings = services().settings
     largest = max(settings.max_upload_bytes, settings.max_archive_bytes) + _FORM_AROUND_A_FILE
     request.max_content_length = largest if rule.upload else rule.most
     match rule.who:
@@ -245,8 +245,8 @@ def _admit_person(rule: Rule) -> BaseResponse | None:
         enrolled = person.user.sealed_totp is not None
         return _send_to("auth.code" if enrolled else "auth.enrol", "second_factor")
     assert rule.permission is not None
-    if rule.glass and request.view_args:
-        g.actor = break_glass.under(rows(), actor(), request.view_args["study_id"], now())
+    if rule.break_glass and request.view_args:
+        g.actor = break_glass.under(db_session(), actor(), request.view_args["study_id"], now())
     if not actor().may(rule.permission):
         _note_refusal(rule.permission.value)
         about_a_case = "study_id" in (request.view_args or {})
@@ -286,7 +286,7 @@ def bearer() -> str:
 
 def is_worker_token(given: str) -> bool:
     """Compare in constant time with the token that workers share, unless it is switched off."""
-    settings = parts().settings
+    settings = services().settings
     same = hmac.compare_digest(
         given.encode("utf-8", "surrogatepass"), settings.worker_token.encode()
     )
@@ -294,10 +294,10 @@ def is_worker_token(given: str) -> bool:
 
 
 def _admit_program(rule: Rule) -> None:
-    found = api_tokens.load_token(rows(), bearer(), now())
+    found = api_tokens.load_token(db_session(), bearer(), now())
     if found is None:
         if looks_like_token(bearer()):  # somebody guesses; a forgotten header is no guess
-            parts().throttle.take([(BAD_TOKEN, origin(address()))], now())
+            services().throttle.take([(BAD_TOKEN, origin(address()))], now())
         raise Problem(401, "token")
     user, token = found
     g.user, g.actor, g.person = (
@@ -323,7 +323,7 @@ def _denied(denied: Denied) -> Response:
 def _note_refusal(what: str) -> None:
     """Write down what was asked for in vain, and for which case."""
     study_id = (request.view_args or {}).get("study_id")
-    people.note_refusal(rows(), actor(), what, now(), study_id=study_id)
+    people.note_refusal(db_session(), actor(), what, now(), study_id=study_id)
 
 
 def _add_challenge(response: Response) -> Response:

@@ -32,7 +32,7 @@ class Rule:
     step_up: str | None = None
     background: bool = False
     upload: bool = False
-    glass: bool = False
+    break_glass: bool = False
     most: int = SMALL_BODY
 
 
@@ -42,7 +42,7 @@ def permission(
     step_up: str | None = None,
     background: bool = False,
     upload: bool = False,
-    glass: bool = False,
+    break_glass: bool = False,
 ) -> Callable[[View], View]:
     """The view needs a signed-in person who holds the permission.
 
@@ -50,7 +50,7 @@ def permission(
     the person confirms first and comes back to the page with this endpoint.
     `background`: the page asks by itself, which does not count as activity of the person.
     `upload`: the body may be as large as the largest accepted file.
-    `glass`: the view shows the case `study_id` also to whoever holds a grant for it.
+    `break_glass`: the view shows the case `study_id` also to whoever holds a grant for it.
     """
     return _declare(
         Rule(
@@ -59,7 +59,7 @@ def permission(
             step_up=step_up,
             background=background,
             upload=upload,
-            glass=glass,
+            break_glass=break_glass,
         )
     )
 

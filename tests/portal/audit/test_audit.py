@@ -214,7 +214,12 @@ def test_only_an_auditor_reads_the_log_and_that_is_written_down(clinic: Clinic) 
             audit.search(session, actor, now=NOW)
     with clinic.session as session:
         rows = audit.search(
-            session, clinic.auditor, now=NOW, wanted=audit.Wanted(event="tested"), before=5, limit=2
+            session,
+            clinic.auditor,
+            now=NOW,
+            criteria=audit.AuditFilter(event="tested"),
+            before=5,
+            limit=2,
         )
         assert [row.seq for row in rows] == [4, 3]
     with clinic.session as session:
@@ -231,5 +236,7 @@ def test_whoever_saw_a_case_in_a_list_is_found_by_the_case(clinic: Clinic) -> No
         audit.append(session, "study_opened", now=NOW, study_id=seen)
         audit.append(session, "worklist_read", now=NOW, detail={"studies": [other.hex]})
         session.commit()
-        rows = audit.search(session, clinic.auditor, now=NOW, wanted=audit.Wanted(study_id=seen))
+        rows = audit.search(
+            session, clinic.auditor, now=NOW, criteria=audit.AuditFilter(study_id=seen)
+        )
         assert [row.event for row in rows] == ["study_opened", "worklist_read"]

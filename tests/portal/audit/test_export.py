@@ -34,8 +34,8 @@ def test_csv_and_json_lines_hold_every_row_and_no_patient(clinic: Clinic) -> Non
     used(clinic)
     with clinic.session as session:
         length = session.scalar(select(func.count()).select_from(AuditEvent))
-        as_csv, count = export.export(session, clinic.auditor, audit.Wanted(), "csv", NOW)
-        as_json, again = export.export(session, clinic.auditor, audit.Wanted(), "jsonl", NOW)
+        as_csv, count = export.export(session, clinic.auditor, audit.AuditFilter(), "csv", NOW)
+        as_json, again = export.export(session, clinic.auditor, audit.AuditFilter(), "jsonl", NOW)
     assert (count, again) == (length, length + 1)  # the first export is in the second
     first, second = rows_of(as_csv), [json.loads(line) for line in as_json.splitlines()]
     assert [int(row["seq"]) for row in first] == list(range(1, length + 1))
@@ -52,8 +52,8 @@ def test_csv_and_json_lines_hold_every_row_and_no_patient(clinic: Clinic) -> Non
 
 def test_an_export_is_itself_written_down(clinic: Clinic) -> None:
     with clinic.session as session:
-        wanted = audit.Wanted(event="study_opened", since=NOW)
-        export.export(session, clinic.auditor, wanted, "csv", NOW)
+        criteria = audit.AuditFilter(event="study_opened", since=NOW)
+        export.export(session, clinic.auditor, criteria, "csv", NOW)
         row = session.scalars(select(AuditEvent).where(AuditEvent.event == "log_exported")).one()
     assert row.actor_id == clinic.auditor.user_id
     detail = json.loads(row.detail)
@@ -63,20 +63,26 @@ def test_an_export_is_itself_written_down(clinic: Clinic) -> None:
 @pytest.mark.parametrize("person", ["owner", "mate", "admin", "outsider"])
 def test_only_an_auditor_exports(clinic: Clinic, person: str) -> None:
     with clinic.session as session, pytest.raises(Denied):
-        export.export(session, getattr(clinic, person), audit.Wanted(), "csv", NOW)
+        export.export(session, getattr(clinic, person), audit.AuditFilter(), "csv", NOW)
 
 
 def test_rows_are_found_by_time_event_person_and_case(clinic: Clinic) -> None:
     used(clinic)
     with clinic.session as session:
         day = export.moment("2026-03-05")
-        found = audit.search(session, clinic.auditor, now=NOW, wanted=audit.Wanted(since=day))
+        found = audit.search(
+            session, clinic.auditor, now=NOW, criteria=audit.AuditFilter(since=day)
+        )
         assert [row.event for row in found] == ["study_opened"]
-        before = audit.search(session, clinic.auditor, now=NOW, wanted=audit.Wanted(until=day))
+        before = audit.search(
+            session, clinic.auditor, now=NOW, criteria=audit.AuditFilter(until=day)
+        )
         assert "study_opened" not in {row.event for row in before}
         assert "study_submitted" in {row.event for row in before}
-        wanted = audit.Wanted(actor_id=clinic.mate.user_id, until=export.moment("2026-03-05"))
-        assert audit.search(session, clinic.auditor, now=NOW, wanted=wanted) == []
+        criteria = audit.AuditFilter(
+            actor_id=clinic.mate.user_id, until=export.moment("2026-03-05")
+        )
+        assert audit.search(session, clinic.auditor, now=NOW, criteria=criteria) == []
 
 
 @pytest.mark.parametrize(
@@ -103,7 +109,7 @@ def test_no_cell_begins_like_a_formula(place: Place) -> None:
     with place.sessions() as session:
         audit.append(session, "tested", now=NOW, address="=HYPERLINK(1)")
         session.commit()
-        (row,) = rows_of("".join(export.lines(session, audit.Wanted(), "csv")).encode())
+        (row,) = rows_of("".join(export.lines(session, audit.AuditFilter(), "csv")).encode())
     assert row["address"] == "'=HYPERLINK(1)"
 
 
@@ -113,4 +119,4 @@ def test_more_rows_than_a_page_hands_out_are_refused(
     used(clinic)
     monkeypatch.setattr(export, "MOST_ROWS", 2)
     with clinic.session as session, pytest.raises(errors.Conflict, match="too_many_rows"):
-        export.export(session, clinic.auditor, audit.Wanted(), "csv", NOW)
+        export.export(session, clinic.auditor, audit.AuditFilter(), "csv", NOW)

@@ -17,7 +17,7 @@ from portal.governance import legal_holds, purges, retention
 from portal.models import AuditEvent, HoldReason, Purge, PurgeReason, Study
 from portal.reading import reviews
 from portal.settings import Settings
-from portal.vault.blob_store import StorageAway
+from portal.vault.blob_store import StorageUnavailable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import REFUSED, Clinic, after
 from tests.support.place import NOW
@@ -80,8 +80,8 @@ def test_after_a_purge_nothing_of_the_study_remains(clinic: Clinic) -> None:
     study_id = clinic.done()
     purge(clinic, study_id)
     with clinic.session as session:
-        left = purges.remains(session, clinic.vault, study_id)
-    assert left.nothing
+        left = purges.residual_data(session, clinic.vault, study_id)
+    assert left.is_empty
     assert (left.key, left.sealed_values, left.lookups, left.files) == (False, 0, 0, 0)
 
 
@@ -91,13 +91,15 @@ def test_a_bucket_that_is_away_does_not_undo_a_purge(
     study_id = clinic.done()
 
     def away(_name: str) -> None:
-        raise StorageAway("the bucket does not answer")
+        raise StorageUnavailable("the bucket does not answer")
 
     monkeypatch.setattr(clinic.vault, "destroy", away)
     assert purge(clinic, study_id).study_id == study_id
     assert is_purged(clinic, study_id)
     with clinic.session as session:
-        assert purges.remains(session, clinic.vault, study_id).files > 0  # told, and swept later
+        assert (
+            purges.residual_data(session, clinic.vault, study_id).files > 0
+        )  # told, and swept later
 
 
 def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:
@@ -107,9 +109,9 @@ def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:
     purge(clinic, study_id)
     kept.write_bytes(data)
     with clinic.session as session:
-        left = purges.remains(session, clinic.vault, study_id)
+        left = purges.residual_data(session, clinic.vault, study_id)
     assert left.files == 1
-    assert not left.nothing
+    assert not left.is_empty
 
 
 def test_the_proofs_digest_stands_in_the_log(clinic: Clinic) -> None:
@@ -273,7 +275,7 @@ def test_the_clock_purges_what_is_due_and_says_why(clinic: Clinic) -> None:
     assert not is_purged(clinic, young)
     with clinic.session as session:
         for study_id in old:
-            assert purges.remains(session, clinic.vault, study_id).nothing
+            assert purges.residual_data(session, clinic.vault, study_id).is_empty
             proof = session.get_one(Purge, study_id)
             assert (proof.reason, proof.purged_by) == (PurgeReason.RETENTION_ENDED, None)
         again = retention.run(session, clinic.vault, settings, after(days=31))

@@ -14,7 +14,7 @@ from portal import audit, errors
 from portal.access import Denied
 from portal.formats import json_checks
 from portal.jobs import attempts, claims, overview, sweeper
-from portal.jobs.broker import Bell
+from portal.jobs.broker import Broker
 from portal.jobs.files import Output, read_input, store_output
 from portal.jobs.tickets import BadTicket, Ticket
 from portal.models import (
@@ -299,7 +299,7 @@ def test_a_job_whose_record_does_not_open_fails_and_says_why(clinic: Clinic, wha
         assert (study.is_without_result, study.rank) == (True, UNAIDED)
         last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
         assert (last.event, last.subject_id) == ("job_failed", segment)
-        assert sweeper.sweep(session, Bell(""), after(hours=1)).rung == 0
+        assert sweeper.sweep(session, Broker(""), after(hours=1)).notified == 0
     assert clinic.claim(segment, after(hours=1)) is None
 
 

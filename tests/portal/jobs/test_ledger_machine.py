@@ -18,14 +18,14 @@ from sqlalchemy import func, select
 
 from portal import audit
 from portal.jobs import attempts, claims, sweeper
-from portal.jobs.broker import Bell
+from portal.jobs.broker import Broker
 from portal.jobs.tickets import Ticket
 from portal.models import Job, JobKind, JobState, Prediction, Study
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, facts_of, open_clinic, prediction_of, rendered, segmented
 from tests.support.place import NOW, open_place
 
-SILENT = Bell("")
+SILENT = Broker("")
 _migrated: list[Path] = []
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from portal.jobs import sweeper
-from portal.jobs.broker import Bell
+from portal.jobs.broker import Broker
 from portal.jobs.files import read_input
 from portal.models import Job, JobKind, JobState
 from portal.services import redis_client
@@ -19,7 +19,7 @@ from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after, rendered
 from tests.support.place import NOW
 
-SILENT = Bell("")
+SILENT = Broker("")
 
 
 def test_an_expired_attempt_goes_back_to_the_queue_and_a_spent_one_fails(clinic: Clinic) -> None:
@@ -39,22 +39,26 @@ def test_an_expired_attempt_goes_back_to_the_queue_and_a_spent_one_fails(clinic:
 def test_redis_away_means_the_sweep_rings_later(clinic: Clinic, redis_url: str) -> None:
     sent = clinic.submit()
     assert sent.job_id is not None
-    gone = Bell("redis+socket:///nowhere/redis.sock")
+    gone = Broker("redis+socket:///nowhere/redis.sock")
     with clinic.session as session:
-        assert not sweeper.ring(session, gone, sent.job_id, NOW)
+        assert not sweeper.notify(session, gone, sent.job_id, NOW)
         assert sweeper.sweep(session, gone, NOW) == sweeper.SweepResult(0, 0, 0, redis=False)
         assert session.get_one(Job, sent.job_id).rung_at is None
     redis = redis_client(redis_url)
     assert redis is not None
     redis.delete("render", "segment")
-    bell = Bell(redis_url)
+    broker = Broker(redis_url)
     with clinic.session as session:
-        assert sweeper.sweep(session, bell, after(seconds=1)).rung == 1
-        assert sweeper.sweep(session, bell, after(seconds=2)).rung == 0, "it was heard"
-        assert sweeper.sweep(session, bell, after(minutes=5)).rung == 0, "its message still waits"
+        assert sweeper.sweep(session, broker, after(seconds=1)).notified == 1
+        assert sweeper.sweep(session, broker, after(seconds=2)).notified == 0, "it was heard"
+        assert sweeper.sweep(session, broker, after(minutes=5)).notified == 0, (
+            "its message still waits"
+        )
         redis.delete("render")
-        assert sweeper.sweep(session, bell, after(minutes=6)).rung == 1, "the message was lost"
-    bell.close()
+        assert sweeper.sweep(session, broker, after(minutes=6)).notified == 1, (
+            "the message was lost"
+        )
+    broker.close()
 
 
 def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url: str) -> None:
@@ -63,11 +67,11 @@ def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url:
     redis.delete("render", "segment")
     sent = clinic.submit()
     assert sent.job_id is not None
-    bell = Bell(redis_url)
+    broker = Broker(redis_url)
     with clinic.session as session:
-        assert sweeper.ring(session, bell, sent.job_id, NOW)
+        assert sweeper.notify(session, broker, sent.job_id, NOW)
         assert session.get_one(Job, sent.job_id).rung_at == NOW
-    assert bell.waiting(JobKind.RENDER) == 1
+    assert broker.waiting(JobKind.RENDER) == 1
     message = json.loads(redis.lindex("render", 0))
     assert message["headers"]["task"] == "pleura.render"
     assert message["content-type"] == "application/json"
@@ -77,28 +81,28 @@ def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url:
     assert (args, kwargs) == ([str(sent.job_id)], {})
     assert "eta" not in str(message["headers"]) or message["headers"]["eta"] is None
     assert str(sent.study_id) not in str(message)
-    bell.close()
+    broker.close()
     redis.delete("render", "segment")
 
 
 def test_ringing_for_nothing_rings_nothing(clinic: Clinic, redis_url: str) -> None:
-    bell = Bell(redis_url)
+    broker = Broker(redis_url)
     with clinic.session as session:
-        assert not sweeper.ring(session, bell, uuid4(), NOW)
-    assert not bell.ring(JobKind.EXPORT, uuid4())
-    bell.close()
+        assert not sweeper.notify(session, broker, uuid4(), NOW)
+    assert not broker.notify(JobKind.EXPORT, uuid4())
+    broker.close()
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis+socket://:pw@/nowhere/x.sock", ""])
 def test_a_bell_without_redis_says_so_at_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    bell = Bell(url)
+    broker = Broker(url)
     began = time.monotonic()
     with caplog.at_level(logging.DEBUG):
-        assert not bell.ring(JobKind.RENDER, uuid4())
-        assert bell.waiting(JobKind.RENDER) is None
+        assert not broker.notify(JobKind.RENDER, uuid4())
+        assert broker.waiting(JobKind.RENDER) is None
     assert time.monotonic() - began < 30
     assert "pw" not in caplog.text
-    bell.close()
+    broker.close()
 
 
 def old(path: Path) -> None:

@@ -23,7 +23,7 @@ from portal.models import AuditEvent, Blob, JobKind, PurgeReason, Role, Study, T
 from portal.operations import backup, key_rotation
 from portal.operations import restore as restoring
 from portal.operations.encrypted_stream import Opener
-from portal.operations.table_dump import TABLES, tally
+from portal.operations.table_dump import TABLES, digest_of
 from portal.reading import case, reviews
 from portal.settings import Settings
 from portal.settings.secret_files import new_backup_key, new_key_ring
@@ -42,8 +42,8 @@ def silent(_done: int, _all: int) -> None:
     """Says nothing."""
 
 
-def make(clinic: Clinic, path: Path) -> backup.Made:
-    return backup.make(clinic.place.engine, clinic.vault, KEY, path, NOW, tell=silent)
+def make(clinic: Clinic, path: Path) -> backup.BackupSummary:
+    return backup.make(clinic.place.engine, clinic.vault, KEY, path, NOW, progress=silent)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Host:
 
     def restore(self, path: Path, key: str = KEY) -> restoring.Restored:
         return restoring.restore(
-            self.place.engine, self.place.vault, key, path, after(days=1), tell=silent
+            self.place.engine, self.place.vault, key, path, after(days=1), progress=silent
         )
 
     def is_untouched(self) -> bool:
@@ -133,7 +133,7 @@ def lived_in(clinic: Clinic) -> list[UUID]:
 
 def tallies(place: Place) -> dict[str, dict[str, object]]:
     with place.engine.connect() as connection:
-        return {table.name: tally(connection, table).said() for table in TABLES}
+        return {table.name: digest_of(connection, table).as_json() for table in TABLES}
 
 
 # The drill

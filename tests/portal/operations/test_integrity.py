@@ -24,7 +24,7 @@ from tests.support.place import NOW
 def inspect(clinic: Clinic) -> integrity.Report:
     with clinic.session as session:
         return integrity.inspect(
-            session, clinic.vault, after(hours=2), tell=lambda _done, _all: None
+            session, clinic.vault, after(hours=2), progress=lambda _done, _all: None
         )
 
 
@@ -58,7 +58,7 @@ def test_what_is_whole_has_no_findings_and_everything_was_opened(clinic: Clinic)
             session,
             clinic.vault,
             after(hours=2),
-            tell=lambda done, total: seen.append((done, total)),
+            progress=lambda done, total: seen.append((done, total)),
         )
     assert (report.findings, report.orphans) == ([], [])
     assert report.studies == len(studies) + 1

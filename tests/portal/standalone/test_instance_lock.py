@@ -14,13 +14,13 @@ ADDRESS = "http://127.0.0.1:8000"
 
 
 def test_a_second_start_is_refused_and_told_where_the_first_one_is(tmp_path: Path) -> None:
-    with instance_lock.hold(tmp_path) as file:
-        with pytest.raises(instance_lock.Held) as early:
-            instance_lock.hold(tmp_path)
+    with instance_lock.lock(tmp_path) as file:
+        with pytest.raises(instance_lock.AlreadyRunning) as early:
+            instance_lock.lock(tmp_path)
         assert early.value.address is None
         instance_lock.write_address(file, ADDRESS)
-        with pytest.raises(instance_lock.Held) as late:
-            instance_lock.hold(tmp_path)
+        with pytest.raises(instance_lock.AlreadyRunning) as late:
+            instance_lock.lock(tmp_path)
         assert late.value.address == ADDRESS
         assert instance_lock.running_address(tmp_path) == ADDRESS
 
@@ -38,7 +38,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert done.returncode == -9
     assert ADDRESS in (tmp_path / "up.lock").read_text()
     assert instance_lock.running_address(tmp_path) is None
-    instance_lock.hold(tmp_path).close()
+    instance_lock.lock(tmp_path).close()
 
 
 def test_a_folder_that_was_never_used_has_no_address(tmp_path: Path) -> None:

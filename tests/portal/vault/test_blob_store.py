@@ -14,7 +14,7 @@ import pytest
 from portal.models import BlobKind
 from portal.settings import Settings, SettingsError
 from portal.standalone.up import NOT_FOR_WORKERS
-from portal.vault import NotReadable, StorageAway, Vault, WantedFile
+from portal.vault import NotReadable, StorageUnavailable, Vault, WantedFile
 from portal.vault.blob_store import BucketStorage
 
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
@@ -88,7 +88,7 @@ def test_many_files_of_a_bucket_are_read_at_once_in_their_order(
     assert found[7] is None
     assert found[:7] + found[8:] == [bytes([number]) for number in range(50) if number != 7]
     away = Vault(settings(tmp_path, "http://127.0.0.1:9"))
-    with pytest.raises(StorageAway):
+    with pytest.raises(StorageUnavailable):
         away.get_many(wanted)
 
 
@@ -145,14 +145,14 @@ def test_a_restore_s_files_move_into_the_bucket_all_of_them(tmp_path: Path, endp
 
 def test_a_bucket_that_is_not_there_is_a_clear_error(tmp_path: Path, endpoint: str) -> None:
     vault = Vault(settings(tmp_path, endpoint, PLEURA_BUCKET="s3://nobody-made-it"))
-    with pytest.raises(StorageAway, match=r"refused a request \(NoSuchBucket\)"):
+    with pytest.raises(StorageUnavailable, match=r"refused a request \(NoSuchBucket\)"):
         vault.put(bytes(32), blob_id=uuid4(), kind=BlobKind.MASK, attempt=0, data=b"x")
 
 
 def test_a_server_that_does_not_answer_is_no_missing_file(tmp_path: Path) -> None:
     vault = Vault(settings(tmp_path, "http://127.0.0.1:9"))
     blob_id = uuid4()
-    with pytest.raises(StorageAway, match="can't be reached"):
+    with pytest.raises(StorageUnavailable, match="can't be reached"):
         vault.get(bytes(32), blob_id=blob_id, kind=BlobKind.MASK, name=f"{blob_id.hex}-0")
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from tests.portal.jobs.test_sweep import old
 
 from portal.jobs import outcomes, sweeper, tickets
 from portal.jobs.files import Output, read_input
 from portal.models import Blob, BlobKind, JobState, Study
 from portal.reading import case
 from portal.studies import sealed_fields
+from tests.portal.jobs.test_sweeper import old
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import MEDIA_TYPES, Clinic, facts_of, rendered
 from tests.support.pictures import dicom, jpeg

@@ -165,8 +165,8 @@ LIES: dict[str, tuple[Lie, str]] = {
 
 @pytest.mark.parametrize("lie", list(LIES))
 def test_it_lets_nobody_in(app: Flask, provider: Provider, client: FlaskClient, lie: str) -> None:
-    tell, code = LIES[lie]
-    tell(provider)
+    progress, code = LIES[lie]
+    progress(provider)
     answer = come(client, provider)
     assert answer.status_code == 403
     assert "did not open an account here" in answer.text

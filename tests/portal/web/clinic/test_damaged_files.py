@@ -24,23 +24,23 @@ def flip(path: Path) -> None:
 def test_a_damaged_file_is_not_handed_out_and_says_why(
     app: Flask, reader: Person, harm: Callable[[Path], None]
 ) -> None:
-    parts = app.extensions["pleura"]
+    services = app.extensions["pleura"]
     with app.test_request_context():
         sent = submission.submit(
             db.session(),
-            parts.vault,
+            services.vault,
             sessions.actor_of(db.session().get_one(User, reader.id), None, "127.0.0.1"),
             "chest.dcm",
             phantom.dicom(phantom.draw(3, rows=320, columns=320)),
-            parts.clock(),
+            services.clock(),
         )
     client = app.test_client()
     door = f"/worker/v1/jobs/{sent.job_id}"
-    token = {"Authorization": f"Bearer {parts.settings.worker_token}"}
+    token = {"Authorization": f"Bearer {services.settings.worker_token}"}
     claim = client.post(f"{door}/claim", json={"worker": "test"}, headers=token).get_json()
     ticket = {"Authorization": f"Bearer {claim['ticket']}"}
     assert client.get(f"{door}/inputs/source", headers=ticket).status_code == 200
-    blobs = [p for p in (parts.settings.data_dir / "blobs").rglob("*") if p.is_file()]
+    blobs = [p for p in (services.settings.data_dir / "blobs").rglob("*") if p.is_file()]
     assert len(blobs) == 1
     harm(blobs[0])
     refused = client.get(f"{door}/inputs/source", headers=ticket)

@@ -19,12 +19,12 @@ from tests.support.portal_app import Clock, Person, analyse, make_study, post, s
 @pytest.fixture
 def study_id(app: Flask, technologist: Person) -> UUID:
     """An analysed study of a patient with a name."""
-    parts = app.extensions["pleura"]
+    services = app.extensions["pleura"]
     with app.app_context():
         session = db.session()
         actor = sessions.actor_of(session.get_one(User, technologist.id))
         data = dicom(rows=640, columns=512, PatientName="CANARY^ZEBRA", PatientID="CANARY4711")
-        sent = submission.submit(session, parts.vault, actor, "x.dcm", data, parts.clock())
+        sent = submission.submit(session, services.vault, actor, "x.dcm", data, services.clock())
     analyse(app, sent.study_id)
     return sent.study_id
 

@@ -76,10 +76,10 @@ def test_notices_say_what_stands_in_the_way(
 
 
 def test_no_word_denies_a_pneumothorax() -> None:
-    words = [wording.word(state, band) for state in _STATES for band in _BANDS]
+    words = [wording.status_label(state, band) for state in _STATES for band in _BANDS]
     assert not any("no pneumothorax" in f"{w.title} {w.short}".lower() for w in words)
-    assert wording.word("done", "none_found").title == "None found"
-    assert "unaided" in wording.word("failed", None).short
+    assert wording.status_label("done", "none_found").title == "None found"
+    assert "unaided" in wording.status_label("failed", None).short
 
 
 _STATES = ("received", "preparing", "analysing", "done", "no_result", "failed")

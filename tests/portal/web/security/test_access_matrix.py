@@ -222,13 +222,13 @@ def _session(hospital: Hospital, person: Person) -> UUID:
 
 
 def _break_glass(hospital: Hospital, person: Person, study_id: UUID) -> UUID:
-    parts = hospital.app.extensions["pleura"]
+    services = hospital.app.extensions["pleura"]
     with hospital.app.app_context():
         session = db.session()
         break_glass.open_case(
             session,
-            parts.vault,
-            parts.throttle,
+            services.vault,
+            services.throttle,
             sessions.actor_of(session.get_one(User, person.id)),
             case=str(study_id),
             reason="emergency",
