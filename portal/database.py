@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, Result, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from portal.settings import Settings
@@ -78,6 +78,13 @@ def commit(session: Session) -> None:
     except BaseException:
         session.rollback()
         raise
+
+
+def rows_changed(result: Result[Any]) -> int:
+    """How many rows an UPDATE or DELETE has changed; TypeError for the result of a query."""
+    if not isinstance(result, CursorResult):
+        raise TypeError("the statement changes no rows")
+    return result.rowcount
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission, permissions_of
 from portal.accounts.sessions import actor_of, hash_token
+from portal.errors import Invalid
 from portal.models import ApiToken, User
 
 PREFIX: Final = "plr_"
@@ -31,14 +32,6 @@ SCOPES: Final = MappingProxyType(
 )
 
 
-class BadToken(ValueError):
-    """The token asked for may not exist. `message` says why, for people."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
 def create_token(
     session: Session,
     user: User,
@@ -50,19 +43,19 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """Make a token; the text is returned once and never again.
 
-    Tokens are made on the command line alone, and the access log says so. Raises `BadToken` for an
+    Tokens are made on the command line alone, and the access log says so. Raises `Invalid` for an
     unknown scope, for one that the person's role does not have, and for a lifetime of more than a
     year.
     """
     wanted = sorted(set(scopes))
     if not wanted or any(scope not in SCOPES for scope in wanted):
-        raise BadToken(f"A token needs one or more of these scopes: {', '.join(SCOPES)}.")
+        raise Invalid("token", f"A token needs one or more of these scopes: {', '.join(SCOPES)}.")
     held = permissions_of(user.role)
     beyond = [scope for scope in wanted if not SCOPES[scope] <= held]
     if beyond:
-        raise BadToken(f"The role {user.role} does not include {', '.join(beyond)}.")
+        raise Invalid("token", f"The role {user.role} does not include {', '.join(beyond)}.")
     if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
-        raise BadToken("A token lives for at most a year.")
+        raise Invalid("token", "A token lives for at most a year.")
     raw = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken(
         token_hash=hash_token(raw),

@@ -20,6 +20,7 @@ from portal import access, audit
 from portal.access import Actor, Denied, Grant, Permission
 from portal.accounts.throttle import BREAK_GLASS, Throttle
 from portal.audit import alarms
+from portal.errors import Invalid
 from portal.formats.display_text import clean_lines
 from portal.models import BreakGlass, BreakGlassReason, Study, User
 from portal.studies import sealed_fields
@@ -28,15 +29,6 @@ from portal.vault import NotReadable, Vault
 SHORTEST, LONGEST = 10, 500  # characters of the person's own words
 _UNKNOWN: Final = "No case has this number, or it can’t be opened like this."
 _LIST: Final = 100
-
-
-class BadRequest(ValueError):
-    """A case can't be opened as it was asked for; `field` is where, `message` why, for people."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +62,12 @@ def open_case(
     """Open the case of this number or id and sound the alarm; returns the study.
 
     A case that is the actor's own is returned without a grant. Opening one again begins anew and
-    ends the grant before. Raises `BadRequest`, `Throttled`, and `Denied` for whoever may not.
+    ends the grant before. Raises `Invalid`, `Throttled`, and `Denied` for whoever may not.
     """
     actor.require(Permission.BREAK_GLASS)
     chosen, told = _reason(reason), clean_lines(words, LONGEST + 1)
     if not SHORTEST <= len(told) <= LONGEST:
-        raise BadRequest("words", f"Say in {SHORTEST} to {LONGEST} characters why you need it.")
+        raise Invalid("words", f"Say in {SHORTEST} to {LONGEST} characters why you need it.")
     throttle.take([(BREAK_GLASS, str(actor.user_id))], now)
     named = _named(case)
     own = list(session.scalars(access.visible_studies(actor).where(named).limit(2)))
@@ -84,7 +76,7 @@ def open_case(
         audit.append(session, "glass_refused", actor=actor, now=now, detail={"found": len(others)})
         session.commit()
         several = "Several cases begin like this. Give the whole id."
-        raise BadRequest("case", several if own or others else _UNKNOWN)
+        raise Invalid("case", several if own or others else _UNKNOWN)
     if own:
         session.commit()
         return own[0].id
@@ -214,7 +206,7 @@ def _reason(text: str) -> BreakGlassReason:
     try:
         return BreakGlassReason(text)
     except ValueError:
-        raise BadRequest("reason", "Choose one of the reasons.") from None
+        raise Invalid("reason", "Choose one of the reasons.") from None
 
 
 def _named(case: str) -> ColumnElement[bool]:
@@ -225,5 +217,5 @@ def _named(case: str) -> ColumnElement[bool]:
     except ValueError:
         number = typed.upper()
     if len(number) != 6 or not set(number) <= set(string.hexdigits.upper()):
-        raise BadRequest("case", "Give the case number (six signs, such as 7F3A21) or the id.")
+        raise Invalid("case", "Give the case number (six signs, such as 7F3A21) or the id.")
     return Study.case_number == number

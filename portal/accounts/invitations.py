@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, select, update
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -18,6 +17,8 @@ from portal.accounts import passwords
 from portal.accounts.sessions import actor_of, close_sessions, hash_token, recheck_permission
 from portal.accounts.throttle import LINK, Throttle
 from portal.audit import alarms
+from portal.database import rows_changed
+from portal.errors import Invalid
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
 
 LIFETIME = timedelta(days=3)
@@ -25,15 +26,6 @@ RESET_LIFETIME = timedelta(hours=24)
 _LONGEST_NAME, _LONGEST_EMAIL = 200, 254
 _EVENTS = {InvitationPurpose.INVITE: "person_invited", InvitationPurpose.RESET: "factor_reset"}
 _HOW = {InvitationPurpose.INVITE: "invited", InvitationPurpose.RESET: "reset"}
-
-
-class BadPerson(ValueError):
-    """A person cannot be invited or changed like this. `message` says why, for people."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
 
 
 def invite(
@@ -52,23 +44,23 @@ def invite(
     The team is found or made by its name; without a name it is the inviting person's own. Only
     the command line invites without an actor. An older invitation to the same address stops
     working. Nobody invites their own mailbox, and who gets a way to patients' data sets off an
-    alarm. Raises `BadPerson`, and `Denied` for whoever may not manage people.
+    alarm. Raises `Invalid`, and `Denied` for whoever may not manage people.
     """
     if actor is not None:
         actor.require(Permission.PEOPLE_MANAGE)
     name, email = " ".join(name.split()), email.strip().lower()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise BadPerson("name", "Give a name of at most 200 characters.")
+        raise Invalid("name", "Give a name of at most 200 characters.")
     if not is_address(email):
-        raise BadPerson("email", "This is not an e-mail address.")
+        raise Invalid("email", "This is not an e-mail address.")
     if actor is not None and _mailbox(session.get_one(User, actor.user_id).email) == _mailbox(
         email
     ):
         session.rollback()
-        raise BadPerson("email", "This is your own address. Ask another administrator.")
+        raise Invalid("email", "This is your own address. Ask another administrator.")
     if session.scalar(select(User.id).where(User.email == email)) is not None:
         session.rollback()
-        raise BadPerson("email", "Somebody with this address is here already.")
+        raise Invalid("email", "Somebody with this address is here already.")
     if actor is not None:
         recheck_permission(session, actor, Permission.PEOPLE_MANAGE)
     withdraw_sent_to(session, email, now)
@@ -139,7 +131,7 @@ def accept_invitation(
     """Use the link: make the person, or give a known one a new password. The factor comes next.
 
     `signed_in` is whose session the browser held: when it is whoever made the link, that sets off
-    an alarm. Raises `BadPassword` (the link stays usable), `Denied` when the link does not work or
+    an alarm. Raises `Invalid` (the link stays usable), `Denied` when the link does not work or
     stopped working while the password was hashed, and `Throttled` after too many tries of the link.
     """
     found = open_invitation(session, token, now)
@@ -160,8 +152,7 @@ def accept_invitation(
         )
         .values(used_at=now)
     )
-    assert isinstance(used, CursorResult)
-    if used.rowcount != 1:
+    if rows_changed(used) != 1:
         session.rollback()
         raise Denied("invitation")  # followed twice at once, or withdrawn meanwhile
     if found.user_id is not None:
@@ -289,11 +280,11 @@ def _team_id(session: Session, actor: Actor | None, name: str | None, now: datet
 
 
 def team_name(session: Session, text: str) -> str:
-    """A team's name as it is kept; raises `BadPerson` where it can't be read."""
+    """A team's name as it is kept; raises `Invalid` where it can't be read."""
     wanted = " ".join(text.split())[:200].strip()
     if not wanted or not wanted.isprintable():
         session.rollback()
-        raise BadPerson("team", "Give the team's name as it is to be read, without other signs.")
+        raise Invalid("team", "Give the team's name as it is to be read, without other signs.")
     return wanted
 
 

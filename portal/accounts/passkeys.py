@@ -14,7 +14,6 @@ from uuid import UUID
 
 import webauthn
 from sqlalchemy import select, update
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
@@ -33,6 +32,8 @@ from portal.accounts.api_tokens import revoke_all
 from portal.accounts.sessions import actor_of, close_sessions
 from portal.accounts.throttle import CODE, Throttle, at
 from portal.accounts.totp import count_try
+from portal.database import rows_changed
+from portal.errors import Invalid
 from portal.formats.display_text import clean
 from portal.models import LoginSession, Passkey
 
@@ -42,14 +43,6 @@ MOST: Final = 10
 _LIFETIME: Final = timedelta(minutes=5)
 _LONGEST: Final = 16 * 1024  # characters of what a browser sends
 _TRANSPORTS: Final = frozenset(one.value for one in AuthenticatorTransport)
-
-
-class BadPasskey(ValueError):
-    """A passkey can't be made like this. `message` says why, for people."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 def passkeys_of(session: Session, user_id: UUID) -> list[Passkey]:
@@ -64,7 +57,7 @@ def begin_passkey(
     """What the browser needs to make a passkey for whoever is signed in."""
     known = passkeys_of(session, login.user_id)
     if len(known) >= MOST:
-        raise BadPasskey(f"You have {MOST} passkeys. Remove one first.")
+        raise Invalid("passkey", f"You have {MOST} passkeys. Remove one first.")
     options = webauthn.generate_registration_options(
         rp_id=site[0],
         rp_name="Pleura",
@@ -87,16 +80,16 @@ def register_passkey(
 ) -> Passkey:
     """Keep a passkey that the browser has just made; other sessions and the API tokens end.
 
-    Raises `BadPasskey` where the answer is not for this session's challenge, comes from another
+    Raises `Invalid` where the answer is not for this session's challenge, comes from another
     site, proves no person, or is known already.
     """
     challenge = _take_challenge(session, login, "create", now)
     told = clean(name, 100)
     if not told:
-        raise BadPasskey("Give the passkey a name, so that you know it again.")
+        raise Invalid("passkey", "Give the passkey a name, so that you know it again.")
     sent = _read(credential)
     if challenge is None or sent is None:
-        raise BadPasskey("This took too long or was sent twice. Try again.")
+        raise Invalid("passkey", "This took too long or was sent twice. Try again.")
     try:
         made = webauthn.verify_registration_response(
             credential=sent,
@@ -106,7 +99,7 @@ def register_passkey(
             require_user_verification=True,
         )
     except Exception:  # it reads what a stranger sent: whatever it stumbles over is no proof
-        raise BadPasskey("The passkey was not accepted. Try again.") from None
+        raise Invalid("passkey", "The passkey was not accepted. Try again.") from None
     row = Passkey(
         user_id=login.user_id,
         credential_key=_key_of(made.credential_id),
@@ -122,7 +115,7 @@ def register_passkey(
         session.flush()
     except IntegrityError:
         session.rollback()
-        raise BadPasskey("This passkey is known already.") from None
+        raise Invalid("passkey", "This passkey is known already.") from None
     ended = _end_others(session, login.user_id, login.id, now)
     actor = actor_of(login.user, login.id)
     audit.append(session, "passkey_made", actor=actor, now=now, subject_id=row.id, detail=ended)
@@ -227,8 +220,7 @@ def _check(
         .where(Passkey.id == row.id, Passkey.sign_count == row.sign_count)
         .values(sign_count=proved.new_sign_count, last_used_at=now)
     )
-    assert isinstance(won, CursorResult)
-    return row.id if won.rowcount == 1 else None
+    return row.id if rows_changed(won) == 1 else None
 
 
 def _new_challenge(session: Session, login: LoginSession, purpose: str, now: datetime) -> bytes:
@@ -256,8 +248,7 @@ def _take_challenge(
         .values(challenge=None)
     )
     session.commit()
-    assert isinstance(taken, CursorResult)
-    return base64url_to_bytes(waiting.partition(":")[2]) if taken.rowcount == 1 else None
+    return base64url_to_bytes(waiting.partition(":")[2]) if rows_changed(taken) == 1 else None
 
 
 def _read(credential: str) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from portal.errors import Invalid
+
 SHORTEST = 12
 LONGEST = 128
 _STRONG_ENOUGH = 3  # of 0 to 4 on zxcvbn's scale: more than 10^8 guesses
@@ -43,45 +45,41 @@ _parameters = profiles.RFC_9106_LOW_MEMORY
 _hasher = PasswordHasher.from_parameters(_parameters)
 
 
-class BadPassword(ValueError):
-    """A new password breaks a rule. `message` is written for the person who chose it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
 def check_new(password: str, own_words: Iterable[str] = ()) -> None:
-    """Raise `BadPassword` unless the password may be used.
+    """Raise `Invalid` unless the password may be used.
 
     There are no composition rules: length, and not easily guessed, is all. `own_words` are the
     person's name and e-mail address, which count as known to whoever guesses. How easily it is
     guessed is judged by its beginning: a password is at least as hard to guess as a part of it.
     """
     if len(password) < SHORTEST:
-        raise BadPassword(f"Use at least {SHORTEST} characters. A few words in a row work well.")
+        raise Invalid(
+            "password", f"Use at least {SHORTEST} characters. A few words in a row work well."
+        )
     if len(password) > LONGEST:
-        raise BadPassword(f"Use at most {LONGEST} characters.")
+        raise Invalid("password", f"Use at most {LONGEST} characters.")
     try:
         password.encode()
     except UnicodeEncodeError:
-        raise BadPassword("This holds a character that cannot be stored.") from None
+        raise Invalid("password", "This holds a character that cannot be stored.") from None
     folded = password.casefold()
     if folded in _common():
-        raise BadPassword("This is one of the commonest passwords. Choose another.")
+        raise Invalid("password", "This is one of the commonest passwords. Choose another.")
     words = sorted({*SITE_WORDS, *_pieces(own_words)}, key=len, reverse=True)
     rest = folded
     for word in words:
         rest = rest.replace(word, "")
     if rest != folded and len(re.sub(r"[\W_]", "", rest)) < _OWN_PART:
-        raise BadPassword(
-            "This is mostly your name or words of this site. Choose something unrelated."
+        raise Invalid(
+            "password",
+            "This is mostly your name or words of this site. Choose something unrelated.",
         )
     guess = zxcvbn(_once(password)[:_JUDGED], user_inputs=words)
     if int(guess["score"]) < _STRONG_ENOUGH:
-        raise BadPassword(
+        raise Invalid(
+            "password",
             "This is easily guessed: it follows a common pattern. "
-            "Add another word or two that have nothing to do with each other."
+            "Add another word or two that have nothing to do with each other.",
         )
 
 

@@ -14,8 +14,7 @@ from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.accounts import passwords, role_changes
 from portal.accounts.api_tokens import revoke_all
-from portal.accounts.invitations import RESET_LIFETIME, BadPerson, link_for_reset, withdraw_sent_to
-from portal.accounts.passwords import BadPassword
+from portal.accounts.invitations import RESET_LIFETIME, link_for_reset, withdraw_sent_to
 from portal.accounts.sessions import (
     actor_of,
     close_sessions,
@@ -25,6 +24,7 @@ from portal.accounts.sessions import (
 )
 from portal.accounts.throttle import ACCOUNT, ADDRESS, EVERYWHERE, STEP_UP, Throttle, at, origin
 from portal.accounts.totp import check_second_factor, drop_factor
+from portal.errors import Invalid
 from portal.models import Invitation, LoginSession, Role, Team, User
 from portal.vault import Vault
 
@@ -80,7 +80,7 @@ def change_password(
 ) -> bool:
     """Change one's own password; False when `old` is wrong.
 
-    Ends all sessions, the one in use too, and all API tokens. Raises `BadPassword` when the new one
+    Ends all sessions, the one in use too, and all API tokens. Raises `Invalid` when the new one
     breaks a rule, and `Throttled` after too many tries of this login session.
     """
     user, actor = login.user, actor_of(login.user, login.id, address)
@@ -90,7 +90,7 @@ def change_password(
         _note_wrong_password(session, actor, "change_password", now)
         return False
     if old == new:
-        raise BadPassword("This is the password that you have. Choose another.")
+        raise Invalid("password", "This is the password that you have. Choose another.")
     passwords.check_new(new, (user.name, user.email))
     user.password_hash = passwords.hash_password(new)
     close_sessions(session, user.id, now)
@@ -166,7 +166,7 @@ def move(
     team = session.get(Team, team_id)
     if team is None:
         session.rollback()
-        raise BadPerson("team", "Choose one of the teams.")
+        raise Invalid("team", "Choose one of the teams.")
     changed = role_changes.change(session, actor, user, now, team=team)
     session.commit()
     return user, changed
@@ -266,7 +266,7 @@ def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
     user = _user(session, user_id)
     if user.id == actor.user_id:
         session.rollback()
-        raise BadPerson("person", "You cannot do this to yourself. Ask another administrator.")
+        raise Invalid("person", "You cannot do this to yourself. Ask another administrator.")
     recheck_permission(session, actor, Permission.PEOPLE_MANAGE, user.id)
     return user
 

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
-from portal.accounts.invitations import BadPerson, team_name
+from portal.accounts.invitations import team_name
+from portal.errors import Invalid
 from portal.models import Team, User
 
 
@@ -39,7 +40,7 @@ def teams(session: Session) -> list[TeamLine]:
 
 
 def make_team(session: Session, actor: Actor, name: str, now: datetime) -> Team:
-    """A new team without people. Raises `BadPerson` for a name that is taken or unreadable."""
+    """A new team without people. Raises `Invalid` for a name that is taken or unreadable."""
     actor.require(Permission.PEOPLE_MANAGE)
     team = Team(name=_free_name(session, name), created=now)
     session.add(team)
@@ -77,5 +78,5 @@ def _free_name(session: Session, text: str, *, but: UUID | None = None) -> str:
     return wanted
 
 
-def _taken() -> BadPerson:
-    return BadPerson("team", "There is a team of this name already.")
+def _taken() -> Invalid:
+    return Invalid("team", "There is a team of this name already.")

@@ -15,7 +15,6 @@ from uuid import UUID
 import pyotp
 import segno
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -23,6 +22,8 @@ from portal.access import Actor
 from portal.accounts.api_tokens import revoke_all
 from portal.accounts.sessions import actor_of, close_sessions, recent_addresses
 from portal.accounts.throttle import CODE, CODE_EVERYWHERE, STEP_UP, Throttle, at, origin
+from portal.database import rows_changed
+from portal.errors import Invalid
 from portal.models import Passkey, RecoveryCode, User
 from portal.vault import Vault
 
@@ -33,10 +34,6 @@ WAITING = timedelta(minutes=15)  # how long a new secret waits for its first cod
 _ISSUER = "Pleura"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no look-alikes  # pragma: allowlist secret
 _GROUPS, _GROUP = 4, 4  # 16 characters, 79 bits: a plain hash is enough
-
-
-class BadCode(ValueError):
-    """The code does not belong to the secret, is too old or was used before."""
 
 
 def begin_totp(
@@ -78,17 +75,17 @@ def confirm_totp(
 ) -> list[str]:
     """Make the waiting secret count, end sessions and API tokens, and return ten recovery codes.
 
-    Raises `BadCode` and changes nothing unless the code was made with the secret that waits for
+    Raises `Invalid` and changes nothing unless the code was made with the secret that waits for
     this login session, and `Throttled` after too many tries.
     """
     if throttle is not None:
         throttle.take([(STEP_UP, f"enrol {session_id or user.id}")], now)
     secret = _waiting(vault, user, session_id, now)
     if secret is None:
-        raise BadCode("there is no new secret")
+        raise Invalid("code", "there is no new secret")
     step = matching_step(secret, code, now)
     if step is None:
-        raise BadCode("the code does not match")
+        raise Invalid("code", "the code does not match")
     user.sealed_totp, user.sealed_totp_pending = vault.seal_totp(user.id, secret), None
     user.last_totp_step = step
     user.enrolled_at = user.enrolled_at or now
@@ -218,8 +215,7 @@ def _use_totp(session: Session, vault: Vault, user: User, code: str, now: dateti
         .where(or_(User.last_totp_step.is_(None), User.last_totp_step < step))
         .values(last_totp_step=step)
     )
-    assert isinstance(won, CursorResult)
-    return won.rowcount == 1
+    return rows_changed(won) == 1
 
 
 def _use_recovery_code(
@@ -234,8 +230,7 @@ def _use_recovery_code(
         )
         .values(used_at=now)
     )
-    assert isinstance(used, CursorResult)
-    if used.rowcount != 1:
+    if rows_changed(used) != 1:
         return False
     audit.append(session, "recovery_code_used", actor=actor, now=now)
     return True

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
-from portal.errors import Conflict
+from portal.errors import Conflict, Invalid
 from portal.formats.json_checks import BadResult, object_of, sha256, text
 from portal.models import Band, ModelState, ModelVersion, OperatingPoint, Prediction
 
@@ -28,14 +28,6 @@ SHIPPED: Final = "shipped"
 _CARD_BYTES: Final = 512 * 1024
 _ROUNDED: Final = 0.0001
 _NAMED: Final = object_of({"name": text(100), "version": text(50), "sha256": sha256})
-
-
-class BadCard(Exception):
-    """A card that can't be kept; the sentence says why."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +142,23 @@ def add(
 ) -> ModelVersion:
     """Keep a model's card as a candidate; a model that has spoken here gets its card.
 
-    BadCard for a card that names no model or can't be kept, or another one of the same model.
+    Invalid for a card that names no model or can't be kept, or another one of the same model.
     """
     if not isinstance(card, Mapping) or len(json.dumps(card)) > _CARD_BYTES:
-        raise BadCard("The card is not a JSON object of at most 512 KB.")
+        raise Invalid("card", "The card is not a JSON object of at most 512 KB.")
     try:
         named = _NAMED({key: card.get(key) for key in ("name", "version", "sha256")}, "card")
     except BadResult as bad:
-        raise BadCard(f"The card can't be used: {bad.message}.") from None
+        raise Invalid("card", f"The card can't be used: {bad.message}.") from None
     row = session.scalars(select(ModelVersion).filter_by(**named)).first()
     if row is None:
         row = ModelVersion(id=uuid4(), created=now, **named)
         session.add(row)
     elif row.card not in (None, card) and (row.source, source) != (SHIPPED, SHIPPED):
         session.rollback()
-        raise BadCard("Another card of this model is known: give the new one its own version.")
+        raise Invalid(
+            "card", "Another card of this model is known: give the new one its own version."
+        )
     row.card, row.source, row.archive_sha256 = dict(card), source[:500], archive_sha256 or None
     session.flush()
     audit.append(session, "model_added", now=now, subject_id=row.id, detail={"sha256": row.sha256})

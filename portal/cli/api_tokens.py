@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.accounts import api_tokens, sessions
+from portal.errors import Invalid
 from portal.models import User
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
@@ -58,8 +59,10 @@ def _token_create(chosen: argparse.Namespace) -> int:
                 lifetime=timedelta(days=chosen.days),
                 now=now(),
             )
-        except (api_tokens.BadToken, OverflowError) as bad:
-            raise Failed(str(bad)) from None
+        except Invalid as bad:
+            raise Failed(bad.message) from None
+        except OverflowError as error:
+            raise Failed(str(error)) from None
     print_line(raw)
     return 0
 

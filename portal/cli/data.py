@@ -16,6 +16,7 @@ from portal.models import PurgeReason
 from portal.operations import backup, integrity
 from portal.operations import restore as restoring
 from portal.operations.context import Failed, now, open_portal, print_line
+from portal.operations.encrypted_stream import UnusableBackup
 from portal.settings import Settings
 from portal.settings.secret_files import new_backup_key
 from portal.vault import Vault, VaultError
@@ -161,7 +162,7 @@ def restore(chosen: argparse.Namespace) -> int:
             )
         finally:
             engine.dispose()
-    except restoring.BadBackup as bad:
+    except UnusableBackup as bad:
         raise Failed(f"{bad}\nNothing was restored.") from None
     except DBAPIError as error:
         name = type(error.orig).__name__

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.ai_models import registry
-from portal.errors import Conflict
+from portal.errors import Conflict, Invalid
 from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
@@ -53,7 +53,7 @@ def _add(chosen: argparse.Namespace) -> int:
             model = registry.add(
                 session, card, source=source, archive_sha256=chosen.sha256.lower(), now=now()
             )
-        except registry.BadCard as bad:
+        except Invalid as bad:
             raise Failed(bad.message) from None
         print_line(f"{model.name} {model.version} is a candidate: {model.sha256}")
         for problem in registry.problems_of(model.card):

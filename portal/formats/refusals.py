@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from portal.errors import Invalid
+
 REASONS: Final = {
     "empty": "The file is empty.",
     "too_large": "The file is larger than {megabytes} MB.",
@@ -48,13 +50,8 @@ class Limits:
     max_side: int = 20_000
 
 
-class Refused(Exception):
-    """An upload that is not acceptable: a stable code and a sentence, without patient data."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.message = message
+class Refused(Invalid):
+    """An upload that is not acceptable. No patient data is in the reason."""
 
 
 def refuse(code: str, **values: str | int) -> Refused:

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
+from portal.database import rows_changed
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Job, JobState
 from portal.vault import Vault
@@ -54,6 +54,5 @@ def destroy_files(vault: Vault, names: list[str]) -> None:
 
 def changed(session: Session, statement: Any) -> bool:
     """Whether a conditional UPDATE has found its one row."""
-    outcome = session.execute(statement, execution_options={"synchronize_session": False})
-    assert isinstance(outcome, CursorResult)
-    return outcome.rowcount == 1
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return rows_changed(result) == 1

@@ -10,10 +10,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from portal import audit
+from portal.database import rows_changed
 from portal.jobs.broker import TASKS, Broker
 from portal.models import Blob, Job, JobKind, JobState
 from portal.studies import worklist_order
@@ -166,6 +166,5 @@ def _orphans(session: Session, vault: Vault, now: datetime) -> list[str]:
 
 
 def _execute(session: Session, statement: Any) -> int:
-    outcome = session.execute(statement, execution_options={"synchronize_session": False})
-    assert isinstance(outcome, CursorResult)
-    return outcome.rowcount
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return rows_changed(result)

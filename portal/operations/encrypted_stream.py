@@ -17,8 +17,8 @@ _TAG: Final = 16
 _HEADER_MOST: Final = 1024
 
 
-class UnreadableStream(Exception):
-    """A sealed file that does not open; the text says why, for a person."""
+class UnusableBackup(Exception):
+    """A backup that cannot be opened or restored; the text gives the reason to a person."""
 
 
 class _Readable(Protocol):
@@ -77,10 +77,10 @@ class Opener(io.RawIOBase):
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
-            raise UnreadableStream("This is not a backup of Pleura, or its beginning is damaged.")
+            raise UnusableBackup("This is not a backup of Pleura, or its beginning is damaged.")
         key = base64.b64decode(key_text)
         if fields["key"] != key_mark(key, salt):
-            raise UnreadableStream(
+            raise UnusableBackup(
                 "The backup was sealed with another key (or its beginning is damaged)."
             )
         self._source = source
@@ -119,7 +119,7 @@ class Opener(io.RawIOBase):
         try:
             self._opened = memoryview(self._cipher.open_(sealed, last=last))
         except NotReadable:
-            raise UnreadableStream(self._why(sealed, last)) from None
+            raise UnusableBackup(self._why(sealed, last)) from None
         self._ended = last
 
     def _why(self, sealed: bytes, last: bool) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from portal import database
 from portal.accounts import invitations
 from portal.ai_models import registry
+from portal.errors import Invalid
 from portal.models import ModelState, ModelVersion, OperatingPoint, Role, User
 from portal.operations.context import Failed, now, open_portal
 from portal.settings import Settings
@@ -56,7 +57,7 @@ def admin_link(
                 now=now(),
                 lifetime=timedelta(hours=hours),
             )
-        except invitations.BadPerson as bad:
+        except Invalid as bad:
             raise Failed(bad.message) from None
     return f"{settings.base_url}/join/{token}"
 

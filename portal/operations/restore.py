@@ -29,17 +29,13 @@ from portal.models import (
     WorkerToken,
 )
 from portal.operations.backup import RING_MARK, ReportProgress
-from portal.operations.encrypted_stream import Opener, UnreadableStream
+from portal.operations.encrypted_stream import Opener, UnusableBackup
 from portal.operations.table_dump import TABLES, digest_of, parse
 from portal.vault import NotReadable, Vault
 
 # What a host has of itself before anybody used it.
 _OWN: Final = frozenset({"audit_head", "workers"})
 _AT_ONCE: Final = 1000
-
-
-class BadBackup(Exception):
-    """The backup can't be restored, or not here; the text says why, for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ class Restored:
 
 
 def check(path: Path, key: str) -> Contents:
-    """Read a backup to its end; BadBackup where it is damaged, cut off or sealed by another key."""
+    """Read a backup to its end; UnusableBackup where it is damaged, cut off or has another key."""
     first, last = dict[str, Any](), dict[str, Any]()
     rows, files, digest = dict[str, int](), 0, hashlib.sha256()
     for name, data in _members(path, key):
@@ -87,11 +83,11 @@ def check(path: Path, key: str) -> Contents:
             digest.update(name.removeprefix("blobs/").encode() + hashlib.sha256(data).digest())
             files += 1
     if not first or not last:
-        raise BadBackup("The backup is cut off: its end is missing.")
+        raise UnusableBackup("The backup is cut off: its end is missing.")
     found = {"files": files, "sha256": digest.hexdigest()}
     counts = {name: table["rows"] for name, table in last["tables"].items() if table["rows"]}
     if found != last["blobs"] or rows != counts:
-        raise BadBackup("The backup does not hold what it says.")
+        raise UnusableBackup("The backup does not hold what it says.")
     return Contents(
         made_at=datetime.fromisoformat(first["made_at"]),
         revision=first["revision"],
@@ -104,7 +100,7 @@ def check(path: Path, key: str) -> Contents:
 def restore(
     engine: Engine, vault: Vault, key: str, path: Path, now: datetime, *, progress: ReportProgress
 ) -> Restored:
-    """Put a backup into an empty host; BadBackup, with nothing changed, where that can't be.
+    """Put a backup into an empty host; UnusableBackup, with nothing changed, where that can't be.
 
     What let somebody in when it was made lets in nobody: login sessions, links, API tokens and
     workers' tokens end, because nobody knows which were ended since. `tell(done, all)` is called
@@ -112,10 +108,12 @@ def restore(
     """
     contents = check(path, key)
     if contents.ring != vault.lookup("backup", RING_MARK):
-        raise BadBackup("The key ring of this host is not the one that the backup belongs to.")
+        raise UnusableBackup("The key ring of this host is not the one that the backup belongs to.")
     lacking = sorted(contents.ring_keys - vault.key_ids)
     if lacking:
-        raise BadBackup(f"The key ring lacks keys that the backup needs: {', '.join(lacking)}.")
+        raise UnusableBackup(
+            f"The key ring lacks keys that the backup needs: {', '.join(lacking)}."
+        )
     _prepare(engine, vault, contents)
     vault.discard()  # what a killed restore left
     adopted = False
@@ -143,37 +141,35 @@ def _members(path: Path, key: str) -> Iterator[tuple[str, bytes]]:
                 for member in tar:
                     body = tar.extractfile(member)
                     if body is None:
-                        raise BadBackup("The backup holds something that is not a file.")
+                        raise UnusableBackup("The backup holds something that is not a file.")
                     yield member.name, body.read()
             opener.drain()
-    except UnreadableStream as bad:
-        raise BadBackup(str(bad)) from None
     except tarfile.TarError:
-        raise BadBackup("The backup is damaged inside.") from None
+        raise UnusableBackup("The backup is damaged inside.") from None
     except OSError as error:
-        raise BadBackup(f"The backup can't be read ({error.strerror}).") from None
+        raise UnusableBackup(f"The backup can't be read ({error.strerror}).") from None
 
 
 def _prepare(engine: Engine, vault: Vault, contents: Contents) -> None:
     """Refuse a host that was used before; make the tables where there are none."""
     if not vault.is_empty():
-        raise BadBackup("The data folder holds encrypted files: restore into an empty one.")
+        raise UnusableBackup("The data folder holds encrypted files: restore into an empty one.")
     there = set(inspect(engine).get_table_names())
     found, head = database.revisions(engine)
     if contents.revision != head:
-        raise BadBackup(
+        raise UnusableBackup(
             f"The backup has the schema {contents.revision}, this version needs {head}: restore it "
             "with the version that made it, then migrate."
         )
     if there & {table.name for table in TABLES}:
         if found != head:
-            raise BadBackup("The database has an old schema: restore into an empty one.")
+            raise UnusableBackup("The database has an old schema: restore into an empty one.")
         with engine.connect() as connection:
             for table in TABLES:
                 if table.name not in _OWN and connection.scalar(
                     select(func.count()).select_from(table)
                 ):
-                    raise BadBackup(
+                    raise UnusableBackup(
                         f"The database is not empty ({table.name}): restore into an empty one."
                     )
     else:
@@ -208,7 +204,7 @@ def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.
     """Read everything back: rows, files and the chain are what they were."""
     for table in TABLES:
         if digest_of(connection, table).as_json() != contents.tables.get(table.name):
-            raise BadBackup(f"The table {table.name} did not come out as it went in.")
+            raise UnusableBackup(f"The table {table.name} did not come out as it went in.")
     digest = hashlib.sha256()
     absent = set(contents.missing) | set(contents.gone)
     for name in connection.scalars(select(Blob.name).order_by(Blob.name)):
@@ -216,15 +212,15 @@ def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.
             try:
                 sealed = vault.staged_file(name)
             except (OSError, NotReadable):
-                raise BadBackup("A file did not come out as it went in.") from None
+                raise UnusableBackup("A file did not come out as it went in.") from None
             digest.update(name.encode() + hashlib.sha256(sealed).digest())
     if digest.hexdigest() != contents.blobs["sha256"]:
-        raise BadBackup("A file did not come out as it went in.")
+        raise UnusableBackup("A file did not come out as it went in.")
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         found = audit.verify(session)
         head = session.execute(select(AuditHead.count, AuditHead.mac)).first()
     if head is not None and (head[0], head[1]) != (contents.log["rows"], contents.log["mac"]):
-        raise BadBackup("The access log in the backup has another end than was written.")
+        raise UnusableBackup("The access log in the backup has another end than was written.")
     return found
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
-from portal.errors import Conflict
+from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
 from portal.models import Reason, Review, Verdict
 from portal.reading.case import load
@@ -17,15 +17,6 @@ from portal.studies.status import State, StudyState
 from portal.vault import Vault
 
 COMMENT_LENGTH: Final = 2000
-
-
-class BadReview(Exception):
-    """A review that can't be taken as it was sent: a stable code and a sentence."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.message = message
 
 
 def add_review(
@@ -43,7 +34,7 @@ def add_review(
     """Add a reader's verdict on a study; earlier ones stay.
 
     `seen` is the state that the reader had before them: nobody agrees with a result that came in
-    behind their back. Raises BadReview for unknown words, Conflict where there is nothing yet to
+    behind their back. Raises Invalid for unknown words, Conflict where there is nothing yet to
     judge or something else than was seen, Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
@@ -51,7 +42,7 @@ def add_review(
     chosen, why = _coded(verdict, reason)
     words = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(words) > COMMENT_LENGTH:
-        raise BadReview("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
+        raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
     state = status.of_studies(session, [study.id], now)[study.id]
     if seen is not None and seen != state.state.value:
         raise Conflict(
@@ -88,13 +79,13 @@ def _coded(verdict: str, reason: str | None) -> tuple[Verdict, Reason | None]:
     try:
         chosen = Verdict(verdict)
     except ValueError:
-        raise BadReview("unknown_verdict", "Choose agree, disagree or unsure.") from None
+        raise Invalid("unknown_verdict", "Choose agree, disagree or unsure.") from None
     try:
         why = Reason(reason) if reason else None
     except ValueError:
-        raise BadReview("unknown_reason", "Choose one of the reasons of the list.") from None
+        raise Invalid("unknown_reason", "Choose one of the reasons of the list.") from None
     if why is not None and chosen is Verdict.AGREE:
-        raise BadReview("reason_without_need", "Who agrees gives no reason.")
+        raise Invalid("reason_without_need", "Who agrees gives no reason.")
     return chosen, why
 
 

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.accounts import api_tokens, invitations
+from portal.errors import Invalid
 from portal.models import Role, Study, User
 from portal.settings import Settings
 from portal.vault import Vault
@@ -85,7 +86,7 @@ def _invite(session: Session, name: str, email: str, role: Role, now: datetime) 
         _, token = invitations.invite(
             session, None, name=name, email=email, role=role, team=TEAM, now=now
         )
-    except invitations.BadPerson:
+    except Invalid:
         return None
     return token
 

@@ -6,7 +6,8 @@ from flask import Blueprint, flash, g, redirect, render_template, request, url_f
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import api_tokens, passkeys, passwords, people, sessions, totp
+from portal.accounts import api_tokens, passkeys, people, sessions, totp
+from portal.errors import Invalid
 from portal.services import db_session
 from portal.web.security import guard
 
@@ -49,7 +50,7 @@ def password() -> BaseResponse | tuple[str, int]:
         )
         if not changed:
             errors["old"] = "This is not your present password."
-    except passwords.BadPassword as bad:
+    except Invalid as bad:
         errors["new"] = bad.message
     if errors:
         return page(errors), 422

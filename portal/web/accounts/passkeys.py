@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import passkeys
+from portal.errors import Invalid
 from portal.services import db_session
 from portal.web.accounts import account
 from portal.web.security import guard
@@ -25,7 +26,7 @@ def begin() -> Response:
     """What the browser needs to make a passkey."""
     try:
         return jsonify(passkeys.begin_passkey(db_session(), site(), g.login, guard.now()))
-    except passkeys.BadPasskey as bad:
+    except Invalid as bad:
         raise Problem(409, "passkey", bad.message) from bad
 
 
@@ -42,7 +43,7 @@ def register() -> BaseResponse | tuple[str, int]:
             credential=request.form.get("credential", ""),
             now=guard.now(),
         )
-    except passkeys.BadPasskey as bad:
+    except Invalid as bad:
         return account.page({"passkey": bad.message}), 422
     flash(f"The passkey {made.name} works from now on. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)

@@ -14,8 +14,9 @@ from flask import (
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Denied, Permission
-from portal.accounts import invitations, passwords, people, throttle, totp
+from portal.accounts import invitations, people, throttle, totp
 from portal.accounts.passkeys import ask_passkey, check_passkey, passkeys_of
+from portal.errors import Invalid
 from portal.models import Role
 from portal.services import db_session
 from portal.web.accounts.passkeys import site
@@ -182,7 +183,7 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
             signed_in=g.user.id if "user" in g else None,
             throttle=guard.services().throttle,
         )
-    except passwords.BadPassword as bad:
+    except Invalid as bad:
         page = render_template("auth/join.html", invitation=invitation, error=bad.message)
         return page, 422
     except throttle.Throttled as throttled:
@@ -221,7 +222,7 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
             session_id=g.login.id,
             throttle=guard.services().throttle,
         )
-    except totp.BadCode:
+    except Invalid:
         return _enrol_page(error="This code does not match. Enter the one shown now."), 422
     except throttle.Throttled as throttled:
         return _try_later(_enrol_page(too_often=throttled.seconds), throttled)

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import invitations, people, sessions, teams
+from portal.errors import Invalid
 from portal.formats.refusals import REASONS
 from portal.jobs import claims, overview, sweeper, worker_tokens
 from portal.models import Invitation, InvitationPurpose, Role
@@ -69,8 +70,8 @@ def invite() -> str | tuple[str, int]:
             team=form["team"],
             now=guard.now(),
         )
-    except invitations.BadPerson as bad:
-        return _people_page(form=form, errors={bad.field: bad.message}), 422
+    except Invalid as bad:
+        return _people_page(form=form, errors={bad.code: bad.message}), 422
     return _people_page(made=_made(invitation, token))
 
 
@@ -83,7 +84,7 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
         raise Problem(422, "role", "Choose one of the roles.")
     try:
         user, changed = people.set_role(db_session(), guard.actor(), user_id, role, guard.now())
-    except invitations.BadPerson as bad:
+    except Invalid as bad:
         return _refused(bad)
     if not changed:
         return _done(f"{user.name} is {role.value} already: nothing was changed.")
@@ -99,7 +100,7 @@ def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
         raise Problem(422, "team", "Choose one of the teams.")
     try:
         user, changed = people.move(db_session(), guard.actor(), user_id, team_id, guard.now())
-    except invitations.BadPerson as bad:
+    except Invalid as bad:
         return _refused(bad)
     if not changed:
         return _done(f"{user.name} belongs to {user.team.name} already: nothing was changed.")
@@ -112,7 +113,7 @@ def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Shut somebody out at once."""
     try:
         user = people.disable(db_session(), guard.actor(), user_id, guard.now())
-    except invitations.BadPerson as bad:
+    except Invalid as bad:
         return _refused(bad)
     return _done(f"{user.name} is shut out. Sessions and tokens have ended.")
 
@@ -123,7 +124,7 @@ def enable(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Let somebody in again."""
     try:
         user = people.enable(db_session(), guard.actor(), user_id, guard.now())
-    except invitations.BadPerson as bad:
+    except Invalid as bad:
         return _refused(bad)
     return _done(f"{user.name} may sign in again.")
 
@@ -134,7 +135,7 @@ def reset_factor(user_id: UUID) -> str | tuple[str, int]:
     """Take password and second factor away and show a link to set both anew."""
     try:
         invitation, token = people.reset_factor(db_session(), guard.actor(), user_id, guard.now())
-    except invitations.BadPerson as bad:
+    except Invalid as bad:
         return _refused(bad)
     return _people_page(made=_made(invitation, token))
 
@@ -241,5 +242,5 @@ def _done(message: str) -> BaseResponse:
     return redirect(url_for(_PEOPLE), 303)
 
 
-def _refused(bad: invitations.BadPerson) -> tuple[str, int]:
+def _refused(bad: Invalid) -> tuple[str, int]:
     return _people_page(errors={"page": bad.message}), 422

@@ -6,7 +6,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import invitations, teams
+from portal.accounts import teams
+from portal.errors import Invalid
 from portal.services import db_session
 from portal.web.security import guard
 
@@ -30,7 +31,7 @@ def make() -> BaseResponse | tuple[str, int]:
     name = request.form.get("name", "")
     try:
         team = teams.make_team(db_session(), guard.actor(), name, guard.now())
-    except invitations.BadPerson as bad:
+    except Invalid as bad:
         return _page(name=name, error=bad.message), 422
     flash(f"The team {team.name} is made. Move or invite people into it.", "ok")
     return redirect(url_for(_PAGE), 303)
@@ -44,7 +45,7 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
         team = teams.rename_team(
             db_session(), guard.actor(), team_id, request.form.get("name", ""), guard.now()
         )
-    except invitations.BadPerson as bad:
+    except Invalid as bad:
         return _page(wrong=team_id, error=bad.message), 422
     flash(f"The team is called {team.name} now.", "ok")
     return redirect(url_for(_PAGE), 303)

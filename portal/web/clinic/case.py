@@ -7,6 +7,7 @@ from flask import Blueprint, Response, g, jsonify, redirect, render_template, re
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
+from portal.errors import Invalid
 from portal.formats.display_text import clean_lines
 from portal.reading import reviews, worklist
 from portal.reading.case import ReviewView, open_study, read_blob, study_state
@@ -70,7 +71,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
             seen=fields["seen"] or None,
             now=guard.now(),
         )
-    except reviews.BadReview as bad:
+    except Invalid as bad:
         raise Problem(422, bad.code, bad.message) from bad
     if not wants_problem():
         return redirect(f"/studies/{study_id}", 303)

@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import break_glass
+from portal.errors import Invalid
 from portal.services import db_session
 from portal.web.security import guard
 
@@ -44,8 +45,8 @@ def open_case() -> BaseResponse | tuple[str, int]:
             now=guard.now(),
             lifetime=services.settings.break_glass,
         )
-    except break_glass.BadRequest as bad:
-        return _page(form, {bad.field: bad.message}), 422
+    except Invalid as bad:
+        return _page(form, {bad.code: bad.message}), 422
     return redirect(f"/studies/{study_id}", 303)
 
 

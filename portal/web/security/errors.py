@@ -14,9 +14,8 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from portal.accounts.throttle import Throttled
-from portal.errors import Conflict
+from portal.errors import Conflict, Invalid
 from portal.formats.refusals import Refused
-from portal.reading.reviews import BadReview
 from portal.services import DAMAGED, NO_ROOM, UNAVAILABLE, UNFIT, db_session
 
 PROBLEM_TYPE = "application/problem+json"
@@ -180,7 +179,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(Problem, answer)
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(Conflict, lambda e: answer(Problem(409, e.code, e.message)))
-    app.register_error_handler(BadReview, lambda e: answer(Problem(422, e.code, e.message)))
+    app.register_error_handler(Invalid, lambda e: answer(Problem(422, e.code, e.message)))
     app.register_error_handler(NO_ROOM, _no_room)
     app.register_error_handler(DAMAGED, _damaged)
     app.register_error_handler(UNFIT, _unfit)

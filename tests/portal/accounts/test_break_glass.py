@@ -12,6 +12,7 @@ from portal.access import Actor, Denied, Permission, permissions_of
 from portal.accounts import break_glass, people
 from portal.accounts.throttle import Throttle, Throttled
 from portal.audit import alarms
+from portal.errors import Invalid
 from portal.governance import purges
 from portal.models import AuditEvent, BreakGlass, PurgeReason, Role, Study, Team, User
 from portal.reading import reviews, worklist
@@ -127,9 +128,9 @@ def test_what_is_not_there_and_what_may_not_be_opened_look_the_same(clinic: Clin
         purges.purge(session, clinic.vault, clinic.admin, purged, NOW, reason=PurgeReason.OTHER)
     told = set()
     for case in (str(purged), str(uuid4()), purged.hex[:6], "#000000"):
-        with pytest.raises(break_glass.BadRequest) as refused:
+        with pytest.raises(Invalid) as refused:
             open_case(clinic, clinic.outsider, purged, case=case)
-        told.add((refused.value.field, refused.value.message))
+        told.add((refused.value.code, refused.value.message))
     assert len(told) == 1
 
 
@@ -146,7 +147,7 @@ def test_a_number_that_two_cases_have_asks_for_the_id(clinic: Clinic) -> None:
         number = session.get_one(Study, one).case_number
         session.get_one(Study, two).case_number = number
         session.commit()
-    with pytest.raises(break_glass.BadRequest, match="whole id"):
+    with pytest.raises(Invalid, match="whole id"):
         open_case(clinic, clinic.admin, one, case=number)
     assert not looks(clinic, clinic.admin, one, NOW)
 
@@ -167,9 +168,9 @@ def test_what_is_missing_or_wrong_opens_nothing(
     clinic: Clinic, field: str, changes: dict[str, str]
 ) -> None:
     study_id = clinic.done()
-    with pytest.raises(break_glass.BadRequest) as refused:
+    with pytest.raises(Invalid) as refused:
         open_case(clinic, clinic.admin, study_id, **changes)
-    assert refused.value.field == field
+    assert refused.value.code == field
     with clinic.session as session:
         assert session.scalars(select(BreakGlass)).all() == []
 
@@ -283,7 +284,7 @@ def test_a_program_cannot_break_the_glass(clinic: Clinic) -> None:
 
     study_id = clinic.done()
     program = replace(clinic.outsider, via="token")
-    with pytest.raises(break_glass.BadRequest):
+    with pytest.raises(Invalid):
         open_case(clinic, program, study_id)
     open_case(clinic, clinic.outsider, study_id)
     assert not looks(clinic, program, study_id, NOW)

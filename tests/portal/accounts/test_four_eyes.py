@@ -10,6 +10,7 @@ import pytest
 from portal.access import Actor, Denied
 from portal.accounts import api_tokens, invitations, people, sessions, teams
 from portal.audit import alarms
+from portal.errors import Invalid
 from portal.models import LoginSession, Role, User
 from tests.support.place import NOW, Place
 
@@ -91,9 +92,9 @@ def test_the_command_line_sounds_no_alarm(place: Place, auditor: Actor, role: Ro
 )
 def test_nobody_invites_their_own_address(place: Place, admin: Actor, email: str) -> None:
     with place.sessions() as session:
-        with pytest.raises(invitations.BadPerson) as refused:
+        with pytest.raises(Invalid) as refused:
             invitations.invite(session, admin, name="Ada", email=email, role=Role.READER, now=NOW)
-        assert refused.value.field == "email"
+        assert refused.value.code == "email"
         assert invitations.waiting_invitations(session, NOW) == []
 
 
@@ -105,7 +106,7 @@ def test_nobody_changes_their_own_role_team_or_factor(place: Place, admin: Actor
             lambda: people.move(session, admin, admin.user_id, elsewhere, NOW),
             lambda: people.reset_factor(session, admin, admin.user_id, NOW),
         ):
-            with pytest.raises(invitations.BadPerson, match="yourself"):
+            with pytest.raises(Invalid, match="yourself"):
                 attempt()
         user = session.get_one(User, admin.user_id)
         assert (user.role, user.team_id) == (Role.ADMIN, admin.team_id)
@@ -237,9 +238,9 @@ def test_there_is_one_team_by_default(place: Place) -> None:
 @pytest.mark.parametrize("name", ["", "   ", "Radio\u202elogy", "Radio\0logy"])
 def test_a_team_needs_a_name_that_can_be_read(place: Place, admin: Actor, name: str) -> None:
     with place.sessions() as session:
-        with pytest.raises(invitations.BadPerson):
+        with pytest.raises(Invalid):
             teams.make_team(session, admin, name, NOW)
-        with pytest.raises(invitations.BadPerson):
+        with pytest.raises(Invalid):
             teams.rename_team(session, admin, admin.team_id, name, NOW)
         assert [team.name for team in teams.teams(session)] == ["Radiology"]
 
@@ -248,9 +249,9 @@ def test_a_team_needs_a_name_that_can_be_read(place: Place, admin: Actor, name: 
 def test_a_team_has_a_name_of_its_own(place: Place, admin: Actor, name: str) -> None:
     with place.sessions() as session:
         other = teams.make_team(session, admin, "Elsewhere", NOW)
-        with pytest.raises(invitations.BadPerson, match="already"):
+        with pytest.raises(Invalid, match="already"):
             teams.make_team(session, admin, name, NOW)
-        with pytest.raises(invitations.BadPerson, match="already"):
+        with pytest.raises(Invalid, match="already"):
             teams.rename_team(session, admin, other.id, name, NOW)
         teams.rename_team(session, admin, admin.team_id, "RADIOLOGY", NOW)  # its own, spelt anew
         assert {team.name for team in teams.teams(session)} == {"RADIOLOGY", "Elsewhere"}

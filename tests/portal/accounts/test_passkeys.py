@@ -11,6 +11,7 @@ import pytest
 from portal.access import Denied
 from portal.accounts import api_tokens, invitations, passkeys, people, sessions
 from portal.accounts.throttle import Throttle, Throttled
+from portal.errors import Invalid
 from portal.models import AuditEvent, LoginSession, Passkey, Role, User
 from portal.settings import Settings
 from tests.support.place import NOW, Place
@@ -174,7 +175,7 @@ def test_a_counter_that_goes_back_is_a_copy(rita: Person) -> None:
 def test_a_passkey_that_is_not_well_made_is_not_kept(
     rita: Person, place: Place, changes: dict[str, str]
 ) -> None:
-    with pytest.raises(passkeys.BadPasskey):
+    with pytest.raises(Invalid):
         rita.register(**changes)
     with place.sessions() as session:
         assert passkeys.passkeys_of(session, rita.id) == []
@@ -184,7 +185,7 @@ def test_a_passkey_that_is_not_well_made_is_not_kept(
 
 def test_a_device_that_asks_for_no_person_is_not_kept(rita: Person) -> None:
     rita.device.verifies = False
-    with pytest.raises(passkeys.BadPasskey):
+    with pytest.raises(Invalid):
         rita.register()
 
 
@@ -192,7 +193,7 @@ def test_a_credential_belongs_to_one_person(rita: Person, place: Place) -> None:
     other = Person(place, "rob@example.org")
     other.device = rita.device
     rita.register()
-    with pytest.raises(passkeys.BadPasskey, match="known already"):
+    with pytest.raises(Invalid, match="known already"):
         other.register()
 
 
@@ -202,7 +203,7 @@ def test_an_answer_to_sign_in_does_not_register(rita: Person, place: Place) -> N
         login = rita.login(session, NOW)
         options = passkeys.ask_passkey(session, SITE, login, NOW)
         made = Device().create({"rp": {"id": SITE[0]}, **options}, ORIGIN)
-        with pytest.raises(passkeys.BadPasskey, match="too long"):
+        with pytest.raises(Invalid, match="too long"):
             passkeys.register_passkey(session, SITE, login, name="x", credential=made, now=NOW)
 
 
@@ -250,7 +251,7 @@ def test_there_is_an_end_to_passkeys(rita: Person, place: Place) -> None:
     for _ in range(10):
         rita.device = Device()
         rita.register()
-    with pytest.raises(passkeys.BadPasskey, match="Remove one"):
+    with pytest.raises(Invalid, match="Remove one"):
         rita.register()
 
 
@@ -289,7 +290,7 @@ def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, place: Place) -> 
             return api_tokens.load_token(session, raw, NOW) is not None
 
     raw = token()
-    with pytest.raises(passkeys.BadPasskey):
+    with pytest.raises(Invalid):
         rita.register(origin="https://evil.example")
     assert works(raw)
     made = rita.register()

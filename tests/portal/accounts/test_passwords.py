@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from portal.accounts import passwords
-from portal.accounts.passwords import BadPassword
+from portal.errors import Invalid
 
 
 def is_accepted(password: str, *own: str) -> bool:
     """Whether it may be chosen."""
     try:
         passwords.check_new(password, own)
-    except BadPassword:
+    except Invalid:
         return False
     return True
 
@@ -138,13 +138,13 @@ def test_a_long_password_takes_no_longer_than_its_beginning(length: int) -> None
 
 
 def test_words_of_this_site_count_wherever_they_stand() -> None:
-    with pytest.raises(BadPassword, match="words of this site"):
+    with pytest.raises(Invalid, match="words of this site"):
         passwords.check_new("!%7q" + "radiographer-x-ray-thorax-pneumo-" * 3, ("Ada", "ada@b.org"))
 
 
 @pytest.mark.parametrize("word", ["password", "iloveyou", "Sunshine"])
 def test_a_common_word_said_again_is_no_password(word: str) -> None:
     for between in (" ", "-", " _ "):
-        with pytest.raises(BadPassword, match="easily guessed"):
+        with pytest.raises(Invalid, match="easily guessed"):
             passwords.check_new(f"{word}{between}{word.lower()}")
     passwords.check_new("blue tarpaulin over blue gravel")

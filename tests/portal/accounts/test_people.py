@@ -16,6 +16,7 @@ from portal.access import Actor, Denied, Permission
 from portal.accounts import api_tokens, invitations, people, sessions, totp
 from portal.accounts.throttle import EVERYWHERE, Throttle, Throttled
 from portal.accounts.totp import matching_step, qr_code
+from portal.errors import Invalid
 from portal.models import ApiToken, AuditEvent, InvitationPurpose, LoginSession, Role, User
 from tests.support.place import NOW, Place
 
@@ -149,11 +150,11 @@ def test_an_outdated_hash_is_replaced_at_sign_in(place: Place) -> None:
 
 def test_an_invitation_is_for_new_people_alone(place: Place) -> None:
     join(place)
-    with place.sessions() as session, pytest.raises(invitations.BadPerson) as refused:
+    with place.sessions() as session, pytest.raises(Invalid) as refused:
         invitations.invite(
             session, None, name="B", email="A@Example.org", role=Role.READER, team="T", now=NOW
         )
-    assert refused.value.field == "email"
+    assert refused.value.code == "email"
 
 
 def test_a_reset_makes_old_password_codes_and_links_useless(place: Place) -> None:
@@ -186,7 +187,7 @@ def test_a_waiting_secret_is_the_same_until_its_code_comes(place: Place) -> None
         again, _ = totp.begin_totp(session, place.vault, row, NOW)
         assert first == again
         assert uri.startswith("otpauth://totp/Pleura:a%40example.org?secret=")
-        with pytest.raises(totp.BadCode):
+        with pytest.raises(Invalid):
             totp.confirm_totp(session, place.vault, row, "12", NOW)
         assert row.sealed_totp is None
 
@@ -210,12 +211,12 @@ def test_a_new_secret_is_for_the_session_that_began_it_and_a_quarter_of_an_hour(
             return totp.confirm_totp(session, vault, row, code, moment, session_id=session_id)
 
         waiting = begin(other, 0)
-        with pytest.raises(totp.BadCode):
+        with pytest.raises(Invalid):
             confirm(mine, 1, waiting)  # the page that somebody else left open
         assert begin(mine, 1) != waiting
         waiting = begin(mine, 14)
         assert waiting == begin(mine, 15)
-        with pytest.raises(totp.BadCode):
+        with pytest.raises(Invalid):
             confirm(mine, 16, waiting)
         assert begin(mine, 16) != waiting
         assert totp.check_second_factor(session, vault, row, codes[0], NOW)  # the old factor works
@@ -292,7 +293,7 @@ def test_a_token_reaches_no_further_than_its_owner(
             assert may
             assert not may & {Permission.PEOPLE_MANAGE, Permission.SELF, Permission.AUDIT_READ}
         else:
-            with pytest.raises(api_tokens.BadToken):
+            with pytest.raises(Invalid):
                 api_tokens.create_token(
                     session, row, scopes=[scope], name="t", lifetime=lifetime, now=NOW
                 )
@@ -449,11 +450,11 @@ def test_no_account_is_named_with_signs_that_nobody_can_type(place: Place) -> No
 
 def test_a_team_is_named_with_signs_that_can_be_read(place: Place) -> None:
     boss = join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session, pytest.raises(invitations.BadPerson) as refused:
+    with place.sessions() as session, pytest.raises(Invalid) as refused:
         invitations.invite(
             session, actor(boss), name="N", email="n@x.org", role=Role.READER, team="T\0", now=NOW
         )
-    assert refused.value.field == "team"
+    assert refused.value.code == "team"
 
 
 @pytest.mark.parametrize("leaves", ["disabled", "demoted"])

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -43,8 +42,8 @@ def review(clinic: Clinic, study_id: UUID, now: datetime = NOW) -> None:
 
 
 def keeping(clinic: Clinic, **days: int) -> Settings:
-    return replace(
-        clinic.place.settings, **{f"retention_{kind}_days": n for kind, n in days.items()}
+    return clinic.place.settings.model_copy(
+        update={f"retention_{kind}_days": n for kind, n in days.items()}
     )
 
 
@@ -142,7 +141,7 @@ def test_proofs_can_only_be_added(clinic: Clinic, verb: str) -> None:
 @pytest.mark.parametrize("reference", ["Zebra", "DS 14 Zebra", "x" * 39 + "12", "4\n5", "=1"])
 def test_a_name_is_no_reference(clinic: Clinic, reference: str) -> None:
     study_id = clinic.done()
-    with pytest.raises(errors.Conflict, match="bad_reference"):
+    with pytest.raises(errors.Conflict, match=r"^bad_reference:"):
         purge(clinic, study_id, reference=reference)
     assert not is_purged(clinic, study_id)
 
@@ -150,9 +149,9 @@ def test_a_name_is_no_reference(clinic: Clinic, reference: str) -> None:
 def test_a_second_purge_and_an_unknown_case_are_refused(clinic: Clinic) -> None:
     study_id = clinic.done()
     purge(clinic, study_id)
-    with pytest.raises(errors.Conflict, match="already_purged"):
+    with pytest.raises(errors.Conflict, match=r"^already_purged:"):
         purge(clinic, study_id)
-    with pytest.raises(errors.Conflict, match="no_such_case"):
+    with pytest.raises(errors.Conflict, match=r"^no_such_case:"):
         purge(clinic, uuid4())
 
 
@@ -200,7 +199,7 @@ def test_only_an_administrator_finds_holds_lifts_and_reads_proofs(
 def test_a_held_study_is_not_purged_by_hand_or_by_the_clock(clinic: Clinic) -> None:
     study_id, other = clinic.done(), clinic.done()
     hold(clinic, study_id)
-    with pytest.raises(errors.Conflict, match="held"):
+    with pytest.raises(errors.Conflict, match=r"^held:"):
         purge(clinic, study_id)
     settings = keeping(clinic, unreviewed=10)
     with clinic.session as session:
@@ -213,7 +212,7 @@ def test_a_held_study_is_not_purged_by_hand_or_by_the_clock(clinic: Clinic) -> N
 def test_a_lifted_hold_holds_no_longer(clinic: Clinic) -> None:
     study_id = clinic.done()
     hold(clinic, study_id)
-    with pytest.raises(errors.Conflict, match="held"):
+    with pytest.raises(errors.Conflict, match=r"^held:"):
         hold(clinic, study_id)
     with clinic.session as session:
         assert [number for _, number in legal_holds.holds(session, clinic.admin)] == [
@@ -221,7 +220,7 @@ def test_a_lifted_hold_holds_no_longer(clinic: Clinic) -> None:
         ]
         legal_holds.lift(session, clinic.admin, study_id, reference="AZ-7", now=NOW)
         assert legal_holds.holds(session, clinic.admin) == []
-    with clinic.session as session, pytest.raises(errors.Conflict, match="not_held"):
+    with clinic.session as session, pytest.raises(errors.Conflict, match=r"^not_held:"):
         legal_holds.lift(session, clinic.admin, study_id, now=NOW)
     purge(clinic, study_id)
     with clinic.session as session:

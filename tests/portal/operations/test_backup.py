@@ -22,7 +22,7 @@ from portal.jobs import worker_tokens
 from portal.models import AuditEvent, Blob, JobKind, PurgeReason, Role, Study, Team, User
 from portal.operations import backup, key_rotation
 from portal.operations import restore as restoring
-from portal.operations.encrypted_stream import Opener
+from portal.operations.encrypted_stream import Opener, UnusableBackup
 from portal.operations.table_dump import TABLES, digest_of
 from portal.reading import case, reviews
 from portal.settings import Settings
@@ -316,7 +316,7 @@ def test_without_the_key_ring_a_backup_is_of_no_use(
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
     stranger = open_host(quick_path / "other", empty_address, new_key_ring())
-    with pytest.raises(restoring.BadBackup, match="key ring of this host is not the one"):
+    with pytest.raises(UnusableBackup, match="key ring of this host is not the one"):
         stranger.restore(tmp_path / "one.backup")
     assert stranger.is_untouched()
     stranger.place.engine.dispose()
@@ -333,7 +333,7 @@ def test_a_ring_that_has_moved_on_does_not_restore_an_old_backup(
         clinic.vault.drop_keys(key_rotation.keys_in_use(session, clinic.vault), after(hours=2))
     ring = clinic.place.settings.read_key_ring()
     later = open_host(quick_path / "other", empty_address, ring)
-    with pytest.raises(restoring.BadBackup, match="lacks keys"):
+    with pytest.raises(UnusableBackup, match="lacks keys"):
         later.restore(tmp_path / "one.backup")
     assert later.is_untouched()
     later.place.engine.dispose()
@@ -383,12 +383,12 @@ def test_whatever_happens_to_the_file_nothing_is_half_restored(
     for what, (data, reason) in damages.items():
         bad = tmp_path / "bad.backup"
         bad.write_bytes(data)
-        with pytest.raises(restoring.BadBackup, match=reason):
+        with pytest.raises(UnusableBackup, match=reason):
             host.restore(bad)
         assert host.is_untouched(), what
-    with pytest.raises(restoring.BadBackup, match="another key"):
+    with pytest.raises(UnusableBackup, match="another key"):
         host.restore(path, new_backup_key())
-    with pytest.raises(restoring.BadBackup, match="can't be read"):
+    with pytest.raises(UnusableBackup, match="can't be read"):
         host.restore(tmp_path / "none.backup")
     assert host.is_untouched()
     assert host.restore(path).log.is_whole  # and after all that the good one still goes in
@@ -401,7 +401,7 @@ def test_a_host_that_was_used_is_left_alone(clinic: Clinic, host: Host, tmp_path
     with host.place.sessions() as session:
         session.add(Team(id=uuid4(), name="Somebody was first", created=NOW))
         session.commit()
-    with pytest.raises(restoring.BadBackup, match=r"not empty \(teams\)"):
+    with pytest.raises(UnusableBackup, match=r"not empty \(teams\)"):
         host.restore(tmp_path / "one.backup")
     with host.place.sessions() as session:
         assert session.scalars(select(Team.name)).all() == ["Somebody was first"]
@@ -414,7 +414,7 @@ def test_a_data_folder_with_files_is_left_alone(clinic: Clinic, host: Host, tmp_
     folder = host.place.data_dir / "blobs"
     shutil.copytree(clinic.place.data_dir / "blobs", folder)
     there = sorted(path.name for path in files(host.place.data_dir))
-    with pytest.raises(restoring.BadBackup, match="holds encrypted files"):
+    with pytest.raises(UnusableBackup, match="holds encrypted files"):
         host.restore(tmp_path / "one.backup")
     assert sorted(path.name for path in files(host.place.data_dir)) == there
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from portal import audit, errors
 from portal.access import Denied
+from portal.errors import Invalid
 from portal.governance import purges
 from portal.jobs import attempts, claims
 from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, Study
@@ -71,7 +72,7 @@ def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
 )
 def test_unknown_words_are_refused(clinic: Clinic, words: dict[str, str], code: str) -> None:
     study_id = clinic.done()
-    with pytest.raises(reviews.BadReview) as bad:
+    with pytest.raises(Invalid) as bad:
         review(clinic, study_id, **words)
     assert bad.value.code == code
 
