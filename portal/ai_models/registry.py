@@ -20,39 +20,15 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict, Invalid
-from portal.formats.json_checks import BadResult, object_of, sha256, text
 from portal.models import Band, ModelState, ModelVersion, OperatingPoint, Prediction
+from worker.contract.job import RequiredModel
+from worker.contract.message import InvalidMessage
+from worker.contract.prediction import ModelIdentity
 
 # Where a model comes from that lies in the installation itself.
 SHIPPED: Final = "shipped"
 _CARD_BYTES: Final = 512 * 1024
 _ROUNDED: Final = 0.0001
-_NAMED: Final = object_of({"name": text(100), "version": text(50), "sha256": sha256})
-
-
-@dataclass(frozen=True, slots=True)
-class JobModel:
-    """The model that a segment job is to be done with. `archive_sha256` is empty for a folder."""
-
-    name: str
-    version: str
-    sha256: str
-    operating_point: OperatingPoint
-    source: str
-    archive_sha256: str
-    files: dict[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """As the worker gets it with its claim."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "sha256": self.sha256,
-            "operating_point": self.operating_point.value,
-            "source": self.source,
-            "archive_sha256": self.archive_sha256,
-            "files": self.files,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +60,21 @@ class ModelCard:
     card: dict[str, Any] | None
 
 
-def model_for_jobs(session: Session) -> JobModel | None:
-    """What segment jobs are to be done with; None: with what the worker was shipped with."""
+def model_for_jobs(session: Session) -> RequiredModel | None:
+    """The model that segment jobs use; None: the one that the worker was shipped with."""
     model = _active(session)
     if model is None:
         return None
-    return JobModel(
-        model.name,
-        model.version,
-        model.sha256,
-        model.operating_point,
-        model.source,
-        model.archive_sha256 or "",
-        dict(_mapping((model.card or {}).get("files"))),
+    return RequiredModel(
+        name=model.name,
+        version=model.version,
+        sha256=model.sha256,
+        operating_point=model.operating_point.value,
+        source=model.source,
+        archive_sha256=model.archive_sha256 or "",
+        files={
+            name: str(sha256) for name, sha256 in _mapping((model.card or {}).get("files")).items()
+        },
     )
 
 
@@ -147,9 +125,10 @@ def add(
     if not isinstance(card, Mapping) or len(json.dumps(card)) > _CARD_BYTES:
         raise Invalid("card", "The card is not a JSON object of at most 512 KB.")
     try:
-        named = _NAMED({key: card.get(key) for key in ("name", "version", "sha256")}, "card")
-    except BadResult as bad:
-        raise Invalid("card", f"The card can't be used: {bad.message}.") from None
+        identity = {key: card.get(key) for key in ("name", "version", "sha256")}
+        named = ModelIdentity.parse(identity).as_json()
+    except InvalidMessage as error:
+        raise Invalid("card", f"The card can't be used: {error.message}.") from None
     row = session.scalars(select(ModelVersion).filter_by(**named)).first()
     if row is None:
         row = ModelVersion(id=uuid4(), created=now, **named)

@@ -10,13 +10,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from portal.database import rows_changed
+from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Job, JobState
 from portal.vault import Vault
-
-
-class Lost(Exception):
-    """The attempt is no longer the job's: another has begun, or the job has ended."""
 
 
 def is_attempt(ticket: Ticket) -> tuple[Any, ...]:

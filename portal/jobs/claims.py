@@ -3,9 +3,8 @@
 A claim is one conditional UPDATE, so that of any number of workers one gets the job.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import and_, insert, or_, select, update
@@ -17,45 +16,20 @@ from portal.access import Actor, Denied, Permission
 from portal.ai_models import registry
 from portal.errors import Conflict
 from portal.formats.display_text import clean
-from portal.formats.json_checks import BadResult
 from portal.jobs import result_checks, tickets
 from portal.jobs.attempts import changed, is_attempt
+from portal.jobs.errors import BadResult
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Worker, WorkerToken
 from portal.settings import Settings
 from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault, VaultError
+from worker.contract import job as contract
+from worker.contract.facts import Facts
+from worker.contract.job import Claim, Hello, InputFile
+from worker.contract.message import InvalidMessage
 
 ATTEMPTS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a worker gets for a job: a ticket for this attempt, and what there is to read."""
-
-    job_id: UUID
-    kind: JobKind
-    attempt: int
-    ticket: str
-    lease_seconds: float
-    soft_seconds: float
-    inputs: dict[str, dict[str, int | str]]
-    facts: dict[str, Any] | None
-    model: registry.JobModel | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The answer of the worker's HTTP interface."""
-        return {
-            "job": str(self.job_id),
-            "kind": self.kind.value,
-            "attempt": self.attempt,
-            "ticket": self.ticket,
-            "lease_seconds": self.lease_seconds,
-            "soft_seconds": self.soft_seconds,
-            "inputs": self.inputs,
-            "facts": self.facts,
-            "model": self.model.as_json() if self.model else None,
-        }
 
 
 def enqueue(session: Session, kind: JobKind, instance_id: UUID, now: datetime) -> Job:
@@ -76,27 +50,23 @@ def enqueue(session: Session, kind: JobKind, instance_id: UUID, now: datetime) -
     return job
 
 
-def hello(
-    session: Session, *, name: str, queue: str, engine: str, model: str, now: datetime
-) -> None:
-    """Note that a worker is there. It is one by its name and queue: a token opens one queue."""
-    if queue not in (JobKind.RENDER.value, JobKind.SEGMENT.value):
-        raise BadResult("queue must be render or segment")
-    known, kind = clean(name, 200), JobKind(queue)
-    if not known:
+def hello(session: Session, sent: Hello, now: datetime) -> None:
+    """Note that a worker runs. Name and queue identify it: a token opens one queue."""
+    name, queue = clean(sent.name, 200), JobKind(sent.queue)
+    if not name:
         raise BadResult("name must be a text")
-    what = {
+    values = {
         "last_seen": now,
-        "engine": clean(engine, 100),
-        "model": clean(model, 200),
+        "engine": clean(sent.engine, 100),
+        "model": clean(sent.model, 200),
     }
-    here = update(Worker).where(Worker.name == known, Worker.queue == kind).values(**what)
-    if not changed(session, here):
+    known = update(Worker).where(Worker.name == name, Worker.queue == queue).values(**values)
+    if not changed(session, known):
         try:
             with session.begin_nested():
-                session.execute(insert(Worker).values(name=known, queue=kind, **what))
-        except IntegrityError:  # it has said hello twice at once
-            changed(session, here)
+                session.execute(insert(Worker).values(name=name, queue=queue, **values))
+        except IntegrityError:  # two hellos of it at once
+            changed(session, known)
     session.commit()
 
 
@@ -142,12 +112,12 @@ def claim(
     job = session.get_one(Job, job_id, populate_existing=True)
     try:
         facts = _facts_for(session, vault, job)
-    except VaultError:
+    except (VaultError, InvalidMessage):
         _fail_damaged(session, job, now)
         return None
     model = registry.model_for_jobs(session) if job.kind is JobKind.SEGMENT else None
     job.model_sha256 = model.sha256 if model else None
-    job.operating_point = model.operating_point.value if model else None
+    job.operating_point = model.operating_point if model else None
     inputs = session.scalars(
         select(Blob).where(
             Blob.instance_id == job.instance_id,
@@ -156,15 +126,18 @@ def claim(
         )
     )
     claimed = Claim(
-        job_id=job.id,
-        kind=job.kind,
+        job=job.id,
+        kind=contract.JobKind(job.kind),
         attempt=job.attempts,
         ticket=tickets.issue(
             settings, Ticket(job.id, job.attempts, token.id if token else None), now
         ),
         lease_seconds=settings.lease_seconds,
         soft_seconds=settings.soft_seconds,
-        inputs={b.kind.value: {"bytes": b.size, "media_type": b.media_type} for b in inputs},
+        inputs={
+            blob.kind.value: InputFile(bytes=blob.size, media_type=blob.media_type)
+            for blob in inputs
+        },
         facts=facts,
         model=model,
     )
@@ -180,15 +153,16 @@ def claim(
     return claimed
 
 
-def _facts_for(session: Session, vault: Vault, job: Job) -> dict[str, Any] | None:
-    """What a job's worker has to know of the picture beside its pixels."""
+def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
+    """What a segment job needs of the picture beside its pixels."""
     if job.kind is not JobKind.SEGMENT:
         return None
     study, instance = (
         session.get_one(Study, job.study_id),
         session.get_one(Instance, job.instance_id),
     )
-    return sealed_fields.open_facts(vault, sealed_fields.key_of(vault, study), instance)
+    facts = sealed_fields.open_facts(vault, sealed_fields.key_of(vault, study), instance)
+    return Facts.parse(facts) if facts is not None else None
 
 
 def _fail_damaged(session: Session, job: Job, now: datetime) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
@@ -10,13 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import database
-from portal.formats.json_checks import BadResult
 from portal.jobs import result_checks
 from portal.jobs.attempts import attempted, destroy_files, take_blobs
+from portal.jobs.errors import BadResult
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Instance, Job, Study
 from portal.studies import sealed_fields
 from portal.vault import Vault
+from worker.contract.result import Output
 
 
 def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[bytes, str]:
@@ -35,15 +35,6 @@ def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tup
     data_key = sealed_fields.key_of(vault, session.get_one(Study, job.study_id))
     session.commit()
     return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name), blob.media_type
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One output as a worker sends it."""
-
-    kind: str
-    media_type: str
-    data: bytes
 
 
 def store_output(

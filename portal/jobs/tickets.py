@@ -7,11 +7,8 @@ from uuid import UUID
 
 from itsdangerous import BadData, URLSafeSerializer
 
+from portal.jobs.errors import BadTicket
 from portal.settings import Settings
-
-
-class BadTicket(Exception):
-    """The ticket is forged, expired or for another job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,9 @@ def read(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
         ticket = Ticket(UUID(hex=job), int(attempt), UUID(hex=token) if token else None)
         end = datetime.fromtimestamp(expires, UTC)
     except (BadData, ValueError, TypeError, AttributeError, OverflowError, OSError):
-        raise BadTicket("forged") from None
-    if ticket.job_id != job_id:
-        raise BadTicket("for another job")
-    if now >= end:
-        raise BadTicket("expired")
+        raise BadTicket from None
+    if ticket.job_id != job_id or now >= end:
+        raise BadTicket
     return ticket
 
 

@@ -36,6 +36,8 @@ from portal.intake import submission
 from portal.jobs import claims, files, outcomes, sweeper, tickets
 from portal.models import Job, JobKind, JobState, Role, Study, User, db
 from tests.support.portal_app import Person, make_app, make_person, make_settings, sign_in
+from worker.contract.job import QUEUES, Failure, FailureKind, Hello
+from worker.contract.result import Output
 
 CARD: dict[str, Any] = {
     "name": "phantom",
@@ -102,15 +104,9 @@ class Room:
     def workers_say_hello(self) -> None:
         """Make both queues known as served."""
         with self.app.app_context():
-            for queue in ("render", "segment"):
-                claims.hello(
-                    db.session(),
-                    name=f"test {queue}",
-                    queue=queue,
-                    engine="test",
-                    model="phantom 1.0",
-                    now=datetime.now(UTC),
-                )
+            for queue in QUEUES:
+                sent = Hello(name=f"test {queue}", queue=queue, engine="test", model="phantom 1.0")
+                claims.hello(db.session(), sent, datetime.now(UTC))
 
     def render(self, study_id: UUID) -> Picture:
         """Do the study's render job."""
@@ -124,7 +120,7 @@ class Room:
                 ("thumb", reader.thumb(picture), "image/jpeg"),
             ):
                 files.store_output(
-                    session, vault, ticket, files.Output(kind, media, output), datetime.now(UTC)
+                    session, vault, ticket, Output(kind, media, output), datetime.now(UTC)
                 )
             following = outcomes.finish(
                 session, vault, ticket, _sent({"facts": picture.facts()}), datetime.now(UTC)
@@ -147,7 +143,7 @@ class Room:
                     ("overlay", overlay.overlay_png(picture, found.mask), "image/png"),
                 ):
                     files.store_output(
-                        session, vault, ticket, files.Output(kind, media, output), datetime.now(UTC)
+                        session, vault, ticket, Output(kind, media, output), datetime.now(UTC)
                     )
             outcomes.finish(
                 session, vault, ticket, _sent({"prediction": found.facts()}), datetime.now(UTC)
@@ -169,9 +165,8 @@ class Room:
                 db.session(),
                 self.services.vault,
                 ticket,
-                code=code,
-                kind="permanent",
-                now=datetime.now(UTC),
+                Failure(code=code, kind=FailureKind.PERMANENT),
+                datetime.now(UTC),
             )
 
     @contextmanager

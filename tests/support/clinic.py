@@ -17,6 +17,8 @@ from portal.jobs import claims, files, outcomes, tickets
 from portal.models import Job, JobKind, JobState, Role, Team, User
 from tests.support.pictures import dicom, jpeg, png
 from tests.support.place import NOW, Place
+from worker.contract.job import Failure, Hello
+from worker.contract.result import Output
 
 SHA256 = "ab" * 32
 
@@ -76,7 +78,7 @@ class Clinic:
         for kind, data in outputs.items():
             with self.session as session:
                 files.store_output(
-                    session, self.vault, ticket, files.Output(kind, MEDIA_TYPES[kind], data), now
+                    session, self.vault, ticket, Output(kind, MEDIA_TYPES[kind], data), now
                 )
 
     def finish(
@@ -113,7 +115,8 @@ class Clinic:
     def fail(self, ticket: tickets.Ticket, code: str, kind: str, now: datetime = NOW) -> None:
         """End an attempt badly."""
         with self.session as session:
-            outcomes.fail(session, self.vault, ticket, code=code, kind=kind, now=now)
+            failure = Failure.parse({"code": code, "kind": kind})
+            outcomes.fail(session, self.vault, ticket, failure, now)
 
     def state_of(self, job_id: UUID) -> JobState:
         """The stored state of a job."""
@@ -180,6 +183,11 @@ def segmented() -> dict[str, bytes]:
         "mask": png(),
         "overlay": png(colour=2),
     }
+
+
+def hello_of(queue: str, name: str = "w", model: str = "") -> Hello:
+    """What a worker of a queue reports when it starts."""
+    return Hello.parse({"name": name, "queue": queue, "engine": "cpu", "model": model})
 
 
 def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:

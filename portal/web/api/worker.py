@@ -1,53 +1,43 @@
 """`/worker/v1`: how workers claim a job, read its inputs, store its outputs and end it.
 
-`hello` and `claim` need the worker's own token, which opens one queue, or the one that all workers
+`hello` and `claim` need the worker's own token, which is for one queue, or the one that all workers
 share; the rest needs the ticket that a claim answers, good for that one job and attempt as long
-as the token works. Bodies are bytes as they are, or JSON objects.
+as the token works. Bodies are files, or the messages of `worker.contract`.
 """
 
-import json
-from typing import Any
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request
 
-from portal.formats import json_checks
-from portal.jobs import attempts, claims, files, outcomes, sweeper, tickets, worker_tokens
+from portal.jobs import claims, files, outcomes, sweeper, tickets, worker_tokens
+from portal.jobs.errors import BadResult, BadTicket, Lost, WorkerRefused
 from portal.models import WorkerToken
 from portal.services import db_session
 from portal.web.security import guard
 from portal.web.security.errors import Problem, answer
 from portal.web.security.json_body import json_or_none
+from worker.contract.files import OUTPUT_BYTES_MAX
+from worker.contract.job import ClaimRequest, Failure, Hello, Lease
+from worker.contract.message import InvalidMessage, Message
+from worker.contract.result import BUNDLE, BUNDLE_BYTES_MAX, Output, unpack
 
 blueprint = Blueprint("worker_api", __name__, url_prefix="/worker/v1")
 
-# 100 megapixels of 16 bits, the most that the intake lets in, and some room.
-_LARGEST_OUTPUT = 256 * 1024 * 1024
-# What a worker packs together; larger outputs are stored one by one.
-_LARGEST_RESULT = 24 * 1024 * 1024
-# One line of JSON, {"result": …, "outputs": [{"kind", "media_type", "bytes"}, …]}, then the bytes
-# of all outputs. No multipart form: its parser writes large parts to disk as they are.
-_PARCEL = "application/vnd.pleura.result"
-_NOTHING = ("", 204)
+_NOTHING: Final = ("", 204)
+_STATUS: Final[dict[type[WorkerRefused], int]] = {BadTicket: 401, Lost: 409, BadResult: 422}
+_Sent = TypeVar("_Sent", bound=Message)
 
 
 @blueprint.post("/hello")
 @guard.worker()
 def hello() -> tuple[str, int]:
-    """A worker says that it is there."""
+    """A worker reports that it runs."""
     token = _token()
-    sent = _json_object()
-    queue = _text(sent, "queue")
-    if token is not None and token.queue.value != queue:
+    sent = _message(Hello)
+    if token is not None and token.queue.value != sent.queue.value:
         raise Problem(403, "queue", "The token is for another queue.")
-    claims.hello(
-        db_session(),
-        name=_text(sent, "name"),
-        queue=queue,
-        engine=_text(sent, "engine"),
-        model=_text(sent, "model"),
-        now=guard.now(),
-    )
+    claims.hello(db_session(), sent, guard.now())
     return _NOTHING
 
 
@@ -56,7 +46,7 @@ def hello() -> tuple[str, int]:
 def claim(job_id: UUID) -> Response | tuple[str, int]:
     """Begin an attempt; nothing to do is no error."""
     token = _token()
-    name = _text(_json_object(), "worker")
+    name = _message(ClaimRequest).worker
     services = guard.services()
     claimed = claims.claim(
         db_session(), services.settings, services.vault, job_id, name, guard.now(), token
@@ -73,7 +63,7 @@ def read_input(job_id: UUID, kind: str) -> Response:
 
 
 @blueprint.put("/jobs/<uuid:job_id>/outputs/<kind>")
-@guard.worker(most=_LARGEST_OUTPUT)
+@guard.worker(most=OUTPUT_BYTES_MAX)
 def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
     """One of the attempt's outputs."""
     ticket = _ticket(job_id)  # before the body is read
@@ -81,7 +71,7 @@ def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
         db_session(),
         guard.services().vault,
         ticket,
-        files.Output(kind, request.content_type or "", request.get_data(cache=False)),
+        Output(kind, request.content_type or "", request.get_data(cache=False)),
         guard.now(),
     )
     return _NOTHING
@@ -93,22 +83,25 @@ def heartbeat(job_id: UUID) -> Response:
     """The attempt goes on."""
     settings = guard.services().settings
     if not claims.heartbeat(db_session(), settings, _ticket(job_id), guard.now()):
-        raise attempts.Lost
-    return jsonify(lease_seconds=settings.lease_seconds)
+        raise Lost
+    return jsonify(Lease(lease_seconds=settings.lease_seconds).as_json())
 
 
 @blueprint.post("/jobs/<uuid:job_id>/finish")
-@guard.worker(most=_LARGEST_RESULT)
+@guard.worker(most=BUNDLE_BYTES_MAX)
 def finish(job_id: UUID) -> tuple[str, int]:
-    """The attempt succeeded, outputs may come along; the job that follows is rung for."""
+    """The attempt succeeded; outputs may be sent along. Workers are notified of the next job."""
     ticket = _ticket(job_id)  # before the body is read
     services = guard.services()
-    sent: list[files.Output] = []
-    if request.mimetype == _PARCEL:
-        result, sent = _unpack(request.get_data(cache=False))
+    outputs: list[Output] = []
+    if request.mimetype == BUNDLE:
+        try:
+            result, outputs = unpack(request.get_data(cache=False))
+        except InvalidMessage as error:
+            raise Problem(400, "bad_bundle", f"The bundle: {error.message}.") from None
     else:
         result = _json_object()
-    follower = outcomes.finish(db_session(), services.vault, ticket, result, guard.now(), sent)
+    follower = outcomes.finish(db_session(), services.vault, ticket, result, guard.now(), outputs)
     if follower is not None:
         sweeper.notify(db_session(), services.broker, follower, guard.now())
     return _NOTHING
@@ -119,31 +112,13 @@ def finish(job_id: UUID) -> tuple[str, int]:
 def fail(job_id: UUID) -> tuple[str, int]:
     """The attempt failed."""
     ticket = _ticket(job_id)
-    sent = _json_object()
-    outcomes.fail(
-        db_session(),
-        guard.services().vault,
-        ticket,
-        code=_text(sent, "code"),
-        kind=_text(sent, "kind"),
-        now=guard.now(),
-    )
+    outcomes.fail(db_session(), guard.services().vault, ticket, _message(Failure), guard.now())
     return _NOTHING
 
 
-@blueprint.errorhandler(tickets.BadTicket)
-def _bad_ticket(_error: tickets.BadTicket) -> Response:
-    return answer(Problem(401, "ticket"))
-
-
-@blueprint.errorhandler(attempts.Lost)
-def _lost(_error: attempts.Lost) -> Response:
-    return answer(Problem(409, "lost", "The attempt is no longer the job's."))
-
-
-@blueprint.errorhandler(json_checks.BadResult)
-def _bad_result(error: json_checks.BadResult) -> Response:
-    return answer(Problem(422, "bad_result", error.message))
+@blueprint.errorhandler(WorkerRefused)
+def _refused(error: WorkerRefused) -> Response:
+    return answer(Problem(_STATUS[type(error)], error.code, error.message))
 
 
 def _token() -> WorkerToken | None:
@@ -160,9 +135,9 @@ def _ticket(job_id: UUID) -> tickets.Ticket:
     ticket = claims.open_ticket(guard.services().settings, guard.bearer(), job_id, guard.now())
     token_id = ticket.token_id
     if token_id is not None and not worker_tokens.still_works(db_session(), token_id, guard.now()):
-        raise tickets.BadTicket("its worker's token is revoked")
+        raise BadTicket
     if token_id is None and not guard.services().settings.shared_worker_token:
-        raise tickets.BadTicket("the shared token is switched off")
+        raise BadTicket
     return ticket
 
 
@@ -173,28 +148,10 @@ def _json_object() -> dict[str, Any]:
     return sent
 
 
-def _unpack(body: bytes) -> tuple[dict[str, Any], list[files.Output]]:
-    """A parcel's result and outputs."""
-    line, newline, rest = body.partition(b"\n")
+def _message(kind: type[_Sent]) -> _Sent:
+    """The body as a message of the contract."""
+    sent = _json_object()
     try:
-        head = json.loads(line)
-        listed = [(o["kind"], o["media_type"], o["bytes"]) for o in head["outputs"]]
-        result = head["result"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise Problem(400, "bad_parcel", "The parcel's first line can't be read.") from None
-    sizes = [size for _, _, size in listed]
-    whole = newline and isinstance(result, dict) and all(type(size) is int for size in sizes)
-    if not whole or min(sizes, default=0) < 0 or sum(sizes) != len(rest):
-        raise Problem(400, "bad_parcel", "The parcel's parts do not fit its first line.")
-    outputs, at = [], 0
-    for kind, media_type, size in listed:
-        outputs.append(files.Output(str(kind), str(media_type), rest[at : at + size]))
-        at += size
-    return result, outputs
-
-
-def _text(sent: dict[str, Any], name: str) -> str:
-    value = sent.get(name)
-    if not isinstance(value, str):
-        raise Problem(422, "bad_field", f"`{name}` is a text.")
-    return value
+        return kind.parse(sent)
+    except InvalidMessage as error:
+        raise BadResult(error.message) from None

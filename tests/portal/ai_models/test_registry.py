@@ -9,8 +9,8 @@ from sqlalchemy import select
 from portal.access import Denied
 from portal.ai_models import registry
 from portal.errors import Conflict, Invalid
-from portal.formats import json_checks
 from portal.jobs import claims, tickets
+from portal.jobs.errors import BadResult
 from portal.models import AuditEvent, ModelState, ModelVersion, OperatingPoint, Prediction
 from tests.support.clinic import SHA256, Clinic, prediction_of, segmented
 from tests.support.place import NOW
@@ -96,7 +96,7 @@ def test_a_result_of_another_model_or_point_is_refused(
     attempt = ticket(clinic, claimed(clinic, job_id), job_id)
     clinic.store(attempt, **segmented())
     said = {"operating_point": "balanced", **answer}
-    with pytest.raises(json_checks.BadResult, match="another model"):
+    with pytest.raises(BadResult, match="another model"):
         clinic.finish(attempt, {"prediction": prediction_of(**said)})
     clinic.finish(attempt, {"prediction": prediction_of(operating_point="balanced")})
 
@@ -118,7 +118,7 @@ def test_a_word_that_the_probability_does_not_give_is_refused(
     job_id = clinic.render(clinic.submit().study_id)
     attempt = ticket(clinic, claimed(clinic, job_id), job_id)
     clinic.store(attempt, **segmented())
-    with pytest.raises(json_checks.BadResult, match="the band"):
+    with pytest.raises(BadResult, match="the band"):
         clinic.finish(attempt, {"prediction": prediction_of(probability=probability, band=band)})
 
 

@@ -12,11 +12,11 @@ from sqlalchemy import select
 
 from portal import audit, errors
 from portal.access import Denied
-from portal.formats import json_checks
-from portal.jobs import attempts, claims, overview, sweeper
+from portal.jobs import claims, overview, sweeper
 from portal.jobs.broker import Broker
+from portal.jobs.errors import BadResult, BadTicket, Lost
 from portal.jobs.files import Output, read_input, store_output
-from portal.jobs.tickets import BadTicket, Ticket
+from portal.jobs.tickets import Ticket
 from portal.models import (
     UNAIDED,
     AuditEvent,
@@ -39,6 +39,7 @@ from tests.support.clinic import (
     Clinic,
     after,
     facts_of,
+    hello_of,
     prediction_of,
     rendered,
     segmented,
@@ -81,7 +82,7 @@ def test_a_claim_says_everything_that_the_worker_needs(clinic: Clinic) -> None:
     assert answer["inputs"]["source"]["media_type"] == "application/dicom"
     assert answer["facts"] is None
     segment = None
-    ticket = claims.open_ticket(settings, claimed.ticket, claimed.job_id, NOW)
+    ticket = claims.open_ticket(settings, claimed.ticket, claimed.job, NOW)
     clinic.store(ticket, **rendered(8, 6))
     segment = clinic.finish(ticket, {"facts": facts_of(8, 6)})
     assert segment is not None
@@ -91,7 +92,7 @@ def test_a_claim_says_everything_that_the_worker_needs(clinic: Clinic) -> None:
     assert claimed.as_json()["inputs"] == {
         "pixels": {"bytes": 96, "media_type": "application/octet-stream"}
     }
-    assert claimed.facts == facts_of(8, 6)
+    assert claimed.as_json()["facts"] == facts_of(8, 6)
 
 
 def test_of_twenty_workers_at_once_one_gets_the_job(clinic: Clinic) -> None:
@@ -125,11 +126,11 @@ def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> Non
     later = after(hours=1)
     current = clinic.claim(zombie.job_id, later)
     assert current is not None
-    with pytest.raises(attempts.Lost):
+    with pytest.raises(Lost):
         clinic.store(zombie, later, thumb=jpeg(inside=b"old"))
-    with pytest.raises(attempts.Lost):
+    with pytest.raises(Lost):
         clinic.finish(zombie, {"facts": facts_of(8, 6)}, later)
-    with clinic.session as session, pytest.raises(attempts.Lost):
+    with clinic.session as session, pytest.raises(Lost):
         read_input(session, clinic.vault, zombie, "source")
     clinic.fail(zombie, "decode_failed", "permanent", later)
     assert clinic.state_of(zombie.job_id) is JobState.RUNNING
@@ -154,7 +155,7 @@ def test_two_attempts_that_finish_at_once_make_one_prediction(clinic: Clinic) ->
     def end(ticket: Ticket) -> bool:
         try:
             clinic.finish(ticket, {"prediction": prediction_of()}, after(hours=1))
-        except attempts.Lost:
+        except Lost:
             return False
         return True
 
@@ -220,7 +221,7 @@ def test_an_admin_tries_a_failed_job_again_and_old_attempts_stay_fenced(clinic: 
     ticket = clinic.claim(zombie.job_id)
     assert ticket is not None
     assert ticket.attempt == 2
-    with pytest.raises(attempts.Lost):
+    with pytest.raises(Lost):
         clinic.store(zombie, thumb=jpeg())
     clinic.store(ticket, **rendered(8, 6))
     assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
@@ -239,7 +240,7 @@ def test_a_refused_picture_needs_no_outputs_and_may_have_none(clinic: Clinic) ->
     ticket = clinic.claim(segment)
     assert ticket is not None
     clinic.store(ticket, mask=png())
-    with pytest.raises(json_checks.BadResult, match="no outputs"):
+    with pytest.raises(BadResult, match="no outputs"):
         clinic.finish(ticket, {"prediction": prediction_of(**REFUSED)})
     assert clinic.state_of(segment) is JobState.RUNNING
 
@@ -274,7 +275,7 @@ def test_facts_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
     ticket = started(clinic)
     clinic.store(ticket, **rendered(8, 6))
     for name, wrong in BAD_FACTS.items():
-        with pytest.raises(json_checks.BadResult):
+        with pytest.raises(BadResult):
             clinic.finish(ticket, {"facts": facts_of(8, 6) | wrong})
         assert clinic.state_of(ticket.job_id) is JobState.RUNNING, name
     assert clinic.finish(ticket, {"facts": facts_of(8, 6)}) is not None
@@ -342,7 +343,7 @@ def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic
 def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) -> None:
     def hello(model: str) -> None:
         with clinic.session as session:
-            claims.hello(session, name="w", queue="segment", engine="cpu", model=model, now=NOW)
+            claims.hello(session, hello_of("segment", model=model), NOW)
 
     with clinic.session as other, ThreadPoolExecutor(1) as pool:
         other.add(Worker(name="w", queue=JobKind.SEGMENT, last_seen=NOW))
@@ -361,7 +362,7 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
 def test_workers_of_two_queues_may_have_one_name(clinic: Clinic) -> None:
     for queue in ("segment", "render"):
         with clinic.session as session:
-            claims.hello(session, name="w", queue=queue, engine="cpu", model="", now=NOW)
+            claims.hello(session, hello_of(queue), NOW)
     with clinic.session as session:
         assert {worker.queue for worker in session.scalars(select(Worker))} == {
             JobKind.RENDER,
@@ -435,7 +436,7 @@ def test_predictions_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
     assert ticket is not None
     clinic.store(ticket, **segmented())
     for name, wrong in BAD_PREDICTIONS.items():
-        with pytest.raises(json_checks.BadResult):
+        with pytest.raises(BadResult):
             clinic.finish(ticket, {"prediction": prediction_of(**wrong)})
         with clinic.session as session:
             assert session.scalars(select(Prediction)).all() == [], name
@@ -446,14 +447,14 @@ def test_an_empty_result_is_refused(clinic: Clinic) -> None:
     clinic.store(ticket, **rendered(8, 6))
     results: list[dict[str, Any]] = [{}, {"facts": None}, {"facts": []}, {"prediction": {}}]
     for result in results:
-        with pytest.raises(json_checks.BadResult):
+        with pytest.raises(BadResult):
             clinic.finish(ticket, result)
 
 
 def test_a_result_without_its_outputs_is_refused(clinic: Clinic) -> None:
     ticket = started(clinic)
     clinic.store(ticket, thumb=jpeg(), preview=jpeg())
-    with pytest.raises(json_checks.BadResult, match="pixels was not stored"):
+    with pytest.raises(BadResult, match="pixels was not stored"):
         clinic.finish(ticket, {"facts": facts_of(8, 6)})
 
 
@@ -477,7 +478,7 @@ def test_an_output_of_the_wrong_kind_or_size_is_refused(
     clinic: Clinic, kind: str, data: bytes, media_type: str
 ) -> None:
     ticket = started(clinic)
-    with clinic.session as session, pytest.raises(json_checks.BadResult):
+    with clinic.session as session, pytest.raises(BadResult):
         store_output(session, clinic.vault, ticket, Output(kind, media_type, data), NOW)
     assert len(files(clinic.place.data_dir)) == 1
 
@@ -498,7 +499,7 @@ def test_an_outline_of_another_size_than_the_picture_is_refused(
 ) -> None:
     ticket = clinic.claim(clinic.render(clinic.submit().study_id))
     assert ticket is not None
-    with pytest.raises(json_checks.BadResult, match="of its size"):
+    with pytest.raises(BadResult, match="of its size"):
         clinic.store(ticket, **{kind: data})
     clinic.store(ticket, **segmented())
 
@@ -518,7 +519,7 @@ def test_a_job_reads_its_own_inputs_alone(clinic: Clinic) -> None:
     assert data[128:132] == b"DICM"
     assert media_type == "application/dicom"
     for kind in ("pixels", "thumb", "../source", ""):
-        with clinic.session as session, pytest.raises(json_checks.BadResult):
+        with clinic.session as session, pytest.raises(BadResult):
             read_input(session, clinic.vault, ticket, kind)
 
 
@@ -552,9 +553,9 @@ def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Cl
     clinic.done()
     with clinic.session as session:
         for _ in range(2):
-            claims.hello(session, name="w1", queue="render", engine="cpu", model="", now=NOW)
-        with pytest.raises(json_checks.BadResult):
-            claims.hello(session, name="w1", queue="everything", engine="", model="", now=NOW)
+            claims.hello(session, hello_of("render"), NOW)
+        with pytest.raises(BadResult):
+            claims.hello(session, hello_of("render", name="\u200e"), NOW)
         board = overview.board(session, after(seconds=30))
         assert [w.is_present for w in board.workers] == [True]
         assert not overview.board(session, after(minutes=3)).workers[0].is_present

@@ -17,8 +17,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlalchemy import func, select
 
 from portal import audit
-from portal.jobs import attempts, claims, sweeper
+from portal.jobs import claims, sweeper
 from portal.jobs.broker import Broker
+from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
 from portal.models import Job, JobKind, JobState, Prediction, Study
 from portal.studies import worklist_order
@@ -110,7 +111,7 @@ class Ledger(RuleBasedStateMachine):
             self.clinic.store(ticket, self.now, **(rendered(8, 6) if render else segmented()))
             result = {"facts": facts_of(8, 6)} if render else {"prediction": prediction_of()}
             self.clinic.finish(ticket, result, self.now)
-        except attempts.Lost:
+        except Lost:
             assert not current
             return
         assert current

@@ -1,19 +1,20 @@
-"""What a worker may say: whatever passes the checks is shown, kept by a database and nothing else.
+"""portal.jobs.result_checks: whatever passes can be stored by a database and shown by the pages.
 
-The values are what a worker sends on its best day, with any part replaced by anything.
+The values are a valid result with any part of it replaced by anything.
 """
 
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portal.formats.json_checks import BadResult
-from portal.jobs import result_checks
+from portal.jobs import prediction_checks, result_checks
+from portal.jobs.errors import BadResult
 from portal.models import BlobKind
 from portal.web.present import size_lines, wording
-from tests.support.clinic import facts_of, prediction_of, rendered, segmented
+from tests.support.clinic import REFUSED, facts_of, prediction_of, rendered, segmented
 
 RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}
 SEGMENTED = {BlobKind(kind): len(data) for kind, data in segmented().items()}
@@ -37,7 +38,7 @@ def spoilt(draw: st.DrawFn, whole: Any) -> Any:
     return draw(anything)
 
 
-def kept(value: Any) -> None:
+def storable(value: Any) -> None:
     """JSON that PostgreSQL takes and a page can be written with."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     assert "\\u0000" not in text
@@ -48,10 +49,10 @@ def kept(value: Any) -> None:
 @given(spoilt(facts_of(8, 6)))
 def test_facts_that_pass_can_be_shown(sent: Any) -> None:
     try:
-        facts = result_checks.check_facts(sent, RENDERED)
+        facts = result_checks.check_facts({"facts": sent}, RENDERED).as_json()
     except BadResult:
         return
-    kept(facts)
+    storable(facts)
     assert set(facts) <= set(facts_of(8, 6))
     wording.person("", "", facts.get("patient_age_years"))
     spacing = facts.get("spacing") or {"row_mm": None, "source": None}
@@ -66,14 +67,16 @@ def test_facts_that_pass_can_be_shown(sent: Any) -> None:
 @given(spoilt(prediction_of()))
 def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     try:
-        found = result_checks.check_prediction(sent, SEGMENTED, (8, 6))
+        found = result_checks.check_prediction({"prediction": sent}, SEGMENTED)
+        prediction_checks.require_within(found, 8, 6)
     except BadResult:
         return
-    kept([found.measurements, found.quality, found.statistics, found.model, found.operating_point])
-    assert set(found.quality) <= {"verdict", "reasons"}
-    assert all(isinstance(number, float) for number in found.statistics.values())
+    body = found.as_json()
+    storable(body)
+    assert set(body["quality"]) <= {"verdict", "reasons"}
+    assert all(isinstance(number, float) for number in (found.statistics or {}).values())
     wording.probability(found.probability)
-    measured = found.measurements or {}
+    measured = body.get("measurements") or {}
     assert set(measured) <= set(prediction_of()["measurements"])
     wording.where(measured.get("side"), measured.get("zones", ()), assumed=True)
     wording.length(measured.get("distance_mm"), measured.get("distance_px"))
@@ -84,21 +87,38 @@ def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     for size in size_lines.of(measured):
         assert size.side in ("Right", "Left")
         assert all(value for _, value in [*size.levels, *size.indices])
-    for reason in found.quality.get("reasons") or ():
+    for reason in body["quality"].get("reasons") or ():
         assert reason["message"]
 
 
-def test_what_is_not_known_is_left_out() -> None:
-    facts = result_checks.check_facts(facts_of(8, 6, patient_name="CANARY", extra=1), RENDERED)
-    assert set(facts) == set(facts_of(8, 6))
-    sent = prediction_of(quality={"verdict": "fit", "reasons": [], "midline": 3}, extra=1)
-    sent["measurements"] |= {"note": "CANARY"}
-    found = result_checks.check_prediction(sent, SEGMENTED, (8, 6))
-    assert found.quality == {"verdict": "fit", "reasons": []}
-    assert found.measurements == prediction_of()["measurements"]
+@pytest.mark.parametrize("where", ["", "quality", "measurements", "model"])
+def test_a_field_that_is_not_of_the_contract_is_refused(where: str) -> None:
+    sent = prediction_of()
+    (sent[where] if where else sent)["note"] = "CANARY"
+    with pytest.raises(BadResult, match="note") as refused:
+        result_checks.check_prediction({"prediction": sent}, SEGMENTED)
+    assert "CANARY" not in refused.value.message
+    with pytest.raises(BadResult, match="patient_name"):
+        result_checks.check_facts({"facts": facts_of(8, 6, patient_name="CANARY")}, RENDERED)
+    with pytest.raises(BadResult, match="more"):
+        result_checks.check_facts({"facts": facts_of(8, 6), "more": 1}, RENDERED)
 
 
-def test_a_size_is_told_with_its_method_or_the_reason_why_not() -> None:
+def test_what_passes_is_stored_in_the_form_in_which_it_was_sent() -> None:
+    facts = result_checks.check_facts({"facts": facts_of(8, 6)}, RENDERED)
+    assert facts.as_json() == facts_of(8, 6)
+    found = result_checks.check_prediction({"prediction": prediction_of()}, SEGMENTED)
+    assert found.as_json() == prediction_of()
+
+
+def test_a_refused_picture_has_no_outputs() -> None:
+    sent = {"prediction": prediction_of(**REFUSED)}
+    assert result_checks.check_prediction(sent, {}).map is None
+    with pytest.raises(BadResult, match="no outputs"):
+        result_checks.check_prediction(sent, SEGMENTED)
+
+
+def test_a_size_is_shown_with_its_method_or_the_reason_why_not() -> None:
     (size,) = size_lines.of(prediction_of()["measurements"])
     assert (size.side, size.share) == ("Right", "12 %")
     assert size.levels[0] == ("At the apex", "5.5 mm")
@@ -109,11 +129,12 @@ def test_a_size_is_told_with_its_method_or_the_reason_why_not() -> None:
     assert size_lines.of({}) == size_lines.lines({}) == []
 
 
-def test_a_worker_of_an_older_version_tells_no_middle_of_the_lung() -> None:
+def test_a_worker_of_an_older_version_sends_no_middle_of_the_lung() -> None:
     sent = prediction_of()
     del sent["measurements"]["extents"][0]["middle"]
-    found = result_checks.check_prediction(sent, SEGMENTED, (8, 6))
-    assert found.measurements is not None
-    (size,) = size_lines.of(found.measurements)
+    measured = result_checks.check_prediction({"prediction": sent}, SEGMENTED).as_json()[
+        "measurements"
+    ]
+    (size,) = size_lines.of(measured)
     assert [words.split()[-1] for words, _ in size.levels] == ["apex", "half", "half"]
-    assert len(size_lines.lines(found.measurements)) == 2
+    assert len(size_lines.lines(measured)) == 2

@@ -14,7 +14,7 @@ from portal.reading.shown_results import Shown
 from portal.studies import status
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
-from tests.support.clinic import REFUSED, Clinic, after, rendered, segmented
+from tests.support.clinic import REFUSED, Clinic, after, hello_of, rendered, segmented
 from tests.support.pictures import dicom
 from tests.support.place import NOW
 
@@ -167,7 +167,7 @@ def test_waiting_for_a_worker_is_told_from_waiting_for_redis(clinic: Clinic) -> 
         session.execute(update(Job).values(rung_at=NOW))
         session.commit()
         assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for == "worker"
-        claims.hello(session, name="w", queue="render", engine="cpu", model="", now=NOW)
+        claims.hello(session, hello_of("render"), NOW)
         assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for is None
         later = after(minutes=5)
         assert case.study_state(session, clinic.owner, study_id, later).waiting_for == "worker"

@@ -10,7 +10,8 @@ from portal import audit, errors
 from portal.access import Denied
 from portal.errors import Invalid
 from portal.governance import purges
-from portal.jobs import attempts, claims
+from portal.jobs import claims
+from portal.jobs.errors import Lost
 from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, Study
 from portal.reading import case, reviews, worklist
 from portal.vault import NotReadable
@@ -163,7 +164,7 @@ def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
     assert ticket is not None
     with clinic.session as session:
         purges.purge(session, clinic.vault, clinic.admin, study_id, NOW, reason=MISTAKE)
-    with pytest.raises(attempts.Lost):
+    with pytest.raises(Lost):
         clinic.store(ticket, thumb=jpeg())
     with clinic.session as session:
         assert not claims.heartbeat(session, clinic.place.settings, ticket, NOW)

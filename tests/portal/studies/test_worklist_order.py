@@ -8,7 +8,7 @@ import pytest
 
 from portal import audit
 from portal.governance import purges
-from portal.jobs import attempts
+from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
 from portal.models import REST, Band, Job, PurgeReason, Review, Study, Verdict
 from portal.studies import worklist_order
@@ -81,7 +81,7 @@ def test_purging_while_results_come_in_ends(clinic: Clinic) -> None:
     def end(ticket: Ticket) -> None:
         try:
             clinic.finish(ticket, {"prediction": prediction_of()})
-        except attempts.Lost:
+        except Lost:
             return
 
     def purge(study_id: UUID) -> None:

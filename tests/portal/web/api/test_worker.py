@@ -100,7 +100,7 @@ def test_from_the_upload_to_the_result(
     assert state["state"] == "done"
 
 
-def parcel(result: object, outputs: dict[str, tuple[bytes, str]]) -> bytes:
+def bundle(result: object, outputs: dict[str, tuple[bytes, str]]) -> bytes:
     listed = [
         {"kind": kind, "media_type": media_type, "bytes": len(data)}
         for kind, (data, media_type) in outputs.items()
@@ -109,7 +109,7 @@ def parcel(result: object, outputs: dict[str, tuple[bytes, str]]) -> bytes:
     return head + b"\n" + b"".join(data for data, _ in outputs.values())
 
 
-def send_parcel(worker: WorkerAtTheDoor, job_id: UUID, ticket: str, body: bytes) -> TestResponse:
+def send_bundle(worker: WorkerAtTheDoor, job_id: UUID, ticket: str, body: bytes) -> TestResponse:
     return worker.call(
         "POST",
         f"jobs/{job_id}/finish",
@@ -129,11 +129,11 @@ def test_outputs_may_come_along_with_the_result(
 ) -> None:
     ticket = ticket_for(worker, job_id)
     before = stored_files(app)
-    body = parcel({"facts": FACTS}, RENDERED)
-    assert send_parcel(worker, job_id, ticket, body).status_code == 204
+    body = bundle({"facts": FACTS}, RENDERED)
+    assert send_bundle(worker, job_id, ticket, body).status_code == 204
     after = stored_files(app)
     assert len(after) == len(before) + 3
-    assert send_parcel(worker, job_id, ticket, body).status_code == 204  # said twice: once
+    assert send_bundle(worker, job_id, ticket, body).status_code == 204  # said twice: once
     assert stored_files(app) == after
 
 
@@ -143,13 +143,13 @@ def test_a_later_output_takes_an_earlier_ones_place(
     ticket = ticket_for(worker, job_id)
     before = stored_files(app)
     worker.store(job_id, ticket, RENDERED)
-    body = parcel({"facts": FACTS}, RENDERED)
-    assert send_parcel(worker, job_id, ticket, body).status_code == 204
+    body = bundle({"facts": FACTS}, RENDERED)
+    assert send_bundle(worker, job_id, ticket, body).status_code == 204
     assert len(stored_files(app)) == len(before) + 3
 
 
-GOOD = parcel({"facts": FACTS}, RENDERED)
-BAD_PARCELS = [
+GOOD = bundle({"facts": FACTS}, RENDERED)
+BAD_BUNDLES = [
     (b"", 400),
     (b"{}\n", 400),
     (b"[]\nx", 400),
@@ -157,35 +157,35 @@ BAD_PARCELS = [
     (GOOD[:-1], 400),
     (GOOD + b"x", 400),
     (GOOD.replace(b"\n", b"", 1), 400),
-    (parcel([], RENDERED), 400),
+    (bundle([], RENDERED), 400),
     (GOOD.replace(b'"bytes": ', b'"bytes": -', 1), 400),
     (GOOD.replace(b'"bytes": ', b'"bytes": 1.', 1), 400),
-    (parcel({"facts": {}}, RENDERED), 422),
-    (parcel({"facts": FACTS}, {**RENDERED, "mask": (b"x", "image/png")}), 422),
-    (parcel({"facts": FACTS}, {"thumb": RENDERED["thumb"]}), 422),
+    (bundle({"facts": {}}, RENDERED), 422),
+    (bundle({"facts": FACTS}, {**RENDERED, "mask": (b"x", "image/png")}), 422),
+    (bundle({"facts": FACTS}, {"thumb": RENDERED["thumb"]}), 422),
     (GOOD.replace(b'"preview"', b'"thumb"', 1), 422),
 ]
 
 
-@pytest.mark.parametrize(("body", "status"), BAD_PARCELS, ids=range(len(BAD_PARCELS)))
-def test_a_parcel_that_cannot_be_leaves_nothing_behind(
+@pytest.mark.parametrize(("body", "status"), BAD_BUNDLES, ids=range(len(BAD_BUNDLES)))
+def test_a_bundle_that_cannot_be_leaves_nothing_behind(
     app: Flask, worker: WorkerAtTheDoor, job_id: UUID, body: bytes, status: int
 ) -> None:
     ticket = ticket_for(worker, job_id)
     before = stored_files(app)
-    assert send_parcel(worker, job_id, ticket, body).status_code == status
+    assert send_bundle(worker, job_id, ticket, body).status_code == status
     assert stored_files(app) == before
-    assert send_parcel(worker, job_id, ticket, GOOD).status_code == 204
+    assert send_bundle(worker, job_id, ticket, GOOD).status_code == 204
 
 
-def test_a_parcel_of_a_lost_attempt_leaves_nothing_behind(
+def test_a_bundle_of_a_lost_attempt_leaves_nothing_behind(
     app: Flask, worker: WorkerAtTheDoor, job_id: UUID, clock: Clock
 ) -> None:
     old = ticket_for(worker, job_id)
     clock.forward(seconds=app.extensions["pleura"].settings.lease_seconds + 1)
     ticket_for(worker, job_id)
     before = stored_files(app)
-    assert send_parcel(worker, job_id, old, GOOD).status_code == 409
+    assert send_bundle(worker, job_id, old, GOOD).status_code == 409
     assert stored_files(app) == before
 
 

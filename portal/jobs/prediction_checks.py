@@ -1,0 +1,74 @@
+"""Whether a prediction fits its picture, its job and its model's card."""
+
+from sqlalchemy.orm import Session
+
+from portal.ai_models import registry
+from portal.jobs.errors import BadResult
+from portal.models import Band, Job
+from worker.contract.measurements import Measurements
+from worker.contract.prediction import Prediction
+
+
+def check(session: Session, job: Job, prediction: Prediction, picture: tuple[int, int]) -> None:
+    """BadResult for a prediction that can't be this job's. `picture` is its (rows, columns)."""
+    require_within(prediction, *picture)
+    _require_model(job, prediction)
+    _require_band(session, prediction)
+
+
+def require_within(prediction: Prediction, rows: int, columns: int) -> None:
+    """BadResult for what lies outside the picture or is larger than it."""
+    measured = prediction.measurements or Measurements()
+    parts = measured.components or []
+    levels = [
+        level
+        for side in measured.extents or []
+        for level in (side.apex, side.upper, side.middle, side.lower)
+        if level is not None
+    ]
+    areas = [measured.area_px or 0, *(part.area_px for part in parts)]
+    lengths = [measured.distance_px or 0, *(level.px for level in levels)]
+    lines = [measured.distance_line, *(level.line for level in levels)]
+    boxes = [part.box for part in parts]
+    if prediction.region is not None:
+        boxes.append(prediction.region.box)
+    if any(area > rows * columns for area in areas):
+        raise BadResult("an area is larger than the picture")
+    if any(length > rows + columns for length in lengths):
+        raise BadResult("a length is longer than the picture")
+    # A line may end on the edge of the outermost pixels, and is rounded.
+    if not all(
+        -1 <= x <= columns + 1 and -1 <= y <= rows + 1
+        for line in lines
+        if line is not None
+        for x, y in (line[:2], line[2:])
+    ):
+        raise BadResult("a line leaves the picture")
+    if not all(x0 <= x1 <= columns and y0 <= y1 <= rows for x0, y0, x1, y1 in boxes):
+        raise BadResult("a box leaves the picture")
+
+
+def _require_model(job: Job, prediction: Prediction) -> None:
+    """BadResult unless model and operating point are those that the claim required."""
+    if job.model_sha256 is None:
+        return
+    used = prediction.model.sha256, prediction.operating_point
+    if used != (job.model_sha256, job.operating_point):
+        raise BadResult("another model or operating point than the job was given out for")
+
+
+def _require_band(session: Session, prediction: Prediction) -> None:
+    """BadResult for a band that the probability does not give, where the model's card is known.
+
+    `threshold` is the outline's: bands have thresholds of their own, one for each point.
+    """
+    if prediction.probability is None or prediction.band is None:
+        return
+    bands = registry.bands_of(
+        session,
+        prediction.model.sha256,
+        prediction.operating_point or "",
+        prediction.probability,
+    )
+    if bands is not None and Band(prediction.band) not in bands:
+        raise BadResult("the band is not that of the probability")
