@@ -1,4 +1,4 @@
-// Small conveniences of the sign-in and account pages; every form works without them.
+// Conveniences of the sign-in and account pages; every form works without them.
 
 for (const button of document.querySelectorAll("[data-show]")) {
   const input = document.getElementById(button.dataset.show);
@@ -32,5 +32,5 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => window.print());
 }
 
-// After a refused form: the message first, or the field that it is about.
+// After a refused form: focus the field with the error, or else the message.
 (document.querySelector("[aria-invalid=true]") ?? document.querySelector("[data-focus]"))?.focus();

@@ -9,7 +9,7 @@ export function csrfToken() {
   return document.querySelector("meta[name=csrf-token]")?.content ?? "";
 }
 
-/** Reads the token of the session that stands now into the page; false where there is none. */
+/** Puts the current session's token into the page; false where there is no newer one. */
 export async function renewToken() {
   const response = await fetch(location.href, { cache: "no-store" });
   if (!response.ok || response.redirected) return false;
@@ -20,19 +20,19 @@ export async function renewToken() {
   return true;
 }
 
-/** True while the person is typing, so that single-letter keys keep quiet. */
+/** True while the person is typing: single-letter keys are then text, not shortcuts. */
 export function isTyping(target) {
   return target instanceof HTMLElement &&
     (target.isContentEditable || target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=button], [type=file])"));
 }
 
-/** The key of an event: letters small whatever Caps Lock says; null where it is the browser's own. */
+/** The key of an event, letters in lower case despite Caps Lock; null for the browser's own shortcuts. */
 export function keyOf(event) {
-  const altGr = event.getModifierState?.("AltGraph"); // types "[" on many keyboards, and tells Ctrl+Alt
+  const altGr = event.getModifierState?.("AltGraph"); // types "[" on many keyboards, and reports Ctrl+Alt
   if (event.metaKey || ((event.ctrlKey || event.altKey) && !altGr)) return null;
   if (event.key?.length !== 1) return event.key ?? null;
-  const elsewhere = /[^\x20-\x7e]/.test(event.key) && /^Key([A-Z])$/.exec(event.code); // no Latin letters
-  return elsewhere ? elsewhere[1].toLowerCase() : event.key.toLowerCase();
+  const otherAlphabet = /[^\x20-\x7e]/.test(event.key) && /^Key([A-Z])$/.exec(event.code);
+  return otherAlphabet ? otherAlphabet[1].toLowerCase() : event.key.toLowerCase();
 }
 
 function wireTheme() {
@@ -95,17 +95,17 @@ function wireKeys() {
   const open = () => { if (!sheet.open) sheet.showModal(); };
   for (const button of document.querySelectorAll("[data-keys-open]")) button.addEventListener("click", open);
   sheet.addEventListener("click", (event) => { if (event.target === sheet) sheet.close(); });
-  let afterG = null;  // when G was pressed; nothing before the first, or a page's first second would count as "after G"
+  let afterG = null;  // when G was pressed; not 0, or every key in a page's first second would count as "after G"
   document.addEventListener("keydown", (event) => {
     const key = keyOf(event);
     if (!key || event.repeat || isTyping(event.target)) return;
     if (key === "?") { event.preventDefault(); if (sheet.open) sheet.close(); else open(); return; }
-    const paths = { w: "/worklist", u: "/upload", h: "/history" };
-    if (afterG !== null && event.timeStamp - afterG < 900 && key in paths) {
+    const jump = /^[a-z]$/.test(key) && sheet.querySelector(`[data-jump=${key}]`);
+    if (afterG !== null && event.timeStamp - afterG < 900 && jump) {
       afterG = null;
       event.preventDefault();
       event.stopImmediatePropagation();
-      document.querySelector(`a[href="${paths[key]}"]`)?.click(); // the sheet's own, on every page
+      jump.click();
       return;
     }
     afterG = key === "g" ? event.timeStamp : null;

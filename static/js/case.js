@@ -22,22 +22,22 @@ let threshold = null;
 function wireReview() {
   const form = document.getElementById("review");
   const next = document.getElementById("next-case");
-  if (next) actions.next = () => location.assign(next.href); // none in a case looked at through broken glass
+  if (next) actions.next = () => location.assign(next.href); // no next case under emergency access
   if (!form) return;
   const review = new Review(form);
   actions.next = async () => { if (await review.mayLeave()) location.assign(next.href); };
   next.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab leaves nothing
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab: this page stays
     event.preventDefault();
     actions.next();
   });
-  // Nothing is said blindly: the panel comes back first, and what is not ready takes no word.
-  const seen = (act) => async () => {
-    if (document.body.classList.contains("immersed")) await actions.full();
+  // A verdict is given with the panel in view, and only once the case can be read.
+  const withPanel = (act) => async () => {
+    if (document.body.classList.contains("full-screen")) await actions.full();
     if (!form.querySelector("fieldset").disabled) act();
   };
-  for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = seen(() => review.choose(verdict));
-  actions.comment = seen(() => form.elements.comment.focus());
+  for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = withPanel(() => review.choose(verdict));
+  actions.comment = withPanel(() => form.elements.comment.focus());
   addEventListener("beforeunload", (event) => { if (review.isOpen) event.preventDefault(); });
 }
 
@@ -87,7 +87,7 @@ async function loadPixels() {
     bar(1);
   } catch {
     bar(1);
-    trouble("pixels", "The full picture did not arrive; this is the preview.", loadPixels);
+    trouble("pixels", "The full picture could not be loaded; this is the preview.", loadPixels);
   }
 }
 
@@ -98,18 +98,18 @@ async function startThreshold() {
   try {
     const map = await viewer.loadProbability(info.map.url, info.map.rows, info.map.columns);
     viewer.overlay.region = info.region;
-    // Where nothing is outlined, what was heard is shown at once.
+    // Where nothing is outlined, the region behind the probability is shown at once.
     viewer.overlay.showsRegion = Boolean(info.region) && !info.measuredPixels;
     own.reset();
     own.count(map);
     film.dataset.overlay = "ready";
   } catch {
     threshold = null;
-    trouble("layer", "The AI layer did not arrive.", startThreshold);
+    trouble("layer", "The AI overlay could not be loaded.", startThreshold);
   }
 }
 
-// One line for each thing that is missing, over the film's corner, until it is there.
+// One line for each part that is missing, in the corner of the film, until it has loaded.
 function trouble(cause, text, retry = null) {
   const place = document.getElementById("film-trouble");
   place.querySelector(`[data-cause=${cause}]`)?.remove();
@@ -128,31 +128,31 @@ function trouble(cause, text, retry = null) {
   place.append(line);
 }
 
-// A case that is still being worked on completes itself: the page is asked for anew when its state
-// moves on, and only what changed is put in place.
+// A case that is not finished updates itself: the page is fetched again when the state changes,
+// and only the parts that differ are replaced.
 function live() {
-  let seen = info.signature;
+  let known = info.signature;
   if (info.final) return;
   poll(async () => {
     let state;
     try {
       state = await getJson(info.stateUrl);
     } catch (error) {
-      if (error instanceof SignedOut) { trouble("away", "You were signed out.", () => location.reload()); return null; }
+      if (error instanceof SignedOut) { trouble("offline", "You were signed out.", () => location.reload()); return null; }
       throw error;
     }
     const signature = `${state.state}/${state.waiting_for ?? ""}`;
-    if (signature !== seen) {
+    if (signature !== known) {
       await refresh();
-      seen = signature;
+      known = signature;
     }
     return info.final ? null : 1500;
-  }, 800, (failures) => trouble("away", failures > 1 ? "The portal can’t be reached; the result comes later." : ""));
+  }, 800, (failures) => trouble("offline", failures > 1 ? "The portal cannot be reached; the result will appear later." : ""));
 }
 
 async function refresh() {
   const response = await fetch(location.href, { cache: "no-store" });
-  if (!response.ok) throw new Error("the page could not be refreshed");
+  if (!response.ok) throw new Error("the page could not be fetched again");
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const fresh of page.querySelectorAll("[data-live]")) {
     const old = document.getElementById(fresh.id);

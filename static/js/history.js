@@ -1,3 +1,3 @@
-import { wireWalking } from "./walk.js";
+import { wireListKeys } from "./list_keys.js";
 
-wireWalking();
+wireListKeys();

@@ -1,11 +1,11 @@
 // Passkeys: has the browser make one (account page) or sign with one (sign-in), then sends the form.
-// Without this, or where the browser knows no passkeys, the forms stay hidden and codes do.
+// Without script, or in a browser without passkeys, the forms stay hidden and people use codes.
 
 import { csrfToken } from "./base.js";
 
 const toBytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
 const toText = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-const named = (list) => (list ?? []).map((one) => ({ ...one, id: toBytes(one.id) }));
+const withIds = (list) => (list ?? []).map((one) => ({ ...one, id: toBytes(one.id) }));
 
 async function ask(path) {
   const response = await fetch(path, {
@@ -18,7 +18,7 @@ async function ask(path) {
 
 async function create(options) {
   const made = await navigator.credentials.create({ publicKey: {
-    ...options, challenge: toBytes(options.challenge), excludeCredentials: named(options.excludeCredentials),
+    ...options, challenge: toBytes(options.challenge), excludeCredentials: withIds(options.excludeCredentials),
     user: { ...options.user, id: toBytes(options.user.id) },
   } });
   return { made, response: {
@@ -29,7 +29,7 @@ async function create(options) {
 
 async function get(options) {
   const made = await navigator.credentials.get({ publicKey: {
-    ...options, challenge: toBytes(options.challenge), allowCredentials: named(options.allowCredentials),
+    ...options, challenge: toBytes(options.challenge), allowCredentials: withIds(options.allowCredentials),
   } });
   return { made, response: {
     authenticatorData: toText(made.response.authenticatorData),
@@ -37,7 +37,7 @@ async function get(options) {
   } };
 }
 
-const WAYS = { create, get };
+const CALLS = { create, get };
 
 for (const form of document.querySelectorAll("[data-passkey]")) {
   if (!window.PublicKeyCredential) continue;
@@ -49,15 +49,15 @@ for (const form of document.querySelectorAll("[data-passkey]")) {
     const buttons = form.querySelectorAll("button");
     for (const button of buttons) button.disabled = true;
     try {
-      const { made, response } = await WAYS[form.dataset.passkey](await ask(form.dataset.challenge));
+      const { made, response } = await CALLS[form.dataset.passkey](await ask(form.dataset.challenge));
       form.elements.credential.value = JSON.stringify({
         id: made.id, rawId: toText(made.rawId), type: made.type,
         response: { clientDataJSON: toText(made.response.clientDataJSON), ...response },
       });
       form.submit();
     } catch (problem) {
-      const refused = problem instanceof DOMException; // put off, timed out, or no such passkey here
-      error.textContent = (!refused && problem.message) || "No passkey was used. Try again, or use a code.";
+      const cancelled = problem instanceof DOMException; // cancelled, timed out, or no such passkey here
+      error.textContent = (!cancelled && problem.message) || "No passkey was used. Try again, or use a code.";
       error.hidden = false;
       for (const button of buttons) button.disabled = false;
     }

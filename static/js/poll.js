@@ -1,7 +1,7 @@
-// Asks the portal again and again, but never while the tab is hidden and slower after errors.
+// Asks the portal repeatedly: never while the tab is hidden, and less often after errors.
 
 /** Calls `ask()` until `stop()`; ask resolves to the milliseconds until the next call, or null to end.
-    `onTrouble(n)` is told of the n-th failure in a row, and of 0 once the portal answers again. */
+    `onTrouble(n)` gets the number of failures in a row, and 0 once the portal answers again. */
 export function poll(ask, first = 1500, onTrouble = () => {}) {
   let timer = 0;
   let failures = 0;
@@ -36,7 +36,7 @@ export function poll(ask, first = 1500, onTrouble = () => {}) {
 
 export class SignedOut extends Error {}
 
-/** JSON of a GET that is no sign of life of the person; throws SignedOut when the session is over. */
+/** JSON of a GET that does not count as activity of the person; throws SignedOut after the session. */
 export async function getJson(url) {
   const response = await fetch(url, { headers: { Accept: "application/json" }, cache: "no-store" });
   if (response.status === 401 || response.redirected) throw new SignedOut();
@@ -44,7 +44,7 @@ export async function getJson(url) {
   return response.json();
 }
 
-/** Replaces the element's content and fades the new in; nothing happens where nothing changed. */
+/** Replaces the element's content, fading in, if it differs; returns whether it did. */
 export function swap(old, fresh) {
   if (old.innerHTML === fresh.innerHTML) return false;
   old.replaceChildren(...fresh.childNodes);

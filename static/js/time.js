@@ -1,10 +1,10 @@
-// Relative times that stay true: every <time data-ago> is re-worded as it grows older.
+// Relative times: the text of every <time data-ago> is kept up to date.
 
 const exact = new Intl.DateTimeFormat(undefined, {
   year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
 
-/** "just now", "4 min ago", "3 h ago", "2 days ago": the same words as the server's macro. */
+/** "just now", "4 min ago", "3 h ago", "2 days ago": the same texts as the server's macro. */
 export function agoText(seconds) {
   if (seconds < 45) return "just now";
   if (seconds < 5400) return `${Math.floor((seconds + 30) / 60)} min ago`;
@@ -22,7 +22,7 @@ function refresh(root) {
   }
 }
 
-/** Re-words all times now and then every 20 seconds while the page is seen. */
+/** Updates all times now, and every 20 seconds while the page is visible. */
 export function startClock() {
   refresh(document);
   setInterval(() => { if (!document.hidden) refresh(document); }, 20000);

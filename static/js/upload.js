@@ -1,5 +1,5 @@
-// Upload: files are sent three at a time with progress, then each row follows its case until the
-// result is there. What is refused says why; what the network lost is tried again.
+// Upload: files are sent three at a time with progress, then each row shows its case's state until the
+// result is there. A refused file shows the reason; after a network failure it is sent again.
 
 import { csrfToken, isTyping, keyOf, renewToken } from "./base.js";
 import { filesOf } from "./upload/dropped.js";
@@ -55,8 +55,8 @@ async function send(row) {
     if (answer.status === 401) { row.lost("You were signed out. Sign in again, then retry."); return; }
     const again = [0, 429, 502, 503, 504].includes(answer.status) && turn < TRIES.length;
     if (!again) {
-      if (answer.status === 0) row.lost("The portal can’t be reached.");
-      else if (answer.status >= 500) row.lost(answer.body?.detail || "The portal could not take it just now.");
+      if (answer.status === 0) row.lost("The portal cannot be reached.");
+      else if (answer.status >= 500) row.lost(answer.body?.detail || "The portal cannot accept uploads at the moment.");
       else row.refuse(answer.body?.detail || "The file was refused.");
       return;
     }
@@ -65,7 +65,7 @@ async function send(row) {
   }
 }
 
-// What was in a ZIP, in its order, each file a row below it.
+// The files of a ZIP in their order, each a row below it.
 function unpack(row, files) {
   row.unpacked(files.length);
   let above = row;
@@ -90,7 +90,7 @@ function transfer(row) {
     request.upload.addEventListener("progress", (event) => row.progress(event.loaded / event.total));
     request.addEventListener("loadend", () => {
       let answer = null;
-      try { answer = JSON.parse(request.responseText); } catch { /* a proxy's page, or nothing */ }
+      try { answer = JSON.parse(request.responseText); } catch { /* a proxy's page, or empty */ }
       done({ status: request.status, body: answer });
     });
     row.progress(0);
@@ -102,13 +102,13 @@ function summary() {
   const count = (...states) => rows.filter((row) => states.includes(row.state)).length;
   const files = rows.length - count("unpacked");
   const parts = [`${files} file${files === 1 ? "" : "s"}`];
-  const say = (number, words) => { if (number) parts.push(`${number} ${words}`); };
-  say(count("waiting", "sending"), "on the way");
-  say(count("received", "done"), "received");
-  say(count("known"), "known already");
-  say(count("refused"), "refused");
-  say(count("skipped"), "left out");
-  say(count("lost"), "not sent");
+  const add = (number, text) => { if (number) parts.push(`${number} ${text}`); };
+  add(count("waiting", "sending"), "in progress");
+  add(count("received", "done"), "received");
+  add(count("known"), "already known");
+  add(count("refused"), "refused");
+  add(count("skipped"), "skipped");
+  add(count("lost"), "not sent");
   document.getElementById("sum").hidden = rows.length === 0;
   const text = parts.join(" · ");
   const place = document.getElementById("sum-text");
@@ -119,7 +119,7 @@ const live = poll(async () => {
   const open = rows.filter((row) => row.follows).slice(0, 100);
   if (open.length === 0) return 3000;
   try {
-    const answer = await getJson(`/worklist/state?ids=${open.map((row) => row.id).join(",")}`);
+    const answer = await getJson(`${form.dataset.stateUrl}?ids=${open.map((row) => row.id).join(",")}`);
     for (const row of open) if (answer.rows[row.id]) row.show(answer.rows[row.id]);
     summary();
   } catch (error) {
@@ -127,7 +127,7 @@ const live = poll(async () => {
     throw error;
   }
   return 1500;
-}, 1000, (failures) => trouble(failures > 1 ? "The portal can’t be reached; results come later." : ""));
+}, 1000, (failures) => trouble(failures > 1 ? "The portal cannot be reached; results will appear later." : ""));
 
 function trouble(text) {
   const place = document.getElementById("trouble");

@@ -1,13 +1,13 @@
-// The worklist lives: results fade into their rows, new cases are announced but never push rows
-// away, and the keyboard walks the list.
+// The live worklist: results fade into their rows; new cases are announced and never move the rows.
 
 import { getJson, poll, SignedOut, swap } from "./poll.js";
-import { wireWalking } from "./walk.js";
+import { wireListKeys } from "./list_keys.js";
 
 const list = document.getElementById("list");
 const links = list ? [...list.querySelectorAll(".case-link")] : [];
 const counts = document.getElementById("counts");
 const notices = document.getElementById("notices");
+const newCases = document.getElementById("new-cases");
 
 function fragment(html) {
   const template = document.createElement("template");
@@ -22,10 +22,10 @@ function update(id, row) {
   item.dataset.settled = row.settled ? "yes" : "no";
   const reader = item.querySelector(".reader");
   if (row.verdict && reader.querySelector(".verdict")?.textContent !== row.verdict) {
-    const word = document.createElement("span");
-    word.className = "verdict fade-in";
-    word.textContent = row.verdict;
-    reader.replaceChildren(word);
+    const verdict = document.createElement("span");
+    verdict.className = "verdict fade-in";
+    verdict.textContent = row.verdict;
+    reader.replaceChildren(verdict);
   }
   for (const fresh of fragment(row.html).querySelectorAll("[data-part]")) {
     const old = item.querySelector(`[data-part=${fresh.dataset.part}]`);
@@ -41,17 +41,16 @@ function update(id, row) {
   }
 }
 
-function replaceQuietly(place, html) {
+function replaceIfChanged(place, html) {
   const holder = document.createElement(place.tagName);
   holder.append(fragment(html));
   if (place.textContent !== holder.textContent) place.replaceChildren(...holder.childNodes);
 }
 
 function announce(all) {
-  const fresh = document.getElementById("fresh");
-  const more = all - Number(fresh.dataset.known);
-  fresh.hidden = more <= 0;
-  fresh.querySelector("span").textContent = `${more.toLocaleString("en-US")} new case${more === 1 ? "" : "s"} – show`;
+  const more = all - Number(newCases.dataset.known);
+  newCases.hidden = more <= 0;
+  newCases.querySelector("span").textContent = `${more.toLocaleString("en-US")} new case${more === 1 ? "" : "s"} – show`;
 }
 
 function signedOut() {
@@ -59,19 +58,18 @@ function signedOut() {
   link.className = "btn wide";
   link.href = location.href;
   link.textContent = "You were signed out – sign in again";
-  const fresh = document.getElementById("fresh");
-  fresh.replaceChildren(link);
-  fresh.hidden = false;
+  newCases.replaceChildren(link);
+  newCases.hidden = false;
 }
 
 async function ask() {
   const pending = list ? [...list.querySelectorAll("[data-settled=no]")] : [];
   const shown = links.map((link) => link.parentElement.dataset.id);
   try {
-    const answer = await getJson(`/worklist/state?ids=${shown.join(",")}`);
+    const answer = await getJson(`${newCases.dataset.stateUrl}?ids=${shown.join(",")}`);
     for (const [id, row] of Object.entries(answer.rows)) update(id, row);
-    replaceQuietly(counts, answer.counts);
-    replaceQuietly(notices, answer.notices);
+    replaceIfChanged(counts, answer.counts);
+    replaceIfChanged(notices, answer.notices);
     announce(answer.all);
   } catch (error) {
     if (error instanceof SignedOut) { signedOut(); return null; }
@@ -95,14 +93,14 @@ function wireFilters() {
   }
 }
 
-wireWalking({
+wireListKeys({
   "/": () => { const q = document.getElementById("q"); q.focus(); q.select(); },
-  r: () => document.querySelector("#fresh:not([hidden]) a")?.click(),
+  r: () => document.querySelector("#new-cases:not([hidden]) a")?.click(),
 });
 wireFilters();
 poll(ask, 1500, (failures) => {
-  const place = document.getElementById("away");
+  const place = document.getElementById("offline");
   const since = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  if (failures === 2) place.textContent = `The portal can’t be reached; this list is as of ${since}.`;
+  if (failures === 2) place.textContent = `The portal cannot be reached; this list is as of ${since}.`;
   place.hidden = failures < 2;
 });

@@ -1,4 +1,4 @@
-"""A browser, a portal with cases in every state, and pages that must not complain."""
+"""A browser, a portal with cases in every state, and pages that must cause no console error."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from portal.models import Role
 pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support.browser_portal import Room, open_room
+from tests.support.browser_portal import BrowserPortal, open_browser_portal
 from tests.support.portal_app import Person
 
-expect.set_options(timeout=30_000)  # patience for a busy machine; what is there is seen at once
+expect.set_options(
+    timeout=30_000
+)  # for a busy machine; it returns as soon as the expectation is met
 HOSTILE = "<script>alert(1)</script>^<img src=x onerror=alert(2)>"
-# What was asked for before is painted afterwards, however slow the machine is.
+# After two frames everything requested before has been painted, however slow the machine is.
 TWO_FRAMES = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
 _ARGUMENTS = [
     "--no-sandbox",
@@ -36,7 +38,7 @@ _ARGUMENTS = [
 
 @dataclass
 class Cases:
-    """The studies of the room, by what is special about them."""
+    """The studies of the portal by their kind."""
 
     likely: UUID
     none_found: UUID
@@ -50,10 +52,10 @@ class Cases:
 
 @dataclass
 class Visitor:
-    """Opens pages as somebody; `problems` collects what the browser complained about."""
+    """Opens pages as a person; `problems` collects console errors and dialogs."""
 
     browser: Browser
-    room: Room
+    site: BrowserPortal
     problems: list[str] = field(default_factory=list)
     refusals_expected: bool = False
 
@@ -67,15 +69,15 @@ class Visitor:
     ) -> Page:
         context = self.browser.new_context(viewport={"width": size[0], "height": size[1]})
         context.set_default_timeout(60_000)
-        cookies = [{"name": "theme", "value": theme, "url": self.room.url}]
+        cookies = [{"name": "theme", "value": theme, "url": self.site.url}]
         if role is not None:
-            cookies.append(self.room.cookie(role))
+            cookies.append(self.site.cookie(role))
         context.add_cookies(cookies)  # type: ignore[arg-type]
         page = context.new_page()
         page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
-        page.goto(self.room.url + path)
+        page.goto(self.site.url + path)
         page.wait_for_load_state("load")
         return page
 
@@ -86,7 +88,7 @@ class Visitor:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium of this machine."""
+    """The installed Chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next((found for found in map(shutil.which, names) if found), None)
     if path is None:
@@ -98,36 +100,36 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def room(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Room]:
-    """One portal for all tests of pages; each test that changes a case sends its own."""
-    with open_room(tmp_path_factory.mktemp("room") / "data", redis_url) as opened:
-        opened.workers_say_hello()
+def site(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[BrowserPortal]:
+    """One portal for all tests of pages; a test that changes a case uploads its own."""
+    with open_browser_portal(tmp_path_factory.mktemp("site") / "data", redis_url) as opened:
+        opened.register_workers()
         yield opened
 
 
 @pytest.fixture(scope="session")
-def cases(room: Room) -> Cases:
+def cases(site: BrowserPortal) -> Cases:
     """A case of each kind."""
-    likely, prediction = room.complete(draw(1), patient_name="CANARY^ZEBRA", patient_sex="F")
-    none_found, _ = room.complete(draw(2, None), probability=0.03, patient_name="PHANTOM^TWO")
-    hostile, _ = room.complete(draw(3), probability=0.5, patient_name=HOSTILE)
-    lateral = room.submit(phantom.dicom(draw(4), view="LL", patient_name="PHANTOM^LATERAL"))
-    room.segment(lateral, room.render(lateral), draw(4).mask, 0.9)
-    failed = room.submit(phantom.dicom(draw(5), patient_name="PHANTOM^BROKEN"))
-    room.fail(failed, "decode_failed")
-    waiting = room.submit(phantom.dicom(draw(6), patient_name="山田^太郎"))
-    return Cases(likely, none_found, lateral, failed, hostile, waiting, room.add_card(), prediction)
+    likely, prediction = site.complete(draw(1), patient_name="CANARY^ZEBRA", patient_sex="F")
+    none_found, _ = site.complete(draw(2, None), probability=0.03, patient_name="PHANTOM^TWO")
+    hostile, _ = site.complete(draw(3), probability=0.5, patient_name=HOSTILE)
+    lateral = site.submit(phantom.dicom(draw(4), view="LL", patient_name="PHANTOM^LATERAL"))
+    site.segment(lateral, site.render(lateral), draw(4).mask, 0.9)
+    failed = site.submit(phantom.dicom(draw(5), patient_name="PHANTOM^BROKEN"))
+    site.fail(failed, "decode_failed")
+    waiting = site.submit(phantom.dicom(draw(6), patient_name="山田^太郎"))
+    return Cases(likely, none_found, lateral, failed, hostile, waiting, site.add_card(), prediction)
 
 
 @pytest.fixture
-def visitor(browser: Browser, room: Room) -> Iterator[Visitor]:
-    """Somebody at the browser; at the end nothing may have been complained about."""
-    room.workers_say_hello()  # they count as silent after a while, and a slow run takes longer
-    somebody = Visitor(browser, room)
-    yield somebody
+def visitor(browser: Browser, site: BrowserPortal) -> Iterator[Visitor]:
+    """A person at the browser; at the end there must be no problem."""
+    site.register_workers()  # they count as gone after a while, and a slow run takes longer
+    opened = Visitor(browser, site)
+    yield opened
     for context in browser.contexts:
         context.close()
-    assert somebody.problems == []
+    assert opened.problems == []
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The case page: picture, overlay, threshold, review, and a page that completes itself."""
+"""The case page: picture, overlay, threshold, review, and live updates."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TYPE = """keys => {
 
 
 def _until(page: Page, so: Callable[[int], bool]) -> None:
-    """Wait until so much is painted; the page's own policy forbids to ask it for that."""
+    """Wait until this many pixels are painted; the page's policy forbids wait_for_function."""
     for _ in range(2400):
         if so(page.evaluate(_PAINTED)):
             return
@@ -52,7 +52,7 @@ def _until(page: Page, so: Callable[[int], bool]) -> None:
 
 
 def _open(visitor: Visitor, study: object) -> Page:
-    """The case page once picture and map are there and painted with a frame of their own."""
+    """The case page once picture and map have loaded and been painted."""
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
     page.wait_for_selector("[data-measure=area][data-pixels]")
@@ -62,27 +62,29 @@ def _open(visitor: Visitor, study: object) -> Page:
 
 def _area(page: Page) -> int:
     """The area beside the picture, in pixels, as soon as it is counted."""
-    told = page.get_attribute(
+    shown = page.get_attribute(
         "[data-measure=area][data-pixels]:not([data-pixels=''])", "data-pixels"
     )
-    assert told is not None
-    return int(told)
+    assert shown is not None
+    return int(shown)
 
 
-def test_the_words_come_first_and_are_the_servers(visitor: Visitor, cases: Cases) -> None:
+def test_the_finding_comes_first_and_the_numbers_are_the_servers(
+    visitor: Visitor, cases: Cases
+) -> None:
     page = _open(visitor, cases.likely)
     measured = cases.likely_prediction.measurements
     assert measured is not None
-    panel = page.inner_text("#ai-word")
+    panel = page.inner_text("#ai-panel")
     assert panel.index("Pneumothorax likely") < panel.index("right")
     assert f"{measured['distance_mm']:.0f} mm" in panel
     assert _area(page) == measured["area_px"]
-    assert "phantom 1.0" in (page.text_content("#ai-word") or "")
+    assert "phantom 1.0" in (page.text_content("#ai-panel") or "")
 
 
-def test_none_found_is_never_said_to_be_no_pneumothorax(visitor: Visitor, cases: Cases) -> None:
+def test_none_found_is_never_shown_as_no_pneumothorax(visitor: Visitor, cases: Cases) -> None:
     page = _open(visitor, cases.none_found)
-    assert "None found" in page.inner_text("#ai-word")
+    assert "None found" in page.inner_text("#ai-panel")
     assert "no pneumothorax" not in page.inner_text("body").lower()
     assert page.evaluate(_PAINTED) == 0
 
@@ -93,8 +95,8 @@ def test_a_moved_threshold_has_exactly_the_servers_area(
 ) -> None:
     page = _open(visitor, cases.likely)
     page.fill("#threshold-input", str(position / 100))
-    word = "balanced" if position == 45 else "your threshold"
-    expect(page.locator("[data-threshold=word]")).to_have_text(word)
+    name = "balanced" if position == 45 else "your threshold"
+    expect(page.locator("[data-threshold=name]")).to_have_text(name)
     map_ = cases.likely_prediction.probability_map
     assert map_ is not None
     mask = predict.outline(map_, position / 100, 0, 720, 640)
@@ -105,11 +107,11 @@ def test_an_area_that_is_not_counted_yet_comes_by_itself(visitor: Visitor, cases
     page = visitor.open("/worklist")
     held: list[Route] = []
     page.route("**/viewer/area.js", lambda route: held.append(route))
-    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    page.goto(f"{visitor.site.url}/studies/{cases.likely}")
     page.wait_for_selector("#film[data-overlay=ready]")
     page.fill("#threshold-input", "0.3")
     expect(page.locator("[data-measure=area]")).to_have_text("…")
-    for _ in range(1200):  # the page says so before its request has come here
+    for _ in range(1200):  # the page shows it before its request arrives here
         if held:
             break
         page.wait_for_timeout(50)
@@ -147,22 +149,22 @@ def test_threshold_keys_move_and_give_back_the_models(visitor: Visitor, cases: C
     expect(page.locator("[data-threshold=value]")).to_have_text("0.42")
     assert _area(page) > before
     page.keyboard.press("\\")
-    expect(page.locator("[data-threshold=word]")).to_have_text("balanced")
+    expect(page.locator("[data-threshold=name]")).to_have_text("balanced")
     assert _area(page) == before
 
 
 def test_a_drag_changes_window_and_level(visitor: Visitor, cases: Cases) -> None:
     page = _open(visitor, cases.likely)
     line = page.locator("[data-out=window]")
-    told, grey = line.inner_text(), page.evaluate(_GREY, [560, 300])
+    before, grey = line.inner_text(), page.evaluate(_GREY, [560, 300])
     page.mouse.move(500, 400)
     page.mouse.down()
     page.mouse.move(430, 520, steps=4)
     page.mouse.up()
-    expect(line).not_to_have_text(told)
+    expect(line).not_to_have_text(before)
     page.wait_for_function(f"() => ({_GREY})([560, 300]) !== {grey}")
     page.keyboard.press("r")
-    expect(line).to_have_text(told)
+    expect(line).to_have_text(before)
     page.wait_for_function(f"() => ({_GREY})([560, 300]) === {grey}")
 
 
@@ -195,11 +197,11 @@ def test_keys_hide_the_overlay_invert_zoom_and_mirror(visitor: Visitor, cases: C
     page.keyboard.press("x")
     expect(page.locator("[data-out=flags]")).to_have_text("inverted, mirrored")
     zoom = page.locator("[data-out=zoom]")
-    told = zoom.inner_text()
+    before = zoom.inner_text()
     page.keyboard.press("+")
-    expect(zoom).not_to_have_text(told)
+    expect(zoom).not_to_have_text(before)
     page.keyboard.press("0")
-    expect(zoom).to_have_text(told)
+    expect(zoom).to_have_text(before)
 
 
 def test_the_readout_names_the_density_under_the_cursor(visitor: Visitor, cases: Cases) -> None:
@@ -211,9 +213,11 @@ def test_the_readout_names_the_density_under_the_cursor(visitor: Visitor, cases:
     assert value == int(draw(1).pixels[y, x])
 
 
-def test_a_ruler_measures_in_millimetres_and_says_by_what(visitor: Visitor, cases: Cases) -> None:
+def test_a_ruler_measures_in_millimetres_and_names_the_spacing(
+    visitor: Visitor, cases: Cases
+) -> None:
     page = _open(visitor, cases.likely)
-    told = page.evaluate(
+    before = page.evaluate(
         """async () => {
             const { Rulers } = await import("/static/js/viewer/rulers.js");
             const spacing = { row_mm: 0.5, column_mm: 0.25, source: "detector" };
@@ -222,7 +226,7 @@ def test_a_ruler_measures_in_millimetres_and_says_by_what(visitor: Visitor, case
                     new Rulers(null).text([0, 0, 30, 40])];
         }"""
     )
-    assert told == ["10.0 mm (detector)", "20.0 mm (detector)", "50 px"]
+    assert before == ["10.0 mm (detector)", "20.0 mm (detector)", "50 px"]
 
 
 def test_full_screen_gives_the_picture_the_whole_window(visitor: Visitor, cases: Cases) -> None:
@@ -235,7 +239,7 @@ def test_full_screen_gives_the_picture_the_whole_window(visitor: Visitor, cases:
 
 def test_from_worklist_to_saved_review_by_keyboard_alone(visitor: Visitor) -> None:
     drawn = draw(21)
-    study, _ = visitor.room.complete(drawn, probability=0.98, patient_name="KEYBOARD^ONLY")
+    study, _ = visitor.site.complete(drawn, probability=0.98, patient_name="KEYBOARD^ONLY")
     page = visitor.open("/worklist")
     page.keyboard.press("j")
     assert page.evaluate("document.activeElement.getAttribute('href')") == f"/studies/{study}"
@@ -259,26 +263,26 @@ def test_from_worklist_to_saved_review_by_keyboard_alone(visitor: Visitor) -> No
     assert "False alarm" in (page.text_content("#review-history") or "")
 
 
-def test_the_next_case_waits_until_the_word_is_saved(visitor: Visitor) -> None:
-    study, _ = visitor.room.complete(draw(22), probability=0.97, patient_name="HURRIED^READER")
+def test_the_next_case_waits_until_the_review_is_saved(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(22), probability=0.97, patient_name="HURRIED^READER")
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
     page.keyboard.press("c")
     page.keyboard.type("first thoughts")
     page.keyboard.press("Escape")
     page.keyboard.press("n")
-    expect(page.locator("#review-said")).to_contain_text("Not saved yet")
+    expect(page.locator("#review-status")).to_contain_text("Not saved yet")
     page.keyboard.press("u")
     page.keyboard.press("n")
     page.wait_for_url(lambda url: not url.endswith(str(study)))
-    page.goto(f"{visitor.room.url}/studies/{study}")
+    page.goto(f"{visitor.site.url}/studies/{study}")
     expect(page.locator("#review-current")).to_have_text("Unsure")
     assert "first thoughts" in (page.text_content("#review-history") or "")
 
 
 def test_a_key_in_a_page_s_first_second_is_no_jump_to_another_page(visitor: Visitor) -> None:
-    """Once, U right after loading counted as "G then U" and the reader's word was lost."""
-    study, _ = visitor.room.complete(draw(23), patient_name="EARLY^READER")
+    """Regression: U right after loading counted as "G then U" and the verdict was lost."""
+    study, _ = visitor.site.complete(draw(23), patient_name="EARLY^READER")
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
     page.evaluate(
@@ -293,22 +297,22 @@ def test_a_key_in_a_page_s_first_second_is_no_jump_to_another_page(visitor: Visi
     page.wait_for_url("**/history")
 
 
-def test_a_case_completes_itself_without_a_reload(visitor: Visitor) -> None:
-    room, drawn = visitor.room, draw(31)
-    study = room.submit(phantom.dicom(drawn, patient_name="LIVE^CASE"))
+def test_a_case_updates_itself_without_a_reload(visitor: Visitor) -> None:
+    site, drawn = visitor.site, draw(31)
+    study = site.submit(phantom.dicom(drawn, patient_name="LIVE^CASE"))
     page = visitor.open(f"/studies/{study}")
     page.evaluate("window.stayed = true")
     expect(page.locator("#film-wait")).to_contain_text("being prepared")
     assert page.locator("#review button").first.is_disabled()
-    picture = room.render(study)
-    expect(page.locator("#ai-word")).to_contain_text("Looking for pneumothorax")
+    picture = site.render(study)
+    expect(page.locator("#ai-panel")).to_contain_text("Analysing for pneumothorax")
     page.wait_for_selector("#film[data-depth=full]")
-    room.segment(study, picture, drawn.mask, 0.9)
-    expect(page.locator("#ai-word")).to_contain_text("Pneumothorax likely")
+    site.segment(study, picture, drawn.mask, 0.9)
+    expect(page.locator("#ai-panel")).to_contain_text("Pneumothorax likely")
     page.wait_for_selector("#film[data-overlay=ready]")
     page.wait_for_function(f"() => ({_PAINTED})() > 500")
     assert page.evaluate("window.stayed") is True
-    # Once, a case that had completed itself listened twice, and every key undid itself.
+    # Regression: after a live update every key was handled twice and undid itself.
     page.evaluate(_TAP_O)
     page.wait_for_function(f"() => ({_PAINTED})() === 0")
     page.keyboard.press("x")
@@ -317,8 +321,8 @@ def test_a_case_completes_itself_without_a_reload(visitor: Visitor) -> None:
     expect(page.locator("#review-current")).to_have_text("Agreed")
 
 
-def test_two_quick_words_are_both_kept_in_their_order(visitor: Visitor) -> None:
-    study, _ = visitor.room.complete(draw(24), patient_name="QUICK^READER")
+def test_two_quick_verdicts_are_both_saved_in_order(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(24), patient_name="QUICK^READER")
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
     page.keyboard.press("a")
@@ -333,8 +337,8 @@ def test_two_quick_words_are_both_kept_in_their_order(visitor: Visitor) -> None:
     expect(page.locator("[data-count]")).to_have_text("2 versions")
 
 
-def test_words_typed_while_a_save_is_on_its_way_stay(visitor: Visitor) -> None:
-    study, _ = visitor.room.complete(draw(25), patient_name="TYPING^READER")
+def test_text_typed_during_a_save_stays(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(25), patient_name="TYPING^READER")
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
     page.route("**/reviews", lambda route: (page.wait_for_timeout(400), route.continue_()))
@@ -351,31 +355,31 @@ def test_caps_lock_and_other_keyboards_reach_the_same_keys(visitor: Visitor, cas
     page = _open(visitor, cases.likely)
     page.keyboard.press("X")
     expect(page.locator("[data-out=flags]")).to_have_text("mirrored")
-    told = page.inner_text("[data-threshold=value]")
+    before = page.inner_text("[data-threshold=value]")
     press = """([key, code, altGr]) => document.body.dispatchEvent(new KeyboardEvent("keydown", {
         key, code, ctrlKey: altGr, altKey: altGr, modifierAltGraph: altGr, bubbles: true }))"""
     page.evaluate(press, ["[", "Digit8", True])
-    expect(page.locator("[data-threshold=value]")).not_to_have_text(told)
+    expect(page.locator("[data-threshold=value]")).not_to_have_text(before)
     page.evaluate(press, ["ч", "KeyX", False])
     expect(page.locator("[data-out=flags]")).to_have_text("")
     page.evaluate(_TYPE, ["G", "H"])
     page.wait_for_url("**/history")
 
 
-def test_another_readers_word_is_not_mine(visitor: Visitor) -> None:
-    room = visitor.room
-    study, _ = room.complete(draw(26), patient_name="SHARED^CASE")
+def test_another_readers_verdict_is_not_mine(visitor: Visitor) -> None:
+    site = visitor.site
+    study, _ = site.complete(draw(26), patient_name="SHARED^CASE")
     first = visitor.open(f"/studies/{study}")
     first.wait_for_selector("#film[data-depth=full]")
     first.keyboard.press("a")
     expect(first.locator("#review-current")).to_have_text("Agreed")
-    second = visitor.open(f"/studies/{study}", room.second_reader())
+    second = visitor.open(f"/studies/{study}", site.second_reader())
     expect(second.locator("#review-current")).to_contain_text("Agreed by")
     assert second.locator("[name=verdict][aria-pressed=true]").count() == 0
 
 
-def test_full_screen_gives_way_to_a_word(visitor: Visitor) -> None:
-    study, _ = visitor.room.complete(draw(27), patient_name="IMMERSED^READER")
+def test_full_screen_ends_for_a_comment(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(27), patient_name="IMMERSED^READER")
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
     page.keyboard.press("f")
@@ -403,35 +407,33 @@ def test_a_ruler_removed_while_it_is_drawn_leaves_the_others_alone(
     expect(page.locator("[data-out=window]")).not_to_have_text("W 4095 L 2048")
 
 
-def test_a_missing_layer_is_told_beside_the_film_and_blocks_nothing(
-    visitor: Visitor, cases: Cases
-) -> None:
+def test_a_missing_overlay_is_reported_and_blocks_nothing(visitor: Visitor, cases: Cases) -> None:
     visitor.refusals_expected = True
     page = visitor.open("/worklist")
     page.route("**/blobs/probability", lambda route: route.fulfill(status=503))
-    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    page.goto(f"{visitor.site.url}/studies/{cases.likely}")
     page.wait_for_selector("#film[data-depth=full]")
-    expect(page.locator("#film-trouble")).to_contain_text("The AI layer did not arrive.")
-    told = page.inner_text("[data-out=window]")
+    expect(page.locator("#film-trouble")).to_contain_text("The AI overlay could not be loaded.")
+    before = page.inner_text("[data-out=window]")
     page.mouse.move(500, 400)
     page.mouse.down()
     page.mouse.move(430, 520, steps=4)
     page.mouse.up()
-    expect(page.locator("[data-out=window]")).not_to_have_text(told)
+    expect(page.locator("[data-out=window]")).not_to_have_text(before)
     page.unroute("**/blobs/probability")
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector("#film[data-overlay=ready]")
     expect(page.locator("#film-trouble")).to_be_empty()
 
 
-def test_pictures_without_a_result_say_so_and_why(visitor: Visitor, cases: Cases) -> None:
+def test_pictures_without_a_result_show_the_reason(visitor: Visitor, cases: Cases) -> None:
     page = visitor.open(f"/studies/{cases.lateral}")
-    panel = page.inner_text("#ai-word")
+    panel = page.inner_text("#ai-panel")
     assert "No AI result" in panel
     assert "unaided" in panel
     assert "lateral" in panel.lower()
     page = visitor.open(f"/studies/{cases.failed}")
-    assert "could not be decoded" in page.inner_text("#ai-word")
+    assert "could not be decoded" in page.inner_text("#ai-panel")
 
 
 def test_a_technologist_reads_the_reviews_but_writes_none(visitor: Visitor, cases: Cases) -> None:
@@ -440,16 +442,14 @@ def test_a_technologist_reads_the_reviews_but_writes_none(visitor: Visitor, case
     assert "not read yet" in page.inner_text("#panel")
 
 
-def test_two_readings_that_differ_are_said_and_those_that_agree_are_not(
-    visitor: Visitor, cases: Cases
-) -> None:
+def test_a_warning_is_shown_only_when_two_readings_differ(visitor: Visitor, cases: Cases) -> None:
     page = _open(visitor, cases.hostile)
-    panel = page.inner_text("#ai-word")
-    assert "two readings of this picture differ: unsure" in panel
-    assert "0.31 apart, outlines share 42 %" in panel
-    agreed = _open(visitor, cases.likely).inner_text("#ai-word")
+    panel = page.inner_text("#ai-panel")
+    assert "the model’s two readings of this picture differ" in panel
+    assert "0.31 apart, outlines overlap by 42 %" in panel
+    agreed = _open(visitor, cases.likely).inner_text("#ai-panel")
     assert "0.03 apart" in agreed
-    assert "unsure" not in agreed
+    assert "readings of this picture differ" not in agreed
 
 
 def test_the_region_that_drives_the_probability_can_be_shown(

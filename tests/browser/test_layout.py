@@ -1,4 +1,4 @@
-"""Every page at three sizes and in both themes: nothing overflows, nothing is out of reach."""
+"""Every page at three sizes and in both themes: no overflow, no accessibility violation."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ PAGES = [
     ("/studies/{waiting}/export", Role.READER),
     ("/models/{model}", Role.READER),
 ]
-# Until what began to move before motion was unwanted has ended; a pulsing placeholder never does.
+# Until animations that began before reduced motion have ended; a pulsing placeholder never does.
 _STILL = """() => Promise.allSettled(document.getAnimations()
     .filter(one => Number.isFinite(one.effect.getComputedTiming().endTime))
     .map(one => one.finished))"""
 
 
 @pytest.mark.parametrize(("template", "role"), PAGES)
-def test_a_page_fits_its_window_and_bars_nobody(
+def test_a_page_fits_its_window_and_is_accessible(
     visitor: Visitor, cases: Cases, template: str, role: Role | None
 ) -> None:
     page = visitor.open(template.format(**vars(cases)), role)
-    page.emulate_media(reduced_motion="reduce")  # colours are measured, not their fading in
+    page.emulate_media(reduced_motion="reduce")  # colours are measured, not their transitions
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         page.evaluate(TWO_FRAMES)
@@ -67,7 +67,7 @@ def test_a_page_fits_its_window_and_bars_nobody(
 
 
 def _serious(page: Page) -> list[tuple[str, list[str]]]:
-    """What axe finds that keeps somebody from using the page."""
+    """Serious violations that axe finds."""
     found: dict[str, Any] = Axe().run(page).response
     return [
         (violation["id"], [node["html"][:120] for node in violation["nodes"]])
@@ -104,5 +104,5 @@ def test_the_theme_is_remembered(visitor: Visitor, cases: Cases) -> None:
     page = visitor.open("/worklist")
     page.click("[data-theme-toggle]")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
-    page.goto(f"{visitor.room.url}/studies/{cases.likely}")
+    page.goto(f"{visitor.site.url}/studies/{cases.likely}")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"

@@ -1,4 +1,4 @@
-"""Worklist, upload and history: live rows, files with their fates, what was sent and read."""
+"""Worklist, upload and history: live rows, outcomes of files, what was uploaded and read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from ml.preparation import phantom
 from portal.models import Role
 from tests.browser.conftest import Cases, Visitor, draw
-from tests.support.browser_portal import open_room
+from tests.support.browser_portal import open_browser_portal
 
 pytestmark = pytest.mark.browser
 
@@ -21,19 +21,19 @@ Write = Callable[[str, bytes], Path]
 
 
 def test_a_row_changes_in_place_and_new_cases_are_announced(visitor: Visitor) -> None:
-    room, drawn = visitor.room, draw(41)
-    study = room.submit(phantom.dicom(drawn, patient_name="LIVE^ROW"))
+    site, drawn = visitor.site, draw(41)
+    study = site.submit(phantom.dicom(drawn, patient_name="LIVE^ROW"))
     page = visitor.open("/worklist")
     page.evaluate("window.stayed = true")
     row = page.locator(f"#case-{study}")
     expect(row).to_contain_text("waiting")
     order = page.locator(".case").evaluate_all("rows => rows.map(row => row.id)")
-    room.segment(study, room.render(study), drawn.mask, 0.88)
+    site.segment(study, site.render(study), drawn.mask, 0.88)
     expect(row).to_contain_text("likely")
     expect(row).to_contain_text("0.88")
     expect(row.locator(".thumb img")).to_be_visible()
-    room.submit(phantom.dicom(draw(42), patient_name="NEWCOMER^ONE"))
-    expect(page.locator("#fresh")).to_contain_text("1 new case – show")
+    site.submit(phantom.dicom(draw(42), patient_name="NEWCOMER^ONE"))
+    expect(page.locator("#new-cases")).to_contain_text("1 new case – show")
     assert page.locator(".case").evaluate_all("rows => rows.map(row => row.id)") == order
     assert page.evaluate("window.stayed") is True
 
@@ -46,13 +46,13 @@ def test_filters_and_search_lead_to_cases(visitor: Visitor, cases: Cases) -> Non
     page.keyboard.type(cases.likely.hex[:6])
     page.keyboard.press("Enter")
     page.wait_for_url("**/worklist?**q=**")
-    expect(page.locator(".empty")).to_contain_text("Nothing matches")
+    expect(page.locator(".empty")).to_contain_text("No matching cases")
     page.click("text=Show all cases")
     expect(page.locator("#list")).to_be_visible()
 
 
-def test_a_patients_number_is_found_and_never_stands_in_an_address(visitor: Visitor) -> None:
-    study, _ = visitor.room.complete(
+def test_a_patients_number_is_found_and_never_appears_in_an_address(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(
         draw(43), patient_name="FOUND^AGAIN", patient_id="MRN-4711-ZEBRA"
     )
     page = visitor.open("/worklist")
@@ -62,26 +62,26 @@ def test_a_patients_number_is_found_and_never_stands_in_an_address(visitor: Visi
     page.keyboard.press("Enter")
     expect(page.locator(".case")).to_have_count(1)
     expect(page.locator(f"#case-{study}")).to_be_visible()
-    page.wait_for_timeout(2500)  # the live page asks, too
+    page.wait_for_timeout(2500)  # the live page sends requests as well
     assert seen
     assert not [url for url in seen if "4711" in url]
     assert "4711" not in page.url
 
 
-def test_with_redis_away_pictures_are_taken_in_and_the_page_says_so(
+def test_without_redis_pictures_are_accepted_and_the_page_shows_it(
     visitor: Visitor, files: Write, tmp_path: Path
 ) -> None:
-    with open_room(tmp_path / "alone", "redis://127.0.0.1:1/0") as alone:
-        visitor.room = alone
+    with open_browser_portal(tmp_path / "alone", "redis://127.0.0.1:1/0") as alone:
+        visitor.site = alone
         page = visitor.open("/upload")
         page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(56))))
-        expect(page.locator(".file")).to_contain_text("results may come late")
+        expect(page.locator(".file")).to_contain_text("results may be delayed")
         page.goto(f"{alone.url}/worklist")
-        expect(page.locator("#notices")).to_contain_text("Redis) is away")
+        expect(page.locator("#notices")).to_contain_text("Redis) is not available")
         expect(page.locator(".case")).to_contain_text("queued")
 
 
-def test_a_result_is_told_by_word_and_shape_not_by_colour_alone(
+def test_a_result_is_shown_by_text_and_shape_not_by_colour_alone(
     visitor: Visitor, cases: Cases
 ) -> None:
     page = visitor.open("/worklist")
@@ -93,25 +93,25 @@ def test_a_result_is_told_by_word_and_shape_not_by_colour_alone(
     expect(page.locator(f"#case-{cases.failed}")).to_contain_text("read unaided")
 
 
-def test_three_files_have_three_fates(visitor: Visitor, cases: Cases, files: Write) -> None:
+def test_three_files_have_three_outcomes(visitor: Visitor, cases: Cases, files: Write) -> None:
     visitor.refusals_expected = True
     data = phantom.dicom(draw(51), patient_name="UPLOAD^ONE")
-    known = visitor.room.submit(data, Role.READER)
+    known = visitor.site.submit(data, Role.READER)
     page = visitor.open("/upload")
     page.set_input_files(
         "#files",
         [
             files("good.dcm", phantom.dicom(draw(52), patient_name="UPLOAD^TWO")),
-            files("text.dcm", b"this is no picture"),
+            files("text.dcm", b"this is not a picture"),
             files("again.dcm", data),
         ],
     )
     rows = page.locator(".file")
     expect(rows.nth(0)).to_contain_text("waiting")
     expect(rows.nth(1)).to_contain_text("not a DICOM")
-    expect(rows.nth(2)).to_contain_text("Known already")
+    expect(rows.nth(2)).to_contain_text("Already known")
     assert rows.nth(2).locator("a").get_attribute("href") == f"/studies/{known}"
-    expect(page.locator("#sum-text")).to_contain_text("1 known already · 1 refused")
+    expect(page.locator("#sum-text")).to_contain_text("1 already known · 1 refused")
 
 
 def test_a_zip_unfolds_into_a_row_for_each_file(visitor: Visitor, files: Write) -> None:
@@ -130,15 +130,15 @@ def test_a_zip_unfolds_into_a_row_for_each_file(visitor: Visitor, files: Write) 
     rows = page.locator(".file")
     expect(rows).to_have_count(5)
     expect(rows.nth(0)).to_contain_text("ZIP with 3 files")
-    expect(rows.nth(1)).to_contain_text("Left out: not a picture")
+    expect(rows.nth(1)).to_contain_text("Skipped: not a picture")
     expect(rows.nth(3)).to_contain_text("<b>letter</b>.txt")
     expect(rows.nth(3)).to_contain_text("not a DICOM, PNG or JPEG")
     expect(rows.nth(4).locator("a")).to_have_text("Open")
     expect(page.locator("#sum-text")).to_contain_text("4 files")
-    expect(page.locator("#sum-text")).to_contain_text("1 left out")
+    expect(page.locator("#sum-text")).to_contain_text("1 skipped")
     study = (rows.nth(2).locator("a").get_attribute("href") or "").removeprefix("/studies/")
-    found = visitor.room.find(study)
-    visitor.room.segment(found, visitor.room.render(found), drawn.mask, 0.9)
+    found = visitor.site.study_of(study)
+    visitor.site.segment(found, visitor.site.render(found), drawn.mask, 0.9)
     expect(rows.nth(2)).to_contain_text("likely")
 
 
@@ -161,8 +161,8 @@ def test_an_uploaded_row_follows_its_case_to_the_result(visitor: Visitor, files:
     page.set_input_files("#files", files("one.dcm", phantom.dicom(drawn, patient_name="UP^LIVE")))
     link = page.locator(".file a")
     study = (link.get_attribute("href") or "").removeprefix("/studies/")
-    found = visitor.room.find(study)
-    visitor.room.segment(found, visitor.room.render(found), drawn.mask, 0.9)
+    found = visitor.site.study_of(study)
+    visitor.site.segment(found, visitor.site.render(found), drawn.mask, 0.9)
     expect(page.locator(".file")).to_contain_text("likely")
 
 
@@ -182,7 +182,7 @@ def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write
     page.route("**/studies", lambda route: route.abort())
     page.clock.install()
     page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(54))))
-    lost = page.locator(".file", has_text="can’t be reached")
+    lost = page.locator(".file", has_text="cannot be reached")
     for _ in range(200):  # each try waits longer than the one before it
         if lost.count():
             break
@@ -195,11 +195,11 @@ def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write
 
 
 def test_upload_works_without_script(visitor: Visitor, cases: Cases, files: Write) -> None:
-    cookie = visitor.room.cookie(Role.READER)
+    cookie = visitor.site.cookie(Role.READER)
     context = visitor.browser.new_context(java_script_enabled=False)
     context.add_cookies([cookie])  # type: ignore[list-item]
     page = context.new_page()
-    page.goto(f"{visitor.room.url}/upload")
+    page.goto(f"{visitor.site.url}/upload")
     page.set_input_files(
         "#files",
         [files("good.dcm", phantom.dicom(draw(55))), files("text.dcm", b"no picture")],
@@ -210,18 +210,18 @@ def test_upload_works_without_script(visitor: Visitor, cases: Cases, files: Writ
     expect(page.locator(".file").nth(1)).to_contain_text("not a DICOM")
 
 
-def test_history_tells_what_was_read_and_how_it_ended(visitor: Visitor, cases: Cases) -> None:
-    study, _ = visitor.room.complete(draw(61), patient_name="HISTORY^ONE")
+def test_history_shows_what_was_read_and_the_verdict(visitor: Visitor, cases: Cases) -> None:
+    study, _ = visitor.site.complete(draw(61), patient_name="HISTORY^ONE")
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
     page.keyboard.press("u")
     expect(page.locator("#review-current")).to_have_text("Unsure")
-    page.goto(f"{visitor.room.url}/history")
+    page.goto(f"{visitor.site.url}/history")
     first = page.locator(".case").first
     expect(first).to_contain_text("HISTORY, ONE")
     expect(first).to_contain_text("unsure")
-    page.goto(f"{visitor.room.url}/history?what=sent")
-    expect(page.locator("main")).to_contain_text("sent")
+    page.goto(f"{visitor.site.url}/history?what=sent")
+    expect(page.locator("main")).to_contain_text("Uploaded")
 
 
 def test_admins_and_auditors_have_no_case_pages(visitor: Visitor, cases: Cases) -> None:
@@ -229,4 +229,4 @@ def test_admins_and_auditors_have_no_case_pages(visitor: Visitor, cases: Cases) 
     for role in (Role.ADMIN, Role.AUDITOR):
         page = visitor.open(f"/studies/{cases.likely}", role)
         assert "CANARY" not in page.content()
-        assert "Nothing here" in page.inner_text("main")
+        assert "Page not found" in page.inner_text("main")

@@ -13,21 +13,23 @@ pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect
 
 from portal.models import Passkey, Role, db
-from tests.support.browser_portal import Room, open_room
+from tests.support.browser_portal import BrowserPortal, open_browser_portal
 
 
 @pytest.fixture
-def passkey_room(tmp_path: Path, redis_url: str) -> Iterator[Room]:
+def passkey_room(tmp_path: Path, redis_url: str) -> Iterator[BrowserPortal]:
     """A portal on localhost by name: browsers make no passkeys for bare addresses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://localhost:{listener.getsockname()[1]}"
-        with open_room(tmp_path / "data", redis_url, listener, PLEURA_BASE_URL=url) as room:
-            room.url = url
-            yield room
+        with open_browser_portal(
+            tmp_path / "data", redis_url, listener, PLEURA_BASE_URL=url
+        ) as site:
+            site.url = url
+            yield site
 
 
 @pytest.fixture
-def page(browser: Browser, passkey_room: Room) -> Iterator[Page]:
+def page(browser: Browser, passkey_room: BrowserPortal) -> Iterator[Page]:
     """A browser with a built-in authenticator that knows its owner's finger."""
     context = browser.new_context()
     opened = context.new_page()
@@ -53,47 +55,49 @@ def page(browser: Browser, passkey_room: Room) -> Iterator[Page]:
     assert problems == []
 
 
-def test_a_passkey_is_made_named_and_signs_in(page: Page, passkey_room: Room) -> None:
-    room = passkey_room
-    reader = room.people[Role.READER]
-    page.context.add_cookies([room.cookie(Role.READER)])  # type: ignore[list-item]
-    page.goto(f"{room.url}/account")
-    page.get_by_label("Name of the new passkey").fill("Desk in room 3")
-    page.get_by_role("button", name="Make a passkey").click()
-    expect(page.get_by_text("The passkey Desk in room 3 works from now on.")).to_be_visible()
+def test_a_passkey_is_made_named_and_signs_in(page: Page, passkey_room: BrowserPortal) -> None:
+    site = passkey_room
+    reader = site.people[Role.READER]
+    page.context.add_cookies([site.cookie(Role.READER)])  # type: ignore[list-item]
+    page.goto(f"{site.url}/account")
+    page.get_by_label("Name of the new passkey").fill("Desk in site 3")
+    page.get_by_role("button", name="Create a passkey").click()
+    expect(page.get_by_text("The passkey Desk in site 3 can be used now.")).to_be_visible()
 
     page.context.clear_cookies()
-    page.goto(f"{room.url}/sign-in")
+    page.goto(f"{site.url}/sign-in")
     page.get_by_label("E-mail address").fill(reader.email)
     page.get_by_label("Password", exact=True).fill(reader.password)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Enter the code")).to_be_visible()
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.get_by_role("heading", name="Worklist")).to_be_visible()
-    with room.app.app_context():
+    with site.app.app_context():
         row = db.session().query(Passkey).one()
         assert (row.user_id, row.sign_count) == (reader.id, 2)
 
-    page.goto(f"{room.url}/account")
-    expect(page.get_by_role("cell", name="Desk in room 3")).to_be_visible()
+    page.goto(f"{site.url}/account")
+    expect(page.get_by_role("cell", name="Desk in site 3")).to_be_visible()
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_text("The passkey no longer works.")).to_be_visible()
-    with room.app.app_context():
+    with site.app.app_context():
         assert db.session().query(Passkey).count() == 0
 
 
-def test_the_code_stays_when_the_passkey_is_not_at_hand(page: Page, passkey_room: Room) -> None:
-    room = passkey_room
-    reader = room.people[Role.READER]
-    page.context.add_cookies([room.cookie(Role.READER)])  # type: ignore[list-item]
-    page.goto(f"{room.url}/account")
+def test_the_code_stays_when_the_passkey_is_not_at_hand(
+    page: Page, passkey_room: BrowserPortal
+) -> None:
+    site = passkey_room
+    reader = site.people[Role.READER]
+    page.context.add_cookies([site.cookie(Role.READER)])  # type: ignore[list-item]
+    page.goto(f"{site.url}/account")
     page.get_by_label("Name of the new passkey").fill("Lost")
-    page.get_by_role("button", name="Make a passkey").click()
-    expect(page.get_by_text("The passkey Lost works from now on.")).to_be_visible()
+    page.get_by_role("button", name="Create a passkey").click()
+    expect(page.get_by_text("The passkey Lost can be used now.")).to_be_visible()
 
     with page.context.browser.new_context() as other:  # type: ignore[union-attr]
         elsewhere = other.new_page()
-        elsewhere.goto(f"{room.url}/sign-in")
+        elsewhere.goto(f"{site.url}/sign-in")
         elsewhere.get_by_label("E-mail address").fill(reader.email)
         elsewhere.get_by_label("Password", exact=True).fill(reader.password)
         elsewhere.get_by_role("button", name="Sign in").click()

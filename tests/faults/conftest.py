@@ -1,4 +1,4 @@
-"""Houses for the fault tests: one on SQLite and one on PostgreSQL, each started once."""
+"""Installations for the fault tests: one on SQLite and one on PostgreSQL, each started once."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.postgres import postgres
-from tests.support.running_portal import House, furnished
+from tests.support.running_portal import RunningPortal, with_workers
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("sqlite")) as house:
-        yield furnished(house)
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
+    with RunningPortal(tmp_path_factory.mktemp("sqlite")) as running:
+        yield with_workers(running)
 
 
 @pytest.fixture(scope="session")
-def postgres_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with postgres() as url, House(tmp_path_factory.mktemp("postgres"), url) as house:
-        yield furnished(house)
+def running_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
+    with postgres() as url, RunningPortal(tmp_path_factory.mktemp("postgres"), url) as running:
+        yield with_workers(running)

@@ -1,7 +1,7 @@
 """The fault table: `python tests/faults/table.py [--postgres] [--only NAME]`.
 
-Starts a whole Pleura of real processes in a temporary folder, breaks it in every way of
-`scenarios`, and prints what was seen.
+Starts an installation of real processes in a temporary folder, runs every scenario of
+`scenarios` on it, and prints the results.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 from tests.faults import scenarios
 from tests.faults.scenarios import Outcome
 from tests.support.postgres import postgres
-from tests.support.running_portal import House, furnished
+from tests.support.running_portal import RunningPortal, with_workers
 
-TABLE: dict[str, Callable[[House], Outcome]] = {
-    "50 pictures, each job rung 5 times": scenarios.notified_five_times,
+TABLE: dict[str, Callable[[RunningPortal], Outcome]] = {
+    "50 pictures, each job message sent 5 times": scenarios.notified_five_times,
     "render process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="render"),
     "segment process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="segment"),
     "whole render worker killed -9": partial(scenarios.worker_killed, queue="render"),
@@ -31,31 +31,33 @@ TABLE: dict[str, Callable[[House], Outcome]] = {
     "Redis down during an upload": scenarios.redis_away,
     "portal killed during an upload": scenarios.portal_restarted_during_upload,
     "portal killed during a job": scenarios.portal_restarted_during_a_job,
-    "files that ruin their decoder": scenarios.poison_file,
+    "files that crash their decoder": scenarios.poison_file,
     "a job that kills its process": scenarios.poison_job,
     "keys rotated 3 times while cases are read and sent": scenarios.keys_rotated,
-    "a pickle and strangers' tasks in Redis": scenarios.foreign_messages,
+    "a pickle and forged tasks in Redis": scenarios.foreign_messages,
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL, not SQLite")
-    parser.add_argument("--only", default="", help="scenarios whose name holds this word")
+    parser.add_argument("--only", default="", help="scenarios whose name contains this text")
     options = parser.parse_args()
     failed = 0
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
         url = stack.enter_context(postgres()) if options.postgres else None
-        house = furnished(stack.enter_context(House(Path(folder) / "house", url)))
+        running = with_workers(
+            stack.enter_context(RunningPortal(Path(folder) / "installation", url))
+        )
         print("on PostgreSQL\n" if url else "on SQLite\n")
-        print("| fault | held | seen | s |\n|---|---|---|---|")
+        print("| fault | held | numbers | s |\n|---|---|---|---|")
         for name, scenario in TABLE.items():
             if options.only not in name:
                 continue
             began = time.monotonic()
             try:
-                outcome = scenario(house)
+                outcome = scenario(running)
             except AssertionError as error:
                 outcome = Outcome({str(error): False})
             broken = [claim for claim, held in outcome.holds.items() if not held]

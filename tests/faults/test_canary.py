@@ -1,8 +1,8 @@
-"""No patient data outside the vault: a patient called CANARY^ZEBRA is sent in, read and searched.
+"""No patient data outside the vault: a patient called CANARY^ZEBRA is uploaded, read and searched.
 
-Every place where bytes come to rest is looked through after a whole working day in small: the
+Every place where data is stored is searched after a short working day: the
 database's files and every column of every row, the data folder, the append-only file in which
-Redis keeps every message that it was ever given, and the logs of every process.
+Redis stores every message, and the logs of every process.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ml.preparation import phantom
 from portal.models import JobKind, JobState, Role
 from portal.web import create_app
 from tests.support.portal_app import csrf_of, make_person, sign_in
-from tests.support.running_portal import House
+from tests.support.running_portal import RunningPortal
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-# Each stands for one thing that could name a patient. No word of them occurs anywhere else.
+# Each is one item that could identify a patient. None of these texts occurs anywhere else.
 CANARIES = {
     "name": "CANARYNAME^ZEBRA",
     "patient ID": "CANARYPID4711",
@@ -39,13 +39,13 @@ CANARIES = {
 }
 
 
-def spellings(word: str) -> Iterator[bytes]:
-    """A word as it could stand in a file: plain, wide, in hex, and in base64 at every offset."""
-    for part in {word, *word.split("^")}:
-        for text in {part, part.lower(), part.upper()}:
-            plain = text.encode()
+def spellings(text: str) -> Iterator[bytes]:
+    """A text as it could appear in a file: plain, UTF-16, in hex, and in base64 at every offset."""
+    for part in {text, *text.split("^")}:
+        for spelling in {part, part.lower(), part.upper()}:
+            plain = spelling.encode()
             yield plain
-            yield text.encode("utf-16-le")
+            yield spelling.encode("utf-16-le")
             yield plain.hex().encode()
             for offset in range(3):
                 # Six bits a letter; those at the ends also depend on the neighbours.
@@ -53,11 +53,11 @@ def spellings(word: str) -> Iterator[bytes]:
                 yield letters[-(-offset * 8 // 6) : (offset + len(plain)) * 8 // 6]
 
 
-NEEDLES = {what: sorted(set(spellings(word))) for what, word in CANARIES.items()}
+NEEDLES = {what: sorted(set(spellings(text))) for what, text in CANARIES.items()}
 
 
 def found_in(data: bytes) -> set[str]:
-    """What is named in these bytes."""
+    """The canaries found in these bytes."""
     return {what for what, needles in NEEDLES.items() if any(n in data for n in needles)}
 
 
@@ -74,28 +74,28 @@ def chest_of_the_canary() -> bytes:
     return buffer.getvalue()
 
 
-def live_a_day(house: House) -> None:
-    """Send good and bad files, look at every page, judge, search, fail, sign out."""
+def work_a_day(running: RunningPortal) -> None:
+    """Upload good and bad files, open every page, review, search, fail, sign out."""
     picture = chest_of_the_canary()
-    study = house.submit(picture, f"{CANARIES['file name']}.dcm")
-    house.submit(picture, f"{CANARIES['file name']}.dcm")  # the same again
-    refused = house.client.post(
+    study = running.submit(picture, f"{CANARIES['file name']}.dcm")
+    running.submit(picture, f"{CANARIES['file name']}.dcm")  # the same again
+    refused = running.client.post(
         "/studies", files={"file": (f"{CANARIES['file name']}.dcm", picture[: len(picture) // 2])}
     )
     assert refused.status_code == 422
-    house.wait("the canary is done", lambda: house.settled([study]))
-    job = house.job(JobKind.SEGMENT, study)
+    running.wait("the canary is done", lambda: running.settled([study]))
+    job = running.job(JobKind.SEGMENT, study)
     assert job is not None
     assert job.state is JobState.DONE
 
-    app = create_app(house.settings, clock=lambda: datetime.now(UTC))
+    app = create_app(running.settings, clock=lambda: datetime.now(UTC))
     reader = sign_in(app, make_person(app, Role.READER, team="Test"))
     token = csrf_of(reader)
     name = app.config["SESSION_COOKIE_NAME"]
     cookie = reader.get_cookie(name)
     assert cookie is not None
     with httpx2.Client(
-        base_url=house.address, cookies={name: cookie.value}, trust_env=False, timeout=20
+        base_url=running.address, cookies={name: cookie.value}, trust_env=False, timeout=20
     ) as browser:
         worklist = browser.get("/worklist")
         assert "ZEBRA" in worklist.text, "the reader does not see the patient at all"
@@ -104,30 +104,30 @@ def live_a_day(house: House) -> None:
         assert "ZEBRA" in browser.get(f"/studies/{study}").text
         for kind in ("source", "pixels", "preview", "thumb", "probability", "mask", "overlay"):
             browser.get(f"/studies/{study}/blobs/{kind}")
-        said = browser.post(
+        answer = browser.post(
             f"/studies/{study}/reviews",
             json={"verdict": "unsure", "reason": "other", "comment": CANARIES["comment"]},
             headers={"X-CSRFToken": token, "Accept": "application/json"},
         )
-        assert said.status_code in (200, 201), said.text
+        assert answer.status_code in (200, 201), answer.text
         browser.get(f"/studies/{CANARIES['search']}")
         browser.get("/history")
         browser.post("/sign-out", headers={"X-CSRFToken": token})
 
 
-def resting_places(house: House) -> Iterator[tuple[str, bytes]]:
-    """Every file of the installation, Redis's own record of all it was told, every row."""
-    for path in sorted(house.folder.rglob("*")):
+def stored_bytes(running: RunningPortal) -> Iterator[tuple[str, bytes]]:
+    """Every file of the installation, the log of Redis included, and every row."""
+    for path in sorted(running.folder.rglob("*")):
         if path.is_file():
-            yield str(path.relative_to(house.folder)), path.read_bytes()
-    yield from rows_of(house)
+            yield str(path.relative_to(running.folder)), path.read_bytes()
+    yield from rows_of(running)
 
 
-def rows_of(house: House) -> Iterator[tuple[str, bytes]]:
+def rows_of(running: RunningPortal) -> Iterator[tuple[str, bytes]]:
     tables = MetaData()
-    tables.reflect(house.engine)
+    tables.reflect(running.engine)
     assert "studies" in tables.tables
-    with house.engine.connect() as connection:
+    with running.engine.connect() as connection:
         for table in tables.sorted_tables:
             for row in connection.execute(select(table)):
                 values = [
@@ -136,21 +136,21 @@ def rows_of(house: House) -> Iterator[tuple[str, bytes]]:
                 yield f"table {table.name}", b"\0".join(values)
 
 
-@pytest.mark.parametrize("which", ["house", "postgres_house"])
-def test_no_patient_data_rests_anywhere_in_the_clear(
+@pytest.mark.parametrize("which", ["running", "running_on_postgres"])
+def test_no_patient_data_is_stored_in_the_clear_anywhere(
     which: str, request: pytest.FixtureRequest
 ) -> None:
-    house: House = request.getfixturevalue(which)
-    live_a_day(house)
-    looked, hits, dicom_files, rings = 0, list[str](), list[str](), 0
-    for place, data in resting_places(house):
-        looked += 1
-        rings += data.count(b"pleura.segment") if "appendonly" in place else 0
+    running: RunningPortal = request.getfixturevalue(which)
+    work_a_day(running)
+    searched, hits, dicom_files, messages = 0, list[str](), list[str](), 0
+    for place, data in stored_bytes(running):
+        searched += 1
+        messages += data.count(b"pleura.segment") if "appendonly" in place else 0
         hits += [f"{what} in {place}" for what in found_in(data)]
         if data[128:132] == b"DICM":
             dicom_files.append(place)
-    assert looked > 50
-    assert rings >= 1, "the search never saw what Redis keeps"
+    assert searched > 50
+    assert messages >= 1, "the search never saw the log of Redis"
     assert hits == []
     assert dicom_files == []
 

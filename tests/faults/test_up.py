@@ -1,4 +1,4 @@
-"""`python -m portal up` as a newcomer meets it: one command, one address, nothing left behind."""
+"""`python -m portal up` as a new user sees it: one command, one address, nothing left behind."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ PATIENCE = 120.0
 
 
 class Up:
-    """One started `up` on a folder of its own, with a port that is taken already."""
+    """One started `up` on a folder of its own, with a port that is already in use."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.data = folder / "var"
-        self.said = folder / "said"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PLEURA", "DATABASE"))}
-        kept.pop("REDIS_URL", None)
-        self.environment = {**kept, "PLEURA_DATA_DIR": str(self.data)}
+        self.output = folder / "output"
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("PLEURA", "DATABASE"))
+        }
+        inherited.pop("REDIS_URL", None)
+        self.environment = {**inherited, "PLEURA_DATA_DIR": str(self.data)}
         self.command = [sys.executable, "-m", "portal", "up", "--port", str(port)]
-        with self.said.open("wb") as said:
+        with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                self.command, env=self.environment, stdout=said, stderr=said
+                self.command, env=self.environment, stdout=output, stderr=output
             )
 
     @property
     def text(self) -> str:
-        return self.said.read_text()
+        return self.output.read_text()
 
     def address(self) -> str:
         until("an address is printed", lambda: "Pleura is at" in self.text)
@@ -46,7 +48,7 @@ class Up:
         return found
 
     def children(self) -> dict[str, int]:
-        """The processes that it started, by what they do."""
+        """The processes that it started, by name."""
         pid = self.process.pid
         found = {}
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -74,7 +76,7 @@ def ready(address: str) -> bool:
 
 
 def of_folder(folder: Path) -> list[str]:
-    """Every process that knows the folder."""
+    """Every process with the folder in its command or environment."""
     found = []
     for process in Path("/proc").iterdir():
         try:
@@ -115,7 +117,7 @@ def test_it_starts_everything_that_a_case_needs(up: Up) -> None:
     assert set(up.children()) == {"redis", "render", "segment", "gunicorn", "sweep"}
 
 
-def test_what_it_writes_is_for_its_owner_alone(up: Up) -> None:
+def test_its_files_can_be_read_by_the_owner_only(up: Up) -> None:
     up.address()
     assert not [path for path in (up.data, *up.data.rglob("*")) if path.stat().st_mode & 0o077]
 

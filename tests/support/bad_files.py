@@ -1,7 +1,7 @@
-"""The corpus of bad files: made to break, fool or fill up whatever reads them.
+"""The corpus of bad files: made to crash, deceive or exhaust whatever reads them.
 
-For each: what the portal's door says to it, and what the decoder makes of it if it got that far.
-Nothing here is larger than a few megabytes; what it would unfold to is another matter.
+For each: the code of the portal's intake, and the decoder's codes if it got that far. No file is
+larger than a few megabytes, although some would unpack to far more.
 """
 
 import io
@@ -24,31 +24,31 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELos
 
 from tests.support.pictures import chunk, compressed_dicom, dicom, jpeg, png
 
-TAKEN, DECODED = "taken", "decoded"
+ACCEPTED, DECODED = "accepted", "decoded"
 
 
 @dataclass(frozen=True)
 class Bad:
-    """One file: the door's code (or TAKEN), the decoder's codes (or DECODED), and how it is made.
+    """One file: intake's code (or ACCEPTED), the decoder's codes (or DECODED), and how to make it.
 
-    Several codes where the machine decides which of the decoder's limits is met first.
+    Several codes if it depends on the machine which of the decoder's limits is reached first.
     """
 
-    door: str
+    intake: str
     decoder: tuple[str, ...]
     make: Callable[[], bytes]
 
 
 @cache
 def wholes() -> dict[str, bytes]:
-    """A sound file of each kind, of 20 to 80 KB."""
+    """A valid file of each kind, of 20 to 80 KB."""
     noise = np.random.default_rng(11).integers(0, 4096, (200, 180), dtype=np.uint16)
     small = (noise >> 4).astype(np.uint8)
     plain = dicom(rows=200, columns=180, pixels=noise.tobytes())
-    squeezed = pydicom.dcmread(io.BytesIO(plain))
-    squeezed.compress(RLELossless)
+    compressed = pydicom.dcmread(io.BytesIO(plain))
+    compressed.compress(RLELossless)
     stream = io.BytesIO()
-    squeezed.save_as(stream)
+    compressed.save_as(stream)
     return {
         "DICOM": plain,
         "RLE in DICOM": stream.getvalue(),
@@ -80,7 +80,7 @@ def j2k(rows: int, columns: int, tile: int = 0) -> bytes:
 
 
 def j2k_dicom(stream: bytes, rows: int, columns: int) -> bytes:
-    """A picture of this size by its header, whatever its stream says."""
+    """A picture of this size by its header, whatever the size in its stream."""
     pixels = encapsulate([stream])
     eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
     return dicom(
@@ -97,7 +97,7 @@ def rle_dicom(rows: int, columns: int, unfolded: int) -> bytes:
 
 
 def deflated(meta_version: bytes = b"\0\1") -> bytes:
-    """A few kilobytes that unfold to a header of 64 MB, its syntax named late if one likes."""
+    """A few kilobytes that unfold to a header of 64 MB, its syntax optionally declared late."""
     value = struct.pack("<HH2sHI", 0x0008, 0x0070, b"UT", 0, 64 * 2**20)
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
     unfolding = squeeze.compress(value + b" " * (64 * 2**20)) + squeeze.flush()
@@ -119,7 +119,7 @@ def nested(depth: int) -> bytes:
 
 
 def with_preamble(beginning: bytes) -> bytes:
-    """A sound X-ray that begins as another kind of file."""
+    """A valid X-ray that begins as another kind of file."""
     return beginning.ljust(128, b"\0")[:128] + dicom()[128:]
 
 
@@ -139,7 +139,7 @@ def many_scans(scans: int) -> bytes:
 
 
 def cmyk() -> bytes:
-    """A JPEG of four inks: a real grey one per ink, as four components of one frame."""
+    """A CMYK JPEG: four grey components in one frame."""
     plain = encoded(".jpg", cv2.merge([grey()] * 3))
     frame = plain.index(b"\xff\xc0")
     scan = plain.index(b"\xff\xda")
@@ -158,7 +158,7 @@ def cmyk() -> bytes:
 
 
 def colour_photo() -> bytes:
-    """What a telephone makes."""
+    """A photo as taken by a phone."""
     ramp = grey(640, 640)
     return encoded(".jpg", cv2.merge([ramp, ramp[::-1], np.full_like(ramp, 200)]))
 
@@ -173,7 +173,7 @@ def apng() -> bytes:
 
 
 def with_chunk(kind: bytes, keyword: bytes) -> bytes:
-    """A sound PNG with a compressed note of half a gigabyte in it."""
+    """A valid PNG with a compressed text chunk of half a gigabyte."""
     squeeze = zlib.compressobj(9)
     note = b"".join(squeeze.compress(bytes(2**20)) for _ in range(512)) + squeeze.flush()
     still = encoded(".png", grey())
@@ -199,7 +199,7 @@ def with_an_icon() -> bytes:
 
 
 def encapsulated_pdf() -> bytes:
-    """A report in the clothes of a DICOM file."""
+    """A report as a DICOM file."""
     return dicom(
         Modality="OT",
         SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1",
@@ -220,7 +220,7 @@ BAD_FILES: dict[str, Bad] = {
     "PNG of 60,000 × 60,000": Bad(
         "too_many_pixels", ("too_large",), lambda: png(rows=60_000, columns=60_000)
     ),
-    "PNG of 100 megapixels of nothing": Bad(TAKEN, _STOPPED, lambda: png_bomb(9_000, 11_000)),
+    "PNG of 100 megapixels of nothing": Bad(ACCEPTED, _STOPPED, lambda: png_bomb(9_000, 11_000)),
     "JPEG of 65,500 × 65,500": Bad(
         "too_many_pixels", ("too_large",), lambda: jpeg(rows=65_500, columns=65_500)
     ),
@@ -231,7 +231,7 @@ BAD_FILES: dict[str, Bad] = {
         "truncated", ("truncated",), lambda: dicom(rows=900, pixels=bytes(8 * 6 * 2))
     ),
     "fewer rows than pixels": Bad(
-        TAKEN, (DECODED,), lambda: dicom(rows=4, pixels=bytes(1000 * 6 * 2))
+        ACCEPTED, (DECODED,), lambda: dicom(rows=4, pixels=bytes(1000 * 6 * 2))
     ),
     "JPEG inside larger than the header": Bad(
         "inconsistent",
@@ -245,12 +245,12 @@ BAD_FILES: dict[str, Bad] = {
     ),
     # Streams that unfold
     "RLE of 100 megapixels in 3 MB": Bad(
-        TAKEN, _STOPPED, lambda: rle_dicom(10_000, 10_000, 100_000_000)
+        ACCEPTED, _STOPPED, lambda: rle_dicom(10_000, 10_000, 100_000_000)
     ),
     "RLE that unfolds to more than its header says": Bad(
-        TAKEN, (DECODED, "decode_failed"), lambda: rle_dicom(8, 6, 50_000_000)
+        ACCEPTED, (DECODED, "decode_failed"), lambda: rle_dicom(8, 6, 50_000_000)
     ),
-    "RLE that ends early": Bad(TAKEN, ("decode_failed",), lambda: rle_dicom(900, 900, 1280)),
+    "RLE that ends early": Bad(ACCEPTED, ("decode_failed",), lambda: rle_dicom(900, 900, 1280)),
     "JPEG 2000 of 30,000 × 30,000": Bad(
         "too_many_pixels",
         ("too_large",),
@@ -260,13 +260,13 @@ BAD_FILES: dict[str, Bad] = {
         "inconsistent", ("decode_failed",), lambda: j2k_dicom(j2k(30_000, 30_000), 8, 6)
     ),
     "JPEG 2000 of 100 megapixels in 200 bytes": Bad(
-        TAKEN, _STOPPED, lambda: j2k_dicom(j2k(10_000, 10_000), 10_000, 10_000)
+        ACCEPTED, _STOPPED, lambda: j2k_dicom(j2k(10_000, 10_000), 10_000, 10_000)
     ),
     "JPEG 2000 of a million tiles": Bad(
-        TAKEN, _STOPPED, lambda: j2k_dicom(j2k(4_000, 4_000, tile=4), 4_000, 4_000)
+        ACCEPTED, _STOPPED, lambda: j2k_dicom(j2k(4_000, 4_000, tile=4), 4_000, 4_000)
     ),
     "JPEG 2000 in a box that hides its size": Bad(
-        TAKEN,
+        ACCEPTED,
         _STOPPED,
         lambda: j2k_dicom(
             b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -279,23 +279,23 @@ BAD_FILES: dict[str, Bad] = {
             6,
         ),
     ),
-    "JPEG of two thousand scans": Bad(TAKEN, _STOPPED, lambda: many_scans(2_000)),
+    "JPEG of two thousand scans": Bad(ACCEPTED, _STOPPED, lambda: many_scans(2_000)),
     "deflated": Bad(
         "unsupported_transfer_syntax", ("unsupported_transfer_syntax",), lambda: deflated()
     ),
-    "deflated, said after a kilobyte": Bad(
+    "deflated, declared after a kilobyte": Bad(
         "unsupported_transfer_syntax",
         ("unsupported_transfer_syntax",),
         lambda: deflated(bytes(4_000)),
     ),
-    "deflated, said after five megabytes": Bad(
+    "deflated, declared after five megabytes": Bad(
         "truncated", ("unsupported_transfer_syntax",), lambda: deflated(bytes(5_000_000))
     ),
     "PNG with a note of half a gigabyte": Bad(
-        TAKEN, (DECODED, *_STOPPED), lambda: with_chunk(b"zTXt", b"Comment")
+        ACCEPTED, (DECODED, *_STOPPED), lambda: with_chunk(b"zTXt", b"Comment")
     ),
     "PNG with a colour profile of half a gigabyte": Bad(
-        TAKEN, (DECODED, *_STOPPED), lambda: with_chunk(b"iCCP", b"icc")
+        ACCEPTED, (DECODED, *_STOPPED), lambda: with_chunk(b"iCCP", b"icc")
     ),
     # Depth and number
     "20,000 sequences in sequences": Bad("damaged", _STOPPED, lambda: nested(20_000)),
@@ -325,8 +325,8 @@ BAD_FILES: dict[str, Bad] = {
     ),
     # Pictures of another kind
     "an animation": Bad("not_single_frame", (DECODED, "decode_failed"), apng),
-    "JPEG of four inks": Bad(TAKEN, (DECODED, "decode_failed"), cmyk),
-    "a colour photo": Bad(TAKEN, (DECODED,), colour_photo),
+    "CMYK JPEG": Bad(ACCEPTED, (DECODED, "decode_failed"), cmyk),
+    "a colour photo": Bad(ACCEPTED, (DECODED,), colour_photo),
     "CT": Bad(
         "unsupported_modality",
         ("unsupported_modality",),

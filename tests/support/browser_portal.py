@@ -1,5 +1,6 @@
-"""A reading room to look at with a browser: a real portal behind HTTP, and the job ledger worked
-through as a worker would, with predictions concluded from drawn phantoms.
+"""A portal served over HTTP for browser tests.
+
+Its jobs are done in this process as a worker would, with predictions computed from drawn phantoms.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ CARD: dict[str, Any] = {
     "limits": ["Drawn chests only."],
 }
 GRID = 384
-# A picture with this probability is one on which two readings differ.
-DOUBTFUL = 0.5
+# A prediction with this probability gets two readings that differ.
+UNCERTAIN = 0.5
 
 
-class Room:
+class BrowserPortal:
     """A portal at `url` with one reader, one technologist, one admin and one auditor."""
 
     def __init__(self, app: Flask, url: str) -> None:
@@ -68,11 +69,11 @@ class Room:
         self.people = {role: make_person(app, role, name=_NAMES[role]) for role in Role}
 
     def second_reader(self) -> Person:
-        """Somebody who reads in the same team."""
+        """Another reader of the same team."""
         return make_person(self.app, Role.READER, name="Rob Reader")
 
     def cookie(self, who: Role | Person) -> dict[str, str]:
-        """A signed-in session of this role or person, as a browser keeps it."""
+        """The cookie of a new session of this role or person."""
         person = self.people[who] if isinstance(who, Role) else who
         client = sign_in(self.app, person)
         name = self.app.config["SESSION_COOKIE_NAME"]
@@ -81,7 +82,7 @@ class Room:
         return {"name": name, "value": found.value, "url": self.url}
 
     def submit(self, data: bytes, role: Role = Role.TECHNOLOGIST, name: str = "one.dcm") -> UUID:
-        """Send a file in as this person; returns the study."""
+        """Upload a file as this person; returns the study."""
         with self.app.app_context():
             session = db.session()
             actor = sessions.actor_of(session.get_one(User, self.people[role].id))
@@ -92,17 +93,17 @@ class Room:
             return sent.study_id
 
     def add_card(self) -> UUID:
-        """Make the card of the model that speaks here known; returns the model."""
+        """Register the model of the test predictions; returns its id."""
         with self.app.app_context():
             return registry.add(db.session(), CARD, source="test", now=datetime.now(UTC)).id
 
-    def find(self, study: str) -> UUID:
-        """The study of an address, if it is there."""
+    def study_of(self, study: str) -> UUID:
+        """The study with this id, as text from a link; raises if there is none."""
         with self.app.app_context():
             return db.session().get_one(Study, UUID(study)).id
 
-    def workers_say_hello(self) -> None:
-        """Make both queues known as served."""
+    def register_workers(self) -> None:
+        """Register a worker for each queue."""
         with self.app.app_context():
             for queue in QUEUES:
                 sent = Hello(name=f"test {queue}", queue=queue, engine="test", model="phantom 1.0")
@@ -123,7 +124,7 @@ class Room:
                     session, vault, ticket, Output(kind, media, output), datetime.now(UTC)
                 )
             following = outcomes.finish(
-                session, vault, ticket, _sent({"facts": picture.facts()}), datetime.now(UTC)
+                session, vault, ticket, _as_json({"facts": picture.facts()}), datetime.now(UTC)
             )
             assert following is not None
             sweeper.notify(session, self.services.broker, following, datetime.now(UTC))
@@ -132,8 +133,8 @@ class Room:
     def segment(
         self, study_id: UUID, picture: Picture, air: NDArray[np.bool_], probability: float
     ) -> predict.Prediction:
-        """Do the study's segment job, with a network that sees just this air."""
-        found = imagined(picture, air, probability)
+        """Do the study's segment job, as if the network had found exactly this air."""
+        found = predict_air(picture, air, probability)
         with self._attempt(study_id, JobKind.SEGMENT) as ticket:
             session, vault = db.session(), self.services.vault
             if found.probability_map is not None and found.mask is not None:
@@ -146,20 +147,20 @@ class Room:
                         session, vault, ticket, Output(kind, media, output), datetime.now(UTC)
                     )
             outcomes.finish(
-                session, vault, ticket, _sent({"prediction": found.facts()}), datetime.now(UTC)
+                session, vault, ticket, _as_json({"prediction": found.facts()}), datetime.now(UTC)
             )
         return found
 
     def complete(
         self, drawn: phantom.Phantom, *, probability: float = 0.91, **tags: Any
     ) -> tuple[UUID, predict.Prediction]:
-        """A phantom sent, rendered and segmented."""
+        """Upload, render and segment a phantom."""
         study_id = self.submit(phantom.dicom(drawn, **tags))
         picture = self.render(study_id)
         return study_id, self.segment(study_id, picture, drawn.mask, probability)
 
     def fail(self, study_id: UUID, code: str) -> None:
-        """End the study's render job for good."""
+        """Let the study's render job fail permanently."""
         with self._attempt(study_id, JobKind.RENDER) as ticket:
             outcomes.fail(
                 db.session(),
@@ -182,10 +183,10 @@ class Room:
             yield claims.open_ticket(settings, claim.ticket, job_id, now)
 
 
-def _sent(result: dict[str, Any]) -> dict[str, Any]:
-    """A result as it arrives: JSON knows no tuples."""
-    arrived: dict[str, Any] = json.loads(json.dumps(result))
-    return arrived
+def _as_json(result: dict[str, Any]) -> dict[str, Any]:
+    """A result as it arrives over HTTP: tuples become lists."""
+    received: dict[str, Any] = json.loads(json.dumps(result))
+    return received
 
 
 _NAMES = {
@@ -196,8 +197,8 @@ _NAMES = {
 }
 
 
-def imagined(picture: Picture, air: NDArray[np.bool_], probability: float) -> predict.Prediction:
-    """What the chain concludes when the network's map is this air with soft borders."""
+def predict_air(picture: Picture, air: NDArray[np.bool_], probability: float) -> predict.Prediction:
+    """The prediction for a probability map that is this air with soft borders."""
     verdict = gate.check(picture)
     model = {key: str(CARD[key]) for key in ("name", "version", "sha256")}
     if verdict.verdict == "refused":
@@ -213,21 +214,21 @@ def imagined(picture: Picture, air: NDArray[np.bool_], probability: float) -> pr
     fields = _finder().find(canonical)
     seen = serving.Seen(transforms.place(canonical, GRID), None, fields)
     map_ = seen.map_of(soft * np.float32(0.96))
-    said = predict.conclude(picture, CARD, map_, probability, fields)
-    doubt = explain.Uncertainty(0.31, 0.42, True) if probability == DOUBTFUL else None
+    conclusion = predict.conclude(picture, CARD, map_, probability, fields)
+    uncertain = explain.Uncertainty(0.31, 0.42, True) if probability == UNCERTAIN else None
     return predict.Prediction(
         model,
         "balanced",
         verdict.facts(),
         0.1,
-        uncertainty=(doubt or explain.Uncertainty(0.03, 0.94, False)).facts(),
-        region=_where(air),
-        **said,
+        uncertainty=(uncertain or explain.Uncertainty(0.03, 0.94, False)).facts(),
+        region=_region_of(air),
+        **conclusion,
     )
 
 
-def _where(air: NDArray[np.bool_]) -> dict[str, Any] | None:
-    """The region of patches that hear all of this air."""
+def _region_of(air: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """The region of patches that covers all of this air."""
     rows, columns = np.flatnonzero(air.any(1)), np.flatnonzero(air.any(0))
     if not len(rows):
         return None
@@ -241,10 +242,10 @@ def _finder() -> lung_finder.Finder:
 
 
 @contextmanager
-def open_room(
+def open_browser_portal(
     folder: Path, redis_url: str, listener: socket.socket | None = None, **environ: str
-) -> Iterator[Room]:
-    """The portal served until the end of the block: to a listening socket, or on a free port."""
+) -> Iterator[BrowserPortal]:
+    """A served portal for the duration of the block: on a listening socket, or on a free port."""
     app = make_app(make_settings(folder, REDIS_URL=redis_url, **environ))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     descriptor = listener.fileno() if listener is not None else None
@@ -252,7 +253,7 @@ def open_room(
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Room(app, f"http://127.0.0.1:{server.port}")
+        yield BrowserPortal(app, f"http://127.0.0.1:{server.port}")
     finally:
         server.shutdown()
         thread.join()

@@ -1,6 +1,6 @@
-"""A department to test with: three named people and the rest, and jobs that a worker has done.
+"""Two teams for tests: people of every role, and jobs done as a worker would.
 
-The owner has sent the picture, the team-mate reads in the same team, the outsider reads in another.
+The owner uploads the picture, the team-mate reads in the same team, the outsider reads in another.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Clinic:
         now: datetime = NOW,
         **tags: Any,
     ) -> submission.Submitted:
-        """Send a picture in."""
+        """Upload a picture."""
         with self.session as session:
             return submission.submit(
                 session, self.vault, actor or self.owner, "x.dcm", data or dicom(**tags), now
@@ -84,7 +84,7 @@ class Clinic:
     def finish(
         self, ticket: tickets.Ticket, result: dict[str, Any], now: datetime = NOW
     ) -> UUID | None:
-        """End an attempt well."""
+        """Finish an attempt."""
         with self.session as session:
             return outcomes.finish(session, self.vault, ticket, result, now)
 
@@ -107,13 +107,13 @@ class Clinic:
         assert self.finish(ticket, {"prediction": prediction}, now) is None
 
     def done(self, now: datetime = NOW, actor: Actor | None = None, **changes: Any) -> UUID:
-        """A study that has gone all the way."""
+        """A study whose jobs are all done."""
         study_id = self.submit(now=now, actor=actor).study_id
         self.segment(self.render(study_id, now), now, **changes)
         return study_id
 
     def fail(self, ticket: tickets.Ticket, code: str, kind: str, now: datetime = NOW) -> None:
-        """End an attempt badly."""
+        """Let an attempt fail."""
         with self.session as session:
             failure = Failure.parse({"code": code, "kind": kind})
             outcomes.fail(session, self.vault, ticket, failure, now)
@@ -168,7 +168,7 @@ def open_clinic(place: Place) -> Clinic:
 
 
 def rendered(rows: int, columns: int) -> dict[str, bytes]:
-    """What a render job stores."""
+    """The outputs of a render job."""
     return {
         "pixels": bytes(rows * columns * 2),
         "preview": jpeg(rows=rows, columns=columns, inside=b"preview"),
@@ -177,7 +177,7 @@ def rendered(rows: int, columns: int) -> dict[str, bytes]:
 
 
 def segmented() -> dict[str, bytes]:
-    """What a segment job stores."""
+    """The outputs of a segment job."""
     return {
         "probability": bytes(4 * 4),
         "mask": png(),
@@ -191,7 +191,7 @@ def hello_of(queue: str, name: str = "w", model: str = "") -> Hello:
 
 
 def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
-    """What a render job says about a picture."""
+    """The facts of a picture from a render job."""
     return {
         "rows": rows,
         "columns": columns,
@@ -212,7 +212,7 @@ def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
 
 
 def prediction_of(**changes: Any) -> dict[str, Any]:
-    """What a segment job says about a picture; where none is found nothing is outlined."""
+    """The prediction of a segment job; with `none_found` nothing is outlined."""
     if changes.get("band") == "none_found":
         changes = {"measurements": {"area_px": 0, "side": None}} | changes
     return {

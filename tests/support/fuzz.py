@@ -1,11 +1,11 @@
-"""Mutated files through the portal's door and the worker's decoder, as many as one likes.
+"""Mutated files through the portal's intake and the worker's decoder, in any number.
 
     python -m tests.support.fuzz --count 10000 --seed 1
 
-Sound files (synthetic ones, and the real X-rays beside the repository where they are) are flipped,
-cut, spliced and rewritten. Each is submitted to a real portal's record and decoded in the real
-decoder process. What must hold: a reason or a result each and no other exception, nothing half
-stored, the decoder's server alive, time and memory bounded. The same seed gives the same files.
+Valid files (synthetic ones, and real X-rays if the machine has some) are flipped, cut, spliced and
+rewritten. Each is submitted to a portal and decoded in the decoder process. Requirements: each file
+gets a reason or a result and no other exception, nothing is half stored, the decoder's server stays
+alive, time and memory are bounded. The same seed gives the same files.
 """
 
 import argparse
@@ -52,10 +52,10 @@ DECODER_CODES = frozenset(
         *("decode_failed", "decode_limit"),
     )
 )
-DOOR_CPU_SECONDS = 3.0
+INTAKE_CPU_SECONDS = 3.0
 PARENT_GROWTH_MB = 600
 SERVER_MB = 700
-_BATCH = 250  # files to a fresh record: what is taken would fill the disk
+_BATCH = 250  # files per portal: accepted files would fill the disk
 
 _DECODER = Settings.from_env(
     {
@@ -71,13 +71,13 @@ Mutation = Callable[[random.Random, bytes, list[bytes]], bytes]
 
 @dataclass
 class Report:
-    """What became of the files."""
+    """The outcomes of the files."""
 
-    door: Counter[str] = field(default_factory=Counter)
+    intake: Counter[str] = field(default_factory=Counter)
     decoder: Counter[str] = field(default_factory=Counter)
     by_mutation: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
-    slowest_door: float = 0.0
+    slowest_intake: float = 0.0
     slowest_decoder: float = 0.0
     parent_growth_mb: float = 0.0
     server_mb: float = 0.0
@@ -93,7 +93,7 @@ def flip(chance: random.Random, data: bytes, _pool: list[bytes]) -> bytes:
 
 
 def cut(chance: random.Random, data: bytes, _pool: list[bytes]) -> bytes:
-    """The end, the beginning or a piece in the middle is missing."""
+    """The end, the beginning or a part in the middle is missing."""
     first, second = sorted((chance.randrange(len(data)), chance.randrange(len(data))))
     return chance.choice((data[:first], data[first:], data[:first] + data[second:]))
 
@@ -121,7 +121,7 @@ def lengths(chance: random.Random, data: bytes, _pool: list[bytes]) -> bytes:
 
 
 def repeat(chance: random.Random, data: bytes, _pool: list[bytes]) -> bytes:
-    """A piece comes many times."""
+    """A part is repeated many times."""
     at = chance.randrange(len(data))
     piece = data[at : at + chance.randint(1, 256)]
     return data[:at] + piece * chance.randint(2, 2000) + data[at:]
@@ -174,7 +174,7 @@ MUTATIONS: list[Mutation] = [*PLAIN, twice]
 
 
 def sound_files(chance: random.Random, folder: Path | None) -> list[bytes]:
-    """What is mutated: every kind of synthetic file, and real ones."""
+    """The files to mutate: every kind of synthetic file, and real ones."""
     made = [*wholes().values(), phantom.png(phantom.draw(2, rows=320, columns=300))]
     made.append(phantom.dicom(phantom.draw(3, rows=320, columns=300)))
     if folder is not None and folder.is_dir():
@@ -187,7 +187,7 @@ def sound_files(chance: random.Random, folder: Path | None) -> list[bytes]:
 
 
 @dataclass
-class Place:
+class TemporaryPortal:
     """A portal of which nothing stays, and somebody who may send."""
 
     app: Flask
@@ -196,14 +196,14 @@ class Place:
 
 
 @contextmanager
-def fresh_place(parent: Path | None) -> Iterator[Place]:
-    """A record on SQLite, in the memory's file system where there is one."""
+def temporary_portal(parent: Path | None) -> Iterator[TemporaryPortal]:
+    """A portal on SQLite, in a memory file system if there is one."""
     with tempfile.TemporaryDirectory(prefix="pleura-fuzz-", dir=parent) as folder:
         app = make_app(make_settings(Path(folder)))
         person = make_person(app, Role.TECHNOLOGIST)
         with app.app_context():
             actor = sessions.actor_of(db.session().get_one(User, person.id))
-            yield Place(app, actor, Path(folder))
+            yield TemporaryPortal(app, actor, Path(folder))
             db.session.remove()
             db.engine.dispose()
 
@@ -218,19 +218,21 @@ def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Rep
     server = decoder._process.pid
     try:
         for begin in range(0, count, _BATCH):
-            with fresh_place(parent) as place:
-                taken = 0
+            with temporary_portal(parent) as temporary:
+                accepted = 0
                 for index in range(begin, min(begin + _BATCH, count)):
                     mutation = chance.choice(MUTATIONS)
                     mutated = mutation(chance, chance.choice(pool), pool)
                     report.by_mutation[mutation.__name__] += 1
                     try:
-                        taken += _through_the_door(place, mutated, report)
+                        accepted += _through_intake(temporary, mutated, report)
                         _through_the_decoder(decoder, mutated, report)
                     except Exception as fault:
                         report.faults.append(f"{index} {mutation.__name__}: {fault!r}")
-                if _kept(place) != (taken,) * 5:
-                    report.faults.append(f"{begin}: {taken} taken, kept {_kept(place)}")
+                if _stored(temporary) != (accepted,) * 5:
+                    report.faults.append(
+                        f"{begin}: {accepted} accepted, stored {_stored(temporary)}"
+                    )
             if decoder._process.pid != server or decoder._process.poll() is not None:
                 report.faults.append(f"{begin}: the decoder's server was lost")
                 server = decoder._process.pid
@@ -247,22 +249,28 @@ def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Rep
     return report
 
 
-def _through_the_door(place: Place, mutated: bytes, report: Report) -> int:
-    """1 where a study was made of it."""
+def _through_intake(temporary: TemporaryPortal, mutated: bytes, report: Report) -> int:
+    """1 if a study was created from it, else 0."""
     began = time.process_time()
     made = 0
     try:
-        services = place.app.extensions["pleura"]
+        services = temporary.app.extensions["pleura"]
         sent = submission.submit(
-            db.session(), services.vault, place.actor, "x", mutated, services.clock(), limits=LIMITS
+            db.session(),
+            services.vault,
+            temporary.actor,
+            "x",
+            mutated,
+            services.clock(),
+            limits=LIMITS,
         )
-        report.door["duplicate" if sent.duplicate else "taken"] += 1
+        report.intake["duplicate" if sent.duplicate else "accepted"] += 1
         made = int(not sent.duplicate)
     except Refused as refused:
-        report.door[_known(refused.code, REASONS)] += 1
+        report.intake[_known(refused.code, REASONS)] += 1
     took = time.process_time() - began
-    report.slowest_door = max(report.slowest_door, took)
-    assert took < DOOR_CPU_SECONDS, f"{took:.1f} processor seconds at the door"
+    report.slowest_intake = max(report.slowest_intake, took)
+    assert took < INTAKE_CPU_SECONDS, f"{took:.1f} processor seconds at the door"
     return made
 
 
@@ -282,13 +290,13 @@ def _known(code: str, codes: Collection[str]) -> str:
     return code
 
 
-def _kept(place: Place) -> tuple[int, ...]:
+def _stored(temporary: TemporaryPortal) -> tuple[int, ...]:
     counts = [
         db.session.scalar(select(func.count()).select_from(table)) or 0
         for table in (Study, Instance, Blob, Job)
     ]
     db.session.rollback()
-    files = [path for path in (place.folder / "blobs").rglob("*") if path.is_file()]
+    files = [path for path in (temporary.folder / "blobs").rglob("*") if path.is_file()]
     return (*counts, len(files))
 
 
@@ -298,7 +306,7 @@ def _megabytes(process: int) -> float:
 
 
 def main() -> int:
-    """The command line; 1 where anything broke."""
+    """The command line; exit status 1 if a requirement failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
@@ -306,11 +314,11 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     report = run(asked.count, asked.seed, asked.data, progress=True)
-    for title, counts in (("door", report.door), ("decoder", report.decoder)):
+    for title, counts in (("intake", report.intake), ("decoder", report.decoder)):
         print(f"{title}:", ", ".join(f"{code} {n}" for code, n in counts.most_common()))
     print("mutations:", ", ".join(f"{name} {n}" for name, n in report.by_mutation.items()))
     print(
-        f"slowest: {report.slowest_door:.2f} processor s at the door, "
+        f"slowest: {report.slowest_intake:.2f} processor s at the door, "
         f"{report.slowest_decoder:.2f} s in the decoder; grown by "
         f"{report.parent_growth_mb:.0f} MB, server {report.server_mb:.0f} MB; "
         f"{time.monotonic() - began:.0f} s in all"

@@ -1,6 +1,6 @@
-"""A small OpenID Connect provider on loopback: real HTTP, real RS256, and every way to cheat.
+"""A small OpenID Connect provider on loopback: real HTTP, real RS256, and faults on demand.
 
-Whoever comes to its authorization endpoint is `claims`. A code works once and only with the
+Its user has the `claims`. A code works once and only with the
 verifier whose challenge was sent (PKCE).
 """
 
@@ -25,21 +25,21 @@ CLIENT, SECRET = "pleura", "a secret of the client and the provider"
 
 @dataclass
 class Provider:
-    """What it says, and how it lies."""
+    """The provider's answers, and the faults in them."""
 
     url: str = ""
     now: float = 0.0
     claims: dict[str, Any] = field(default_factory=dict)
-    lies: dict[str, Any] = field(default_factory=dict)  # laid over the ID token's claims
+    false_claims: dict[str, Any] = field(default_factory=dict)  # in the ID token
     algorithm: str = "RS256"
-    described: dict[str, Any] = field(default_factory=dict)  # laid over the discovery document
+    false_metadata: dict[str, Any] = field(default_factory=dict)  # of the discovery document
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "one"}))
-    signs_with: RSAKey | None = None
+    signing_key: RSAKey | None = None
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def authorize(self, url: str) -> str:
-        """What a browser gets that goes to this address: where it is sent back to."""
+        """The redirect that a browser gets from the authorization endpoint."""
         asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         assert asked["code_challenge_method"] == "S256"
         assert asked["response_type"] == "code"
@@ -62,21 +62,23 @@ class Provider:
 
     def sign(self, asked: dict[str, str]) -> str:
         """The ID token."""
-        told = {
+        claims = {
             "iss": self.url,
             "aud": CLIENT,
             "iat": int(self.now),
             "exp": int(self.now) + 300,
             "nonce": asked["nonce"],
             **self.claims,
-            **self.lies,
+            **self.false_claims,
         }
-        told = {name: value for name, value in told.items() if value is not None}
+        claims = {name: value for name, value in claims.items() if value is not None}
         if self.algorithm == "none":
             head = {"alg": "none", "typ": "JWT"}
-            parts = [json.dumps(part).encode() for part in (head, told)]
+            parts = [json.dumps(part).encode() for part in (head, claims)]
             return ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in parts) + "."
-        return jwt.encode({"alg": self.algorithm, "kid": "one"}, told, self.signs_with or self.key)
+        return jwt.encode(
+            {"alg": self.algorithm, "kid": "one"}, claims, self.signing_key or self.key
+        )
 
     def describe(self) -> dict[str, Any]:
         """The discovery document."""
@@ -85,13 +87,13 @@ class Provider:
             "authorization_endpoint": f"{self.url}/authorize",
             "token_endpoint": f"{self.url}/token",
             "jwks_uri": f"{self.url}/keys",
-            **self.described,
+            **self.false_metadata,
         }
 
 
 @contextmanager
 def serve() -> Iterator[Provider]:
-    """The provider behind HTTP until the end of the block."""
+    """The provider served over HTTP for the duration of the block."""
     provider = Provider(now=time.time())
 
     class Handler(BaseHTTPRequestHandler):
@@ -121,7 +123,7 @@ def serve() -> Iterator[Provider]:
             self.wfile.write(data)
 
         def log_message(self, *_words: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     provider.url = f"http://127.0.0.1:{server.server_port}"

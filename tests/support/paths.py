@@ -1,4 +1,4 @@
-"""Where things lie: the repository, and the real X-rays of a machine that has some."""
+"""Paths: the repository, and real X-rays if the machine has some."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Small files of every kind that comes in at the door, made without any imaging library."""
+"""Small files of every accepted kind, made without an imaging library."""
 
 import io
 import struct
@@ -71,7 +71,7 @@ def compressed_dicom(frame: bytes, *, rows: int = 8, columns: int = 6, **tags: A
 def png(
     *, rows: int = 8, columns: int = 6, depth: int = 8, colour: int = 0, extra: bytes = b""
 ) -> bytes:
-    """A grey PNG that says it is of this size; its pixels need not be."""
+    """A grey PNG with this size in its header; its pixels may be fewer."""
     header = struct.pack(">IIBBBBB", columns, rows, depth, colour, 0, 0, 0)
     pixels = zlib.compress(bytes(min(rows, 64) * (min(columns, 64) + 1)))
     return (
@@ -91,7 +91,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def jpeg(
     *, rows: int = 8, columns: int = 6, samples: int = 1, bits: int = 8, inside: bytes = b""
 ) -> bytes:
-    """A JPEG with the right markers around nothing, or around `inside`."""
+    """A JPEG with valid markers around no pixels, or around `inside`."""
     components = b"".join(bytes((index + 1, 0x11, 0)) for index in range(samples))
     frame = struct.pack(">BHHB", bits, rows, columns, samples) + components
     return (

@@ -1,4 +1,4 @@
-"""Where a test happens: settings, vault and database of a portal that nobody has used yet."""
+"""Settings, vault and database of a new portal, for tests of the core."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ NOW = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
 @dataclass
 class Place:
-    """Where the core works: settings, vault, engine and sessions."""
+    """Settings, vault, engine and sessions of a portal."""
 
     settings: Settings
     vault: Vault

@@ -1,7 +1,7 @@
-"""A portal to test against: a migrated database, people of every role, clients that are signed in.
+"""A portal for tests: a migrated database, people of every role, signed-in clients.
 
 Plain functions, to be imported by any test: `make_settings`, `make_app`, `make_person`, `sign_in`,
-`walk_in`, `csrf_of`, `post`, `make_token`, `make_study`, `analyse`.
+`sign_in_by_pages`, `csrf_of`, `post`, `make_token`, `make_study`, `analyse`.
 """
 
 import re
@@ -33,7 +33,7 @@ START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that stands still until it is moved forward."""
+    """A clock that stands still until a test moves it forward."""
 
     def __init__(self, start: datetime = START) -> None:
         self.time = start
@@ -48,7 +48,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who has an account, with everything needed to sign in."""
+    """A person with an account, and everything needed to sign in."""
 
     id: UUID
     email: str
@@ -86,10 +86,10 @@ def make_person(
     password: str = PASSWORD,
     enrolled: bool = True,
 ) -> Person:
-    """Somebody who followed an invitation and, unless `enrolled` is False, set up the factor."""
+    """A person who accepted an invitation and, if `enrolled`, set up the second factor."""
     services = app.extensions["pleura"]
     now: datetime = services.clock()
-    email = f"{role}.{len(_everybody(app))}@example.org"
+    email = f"{role}.{len(_all_people(app))}@example.org"
     with app.app_context():
         session = db.session()
         _, link = invitations.invite(
@@ -106,7 +106,7 @@ def make_person(
 
 
 def sign_in(app: Flask, person: Person, client: FlaskClient | None = None) -> FlaskClient:
-    """A client with a login session of this person, made without walking through the pages."""
+    """A client with a login session of this person, created without the pages."""
     client = client or app.test_client()
     with app.app_context():
         session = db.session()
@@ -122,8 +122,8 @@ def sign_in(app: Flask, person: Person, client: FlaskClient | None = None) -> Fl
     return client
 
 
-def walk_in(client: FlaskClient, person: Person, now: datetime) -> TestResponse:
-    """Sign in as a person does, by both pages; returns the last answer."""
+def sign_in_by_pages(client: FlaskClient, person: Person, now: datetime) -> TestResponse:
+    """Sign in through both pages; returns the last response."""
     first = post(
         client, "/sign-in", {"email": person.email, "password": person.password}, page="/sign-in"
     )
@@ -147,7 +147,7 @@ def post(
     page: str = "/account",
     **more: Any,
 ) -> TestResponse:
-    """Send a form as the page would."""
+    """Post a form as the page would."""
     return client.post(url, data={"csrf_token": csrf_of(client, page), **(data or {})}, **more)
 
 
@@ -167,7 +167,7 @@ def make_token(app: Flask, person: Person, *scopes: str) -> str:
 
 
 def make_passkey(app: Flask, person: Person) -> UUID:
-    """A passkey of this person, as if a device had made it."""
+    """A passkey of this person, as if registered by a device."""
     with app.app_context():
         session = db.session()
         row = Passkey(
@@ -186,7 +186,7 @@ def make_passkey(app: Flask, person: Person) -> UUID:
         return row.id
 
 
-def _everybody(app: Flask) -> list[User]:
+def _all_people(app: Flask) -> list[User]:
     with app.app_context():
         return people.people(db.session())
 
@@ -205,7 +205,7 @@ def picture(shade: int = 0) -> bytes:
 
 
 def make_study(app: Flask, person: Person, shade: int = 0) -> UUID:
-    """A study that this person has just sent; its render job waits."""
+    """A study that this person has just uploaded; its render job is queued."""
     services = app.extensions["pleura"]
     with app.app_context():
         session = db.session()
@@ -255,8 +255,8 @@ PREDICTION: dict[str, Any] = {
 }
 
 
-class WorkerAtTheDoor:
-    """Speaks the worker's HTTP interface, as any worker would."""
+class HttpWorker:
+    """A client of the worker's HTTP interface."""
 
     def __init__(self, app: Flask, token: str | None = None) -> None:
         self.client = app.test_client()
@@ -274,7 +274,7 @@ class WorkerAtTheDoor:
     def store(
         self, job_id: UUID, ticket: str, outputs: dict[str, tuple[bytes, str]]
     ) -> list[TestResponse]:
-        """Hand in the attempt's outputs."""
+        """Store the attempt's outputs."""
         return [
             self.call(
                 "PUT", f"jobs/{job_id}/outputs/{kind}", ticket, data=data, content_type=media_type
@@ -283,11 +283,11 @@ class WorkerAtTheDoor:
         ]
 
     def finish(self, job_id: UUID, ticket: str, result: dict[str, Any]) -> TestResponse:
-        """Say that the attempt is done."""
+        """Finish the attempt."""
         return self.call("POST", f"jobs/{job_id}/finish", ticket, json=result)
 
     def do(self, job_id: UUID) -> None:
-        """A whole job, well done."""
+        """Do a whole job successfully."""
         claimed = self.claim(job_id).json
         assert claimed is not None
         render = claimed["kind"] == "render"
@@ -306,6 +306,6 @@ def job_of(app: Flask, study_id: UUID, kind: JobKind = JobKind.RENDER) -> UUID:
 
 def analyse(app: Flask, study_id: UUID) -> None:
     """Do both jobs of a study as workers would, over HTTP."""
-    worker = WorkerAtTheDoor(app)
+    worker = HttpWorker(app)
     for kind in (JobKind.RENDER, JobKind.SEGMENT):
         worker.do(job_of(app, study_id, kind))

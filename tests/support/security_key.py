@@ -1,4 +1,4 @@
-"""A security key made of software: it signs as a WebAuthn authenticator does, and as one cheats."""
+"""A security key in software: signs as a WebAuthn authenticator, and with chosen errors."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class Device:
     )
     credential_id: bytes = field(default_factory=lambda: token_bytes(32))
     count: int = 0
-    verifies: bool = True  # whether it asks for a finger or a PIN
+    verifies: bool = True  # whether it asks for a fingerprint or PIN
 
     def create(self, options: dict[str, Any], origin: str, **changes: Any) -> str:
         """The answer to navigator.credentials.create()."""
@@ -62,8 +62,8 @@ class Device:
         return hashlib.sha256(rp_id.encode()).digest() + struct.pack(">BI", flags, self.count)
 
     def _client(self, kind: str, options: dict[str, Any], origin: str, **changes: Any) -> bytes:
-        told = {"type": kind, "challenge": options["challenge"], "origin": origin} | changes
-        return json.dumps(told).encode()
+        data = {"type": kind, "challenge": options["challenge"], "origin": origin} | changes
+        return json.dumps(data).encode()
 
     def _answer(self, response: dict[str, Any]) -> str:
         name = bytes_to_base64url(self.credential_id)

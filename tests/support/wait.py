@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process does, as long as a busy machine may take for it."""
+"""Waiting for another thread or process, long enough for a busy machine."""
 
 import time
 from collections.abc import Callable

@@ -21,7 +21,7 @@ _NAMES = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}
 
 @blueprint.app_template_filter("browser")
 def browser(agent: str) -> str:
-    """A browser's long description of itself in two words, so that people know their own."""
+    """A short name for a browser's User-Agent, such as "Firefox on Linux"."""
     known = (next((n for n in names if n in agent), "") for names in (_BROWSERS, _SYSTEMS))
     return " on ".join(_NAMES.get(name, name) for name in known if name) or "another browser"
 
@@ -29,7 +29,7 @@ def browser(agent: str) -> str:
 @blueprint.get("")
 @guard.permission(Permission.SELF)
 def account() -> str:
-    """What is known about oneself, and where one is signed in."""
+    """One's own data and sessions."""
     return page()
 
 
@@ -49,7 +49,7 @@ def password() -> BaseResponse | tuple[str, int]:
             address=guard.address(),
         )
         if not changed:
-            errors["old"] = "This is not your present password."
+            errors["old"] = "This is not your current password."
     except Invalid as bad:
         errors["new"] = bad.message
     if errors:

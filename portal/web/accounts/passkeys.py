@@ -45,7 +45,7 @@ def register() -> BaseResponse | tuple[str, int]:
         )
     except Invalid as bad:
         return account.page({"passkey": bad.message}), 422
-    flash(f"The passkey {made.name} works from now on. {_ENDED}", "ok")
+    flash(f"The passkey {made.name} can be used now. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 
 

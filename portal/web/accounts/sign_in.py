@@ -33,7 +33,7 @@ _FIRST_PAGE = {
 }
 _WRONG = "The e-mail address or the password is wrong."
 _WRONG_PASSKEY = "This passkey was not accepted. Try again, or enter a code."
-_WRONG_CODE = "This code is wrong, too old, or was used before. Wait for the next one."
+_WRONG_CODE = "This code is wrong, expired, or already used. Wait for the next one."
 
 
 @blueprint.get("/")
@@ -171,7 +171,7 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
     if invitation is None:
         raise Problem(404, "link")
     if guard.services().settings.only_local_flagged and invitation.for_single_sign_on:
-        raise Problem(404, "link", "Sign in with your hospital account: this link opens nothing.")
+        raise Problem(404, "link", "Sign in with your hospital account: this link cannot be used.")
     if request.method == "GET":
         return render_template("auth/join.html", invitation=invitation)
     try:
@@ -233,7 +233,7 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
 @blueprint.route("/confirm", methods=["GET", "POST"])
 @guard.permission(Permission.SELF)
 def confirm() -> BaseResponse | str | tuple[str, int]:
-    """Ask for password and code again before something grave."""
+    """Ask for password and code again before a protected action."""
     target = guard.safe_next(request.values.get("next")) or url_for("account.account")
     if request.method == "GET":
         return render_template("auth/confirm.html", target=target)
@@ -306,5 +306,5 @@ def _try_later(page: str, throttled: throttle.Throttled) -> Response:
 def _warn_when_codes_run_out() -> None:
     left = totp.recovery_codes_left(db_session(), g.user)
     if left < 4:
-        told = f"Only {left} recovery codes are left." if left else "No recovery code is left."
-        flash(f"{told} Make new ones under Account.", "warn")
+        warning = f"Only {left} recovery codes are left." if left else "No recovery codes are left."
+        flash(f"{warning} Create new ones under Account.", "warn")

@@ -23,7 +23,7 @@ blueprint = Blueprint("sso", __name__, url_prefix="/sign-in/sso")
 
 _SECONDS = 600
 _SORRY = (
-    "Signing in there did not open an account here. Ask whoever administers Pleura, or try again."
+    "Your hospital sign-in did not give access to Pleura. Try again, or ask your administrator."
 )
 
 

@@ -1,4 +1,4 @@
-"""The access log, for auditors: ids only, and before it the alarms that nobody has seen yet."""
+"""The access log for auditors: ids only, preceded by the alarms not seen yet."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def log() -> str:
 @blueprint.post("/verify")
 @guard.permission(Permission.AUDIT_READ)
 def verify() -> str:
-    """Check the whole chain and say where it breaks."""
+    """Verify the whole chain and show where it breaks."""
     return _page(checked=audit.verify(db_session()))
 
 
@@ -98,9 +98,9 @@ def _page(
         alarms=unseen,
         alarm_count=how_many,
         alarm_events=alarms.ALARMS,
-        words={grant.id: grant.words for grant in grants},
+        explanations={grant.id: grant.words for grant in grants},
         open_now=[grant for grant in grants if grant.stands],
-        glass_reasons=REASONS,
+        emergency_reasons=REASONS,
         events=events,
         asked=asked,
         errors=errors,
@@ -108,13 +108,13 @@ def _page(
         refused=refused,
         more=len(events) == _PER_PAGE,
         before=before,
-        kept={name: value or None for name, value in asked.items()},
+        search_args={name: value or None for name, value in asked.items()},
         fresh=guard.is_fresh(),
     )
 
 
 def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter, dict[str, str]]:
-    """What somebody typed, what it asks for, and what of it can't be understood."""
+    """The search as typed, as a filter, and its errors by field."""
     names = ("event", "person", "case", "since", "until")
     asked = {name: str(source.get(name, "")).strip() for name in names}
     errors = {
@@ -124,13 +124,13 @@ def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter
     }
     event = asked["event"].lower().replace(" ", "_")
     if event and not _EVENT.fullmatch(event):
-        errors["event"] = "This is not the name of an event."
+        errors["event"] = "This is not an event name."
     times = {}
     for name in ("since", "until"):
         try:
             times[name] = logbook.moment(asked[name], end=name == "until")
         except (ValueError, OverflowError):
-            errors[name] = "This is not a day."
+            errors[name] = "This is not a date."
             times[name] = None
     criteria = audit.AuditFilter(
         event="" if "event" in errors else event,

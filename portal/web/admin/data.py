@@ -1,4 +1,4 @@
-"""The life of data, for administrators: purges with proof, legal holds, retention.
+"""Data governance for administrators: purges with proof, legal holds, retention.
 
 No page here shows anything about a patient: a case is known by its number or id.
 """
@@ -22,23 +22,23 @@ blueprint = Blueprint("data", __name__, url_prefix="/admin/data")
 _PAGE = "data.page"
 _change = guard.permission(Permission.DATA_MANAGE, step_up=_PAGE)
 PURGE_REASONS = {
-    "patient_request": "The patient asked for it",
-    "sent_by_mistake": "Sent by mistake",
+    "patient_request": "Patient request",
+    "sent_by_mistake": "Uploaded by mistake",
     "wrong_patient": "Filed under the wrong patient",
     "test_data": "Test data",
-    "retention_ended": "Its time has ended",
+    "retention_ended": "Retention time ended",
     "other": "Other",
 }
 HOLD_REASONS = {
     "legal_dispute": "Legal dispute",
     "incident": "Incident under investigation",
-    "authority": "Asked for by an authority",
+    "authority": "Requested by an authority",
     "other": "Other",
 }
 _KINDS = {
-    "reviewed": "Reviewed, from the last review",
-    "unreviewed": "Not reviewed, from the arrival",
-    "no_result": "Without an AI result and not reviewed, from the arrival",
+    "reviewed": "Reviewed, counted from the last review",
+    "unreviewed": "Not reviewed, counted from arrival",
+    "no_result": "No AI result and not reviewed, counted from arrival",
 }
 
 
@@ -55,9 +55,9 @@ def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
     """Destroy a case, once its number was typed again; on to the proof."""
     reason = request.form.get("reason", "")
     if reason not in set(PurgeReason):
-        return _refused(study_id, "Say why.")
+        return _refused(study_id, "Choose a reason.")
     if request.form.get("number", "").strip().upper() != study_id.hex[:6].upper():
-        return _refused(study_id, "Type the number of the case to confirm. Nothing was destroyed.")
+        return _refused(study_id, "Type the case number to confirm. Nothing was purged.")
     try:
         purges.purge(
             db_session(),
@@ -79,7 +79,7 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
     """Put a case under a legal hold."""
     reason = request.form.get("reason", "")
     if reason not in set(HoldReason):
-        return _refused(study_id, "Say why.")
+        return _refused(study_id, "Choose a reason.")
     try:
         legal_holds.hold(
             db_session(),
@@ -91,7 +91,7 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
         )
     except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
-    return _done(study_id, "The case is held: nothing purges it until the hold is lifted.")
+    return _done(study_id, "The case is on legal hold: it is not purged until the hold is lifted.")
 
 
 @blueprint.post("/<uuid:study_id>/lift")
@@ -108,7 +108,7 @@ def lift(study_id: UUID) -> BaseResponse | tuple[str, int]:
         )
     except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
-    return _done(study_id, "The hold is lifted.")
+    return _done(study_id, "The legal hold is lifted.")
 
 
 @blueprint.get("/<uuid:study_id>/proof")
@@ -118,12 +118,12 @@ def proof(study_id: UUID) -> str:
     found = purges.proof_of(db_session(), guard.actor(), study_id)
     if found is None:
         raise Problem(404, "not_found")
-    said = json.loads(found.proof)
+    record = json.loads(found.proof)
     return render_template(
         "admin/proof.html",
         proof=found,
-        said=said,
-        size=sum(file["bytes"] for file in said["destroyed"]["files"]),
+        record=record,
+        size=sum(file["bytes"] for file in record["destroyed"]["files"]),
         genuine=purges.is_genuine(db_session(), found),
         remains=purges.residual_data(db_session(), guard.services().vault, study_id),
         reasons=PURGE_REASONS,
@@ -157,11 +157,11 @@ def _page(asked: str = "", error: str = "") -> str:
         else [],
         holds=legal_holds.holds(db_session(), guard.actor()),
         proofs=purges.proofs(db_session(), guard.actor()),
-        kept=[(_KINDS[kind], days) for kind, days in retention.days_of(settings).items()],
+        retention=[(_KINDS[kind], days) for kind, days in retention.days_of(settings).items()],
         held_back=retention.held_back(db_session(), settings, guard.now()),
-        purge_reasons=[("", "Choose why"), *list(PURGE_REASONS.items())],
-        hold_reasons=[("", "Choose why"), *list(HOLD_REASONS.items())],
-        reason_words={**HOLD_REASONS, **PURGE_REASONS},
+        purge_reasons=[("", "Choose a reason"), *list(PURGE_REASONS.items())],
+        hold_reasons=[("", "Choose a reason"), *list(HOLD_REASONS.items())],
+        reason_texts={**HOLD_REASONS, **PURGE_REASONS},
         fresh=guard.is_fresh(),
     )
 

@@ -1,4 +1,4 @@
-"""The registry's pages for administrators: models, their cards, who speaks and how boldly."""
+"""The registry's pages for administrators: models, their cards, promotion, operating points."""
 
 from uuid import UUID
 
@@ -22,7 +22,7 @@ _manage = guard.permission(Permission.MODELS_MANAGE, step_up=_LIST)
 @blueprint.get("")
 @guard.permission(Permission.MODELS_MANAGE)
 def models_page() -> str:
-    """Every model, and which one speaks."""
+    """Every model, and which one is active."""
     found = registry.models(db_session(), guard.actor())
     return render_template(
         "admin/models.html",
@@ -37,12 +37,12 @@ def models_page() -> str:
 @blueprint.get("/<uuid:model_id>")
 @guard.permission(Permission.MODELS_MANAGE)
 def model_page(model_id: UUID) -> str:
-    """One model's card, in words and numbers."""
+    """One model's card."""
     view = registry.model(db_session(), guard.actor(), model_id)
     return render_template(
         "admin/model.html",
         model=view,
-        card=model_card.of(view.card),
+        card=model_card.present(view.card),
         points=model_card.POINTS,
         fresh=guard.is_fresh(),
     )
@@ -51,26 +51,26 @@ def model_page(model_id: UUID) -> str:
 @blueprint.post("/<uuid:model_id>/promote")
 @_manage
 def promote(model_id: UUID) -> BaseResponse:
-    """Let a model speak from the next job on."""
+    """Make a model the active one from the next job on."""
     model = registry.promote(db_session(), guard.actor(), model_id, guard.now(), point=_point())
-    return _done(f"{model.name} {model.version} speaks from the next job on.")
+    return _done(f"{model.name} {model.version} is active from the next job on.")
 
 
 @blueprint.post("/roll-back")
 @_manage
 def roll_back() -> BaseResponse:
-    """Bring back the model that spoke before."""
+    """Make the previously active model active again."""
     model = registry.roll_back(db_session(), guard.actor(), guard.now())
-    return _done(f"{model.name} {model.version} speaks again from the next job on.")
+    return _done(f"{model.name} {model.version} is active again from the next job on.")
 
 
 @blueprint.post("/<uuid:model_id>/operating-point")
 @_manage
 def operating_point(model_id: UUID) -> BaseResponse:
-    """Let the active model call at another of its thresholds."""
+    """Give the active model another operating point."""
     model = registry.choose_point(db_session(), guard.actor(), model_id, _point(), guard.now())
     return _done(
-        f"{model.name} {model.version} calls at {model_card.POINTS[model.operating_point]} now."
+        f"{model.name} {model.version} now uses: {model_card.POINTS[model.operating_point]}."
     )
 
 

@@ -20,26 +20,26 @@ from portal.web.security.errors import Problem
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
 _REASONS = {
-    "gave_up": "Tried as often as is allowed, and never finished. Look at the worker's log.",
-    "timeout": "Took longer than a job may.",
+    "gave_up": "Failed at every allowed attempt. Check the worker's log.",
+    "timeout": "Exceeded the time limit of a job.",
     "out_of_memory": "The worker ran out of memory.",
-    "decoder_lost": "The process that decodes pictures was killed by this picture.",
-    "engine_lost": "The process that holds the model ended. It is begun anew by itself.",
-    "engine_failed": "The model could not be run on this picture. Look at the worker's log.",
-    "lease_expired": "The worker went silent in the middle of it.",
+    "decoder_lost": "The decoding process crashed on this picture.",
+    "engine_lost": "The process that runs the model ended; it restarts automatically.",
+    "engine_failed": "The model failed on this picture. Check the worker's log.",
+    "lease_expired": "The worker stopped responding during the job.",
     "portal_unreachable": "The worker could not reach the portal.",
     "portal_broken": "The portal answered the worker with errors.",
     "input_refused": "The worker could not read the picture from the portal.",
-    "result_refused": "The portal refused what the worker handed in.",
-    "facts_missing": "The facts of the picture were missing.",
-    "pixels_do_not_fit": "The prepared pixels do not fit the picture's facts.",
-    "model_missing": "The worker has not got the promoted model, and could not fetch it. "
-    "Put it into a folder that the worker looks in, or look at the worker's log.",
-    "model_tampered": "The worker's files of the promoted model are not those of its card.",
-    "model_unclear": "The worker did not understand which model was meant: is it an old one?",
+    "result_refused": "The portal rejected the worker's result.",
+    "facts_missing": "The picture's metadata was missing.",
+    "pixels_do_not_fit": "The prepared pixels do not match the picture's metadata.",
+    "model_missing": "The worker does not have the promoted model and could not fetch it. "
+    "Copy it to one of the worker's model folders, or check the worker's log.",
+    "model_tampered": "The worker's files of the promoted model do not match its card.",
+    "model_unclear": "The worker could not identify the requested model; it may be too old.",
     "wrong_queue": "The job was sent to the wrong kind of worker.",
     "too_many_pixels": "The picture has more pixels than are accepted.",
-    "unexpected": "Something that nobody foresaw. Look at the worker's log.",
+    "unexpected": "Unexpected error. Check the worker's log.",
 }
 _PEOPLE = "admin.people_page"
 _manage = guard.permission(Permission.PEOPLE_MANAGE, step_up=_PEOPLE)
@@ -48,14 +48,14 @@ _manage = guard.permission(Permission.PEOPLE_MANAGE, step_up=_PEOPLE)
 @blueprint.get("/people")
 @guard.permission(Permission.PEOPLE_MANAGE)
 def people_page() -> str:
-    """Everybody, and who was invited."""
+    """All people, and the open invitations."""
     return _people_page()
 
 
 @blueprint.post("/people")
 @_manage
 def invite() -> str | tuple[str, int]:
-    """Invite somebody and show the link once."""
+    """Invite a person and show the link once."""
     form = {name: request.form.get(name, "") for name in ("name", "email", "role", "team")}
     role = _role(form["role"])
     if role is None:
@@ -78,7 +78,7 @@ def invite() -> str | tuple[str, int]:
 @blueprint.post("/people/<uuid:user_id>/role")
 @_manage
 def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
-    """Give somebody another role."""
+    """Change a person's role."""
     role = _role(request.form.get("role", ""))
     if role is None:
         raise Problem(422, "role", "Choose one of the roles.")
@@ -87,14 +87,14 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
     except Invalid as bad:
         return _refused(bad)
     if not changed:
-        return _done(f"{user.name} is {role.value} already: nothing was changed.")
-    return _done(f"{user.name} is {role.value} now and has to sign in again.")
+        return _done(f"{user.name} already has the role {role.value}: nothing was changed.")
+    return _done(f"{user.name} now has the role {role.value} and has to sign in again.")
 
 
 @blueprint.post("/people/<uuid:user_id>/team")
 @_manage
 def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
-    """Put somebody into another team."""
+    """Move a person to another team."""
     team_id = request.form.get("team", type=UUID)
     if team_id is None:
         raise Problem(422, "team", "Choose one of the teams.")
@@ -103,36 +103,36 @@ def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
     except Invalid as bad:
         return _refused(bad)
     if not changed:
-        return _done(f"{user.name} belongs to {user.team.name} already: nothing was changed.")
-    return _done(f"{user.name} belongs to {user.team.name} now and has to sign in again.")
+        return _done(f"{user.name} already belongs to {user.team.name}: nothing was changed.")
+    return _done(f"{user.name} now belongs to {user.team.name} and has to sign in again.")
 
 
 @blueprint.post("/people/<uuid:user_id>/disable")
 @_manage
 def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
-    """Shut somebody out at once."""
+    """Disable a person; sessions and tokens end at once."""
     try:
         user = people.disable(db_session(), guard.actor(), user_id, guard.now())
     except Invalid as bad:
         return _refused(bad)
-    return _done(f"{user.name} is shut out. Sessions and tokens have ended.")
+    return _done(f"{user.name} is disabled. Sessions and tokens have ended.")
 
 
 @blueprint.post("/people/<uuid:user_id>/enable")
 @_manage
 def enable(user_id: UUID) -> BaseResponse | tuple[str, int]:
-    """Let somebody in again."""
+    """Enable a person again."""
     try:
         user = people.enable(db_session(), guard.actor(), user_id, guard.now())
     except Invalid as bad:
         return _refused(bad)
-    return _done(f"{user.name} may sign in again.")
+    return _done(f"{user.name} is enabled and can sign in again.")
 
 
 @blueprint.post("/people/<uuid:user_id>/reset-factor")
 @_manage
 def reset_factor(user_id: UUID) -> str | tuple[str, int]:
-    """Take password and second factor away and show a link to set both anew."""
+    """Remove password and second factor and show a link to set new ones."""
     try:
         invitation, token = people.reset_factor(db_session(), guard.actor(), user_id, guard.now())
     except Invalid as bad:
@@ -143,7 +143,7 @@ def reset_factor(user_id: UUID) -> str | tuple[str, int]:
 @blueprint.post("/people/<uuid:user_id>/end-sessions")
 @_manage
 def end_sessions(user_id: UUID) -> BaseResponse:
-    """End all of somebody's sessions."""
+    """End all sessions of a person."""
     count = people.end_sessions_of(db_session(), guard.actor(), user_id, guard.now())
     return _done("One session has ended." if count == 1 else f"{count} sessions have ended.")
 
@@ -151,7 +151,7 @@ def end_sessions(user_id: UUID) -> BaseResponse:
 @blueprint.post("/invitations/<uuid:invitation_id>/withdraw")
 @_manage
 def withdraw(invitation_id: UUID) -> BaseResponse:
-    """Make a link useless that was sent out."""
+    """Withdraw a link that was sent."""
     invitations.withdraw_invitation(db_session(), guard.actor(), invitation_id, guard.now())
     return _done("The link no longer works.")
 
@@ -216,7 +216,7 @@ def _people_page(
 
 
 def _made(invitation: Invitation, token: str) -> dict[str, Any]:
-    """What the page says about a link that has just been made, the only time it is shown."""
+    """The new link for the page, the only time it is shown."""
     return {
         "link": guard.services().settings.base_url + url_for("auth.join", token=token),
         "name": invitation.name,
@@ -226,7 +226,7 @@ def _made(invitation: Invitation, token: str) -> dict[str, Any]:
 
 
 def _reason(code: str | None) -> str:
-    """Why a job failed, for whoever looks after the workers."""
+    """Why a job failed, for administrators."""
     refused = REASONS.get(code or "")
     if refused is not None and "{" not in refused:
         return refused

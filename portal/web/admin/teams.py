@@ -1,4 +1,4 @@
-"""Teams, for administrators: making and renaming them. People are moved on the People page."""
+"""Teams for administrators: create and rename. People are moved on the People page."""
 
 from uuid import UUID
 
@@ -33,7 +33,7 @@ def make() -> BaseResponse | tuple[str, int]:
         team = teams.make_team(db_session(), guard.actor(), name, guard.now())
     except Invalid as bad:
         return _page(name=name, error=bad.message), 422
-    flash(f"The team {team.name} is made. Move or invite people into it.", "ok")
+    flash(f"The team {team.name} is created. Move or invite people to it.", "ok")
     return redirect(url_for(_PAGE), 303)
 
 
@@ -47,7 +47,7 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
         )
     except Invalid as bad:
         return _page(wrong=team_id, error=bad.message), 422
-    flash(f"The team is called {team.name} now.", "ok")
+    flash(f"The team is now called {team.name}.", "ok")
     return redirect(url_for(_PAGE), 303)
 
 

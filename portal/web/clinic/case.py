@@ -1,4 +1,4 @@
-"""The case page: one study opened, its live state, its pictures, the reader's word."""
+"""The case page: one study opened, its live state, its pictures, the reviews."""
 
 from typing import Any
 from uuid import UUID
@@ -28,13 +28,13 @@ def case(study_id: UUID) -> str:
     """One case with film, result and review."""
     view = open_study(db_session(), guard.services().vault, guard.actor(), study_id, guard.now())
     guard.services().shown.add(guard.actor().session_id, [study_id])
-    return render_template("case/case.html", case=case_view.of(view, guard.actor()))
+    return render_template("case/case.html", case=case_view.case_page(view, guard.actor()))
 
 
 @blueprint.get("/state")
 @guard.permission(Permission.STUDY_READ, background=True, break_glass=True)
 def state(study_id: UUID) -> Response:
-    """Where the study stands, for a page that waits; no word of the model's or of a reader's."""
+    """The study's state, for a page that waits; without AI result or review."""
     found = study_state(db_session(), guard.actor(), study_id, guard.now())
     return jsonify(state_json(found))
 
@@ -52,13 +52,13 @@ def blob(study_id: UUID, kind: str) -> Response:
 @blueprint.post("/reviews")
 @guard.permission(Permission.REVIEW_WRITE)
 def review(study_id: UUID) -> Response | BaseResponse:
-    """A new version of the reader's word, from the form or as JSON."""
+    """A new version of the review, from the form or as JSON."""
     sent: Any = json_or_none() if request.is_json else request.form
     if not hasattr(sent, "get"):
         raise Problem(400, "bad_json", "Send an object with verdict, reason and comment.")
     fields = {name: sent.get(name) or "" for name in ("verdict", "reason", "comment", "seen")}
     if not all(isinstance(value, str) for value in fields.values()):
-        raise Problem(422, "bad_review", "Verdict, reason, comment and seen are texts.")
+        raise Problem(422, "bad_review", "Verdict, reason, comment and seen must be strings.")
     try:
         saved = reviews.add_review(
             db_session(),
@@ -85,7 +85,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
     )
     line = case_view.review_lines([view], guard.actor())[0]
     return jsonify(
-        words=line.words,
+        label=line.label,
         line=render_template("case/version.html", review=line, now=guard.now()),
     )
 

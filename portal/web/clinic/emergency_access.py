@@ -11,28 +11,28 @@ from portal.errors import Invalid
 from portal.services import db_session
 from portal.web.security import guard
 
-blueprint = Blueprint("glass", __name__, url_prefix="/emergency")
+blueprint = Blueprint("emergency", __name__, url_prefix="/emergency")
 
 REASONS = {
-    "emergency": "A patient is in danger",
-    "second_opinion": "Asked for a second opinion",
-    "incident": "An incident or complaint",
-    "fault": "A technical fault of this case",
+    "emergency": "Patient emergency",
+    "second_opinion": "Second opinion requested",
+    "incident": "Incident or complaint",
+    "fault": "Technical fault with this case",
 }
-_PAGE = "glass.page"
+_PAGE = "emergency.page"
 
 
 @blueprint.get("")
 @guard.permission(Permission.BREAK_GLASS)
 def page() -> str:
-    """The form, and what stands open."""
+    """The form, and the cases that are open."""
     return _page()
 
 
 @blueprint.post("")
 @guard.permission(Permission.BREAK_GLASS, step_up=_PAGE)
 def open_case() -> BaseResponse | tuple[str, int]:
-    """Open one case for a while; an auditor is told."""
+    """Open one case for a limited time; auditors get an alarm."""
     form = {name: request.form.get(name, "") for name in ("case", "reason", "words")}
     services = guard.services()
     try:
@@ -53,7 +53,7 @@ def open_case() -> BaseResponse | tuple[str, int]:
 @blueprint.post("/<uuid:grant_id>/end")
 @guard.permission(Permission.SELF)
 def end(grant_id: UUID) -> BaseResponse:
-    """Close a case again: one's own, or anybody's for who watches over it."""
+    """Close a case again: one's own, or anyone's for auditors and admins."""
     break_glass.end(db_session(), guard.actor(), grant_id, guard.now())
     flash("The case is closed again.", "ok")
     watches = guard.actor().may(Permission.AUDIT_READ)
@@ -62,7 +62,7 @@ def end(grant_id: UUID) -> BaseResponse:
 
 def _page(form: dict[str, str] | None = None, errors: dict[str, str] | None = None) -> str:
     return render_template(
-        "glass/glass.html",
+        "emergency/emergency.html",
         form=form or {},
         errors=errors or {},
         reasons=list(REASONS.items()),

@@ -1,4 +1,4 @@
-"""Exporting a case without its patient: what will be in it, what to look for, and the ZIP."""
+"""De-identified export of a case: its content, what to check, and the ZIP."""
 
 from uuid import UUID
 
@@ -14,22 +14,22 @@ from portal.web.security import guard
 blueprint = Blueprint("export", __name__, url_prefix="/studies/<uuid:study_id>/export")
 
 FILES = {
-    "image.dcm": "The picture as DICOM, pixels as they are, with a new identity",
+    "image.dcm": "The picture as DICOM: unchanged pixels, new identity",
     "mask.png": "The model’s outline",
-    "result.json": "The model’s numbers and the readers’ verdicts, without names and comments",
-    "manifest.json": "What was done, and the digest of each file",
+    "result.json": "AI result and readers’ verdicts, without names and comments",
+    "manifest.json": "What was changed, and the digest of each file",
 }
 WARNINGS = {
-    "burned_in_yes": "The header says that text is burned into this picture.",
-    "burned_in_unknown": "The header does not say whether text is burned into this picture.",
-    "secondary_capture": "It is a capture of a screen or a scan: these often show names.",
-    "overlay_in_pixels": "It has an overlay drawn into its pixels, which may be text.",
+    "burned_in_yes": "According to the header, text is burned into this picture.",
+    "burned_in_unknown": "The header does not state whether text is burned into this picture.",
+    "secondary_capture": "It is a screen capture or a scan; these often show names.",
+    "overlay_in_pixels": "It has an overlay in its pixels, which may be text.",
     "table_left_out": (
-        "A table by which the picture is shown is left out: it is no curve, so it may be a text. "
-        "The exported picture may look otherwise."
+        "A lookup table is left out: it is not a curve and may contain text. "
+        "The exported picture may look different."
     ),
-    "no_dicom": "The picture came as PNG or JPEG and is left out: only DICOM is exported.",
-    "not_cleanable": "The picture could not be cleaned of what may be a text and is left out.",
+    "no_dicom": "The picture was uploaded as PNG or JPEG and is left out: only DICOM is exported.",
+    "not_cleanable": "The picture may contain text that cannot be removed and is left out.",
     "mask_left_out": "The outline could not be read and is left out.",
 }
 

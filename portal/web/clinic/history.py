@@ -1,4 +1,4 @@
-"""What I sent, what I read, and how it ended."""
+"""One's own uploads and reviews, with their results."""
 
 from typing import Literal
 

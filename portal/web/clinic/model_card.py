@@ -1,4 +1,4 @@
-"""A model's card for those who read cases: what it is for, how well it does, where it fails."""
+"""A model card for readers: intended use, performance, limits."""
 
 from uuid import UUID
 
@@ -18,4 +18,4 @@ blueprint = Blueprint("model_card", __name__, url_prefix="/models")
 def page(model_id: UUID) -> str:
     """The whole card of one model."""
     model = registry.card(db_session(), guard.actor(), model_id)
-    return render_template("case/model.html", model=model, card=model_card.of(model.card))
+    return render_template("case/model.html", model=model, card=model_card.present(model.card))

@@ -1,4 +1,4 @@
-"""Sending X-rays in from the browser: one file or ZIP a request by script, several by the form."""
+"""Upload from the browser: one file or ZIP a request by script, several by the form."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ blueprint = Blueprint("upload", __name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file, for the page without script."""
+    """The outcome of one file, for the page without script."""
 
     filename: str
     text: str
@@ -31,16 +31,16 @@ class Outcome:
 @blueprint.get("/upload")
 @guard.permission(Permission.STUDY_SUBMIT)
 def upload() -> str:
-    """The page with the place to drop files."""
+    """The upload page."""
     return _page([])
 
 
 @blueprint.post("/studies")
 @guard.permission(Permission.STUDY_SUBMIT, upload=True)
 def submit() -> tuple[Response | str, int]:
-    """Take files in. Scripts send one and read JSON; the form gets a page with a line for each.
+    """Accept files. Scripts send one and read JSON; the form gets a page with a line for each.
 
-    A ZIP is one file to send and as many to answer for: `files` has a line for each in it.
+    For a ZIP the answer's `files` has an entry for each file in it.
     """
     files = [file for file in request.files.getlist("file") if file.filename]
     if not wants_problem():
@@ -66,11 +66,11 @@ def _outcomes(file: FileStorage) -> list[Outcome]:
 
 
 def _outcome(name: str, submitted: submission.Submitted) -> Outcome:
-    text = "known already" if submitted.duplicate else "received"
-    said, tone = f"Case {submitted.case_number}: {text}", "ok"
+    text = "already known" if submitted.duplicate else "received"
+    message, tone = f"Case {submitted.case_number}: {text}", "ok"
     if submitted.same_uid:
-        said, tone = f"{said}. {wording.SAME_UID}", "warn"
-    return Outcome(name, said, tone, f"/studies/{submitted.study_id}")
+        message, tone = f"{message}. {wording.SAME_UID}", "warn"
+    return Outcome(name, message, tone, f"/studies/{submitted.study_id}")
 
 
 def _of_arrival(archive: str, arrival: zip_submission.Arrival) -> Outcome:
@@ -78,7 +78,7 @@ def _of_arrival(archive: str, arrival: zip_submission.Arrival) -> Outcome:
     if arrival.submitted is not None:
         return _outcome(name, arrival.submitted)
     if arrival.outcome == "skipped":
-        return Outcome(name, "Left out: not a picture", "")
+        return Outcome(name, "Skipped: not a picture", "")
     return Outcome(name, arrival.message, "danger")
 
 

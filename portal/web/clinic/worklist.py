@@ -152,14 +152,14 @@ def states() -> Response:
 
 
 def _live(study_id: UUID, state: status.StudyState) -> dict[str, Any]:
-    said = list_rows.row_status(state, None)
+    cells = list_rows.row_status(state, None)
     return {
         "state": state.state.value,
-        "settled": said.settled,
-        "found": said.word.found,
-        "verdict": said.verdict,
+        "settled": cells.settled,
+        "found": cells.label.found,
+        "verdict": cells.verdict,
         "thumb": f"/studies/{study_id}/blobs/thumb" if state.has_picture else None,
-        "html": render_template("worklist/said.html", said=said),
+        "html": render_template("worklist/ai_cells.html", status=cells),
     }
 
 

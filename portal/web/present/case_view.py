@@ -1,4 +1,4 @@
-"""What the case page shows: a `records.StudyView` in words, and the viewer's facts as JSON."""
+"""The case page: the texts for a `reading.case.StudyView`, and the viewer's data as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _REASONS = [("", "Reason (if you don’t agree)"), *wording.REASONS.items()]
 
 @dataclass(frozen=True)
 class Model:
-    """Which model spoke; `sha` is the beginning of its digest."""
+    """The model behind the result; `sha` is the beginning of its digest."""
 
     id: UUID
     name: str
@@ -28,19 +28,19 @@ class Model:
 
 @dataclass(frozen=True)
 class Quality:
-    """Whether the picture is what the model was made for, and why not."""
+    """Whether the picture is suitable for the model, and why not."""
 
     verdict: str
-    word: str
+    label: str
     reasons: list[str]
 
 
 @dataclass(frozen=True)
 class ReviewLine:
-    """One version of the readers' word."""
+    """One version of the review."""
 
     verdict: str
-    words: str
+    label: str
     reason: str
     comment: str
     reader: str
@@ -50,12 +50,12 @@ class ReviewLine:
 
 @dataclass(frozen=True)
 class PriorLine:
-    """Another picture of the same patient, or under the same DICOM number."""
+    """Another picture of the same patient, or with the same SOPInstanceUID."""
 
     id: UUID
     number: str
     arrived: datetime
-    word: wording.StatusLabel
+    label: wording.StatusLabel
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class CasePage:
     id: UUID
     number: str
     name: str
-    person: str
+    sex_age: str
     view: str
     arrived: datetime
     state: str
-    word: wording.StatusLabel
+    label: wording.StatusLabel
     side: str
     where: str
     probability: str
@@ -100,8 +100,8 @@ class CasePage:
     viewer: dict[str, Any]
 
 
-def of(view: StudyView, actor: Actor) -> CasePage:
-    """The page of an opened study for one person."""
+def case_page(view: StudyView, actor: Actor) -> CasePage:
+    """The page of an opened study for this person."""
     state, prediction = view.state, view.prediction
     facts = view.facts or {}
     measured = (prediction.measurements if prediction else None) or {}
@@ -115,11 +115,13 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         id=view.study_id,
         number=view.case_number,
         name=view.patient.patient_name,
-        person=wording.person(view.patient.sex, view.patient.age, facts.get("patient_age_years")),
+        sex_age=wording.sex_and_age(
+            view.patient.sex, view.patient.age, facts.get("patient_age_years")
+        ),
         view=facts.get("view") or "",
         arrived=view.created,
         state=state.state.value,
-        word=wording.status_label(state.state, band),
+        label=wording.status_label(state.state, band),
         side=measured.get("side") or "",
         where=wording.where(
             measured.get("side"),
@@ -131,7 +133,7 @@ def of(view: StudyView, actor: Actor) -> CasePage:
         distance=wording.length(measured.get("distance_mm"), measured.get("distance_px")),
         area=wording.area(measured.get("area_mm2"), measured.get("area_px")) if outlined else "–",
         measure_note=wording.spacing_note(row_mm, source),
-        sizes=size_lines.of(measured),
+        sizes=size_lines.sizes(measured),
         sizes_note=size_lines.METHOD,
         floor_note=wording.BELOW_FLOOR if band in _FOUND and not outlined else "",
         readings=wording.readings(doubt["spread"], doubt["outline_dice"]) if doubt else "",
@@ -166,16 +168,16 @@ def of(view: StudyView, actor: Actor) -> CasePage:
 
 def _prior_line(prior: Prior) -> PriorLine:
     result = prior.state.result
-    word = wording.status_label(prior.state.state, result.band if result else None)
-    return PriorLine(prior.study_id, prior.case_number, prior.created, word)
+    label = wording.status_label(prior.state.state, result.band if result else None)
+    return PriorLine(prior.study_id, prior.case_number, prior.created, label)
 
 
 def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:
-    """The versions of the readers' word as this person sees them, the newest first."""
+    """The versions of the review as this person sees them, the newest first."""
     return [
         ReviewLine(
             verdict=review.verdict.value,
-            words=wording.VERDICTS[review.verdict],
+            label=wording.VERDICTS[review.verdict],
             reason=wording.REASONS[review.reason] if review.reason else "",
             comment=review.comment,
             reader=review.reader,
@@ -190,7 +192,7 @@ def _film_note(view: StudyView) -> str:
     if BlobKind.PREVIEW in view.blobs:
         return ""
     if view.state.is_settled:
-        return "The picture could not be prepared. Read it where it came from."
+        return "The picture could not be prepared. Read the original."
     return "The picture is being prepared."
 
 
@@ -207,11 +209,11 @@ def _quality(view: StudyView) -> Quality | None:
 
 
 def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-    """Numbers and addresses for the viewer: nothing about the patient."""
+    """Numbers and URLs for the viewer: nothing about the patient."""
     base = f"/studies/{view.study_id}"
-    pictured = bool(facts) and BlobKind.PIXELS in view.blobs
+    has_pixels = bool(facts) and BlobKind.PIXELS in view.blobs
     prediction = view.prediction
-    mapped = (
+    has_map = (
         prediction is not None
         and prediction.map_rows is not None
         and prediction.threshold is not None
@@ -225,25 +227,25 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "readable": state.state not in (State.RECEIVED, State.PREPARING),
         "stateUrl": f"{base}/state",
         "preview": f"{base}/blobs/preview" if BlobKind.PREVIEW in view.blobs else None,
-        "pixels": f"{base}/blobs/pixels" if pictured else None,
-        "rows": facts.get("rows") if pictured else None,
-        "columns": facts.get("columns") if pictured else None,
+        "pixels": f"{base}/blobs/pixels" if has_pixels else None,
+        "rows": facts.get("rows") if has_pixels else None,
+        "columns": facts.get("columns") if has_pixels else None,
         "bits": facts.get("bits", 16),
         "windows": facts.get("windows", []),
         "spacing": facts.get("spacing"),
-        "leftSide": _left_side(facts.get("orientation")) if pictured else None,
+        "leftSide": _left_side(facts.get("orientation")) if has_pixels else None,
         "map": {
             "url": f"{base}/blobs/probability",
             "rows": prediction.map_rows,
             "columns": prediction.map_columns,
         }
-        if mapped and prediction
+        if has_map and prediction
         else None,
         "threshold": prediction.threshold if prediction else None,
         "measuredPixels": measured.get("area_px") or 0,
         "distanceLine": measured.get("distance_line"),
-        "levelLines": size_lines.lines(measured),
-        # For what was found only: elsewhere it would point at nothing.
+        "levelLines": size_lines.level_lines(measured),
+        # Only with a finding: otherwise it would mark a normal region.
         "region": prediction.region["box"]
         if prediction and prediction.region and prediction.result.band in _FOUND
         else None,
@@ -251,8 +253,8 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
 
 
 def _left_side(orientation: Sequence[str] | None) -> str:
-    """The patient's side at the picture's left edge: R, L, "" where neither side lies there (a
-    lateral or turned picture), "R?" as usual where the header does not tell."""
+    """The patient's side at the picture's left edge: R or L; "" if neither side is there (a lateral
+    or rotated picture); "R?", as usual, if the header does not state it."""
     if not orientation:
         return "R?"
     return {"L": "R", "R": "L"}.get(str(orientation[0])[:1], "")

@@ -1,4 +1,4 @@
-"""Rows of lists as the pages show them: a `records.WorklistRow` or a bare state in words."""
+"""Rows of worklist and history for the pages, and the cells that change while a page is open."""
 
 from base64 import b64encode
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from portal.web.present import wording
 
 @dataclass(frozen=True)
 class RowStatus:
-    """What AI and reader said about a study, for the cells that change while a page is open."""
+    """AI result and verdict of a study: the cells that change while a page is open."""
 
-    word: wording.StatusLabel
+    label: wording.StatusLabel
     detail: str
     probability: str
     reader: str
@@ -25,17 +25,14 @@ class RowStatus:
 
 @dataclass(frozen=True)
 class ListRow:
-    """One line of the worklist or the history; `thumb` is an address of the `data:` kind.
+    """One row of worklist or history: `thumb` is a `data:` URL, `unnamed` stands for no name."""
 
-    `unnamed` is what stands in the name's place where there is none.
-    """
-
-    said: RowStatus
+    status: RowStatus
     id: UUID
     number: str
     name: str
     unnamed: str
-    person: str
+    sex_age: str
     view: str
     arrived: datetime
     thumb: str
@@ -43,12 +40,12 @@ class ListRow:
 
 
 def row_status(state: StudyState, reader: str | None) -> RowStatus:
-    """The changing part of a row."""
+    """The cells of a row that change."""
     result = state.result
-    word = wording.status_label(state.state, result.band if result else None)
+    label = wording.status_label(state.state, result.band if result else None)
     return RowStatus(
-        word=word,
-        detail=_detail(state, word),
+        label=label,
+        detail=_detail(state, label),
         probability=wording.probability(result.probability) if result else "",
         reader=reader or "",
         verdict=wording.VERDICTS[state.reviewed].lower() if state.reviewed else "",
@@ -57,17 +54,17 @@ def row_status(state: StudyState, reader: str | None) -> RowStatus:
 
 
 def row(source: WorklistRow) -> ListRow:
-    """One line of a list."""
+    """One row of a list."""
     thumb = ""
     if source.thumb is not None:
         thumb = f"data:{source.thumb_media_type};base64,{b64encode(source.thumb).decode()}"
     return ListRow(
-        said=row_status(source.state, source.reader),
+        status=row_status(source.state, source.reader),
         id=source.study_id,
         number=source.case_number,
         name=source.patient.patient_name,
         unnamed=wording.DAMAGED if source.damaged else wording.UNNAMED,
-        person=wording.person(source.patient.sex, source.patient.age, source.age_years),
+        sex_age=wording.sex_and_age(source.patient.sex, source.patient.age, source.age_years),
         view=source.view or "",
         arrived=source.created,
         thumb=thumb,
@@ -76,23 +73,23 @@ def row(source: WorklistRow) -> ListRow:
 
 
 def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
-    """What stands in the way of results, in words with the next step."""
+    """What delays results, with the next step."""
     open_ones = [state for state in states if not state.is_settled]
     found = []
     if any(state.waiting_for == "worker" for state in open_ones):
         found.append(
-            "No worker is running, so new cases get no AI result for now. They are safe and will "
-            "be done when a worker starts; read urgent ones unaided."
+            "No worker is running, so new cases get no AI result for now. They are stored and will "
+            "be analysed when a worker starts. Read urgent ones unaided."
         )
     if not redis_answers:
         found.append(
-            "The messenger between portal and worker (Redis) is away. Cases are accepted and "
-            "queued; results may come late."
+            "The job queue (Redis) is not available. Cases are accepted and stored; "
+            "results may be delayed."
         )
     return found
 
 
-def _detail(state: StudyState, word: wording.StatusLabel) -> str:
+def _detail(state: StudyState, label: wording.StatusLabel) -> str:
     result = state.result
     if not state.is_settled:
         return wording.WAITING.get(state.waiting_for or "", "")
@@ -100,7 +97,7 @@ def _detail(state: StudyState, word: wording.StatusLabel) -> str:
         return str(next((r.get("message", "") for r in result.reasons), ""))
     if result is None:
         return wording.failure(state.error_code)
-    size = wording.length(result.distance_mm, None) if word.found else ""
-    where = wording.where(result.side, ()) if word.found else ""
+    size = wording.length(result.distance_mm, None) if label.found else ""
+    where = wording.where(result.side, ()) if label.found else ""
     limited = "picture of limited use" if result.quality is QualityVerdict.LIMITED else ""
     return " · ".join(part for part in (where, size, limited) if part)

@@ -1,7 +1,6 @@
-"""A model's card as people read it: numbers with their intervals, thresholds, limits, data.
+"""A model card for the pages: performance with intervals, thresholds, limits, data.
 
-A card comes from outside: whatever is missing or of another kind is left out, nothing is believed
-to be there.
+A card comes from outside: what is missing or of another type is left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from portal.web.present import wording
 POINTS = wording.OPERATING_POINTS
 _METRICS = {
     "positive_dice": "Outline: Dice of pictures with a pneumothorax (missed: 0)",
-    "positive_dice_ungated": "Outline: the same, every outline counted",
+    "positive_dice_ungated": "Outline: the same, all outlines counted",
     "kaggle_dice": "Outline: Dice of all pictures (both empty: 1)",
     "auc": "Picture: area under the ROC curve",
     "sensitivity": "Picture: sensitivity, balanced",
@@ -34,7 +33,7 @@ _TRAITS = {
     "report": "Report",
 }
 _OF_GROUPS = ("positive_dice", "sensitivity", "specificity", "auc")
-_COUNTS = {"training": "Learnt from", "held_out": "Measured on"}
+_COUNTS = {"training": "Trained on", "held_out": "Measured on"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """One part of the measured pictures; values with their intervals, in the order of the page."""
+    """One group of the measured pictures; values with their intervals, in the order of the page."""
 
     name: str
     pictures: str
@@ -59,7 +58,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Card:
-    """What the page shows."""
+    """The card's content, ready for the page."""
 
     use: str
     metrics: list[Line]
@@ -70,8 +69,8 @@ class Card:
     limits: list[str]
 
 
-def of(card: Mapping[str, Any] | None) -> Card | None:
-    """The card in words; None where none is known."""
+def present(card: Mapping[str, Any] | None) -> Card | None:
+    """The card for the page; None if there is none."""
     if not card:
         return None
     limits = card.get("limits")
@@ -89,30 +88,30 @@ def of(card: Mapping[str, Any] | None) -> Card | None:
 
 
 def summary(card: Mapping[str, Any] | None) -> list[Line]:
-    """The few numbers of the list."""
+    """The main numbers, for the list of models."""
     return list(_metrics(card or {}, _HEADLINE))
 
 
 def _metrics(card: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Line]:
     known = _mapping(card.get("metrics"))
-    for name, words in names.items():
+    for name, text in names.items():
         found = _mapping(known.get(name))
         if (value := _number(found.get("value"))) is None:
             continue
         low, high = _number(found.get("low")), _number(found.get("high"))
         interval = f"{low:.3f} – {high:.3f}" if low is not None and high is not None else ""
         count = _number(found.get("n"))
-        yield Line(words, f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
+        yield Line(text, f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
 
 
 def _groups(card: Mapping[str, Any]) -> Iterator[Group]:
-    for trait, words in _TRAITS.items():
+    for trait, text in _TRAITS.items():
         for name, found in _mapping(_mapping(card.get("subgroups")).get(trait)).items():
             group = _mapping(found)
             counts = [_number(group.get(what)) for what in ("pictures", "positives")]
             pictures, positives = ("—" if n is None else f"{n:,.0f}" for n in counts)
             values = [_interval(_mapping(group.get(measure))) for measure in _OF_GROUPS]
-            yield Group(f"{words}: {_text(name)}", pictures, positives, values)
+            yield Group(f"{text}: {_text(name)}", pictures, positives, values)
 
 
 def _interval(found: Mapping[str, Any]) -> str:
@@ -127,13 +126,13 @@ def _interval(found: Mapping[str, Any]) -> str:
 def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = _mapping(card.get("thresholds"))
     image = _mapping(known.get("image"))
-    for point, words in POINTS.items():
+    for point, text in POINTS.items():
         if (value := _number(image.get(point))) is not None:
-            yield f"Picture called, {words}", f"from {value:.3f} on"
+            yield f"Picture positive, {text}", f"at {value:.3f} or above"
     if (mask := _number(known.get("mask"))) is not None:
-        yield "Outlined", f"from {mask:.3f} on"
+        yield "Pixel outlined", f"at {mask:.3f} or above"
     if area := _number(known.get("area_px_min")):
-        yield "Smaller outlines are dropped", f"below {area:.0f} px of the model’s grid"
+        yield "Outlines discarded", f"below {area:.0f} px of the model’s grid"
     calibration = _mapping(card.get("calibration"))
     if (temperature := _number(calibration.get("temperature"))) is not None:
         yield "Calibration: temperature", f"{temperature:.3f}"
@@ -143,24 +142,24 @@ def _data(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = _mapping(card.get("data"))
     if what := _text(known.get("what")):
         yield "Pictures", what
-    for name, words in _COUNTS.items():
+    for name, text in _COUNTS.items():
         counts = _mapping(_mapping(known.get("counts")).get(name))
         parts = [f"{n:,.0f} {unit}" for unit in ("pictures", "positive", "patients")
                  if (n := _number(counts.get(unit))) is not None]  # fmt: skip
         if parts:
-            yield words, ", ".join(parts)
-    for key, words in (("folds", "Split"), ("terms", "Terms")):
-        if said := _text(known.get(key)):
-            yield words, said
+            yield text, ", ".join(parts)
+    for key, text in (("folds", "Split"), ("terms", "Terms")):
+        if content := _text(known.get(key)):
+            yield text, content
     trained = _mapping(card.get("trained"))
     if date := _text(trained.get("date")):
         yield "Trained", date
     if runs := list(_runs(trained)):
-        yield "Began with", "; then ".join(runs)
+        yield "Started from", "; then ".join(runs)
 
 
 def _runs(trained: Mapping[str, Any]) -> Iterator[str]:
-    """What the weights went through before their last run."""
+    """The training runs before the last one."""
     known = trained.get("begun_with")
     earlier = known if isinstance(known, list) else []
     first = _mapping(earlier[0] if earlier else trained.get("config"))

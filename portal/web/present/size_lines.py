@@ -1,4 +1,4 @@
-"""How the result panel tells a pneumothorax's size beside its lung: one block for each side."""
+"""The size of a pneumothorax relative to its lung, for the result panel: a block for each side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ _LEVELS: Final = (
 _INDICES: Final = (("collins", "Collins"), ("rhea", "Rhea"), ("light", "Light"))
 _WHY_NOT: Final = {
     "no_spacing": "the pixel spacing is unknown",
-    "not_pa": "made for erect PA views only",
+    "not_pa": "valid for erect PA views only",
     "no_air_at_level": "nothing is outlined at the middle of the lung’s height",
     "no_air_at_levels": "nothing is outlined at the apex or at the middle of either half",
 }
 METHOD: Final = (
-    "Share of the hemithorax: of its area in the picture, which is no volume. Distances between "
-    "the pleural layers, at the model’s threshold. Collins, Rhea and Light estimate a volume and "
-    "assume that a PA view was taken erect; they disagree with each other and with CT."
+    "Share of the hemithorax’s area in the picture; this is not a volume. Distances between the "
+    "pleural layers at the model’s threshold. Collins, Rhea and Light estimate a volume and "
+    "assume an erect PA view; they disagree with each other and with CT."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One side's lines: a name and a value, or why there is none."""
+    """The lines of one side: name and value of each, and why an index is not shown."""
 
     side: str
     share: str
@@ -37,12 +37,12 @@ class Size:
     reason: str
 
 
-def of(measured: Mapping[str, Any]) -> list[Size]:
+def sizes(measured: Mapping[str, Any]) -> list[Size]:
     """The sides of a prediction's measurements, the larger first."""
     return [_size(extent) for extent in measured.get("extents") or ()]
 
 
-def lines(measured: Mapping[str, Any]) -> list[Sequence[float]]:
+def level_lines(measured: Mapping[str, Any]) -> list[Sequence[float]]:
     """The levels' lines (x0, y0, x1, y1 in source pixels) where something is outlined."""
     extents = measured.get("extents") or ()
     levels = [extent.get(name) for extent in extents for name, _ in _LEVELS]
@@ -55,14 +55,14 @@ def _size(extent: Mapping[str, Any]) -> Size:
         side=extent["side"].capitalize(),
         share=f"{100 * extent['fraction']:.0f} %",
         levels=[
-            (words, wording.length(level.get("mm"), level["px"]) if level["px"] else "none")
-            for name, words in _LEVELS
+            (text, wording.length(level.get("mm"), level["px"]) if level["px"] else "none")
+            for name, text in _LEVELS
             for level in [extent.get(name)]
             if level  # results of an older version have no middle
         ],
         indices=[
-            (words, f"{extent[name]['percent']:.0f} %")
-            for name, words in _INDICES
+            (text, f"{extent[name]['percent']:.0f} %")
+            for name, text in _INDICES
             if extent[name]["applies"]
         ],
         reason="; ".join(sorted(_WHY_NOT.get(code or "", code or "") for code in reasons)),

@@ -1,7 +1,7 @@
-"""What results, states and people's verdicts are called on the pages: the words before the numbers.
+"""Texts of results, states, sizes and verdicts on the pages.
 
-Pure functions on plain values. The portal never says "no pneumothorax": the model can only have
-found none. Sizes are measurements, without advice.
+Pure functions on plain values. The pages never state "no pneumothorax", only "none found": the
+model misses small ones. Sizes are measurements, without advice.
 """
 
 from collections.abc import Sequence
@@ -24,27 +24,27 @@ OPERATING_POINTS = {
     "high_precision": "high precision",
 }
 UNNAMED = "No name in the file"
-DAMAGED = "Record damaged: read the original, tell an administrator"
+DAMAGED = "Record damaged: read the original and inform an administrator"
 SAME_UID = (
-    "Another picture came under the same DICOM number (SOPInstanceUID). Both are kept: "
-    "check that each is under its own patient."
+    "Another picture has the same SOPInstanceUID. Both are stored: "
+    "check that each belongs to the right patient."
 )
-BELOW_FLOOR = "Nothing is outlined: what reaches the threshold is smaller than the model's floor."
-NONE_FOUND = "Not a statement that there is none: small ones are missed."
-UNSURE = "The model’s two readings of this picture differ: unsure."
+BELOW_FLOOR = "No outline: the area above the threshold is below the model’s size limit."
+NONE_FOUND = "This does not exclude a pneumothorax: small ones are missed."
+UNSURE = "Uncertain: the model’s two readings of this picture differ."
 LIMITS = (
     "Made for one frontal chest X-ray of an adult. Not for lateral views, children or other "
     "body parts. Misses small and loculated pneumothoraces; skin folds, blades of the scapula "
-    "and tubes can be taken for one. It cannot recognise a tension pneumothorax."
+    "and tubes can be mistaken for one. It does not detect tension pneumothorax."
 )
 QUALITY = {
-    "fit": "Picture: fit for AI",
+    "fit": "Picture: suitable for AI",
     "limited": "Picture: of limited use for AI",
-    "refused": "Picture: not for AI",
+    "refused": "Not analysed: picture not suitable for AI",
 }
 WAITING = {
     "worker": "no worker is running",
-    "redis": "queued; results may come late",
+    "redis": "queued; results may be delayed",
 }
 _SPACING = {
     "calibrated": "calibrated",
@@ -53,17 +53,17 @@ _SPACING = {
 }
 _SIDES = {"right": "right", "left": "left", "both": "both sides"}
 _FAILURES = {
-    "gave_up": "The job was tried three times and did not end.",
+    "gave_up": "The job failed three times.",
     "decode_failed": "The picture could not be decoded.",
-    "truncated": "The file ends before the picture does.",
-    "no_pixels": "The file holds no picture.",
-    "record_damaged": "Its record is damaged or its key is missing: an administrator has to look.",
+    "truncated": "The file is incomplete.",
+    "no_pixels": "The file contains no picture.",
+    "record_damaged": "Its record is damaged or its key is missing. Inform an administrator.",
 }
 
 
 @dataclass(frozen=True)
 class StatusLabel:
-    """The model's word as shown in lists and panels: text, and the shape and tone of its badge."""
+    """The AI result as shown in lists and panels: its texts, and shape and tone of its badge."""
 
     title: str
     short: str
@@ -82,38 +82,40 @@ _STATES = {
     "received": StatusLabel("Received", "waiting", shape="dash"),
     "preparing": StatusLabel("Preparing the picture", "preparing", shape="dash"),
     "analysing": StatusLabel("Analysing", "analysing", shape="dash"),
-    "no_result": StatusLabel("No AI result", "no result, read unaided", "danger"),
+    "no_result": StatusLabel("No AI result", "not analysed, read unaided", "danger"),
     "failed": StatusLabel("No AI result", "failed, read unaided", "danger"),
 }
 
 
 def status_label(state: str, band: str | None) -> StatusLabel:
-    """The model's word for a study in a state (`done` looks at the band)."""
+    """The label of a study in this state; of a result's band where it is done."""
     if state == "done" and band is not None:
         return _BANDS[band]
     return _STATES.get(state, _STATES["failed"])
 
 
 def progress(state: str, waiting_for: str | None) -> str:
-    """One sentence on what is happening to a study that has no result yet."""
+    """The progress of a study that has no result yet, in one sentence."""
     if waiting_for == "redis":
-        return "Queued. The messenger between portal and worker is away; the case is safe."
+        return "Queued. The job queue (Redis) is not available; the case is stored."
     if waiting_for == "worker":
-        return "Queued. No worker is running; the case is safe and will be done when one starts."
+        return (
+            "Queued. No worker is running; the case is stored and will be analysed when one starts."
+        )
     return {
         "received": "Received. Waiting for a worker.",
         "preparing": "Preparing the picture.",
-        "analysing": "Looking for pneumothorax.",
+        "analysing": "Analysing for pneumothorax.",
     }.get(state, "")
 
 
 def failure(code: str | None) -> str:
-    """Why there is no result, for a person; the code stays for the administrator."""
-    return _FAILURES.get(code or "", "Something went wrong while working on the picture.")
+    """Why there is no result; administrators see the code as well."""
+    return _FAILURES.get(code or "", "The picture could not be processed.")
 
 
 def where(side: str | None, zones: Sequence[str], *, assumed: bool = False) -> str:
-    """'right · apical, lateral'; the side is marked where the file does not tell it."""
+    """'right · apical, lateral'; the side is marked if it is not given in the file."""
     if side is None:
         return ""
     text = _SIDES.get(side, side) + (" (side assumed)" if assumed else "")
@@ -128,9 +130,9 @@ def probability(value: float | None) -> str:
 
 
 def readings(spread: float, outline_dice: float | None) -> str:
-    """'Read twice, also mirrored: 0.21 apart, outlines share 34 %.'"""
-    shared = "" if outline_dice is None else f", outlines share {100 * outline_dice:.0f} %"
-    return f"Read twice, also mirrored: {spread:.2f} apart{shared}."
+    """'Read twice, once mirrored: 0.21 apart, outlines overlap by 34 %.'"""
+    shared = "" if outline_dice is None else f", outlines overlap by {100 * outline_dice:.0f} %"
+    return f"Read twice, once mirrored: {spread:.2f} apart{shared}."
 
 
 def length(mm: float | None, px: float | None) -> str:
@@ -157,21 +159,21 @@ def spacing(row_mm: float | None, source: str | None) -> str:
 
 
 def spacing_note(row_mm: float | None, source: str | None) -> str:
-    """What the lengths and areas beside it refer to."""
+    """What the lengths and areas beside it are based on."""
     if row_mm is None or source is None:
         return "Pixel spacing unknown: no sizes in mm."
     return {
-        "calibrated": "Sizes by calibrated pixel spacing.",
+        "calibrated": "Sizes based on calibrated pixel spacing.",
         "corrected": "Sizes corrected for the estimated magnification.",
-        "detector": "Sizes at the detector: in the patient somewhat smaller.",
+        "detector": "Sizes at the detector: slightly smaller in the patient.",
     }.get(source, "")
 
 
-def person(sex: str, age: str, years: float | None = None) -> str:
-    """'F 63', 'F 8 months' from DICOM's sex and an age such as 63Y; what of it is known."""
+def sex_and_age(sex: str, age: str, years: float | None = None) -> str:
+    """'F 63', 'F 8 months' from DICOM's sex and an age such as 63Y; unknown parts are left out."""
     number, unit = age[:-1], age[-1:]
     units = {"Y": "", "M": " months", "W": " weeks", "D": " days"}
-    grown = f"{number}{units[unit]}" if number and unit in units else ""
-    if not grown and years is not None:
-        grown = f"{years:.0f}"
-    return " ".join(part for part in (sex if sex in ("F", "M") else "", grown) if part)
+    age_text = f"{number}{units[unit]}" if number and unit in units else ""
+    if not age_text and years is not None:
+        age_text = f"{years:.0f}"
+    return " ".join(part for part in (sex if sex in ("F", "M") else "", age_text) if part)

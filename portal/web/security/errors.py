@@ -1,8 +1,7 @@
-"""What people and programs read when something cannot be done.
+"""Error pages and problem documents.
 
-People get a page in words with the next step, programs (`/api`, `/worker` and fetch) an RFC 9457
-problem document. Neither ever holds the text of an exception. `error_id` is the request's id,
-which the log knows too.
+People get a page with the next step, programs (`/api`, `/worker` and fetch) an RFC 9457 problem
+document. Neither contains the text of an exception. `error_id` is the request's id, as in the log.
 """
 
 from dataclasses import dataclass
@@ -36,94 +35,89 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class ErrorText:
-    """A page about an error: what happened and what to do next."""
+    """The text of an error page: what happened and what to do next."""
 
     title: str
     text: str
-    link: tuple[str, str] = ("/", "To the first page")
+    link: tuple[str, str] = ("/", "Start page")
 
 
 _SIGN_IN = ("/sign-in", "Sign in")
 _BY_STATUS = {
-    400: ErrorText("That did not arrive as it should", "Go back, reload the page and try again."),
-    401: ErrorText("Sign in first", "This needs to know who you are.", _SIGN_IN),
+    400: ErrorText("Bad request", "Go back, reload the page and try again."),
+    401: ErrorText("Sign in first", "You have to be signed in for this.", _SIGN_IN),
     403: ErrorText(
-        "This is not part of your role",
-        "If you need it for your work, ask the person who administers Pleura here.",
+        "Not allowed for your role",
+        "If you need this for your work, ask your Pleura administrator.",
     ),
     404: ErrorText(
-        "Nothing here",
-        "The page does not exist, or it is not yours to see. Check the address, or start again.",
+        "Page not found",
+        "It does not exist, or you do not have access to it. Check the address.",
     ),
-    405: ErrorText("That does not work this way", "Start again from the first page."),
+    405: ErrorText("Not possible here", "Go to the start page and try again."),
     409: ErrorText(
-        "Somebody or something was faster",
-        "It has changed meanwhile. Reload the page to see how it is now, then decide.",
+        "It has been changed in the meantime",
+        "Reload the page to see the current state.",
     ),
-    413: ErrorText(
-        "That is too large", "The file is larger than Pleura accepts. Nothing was kept."
-    ),
+    413: ErrorText("File too large", "The file is larger than the limit. Nothing was stored."),
     415: ErrorText(
-        "This kind of file cannot be used",
-        "Pleura takes chest X-rays as DICOM, PNG or JPEG. Nothing was kept.",
+        "Unsupported file type",
+        "Pleura accepts chest X-rays as DICOM, PNG or JPEG. Nothing was stored.",
     ),
-    422: ErrorText("That could not be accepted", "Check what was entered and try again."),
+    422: ErrorText("Invalid input", "Check what you entered and try again."),
     429: ErrorText("Too many tries", "Wait a little, then try again."),
     500: ErrorText(
-        "Something broke on our side",
-        "It has been noted. Try again; if it happens twice, tell whoever runs Pleura the number "
-        "below.",
+        "Internal error",
+        "The error has been logged. Try again; if it happens again, report the number below to "
+        "your administrator.",
     ),
     503: ErrorText(
-        "Pleura cannot answer just now",
-        "A part of it is busy or away. Nothing was lost. Try again in a minute; until then read "
-        "unaided.",
+        "Pleura is not available at the moment",
+        "A part of it is busy or does not answer. Nothing was lost. Try again in a minute; until "
+        "then read unaided.",
     ),
     507: ErrorText(
-        "There is no room left",
-        "The file could not be kept, and nothing of it was. Tell whoever runs Pleura, and read "
-        "unaided until then.",
+        "The disk is full",
+        "Nothing of the file was stored. Inform your administrator, and read unaided until then.",
     ),
 }
 _BY_CODE = {
     "damaged": ErrorText(
         "A stored file is damaged",
-        "It does not open, so it is not shown; nothing was changed. Tell whoever runs Pleura, with "
-        "the number below, and read the original picture unaided.",
+        "It cannot be decrypted and is not shown; nothing was changed. Report the number below to "
+        "your administrator, and read the original picture unaided.",
     ),
     "sso_away": ErrorText(
-        "The other sign-in does not answer",
-        "Your hospital’s sign-in could not be reached. Try again in a moment; nothing was changed.",
+        "Hospital sign-in not available",
+        "Your hospital’s sign-in service could not be reached. Try again in a moment.",
         _SIGN_IN,
     ),
     "csrf": ErrorText(
-        "This form is too old",
+        "This form has expired",
         "It was opened before you signed in, or in another window. Go back, reload the page and "
         "send it again.",
     ),
     "signed_out": ErrorText(
-        "You are signed out", "Sign in again, then repeat what you did.", _SIGN_IN
+        "You are signed out", "Sign in again, then repeat the action.", _SIGN_IN
     ),
-    "second_factor": ErrorText("One step is missing", "Finish signing in first.", _SIGN_IN),
+    "second_factor": ErrorText("Sign-in is not complete", "Finish signing in first.", _SIGN_IN),
     "confirm": ErrorText(
-        "Confirm that it is you",
-        "This needs your password and a code given within the last ten minutes.",
+        "Confirm your identity",
+        "For this you must have entered password and code within the last ten minutes.",
         ("/confirm", "Confirm"),
     ),
     "link": ErrorText(
-        "This link no longer works",
+        "This link is no longer valid",
         "It works once and for a limited time. Ask for a new one.",
         _SIGN_IN,
     ),
-    "token": ErrorText("The token is missing or not valid", "Send `Authorization: Bearer plr_…`."),
+    "token": ErrorText("The token is missing or invalid", "Send `Authorization: Bearer plr_…`."),
     "worker_token": ErrorText(
-        "The worker token is wrong",
-        "Give one that `python -m portal worker-token create` has made.",
+        "The worker token is invalid",
+        "Create one with `python -m portal worker-token create`.",
     ),
-    "ticket": ErrorText("The ticket is not good for this", "Claim the job to get one."),
-    "scope": ErrorText(
-        "The token does not reach this far", "It lacks the scope for this operation."
-    ),
+    "ticket": ErrorText("The ticket is not valid for this job", "Claim the job to get one."),
+    "scope": ErrorText("Missing scope", "The token does not have the scope for this operation."),
 }
 
 
@@ -139,7 +133,7 @@ _REFUSED = {
 
 
 def wants_problem() -> bool:
-    """Whether the answer is for a program rather than for a person."""
+    """Whether a program rather than a person gets the answer."""
     if request.path.startswith(("/api/", "/worker/")):
         return True
     offered = ["text/html", "application/json", PROBLEM_TYPE]
@@ -148,14 +142,14 @@ def wants_problem() -> bool:
 
 def answer(problem: Problem) -> Response:
     """The problem as a page or as a problem document."""
-    words = _BY_CODE.get(problem.code) or _BY_STATUS.get(problem.status) or _BY_STATUS[500]
+    text = _BY_CODE.get(problem.code) or _BY_STATUS.get(problem.status) or _BY_STATUS[500]
     error_id = g.get("request_id", "")
     if wants_problem():
         body = {
             "type": "about:blank",
-            "title": words.title,
+            "title": text.title,
             "status": problem.status,
-            "detail": problem.detail or words.text,
+            "detail": problem.detail or text.text,
             "code": problem.code,
             "error_id": error_id,
         }
@@ -163,7 +157,7 @@ def answer(problem: Problem) -> Response:
     else:
         page = render_template(
             "error/page.html",
-            words=words,
+            page=text,
             detail=problem.detail,
             status=problem.status,
             error_id=error_id,
@@ -200,9 +194,9 @@ def _refused(refused: Refused) -> Response:
 
 def _throttled(throttled: Throttled) -> Response:
     wait = throttled.seconds
-    told = f"{wait} seconds" if wait < 90 else f"{round(wait / 60)} minutes"
+    time = f"{wait} seconds" if wait < 90 else f"{round(wait / 60)} minutes"
     return answer(
-        Problem(429, "throttled", f"Try again in {told}.", retry_after=wait),
+        Problem(429, "throttled", f"Try again in {time}.", retry_after=wait),
     )
 
 
@@ -224,7 +218,9 @@ def _http(error: HTTPException) -> Any:
 def _unfit(error: Exception) -> Response:
     current_app.logger.warning("unfit", exc_info=error)
     _let_go_of_rows()
-    return answer(Problem(422, "unfit", "It holds a sign or a number that cannot be stored."))
+    return answer(
+        Problem(422, "unfit", "It contains a character or a number that cannot be stored.")
+    )
 
 
 def _no_room(error: Exception) -> Response:
@@ -250,7 +246,7 @@ def _broken(error: Exception) -> Response:
 
 
 def _broken_twice(error: InternalServerError) -> Any:
-    """A handler has failed itself: of its error, not of the first one, the answer is made."""
+    """A handler itself has failed: the answer is about its error, not the first one."""
     cause = error.original_exception
     if isinstance(cause, UNAVAILABLE):
         return _unavailable(cause)

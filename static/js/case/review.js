@@ -1,5 +1,5 @@
-// The reader's word: A and U save at once, D asks for its reason first. Every save is a new version
-// beside the old ones; nothing is overwritten.
+// The reader's review: A and U save at once, D asks for a reason first. Every save is a new version;
+// nothing is overwritten.
 
 import { csrfToken, renewToken } from "../base.js";
 import { refreshTimes } from "../time.js";
@@ -8,47 +8,47 @@ export class Review {
   #pending = null;
   #saving = null;   // the last save, until it has ended
   #warned = false;
-  #dropped = false; // the reader has been warned and leaves without saving
+  #dropped = false; // the reader was warned and leaves without saving
 
   constructor(form) {
     this.form = form;
     this.reason = form.elements.reason;
     this.comment = form.elements.comment;
-    this.said = form.querySelector("#review-said");
+    this.status = form.querySelector("#review-status");
     this.save = document.getElementById("review-save");
     this.buttons = [...form.querySelectorAll("[name=verdict]")];
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.choose(event.submitter?.name === "verdict" ? event.submitter.value : this.#pending);
     });
-    this.save.addEventListener("click", () => this.#again());
+    this.save.addEventListener("click", () => this.#saveAgain());
     this.reason.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") { event.preventDefault(); this.#again(); }
+      if (event.key === "Enter") { event.preventDefault(); this.#saveAgain(); }
       if (event.key === "Escape") { this.#setPending(null); this.reason.blur(); }
     });
     this.comment.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#again(); }
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#saveAgain(); }
       if (event.key === "Escape") this.comment.blur();
     });
     for (const field of [this.reason, this.comment]) field.addEventListener("input", () => this.#offerSave());
   }
 
-  /** The verdict that stands, null before the first. */
+  /** The current verdict, null before the first. */
   current() { return this.buttons.find((b) => b.getAttribute("aria-pressed") === "true")?.value ?? null; }
 
   /** Whether leaving now would lose something. */
   get isOpen() { return Boolean(this.#saving || (!this.#dropped && (this.#pending || this.comment.value.trim()))); }
 
-  #again() {
+  #saveAgain() {
     if (this.#pending) this.choose(this.#pending);
-    else if (this.current()) this.#send(this.current()); // more words to what was said before
-    else this.#say("Choose agree, disagree or unsure first.", true);
+    else if (this.current()) this.#send(this.current()); // a further comment on the same verdict
+    else this.#show("Choose agree, disagree or unsure first.", true);
   }
 
   choose(verdict) {
     if (verdict === "disagree" && !this.reason.value) {
       this.#setPending("disagree");
-      this.#say("Choose the reason, then Enter.");
+      this.#show("Choose the reason, then Enter.");
       this.reason.focus();
       return;
     }
@@ -66,30 +66,30 @@ export class Review {
     this.save.hidden = !(this.#pending || (this.current() && (this.comment.value.trim() || this.reason.value)));
   }
 
-  #say(text, bad = false) {
-    this.said.textContent = text;
-    this.said.classList.toggle("bad", bad);
+  #show(text, bad = false) {
+    this.status.textContent = text;
+    this.status.classList.toggle("bad", bad);
   }
 
-  /** True once it is safe to leave the case: what was saved has arrived, and no words are lost. */
+  /** True once it is safe to leave the case: saves have arrived, and no comment is lost. */
   async mayLeave() {
     if (this.#saving && !(await this.#saving)) return false;
     if (this.#warned || !(this.comment.value.trim() || this.#pending)) { this.#dropped = true; return true; }
     this.#warned = true;
-    this.#say("Not saved yet. Save, or leave once more to drop it.", true);
+    this.#show("Not saved yet. Save, or leave again to discard it.", true);
     return false;
   }
 
-  // One after the other: a second word while the first is on its way counts, too.
+  // One after the other: a second verdict while the first is being saved counts as well.
   #send(verdict) {
-    this.#say("Saving …");
-    const saving = (this.#saving ?? Promise.resolve()).then(() => this.#deliver(verdict));
+    this.#show("Saving …");
+    const saving = (this.#saving ?? Promise.resolve()).then(() => this.#post(verdict));
     this.#saving = saving;
     saving.finally(() => { if (this.#saving === saving) this.#saving = null; });
   }
 
-  // Resolves to whether the portal has it.
-  async #deliver(verdict, renewed = false) {
+  // Resolves to whether it was saved.
+  async #post(verdict, renewed = false) {
     const body = new FormData(this.form);
     body.set("verdict", verdict);
     body.set("csrf_token", csrfToken());
@@ -98,13 +98,13 @@ export class Review {
     try {
       const response = await fetch(this.form.action, { method: "POST", body, headers: { Accept: "application/json" }, keepalive: true });
       const answer = await response.json().catch(() => ({}));
-      if (answer.code === "csrf" && !renewed && await renewToken()) return this.#deliver(verdict, true);
+      if (answer.code === "csrf" && !renewed && await renewToken()) return this.#post(verdict, true);
       if (!response.ok) throw new Error(answer.detail || "It was not saved. Try again.");
       this.#saved(verdict, answer, sent);
       return true;
     } catch (error) {
-      const away = error instanceof TypeError;
-      this.#say(away ? "The portal can't be reached; nothing was saved. Try again." : error.message, true);
+      const offline = error instanceof TypeError;
+      this.#show(offline ? "The portal cannot be reached; nothing was saved. Try again." : error.message, true);
     }
     return false;
   }
@@ -119,16 +119,16 @@ export class Review {
     history.hidden = false;
   }
 
-  // What was typed since the save was sent stays, and so does the place where it is typed.
+  // Text typed since the save was sent stays, and so does the focus.
   #saved(verdict, answer, sent) {
     for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.value === verdict));
     this.#addVersion(answer.line);
-    document.getElementById("review-current").textContent = answer.words;
+    document.getElementById("review-current").textContent = answer.label;
     if (this.comment.value === sent.comment) this.comment.value = "";
     if (this.reason.value === sent.reason) this.reason.value = "";
     this.#setPending(null);
-    this.#say(`${answer.words}. Saved.`);
-    const still = document.activeElement === sent.focus && this.form.contains(sent.focus);
-    if (still && !this.comment.value) sent.focus.blur();
+    this.#show(`${answer.label}. Saved.`);
+    const unmoved = document.activeElement === sent.focus && this.form.contains(sent.focus);
+    if (unmoved && !this.comment.value) sent.focus.blur();
   }
 }

@@ -1,9 +1,9 @@
-// The threshold slider: another cut through the model's probability map, with the area counted by
-// the server's arithmetic. At the model's own threshold the server's numbers stand.
+// The threshold slider: outlines the model's probability map at another level, with the area counted
+// by the server's arithmetic. At the model's own threshold the server's numbers are shown.
 
 const STEPS = 99;
 
-/** '31 cm²', '4.2 cm²', '85 mm²' or '12,345 px': the same words as the server's. */
+/** '31 cm²', '4.2 cm²', '85 mm²' or '12,345 px': the same texts as the server's. */
 export function areaText(pixels, spacing) {
   if (!spacing) return `${pixels.toLocaleString("en-US")} px`;
   const mm2 = pixels * spacing.row_mm * spacing.column_mm;
@@ -19,16 +19,16 @@ export class Threshold {
     this.info = info;
     this.panel = panel;
     this.input = panel.querySelector("#threshold-input");
-    this.home = Math.min(STEPS, Math.max(1, Math.round(info.threshold * 100)));
-    this.thresholds = Array.from({ length: STEPS }, (_, i) => (i + 1 === this.home ? info.threshold : (i + 1) / 100));
-    this.position = this.home;
+    this.modelPosition = Math.min(STEPS, Math.max(1, Math.round(info.threshold * 100)));
+    this.thresholds = Array.from({ length: STEPS }, (_, i) => (i + 1 === this.modelPosition ? info.threshold : (i + 1) / 100));
+    this.position = this.modelPosition;
     this.counts = null;
-    this.shown = this.#part("area").textContent;
-    this.far = this.#part("distance")?.textContent ?? "";
-    this.word = this.#out("word").textContent;
-    const share = (this.home - 1) / (STEPS - 1);
+    this.modelArea = this.#part("area").textContent;
+    this.modelDistance = this.#part("distance")?.textContent ?? "";
+    this.pointName = this.#out("name").textContent;
+    const share = (this.modelPosition - 1) / (STEPS - 1);
     panel.querySelector(".operating").style.left = `calc(8px + (100% - 16px) * ${share} - 1px)`;
-    this.input.value = this.home / 100;
+    this.input.value = this.modelPosition / 100;
     this.input.oninput = () => this.set(Math.round(this.input.value * 100));
     this.#cut();
   }
@@ -43,9 +43,9 @@ export class Threshold {
     worker.addEventListener("message", (event) => {
       this.counts = event.data;
       worker.terminate();
-      this.#tell();
+      this.#update();
     });
-    worker.addEventListener("error", () => { this.counts = []; worker.terminate(); this.#tell(); });
+    worker.addEventListener("error", () => { this.counts = []; worker.terminate(); this.#update(); });
     const { rows, columns } = this.info;
     worker.postMessage({
       map, rows: this.info.map.rows, columns: this.info.map.columns,
@@ -55,46 +55,46 @@ export class Threshold {
 
   get value() { return this.thresholds[this.position - 1]; }
 
-  get isModels() { return this.position === this.home; }
+  get isAtModel() { return this.position === this.modelPosition; }
 
   step(by) { this.set(this.position + by); }
 
-  reset() { this.set(this.home); }
+  reset() { this.set(this.modelPosition); }
 
   set(position) {
     this.position = Math.min(STEPS, Math.max(1, position));
     this.input.value = this.position / 100;
-    if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#cut(); this.#tell(); });
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#cut(); this.#update(); });
   }
 
-  // Where the model found none, its own threshold outlines nothing; a moved one shows the map's cut.
+  // Where the model found none, its own threshold outlines nothing; a moved one shows the map at that level.
   #cut() {
-    const empty = this.isModels && !this.info.measuredPixels;
+    const empty = this.isAtModel && !this.info.measuredPixels;
     this.viewer.overlay.cut(empty ? null : this.value);
-    this.viewer.overlay.distanceLine = this.isModels ? this.info.distanceLine : null;
-    this.viewer.overlay.levelLines = this.isModels ? this.info.levelLines : [];
+    this.viewer.overlay.distanceLine = this.isAtModel ? this.info.distanceLine : null;
+    this.viewer.overlay.levelLines = this.isAtModel ? this.info.levelLines : [];
     this.viewer.refreshLayer();
   }
 
-  #tell() {
-    const own = this.isModels;
+  #update() {
+    const atModel = this.isAtModel;
     const area = this.#part("area");
-    const pixels = own ? this.info.measuredPixels : this.counts?.[this.position - 1];
+    const pixels = atModel ? this.info.measuredPixels : this.counts?.[this.position - 1];
     const unknown = this.counts ? "not counted" : "…";
-    area.textContent = own ? this.shown : pixels === undefined ? unknown : pixels ? areaText(pixels, this.info.spacing) : "–";
+    area.textContent = atModel ? this.modelArea : pixels === undefined ? unknown : pixels ? areaText(pixels, this.info.spacing) : "–";
     area.dataset.pixels = pixels ?? "";
     // Distance and side are measured by the server, at the model's threshold alone.
     const distance = this.#part("distance");
     if (distance) {
-      distance.classList.toggle("stale", !own);
-      distance.textContent = own ? this.far : `${this.far} at ${this.info.threshold.toFixed(2)}`;
+      distance.classList.toggle("stale", !atModel);
+      distance.textContent = atModel ? this.modelDistance : `${this.modelDistance} at ${this.info.threshold.toFixed(2)}`;
     }
     this.#out("value").textContent = this.value.toFixed(2);
-    this.#out("word").textContent = own ? this.word : "your threshold";
-    this.#out("word").classList.toggle("yours", !own);
-    this.input.setAttribute("aria-valuetext", `${this.value.toFixed(2)}, ${own ? this.word : "your threshold"}, area ${area.textContent}`);
+    this.#out("name").textContent = atModel ? this.pointName : "your threshold";
+    this.#out("name").classList.toggle("yours", !atModel);
+    this.input.setAttribute("aria-valuetext", `${this.value.toFixed(2)}, ${atModel ? this.pointName : "your threshold"}, area ${area.textContent}`);
   }
 
-  /** After the panel was redrawn by the live page: nothing of it may be held on to. */
+  /** Whether the panel has a slider; asked again after the live page has replaced the panel. */
   static wanted(info, panel) { return Boolean(info.map && panel.querySelector("#threshold-input")); }
 }

@@ -1,4 +1,4 @@
-// What was dropped: files, and the files inside of dropped folders. Hidden files are left out.
+// The dropped files, those inside dropped folders included. Hidden files are skipped.
 
 function readAll(reader) {
   return new Promise((done) => {

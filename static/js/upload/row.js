@@ -1,4 +1,4 @@
-// One file's row: waiting, sending with progress, then what became of it. A ZIP's files have rows of
+// One file's row: waiting, sending with progress, then the outcome. A ZIP's files have rows of
 // their own below it.
 
 function size(bytes) {
@@ -7,7 +7,7 @@ function size(bytes) {
 }
 
 export class FileRow {
-  /** `again` is called when the person wants to send the file once more; it stands below `above`. */
+  /** `again` is called to send the file once more; `above`: the row to put this one below. */
   constructor(file, list, again, above = null) {
     this.file = file;
     this.again = again;
@@ -15,13 +15,13 @@ export class FileRow {
     this.element = document.getElementById("file-row").content.firstElementChild.cloneNode(true);
     this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
     this.element.querySelector(".file-size").textContent = above ? "" : size(file.size);
-    this.said = this.element.querySelector(".file-said");
-    this.doing = this.element.querySelector(".file-do");
+    this.status = this.element.querySelector(".file-status");
+    this.action = this.element.querySelector(".file-action");
     this.bar = this.element.querySelector(".file-bar");
     if (above) above.element.after(this.element); else list.append(this.element);
   }
 
-  /** Whether the live page still has something to learn about it. */
+  /** Whether a result is still to come. */
   get follows() { return this.state === "received"; }
 
   get state() { return this.element.dataset.state; }
@@ -31,8 +31,8 @@ export class FileRow {
     const place = document.createElement("span");
     place.className = badge ? `badge ${badge}` : "text";
     place.textContent = text;
-    this.said.replaceChildren(place);
-    this.doing.replaceChildren();
+    this.status.replaceChildren(place);
+    this.action.replaceChildren();
   }
 
   wait() { this.#set("waiting", "Waiting"); }
@@ -42,24 +42,24 @@ export class FileRow {
   progress(share) {
     const text = share >= 1 ? "Checking" : `Sending ${Math.round(share * 100)} %`;
     if (this.state !== "sending") this.#set("sending", text);
-    else this.said.firstElementChild.textContent = text;
+    else this.status.firstElementChild.textContent = text;
     this.bar.style.transform = `scaleX(${share})`;
   }
 
   received({ id, url, duplicate, remark, case: number }) {
     this.id = id;
     if (remark) this.remark(remark);
-    if (duplicate) this.#set("known", `Known already: case ${number}`, "dash");
+    if (duplicate) this.#set("known", `Already known: case ${number}`, "dash");
     else this.#set("received", `Case ${number} received`, "ok");
     const link = document.createElement("a");
     link.className = "btn small";
     link.href = url;
     link.textContent = "Open";
     link.setAttribute("aria-label", `Open case ${number}`);
-    this.doing.replaceChildren(link);
+    this.action.replaceChildren(link);
   }
 
-  /** What has to be looked after though the file was taken; it stays when the result comes. */
+  /** A remark on an accepted file that needs attention; it stays when the result comes. */
   remark(text) {
     const place = document.createElement("span");
     place.className = "file-remark";
@@ -67,24 +67,24 @@ export class FileRow {
     this.element.append(place);
   }
 
-  /** What the live page knows: `row` of /worklist/state. */
+  /** Shows the current state: `row` of /worklist/state. */
   show(row) {
     const template = document.createElement("template");
     template.innerHTML = row.html;
-    const said = template.content.querySelector("[data-part=said]");
+    const result = template.content.querySelector("[data-part=result]");
     const number = template.content.querySelector("[data-part=number]").textContent;
-    if (row.found) said.append(` ${number}`);
-    if (said.textContent !== this.said.textContent) {
-      said.classList.add("fade-in");
-      this.said.replaceChildren(said);
+    if (row.found) result.append(` ${number}`);
+    if (result.textContent !== this.status.textContent) {
+      result.classList.add("fade-in");
+      this.status.replaceChildren(result);
     }
     if (row.settled) this.element.dataset.state = "done";
   }
 
-  /** A ZIP: what is in it stands below. */
+  /** A ZIP: its files are listed below. */
   unpacked(count) { this.#set("unpacked", count === 1 ? "ZIP with 1 file" : `ZIP with ${count} files`); }
 
-  skip() { this.#set("skipped", "Left out: not a picture"); }
+  skip() { this.#set("skipped", "Skipped: not a picture"); }
 
   refuse(reason) { this.#set("refused", reason, "danger"); }
 
@@ -95,6 +95,6 @@ export class FileRow {
     button.className = "btn small";
     button.textContent = "Try again";
     button.addEventListener("click", () => this.again());
-    this.doing.replaceChildren(button);
+    this.action.replaceChildren(button);
   }
 }

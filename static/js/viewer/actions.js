@@ -1,4 +1,4 @@
-// Every action of the viewer by name: toolbar buttons ([data-action]) and keys call the same ones.
+// The viewer's actions by name, called by toolbar buttons ([data-action]) and by keys.
 
 import { isTyping, keyOf } from "../base.js";
 
@@ -9,7 +9,7 @@ export function viewerActions(viewer, tools, threshold) {
   const { geometry, windowing, overlay } = viewer;
   const centre = () => tools.hover ?? { x: geometry.width / 2, y: geometry.height / 2 };
   const moved = (change) => () => { change(); viewer.moved(); };
-  const regreyed = (change) => () => { change(); viewer.regreyed(); };
+  const windowChanged = (change) => () => { change(); viewer.windowChanged(); };
   const layer = (change) => () => { change(); viewer.refreshLayer(); };
   const actions = {
     "fit": moved(() => geometry.fit()),
@@ -21,18 +21,18 @@ export function viewerActions(viewer, tools, threshold) {
     "right": moved(() => geometry.pan(-40, 0)),
     "up": moved(() => geometry.pan(0, 40)),
     "down": moved(() => geometry.pan(0, -40)),
-    "invert": regreyed(() => windowing.invert()),
-    "narrower": regreyed(() => windowing.drag(-16, 0)),
-    "wider": regreyed(() => windowing.drag(16, 0)),
-    "brighter": regreyed(() => windowing.drag(0, -16)),
-    "darker": regreyed(() => windowing.drag(0, 16)),
+    "invert": windowChanged(() => windowing.invert()),
+    "narrower": windowChanged(() => windowing.drag(-16, 0)),
+    "wider": windowChanged(() => windowing.drag(16, 0)),
+    "brighter": windowChanged(() => windowing.drag(0, -16)),
+    "darker": windowChanged(() => windowing.drag(0, 16)),
     "reset": () => {
       geometry.reset();
       windowing.reset();
       viewer.rulers.clear();
       viewer.moved();
     },
-    "unrule": layer(() => viewer.rulers.removeLast()),
+    "remove-ruler": layer(() => viewer.rulers.removeLast()),
     "overlay": layer(() => { overlay.visible = !overlay.visible; }),
     "heat": layer(() => { overlay.mode = overlay.mode === "heat" ? "fill" : "heat"; overlay.visible = true; }),
     "outline": layer(() => { overlay.mode = overlay.mode === "outline" ? "fill" : "outline"; overlay.visible = true; }),
@@ -49,7 +49,7 @@ export function viewerActions(viewer, tools, threshold) {
   };
   for (const tool of ["window", "pan", "zoom", "ruler", "loupe"]) actions[`tool-${tool}`] = () => tools.use(tool);
   windowing.presets.forEach((preset, i) => {
-    actions[`preset-${i + 1}`] = regreyed(() => windowing.set(preset.centre, preset.width));
+    actions[`preset-${i + 1}`] = windowChanged(() => windowing.set(preset.centre, preset.width));
   });
   return actions;
 }
@@ -58,7 +58,7 @@ export function viewerActions(viewer, tools, threshold) {
 export const VIEWER_KEYS = {
   "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "l": "tool-ruler", "m": "tool-loupe",
   "i": "invert", "x": "flip", "0": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
-  "r": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "unrule", "Backspace": "unrule",
+  "r": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-ruler", "Backspace": "remove-ruler",
   "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
   "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",
   "Shift+ArrowLeft": "narrower", "Shift+ArrowRight": "wider", "Shift+ArrowUp": "brighter", "Shift+ArrowDown": "darker",
@@ -67,10 +67,10 @@ export const VIEWER_KEYS = {
 
 let entering = Promise.resolve();
 
-// Resolves once the screen is as asked: it comes late, and leaving it takes the focus along.
+// Resolves once the browser has switched: it does so late, and leaving full screen moves the focus.
 function toggleFull(root) {
-  const on = !document.body.classList.contains("immersed");
-  document.body.classList.toggle("immersed", on);
+  const on = !document.body.classList.contains("full-screen");
+  document.body.classList.toggle("full-screen", on);
   if (on) {
     entering = root.requestFullscreen?.().catch(() => {}) ?? Promise.resolve();
     return entering;
@@ -83,11 +83,11 @@ function nameOf(event) {
   return key?.startsWith("Arrow") && event.shiftKey ? `Shift+${key}` : key;
 }
 
-// What may go on while a key is held; a held A or N must not save or leave again and again.
+// Keys that repeat while held; a held A or N must not save or leave repeatedly.
 const REPEATS = /^(Shift\+)?Arrow|^[-+=[\],.]$/;
 
 /** Listens for keys of the whole page, once. Holding O hides the overlay while it is held;
-    `holdSpace(true | false)` is told of the space bar over the `stage`. */
+    `holdSpace(true | false)` is called for the space bar over the `stage`. */
 export function wireKeys(actions, keys, stage, holdSpace) {
   let heldSince = 0;
   document.addEventListener("keydown", (event) => {
@@ -100,7 +100,7 @@ export function wireKeys(actions, keys, stage, holdSpace) {
     }
     if (event.repeat && !REPEATS.test(name)) return;
     if (event.target.matches?.("input[type=range]") && event.key.startsWith("Arrow")) return;
-    if (name === "Escape" && document.body.classList.contains("immersed")) { actions.full(); return; }
+    if (name === "Escape" && document.body.classList.contains("full-screen")) { actions.full(); return; }
     if (name === "o") {
       actions.overlay?.();
       heldSince = event.timeStamp;
@@ -118,17 +118,17 @@ export function wireKeys(actions, keys, stage, holdSpace) {
       heldSince = 0;
     }
   });
-  addEventListener("blur", () => { // the key is let go of in another window
+  addEventListener("blur", () => { // the key is released in another window
     if (heldSince) actions.overlay?.();
     heldSince = 0;
     holdSpace(false);
   });
   document.addEventListener("fullscreenchange", () => {
-    if (!document.fullscreenElement) document.body.classList.remove("immersed");
+    if (!document.fullscreenElement) document.body.classList.remove("full-screen");
   });
 }
 
-/** Buttons with data-action, those that a live page adds later too. */
+/** Buttons with data-action, also those that a live page adds later. */
 export function wireButtons(root, actions, keys) {
   for (const button of root.querySelectorAll("[data-action]")) {
     const key = Object.keys(keys).find((name) => keys[name] === button.dataset.action);

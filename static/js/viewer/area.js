@@ -1,5 +1,5 @@
-// Worker: how many source pixels lie at or above each of the given thresholds, counted once when
-// the map arrives, so that the slider only looks numbers up and never waits.
+// Web worker: counts the source pixels at or above each of the given thresholds, once when the map
+// arrives, so that the slider only looks numbers up.
 
 import { countAtThresholds } from "./upsample.js";
 

@@ -1,5 +1,5 @@
-// The heat map's scale: viridis (van der Walt and Smith, 2015), even in lightness for every kind
-// of colour vision, from nine of its points.
+// The heat map's scale: viridis (van der Walt and Smith, 2015), perceptually even for every kind
+// of colour vision, interpolated from nine of its points.
 
 const POINTS = [
   [68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141],
@@ -13,7 +13,7 @@ export function colour(share) {
   return POINTS[i].map((value, c) => Math.round(value + (POINTS[i + 1][c] - value) * (at - i)));
 }
 
-/** Red, green, blue and alpha for every byte of a probability map: the unlikely stays clear. */
+/** Red, green, blue and alpha for every byte of a probability map: low values are transparent. */
 export function heatTable() {
   const table = new Uint8ClampedArray(256 * 4);
   for (let value = 0; value < 256; value += 1) {

@@ -2,7 +2,7 @@
 // Grid values sit at half-pixel centres and are clamped towards the edges, as the server's bilinear
 // upsampling does, and the outline closes along the picture's edge.
 
-/** The map with its edge values repeated at the picture's border and nothing beyond: made once. */
+/** The map with its edge values repeated at the picture's border and -1 beyond; computed once. */
 export function padded(map, rows, columns) {
   const w = columns + 4;
   const h = rows + 4;
@@ -47,7 +47,7 @@ function positions(cells, length) {
   return out;
 }
 
-// Directed pieces through a cell with what is inside on the left hand: [from, to] of T, R, B, L.
+// Directed pieces through a cell, the inside on the left: [from, to] of T, R, B, L.
 const T = 0, R = 1, B = 2, L = 3;
 const PIECES = {
   1: [[B, L]], 2: [[R, B]], 3: [[R, L]], 4: [[T, R]], 6: [[T, B]], 7: [[T, L]], 8: [[L, T]],

@@ -53,11 +53,11 @@ export class Geometry {
     const x = this.flipped ? this.columns - point.x : point.x;
     this.x = sx - x * this.scale;
     this.y = sy - point.y * this.scale;
-    this.#keepInSight();
+    this.#keepVisible();
   }
 
-  // At least a quarter of the film keeps showing picture: it can't be lost.
-  #keepInSight() {
+  // At least a quarter of the film still shows the picture, so that it cannot be lost.
+  #keepVisible() {
     const w = this.columns * this.scale;
     const h = this.rows * this.scale;
     const mx = Math.min(w, this.width) / 4;
@@ -79,7 +79,7 @@ export class Geometry {
     this.x += dx;
     this.y += dy;
     this.fitted = false;
-    this.#keepInSight();
+    this.#keepVisible();
   }
 
   flip() {

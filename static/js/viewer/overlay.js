@@ -1,5 +1,5 @@
-// The model's layer over the picture: outline, fill, heat map, distance line. It never changes what
-// the model said; a moved threshold only shows another cut through the same probability map.
+// The AI overlay on the picture: outline, fill, heat map, distance line. It never changes the result;
+// a moved threshold only shows the same probability map at another level.
 
 import { heatTable } from "./colormap.js";
 import { padded, rings, toPath } from "./contour.js";
@@ -14,7 +14,7 @@ export class Overlay {
     this.distanceLine = null;  // [x0, y0, x1, y1], as all lines
     this.levelLines = [];
     this.showsLevels = false;
-    this.region = null;        // [x0, y0, x1, y1]: where the network's patches speak loudest
+    this.region = null;        // [x0, y0, x1, y1]: the patches that contribute most to the probability
     this.showsRegion = false;
     this.visible = true;
     this.mode = "fill";   // fill (outline and 25 % fill), outline, heat

@@ -1,8 +1,8 @@
 // The picture at full depth and at half sizes, each the mean of four pixels, so that a 20-megapixel
 // film is sampled at the window's resolution and never aliases.
 
-// A breath for clicks and keys between stretches of work.
-const breath = () => new Promise((go) => setTimeout(go, 0));
+// Lets clicks and keys be handled between stretches of work.
+const yieldToEvents = () => new Promise((go) => setTimeout(go, 0));
 
 async function half(level) {
   const { data, columns, rows } = level;
@@ -18,7 +18,7 @@ async function half(level) {
       const i = 2 * x;
       out[o] = (data[top + i] + data[top + i + 1] + data[bottom + i] + data[bottom + i + 1] + 2) >> 2;
     }
-    if ((y & 255) === 255) await breath();
+    if ((y & 255) === 255) await yieldToEvents();
     if (whole < w) out[o] = (data[top + columns - 1] + data[bottom + columns - 1] + 1) >> 1;
   }
   return { data: out, columns: w, rows: h };

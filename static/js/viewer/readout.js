@@ -1,4 +1,4 @@
-// What the viewer says about itself: the readout line, pressed buttons, presets, legend.
+// The state of the viewer on the page: readout line, pressed buttons, presets, legend.
 
 import { paintLegend } from "./colormap.js";
 
@@ -13,14 +13,14 @@ export class Readout {
     this.presets = this.root.querySelector(".film-presets");
     paintLegend(this.legend.querySelector("canvas"));
     for (const source of [viewer, tools]) {
-      source.addEventListener("change", () => this.#later());
-      source.addEventListener("pixels", () => this.#later());
+      source.addEventListener("change", () => this.#schedule());
+      source.addEventListener("pixels", () => this.#schedule());
     }
-    document.addEventListener("fullscreenchange", () => this.#later());
+    document.addEventListener("fullscreenchange", () => this.#schedule());
     this.#show();
   }
 
-  #later() { if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#show(); }); }
+  #schedule() { if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#show(); }); }
 
   #out(name, text) {
     const place = this.root.querySelector(`[data-out=${name}]`);
@@ -47,7 +47,7 @@ export class Readout {
     this.#press("region", overlay.visible && overlay.showsRegion);
     const opacity = document.getElementById("opacity-input");
     if (opacity) opacity.value = overlay.opacity;
-    this.#press("full", document.body.classList.contains("immersed"));
+    this.#press("full", document.body.classList.contains("full-screen"));
     this.legend.hidden = !(overlay.map && overlay.visible && overlay.mode === "heat");
   }
 
@@ -60,14 +60,14 @@ export class Readout {
 
   togglePresets(actions) {
     const anchor = this.root.querySelector("[data-action=presets]");
-    if (!this.presets.hidden) { this.#shut(); return; }
+    if (!this.presets.hidden) { this.#closePresets(); return; }
     this.presets.replaceChildren(...this.viewer.windowing.presets.map((preset, i) => {
       const button = document.createElement("button");
       button.type = "button";
       const key = document.createElement("kbd");
       key.textContent = String(i + 1);
       button.append(preset.name, key);
-      button.addEventListener("click", () => { actions[`preset-${i + 1}`](); this.#shut(); anchor.focus(); });
+      button.addEventListener("click", () => { actions[`preset-${i + 1}`](); this.#closePresets(); anchor.focus(); });
       return button;
     }));
     if (innerWidth > 760) this.presets.style.top = `${anchor.offsetTop + anchor.parentElement.offsetTop}px`;
@@ -77,11 +77,11 @@ export class Readout {
     this.open = new AbortController();
     const until = { capture: true, signal: this.open.signal };
     document.addEventListener("pointerdown", (event) => {
-      if (!this.presets.contains(event.target) && !anchor.contains(event.target)) this.#shut();
+      if (!this.presets.contains(event.target) && !anchor.contains(event.target)) this.#closePresets();
     }, until);
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") { event.stopImmediatePropagation(); this.#shut(); anchor.focus(); return; }
-      if (event.key.startsWith("Arrow")) { // a menu's own keys, while it is open
+      if (event.key === "Escape") { event.stopImmediatePropagation(); this.#closePresets(); anchor.focus(); return; }
+      if (event.key.startsWith("Arrow")) { // the menu's own keys, while it is open
         event.preventDefault();
         event.stopImmediatePropagation();
         const items = [...this.presets.children];
@@ -89,11 +89,11 @@ export class Readout {
         items[(items.indexOf(document.activeElement) + by + items.length) % items.length].focus();
         return;
       }
-      if (/^[a-z]$/i.test(event.key)) event.stopImmediatePropagation(); // no verdict out of a menu
+      if (/^[a-z]$/i.test(event.key)) event.stopImmediatePropagation(); // no verdict by a key in a menu
     }, until);
   }
 
-  #shut() {
+  #closePresets() {
     this.open?.abort();
     this.presets.hidden = true;
     this.root.querySelector("[data-action=presets]").setAttribute("aria-expanded", "false");

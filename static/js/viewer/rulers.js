@@ -1,4 +1,4 @@
-// The reader's own lengths, in amber. They live in memory only.
+// The reader's own measurements, in amber. They are not stored.
 
 export class Rulers {
   constructor(spacing) {
@@ -6,7 +6,7 @@ export class Rulers {
     this.lines = [];          // [x0, y0, x1, y1] in source pixels
   }
 
-  /** A new line, which whoever drags it holds on to: it may be removed meanwhile. */
+  /** Starts a line and returns it; it may be removed while it is being dragged. */
   start(point) {
     const line = [point.x, point.y, point.x, point.y];
     this.lines.push(line);

@@ -11,7 +11,7 @@ export class Tools extends EventTarget {
     this.viewer = viewer;
     this.current = "window";
     this.space = false;
-    this.hover = null;      // last place of the cursor on the film, for zoom by key and the readout
+    this.hover = null;      // last position of the cursor on the film, for zoom by key and the readout
     const { stage } = viewer;
     stage.addEventListener("pointerdown", (event) => this.#down(event));
     stage.addEventListener("pointermove", (event) => this.#move(event));
@@ -82,7 +82,7 @@ export class Tools extends EventTarget {
     const dx = at.x - last.x;
     const dy = at.y - last.y;
     this.#drag.last = at;
-    if (tool === "window") { viewer.windowing.drag(dx, dy); viewer.regreyed(); }
+    if (tool === "window") { viewer.windowing.drag(dx, dy); viewer.windowChanged(); }
     if (tool === "pan") { viewer.geometry.pan(dx, dy); viewer.moved(); }
     if (tool === "zoom") { viewer.geometry.zoomAt(Math.exp(-dy * 0.008), from.x, from.y); viewer.moved(); }
     if (tool === "ruler") { viewer.rulers.stretch(this.#drag.line, viewer.geometry.toPicture(at.x, at.y)); viewer.refreshLayer(); }

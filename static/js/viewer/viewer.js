@@ -64,7 +64,7 @@ export class Viewer extends EventTarget {
     return bytes;
   }
 
-  /** The density at a source pixel, null outside of the picture or before it is there. */
+  /** The density at a source pixel, null outside the picture or before it has loaded. */
   valueAt(point) {
     const x = Math.floor(point.x);
     const y = Math.floor(point.y);
@@ -75,7 +75,7 @@ export class Viewer extends EventTarget {
 
   moved() { this.#sampleStale = this.#pictureStale = true; this.#request(true); }
 
-  regreyed() { this.#pictureStale = true; this.#request(true); }
+  windowChanged() { this.#pictureStale = true; this.#request(true); }
 
   refreshLayer() { this.#request(false); }
 
@@ -111,7 +111,7 @@ export class Viewer extends EventTarget {
     this.#watchScreen();
   }
 
-  // Another monitor has another pixel ratio without any change of size.
+  // Moving to another monitor can change the pixel ratio without a change of size.
   #watchScreen() {
     this.screen?.removeEventListener("change", this.onScreen);
     this.screen = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);

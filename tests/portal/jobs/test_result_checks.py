@@ -54,7 +54,7 @@ def test_facts_that_pass_can_be_shown(sent: Any) -> None:
         return
     storable(facts)
     assert set(facts) <= set(facts_of(8, 6))
-    wording.person("", "", facts.get("patient_age_years"))
+    wording.sex_and_age("", "", facts.get("patient_age_years"))
     spacing = facts.get("spacing") or {"row_mm": None, "source": None}
     wording.spacing(spacing["row_mm"], spacing["source"])
     towards = facts.get("orientation")
@@ -83,8 +83,8 @@ def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     wording.area(measured.get("area_mm2"), measured.get("area_px"))
     if measured.get("spacing"):
         wording.spacing_note(measured["spacing"]["row_mm"], measured["spacing"]["source"])
-    assert all(len(line) == 4 for line in size_lines.lines(measured))
-    for size in size_lines.of(measured):
+    assert all(len(line) == 4 for line in size_lines.level_lines(measured))
+    for size in size_lines.sizes(measured):
         assert size.side in ("Right", "Left")
         assert all(value for _, value in [*size.levels, *size.indices])
     for reason in body["quality"].get("reasons") or ():
@@ -119,14 +119,16 @@ def test_a_refused_picture_has_no_outputs() -> None:
 
 
 def test_a_size_is_shown_with_its_method_or_the_reason_why_not() -> None:
-    (size,) = size_lines.of(prediction_of()["measurements"])
+    (size,) = size_lines.sizes(prediction_of()["measurements"])
     assert (size.side, size.share) == ("Right", "12 %")
     assert size.levels[0] == ("At the apex", "5.5 mm")
     assert size.levels[3] == ("Middle of the lower half", "none")
-    assert size_lines.lines(prediction_of()["measurements"]) == [[1, 2, 3, 4]] * 2 + [[5, 6, 7, 8]]
+    assert size_lines.level_lines(prediction_of()["measurements"]) == [[1, 2, 3, 4]] * 2 + [
+        [5, 6, 7, 8]
+    ]
     assert size.indices == [("Collins", "12 %")]
-    assert size.reason == "made for erect PA views only"
-    assert size_lines.of({}) == size_lines.lines({}) == []
+    assert size.reason == "valid for erect PA views only"
+    assert size_lines.sizes({}) == size_lines.level_lines({}) == []
 
 
 def test_a_worker_of_an_older_version_sends_no_middle_of_the_lung() -> None:
@@ -135,6 +137,6 @@ def test_a_worker_of_an_older_version_sends_no_middle_of_the_lung() -> None:
     measured = result_checks.check_prediction({"prediction": sent}, SEGMENTED).as_json()[
         "measurements"
     ]
-    (size,) = size_lines.of(measured)
+    (size,) = size_lines.sizes(measured)
     assert [words.split()[-1] for words, _ in size.levels] == ["apex", "half", "half"]
-    assert len(size_lines.lines(measured)) == 2
+    assert len(size_lines.level_lines(measured)) == 2

@@ -14,7 +14,7 @@ from tests.support.portal_app import (
     make_token,
     post,
     sign_in,
-    walk_in,
+    sign_in_by_pages,
 )
 from tests.support.wait import until
 
@@ -32,7 +32,7 @@ def test_sign_in_send_analyse_read_and_review(
     study = make_study(app, sender)
     analyse(app, study)
     browser = app.test_client()
-    assert walk_in(browser, reader, clock()).location == "/"
+    assert sign_in_by_pages(browser, reader, clock()).location == "/"
     assert "likely" in browser.get("/worklist").text
     assert browser.get(f"/studies/{study}").status_code == 200
     for kind in ("preview", "pixels", "mask", "overlay", "probability"):
@@ -48,5 +48,5 @@ def test_sign_in_send_analyse_read_and_review(
     assert found["prediction"]["probability"] == 0.91
 
     auditor = sign_in(app, make_person(app, Role.AUDITOR))
-    assert "The log is whole" in post(auditor, "/audit/verify").text
+    assert "The log is intact" in post(auditor, "/audit/verify").text
     assert UUID(found["id"]) == study

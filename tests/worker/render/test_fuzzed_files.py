@@ -1,4 +1,4 @@
-"""Mutated files through intake and decoder; `python -m tests.support.fuzz` takes more of them."""
+"""Mutated files through intake and decoder; `python -m tests.support.fuzz` runs more of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.support.paths import XRAYS
 def test_mutated_files_get_a_reason_each_and_leave_nothing_half_stored() -> None:
     report = fuzz.run(240, seed=20, data=XRAYS)
     assert report.faults == []
-    assert sum(report.door.values()) == sum(report.decoder.values()) == 240
+    assert sum(report.intake.values()) == sum(report.decoder.values()) == 240
     # It tries both sides: files that are refused and files that are still good.
-    assert report.door["taken"] > 20
-    assert len(report.door) > 5
+    assert report.intake["accepted"] > 20
+    assert len(report.intake) > 5
     assert report.decoder["decoded"] > 20

@@ -2,7 +2,15 @@
 
 from flask import Flask
 
-from tests.support.portal_app import PASSWORD, Clock, Person, csrf_of, post, sign_in, walk_in
+from tests.support.portal_app import (
+    PASSWORD,
+    Clock,
+    Person,
+    csrf_of,
+    post,
+    sign_in,
+    sign_in_by_pages,
+)
 
 STRANGER = {"REMOTE_ADDR": "203.0.113.9"}
 
@@ -23,7 +31,7 @@ def test_the_owner_signs_in_and_proves_again_while_somebody_hammers(
     change = {"old": PASSWORD, "new": "seven green umbrellas"}
     assert post(signed_in, "/account/password", {**change, "old": "wrong"}).status_code == 422
     clock.forward(seconds=30)
-    assert walk_in(app.test_client(), reader, clock()).status_code == 303
+    assert sign_in_by_pages(app.test_client(), reader, clock()).status_code == 303
 
 
 def test_guesses_in_one_session_have_to_wait(app: Flask, reader: Person, clock: Clock) -> None:

@@ -19,7 +19,7 @@ from tests.support.portal_app import (
     make_settings,
     post,
     sign_in,
-    walk_in,
+    sign_in_by_pages,
 )
 
 OTHER = "seven green umbrellas sleep"
@@ -139,19 +139,19 @@ def test_a_disabled_person_cannot_come_back(
     app: Flask, client: FlaskClient, reader: Person, admin_client: FlaskClient, clock: Clock
 ) -> None:
     post(admin_client, f"/admin/people/{reader.id}/disable")
-    answer = walk_in(client, reader, clock())
+    answer = sign_in_by_pages(client, reader, clock())
     assert answer.status_code == 401
     assert "wrong" in answer.text
     post(admin_client, f"/admin/people/{reader.id}/enable")
     clock.forward(seconds=61)
-    assert walk_in(client, reader, clock()).status_code == 303
+    assert sign_in_by_pages(client, reader, clock()).status_code == 303
 
 
 def test_a_reset_person_needs_the_link(
     app: Flask, client: FlaskClient, reader: Person, admin_client: FlaskClient, clock: Clock
 ) -> None:
     page = post(admin_client, f"/admin/people/{reader.id}/reset-factor").text
-    assert walk_in(client, reader, clock()).status_code == 401
+    assert sign_in_by_pages(client, reader, clock()).status_code == 401
     link = page.split('id="link">')[1].split("<")[0].removeprefix("http://127.0.0.1:8000")
     assert post(client, link, {"password": OTHER}, page=link).location == "/enrol"
     assert client.get("/account").location.startswith("/enrol")

@@ -29,7 +29,7 @@ from tests.support.portal_app import (
     make_token,
     post,
     sign_in,
-    walk_in,
+    sign_in_by_pages,
 )
 
 MARIA = {
@@ -51,8 +51,8 @@ def running() -> Iterator[Provider]:
 def provider(running: Provider, clock: Clock) -> Provider:
     """The provider as it is when it is honest."""
     running.now, running.claims = clock().timestamp(), dict(MARIA)
-    running.lies, running.described, running.codes = {}, {}, {}
-    running.algorithm, running.signs_with = "RS256", None
+    running.false_claims, running.false_metadata, running.codes = {}, {}, {}
+    running.algorithm, running.signing_key = "RS256", None
     return running
 
 
@@ -141,17 +141,17 @@ def test_it_goes_on_to_the_page_that_was_asked_for(
 
 Lie = Callable[[Provider], Any]
 LIES: dict[str, tuple[Lie, str]] = {
-    "wrong nonce": (lambda p: p.lies.update(nonce="x"), "token"),
-    "no nonce": (lambda p: p.lies.update(nonce=None), "token"),
-    "expired": (lambda p: p.lies.update(exp=int(p.now) - 61), "token"),
-    "without an end": (lambda p: p.lies.update(exp=None), "token"),
-    "from the future": (lambda p: p.lies.update(iat=int(p.now) + 600), "token"),
-    "wrong audience": (lambda p: p.lies.update(aud="another"), "token"),
-    "two audiences": (lambda p: p.lies.update(aud=[CLIENT, "another"]), "token"),
-    "for another party": (lambda p: p.lies.update(azp="another"), "token"),
-    "wrong issuer": (lambda p: p.lies.update(iss="https://evil.example"), "token"),
+    "wrong nonce": (lambda p: p.false_claims.update(nonce="x"), "token"),
+    "no nonce": (lambda p: p.false_claims.update(nonce=None), "token"),
+    "expired": (lambda p: p.false_claims.update(exp=int(p.now) - 61), "token"),
+    "without an end": (lambda p: p.false_claims.update(exp=None), "token"),
+    "from the future": (lambda p: p.false_claims.update(iat=int(p.now) + 600), "token"),
+    "wrong audience": (lambda p: p.false_claims.update(aud="another"), "token"),
+    "two audiences": (lambda p: p.false_claims.update(aud=[CLIENT, "another"]), "token"),
+    "for another party": (lambda p: p.false_claims.update(azp="another"), "token"),
+    "wrong issuer": (lambda p: p.false_claims.update(iss="https://evil.example"), "token"),
     "alg none": (lambda p: setattr(p, "algorithm", "none"), "token"),
-    "another key": (lambda p: setattr(p, "signs_with", RSAKey.generate_key(2048)), "token"),
+    "another key": (lambda p: setattr(p, "signing_key", RSAKey.generate_key(2048)), "token"),
     "no subject": (lambda p: p.claims.update(sub=None), "token"),
     "subject no text": (lambda p: p.claims.update(sub=["maria-1"]), "token"),
     "unmapped group": (lambda p: p.claims.update(groups=["staff"]), "group"),
@@ -169,7 +169,7 @@ def test_it_lets_nobody_in(app: Flask, provider: Provider, client: FlaskClient, 
     progress(provider)
     answer = come(client, provider)
     assert answer.status_code == 403
-    assert "did not open an account here" in answer.text
+    assert "did not give access to Pleura" in answer.text
     assert why(app) == code
     assert everybody(app) == {}
     assert client.get("/account").location.startswith("/sign-in")
@@ -235,7 +235,7 @@ def test_the_cookie_for_the_way_is_short_lax_and_out_of_reach_of_scripts(
 
 
 @pytest.mark.parametrize(
-    "described",
+    "false_metadata",
     [
         {"token_endpoint": "http://169.254.169.254/token"},
         {"jwks_uri": "https://evil.example/keys"},
@@ -254,11 +254,11 @@ def test_the_cookie_for_the_way_is_short_lax_and_out_of_reach_of_scripts(
     ],
 )
 def test_the_issuer_is_the_only_host_that_is_called(
-    app: Flask, provider: Provider, client: FlaskClient, described: dict[str, Any]
+    app: Flask, provider: Provider, client: FlaskClient, false_metadata: dict[str, Any]
 ) -> None:
-    provider.described = {
+    provider.false_metadata = {
         name: address.replace("ISSUER", provider.url) if isinstance(address, str) else address
-        for name, address in described.items()
+        for name, address in false_metadata.items()
     }
     provider.asked.clear()
     answer = client.get("/sign-in/sso")
@@ -271,7 +271,7 @@ def test_the_issuer_is_the_only_host_that_is_called(
 def test_an_address_that_cannot_be_called_is_said(
     app: Flask, provider: Provider, client: FlaskClient, name: str
 ) -> None:
-    provider.described = {name: f"{provider.url}/{'x' * 70_000}"}
+    provider.false_metadata = {name: f"{provider.url}/{'x' * 70_000}"}
     assert come(client, provider).status_code == 503
 
 
@@ -466,13 +466,13 @@ def test_passwords_can_be_left_to_flagged_accounts(
 ) -> None:
     app = portal(tmp_path, provider, clock, PLEURA_LOCAL_SIGN_IN="flagged")
     local = make_person(app, Role.ADMIN)  # by the command line
-    assert walk_in(app.test_client(), local, clock()).status_code == 303
+    assert sign_in_by_pages(app.test_client(), local, clock()).status_code == 303
     with app.app_context():
         session = db.session()
         session.get_one(User, local.id).local_sign_in = False
         session.commit()
     clock.forward(seconds=60)
-    answer = walk_in(app.test_client(), local, clock())
+    answer = sign_in_by_pages(app.test_client(), local, clock())
     assert answer.status_code == 401
     assert "wrong" in answer.text
 

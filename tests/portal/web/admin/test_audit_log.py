@@ -18,9 +18,9 @@ def test_the_log_is_filtered_by_day(
     client = sign_in(app, auditor)
     assert "study submitted" in client.get("/audit?until=2026-03-04").text
     later = client.get("/audit?since=2026-03-05&event=study_submitted").text
-    assert "Nothing matches" in later
-    assert "This is not a day." in client.get("/audit?since=yesterday").text
-    assert "This is not the name of an event." in client.get("/audit?event=study-opened").text
+    assert "No matching entries" in later
+    assert "This is not a date." in client.get("/audit?since=yesterday").text
+    assert "This is not an event name." in client.get("/audit?event=study-opened").text
 
 
 def test_the_log_is_exported_as_it_was_searched(

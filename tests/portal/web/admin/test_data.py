@@ -39,7 +39,7 @@ def test_a_case_is_purged_by_its_number_and_the_proof_is_shown(
     )
     assert answer.status_code == 303
     shown = admin_client.get(answer.location).text
-    assert "no key, no sealed value, no lookup and no file of it is left" in shown
+    assert "no key, encrypted value, lookup or file of this case is left" in shown
     assert "DS-2026/14" in shown
     file = admin_client.get(f"{PAGE}/{study_id}/proof.json")
     assert len(json.loads(file.data)["destroyed"]["files"]) == 7

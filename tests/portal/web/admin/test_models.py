@@ -76,14 +76,21 @@ def send(client: FlaskClient, path: str, **form: str) -> Any:
 def test_without_any_model_the_page_says_what_workers_do(client: FlaskClient) -> None:
     page = client.get("/admin/models").text
     assert "No model is promoted" in page
-    assert "shipped with" in page
+    assert "installed with" in page
 
 
 def test_a_card_is_readable_and_its_words_are_only_text(
     app: Flask, client: FlaskClient, clock: Clock
 ) -> None:
     page = client.get(f"/admin/models/{add(app, clock)}").text
-    for words in ("0.900", "0.850 – 0.940", "300", "from 0.200 on", "1,234 pictures", "Some films"):
+    for words in (
+        "0.900",
+        "0.850 – 0.940",
+        "300",
+        "at 0.200 or above",
+        "1,234 pictures",
+        "Some films",
+    ):
         assert words in page, words
     assert "Not for &lt;b&gt;children&lt;/b&gt;." in page
 
@@ -161,7 +168,7 @@ def test_what_may_not_be_promoted_says_why_and_stays(
 ) -> None:
     model_id = add(app, clock, calibration={})
     page = client.get(f"/admin/models/{model_id}").text
-    assert "can’t be promoted" in page
+    assert "Cannot be promoted" in page
     assert "calibration" in page
     answer = send(client, f"/admin/models/{model_id}/promote", operating_point="balanced")
     assert answer.status_code == 409

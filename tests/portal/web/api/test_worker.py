@@ -17,8 +17,8 @@ from tests.support.portal_app import (
     RENDERED,
     SEGMENTED,
     Clock,
+    HttpWorker,
     Person,
-    WorkerAtTheDoor,
     analyse,
     job_of,
     make_study,
@@ -33,8 +33,8 @@ def owner(technologist: Person) -> Person:
 
 
 @pytest.fixture
-def worker(app: Flask) -> WorkerAtTheDoor:
-    return WorkerAtTheDoor(app)
+def worker(app: Flask) -> HttpWorker:
+    return HttpWorker(app)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def job_id(app: Flask, owner: Person) -> UUID:
     return job_of(app, make_study(app, owner))
 
 
-def ticket_for(worker: WorkerAtTheDoor, job_id: UUID) -> str:
+def ticket_for(worker: HttpWorker, job_id: UUID) -> str:
     """Claim a job that waits."""
     answer = worker.claim(job_id)
     assert answer.status_code == 200
@@ -50,7 +50,7 @@ def ticket_for(worker: WorkerAtTheDoor, job_id: UUID) -> str:
     return ticket
 
 
-def test_hello_is_seen_by_the_admin(worker: WorkerAtTheDoor, admin_client: FlaskClient) -> None:
+def test_hello_is_seen_by_the_admin(worker: HttpWorker, admin_client: FlaskClient) -> None:
     body = {"name": "render@box", "queue": "render", "engine": "cpu", "model": ""}
     assert worker.call("POST", "hello", json=body).status_code == 204
     page = admin_client.get("/admin/jobs").text
@@ -60,7 +60,7 @@ def test_hello_is_seen_by_the_admin(worker: WorkerAtTheDoor, admin_client: Flask
 
 
 def test_from_the_upload_to_the_result(
-    app: Flask, worker: WorkerAtTheDoor, owner: Person, clock: Clock
+    app: Flask, worker: HttpWorker, owner: Person, clock: Clock
 ) -> None:
     study_id = make_study(app, owner)
     render = job_of(app, study_id)
@@ -109,7 +109,7 @@ def bundle(result: object, outputs: dict[str, tuple[bytes, str]]) -> bytes:
     return head + b"\n" + b"".join(data for data, _ in outputs.values())
 
 
-def send_bundle(worker: WorkerAtTheDoor, job_id: UUID, ticket: str, body: bytes) -> TestResponse:
+def send_bundle(worker: HttpWorker, job_id: UUID, ticket: str, body: bytes) -> TestResponse:
     return worker.call(
         "POST",
         f"jobs/{job_id}/finish",
@@ -125,7 +125,7 @@ def stored_files(app: Flask) -> list[str]:
 
 
 def test_outputs_may_come_along_with_the_result(
-    app: Flask, worker: WorkerAtTheDoor, job_id: UUID
+    app: Flask, worker: HttpWorker, job_id: UUID
 ) -> None:
     ticket = ticket_for(worker, job_id)
     before = stored_files(app)
@@ -138,7 +138,7 @@ def test_outputs_may_come_along_with_the_result(
 
 
 def test_a_later_output_takes_an_earlier_ones_place(
-    app: Flask, worker: WorkerAtTheDoor, job_id: UUID
+    app: Flask, worker: HttpWorker, job_id: UUID
 ) -> None:
     ticket = ticket_for(worker, job_id)
     before = stored_files(app)
@@ -169,7 +169,7 @@ BAD_BUNDLES = [
 
 @pytest.mark.parametrize(("body", "status"), BAD_BUNDLES, ids=range(len(BAD_BUNDLES)))
 def test_a_bundle_that_cannot_be_leaves_nothing_behind(
-    app: Flask, worker: WorkerAtTheDoor, job_id: UUID, body: bytes, status: int
+    app: Flask, worker: HttpWorker, job_id: UUID, body: bytes, status: int
 ) -> None:
     ticket = ticket_for(worker, job_id)
     before = stored_files(app)
@@ -179,7 +179,7 @@ def test_a_bundle_that_cannot_be_leaves_nothing_behind(
 
 
 def test_a_bundle_of_a_lost_attempt_leaves_nothing_behind(
-    app: Flask, worker: WorkerAtTheDoor, job_id: UUID, clock: Clock
+    app: Flask, worker: HttpWorker, job_id: UUID, clock: Clock
 ) -> None:
     old = ticket_for(worker, job_id)
     clock.forward(seconds=app.extensions["pleura"].settings.lease_seconds + 1)
@@ -193,7 +193,7 @@ def test_a_bundle_of_a_lost_attempt_leaves_nothing_behind(
     "token", ["", "wrong", "x" * 5000, "ü\udcff".encode("utf-8", "replace").decode()]
 )
 def test_nobody_claims_without_the_token(app: Flask, job_id: UUID, token: str) -> None:
-    answer = WorkerAtTheDoor(app, token or " ").claim(job_id)
+    answer = HttpWorker(app, token or " ").claim(job_id)
     assert (answer.status_code, answer.json["code"]) == (401, "worker_token")
     assert answer.content_type == "application/problem+json"
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -206,7 +206,7 @@ def test_a_browser_session_is_no_worker(admin_client: FlaskClient, job_id: UUID)
     )
 
 
-def test_the_worker_token_opens_no_job(worker: WorkerAtTheDoor, job_id: UUID) -> None:
+def test_the_worker_token_opens_no_job(worker: HttpWorker, job_id: UUID) -> None:
     ticket_for(worker, job_id)
     for method, what in EVERY_CALL:
         answer = worker.call(method, f"jobs/{job_id}/{what}", worker.token, json={})
@@ -225,7 +225,7 @@ EVERY_CALL = [
 @pytest.mark.parametrize(("method", "what"), EVERY_CALL)
 def test_a_ticket_that_is_not_good_is_refused(
     app: Flask,
-    worker: WorkerAtTheDoor,
+    worker: HttpWorker,
     owner: Person,
     job_id: UUID,
     clock: Clock,
@@ -246,7 +246,7 @@ def test_a_ticket_that_is_not_good_is_refused(
 
 
 def test_a_lost_attempt_is_told_so_and_changes_nothing(
-    app: Flask, worker: WorkerAtTheDoor, job_id: UUID, clock: Clock
+    app: Flask, worker: HttpWorker, job_id: UUID, clock: Clock
 ) -> None:
     old = ticket_for(worker, job_id)
     settings = app.extensions["pleura"].settings
@@ -261,7 +261,7 @@ def test_a_lost_attempt_is_told_so_and_changes_nothing(
     assert worker.finish(job_id, new, {"facts": FACTS}).status_code == 204
 
 
-def test_a_claimed_job_is_not_claimed_again(worker: WorkerAtTheDoor, job_id: UUID) -> None:
+def test_a_claimed_job_is_not_claimed_again(worker: HttpWorker, job_id: UUID) -> None:
     ticket_for(worker, job_id)
     again = worker.claim(job_id)
     assert (again.status_code, again.data) == (204, b"")
@@ -283,7 +283,7 @@ BAD_FACTS = [
 
 @pytest.mark.parametrize("result", BAD_FACTS, ids=range(len(BAD_FACTS)))
 def test_a_result_that_cannot_be_is_refused(
-    worker: WorkerAtTheDoor, job_id: UUID, result: dict[str, object]
+    worker: HttpWorker, job_id: UUID, result: dict[str, object]
 ) -> None:
     ticket = ticket_for(worker, job_id)
     worker.store(job_id, ticket, RENDERED)
@@ -306,7 +306,7 @@ BAD_PREDICTIONS = [
 
 @pytest.mark.parametrize("change", BAD_PREDICTIONS, ids=range(len(BAD_PREDICTIONS)))
 def test_a_prediction_that_cannot_be_is_refused(
-    app: Flask, worker: WorkerAtTheDoor, owner: Person, change: dict[str, object]
+    app: Flask, worker: HttpWorker, owner: Person, change: dict[str, object]
 ) -> None:
     study_id = make_study(app, owner)
     worker.do(job_of(app, study_id))
@@ -319,7 +319,7 @@ def test_a_prediction_that_cannot_be_is_refused(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"facts": NaN'])
 def test_a_body_that_is_no_json_object_is_refused(
-    worker: WorkerAtTheDoor, job_id: UUID, body: bytes
+    worker: HttpWorker, job_id: UUID, body: bytes
 ) -> None:
     ticket = ticket_for(worker, job_id)
     for path, token in ((f"jobs/{job_id}/finish", ticket), ("hello", worker.token)):
@@ -342,14 +342,14 @@ def test_a_body_that_is_no_json_object_is_refused(
     ],
 )
 def test_an_output_that_does_not_belong_is_refused(
-    worker: WorkerAtTheDoor, job_id: UUID, kind: str, data: bytes, media_type: str
+    worker: HttpWorker, job_id: UUID, kind: str, data: bytes, media_type: str
 ) -> None:
     ticket = ticket_for(worker, job_id)
     (answer,) = worker.store(job_id, ticket, {kind: (data, media_type)})
     assert (answer.status_code, answer.json["code"]) == (422, "bad_result")
 
 
-def test_bodies_have_a_limit(worker: WorkerAtTheDoor, job_id: UUID) -> None:
+def test_bodies_have_a_limit(worker: HttpWorker, job_id: UUID) -> None:
     ticket = ticket_for(worker, job_id)
     announced = {"CONTENT_LENGTH": str(300 * 1024 * 1024)}
     answer = worker.call(
@@ -362,7 +362,7 @@ def test_bodies_have_a_limit(worker: WorkerAtTheDoor, job_id: UUID) -> None:
 
 
 def test_a_job_that_failed_is_shown_with_its_reason_and_tried_again(
-    worker: WorkerAtTheDoor, job_id: UUID, admin_client: FlaskClient
+    worker: HttpWorker, job_id: UUID, admin_client: FlaskClient
 ) -> None:
     ticket = ticket_for(worker, job_id)
     failed = worker.call(
@@ -383,9 +383,7 @@ def test_a_job_that_failed_is_shown_with_its_reason_and_tried_again(
 @pytest.mark.parametrize(
     "body", [{"code": "A B", "kind": "permanent"}, {"code": "x", "kind": "y"}, {}]
 )
-def test_an_odd_failure_is_refused(
-    worker: WorkerAtTheDoor, job_id: UUID, body: dict[str, str]
-) -> None:
+def test_an_odd_failure_is_refused(worker: HttpWorker, job_id: UUID, body: dict[str, str]) -> None:
     answer = worker.call("POST", f"jobs/{job_id}/fail", ticket_for(worker, job_id), json=body)
     assert answer.status_code == 422
 

@@ -14,8 +14,8 @@ from tests.support.portal_app import (
     FACTS,
     RENDERED,
     Clock,
+    HttpWorker,
     Person,
-    WorkerAtTheDoor,
     job_of,
     make_app,
     make_person,
@@ -26,7 +26,7 @@ from tests.support.portal_app import (
 )
 
 
-def with_token(app: Flask, queue: JobKind = JobKind.RENDER) -> tuple[UUID, WorkerAtTheDoor]:
+def with_token(app: Flask, queue: JobKind = JobKind.RENDER) -> tuple[UUID, HttpWorker]:
     """A worker whose token was just made."""
     with app.app_context():
         token, raw = worker_tokens.create(
@@ -36,7 +36,7 @@ def with_token(app: Flask, queue: JobKind = JobKind.RENDER) -> tuple[UUID, Worke
             lifetime=timedelta(days=30),
             now=app.extensions["pleura"].clock(),
         )
-        return token.id, WorkerAtTheDoor(app, raw)
+        return token.id, HttpWorker(app, raw)
 
 
 @pytest.fixture
@@ -132,9 +132,9 @@ def test_the_shared_token_can_be_switched_off(tmp_path: Path) -> None:
     app = make_app(make_settings(tmp_path), Clock())
     person = make_person(app, Role.TECHNOLOGIST)
     job_id = job_of(app, make_study(app, person))
-    before = WorkerAtTheDoor(app).claim(job_id).json["ticket"]
+    before = HttpWorker(app).claim(job_id).json["ticket"]
     closed = make_app(make_settings(tmp_path, PLEURA_SHARED_WORKER_TOKEN="no"), Clock())
-    shared = WorkerAtTheDoor(closed)
+    shared = HttpWorker(closed)
     assert shared.claim(job_id).status_code == 401
     assert shared.call("GET", f"jobs/{job_id}/inputs/source", before).status_code == 401
     _, own = with_token(closed)

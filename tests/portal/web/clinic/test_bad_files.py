@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from portal.formats.refusals import REASONS
 from portal.intake.check import Limits, Refused, check
 from portal.models import Blob, Instance, Job, Role, Study, db
-from tests.support.bad_files import BAD_FILES, BAD_NAMES, TAKEN, encoded, grey, wholes
+from tests.support.bad_files import ACCEPTED, BAD_FILES, BAD_NAMES, encoded, grey, wholes
 from tests.support.portal_app import (
     Clock,
     make_app,
@@ -93,19 +93,19 @@ def test_a_bad_file_is_refused_with_its_reason_or_taken_whole(door: Door, name: 
     before, others = door.kept(), door.elsewhere()
     answer = door.send("x.dcm", bad.make())
     said = answer.get_json()
-    if bad.door == TAKEN:
+    if bad.intake == ACCEPTED:
         assert answer.status_code == 202, said
         assert door.kept() == tuple(number + 1 for number in before)
     else:
         assert 400 <= answer.status_code < 500
-        assert said["code"] == bad.door
+        assert said["code"] == bad.intake
         assert said["detail"].endswith(".")
         assert door.kept() == before
     assert door.elsewhere() == others
 
 
 def test_every_code_of_the_corpus_has_a_sentence_of_its_own() -> None:
-    codes = {bad.door for bad in BAD_FILES.values()} - {TAKEN}
+    codes = {bad.intake for bad in BAD_FILES.values()} - {ACCEPTED}
     assert codes <= set(REASONS)
     assert len({REASONS[code] for code in codes}) == len(codes)
 

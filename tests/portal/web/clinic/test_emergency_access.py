@@ -39,7 +39,7 @@ def test_from_the_form_to_the_case_and_back(
 
     page = outsider_client.get(f"/studies/{study}")
     assert page.status_code == 200
-    assert 'class="glass"' in page.text
+    assert 'class="emergency"' in page.text
     assert "until 10:00 UTC" in page.text
     assert 'id="review"' not in page.text
     assert "/next" not in page.text
@@ -61,7 +61,7 @@ def test_a_case_of_ones_own_opens_without_a_grant(app: Flask, reader: Person, st
     client = sign_in(app, reader)
     opened = post(client, "/emergency", FORM | {"case": str(study)})
     assert opened.location == f"/studies/{study}"
-    assert 'class="glass"' not in client.get(opened.location).text
+    assert 'class="emergency"' not in client.get(opened.location).text
     with app.app_context():
         assert db.session().query(BreakGlass).count() == 0
 
@@ -119,7 +119,7 @@ def test_the_auditor_finds_the_alarm_and_ends_it(
     assert post(client, "/audit/alarms/seen", {"up_to": newest}).status_code == 303
     page = client.get("/audit").text
     assert "not seen yet" not in page
-    assert "stand open" not in page
+    assert "open by emergency access" not in page
 
 
 def test_a_grant_of_somebody_else_looks_like_none(

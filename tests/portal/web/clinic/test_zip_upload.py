@@ -152,7 +152,7 @@ def test_the_page_without_script_has_a_line_for_each_file(app: Flask, technologi
     answer = post(client, "/studies", {"file": (io.BytesIO(disc()), "disc.zip")}, page="/upload")
     assert answer.status_code == 200
     assert answer.text.count('class="file"') == 5 + 1  # and the template
-    for words in ("Left out: not a picture", "received", "known already", "is not opened"):
+    for words in ("Skipped: not a picture", "received", "already known", "is not opened"):
         assert words in answer.text
     assert "disc.zip / A/one.png" in answer.text
 

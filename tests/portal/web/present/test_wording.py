@@ -1,4 +1,4 @@
-"""The words of results, sizes and people."""
+"""Texts of results, sizes, sex and age."""
 
 from typing import Literal
 from uuid import uuid4
@@ -51,14 +51,14 @@ def test_a_probability_is_never_certainty(value: float | None, text: str) -> Non
         ("F", "Y", None, "F"),
     ],
 )
-def test_a_person_is_what_the_file_says_and_no_more(
+def test_sex_and_age_are_what_is_in_the_file_and_no_more(
     sex: str, age: str, years: float | None, text: str
 ) -> None:
-    assert wording.person(sex, age, years) == text
+    assert wording.sex_and_age(sex, age, years) == text
 
 
 @pytest.mark.parametrize(
-    ("waiting_for", "redis_answers", "said"),
+    ("waiting_for", "redis_answers", "expected"),
     [
         (None, True, []),
         ("worker", True, ["No worker is running"]),
@@ -66,18 +66,18 @@ def test_a_person_is_what_the_file_says_and_no_more(
         ("worker", False, ["No worker is running", "Redis"]),
     ],
 )
-def test_notices_say_what_stands_in_the_way(
-    waiting_for: Literal["redis", "worker"] | None, redis_answers: bool, said: list[str]
+def test_notices_name_what_delays_results(
+    waiting_for: Literal["redis", "worker"] | None, redis_answers: bool, expected: list[str]
 ) -> None:
     state = StudyState(uuid4(), State.RECEIVED, False, waiting_for, None, None, None)
     found = list_rows.notices([state], redis_answers=redis_answers)
-    assert len(found) == len(said)
-    assert all(word in text for word, text in zip(said, found, strict=True))
+    assert len(found) == len(expected)
+    assert all(part in text for part, text in zip(expected, found, strict=True))
 
 
-def test_no_word_denies_a_pneumothorax() -> None:
-    words = [wording.status_label(state, band) for state in _STATES for band in _BANDS]
-    assert not any("no pneumothorax" in f"{w.title} {w.short}".lower() for w in words)
+def test_no_label_denies_a_pneumothorax() -> None:
+    labels = [wording.status_label(state, band) for state in _STATES for band in _BANDS]
+    assert not any("no pneumothorax" in f"{label.title} {label.short}".lower() for label in labels)
     assert wording.status_label("done", "none_found").title == "None found"
     assert "unaided" in wording.status_label("failed", None).short
 

@@ -1,7 +1,7 @@
 """Role × whose object × route, over the URL map: every route that names an object, for everybody.
 
 `own` is the person's, `team` a team-mate's, `other` another team's, `granted` another team's case
-that the person has opened by breaking the glass. A route that names an object and has no row in
+that the person has opened by emergency access. A route that names an object and has no row in
 `ALLOWED` fails. Routes without an object are in `test_who_may`.
 """
 
@@ -64,7 +64,7 @@ ALLOWED: dict[str, Rights] = {
     "account.revoke_token": {T: {OWN}, R: {OWN}},  # nobody else has one
     "account.end_session": MINE,
     "passkeys.remove": MINE,
-    "glass.end": {R: {OWN}, A: {OWN, TEAM, OTHER}, U: {TEAM, OTHER}},
+    "emergency.end": {R: {OWN}, A: {OWN, TEAM, OTHER}, U: {TEAM, OTHER}},
     "admin.set_role": MANAGE,
     "admin.move": MANAGE,
     "admin.disable": MANAGE,
@@ -242,9 +242,9 @@ def _break_glass(hospital: Hospital, person: Person, study_id: UUID) -> UUID:
 
 def named(app: Flask) -> Iterator[tuple[Rule, str, str]]:
     """Every route that names an object, with its methods and the name of the argument."""
-    # `glass.end` comes last: it closes what the routes before it look at.
+    # `emergency.end` comes last: it closes what the routes before it look at.
     ordered = sorted(
-        app.url_map.iter_rules(), key=lambda r: (r.endpoint == "glass.end", r.endpoint)
+        app.url_map.iter_rules(), key=lambda r: (r.endpoint == "emergency.end", r.endpoint)
     )
     for rule in ordered:
         objects = sorted(rule.arguments - set(FILLED))

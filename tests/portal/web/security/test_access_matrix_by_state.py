@@ -19,8 +19,8 @@ from tests.portal.web.security.test_access_matrix import ALLOWED, OTHER, OWN, TE
 from tests.portal.web.security.test_rules import is_refused
 from tests.support.portal_app import (
     Clock,
+    HttpWorker,
     Person,
-    WorkerAtTheDoor,
     analyse,
     csrf_of,
     job_of,
@@ -62,7 +62,7 @@ class Hospital:
     def study(self, sender: Person, state: str) -> UUID:
         """A study of theirs in that state."""
         study = make_study(self.app, sender, shade=next(self._shades))
-        worker = WorkerAtTheDoor(self.app)
+        worker = HttpWorker(self.app)
         if state == "analysing":
             worker.do(job_of(self.app, study, JobKind.RENDER))
         elif state == "failed":

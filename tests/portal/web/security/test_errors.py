@@ -114,11 +114,11 @@ def test_a_sign_that_no_column_holds_is_no_fault(tmp_path: Path, database_url: s
     boss, auditor, reader = (make_person(app, r) for r in (Role.ADMIN, Role.AUDITOR, Role.READER))
     form = {"name": "A", "email": "a@example.org", "role": "reader", "team": "T\0"}
     refused = post(sign_in(app, boss), "/admin/people", form)
-    assert (refused.status_code, 'class="error" id="f-team-note"' in refused.text) == (422, True)
+    assert (refused.status_code, 'class="error" id="f-team-error"' in refused.text) == (422, True)
     watching = sign_in(app, auditor)
     for event in ("%00", "a%00", "%C3%A9", "'"):
         assert watching.get(f"/audit?event={event}").status_code == 200
-    # What nobody thought of is told in words all the same.
+    # Other unexpected input gets an error page as well.
     strange = sign_in(app, reader).get("/worklist?q=~%00")
     assert strange.status_code in (200, 422)
     assert all(name in strange.headers for name in HEADERS)

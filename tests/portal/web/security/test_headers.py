@@ -69,7 +69,7 @@ def test_every_unsafe_route_wants_the_form_token(app: Flask, furnished: Furnishe
             answer = client.open(path, method=method, data={"csrf_token": "forged"})
             assert answer.status_code in (400, 403, 404), (role, path, answer.status_code)
             if answer.status_code == 400:
-                assert "This form is too old" in answer.text
+                assert "This form has expired" in answer.text
     # And none of it did anything: the last client is still signed in.
     assert client.get("/account").status_code == 200
 
@@ -137,7 +137,7 @@ def test_an_unknown_address_has_a_page(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.content_type.startswith("text/html")
-    assert "Nothing here" in answer.text
+    assert "Page not found" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_database_that_is_away_is_no_bug(app: Flask, tmp_path: Path, reader: P
     answer = client.get("/account")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "30"
-    assert "cannot answer just now" in answer.text
+    assert "is not available at the moment" in answer.text
     ready = client.get("/health/ready")
     assert (ready.status_code, ready.json["status"]) == (503, "failing")
     assert client.get("/health/live").status_code == 200

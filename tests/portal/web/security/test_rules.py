@@ -87,9 +87,9 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "audit.log": {"auditor"},
     "audit.verify": {"auditor"},
     "audit.seen": {"auditor"},
-    "glass.page": {"reader", "outsider", "admin"},
-    "glass.open_case": {"reader", "outsider", "admin"},
-    "glass.end": {"admin", "auditor", "outsider"},  # the outsider's own
+    "emergency.page": {"reader", "outsider", "admin"},
+    "emergency.open_case": {"reader", "outsider", "admin"},
+    "emergency.end": {"admin", "auditor", "outsider"},  # the outsider's own
     "health.live": None,
     "health.ready": None,
     "worklist.worklist": SENDERS,

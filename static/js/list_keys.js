@@ -1,18 +1,18 @@
-// Walking a list of cases by keyboard: j, k and arrows move, Enter opens, [ and ] turn pages.
+// Keys of a list of cases: j, k and arrows move, Enter opens, [ and ] turn pages.
 
 import { isTyping, keyOf } from "./base.js";
 
 /** Listens for the keys of a list; `more` adds keys of the page. */
-export function wireWalking(more = {}) {
+export function wireListKeys(more = {}) {
   const links = [...document.querySelectorAll(".case-link")];
-  const walk = (by) => {
+  const move = (by) => {
     const at = links.indexOf(document.activeElement);
     const to = at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by));
     links[to]?.focus();
     links[to]?.scrollIntoView({ block: "nearest" });
   };
   const keys = {
-    j: () => walk(1), k: () => walk(-1), ArrowDown: () => walk(1), ArrowUp: () => walk(-1),
+    j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1),
     "[": () => document.querySelector("a[rel=prev]")?.click(),
     "]": () => document.querySelector("a[rel=next]")?.click(),
     ...more,
