@@ -2,8 +2,8 @@
 
 from flask import Blueprint, Response, jsonify
 
-from portal.web.api import v1
-from portal.web.api.schemas import Json, enum, ref, schemas
+from portal.web.api import bodies
+from portal.web.api.bodies import Json, parameters, ref, schemas
 from portal.web.security import guard
 from portal.web.security.errors import PROBLEM_TYPE
 
@@ -74,14 +74,8 @@ def _studies_path() -> Json:
             "listStudies",
             "List studies, the most urgent first",
             "studies:read",
-            {"200": _json("A page of the list.", "StudyPage")},
-            parameters=[
-                _query("page", _integer(1, v1.LAST_PAGE), "Which page, from 1."),
-                _query("per_page", _integer(1, v1.MOST_PER_PAGE), "Studies on a page; 50."),
-                _query("state", enum(v1.STATES), "Only studies that stand here."),
-                _query("result", enum(v1.RESULTS), "Only studies with this result."),
-                _query("side", enum(v1.SIDES), "Only findings on this side."),
-            ],
+            {"200": _json("A page of the list.", bodies.StudyPage)},
+            query=parameters(bodies.StudyQuery),
         ),
         "post": _operation(
             "submitStudy",
@@ -89,7 +83,11 @@ def _studies_path() -> Json:
             "studies:write",
             {
                 "202": {
-                    **_json("Accepted, or recognised as a duplicate.", "SubmittedOrArchive"),
+                    **_json(
+                        "Accepted, or recognised as a duplicate.",
+                        bodies.Submitted,
+                        bodies.SubmittedArchive,
+                    ),
                     "headers": {
                         "Location": {
                             "description": "Where the study can be asked for; not for a ZIP.",
@@ -113,7 +111,7 @@ def _study_paths() -> dict[str, Json]:
         "schema": {"type": "string", "format": "uuid"},
     }
     png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
-    review = {"application/json": {"schema": ref("NewReview")}}
+    review = {"application/json": {"schema": ref(bodies.Agreement, bodies.Disagreement)}}
     return {
         "": {
             "parameters": [at],
@@ -121,7 +119,7 @@ def _study_paths() -> dict[str, Json]:
                 "readStudy",
                 "State, prediction, measurements, quality and reviews of one study",
                 "studies:read",
-                {"200": _json("The study.", "Study")},
+                {"200": _json("The study.", bodies.Study)},
                 problems=("404",),
             ),
         },
@@ -149,9 +147,9 @@ def _study_paths() -> dict[str, Json]:
             "parameters": [at],
             "post": _operation(
                 "addReview",
-                "Add the reader's word; earlier ones stay",
+                "Add a reader's verdict; earlier ones stay",
                 "reviews:write",
-                {"201": _json("The review as it was kept.", "Review")},
+                {"201": _json("The review as it was stored.", bodies.Review)},
                 body=review,
                 problems=("400", "404", "409", "413", "415"),
             ),
@@ -165,7 +163,7 @@ def _operation(
     scope: str,
     responses: Json,
     *,
-    parameters: list[Json] | None = None,
+    query: list[Json] | None = None,
     body: Json | None = None,
     problems: tuple[str, ...] = (),
 ) -> Json:
@@ -176,8 +174,8 @@ def _operation(
         "description": f"Needs the scope `{scope}`.",
         "responses": {**responses, **{status: _problem(status) for status in expected}},
     }
-    if parameters:
-        operation["parameters"] = parameters
+    if query:
+        operation["parameters"] = query
     if body:
         operation["requestBody"] = {"required": True, "content": body}
     return operation
@@ -186,7 +184,7 @@ def _operation(
 def _problem(status: str) -> Json:
     answer: Json = {
         "description": _PROBLEMS[status],
-        "content": {PROBLEM_TYPE: {"schema": ref("Problem")}},
+        "content": {PROBLEM_TYPE: {"schema": ref(bodies.Problem)}},
     }
     if status in ("429", "503"):
         seconds = {"description": "Seconds to wait.", "schema": {"type": "string"}}
@@ -194,13 +192,6 @@ def _problem(status: str) -> Json:
     return answer
 
 
-def _integer(low: int, high: int) -> Json:
-    return {"type": "integer", "minimum": low, "maximum": high}
-
-
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
-def _json(description: str, name: str) -> Json:
-    return {"description": description, "content": {"application/json": {"schema": ref(name)}}}
+def _json(description: str, *answers: type[bodies.Body]) -> Json:
+    schema = ref(*answers)
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,276 @@
+"""What `/api/v1` sends and takes, as models: its JSON and the schemas of `openapi` follow them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SkipValidation,
+    WithJsonSchema,
+)
+from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json_schema
+
+from portal.models import Reason, Verdict
+from portal.reading.reviews import COMMENT_LENGTH
+from portal.studies.status import State
+from worker.contract.measurements import Measurements
+from worker.contract.prediction import Band, Quality, QualityVerdict, Region, Uncertainty
+
+Json = dict[str, Any]
+_PLACE: Final = "#/components/schemas/"
+
+
+class Body(BaseModel):
+    """A JSON object without further fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_json(self) -> Json:
+        """Ready for JSON."""
+        return self.model_dump(mode="json")
+
+
+def _to_milliseconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(_to_milliseconds),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+# JSON as it was stored, which was of its model then: it is sent without another check.
+_AsStored = PlainSerializer(lambda value: value)
+
+
+class Problem(Body):
+    """Why a request was not carried out (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable, for programs.")
+    error_id: str = Field(description="Give this to whoever runs Pleura.")
+
+
+class Submitted(Body):
+    """What became of a picture that was sent."""
+
+    id: UUID
+    case: str
+    duplicate: bool = Field(description="It was here already: `id` is the old.")
+    same_uid: bool = Field(
+        description="Other pixels came under its SOPInstanceUID before; both are kept."
+    )
+    state: State | None
+
+
+class ArchiveFile(Body):
+    """One file of a ZIP."""
+
+    name: str = Field(description="As in the ZIP.")
+    outcome: Literal["received", "duplicate", "refused", "skipped"] = Field(
+        description="`skipped`: no picture, such as DICOMDIR and hidden files."
+    )
+    code: str | None = Field(description="Why it was refused, for programs.")
+    detail: str | None = Field(description="The same for people.")
+    study: Submitted | None
+
+
+class SubmittedArchive(Body):
+    """What became of the files of a ZIP."""
+
+    files: list[ArchiveFile] = Field(description="In its order.")
+
+
+class Result(Body):
+    """The model's result in short."""
+
+    band: Band | None
+    probability: float | None
+    side: str | None
+    distance_mm: float | None
+    quality: QualityVerdict
+
+
+class StudySummary(Body):
+    """A study in a list."""
+
+    id: UUID
+    case: str = Field(description="The short number for conversation.")
+    created: Moment
+    state: State
+    waiting_for: Literal["redis", "worker"] | None
+    error_code: str | None
+    reviewed: Verdict | None
+    result: Result | None
+
+
+class StudyPage(Body):
+    """A page of the list."""
+
+    studies: list[StudySummary]
+    total: int
+    page: int
+    per_page: int
+
+
+class Model(Body):
+    """The model that made a prediction."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Prediction(Body):
+    """The model's result in full."""
+
+    model: Model
+    band: Band | None
+    probability: float | None
+    threshold: float | None
+    operating_point: str | None
+    measurements: Annotated[SkipValidation[Measurements | None], _AsStored]
+    uncertainty: Annotated[SkipValidation[Uncertainty | None], _AsStored]
+    region: Annotated[SkipValidation[Region | None], _AsStored]
+    quality: Annotated[SkipValidation[Quality], _AsStored] = Field(
+        description="`refused` means: no result, read unaided. `reasons` explain why."
+    )
+    statistics: dict[str, float] | None
+    seconds: float | None
+    created: Moment
+
+
+class Review(Body):
+    """One reader's verdict."""
+
+    verdict: Verdict
+    reason: Reason | None = Field(description="Why the reader does not agree.")
+    comment: str
+    created: Moment
+
+
+class Study(StudySummary):
+    """One study in full."""
+
+    rows: int | None
+    columns: int | None
+    prediction: Prediction | None
+    reviews: list[Review]
+    blobs: list[str] = Field(description="Pictures that are ready.")
+
+
+class NewReview(Body):
+    """A reader's verdict as it is sent."""
+
+    verdict: Verdict
+    reason: Reason | None = Field(None, description="Why the reader does not agree.")
+    comment: str = Field("", json_schema_extra={"maxLength": COMMENT_LENGTH})
+
+
+class Agreement(NewReview):
+    """The reader agrees with the model's result."""
+
+    verdict: Literal[Verdict.AGREE]
+    reason: None = None
+
+
+class Disagreement(NewReview):
+    """The reader disagrees or is unsure."""
+
+    verdict: Literal[Verdict.DISAGREE, Verdict.UNSURE]
+
+
+MOST_PER_PAGE: Final = 200
+LAST_PAGE: Final = 1_000_000
+
+
+def _whole_number(value: Any) -> Any:
+    """Digits alone: pydantic would take 1_000 and 5.0 as well."""
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
+        raise ValueError("a whole number")
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+
+
+class StudyQuery(Body):
+    """Which studies a program asks for."""
+
+    page: WholeNumber = Field(1, ge=1, le=LAST_PAGE, description="Which page, from 1.")
+    per_page: WholeNumber = Field(
+        50, ge=1, le=MOST_PER_PAGE, description="Studies on a page; 50 if it is left out."
+    )
+    state: Literal["to_read", "read"] | State | SkipJsonSchema[None] = Field(
+        None, description="Only studies in this state."
+    )
+    result: (
+        Literal["positive", "likely", "possible", "none_found", "no_result"] | SkipJsonSchema[None]
+    ) = Field(None, description="Only studies with this result.")
+    side: Literal["right", "left", "both"] | SkipJsonSchema[None] = Field(
+        None, description="Only findings on this side."
+    )
+
+
+class _Schemas(GenerateJsonSchema):
+    """Schemas without a title for each field: it only repeats the name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+_NAMED: Final = (
+    Problem,
+    Submitted,
+    SubmittedArchive,
+    StudyPage,
+    Study,
+    Review,
+    Agreement,
+    Disagreement,
+    Measurements,
+    Uncertainty,
+    Region,
+    Quality,
+)
+
+
+def ref(*bodies: type[BaseModel]) -> Json:
+    """Points to the schema of a body, or to those of which one applies."""
+    found = [{"$ref": _PLACE + body.__name__} for body in bodies]
+    return found[0] if len(found) == 1 else {"oneOf": found}
+
+
+def schemas() -> Json:
+    """Every named schema of the document."""
+    _, found = models_json_schema(
+        [(body, "validation") for body in _NAMED],
+        ref_template=_PLACE + "{model}",
+        schema_generator=_Schemas,
+    )
+    definitions: Json = found["$defs"]
+    return definitions
+
+
+def parameters(query: type[BaseModel]) -> list[Json]:
+    """The query parameters of a request."""
+    schema = query.model_json_schema(ref_template=_PLACE + "{model}", schema_generator=_Schemas)
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "description": found.pop("description"),
+            "schema": {key: value for key, value in found.items() if key != "default"},
+        }
+        for name, found in schema["properties"].items()
+    ]
