@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from portal import settings as settings_room
 from portal.settings import Settings, SettingsError
 from portal.settings.secret_files import new_key_ring
+from tests.support.paths import ROOT
 
 LONG = "k7VQmX2rT9sLwZ4bN8cJ1dH6gF3pYeUa"  # made up  # pragma: allowlist secret
 ZEROS = json.dumps({"active": "a", "keys": {"a": "A" * 43 + "="}, "index": "A" * 43 + "="})
@@ -169,3 +170,19 @@ def test_a_data_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({"PLEURA_DATA_DIR": str(tmp_path / "file" / "var")})
     assert "can't be made" in refused.value.problems[0]
+
+
+def test_nothing_but_the_settings_reads_the_environment() -> None:
+    """`benchmarks` and tests may; a program that this one starts gets its own by the settings."""
+    reads = re.compile(r"\bos\.(?:environ|getenv)\b|\bfrom os import .*\b(?:environ|getenv)\b")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("portal", "worker", "ml")
+        for path in (ROOT / package).rglob("*.py")
+        if reads.search(path.read_text("utf-8"))
+    }
+    assert found == {
+        "portal/settings/__init__.py",
+        "portal/settings/process_environment.py",
+        "worker/settings.py",
+    }
