@@ -1,7 +1,10 @@
 // Conveniences of the sign-in and account pages; every form works without them.
 
-for (const button of document.querySelectorAll("[data-show]")) {
-  const input = document.getElementById(button.dataset.show);
+/** @returns {NodeListOf<HTMLButtonElement>} */
+function buttons(selector) { return document.querySelectorAll(selector); }
+
+for (const button of buttons("[data-show]")) {
+  const input = /** @type {HTMLInputElement} */ (document.getElementById(button.dataset.show));
   button.hidden = false;
   button.addEventListener("click", () => {
     const shown = input.type === "text";
@@ -13,13 +16,13 @@ for (const button of document.querySelectorAll("[data-show]")) {
   input.form.addEventListener("submit", () => { input.type = "password"; });
 }
 
-for (const button of document.querySelectorAll("[data-copy]")) {
+for (const button of buttons("[data-copy]")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
   const label = button.lastChild;
   const text = label.textContent;
   button.addEventListener("click", async () => {
-    const source = document.getElementById(button.dataset.copy);
+    const source = /** @type {HTMLInputElement} */ (document.getElementById(button.dataset.copy));
     const items = [...source.querySelectorAll("li")].map((item) => item.textContent);
     await navigator.clipboard.writeText(items.length ? items.join("\n") : source.value ?? source.textContent);
     label.textContent = "Copied";
@@ -27,10 +30,10 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-for (const button of document.querySelectorAll("[data-print]")) {
+for (const button of buttons("[data-print]")) {
   button.hidden = false;
   button.addEventListener("click", () => window.print());
 }
 
 // After a refused form: focus the field with the error, or else the message.
-(document.querySelector("[aria-invalid=true]") ?? document.querySelector("[data-focus]"))?.focus();
+/** @type {HTMLElement | null} */ (document.querySelector("[aria-invalid=true]") ?? document.querySelector("[data-focus]"))?.focus();

@@ -6,17 +6,20 @@ const THEMES = ["dark", "light", "system"];
 
 /** The token that every unsafe request carries. */
 export function csrfToken() {
-  return document.querySelector("meta[name=csrf-token]")?.content ?? "";
+  return tokenOf(document)?.content ?? "";
 }
+
+/** @param {Document} page  @returns {HTMLMetaElement | null} */
+function tokenOf(page) { return page.querySelector("meta[name=csrf-token]"); }
 
 /** Puts the current session's token into the page; false where there is no newer one. */
 export async function renewToken() {
   const response = await fetch(location.href, { cache: "no-store" });
   if (!response.ok || response.redirected) return false;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const token = page.querySelector("meta[name=csrf-token]")?.content;
+  const token = tokenOf(page)?.content;
   if (!token || token === csrfToken()) return false;
-  document.querySelector("meta[name=csrf-token]").content = token;
+  tokenOf(document).content = token;
   return true;
 }
 
@@ -36,7 +39,9 @@ export function keyOf(event) {
 }
 
 function wireTheme() {
-  for (const button of document.querySelectorAll("[data-theme-toggle]")) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const buttons = document.querySelectorAll("[data-theme-toggle]");
+  for (const button of buttons) {
     const show = () => { button.dataset.tip = `Theme: ${document.documentElement.dataset.theme}`; };
     show();
     button.addEventListener("click", () => {
@@ -83,7 +88,7 @@ function wireTips() {
     wait = setTimeout(() => target.isConnected && showTip(target), 350);
   });
   document.addEventListener("focusin", (event) => {
-    if (event.target.matches?.("[data-tip]:focus-visible")) showTip(event.target);
+    if (event.target instanceof Element && event.target.matches("[data-tip]:focus-visible")) showTip(event.target);
   });
   for (const name of ["focusout", "pointerdown", "keydown", "wheel"]) {
     document.addEventListener(name, () => { clearTimeout(wait); hideTip(); }, { passive: true });
@@ -91,7 +96,7 @@ function wireTips() {
 }
 
 function wireKeys() {
-  const sheet = document.getElementById("keys");
+  const sheet = /** @type {HTMLDialogElement} */ (document.getElementById("keys"));
   const open = () => { if (!sheet.open) sheet.showModal(); };
   for (const button of document.querySelectorAll("[data-keys-open]")) button.addEventListener("click", open);
   sheet.addEventListener("click", (event) => { if (event.target === sheet) sheet.close(); });
@@ -100,7 +105,7 @@ function wireKeys() {
     const key = keyOf(event);
     if (!key || event.repeat || isTyping(event.target)) return;
     if (key === "?") { event.preventDefault(); if (sheet.open) sheet.close(); else open(); return; }
-    const jump = /^[a-z]$/.test(key) && sheet.querySelector(`[data-jump=${key}]`);
+    const jump = /** @type {HTMLElement | null} */ (/^[a-z]$/.test(key) ? sheet.querySelector(`[data-jump=${key}]`) : null);
     if (afterG !== null && event.timeStamp - afterG < 900 && jump) {
       afterG = null;
       event.preventDefault();
@@ -112,15 +117,18 @@ function wireKeys() {
   }, { capture: true });
 }
 
+/** @returns {NodeListOf<HTMLDetailsElement>} */
+function openMenus() { return document.querySelectorAll("details.menu[open]"); }
+
 function wireMenus() {
   document.addEventListener("click", (event) => {
-    for (const menu of document.querySelectorAll("details.menu[open]")) {
-      if (!menu.contains(event.target)) menu.open = false;
+    for (const menu of openMenus()) {
+      if (!menu.contains(/** @type {Node} */ (event.target))) menu.open = false;
     }
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
-    for (const menu of document.querySelectorAll("details.menu[open]")) {
+    for (const menu of openMenus()) {
       menu.open = false;
       menu.querySelector("summary").focus();
     }

@@ -14,14 +14,20 @@ const film = document.getElementById("film");
 const panel = document.getElementById("panel");
 const progress = document.getElementById("film-progress");
 const actions = {};
-let info = JSON.parse(film.dataset.viewer);
+const info = JSON.parse(film.dataset.viewer);
 let viewer = null;
 let tools = null;
 let threshold = null;
 
+/** @returns {HTMLFormElement | null} */
+function reviewForm() { return /** @type {any} */ (document.getElementById("review")); }
+
+/** @param {HTMLFormElement} form  @returns {HTMLInputElement} */
+function field(form, name) { return /** @type {any} */ (form.elements.namedItem(name)); }
+
 function wireReview() {
-  const form = document.getElementById("review");
-  const next = document.getElementById("next-case");
+  const form = reviewForm();
+  const next = /** @type {HTMLAnchorElement | null} */ (document.getElementById("next-case"));
   if (next) actions.next = () => location.assign(next.href); // no next case under emergency access
   if (!form) return;
   const review = new Review(form);
@@ -37,7 +43,7 @@ function wireReview() {
     if (!form.querySelector("fieldset").disabled) act();
   };
   for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = withPanel(() => review.choose(verdict));
-  actions.comment = withPanel(() => form.elements.comment.focus());
+  actions.comment = withPanel(() => field(form, "comment").focus());
   addEventListener("beforeunload", (event) => { if (review.isOpen) event.preventDefault(); });
 }
 
@@ -53,7 +59,7 @@ function showPreview() {
 function startViewer() {
   if (viewer || !info.rows) return;
   showPreview();
-  film.querySelector(".film-tools").inert = false;
+  /** @type {HTMLElement} */ (film.querySelector(".film-tools")).inert = false;
   viewer = new Viewer(film, info);
   tools = new Tools(viewer);
   const readout = new Readout(viewer, tools);
@@ -62,15 +68,17 @@ function startViewer() {
   wireButtons(film, actions, KEYS);
   wireButtons(panel, actions, KEYS);
   panel.addEventListener("input", (event) => {
-    if (event.target.id !== "opacity-input") return;
-    viewer.overlay.opacity = Number(event.target.value);
+    const input = /** @type {HTMLInputElement} */ (event.target);
+    if (input.id !== "opacity-input") return;
+    viewer.overlay.opacity = Number(input.value);
     viewer.refreshLayer();
   });
   viewer.overlay.showsLevels = Boolean(panel.querySelector("#sizes[open]"));
   // The levels are drawn while their distances can be read; `toggle` does not bubble.
   panel.addEventListener("toggle", (event) => {
-    if (event.target.id !== "sizes") return;
-    viewer.overlay.showsLevels = event.target.open;
+    const sizes = /** @type {HTMLDetailsElement} */ (event.target);
+    if (sizes.id !== "sizes") return;
+    viewer.overlay.showsLevels = sizes.open;
     viewer.refreshLayer();
   }, true);
   loadPixels();
@@ -162,10 +170,10 @@ async function refresh() {
   const text = page.getElementById("film").dataset.viewer;
   const started = Boolean(viewer);
   Object.assign(info, JSON.parse(text));
-  const form = document.getElementById("review");
+  const form = reviewForm();
   if (form) {
     form.querySelector("fieldset").disabled = !info.readable;
-    form.elements.seen.value = info.state;
+    field(form, "seen").value = info.state;
   }
   if (!started) startViewer();
   startThreshold();

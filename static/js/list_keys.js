@@ -2,25 +2,28 @@
 
 import { isTyping, keyOf } from "./base.js";
 
+/** @returns {HTMLAnchorElement | null} */
+function linkTo(rel) { return document.querySelector(`a[rel=${rel}]`); }
+
 /** Listens for the keys of a list; `more` adds keys of the page. */
 export function wireListKeys(more = {}) {
-  const links = [...document.querySelectorAll(".case-link")];
+  const links = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".case-link")]);
   const move = (by) => {
-    const at = links.indexOf(document.activeElement);
+    const at = links.indexOf(/** @type {HTMLElement} */ (document.activeElement));
     const to = at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by));
     links[to]?.focus();
     links[to]?.scrollIntoView({ block: "nearest" });
   };
   const keys = {
     j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1),
-    "[": () => document.querySelector("a[rel=prev]")?.click(),
-    "]": () => document.querySelector("a[rel=next]")?.click(),
+    "[": () => linkTo("prev")?.click(),
+    "]": () => linkTo("next")?.click(),
     ...more,
   };
   document.addEventListener("keydown", (event) => {
     const key = keyOf(event);
     if (!key || document.querySelector("dialog[open]")) return;
-    if (isTyping(event.target)) { if (key === "Escape") event.target.blur(); return; }
+    if (isTyping(event.target)) { if (key === "Escape") /** @type {HTMLElement} */ (event.target).blur(); return; }
     if (!keys[key]) return;
     event.preventDefault();
     keys[key]();

@@ -17,10 +17,10 @@ async function ask(path) {
 }
 
 async function create(options) {
-  const made = await navigator.credentials.create({ publicKey: {
+  const made = await /** @type {Promise<any>} */ (navigator.credentials.create({ publicKey: {
     ...options, challenge: toBytes(options.challenge), excludeCredentials: withIds(options.excludeCredentials),
     user: { ...options.user, id: toBytes(options.user.id) },
-  } });
+  } }));
   return { made, response: {
     attestationObject: toText(made.response.attestationObject),
     transports: made.response.getTransports?.() ?? [],
@@ -28,9 +28,9 @@ async function create(options) {
 }
 
 async function get(options) {
-  const made = await navigator.credentials.get({ publicKey: {
+  const made = await /** @type {Promise<any>} */ (navigator.credentials.get({ publicKey: {
     ...options, challenge: toBytes(options.challenge), allowCredentials: withIds(options.allowCredentials),
-  } });
+  } }));
   return { made, response: {
     authenticatorData: toText(made.response.authenticatorData),
     signature: toText(made.response.signature),
@@ -39,10 +39,12 @@ async function get(options) {
 
 const CALLS = { create, get };
 
-for (const form of document.querySelectorAll("[data-passkey]")) {
+/** @type {NodeListOf<HTMLFormElement>} */
+const forms = document.querySelectorAll("[data-passkey]");
+for (const form of forms) {
   if (!window.PublicKeyCredential) continue;
   form.hidden = false;
-  const error = form.querySelector("[data-passkey-error]");
+  const error = /** @type {HTMLElement} */ (form.querySelector("[data-passkey-error]"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     error.hidden = true;
@@ -50,14 +52,14 @@ for (const form of document.querySelectorAll("[data-passkey]")) {
     for (const button of buttons) button.disabled = true;
     try {
       const { made, response } = await CALLS[form.dataset.passkey](await ask(form.dataset.challenge));
-      form.elements.credential.value = JSON.stringify({
+      /** @type {HTMLInputElement} */ (form.elements.namedItem("credential")).value = JSON.stringify({
         id: made.id, rawId: toText(made.rawId), type: made.type,
         response: { clientDataJSON: toText(made.response.clientDataJSON), ...response },
       });
       form.submit();
     } catch (problem) {
       const cancelled = problem instanceof DOMException; // cancelled, timed out, or no such passkey here
-      error.textContent = (!cancelled && problem.message) || "No passkey was used. Try again, or use a code.";
+      error.textContent = (!cancelled && problem instanceof Error && problem.message) || "No passkey was used. Try again, or use a code.";
       error.hidden = false;
       for (const button of buttons) button.disabled = false;
     }

@@ -1,7 +1,8 @@
 // Asks the portal repeatedly: never while the tab is hidden, and less often after errors.
 
 /** Calls `ask()` until `stop()`; ask resolves to the milliseconds until the next call, or null to end.
-    `onTrouble(n)` gets the number of failures in a row, and 0 once the portal answers again. */
+    `onTrouble(n)` gets the number of failures in a row, and 0 once the portal answers again.
+    @param {() => Promise<number | null>} ask  @param {(failures: number) => void} onTrouble */
 export function poll(ask, first = 1500, onTrouble = () => {}) {
   let timer = 0;
   let failures = 0;

@@ -9,7 +9,7 @@ import { getJson, poll, SignedOut } from "./poll.js";
 const AT_ONCE = 3;
 const TRIES = [1000, 3000, 8000];
 
-const form = document.getElementById("upload");
+const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const list = document.getElementById("files-list");
 const rows = [];
 const waiting = [];
@@ -102,13 +102,13 @@ function summary() {
   const count = (...states) => rows.filter((row) => states.includes(row.state)).length;
   const files = rows.length - count("unpacked");
   const parts = [`${files} file${files === 1 ? "" : "s"}`];
-  const add = (number, text) => { if (number) parts.push(`${number} ${text}`); };
-  add(count("waiting", "sending"), "in progress");
-  add(count("received", "done"), "received");
-  add(count("known"), "already known");
-  add(count("refused"), "refused");
-  add(count("skipped"), "skipped");
-  add(count("lost"), "not sent");
+  const addPart = (number, text) => { if (number) parts.push(`${number} ${text}`); };
+  addPart(count("waiting", "sending"), "in progress");
+  addPart(count("received", "done"), "received");
+  addPart(count("known"), "already known");
+  addPart(count("refused"), "refused");
+  addPart(count("skipped"), "skipped");
+  addPart(count("lost"), "not sent");
   document.getElementById("sum").hidden = rows.length === 0;
   const text = parts.join(" · ");
   const place = document.getElementById("sum-text");
@@ -138,7 +138,7 @@ function trouble(text) {
 function wireChoosing() {
   document.getElementById("plain-send").hidden = true;
   for (const id of ["files", "folder"]) {
-    const input = document.getElementById(id);
+    const input = /** @type {HTMLInputElement} */ (document.getElementById(id));
     input.hidden = false;
     input.addEventListener("change", () => { add([...input.files].filter((f) => !f.name.startsWith("."))); input.value = ""; });
   }

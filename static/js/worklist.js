@@ -27,7 +27,9 @@ function update(id, row) {
     verdict.textContent = row.verdict;
     reader.replaceChildren(verdict);
   }
-  for (const fresh of fragment(row.html).querySelectorAll("[data-part]")) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const parts = fragment(row.html).querySelectorAll("[data-part]");
+  for (const fresh of parts) {
     const old = item.querySelector(`[data-part=${fresh.dataset.part}]`);
     if (old) swap(old, fresh);
   }
@@ -79,14 +81,14 @@ async function ask() {
 }
 
 function wireFilters() {
-  const form = document.getElementById("filters");
+  const form = /** @type {HTMLFormElement} */ (document.getElementById("filters"));
   // A choice by pointer filters at once; by keyboard it waits for Enter or the button, because
   // arrows change a closed list at every step.
   let byPointer = false;
   form.addEventListener("pointerdown", () => { byPointer = true; });
   form.addEventListener("keydown", (event) => {
     byPointer = false;
-    if (event.key === "Enter" && event.target.matches("select")) { event.preventDefault(); form.requestSubmit(); }
+    if (event.key === "Enter" && event.target instanceof HTMLSelectElement) { event.preventDefault(); form.requestSubmit(); }
   });
   for (const field of form.querySelectorAll("select")) {
     field.addEventListener("change", () => { if (byPointer) form.requestSubmit(); });
@@ -94,8 +96,8 @@ function wireFilters() {
 }
 
 wireListKeys({
-  "/": () => { const q = document.getElementById("q"); q.focus(); q.select(); },
-  r: () => document.querySelector("#new-cases:not([hidden]) a")?.click(),
+  "/": () => { const q = /** @type {HTMLInputElement} */ (document.getElementById("q")); q.focus(); q.select(); },
+  r: () => /** @type {HTMLElement | null} */ (document.querySelector("#new-cases:not([hidden]) a"))?.click(),
 });
 wireFilters();
 poll(ask, 1500, (failures) => {

@@ -104,7 +104,7 @@ export class Review {
       return true;
     } catch (error) {
       const offline = error instanceof TypeError;
-      this.#show(offline ? "The portal cannot be reached; nothing was saved. Try again." : error.message, true);
+      this.#show(offline ? "The portal cannot be reached; nothing was saved. Try again." : /** @type {Error} */ (error).message, true);
     }
     return false;
   }

@@ -12,12 +12,13 @@ export class FileRow {
     this.file = file;
     this.again = again;
     this.id = null;
-    this.element = document.getElementById("file-row").content.firstElementChild.cloneNode(true);
+    const template = /** @type {HTMLTemplateElement} */ (document.getElementById("file-row"));
+    this.element = /** @type {HTMLElement} */ (template.content.firstElementChild.cloneNode(true));
     this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
     this.element.querySelector(".file-size").textContent = above ? "" : size(file.size);
     this.status = this.element.querySelector(".file-status");
     this.action = this.element.querySelector(".file-action");
-    this.bar = this.element.querySelector(".file-bar");
+    this.bar = /** @type {HTMLElement} */ (this.element.querySelector(".file-bar"));
     if (above) above.element.after(this.element); else list.append(this.element);
   }
 

@@ -99,7 +99,7 @@ export function wireKeys(actions, keys, stage, holdSpace) {
       return;
     }
     if (event.repeat && !REPEATS.test(name)) return;
-    if (event.target.matches?.("input[type=range]") && event.key.startsWith("Arrow")) return;
+    if (event.target instanceof Element && event.target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
     if (name === "Escape" && document.body.classList.contains("full-screen")) { actions.full(); return; }
     if (name === "o") {
       actions.overlay?.();

@@ -45,8 +45,8 @@ export class Readout {
     this.#press("heat", overlay.visible && overlay.mode === "heat");
     for (const mode of ["fill", "outline", "heat"]) this.#press(`mode-${mode}`, overlay.visible && overlay.mode === mode);
     this.#press("region", overlay.visible && overlay.showsRegion);
-    const opacity = document.getElementById("opacity-input");
-    if (opacity) opacity.value = overlay.opacity;
+    const opacity = /** @type {HTMLInputElement | null} */ (document.getElementById("opacity-input"));
+    if (opacity) opacity.value = String(overlay.opacity);
     this.#press("full", document.body.classList.contains("full-screen"));
     this.legend.hidden = !(overlay.map && overlay.visible && overlay.mode === "heat");
   }

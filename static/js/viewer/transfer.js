@@ -1,8 +1,9 @@
 // Downloads with progress, into this page's memory only.
 
-/** The body of `url` as an ArrayBuffer; `onProgress` gets 0…1 where the length is known. */
-export async function fetchBytes(url, { onProgress = () => {}, signal } = {}) {
-  const response = await fetch(url, { credentials: "same-origin", cache: "no-store", signal });
+/** The body of `url` as an ArrayBuffer; `onProgress` gets 0…1 where the length is known.
+    @param {string} url  @param {(share: number) => void} onProgress  @returns {Promise<ArrayBuffer>} */
+export async function fetchBytes(url, onProgress = () => {}) {
+  const response = await fetch(url, { credentials: "same-origin", cache: "no-store" });
   if (!response.ok) throw new Error(`the portal answered ${response.status}`);
   // The length of a compressed body is not the length of its content.
   const compressed = response.headers.get("Content-Encoding");

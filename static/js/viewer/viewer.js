@@ -36,6 +36,9 @@ export class Viewer extends EventTarget {
     this.rulers = new Rulers(info.spacing);
     this.levels = null;
     this.sampler = null;
+    this.loupeSampler = null;
+    this.screen = null;      // the query that a change of monitor ends
+    this.onScreen = () => this.#resize();
     this.scratch = document.createElement("canvas");
     const style = getComputedStyle(document.documentElement);
     this.aiColour = style.getPropertyValue("--film-ai").trim();
@@ -46,7 +49,7 @@ export class Viewer extends EventTarget {
   }
 
   async loadPixels(url, onProgress) {
-    const buffer = await fetchBytes(url, { onProgress });
+    const buffer = await fetchBytes(url, onProgress);
     const data = decodePixels(buffer, this.info.columns, this.info.rows);
     this.levels = await buildPyramid(data, this.info.columns, this.info.rows);
     this.sampler = new Sampler(this.levels);
@@ -115,7 +118,6 @@ export class Viewer extends EventTarget {
   #watchScreen() {
     this.screen?.removeEventListener("change", this.onScreen);
     this.screen = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
-    this.onScreen ??= () => this.#resize();
     this.screen.addEventListener("change", this.onScreen, { once: true });
   }
 
