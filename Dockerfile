@@ -44,8 +44,11 @@ WORKDIR /app
 FROM base AS portal
 COPY --from=build-portal /opt/pleura /opt/pleura
 COPY portal portal
+COPY worker/__init__.py worker/
+COPY worker/contract worker/contract
 # What `portal model add` calls; it needs nothing but Python.
-COPY ml/__init__.py ml/__main__.py ml/errors.py ml/runtime/model_store.py ml/
+COPY ml/__init__.py ml/__main__.py ml/errors.py ml/
+COPY ml/runtime/__init__.py ml/runtime/model_store.py ml/runtime/
 COPY migrations migrations
 COPY templates templates
 COPY static static

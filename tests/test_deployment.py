@@ -271,15 +271,49 @@ def test_no_image_carries_data_keys_or_build_tools() -> None:
 
 def test_the_portals_image_has_no_decoder_and_the_workers_no_portal() -> None:
     copied = re.findall(r"^COPY (.+) \S+$", stages()["portal"], flags=re.MULTILINE)
-    of_ml = [source for source in " ".join(copied).split() if source.startswith(("ml", "worker"))]
-    assert of_ml == [
+    parts = [source for source in " ".join(copied).split() if source.startswith(("ml", "worker"))]
+    assert parts == [
+        "worker/__init__.py",
+        "worker/contract",
         "ml/__init__.py",
         "ml/__main__.py",
         "ml/errors.py",
+        "ml/runtime/__init__.py",
         "ml/runtime/model_store.py",
     ]
     for target in ("worker-cpu", "worker-gpu"):
         assert not re.search(r"^COPY portal ", stages()[target], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-c", "import portal.web, portal.cli.commands, portal.operations.scheduler"],
+        ["-m", "ml", "fetch", "--help"],
+    ],
+    ids=["portal", "fetch"],
+)
+def test_the_portals_image_holds_every_module_that_it_imports(
+    tmp_path: Path, command: list[str]
+) -> None:
+    lines = re.findall(r"^COPY (?!--from)(.+) (\S+)$", stages()["portal"], flags=re.MULTILINE)
+    for sources, target in lines:
+        for source in sources.split():
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tmp_path / target)
+            else:
+                (tmp_path / target).mkdir(exist_ok=True)
+                shutil.copy(ROOT / source, tmp_path / target)
+    # Only the interpreter's own packages and the image's files.
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from uuid import UUID
 from celery import Celery
 
 from portal.models import JobKind
+from worker.contract import job
 
-TASKS: Final = {JobKind.RENDER: "pleura.render", JobKind.SEGMENT: "pleura.segment"}
+TASKS: Final = {JobKind(kind): task for kind, task in job.TASKS.items()}
 _SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,10 @@ from portal.access import Actor, Denied, Permission
 from portal.accounts.sessions import hash_token
 from portal.formats.display_text import clean
 from portal.models import JobKind, WorkerToken
+from worker.contract import job
 
 PREFIX: Final = "plw_"
-QUEUES: Final = (JobKind.RENDER, JobKind.SEGMENT)
+QUEUES: Final = tuple(JobKind(queue) for queue in job.QUEUES)
 LONGEST_LIFETIME: Final = timedelta(days=366)
 _FORM: Final = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _SEEN_EVERY: Final = timedelta(seconds=15)

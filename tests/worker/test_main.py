@@ -14,11 +14,11 @@ from worker import child_process
 from worker.settings import Settings
 
 
-def told(folder: Path, **more: str) -> dict[str, str]:
-    """An environment in which nobody answers: neither Redis nor portal."""
+def environment_of(folder: Path, **more: str) -> dict[str, str]:
+    """An environment in which neither Redis nor portal answers."""
     return {
         "PATH": os.environ["PATH"],
-        "REDIS_URL": f"redis+socket://:word@{folder}/none.sock",
+        "REDIS_URL": f"redis+socket://:password@{folder}/none.sock",
         "PLEURA_PORTAL_URL": "http://127.0.0.1:9",
         "PLEURA_WORKER_TOKEN": "token-of-a-worker",
         "PLEURA_WORKER_NAME": "one",
@@ -32,41 +32,41 @@ def worker(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_a_worker_that_is_set_up_wrongly_says_why_and_does_not_start(tmp_path: Path) -> None:
-    done = worker("render", env={**told(tmp_path), "JOB_SECONDS": "soon"})
+def test_a_worker_with_a_wrong_setting_names_it_and_does_not_start(tmp_path: Path) -> None:
+    done = worker("render", env={**environment_of(tmp_path), "JOB_SECONDS": "soon"})
     assert done.returncode == 2
     assert done.stderr == "worker: JOB_SECONDS must be a whole number from 5 to 3600.\n"
 
 
-def test_a_worker_without_a_model_says_so_and_ends(tmp_path: Path) -> None:
-    done = worker("segment", env=told(tmp_path, PLEURA_WEIGHTS=str(tmp_path / "nothing")))
+def test_a_worker_without_a_model_reports_it_and_ends(tmp_path: Path) -> None:
+    done = worker("segment", env=environment_of(tmp_path, PLEURA_WEIGHTS=str(tmp_path / "nothing")))
     assert "the segment worker can't start: ModelMissing" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "life").exists()
 
 
 def test_a_probe_sees_a_worker_that_lives_and_not_one_that_was_killed(tmp_path: Path) -> None:
-    environment = told(tmp_path)
+    environment = environment_of(tmp_path)
     settings = Settings.from_env(environment)
     assert worker("alive", "render", env=environment).returncode == 1
     running = subprocess.Popen([sys.executable, "-m", "worker", "render"], env=environment)
-    life = child_process.alive_file(settings, "render")
+    alive_file = child_process.alive_file(settings, "render")
     try:
-        assert until(life.exists)
+        assert until(alive_file.exists)
         assert worker("alive", "render", env=environment).returncode == 0
         assert worker("alive", env=environment).returncode == 0
         assert worker("alive", "segment", env=environment).returncode == 1
     finally:
         running.kill()
         running.wait()
-    os.utime(life, (0, 0))
+    os.utime(alive_file, (0, 0))
     assert worker("alive", env=environment).returncode == 1
 
 
 @pytest.mark.parametrize(("age", "alive"), [(0, True), (60, True), (75, False)])
 def test_three_missed_signs_of_life_mean_dead(tmp_path: Path, age: float, alive: bool) -> None:
-    settings = Settings.from_env(told(tmp_path))
-    life = child_process.alive_file(settings, "segment")
-    life.parent.mkdir()
-    life.touch()
-    assert child_process.is_alive(settings, "segment", life.stat().st_mtime + age) is alive
+    settings = Settings.from_env(environment_of(tmp_path))
+    alive_file = child_process.alive_file(settings, "segment")
+    alive_file.parent.mkdir()
+    alive_file.touch()
+    assert child_process.is_alive(settings, "segment", alive_file.stat().st_mtime + age) is alive

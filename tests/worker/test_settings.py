@@ -1,4 +1,4 @@
-"""worker.settings: what a worker may be told, and that nonsense stops it with a sentence."""
+"""worker.settings: which settings a worker accepts, and that a wrong one stops it by name."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from worker.settings import BadSettings, Settings
 
 GOOD = {
-    "REDIS_URL": "redis://:word@127.0.0.1:6379/0",
+    "REDIS_URL": "redis://:password@127.0.0.1:6379/0",
     "PLEURA_PORTAL_URL": "http://127.0.0.1:8000/",
     "PLEURA_WORKER_TOKEN": "token-of-a-worker",
 }
@@ -37,13 +37,13 @@ def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
 def test_no_secret_shows_in_a_printed_object() -> None:
     shown = repr(Settings.from_env(GOOD))
     assert GOOD["PLEURA_WORKER_TOKEN"] not in shown
-    assert "word" not in shown
+    assert "password" not in shown
 
 
 def test_a_unix_socket_is_spelt_as_celery_wants_it() -> None:
-    given = {**GOOD, "REDIS_URL": "unix://pleura:word@/run/redis.sock?db=1"}
+    given = {**GOOD, "REDIS_URL": "unix://pleura:password@/run/redis.sock?db=1"}
     url = Settings.from_env(given).redis_url
-    assert url == "redis+socket://pleura:word@/run/redis.sock?virtual_host=1"
+    assert url == "redis+socket://pleura:password@/run/redis.sock?virtual_host=1"
 
 
 @pytest.mark.parametrize("seconds", ["5", "120", "3600"])
@@ -83,11 +83,11 @@ def test_a_wrong_variable_is_named(name: str, value: str) -> None:
 
 
 def test_only_several_processes_share_an_engine(tmp_path: Path) -> None:
-    told = {**GOOD, "PLEURA_WORKER_STATE": str(tmp_path), "PLEURA_WORKER_NAME": "here"}
-    assert Settings.from_env(told).engine_socket is None
-    shared = Settings.from_env({**told, "PLEURA_BATCH": "8"})
+    given = {**GOOD, "PLEURA_WORKER_STATE": str(tmp_path), "PLEURA_WORKER_NAME": "here"}
+    assert Settings.from_env(given).engine_socket is None
+    shared = Settings.from_env({**given, "PLEURA_BATCH": "8"})
     assert shared.engine_socket == tmp_path / "here.engine"
-    long = {**told, "PLEURA_WORKER_STATE": str(tmp_path / ("deep" * 30))}
+    long = {**given, "PLEURA_WORKER_STATE": str(tmp_path / ("deep" * 30))}
     assert Settings.from_env(long)
     with pytest.raises(BadSettings, match="PLEURA_WORKER_STATE"):
         Settings.from_env({**long, "PLEURA_BATCH": "8"})

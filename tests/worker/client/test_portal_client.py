@@ -223,11 +223,11 @@ def test_a_broken_portal_is_asked_again_with_longer_pauses_and_the_same_body(
 def test_a_portal_that_stays_away_is_given_up_after_a_quarter_of_the_jobs_time(
     pauses: list[float],
 ) -> None:
-    nobody = portal("http://127.0.0.1:9", pauses)
+    absent = portal("http://127.0.0.1:9", pauses)
     with pytest.raises(Transient, match="portal_unreachable"):
-        nobody.claim(JOB)
+        absent.claim(JOB)
     assert pauses == [0.25, 0.5, 1.0, 2.0]  # with the next one it would be more than 5 s
-    assert nobody.hello("cpu", "") is False
+    assert absent.hello("cpu", "") is False
 
 
 def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(silent: str) -> None:
@@ -254,8 +254,8 @@ def test_a_claim_that_runs_out_of_time_is_left_to_the_sweep(
     def strike(_: float) -> None:
         raise SoftTimeLimitExceeded
 
-    nobody = PortalClient(settings("http://127.0.0.1:9"), JobKind.RENDER, sleep=strike)
-    monkeypatch.setattr(child_process, "_state", child_process.ProcessState(nobody))
+    absent = PortalClient(settings("http://127.0.0.1:9"), JobKind.RENDER, sleep=strike)
+    monkeypatch.setattr(child_process, "_state", child_process.ProcessState(absent))
     with caplog.at_level("WARNING"):
         tasks.run(str(JOB), JobKind.RENDER, lambda attempt: RESULT)
     assert "left to the sweep: timeout" in caplog.text

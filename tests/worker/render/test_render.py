@@ -47,8 +47,8 @@ def picture(rows: int = 40, columns: int = 60) -> bytes:
     return encoded.tobytes()
 
 
-def lying_png(rows: int, columns: int) -> bytes:
-    """A small file that says it is large, as its zeroes truly unpack to."""
+def png_bomb(rows: int, columns: int) -> bytes:
+    """A small file of a large picture: its zeroes unpack to all of it."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return (
@@ -76,13 +76,13 @@ def test_a_picture_comes_back_whole_with_preview_thumb_and_facts(decoder: Decode
 
 def test_an_unreadable_file_fails_for_good_with_the_readers_code(decoder: Decoder) -> None:
     with pytest.raises(Permanent, match="not_an_image"):
-        decoder.decode(b"neither DICOM nor PNG nor JPEG, whatever its name says")
+        decoder.decode(b"neither DICOM nor PNG nor JPEG, whatever its name")
     with pytest.raises(Permanent, match="empty"):
         decoder.decode(b"")
 
 
 def test_a_file_that_needs_more_memory_than_allowed_is_stopped(decoder: Decoder) -> None:
-    bomb = lying_png(9000, 11000)
+    bomb = png_bomb(9000, 11000)
     assert len(bomb) < 400_000
     with pytest.raises(Permanent, match=r"decode_limit|decode_failed"):
         decoder.decode(bomb)
@@ -115,19 +115,19 @@ def test_one_files_process_that_dies_costs_only_that_file(
     with monkeypatch.context() as patch:
         patch.setattr("worker.render.pictures.receive", crash)
         # On a busy machine a file may be done before its process was found: then once more.
-        said = next((code for _ in range(20) if (code := outcome()) != "decoded"), "decoded")
-    assert said == "decode_failed"
+        code = next((found for _ in range(20) if (found := outcome()) != "decoded"), "decoded")
+    assert code == "decode_failed"
     assert decoder._process.pid == server
     assert decoder.decode(picture()).facts.rows == 40
 
 
-def test_a_lost_decoder_is_begun_anew(decoder: Decoder) -> None:
+def test_a_lost_decoder_is_started_again(decoder: Decoder) -> None:
     os.killpg(decoder._process.pid, signal.SIGKILL)
     decoder._process.wait()
     assert decoder.decode(picture()).facts.columns == 60
 
 
-def test_a_decoder_that_goes_away_under_a_file_is_worth_another_attempt(
+def test_a_file_whose_decoder_is_lost_gets_another_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decoder = Decoder(SETTINGS)
@@ -145,7 +145,7 @@ def test_a_decoder_that_goes_away_under_a_file_is_worth_another_attempt(
     decoder.stop()
 
 
-def test_the_decoder_knows_no_secret_and_ends_with_its_parent() -> None:
+def test_the_decoder_has_no_secret_and_ends_with_its_parent() -> None:
     decoder = Decoder(SETTINGS)
     decoder.decode(picture())
     environment = Path(f"/proc/{decoder._process.pid}/environ").read_bytes()

@@ -1,4 +1,4 @@
-"""worker.segment.batch_engine: several processes, one engine; what waits is answered in one run."""
+"""worker.segment.batch_engine, batch_client and batch_process: one engine for several processes."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class EngineInThisProcess:
         self.pool = ThreadPoolExecutor(8)
 
     def child(self, folder: Path) -> BatchSession:
-        begun = self.pool.submit(BatchSession, self.path, folder)
+        started = self.pool.submit(BatchSession, self.path, folder)
         self.wait_for(1)
         self.engine.step()
-        return begun.result(60)
+        return started.result(60)
 
-    def wait_for(self, questions: int) -> None:
-        assert until(lambda: self.engine._received.qsize() >= questions), "nobody asked"
+    def wait_for(self, requests: int) -> None:
+        assert until(lambda: self.engine._received.qsize() >= requests), "no request came"
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def same(answer: Answer, other: Answer) -> None:
     np.testing.assert_allclose(answer.images, other.images, atol=1e-6)
 
 
-def test_what_waits_is_answered_in_one_run_and_everybody_gets_the_own_answer(
+def test_waiting_requests_are_answered_in_one_run_each_with_its_own_answer(
     room: Callable[[int], EngineInThisProcess], folder: Path
 ) -> None:
     here, alone = room(8), session.open(folder, "cpu", 1)
@@ -108,7 +108,7 @@ def test_no_run_takes_more_pictures_than_it_may(
     assert sorted(child.together for child in children) == [1, 2, 2, 2, 2]
 
 
-def test_a_question_larger_than_a_run_is_answered_alone(
+def test_a_request_larger_than_a_run_is_answered_alone(
     room: Callable[[int], EngineInThisProcess], folder: Path
 ) -> None:
     here, alone = room(2), session.open(folder, "cpu", 1)
@@ -147,7 +147,7 @@ def test_a_picture_that_does_not_fit_fails_alone(
         does_not.result(10)
 
 
-def test_a_child_that_goes_before_its_answer_harms_nobody(
+def test_a_client_that_leaves_before_its_answer_harms_no_other(
     room: Callable[[int], EngineInThisProcess], folder: Path
 ) -> None:
     here = room(8)
@@ -168,15 +168,15 @@ def test_a_changed_model_is_refused(
 ) -> None:
     here = room(8)
     (folder / "model.bin").write_bytes(b"other")
-    begun = here.pool.submit(BatchSession, here.path, folder)
+    started = here.pool.submit(BatchSession, here.path, folder)
     here.wait_for(1)
     here.engine.step()
     with pytest.raises(TamperedModel, match="not the file of its card"):
-        begun.result(60)
+        started.result(60)
 
 
-def test_a_worker_begins_although_its_engine_dies_meanwhile(folder: Path, tmp_path: Path) -> None:
-    told = {
+def test_a_worker_starts_although_its_engine_ends_meanwhile(folder: Path, tmp_path: Path) -> None:
+    given = {
         "REDIS_URL": "redis://127.0.0.1/0",
         "PLEURA_PORTAL_URL": "http://127.0.0.1:9",
         "PLEURA_WORKER_TOKEN": "token-of-a-worker",
@@ -185,48 +185,48 @@ def test_a_worker_begins_although_its_engine_dies_meanwhile(folder: Path, tmp_pa
         "PLEURA_WEIGHTS": str(folder),
         "PLEURA_BATCH": "2",
     }
-    settings = Settings.from_env(told)
+    settings = Settings.from_env(given)
     path = settings.engine_socket
     assert path is not None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dying, ThreadPoolExecutor(1) as pool:
         dying.bind(str(path))
         dying.listen()
-        begun = pool.submit(child_process._load_segmenter, settings)
+        started = pool.submit(child_process._load_segmenter, settings)
         dying.accept()[0].close()
         path.unlink()
         with running(path, "cpu", 1, 2):
-            assert "openvino" in begun.result(60).device
+            assert "openvino" in started.result(60).device
 
 
-def test_a_folder_without_a_model_is_said_before_anybody_is_asked(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused_without_an_engine(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match="there is no model"):
-        BatchSession(tmp_path / "nobody", tmp_path)
+        BatchSession(tmp_path / "no-engine", tmp_path)
 
 
 @pytest.mark.timeout(120)
-def test_an_engine_that_is_killed_is_begun_anew(folder: Path, tmp_path: Path) -> None:
+def test_an_engine_that_is_killed_is_started_again(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "life" / "test.engine"
     with running(path, "cpu", 1, 4):
         child = BatchSession(path, folder)
-        said = child.answer(picture(1))
+        first_answer = child.answer(picture(1))
         first = _listener(path)
         os.kill(first, signal.SIGKILL)
         with pytest.raises(Transient, match="engine_lost"):
             child.answer(picture(1))
-        assert until(lambda: _listener(path) not in (0, first)), "no engine was begun"
-        same(child.answer(picture(1)), said)
+        assert until(lambda: _listener(path) not in (0, first)), "no engine was started"
+        same(child.answer(picture(1)), first_answer)
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
     assert not path.exists()
 
 
 def _listener(path: Path) -> int:
-    """The process that was begun with this path; 0 where there is none."""
+    """The process that listens at this path; 0 where there is none."""
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = command.read_bytes().split(b"\0")
+            arguments = command.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"worker.segment.batch_process" in words and str(path).encode() in words:
+        if b"worker.segment.batch_process" in arguments and str(path).encode() in arguments:
             return int(command.parent.name)
     return 0

@@ -40,7 +40,7 @@ def own(tmp_path: Path) -> RequiredModel:
 
 @pytest.fixture
 def models(tmp_path: Path, own: RequiredModel) -> ModelCache:
-    told = {
+    given = {
         "REDIS_URL": "redis://127.0.0.1/0",
         "PLEURA_PORTAL_URL": "http://127.0.0.1:9",
         "PLEURA_WORKER_TOKEN": "token-of-a-worker",
@@ -49,7 +49,7 @@ def models(tmp_path: Path, own: RequiredModel) -> ModelCache:
         "PLEURA_DEVICE": "cpu",
         "PLEURA_THREADS": "1",
     }
-    return ModelCache(Settings.from_env(told))
+    return ModelCache(Settings.from_env(given))
 
 
 def test_without_a_model_in_the_claim_the_workers_own_is_used(models: ModelCache) -> None:
