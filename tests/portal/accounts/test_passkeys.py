@@ -15,7 +15,7 @@ from portal.errors import Invalid
 from portal.models import AuditEvent, LoginSession, Passkey, Role, User
 from portal.settings import Settings
 from tests.support.place import NOW, Place
-from tests.support.security_key import Device
+from tests.support.sign_in.security_key import Device
 
 ORIGIN = "https://xray.example"
 SITE = ("xray.example", ORIGIN)

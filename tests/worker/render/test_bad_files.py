@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.bad_files import BAD_FILES, DECODED, wholes
+from tests.support.hostile_files.bad_files import BAD_FILES, DECODED, wholes
 from worker.errors import Permanent
 from worker.render.pictures import Decoder
 from worker.settings import Settings

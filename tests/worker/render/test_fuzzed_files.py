@@ -1,8 +1,8 @@
-"""Mutated files through intake and decoder; `python -m tests.support.fuzz` runs more of them."""
+"""Mutated files through intake and decoder; `tests.support.hostile_files.fuzz` runs more."""
 
 from __future__ import annotations
 
-from tests.support import fuzz
+from tests.support.hostile_files import fuzz
 from tests.support.paths import XRAYS
 
 

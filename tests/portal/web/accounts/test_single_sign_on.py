@@ -18,7 +18,6 @@ from portal.accounts.throttle import LEAVE
 from portal.audit import alarms
 from portal.models import AuditEvent, Role, User, db
 from portal.settings import Settings, SettingsError
-from tests.support.identity_provider import CLIENT, SECRET, Provider, serve
 from tests.support.portal_app import (
     PASSWORD,
     Clock,
@@ -31,6 +30,7 @@ from tests.support.portal_app import (
     sign_in,
     sign_in_by_pages,
 )
+from tests.support.sign_in.identity_provider import CLIENT, SECRET, Provider, serve
 
 MARIA = {
     "sub": "maria-1",

@@ -14,7 +14,14 @@ from werkzeug.test import TestResponse
 from portal.formats.refusals import REASONS
 from portal.intake.check import Limits, Refused, check
 from portal.models import Blob, Instance, Job, Role, Study, db
-from tests.support.bad_files import ACCEPTED, BAD_FILES, BAD_NAMES, encoded, grey, wholes
+from tests.support.hostile_files.bad_files import (
+    ACCEPTED,
+    BAD_FILES,
+    BAD_NAMES,
+    encoded,
+    grey,
+    wholes,
+)
 from tests.support.portal_app import (
     Clock,
     make_app,

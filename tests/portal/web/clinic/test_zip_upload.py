@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from portal.models import AuditEvent, Role, db
 from portal.web.api import openapi
 from portal.web.present import wording
-from tests.support.bad_files import zipped
+from tests.support.hostile_files.bad_files import zipped
 from tests.support.pictures import dicom
 from tests.support.portal_app import (
     Person,

@@ -1,6 +1,6 @@
 """Mutated files through the portal's intake and the worker's decoder, in any number.
 
-    python -m tests.support.fuzz --count 10000 --seed 1
+    python -m tests.support.hostile_files.fuzz --count 10000 --seed 1
 
 Valid files (synthetic ones, and real X-rays if the machine has some) are flipped, cut, spliced and
 rewritten. Each is submitted to a portal and decoded in the decoder process. Requirements: each file
@@ -36,7 +36,7 @@ from portal.formats.refusals import REASONS, Refused
 from portal.intake import submission
 from portal.intake.check import Limits
 from portal.models import Blob, Instance, Job, Role, Study, User, db
-from tests.support.bad_files import wholes
+from tests.support.hostile_files.bad_files import wholes
 from tests.support.paths import XRAYS
 from tests.support.portal_app import make_app, make_person, make_settings
 from worker.errors import Permanent
