@@ -16,7 +16,7 @@ from worker.settings import VARIABLES as WORKER_VARIABLES
 
 OPERATION = (ROOT / "docs" / "operation.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands_of(module: str) -> set[str]:
