@@ -79,6 +79,7 @@ def raise_alarm(
         study_id=study_id,
         subject_id=subject_id,
         detail={**(detail or {}), "severity": "alarm"},
+        in_order=True,
     )
 
 
@@ -129,7 +130,8 @@ def mark_seen(session: Session, actor: Actor, up_to: int, now: datetime) -> None
     last = session.scalar(select(func.max(AuditEvent.seq)).where(AuditEvent.event.in_(ALARMS))) or 0
     reached = min(up_to, last)
     if reached > _seen_up_to(session):
-        audit.append(session, SEEN, actor=actor, now=now, detail={"up_to": reached})
+        detail = {"up_to": reached}
+        audit.append(session, SEEN, actor=actor, now=now, detail=detail, in_order=True)
     session.commit()
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal.audit import chain, macs
 
 _LINE_MOST: Final = 4096
 
@@ -29,7 +29,7 @@ class AnchorFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The log had `seq` rows at that time, and the last had this MAC."""
+    """The chain had `seq` links at that time, and the last had this MAC."""
 
     seq: int
     mac: str
@@ -52,11 +52,12 @@ class Anchored:
 
 
 def take(session: Session, now: datetime) -> Anchor:
-    """The log's present end as an anchor."""
-    seq, mac = audit.head(session)
+    """The log's present end as an anchor; what waits to be linked is linked first."""
+    chain.link(session)
+    seq, mac = chain.head(session)
     session.commit()
     at = now.isoformat()
-    return Anchor(seq, mac, at, audit.signature(session, f"{seq}:{mac}:{at}"))
+    return Anchor(seq, mac, at, _signature(session, f"{seq}:{mac}:{at}"))
 
 
 def write(anchor: Anchor, *, file: Path | None, syslog: str) -> None:
@@ -77,13 +78,14 @@ def write(anchor: Anchor, *, file: Path | None, syslog: str) -> None:
 
 
 def compare(session: Session, lines: Iterable[str]) -> Anchored:
-    """Hold the log, found whole by `audit.verify`, against its anchors.
+    """Compare the log, found whole by `verification.verify`, with its anchors.
 
-    Lines without an anchor are passed over, so that a syslog file can be given. Rows that were
-    cut off are named from the first missing one. Where rows were written anew, the first bad row
-    is somewhere behind the last anchor that still fits; the row after that one is named.
+    Lines without an anchor are passed over, so that a syslog file can be given. Rows are counted
+    along the chain. Those that were cut off are named from the first missing one. Where rows were
+    written anew, the first bad row is somewhere behind the last anchor that still fits; the row
+    after that one is named.
     """
-    count, _ = audit.head(session)
+    count, _ = chain.head(session)
     anchors = sorted(_read(session, lines), key=lambda anchor: anchor.seq)
     fits = 0
     for anchor in anchors:
@@ -94,7 +96,7 @@ def compare(session: Session, lines: Iterable[str]) -> Anchored:
                 count + 1,
                 f"{gone} rows that were there at {anchor.at} are missing at the end",
             )
-        if anchor.seq and audit.mac_at(session, anchor.seq) != anchor.mac:
+        if anchor.seq and chain.mac_at(session, anchor.seq) != anchor.mac:
             return Anchored(
                 len(anchors),
                 fits + 1,
@@ -116,10 +118,15 @@ def _read(session: Session, lines: Iterable[str]) -> list[Anchor]:
             anchor = Anchor(int(fields["seq"]), fields["mac"], fields["at"], fields["signature"])
         except (ValueError, KeyError, TypeError):
             raise AnchorFailed(f"Line {number} of the anchors can't be read.") from None
-        if anchor.signature != audit.signature(session, f"{anchor.seq}:{anchor.mac}:{anchor.at}"):
+        expected = _signature(session, f"{anchor.seq}:{anchor.mac}:{anchor.at}")
+        if not macs.same(anchor.signature, expected):
             raise AnchorFailed(f"Line {number} of the anchors was not written by this portal.")
         found.append(anchor)
     return found
+
+
+def _signature(session: Session, text: str) -> str:
+    return macs.of_anchor(macs.key_of(session), text)
 
 
 def _append(file: Path, line: str) -> None:

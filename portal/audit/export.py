@@ -1,6 +1,7 @@
 """The access log handed out: as CSV or JSON lines, ids and codes only, the oldest row first.
 
-Each row carries its MAC, so that a handed-out log can be compared with the chain.
+Each row carries its MAC and those that are linked their place in the chain with its MAC, so that
+an exported log can be compared with the chain and with its anchors.
 """
 
 import csv
@@ -11,18 +12,18 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.models import AuditEvent
+from portal.models import AuditEvent, AuditLink
 
 FORMATS: Final = {"csv": "text/csv", "jsonl": "application/jsonl"}
 COLUMNS: Final = (
     *("seq", "at", "event", "actor_id", "session_id", "via", "address"),
-    *("study_id", "subject_id", "detail", "mac"),
+    *("study_id", "subject_id", "detail", "mac", "link", "link_mac"),
 )
 # What a page hands out at once, in memory; the command line has no limit.
 MOST_ROWS: Final = 100_000
@@ -75,18 +76,27 @@ def lines(session: Session, criteria: audit.AuditFilter, form: str) -> Iterator[
     """The rows as lines of CSV (with a head) or JSON."""
     if form == "csv":
         yield _csv(COLUMNS)
-    last, query = 0, audit.matching(criteria).order_by(AuditEvent.seq).limit(_AT_ONCE)
-    while rows := session.scalars(query.where(AuditEvent.seq > last)).all():
+    query = (
+        audit.matching(criteria)
+        .outerjoin(AuditLink, AuditLink.seq == AuditEvent.seq)
+        .with_only_columns(
+            *AuditEvent.__table__.c, AuditLink.position, AuditLink.mac.label("of_link")
+        )
+        .order_by(AuditEvent.seq)
+        .limit(_AT_ONCE)
+    )
+    last = 0
+    while rows := session.execute(query.where(AuditEvent.seq > last)).all():
         last = rows[-1].seq
         for row in rows:
             values = _values(row)
-            session.expunge(row)
             yield _csv(values.values()) if form == "csv" else json.dumps(values) + "\n"
         session.commit()
 
 
-def _values(row: AuditEvent) -> dict[str, Any]:
-    found = {name: getattr(row, name) for name in COLUMNS}
+def _values(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    written = row._asdict() | {"link": row.position, "link_mac": row.of_link}
+    found = {name: written[name] for name in COLUMNS}
     found["at"] = row.at.isoformat()
     return {
         name: value if value is None or isinstance(value, int | str) else str(value)

@@ -3,13 +3,16 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from portal import audit
-from portal.audit import anchors
+from portal.audit import anchors, verification
 from portal.audit import export as logbook
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
+
+_NAMED: Final = 20
 
 
 def audit_options(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +36,15 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    with open_portal(Settings.from_env()) as (session, _vault, _engine):
-        found = audit.verify(session)
+    with open_portal(Settings.from_env(), linking=False) as (session, _vault, _engine):
+        found = verification.verify(session, now())
+        waiting = _waiting(found)
         if not found.is_whole:
-            raise Failed(f"The access log is broken at row {found.first_bad}: {found.problem}.")
+            problem = f"The access log is broken at row {found.first_bad}: {found.problem}."
+            raise Failed("\n".join([problem, *waiting]))
         print_line(f"The access log is whole: {found.count} rows.")
+        for line in waiting:
+            print_line(line)
         if chosen.anchor is None:
             return 0
         try:
@@ -56,6 +63,19 @@ def _verify(chosen: argparse.Namespace) -> int:
         raise Failed("There is no anchor in this file.")
     print_line(f"It fits all of its {anchored.anchors} anchors.")
     return 0
+
+
+def _waiting(found: verification.Verification) -> list[str]:
+    """Which rows are not linked yet, and for how long the first has waited."""
+    if found.oldest is None:
+        return []
+    numbers = ", ".join(str(seq) for seq in found.unlinked[:_NAMED])
+    more = " …" if len(found.unlinked) > _NAMED else ""
+    seconds = max(0, round((now() - found.oldest).total_seconds()))
+    return [
+        f"Not linked into the chain yet: {len(found.unlinked)} rows ({numbers}{more}), the first "
+        f"for {seconds} seconds. The sweep links them each second."
+    ]
 
 
 def _anchor(_chosen: argparse.Namespace) -> int:

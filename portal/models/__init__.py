@@ -6,7 +6,16 @@ stored: it follows from its jobs, its prediction and its reviews.
 """
 
 from portal.models.base import Base, UtcDateTime, db
-from portal.models.governance import AuditEvent, AuditHead, Hold, Purge
+from portal.models.governance import (
+    AUDIT_NUMBERS,
+    AuditEvent,
+    AuditHead,
+    AuditLink,
+    AuditSubject,
+    AuditWriter,
+    Hold,
+    Purge,
+)
 from portal.models.jobs import Job, Worker, WorkerToken
 from portal.models.people import (
     ApiToken,
@@ -38,12 +47,16 @@ from portal.models.vocabulary import (
 )
 
 __all__ = [
+    "AUDIT_NUMBERS",
     "POSITIVE",
     "REST",
     "UNAIDED",
     "ApiToken",
     "AuditEvent",
     "AuditHead",
+    "AuditLink",
+    "AuditSubject",
+    "AuditWriter",
     "Band",
     "Base",
     "Blob",

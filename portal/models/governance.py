@@ -2,16 +2,35 @@
 
 import uuid
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    Sequence,
+    SmallInteger,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
 from portal.models.vocabulary import HoldReason, PurgeReason
 
+# Drawn without waiting, also by a transaction that ends in nothing: numbers can be left out.
+# Whether a row is missing is known from the numbers of its writer.
+AUDIT_NUMBERS: Final = Sequence("audit_events_numbers")
+
 
 class AuditEvent(Base):
-    """One link of the access log: ids only, append-only, each MAC covers the one before."""
+    """One row of the access log: ids only, append-only.
+
+    Its MAC covers the row before it by the same writer. `writer` and `writer_seq` are empty in
+    rows of before they existed: each of these names the one before in the whole log.
+    """
 
     __tablename__ = "audit_events"
     __table_args__ = (
@@ -19,11 +38,14 @@ class AuditEvent(Base):
         Index("ix_audit_events_actor", "actor_id"),
         Index("ix_audit_events_at", "at"),
         Index("ix_audit_events_event", "event", "seq"),
+        Index("uq_audit_events_writer", "writer", "writer_seq", unique=True),
     )
     # Not BigInteger on SQLite: only INTEGER PRIMARY KEY is the row id there.
     seq: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False
     )
+    writer: Mapped[int | None] = mapped_column(SmallInteger)
+    writer_seq: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]
     event: Mapped[str] = mapped_column(String(64))
     actor_id: Mapped[uuid.UUID | None]
@@ -36,14 +58,48 @@ class AuditEvent(Base):
     mac: Mapped[str] = mapped_column(String(64))
 
 
+class AuditWriter(Base):
+    """How many rows one of the log's writers has written and where they end, sealed.
+
+    A transaction that writes to the log holds one of them, so that no two wait for each other.
+    Which row belongs to which writer means nothing beyond that.
+    """
+
+    __tablename__ = "audit_writers"
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    count: Mapped[int] = mapped_column(BigInteger)
+    mac: Mapped[str] = mapped_column(String(64))
+    seal: Mapped[str] = mapped_column(String(64))
+
+
+class AuditLink(Base):
+    """One link of the chain over all rows: append-only, without gaps, each MAC covers the last."""
+
+    __tablename__ = "audit_links"
+    position: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False
+    )
+    seq: Mapped[int] = mapped_column(BigInteger, unique=True)
+    mac: Mapped[str] = mapped_column(String(64))
+
+
+class AuditSubject(Base):
+    """That a row of the log names a case in its detail, as lists name many: append-only."""
+
+    __tablename__ = "audit_subjects"
+    study_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
 class AuditHead(Base):
-    """How long the log is and where it ends, sealed, so that a cut tail shows."""
+    """How long the chain is, where it ends, and how many rows of each writer are in it, sealed."""
 
     __tablename__ = "audit_head"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     count: Mapped[int] = mapped_column(BigInteger)
     mac: Mapped[str] = mapped_column(String(64))
     seal: Mapped[str] = mapped_column(String(64))
+    linked: Mapped[str] = mapped_column(Text, default="{}", server_default="{}")
 
 
 class Hold(Base):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from portal import audit, database
+from portal.audit import chain
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
@@ -35,8 +36,13 @@ class Command:
 
 
 @contextlib.contextmanager
-def open_portal(settings: Settings) -> Iterator[tuple[Session, Vault, Engine]]:
-    """A session on a database whose schema fits, with the vault and the log's key."""
+def open_portal(
+    settings: Settings, *, linking: bool = True
+) -> Iterator[tuple[Session, Vault, Engine]]:
+    """A session on a database whose schema fits, with the vault and the log's key.
+
+    What the command writes to the access log is linked at its end: no sweep need be running.
+    """
     vault = Vault(settings)
     engine = database.open_engine(settings)
     audit.bind(engine, vault.audit_key())
@@ -45,6 +51,9 @@ def open_portal(settings: Settings) -> Iterator[tuple[Session, Vault, Engine]]:
             raise Failed("The database's schema is old or missing: run `python -m portal migrate`.")
         with database.sessions(engine)() as session:
             yield session, vault, engine
+        if linking:
+            with contextlib.suppress(DBAPIError), database.sessions(engine)() as session:
+                chain.link(session)
     except DBAPIError as error:
         raise Failed(f"The database can't be used: {type(error.orig).__name__}.") from None
     except VaultError as error:

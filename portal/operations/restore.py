@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, delete, func, inspect, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, database
+from portal.audit import chain, verification
 from portal.models import (
     ApiToken,
     AuditHead,
@@ -34,7 +35,7 @@ from portal.operations.table_dump import TABLES, digest_of, parse
 from portal.vault import NotReadable, Vault
 
 # What a host has of itself before anybody used it.
-_OWN: Final = frozenset({"audit_head", "workers"})
+_OWN: Final = frozenset({"audit_head", "audit_writers", "workers"})
 _AT_ONCE: Final = 1000
 
 
@@ -64,7 +65,7 @@ class Restored:
     the backup, which is no reason to lose the pictures."""
 
     contents: Contents
-    log: audit.Verification
+    log: verification.Verification
 
 
 def check(path: Path, key: str) -> Contents:
@@ -200,7 +201,7 @@ def _fill(
             progress(files, contents.blobs["files"])
 
 
-def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.Verification:
+def _compare(connection: Connection, vault: Vault, contents: Contents) -> verification.Verification:
     """Read everything back: rows, files and the chain are what they were."""
     for table in TABLES:
         if digest_of(connection, table).as_json() != contents.tables.get(table.name):
@@ -217,7 +218,7 @@ def _compare(connection: Connection, vault: Vault, contents: Contents) -> audit.
     if digest.hexdigest() != contents.blobs["sha256"]:
         raise UnusableBackup("A file did not come out as it went in.")
     with Session(connection, join_transaction_mode="create_savepoint") as session:
-        found = audit.verify(session)
+        found = verification.verify(session)
         head = session.execute(select(AuditHead.count, AuditHead.mac)).first()
     if head is not None and (head[0], head[1]) != (contents.log["rows"], contents.log["mac"]):
         raise UnusableBackup("The access log in the backup has another end than was written.")
@@ -236,8 +237,9 @@ def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
             "files": contents.blobs["files"],
             **ended,
         }
+        audit.go_on_numbering(session)
         audit.append(session, "backup_restored", now=now, detail=detail)
-        session.commit()
+        chain.link(session)
 
 
 def _end_ways_in(session: Session, now: datetime) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """The process that sweeps: every few seconds the ledger, every minute the files, every day what
-has been kept long enough, and from time to time the log is anchored.
+has been kept long enough, and from time to time the log is anchored. A thread beside that links
+the log's rows each second, however long the rest takes.
 
 It outlives a database or a Redis that is away, and stops when it is told to.
 """
@@ -16,7 +17,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from portal import database
-from portal.audit import anchors
+from portal.audit import anchors, chain
 from portal.audit.anchors import AnchorFailed
 from portal.governance import retention
 from portal.jobs.broker import Broker
@@ -24,6 +25,7 @@ from portal.jobs.sweeper import sweep, tidy
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
+_LINK_SECONDS: Final = 1.0
 _TIDY_SECONDS: Final = 60
 _RETENTION_SECONDS: Final = 24 * 3600
 _log = logging.getLogger(__name__)
@@ -43,6 +45,9 @@ def run_sweep(
     retained_at: datetime | None = None
     anchored_at: datetime | None = None
     anchors_apart = timedelta(minutes=settings.audit_anchor_minutes)
+    linking = threading.Thread(target=_link_until, args=(engine, stop), name="audit", daemon=True)
+    if every is not None:
+        linking.start()
     while True:
         now = datetime.now(UTC)
         _guarded(lambda: _sweep(engine, broker))
@@ -57,6 +62,10 @@ def run_sweep(
             _guarded(lambda: _anchor(settings, engine))
         if every is None or stop.wait(every):
             break
+        if not linking.is_alive():
+            raise RuntimeError("the thread that links the access log has ended")
+    stop.set()
+    _guarded(lambda: _link(engine))  # what was written until now waits for no next start
     broker.close()
 
 
@@ -74,6 +83,16 @@ def _guarded(part: Callable[[], None]) -> None:
         part()
     except (SQLAlchemyError, VaultError, AnchorFailed, OSError) as error:
         _log.warning("the sweep could not do its work: %s", type(error).__name__)
+
+
+def _link_until(engine: Engine, stop: threading.Event) -> None:
+    while not stop.wait(_LINK_SECONDS):
+        _guarded(lambda: _link(engine))
+
+
+def _link(engine: Engine) -> None:
+    with database.sessions(engine)() as session:
+        chain.link(session)
 
 
 def _sweep(engine: Engine, broker: Broker) -> None:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal import audit
 from portal.access import Permission
 from portal.accounts import break_glass
-from portal.audit import alarms
+from portal.audit import alarms, verification
 from portal.audit import export as logbook
 from portal.errors import Conflict
 from portal.services import db_session
@@ -35,7 +35,7 @@ def log() -> str:
 @guard.permission(Permission.AUDIT_READ)
 def verify() -> str:
     """Verify the whole chain and show where it breaks."""
-    return _page(checked=audit.verify(db_session()))
+    return _page(checked=verification.verify(db_session(), guard.now()))
 
 
 @blueprint.post("/alarms/seen")
@@ -70,7 +70,7 @@ def export() -> Response | tuple[str, int]:
 
 
 def _page(
-    checked: audit.Verification | None = None,
+    checked: verification.Verification | None = None,
     refused: str = "",
     source: Mapping[str, Any] | None = None,
 ) -> str:

@@ -7,11 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select, text
 
-from portal import audit
 from portal.access import Actor, Denied, Permission, permissions_of
 from portal.accounts import break_glass, people
 from portal.accounts.throttle import Throttle, Throttled
-from portal.audit import alarms
+from portal.audit import alarms, verification
 from portal.errors import Invalid
 from portal.governance import purges
 from portal.models import AuditEvent, BreakGlass, PurgeReason, Role, Study, Team, User
@@ -203,7 +202,7 @@ def test_the_log_tells_the_alarm_and_names_the_grant_at_every_look(clinic: Clini
     with clinic.session as session:
         grant = session.scalars(select(BreakGlass)).one()
         break_glass.end(session, clinic.admin, grant.id, NOW)
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
     rows = {(row.event, row.actor_id): json.loads(row.detail) for row in rows_of(clinic, study_id)}
     admin = clinic.admin.user_id
     assert rows["glass_broken", admin] == {

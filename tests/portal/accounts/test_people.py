@@ -11,11 +11,11 @@ from argon2 import PasswordHasher
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.accounts import api_tokens, invitations, people, sessions, totp
 from portal.accounts.throttle import EVERYWHERE, Throttle, Throttled
 from portal.accounts.totp import matching_step, qr_code
+from portal.audit import verification
 from portal.errors import Invalid
 from portal.models import ApiToken, AuditEvent, InvitationPurpose, LoginSession, Role, User
 from tests.support.place import NOW, Place
@@ -88,7 +88,7 @@ def test_every_step_is_in_the_log_and_the_log_is_whole(place: Place) -> None:
             "SELECT event, detail FROM audit_events ORDER BY seq"
         )
         events = [tuple(row) for row in rows]
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
     assert [event for event, _ in events] == [
         "team_made",
         "person_invited",

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select, text
 
 from portal import audit
-from portal.audit import anchors
-from portal.models import AuditEvent, AuditHead
-from tests.portal.audit.test_audit import check, disarm, fill
+from portal.audit import anchors, chain, macs
+from portal.models import AuditEvent, AuditHead, AuditLink, AuditWriter
+from tests.support.audit_log import check, disarm, fill
 from tests.support.clinic import after
 from tests.support.place import Place
 
@@ -31,16 +31,24 @@ def forge(place: Place, keep: int, add: int) -> None:
     """Cut the log behind row `keep` and write `add` others, as somebody with database and keys."""
     disarm(place)
     with place.sessions() as session:
-        kept = session.get(AuditEvent, keep)
-        head = session.get_one(AuditHead, 1)
+        key = macs.key_of(session)
+        kept, end = session.get(AuditEvent, keep), session.get(AuditLink, keep)
+        head, writer = session.get_one(AuditHead, 1), session.get_one(AuditWriter, 1)
         session.execute(text(f"DELETE FROM audit_events WHERE seq > {keep}"))
-        head.count, head.mac = keep, kept.mac if kept else ""
-        head.seal = audit._seal(audit._key(session), head.count, head.mac)
+        session.execute(text(f"DELETE FROM audit_links WHERE position > {keep}"))
+        writer.count, writer.mac = keep, kept.mac if kept else ""
+        writer.seal = macs.of_writer(key, 1, keep, writer.mac)
+        head.count, head.mac = keep, end.mac if end else ""
+        head.linked = json.dumps({"1": keep})
+        head.seal = macs.of_head(key, keep, head.mac, head.linked)
+        session.flush()
+        audit.go_on_numbering(session)
         session.commit()
     with place.sessions() as session:
         for number in range(add):
             audit.append(session, "forged", now=after(minutes=number))
         session.commit()
+        chain.link(session)
 
 
 def test_a_log_that_goes_on_fits_all_its_anchors(place: Place, tmp_path: Path) -> None:
@@ -140,7 +148,7 @@ def test_an_anchor_says_nothing_about_anybody(place: Place, tmp_path: Path) -> N
     fill(place)
     taken = take(place, tmp_path / "anchors")
     with place.sessions() as session:
-        last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
+        last = session.scalars(select(AuditLink).order_by(AuditLink.position.desc()).limit(1)).one()
     assert json.loads(taken.line()) == {
         "pleura_anchor": {
             "seq": 5,

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from portal import audit, errors
+from portal import errors
 from portal.access import Denied
+from portal.audit import verification
 from portal.governance import legal_holds, purges, retention
 from portal.models import AuditEvent, HoldReason, Purge, PurgeReason, Study
 from portal.reading import reviews
@@ -119,7 +120,7 @@ def test_the_proofs_digest_stands_in_the_log(clinic: Clinic) -> None:
         row = session.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
         assert json.loads(row.detail)["proof"] == proof.digest
         assert purges.is_genuine(session, session.get_one(Purge, proof.study_id))
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
 
 
 def test_a_proof_that_was_changed_is_not_genuine(clinic: Clinic) -> None:

@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from portal import audit, errors
+from portal import errors
 from portal.access import Denied
+from portal.audit import verification
 from portal.jobs import claims, overview, sweeper
 from portal.jobs.broker import Broker
 from portal.jobs.errors import BadResult, BadTicket, Lost
@@ -59,7 +60,7 @@ def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:
         view = case.open_study(session, clinic.vault, clinic.mate, study_id, after(minutes=1))
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
     assert view.state.state is status.State.DONE
     assert view.prediction is not None
     assert view.prediction.result.probability == 0.91

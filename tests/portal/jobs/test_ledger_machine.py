@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlalchemy import func, select
 
-from portal import audit
+from portal.audit import verification
 from portal.jobs import claims, sweeper
 from portal.jobs.broker import Broker
 from portal.jobs.errors import Lost
@@ -54,7 +54,7 @@ class Ledger(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.clinic.session as session:
-            assert audit.verify(session).is_whole
+            assert verification.verify(session).is_whole
         self.clinic.place.engine.dispose()
         shutil.rmtree(self.folder)
 

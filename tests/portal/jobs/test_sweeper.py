@@ -6,14 +6,16 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import event, insert, text
 
 from portal.jobs import sweeper
 from portal.jobs.broker import Broker
 from portal.jobs.files import read_input
-from portal.models import Job, JobKind, JobState
+from portal.models import Blob, BlobKind, Job, JobKind, JobState
 from portal.services import redis_client
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after, rendered
@@ -144,3 +146,36 @@ def test_files_that_belong_to_nothing_are_removed_and_others_stay(clinic: Clinic
         again = clinic.claim(ticket.job_id, after(hours=3))
         assert again is not None
         assert read_input(session, clinic.vault, again, "source")[0]
+
+
+def test_files_that_are_not_current_are_found_by_their_index(clinic: Clinic) -> None:
+    """However many files there are: the sweep asks each minute, and nearly all are current."""
+    job = clinic.job(clinic.submit().study_id)
+    asked = list[tuple[str, Any]]()
+    with clinic.session as session:
+        many = {
+            "study_id": job.study_id,
+            "instance_id": job.instance_id,
+            "kind": BlobKind.REVIEW_MASK,
+            "size": 1,
+            "media_type": "image/png",
+            "current": True,
+            "created": NOW,
+        }
+        rows = [many | {"id": uuid4(), "name": f"{uuid4().hex}-1"} for _ in range(5000)]
+        session.execute(insert(Blob), rows)
+        session.execute(text("ANALYZE"))
+        session.commit()
+        engine = clinic.place.engine
+
+        def note(_c: Any, _k: Any, statement: str, parameters: Any, *_more: Any) -> None:
+            asked.append((statement, parameters))
+
+        event.listen(engine, "before_cursor_execute", note)
+        sweeper.tidy(session, clinic.vault, NOW)
+        event.remove(engine, "before_cursor_execute", note)
+        statement, parameters = next(one for one in asked if "FROM blobs JOIN jobs" in one[0])
+        sqlite = engine.dialect.name == "sqlite"
+        explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
+        plan = session.connection().exec_driver_sql(explain + statement, parameters).all()
+        assert "ix_blobs_not_current" in "\n".join(str(row[-1]) for row in plan)

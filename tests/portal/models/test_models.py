@@ -10,8 +10,9 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from portal import audit, database
+from portal.audit import chain
 from portal.models import Base, Team
-from portal.reading import reviews
+from portal.reading import reviews, worklist
 from tests.support.clinic import Clinic
 from tests.support.place import NOW, Place
 
@@ -62,14 +63,18 @@ def test_migrations_make_exactly_the_tables_of_the_models(place: Place) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-@pytest.mark.parametrize("table", ["audit_events", "reviews"])
-@pytest.mark.parametrize("verb", ["UPDATE {} SET study_id = NULL", "DELETE FROM {}", "TRUNCATE {}"])
+@pytest.mark.parametrize("table", ["audit_events", "audit_links", "audit_subjects", "reviews"])
+@pytest.mark.parametrize("verb", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
 def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) -> None:
     if verb.startswith("TRUNCATE") and clinic.place.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no TRUNCATE")
     study_id = clinic.done()
     with clinic.session as session:
         reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+        worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)
+        chain.link(session)
+    column = "verdict" if table == "reviews" else "seq"
+    verb = verb.replace("{} = {}", f"{column} = {column}")
     with clinic.session as session, pytest.raises(DBAPIError, match="append-only"):
         session.execute(text(verb.format(table)))
 

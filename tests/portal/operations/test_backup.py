@@ -17,9 +17,10 @@ from sqlalchemy.engine import make_url
 from portal import audit, database
 from portal.accounts import api_tokens, break_glass, invitations, people, sessions
 from portal.accounts.throttle import Throttle
+from portal.audit import verification
 from portal.governance import purges
 from portal.jobs import worker_tokens
-from portal.models import AuditEvent, Blob, JobKind, PurgeReason, Role, Study, Team, User
+from portal.models import AuditEvent, AuditLink, Blob, JobKind, PurgeReason, Role, Study, Team, User
 from portal.operations import backup, key_rotation
 from portal.operations import restore as restoring
 from portal.operations.encrypted_stream import Opener, UnusableBackup
@@ -28,8 +29,8 @@ from portal.reading import case, reviews
 from portal.settings import Settings
 from portal.settings.secret_files import new_backup_key, new_key_ring
 from portal.vault import Vault
-from tests.portal.audit.test_audit import disarm
 from tests.portal.vault.test_vault import files
+from tests.support.audit_log import disarm, fill, link
 from tests.support.clinic import Clinic, after
 from tests.support.pictures import CANARY
 from tests.support.place import NOW, Place
@@ -63,7 +64,7 @@ class Host:
             rows = sum(
                 connection.scalar(select(func.count()).select_from(table)) or 0
                 for table in TABLES
-                if table.name != "audit_head"
+                if table.name not in ("audit_head", "audit_writers")
                 and self.place.engine.dialect.has_table(connection, table.name)
             )
         return rows == 0 and files(self.place.data_dir) == [] and not self._staged()
@@ -143,11 +144,14 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
     clinic: Clinic, host: Host, tmp_path: Path
 ) -> None:
     studies = lived_in(clinic)
+    linked = link(clinic.place)
+    fill(clinic.place, 2)  # rows that no sweep has linked yet
     before = tallies(clinic.place)
     made = make(clinic, tmp_path / "one.backup")
     done = host.restore(tmp_path / "one.backup")
     restored = tallies(host.place)
-    changed = {"audit_events", "audit_head"}  # the restore itself is written down
+    # The restore itself is written down and linked, with what was not linked yet.
+    changed = {"audit_events", "audit_writers", "audit_links", "audit_head"}
     assert {n: t for n, t in restored.items() if n not in changed} == {
         n: t for n, t in before.items() if n not in changed
     }
@@ -165,7 +169,12 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
         assert [event for event in new if old.get(event) != new[event]] == [length]
         last = other.get_one(AuditEvent, length)
         assert last.event == "backup_restored"
-        assert audit.verify(other).is_whole
+        old_links = {row.position: row.mac for row in one.scalars(select(AuditLink))}
+        new_links = {row.position: row.mac for row in other.scalars(select(AuditLink))}
+        assert len(old_links) == linked
+        assert old_links.items() <= new_links.items()
+        assert verification.verify(other, after(days=2)).count == len(new_links) == length
+        assert verification.verify(other, after(days=2)).is_whole
     with host.place.sessions() as session:
         view = case.open_study(session, host.place.vault, clinic.mate, studies[0], NOW)
         assert view.patient.patient_name == "CANARY, ZEBRA"

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from portal import audit
+from portal.audit import verification
 from portal.models import Study, User
 from portal.operations import key_rotation
 from portal.reading import case
@@ -54,7 +54,7 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
     with clinic.session as session:
         assert set(session.scalars(select(Study.key_id))) == {rotating.active_key_id}
         assert key_rotation.keys_in_use(session, rotating) == {rotating.active_key_id}
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
     assert old in rotating.drop_keys({rotating.active_key_id}, after(hours=2)).gone
     fresh = Vault(clinic.place.settings)
     with clinic.session as session:
@@ -89,7 +89,7 @@ def test_what_does_not_open_is_named_and_the_rest_is_moved(
         assert old in key_rotation.keys_in_use(session, clinic.vault), (
             "it may be needed to mend them"
         )
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
 
 
 def test_a_key_under_which_an_upload_is_coming_in_is_not_dropped(clinic: Clinic) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, select
 
-from portal import audit, database
+from portal import database
+from portal.audit import verification
 from portal.models import Study
 from portal.studies import sealed_fields
 from tests.support.place import open_place
@@ -20,7 +21,7 @@ def test_the_access_log_and_every_patient_of_the_version_before_can_be_read(
     engine.dispose()
     place = open_place(before.data_dir, before.database_url)
     with place.sessions() as session:
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
         studies = session.scalars(select(Study).where(Study.purged_at.is_(None))).all()
         assert {study.id for study in studies} == {
             study_id for name, study_id in before.studies.items() if name != "purged"

@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from portal import audit, errors
+from portal import errors
 from portal.access import Denied
+from portal.audit import verification
 from portal.errors import Invalid
 from portal.governance import purges
 from portal.jobs import claims
@@ -145,7 +146,7 @@ def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
     assert len(files(clinic.place.data_dir)) == 7
     with clinic.session as session:
         assert session.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
-        assert audit.verify(session).is_whole
+        assert verification.verify(session).is_whole
 
 
 def test_a_purged_picture_can_be_sent_again(clinic: Clinic) -> None:

@@ -1,0 +1,263 @@
+"""Verification of the access log: of every link, every row, the ends, and the index of cases."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, Select, and_, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from portal.audit import macs
+from portal.audit.subjects import studies_named
+from portal.models import AuditEvent, AuditHead, AuditLink, AuditSubject, AuditWriter, User
+
+# Rows wait a second or so until they are linked; longer than this, something is wrong.
+LINKED_WITHIN: Final = timedelta(seconds=60)
+_CHUNK: Final = 5000
+_STUDIES_AT_ONCE: Final = 500
+_ROW: Final = tuple(AuditEvent.__table__.c)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a check of the whole log found. `first_bad` is the number of the row where it breaks.
+
+    `count`: rows that were checked. `unlinked`: the numbers of those of them that wait to be
+    linked into the chain, `oldest` the time of the first.
+    """
+
+    count: int
+    first_bad: int | None = None
+    problem: str = ""
+    unlinked: tuple[int, ...] = ()
+    oldest: datetime | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row is as it was written and none is missing."""
+        return not self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How far the rows of one writer were followed."""
+
+    count: int = 0
+    mac: str = ""
+    seq: int = 0
+
+
+class _Walk:
+    """Follows the chain and each writer's rows; `problem` is about `first_bad`."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.count = 0  # rows
+        self.position, self.mac, self.seq = 0, "", 0  # of the last link
+        self.ends: dict[int, _End] = {}
+        self.first_bad: int | None = None
+        self.problem = ""
+
+    def link(self, found: Row[*tuple[Any, ...]], indexed: Collection[tuple[UUID, int]]) -> bool:
+        """One more link with its row; False where it is not what was written."""
+        if found.position != self.position + 1:
+            return self.bad(self.seq + 1, "a link of the chain is missing")
+        if found.seq is None:
+            return self.bad(found.link_seq, "a row is missing")
+        if found.writer is None:
+            mac = macs.of_row_before_writers(self.key, self.mac, found)
+            if not macs.same(mac, found.mac):
+                return self.bad(found.seq, "a row was changed")
+            if not self._is_indexed(found, indexed):
+                return False
+        else:
+            if not self.row(found, indexed):
+                return False
+            mac = macs.of_link(self.key, self.mac, found.position, found.seq, found.mac)
+        if not macs.same(mac, found.link_mac):
+            return self.bad(found.seq, "its link in the chain was changed")
+        self.count += found.writer is None
+        self.position, self.mac, self.seq = found.position, found.link_mac, found.seq
+        return True
+
+    def row(self, row: Row[*tuple[Any, ...]], indexed: Collection[tuple[UUID, int]]) -> bool:
+        """The next row of its writer. After a bad one the walk can go on from what is there."""
+        before = self.ends.get(row.writer, _End())
+        self.ends[row.writer] = _End(row.writer_seq, row.mac, row.seq)
+        gap = row.writer_seq - before.count - 1
+        if gap > 0:
+            missing = max(before.seq + 1, row.seq - gap)
+            return self.bad(missing, f"row {before.count + 1} of writer {row.writer} is missing")
+        if gap < 0 or not macs.same(row.mac, macs.of_row(self.key, before.mac, row)):
+            return self.bad(row.seq, "a row was changed")
+        if not self._is_indexed(row, indexed):
+            return False
+        self.count += 1
+        return True
+
+    def end(self, writer: int, count: int, mac: str, seal: str) -> bool:
+        """Whether a writer's rows end where it says."""
+        end = self.ends.get(writer, _End())
+        if count > end.count:
+            more = f"{count - end.count} rows of writer {writer} are missing"
+            return self.bad(end.seq + 1, more)
+        fresh = end.count == 0 and (count, mac, seal) == (0, "", "")
+        if not fresh and not macs.same(seal, macs.of_writer(self.key, writer, count, mac)):
+            return self.bad(max(end.seq, 1), f"the end of writer {writer} was changed")
+        if (count, mac) != (end.count, end.mac):
+            return self.bad(end.seq, f"rows stand behind the end of writer {writer}")
+        return True
+
+    def head(self, head: AuditHead | None) -> bool:
+        """Whether the chain ends where its head says."""
+        if head is None:
+            return self.bad(1, "the head of the log is missing")
+        if head.count == 0 and (self.position or head.seal):
+            return self.bad(1, "the head of the log is missing")
+        if head.count and not macs.same(
+            head.seal, macs.of_head(self.key, head.count, head.mac, head.linked)
+        ):
+            return self.bad(max(self.seq, 1), "the head of the log was changed")
+        if head.count > self.position:
+            gone = head.count - self.position
+            return self.bad(self.seq + 1, f"{gone} rows are missing at the end")
+        if (head.count, head.mac) != (self.position, self.mac):
+            return self.bad(self.seq, "rows stand behind the end of the log")
+        return True
+
+    def _is_indexed(
+        self, row: Row[*tuple[Any, ...]], indexed: Collection[tuple[UUID, int]]
+    ) -> bool:
+        if all((study_id, row.seq) in indexed for study_id in studies_named(row.detail)):
+            return True
+        return self.bad(row.seq, "the index of a case that it names lacks it")
+
+    def bad(self, seq: int, problem: str) -> bool:
+        """Note what is wrong; the first row counts."""
+        if self.first_bad is None or seq < self.first_bad:
+            self.first_bad, self.problem = seq, problem
+        return False
+
+
+def verify(session: Session, now: datetime | None = None) -> Verification:
+    """Check every row, the chain and its end; nobody who writes to the log waits meanwhile.
+
+    With `now`, rows that wait for more than a minute to be linked fail the check; without, as for
+    a log out of a backup, their age is not looked at. Nothing is changed, nor linked.
+    """
+    session.commit()
+    walk = _Walk(macs.key_of(session))
+    while len(links := session.execute(_links(walk.position).limit(_CHUNK)).all()) == _CHUNK:
+        session.commit()
+        if not _follow(session, walk, links):
+            return _said(walk)
+    people = session.scalar(select(func.count()).select_from(User))
+    # The linker changes the head first, so from here on the chain stays as it is.
+    head = session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
+    if not _follow(session, walk, session.execute(_links(walk.position)).all()):
+        session.commit()
+        return _said(walk)
+    # One statement, so that the writers' ends and their rows are of one moment.
+    ends = session.execute(_ends()).all()
+    strange = session.scalar(_strange())
+    indexed = _indexed(session, [found for found in ends if found.seq is not None])
+    session.commit()
+    walk.head(head)
+    if strange is not None:
+        walk.bad(strange, "a row was added from outside")
+    unlinked = _follow_unlinked(walk, ends, indexed)
+    if not walk.count and people:
+        walk.bad(1, "the log is empty although people are enrolled")
+    waiting = sorted(unlinked, key=lambda row: row.seq)
+    late = [row for row in waiting if now and abs(now - row.at) > LINKED_WITHIN]
+    if late and not walk.problem:
+        walk.bad(late[0].seq, f"not linked into the chain since {late[0].at:%Y-%m-%d %H:%M:%S}")
+    return _said(walk, waiting)
+
+
+def _said(walk: _Walk, unlinked: Sequence[Row[*tuple[Any, ...]]] = ()) -> Verification:
+    return Verification(
+        walk.count,
+        walk.first_bad,
+        walk.problem,
+        tuple(row.seq for row in unlinked),
+        min((row.at for row in unlinked), default=None),
+    )
+
+
+def _links(position: int) -> Select[*tuple[Any, ...]]:
+    """The links behind a position with their rows. At the start all: none may precede the first."""
+    query = (
+        select(
+            AuditLink.position,
+            AuditLink.seq.label("link_seq"),
+            AuditLink.mac.label("link_mac"),
+            *_ROW,
+        )
+        .select_from(AuditLink)
+        .outerjoin(AuditEvent, AuditEvent.seq == AuditLink.seq)
+        .order_by(AuditLink.position)
+    )
+    return query.where(AuditLink.position > position) if position else query
+
+
+def _follow(session: Session, walk: _Walk, links: Sequence[Row[*tuple[Any, ...]]]) -> bool:
+    indexed = _indexed(session, [found for found in links if found.seq is not None])
+    return all(walk.link(found, indexed) for found in links)
+
+
+def _is_linked() -> Any:
+    return exists().where(AuditLink.seq == AuditEvent.seq)
+
+
+def _ends() -> Select[*tuple[Any, ...]]:
+    """Every writer with its rows that are not linked; a writer without any once."""
+    return (
+        select(
+            AuditWriter.id,
+            AuditWriter.count.label("end_count"),
+            AuditWriter.mac.label("end_mac"),
+            AuditWriter.seal,
+            *_ROW,
+        )
+        .select_from(AuditWriter)
+        .outerjoin(AuditEvent, and_(AuditEvent.writer == AuditWriter.id, ~_is_linked()))
+        .order_by(AuditWriter.id, AuditEvent.writer_seq)
+    )
+
+
+def _strange() -> Select[int | None]:
+    """The first row that neither the chain nor a writer knows."""
+    known = select(AuditWriter.id)
+    return select(func.min(AuditEvent.seq)).where(
+        or_(AuditEvent.writer.is_(None), AuditEvent.writer.not_in(known)), ~_is_linked()
+    )
+
+
+def _follow_unlinked(
+    walk: _Walk, ends: Sequence[Row[*tuple[Any, ...]]], indexed: Collection[tuple[UUID, int]]
+) -> list[Row[*tuple[Any, ...]]]:
+    unlinked = [found for found in ends if found.seq is not None]
+    for found in unlinked:
+        walk.row(found, indexed)
+    for found in {found.id: found for found in ends}.values():
+        walk.end(found.id, found.end_count, found.end_mac, found.seal)
+    gone = set(walk.ends) - {found.id for found in ends}
+    if gone:
+        walk.bad(1, f"writer {min(gone)} is missing")
+    return unlinked
+
+
+def _indexed(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> set[tuple[UUID, int]]:
+    """What the index of cases has of the cases that these rows name in their details."""
+    studies = sorted({study_id for row in rows for study_id in studies_named(row.detail)})
+    found = set[tuple[UUID, int]]()
+    for start in range(0, len(studies), _STUDIES_AT_ONCE):
+        query = select(AuditSubject.study_id, AuditSubject.seq).where(
+            AuditSubject.study_id.in_(studies[start : start + _STUDIES_AT_ONCE]),
+            AuditSubject.seq.between(min(r.seq for r in rows), max(r.seq for r in rows)),
+        )
+        found.update((study_id, seq) for study_id, seq in session.execute(query))
+    return found

@@ -1,0 +1,70 @@
+"""The process that sweeps: it links the access log each second, and once more at its end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from portal import audit
+from tests.support.audit_log import check, fill
+from tests.support.paths import ROOT
+from tests.support.place import NOW, Place
+from tests.support.wait import until
+
+
+@contextmanager
+def sweeping(place: Place, every: str) -> Iterator[subprocess.Popen[str]]:
+    """The sweep in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portal", "sweep", "--loop", "--every", every],
+        env=os.environ
+        | {
+            "PLEURA_ENV": "test",
+            "PLEURA_DATA_DIR": str(place.data_dir),
+            "DATABASE_URL": place.settings.database_url,
+        },
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_rows_are_linked_each_second_whatever_the_pause_of_the_sweep(place: Place) -> None:
+    fill(place, 3)  # what an earlier process left unlinked
+    with sweeping(place, every="3600") as process:
+        assert until(lambda: check(place).unlinked == ())
+        fill(place, 2)
+        assert until(lambda: check(place).unlinked == ())
+        assert process.poll() is None
+    found = check(place)
+    assert (found.is_whole, found.count) == (True, 5)
+
+
+def test_two_processes_that_sweep_make_one_chain(place: Place) -> None:
+    with sweeping(place, every="0.3"), sweeping(place, every="0.3"):
+        for _ in range(20):
+            fill(place, 3)
+        assert until(lambda: check(place).unlinked == ())
+    found = check(place)
+    assert (found.is_whole, found.count) == (True, 60)
+
+
+def test_what_was_written_before_its_end_waits_for_no_next_start(place: Place) -> None:
+    with sweeping(place, every="3600") as process:
+        fill(place, 1)
+        assert until(lambda: check(place).unlinked == ())
+        with place.sessions() as session:
+            audit.append(session, "tested", now=NOW)
+            session.commit()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert check(place).unlinked == ()
