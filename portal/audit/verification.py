@@ -25,7 +25,8 @@ class Verification:
     """What a check of the whole log found. `first_bad` is the number of the row where it breaks.
 
     `count`: rows that were checked. `unlinked`: the numbers of those of them that wait to be
-    linked into the chain, `oldest` the time of the first.
+    linked into the chain, `oldest` the time of the first. `is_late`: nothing else is wrong than
+    that one of them has waited for too long.
     """
 
     count: int
@@ -33,6 +34,7 @@ class Verification:
     problem: str = ""
     unlinked: tuple[int, ...] = ()
     oldest: datetime | None = None
+    is_late: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -152,13 +154,13 @@ def verify(session: Session, now: datetime | None = None) -> Verification:
     while len(links := session.execute(_links(walk.position).limit(_CHUNK)).all()) == _CHUNK:
         session.commit()
         if not _follow(session, walk, links):
-            return _said(walk)
+            return _result(walk)
     people = session.scalar(select(func.count()).select_from(User))
     # The linker changes the head first, so from here on the chain stays as it is.
     head = session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
     if not _follow(session, walk, session.execute(_links(walk.position)).all()):
         session.commit()
-        return _said(walk)
+        return _result(walk)
     # One statement, so that the writers' ends and their rows are of one moment.
     ends = session.execute(_ends()).all()
     strange = session.scalar(_strange())
@@ -172,18 +174,22 @@ def verify(session: Session, now: datetime | None = None) -> Verification:
         walk.bad(1, "the log is empty although people are enrolled")
     waiting = sorted(unlinked, key=lambda row: row.seq)
     late = [row for row in waiting if now and abs(now - row.at) > LINKED_WITHIN]
-    if late and not walk.problem:
+    is_late = bool(late) and not walk.problem
+    if is_late:
         walk.bad(late[0].seq, f"not linked into the chain since {late[0].at:%Y-%m-%d %H:%M:%S}")
-    return _said(walk, waiting)
+    return _result(walk, waiting, is_late)
 
 
-def _said(walk: _Walk, unlinked: Sequence[Row[*tuple[Any, ...]]] = ()) -> Verification:
+def _result(
+    walk: _Walk, unlinked: Sequence[Row[*tuple[Any, ...]]] = (), is_late: bool = False
+) -> Verification:
     return Verification(
         walk.count,
         walk.first_bad,
         walk.problem,
         tuple(row.seq for row in unlinked),
         min((row.at for row in unlinked), default=None),
+        is_late,
     )
 
 

@@ -40,7 +40,8 @@ def _verify(chosen: argparse.Namespace) -> int:
         found = verification.verify(session, now())
         waiting = _waiting(found)
         if not found.is_whole:
-            problem = f"The access log is broken at row {found.first_bad}: {found.problem}."
+            what = "is late" if found.is_late else "is broken"
+            problem = f"The access log {what} at row {found.first_bad}: {found.problem}."
             raise Failed("\n".join([problem, *waiting]))
         print_line(f"The access log is whole: {found.count} rows.")
         for line in waiting:

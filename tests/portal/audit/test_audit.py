@@ -167,7 +167,9 @@ def test_who_saw_a_case_is_read_from_indexes(clinic: Clinic) -> None:
                 session, "worklist_read", now=after(seconds=number), detail={"studies": shown}
             )
         session.commit()
-        query = audit.matching(audit.Wanted(study_id=studies[0])).order_by(AuditEvent.seq.desc())
+        query = audit.matching(audit.AuditFilter(study_id=studies[0])).order_by(
+            AuditEvent.seq.desc()
+        )
         assert len(session.scalars(query).all()) == 30
         literal = query.limit(100).compile(
             session.get_bind(), compile_kwargs={"literal_binds": True}
@@ -192,6 +194,5 @@ def test_a_row_put_into_the_index_from_outside_names_nobody(clinic: Clinic) -> N
         row = audit.append(session, "worklist_read", now=NOW, detail={"studies": [uuid4().hex]})
         session.add(AuditSubject(study_id=case, seq=row.seq))
         session.commit()
-        assert (
-            audit.search(session, clinic.auditor, now=NOW, wanted=audit.Wanted(study_id=case)) == []
-        )
+        about = audit.AuditFilter(study_id=case)
+        assert audit.search(session, clinic.auditor, now=NOW, criteria=about) == []

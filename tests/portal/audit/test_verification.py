@@ -207,7 +207,7 @@ def test_rows_that_wait_for_more_than_a_minute_fail_the_check(place: Place) -> N
         1,
         "not linked into the chain since 2026-03-04 09:00:00",
     )
-    assert late.unlinked == (1, 2, 3)
+    assert (late.is_late, late.unlinked) == (True, (1, 2, 3))
     assert check(place).is_whole  # a log out of a backup is as old as it is
     link(place)
     assert at(2).is_whole

@@ -112,8 +112,8 @@ def test_who_saw_a_case_is_known_of_old_rows_too(clinic: Clinic) -> None:
             (4, TWIN),
             (5, SEEN),
         ]
-        wanted = audit.Wanted(study_id=SEEN)
-        found = audit.search(session, clinic.auditor, now=NOW, wanted=wanted)
+        about = audit.AuditFilter(study_id=SEEN)
+        found = audit.search(session, clinic.auditor, now=NOW, criteria=about)
         assert [row.seq for row in found] == [5, 1]
 
 
