@@ -17,6 +17,7 @@ branch_labels = None
 depends_on = None
 
 WRITERS = 65
+_SEARCHED = ("actor", "study")
 _APPEND_ONLY = ("audit_links", "audit_subjects")
 _AT_ONCE = 2000
 
@@ -34,6 +35,9 @@ def upgrade() -> None:
     op.create_index(
         "uq_audit_events_writer", "audit_events", ["writer", "writer_seq"], unique=True
     )
+    for column in _SEARCHED:  # the newest of a person or a case are read from the index alone
+        op.drop_index(f"ix_audit_events_{column}", table_name="audit_events")
+        op.create_index(f"ix_audit_events_{column}", "audit_events", [f"{column}_id", "seq"])
     op.add_column(
         "audit_head", sa.Column("linked", sa.Text(), nullable=False, server_default="{}")
     )
@@ -95,6 +99,9 @@ def downgrade() -> None:
     op.drop_table("audit_links")
     op.drop_table("audit_writers")
     op.drop_column("audit_head", "linked")
+    for column in _SEARCHED:
+        op.drop_index(f"ix_audit_events_{column}", table_name="audit_events")
+        op.create_index(f"ix_audit_events_{column}", "audit_events", [f"{column}_id"])
     op.drop_index("uq_audit_events_writer", table_name="audit_events")
     op.drop_column("audit_events", "writer_seq")
     op.drop_column("audit_events", "writer")

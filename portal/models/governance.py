@@ -34,8 +34,8 @@ class AuditEvent(Base):
 
     __tablename__ = "audit_events"
     __table_args__ = (
-        Index("ix_audit_events_study", "study_id"),
-        Index("ix_audit_events_actor", "actor_id"),
+        Index("ix_audit_events_study", "study_id", "seq"),
+        Index("ix_audit_events_actor", "actor_id", "seq"),
         Index("ix_audit_events_at", "at"),
         Index("ix_audit_events_event", "event", "seq"),
         Index("uq_audit_events_writer", "writer", "writer_seq", unique=True),
