@@ -58,7 +58,7 @@ class Problem(Body):
     status: int
     detail: str
     code: str = Field(description="Stable, for programs.")
-    error_id: str = Field(description="Give this to whoever runs Pleura.")
+    error_id: str = Field(description="Report this to the administrator.")
 
 
 class Submitted(Body):
@@ -68,7 +68,7 @@ class Submitted(Body):
     case: str
     duplicate: bool = Field(description="It was here already: `id` is the old.")
     same_uid: bool = Field(
-        description="Other pixels came under its SOPInstanceUID before; both are kept."
+        description="Another picture has the same SOPInstanceUID; both are stored."
     )
     state: State | None
 

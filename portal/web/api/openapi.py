@@ -17,10 +17,10 @@ _PROBLEMS = {
     "409": "The study's state does not allow this.",
     "413": "The body is too large.",
     "415": "The body is not of an accepted kind.",
-    "422": "The request was understood and cannot be accepted; `detail` says why.",
-    "429": "Too many requests with a wrong token. `Retry-After` says how long to wait.",
-    "503": "The database is busy or away. Nothing was kept.",
-    "507": "There is no room for another file. Nothing was kept.",
+    "422": "The request was understood and cannot be accepted; `detail` has the reason.",
+    "429": "Too many requests with a wrong token. `Retry-After` is the time to wait.",
+    "503": "The database is busy or not available. Nothing was stored.",
+    "507": "The disk is full. Nothing was stored.",
 }
 
 

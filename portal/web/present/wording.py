@@ -40,7 +40,7 @@ LIMITS = (
 QUALITY = {
     "fit": "Picture: suitable for AI",
     "limited": "Picture: of limited use for AI",
-    "refused": "Not analysed: picture not suitable for AI",
+    "refused": "Picture: not suitable for AI",
 }
 WAITING = {
     "worker": "no worker is running",
