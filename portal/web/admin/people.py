@@ -1,6 +1,6 @@
 """People and jobs, for administrators. No page here shows anything about a patient."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -16,30 +16,32 @@ from portal.services import db_session
 from portal.web.present import wording
 from portal.web.security import guard
 from portal.web.security.errors import Problem
+from worker.contract.error_codes import ErrorCode
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
-_REASONS = {
-    "gave_up": "Failed at every allowed attempt. Check the worker's log.",
-    "timeout": "Exceeded the time limit of a job.",
-    "out_of_memory": "The worker ran out of memory.",
-    "decoder_lost": "The decoding process crashed on this picture.",
-    "engine_lost": "The process that runs the model ended; it restarts automatically.",
-    "engine_failed": "The model failed on this picture. Check the worker's log.",
-    "lease_expired": "The worker stopped responding during the job.",
-    "portal_unreachable": "The worker could not reach the portal.",
-    "portal_broken": "The portal answered the worker with errors.",
-    "input_refused": "The worker could not read the picture from the portal.",
-    "result_refused": "The portal rejected the worker's result.",
-    "facts_missing": "The picture's metadata was missing.",
-    "pixels_do_not_fit": "The prepared pixels do not match the picture's metadata.",
-    "model_missing": "The worker does not have the promoted model and could not fetch it. "
+_REASONS: Final[dict[str, str]] = {
+    ErrorCode.GAVE_UP: "Failed at every allowed attempt. Check the worker's log.",
+    ErrorCode.TIMEOUT: "Exceeded the time limit of a job.",
+    ErrorCode.OUT_OF_MEMORY: "The worker ran out of memory.",
+    ErrorCode.DECODER_LOST: "The decoding process crashed on this picture.",
+    ErrorCode.ENGINE_LOST: "The process that runs the model ended; it restarts automatically.",
+    ErrorCode.ENGINE_FAILED: "The model failed on this picture. Check the worker's log.",
+    ErrorCode.LEASE_EXPIRED: "The worker stopped responding during the job.",
+    ErrorCode.PORTAL_UNREACHABLE: "The worker could not reach the portal.",
+    ErrorCode.PORTAL_BROKEN: "The portal answered the worker with errors.",
+    ErrorCode.INPUT_REFUSED: "The worker could not read the picture from the portal.",
+    ErrorCode.RESULT_REFUSED: "The portal rejected the worker's result.",
+    ErrorCode.FACTS_MISSING: "The picture's metadata was missing.",
+    ErrorCode.PIXELS_DO_NOT_FIT: "The prepared pixels do not match the picture's metadata.",
+    ErrorCode.MODEL_MISSING: "The worker does not have the promoted model and could not fetch it. "
     "Copy it to one of the worker's model folders, or check the worker's log.",
-    "model_tampered": "The worker's files of the promoted model do not match its card.",
-    "model_unclear": "The worker could not identify the requested model; it may be too old.",
-    "wrong_queue": "The job was sent to the wrong kind of worker.",
-    "too_many_pixels": "The picture has more pixels than are accepted.",
-    "unexpected": "Unexpected error. Check the worker's log.",
+    ErrorCode.MODEL_TAMPERED: "The worker's files of the promoted model do not match its card.",
+    ErrorCode.MODEL_UNCLEAR: "The worker could not identify the requested model; it may be too "
+    "old.",
+    ErrorCode.WRONG_QUEUE: "The job was sent to the wrong kind of worker.",
+    ErrorCode.TOO_LARGE: "The picture has more pixels than are accepted.",
+    ErrorCode.UNEXPECTED: "Unexpected error. Check the worker's log.",
 }
 _PEOPLE = "admin.people_page"
 _manage = guard.permission(Permission.PEOPLE_MANAGE, step_up=_PEOPLE)

@@ -6,6 +6,9 @@ model misses small ones. Sizes are measurements, without advice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from worker.contract.error_codes import ErrorCode
 
 REASONS = {
     "missed": "Missed a pneumothorax",
@@ -52,12 +55,13 @@ _SPACING = {
     "detector": "at the detector",
 }
 _SIDES = {"right": "right", "left": "left", "both": "both sides"}
-_FAILURES = {
-    "gave_up": "The job failed three times.",
-    "decode_failed": "The picture could not be decoded.",
-    "truncated": "The file is incomplete.",
-    "no_pixels": "The file contains no picture.",
-    "record_damaged": "Its record is damaged or its key is missing. Inform an administrator.",
+_FAILURES: Final[dict[str, str]] = {
+    ErrorCode.GAVE_UP: "The job failed three times.",
+    ErrorCode.DECODE_FAILED: "The picture could not be decoded.",
+    ErrorCode.TRUNCATED: "The file is incomplete.",
+    ErrorCode.NO_PIXELS: "The file contains no picture.",
+    ErrorCode.RECORD_DAMAGED: "Its record is damaged or its key is missing. "
+    "Inform an administrator.",
 }
 
 
