@@ -164,7 +164,7 @@ class _Pinned(http.client.HTTPConnection):
         self.target = target
 
     def connect(self) -> None:
-        """Connect, by TLS where the address says so."""
+        """Connect, by TLS for an https address."""
         address = (self.target.address, self.target.port)
         self.sock: Any = socket.create_connection(address, self.timeout)
         if self.target.scheme == "https":
