@@ -21,13 +21,12 @@ from pathlib import Path
 
 import torch
 
-from ml import recipe as configuration
 from ml.network import freeze, losses, model, precision
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.training.run_state import average_in, start
 
 
-def stepper(recipe: Config, plain: bool = False) -> Callable[[], float]:
+def stepper(recipe: Recipe, plain: bool = False) -> Callable[[], float]:
     """A function that takes one step and returns its seconds."""
     state = start(recipe, torch.device("cpu"))
     layout = torch.contiguous_format if plain else torch.channels_last
@@ -72,12 +71,12 @@ def main() -> int:
     parser.add_argument("--recipe", type=Path, default=Path("ml/recipes/lite2-384.toml"))
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()
-    config = configuration.load(options.recipe)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    everything = dataclasses.replace(config, frozen_stages=0)
+    recipe = Recipe.load(options.recipe)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    everything = dataclasses.replace(recipe, frozen_stages=0)
     steppers = (
-        stepper(config),
+        stepper(recipe),
         stepper(everything),
         stepper(dataclasses.replace(everything, bf16=False), plain=True),
     )
@@ -86,11 +85,11 @@ def main() -> int:
     taken = [[step() for step in steppers] for _ in range(options.steps)]
     own, unfrozen, theirs = (statistics.median(times) for times in zip(*taken, strict=True))
     result = {
-        "size": config.size,
-        "batch": config.batch,
-        "pictures_per_second": round(config.batch / own, 2),
-        "every_weight_pictures_per_second": round(config.batch / unfrozen, 2),
-        "plain_pictures_per_second": round(config.batch / theirs, 2),
+        "size": recipe.size,
+        "batch": recipe.batch,
+        "pictures_per_second": round(recipe.batch / own, 2),
+        "every_weight_pictures_per_second": round(recipe.batch / unfrozen, 2),
+        "plain_pictures_per_second": round(recipe.batch / theirs, 2),
         "ratio": round(theirs / own, 2),
         "every_weight_ratio": round(theirs / unfrozen, 2),
     }

@@ -16,7 +16,7 @@ from pathlib import Path
 from ml.datasets.cases import BadTable
 from ml.errors import BadInput
 from ml.preprocessing.lung_crop import Crop
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 OUTLINED = ("masks", "pseudo")
 FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs", "also")
@@ -66,13 +66,13 @@ class Record:
     also: tuple[str, ...] = ()
     about: About = About()
 
-    def shows(self, config: Config) -> tuple[bool, ...]:
+    def shows(self, recipe: Recipe) -> tuple[bool, ...]:
         """Whether each of a recipe's classes is to be seen."""
-        return (self.positive, *(name in self.also for name in config.classes[1:]))
+        return (self.positive, *(name in self.also for name in recipe.classes[1:]))
 
-    def crop(self, config: Config) -> Crop | None:
+    def crop(self, recipe: Recipe) -> Crop | None:
         """What a network of this recipe sees of the picture."""
-        return self.lungs if config.crop == "lungs" else None
+        return self.lungs if recipe.crop == "lungs" else None
 
     @property
     def outlined(self) -> bool:
@@ -166,20 +166,20 @@ def split(
     return training, held_out
 
 
-def learnt(training: list[Record], config: Config) -> list[Record]:
+def learnt(training: list[Record], recipe: Recipe) -> list[Record]:
     """Those of a training part that the recipe learns from: of its sources, and pictures that
     nobody judged only where teachers do or where nothing is judged at all."""
-    unjudged = bool(config.taught or config.hidden)
+    unjudged = bool(recipe.taught or recipe.hidden)
     return [
         record
         for record in training
-        if record.source in config.sources and (unjudged or record.source != "unlabelled")
+        if record.source in recipe.sources and (unjudged or record.source != "unlabelled")
     ]
 
 
-def check_crop(records: list[Record], config: Config) -> None:
+def check_crop(records: list[Record], recipe: Recipe) -> None:
     """BadInput where a recipe crops to lungs that nobody has found in these pictures."""
-    if config.crop == "lungs" and not any(record.lungs for record in records):
+    if recipe.crop == "lungs" and not any(record.lungs for record in records):
         raise BadInput("the cache was prepared without --lungs, which this recipe crops to")
 
 

@@ -26,7 +26,7 @@ from ml.datasets.catalogue import OUTLINED, Record
 from ml.datasets.soft_labels import Taught, mixed
 from ml.errors import BadInput
 from ml.preprocessing import transforms
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Pictures:
     _cleaned: dict[Any, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def to_learn_from(cls, cache: Path, records: list[Record], config: Config) -> Pictures:
+    def to_learn_from(cls, cache: Path, records: list[Record], recipe: Recipe) -> Pictures:
         """`read`, with what the recipe's teachers said."""
-        if config.taught:
-            words = Taught.read(cache, config, [record.id for record in records])
-            return replace(cls.read(cache, records, config.classes), taught=words)
-        return cls.read(cache, records, config.classes)
+        if recipe.taught:
+            words = Taught.read(cache, recipe, [record.id for record in records])
+            return replace(cls.read(cache, records, recipe.classes), taught=words)
+        return cls.read(cache, records, recipe.classes)
 
     @classmethod
     def read(
@@ -79,13 +79,13 @@ class Pictures:
             self.taught,
         )
 
-    def cleaned(self, number: int, config: Config) -> NDArray[np.uint8]:
+    def cleaned(self, number: int, recipe: Recipe) -> NDArray[np.uint8]:
         """A picture as a network of this recipe is given it, before it is placed; made once."""
-        if not config.denoise and not config.clahe:
+        if not recipe.denoise and not recipe.clahe:
             return self.pictures[number]
-        key = (number, config.denoise, config.clahe)
+        key = (number, recipe.denoise, recipe.clahe)
         if key not in self._cleaned:
-            picture = transforms.clean(self.pictures[number], config.denoise, config.clahe)
+            picture = transforms.clean(self.pictures[number], recipe.denoise, recipe.clahe)
             self._cleaned[key] = picture
         return self._cleaned[key]
 
@@ -133,81 +133,81 @@ class Drawn(Dataset[dict[str, Tensor]]):
     def __init__(
         self,
         pictures: Pictures,
-        config: Config,
+        recipe: Recipe,
         epoch: int,
         share: float,
         size: int,
         alarms: NDArray[np.float64] | None = None,
     ) -> None:
         # Where the outline is all that is learnt, a positive without one teaches nothing.
-        by_outline = config.image_weight == 0 and config.patch_weight == 0 and not config.hidden
+        by_outline = recipe.image_weight == 0 and recipe.patch_weight == 0 and not recipe.hidden
         records = pictures.records
         taught = pictures.taught is not None
         telling = [
             r.source != "panel" or taught or not (r.positive and by_outline) for r in records
         ]
         numbers = np.flatnonzero(telling)
-        positive = np.array([any(records[n].shows(config)) for n in numbers], dtype=np.bool_)
-        rng = np.random.default_rng((config.seed, epoch))
+        positive = np.array([any(records[n].shows(recipe)) for n in numbers], dtype=np.bool_)
+        rng = np.random.default_rng((recipe.seed, epoch))
         hard = None if alarms is None else alarms[numbers]
         self.order = numbers[
-            draw(positive, config.epoch_pictures, share, rng, hard, config.hard_negatives)
+            draw(positive, recipe.epoch_pictures, share, rng, hard, recipe.hard_negatives)
         ]
-        self.pictures, self.config, self.epoch, self.size = pictures, config, epoch, size
+        self.pictures, self.recipe, self.epoch, self.size = pictures, recipe, epoch, size
 
     def __len__(self) -> int:
         return len(self.order)
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         number = int(self.order[position])
-        picture, mask = self.pictures.cleaned(number, self.config), self.pictures.masks[number]
-        rng = np.random.default_rng((self.config.seed, self.epoch, position))
+        picture, mask = self.pictures.cleaned(number, self.recipe), self.pictures.masks[number]
+        rng = np.random.default_rng((self.recipe.seed, self.epoch, position))
         drawn = np.zeros_like(picture) if mask is None else mask
         record = self.pictures.records[number]
-        crop, taught, config = record.crop(self.config), self.pictures.taught, self.config
+        crop, taught, recipe = record.crop(self.recipe), self.pictures.taught, self.recipe
         soft = taught.map_of(record.id, picture.shape) if taught else None
-        view, target = transforms.augment(picture, drawn, self.size, config, rng, crop, soft)
-        if config.hidden:
-            return masked_images.item(view, config.hidden, rng)
+        view, target = transforms.augment(picture, drawn, self.size, recipe, rng, crop, soft)
+        if recipe.hidden:
+            return masked_images.item(view, recipe.hidden, rng)
         target = target.reshape(-1, self.size, self.size)
         if taught is None:
-            return _item(view, target, record, config)
+            return _item(view, target, record, recipe)
         return mixed(
-            _item(view, target[:-1], record, config),
+            _item(view, target[:-1], record, recipe),
             target[-1],
             taught.probabilities[record.id],
             drawn=record.source in OUTLINED or (record.source == "panel" and not record.positive),
             judged=record.source != "unlabelled",
-            weight=config.taught_weight,
+            weight=recipe.taught_weight,
         )
 
 
 class Plain(Dataset[dict[str, Tensor]]):
     """Pictures as serving sees them, in order."""
 
-    def __init__(self, pictures: Pictures, config: Config) -> None:
-        self.pictures, self.config = pictures, config
+    def __init__(self, pictures: Pictures, recipe: Recipe) -> None:
+        self.pictures, self.recipe = pictures, recipe
 
     def __len__(self) -> int:
         return len(self.pictures.records)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        picture, mask = self.pictures.cleaned(number, self.config), self.pictures.masks[number]
-        record, size = self.pictures.records[number], self.config.size
-        crop = record.crop(self.config)
+        picture, mask = self.pictures.cleaned(number, self.recipe), self.pictures.masks[number]
+        record, size = self.pictures.records[number], self.recipe.size
+        crop = record.crop(self.recipe)
         view = transforms.place(picture, size, crop)
         drawn = np.zeros_like(picture) if mask is None else mask
         # The same geometry for the mask; its padding of -1 falls on the background's side.
         planes = [drawn] if drawn.ndim == 2 else list(np.moveaxis(drawn, 2, 0))
         target = np.stack([transforms.place(plane, size, crop) > 0 for plane in planes])
-        return _item(view, target.astype(np.float32), record, self.config)
+        return _item(view, target.astype(np.float32), record, self.recipe)
 
 
 def _item(
-    view: NDArray[np.float32], target: NDArray[np.float32], record: Record, config: Config
+    view: NDArray[np.float32], target: NDArray[np.float32], record: Record, recipe: Recipe
 ) -> dict[str, Any]:
     """target: (C, S, S). The labels are one number for one class, else a vector of C."""
-    shown = record.shows(config)
+    shown = record.shows(recipe)
     if len(target) < len(shown):  # nothing was drawn, of no class
         target = np.zeros((len(shown), *target.shape[1:]), dtype=np.float32)
     # A thin outline can leave the picture with a shift; then there is nothing to segment.

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ml.errors import BadInput
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 SIDE = 288  # longest side of a stored map, px: teachers' maps are smooth
 WORDS, ORIGIN = "said.csv", "origin.json"
@@ -33,13 +33,13 @@ class Taught:
     probabilities: dict[str, float]
 
     @classmethod
-    def read(cls, cache: Path, config: Config, names: Iterable[str]) -> Taught:
+    def read(cls, cache: Path, recipe: Recipe, names: Iterable[str]) -> Taught:
         """What the recipe's teachers said of these pictures.
 
         BadInput where it is not there, or where a teacher has seen patients that the recipe holds
         out: its word would carry them into what is measured.
         """
-        folder = cache / "taught" / config.taught
+        folder = cache / "taught" / recipe.taught
         try:
             origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
             words = (folder / WORDS).read_text(encoding="utf-8")
@@ -47,21 +47,21 @@ class Taught:
             said = {row["id"]: float(row["probability"]) for row in rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(
-                f"nobody has taught {config.taught!r} in this cache: see `teach`"
+                f"nobody has taught {recipe.taught!r} in this cache: see `teach`"
             ) from error
         if not words.endswith("\n"):
-            raise BadInput(f"the teachers of {config.taught} were stopped: let `teach` end")
-        fold = config.held_out_fold
+            raise BadInput(f"the teachers of {recipe.taught} were stopped: let `teach` end")
+        fold = recipe.held_out_fold
         if fold >= 0 and set(origin["held_out_folds"]) != {fold}:
             raise BadInput(
-                f"the teachers of {config.taught} were trained on patients of fold {fold}, which "
+                f"the teachers of {recipe.taught} were trained on patients of fold {fold}, which "
                 "this run holds out"
             )
         maps = {}
         for name in names:
             picture = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
             if picture is None or name not in said:
-                raise BadInput(f"the teachers of {config.taught} said nothing of {name}")
+                raise BadInput(f"the teachers of {recipe.taught} said nothing of {name}")
             maps[name] = np.asarray(picture, dtype=np.uint8)
         return cls(maps, {name: said[name] for name in maps})
 

@@ -11,7 +11,7 @@ from ml.evaluation import held_out as heldout
 from ml.metrics import calibration as calibrate
 from ml.metrics.calibration import Calibration, HeldOut, Thresholds
 from ml.network.model import Committee, Network
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 HOW = (
     "with the float32 network on the cached pictures. `metrics`: temperature, bias and thresholds "
@@ -38,7 +38,7 @@ _Parts = list[tuple[Network, list[catalogue.Record]]]
 
 def of(
     net: Network,
-    config: Config,
+    recipe: Recipe,
     cache: Path,
     folds: list[int],
     gate: heldout.Gate | None = None,
@@ -49,11 +49,11 @@ def of(
     agree, the one. gate: see heldout.tables.
     """
     records = catalogue.read_records(cache)
-    catalogue.check_crop(records, config)
-    parts, training = _parts(net, config, records, folds)
+    catalogue.check_crop(records, recipe)
+    parts, training = _parts(net, recipe, records, folds)
     held_out = [record for _, part in parts for record in part]
-    statistics = heldout.Statistics() if config.image_weight else None
-    tables = _tables(parts, config, cache, statistics, gate=gate)
+    statistics = heldout.Statistics() if recipe.image_weight else None
+    tables = _tables(parts, recipe, cache, statistics, gate=gate)
     together = heldout.together(tables)
     found: dict[str, Any] = {"data": {"counts": catalogue.counts(training, held_out)}}
     if statistics is None:
@@ -66,45 +66,45 @@ def of(
     found["subgroups"] = heldout.groups(tables, held_out)
     found["reference"] = statistics.reference(probability)
     found["measured"] = (
-        MEASURED.format(fold=folds[0], chose=CHOSE[config.looks])
+        MEASURED.format(fold=folds[0], chose=CHOSE[recipe.selects_on_held_out])
         if len(parts) == 1
         else MEMBERS_MEASURED.format(folds=", ".join(map(str, folds)))
     )
     found["other_classes"] = {
-        name: heldout.pooled(_tables(parts, config, cache, finding=number))["metrics"]
-        for number, name in enumerate(config.classes)
+        name: heldout.pooled(_tables(parts, recipe, cache, finding=number))["metrics"]
+        for number, name in enumerate(recipe.classes)
         if number
     }
     return calibration, calibrate.choose(together, calibration), found
 
 
 def _parts(
-    net: Network, config: Config, records: list[catalogue.Record], folds: list[int]
+    net: Network, recipe: Recipe, records: list[catalogue.Record], folds: list[int]
 ) -> tuple[_Parts, list[catalogue.Record]]:
     """Each network with what it has never seen; and all that was trained on."""
     if len(set(folds)) == 1 or not isinstance(net, Committee):
-        training, held_out = catalogue.split(records, folds[0], config.data_share)
-        return [(net, held_out)], catalogue.learnt(training, config)
+        training, held_out = catalogue.split(records, folds[0], recipe.data_share)
+        return [(net, held_out)], catalogue.learnt(training, recipe)
     parts: _Parts = [
-        (member, catalogue.split(records, fold, config.data_share)[1])
+        (member, catalogue.split(records, fold, recipe.data_share)[1])
         for member, fold in zip(net.segmenters, folds, strict=True)
     ]
-    everything, _ = catalogue.split(records, -1, config.data_share)
-    return parts, catalogue.learnt(everything, config)
+    everything, _ = catalogue.split(records, -1, recipe.data_share)
+    return parts, catalogue.learnt(everything, recipe)
 
 
 def _tables(
     parts: _Parts,
-    config: Config,
+    recipe: Recipe,
     cache: Path,
     statistics: heldout.Statistics | None = None,
     finding: int = 0,
     gate: heldout.Gate | None = None,
 ) -> list[HeldOut]:
-    one = dataclasses.replace(config, members=1)
+    one = dataclasses.replace(recipe, members=1)
     return [
         heldout.tables(
-            net, dataset.Pictures.read(cache, part, config.classes), one, statistics, finding, gate
+            net, dataset.Pictures.read(cache, part, recipe.classes), one, statistics, finding, gate
         )
         for net, part in parts
     ]

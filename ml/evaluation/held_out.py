@@ -24,7 +24,7 @@ from ml.metrics.calibration import Calibration, HeldOut
 from ml.network import model
 from ml.preprocessing import image_statistics, transforms
 from ml.preprocessing.lung_crop import Crop
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.runtime import lung_finder
 
 PER_PIXEL = ("positive_iou", "pixel_iou", "pixel_precision", "pixel_recall", "pixel_accuracy")
@@ -45,7 +45,7 @@ class Answer:
 def tables(
     net: model.Network,
     pictures: dataset.Pictures,
-    config: Config,
+    recipe: Recipe,
     watch: Callable[[Answer], None] | None = None,
     finding: int = 0,
     gate: Gate | None = None,
@@ -62,11 +62,11 @@ def tables(
     truth, pixels = [], []
     levels = calibration.GRID
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture", disable=None):
-        picture, mask = pictures.cleaned(number, config), pictures.masks[number]
-        crop = pictures.records[number].crop(config)
-        view = transforms.place(picture, config.size, crop)
+        picture, mask = pictures.cleaned(number, recipe), pictures.masks[number]
+        crop = pictures.records[number].crop(recipe)
+        view = transforms.place(picture, recipe.size, crop)
         probability, image_logit = model.answer(
-            net, torch.from_numpy(view)[None, None], config.mirror
+            net, torch.from_numpy(view)[None, None], recipe.mirror
         )
         square = probability[0, finding].numpy()
         raw = pictures.pictures[number]  # as the gate and the lungs' network see it
@@ -95,7 +95,7 @@ def tables(
         hits=np.array(hits),
         found=np.array(found),
         area_px=np.array(area),
-        size=config.size,
+        size=recipe.size,
     )
 
 

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from ml import cli_options
-from ml import recipe as configuration
 from ml.datasets import catalogue, dataset
 from ml.datasets.catalogue import NO_FOLD, Record
 from ml.errors import BadInput
@@ -27,7 +26,7 @@ from ml.evaluation import held_out as heldout
 from ml.evaluation.report_text import number
 from ml.metrics.calibration import HeldOut
 from ml.network import model
-from ml.recipe import OF_FOLD, Config
+from ml.recipe import FOLD_PLACEHOLDER, Recipe
 from ml.runtime import session
 from ml.training import checkpoint, distributed, train, weight_averaging
 from ml.training import run_state as states
@@ -97,34 +96,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, then report."""
-    config = configuration.load(args.recipe)
+    recipe = Recipe.load(args.recipe)
     if args.minutes is not None:
-        config = dataclasses.replace(config, minutes=args.minutes)
-    if config.hidden:
-        raise BadInput(f"{config.name} learns to fill in pictures, not to judge them: see `train`")
-    team = distributed.start(config)
+        recipe = dataclasses.replace(recipe, minutes=args.minutes)
+    if recipe.hidden:
+        raise BadInput(f"{recipe.name} learns to fill in pictures, not to judge them: see `train`")
+    team = distributed.start(recipe)
     records = catalogue.read_records(args.cache)
     folds = cli_options.numbers(args.only, int) if args.only else folds_of(records)
     others = [_of_others(args.against, fold, args.cache, records) for fold in folds if args.against]
-    shares = cli_options.numbers(args.share, float) if args.share else [config.data_share]
+    shares = cli_options.numbers(args.share, float) if args.share else [recipe.data_share]
     otherwise = (args.served_crop, args.served_size, args.served_mirror)
     for share in shares:
         out = args.out / f"share-{share:g}" if args.share else args.out
-        recipe = dataclasses.replace(config, data_share=share)
+        part = dataclasses.replace(recipe, data_share=share)
         tables = {}
         for fold in folds:
-            one = recipe.of_fold(fold)
-            start = Path(args.start.replace(OF_FOLD, str(fold))) if args.start else None
+            one = part.of_fold(fold)
+            start = Path(args.start.replace(FOLD_PLACEHOLDER, str(fold))) if args.start else None
             runs = out / f"fold-{fold}"
             ready = trained(one, args.cache, records, runs, start, team, args.other_patients)
             if team.is_first:
                 tables[fold] = judged(one, one.served(*otherwise), args.cache, records, ready)
         if not team.is_first:
             continue
-        found = report(recipe.served(*otherwise), records, tables, args.replicates)
+        found = report(part.served(*otherwise), records, tables, args.replicates)
         if others:
             found["against"] = heldout.against(list(tables.values()), others, args.replicates)
-        file = out / f"{REPORT}{_as(recipe, recipe.served(*otherwise))}.json"
+        file = out / f"{REPORT}{_as(part, part.served(*otherwise))}.json"
         file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{file}: folds {', '.join(map(str, folds))}, data share {share:g}")
         print("\n".join(lines(found)))
@@ -137,7 +136,7 @@ def folds_of(records: list[Record]) -> list[int]:
 
 
 def trained(
-    config: Config,
+    recipe: Recipe,
     cache: Path,
     records: list[Record],
     out: Path,
@@ -146,29 +145,29 @@ def trained(
     other_patients: bool = False,
 ) -> Path:
     """The checkpoint of the fold's network, which is trained where it is not ready."""
-    ready = out / (weight_averaging.AVERAGED if config.keep else train.CHECKPOINT)
+    ready = out / (weight_averaging.AVERAGED if recipe.keep else train.CHECKPOINT)
     if (out / f"{TABLES}.npz").exists():
-        states.check_recipe(checkpoint.read(ready)[1], config, ready)
+        states.check_recipe(checkpoint.read(ready)[1], recipe, ready)
         return ready
-    training, held_out = train.parts(config, records)
-    pictures = dataset.Pictures.read(cache, held_out, config.classes)
-    trained_on = dataset.Pictures.to_learn_from(cache, training, config)
+    training, held_out = train.parts(recipe, records)
+    pictures = dataset.Pictures.read(cache, held_out, recipe.classes)
+    trained_on = dataset.Pictures.to_learn_from(cache, training, recipe)
     train.fit(
-        config, trained_on, pictures, out, start, team or Team(), other_patients=other_patients
+        recipe, trained_on, pictures, out, start, team or Team(), other_patients=other_patients
     )
     return ready
 
 
 def judged(
-    config: Config, served: Config, cache: Path, records: list[Record], ready: Path
+    recipe: Recipe, served: Recipe, cache: Path, records: list[Record], ready: Path
 ) -> HeldOut:
     """What the fold's network says of its held-out pictures, shown as they would be served."""
     catalogue.check_crop(records, served)
-    file = ready.parent / f"{TABLES}{_as(config, served)}.npz"
+    file = ready.parent / f"{TABLES}{_as(recipe, served)}.npz"
     if not file.exists():
-        net = model.build(config, weights=False).eval()
+        net = model.build(recipe, weights=False).eval()
         checkpoint.fill(net, checkpoint.weights(ready), str(ready))
-        pictures = dataset.Pictures.read(cache, train.parts(config, records)[1], config.classes)
+        pictures = dataset.Pictures.read(cache, train.parts(recipe, records)[1], recipe.classes)
         save(heldout.tables(net, pictures, served), file)
     return load(file)
 
@@ -180,20 +179,20 @@ def _of_others(other: Path, fold: int, cache: Path, records: list[Record]) -> He
         if not file.exists():
             raise BadInput(f"{other} has not judged fold {fold}: there is no {file}")
         return load(file)
-    content, config = checkpoint.read_judging(other)
+    content, recipe = checkpoint.read_judging(other)
     unseen = checkpoint.unseen(other)
     if unseen is None or fold not in unseen:
         raise BadInput(f"{other} may have met the patients of fold {fold}: that is no comparison")
-    catalogue.check_crop(records, config)
-    net = model.build(config, weights=False).eval()
+    catalogue.check_crop(records, recipe)
+    net = model.build(recipe, weights=False).eval()
     checkpoint.fill(net, content["average"], str(other))
     held_out = catalogue.split(records, fold)[1]
-    return heldout.tables(net, dataset.Pictures.read(cache, held_out, config.classes), config)
+    return heldout.tables(net, dataset.Pictures.read(cache, held_out, recipe.classes), recipe)
 
 
-def _as(config: Config, served: Config) -> str:
+def _as(recipe: Recipe, served: Recipe) -> str:
     """A part of a file's name; empty where pictures are shown as they were in training."""
-    if served == config:
+    if served == recipe:
         return ""
     return f"-{served.crop or 'whole'}-{served.size}-{'mirror' if served.mirror else 'single'}"
 
@@ -214,10 +213,10 @@ def load(path: Path) -> HeldOut:
 
 
 def report(
-    config: Config, records: list[Record], tables: dict[int, HeldOut], replicates: int = 2000
+    recipe: Recipe, records: list[Record], tables: dict[int, HeldOut], replicates: int = 2000
 ) -> dict[str, Any]:
     """Pooled numbers with intervals, and each fold's own."""
-    outline = config.image_weight == 0
+    outline = recipe.image_weight == 0
 
     def measure(chosen: list[HeldOut]) -> dict[str, Any]:
         if outline:
@@ -228,7 +227,7 @@ def report(
     folds = {}
     judged: list[Record] = []
     for fold, table in tables.items():
-        training, held_out = train.parts(config.of_fold(fold), records)
+        training, held_out = train.parts(recipe.of_fold(fold), records)
         judged += held_out
         folds[str(fold)] = {
             "counts": catalogue.counts(training, held_out),
@@ -241,9 +240,9 @@ def report(
         more["pixels"] = heldout.pixels(every, replicates)
         more["subgroups"] = heldout.groups(every, judged)
     return {
-        "recipe": configuration.to_dict(config),
+        "recipe": recipe.to_dict(),
         "how": POOLED,
-        "data_share": config.data_share,
+        "data_share": recipe.data_share,
         "metrics": measure(every),
         **more,
         "folds": folds,

@@ -29,7 +29,7 @@ from ml.inference import serving
 from ml.metrics.calibration import Calibration
 from ml.network import model
 from ml.preprocessing import transforms
-from ml.recipe import NAME, Config
+from ml.recipe import NAME, Recipe
 from ml.training import checkpoint, run_state
 
 
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
         )
     folder = args.cache / "taught" / args.name
     teachers, origin = _teachers(args.teacher)
-    for _, config in teachers:
-        catalogue.check_crop(records, config)
+    for _, recipe in teachers:
+        catalogue.check_crop(records, recipe)
     known = folder / ORIGIN
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != origin:
         raise BadInput(f"other teachers have begun {args.name!r}: choose another --name")
@@ -85,39 +85,39 @@ def run(args: argparse.Namespace) -> int:
 class Teacher:
     """A network as the graph that would be served, which is quicker than eager PyTorch."""
 
-    config: Config
+    recipe: Recipe
     graph: openvino.CompiledModel
 
     @classmethod
-    def of(cls, net: model.Network, config: Config) -> Teacher:
+    def of(cls, net: model.Network, recipe: Recipe) -> Teacher:
         """The graph is that of `export`, with plain image probabilities."""
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        graph = export.to_openvino(net, config, Calibration(temperature=1.0, bias=0.0))
-        return cls(config, openvino.Core().compile_model(graph, "CPU", settings))
+        graph = export.to_openvino(net, recipe, Calibration(temperature=1.0, bias=0.0))
+        return cls(recipe, openvino.Core().compile_model(graph, "CPU", settings))
 
     def look(
         self, record: catalogue.Record, picture: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], float]:
         """The map of a canonical picture, at its size, and the image's logit."""
-        config, crop = self.config, record.crop(self.config)
-        cleaned = transforms.clean(picture, config.denoise, config.clahe)
-        said = self.graph(transforms.place(cleaned, config.size, crop)[None, None])
+        recipe, crop = self.recipe, record.crop(self.recipe)
+        cleaned = transforms.clean(picture, recipe.denoise, recipe.clahe)
+        said = self.graph(transforms.place(cleaned, recipe.size, crop)[None, None])
         rows, columns = picture.shape
         map_ = transforms.to_source(said["mask_probability"][0, 0], rows, columns, crop)
         return map_, serving.logit(float(said["image_probability"][0, 0]))
 
 
-def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Config]], dict[str, Any]]:
+def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Recipe]], dict[str, Any]]:
     """The networks with their recipes, and what is noted of them."""
     teachers, folds, sums = [], [], []
     for path in paths:
-        content, config = checkpoint.read_judging(path)
-        if len(config.classes) > 1:
+        content, recipe = checkpoint.read_judging(path)
+        if len(recipe.classes) > 1:
             raise BadInput(f"{path} tells of several findings; a teacher tells of one")
-        net = model.build(config, weights=False).eval()
+        net = model.build(recipe, weights=False).eval()
         checkpoint.fill(net, content["average"], str(path))
-        teachers.append((net, config))
-        folds += content.get("folds", [config.held_out_fold])
+        teachers.append((net, recipe))
+        folds += content.get("folds", [recipe.held_out_fold])
         sums.append(run_state.digest(content["average"]))
     return teachers, {"held_out_folds": sorted(set(folds)), "teachers": sums}
 

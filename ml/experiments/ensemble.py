@@ -13,9 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ml import recipe as configuration
 from ml.errors import BadInput
-from ml.recipe import Config
+from ml.recipe import MEMBERS_MAX, Recipe
 from ml.training import checkpoint, run_state
 
 # What a committee's members must have in common beside their architecture: what they are shown.
@@ -43,15 +42,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def of(members: list[tuple[dict[str, Any], Config]]) -> dict[str, Any]:
+def of(members: list[tuple[dict[str, Any], Recipe]]) -> dict[str, Any]:
     """The checkpoint of a committee, from its members' (content, recipe).
 
     `folds` lists each member's held-out fold. BadInput where members do not go together.
     """
     recipes = [recipe for _, recipe in members]
     first = recipes[0]
-    if not 2 <= len(members) <= configuration.MEMBERS_MAX:
-        raise BadInput(f"a committee has 2 to {configuration.MEMBERS_MAX} members")
+    if not 2 <= len(members) <= MEMBERS_MAX:
+        raise BadInput(f"a committee has 2 to {MEMBERS_MAX} members")
     if any(recipe.members > 1 for recipe in recipes):
         raise BadInput("a committee is no member of another one")
     for name in SHOWN:
@@ -65,7 +64,7 @@ def of(members: list[tuple[dict[str, Any], Config]]) -> dict[str, Any]:
     for number, (content, _) in enumerate(members):
         _must_fit(members[0][0]["average"], content["average"], number)
         weights |= {f"members.{number}.{k}": v for k, v in content["average"].items()}
-    config = dataclasses.replace(
+    joint = dataclasses.replace(
         first,
         members=len(members),
         held_out_fold=folds[0] if same else -1,
@@ -77,7 +76,7 @@ def of(members: list[tuple[dict[str, Any], Config]]) -> dict[str, Any]:
         earlier += [run for run in checkpoint.runs_of(content, recipe) if run not in earlier]
     return {
         "begun_with": earlier,
-        "config": configuration.to_dict(config),
+        "config": joint.to_dict(),
         "net": weights,
         "average": weights,
         "elapsed": sum(content["elapsed"] for content, _ in members),

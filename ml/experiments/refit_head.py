@@ -24,7 +24,7 @@ from ml.datasets import catalogue, dataset
 from ml.errors import BadInput
 from ml.metrics import measures
 from ml.network import model, precision
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.training import checkpoint, run_state
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -50,27 +50,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
-    content, config = checkpoint.read_judging(args.checkpoint)
-    if len(config.classes) > 1:
+    content, recipe = checkpoint.read_judging(args.checkpoint)
+    if len(recipe.classes) > 1:
         raise BadInput("refit knows one class, and this network has several")
-    if config.members > 1:
+    if recipe.members > 1:
         raise BadInput("refit knows one network: refit a committee's members first")
-    net = model.segmenter(config, weights=False).eval()
+    net = model.segmenter(recipe, weights=False).eval()
     # Checkpoints may hold an image layer of another width: it is replaced anyway.
     own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}
     rest = {k: v for k, v in content["average"].items() if not k.startswith("image.")}
     checkpoint.fill(net, rest | own, str(args.checkpoint))
     records = catalogue.read_records(args.cache)
-    catalogue.check_crop(records, config)
-    training, _ = catalogue.split(records, config.held_out_fold, config.data_share)
+    catalogue.check_crop(records, recipe)
+    training, _ = catalogue.split(records, recipe.held_out_fold, recipe.data_share)
     # Calibrated and measured is what this panel of radiologists says, not what another one does.
     training = [record for record in training if record.source == "masks"]
     if len({record.positive for record in training}) < 2:
         raise BadInput("there is nothing to tell apart: pictures of one class only")
     pictures = dataset.Pictures.read(args.cache, training)
-    features = look_at(net, pictures, config)
+    features = look_at(net, pictures, recipe)
     positive = torch.tensor([float(record.positive) for record in training])
-    fitted = choose(features, positive, [record.patient for record in training], config.seed)
+    fitted = choose(features, positive, [record.patient for record in training], recipe.seed)
     for penalty, auc in fitted.aucs.items():
         print(f"penalty {penalty:g}: cross-validated AUC {auc:.4f}")
     with torch.no_grad():
@@ -84,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 @torch.no_grad()
-def look_at(net: model.Segmenter, pictures: dataset.Pictures, config: Config) -> Tensor:
+def look_at(net: model.Segmenter, pictures: dataset.Pictures, recipe: Recipe) -> Tensor:
     """Features (N, F) of pictures as serving sees them."""
     net.to(memory_format=torch.channels_last)
     found = []
-    loader = DataLoader(dataset.Plain(pictures, config), batch_size=config.batch)
-    with precision.autocast(config, torch.device("cpu")):
+    loader = DataLoader(dataset.Plain(pictures, recipe), batch_size=recipe.batch)
+    with precision.autocast(recipe, torch.device("cpu")):
         for batch in tqdm(loader, desc="looking", disable=None):
             picture = batch["picture"].to(memory_format=torch.channels_last)
             found.append(net.look(picture).features.float())

@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 
 from ml import cli_options
-from ml import recipe as configuration
 from ml.errors import BadInput
 from ml.evaluation import card_numbers as measured_facts
 from ml.evaluation.model_card import OUTLINE_USE, USE
@@ -33,7 +32,7 @@ from ml.export import cascade
 from ml.metrics.calibration import Calibration, Thresholds
 from ml.network import model
 from ml.preprocessing import transforms
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.runtime import lung_finder, session
 from ml.training import checkpoint
 
@@ -84,10 +83,10 @@ class Probabilities(nn.Module):
     follows the first two outputs is of the first class alone.
     """
 
-    def __init__(self, net: model.Network, calibration: Calibration, config: Config) -> None:
+    def __init__(self, net: model.Network, calibration: Calibration, recipe: Recipe) -> None:
         super().__init__()
         self.net, self.calibration = net, calibration
-        self.mirror, self.patches = config.mirror, config.patch_weight > 0
+        self.mirror, self.patches = recipe.mirror, recipe.patch_weight > 0
 
     @property
     def outputs(self) -> list[str]:
@@ -165,13 +164,13 @@ def run(args: argparse.Namespace) -> int:
             f"{importlib.import_module('ml.export.reexport').reexport(args.from_weights, args.out)}"
         )
         return 0
-    content, config = checkpoint.read_judging(args.checkpoint)
-    config = config.served(args.crop, args.size, args.mirror)
-    name = args.name or config.name
+    content, recipe = checkpoint.read_judging(args.checkpoint)
+    recipe = recipe.served(args.crop, args.size, args.mirror)
+    name = args.name or recipe.name
     measured = args.cache is not None
     if Path(name).name != name or name.startswith("."):
         raise BadInput(f"a model cannot be called {name!r}: its name is that of a folder")
-    folds: list[int] = content.get("folds", [config.held_out_fold])
+    folds: list[int] = content.get("folds", [recipe.held_out_fold])
     if measured and min(folds) < 0:
         raise BadInput("this run held no fold out: there is nothing to measure it on (no --cache)")
     if not measured and not args.current and _current(args.out) == name:
@@ -179,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
             f"{name} is the model that is served; an unmeasured one needs another --name, "
             "or --current to take its place"
         )
-    net = model.build(config, weights=False).eval()
+    net = model.build(recipe, weights=False).eval()
     checkpoint.fill(net, content["average"], str(args.checkpoint))
     facts: dict[str, Any] = {
         "name": name,
@@ -189,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
             or datetime.fromtimestamp(args.checkpoint.stat().st_mtime, UTC).date().isoformat(),
             "minutes": round(content["elapsed"] / 60, 1),
             "epochs": content["epoch"],
-            "config": configuration.to_dict(config),
+            "config": recipe.to_dict(),
             **({"weights_of": content["of"]} if "of" in content else {}),
             **({"begun_with": content["begun_with"]} if content.get("begun_with") else {}),
         },
@@ -199,17 +198,17 @@ def run(args: argparse.Namespace) -> int:
         facts["gate"], first = cascade.named(args.gate, folds)
     calibration, thresholds = Calibration(), Thresholds()
     limits = list(LIMITS)
-    if config.image_weight == 0:  # an outline alone: the lung fields
+    if recipe.image_weight == 0:  # an outline alone: the lung fields
         limits = list(OUTLINE_LIMITS)
         facts["data"] = {"what": "Chest X-rays with lung masks", "terms": OUTLINE_TERMS}
     if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
-        calibration, thresholds, found = measured_facts.of(net, config, args.cache, folds, first)
+        calibration, thresholds, found = measured_facts.of(net, recipe, args.cache, folds, first)
         facts |= found | {"data": facts.get("data", {}) | found["data"]}
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
-    folder = write(args.out, net, config, calibration, thresholds, facts, limits)
-    if config.image_weight == 0:
+    folder = write(args.out, net, recipe, calibration, thresholds, facts, limits)
+    if recipe.image_weight == 0:
         print("it outlines lungs: found by its name, never the model that is served")
     elif measured or args.current:
         _make_current(args.out, folder.name)
@@ -235,7 +234,7 @@ def _make_current(out: Path, name: str) -> None:
 def write(
     out: Path,
     net: model.Network,
-    config: Config,
+    recipe: Recipe,
     calibration: Calibration,
     thresholds: Thresholds,
     facts: dict[str, Any],
@@ -253,33 +252,33 @@ def write(
     half = as_half(net)
     net.load_state_dict(half)
     # Lungs are found on the CPU everywhere: nobody needs them for torch.
-    files = FILES if config.image_weight else FILES[1:]
+    files = FILES if recipe.image_weight else FILES[1:]
     if session.TENSORS in files:
         (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
-    save_graph(to_openvino(net, config, calibration), folder)
+    save_graph(to_openvino(net, recipe, calibration), folder)
     sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
-    unjudged = bool(config.taught) and "unlabelled" in config.sources
+    unjudged = bool(recipe.taught) and "unlabelled" in recipe.sources
     card = {
         **facts,
         "architecture": {
-            "name": config.architecture,
-            "encoder": config.encoder,
-            "decoder_channels": list(config.decoder_channels),
-            "outline_stride": config.outline_stride,
-            "size": config.size,
+            "name": recipe.architecture,
+            "encoder": recipe.encoder,
+            "decoder_channels": list(recipe.decoder_channels),
+            "outline_stride": recipe.outline_stride,
+            "size": recipe.size,
         },
-        "classes": list(config.classes),
+        "classes": list(recipe.classes),
         "preprocessing": {
             "function": "ml.inference.serving.Serving.see",
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
             "of the picture become -1..1, more being denser",
-            "denoise": config.denoise,
-            "clahe": config.clahe,
-            "crop": config.crop,
-            **({"lungs_sha256": lung_finder.Finder().card["sha256"]} if config.crop else {}),
-            "geometry": ("the window around the lungs, else all" if config.crop else "all")
-            + f" of the picture on {config.size} x {config.size}, padding -1, by way of "
-            f"{transforms.canonical_side(config.size, bool(config.crop))} px",
+            "denoise": recipe.denoise,
+            "clahe": recipe.clahe,
+            "crop": recipe.crop,
+            **({"lungs_sha256": lung_finder.Finder().card["sha256"]} if recipe.crop else {}),
+            "geometry": ("the window around the lungs, else all" if recipe.crop else "all")
+            + f" of the picture on {recipe.size} x {recipe.size}, padding -1, by way of "
+            f"{transforms.canonical_side(recipe.size, bool(recipe.crop))} px",
         },
         "thresholds": {
             "mask": thresholds.mask,
@@ -290,20 +289,20 @@ def write(
                 "high_precision": thresholds.high_precision,
             },
         },
-        "use": USE if config.image_weight else OUTLINE_USE,
+        "use": USE if recipe.image_weight else OUTLINE_USE,
         "calibration": asdict(calibration) | facts.get("calibration", {}),
         "metrics": facts.get("metrics", {}),
         "data": {
             "what": WHAT + TAUGHT_WHAT * unjudged,
             "counts": {},
             "folds": "five folds, no patient in two; held out: "
-            + (f"fold {config.held_out_fold}" if config.held_out_fold >= 0 else "none"),
+            + (f"fold {recipe.held_out_fold}" if recipe.held_out_fold >= 0 else "none"),
             "terms": TERMS + TAUGHT_TERMS * unjudged,
             **facts.get("data", {}),
         },
         "limits": limits,
         "files": sums,
-        "sha256": sums[files[0]] if config.image_weight else sums[session.GRAPH_WEIGHTS],
+        "sha256": sums[files[0]] if recipe.image_weight else sums[session.GRAPH_WEIGHTS],
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / session.CARD).write_text(text, encoding="utf-8")
@@ -347,16 +346,16 @@ def save_graph(graph: openvino.Model, folder: Path) -> None:
     openvino.save_model(graph, folder / session.GRAPH, compress_to_fp16=False)
 
 
-def to_openvino(net: model.Network, config: Config, calibration: Calibration) -> openvino.Model:
+def to_openvino(net: model.Network, recipe: Recipe, calibration: Calibration) -> openvino.Model:
     """Input `picture` (N,1,S,S); outputs by the names of `session.OUTPUTS`, in that order.
 
     Patches are there where the recipe taught them, the last two where the model reads the mirror
     image as well.
     """
-    example = torch.zeros(1, 1, config.size, config.size)
-    plain = Probabilities(net, calibration, config).eval().to(memory_format=torch.contiguous_format)
+    example = torch.zeros(1, 1, recipe.size, recipe.size)
+    plain = Probabilities(net, calibration, recipe).eval().to(memory_format=torch.contiguous_format)
     exported = openvino.convert_model(plain, example_input=example)
-    exported.reshape({0: [-1, 1, config.size, config.size]})
+    exported.reshape({0: [-1, 1, recipe.size, recipe.size]})
     exported.input(0).set_names({"picture"})
     for output, name in zip(exported.outputs, plain.outputs, strict=True):
         output.set_names({name})

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 
-from ml import recipe as configuration
 from ml.errors import BadInput
 from ml.export import export
 from ml.metrics.calibration import Calibration
 from ml.network import model
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.runtime import session
 from ml.training import checkpoint
 
@@ -29,7 +28,7 @@ from ml.training import checkpoint
 TOLERANCE = 1e-3
 
 
-def shipped(folder: Path) -> tuple[dict[str, Any], export.Probabilities, Config]:
+def shipped(folder: Path) -> tuple[dict[str, Any], export.Probabilities, Recipe]:
     """A shipped model's card, its network as it is served, and its recipe.
 
     Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where its
@@ -38,15 +37,15 @@ def shipped(folder: Path) -> tuple[dict[str, Any], export.Probabilities, Config]
     card = session.read_card(folder)
     tensors = session.checked(folder, card, session.TENSORS)
     try:
-        config = configuration.from_dict(card["trained"]["config"])
+        recipe = Recipe.from_dict(card["trained"]["config"])
     except (KeyError, TypeError) as error:
         raise BadInput(f"the card in {folder} holds no recipe") from error
-    net = model.build(config, weights=False).eval()
+    net = model.build(recipe, weights=False).eval()
     state = {name: value.float() for name, value in safetensors.torch.load(tensors).items()}
     checkpoint.fill(net, state, str(folder / session.TENSORS))
     known = card.get("calibration") or {}
     calibration = Calibration(known.get("temperature", 1.0), known.get("bias", 0.0))
-    return card, export.Probabilities(net, calibration, config).eval(), config
+    return card, export.Probabilities(net, calibration, recipe).eval(), recipe
 
 
 def reexport(folder: Path, out: Path) -> Path:
@@ -55,18 +54,18 @@ def reexport(folder: Path, out: Path) -> Path:
     Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where the new
     graph answers otherwise than the old one.
     """
-    card, plain, config = shipped(folder)
+    card, plain, recipe = shipped(folder)
     place = out / str(card["name"])
     fresh = place.with_name(f".{place.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(folder, fresh)
-    export.save_graph(export.to_openvino(plain.net, config, plain.calibration), fresh)
+    export.save_graph(export.to_openvino(plain.net, recipe, plain.calibration), fresh)
     for name in (session.GRAPH, session.GRAPH_WEIGHTS):
         card["files"][name] = hashlib.sha256((fresh / name).read_bytes()).hexdigest()
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (fresh / session.CARD).write_text(text, encoding="utf-8")
     try:
-        _compare(folder, fresh, config.size)
+        _compare(folder, fresh, recipe.size)
     except BadInput:
         shutil.rmtree(fresh)
         raise

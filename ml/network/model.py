@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ml.errors import BadInput
 from ml.network import imagenet
-from ml.recipe import WITH_ATTENTION, WITH_DECODER_CHANNELS, Config
+from ml.recipe import WITH_ATTENTION, WITH_DECODER_CHANNELS, Recipe
 
 WIDE = 1280  # channels of the layer that EfficientNet's own classifier pools
 EVIDENCE = 4  # numbers that the image-level output takes from places: one of patches, three below
@@ -182,59 +182,59 @@ def evidence(mask_logits: Tensor) -> Tensor:
     return torch.cat([amount, *surest], dim=1)
 
 
-def build(config: Config, weights: bool = True) -> Network:
+def build(recipe: Recipe, weights: bool = True) -> Network:
     """The configured network, or a committee of its `members`."""
-    if config.members == 1:
-        return segmenter(config, weights)
-    return Committee([segmenter(config, weights) for _ in range(config.members)])
+    if recipe.members == 1:
+        return segmenter(recipe, weights)
+    return Committee([segmenter(recipe, weights) for _ in range(recipe.members)])
 
 
-def segmenter(config: Config, weights: bool = True) -> Segmenter:
+def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
     """One configured network; with `weights`, its encoder starts from the pretrained ones.
 
     Downloads nothing unless the recipe asks for "imagenet": encoder_weights=None keeps
     segmentation_models_pytorch off the network.
     """
-    fetched = "imagenet" if weights and config.pretrained == "imagenet" else None
-    kind, classes = getattr(smp, config.architecture), len(config.classes)
+    fetched = "imagenet" if weights and recipe.pretrained == "imagenet" else None
+    kind, classes = getattr(smp, recipe.architecture), len(recipe.classes)
     own: dict[str, Any] = {}  # what only some architectures take
-    if config.architecture in WITH_DECODER_CHANNELS:
-        own["decoder_channels"] = config.decoder_channels
-    if config.architecture in WITH_ATTENTION:
-        own["decoder_attention_type"] = config.attention or None
-    if config.decoder_norm:
+    if recipe.architecture in WITH_DECODER_CHANNELS:
+        own["decoder_channels"] = recipe.decoder_channels
+    if recipe.architecture in WITH_ATTENTION:
+        own["decoder_attention_type"] = recipe.attention or None
+    if recipe.decoder_norm:
         own["decoder_use_norm"] = {"type": "instancenorm", "affine": True}
-    if config.drop_path and weights:  # a matter of training alone
-        own["drop_path_rate"] = config.drop_path
+    if recipe.drop_path and weights:  # a matter of training alone
+        own["drop_path_rate"] = recipe.drop_path
     try:
         network = kind(
-            config.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
+            recipe.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
         )
     except Exception as error:
         # Whatever the libraries below throw: no connection, no such weights, a torn file.
         if fetched:
             raise BadInput(
-                f"the ImageNet weights of {config.encoder} could not be fetched: {error}"
+                f"the ImageNet weights of {recipe.encoder} could not be fetched: {error}"
             ) from error
         if isinstance(error, (KeyError, ValueError, RuntimeError)):
             raise BadInput(
-                f"{config.architecture} cannot be built on encoder {config.encoder!r}: {error}"
+                f"{recipe.architecture} cannot be built on encoder {recipe.encoder!r}: {error}"
             ) from error
         raise
-    if config.attention:
+    if recipe.attention:
         # The last block has no skip connection to attend to: a gate there would never be called,
         # never learn, and stop an engine that waits for every weight's gradient.
         blocks = network.decoder.blocks
         last = blocks[-1] if isinstance(blocks, nn.ModuleList) else list(blocks.values())[-1]
         last.attention1 = nn.Identity()
-    if config.outline_stride == 2:
+    if recipe.outline_stride == 2:
         # The largest layers of a U-Net are its last ones; an outline is smooth.
         network.decoder.blocks = network.decoder.blocks[:-1]
         network.segmentation_head = SegmentationHead(
-            config.decoder_channels[-2], classes, kernel_size=3, upsampling=2
+            recipe.decoder_channels[-2], classes, kernel_size=3, upsampling=2
         )
-    built = Segmenter(network, config.dropout, classes)
-    if weights and config.pretrained == "efficientnet-lite2":
+    built = Segmenter(network, recipe.dropout, classes)
+    if weights and recipe.pretrained == "efficientnet-lite2":
         imagenet.load_lite2(network.encoder)
         imagenet.load_lite2_top(built.widen)
     return built
@@ -247,7 +247,7 @@ def freeze_norm(module: nn.Module) -> None:
             layer.eval()
 
 
-def parameter_groups(model: Segmenter, config: Config) -> list[dict[str, Any]]:
+def parameter_groups(model: Segmenter, recipe: Recipe) -> list[dict[str, Any]]:
     """AdamW's groups, each with its own rate; no decay on biases and norms.
 
     The image-level layers sum more than a thousand features, most of them positive. AdamW moves
@@ -258,13 +258,13 @@ def parameter_groups(model: Segmenter, config: Config) -> list[dict[str, Any]]:
     slow = [*model.encoder.parameters(), *model.widen.parameters()]
     fast = [*model.decoder.parameters(), *model.outline.parameters()]
     parts = (
-        (slow, config.encoder_rate),
-        (fast, config.rate),
-        ([*model.patch.parameters(), *model.image.parameters()], config.image_rate),
+        (slow, recipe.encoder_rate),
+        (fast, recipe.rate),
+        ([*model.patch.parameters(), *model.image.parameters()], recipe.image_rate),
     )
     for parameters, rate in parts:
         for decays in (True, False):
             chosen = [p for p in parameters if p.requires_grad and (p.ndim > 1) == decays]
-            decay = config.weight_decay if decays else 0.0
+            decay = recipe.weight_decay if decays else 0.0
             groups.append({"params": chosen, "rate": rate, "lr": rate, "weight_decay": decay})
     return groups

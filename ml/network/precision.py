@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 
-def runs_in_bf16(config: Config, device: torch.device) -> bool:
+def runs_in_bf16(recipe: Recipe, device: torch.device) -> bool:
     """Whether a recipe that allows bf16 gets it on this device.
 
     A CPU without AVX-512 BF16 imitates it, which takes several times as long as float32.
     """
-    if not config.bf16 or runs_in_fp16(config, device):
+    if not recipe.bf16 or runs_in_fp16(recipe, device):
         return False
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
@@ -22,18 +22,18 @@ def runs_in_bf16(config: Config, device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def runs_in_fp16(config: Config, device: torch.device) -> bool:
+def runs_in_fp16(recipe: Recipe, device: torch.device) -> bool:
     """Whether a recipe asks for fp16 and this device is one to have it: a GPU."""
-    return config.fp16 and device.type == "cuda"
+    return recipe.fp16 and device.type == "cuda"
 
 
-def autocast(config: Config, device: torch.device) -> Any:
+def autocast(recipe: Recipe, device: torch.device) -> Any:
     """The context in which a network of this recipe computes on this device."""
-    if runs_in_fp16(config, device):
+    if runs_in_fp16(recipe, device):
         return torch.autocast(device.type, torch.float16)
-    return torch.autocast(device.type, torch.bfloat16, enabled=runs_in_bf16(config, device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=runs_in_bf16(recipe, device))
 
 
-def scaler(config: Config, device: torch.device) -> torch.amp.GradScaler:
+def scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
     """Scales the loss so that fp16 gradients do not vanish; hands all through without fp16."""
-    return torch.amp.GradScaler(device.type, enabled=runs_in_fp16(config, device))
+    return torch.amp.GradScaler(device.type, enabled=runs_in_fp16(recipe, device))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.preprocessing.lung_crop import Crop, cut, paste
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 PERCENTILES = (0.5, 99.5)
 PADDING = -1.0
@@ -137,7 +137,7 @@ def augment(
     picture: NDArray[np.uint8],
     mask: NDArray[np.uint8],
     size: int,
-    config: Config,
+    recipe: Recipe,
     rng: np.random.Generator,
     crop: Crop | None = None,
     soft: NDArray[np.uint8] | None = None,
@@ -156,10 +156,10 @@ def augment(
     if crop is not None:
         left, top, side = crop.on(rows, columns)
         scale, middle = size / side, (left + side / 2, top + side / 2)
-    matrix = _affine(middle, size, scale, config, rng)
+    matrix = _affine(middle, size, scale, recipe, rng)
     # Grey 0 is the padding's -1 on the network's scale.
-    if config.warp:
-        places = _warped_places(matrix, size, config.warp, rng)
+    if recipe.warp:
+        places = _warped_places(matrix, size, recipe.warp, rng)
         warped, *masks_warped = (
             np.asarray(cv2.remap(layer, *places, cv2.INTER_LINEAR, borderValue=0))
             for layer in (picture, *planes)
@@ -170,10 +170,10 @@ def augment(
             for layer in (picture, *planes)
         )
     unit: NDArray[np.float32] = warped.astype(np.float32) / np.float32(255)
-    view = _grey(unit, config, rng) * np.float32(2) - np.float32(1)
+    view = _grey(unit, recipe, rng) * np.float32(2) - np.float32(1)
     shades = [] if soft is None else [masks_warped.pop().astype(np.float32) / np.float32(255)]
     target = (np.stack(masks_warped) > 127).astype(np.float32)
-    if config.erase and rng.random() < config.erase:
+    if recipe.erase and rng.random() < recipe.erase:
         _blot(view, target.max(0), rng)
     if shades:
         return view, np.stack([*target, *shades])
@@ -184,17 +184,17 @@ def _affine(
     middle: tuple[float, float],
     size: int,
     base: float,
-    config: Config,
+    recipe: Recipe,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """A 2×3 matrix about a middle (x, y) of the picture: flip, rotation, scale and shift."""
-    angle = np.deg2rad(rng.uniform(-config.rotate, config.rotate))
-    scale = base * (1 + rng.uniform(-config.scale, config.scale))
-    flip = -1.0 if rng.random() < config.flip else 1.0
+    angle = np.deg2rad(rng.uniform(-recipe.rotate, recipe.rotate))
+    scale = base * (1 + rng.uniform(-recipe.scale, recipe.scale))
+    flip = -1.0 if rng.random() < recipe.flip else 1.0
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[flip * cosine, -sine], [flip * sine, cosine]])
     centre = np.array(middle) - 0.5
-    target = (size - 1) / 2 + rng.uniform(-config.shift, config.shift, 2) * size
+    target = (size - 1) / 2 + rng.uniform(-recipe.shift, recipe.shift, 2) * size
     return np.column_stack([linear, target - linear @ centre])
 
 
@@ -231,18 +231,18 @@ def _blot(view: NDArray[np.float32], target: NDArray[np.float32], rng: np.random
 
 
 def _grey(
-    unit: NDArray[np.float32], config: Config, rng: np.random.Generator
+    unit: NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Detail, gamma, contrast, brightness and noise on grey values in 0..1."""
-    if config.detail:
+    if recipe.detail:
         smooth = np.asarray(cv2.GaussianBlur(unit, (0, 0), len(unit) * rng.uniform(0.004, 0.04)))
-        strength = np.float32(rng.uniform(-config.detail, config.detail))
+        strength = np.float32(rng.uniform(-recipe.detail, recipe.detail))
         unit = np.clip(unit + strength * (unit - smooth), 0, 1)
-    gamma = float(np.exp(rng.uniform(-config.gamma, config.gamma)))
-    contrast = 1 + rng.uniform(-config.contrast, config.contrast)
-    brightness = rng.uniform(-config.brightness, config.brightness)
+    gamma = float(np.exp(rng.uniform(-recipe.gamma, recipe.gamma)))
+    contrast = 1 + rng.uniform(-recipe.contrast, recipe.contrast)
+    brightness = rng.uniform(-recipe.brightness, recipe.brightness)
     unit = (unit**gamma - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness)
-    sigma = rng.uniform(0, config.noise) / 2  # the setting is on the scale of -1..1
+    sigma = rng.uniform(0, recipe.noise) / 2  # the setting is on the scale of -1..1
     unit = unit + rng.standard_normal(unit.shape, dtype=np.float32) * np.float32(sigma)
     return np.clip(unit, 0, 1)
 

@@ -220,8 +220,8 @@ class TorchSession(Session):
             import safetensors.torch
             import torch
 
-            from ml import recipe as config
             from ml.network import model
+            from ml.recipe import Recipe
         except ModuleNotFoundError as error:
             raise ModelMissing(
                 f"a model in torch needs {error.name}: install it with `pip install .[train]`"
@@ -232,7 +232,7 @@ class TorchSession(Session):
         self._torch, self._place = torch, place
         named = f"the model {card.get('name')}"
         try:
-            recipe = config.from_dict(card["trained"]["config"])
+            recipe = Recipe.from_dict(card["trained"]["config"])
             net = model.build(recipe, weights=False)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelMissing(f"{named} has no usable recipe on its card: {error}") from error

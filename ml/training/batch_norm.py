@@ -8,36 +8,36 @@ from torch import nn
 from ml.datasets import dataset
 from ml.network import precision
 from ml.network.model import Segmenter
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.training import batches, schedule
 
 
-def adapt(net: Segmenter, config: Config, training: dataset.Pictures) -> None:
+def adapt(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
     """Measure the encoder's statistics on X-rays; ImageNet's are those of photographs.
 
-    (Adaptive batch normalisation, Li et al. 2016.) Looks at config.adapt_norm augmented pictures.
+    (Adaptive batch normalisation, Li et al. 2016.) Looks at recipe.adapt_norm augmented pictures.
     """
     parts = (net.encoder, net.widen)
     found = [m for part in parts for m in part.modules() if isinstance(m, nn.BatchNorm2d)]
-    measure(net, found, config, training, 0.0, config.adapt_norm)
+    measure(net, found, recipe, training, 0.0, recipe.adapt_norm)
 
 
-def refresh(net: Segmenter, config: Config, training: dataset.Pictures) -> None:
+def refresh(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
     """Measure what training measures, for weights that were never trained with: an average's.
 
     (Izmailov et al. 2018.) Frozen statistics stay; one epoch's pictures of the run's end are seen.
     """
-    fixed = (net.encoder, net.widen) if config.freeze_encoder_norm else ()
+    fixed = (net.encoder, net.widen) if recipe.freeze_encoder_norm else ()
     frozen = {m for part in fixed for m in part.modules()}
     found = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m not in frozen]
-    measure(net, found, config, training, 1.0, config.epoch_pictures)
+    measure(net, found, recipe, training, 1.0, recipe.epoch_pictures)
 
 
 @torch.no_grad()
 def measure(
     net: Segmenter,
     norms: list[nn.BatchNorm2d],
-    config: Config,
+    recipe: Recipe,
     training: dataset.Pictures,
     progress: float,
     count: int,
@@ -52,12 +52,12 @@ def measure(
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean of all batches
         norm.train()
-    size = schedule.size_at(config, progress)
-    drawn = dataset.Drawn(training, config, 0, config.positive_share[1], size)
-    for number, batch in enumerate(batches.loader(drawn, config)):
-        if number * config.batch >= min(count, config.epoch_pictures):
+    size = schedule.size_at(recipe, progress)
+    drawn = dataset.Drawn(training, recipe, 0, recipe.positive_share[1], size)
+    for number, batch in enumerate(batches.loader(drawn, recipe)):
+        if number * recipe.batch >= min(count, recipe.epoch_pictures):
             break
-        with precision.autocast(config, device):
+        with precision.autocast(recipe, device):
             net.look(batches.to(device, batch)["picture"])
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum

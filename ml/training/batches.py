@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.training.distributed import Team
 
 Batch = dict[str, Tensor]
 
 
-def loader(pictures: Any, config: Config, team: Team | None = None) -> DataLoader[Batch]:
+def loader(pictures: Any, recipe: Recipe, team: Team | None = None) -> DataLoader[Batch]:
     """Batches in order, or this process's part of each. Without a generator of its own a loader
     would draw from torch's, and a run that was stopped between two epochs would go on with other
     numbers."""
-    size, own = config.batch, pictures
+    size, own = recipe.batch, pictures
     if team is not None and team.size > 1:
-        size = config.batch // team.size
+        size = recipe.batch // team.size
         places = range(len(pictures))
-        own = Subset(pictures, [n for n in places if n % config.batch // size == team.rank])
-    generator = torch.Generator().manual_seed(config.seed)
+        own = Subset(pictures, [n for n in places if n % recipe.batch // size == team.rank])
+    generator = torch.Generator().manual_seed(recipe.seed)
     return DataLoader(
         own,
         batch_size=size,
-        num_workers=config.workers,
+        num_workers=recipe.workers,
         generator=generator,
         pin_memory=torch.cuda.is_available(),  # copied to the GPU while it computes
     )

@@ -10,9 +10,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ml import recipe as configuration
 from ml.errors import BadInput
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.runtime import session
 
 NEEDED = ("config", "net", "average")
@@ -22,7 +21,7 @@ class BadCheckpoint(BadInput):
     """A file that is no checkpoint of ours, or one of another recipe or architecture."""
 
 
-def read(path: Path) -> tuple[dict[str, Any], Config]:
+def read(path: Path) -> tuple[dict[str, Any], Recipe]:
     """A checkpoint's content on the CPU and its recipe.
 
     A recipe's keys that were added after the checkpoint was written have their defaults. A shipped
@@ -38,23 +37,23 @@ def read(path: Path) -> tuple[dict[str, Any], Config]:
     if not isinstance(content, dict) or any(name not in content for name in NEEDED):
         raise BadCheckpoint(f"{path} is not a checkpoint of `train`")
     try:
-        return content, configuration.from_dict(content["config"])
+        return content, Recipe.from_dict(content["config"])
     except BadInput as error:
         raise BadCheckpoint(f"{path}: {error}") from error
 
 
-def read_judging(path: Path) -> tuple[dict[str, Any], Config]:
+def read_judging(path: Path) -> tuple[dict[str, Any], Recipe]:
     """`read`; BadCheckpoint for a network that was pretrained by masked image modelling only."""
-    content, config = read(path)
-    if config.hidden:
+    content, recipe = read(path)
+    if recipe.hidden:
         raise BadCheckpoint(
             f"{path} has learnt to fill in pictures, not to judge them: begin a run with it "
             "(`train --start`)"
         )
-    return content, config
+    return content, recipe
 
 
-def _shipped(folder: Path) -> tuple[dict[str, Any], Config]:
+def _shipped(folder: Path) -> tuple[dict[str, Any], Recipe]:
     """A model's folder as a checkpoint's content; it also tells of which model the weights are."""
     card = session.read_card(folder)
     tensors = safetensors.torch.load(session.checked(folder, card, session.TENSORS))
@@ -71,7 +70,7 @@ def _shipped(folder: Path) -> tuple[dict[str, Any], Config]:
             "of": f"{card['name']} {card['version']}",
             "begun_with": trained.get("begun_with", []),
         }
-        return content, configuration.from_dict(trained["config"])
+        return content, Recipe.from_dict(trained["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise BadCheckpoint(f"the card in {folder} does not say how it was trained") from error
 
@@ -93,13 +92,13 @@ def weights(path: Path) -> dict[str, Tensor]:
 def history(path: Path) -> list[dict[str, Any]]:
     """The runs that weights went through, the first one first; none where nothing says."""
     try:
-        content, config = read(path.parent if path.suffix == ".safetensors" else path)
+        content, recipe = read(path.parent if path.suffix == ".safetensors" else path)
     except (BadInput, OSError):  # weights alone, or beside a card that says nothing
         return []
-    return runs_of(content, config)
+    return runs_of(content, recipe)
 
 
-def runs_of(content: dict[str, Any], config: Config) -> list[dict[str, Any]]:
+def runs_of(content: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     """The same of a content that was read.
 
     Of each its recipe's name, the weights that it began with where they were no run's, the
@@ -107,12 +106,12 @@ def runs_of(content: dict[str, Any], config: Config) -> list[dict[str, Any]]:
     """
     if not {"epoch", "elapsed"} <= set(content):
         return []
-    drawn = content["epoch"] * config.epoch_pictures
+    drawn = content["epoch"] * recipe.epoch_pictures
     if "step" in content:  # the last epoch may have ended early
-        drawn = content["step"] * config.batch * config.accumulate
+        drawn = content["step"] * recipe.batch * recipe.accumulate
     run = {
-        "recipe": config.name,
-        "pretrained": config.pretrained,
+        "recipe": recipe.name,
+        "pretrained": recipe.pretrained,
         "pictures": drawn,
         "minutes": round(content["elapsed"] / 60, 1),
     }
@@ -129,10 +128,10 @@ def unseen(path: Path) -> set[int] | None:
         path = path.parent
         if not (path / session.CARD).is_file():
             return None
-    content, config = read(path)
+    content, recipe = read(path)
     if "unseen" in content:
         return set(content["unseen"])
-    folds = set(content.get("folds", [config.held_out_fold]))
+    folds = set(content.get("folds", [recipe.held_out_fold]))
     return folds if len(folds) == 1 else set()
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.errors import BadInput
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 
 class Team:
@@ -61,9 +61,9 @@ class Team:
             self._fabric.barrier()
 
 
-def start(config: Config) -> Team:
+def start(recipe: Recipe) -> Team:
     """The recipe's processes; each of them returns from here. Before anything uses a GPU."""
-    if not config.engine:
+    if not recipe.engine:
         return Team()
     try:
         from lightning_fabric import Fabric
@@ -71,7 +71,7 @@ def start(config: Config) -> Team:
         raise BadInput(
             'engine = "fabric" needs lightning-fabric: install it with `pip install .[many]`'
         ) from error
-    strategy = "ddp" if config.devices > 1 else "auto"
-    fabric = Fabric(devices=config.devices, strategy=strategy)
+    strategy = "ddp" if recipe.devices > 1 else "auto"
+    fabric = Fabric(devices=recipe.devices, strategy=strategy)
     fabric.launch()
     return Team(fabric)

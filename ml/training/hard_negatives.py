@@ -12,38 +12,38 @@ from numpy.typing import NDArray
 
 from ml.datasets import dataset
 from ml.network import model, precision
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.training import batches
 
 FLOOR = 1e-3  # so that a network without any false alarm draws evenly
 
 
-def are_due(config: Config, progress: float, epoch: int, measured: int) -> bool:
+def are_due(recipe: Recipe, progress: float, epoch: int, measured: int) -> bool:
     """Whether to look (again) before this epoch; measured: the epoch of the last look, or -1."""
-    if config.hard_negatives == 0 or progress < config.hard_from:
+    if recipe.hard_negatives == 0 or progress < recipe.hard_from:
         return False
-    return measured < 0 or epoch - measured >= config.hard_every
+    return measured < 0 or epoch - measured >= recipe.hard_every
 
 
 @torch.no_grad()
 def measure(
-    net: model.Segmenter, pictures: dataset.Pictures, config: Config
+    net: model.Segmenter, pictures: dataset.Pictures, recipe: Recipe
 ) -> NDArray[np.float64]:
     """The probability of a false alarm on each picture, (n,), 0 on positives.
 
     That of the image, or of the surest place of the outline where only the outline is learnt.
     """
     device = next(net.parameters()).device
-    negatives = [n for n, record in enumerate(pictures.records) if not any(record.shows(config))]
+    negatives = [n for n, record in enumerate(pictures.records) if not any(record.shows(recipe))]
     chosen = pictures.part(negatives)
     net.eval()
     found: list[float] = []
-    for batch in batches.loader(dataset.Plain(chosen, config), config):
-        with precision.autocast(config, device):
+    for batch in batches.loader(dataset.Plain(chosen, recipe), recipe):
+        with precision.autocast(recipe, device):
             seen = net.look(batches.to(device, batch)["picture"])
             alarm = net.judge(seen.features).float().sigmoid()
-        if config.image_weight == 0:
-            alarm = (model.evidence(seen.mask_logits.float())[:, len(config.classes) :] + 1) / 2
+        if recipe.image_weight == 0:
+            alarm = (model.evidence(seen.mask_logits.float())[:, len(recipe.classes) :] + 1) / 2
         found += alarm.amax(1).cpu().tolist()
     probability = np.zeros(len(pictures.records))
     probability[negatives] = np.maximum(found, FLOOR)

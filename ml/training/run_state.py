@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ml import recipe as configuration
 from ml.datasets.catalogue import NO_FOLD
 from ml.network import depthwise, freeze, model, precision
-from ml.recipe import BadRecipe, Config
+from ml.recipe import Recipe
+from ml.recipe_limits import BadRecipe
 from ml.training import checkpoint
 from ml.training.checkpoint import BadCheckpoint
 from ml.training.schedule import Watch
@@ -28,7 +28,7 @@ from ml.training.schedule import Watch
 class State:
     """All that a run needs to go on exactly where it stopped."""
 
-    config: Config
+    recipe: Recipe
     net: model.Segmenter
     average: model.Segmenter  # exponential moving average of net; what is validated and shipped
     optimizer: torch.optim.Optimizer
@@ -49,26 +49,26 @@ class State:
 _COUNTERS = ("epoch", "step", "elapsed")
 
 
-def start(config: Config, device: torch.device, left_out: Collection[int] = ()) -> State:
+def start(recipe: Recipe, device: torch.device, left_out: Collection[int] = ()) -> State:
     """A fresh state; the seed decides the initial weights.
 
     left_out: folds that are not trained on, beside the held-out one.
     """
-    if config.members > 1:
+    if recipe.members > 1:
         raise BadRecipe("members are trained one by one and brought together by `committee`")
-    torch.manual_seed(config.seed)
-    net = model.segmenter(config)
-    average = model.segmenter(config, weights=False)
+    torch.manual_seed(recipe.seed)
+    net = model.segmenter(recipe)
+    average = model.segmenter(recipe, weights=False)
     average.load_state_dict(net.state_dict())
     for network in (net, average):
         network.to(device).to(memory_format=torch.channels_last)
-    freeze.freeze(net.encoder, config.frozen_stages)
-    if device.type == "cpu" and precision.runs_in_bf16(config, device):
+    freeze.freeze(net.encoder, recipe.frozen_stages)
+    if device.type == "cpu" and precision.runs_in_bf16(recipe, device):
         depthwise.quicken(net)
-    optimizer = torch.optim.AdamW(model.parameter_groups(net, config))
-    scaler = precision.scaler(config, device)
-    unseen = tuple(sorted({config.held_out_fold, *left_out} - {NO_FOLD}))
-    return State(config, net, average.eval(), optimizer, scaler, unseen)
+    optimizer = torch.optim.AdamW(model.parameter_groups(net, recipe))
+    scaler = precision.scaler(recipe, device)
+    unseen = tuple(sorted({recipe.held_out_fold, *left_out} - {NO_FOLD}))
+    return State(recipe, net, average.eval(), optimizer, scaler, unseen)
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def save(state: State, path: Path) -> None:
     """Write a checkpoint."""
     write(
         {
-            "config": configuration.to_dict(state.config),
+            "config": state.recipe.to_dict(),
             "unseen": list(state.unseen),
             "begun_with": list(state.begun_with),
             "net": state.net.state_dict(),
@@ -117,7 +117,7 @@ def restore(state: State, path: Path) -> None:
     What is written since the checkpoint was made has its default.
     """
     content, recipe = checkpoint.read(path)
-    check_recipe(recipe, state.config, path)
+    check_recipe(recipe, state.recipe, path)
     if set(content.get("unseen", state.unseen)) != set(state.unseen):
         raise BadCheckpoint(f"{path} was trained without other folds: --without is part of a run")
     checkpoint.fill(state.net, content["net"], str(path))
@@ -140,18 +140,18 @@ def restore(state: State, path: Path) -> None:
     state.kept = [(float(measure), int(epoch)) for measure, epoch in content.get("kept", [])]
 
 
-def check_recipe(trained: Config, wanted: Config, path: Path) -> None:
+def check_recipe(trained: Recipe, wanted: Recipe, path: Path) -> None:
     """BadCheckpoint where a checkpoint's recipe teaches something else than the one wanted."""
     if _what_is_learnt(trained) != _what_is_learnt(wanted):
         raise BadCheckpoint(f"{path} was trained with another recipe")
 
 
-def _what_is_learnt(config: Config) -> Config:
+def _what_is_learnt(recipe: Recipe) -> Recipe:
     """A recipe without what only serving, the machine or the log depend on."""
-    looks = config.patience or config.keep  # then validations decide, too
-    every = config.validate_every if looks else 0
+    looks = recipe.patience or recipe.keep  # then validations decide, too
+    every = recipe.validate_every if looks else 0
     return dataclasses.replace(
-        config,
+        recipe,
         name="",
         mirror=False,
         validate_every=every,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 ONECYCLE_START, ONECYCLE_END = 1 / 25, 1 / 25e4  # of the highest rate
 
@@ -26,47 +26,47 @@ class Watch:
     best_epoch: int = 0  # epochs done when it was measured
 
 
-def rate_at(config: Config, progress: float) -> float:
+def rate_at(recipe: Recipe, progress: float) -> float:
     """Factor on the learning rates, 0..1.
 
     Linear warm-up, then a cosine, or flat for "plateau"; "onecycle" has its own slow rise.
     """
     progress = min(progress, 1.0)
-    if config.schedule == "onecycle":
-        if progress < config.onecycle_rise:
-            return _cosine(ONECYCLE_START, 1.0, progress / config.onecycle_rise)
-        fallen = (progress - config.onecycle_rise) / (1 - config.onecycle_rise)
+    if recipe.schedule == "onecycle":
+        if progress < recipe.onecycle_rise:
+            return _cosine(ONECYCLE_START, 1.0, progress / recipe.onecycle_rise)
+        fallen = (progress - recipe.onecycle_rise) / (1 - recipe.onecycle_rise)
         return _cosine(1.0, ONECYCLE_END, fallen)
-    if progress < config.warmup:
-        return max(progress / config.warmup, 0.01)
-    if config.schedule == "plateau":
+    if progress < recipe.warmup:
+        return max(progress / recipe.warmup, 0.01)
+    if recipe.schedule == "plateau":
         return 1.0
-    return _cosine(1.0, 0.0, (progress - config.warmup) / (1 - config.warmup))
+    return _cosine(1.0, 0.0, (progress - recipe.warmup) / (1 - recipe.warmup))
 
 
 def _cosine(begin: float, end: float, progress: float) -> float:
     return end + (begin - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def size_at(config: Config, progress: float) -> int:
+def size_at(recipe: Recipe, progress: float) -> int:
     """Side of the training pictures at this progress, px."""
-    return [size for begin, size in config.size_from if begin <= progress][-1]
+    return [size for begin, size in recipe.size_from if begin <= progress][-1]
 
 
-def share_at(config: Config, progress: float) -> float:
+def share_at(recipe: Recipe, progress: float) -> float:
     """Share of positives among the pictures that are drawn."""
-    first, last = config.positive_share
+    first, last = recipe.positive_share
     return first + (last - first) * progress
 
 
-def see_loss(watch: Watch, config: Config, loss: float) -> None:
+def see_loss(watch: Watch, recipe: Recipe, loss: float) -> None:
     """Take note of an epoch's training loss; lower the rate where it has stopped falling."""
-    if loss < watch.best_loss * (1 - config.plateau_threshold):
+    if loss < watch.best_loss * (1 - recipe.plateau_threshold):
         watch.best_loss, watch.waited = float(loss), 0
     else:
         watch.waited += 1
-    if config.schedule == "plateau" and watch.waited > config.plateau_patience:
-        watch.plateau_factor, watch.waited = watch.plateau_factor * config.plateau_factor, 0
+    if recipe.schedule == "plateau" and watch.waited > recipe.plateau_patience:
+        watch.plateau_factor, watch.waited = watch.plateau_factor * recipe.plateau_factor, 0
 
 
 def see_measure(watch: Watch, measure: float, epochs_done: int) -> None:
@@ -75,6 +75,6 @@ def see_measure(watch: Watch, measure: float, epochs_done: int) -> None:
         watch.best_measure, watch.best_epoch = measure, epochs_done
 
 
-def is_over(watch: Watch, config: Config, epochs_done: int) -> bool:
+def is_over(watch: Watch, recipe: Recipe, epochs_done: int) -> bool:
     """Early stopping: whether the held-out measure has not risen for `patience` epochs."""
-    return 0 < config.patience <= epochs_done - watch.best_epoch
+    return 0 < recipe.patience <= epochs_done - watch.best_epoch

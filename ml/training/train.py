@@ -20,11 +20,10 @@ from torch import nn
 from tqdm import tqdm
 
 from ml import cli_options
-from ml import recipe as configuration
 from ml.datasets import catalogue, dataset
 from ml.errors import BadInput
 from ml.network import freeze, losses, model, precision
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.training import (  # fmt: skip
     batch_norm,
     batches,
@@ -78,20 +77,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on training, until the recipe's end."""
-    config = configuration.load(args.recipe)
+    recipe = Recipe.load(args.recipe)
     if args.minutes is not None:
-        config = dataclasses.replace(config, minutes=args.minutes)
-    config = config.of_fold(config.held_out_fold if args.fold is None else args.fold)
+        recipe = dataclasses.replace(recipe, minutes=args.minutes)
+    recipe = recipe.of_fold(recipe.held_out_fold if args.fold is None else args.fold)
     left_out = cli_options.numbers(args.without, int)
-    if left_out and config.taught:
+    if left_out and recipe.taught:
         raise BadInput("teachers may have met the patients that --without leaves out")
-    team = distributed.start(config)
+    team = distributed.start(recipe)
     records = catalogue.without(catalogue.read_records(args.cache), left_out)
-    training, held_out = parts(config, records)
+    training, held_out = parts(recipe, records)
     fit(
-        config,
-        dataset.Pictures.to_learn_from(args.cache, training, config),
-        dataset.Pictures.read(args.cache, held_out, config.classes),
+        recipe,
+        dataset.Pictures.to_learn_from(args.cache, training, recipe),
+        dataset.Pictures.read(args.cache, held_out, recipe.classes),
         args.out,
         args.start,
         team,
@@ -102,19 +101,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parts(
-    config: Config, records: list[catalogue.Record]
+    recipe: Recipe, records: list[catalogue.Record]
 ) -> tuple[list[catalogue.Record], list[catalogue.Record]]:
     """What a recipe trains on, and what it holds out, of a cache's pictures."""
-    catalogue.check_crop(records, config)
-    training, held_out = catalogue.split(records, config.held_out_fold, config.data_share)
-    chosen = catalogue.learnt(training, config)
+    catalogue.check_crop(records, recipe)
+    training, held_out = catalogue.split(records, recipe.held_out_fold, recipe.data_share)
+    chosen = catalogue.learnt(training, recipe)
     if not chosen:
-        raise BadInput(f"the cache has nothing of {', '.join(config.sources)} to train on")
+        raise BadInput(f"the cache has nothing of {', '.join(recipe.sources)} to train on")
     return chosen, held_out
 
 
 def fit(
-    config: Config,
+    recipe: Recipe,
     training: dataset.Pictures,
     held_out: dataset.Pictures,
     out: Path,
@@ -132,48 +131,48 @@ def fit(
     team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(0)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
     device = team.device
-    state = start(config, device, left_out)
+    state = start(recipe, device, left_out)
     if (out / CHECKPOINT).exists():
         restore(state, out / CHECKPOINT)
     else:
         if begin_with is not None:
             take_over(state, begin_with, other_patients)
-        if config.adapt_norm:
-            batch_norm.adapt(state.net, config, training)
+        if recipe.adapt_norm:
+            batch_norm.adapt(state.net, recipe, training)
             state.average.load_state_dict(state.net.state_dict())
     for value in state.net.state_dict().values():
         value.copy_(team.agreed(value))
-    if config.freeze_encoder_norm:
-        freeze.fold(state.net.encoder, config.frozen_stages)
-    mask_loss = losses.MASK_LOSSES[config.loss]
-    pictures_per_step = config.batch * config.accumulate
-    steps_per_epoch = config.epoch_pictures // pictures_per_step
+    if recipe.freeze_encoder_norm:
+        freeze.fold(state.net.encoder, recipe.frozen_stages)
+    mask_loss = losses.MASK_LOSSES[recipe.loss]
+    pictures_per_step = recipe.batch * recipe.accumulate
+    steps_per_epoch = recipe.epoch_pictures // pictures_per_step
     log = run_log.open(out) if team.is_first else None
 
     began = time.monotonic() - state.elapsed
 
     def progress() -> float:
-        if config.minutes > 0:
-            return float(team.agreed((time.monotonic() - began) / (60 * config.minutes)))
-        return state.step / (steps_per_epoch * config.epochs)
+        if recipe.minutes > 0:
+            return float(team.agreed((time.monotonic() - began) / (60 * recipe.minutes)))
+        return state.step / (steps_per_epoch * recipe.epochs)
 
-    while progress() < 1 and not schedule.is_over(state.watch, config, state.epoch):
+    while progress() < 1 and not schedule.is_over(state.watch, recipe, state.epoch):
         at_start, epoch_began = progress(), time.monotonic()
-        share, size = schedule.share_at(config, at_start), schedule.size_at(config, at_start)
-        if hard_negatives.are_due(config, at_start, state.epoch, state.alarms_epoch):
-            state.alarms = team.agreed(hard_negatives.measure(state.average, training, config))
+        share, size = schedule.share_at(recipe, at_start), schedule.size_at(recipe, at_start)
+        if hard_negatives.are_due(recipe, at_start, state.epoch, state.alarms_epoch):
+            state.alarms = team.agreed(hard_negatives.measure(state.average, training, recipe))
             state.alarms_epoch = state.epoch
-        drawn = dataset.Drawn(training, config, state.epoch, share, size, state.alarms)
+        drawn = dataset.Drawn(training, recipe, state.epoch, share, size, state.alarms)
         sums, taken = torch.zeros(3, device=device), 0  # mask, image and patch loss; steps
 
         state.net.train()
-        if config.freeze_encoder_norm:
+        if recipe.freeze_encoder_norm:
             model.freeze_norm(state.net.encoder)
             model.freeze_norm(state.net.widen)
-        steps = batches.steps(batches.loader(drawn, config, team), config.accumulate)
+        steps = batches.steps(batches.loader(drawn, recipe, team), recipe.accumulate)
         title = f"epoch {state.epoch} at {size} px"
         hidden = None if team.is_first else True  # None: where no terminal would show it
         bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=hidden)
@@ -181,14 +180,14 @@ def fit(
             done = progress()
             if done >= 1:
                 break
-            rate = schedule.rate_at(config, done) * state.watch.plateau_factor
+            rate = schedule.rate_at(recipe, done) * state.watch.plateau_factor
             for group in state.optimizer.param_groups:
                 group["lr"] = group["rate"] * rate
             state.optimizer.zero_grad(set_to_none=True)
             passes = [batches.to(device, batch) for batch in passes]
             whole = losses.Whole.of(passes, team.total)
             for batch in passes:
-                with precision.autocast(config, device):
+                with precision.autocast(recipe, device):
                     seen = state.net.look(batch["picture"])
                     image_logits = state.net.judge(seen.features)
                 part = losses.combined(
@@ -199,34 +198,34 @@ def fit(
                     batch["positive"],
                     batch["outlined"],
                     mask_loss,
-                    config.label_doubt,
+                    recipe.label_doubt,
                     whole,
                     batch["label"],
                 )
-                loss = _weighed(config, part.mask, part.image, part.patch)
+                loss = _weighed(recipe, part.mask, part.image, part.patch)
                 torch.autograd.backward(state.scaler.scale(loss))
                 sums += torch.stack([part.mask, part.image, part.patch]).detach()
             team.add_gradients(state.net)
             state.scaler.unscale_(state.optimizer)
-            nn.utils.clip_grad_norm_(state.net.parameters(), config.clip)
+            nn.utils.clip_grad_norm_(state.net.parameters(), recipe.clip)
             state.scaler.step(state.optimizer)
             state.scaler.update()
             state.step += 1
-            average_in(state.average, state.net, min(config.ema, state.step / (state.step + 10)))
+            average_in(state.average, state.net, min(recipe.ema, state.step / (state.step + 10)))
             taken += 1
             bar.set_postfix(mask=f"{sums[0] / taken:.3f}", image=f"{sums[1] / taken:.3f}")
 
         if not taken:
             break  # the clock ran out before this epoch's first step: nothing was learnt
         mask_mean, image_mean, patch_mean = (team.total(sums) / taken).tolist()
-        schedule.see_loss(state.watch, config, _weighed(config, mask_mean, image_mean, patch_mean))
+        schedule.see_loss(state.watch, recipe, _weighed(recipe, mask_mean, image_mean, patch_mean))
         seconds = time.monotonic() - epoch_began
         row: dict[str, float] = {
             "epoch": state.epoch,
             "step": state.step,
             "size": size,
             "positive_share": share,
-            "rate": schedule.rate_at(config, progress()) * state.watch.plateau_factor,
+            "rate": schedule.rate_at(recipe, progress()) * state.watch.plateau_factor,
             "mask_loss": mask_mean,
             "image_loss": image_mean,
             "patch_loss": patch_mean,
@@ -235,27 +234,27 @@ def fit(
         }
         state.epoch += 1
         measured: dict[str, float] = {}
-        if held_out.records and validation.is_due(config, state.epoch, progress() >= 1):
+        if held_out.records and validation.is_due(recipe, state.epoch, progress() >= 1):
             if team.is_first:
-                measured = validation.validate(state.average, held_out, config, device)
+                measured = validation.validate(state.average, held_out, recipe, device)
             measured = team.agreed(measured)
-            schedule.see_measure(state.watch, measured[config.stop_on], state.epoch)
+            schedule.see_measure(state.watch, measured[recipe.stop_on], state.epoch)
         state.elapsed = time.monotonic() - began
         if log is not None:
-            weight_averaging.keep(state, out, measured.get(config.stop_on))
+            weight_averaging.keep(state, out, measured.get(recipe.stop_on))
             save(state, out / CHECKPOINT)
             weight_averaging.tidy(state, out)
             log(row | {"minutes": state.elapsed / 60} | measured)
     if team.is_first and state.kept:
-        weight_averaging.average(state, config, training, out)
+        weight_averaging.average(state, recipe, training, out)
         if held_out.records:
             print(
                 weight_averaging.AVERAGED,
-                validation.validate(state.average, held_out, config, device),
+                validation.validate(state.average, held_out, recipe, device),
             )
     team.wait()
     return state
 
 
-def _weighed(config: Config, mask: Any, image: Any, patch: Any) -> Any:
-    return config.mask_weight * mask + config.image_weight * image + config.patch_weight * patch
+def _weighed(recipe: Recipe, mask: Any, image: Any, patch: Any) -> Any:
+    return recipe.mask_weight * mask + recipe.image_weight * image + recipe.patch_weight * patch

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ml.datasets import dataset
-from ml.recipe import Config
+from ml.recipe import Recipe
 from ml.training import batch_norm, checkpoint
 from ml.training import run_state as states
 from ml.training.run_state import State
@@ -26,11 +26,11 @@ def keep(state: State, out: Path, measure: float | None) -> None:
     Its weights are written before the state names them; what is no longer named goes by `tidy`
     after the state was saved: a run that is killed meanwhile finds every file that it names.
     """
-    config = state.config
-    if not config.keep or (config.keep_by == "best" and measure is None):
+    recipe = state.recipe
+    if not recipe.keep or (recipe.keep_by == "best" and measure is None):
         return
-    rank = float(state.epoch) if config.keep_by == "last" or measure is None else measure
-    state.kept = sorted([*state.kept, (rank, state.epoch)], reverse=True)[: config.keep]
+    rank = float(state.epoch) if recipe.keep_by == "last" or measure is None else measure
+    state.kept = sorted([*state.kept, (rank, state.epoch)], reverse=True)[: recipe.keep]
     if any(epoch == state.epoch for _, epoch in state.kept):
         (out / FOLDER).mkdir(exist_ok=True)
         states.write(state.average.state_dict(), _file(out, state.epoch))
@@ -44,11 +44,11 @@ def tidy(state: State, out: Path) -> None:
             path.unlink()
 
 
-def average(state: State, config: Config, training: dataset.Pictures, out: Path) -> None:
+def average(state: State, recipe: Recipe, training: dataset.Pictures, out: Path) -> None:
     """Replace the state's average by that of the kept epochs, and write it as `averaged.pt`."""
     parts = [torch.load(_file(out, epoch), weights_only=True) for _, epoch in sorted(state.kept)]
     checkpoint.fill(state.average, mean(parts), str(out / FOLDER))
-    batch_norm.refresh(state.average, config, training)
+    batch_norm.refresh(state.average, recipe, training)
     states.save(state, out / AVERAGED)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ml import recipe
 from ml.datasets import catalogue, dataset
 from ml.datasets.catalogue import Record
+from ml.recipe import Recipe
 
-TINY = recipe.from_dict(
+TINY = Recipe.from_dict(
     {
         "name": "tiny",
         "encoder": "tu-test_efficientnet",

@@ -19,12 +19,12 @@ from ml.images.picture import Unreadable  # noqa: E402
 from ml.preparation import phantom, prepare  # noqa: E402 - with torch
 from ml.preprocessing import transforms  # noqa: E402 - with torch
 from ml.preprocessing.lung_crop import Crop  # noqa: E402
-from ml.recipe import SOURCES, Config  # noqa: E402
+from ml.recipe import SOURCES, Recipe  # noqa: E402
 from ml.training import train  # noqa: E402 - with torch
 
 pytestmark = pytest.mark.torch
 
-SMALL = Config(size=64, size_from=((0.0, 64),), epoch_pictures=32, batch=8)
+SMALL = Recipe(size=64, size_from=((0.0, 64),), epoch_pictures=32, batch=8)
 
 
 def table(path: Path, header: list[str], rows: list[list[str]]) -> Path:
@@ -232,7 +232,7 @@ def test_training_input_from_the_cache_is_the_serving_input_of_the_file(cache: P
     from ml.images import reader
 
     records = [r for r in catalogue.read_records(cache) if r.source == "panel"]
-    item = dataset.Plain(dataset.Pictures.read(cache, records), Config())[0]
+    item = dataset.Plain(dataset.Pictures.read(cache, records), Recipe())[0]
     file = cache.parent / "panel" / f"{records[0].id}.jpg"
     pixels_of_file = reader.read(file.read_bytes()).pixels
     served = transforms.place(transforms.canonical(pixels_of_file, 512), 384)
@@ -279,7 +279,7 @@ def test_an_epoch_is_drawn_the_same_again_and_another_epoch_otherwise(cache: Pat
 
 def test_a_judged_picture_teaches_the_image_level_only(cache: Path) -> None:
     pictures = dataset.Pictures.read(cache, catalogue.read_records(cache))
-    plain = dataset.Plain(pictures, Config(size=64, size_from=((0.0, 64),)))
+    plain = dataset.Plain(pictures, Recipe(size=64, size_from=((0.0, 64),)))
     for number, record in enumerate(pictures.records):
         item = plain[number]
         assert bool(item["positive"]) == record.positive

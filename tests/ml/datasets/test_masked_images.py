@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.__main__ import main  # noqa: E402
 from ml.datasets import catalogue, dataset, masked_images  # noqa: E402
 from ml.datasets.catalogue import Record  # noqa: E402
-from ml.recipe import BadRecipe  # noqa: E402
+from ml.recipe_limits import BadRecipe  # noqa: E402
 from ml.training import checkpoint, run_state, train  # noqa: E402
 from ml.training.checkpoint import BadCheckpoint  # noqa: E402
 from tests.support.tiny_training import NOTHING, TINY, discs, log  # noqa: E402

@@ -8,15 +8,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import recipe  # noqa: E402 - only where torch is
 from ml.datasets import catalogue, dataset  # noqa: E402 - only where torch is
 from ml.evaluation import held_out  # noqa: E402 - only where torch is
 from ml.metrics import calibration, drift  # noqa: E402 - only where torch is
 from ml.network import model  # noqa: E402 - only where torch is
+from ml.recipe import Recipe  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
-TINY = recipe.from_dict({"size": 64, "size_from": [[0.0, 64]]})
+TINY = Recipe.from_dict({"size": 64, "size_from": [[0.0, 64]]})
 
 
 class Threshold(torch.nn.Module):

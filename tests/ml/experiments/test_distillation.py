@@ -19,7 +19,7 @@ from ml.errors import BadInput  # noqa: E402
 from ml.network import model  # noqa: E402
 from ml.preprocessing import transforms  # noqa: E402
 from ml.preprocessing.lung_crop import Crop  # noqa: E402
-from ml.recipe import BadRecipe, Config  # noqa: E402
+from ml.recipe_limits import BadRecipe, Recipe  # noqa: E402
 from ml.training import checkpoint, run_state, train  # noqa: E402
 from tests.support.tiny_training import NOTHING, TINY, cache_of_three_folds, discs  # noqa: E402
 
@@ -188,8 +188,8 @@ def test_the_teachers_map_moves_with_the_picture() -> None:
         np.testing.assert_allclose(target[1], (view + 1) / 2, atol=0.01)
 
 
-def learnt(config: Config, pictures: dataset.Pictures, out: Path) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = train.fit(config, pictures, NOTHING, out).net.state_dict()
+def learnt(recipe: Recipe, pictures: dataset.Pictures, out: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = train.fit(recipe, pictures, NOTHING, out).net.state_dict()
     return weights
 
 

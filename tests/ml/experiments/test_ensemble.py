@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("openvino", reason="openvino is not installed")
-from ml import recipe as config  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.network import model  # noqa: E402
-from ml.recipe import BadRecipe  # noqa: E402
+from ml.recipe import Recipe  # noqa: E402
+from ml.recipe_limits import BadRecipe  # noqa: E402
 from ml.runtime import session  # noqa: E402
 from ml.training import checkpoint, run_state  # noqa: E402
 from tests.support.tiny_training import TINY, cache_of_three_folds  # noqa: E402
@@ -146,12 +146,12 @@ def test_members_are_not_trained_together() -> None:
     with pytest.raises(BadRecipe, match="one by one"):
         run_state.start(replace(TINY, members=2), torch.device("cpu"))
     with pytest.raises(BadRecipe, match="between 1 and 16"):
-        config.from_dict({**config.to_dict(TINY), "members": 0})
+        Recipe.from_dict({**TINY.to_dict(), "members": 0})
 
 
 def test_members_may_have_stopped_early(tmp_path: Path) -> None:
     early = {"patience": 1, "validate_every": 1}
     paths = [member(tmp_path / f"m{fold}", fold, fold=fold, **early) for fold in (0, 1)]
     assert together(tmp_path / "both.pt", *paths) == 0
-    _, config = checkpoint.read(tmp_path / "both.pt")
-    assert (config.members, config.looks) == (2, False)
+    _, recipe = checkpoint.read(tmp_path / "both.pt")
+    assert (recipe.members, recipe.selects_on_held_out) == (2, False)

@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import recipe as config  # noqa: E402 - only where torch is
 from ml.experiments import refit_head  # noqa: E402 - only where torch is
 from ml.network import model  # noqa: E402 - only where torch is
+from ml.recipe import Recipe  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
@@ -54,7 +54,7 @@ def test_the_penalty_is_chosen_on_patients_that_were_not_fitted() -> None:
 
 
 def test_the_features_are_those_of_the_image_logit() -> None:
-    recipe = config.from_dict(
+    recipe = Recipe.from_dict(
         {"encoder": "tu-tf_efficientnet_lite0", "size": 64, "size_from": [[0.0, 64]]}
     )
     net = model.build(recipe, weights=False).eval()
@@ -70,7 +70,7 @@ def test_the_features_are_those_of_the_image_logit() -> None:
 
 
 def test_the_patches_are_heard_as_their_log_mean_exp() -> None:
-    net = model.build(config.from_dict({"encoder": "tu-tf_efficientnet_lite0"}), False).eval()
+    net = model.build(Recipe.from_dict({"encoder": "tu-tf_efficientnet_lite0"}), False).eval()
     with torch.no_grad():
         seen = net.look(torch.randn(2, 1, 64, 96))
     patches = seen.patch_logits.flatten(1)

@@ -13,18 +13,18 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("openvino", reason="openvino is not installed")
 import safetensors.torch  # noqa: E402 - only where torch is
 
-from ml import recipe as config  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.datasets import catalogue, dataset  # noqa: E402
 from ml.export import export  # noqa: E402
 from ml.metrics.calibration import Calibration, Thresholds  # noqa: E402
 from ml.network import model  # noqa: E402
+from ml.recipe import DENOISERS, Recipe  # noqa: E402
 from ml.runtime import session  # noqa: E402
 from ml.training import train  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-TINY = config.from_dict(
+TINY = Recipe.from_dict(
     {
         "name": "tiny",
         "encoder": "tu-test_efficientnet",
@@ -52,7 +52,7 @@ def exported(trained: model.Segmenter, tmp_path_factory: pytest.TempPathFactory)
     facts = {
         "name": "tiny",
         "version": "1",
-        "trained": {"date": "2026-11-23", "config": config.to_dict(TINY)},
+        "trained": {"date": "2026-11-23", "config": TINY.to_dict()},
     }
     out = tmp_path_factory.mktemp("weights")
     return export.write(out, trained, TINY, CALIBRATION, Thresholds(), facts, ["a limit"])
@@ -87,7 +87,7 @@ def test_the_tensors_rebuild_the_network_from_the_card_alone(
     trained: model.Segmenter, folder: Path
 ) -> None:
     card = json.loads((folder / session.CARD).read_text(encoding="utf-8"))
-    net = model.build(config.from_dict(card["trained"]["config"]), weights=False)
+    net = model.build(Recipe.from_dict(card["trained"]["config"]), weights=False)
     state = safetensors.torch.load_file(folder / session.TENSORS)
     large = {name for name, value in state.items() if value.dtype == torch.float32}
     assert {name.rpartition(".")[2] for name in large} == {"running_mean", "running_var"}
@@ -133,7 +133,7 @@ def test_a_mirrored_model_says_the_same_of_a_picture_and_of_its_mirror_image(
     facts = {
         "name": "tiny",
         "version": "1",
-        "trained": {"date": "2026-11-23", "config": config.to_dict(recipe)},
+        "trained": {"date": "2026-11-23", "config": recipe.to_dict()},
     }
     folder = export.write(tmp_path, trained, recipe, CALIBRATION, Thresholds(), facts, ["a limit"])
     opened = session.open(folder, device="cpu", precision="f32")
@@ -276,7 +276,7 @@ def test_the_shipped_model_is_whole_and_its_card_honest() -> None:
     assert card["measured"]
 
 
-@pytest.mark.parametrize("denoise", config.DENOISERS)
+@pytest.mark.parametrize("denoise", DENOISERS)
 def test_serving_cleans_a_picture_as_training_did(
     trained: model.Segmenter, tmp_path: Path, denoise: str
 ) -> None:
@@ -289,7 +289,7 @@ def test_serving_cleans_a_picture_as_training_did(
     facts = {
         "name": "tiny",
         "version": "1",
-        "trained": {"date": "2026-11-23", "config": config.to_dict(recipe)},
+        "trained": {"date": "2026-11-23", "config": recipe.to_dict()},
     }
     folder = export.write(tmp_path, trained, recipe, CALIBRATION, Thresholds(), facts, ["a limit"])
     pixels = phantom.draw(8, "left", 20, rows=700, columns=600).pixels

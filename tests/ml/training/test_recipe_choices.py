@@ -9,11 +9,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
-from ml import recipe as config  # noqa: E402
 from ml.export import export  # noqa: E402
 from ml.metrics.calibration import Calibration  # noqa: E402
 from ml.network import model  # noqa: E402
 from ml.preprocessing import transforms  # noqa: E402
+from ml.recipe import ARCHITECTURES, LOSSES, Recipe  # noqa: E402
 from ml.training import train  # noqa: E402
 from tests.support.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.torch
 ONE_STEP = replace(
     TINY, epochs=1, epoch_pictures=4, batch=4, size_from=((0.0, 64),), rate=1e-3, ema=0.0
 )
-CHOICES = [{"architecture": name} for name in config.ARCHITECTURES] + [
+CHOICES = [{"architecture": name} for name in ARCHITECTURES] + [
     {"attention": "scse", "decoder_channels": (32, 32, 16, 16, 16)},
     {"decoder_norm": "instance"},
     {"outline_stride": 2},
@@ -58,7 +58,7 @@ def test_every_network_takes_a_step_and_ships(choice: dict[str, object], tmp_pat
     np.testing.assert_allclose(said["image_probability"], images.sigmoid().numpy(), atol=0.01)
 
 
-@pytest.mark.parametrize("loss", config.LOSSES)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_teaches_the_outline(loss: str, tmp_path: Path) -> None:
     outline = replace(ONE_STEP, loss=loss, image_weight=0.0, patch_weight=0.0)
     fresh = dict(train.start(outline, torch.device("cpu")).net.named_parameters())
@@ -77,7 +77,7 @@ def net() -> model.Segmenter:
 
 @pytest.mark.parametrize("size", [256, 384, 512, 768, 1024])
 def test_every_size_of_the_reference_and_above_is_answered(net: model.Segmenter, size: int) -> None:
-    recipe = config.from_dict({"size": size, "size_from": [[0.0, size // 2], [0.5, size]]})
+    recipe = Recipe.from_dict({"size": size, "size_from": [[0.0, size // 2], [0.5, size]]})
     assert transforms.canonical_side(recipe.size) >= size
     with torch.no_grad():
         masks, images = net(torch.zeros(1, 1, size, size))

@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import recipe as config  # noqa: E402 - only where torch is
+from ml.recipe import Recipe  # noqa: E402 - only where torch is
 from ml.training import schedule  # noqa: E402 - only where torch is
 from ml.training.schedule import Watch  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-RECIPE = config.from_dict({"size": 64, "size_from": [[0.0, 32], [0.5, 64]]})
+RECIPE = Recipe.from_dict({"size": 64, "size_from": [[0.0, 32], [0.5, 64]]})
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import recipe as config  # noqa: E402
 from ml.__main__ import main  # noqa: E402
 from ml.datasets import dataset  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.network import losses, model, precision  # noqa: E402
+from ml.recipe import LOSSES, Recipe  # noqa: E402
+from ml.recipe_limits import BadRecipe  # noqa: E402
 from ml.training import batch_norm, batches, checkpoint, run_state, train  # noqa: E402
 from tests.support.tiny_training import NOTHING, TINY, discs, log  # noqa: E402 - only where torch is
 
@@ -134,7 +135,7 @@ def test_norms_are_measured_anew_before_training() -> None:
     momenta = [norm.momentum for norm in layers]
     before = [norm.running_mean.clone() for norm in layers]
     decoder = {k: v.clone() for k, v in state.net.decoder.state_dict().items()}
-    batch_norm.adapt(state.net, state.config, discs(8))
+    batch_norm.adapt(state.net, state.recipe, discs(8))
     changed = [not torch.equal(n.running_mean, old) for n, old in zip(layers, before, strict=True)]
     assert all(changed)
     assert [norm.momentum for norm in layers] == momenta
@@ -147,7 +148,7 @@ RECIPES = sorted((Path(model.__file__).parents[1] / "recipes").glob("*.toml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_takes_a_training_step(path: Path) -> None:
     recipe = replace(
-        config.load(path), size=64, size_from=((0.0, 64),), batch=2, epoch_pictures=2,
+        Recipe.load(path), size=64, size_from=((0.0, 64),), batch=2, epoch_pictures=2,
         accumulate=1, pretrained="", workers=0,
     )  # fmt: skip
     state = train.start(recipe, torch.device("cpu"))
@@ -265,22 +266,22 @@ def test_the_average_is_exponential_and_counters_are_copied() -> None:
     ids=str,
 )
 def test_a_recipe_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(config.BadRecipe, match=r".+"):
-        config.from_dict(wrong)
+    with pytest.raises(BadRecipe, match=r".+"):
+        Recipe.from_dict(wrong)
 
 
 @pytest.mark.parametrize("name", ["../x", "", "a b", ".hidden"])
 def test_a_recipes_name_is_that_of_a_file_and_stored_ones_stay(tmp_path: Path, name: str) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(f'name = "{name}"\n')
-    with pytest.raises(config.BadRecipe, match="name has letters"):
-        config.load(path)
-    assert config.from_dict({"name": name}).name == name  # as in checkpoints of older versions
+    with pytest.raises(BadRecipe, match="name has letters"):
+        Recipe.load(path)
+    assert Recipe.from_dict({"name": name}).name == name  # as in checkpoints of older versions
 
 
 def test_weights_whose_past_nothing_tells_have_none(tmp_path: Path) -> None:
     bare = tmp_path / "bare.pt"
-    torch.save({"config": config.to_dict(TINY), "net": {}, "average": {}}, bare)
+    torch.save({"config": TINY.to_dict(), "net": {}, "average": {}}, bare)
     assert checkpoint.history(bare) == []
     assert checkpoint.history(tmp_path / "model.safetensors") == []
 
@@ -297,11 +298,11 @@ def test_blocks_are_skipped_in_training_alone() -> None:
 
 
 def test_the_losses_that_a_recipe_may_name_are_those_there_are() -> None:
-    assert set(config.LOSSES) == set(losses.MASK_LOSSES)
+    assert set(LOSSES) == set(losses.MASK_LOSSES)
 
 
 def test_a_recipe_survives_the_card() -> None:
-    assert config.from_dict(config.to_dict(TINY)) == TINY
+    assert Recipe.from_dict(TINY.to_dict()) == TINY
 
 
 def test_a_run_can_begin_with_another_run_s_weights(tmp_path: Path) -> None:

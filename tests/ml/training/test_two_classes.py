@@ -10,7 +10,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ml import recipe  # noqa: E402
 from ml.datasets import catalogue  # noqa: E402
 from ml.datasets import dataset as data  # noqa: E402
 from ml.datasets.catalogue import Record  # noqa: E402
@@ -122,7 +121,7 @@ def test_discs_and_squares_are_told_apart_and_ship(
         assert found[:, own][~inside].mean() < 0.1
         assert found[:, other][inside].mean() < 0.1
 
-    facts = {"name": "two", "version": "1", "trained": {"config": recipe.to_dict(TWO)}}
+    facts = {"name": "two", "version": "1", "trained": {"config": TWO.to_dict()}}
     folder = export.write(
         tmp_path, run.average, TWO, Calibration(2.0, 0.3), Thresholds(), facts, ["a limit"]
     )
