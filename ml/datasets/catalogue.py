@@ -28,7 +28,7 @@ NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluat
 
 
 @dataclass(frozen=True)
-class About:
+class Attributes:
     """What is known of a picture beside its label, "" or None where nothing is.
 
     spacing_mm: of rows, as the header says; lesions, area, side: separate outlines, their share of
@@ -64,7 +64,7 @@ class Record:
     columns: int
     lungs: Crop | None = None
     also: tuple[str, ...] = ()
-    about: About = About()
+    attributes: Attributes = Attributes()
 
     def shows(self, recipe: Recipe) -> tuple[bool, ...]:
         """Whether each of a recipe's classes is to be seen."""
@@ -96,7 +96,7 @@ def read_records(cache: Path) -> list[Record]:
                     int(row["columns"]),
                     _crop(row.get("lungs") or ""),
                     tuple((row.get("also") or "").split()),
-                    _about(row),
+                    _attributes(row),
                 )
                 for row in csv.DictReader(file)
             ]
@@ -113,15 +113,15 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
             fold = "" if r.fold == NO_FOLD else r.fold
             lungs = f"{r.lungs.left} {r.lungs.top} {r.lungs.side}" if r.lungs else ""
             row = (r.id, r.source, r.patient, fold, int(r.positive), r.rows, r.columns, lungs)
-            writer.writerow((*row, " ".join(r.also), *_written(r.about)))
+            writer.writerow((*row, " ".join(r.also), *_written(r.attributes)))
 
 
-def _about(row: dict[str, str]) -> About:
+def _attributes(row: dict[str, str]) -> Attributes:
     def number(name: str) -> float | None:
         text = row.get(name)
         return float(text) if text else None
 
-    return About(
+    return Attributes(
         row.get("view") or "",
         row.get("sex") or "",
         number("age"),
@@ -135,10 +135,10 @@ def _about(row: dict[str, str]) -> About:
     )
 
 
-def _written(about: About) -> tuple[object, ...]:
+def _written(attributes: Attributes) -> tuple[object, ...]:
     """The columns of MORE_FIELDS, empty where nothing is known."""
-    values = (getattr(about, name) for name in MORE_FIELDS[:-1])
-    reported = "" if about.reported is None else int(about.reported)
+    values = (getattr(attributes, name) for name in MORE_FIELDS[:-1])
+    reported = "" if attributes.reported is None else int(attributes.reported)
     return (*(" ".join(v) if isinstance(v, tuple) else v for v in values), reported)
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ml.datasets import catalogue, dataset
 from ml.errors import BadInput
 from ml.inference.serving import Seen
-from ml.metrics import calibration, drift, measures, subgroups
+from ml.metrics import bootstrap, calibration, measures, reference_distribution, subgroups
 from ml.metrics.calibration import Calibration, HeldOut
 from ml.network import model
 from ml.preprocessing import image_statistics, transforms
@@ -113,7 +113,7 @@ class Statistics:
 
     def reference(self, probability: measures.Floats) -> dict[str, Any]:
         """The card's `reference`, with the calibrated image probabilities (n,)."""
-        return drift.reference(
+        return reference_distribution.facts(
             row | {"probability": float(value)}
             for row, value in zip(self._rows, probability, strict=True)
         )
@@ -139,15 +139,15 @@ def groups(
 
 
 def _known(record: catalogue.Record) -> subgroups.Traits:
-    about = record.about
-    exposure = next((tag for tag in about.tags if tag.endswith("_exposed")), "")
+    known = record.attributes
+    exposure = next((tag for tag in known.tags if tag.endswith("_exposed")), "")
     return subgroups.Traits(
-        about.view,
-        about.sex,
-        subgroups.age_group(about.age),
+        known.view,
+        known.sex,
+        subgroups.age_group(known.age),
         # A cache from before knows no tags, and then no picture's exposure is known.
-        exposure.removesuffix("_exposed") or ("usual" if about.pixels else ""),
-        subgroups.agreement(record.positive, about.reported),
+        exposure.removesuffix("_exposed") or ("usual" if known.pixels else ""),
+        subgroups.agreement(record.positive, known.reported),
     )
 
 
@@ -163,7 +163,7 @@ def outline_report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[
         probability=everything.astype(np.float64),
         called=everything,
     )
-    found = measures.summary(results, held_out.patients, replicates)
+    found = bootstrap.summary(results, held_out.patients, replicates)
     names = {"dice": "positive_dice", "iou": "positive_iou"}
     return {
         name: {**_rounded(asdict(found[measure])), "n": len(results)}
@@ -200,7 +200,7 @@ def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str,
     outlined = measures.together([calibration.cross_fitted(table, gated=False) for table in tables])
 
     def part(results: measures.Results, *names: str) -> dict[str, dict[str, Any]]:
-        found = measures.summary(results, held_out.patients, replicates)
+        found = bootstrap.summary(results, held_out.patients, replicates)
         some = int(results.positive.sum())
         counts = {"positive_dice": some, "sensitivity": some, "specificity": len(results) - some}
         counts["sensitivity_at_specificity_0.93"] = some
@@ -235,14 +235,14 @@ def against(
     names = ("kaggle_dice", "positive_dice", "sensitivity", "specificity", "ece", "brier")
     roc = ("auc", "sensitivity_at_specificity_0.93")
     (shown, plain), (their_shown, their_plain) = _shown(tables), _shown(others)
-    found = measures.difference(shown, their_shown, ours.patients, replicates, names=names)
-    found |= measures.difference(plain, their_plain, ours.patients, replicates, names=roc)
+    found = bootstrap.difference(shown, their_shown, ours.patients, replicates, names=names)
+    found |= bootstrap.difference(plain, their_plain, ours.patients, replicates, names=roc)
     outlined, their_outlined = (
         measures.together([calibration.cross_fitted(table, gated=False) for table in part])
         for part in (tables, others)
     )
     dice = "positive_dice"
-    found[f"{dice}_ungated"] = measures.difference(
+    found[f"{dice}_ungated"] = bootstrap.difference(
         outlined, their_outlined, ours.patients, replicates, names=[dice]
     )[dice]
     return {name: _rounded(asdict(value)) for name, value in found.items()}
@@ -250,7 +250,7 @@ def against(
 
 def pixels(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
     """Measures per pixel, of what is shown: cross-fitted and gated like `report`."""
-    found = measures.summary(
+    found = bootstrap.summary(
         _shown(tables)[0], together(tables).patients, replicates, names=PER_PIXEL
     )
     return {name: _rounded(asdict(value)) for name, value in found.items()}
@@ -270,7 +270,7 @@ def for_kaggle(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[
     return {
         name: _rounded(
             asdict(
-                measures.summary(one, patients, replicates, names=["kaggle_dice"])["kaggle_dice"]
+                bootstrap.summary(one, patients, replicates, names=["kaggle_dice"])["kaggle_dice"]
             )
         )
         for name, one in (("kaggle_dice_chosen_for", results), ("kaggle_dice_empty", empty))

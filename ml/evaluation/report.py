@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import BadInput
-from ml.metrics import curves, subgroups, triplet_rule
-from ml.metrics import measures as metrics
+from ml.metrics import bootstrap, curves, measures, subgroups, triplet_rule
 from ml.metrics.calibration import HeldOut
 from ml.metrics.measures import Floats, Results
 from ml.metrics.subgroups import Traits
@@ -23,7 +22,7 @@ from ml.metrics.subgroups import Traits
 COVERAGES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
-def measures(
+def measured(
     results: Results,
     patients: NDArray[np.str_],
     known: list[Traits],
@@ -32,11 +31,11 @@ def measures(
 ) -> dict[str, Any]:
     """All that follows from the results; threshold: the image probability that calls a picture."""
     probability, positive = results.probability, results.positive
-    found = metrics.summary(results, patients, replicates)
+    found = bootstrap.summary(results, patients, replicates)
     return {
         "measures": {name: asdict(measure) for name, measure in found.items()},
         "subgroups": subgroups.report(results, patients, known, min(replicates, 500)),
-        "reliability": [asdict(bar) for bar in metrics.reliability(probability, positive)],
+        "reliability": [asdict(bar) for bar in measures.reliability(probability, positive)],
         "roc": _points(curves.roc(probability, positive)),
         "precision_recall": _points(curves.precision_recall(probability, positive)),
         "average_precision": curves.average_precision(probability, positive),
@@ -50,7 +49,7 @@ def abstention(results: Results, threshold: float) -> dict[str, Any]:
     sure = curves.confidence(results.probability, threshold)
     losses = {
         "wrong_call": (results.called != results.positive).astype(np.float64),
-        "dice_loss": 1 - metrics.dice(results.hits, results.predicted, results.truth),
+        "dice_loss": 1 - measures.dice(results.hits, results.predicted, results.truth),
     }
     report = {}
     for name, loss in losses.items():
@@ -66,7 +65,7 @@ def abstention(results: Results, threshold: float) -> dict[str, Any]:
 def sizes(results: Results) -> list[list[float]]:
     """[share of the picture that the true outline covers, Dice] of every positive."""
     some = results.take(results.positive)
-    dice = metrics.dice(some.hits, some.predicted, some.truth)
+    dice = measures.dice(some.hits, some.predicted, some.truth)
     share = some.truth / some.pixels
     return [[round(float(a), 6), round(float(b), 4)] for a, b in zip(share, dice, strict=True)]
 

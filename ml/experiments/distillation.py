@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ml.datasets import catalogue, dataset
 from ml.datasets.soft_labels import ORIGIN, SIDE, WORDS
 from ml.errors import BadInput
-from ml.export import export
+from ml.export import graph
 from ml.inference import serving
 from ml.metrics.calibration import Calibration
 from ml.network import model
@@ -92,8 +92,8 @@ class Teacher:
     def of(cls, net: model.Network, recipe: Recipe) -> Teacher:
         """The graph is that of `export`, with plain image probabilities."""
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        graph = export.to_openvino(net, recipe, Calibration(temperature=1.0, bias=0.0))
-        return cls(recipe, openvino.Core().compile_model(graph, "CPU", settings))
+        exported = graph.to_openvino(net, recipe, Calibration(temperature=1.0, bias=0.0))
+        return cls(recipe, openvino.Core().compile_model(exported, "CPU", settings))
 
     def look(
         self, record: catalogue.Record, picture: NDArray[np.uint8]

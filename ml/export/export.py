@@ -2,8 +2,7 @@
 
 Writes `<out>/<name>/` with `model.safetensors` (fp16), `model.xml` and `model.bin` (OpenVINO,
 weights in float32) and `card.json`, and, if the model was measured, names that folder in
-`<out>/CURRENT`: what is served is never a model without numbers, unless `--current` says so. The
-network inside the OpenVINO file already applies the sigmoids and the calibration.
+`<out>/CURRENT`: what is served is never a model without numbers, unless `--current` asks for it.
 """
 
 from __future__ import annotations
@@ -14,99 +13,25 @@ import importlib
 import json
 import os
 import shutil
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import openvino
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from ml import cli_options
 from ml.errors import BadInput
-from ml.evaluation import card_numbers as measured_facts
-from ml.evaluation.model_card import OUTLINE_USE, USE
-from ml.export import cascade
+from ml.evaluation import card_numbers
+from ml.export import cascade, exported_card, graph
 from ml.metrics.calibration import Calibration, Thresholds
 from ml.network import model
-from ml.preprocessing import transforms
 from ml.recipe import Recipe
-from ml.runtime import lung_finder, session
+from ml.runtime import session
 from ml.training import checkpoint
 
-TERMS = (
-    "SIIM-ACR Pneumothorax Segmentation Challenge data (Society for Imaging Informatics in "
-    "Medicine and American College of Radiology, 2019; pictures from NIH ChestX-ray14), under "
-    "their terms: research. The pictures are not part of this package."
-)
-WHAT = (
-    "Chest X-rays with radiologists' outlines of pneumothorax (SIIM-ACR), and pictures of the same "
-    "hospital judged as a whole by a radiologist panel"
-)
-# Where a recipe has teachers, they speak of pictures that nobody judged, too.
-TAUGHT_WHAT = (
-    ". Trained on, with other networks' word alone: pictures of other hospitals that nobody judged"
-)
-TAUGHT_TERMS = (
-    " The unjudged ones are of public collections for research (COVID-19 image data collection, "
-    "Cohen et al. 2020; Figure 1 and Actualmed COVID-19 chest X-ray collections; a few others)."
-)
-LIMITS = [
-    "Research use. Not a medical device; every result needs a radiologist's reading.",
-    "Outlined and measured on pictures of one hospital (NIH Clinical Center), frontal views of "
-    "mostly adults, 8 bit, with disputed labels: two radiologist panels differ on about 15 % of "
-    "shared pictures.",
-    "A drained pneumothorax, skin folds, the scapula's border and subcutaneous air mislead it.",
-    "The outline's area is that of a projection, not a volume.",
-]
-
-OUTLINE_TERMS = (
-    "Chest X-rays with lung masks that are published for research: JSRT (Japanese Society of "
-    "Radiological Technology; masks of the SCR database), Wingspan, OpenIST. The pictures are not "
-    "part of this package."
-)
-OUTLINE_LIMITS = [
-    "Research use. Not a medical device.",
-    "Trained on lungs without a pneumothorax, most of them healthy: the border of a collapsed lung "
-    "or of an opacity may be drawn beside the pleura.",
-]
 FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
-
-
-class Probabilities(nn.Module):
-    """What is exported: picture → mask probabilities (N,C,S,S), image probabilities (N,C); then,
-    where the recipe taught them, patches; then, of two readings, by how much they differ.
-
-    The first class, which serving decides by, is calibrated; others are as the network says. What
-    follows the first two outputs is of the first class alone.
-    """
-
-    def __init__(self, net: model.Network, calibration: Calibration, recipe: Recipe) -> None:
-        super().__init__()
-        self.net, self.calibration = net, calibration
-        self.mirror, self.patches = recipe.mirror, recipe.patch_weight > 0
-
-    @property
-    def outputs(self) -> list[str]:
-        """The names of what forward returns: those of `session.OUTPUTS` that there are."""
-        mask, image, patch, *differences = session.OUTPUTS
-        return [mask, image, *([patch] * self.patches), *(differences * self.mirror)]
-
-    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        found = model.readings(self.net, picture, self.mirror)
-        first = found.image_logits[:, 0] / self.calibration.temperature + self.calibration.bias
-        logits = first.mean(1, keepdim=True)
-        if found.image_logits.shape[1] > 1:
-            logits = torch.cat([logits, found.image_logits[:, 1:].mean(2)], dim=1)
-        answer = [found.mask, logits.sigmoid()]
-        if self.patches:
-            answer.append(found.patch[:, :1])
-        if found.difference is not None:
-            alone = first.sigmoid()
-            answer += [(alone[:, :1] - alone[:, 1:]).abs(), found.difference[:, :1]]
-        return tuple(answer)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -197,13 +122,13 @@ def run(args: argparse.Namespace) -> int:
     if args.gate:
         facts["gate"], first = cascade.named(args.gate, folds)
     calibration, thresholds = Calibration(), Thresholds()
-    limits = list(LIMITS)
+    limits = list(exported_card.LIMITS)
     if recipe.image_weight == 0:  # an outline alone: the lung fields
-        limits = list(OUTLINE_LIMITS)
-        facts["data"] = {"what": "Chest X-rays with lung masks", "terms": OUTLINE_TERMS}
+        limits = list(exported_card.OUTLINE_LIMITS)
+        facts["data"] = dict(exported_card.OUTLINE_DATA)
     if measured:
         net.load_state_dict(as_half(net))  # measure exactly what is shipped
-        calibration, thresholds, found = measured_facts.of(net, recipe, args.cache, folds, first)
+        calibration, thresholds, found = card_numbers.of(net, recipe, args.cache, folds, first)
         facts |= found | {"data": facts.get("data", {}) | found["data"]}
     else:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
@@ -255,55 +180,9 @@ def write(
     files = FILES if recipe.image_weight else FILES[1:]
     if session.TENSORS in files:
         (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
-    save_graph(to_openvino(net, recipe, calibration), folder)
+    graph.save(graph.to_openvino(net, recipe, calibration), folder)
     sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
-    unjudged = bool(recipe.taught) and "unlabelled" in recipe.sources
-    card = {
-        **facts,
-        "architecture": {
-            "name": recipe.architecture,
-            "encoder": recipe.encoder,
-            "decoder_channels": list(recipe.decoder_channels),
-            "outline_stride": recipe.outline_stride,
-            "size": recipe.size,
-        },
-        "classes": list(recipe.classes),
-        "preprocessing": {
-            "function": "ml.inference.serving.Serving.see",
-            "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
-            "of the picture become -1..1, more being denser",
-            "denoise": recipe.denoise,
-            "clahe": recipe.clahe,
-            "crop": recipe.crop,
-            **({"lungs_sha256": lung_finder.Finder().card["sha256"]} if recipe.crop else {}),
-            "geometry": ("the window around the lungs, else all" if recipe.crop else "all")
-            + f" of the picture on {recipe.size} x {recipe.size}, padding -1, by way of "
-            f"{transforms.canonical_side(recipe.size, bool(recipe.crop))} px",
-        },
-        "thresholds": {
-            "mask": thresholds.mask,
-            "area_px_min": thresholds.area_px_min,
-            "image": {
-                "high_sensitivity": thresholds.high_sensitivity,
-                "balanced": thresholds.balanced,
-                "high_precision": thresholds.high_precision,
-            },
-        },
-        "use": USE if recipe.image_weight else OUTLINE_USE,
-        "calibration": asdict(calibration) | facts.get("calibration", {}),
-        "metrics": facts.get("metrics", {}),
-        "data": {
-            "what": WHAT + TAUGHT_WHAT * unjudged,
-            "counts": {},
-            "folds": "five folds, no patient in two; held out: "
-            + (f"fold {recipe.held_out_fold}" if recipe.held_out_fold >= 0 else "none"),
-            "terms": TERMS + TAUGHT_TERMS * unjudged,
-            **facts.get("data", {}),
-        },
-        "limits": limits,
-        "files": sums,
-        "sha256": sums[files[0]] if recipe.image_weight else sums[session.GRAPH_WEIGHTS],
-    }
+    card = exported_card.build(recipe, calibration, thresholds, facts, limits, sums)
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / session.CARD).write_text(text, encoding="utf-8")
     return take_place(folder, out / name)
@@ -335,28 +214,3 @@ def as_half(net: nn.Module) -> dict[str, Tensor]:
             raise BadInput(f"{name} does not fit into fp16")
         state[name] = half.contiguous()
     return state
-
-
-def save_graph(graph: openvino.Model, folder: Path) -> None:
-    """Write the graph and its weights, in float32.
-
-    The tensors are fp16 already. The graph's weights are not theirs: batch norms are folded into
-    them, and rounding those once more moves a map by up to 0.013 of probability on 12 real X-rays.
-    """
-    openvino.save_model(graph, folder / session.GRAPH, compress_to_fp16=False)
-
-
-def to_openvino(net: model.Network, recipe: Recipe, calibration: Calibration) -> openvino.Model:
-    """Input `picture` (N,1,S,S); outputs by the names of `session.OUTPUTS`, in that order.
-
-    Patches are there where the recipe taught them, the last two where the model reads the mirror
-    image as well.
-    """
-    example = torch.zeros(1, 1, recipe.size, recipe.size)
-    plain = Probabilities(net, calibration, recipe).eval().to(memory_format=torch.contiguous_format)
-    exported = openvino.convert_model(plain, example_input=example)
-    exported.reshape({0: [-1, 1, recipe.size, recipe.size]})
-    exported.input(0).set_names({"picture"})
-    for output, name in zip(exported.outputs, plain.outputs, strict=True):
-        output.set_names({name})
-    return exported

@@ -1,7 +1,7 @@
 """A shipped model as ONNX, for engines that are not ours: `python -m ml onnx --out FILE`.
 
 Owns the file and the proof that it says what the network says. The graph is that of
-`ml.export.export.Probabilities`: sigmoids, calibration and the mirror image's reading are inside;
+`ml.export.graph.Probabilities`: sigmoids, calibration and the mirror image's reading are inside;
 what goes before it is `ml.inference.serving.Serving.see`. Needs the extra `onnx`; Pleura itself
 serves OpenVINO.
 """
@@ -20,7 +20,7 @@ import openvino
 import torch
 
 from ml.errors import BadInput
-from ml.export import export, reexport
+from ml.export import graph, reexport
 from ml.runtime import session
 
 TOLERANCE = 0.01  # of any probability
@@ -79,7 +79,7 @@ def write(folder: Path, out: Path) -> float:
     return worst
 
 
-def _difference(plain: export.Probabilities, file: Path, views: torch.Tensor) -> float:
+def _difference(plain: graph.Probabilities, file: Path, views: torch.Tensor) -> float:
     """The largest difference in any answer, with the file read by OpenVINO."""
     read = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     said = read(views.numpy())

@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.torch
 
 from ml.errors import BadInput
-from ml.export import export
+from ml.export import export, graph
 from ml.metrics.calibration import Calibration
 from ml.network import model
 from ml.recipe import Recipe
@@ -28,7 +28,7 @@ from ml.training import checkpoint
 TOLERANCE = 1e-3
 
 
-def shipped(folder: Path) -> tuple[dict[str, Any], export.Probabilities, Recipe]:
+def shipped(folder: Path) -> tuple[dict[str, Any], graph.Probabilities, Recipe]:
     """A shipped model's card, its network as it is served, and its recipe.
 
     Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where its
@@ -45,7 +45,7 @@ def shipped(folder: Path) -> tuple[dict[str, Any], export.Probabilities, Recipe]
     checkpoint.fill(net, state, str(folder / session.TENSORS))
     known = card.get("calibration") or {}
     calibration = Calibration(known.get("temperature", 1.0), known.get("bias", 0.0))
-    return card, export.Probabilities(net, calibration, recipe).eval(), recipe
+    return card, graph.Probabilities(net, calibration, recipe).eval(), recipe
 
 
 def reexport(folder: Path, out: Path) -> Path:
@@ -59,7 +59,7 @@ def reexport(folder: Path, out: Path) -> Path:
     fresh = place.with_name(f".{place.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(folder, fresh)
-    export.save_graph(export.to_openvino(plain.net, recipe, plain.calibration), fresh)
+    graph.save(graph.to_openvino(plain.net, recipe, plain.calibration), fresh)
     for name in (session.GRAPH, session.GRAPH_WEIGHTS):
         card["files"][name] = hashlib.sha256((fresh / name).read_bytes()).hexdigest()
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"

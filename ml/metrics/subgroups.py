@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.metrics import measures
+from ml.metrics import bootstrap, measures
 from ml.metrics.measures import Results
 
 # Age groups by their last year.
@@ -132,7 +132,7 @@ def _measured(
 ) -> dict[str, Any]:
     # Every third has all negatives in it: what they alone decide says nothing about a size.
     names = ("positive_dice", "sensitivity", "auc") if trait == "size" else MEASURES
-    found = measures.summary(part, patients, replicates, names=names)
+    found = bootstrap.summary(part, patients, replicates, names=names)
     return {
         "pictures": len(part),
         "positives": int(part.positive.sum()),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.metrics import calibration, measures
+from ml.metrics import bootstrap, calibration, measures
 from ml.metrics.calibration import GRID, Calibration, HeldOut
 from ml.metrics.measures import Flags, Floats, Results
 
@@ -108,7 +108,7 @@ def compare(held_out: HeldOut, replicates: int = 1000, seed: int = 0) -> Compari
     }
     fitted = calibration.fit(held_out.image_logits, held_out.positive)
     level = calibration.choose(held_out, fitted).balanced
-    draws = list(measures.draws(held_out.patients, replicates, seed))
+    draws = list(bootstrap.draws(held_out.patients, replicates, seed))
     differences = {
         name: {key: _difference(other, present, score, draws) for key, score in SCORES.items()}
         for name, other in others.items()

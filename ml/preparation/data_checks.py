@@ -76,8 +76,8 @@ def joined(records: Sequence[Record], findings: Findings) -> list[Record]:
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        if record.about.pixels:
-            groups[record.about.pixels].append(record)
+        if record.attributes.pixels:
+            groups[record.attributes.pixels].append(record)
     same = [group for group in groups.values() if len(group) > 1]
     patient_of: dict[str, str] = {}
     folds = {record.patient: record.fold for record in records}

@@ -58,22 +58,22 @@ def describe(records: list[Record]) -> dict[str, Any]:
         "traits": {
             name: _counts(values)
             for name, values in {
-                "view": [record.about.view for record in records],
-                "sex": [record.about.sex for record in records],
-                "age": [subgroups.age_group(record.about.age) for record in records],
-                "side": [record.about.side for record in outlined],
-                "lesions": [str(record.about.lesions or "") for record in outlined],
-                "tags": [tag for record in records for tag in record.about.tags],
+                "view": [record.attributes.view for record in records],
+                "sex": [record.attributes.sex for record in records],
+                "age": [subgroups.age_group(record.attributes.age) for record in records],
+                "side": [record.attributes.side for record in outlined],
+                "lesions": [str(record.attributes.lesions or "") for record in outlined],
+                "tags": [tag for record in records for tag in record.attributes.tags],
                 "lungs found": ["yes" if record.lungs else "no" for record in records],
             }.items()
             if any(values)
         },
         "areas": {
-            str(fold): sorted(record.about.area for record in part if record.about.area)
+            str(fold): sorted(record.attributes.area for record in part if record.attributes.area)
             for fold, part in _by(outlined, lambda r: r.fold).items()
         },
         "sizes": Counter(f"{record.rows} x {record.columns}" for record in records).most_common(12),
-        "spacing_mm": sorted(r.about.spacing_mm for r in records if r.about.spacing_mm),
+        "spacing_mm": sorted(r.attributes.spacing_mm for r in records if r.attributes.spacing_mm),
     }
 
 

@@ -13,10 +13,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ml.datasets import catalogue, dataset, rle  # noqa: E402 - with torch
-from ml.datasets.catalogue import About, Record  # noqa: E402
+from ml.datasets.catalogue import Attributes, Record  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.images.picture import Unreadable  # noqa: E402
-from ml.preparation import phantom, prepare  # noqa: E402 - with torch
+from ml.preparation import phantom, prepare, selection  # noqa: E402 - with torch
 from ml.preprocessing import transforms  # noqa: E402 - with torch
 from ml.preprocessing.lung_crop import Crop  # noqa: E402
 from ml.recipe import SOURCES, Recipe  # noqa: E402
@@ -178,7 +178,7 @@ def test_a_table_of_something_else_is_no_cache(tmp_path: Path) -> None:
 def test_prepare_keeps_what_has_a_file_and_a_judgement(cache: Path) -> None:
     records = {record.id: record for record in catalogue.read_records(cache)}
     assert set(records) == {"a1", "a2", "b1", "c1", "p1", "p2"}
-    plain = {name: replace(record, about=About()) for name, record in records.items()}
+    plain = {name: replace(record, attributes=Attributes()) for name, record in records.items()}
     assert plain["a1"] == Record("a1", "masks", "A", 0, True, 1024, 1024)
     assert plain["p1"] == Record("p1", "panel", "A", 0, True, 300, 200)
     assert records["p2"].fold == catalogue.NO_FOLD
@@ -295,8 +295,8 @@ def test_labels_from_reports_are_taken_on_request(tmp_path: Path) -> None:
         ["p4", "text-mined, unverified", "unknown", "D"],
     ]
     index = table(tmp_path / "panel.csv", ["id", "label", "pneumothorax", "patient"], rows)
-    assert prepare.panel_rows(index, {"A": 3}) == {"p1": ("A", 3, True)}
-    assert prepare.panel_rows(index, {"A": 3}, reports=True) == {
+    assert selection.panel_labels(index, {"A": 3}) == {"p1": ("A", 3, True)}
+    assert selection.panel_labels(index, {"A": 3}, reports=True) == {
         "p1": ("A", 3, True),
         "p2": ("B", catalogue.NO_FOLD, False),
     }
@@ -364,7 +364,7 @@ def test_a_record_tells_what_is_known_of_its_picture(tmp_path: Path) -> None:
     )
     outlines = [["one", rle.encode(left)], ["two", "-1"]]
     assert prepare.run(given(tmp_path, outlines, index=index, lungs=True)) == 0
-    one, two = (record.about for record in catalogue.read_records(tmp_path / "cache"))
+    one, two = (record.attributes for record in catalogue.read_records(tmp_path / "cache"))
     assert (one.view, one.side, one.lesions) == ("PA", "left", 2)
     assert one.area == pytest.approx(2 * 100 * 100 / 1024**2, abs=1e-6)
     assert one.spacing_mm is not None
@@ -380,7 +380,7 @@ def test_a_table_of_before_is_read_as_it_was(tmp_path: Path) -> None:
     )
     (record,) = catalogue.read_records(tmp_path)
     assert record == Record("a", "masks", "A", 2, True, 64, 48, Crop(0.1, 0.2, 0.5))
-    assert record.about == About()
+    assert record.attributes == Attributes()
     catalogue.write_records(tmp_path, [record])
     assert catalogue.read_records(tmp_path) == [record]
 
@@ -412,7 +412,7 @@ def test_patients_without_folds_are_dealt_out_and_stay_together(tmp_path: Path) 
         ["ImageId", "patient", "fold"],
         [[f"p{k}", f"P{k // 2}", "4" if k < 2 else ""] for k in range(40)],
     )
-    rows = prepare.outlined_rows(texts, index)
+    rows = selection.outlined_labels(texts, index)
     folds: dict[str, set[int]] = {}
     for patient, fold, _ in rows.values():
         folds.setdefault(patient, set()).add(fold)

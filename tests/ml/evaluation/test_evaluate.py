@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ml.datasets import cases, rle
-from ml.evaluation import evaluate
+from ml.evaluation import case_results, evaluate
 from ml.images import reader
 from ml.inference import predict, serving
 from ml.metrics import calibration
@@ -244,7 +244,7 @@ def test_a_picture_of_another_size_is_compared_in_the_masks_geometry(folder, fil
 def test_every_level_is_counted_as_the_outline_of_that_level(films):
     map_ = np.random.default_rng(0).integers(0, 256, (48, 40), dtype=np.uint8)
     truth = films["d"].mask
-    hits, found, on_map = evaluate.counted(map_, truth)
+    hits, found, on_map = case_results.counted(map_, truth)
     for number, level in enumerate(calibration.GRID):
         outlined = predict.outline(map_, float(level), 0, *truth.shape)
         assert found[number] == outlined.sum()

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ml.datasets import catalogue, dataset  # noqa: E402 - only where torch is
 from ml.evaluation import held_out  # noqa: E402 - only where torch is
-from ml.metrics import calibration, drift  # noqa: E402 - only where torch is
+from ml.metrics import calibration, drift, reference_distribution  # noqa: E402 - only where torch is
 from ml.network import model  # noqa: E402 - only where torch is
 from ml.recipe import Recipe  # noqa: E402 - only where torch is
 
@@ -81,8 +81,10 @@ def test_the_reference_is_what_predictions_of_the_same_pictures_store(
     shares = sorted((tables.found[:, 9] / tables.pixels).tolist())
     assert found["quantiles"]["map_share"][-1] == pytest.approx(shares[-1], rel=0.1)
     recent = [{"map_share": share} for share in shares * 3]
-    known = {"map_share": drift.Reference(np.array(found["quantiles"]["map_share"]), 40)}
-    assert drift.compare(known, recent)[0].word == "stable"
+    known = {
+        "map_share": reference_distribution.Reference(np.array(found["quantiles"]["map_share"]), 40)
+    }
+    assert drift.compare(known, recent)[0].status == "stable"
 
 
 def test_gate_and_lungs_see_the_picture_as_serving_shows_it_to_them(
@@ -104,7 +106,10 @@ def test_groups_are_those_of_the_records(pictures: dataset.Pictures) -> None:
     tables = held_out.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     records = [
         replace(
-            record, about=catalogue.About(view="PA" if number % 3 else "AP", reported=number < 25)
+            record,
+            attributes=catalogue.Attributes(
+                view="PA" if number % 3 else "AP", reported=number < 25
+            ),
         )
         for number, record in enumerate(pictures.records)
     ]

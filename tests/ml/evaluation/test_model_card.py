@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ml.__main__ import main
-from ml.evaluation import model_card
+from ml.evaluation import card_sections, model_card
 from ml.runtime import session
 from tests.support.paths import ROOT
 
@@ -81,7 +81,7 @@ def test_a_model_that_was_never_measured_says_so(tiny_model, tmp_path, capsys):
     text = out.read_text("utf-8")
     assert headings(text) == HEADINGS
     assert "This version was not measured." in text
-    assert model_card._NOT_KNOWN in text
+    assert card_sections._NOT_KNOWN in text
     assert main(["card", "--weights", str(tiny_model)]) == 0
     assert capsys.readouterr().out.endswith(text)
 

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("openvino", reason="openvino is not installed")
 from ml.datasets import cases
 from ml.errors import BadInput
-from ml.evaluation import evaluate
+from ml.evaluation import case_results
 from ml.images import reader
 from ml.images.picture import Picture
 from ml.inference import serving
@@ -109,7 +109,7 @@ def test_evaluation_stops_what_service_stops(
         file.write_bytes(phantom.dicom(film))
         found.append(cases.Case(str(number), file, ("-1",), str(number)))
     opened = gated(shelf, below=sum(words) / 2)
-    rows = evaluate.evaluate(found, opened).rows
+    rows = case_results.measure(found, opened).rows
     stopped = int(np.argmin(words))
     assert rows[stopped]["predicted"] == 0
     assert rows[stopped]["probability"] == pytest.approx(words[stopped], abs=1e-4)

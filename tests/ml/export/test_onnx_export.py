@@ -14,7 +14,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
 from ml.errors import BadInput  # noqa: E402
-from ml.export import export, onnx_export, reexport  # noqa: E402 - only where torch is
+from ml.export import graph, onnx_export, reexport  # noqa: E402 - only where torch is
 from ml.metrics.calibration import Calibration  # noqa: E402
 from ml.network import model  # noqa: E402 - only where torch is
 from ml.recipe import Recipe  # noqa: E402 - only where torch is
@@ -62,9 +62,9 @@ def exporter() -> Iterator[None]:
 
 def serve(
     patch: pytest.MonkeyPatch, net: model.Segmenter, calibration: Calibration
-) -> export.Probabilities:
+) -> graph.Probabilities:
     """Make this the shipped model; how one is read from its folder is test_reexport's."""
-    plain = export.Probabilities(net, calibration, RECIPE).eval()
+    plain = graph.Probabilities(net, calibration, RECIPE).eval()
     patch.setattr(reexport, "shipped", lambda _: (CARD, plain, RECIPE))
     return plain
 

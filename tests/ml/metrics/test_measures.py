@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.metrics import measures
+from ml.metrics import bootstrap, measures
 from ml.metrics.measures import Results
 
 
@@ -199,7 +199,7 @@ def random_results(count: int, seed: int) -> Results:
 def test_intervals_hold_the_value_and_shrink_with_more_patients():
     widths = []
     for count in (60, 960):
-        found = measures.summary(random_results(count, 3), np.arange(count), replicates=200)
+        found = bootstrap.summary(random_results(count, 3), np.arange(count), replicates=200)
         for measure in found.values():
             if not math.isnan(measure.value):
                 assert measure.low <= measure.value <= measure.high
@@ -210,9 +210,9 @@ def test_intervals_hold_the_value_and_shrink_with_more_patients():
 def test_pictures_of_one_patient_do_not_count_as_many():
     once = random_results(80, 5)
     repeated = once.take(np.tile(np.arange(80), 9))
-    clustered = measures.summary(repeated, np.tile(np.arange(80), 9), replicates=200)
-    naive = measures.summary(repeated, np.arange(720), replicates=200)
-    alone = measures.summary(once, np.arange(80), replicates=200)
+    clustered = bootstrap.summary(repeated, np.tile(np.arange(80), 9), replicates=200)
+    naive = bootstrap.summary(repeated, np.arange(720), replicates=200)
+    alone = bootstrap.summary(once, np.arange(80), replicates=200)
     width = {
         name: found["kaggle_dice"].high - found["kaggle_dice"].low
         for name, found in (("clustered", clustered), ("naive", naive), ("alone", alone))

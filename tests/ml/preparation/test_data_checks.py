@@ -8,14 +8,14 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 
-from ml.datasets.catalogue import NO_FOLD, About, Record
+from ml.datasets.catalogue import NO_FOLD, Attributes, Record
 from ml.preparation import data_checks
 
 pytestmark = pytest.mark.torch
 
 
 def record(name: str, patient: str, fold: int, pixels: str = "", source: str = "masks") -> Record:
-    return Record(name, source, patient, fold, False, 10, 10, about=About(pixels=pixels))
+    return Record(name, source, patient, fold, False, 10, 10, attributes=Attributes(pixels=pixels))
 
 
 def test_equal_pixels_become_one_patient_in_one_fold():

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from ml.__main__ import main
 from ml.datasets import catalogue
-from ml.datasets.catalogue import About, Record
+from ml.datasets.catalogue import Attributes, Record
 from ml.preparation import data_checks, datasheet
 
 pytestmark = pytest.mark.torch
@@ -24,7 +24,7 @@ def cache(tmp_path: Path) -> Path:
     records = []
     for number in range(20):
         positive = number % 4 == 0
-        about = About(
+        about = Attributes(
             view="PA" if number % 2 else "AP",
             age=20.0 + 3 * number,
             lesions=2 if positive else 0,
@@ -34,7 +34,7 @@ def cache(tmp_path: Path) -> Path:
         )
         name = f"patient{number // 2}"
         fold = number // 2 % 5
-        record = Record(f"id{number}", "masks", name, fold, positive, 64, 64, about=about)
+        record = Record(f"id{number}", "masks", name, fold, positive, 64, 64, attributes=about)
         records.append(record)
     records.append(replace(records[0], id="panel1", source="panel", fold=catalogue.NO_FOLD))
     (tmp_path / "cache").mkdir()

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
 
-from ml.export import export  # noqa: E402
+from ml.export import graph  # noqa: E402
 from ml.metrics.calibration import Calibration  # noqa: E402
 from ml.network import model  # noqa: E402
 from ml.preprocessing import transforms  # noqa: E402
@@ -48,9 +48,9 @@ def test_every_network_takes_a_step_and_ships(choice: dict[str, object], tmp_pat
     moved = [name for name in convolutions if not torch.equal(learnt[name], fresh[name])]
     assert len(moved) > 0.9 * len(convolutions)
 
-    graph = export.to_openvino(state.average, recipe, Calibration())
+    exported = graph.to_openvino(state.average, recipe, Calibration())
     pictures = np.stack(discs(2).pictures)[:, None].astype(np.float32) / 127.5 - 1
-    shipped = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    shipped = openvino.Core().compile_model(exported, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     said = shipped({"picture": pictures})
     with torch.no_grad():
         masks, images = state.average.eval()(torch.from_numpy(pictures))
