@@ -36,7 +36,7 @@ def main() -> int:
     overlaps, sizes = [], []
     for case in positives + negatives[: len(positives)]:
         picture = reader.read(case.file.read_bytes())
-        said = predict.predict(picture, opened, gate=False)
+        said = predict.predict(picture, opened, refuse=False)
         if said.uncertainty is None or said.region is None:
             print("this model tells neither of doubt nor of a region", file=sys.stderr)
             return 1

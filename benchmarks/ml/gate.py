@@ -37,7 +37,7 @@ from ml.images import reader
 from ml.inference import predict, serving
 from ml.preprocessing import transforms
 from ml.quality import typicality
-from ml.quality.typicality import Looks
+from ml.quality.typicality import GateInput
 from ml.runtime import lung_finder
 
 NIH = (
@@ -91,7 +91,7 @@ def _fit(options: argparse.Namespace) -> int:
     looks = []
     for file in tqdm(chosen, desc="real films", disable=None):
         canonical = transforms.canonical(reader.read(file.read_bytes()).pixels, 512)
-        looks.append(Looks(canonical, finder.find(canonical)))
+        looks.append(GateInput(canonical, finder.find(canonical)))
     reference = typicality.fit(looks, finder.card["sha256"])
     typicality.write(reference)
     print(f"{typicality.PATH}: {len(looks)} films, limit {reference.limit:.2f}")
@@ -136,7 +136,7 @@ def _verdict(opened: serving.Serving, name: str, data: bytes) -> str:
         picture = reader.read(data)
     except reader.Unreadable:
         return "unreadable"
-    verdict, _ = predict.gated(picture, opened)
+    verdict, _ = predict.checked(picture, opened)
     codes = [reason.code for reason in verdict.reasons if reason.refuses]
     # Children are refused by age, rightly: their film is no false refusal.
     codes = [code for code in codes if not (code == "under_18" and name.startswith("real"))]

@@ -53,7 +53,7 @@ def main() -> int:
             print(f"left out: {path.name}: {error}", file=sys.stderr)
             continue
         decoded = time.perf_counter() - began
-        view = model.see(picture.pixels).input[None, None]
+        view = model.prepare(picture.pixels).input[None, None]
         answers, seconds = [], []
         for engine in (model.network, eager, plain):
             began = time.perf_counter()

@@ -23,7 +23,7 @@ import torch
 
 from ml.network import freeze, losses, model, precision
 from ml.recipe import Recipe
-from ml.training.run_state import average_in, start
+from ml.training.run_state import start, update_average
 
 
 def stepper(recipe: Recipe, plain: bool = False) -> Callable[[], float]:
@@ -44,8 +44,8 @@ def stepper(recipe: Recipe, plain: bool = False) -> Callable[[], float]:
     def step() -> float:
         began = time.perf_counter()
         with precision.autocast(recipe, torch.device("cpu")):
-            seen = net.look(picture)
-            image = net.judge(seen.features)
+            seen = net.outputs(picture)
+            image = net.image_logits(seen.features)
         part = losses.combined(
             seen.mask_logits.float(),
             image.float(),
@@ -60,7 +60,7 @@ def stepper(recipe: Recipe, plain: bool = False) -> Callable[[], float]:
         torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
         state.optimizer.step()
         if not plain:
-            average_in(state.average, net, recipe.ema)
+            update_average(state.average, net, recipe.ema)
         return time.perf_counter() - began
 
     return step

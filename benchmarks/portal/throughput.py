@@ -65,7 +65,7 @@ def main() -> int:
     predict(pictures[0], serving)  # the first run compiles: not counted
     whole, model = [], []
     for picture in pictures:
-        seen = serving.see(picture.pixels)
+        seen = serving.prepare(picture.pixels)
         middle = time.perf_counter()
         serving.run([seen])
         model.append(time.perf_counter() - middle)

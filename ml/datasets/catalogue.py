@@ -63,12 +63,12 @@ class Record:
     rows: int
     columns: int
     lungs: Crop | None = None
-    also: tuple[str, ...] = ()
+    other_classes: tuple[str, ...] = ()
     attributes: Attributes = Attributes()
 
     def shows(self, recipe: Recipe) -> tuple[bool, ...]:
         """Whether each of a recipe's classes is to be seen."""
-        return (self.positive, *(name in self.also for name in recipe.classes[1:]))
+        return (self.positive, *(name in self.other_classes for name in recipe.classes[1:]))
 
     def crop(self, recipe: Recipe) -> Crop | None:
         """What a network of this recipe sees of the picture."""
@@ -113,7 +113,7 @@ def write_records(cache: Path, records: Iterable[Record]) -> None:
             fold = "" if r.fold == NO_FOLD else r.fold
             lungs = f"{r.lungs.left} {r.lungs.top} {r.lungs.side}" if r.lungs else ""
             row = (r.id, r.source, r.patient, fold, int(r.positive), r.rows, r.columns, lungs)
-            writer.writerow((*row, " ".join(r.also), *_written(r.attributes)))
+            writer.writerow((*row, " ".join(r.other_classes), *_written(r.attributes)))
 
 
 def _attributes(row: dict[str, str]) -> Attributes:
@@ -166,7 +166,7 @@ def split(
     return training, held_out
 
 
-def learnt(training: list[Record], recipe: Recipe) -> list[Record]:
+def of_sources(training: list[Record], recipe: Recipe) -> list[Record]:
     """Those of a training part that the recipe learns from: of its sources, and pictures that
     nobody judged only where teachers do or where nothing is judged at all."""
     unjudged = bool(recipe.taught or recipe.hidden)

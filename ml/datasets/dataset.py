@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ml.datasets import masked_images
 from ml.datasets.catalogue import OUTLINED, Record
-from ml.datasets.soft_labels import Taught, mixed
+from ml.datasets.soft_labels import SoftLabels, mix
 from ml.errors import BadInput
 from ml.preprocessing import transforms
 from ml.recipe import Recipe
@@ -39,15 +39,15 @@ class Pictures:
     records: list[Record]
     pictures: list[NDArray[np.uint8]]
     masks: list[NDArray[np.uint8] | None]
-    taught: Taught | None = None
-    _cleaned: dict[Any, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    soft_labels: SoftLabels | None = None
+    _preprocessed: dict[Any, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def to_learn_from(cls, cache: Path, records: list[Record], recipe: Recipe) -> Pictures:
+    def read_for_training(cls, cache: Path, records: list[Record], recipe: Recipe) -> Pictures:
         """`read`, with what the recipe's teachers said."""
         if recipe.taught:
-            words = Taught.read(cache, recipe, [record.id for record in records])
-            return replace(cls.read(cache, records, recipe.classes), taught=words)
+            labels = SoftLabels.read(cache, recipe, [record.id for record in records])
+            return replace(cls.read(cache, records, recipe.classes), soft_labels=labels)
         return cls.read(cache, records, recipe.classes)
 
     @classmethod
@@ -76,18 +76,18 @@ class Pictures:
             [self.records[n] for n in chosen],
             [self.pictures[n] for n in chosen],
             [self.masks[n] for n in chosen],
-            self.taught,
+            self.soft_labels,
         )
 
-    def cleaned(self, number: int, recipe: Recipe) -> NDArray[np.uint8]:
+    def preprocessed(self, number: int, recipe: Recipe) -> NDArray[np.uint8]:
         """A picture as a network of this recipe is given it, before it is placed; made once."""
         if not recipe.denoise and not recipe.clahe:
             return self.pictures[number]
         key = (number, recipe.denoise, recipe.clahe)
-        if key not in self._cleaned:
+        if key not in self._preprocessed:
             picture = transforms.clean(self.pictures[number], recipe.denoise, recipe.clahe)
-            self._cleaned[key] = picture
-        return self._cleaned[key]
+            self._preprocessed[key] = picture
+        return self._preprocessed[key]
 
     @staticmethod
     def read_one(cache: Path, record: Record) -> NDArray[np.uint8]:
@@ -100,8 +100,8 @@ def draw(
     count: int,
     share: float,
     rng: np.random.Generator,
-    alarms: NDArray[np.float64] | None = None,
-    hard: float = 0.0,
+    false_positives: NDArray[np.float64] | None = None,
+    hard_share: float = 0.0,
 ) -> NDArray[np.int64]:
     """`count` shuffled picture numbers, `share` of them positive.
 
@@ -110,20 +110,20 @@ def draw(
     """
     wanted = round(count * share)
     negatives = np.flatnonzero(~positive)
-    mined = 0 if alarms is None else round((count - wanted) * hard)
+    mined = 0 if false_positives is None else round((count - wanted) * hard_share)
     chosen = [
         _without_repeats(np.flatnonzero(positive), wanted, rng),
         _without_repeats(negatives, count - wanted - mined, rng),
     ]
     if mined and not len(negatives):
         raise BadInput("no picture without a finding to draw from: hard_negatives needs some")
-    if alarms is not None and mined:
-        weights = alarms[negatives]
+    if false_positives is not None and mined:
+        weights = false_positives[negatives]
         chosen.append(rng.choice(negatives, mined, p=weights / weights.sum()))
     return rng.permutation(np.concatenate(chosen))
 
 
-class Drawn(Dataset[dict[str, Tensor]]):
+class AugmentedEpoch(Dataset[dict[str, Tensor]]):
     """One epoch's augmented pictures.
 
     Every random choice follows from (seed, epoch, position), so that neither the number of
@@ -137,21 +137,21 @@ class Drawn(Dataset[dict[str, Tensor]]):
         epoch: int,
         share: float,
         size: int,
-        alarms: NDArray[np.float64] | None = None,
+        false_positives: NDArray[np.float64] | None = None,
     ) -> None:
         # Where the outline is all that is learnt, a positive without one teaches nothing.
         by_outline = recipe.image_weight == 0 and recipe.patch_weight == 0 and not recipe.hidden
         records = pictures.records
-        taught = pictures.taught is not None
+        taught = pictures.soft_labels is not None
         telling = [
             r.source != "panel" or taught or not (r.positive and by_outline) for r in records
         ]
         numbers = np.flatnonzero(telling)
         positive = np.array([any(records[n].shows(recipe)) for n in numbers], dtype=np.bool_)
         rng = np.random.default_rng((recipe.seed, epoch))
-        hard = None if alarms is None else alarms[numbers]
+        hard_share = None if false_positives is None else false_positives[numbers]
         self.order = numbers[
-            draw(positive, recipe.epoch_pictures, share, rng, hard, recipe.hard_negatives)
+            draw(positive, recipe.epoch_pictures, share, rng, hard_share, recipe.hard_negatives)
         ]
         self.pictures, self.recipe, self.epoch, self.size = pictures, recipe, epoch, size
 
@@ -160,11 +160,11 @@ class Drawn(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         number = int(self.order[position])
-        picture, mask = self.pictures.cleaned(number, self.recipe), self.pictures.masks[number]
+        picture, mask = self.pictures.preprocessed(number, self.recipe), self.pictures.masks[number]
         rng = np.random.default_rng((self.recipe.seed, self.epoch, position))
         drawn = np.zeros_like(picture) if mask is None else mask
         record = self.pictures.records[number]
-        crop, taught, recipe = record.crop(self.recipe), self.pictures.taught, self.recipe
+        crop, taught, recipe = record.crop(self.recipe), self.pictures.soft_labels, self.recipe
         soft = taught.map_of(record.id, picture.shape) if taught else None
         view, target = transforms.augment(picture, drawn, self.size, recipe, rng, crop, soft)
         if recipe.hidden:
@@ -172,7 +172,7 @@ class Drawn(Dataset[dict[str, Tensor]]):
         target = target.reshape(-1, self.size, self.size)
         if taught is None:
             return _item(view, target, record, recipe)
-        return mixed(
+        return mix(
             _item(view, target[:-1], record, recipe),
             target[-1],
             taught.probabilities[record.id],
@@ -182,7 +182,7 @@ class Drawn(Dataset[dict[str, Tensor]]):
         )
 
 
-class Plain(Dataset[dict[str, Tensor]]):
+class PlainPictures(Dataset[dict[str, Tensor]]):
     """Pictures as serving sees them, in order."""
 
     def __init__(self, pictures: Pictures, recipe: Recipe) -> None:
@@ -192,7 +192,7 @@ class Plain(Dataset[dict[str, Tensor]]):
         return len(self.pictures.records)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        picture, mask = self.pictures.cleaned(number, self.recipe), self.pictures.masks[number]
+        picture, mask = self.pictures.preprocessed(number, self.recipe), self.pictures.masks[number]
         record, size = self.pictures.records[number], self.recipe.size
         crop = record.crop(self.recipe)
         view = transforms.place(picture, size, crop)
@@ -231,10 +231,10 @@ def _planes(
 ) -> NDArray[np.uint8] | None:
     """The masks of several classes, (rows, columns, C); None where nothing was drawn."""
     planes: NDArray[np.uint8] = np.zeros((*shape, len(classes)), dtype=np.uint8)
-    if record.source not in OUTLINED or not (record.positive or record.also):
+    if record.source not in OUTLINED or not (record.positive or record.other_classes):
         return None
     for number, name in enumerate(classes):
-        if (number == 0 and record.positive) or (number and name in record.also):
+        if (number == 0 and record.positive) or (number and name in record.other_classes):
             folder = f"masks-{name}" if number else "masks"
             planes[..., number] = _png(cache / folder / f"{record.id}.png")
     return planes

@@ -22,18 +22,18 @@ from ml.errors import BadInput
 from ml.recipe import Recipe
 
 SIDE = 288  # longest side of a stored map, px: teachers' maps are smooth
-WORDS, ORIGIN = "said.csv", "origin.json"
+PREDICTIONS, ORIGIN = "said.csv", "origin.json"
 
 
 @dataclass(frozen=True)
-class Taught:
+class SoftLabels:
     """Maps (probability * 255, longest side SIDE) and image probabilities, by picture."""
 
     maps: dict[str, NDArray[np.uint8]]
     probabilities: dict[str, float]
 
     @classmethod
-    def read(cls, cache: Path, recipe: Recipe, names: Iterable[str]) -> Taught:
+    def read(cls, cache: Path, recipe: Recipe, names: Iterable[str]) -> SoftLabels:
         """What the recipe's teachers said of these pictures.
 
         BadInput where it is not there, or where a teacher has seen patients that the recipe holds
@@ -42,7 +42,7 @@ class Taught:
         folder = cache / "taught" / recipe.taught
         try:
             origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-            words = (folder / WORDS).read_text(encoding="utf-8")
+            words = (folder / PREDICTIONS).read_text(encoding="utf-8")
             rows = csv.DictReader(io.StringIO(words, newline=""))
             said = {row["id"]: float(row["probability"]) for row in rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -72,7 +72,7 @@ class Taught:
         return np.asarray(large, dtype=np.uint8)
 
 
-def mixed(
+def mix(
     item: dict[str, Any],
     soft: NDArray[np.float32],
     probability: float,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ml.datasets import catalogue, dataset
-from ml.evaluation import held_out as heldout
-from ml.metrics import calibration as calibrate
-from ml.metrics.calibration import Calibration, HeldOut, Thresholds
-from ml.network.model import Committee, Network
+from ml.evaluation import held_out
+from ml.metrics import calibration
+from ml.metrics.calibration import Calibration, HeldOutPredictions, Thresholds
+from ml.network.model import Ensemble, Network
 from ml.recipe import Recipe
 
 HOW = (
@@ -41,7 +41,7 @@ def of(
     recipe: Recipe,
     cache: Path,
     folds: list[int],
-    gate: heldout.Gate | None = None,
+    gate: held_out.FirstStage | None = None,
 ) -> tuple[Calibration, Thresholds, dict[str, Any]]:
     """Calibration, thresholds and the card's measured parts.
 
@@ -51,19 +51,19 @@ def of(
     records = catalogue.read_records(cache)
     catalogue.check_crop(records, recipe)
     parts, training = _parts(net, recipe, records, folds)
-    held_out = [record for _, part in parts for record in part]
-    statistics = heldout.Statistics() if recipe.image_weight else None
+    measured = [record for _, part in parts for record in part]
+    statistics = held_out.ReferenceStatistics() if recipe.image_weight else None
     tables = _tables(parts, recipe, cache, statistics, gate=gate)
-    together = heldout.together(tables)
-    found: dict[str, Any] = {"data": {"counts": catalogue.counts(training, held_out)}}
+    together = held_out.concatenated(tables)
+    found: dict[str, Any] = {"data": {"counts": catalogue.counts(training, measured)}}
     if statistics is None:
-        found["metrics"] = heldout.outline_report(together)
+        found["metrics"] = held_out.outline_report(together)
         found["measured"] = OUTLINE_MEASURED.format(fold=folds[0])
         return Calibration(), Thresholds(), found
-    calibration = calibrate.fit(together.image_logits, together.positive)
-    probability = calibration.probability(together.image_logits)
-    found |= heldout.pooled(tables)
-    found["subgroups"] = heldout.groups(tables, held_out)
+    fitted = calibration.fit(together.image_logits, together.positive)
+    probability = fitted.probability(together.image_logits)
+    found |= held_out.pooled(tables)
+    found["subgroups"] = held_out.groups(tables, measured)
     found["reference"] = statistics.reference(probability)
     found["measured"] = (
         MEASURED.format(fold=folds[0], chose=CHOSE[recipe.selects_on_held_out])
@@ -71,39 +71,39 @@ def of(
         else MEMBERS_MEASURED.format(folds=", ".join(map(str, folds)))
     )
     found["other_classes"] = {
-        name: heldout.pooled(_tables(parts, recipe, cache, finding=number))["metrics"]
+        name: held_out.pooled(_tables(parts, recipe, cache, finding=number))["metrics"]
         for number, name in enumerate(recipe.classes)
         if number
     }
-    return calibration, calibrate.choose(together, calibration), found
+    return fitted, calibration.choose(together, fitted), found
 
 
 def _parts(
     net: Network, recipe: Recipe, records: list[catalogue.Record], folds: list[int]
 ) -> tuple[_Parts, list[catalogue.Record]]:
     """Each network with what it has never seen; and all that was trained on."""
-    if len(set(folds)) == 1 or not isinstance(net, Committee):
-        training, held_out = catalogue.split(records, folds[0], recipe.data_share)
-        return [(net, held_out)], catalogue.learnt(training, recipe)
+    if len(set(folds)) == 1 or not isinstance(net, Ensemble):
+        training, measured = catalogue.split(records, folds[0], recipe.data_share)
+        return [(net, measured)], catalogue.of_sources(training, recipe)
     parts: _Parts = [
         (member, catalogue.split(records, fold, recipe.data_share)[1])
         for member, fold in zip(net.segmenters, folds, strict=True)
     ]
     everything, _ = catalogue.split(records, -1, recipe.data_share)
-    return parts, catalogue.learnt(everything, recipe)
+    return parts, catalogue.of_sources(everything, recipe)
 
 
 def _tables(
     parts: _Parts,
     recipe: Recipe,
     cache: Path,
-    statistics: heldout.Statistics | None = None,
+    statistics: held_out.ReferenceStatistics | None = None,
     finding: int = 0,
-    gate: heldout.Gate | None = None,
-) -> list[HeldOut]:
+    gate: held_out.FirstStage | None = None,
+) -> list[HeldOutPredictions]:
     one = dataclasses.replace(recipe, members=1)
     return [
-        heldout.tables(
+        held_out.predict(
             net, dataset.Pictures.read(cache, part, recipe.classes), one, statistics, finding, gate
         )
         for net, part in parts

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml.evaluation import markdown
-from ml.evaluation.report_text import WORDS
+from ml.evaluation.report_text import LABELS
 
 # What a model of this package is for; cards of older versions do not say it.
 USE = (
@@ -24,7 +24,7 @@ OUTLINE_USE = (
     "looks at, and what a pneumothorax's size is compared with. Not a statement about a lung."
 )
 _NOT_KNOWN = "Not recorded for this model."
-_MORE_WORDS = {"positive_dice_ungated": "Dice, positives only, called or not"}
+_MORE_LABELS = {"positive_dice_ungated": "Dice, positives only, called or not"}
 _TRAITS = {"size": "Size of the pneumothorax", "view": "View", "sex": "Sex", "age": "Age",
            "exposure": "Exposure", "report": "Report against outline"}  # fmt: skip
 _SOURCES = {
@@ -199,7 +199,7 @@ def analyses(card: dict[str, Any]) -> str:
     measured = card.get("metrics", {})
     if not measured:
         return "This version was not measured."
-    words = WORDS | _MORE_WORDS
+    words = LABELS | _MORE_LABELS
     parts = [
         markdown.table(
             ["measure", "value", "95 % interval", "pictures"],
@@ -226,7 +226,7 @@ def analyses(card: dict[str, Any]) -> str:
             ]
             for name, part in groups.items()
         ]
-        heads = ["group", "pictures", "positives", *(WORDS[name] for name in _GROUP_MEASURES)]
+        heads = ["group", "pictures", "positives", *(LABELS[name] for name in _GROUP_MEASURES)]
         parts += [f"### {_TRAITS.get(trait, trait)}", markdown.table(heads, rows)]
     if card.get("subgroups"):
         parts.append(markdown.paragraph("Small groups differ by chance: read the intervals."))

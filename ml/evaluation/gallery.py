@@ -25,7 +25,7 @@ TRUTH, MODEL = (255, 196, 0), (64, 200, 255)
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class GalleryPicture:
     """One picture of the gallery. image: uint8 (rows, columns, 3), RGB."""
 
     kind: str
@@ -45,33 +45,33 @@ def worst(rows: list[dict[str, Any]], count: int) -> dict[str, list[dict[str, An
         return float(measures.dice(*counts)[0])
 
     misses = [row for row in rows if row["truth"]]
-    alarms = [row for row in rows if not row["truth"] and row["called"]]
+    false_positives = [row for row in rows if not row["truth"] and row["called"]]
     return {
         "miss": sorted(misses, key=lambda row: (round(dice(row), 2), -row["truth"]))[:count],
-        "false alarm": sorted(alarms, key=lambda row: -row["probability"])[:count],
+        "false alarm": sorted(false_positives, key=lambda row: -row["probability"])[:count],
     }
 
 
-def exhibits(
+def pictures(
     rows: list[dict[str, Any]],
     shown: dict[str, Case],
     opened: Serving,
     shape: tuple[int, int],
     count: int,
-) -> list[Exhibit]:
+) -> list[GalleryPicture]:
     """Draw the worst cases; rows: of the evaluation, shown: its cases by id."""
     return [
-        _exhibit(kind, row, shown[row["id"]], opened, shape)
+        _drawn(kind, row, shown[row["id"]], opened, shape)
         for kind, chosen in worst(rows, count).items()
         for row in chosen
     ]
 
 
-def _exhibit(
+def _drawn(
     kind: str, row: dict[str, Any], case: Case, opened: Serving, shape: tuple[int, int]
-) -> Exhibit:
+) -> GalleryPicture:
     picture = reader.read(case.file.read_bytes()).pixels
-    seen = opened.see(picture)
+    seen = opened.prepare(picture)
     masks, _ = opened.run([seen])
     # The outline is shown even where the picture was not called: why it was missed is the point.
     outlined = predict.outline(seen.map_of(masks[0]), opened.card["thresholds"]["mask"], 1, *shape)
@@ -83,7 +83,7 @@ def _exhibit(
     size = f", {share:.1f} % of the picture" if row["truth"] else ""
     called = "called" if row["called"] else "not called"
     caption = f"{case.id}: probability {row['probability']:.2f}, {called}{size}"
-    return Exhibit(kind, caption, np.asarray(image, dtype=np.uint8))
+    return GalleryPicture(kind, caption, np.asarray(image, dtype=np.uint8))
 
 
 def _draw(image: Any, mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:

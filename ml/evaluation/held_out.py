@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from ml.datasets import catalogue, dataset
 from ml.errors import BadInput
-from ml.inference.serving import Seen
+from ml.inference.serving import PreparedPicture
 from ml.metrics import bootstrap, calibration, measures, reference_distribution, subgroups
-from ml.metrics.calibration import Calibration, HeldOut
+from ml.metrics.calibration import Calibration, HeldOutPredictions
 from ml.network import model
 from ml.preprocessing import image_statistics, transforms
 from ml.preprocessing.lung_crop import Crop
@@ -28,11 +28,11 @@ from ml.recipe import Recipe
 from ml.runtime import lung_finder
 
 PER_PIXEL = ("positive_iou", "pixel_iou", "pixel_precision", "pixel_recall", "pixel_accuracy")
-Gate = Callable[[NDArray[np.uint8]], float | None]
+FirstStage = Callable[[NDArray[np.uint8]], float | None]
 
 
 @dataclass(frozen=True)
-class Answer:
+class PictureResult:
     """One picture as the network met it, and its outline's probabilities on that square."""
 
     picture: NDArray[np.uint8]
@@ -42,14 +42,14 @@ class Answer:
 
 
 @torch.no_grad()
-def tables(
+def predict(
     net: model.Network,
     pictures: dataset.Pictures,
     recipe: Recipe,
-    watch: Callable[[Answer], None] | None = None,
+    on_result: Callable[[PictureResult], None] | None = None,
     finding: int = 0,
-    gate: Gate | None = None,
-) -> HeldOut:
+    gate: FirstStage | None = None,
+) -> HeldOutPredictions:
     """Run the network over all pictures and count every outline's pixels; watch sees each answer.
 
     finding: which of the recipe's classes; gate: the logit of a canonical picture that is stopped
@@ -62,7 +62,7 @@ def tables(
     truth, pixels = [], []
     levels = calibration.GRID
     for number in tqdm(range(len(pictures.records)), desc="held out", unit="picture", disable=None):
-        picture, mask = pictures.cleaned(number, recipe), pictures.masks[number]
+        picture, mask = pictures.preprocessed(number, recipe), pictures.masks[number]
         crop = pictures.records[number].crop(recipe)
         view = transforms.place(picture, recipe.size, crop)
         probability, image_logit = model.answer(
@@ -73,21 +73,21 @@ def tables(
         stopped = gate(raw) if gate else None
         if stopped is not None:
             square = np.zeros_like(square)
-        if watch:
-            watch(Answer(raw, view, crop, square))
+        if on_result:
+            on_result(PictureResult(raw, view, crop, square))
         if mask is not None and mask.ndim == 3:
             mask = mask[..., finding]
         map_ = transforms.to_source(square, picture.shape[0], picture.shape[1], crop)
         drawn = np.zeros(picture.shape, dtype=bool) if mask is None else mask > 127
         hits.append([int((drawn & (map_ >= level)).sum()) for level in levels])
         found.append([int((map_ >= level).sum()) for level in levels])
-        # What serving compares with the floor: see ml.inference.serving.Seen.map_of.
+        # What serving compares with the floor: see ml.inference.serving.PreparedPicture.map_of.
         shown = square if crop is None else map_
         area.append([int((shown >= level).sum()) for level in levels])
         logits.append(float(image_logit[0, finding]) if stopped is None else stopped)
         truth.append(int(drawn.sum()))
         pixels.append(drawn.size)
-    return HeldOut(
+    return HeldOutPredictions(
         patients=np.array([record.patient for record in pictures.records]),
         image_logits=np.array(logits),
         pixels=np.array(pixels),
@@ -99,16 +99,16 @@ def tables(
     )
 
 
-class Statistics:
+class ReferenceStatistics:
     """Collects what a prediction would store of each answer, in the order of the pictures."""
 
     def __init__(self) -> None:
         self._finder = lung_finder.Finder()
         self._rows: list[dict[str, float]] = []
 
-    def __call__(self, answer: Answer) -> None:
+    def __call__(self, answer: PictureResult) -> None:
         fields = self._finder.find(answer.picture)
-        map_ = Seen(answer.input, answer.crop, fields).map_of(answer.square)
+        map_ = PreparedPicture(answer.input, answer.crop, fields).map_of(answer.square)
         self._rows.append(image_statistics.of_answer(answer.input, map_, fields.mask))
 
     def reference(self, probability: measures.Floats) -> dict[str, Any]:
@@ -120,13 +120,13 @@ class Statistics:
 
 
 def groups(
-    tables: list[HeldOut], records: list[catalogue.Record], replicates: int = 500
+    tables: list[HeldOutPredictions], records: list[catalogue.Record], replicates: int = 500
 ) -> dict[str, dict[str, Any]]:
     """The card's `subgroups`, cross-fitted like its metrics; records in the tables' order."""
     shown, ranked = _shown(tables)
     known = [_known(record) for record in records]
     plain = replace(shown, probability=ranked.probability)
-    found = subgroups.report(plain, together(tables).patients, known, replicates)
+    found = subgroups.report(plain, concatenated(tables).patients, known, replicates)
     rounded: dict[str, dict[str, Any]] = {}
     for trait, parts in found.items():
         rounded[trait] = {}
@@ -151,7 +151,9 @@ def _known(record: catalogue.Record) -> subgroups.Traits:
     )
 
 
-def outline_report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any]]:
+def outline_report(
+    held_out: HeldOutPredictions, replicates: int = 2000
+) -> dict[str, dict[str, Any]]:
     """Dice and IoU of the outline at 0.5, for a network that outlines and judges nothing."""
     level = int(np.flatnonzero(np.isclose(calibration.GRID, 0.5))[0])
     everything = np.ones(len(held_out.truth), dtype=bool)
@@ -171,33 +173,35 @@ def outline_report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[
     }
 
 
-def report(held_out: HeldOut, replicates: int = 2000) -> dict[str, dict[str, Any]]:
+def report(held_out: HeldOutPredictions, replicates: int = 2000) -> dict[str, dict[str, Any]]:
     """The card's `metrics` and `calibration`, with 95 % bootstrap intervals over patients.
 
     Everything that depends on a fitted number (temperature, bias, thresholds) is cross-fitted:
-    see calibrate.cross_fitted. The ROC's own numbers are those of the network's plain logits.
+    see calibration.cross_fitted. The ROC's own numbers are those of the network's plain logits.
     """
     return pooled([held_out], replicates)
 
 
-def together(tables: list[HeldOut]) -> HeldOut:
+def concatenated(tables: list[HeldOutPredictions]) -> HeldOutPredictions:
     """The pictures of several folds in one table."""
-    arrays = [f.name for f in fields(HeldOut) if f.name != "size"]
+    arrays = [f.name for f in fields(HeldOutPredictions) if f.name != "size"]
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(t, name) for t in tables]) for name in arrays
     }
     return replace(tables[0], **joined)
 
 
-def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+def pooled(tables: list[HeldOutPredictions], replicates: int = 2000) -> dict[str, dict[str, Any]]:
     """`report` over several folds, each with a network of its own and cross-fitted by itself.
 
     Logits of different networks are not on one scale: with more than one fold the ROC's numbers
     are those of the cross-fitted probabilities.
     """
-    held_out = together(tables)
+    held_out = concatenated(tables)
     shown, plain = _shown(tables)
-    outlined = measures.together([calibration.cross_fitted(table, gated=False) for table in tables])
+    outlined = measures.concatenated(
+        [calibration.cross_fitted(table, gated=False) for table in tables]
+    )
 
     def part(results: measures.Results, *names: str) -> dict[str, dict[str, Any]]:
         found = bootstrap.summary(results, held_out.patients, replicates)
@@ -220,14 +224,14 @@ def pooled(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str,
     }
 
 
-def against(
-    tables: list[HeldOut], others: list[HeldOut], replicates: int = 2000
+def compare(
+    tables: list[HeldOutPredictions], others: list[HeldOutPredictions], replicates: int = 2000
 ) -> dict[str, dict[str, Any]]:
     """What these networks have more than others that judged the same pictures, paired.
 
     Both are cross-fitted like `pooled`. BadInput where the pictures are not the same.
     """
-    ours, theirs = together(tables), together(others)
+    ours, theirs = concatenated(tables), concatenated(others)
     if not all(
         np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in ("patients", "truth")
     ):
@@ -238,7 +242,7 @@ def against(
     found = bootstrap.difference(shown, their_shown, ours.patients, replicates, names=names)
     found |= bootstrap.difference(plain, their_plain, ours.patients, replicates, names=roc)
     outlined, their_outlined = (
-        measures.together([calibration.cross_fitted(table, gated=False) for table in part])
+        measures.concatenated([calibration.cross_fitted(table, gated=False) for table in part])
         for part in (tables, others)
     )
     dice = "positive_dice"
@@ -248,25 +252,27 @@ def against(
     return {name: _rounded(asdict(value)) for name, value in found.items()}
 
 
-def pixels(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+def pixels(tables: list[HeldOutPredictions], replicates: int = 2000) -> dict[str, dict[str, Any]]:
     """Measures per pixel, of what is shown: cross-fitted and gated like `report`."""
     found = bootstrap.summary(
-        _shown(tables)[0], together(tables).patients, replicates, names=PER_PIXEL
+        _shown(tables)[0], concatenated(tables).patients, replicates, names=PER_PIXEL
     )
     return {name: _rounded(asdict(value)) for name, value in found.items()}
 
 
-def for_kaggle(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[str, Any]]:
+def for_kaggle(
+    tables: list[HeldOutPredictions], replicates: int = 2000
+) -> dict[str, dict[str, Any]]:
     """Kaggle Dice with thresholds that are chosen for it, cross-fitted; and with no outline at all.
 
     The competition's numbers were chosen so, and most of them is what an empty answer gets.
     """
-    results = measures.together(
+    results = measures.concatenated(
         [calibration.cross_fitted(table, chosen=calibration.choose_for_kaggle) for table in tables]
     )
     nothing = np.zeros_like(results.truth)
     empty = replace(results, hits=nothing, predicted=nothing)
-    patients = together(tables).patients
+    patients = concatenated(tables).patients
     return {
         name: _rounded(
             asdict(
@@ -277,12 +283,12 @@ def for_kaggle(tables: list[HeldOut], replicates: int = 2000) -> dict[str, dict[
     }
 
 
-def _shown(tables: list[HeldOut]) -> tuple[measures.Results, measures.Results]:
+def _shown(tables: list[HeldOutPredictions]) -> tuple[measures.Results, measures.Results]:
     """What is shown, cross-fitted fold by fold; and the same with what the ROC is drawn from.
 
     That is the plain logits of one network, and the cross-fitted probabilities of several.
     """
-    shown = measures.together([calibration.cross_fitted(table) for table in tables])
+    shown = measures.concatenated([calibration.cross_fitted(table) for table in tables])
     if len(tables) > 1:
         return shown, shown
     logits = Calibration().probability(tables[0].image_logits)

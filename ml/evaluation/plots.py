@@ -15,7 +15,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ml.evaluation.report_text import WORDS
+from ml.evaluation.report_text import LABELS
 
 Drawing = Callable[[Axes, dict[str, Any]], None]
 PAPER = (8.27, 11.69)  # A4 in inches
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def alone(draw: Drawing, report: dict[str, Any]) -> Figure:
+def single(draw: Drawing, report: dict[str, Any]) -> Figure:
     """One plot as a figure of its own."""
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(4.2, 3.8), layout="constrained")
@@ -40,7 +40,7 @@ def alone(draw: Drawing, report: dict[str, Any]) -> Figure:
     return drawn
 
 
-def together(draws: list[Drawing], report: dict[str, Any], columns: int) -> Figure:
+def figure_of(draws: list[Drawing], report: dict[str, Any], columns: int) -> Figure:
     """Several plots on a page of A4."""
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=PAPER, layout="constrained")
@@ -176,7 +176,7 @@ def forest(axes: Axes, report: dict[str, Any], measure: str) -> None:
     axes.axvline(lines[0][2]["value"], color=PALE, linewidth=1, linestyle=":")
     axes.set_yticks([-place for place in range(len(lines))])
     axes.set_yticklabels([f"{name} ({count})" for name, count, _ in lines])
-    axes.set(xlim=(-0.02, 1.02), title=WORDS[measure])
+    axes.set(xlim=(-0.02, 1.02), title=LABELS[measure])
 
 
 PLOTS: list[Drawing] = [roc, precision_recall, reliability, risk_coverage, dice_by_size]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ml.errors import BadInput
 from ml.metrics import bootstrap, curves, measures, subgroups, triplet_rule
-from ml.metrics.calibration import HeldOut
+from ml.metrics.calibration import HeldOutPredictions
 from ml.metrics.measures import Floats, Results
 from ml.metrics.subgroups import Traits
 
@@ -80,7 +80,7 @@ def borders(mean: Floats, hausdorff95: Floats) -> dict[str, Any]:
     }
 
 
-def rules(held_out: HeldOut, replicates: int) -> dict[str, Any] | None:
+def rules(held_out: HeldOutPredictions, replicates: int) -> dict[str, Any] | None:
     """The cross-fitted comparison with the triplet rule; None where there are too few pictures."""
     try:
         return triplet_rule.compare(held_out, replicates).facts()

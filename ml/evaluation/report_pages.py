@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 from ml.datasets.cases import Case
 from ml.evaluation import gallery, plots, report_text
-from ml.evaluation.gallery import Exhibit
-from ml.evaluation.report_text import WORDS, number
+from ml.evaluation.gallery import GalleryPicture
+from ml.evaluation.report_text import LABELS, number
 from ml.inference.serving import Serving
 
 _STYLE = """
@@ -51,9 +51,9 @@ def write(
     """report.json, report.html and report.pdf in a folder; the arguments as for the gallery's."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(report_text.as_json(report), encoding="utf-8")
-    exhibits = gallery.exhibits(rows, shown, opened, shape, count)
-    (folder / "report.html").write_text(page(report, exhibits), encoding="utf-8")
-    pdf(folder / "report.pdf", report, exhibits)
+    pictures = gallery.pictures(rows, shown, opened, shape, count)
+    (folder / "report.html").write_text(page(report, pictures), encoding="utf-8")
+    pdf(folder / "report.pdf", report, pictures)
 
 
 def title(report: dict[str, Any]) -> str:
@@ -65,11 +65,11 @@ def title(report: dict[str, Any]) -> str:
     )
 
 
-def page(report: dict[str, Any], exhibits: list[Exhibit]) -> str:
+def page(report: dict[str, Any], pictures: list[GalleryPicture]) -> str:
     """The whole HTML page."""
-    figures = "".join(plots.svg(plots.alone(draw, report)) for draw in plots.PLOTS)
-    forests = "".join(plots.svg(plots.alone(draw, report)) for draw in plots.FORESTS)
-    shown = "".join(figure(one) for one in exhibits)
+    figures = "".join(plots.svg(plots.single(draw, report)) for draw in plots.PLOTS)
+    forests = "".join(plots.svg(plots.single(draw, report)) for draw in plots.FORESTS)
+    shown = "".join(figure(one) for one in pictures)
     return document(
         title(report),
         f"""
@@ -115,7 +115,7 @@ def _interval(found: dict[str, Any]) -> str:
 
 def _measures(report: dict[str, Any]) -> str:
     rows = [
-        [WORDS[name], number(found["value"]), _interval(found)]
+        [LABELS[name], number(found["value"]), _interval(found)]
         for name, found in report["measures"].items()
     ]
     borders = report["borders"]
@@ -137,7 +137,7 @@ def _groups(report: dict[str, Any]) -> str:
                 for m in plots.FOREST_MEASURES
             ]
             rows.append([f"{trait}: {name}", *counts, *values])
-    heads = ["group", "pictures", "positives", *(WORDS[name] for name in plots.FOREST_MEASURES)]
+    heads = ["group", "pictures", "positives", *(LABELS[name] for name in plots.FOREST_MEASURES)]
     caption = (
         "Small groups differ by chance: read the intervals, and none at all into one without width "
         "(too few pictures, all alike). Each size has all negatives."
@@ -160,7 +160,7 @@ def _rules(report: dict[str, Any]) -> str:
         return "<p>Not compared: each half of the patients needs pictures with and without.</p>"
     rows = [
         [
-            f"{WORDS[name]}: {report_text.RULES[rule]}",
+            f"{LABELS[name]}: {report_text.RULES[rule]}",
             number(found["scores"][rule][name]),
             report_text.difference(found["differences"][rule][name])
             if rule in found["differences"]
@@ -175,7 +175,7 @@ def _rules(report: dict[str, Any]) -> str:
     return table(heads, rows, caption) + f"<p>{verdict}</p>"
 
 
-def figure(one: Exhibit) -> str:
+def figure(one: GalleryPicture) -> str:
     """A picture of the gallery with its caption."""
     _, encoded = cv2.imencode(".png", cv2.cvtColor(one.image, cv2.COLOR_RGB2BGR))
     data = base64.b64encode(encoded.tobytes()).decode("ascii")
@@ -186,14 +186,14 @@ def figure(one: Exhibit) -> str:
     )
 
 
-def pdf(path: Path, report: dict[str, Any], exhibits: list[Exhibit]) -> None:
+def pdf(path: Path, report: dict[str, Any], pictures: list[GalleryPicture]) -> None:
     """The same as pages of A4: the text first, then plots, groups and gallery."""
     with mpl.rc_context(plots.STYLE), PdfPages(path, metadata={"Title": title(report)}) as pages:
         pages.savefig(_text_page(title(report), report_text.table(report)))
-        pages.savefig(plots.together(plots.PLOTS, report, 2))
-        pages.savefig(plots.together(plots.FORESTS, report, 2))
-        for start in range(0, len(exhibits), 6):
-            pages.savefig(_gallery_page(exhibits[start : start + 6]))
+        pages.savefig(plots.figure_of(plots.PLOTS, report, 2))
+        pages.savefig(plots.figure_of(plots.FORESTS, report, 2))
+        for start in range(0, len(pictures), 6):
+            pages.savefig(_gallery_page(pictures[start : start + 6]))
 
 
 def _text_page(heading: str, text: str) -> Figure:
@@ -203,10 +203,10 @@ def _text_page(heading: str, text: str) -> Figure:
     return drawn
 
 
-def _gallery_page(exhibits: list[Exhibit]) -> Figure:
+def _gallery_page(pictures: list[GalleryPicture]) -> Figure:
     drawn = Figure(figsize=plots.PAPER, layout="constrained")
     drawn.suptitle(_KEY, fontsize=9)
-    for place, one in enumerate(exhibits):
+    for place, one in enumerate(pictures):
         axes = drawn.add_subplot(3, 2, place + 1)
         axes.imshow(one.image)
         axes.set_axis_off()

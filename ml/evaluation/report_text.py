@@ -7,7 +7,7 @@ import math
 import textwrap
 from typing import Any
 
-WORDS = {
+LABELS = {
     "kaggle_dice": "Kaggle Dice",
     "positive_dice": "Dice, positives only",
     "image_specificity": "nothing outlined on negatives",
@@ -51,7 +51,7 @@ def table(report: dict[str, Any]) -> str:
     ]
     for name, measure in report["measures"].items():
         interval = f"{number(measure['low'])} – {number(measure['high'])}"
-        lines.append(f"{WORDS[name]:34}{number(measure['value']):>8}   {interval}")
+        lines.append(f"{LABELS[name]:34}{number(measure['value']):>8}   {interval}")
     lines += ["", f"{'by':20}{'':14}{'n':>6}{'pos.':>6}{'Dice':>9}{'sens.':>9}{'AUC':>9}"]
     for trait, groups in report["subgroups"].items():
         for name, part in groups.items():
@@ -82,7 +82,7 @@ def _rules(found: dict[str, Any] | None) -> list[str]:
         for rule, scores in found["scores"].items():
             other = found["differences"].get(rule)
             shown = difference(other[name]) if other else ""
-            lines.append(f"{WORDS[name]:22}{RULES[rule]:12}{number(scores[name]):>8}   {shown}")
+            lines.append(f"{LABELS[name]:22}{RULES[rule]:12}{number(scores[name]):>8}   {shown}")
     return [*lines, verdict(found)]
 
 

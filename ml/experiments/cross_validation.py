@@ -22,15 +22,14 @@ from ml import cli_options
 from ml.datasets import catalogue, dataset
 from ml.datasets.catalogue import NO_FOLD, Record
 from ml.errors import BadInput
-from ml.evaluation import held_out as heldout
+from ml.evaluation import held_out
 from ml.evaluation.report_text import number
-from ml.metrics.calibration import HeldOut
+from ml.metrics.calibration import HeldOutPredictions
 from ml.network import model
 from ml.recipe import FOLD_PLACEHOLDER, Recipe
 from ml.runtime import session
-from ml.training import checkpoint, distributed, train, weight_averaging
-from ml.training import run_state as states
-from ml.training.distributed import Team
+from ml.training import checkpoint, distributed, run_state, train, weight_averaging
+from ml.training.distributed import ProcessGroup
 
 TABLES, REPORT = "heldout", "folds"
 POOLED = (
@@ -101,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         recipe = dataclasses.replace(recipe, minutes=args.minutes)
     if recipe.hidden:
         raise BadInput(f"{recipe.name} learns to fill in pictures, not to judge them: see `train`")
-    team = distributed.start(recipe)
+    group = distributed.start(recipe)
     records = catalogue.read_records(args.cache)
     folds = cli_options.numbers(args.only, int) if args.only else folds_of(records)
     others = [_of_others(args.against, fold, args.cache, records) for fold in folds if args.against]
@@ -115,14 +114,14 @@ def run(args: argparse.Namespace) -> int:
             one = part.of_fold(fold)
             start = Path(args.start.replace(FOLD_PLACEHOLDER, str(fold))) if args.start else None
             runs = out / f"fold-{fold}"
-            ready = trained(one, args.cache, records, runs, start, team, args.other_patients)
-            if team.is_first:
-                tables[fold] = judged(one, one.served(*otherwise), args.cache, records, ready)
-        if not team.is_first:
+            ready = trained(one, args.cache, records, runs, start, group, args.other_patients)
+            if group.is_first:
+                tables[fold] = evaluated(one, one.served(*otherwise), args.cache, records, ready)
+        if not group.is_first:
             continue
         found = report(part.served(*otherwise), records, tables, args.replicates)
         if others:
-            found["against"] = heldout.against(list(tables.values()), others, args.replicates)
+            found["against"] = held_out.compare(list(tables.values()), others, args.replicates)
         file = out / f"{REPORT}{_as(part, part.served(*otherwise))}.json"
         file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{file}: folds {', '.join(map(str, folds))}, data share {share:g}")
@@ -141,26 +140,32 @@ def trained(
     records: list[Record],
     out: Path,
     start: Path | None = None,
-    team: Team | None = None,
+    group: ProcessGroup | None = None,
     other_patients: bool = False,
 ) -> Path:
     """The checkpoint of the fold's network, which is trained where it is not ready."""
     ready = out / (weight_averaging.AVERAGED if recipe.keep else train.CHECKPOINT)
     if (out / f"{TABLES}.npz").exists():
-        states.check_recipe(checkpoint.read(ready)[1], recipe, ready)
+        run_state.check_recipe(checkpoint.read(ready)[1], recipe, ready)
         return ready
-    training, held_out = train.parts(recipe, records)
-    pictures = dataset.Pictures.read(cache, held_out, recipe.classes)
-    trained_on = dataset.Pictures.to_learn_from(cache, training, recipe)
+    training, left_out = train.parts(recipe, records)
+    pictures = dataset.Pictures.read(cache, left_out, recipe.classes)
+    trained_on = dataset.Pictures.read_for_training(cache, training, recipe)
     train.fit(
-        recipe, trained_on, pictures, out, start, team or Team(), other_patients=other_patients
+        recipe,
+        trained_on,
+        pictures,
+        out,
+        start,
+        group or ProcessGroup(),
+        other_patients=other_patients,
     )
     return ready
 
 
-def judged(
+def evaluated(
     recipe: Recipe, served: Recipe, cache: Path, records: list[Record], ready: Path
-) -> HeldOut:
+) -> HeldOutPredictions:
     """What the fold's network says of its held-out pictures, shown as they would be served."""
     catalogue.check_crop(records, served)
     file = ready.parent / f"{TABLES}{_as(recipe, served)}.npz"
@@ -168,26 +173,26 @@ def judged(
         net = model.build(recipe, weights=False).eval()
         checkpoint.fill(net, checkpoint.weights(ready), str(ready))
         pictures = dataset.Pictures.read(cache, train.parts(recipe, records)[1], recipe.classes)
-        save(heldout.tables(net, pictures, served), file)
+        save(held_out.predict(net, pictures, served), file)
     return load(file)
 
 
-def _of_others(other: Path, fold: int, cache: Path, records: list[Record]) -> HeldOut:
+def _of_others(other: Path, fold: int, cache: Path, records: list[Record]) -> HeldOutPredictions:
     """What other networks said of a fold, or what one that has not met it says now."""
     if not (other.is_file() or (other / session.CARD).exists()):
         file = other / f"fold-{fold}" / f"{TABLES}.npz"
         if not file.exists():
             raise BadInput(f"{other} has not judged fold {fold}: there is no {file}")
         return load(file)
-    content, recipe = checkpoint.read_judging(other)
+    content, recipe = checkpoint.read_trained(other)
     unseen = checkpoint.unseen(other)
     if unseen is None or fold not in unseen:
         raise BadInput(f"{other} may have met the patients of fold {fold}: that is no comparison")
     catalogue.check_crop(records, recipe)
     net = model.build(recipe, weights=False).eval()
     checkpoint.fill(net, content["average"], str(other))
-    held_out = catalogue.split(records, fold)[1]
-    return heldout.tables(net, dataset.Pictures.read(cache, held_out, recipe.classes), recipe)
+    pictures = dataset.Pictures.read(cache, catalogue.split(records, fold)[1], recipe.classes)
+    return held_out.predict(net, pictures, recipe)
 
 
 def _as(recipe: Recipe, served: Recipe) -> str:
@@ -197,48 +202,51 @@ def _as(recipe: Recipe, served: Recipe) -> str:
     return f"-{served.crop or 'whole'}-{served.size}-{'mirror' if served.mirror else 'single'}"
 
 
-def save(tables: HeldOut, path: Path) -> None:
+def save(tables: HeldOutPredictions, path: Path) -> None:
     """Write what a network said; whole or not at all."""
     fresh = path.with_suffix(".new.npz")
     np.savez_compressed(fresh, **vars(tables))
     fresh.replace(path)
 
 
-def load(path: Path) -> HeldOut:
+def load(path: Path) -> HeldOutPredictions:
     """What `save` wrote."""
     with np.load(path) as file:
         arrays: dict[str, Any] = {name: file[name] for name in file.files}
     arrays["size"] = int(arrays["size"])
-    return HeldOut(**arrays)
+    return HeldOutPredictions(**arrays)
 
 
 def report(
-    recipe: Recipe, records: list[Record], tables: dict[int, HeldOut], replicates: int = 2000
+    recipe: Recipe,
+    records: list[Record],
+    tables: dict[int, HeldOutPredictions],
+    replicates: int = 2000,
 ) -> dict[str, Any]:
     """Pooled numbers with intervals, and each fold's own."""
     outline = recipe.image_weight == 0
 
-    def measure(chosen: list[HeldOut]) -> dict[str, Any]:
+    def measure(chosen: list[HeldOutPredictions]) -> dict[str, Any]:
         if outline:
-            return heldout.outline_report(heldout.together(chosen), replicates)
-        found: dict[str, Any] = heldout.pooled(chosen, replicates)["metrics"]
+            return held_out.outline_report(held_out.concatenated(chosen), replicates)
+        found: dict[str, Any] = held_out.pooled(chosen, replicates)["metrics"]
         return found
 
     folds = {}
-    judged: list[Record] = []
+    evaluated: list[Record] = []
     for fold, table in tables.items():
-        training, held_out = train.parts(recipe.of_fold(fold), records)
-        judged += held_out
+        training, left_out = train.parts(recipe.of_fold(fold), records)
+        evaluated += left_out
         folds[str(fold)] = {
-            "counts": catalogue.counts(training, held_out),
+            "counts": catalogue.counts(training, left_out),
             "metrics": measure([table]),
         }
     every = list(tables.values())
     more: dict[str, Any] = {}
     if not outline:
-        more["kaggle"] = heldout.for_kaggle(every, replicates)
-        more["pixels"] = heldout.pixels(every, replicates)
-        more["subgroups"] = heldout.groups(every, judged)
+        more["kaggle"] = held_out.for_kaggle(every, replicates)
+        more["pixels"] = held_out.pixels(every, replicates)
+        more["subgroups"] = held_out.groups(every, evaluated)
     return {
         "recipe": recipe.to_dict(),
         "how": POOLED,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ml.datasets import catalogue, dataset
-from ml.datasets.soft_labels import ORIGIN, SIDE, WORDS
+from ml.datasets.soft_labels import ORIGIN, PREDICTIONS, SIDE
 from ml.errors import BadInput
 from ml.export import graph
 from ml.inference import serving
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"other teachers have begun {args.name!r}: choose another --name")
     folder.mkdir(parents=True, exist_ok=True)
     known.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
-    words = folder / WORDS
-    said = _said(words)
+    words = folder / PREDICTIONS
+    said = _already_predicted(words)
     with words.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if file.tell() == 0:
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         looking = [Teacher.of(*teacher) for teacher in teachers] if left else []
         for record in tqdm(left, desc="looking", unit="picture", disable=None):
             picture = dataset.Pictures.read_one(args.cache, record)
-            map_, probability = look(looking, record, picture)
+            map_, probability = predict(looking, record, picture)
             dataset.write_png(folder / f"{record.id}.png", map_)
             writer.writerow((record.id, f"{probability:.5f}"))
             file.flush()
@@ -95,7 +95,7 @@ class Teacher:
         exported = graph.to_openvino(net, recipe, Calibration(temperature=1.0, bias=0.0))
         return cls(recipe, openvino.Core().compile_model(exported, "CPU", settings))
 
-    def look(
+    def predict(
         self, record: catalogue.Record, picture: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], float]:
         """The map of a canonical picture, at its size, and the image's logit."""
@@ -111,7 +111,7 @@ def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Recipe]], di
     """The networks with their recipes, and what is noted of them."""
     teachers, folds, sums = [], [], []
     for path in paths:
-        content, recipe = checkpoint.read_judging(path)
+        content, recipe = checkpoint.read_trained(path)
         if len(recipe.classes) > 1:
             raise BadInput(f"{path} tells of several findings; a teacher tells of one")
         net = model.build(recipe, weights=False).eval()
@@ -122,7 +122,7 @@ def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Recipe]], di
     return teachers, {"held_out_folds": sorted(set(folds)), "teachers": sums}
 
 
-def _said(words: Path) -> set[str]:
+def _already_predicted(words: Path) -> set[str]:
     """The pictures that were looked at before a stop, which may have torn the last line."""
     if not words.exists():
         return set()
@@ -133,14 +133,14 @@ def _said(words: Path) -> set[str]:
         return {row["id"] for row in csv.DictReader(file) if row.get("probability")}
 
 
-def look(
+def predict(
     teachers: list[Teacher], record: catalogue.Record, picture: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], float]:
     """The mean map (longest side SIDE) as probability * 255, and the mean image probability.
 
     The image's is that of the plain logits: what a student learns is calibrated by itself.
     """
-    seen = [teacher.look(record, picture) for teacher in teachers]
+    seen = [teacher.predict(record, picture) for teacher in teachers]
     rows, columns = picture.shape
     scale = SIDE / max(rows, columns)
     height, width = max(1, round(rows * scale)), max(1, round(columns * scale))

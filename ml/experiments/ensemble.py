@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the committee's checkpoint."""
-    content = of([checkpoint.read_judging(path) for path in args.member])
+    content = of([checkpoint.read_trained(path) for path in args.member])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     run_state.write(content, args.out)
     print(f"{args.out}: {len(args.member)} members, held-out folds {content['folds']}")

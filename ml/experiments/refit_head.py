@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
-    content, recipe = checkpoint.read_judging(args.checkpoint)
+    content, recipe = checkpoint.read_trained(args.checkpoint)
     if len(recipe.classes) > 1:
         raise BadInput("refit knows one class, and this network has several")
     if recipe.members > 1:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if len({record.positive for record in training}) < 2:
         raise BadInput("there is nothing to tell apart: pictures of one class only")
     pictures = dataset.Pictures.read(args.cache, training)
-    features = look_at(net, pictures, recipe)
+    features = extract_features(net, pictures, recipe)
     positive = torch.tensor([float(record.positive) for record in training])
     fitted = choose(features, positive, [record.patient for record in training], recipe.seed)
     for penalty, auc in fitted.aucs.items():
@@ -84,15 +84,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 @torch.no_grad()
-def look_at(net: model.Segmenter, pictures: dataset.Pictures, recipe: Recipe) -> Tensor:
+def extract_features(net: model.Segmenter, pictures: dataset.Pictures, recipe: Recipe) -> Tensor:
     """Features (N, F) of pictures as serving sees them."""
     net.to(memory_format=torch.channels_last)
     found = []
-    loader = DataLoader(dataset.Plain(pictures, recipe), batch_size=recipe.batch)
+    loader = DataLoader(dataset.PlainPictures(pictures, recipe), batch_size=recipe.batch)
     with precision.autocast(recipe, torch.device("cpu")):
         for batch in tqdm(loader, desc="looking", disable=None):
             picture = batch["picture"].to(memory_format=torch.channels_last)
-            found.append(net.look(picture).features.float())
+            found.append(net.outputs(picture).features.float())
     return torch.cat(found)
 
 

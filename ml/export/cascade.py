@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import BadInput
-from ml.evaluation.held_out import Gate
+from ml.evaluation.held_out import FirstStage
 from ml.inference import serving
 from ml.runtime import session
 
 
-def named(weights: Path, folds: list[int]) -> tuple[dict[str, Any], Gate]:
+def first_stage(weights: Path, folds: list[int]) -> tuple[dict[str, Any], FirstStage]:
     """The `gate` of a card, and the gate itself for measuring.
 
     folds: what the network behind it held out. BadInput where the gate was trained on it.
@@ -35,7 +35,7 @@ def named(weights: Path, folds: list[int]) -> tuple[dict[str, Any], Gate]:
     opened = serving.open(folder, "cpu")
 
     def gate(picture: NDArray[np.uint8]) -> float | None:
-        probability = float(opened.run([opened.see(picture)])[1][0])
+        probability = float(opened.run([opened.prepare(picture)])[1][0])
         if probability >= below:
             return None
         return serving.logit(probability)

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             f"{importlib.import_module('ml.export.reexport').reexport(args.from_weights, args.out)}"
         )
         return 0
-    content, recipe = checkpoint.read_judging(args.checkpoint)
+    content, recipe = checkpoint.read_trained(args.checkpoint)
     recipe = recipe.served(args.crop, args.size, args.mirror)
     name = args.name or recipe.name
     measured = args.cache is not None
@@ -120,14 +120,14 @@ def run(args: argparse.Namespace) -> int:
     }
     first = None
     if args.gate:
-        facts["gate"], first = cascade.named(args.gate, folds)
+        facts["gate"], first = cascade.first_stage(args.gate, folds)
     calibration, thresholds = Calibration(), Thresholds()
     limits = list(exported_card.LIMITS)
     if recipe.image_weight == 0:  # an outline alone: the lung fields
         limits = list(exported_card.OUTLINE_LIMITS)
         facts["data"] = dict(exported_card.OUTLINE_DATA)
     if measured:
-        net.load_state_dict(as_half(net))  # measure exactly what is shipped
+        net.load_state_dict(half_precision(net))  # measure exactly what is shipped
         calibration, thresholds, found = card_numbers.of(net, recipe, args.cache, folds, first)
         facts |= found | {"data": facts.get("data", {}) | found["data"]}
     else:
@@ -174,7 +174,7 @@ def write(
     folder = out / f".{name}.new"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    half = as_half(net)
+    half = half_precision(net)
     net.load_state_dict(half)
     # Lungs are found on the CPU everywhere: nobody needs them for torch.
     files = FILES if recipe.image_weight else FILES[1:]
@@ -185,10 +185,10 @@ def write(
     card = exported_card.build(recipe, calibration, thresholds, facts, limits, sums)
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / session.CARD).write_text(text, encoding="utf-8")
-    return take_place(folder, out / name)
+    return replace_folder(folder, out / name)
 
 
-def take_place(fresh: Path, place: Path) -> Path:
+def replace_folder(fresh: Path, place: Path) -> Path:
     """Rename a folder to `place`; what stood there goes once the new one stands."""
     old = place.with_name(f".{place.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -199,7 +199,7 @@ def take_place(fresh: Path, place: Path) -> Path:
     return place
 
 
-def as_half(net: nn.Module) -> dict[str, Tensor]:
+def half_precision(net: nn.Module) -> dict[str, Tensor]:
     """The network's state in fp16; BadInput where a weight overflows that.
 
     Batch-norm statistics stay as they are: they are few, and a variance can be of any size.

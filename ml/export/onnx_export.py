@@ -52,7 +52,7 @@ def write(folder: Path, out: Path) -> float:
     if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise BadInput("ONNX needs two packages more: `pip install .[onnx]`")
     card, plain, recipe = reexport.shipped(folder)
-    views = torch.from_numpy(reexport.views(recipe.size))
+    views = torch.from_numpy(reexport.sample_inputs(recipe.size))
     fresh = out.with_name(f".{out.name}.new")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about itself

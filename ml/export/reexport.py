@@ -69,12 +69,12 @@ def reexport(folder: Path, out: Path) -> Path:
     except BadInput:
         shutil.rmtree(fresh)
         raise
-    return export.take_place(fresh, place)
+    return export.replace_folder(fresh, place)
 
 
 def _compare(old: Path, new: Path, size: int) -> None:
     """BadInput unless both graphs say the same of smooth and of noisy pictures."""
-    inputs = views(size)
+    inputs = sample_inputs(size)
     said: list[Any] = [session.open(one, "cpu", precision="f32").run(inputs) for one in (old, new)]
     for what, before, after in zip(("outlines", "image probabilities"), *said, strict=True):
         worst = float(np.abs(before - after).max())
@@ -82,7 +82,7 @@ def _compare(old: Path, new: Path, size: int) -> None:
             raise BadInput(f"the new graph's {what} differ from the old one's by up to {worst:.4f}")
 
 
-def views(size: int) -> session.Floats:
+def sample_inputs(size: int) -> session.Floats:
     """Pictures (3, 1, S, S) in -1..1, always the same."""
     y, x = np.mgrid[:size, :size] / size
     noise = np.random.default_rng(0).uniform(-1, 1, (size, size))

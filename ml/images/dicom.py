@@ -119,8 +119,8 @@ def _checked(dataset: FileDataset, length: int) -> tuple[str, ...]:
     if len(dataset) == 0 or ("PixelData" not in dataset and _ends_early(dataset, length)):
         raise Unreadable("truncated", "The DICOM file is cut off before its pixels.")
     notes = []
-    modality = dicom_tags.word(dataset, "Modality")
-    sop_class = dicom_tags.word(dataset, "SOPClassUID")
+    modality = dicom_tags.text(dataset, "Modality")
+    sop_class = dicom_tags.text(dataset, "SOPClassUID")
     if modality is None:
         notes.append("modality_missing")
     known = modality in MODALITIES if modality else sop_class in _IMAGE_CLASSES | {None}
@@ -143,7 +143,7 @@ def _checked(dataset: FileDataset, length: int) -> tuple[str, ...]:
         raise Unreadable(
             "unsupported_transfer_syntax", "The DICOM file's transfer syntax is not supported."
         )
-    photometric = dicom_tags.word(dataset, "PhotometricInterpretation")
+    photometric = dicom_tags.text(dataset, "PhotometricInterpretation")
     if photometric not in _GREY | _COLOUR:
         raise Unreadable(
             "unsupported_photometric",
@@ -181,7 +181,7 @@ def _ends_early(dataset: FileDataset, length: int) -> bool:
 
 
 def _picture(dataset: FileDataset, stored: NDArray[np.generic], notes: tuple[str, ...]) -> Picture:
-    photometric = dicom_tags.word(dataset, "PhotometricInterpretation") or ""
+    photometric = dicom_tags.text(dataset, "PhotometricInterpretation") or ""
     colour = 0.0
     windows: list[Window] = []
     valid: NDArray[np.bool_] | None = None
@@ -198,7 +198,7 @@ def _picture(dataset: FileDataset, stored: NDArray[np.generic], notes: tuple[str
         weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
         luminance = stored[..., :3].astype(np.float32) @ weights
         pixels = np.rint(luminance).astype(np.uint16)
-    if dicom_tags.word(dataset, "PresentationIntentType") == "FOR PROCESSING":
+    if dicom_tags.text(dataset, "PresentationIntentType") == "FOR PROCESSING":
         notes = (*notes, "for_processing")
     return Picture(
         pixels=np.ascontiguousarray(pixels),
@@ -208,8 +208,8 @@ def _picture(dataset: FileDataset, stored: NDArray[np.generic], notes: tuple[str
         photometric=photometric,
         spacing=dicom_tags.spacing(dataset),
         view=dicom_tags.view(dataset),
-        modality=dicom_tags.word(dataset, "Modality"),
-        body_part=dicom_tags.word(dataset, "BodyPartExamined"),
+        modality=dicom_tags.text(dataset, "Modality"),
+        body_part=dicom_tags.text(dataset, "BodyPartExamined"),
         orientation=dicom_tags.orientation(dataset),
         patient_age_years=dicom_tags.age_years(dataset),
         patient_sex=dicom_tags.sex(dataset),

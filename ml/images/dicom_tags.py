@@ -27,14 +27,14 @@ _VIEW_CODES = {
     "399198007": "RL",
     "R-10232": "RL",
 }
-_VIEW_WORDS = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "RL", "LAT": "LL", "LATERAL": "LL"}
+_VIEW_NAMES = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "RL", "LAT": "LL", "LATERAL": "LL"}
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)", re.ASCII)
 # No detector's values come near: beyond it a window is a slip of the pen.
 _WINDOW_LIMIT = 1e6
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 
 
-def word(dataset: Dataset, keyword: str) -> str | None:
+def text(dataset: Dataset, keyword: str) -> str | None:
     """A tag's value as upper-case text without padding, None when absent or empty."""
     try:
         value = str(dataset.get(keyword) or "").strip(" \0").upper()
@@ -82,7 +82,7 @@ def spacing(dataset: Dataset) -> Spacing | None:
     source: SpacingSource = "detector"
     found = imager or pixel or _pair(dataset, "NominalScannedPixelSpacing")
     differs = pixel and imager and not np.allclose(pixel, imager, rtol=1e-3)
-    if pixel and (differs or word(dataset, "PixelSpacingCalibrationType")):
+    if pixel and (differs or text(dataset, "PixelSpacingCalibrationType")):
         found, source = pixel, "calibrated"
     elif imager:
         factor = number(dataset, "EstimatedRadiographicMagnificationFactor") or 0.0
@@ -93,9 +93,9 @@ def spacing(dataset: Dataset) -> Spacing | None:
 
 def view(dataset: Dataset) -> str | None:
     """PA, AP, LL or RL, from ViewPosition or else the view code; None for any other."""
-    text = word(dataset, "ViewPosition")
-    if text and text.split():
-        return _VIEW_WORDS.get(text.split()[0])
+    position = text(dataset, "ViewPosition")
+    if position and position.split():
+        return _VIEW_NAMES.get(position.split()[0])
     try:
         return _VIEW_CODES.get(str(dataset.ViewCodeSequence[0].CodeValue))
     except (AttributeError, IndexError):
@@ -116,7 +116,7 @@ def orientation(dataset: Dataset) -> tuple[str, str] | None:
 
 def age_years(dataset: Dataset) -> float | None:
     """The patient's age, from PatientAge (a bare number counts years) or the two dates."""
-    match = _AGE.fullmatch(word(dataset, "PatientAge") or "")
+    match = _AGE.fullmatch(text(dataset, "PatientAge") or "")
     if match:
         return round(int(match[1]) * _YEARS[match[2]], 2)
     try:
@@ -126,20 +126,20 @@ def age_years(dataset: Dataset) -> float | None:
         )
     except ValueError:
         return None
-    # Whole years: the difference of two dates to the day would say too much about one of them.
+    # StepCounts years: the difference of two dates to the day would say too much about one of them.
     years = taken.year - born.year - ((taken.month, taken.day) < (born.month, born.day))
     return float(years) if 0 <= years <= 130 else None
 
 
 def sex(dataset: Dataset) -> str | None:
     """M, F or O, else None."""
-    text = word(dataset, "PatientSex")
-    return text if text in ("M", "F", "O") else None
+    value = text(dataset, "PatientSex")
+    return value if value in ("M", "F", "O") else None
 
 
 def windows(dataset: Dataset) -> tuple[list[Window], str]:
     """The header's windows in modality units as LINEAR_EXACT ramps, and the VOI LUT function."""
-    curve = word(dataset, "VOILUTFunction") or "LINEAR"
+    curve = text(dataset, "VOILUTFunction") or "LINEAR"
     centres, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
     try:
         names = dataset.get("WindowCenterWidthExplanation") or []

@@ -1,14 +1,14 @@
-"""One picture through the whole chain: quality, network, thresholds, mask, measurements.
+"""The prediction for one picture: quality, network, thresholds, mask, measurements.
 
-Owns what a prediction is and the rules that turn the network's probabilities into it:
+Owns what a prediction holds and the rules that turn the network's probabilities into it:
 
-- band: 'likely' from the image threshold of high precision on, 'possible' from that of the
-  chosen operating point on, else 'none_found' (which is not a statement that there is none);
+- band: 'likely' from the image threshold of high precision upwards, 'possible' from that of the
+  chosen operating point upwards, else 'none_found' (which does not exclude a pneumothorax);
 - the probability map is the network's, cut to the picture and rounded to 8 bits (value / 255);
 - the mask is that map enlarged linearly (half-pixel centres) and compared with threshold * 255,
   in 32-bit floats that a browser can repeat; empty when none was found or when fewer pixels of
   the map than the model's floor reach the threshold;
-- a picture that quality refuses gets no number and no outline at all.
+- a picture that quality refuses has no probability and no outline.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.images.picture import Picture
-from ml.inference import explain, size_indices
-from ml.inference import measurements as measure
-from ml.inference.serving import Seen, Serving
+from ml.inference import explain, measurements, size_indices
+from ml.inference.serving import PreparedPicture, Serving
 from ml.preprocessing import image_statistics
-from ml.quality import gate as quality
-from ml.quality.typicality import Familiarity
-from ml.runtime.lung_finder import Fields
+from ml.quality import gate
+from ml.quality.typicality import Typicality
+from ml.runtime.lung_finder import LungFields
 from ml.runtime.session import Answer
 
 OperatingPoint = Literal["high_sensitivity", "balanced", "high_precision"]
@@ -36,7 +35,7 @@ Band = Literal["likely", "possible", "none_found"]
 OPERATING_POINTS: tuple[OperatingPoint, ...] = ("high_sensitivity", "balanced", "high_precision")
 
 
-STOPPED = quality.Reason(
+STOPPED = gate.Reason(
     "stopped_early",
     "A first, faster network saw so little sign of a pneumothorax that nothing was outlined.",
 )
@@ -44,7 +43,7 @@ STOPPED = quality.Reason(
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one picture; None where quality refused it.
+    """The model's prediction for one picture; fields are None where quality refused it.
 
     probability_map: uint8 (S', S'') covering exactly the picture; mask: bool (rows, columns).
     """
@@ -75,92 +74,94 @@ def predict(
     picture: Picture,
     serving: Serving,
     operating_point: OperatingPoint = "balanced",
-    gate: bool = True,
+    refuse: bool = True,
 ) -> Prediction:
-    """The model's word on one picture. gate False: run the model even if quality refuses."""
-    return predict_batch([picture], serving, operating_point, gate)[0]
+    """The prediction for one picture. refuse False: run the model even if quality refuses."""
+    return predict_batch([picture], serving, operating_point, refuse)[0]
 
 
 def predict_batch(
     pictures: list[Picture],
     serving: Serving,
     operating_point: OperatingPoint = "balanced",
-    gate: bool = True,
+    refuse: bool = True,
 ) -> list[Prediction]:
     """Several pictures in one run of the network; the seconds are shared evenly."""
     start = time.perf_counter()
-    verdicts, views, wanted = [], [], []
+    verdicts, prepared, accepted = [], [], []
     for i, picture in enumerate(pictures):
-        verdict, seen = gated(picture, serving)
+        verdict, ready = checked(picture, serving)
         verdicts.append(verdict)
-        if not gate or verdict.verdict != "refused":
-            wanted.append(i)
-            views.append(seen or serving.see(picture.pixels))
-    outputs: dict[int, tuple[Seen, NDArray[np.uint8], float]] = {}
-    reasons: dict[int, dict[str, Any]] = {}
-    if views:
+        if not refuse or verdict.verdict != "refused":
+            accepted.append(i)
+            prepared.append(ready or serving.prepare(picture.pixels))
+    outputs: dict[int, tuple[PreparedPicture, NDArray[np.uint8], float]] = {}
+    explanations: dict[int, dict[str, Any]] = {}
+    if prepared:
         nothing = np.zeros((serving.size, serving.size), dtype=np.float32)
         passed = []
-        for i, seen, stop in zip(wanted, views, serving.stopped(views), strict=True):
+        for i, ready, stop in zip(accepted, prepared, serving.screened_out(prepared), strict=True):
             if stop is None:
-                passed.append((i, seen))
+                passed.append((i, ready))
             else:
-                outputs[i] = (seen, seen.map_of(nothing), stop)
-                verdicts[i] = quality.with_reason(verdicts[i], STOPPED)
+                outputs[i] = (ready, ready.map_of(nothing), stop)
+                verdicts[i] = gate.with_reason(verdicts[i], STOPPED)
         if passed:
-            answer = serving.answer([seen for _, seen in passed])
-            for n, (i, seen) in enumerate(passed):
-                outputs[i] = (seen, seen.map_of(answer.masks[n]), float(answer.images[n]))
-                reasons[i] = _explained(pictures[i], serving.card, seen, answer, n, operating_point)
+            answer = serving.answer([ready for _, ready in passed])
+            for n, (i, ready) in enumerate(passed):
+                outputs[i] = (ready, ready.map_of(answer.masks[n]), float(answer.images[n]))
+                explanations[i] = _explained(
+                    pictures[i], serving.card, ready, answer, n, operating_point
+                )
     model = {key: str(serving.card[key]) for key in ("name", "version", "sha256")}
-    found = []
+    predictions = []
     for i, picture in enumerate(pictures):
-        said: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         if i in outputs:
-            seen, map_, probability = outputs[i]
-            said = conclude(
+            ready, map_, probability = outputs[i]
+            result = conclude(
                 picture,
                 serving.card,
                 map_,
                 probability,
-                seen.fields,
+                ready.fields,
                 operating_point,
                 verdicts[i].midline,
             )
-            said["statistics"] = image_statistics.of_answer(seen.input, map_, seen.fields.mask)
-            said |= reasons.get(i, {})
+            result["statistics"] = image_statistics.of_answer(ready.input, map_, ready.fields.mask)
+            result |= explanations.get(i, {})
         seconds = (time.perf_counter() - start) / len(pictures)
         facts = verdicts[i].facts()
-        found.append(Prediction(model, operating_point, facts, round(seconds, 4), **said))
-    return found
+        predictions.append(Prediction(model, operating_point, facts, round(seconds, 4), **result))
+    return predictions
 
 
-def gated(picture: Picture, serving: Serving) -> tuple[quality.Quality, Seen | None]:
-    """The gate's word on a picture, and the network's view of it where the gate had to look."""
-    looked: list[Seen] = []
+def checked(picture: Picture, serving: Serving) -> tuple[gate.Quality, PreparedPicture | None]:
+    """The gate's verdict on a picture, and the prepared picture where the gate needed it."""
+    prepared: list[PreparedPicture] = []
 
-    def look() -> Familiarity | None:
-        looked.append(serving.see(picture.pixels))
-        return looked[0].familiarity
+    def typicality() -> Typicality | None:
+        prepared.append(serving.prepare(picture.pixels))
+        return prepared[0].typicality
 
-    verdict = quality.check(picture, look)
-    return verdict, looked[0] if looked else None
+    verdict = gate.check(picture, typicality)
+    return verdict, prepared[0] if prepared else None
 
 
 def _explained(
     picture: Picture,
     card: dict[str, Any],
-    seen: Seen,
+    prepared: PreparedPicture,
     answer: Answer,
     number: int,
     operating_point: OperatingPoint,
 ) -> dict[str, Any]:
-    """Region and uncertainty of one of the answer's pictures, where the model tells them."""
+    """Region and uncertainty of one of the answer's pictures, where the model has them."""
     found: dict[str, Any] = {}
     if answer.patches is not None:
-        canonical = (seen.fields.mask.shape[0], seen.fields.mask.shape[1])
+        canonical = (prepared.fields.mask.shape[0], prepared.fields.mask.shape[1])
         source = (picture.rows, picture.columns)
-        region = explain.region(answer.patches[number], seen.crop, canonical, source)
+        region = explain.region(answer.patches[number], prepared.crop, canonical, source)
         found["region"] = region.facts() if region else None
     if answer.spreads is not None and answer.differences is not None:
         found["uncertainty"] = explain.uncertainty(
@@ -179,11 +180,11 @@ def conclude(
     card: dict[str, Any],
     map_: NDArray[np.uint8],
     probability: float,
-    fields: Fields,
+    fields: LungFields,
     operating_point: OperatingPoint = "balanced",
     midline: float | None = None,
 ) -> dict[str, Any]:
-    """From the map over the picture and the image probability to what ``Prediction`` shows."""
+    """The fields of a ``Prediction`` from the picture's probability map and image probability."""
     thresholds = card["thresholds"]
     band = band_of(probability, thresholds["image"], operating_point)
     threshold = float(thresholds["mask"])
@@ -202,20 +203,20 @@ def conclude(
 
 
 def _measured(
-    picture: Picture, mask: NDArray[np.bool_], fields: Fields, midline: float | None
+    picture: Picture, mask: NDArray[np.bool_], fields: LungFields, midline: float | None
 ) -> dict[str, Any]:
-    """What measure and extent say of a mask on its picture and its lungs.
+    """The measurements and size indices of a mask on its picture and its lungs.
 
-    midline: the column that is taken where the lungs do not tell it.
+    midline: the column to use where it cannot be derived from the lungs.
     """
-    middle, levels = size_indices.midline(fields), measure.LEVELS
+    middle, levels = size_indices.midline(fields), measurements.LEVELS
     if lungs := size_indices.span(fields, mask):
         top, bottom = lungs
         if picture.orientation and picture.orientation[1].startswith("H"):  # upside down
             top, bottom = 1 - bottom, 1 - top
         levels = (top + (bottom - top) / 3, bottom - (bottom - top) / 3)
     column = midline if middle is None else middle * picture.columns
-    found = measure.measure(mask, picture.spacing, picture.orientation, column, levels)
+    found = measurements.measure(mask, picture.spacing, picture.orientation, column, levels)
     sides = size_indices.extents(mask, fields, picture.spacing, picture.orientation, picture.view)
     return found | {"lungs_found": middle is not None, "extents": [one.facts() for one in sides]}
 
@@ -223,7 +224,7 @@ def _measured(
 def band_of(
     probability: float, thresholds: dict[str, float], operating_point: OperatingPoint
 ) -> Band:
-    """The word for a calibrated image probability."""
+    """The band of a calibrated image probability."""
     if probability < thresholds[operating_point]:
         return "none_found"
     return "likely" if probability >= thresholds["high_precision"] else "possible"

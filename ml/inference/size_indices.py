@@ -24,7 +24,7 @@ import numpy as np
 from ml.images.picture import Spacing
 from ml.inference import measurements
 from ml.inference.measurements import Mask
-from ml.runtime.lung_finder import Fields
+from ml.runtime.lung_finder import LungFields
 
 # A side's air below this share of all air is a speck beside the finding.
 _SPECK = 0.05
@@ -75,7 +75,7 @@ class Extent:
         return asdict(self)
 
 
-def span(fields: Fields, air: Mask | None = None) -> tuple[float, float] | None:
+def span(fields: LungFields, air: Mask | None = None) -> tuple[float, float] | None:
     """Top and bottom of lungs and air, in shares of the picture's height; None without lungs."""
     if not fields.plausible:
         return None
@@ -87,7 +87,7 @@ def span(fields: Fields, air: Mask | None = None) -> tuple[float, float] | None:
     return float(top), float(bottom)
 
 
-def midline(fields: Fields) -> float | None:
+def midline(fields: LungFields) -> float | None:
     """Between the lungs, in shares of the picture's width; None where they do not lie apart."""
     if not fields.plausible:
         return None
@@ -106,7 +106,7 @@ def midline(fields: Fields) -> float | None:
 
 def extents(
     mask: Mask,
-    fields: Fields,
+    fields: LungFields,
     spacing: Spacing | None = None,
     orientation: tuple[str, str] | None = None,
     view: str | None = None,

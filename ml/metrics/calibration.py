@@ -28,7 +28,7 @@ HIGH_SPECIFICITY = 0.97  # specificity that the last one reaches
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutPredictions:
     """What a network said about n pictures, with T = len(GRID) outlines of each.
 
     patients: n names. image_logits: (n,), not calibrated. pixels, truth: (n,) pixels of the
@@ -49,7 +49,7 @@ class HeldOut:
     def positive(self) -> Flags:
         return self.truth > 0
 
-    def part(self, chosen: Flags) -> HeldOut:
+    def part(self, chosen: Flags) -> HeldOutPredictions:
         """Only the chosen pictures."""
         arrays = [f.name for f in fields(self) if f.name != "size"]
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
@@ -98,7 +98,10 @@ def fit(logits: Floats, positive: Flags) -> Calibration:
 
 
 def results(
-    held_out: HeldOut, calibration: Calibration, thresholds: Thresholds, gated: bool = True
+    held_out: HeldOutPredictions,
+    calibration: Calibration,
+    thresholds: Thresholds,
+    gated: bool = True,
 ) -> measures.Results:
     """What would be shown: an outline only where the picture is called and it is not tiny.
 
@@ -119,7 +122,7 @@ def results(
     )
 
 
-def choose(held_out: HeldOut, calibration: Calibration) -> Thresholds:
+def choose(held_out: HeldOutPredictions, calibration: Calibration) -> Thresholds:
     """Thresholds for these pictures.
 
     mask: best mean Dice over the positives. balanced: the most of sensitivity + specificity
@@ -163,7 +166,7 @@ def choose(held_out: HeldOut, calibration: Calibration) -> Thresholds:
     )
 
 
-def choose_for_kaggle(held_out: HeldOut, calibration: Calibration) -> Thresholds:
+def choose_for_kaggle(held_out: HeldOutPredictions, calibration: Calibration) -> Thresholds:
     """The thresholds of the best Kaggle Dice, for a comparison with numbers that were chosen so.
 
     Not for service: where most pictures are healthy it rewards a model for calling little.
@@ -178,20 +181,23 @@ def choose_for_kaggle(held_out: HeldOut, calibration: Calibration) -> Thresholds
 
 
 def cross_fitted(
-    held_out: HeldOut,
+    held_out: HeldOutPredictions,
     gated: bool = True,
-    chosen: Callable[[HeldOut, Calibration], Thresholds] = choose,
+    chosen: Callable[[HeldOutPredictions, Calibration], Thresholds] = choose,
 ) -> measures.Results:
     """Choose on one half of the patients, apply to the other, both ways round, and pool."""
 
-    def by_thresholds(source: HeldOut, target: HeldOut, fitted: Calibration) -> measures.Results:
+    def by_thresholds(
+        source: HeldOutPredictions, target: HeldOutPredictions, fitted: Calibration
+    ) -> measures.Results:
         return results(target, fitted, chosen(source, fitted), gated)
 
     return pooled(held_out, by_thresholds)
 
 
 def pooled(
-    held_out: HeldOut, rule: Callable[[HeldOut, HeldOut, Calibration], measures.Results]
+    held_out: HeldOutPredictions,
+    rule: Callable[[HeldOutPredictions, HeldOutPredictions, Calibration], measures.Results],
 ) -> measures.Results:
     """A rule's results on each half of the patients, in the order of the pictures.
 

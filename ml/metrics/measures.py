@@ -60,7 +60,7 @@ class Results:
         return Results(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
-def together(parts: list[Results]) -> Results:
+def concatenated(parts: list[Results]) -> Results:
     """The pictures of several results in one."""
     names = Results.__dataclass_fields__
     return Results(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

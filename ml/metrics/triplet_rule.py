@@ -1,10 +1,10 @@
-"""The triplet rule against the rule that serves, without flattering either.
+"""The triplet rule compared with the serving rule, both cross-fitted.
 
 The triplet rule (its inventors won the competition of 2019 with it): where fewer than `area` pixels
 reach `top` nothing is outlined, else everything that reaches `bottom`. Ours asks the image's own
-probability first, and compares the area at `bottom`. Here stand the triplet rule alone and behind
-our gate. All are chosen on one half of the patients and measured on the other, both ways round
-(see calibrate.pooled); what is better by its paired interval is worth serving, and nothing else is.
+probability first, and compares the area at `bottom`. The triplet rule is compared alone and after
+our image threshold. All are chosen on one half of the patients and measured on the other, both ways
+round (see calibration.pooled); only a rule that is better by its paired interval is worth serving.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.metrics import bootstrap, calibration, measures
-from ml.metrics.calibration import GRID, Calibration, HeldOut
+from ml.metrics.calibration import GRID, Calibration, HeldOutPredictions
 from ml.metrics.measures import Flags, Floats, Results
 
 # Tried: the competition's usual range, areas as shares of the network's square.
@@ -57,7 +57,7 @@ class Comparison:
 
 
 def apply(
-    held_out: HeldOut, probability: Floats, rule: Triplet, gate: Flags | None = None
+    held_out: HeldOutPredictions, probability: Floats, rule: Triplet, gate: Flags | None = None
 ) -> Results:
     """What the rule outlines, only on pictures that pass the gate where there is one."""
     top, bottom = _column(rule.top), _column(rule.bottom)
@@ -73,7 +73,7 @@ def apply(
     )
 
 
-def choose(held_out: HeldOut, gate: Flags | None = None) -> Triplet:
+def choose(held_out: HeldOutPredictions, gate: Flags | None = None) -> Triplet:
     """The triplet of the best Kaggle Dice, which it was made for, on these pictures."""
     flat = np.zeros(len(held_out.truth))
     rules = [
@@ -86,16 +86,20 @@ def choose(held_out: HeldOut, gate: Flags | None = None) -> Triplet:
     return max(rules, key=lambda rule: measures.kaggle_dice(apply(held_out, flat, rule, gate)))
 
 
-def compare(held_out: HeldOut, replicates: int = 1000, seed: int = 0) -> Comparison:
+def compare(held_out: HeldOutPredictions, replicates: int = 1000, seed: int = 0) -> Comparison:
     """Cross-fit all rules and compare them on the same draws of patients.
 
     BadInput where a half lacks positives or negatives.
     """
 
-    def alone(source: HeldOut, target: HeldOut, fitted: Calibration) -> Results:
+    def alone(
+        source: HeldOutPredictions, target: HeldOutPredictions, fitted: Calibration
+    ) -> Results:
         return apply(target, fitted.probability(target.image_logits), choose(source))
 
-    def gated(source: HeldOut, target: HeldOut, fitted: Calibration) -> Results:
+    def gated(
+        source: HeldOutPredictions, target: HeldOutPredictions, fitted: Calibration
+    ) -> Results:
         level = calibration.choose(source, fitted).balanced
         rule = choose(source, fitted.probability(source.image_logits) >= level)
         probability = fitted.probability(target.image_logits)

@@ -52,7 +52,7 @@ class _Depthwise(torch.autograd.Function):
         )
 
 
-def quicken(module: nn.Module) -> None:
+def speed_up(module: nn.Module) -> None:
     """Make depthwise convolutions fit for training in bf16 on a CPU.
 
     oneDNN's bf16 kernels for their gradients are 5 to 40 times slower than its float32 ones

@@ -29,9 +29,11 @@ def dice(logits: Tensor, masks: Tensor) -> Tensor:
     return _overlap(logits, masks, 0.5, 0.5)
 
 
-def tversky(logits: Tensor, masks: Tensor, misses: float = 0.7, alarms: float = 0.3) -> Tensor:
-    """1 - (tp + s/2) / (tp + misses·fn + alarms·fp + s/2): misses cost more than false alarms."""
-    return _overlap(logits, masks, misses, alarms)
+def tversky(
+    logits: Tensor, masks: Tensor, false_negatives: float = 0.7, false_positives: float = 0.3
+) -> Tensor:
+    """1 - (tp + s/2) / (tp + 0.7·fn + 0.3·fp + s/2): false negatives weigh more."""
+    return _overlap(logits, masks, false_negatives, false_positives)
 
 
 def focal(logits: Tensor, masks: Tensor, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
@@ -62,7 +64,7 @@ def lovasz(logits: Tensor, masks: Tensor) -> Tensor:
     errors, order = (1 - logits.flatten(1) * signs).sort(dim=1, descending=True)
     truth = masks.flatten(1).gather(1, order)
     total = truth.sum(1, keepdim=True)
-    # With the k worst pixels wrong: the truth that is still hit, over truth and false alarms.
+    # With the k worst pixels wrong: the truth that is still hit, over truth and false positives.
     hit = total - truth.cumsum(1)
     union = total + (1 - truth).cumsum(1)
     lost = 1 - hit / union.clamp(min=1)
@@ -88,7 +90,7 @@ MASK_LOSSES: dict[str, MaskLoss] = {
 
 
 @dataclass(frozen=True)
-class Whole:
+class StepCounts:
     """Of how many pictures a step's losses are the means: all, outlined ones and negatives."""
 
     pictures: Tensor
@@ -100,7 +102,7 @@ class Whole:
         cls,
         passes: Sequence[Mapping[str, Tensor]],
         total: Callable[[Tensor], Tensor] = lambda counts: counts,
-    ) -> Whole:
+    ) -> StepCounts:
         """The counts of all batches that one step learns from.
 
         total: adds the counts of other processes that take the same step.
@@ -112,7 +114,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Parts:
+class LossParts:
     """The three losses, each a sum over this batch by the number of pictures of the whole step."""
 
     mask: Tensor
@@ -129,9 +131,9 @@ def combined(
     outlined: Tensor,
     mask_loss: MaskLoss,
     label_doubt: float = 0.0,
-    whole: Whole | None = None,
+    whole: StepCounts | None = None,
     labels: Tensor | None = None,
-) -> Parts:
+) -> LossParts:
     """The losses of the mask, of the image's label and of the patches (N,1,h,w).
 
     positive, outlined: (N,) of 0/1, or (N,C) where there are C classes, each of which counts as a
@@ -143,7 +145,7 @@ def combined(
     to that of one large batch.
     """
     if whole is None:
-        whole = Whole.of([{"positive": positive, "outlined": outlined}])
+        whole = StepCounts.of([{"positive": positive, "outlined": outlined}])
     mask_logits, patch_logits, masks = (
         maps.flatten(0, 1).unsqueeze(1) for maps in (mask_logits, patch_logits, masks)
     )
@@ -161,13 +163,17 @@ def combined(
     known = outlined + negative
     patch = (bce(patch_logits, held) * known).sum()
     patch = patch / (whole.outlined + whole.negative).clamp(min=1)
-    return Parts(mask, image, patch)
+    return LossParts(mask, image, patch)
 
 
-def _overlap(logits: Tensor, masks: Tensor, misses: float, alarms: float) -> Tensor:
+def _overlap(
+    logits: Tensor, masks: Tensor, false_negatives: float, false_positives: float
+) -> Tensor:
     probability = logits.sigmoid()
     hit = (probability * masks).sum((1, 2, 3))
     missed = ((1 - probability) * masks).sum((1, 2, 3))
-    alarm = (probability * (1 - masks)).sum((1, 2, 3))
+    false_positive = (probability * (1 - masks)).sum((1, 2, 3))
     half = SMOOTH / 2
-    return 1 - (hit + half) / (hit + misses * missed + alarms * alarm + half)
+    return 1 - (hit + half) / (
+        hit + false_negatives * missed + false_positives * false_positive + half
+    )

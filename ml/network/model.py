@@ -22,7 +22,7 @@ EVIDENCE = 4  # numbers that the image-level output takes from places: one of pa
 
 
 @dataclass(frozen=True)
-class Look:
+class NetworkOutputs:
     """What the network sees: mask_logits (N,C,S,S), patch_logits (N,C,S/32,S/32), and features
     (N, WIDE + C · EVIDENCE), of which the image logits are a linear function; C classes."""
 
@@ -35,15 +35,15 @@ class Network(nn.Module, ABC):
     """picture (N,1,S,S) in -1..1 → mask logits (N,C,S,S) and image logits (N,C) of C classes."""
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.look(picture)
-        return seen.mask_logits, self.judge(seen.features)
+        seen = self.outputs(picture)
+        return seen.mask_logits, self.image_logits(seen.features)
 
     @abstractmethod
-    def look(self, picture: Tensor) -> Look:
+    def outputs(self, picture: Tensor) -> NetworkOutputs:
         """Everything that the network sees in pictures (N,1,S,S)."""
 
     @abstractmethod
-    def judge(self, features: Tensor) -> Tensor:
+    def image_logits(self, features: Tensor) -> Tensor:
         """The image logits (N,C) of a look's features."""
 
 
@@ -69,12 +69,12 @@ class Segmenter(Network):
             # The patches speak first; the outline is heard once it has something to say.
             self.image.weight[:, WIDE:] = 0.5 * torch.eye(classes, classes * EVIDENCE)
 
-    def judge(self, features: Tensor) -> Tensor:
+    def image_logits(self, features: Tensor) -> Tensor:
         wide, places = features[:, :WIDE], features[:, WIDE:]
         logit: Tensor = self.image(torch.cat([self.dropout(wide), places], dim=1))
         return logit
 
-    def look(self, picture: Tensor) -> Look:
+    def outputs(self, picture: Tensor) -> NetworkOutputs:
         encoded = self.encoder(picture)
         mask_logits = self.outline(self.decoder(encoded))
         wide = self.widen(encoded[-1])
@@ -86,10 +86,10 @@ class Segmenter(Network):
         # What was outlined is evidence only: detached, so that the label never shapes the outline.
         seen = evidence(mask_logits.detach().float())
         features = torch.cat([wide.float().mean((2, 3)), loudest, seen], dim=1)
-        return Look(mask_logits, patch_logits, features)
+        return NetworkOutputs(mask_logits, patch_logits, features)
 
 
-class Committee(Network):
+class Ensemble(Network):
     """Several networks as one: the mean of their probabilities and of their image logits."""
 
     def __init__(self, members: Sequence[Segmenter]) -> None:
@@ -101,18 +101,18 @@ class Committee(Network):
         """The members, in order."""
         return [member for member in self.members if isinstance(member, Segmenter)]
 
-    def look(self, picture: Tensor) -> Look:
-        seen = [member.look(picture) for member in self.segmenters]
-        return Look(
+    def outputs(self, picture: Tensor) -> NetworkOutputs:
+        seen = [member.outputs(picture) for member in self.segmenters]
+        return NetworkOutputs(
             _mean_logit([one.mask_logits for one in seen]),
             _mean_logit([one.patch_logits for one in seen]),
             torch.cat([one.features for one in seen], dim=1),
         )
 
-    def judge(self, features: Tensor) -> Tensor:
+    def image_logits(self, features: Tensor) -> Tensor:
         parts = features.chunk(len(self.members), dim=1)
         pairs = zip(self.segmenters, parts, strict=True)
-        return torch.stack([member.judge(part) for member, part in pairs]).mean(0)
+        return torch.stack([member.image_logits(part) for member, part in pairs]).mean(0)
 
 
 def _mean_logit(logits: list[Tensor]) -> Tensor:
@@ -161,9 +161,9 @@ def readings(net: Network, picture: Tensor, mirror: bool) -> Readings:
 
 
 def _read(net: Network, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    seen = net.look(picture)
+    seen = net.outputs(picture)
     mask, patch = seen.mask_logits.float().sigmoid(), seen.patch_logits.float().sigmoid()
-    return mask, patch, net.judge(seen.features).float()
+    return mask, patch, net.image_logits(seen.features).float()
 
 
 def evidence(mask_logits: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ def build(recipe: Recipe, weights: bool = True) -> Network:
     """The configured network, or a committee of its `members`."""
     if recipe.members == 1:
         return segmenter(recipe, weights)
-    return Committee([segmenter(recipe, weights) for _ in range(recipe.members)])
+    return Ensemble([segmenter(recipe, weights) for _ in range(recipe.members)])
 
 
 def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:

@@ -97,7 +97,7 @@ def page(sheet: dict[str, Any]) -> str:
     if any(sheet["areas"].values()):  # a cache of before knows no sizes
         drawn.append(areas)
     drawn += [partial(trait, name=name) for name in sheet["traits"]]
-    figures = "".join(plots.svg(plots.alone(draw, sheet)) for draw in drawn)
+    figures = "".join(plots.svg(plots.single(draw, sheet)) for draw in drawn)
     sizes = [[name, str(count)] for name, count in sheet["sizes"]]
     body = f"""
 <p>Numbers and plots only: no picture and no patient is on this page.</p>

@@ -17,7 +17,7 @@ import numpy as np
 
 from ml.images.picture import Picture
 from ml.quality import chest_template
-from ml.quality.typicality import Familiarity
+from ml.quality.typicality import Typicality
 
 Verdict = Literal["fit", "limited", "refused"]
 
@@ -47,7 +47,7 @@ CUT_USUAL = 0.1
 ADULT_YEARS = 18
 
 # English, and the beginnings of the word in most languages that write it in Latin letters.
-_CHEST_WORDS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
+_CHEST_TERMS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
 # Terms that name no part of the body.
 _NO_PART = frozenset({"UNKNOWN", "OTHER", "WHOLEBODY"})
 
@@ -87,7 +87,7 @@ def with_reason(verdict: Quality, reason: Reason) -> Quality:
     return Quality((*verdict.reasons, reason), verdict.midline)
 
 
-def check(picture: Picture, look: Callable[[], Familiarity | None] | None = None) -> Quality:
+def check(picture: Picture, look: Callable[[], Typicality | None] | None = None) -> Quality:
     """Apply every rule, the dear ones only where no cheap one refuses.
 
     look: what the lung finder and the distance from the training data say. Without it only a
@@ -98,8 +98,8 @@ def check(picture: Picture, look: Callable[[], Familiarity | None] | None = None
     if not any(reason.code in ("flat", "few_grey_levels") for reason in reasons):
         looks = chest_template.compare(picture)
         refused = any(reason.refuses for reason in reasons)
-        familiarity = look() if look is not None and not refused else None
-        reasons += _anatomy(looks, familiarity, template_alone=look is None)
+        typical = look() if look is not None and not refused else None
+        reasons += _anatomy(looks, typical, template_alone=look is None)
         # Of an unlikely chest the fitted axis means nothing.
         midline = looks.midline if looks.upright >= LIKENESS_USUAL else None
     # What refuses comes first: a list has room for one reason. Otherwise the gate's order stays.
@@ -135,7 +135,7 @@ def _may_be_chest(body_part: str) -> bool:
     plain = unicodedata.normalize("NFKD", body_part.upper())
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     named = "".join(filter(str.isalpha, plain))
-    return named in _NO_PART or any(word in named for word in _CHEST_WORDS)
+    return named in _NO_PART or any(word in named for word in _CHEST_TERMS)
 
 
 def _least_range(picture: Picture) -> float:
@@ -178,12 +178,12 @@ def _pixels(picture: Picture) -> Iterator[Reason]:
 
 
 def _anatomy(
-    looks: chest_template.Likeness, familiarity: Familiarity | None, template_alone: bool
+    looks: chest_template.Likeness, typical: Typicality | None, template_alone: bool
 ) -> Iterator[Reason]:
     if looks.inverted >= INVERTED_MIN and looks.inverted - looks.upright >= INVERTED_LEAD:
         yield _INVERTED
-    elif familiarity is not None:
-        yield from _shape(familiarity)
+    elif typical is not None:
+        yield from _shape(typical)
     elif not template_alone:
         return
     elif looks.upright < LIKENESS_MIN:
@@ -192,23 +192,23 @@ def _anatomy(
         yield _UNUSUAL
 
 
-def _shape(familiarity: Familiarity) -> Iterator[Reason]:
+def _shape(typical: Typicality) -> Iterator[Reason]:
     """Anatomy first, so that the reason says what is wrong; distance for all the rest."""
-    if familiarity.turn == "inverted":
+    if typical.turn == "inverted":
         yield _INVERTED
-    elif familiarity.area < FIELDS_MIN or familiarity.certain < FIELDS_CERTAIN_MIN:
+    elif typical.area < FIELDS_MIN or typical.certain < FIELDS_CERTAIN_MIN:
         yield Reason("no_lungs", "No two lungs of a frontal chest can be made out.", True)
-    elif familiarity.turn != "upright":
-        by = "upside down" if familiarity.turn == "half" else "turned by 90 degrees"
+    elif typical.turn != "upright":
+        by = "upside down" if typical.turn == "half" else "turned by 90 degrees"
         yield Reason("rotated", f"The picture seems to be {by}.", True)
-    elif any(cut > most for cut, most in zip(familiarity.cut, CUT_MAX, strict=True)):
+    elif any(cut > most for cut, most in zip(typical.cut, CUT_MAX, strict=True)):
         yield Reason("lungs_cut", "Only a part of the lungs is on the picture.", True)
-    elif familiarity.distance > 1:
+    elif typical.distance > 1:
         yield Reason("unlike_training", "Too unlike the frontal chests the model knows.", True)
     else:
-        if familiarity.distance > familiarity.usual:
+        if typical.distance > typical.usual:
             yield _UNUSUAL
-        for cut, edge in zip(familiarity.cut, ("upper", "lower"), strict=True):
+        for cut, edge in zip(typical.cut, ("upper", "lower"), strict=True):
             if cut > CUT_USUAL:
                 yield Reason("lungs_cut", f"The lungs reach beyond the picture's {edge} edge.")
 

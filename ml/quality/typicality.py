@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.quality import chest_template
-from ml.runtime.lung_finder import Fields
+from ml.runtime.lung_finder import LungFields
 from ml.runtime.session import ModelMissing
 
 Numbers = NDArray[np.float32]
@@ -38,29 +38,29 @@ NAMES = (
 WITHIN, USUAL = 0.995, 0.95
 
 
-class Looks(NamedTuple):
+class GateInput(NamedTuple):
     """What the gate looks at: the canonical picture and the lung fields on it."""
 
     canonical: NDArray[np.uint8]
-    fields: Fields
+    fields: LungFields
 
 
 @dataclass(frozen=True)
-class Shapes:
+class PrincipalComponents:
     """Principal components of one kind of small picture."""
 
     mean: Numbers
     components: Numbers  # (COMPONENTS, cells)
     deviations: Numbers
 
-    def rest(self, cells: Numbers) -> tuple[Numbers, Numbers]:
+    def residual(self, cells: Numbers) -> tuple[Numbers, Numbers]:
         """Of cells (N, cells): what the components leave over, and the distance within them."""
         inside = (cells - self.mean) @ self.components.T
         left = cells - self.mean - inside @ self.components
         return np.sqrt((left**2).mean(1)), np.sqrt(((inside / self.deviations) ** 2).mean(1))
 
     @classmethod
-    def fit(cls, cells: Numbers) -> Shapes:
+    def fit(cls, cells: Numbers) -> PrincipalComponents:
         """Of cells (N, cells), each with its mirror image."""
         side = round(cells.shape[1] ** 0.5)
         mirrored = cells.reshape(-1, side, side)[:, :, ::-1].reshape(len(cells), -1)
@@ -72,7 +72,7 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class Typicality:
     """distance: from real frontal chests, 1 being the limit; usual: the share of it that most keep.
 
     turn: how the picture lies, by what it looks most like. certain and area: the share of the lung
@@ -89,24 +89,24 @@ class Familiarity:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ChestReference:
     """What real frontal chests look like."""
 
-    stamps: Shapes
-    fields: Shapes
+    stamps: PrincipalComponents
+    fields: PrincipalComponents
     mean: Numbers
     precision: Numbers
     limit: float
     usual: float
     lungs_sha256: str
 
-    def compare(self, looks: Looks) -> Familiarity:
+    def compare(self, looks: GateInput) -> Typicality:
         """How familiar a picture is."""
         stamp, fields = cells(looks)
-        found, turn = measures(self.stamps, self.fields, stamp, fields, looks)
+        found, turn = features(self.stamps, self.fields, stamp, fields, looks)
         away = found - self.mean
         distance = float(away @ self.precision @ away)
-        return Familiarity(
+        return Typicality(
             round(distance / self.limit, 4),
             self.usual / self.limit,
             turn,
@@ -116,7 +116,7 @@ class Reference:
         )
 
 
-def cells(looks: Looks) -> tuple[Numbers, Numbers]:
+def cells(looks: GateInput) -> tuple[Numbers, Numbers]:
     """The two small pictures: grey, free of brightness and contrast; lung probability, as a root.
 
     Both are stretched to squares.
@@ -129,17 +129,21 @@ def cells(looks: Looks) -> tuple[Numbers, Numbers]:
     return stamp.astype(np.float32), np.sqrt(np.clip(np.asarray(fields), 0, 1)).ravel()
 
 
-def measures(
-    stamps: Shapes, fields: Shapes, stamp: Numbers, map_: Numbers, looks: Looks
+def features(
+    stamps: PrincipalComponents,
+    fields: PrincipalComponents,
+    stamp: Numbers,
+    map_: Numbers,
+    looks: GateInput,
 ) -> tuple[Numbers, Turn]:
     """The numbers of NAMES, and the turn in which the stamp's rest is least."""
     square = stamp.reshape(STAMP, STAMP)
     ways = np.stack(
         [square, np.rot90(square, 1), np.rot90(square, 3), np.rot90(square, 2), -square]
     )
-    rests, within = stamps.rest(ways.reshape(len(ways), -1))
+    rests, within = stamps.residual(ways.reshape(len(ways), -1))
     names: tuple[Turn, ...] = ("upright", "quarter", "quarter", "half", "inverted")
-    map_rest, map_within = fields.rest(map_[None])
+    map_rest, map_within = fields.residual(map_[None])
     fine = cv2.resize(looks.fields.probability, (64, 64), interpolation=cv2.INTER_AREA)
     fine = np.asarray(fine, dtype=np.float32)
     sure = fine > 0.5
@@ -166,22 +170,22 @@ def measures(
     return np.asarray(found, dtype=np.float32), names[int(rests.argmin())]
 
 
-def fit(looks: list[Looks], lungs_sha256: str) -> Reference:
+def fit(looks: list[GateInput], lungs_sha256: str) -> ChestReference:
     """The reference of real frontal chests, upright and whole."""
     stamp, map_ = (np.stack(part) for part in zip(*map(cells, looks), strict=True))
-    stamps, fields = Shapes.fit(stamp), Shapes.fit(map_)
+    stamps, fields = PrincipalComponents.fit(stamp), PrincipalComponents.fit(map_)
     numbers = np.stack(
-        [measures(stamps, fields, *one)[0] for one in zip(stamp, map_, looks, strict=True)]
+        [features(stamps, fields, *one)[0] for one in zip(stamp, map_, looks, strict=True)]
     )
     mean = numbers.mean(0)
     precision = np.linalg.inv(np.cov(numbers.T) + 1e-4 * np.eye(len(NAMES))).astype(np.float32)
     away = numbers - mean
     distances = np.einsum("ij,jk,ik->i", away, precision, away)
     limit, usual = (float(value) for value in np.quantile(distances, (WITHIN, USUAL)))
-    return Reference(stamps, fields, mean, precision, limit, usual, lungs_sha256)
+    return ChestReference(stamps, fields, mean, precision, limit, usual, lungs_sha256)
 
 
-def write(reference: Reference, path: Path = PATH) -> None:
+def write(reference: ChestReference, path: Path = PATH) -> None:
     """Keep a reference."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
@@ -195,17 +199,19 @@ def write(reference: Reference, path: Path = PATH) -> None:
     )
 
 
-def read(lungs_sha256: str, path: Path = PATH) -> Reference:
+def read(lungs_sha256: str, path: Path = PATH) -> ChestReference:
     """The reference, if it is there and was fitted with this lung network; else ModelMissing."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             parts: dict[str, Any] = dict(kept)
         stamps, fields = (
-            Shapes(*(parts[f"{kind}_{name}"] for name in ("mean", "components", "deviations")))
+            PrincipalComponents(
+                *(parts[f"{kind}_{name}"] for name in ("mean", "components", "deviations"))
+            )
             for kind in ("stamps", "fields")
         )
         limit, usual = (float(value) for value in parts["limits"])
-        found = Reference(
+        found = ChestReference(
             stamps, fields, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"])
         )
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -31,7 +31,7 @@ MARGIN = 0.08
 
 
 @dataclass(frozen=True)
-class Fields:
+class LungFields:
     """Where the lungs are, on the canonical picture (rows, columns).
 
     mask: bool; probability: what it was made from, on a grid of any size that covers the picture.
@@ -84,14 +84,14 @@ class Finder:
         self._session = session.open(weights / NAME, "cpu", threads)
         self.card = self._session.card
 
-    def find(self, canonical: NDArray[np.uint8]) -> Fields:
+    def find(self, canonical: NDArray[np.uint8]) -> LungFields:
         """The lung fields of a canonical picture (see `ml.preprocessing.transforms.canonical`)."""
         inputs = transforms.place(canonical, self._session.size)[None, None]
         probability = self._session.run(inputs)[0][0]
         rows, columns = canonical.shape
         found = transforms.to_source(probability, rows, columns) >= THRESHOLD
         box = transforms.letterbox(rows, columns, self._session.size)
-        return Fields(without_specks(found), probability[box.part])
+        return LungFields(without_specks(found), probability[box.part])
 
 
 def without_specks(found: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -31,7 +31,7 @@ from ml.errors import BadInput
 CARD = "card.json"
 # All that a model's folder may hold; what else an archive brings stays in it.
 KNOWN = (CARD, "model.xml", "model.bin", "model.safetensors", "model.onnx")
-MOST_BYTES = 2 * 1024**3
+MAX_BYTES = 2 * 1024**3
 DRIVE = "drive.google.com"
 _PART = 1024 * 1024
 _SECONDS = 60
@@ -69,10 +69,10 @@ def run(args: argparse.Namespace) -> int:
 
 def find(folders: Iterable[Path], sha256: str) -> Path | None:
     """The first model's folder, in these or right below them, whose card has this sha256."""
-    for shelf in folders:
-        if not shelf.is_dir():
+    for models in folders:
+        if not models.is_dir():
             continue
-        for folder in (shelf, *sorted(filter(_is_model, shelf.iterdir()))):
+        for folder in (models, *sorted(filter(_is_model, models.iterdir()))):
             card = read_card(folder)
             if card is not None and card.get("sha256") == sha256:
                 return folder
@@ -100,7 +100,7 @@ def host_of(source: str) -> str:
 
 
 def fetch(
-    source: str, sha256: str, into: Path, hosts: Collection[str] = (), most: int = MOST_BYTES
+    source: str, sha256: str, into: Path, hosts: Collection[str] = (), max_bytes: int = MAX_BYTES
 ) -> Path:
     """Put a model into its own folder below `into`; returns that folder.
 
@@ -112,7 +112,7 @@ def fetch(
         fresh = Path(scratch) / "model"
         fresh.mkdir()
         if (folder := _local(source)).is_dir():
-            _copy(folder, fresh, most)
+            _copy(folder, fresh, max_bytes)
             card = _checked(fresh)
             if sha256 and card["sha256"] != sha256:
                 raise Tampered(f"the model in {source} has another sha256 than was asked for")
@@ -120,10 +120,10 @@ def fetch(
             if not sha256:
                 raise NotFetched("a model from a file or an address needs its --sha256")
             archive = Path(scratch) / "archive"
-            _download(source, archive, most, hosts)
+            _download(source, archive, max_bytes, hosts)
             if _sum(archive) != sha256:
                 raise Tampered(f"what came from {source} has another sha256 than was asked for")
-            _unpack(archive, fresh, most)
+            _unpack(archive, fresh, max_bytes)
             card = _checked(fresh)
         place = into / _name(card)
         try:
@@ -150,23 +150,23 @@ def _local(source: str) -> Path:
     return Path(source)
 
 
-def _download(source: str, archive: Path, most: int, hosts: Collection[str]) -> None:
+def _download(source: str, archive: Path, max_bytes: int, hosts: Collection[str]) -> None:
     parts = urllib.parse.urlsplit(source)
     if parts.scheme in ("https", "gdrive"):
         _must_be_listed(host_of(source), hosts)
     if parts.scheme == "gdrive":
         _from_drive(source.partition(":")[2], archive)
-        if archive.stat().st_size > most:
-            raise NotFetched(f"{source} is larger than {most} bytes")
+        if archive.stat().st_size > max_bytes:
+            raise NotFetched(f"{source} is larger than {max_bytes} bytes")
         return
     try:
         if parts.scheme in ("", "file"):
             with _local(source).open("rb") as stream:
-                _keep(stream, archive, most, source)
+                _write_limited(stream, archive, max_bytes, source)
         elif parts.scheme == "https":
-            opener = urllib.request.build_opener(_Listed(hosts))
+            opener = urllib.request.build_opener(_ListedHosts(hosts))
             with opener.open(source, timeout=_SECONDS) as stream:
-                _keep(stream, archive, most, source)
+                _write_limited(stream, archive, max_bytes, source)
         else:
             raise NotFetched(f"a model is not fetched by {parts.scheme}: use https")
     except urllib.error.HTTPError as error:
@@ -186,7 +186,7 @@ def _must_be_listed(host: str, hosts: Collection[str]) -> None:
         )
 
 
-class _Listed(urllib.request.HTTPRedirectHandler):
+class _ListedHosts(urllib.request.HTTPRedirectHandler):
     """Follows no way out of https, and none to a host that is not listed."""
 
     def __init__(self, hosts: Collection[str]) -> None:
@@ -216,18 +216,18 @@ def _from_drive(identifier: str, archive: Path) -> None:
         raise NotFetched("Google Drive did not give the file")
 
 
-def _keep(stream: IO[bytes], file: Path, most: int, source: str) -> None:
+def _write_limited(stream: IO[bytes], file: Path, max_bytes: int, source: str) -> None:
     """Write a stream into a file, and stop where it is too long."""
     kept = 0
     with file.open("wb") as out:
         while part := stream.read(_PART):
             kept += len(part)
-            if kept > most:
-                raise NotFetched(f"{source} is larger than {most} bytes")
+            if kept > max_bytes:
+                raise NotFetched(f"{source} is larger than {max_bytes} bytes")
             out.write(part)
 
 
-def _unpack(archive: Path, fresh: Path, most: int) -> None:
+def _unpack(archive: Path, fresh: Path, max_bytes: int) -> None:
     """The known files of a ZIP file, which may lie in one folder of it."""
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -238,16 +238,16 @@ def _unpack(archive: Path, fresh: Path, most: int) -> None:
             for name in KNOWN:
                 if above + name in packed.namelist():
                     with packed.open(above + name) as stream:
-                        _keep(stream, fresh / name, most, name)
+                        _write_limited(stream, fresh / name, max_bytes, name)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise NotFetched(f"the file is no ZIP file of a model: {error}") from None
 
 
-def _copy(folder: Path, fresh: Path, most: int) -> None:
+def _copy(folder: Path, fresh: Path, max_bytes: int) -> None:
     for name in KNOWN:
         if (folder / name).is_file():
             with (folder / name).open("rb") as stream:
-                _keep(stream, fresh / name, most, name)
+                _write_limited(stream, fresh / name, max_bytes, name)
 
 
 def _checked(folder: Path) -> dict[str, Any]:

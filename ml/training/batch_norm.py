@@ -53,12 +53,12 @@ def measure(
         norm.momentum = None  # the plain mean of all batches
         norm.train()
     size = schedule.size_at(recipe, progress)
-    drawn = dataset.Drawn(training, recipe, 0, recipe.positive_share[1], size)
+    drawn = dataset.AugmentedEpoch(training, recipe, 0, recipe.positive_share[1], size)
     for number, batch in enumerate(batches.loader(drawn, recipe)):
         if number * recipe.batch >= min(count, recipe.epoch_pictures):
             break
         with precision.autocast(recipe, device):
-            net.look(batches.to(device, batch)["picture"])
+            net.outputs(batches.to(device, batch)["picture"])
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     net.eval()

@@ -11,20 +11,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from ml.recipe import Recipe
-from ml.training.distributed import Team
+from ml.training.distributed import ProcessGroup
 
 Batch = dict[str, Tensor]
 
 
-def loader(pictures: Any, recipe: Recipe, team: Team | None = None) -> DataLoader[Batch]:
+def loader(pictures: Any, recipe: Recipe, group: ProcessGroup | None = None) -> DataLoader[Batch]:
     """Batches in order, or this process's part of each. Without a generator of its own a loader
     would draw from torch's, and a run that was stopped between two epochs would go on with other
     numbers."""
     size, own = recipe.batch, pictures
-    if team is not None and team.size > 1:
-        size = recipe.batch // team.size
+    if group is not None and group.size > 1:
+        size = recipe.batch // group.size
         places = range(len(pictures))
-        own = Subset(pictures, [n for n in places if n % recipe.batch // size == team.rank])
+        own = Subset(pictures, [n for n in places if n % recipe.batch // size == group.rank])
     generator = torch.Generator().manual_seed(recipe.seed)
     return DataLoader(
         own,

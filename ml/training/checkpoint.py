@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[dict[str, Any], Recipe]:
         raise BadCheckpoint(f"{path}: {error}") from error
 
 
-def read_judging(path: Path) -> tuple[dict[str, Any], Recipe]:
+def read_trained(path: Path) -> tuple[dict[str, Any], Recipe]:
     """`read`; BadCheckpoint for a network that was pretrained by masked image modelling only."""
     content, recipe = read(path)
     if recipe.hidden:

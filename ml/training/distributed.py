@@ -18,7 +18,7 @@ from ml.errors import BadInput
 from ml.recipe import Recipe
 
 
-class Team:
+class ProcessGroup:
     """This process among those that train together; without Fabric the only one."""
 
     def __init__(self, fabric: Any = None) -> None:
@@ -33,38 +33,38 @@ class Team:
         """Whether this is the process that writes files and speaks."""
         return self.rank == 0
 
-    def total(self, value: Tensor) -> Tensor:
+    def sum_of(self, value: Tensor) -> Tensor:
         """The sum of all processes' values."""
         if self.size == 1:
             return value
         summed: Tensor = self._fabric.all_reduce(value.clone(), reduce_op="sum")
         return summed
 
-    def agreed(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's value: what clocks and validations say must be the same for all."""
         return value if self.size == 1 else self._fabric.broadcast(value)
 
     @torch.no_grad()
-    def add_gradients(self, net: nn.Module) -> None:
+    def sum_gradients(self, net: nn.Module) -> None:
         """Replace every gradient by the sum of all processes' gradients, in one exchange."""
         if self.size == 1:
             return
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
-        summed = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
+        summed = self.sum_of(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = torch.split(summed, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
             self._fabric.barrier()
 
 
-def start(recipe: Recipe) -> Team:
+def start(recipe: Recipe) -> ProcessGroup:
     """The recipe's processes; each of them returns from here. Before anything uses a GPU."""
     if not recipe.engine:
-        return Team()
+        return ProcessGroup()
     try:
         from lightning_fabric import Fabric
     except ModuleNotFoundError as error:
@@ -74,4 +74,4 @@ def start(recipe: Recipe) -> Team:
     strategy = "ddp" if recipe.devices > 1 else "auto"
     fabric = Fabric(devices=recipe.devices, strategy=strategy)
     fabric.launch()
-    return Team(fabric)
+    return ProcessGroup(fabric)

@@ -15,7 +15,7 @@ from ml.network import model, precision
 from ml.recipe import Recipe
 from ml.training import batches
 
-FLOOR = 1e-3  # so that a network without any false alarm draws evenly
+FLOOR = 1e-3  # so that a network without any false false_positive draws evenly
 
 
 def are_due(recipe: Recipe, progress: float, epoch: int, measured: int) -> bool:
@@ -38,13 +38,15 @@ def measure(
     chosen = pictures.part(negatives)
     net.eval()
     found: list[float] = []
-    for batch in batches.loader(dataset.Plain(chosen, recipe), recipe):
+    for batch in batches.loader(dataset.PlainPictures(chosen, recipe), recipe):
         with precision.autocast(recipe, device):
-            seen = net.look(batches.to(device, batch)["picture"])
-            alarm = net.judge(seen.features).float().sigmoid()
+            seen = net.outputs(batches.to(device, batch)["picture"])
+            false_positive = net.image_logits(seen.features).float().sigmoid()
         if recipe.image_weight == 0:
-            alarm = (model.evidence(seen.mask_logits.float())[:, len(recipe.classes) :] + 1) / 2
-        found += alarm.amax(1).cpu().tolist()
+            false_positive = (
+                model.evidence(seen.mask_logits.float())[:, len(recipe.classes) :] + 1
+            ) / 2
+        found += false_positive.amax(1).cpu().tolist()
     probability = np.zeros(len(pictures.records))
     probability[negatives] = np.maximum(found, FLOOR)
     return probability

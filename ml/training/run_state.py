@@ -21,7 +21,7 @@ from ml.recipe import Recipe
 from ml.recipe_limits import BadRecipe
 from ml.training import checkpoint
 from ml.training.checkpoint import BadCheckpoint
-from ml.training.schedule import Watch
+from ml.training.schedule import ScheduleState
 
 
 @dataclass
@@ -38,12 +38,12 @@ class State:
     epoch: int = 0
     step: int = 0
     elapsed: float = 0.0  # seconds trained, over all starts
-    watch: Watch = field(default_factory=Watch)
+    schedule: ScheduleState = field(default_factory=ScheduleState)
     kept: list[tuple[float, int]] = field(default_factory=list)  # see ml.training.weight_averaging
-    alarms: NDArray[np.float64] | None = (
+    false_positives: NDArray[np.float64] | None = (
         None  # of the training pictures: see ml.training.hard_negatives
     )
-    alarms_epoch: int = -1
+    false_positives_epoch: int = -1
 
 
 _COUNTERS = ("epoch", "step", "elapsed")
@@ -64,7 +64,7 @@ def start(recipe: Recipe, device: torch.device, left_out: Collection[int] = ()) 
         network.to(device).to(memory_format=torch.channels_last)
     freeze.freeze(net.encoder, recipe.frozen_stages)
     if device.type == "cpu" and precision.runs_in_bf16(recipe, device):
-        depthwise.quicken(net)
+        depthwise.speed_up(net)
     optimizer = torch.optim.AdamW(model.parameter_groups(net, recipe))
     scaler = precision.scaler(recipe, device)
     unseen = tuple(sorted({recipe.held_out_fold, *left_out} - {NO_FOLD}))
@@ -72,7 +72,7 @@ def start(recipe: Recipe, device: torch.device, left_out: Collection[int] = ()) 
 
 
 @torch.no_grad()
-def average_in(average: nn.Module, net: nn.Module, decay: float) -> None:
+def update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
     """average ← decay·average + (1 - decay)·net, batch-norm statistics included."""
     for kept, new in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
         if kept.dtype.is_floating_point:
@@ -95,9 +95,11 @@ def save(state: State, path: Path) -> None:
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "kept": list(state.kept),
-            "alarms": None if state.alarms is None else torch.from_numpy(state.alarms),
-            "alarms_epoch": state.alarms_epoch,
-            **dataclasses.asdict(state.watch),
+            "alarms": None
+            if state.false_positives is None
+            else torch.from_numpy(state.false_positives),
+            "alarms_epoch": state.false_positives_epoch,
+            **dataclasses.asdict(state.schedule),
             **{name: getattr(state, name) for name in _COUNTERS},
         },
         path,
@@ -131,12 +133,12 @@ def restore(state: State, path: Path) -> None:
         torch.cuda.set_rng_state_all(cuda)
     for name in _COUNTERS:
         setattr(state, name, content[name])
-    known = {f.name for f in dataclasses.fields(Watch)} & set(content)
-    state.watch = Watch(**{name: content[name] for name in known})
+    known = {f.name for f in dataclasses.fields(ScheduleState)} & set(content)
+    state.schedule = ScheduleState(**{name: content[name] for name in known})
     state.begun_with = tuple(content.get("begun_with", ()))
-    alarms = content.get("alarms")
-    state.alarms = None if alarms is None else alarms.numpy()
-    state.alarms_epoch = content.get("alarms_epoch", -1)
+    false_positives = content.get("alarms")
+    state.false_positives = None if false_positives is None else false_positives.numpy()
+    state.false_positives_epoch = content.get("alarms_epoch", -1)
     state.kept = [(float(measure), int(epoch)) for measure, epoch in content.get("kept", [])]
 
 
@@ -171,7 +173,7 @@ def digest(weights: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def take_over(state: State, path: Path, other_patients: bool = False) -> None:
+def start_from(state: State, path: Path, other_patients: bool = False) -> None:
     """Begin with the averaged weights of another run of the same architecture.
 
     BadCheckpoint where they have met patients whom this run leaves out. other_patients: they come

@@ -16,7 +16,7 @@ ONECYCLE_START, ONECYCLE_END = 1 / 25, 1 / 25e4  # of the highest rate
 
 
 @dataclass
-class Watch:
+class ScheduleState:
     """What a run remembers of its own course: the plateau's state, and the best epoch."""
 
     plateau_factor: float = 1.0
@@ -59,22 +59,22 @@ def share_at(recipe: Recipe, progress: float) -> float:
     return first + (last - first) * progress
 
 
-def see_loss(watch: Watch, recipe: Recipe, loss: float) -> None:
+def record_loss(state: ScheduleState, recipe: Recipe, loss: float) -> None:
     """Take note of an epoch's training loss; lower the rate where it has stopped falling."""
-    if loss < watch.best_loss * (1 - recipe.plateau_threshold):
-        watch.best_loss, watch.waited = float(loss), 0
+    if loss < state.best_loss * (1 - recipe.plateau_threshold):
+        state.best_loss, state.waited = float(loss), 0
     else:
-        watch.waited += 1
-    if recipe.schedule == "plateau" and watch.waited > recipe.plateau_patience:
-        watch.plateau_factor, watch.waited = watch.plateau_factor * recipe.plateau_factor, 0
+        state.waited += 1
+    if recipe.schedule == "plateau" and state.waited > recipe.plateau_patience:
+        state.plateau_factor, state.waited = state.plateau_factor * recipe.plateau_factor, 0
 
 
-def see_measure(watch: Watch, measure: float, epochs_done: int) -> None:
+def record_measure(state: ScheduleState, measure: float, epochs_done: int) -> None:
     """Take note of what the held-out fold says after so many epochs."""
-    if measure > watch.best_measure:
-        watch.best_measure, watch.best_epoch = measure, epochs_done
+    if measure > state.best_measure:
+        state.best_measure, state.best_epoch = measure, epochs_done
 
 
-def is_over(watch: Watch, recipe: Recipe, epochs_done: int) -> bool:
+def is_over(state: ScheduleState, recipe: Recipe, epochs_done: int) -> bool:
     """Early stopping: whether the held-out measure has not risen for `patience` epochs."""
-    return 0 < recipe.patience <= epochs_done - watch.best_epoch
+    return 0 < recipe.patience <= epochs_done - state.best_epoch

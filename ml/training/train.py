@@ -34,8 +34,8 @@ from ml.training import (  # fmt: skip
     validation,
     weight_averaging,
 )
-from ml.training.distributed import Team
-from ml.training.run_state import State, average_in, restore, save, start, take_over
+from ml.training.distributed import ProcessGroup
+from ml.training.run_state import State, restore, save, start, start_from, update_average
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -84,16 +84,16 @@ def run(args: argparse.Namespace) -> int:
     left_out = cli_options.numbers(args.without, int)
     if left_out and recipe.taught:
         raise BadInput("teachers may have met the patients that --without leaves out")
-    team = distributed.start(recipe)
+    group = distributed.start(recipe)
     records = catalogue.without(catalogue.read_records(args.cache), left_out)
     training, held_out = parts(recipe, records)
     fit(
         recipe,
-        dataset.Pictures.to_learn_from(args.cache, training, recipe),
+        dataset.Pictures.read_for_training(args.cache, training, recipe),
         dataset.Pictures.read(args.cache, held_out, recipe.classes),
         args.out,
         args.start,
-        team,
+        group,
         left_out,
         args.other_patients,
     )
@@ -106,7 +106,7 @@ def parts(
     """What a recipe trains on, and what it holds out, of a cache's pictures."""
     catalogue.check_crop(records, recipe)
     training, held_out = catalogue.split(records, recipe.held_out_fold, recipe.data_share)
-    chosen = catalogue.learnt(training, recipe)
+    chosen = catalogue.of_sources(training, recipe)
     if not chosen:
         raise BadInput(f"the cache has nothing of {', '.join(recipe.sources)} to train on")
     return chosen, held_out
@@ -118,7 +118,7 @@ def fit(
     held_out: dataset.Pictures,
     out: Path,
     begin_with: Path | None = None,
-    team: Team | None = None,
+    group: ProcessGroup | None = None,
     left_out: Collection[int] = (),
     other_patients: bool = False,
 ) -> State:
@@ -128,68 +128,72 @@ def fit(
     team: the processes that train together, each of which calls this. left_out: folds that
     `training` has nothing of, beside the held-out one. other_patients: see state.take_over.
     """
-    team = team or Team()
+    group = group or ProcessGroup()
     out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(0)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    device = team.device
+    device = group.device
     state = start(recipe, device, left_out)
     if (out / CHECKPOINT).exists():
         restore(state, out / CHECKPOINT)
     else:
         if begin_with is not None:
-            take_over(state, begin_with, other_patients)
+            start_from(state, begin_with, other_patients)
         if recipe.adapt_norm:
             batch_norm.adapt(state.net, recipe, training)
             state.average.load_state_dict(state.net.state_dict())
     for value in state.net.state_dict().values():
-        value.copy_(team.agreed(value))
+        value.copy_(group.broadcast(value))
     if recipe.freeze_encoder_norm:
         freeze.fold(state.net.encoder, recipe.frozen_stages)
     mask_loss = losses.MASK_LOSSES[recipe.loss]
     pictures_per_step = recipe.batch * recipe.accumulate
     steps_per_epoch = recipe.epoch_pictures // pictures_per_step
-    log = run_log.open(out) if team.is_first else None
+    log = run_log.open(out) if group.is_first else None
 
     began = time.monotonic() - state.elapsed
 
     def progress() -> float:
         if recipe.minutes > 0:
-            return float(team.agreed((time.monotonic() - began) / (60 * recipe.minutes)))
+            return float(group.broadcast((time.monotonic() - began) / (60 * recipe.minutes)))
         return state.step / (steps_per_epoch * recipe.epochs)
 
-    while progress() < 1 and not schedule.is_over(state.watch, recipe, state.epoch):
+    while progress() < 1 and not schedule.is_over(state.schedule, recipe, state.epoch):
         at_start, epoch_began = progress(), time.monotonic()
         share, size = schedule.share_at(recipe, at_start), schedule.size_at(recipe, at_start)
-        if hard_negatives.are_due(recipe, at_start, state.epoch, state.alarms_epoch):
-            state.alarms = team.agreed(hard_negatives.measure(state.average, training, recipe))
-            state.alarms_epoch = state.epoch
-        drawn = dataset.Drawn(training, recipe, state.epoch, share, size, state.alarms)
+        if hard_negatives.are_due(recipe, at_start, state.epoch, state.false_positives_epoch):
+            state.false_positives = group.broadcast(
+                hard_negatives.measure(state.average, training, recipe)
+            )
+            state.false_positives_epoch = state.epoch
+        drawn = dataset.AugmentedEpoch(
+            training, recipe, state.epoch, share, size, state.false_positives
+        )
         sums, taken = torch.zeros(3, device=device), 0  # mask, image and patch loss; steps
 
         state.net.train()
         if recipe.freeze_encoder_norm:
             model.freeze_norm(state.net.encoder)
             model.freeze_norm(state.net.widen)
-        steps = batches.steps(batches.loader(drawn, recipe, team), recipe.accumulate)
+        steps = batches.steps(batches.loader(drawn, recipe, group), recipe.accumulate)
         title = f"epoch {state.epoch} at {size} px"
-        hidden = None if team.is_first else True  # None: where no terminal would show it
+        hidden = None if group.is_first else True  # None: where no terminal would show it
         bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=hidden)
         for passes in bar:
             done = progress()
             if done >= 1:
                 break
-            rate = schedule.rate_at(recipe, done) * state.watch.plateau_factor
-            for group in state.optimizer.param_groups:
-                group["lr"] = group["rate"] * rate
+            rate = schedule.rate_at(recipe, done) * state.schedule.plateau_factor
+            for parameters in state.optimizer.param_groups:
+                parameters["lr"] = parameters["rate"] * rate
             state.optimizer.zero_grad(set_to_none=True)
             passes = [batches.to(device, batch) for batch in passes]
-            whole = losses.Whole.of(passes, team.total)
+            whole = losses.StepCounts.of(passes, group.sum_of)
             for batch in passes:
                 with precision.autocast(recipe, device):
-                    seen = state.net.look(batch["picture"])
-                    image_logits = state.net.judge(seen.features)
+                    seen = state.net.outputs(batch["picture"])
+                    image_logits = state.net.image_logits(seen.features)
                 part = losses.combined(
                     seen.mask_logits.float(),
                     image_logits.float(),
@@ -205,27 +209,31 @@ def fit(
                 loss = _weighed(recipe, part.mask, part.image, part.patch)
                 torch.autograd.backward(state.scaler.scale(loss))
                 sums += torch.stack([part.mask, part.image, part.patch]).detach()
-            team.add_gradients(state.net)
+            group.sum_gradients(state.net)
             state.scaler.unscale_(state.optimizer)
             nn.utils.clip_grad_norm_(state.net.parameters(), recipe.clip)
             state.scaler.step(state.optimizer)
             state.scaler.update()
             state.step += 1
-            average_in(state.average, state.net, min(recipe.ema, state.step / (state.step + 10)))
+            update_average(
+                state.average, state.net, min(recipe.ema, state.step / (state.step + 10))
+            )
             taken += 1
             bar.set_postfix(mask=f"{sums[0] / taken:.3f}", image=f"{sums[1] / taken:.3f}")
 
         if not taken:
             break  # the clock ran out before this epoch's first step: nothing was learnt
-        mask_mean, image_mean, patch_mean = (team.total(sums) / taken).tolist()
-        schedule.see_loss(state.watch, recipe, _weighed(recipe, mask_mean, image_mean, patch_mean))
+        mask_mean, image_mean, patch_mean = (group.sum_of(sums) / taken).tolist()
+        schedule.record_loss(
+            state.schedule, recipe, _weighed(recipe, mask_mean, image_mean, patch_mean)
+        )
         seconds = time.monotonic() - epoch_began
         row: dict[str, float] = {
             "epoch": state.epoch,
             "step": state.step,
             "size": size,
             "positive_share": share,
-            "rate": schedule.rate_at(recipe, progress()) * state.watch.plateau_factor,
+            "rate": schedule.rate_at(recipe, progress()) * state.schedule.plateau_factor,
             "mask_loss": mask_mean,
             "image_loss": image_mean,
             "patch_loss": patch_mean,
@@ -235,24 +243,24 @@ def fit(
         state.epoch += 1
         measured: dict[str, float] = {}
         if held_out.records and validation.is_due(recipe, state.epoch, progress() >= 1):
-            if team.is_first:
+            if group.is_first:
                 measured = validation.validate(state.average, held_out, recipe, device)
-            measured = team.agreed(measured)
-            schedule.see_measure(state.watch, measured[recipe.stop_on], state.epoch)
+            measured = group.broadcast(measured)
+            schedule.record_measure(state.schedule, measured[recipe.stop_on], state.epoch)
         state.elapsed = time.monotonic() - began
         if log is not None:
             weight_averaging.keep(state, out, measured.get(recipe.stop_on))
             save(state, out / CHECKPOINT)
             weight_averaging.tidy(state, out)
             log(row | {"minutes": state.elapsed / 60} | measured)
-    if team.is_first and state.kept:
+    if group.is_first and state.kept:
         weight_averaging.average(state, recipe, training, out)
         if held_out.records:
             print(
                 weight_averaging.AVERAGED,
                 validation.validate(state.average, held_out, recipe, device),
             )
-    team.wait()
+    group.barrier()
     return state
 
 

@@ -26,7 +26,7 @@ def validate(
     net.eval()
     overlaps: list[float] = []
     scores: list[list[float]] = []
-    for batch in batches.loader(dataset.Plain(pictures, recipe), recipe):
+    for batch in batches.loader(dataset.PlainPictures(pictures, recipe), recipe):
         with precision.autocast(recipe, device):
             mask_logits, image_logits = net(batches.to(device, batch)["picture"])
         outlines = (mask_logits > 0).float().cpu()

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ml.datasets import dataset
 from ml.recipe import Recipe
-from ml.training import batch_norm, checkpoint
-from ml.training import run_state as states
+from ml.training import batch_norm, checkpoint, run_state
 from ml.training.run_state import State
 
 FOLDER, AVERAGED = "kept", "averaged.pt"
@@ -33,7 +32,7 @@ def keep(state: State, out: Path, measure: float | None) -> None:
     state.kept = sorted([*state.kept, (rank, state.epoch)], reverse=True)[: recipe.keep]
     if any(epoch == state.epoch for _, epoch in state.kept):
         (out / FOLDER).mkdir(exist_ok=True)
-        states.write(state.average.state_dict(), _file(out, state.epoch))
+        run_state.write(state.average.state_dict(), _file(out, state.epoch))
 
 
 def tidy(state: State, out: Path) -> None:
@@ -49,7 +48,7 @@ def average(state: State, recipe: Recipe, training: dataset.Pictures, out: Path)
     parts = [torch.load(_file(out, epoch), weights_only=True) for _, epoch in sorted(state.kept)]
     checkpoint.fill(state.average, mean(parts), str(out / FOLDER))
     batch_norm.refresh(state.average, recipe, training)
-    states.save(state, out / AVERAGED)
+    run_state.save(state, out / AVERAGED)
 
 
 def mean(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -212,7 +212,7 @@ def predict_air(picture: Picture, air: NDArray[np.bool_], probability: float) ->
     )
     canonical = transforms.canonical(picture.pixels, transforms.canonical_side(GRID))
     fields = _finder().find(canonical)
-    seen = serving.Seen(transforms.place(canonical, GRID), None, fields)
+    seen = serving.PreparedPicture(transforms.place(canonical, GRID), None, fields)
     map_ = seen.map_of(soft * np.float32(0.96))
     conclusion = predict.conclude(picture, CARD, map_, probability, fields)
     uncertain = explain.Uncertainty(0.31, 0.42, True) if probability == UNCERTAIN else None

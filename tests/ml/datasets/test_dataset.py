@@ -149,11 +149,11 @@ def test_where_only_the_outline_is_learnt_no_positive_without_one_is_drawn(cache
     records = pictures.records
     outline_only = replace(SMALL, image_weight=0.0, patch_weight=0.0)
     for share in (1.0, 0.5):
-        order = dataset.Drawn(pictures, outline_only, 0, share, 64).order
+        order = dataset.AugmentedEpoch(pictures, outline_only, 0, share, 64).order
         drawn = [records[number] for number in order]
         assert sum(record.outlined for record in drawn) == 32 * share
         assert not any(record.positive and not record.outlined for record in drawn)
-    both = dataset.Drawn(pictures, SMALL, 0, 1.0, 64).order
+    both = dataset.AugmentedEpoch(pictures, SMALL, 0, 1.0, 64).order
     assert "p1" in {records[number].id for number in both}
 
 
@@ -232,7 +232,7 @@ def test_training_input_from_the_cache_is_the_serving_input_of_the_file(cache: P
     from ml.images import reader
 
     records = [r for r in catalogue.read_records(cache) if r.source == "panel"]
-    item = dataset.Plain(dataset.Pictures.read(cache, records), Recipe())[0]
+    item = dataset.PlainPictures(dataset.Pictures.read(cache, records), Recipe())[0]
     file = cache.parent / "panel" / f"{records[0].id}.jpg"
     pixels_of_file = reader.read(file.read_bytes()).pixels
     served = transforms.place(transforms.canonical(pixels_of_file, 512), 384)
@@ -266,7 +266,7 @@ def test_a_class_without_pictures_is_an_error_not_an_endless_loop() -> None:
 
 
 def drawn(pictures: dataset.Pictures, epoch: int) -> list[torch.Tensor]:
-    epoch_pictures = dataset.Drawn(pictures, SMALL, epoch, 0.5, 64)
+    epoch_pictures = dataset.AugmentedEpoch(pictures, SMALL, epoch, 0.5, 64)
     return [epoch_pictures[i]["picture"] for i in range(4)]
 
 
@@ -279,7 +279,7 @@ def test_an_epoch_is_drawn_the_same_again_and_another_epoch_otherwise(cache: Pat
 
 def test_a_judged_picture_teaches_the_image_level_only(cache: Path) -> None:
     pictures = dataset.Pictures.read(cache, catalogue.read_records(cache))
-    plain = dataset.Plain(pictures, Recipe(size=64, size_from=((0.0, 64),)))
+    plain = dataset.PlainPictures(pictures, Recipe(size=64, size_from=((0.0, 64),)))
     for number, record in enumerate(pictures.records):
         item = plain[number]
         assert bool(item["positive"]) == record.positive

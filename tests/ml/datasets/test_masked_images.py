@@ -44,7 +44,7 @@ def test_pictures_that_nobody_judged_teach_too() -> None:
     pictures = discs(6)
     records = [replace(record, source="unlabelled") for record in pictures.records[:3]]
     mixed = dataset.Pictures([*records, *pictures.records[3:]], pictures.pictures, pictures.masks)
-    drawn = dataset.Drawn(mixed, replace(FILLS_IN, positive_share=(0.5, 0.5)), 0, 0.5, 64)
+    drawn = dataset.AugmentedEpoch(mixed, replace(FILLS_IN, positive_share=(0.5, 0.5)), 0, 0.5, 64)
     assert set(drawn.order) == set(range(6))
     assert all(item["outlined"] == 1 for item in map(drawn.__getitem__, range(len(drawn))))
 
@@ -56,7 +56,7 @@ def test_it_learns_to_fill_in_and_a_run_that_judges_begins_with_it(tmp_path: Pat
     path = tmp_path / "filled" / "checkpoint.pt"
     one = replace(TINY, epochs=1)
     begun = run_state.start(one, torch.device("cpu"))
-    run_state.take_over(begun, path, other_patients=True)
+    run_state.start_from(begun, path, other_patients=True)
     learnt = checkpoint.weights(path)
     assert all(torch.equal(value, learnt[name]) for name, value in begun.net.state_dict().items())
 
@@ -67,7 +67,7 @@ def test_it_is_not_taken_for_a_network_that_judges(
     path = tmp_path / "filled.pt"
     run_state.save(run_state.start(FILLS_IN, torch.device("cpu")), path)
     with pytest.raises(BadCheckpoint, match="fill in pictures"):
-        checkpoint.read_judging(path)
+        checkpoint.read_trained(path)
     assert main(["export", "--checkpoint", str(path), "--out", str(tmp_path / "out")]) != 0
     assert "train --start" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -84,5 +84,5 @@ def test_a_recipe_that_cannot_be_meant(other: dict[str, object]) -> None:
 
 def test_pictures_that_nobody_judged_are_learnt_from() -> None:
     extra = Record("5", "unlabelled", "5", 1, False, 64, 64)
-    assert catalogue.learnt([extra], FILLS_IN) == [extra]
-    assert not catalogue.learnt([extra], TINY)
+    assert catalogue.of_sources([extra], FILLS_IN) == [extra]
+    assert not catalogue.of_sources([extra], TINY)

@@ -82,7 +82,7 @@ def test_the_report_agrees_with_predictions_made_by_hand(folder, films, tiny_mod
     opened = serving.open(tiny_model, device="cpu", precision="f32")
     dice = {}
     for name, film in films.items():
-        said = predict.predict(reader.read(phantom.dicom(film)), opened, gate=False)
+        said = predict.predict(reader.read(phantom.dicom(film)), opened, refuse=False)
         dice[name] = metrics.dice(
             np.array([(said.mask & film.mask).sum()]),
             np.array([said.mask.sum()]),
@@ -157,7 +157,7 @@ def test_refused_pictures_are_measured_unless_the_gate_is_asked_for(folder, film
     data = phantom.dicom(films["d"], view="LL")
     (folder / "pictures" / "d.dcm").write_bytes(data)
     _, report = run(folder, "--weights", str(tiny_model))
-    # Drawn at 256 px nothing else is refused, so the lateral view is the only one.
+    # AugmentedEpoch at 256 px nothing else is refused, so the lateral view is the only one.
     assert report["refused"] == {"d": ["lateral_view"]}
     assert report["data"]["pictures"] == 5
     _, gated = run(folder, "--weights", str(tiny_model), "--gate")

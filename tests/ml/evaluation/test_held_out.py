@@ -22,11 +22,11 @@ TINY = Recipe.from_dict({"size": 64, "size_from": [[0.0, 64]]})
 class Threshold(torch.nn.Module):
     """A network whose outline is what is brighter than grey."""
 
-    def look(self, picture: torch.Tensor) -> model.Look:
+    def outputs(self, picture: torch.Tensor) -> model.NetworkOutputs:
         patches = torch.nn.functional.avg_pool2d(picture, 32)
-        return model.Look(picture * 50, patches, picture.mean((2, 3)))
+        return model.NetworkOutputs(picture * 50, patches, picture.mean((2, 3)))
 
-    def judge(self, features: torch.Tensor) -> torch.Tensor:
+    def image_logits(self, features: torch.Tensor) -> torch.Tensor:
         return features * 10
 
 
@@ -46,7 +46,7 @@ def pictures() -> dataset.Pictures:
 
 
 def test_pixels_are_counted_in_the_pictures_own_geometry(pictures: dataset.Pictures) -> None:
-    tables = held_out.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
+    tables = held_out.predict(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     middle = int(np.abs(calibration.GRID - 0.5).argmin())
     assert (tables.positive == [record.positive for record in pictures.records]).all()
     assert (tables.pixels == 128 * 100).all()
@@ -60,7 +60,7 @@ def test_pixels_are_counted_in_the_pictures_own_geometry(pictures: dataset.Pictu
 
 
 def test_a_perfect_network_gets_perfect_numbers_with_intervals(pictures: dataset.Pictures) -> None:
-    tables = held_out.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
+    tables = held_out.predict(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     found = held_out.report(tables, replicates=50)["metrics"]
     assert found["auc"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 40}
     assert found["positive_dice"]["value"] > 0.95
@@ -71,8 +71,8 @@ def test_a_perfect_network_gets_perfect_numbers_with_intervals(pictures: dataset
 def test_the_reference_is_what_predictions_of_the_same_pictures_store(
     pictures: dataset.Pictures,
 ) -> None:
-    statistics = held_out.Statistics()
-    tables = held_out.tables(Threshold(), pictures, TINY, statistics)  # type: ignore[arg-type]
+    statistics = held_out.ReferenceStatistics()
+    tables = held_out.predict(Threshold(), pictures, TINY, statistics)  # type: ignore[arg-type]
     found = statistics.reference(calibration.Calibration().probability(tables.image_logits))
     assert found["n"] == 40
     assert {len(values) for values in found["quantiles"].values()} == {len(found["levels"])}
@@ -97,13 +97,13 @@ def test_gate_and_lungs_see_the_picture_as_serving_shows_it_to_them(
 
     sharper = replace(TINY, clahe=2.0)
     watched: list[np.ndarray] = []
-    held_out.tables(Threshold(), pictures, sharper, lambda a: watched.append(a.picture), gate=gate)  # type: ignore[arg-type]
+    held_out.predict(Threshold(), pictures, sharper, lambda a: watched.append(a.picture), gate=gate)  # type: ignore[arg-type]
     for given in (shown, watched):
         assert all(a is b for a, b in zip(given, pictures.pictures, strict=True))
 
 
 def test_groups_are_those_of_the_records(pictures: dataset.Pictures) -> None:
-    tables = held_out.tables(Threshold(), pictures, TINY)  # type: ignore[arg-type]
+    tables = held_out.predict(Threshold(), pictures, TINY)  # type: ignore[arg-type]
     records = [
         replace(
             record,

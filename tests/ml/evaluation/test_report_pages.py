@@ -135,7 +135,7 @@ def test_the_largest_missed_ones_and_the_surest_false_alarms_come_first():
 
 def test_names_from_files_are_text_and_not_markup():
     image = np.zeros((4, 4, 3), dtype=np.uint8)
-    shown = report_pages.figure(gallery.Exhibit("miss", "<script>x</script>", image))
+    shown = report_pages.figure(gallery.GalleryPicture("miss", "<script>x</script>", image))
     assert "<script>" not in shown
 
 

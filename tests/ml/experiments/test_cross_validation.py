@@ -14,7 +14,7 @@ from ml.__main__ import main  # noqa: E402
 from ml.datasets import catalogue  # noqa: E402
 from ml.datasets.catalogue import Record  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
-from ml.evaluation import held_out as heldout  # noqa: E402
+from ml.evaluation import held_out  # noqa: E402
 from ml.experiments import cross_validation  # noqa: E402
 from ml.metrics import calibration  # noqa: E402
 from ml.training import train  # noqa: E402
@@ -75,7 +75,7 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     assert found["metrics"]["auc"]["n"] == 48
     assert found["metrics"]["positive_dice"]["n"] == 24
     assert found["metrics"]["auc"]["low"] <= found["metrics"]["auc"]["value"]
-    assert set(found["pixels"]) == set(heldout.PER_PIXEL)
+    assert set(found["pixels"]) == set(held_out.PER_PIXEL)
     assert found["kaggle"]["kaggle_dice_empty"]["value"] == 0.5  # half of the discs are positive
     assert sum(part["positives"] for part in found["subgroups"]["size"].values()) == 24
     printed = capsys.readouterr().out
@@ -158,7 +158,7 @@ def test_a_share_is_of_patients_keeps_their_classes_and_is_part_of_a_larger_one(
     assert catalogue.split(records, 0, 0.25)[1] == held_out
 
 
-def table(seed: int, shift: float) -> calibration.HeldOut:
+def table(seed: int, shift: float) -> calibration.HeldOutPredictions:
     """A fold whose network's logits lie `shift` higher than another's."""
     draw = np.random.default_rng(seed)
     count, levels = 80, len(calibration.GRID)
@@ -167,30 +167,32 @@ def table(seed: int, shift: float) -> calibration.HeldOut:
     found = np.tile(np.where(truth > 0, 90, 5)[:, None], levels)
     logits = np.where(truth > 0, 2.0, -2.0) + draw.normal(0, 1.5, count) + shift
     names = np.array([f"{seed}-{n}" for n in range(count)])
-    return calibration.HeldOut(names, logits, np.full(count, 4096), truth, hits, found, found, 64)
+    return calibration.HeldOutPredictions(
+        names, logits, np.full(count, 4096), truth, hits, found, found, 64
+    )
 
 
 def test_networks_on_different_scales_are_pooled_on_one() -> None:
-    alone = [heldout.report(table(seed, 0.0), 20)["metrics"]["auc"]["value"] for seed in (1, 2)]
-    pooled = heldout.pooled([table(1, 0.0), table(2, 9.0)], 20)["metrics"]["auc"]
+    alone = [held_out.report(table(seed, 0.0), 20)["metrics"]["auc"]["value"] for seed in (1, 2)]
+    pooled = held_out.pooled([table(1, 0.0), table(2, 9.0)], 20)["metrics"]["auc"]
     assert pooled["n"] == 160
     assert pooled["value"] == pytest.approx(np.mean(alone), abs=0.03)
-    raw = heldout.together([table(1, 0.0), table(2, 9.0)])
-    assert heldout.report(raw, 20)["metrics"]["auc"]["value"] < min(alone) - 0.1
+    raw = held_out.concatenated([table(1, 0.0), table(2, 9.0)])
+    assert held_out.report(raw, 20)["metrics"]["auc"]["value"] < min(alone) - 0.1
 
 
 def test_a_difference_is_paired_by_picture() -> None:
     one = table(1, 0.0)
     better = replace(one, image_logits=one.image_logits + np.where(one.truth > 0, 0.7, 0.0))
-    apart = heldout.against([better], [one], 200)
+    apart = held_out.compare([better], [one], 200)
     assert 0 <= apart["auc"]["low"] < apart["auc"]["value"] < apart["auc"]["high"]
-    alone = heldout.report(one, 200)["metrics"]["auc"]
+    alone = held_out.report(one, 200)["metrics"]["auc"]
     width, width_alone = (part["high"] - part["low"] for part in (apart["auc"], alone))
     assert width < width_alone
-    same = heldout.against([one], [one], 20)
+    same = held_out.compare([one], [one], 20)
     assert {tuple(value.values()) for value in same.values()} == {(0.0, 0.0, 0.0)}
     with pytest.raises(BadInput, match="different pictures"):
-        heldout.against([one], [table(2, 0.0)], 20)
+        held_out.compare([one], [table(2, 0.0)], 20)
 
 
 def test_what_a_network_said_survives_the_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.__main__ import main  # noqa: E402
 from ml.datasets import catalogue, dataset, soft_labels  # noqa: E402
 from ml.datasets.catalogue import Record  # noqa: E402
-from ml.datasets.soft_labels import Taught  # noqa: E402
+from ml.datasets.soft_labels import SoftLabels  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.network import model  # noqa: E402
 from ml.preprocessing import transforms  # noqa: E402
@@ -71,7 +71,7 @@ def test_what_is_kept_is_the_mean_of_what_the_teachers_say(cache: Path, tmp_path
         logits.append(float(logit))
     expected = 1 / (1 + np.exp(-np.mean(logits)))
     assert said(cache)[record.id] == pytest.approx(expected, abs=1e-4)
-    kept = Taught.read(cache, replace(TINY, taught="two"), [record.id])
+    kept = SoftLabels.read(cache, replace(TINY, taught="two"), [record.id])
     map_ = kept.map_of(record.id, picture.shape).astype(float) / 255
     np.testing.assert_allclose(map_, np.mean(masks, axis=0), atol=0.05)
     assert np.ptp(map_) > 0.1
@@ -91,7 +91,7 @@ def test_a_stopped_look_goes_on_with_what_is_left(cache: Path, tmp_path: Path) -
     assert first.read_bytes() == b"not looked at again"
     words.write_text("\n".join([*lines[:3], lines[3][:9]]))  # a stop in the middle of a line
     with pytest.raises(BadInput, match="let `teach` end"):
-        Taught.read(cache, replace(TINY, taught="two"), [])
+        SoftLabels.read(cache, replace(TINY, taught="two"), [])
     assert teach(cache, path) == 0
     assert said(cache) == whole
     words.write_text("id,probability\n")  # a stop before the first picture
@@ -123,16 +123,16 @@ def test_no_teacher_has_seen_whom_the_student_holds_out(
     recipe = replace(TINY, taught="two", held_out_fold=0)
     names = [record.id for record in catalogue.read_records(cache)]
     if allowed:
-        assert len(Taught.read(cache, recipe, names).maps) == 72
+        assert len(SoftLabels.read(cache, recipe, names).maps) == 72
     else:
         with pytest.raises(BadInput, match="trained on patients of fold 0"):
-            Taught.read(cache, recipe, names)
-    assert Taught.read(cache, replace(recipe, held_out_fold=-1), names)
+            SoftLabels.read(cache, recipe, names)
+    assert SoftLabels.read(cache, replace(recipe, held_out_fold=-1), names)
 
 
 def test_what_was_never_taught_is_a_sentence(cache: Path) -> None:
     with pytest.raises(BadInput, match="nobody has taught 'two'"):
-        Taught.read(cache, replace(TINY, taught="two"), [])
+        SoftLabels.read(cache, replace(TINY, taught="two"), [])
     with pytest.raises(BadRecipe, match="taught is a name"):
         replace(TINY, taught="../away")
     with pytest.raises(BadRecipe, match="taught is a name"):
@@ -153,24 +153,22 @@ def item(label: float, masked: bool) -> dict[str, torch.Tensor]:
 
 def test_people_and_teachers_share_the_targets_by_their_weights() -> None:
     soft = np.full((4, 4), 0.8, dtype=np.float32)
-    mixed = soft_labels.mixed(item(1, True), soft, 0.6, drawn=True, judged=True, weight=0.25)
-    torch.testing.assert_close(mixed["mask"][0, 0], torch.full((4,), 0.95))
-    torch.testing.assert_close(mixed["mask"][0, 3], torch.full((4,), 0.2))
-    assert float(mixed["label"]) == pytest.approx(0.9)
-    assert (float(mixed["positive"]), float(mixed["outlined"])) == (1, 1)
+    mix = soft_labels.mix(item(1, True), soft, 0.6, drawn=True, judged=True, weight=0.25)
+    torch.testing.assert_close(mix["mask"][0, 0], torch.full((4,), 0.95))
+    torch.testing.assert_close(mix["mask"][0, 3], torch.full((4,), 0.2))
+    assert float(mix["label"]) == pytest.approx(0.9)
+    assert (float(mix["positive"]), float(mix["outlined"])) == (1, 1)
 
 
 def test_where_people_said_nothing_the_teachers_speak_alone() -> None:
     soft = np.zeros((4, 4), dtype=np.float32)
     soft[1, 1] = 0.9
     # Judged positive, not outlined: the label is shared, the outline is the teachers'.
-    panel = soft_labels.mixed(item(1, False), soft, 0.5, drawn=False, judged=True, weight=0.5)
+    panel = soft_labels.mix(item(1, False), soft, 0.5, drawn=False, judged=True, weight=0.5)
     assert float(panel["label"]) == 0.75
     assert float(panel["outlined"]) == 1
     torch.testing.assert_close(panel["mask"][0], torch.from_numpy(soft))
-    nobody = soft_labels.mixed(
-        item(0, False), soft * 0.5, 0.7, drawn=False, judged=False, weight=0.1
-    )
+    nobody = soft_labels.mix(item(0, False), soft * 0.5, 0.7, drawn=False, judged=False, weight=0.1)
     assert float(nobody["label"]) == pytest.approx(0.7)
     assert (float(nobody["positive"]), float(nobody["outlined"])) == (1, 0)
 
@@ -199,7 +197,7 @@ def taught_discs(value: int, probability: float) -> dataset.Pictures:
     pictures = discs(16)
     names = [record.id for record in pictures.records]
     maps = {name: np.full((64, 64), value, dtype=np.uint8) for name in names}
-    return replace(pictures, taught=Taught(maps, dict.fromkeys(names, probability)))
+    return replace(pictures, taught=SoftLabels(maps, dict.fromkeys(names, probability)))
 
 
 def test_teachers_without_weight_change_nothing_and_with_weight_they_do(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_features_are_those_of_the_image_logit() -> None:
     picture = torch.randn(2, 1, 64, 64)
     with torch.no_grad():
         masks, images = net(picture)
-        seen = net.look(picture)
+        seen = net.outputs(picture)
         torch.testing.assert_close(net.image(seen.features), images)
     torch.testing.assert_close(seen.mask_logits, masks)
     assert seen.features.shape == (2, model.WIDE + model.EVIDENCE)
@@ -72,7 +72,7 @@ def test_the_features_are_those_of_the_image_logit() -> None:
 def test_the_patches_are_heard_as_their_log_mean_exp() -> None:
     net = model.build(Recipe.from_dict({"encoder": "tu-tf_efficientnet_lite0"}), False).eval()
     with torch.no_grad():
-        seen = net.look(torch.randn(2, 1, 64, 96))
+        seen = net.outputs(torch.randn(2, 1, 64, 96))
     patches = seen.patch_logits.flatten(1)
     assert patches.shape == (2, 6)
     expected = patches.double().exp().mean(1).log()

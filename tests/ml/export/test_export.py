@@ -123,7 +123,7 @@ def test_weights_that_do_not_fit_fp16_are_not_shipped(tmp_path: Path) -> None:
     with torch.no_grad():
         next(net.parameters()).fill_(1e6)
     with pytest.raises(ValueError, match="fp16"):
-        export.as_half(net)
+        export.half_precision(net)
 
 
 def test_a_mirrored_model_says_the_same_of_a_picture_and_of_its_mirror_image(
@@ -294,11 +294,11 @@ def test_serving_cleans_a_picture_as_training_did(
     folder = export.write(tmp_path, trained, recipe, CALIBRATION, Thresholds(), facts, ["a limit"])
     pixels = phantom.draw(8, "left", 20, rows=700, columns=600).pixels
     opened = serving.Serving(session.open(folder, device="cpu"), lung_finder.Finder())
-    served = opened.see(pixels).input
+    served = opened.prepare(pixels).input
 
     small = transforms.canonical(pixels, transforms.canonical_side(recipe.size))
     record = catalogue.Record("a", "masks", "A", 0, False, 700, 600)
     cached = dataset.Pictures([record], [small], [None])
-    item = dataset.Plain(cached, recipe)[0]["picture"][0].numpy()
+    item = dataset.PlainPictures(cached, recipe)[0]["picture"][0].numpy()
     np.testing.assert_array_equal(served, item)
-    assert not np.array_equal(served, dataset.Plain(cached, TINY)[0]["picture"][0].numpy())
+    assert not np.array_equal(served, dataset.PlainPictures(cached, TINY)[0]["picture"][0].numpy())

@@ -76,7 +76,7 @@ def test_it_says_what_the_network_says(
     out = tmp_path / "tiny.onnx"
     assert onnx_export.write(Path("anywhere"), out) < 1e-4
     assert list(tmp_path.iterdir()) == [out]
-    views = reexport.views(64)
+    views = reexport.sample_inputs(64)
     with torch.no_grad():
         mask, image, *_ = (answer.numpy() for answer in plain(torch.from_numpy(views)))
     engine = openvino.Core().compile_model(out, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -13,7 +13,7 @@ from ml.images import overlay, reader
 from ml.images.picture import Picture
 from ml.inference import predict, serving
 from ml.preparation import phantom
-from ml.runtime.lung_finder import Fields
+from ml.runtime.lung_finder import LungFields
 
 TINY_SIZE = 64  # of the model in conftest
 
@@ -28,9 +28,9 @@ def chest() -> Picture:
     return reader.read(phantom.dicom(phantom.draw(3, "right", 30, rows=360, columns=300)))
 
 
-def fields(rows: int = 64, columns: int = 64) -> Fields:
+def fields(rows: int = 64, columns: int = 64) -> LungFields:
     """Lungs that were not found."""
-    return Fields(np.zeros((rows, columns), dtype=bool))
+    return LungFields(np.zeros((rows, columns), dtype=bool))
 
 
 def card(**thresholds: object) -> dict:
@@ -109,10 +109,10 @@ def test_an_outline_below_the_floor_is_not_shown(chest):
 def test_the_map_is_cut_to_the_picture_and_rounded():
     square = np.full((64, 64), 0.5, np.float32)
     square[:, :16] = square[:, 48:] = 9.0  # padding beside a tall picture: must not be seen
-    map_ = serving.Seen(square, None, fields(200, 100)).map_of(square)
+    map_ = serving.PreparedPicture(square, None, fields(200, 100)).map_of(square)
     assert map_.shape == (64, 32)
     assert (map_ == 128).all()
-    lying = serving.Seen(square, None, fields(100, 200)).map_of(square.T)
+    lying = serving.PreparedPicture(square, None, fields(100, 200)).map_of(square.T)
     assert lying.shape == (32, 64)
     assert (lying == 128).all()
 
@@ -126,7 +126,7 @@ def test_a_refused_picture_gets_reasons_and_nothing_else(opened, chest):
         assert getattr(said, shown) is None
     assert said.facts()["map"] is None
     # Evaluation may look past the gate, and still sees the verdict.
-    ungated = predict.predict(lateral, opened, gate=False)
+    ungated = predict.predict(lateral, opened, refuse=False)
     assert ungated.mask is not None
     assert ungated.quality["verdict"] == "refused"
 
@@ -135,7 +135,7 @@ def test_a_picture_without_the_apices_says_so(opened):
     drawn = phantom.draw(3, "right", 25)
     beheaded = dataclasses.replace(drawn, pixels=drawn.pixels[143:])
     for film, said in ((drawn, False), (beheaded, True)):
-        verdict, _ = predict.gated(reader.read(phantom.png(film)), opened)
+        verdict, _ = predict.checked(reader.read(phantom.png(film)), opened)
         assert verdict.verdict == "limited"  # no header
         assert ("lungs_cut" in [reason.code for reason in verdict.reasons]) is said
 

@@ -8,16 +8,16 @@ import pytest
 from ml.images.picture import Spacing
 from ml.inference import size_indices
 from ml.preparation import phantom
-from ml.runtime.lung_finder import Fields
+from ml.runtime.lung_finder import LungFields
 
 MM = Spacing(0.5, 0.5, "calibrated")
 
 
-def lungs(rows: int = 1000) -> Fields:
+def lungs(rows: int = 1000) -> LungFields:
     """Two upright rectangles, 300 px wide and 600 px high, in 1000 columns."""
     mask = np.zeros((rows, 1000), dtype=bool)
     mask[100:700, 100:400] = mask[100:700, 600:900] = True
-    return Fields(mask)
+    return LungFields(mask)
 
 
 def strip(width: int = 60) -> np.ndarray:
@@ -81,7 +81,7 @@ def test_without_spacing_levels_are_pixels() -> None:
 def test_air_beside_the_found_lung_belongs_to_the_hemithorax() -> None:
     collapsed = lungs().mask.copy()
     collapsed[:, :250] = False  # the network saw only what is left of the lung
-    found = one(strip(150), fields=Fields(collapsed))
+    found = one(strip(150), fields=LungFields(collapsed))
     assert found.fraction == pytest.approx(0.5)
 
 
@@ -120,13 +120,13 @@ def test_air_between_the_levels_alone_is_no_volume_by_the_formulas_constants() -
 @pytest.mark.parametrize(
     "fields",
     [
-        Fields(np.zeros((500, 500), dtype=bool)),
-        Fields(np.eye(500, dtype=bool)),
-        Fields(np.pad(np.ones((500, 300), dtype=bool), ((0, 0), (100, 100)))),
+        LungFields(np.zeros((500, 500), dtype=bool)),
+        LungFields(np.eye(500, dtype=bool)),
+        LungFields(np.pad(np.ones((500, 300), dtype=bool), ((0, 0), (100, 100)))),
     ],
     ids=["none", "too little", "one region"],
 )
-def test_without_two_lungs_nothing_is_said(fields: Fields) -> None:
+def test_without_two_lungs_nothing_is_said(fields: LungFields) -> None:
     assert size_indices.extents(strip(), fields, MM, ("L", "F"), "PA") == []
     assert size_indices.midline(fields) is None
 
@@ -140,9 +140,9 @@ def test_an_empty_mask_and_a_picture_upside_down_have_no_extent() -> None:
 @pytest.mark.parametrize("width", [12.0, 30.0])
 def test_a_phantom_s_width_and_area_come_back(side: phantom.Side, width: float) -> None:
     drawn = phantom.draw(5, side, width)
-    found = size_indices.extents(drawn.mask, Fields(drawn.lungs), drawn.spacing, ("L", "F"), "PA")[
-        0
-    ]
+    found = size_indices.extents(
+        drawn.mask, LungFields(drawn.lungs), drawn.spacing, ("L", "F"), "PA"
+    )[0]
     mm = drawn.spacing.row_mm
     assert found.side == side
     # The crescent is the lung moved by its width: nowhere thicker, at the apex almost as thick.

@@ -9,11 +9,11 @@ import pytest
 
 from ml.errors import BadInput
 from ml.metrics import calibration, measures, triplet_rule
-from ml.metrics.calibration import GRID, HeldOut
+from ml.metrics.calibration import GRID, HeldOutPredictions
 from ml.metrics.triplet_rule import Triplet
 
 
-def pictures(count: int = 200, seed: int = 0, peak_tells: bool = True) -> HeldOut:
+def pictures(count: int = 200, seed: int = 0, peak_tells: bool = True) -> HeldOutPredictions:
     """Pictures of 100 x 100; on negatives outlines are as large, but never reach 0.7 if peak_tells.
 
     The image's own logit tells nothing.
@@ -26,7 +26,7 @@ def pictures(count: int = 200, seed: int = 0, peak_tells: bool = True) -> HeldOu
     if peak_tells:
         found = np.where((GRID >= 0.7) & ~positive[:, None], 0, found)
     counts = found.astype(np.int64)
-    return HeldOut(
+    return HeldOutPredictions(
         patients=np.array([f"patient {number}" for number in range(count)]),
         image_logits=rng.normal(0, 1, count),
         pixels=np.full(count, 10_000),

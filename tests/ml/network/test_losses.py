@@ -110,7 +110,7 @@ def test_the_losses_of_a_step_s_passes_add_up_to_those_of_one_large_batch() -> N
     everything = (*given, masks, positive, outlined)
     large = losses.combined(*everything, losses.bce_dice)
     halves = [[value[part] for value in everything] for part in (slice(0, 3), slice(3, 6))]
-    whole = losses.Whole.of([{"positive": half[4], "outlined": half[5]} for half in halves])
+    whole = losses.StepCounts.of([{"positive": half[4], "outlined": half[5]} for half in halves])
     parts = [losses.combined(*half, losses.bce_dice, whole=whole) for half in halves]
     for name in ("mask", "image", "patch"):
         summed = sum(getattr(part, name).item() for part in parts)

@@ -113,7 +113,7 @@ def test_depthwise_layers_that_do_more_than_convolve_stay_as_torch_does_them() -
         if name == "bias":
             layer.bias.data.fill_(3.0)
         expected = layer(features)
-        depthwise.quicken(layer)
+        depthwise.speed_up(layer)
         with torch.autocast("cpu", torch.bfloat16):
             found = layer(features).float()
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
@@ -171,7 +171,7 @@ def test_quick_depthwise_convolutions_give_the_same_answer_and_gradients() -> No
     model.freeze_norm(plain)
     plain.dropout.p = 0.0
     quick = copy.deepcopy(plain)
-    depthwise.quicken(quick)
+    depthwise.speed_up(quick)
     picture = torch.rand(2, 1, 64, 64) * 2 - 1
     answers = []
     for net, mixed in ((plain, False), (quick, True)):

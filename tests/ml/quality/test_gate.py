@@ -17,7 +17,7 @@ from ml.images.picture import Picture, automatic_window
 from ml.inference import predict, serving
 from ml.preparation import phantom
 from ml.quality import chest_template, gate
-from ml.quality.typicality import Familiarity
+from ml.quality.typicality import Typicality
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_frontal_adult_chest_is_fit(chest):
     ],
 )
 def test_lungs_beyond_the_edge_are_told_and_halves_of_films_refused(chest, cut, verdict, said):
-    checked = gate.check(chest, lambda: Familiarity(0.1, 0.5, "upright", 0.9, 0.3, cut))
+    checked = gate.check(chest, lambda: Typicality(0.1, 0.5, "upright", 0.9, 0.3, cut))
     assert checked.verdict == verdict
     assert [reason.code for reason in checked.reasons] == ["lungs_cut"] * len(said)
     assert all(word in r.message for word, r in zip(said, checked.reasons, strict=True))
@@ -250,9 +250,9 @@ def test_at_most_two_percent_of_real_frontal_films_are_refused(xrays):
     for file in files:
         picture = reader.read(file.read_bytes())
         picture = dataclasses.replace(picture, patient_age_years=None)  # some are children, rightly
-        refused += predict.gated(picture, opened)[0].verdict == "refused"
+        refused += predict.checked(picture, opened)[0].verdict == "refused"
         negative = dataclasses.replace(picture, pixels=np.uint16(255) - picture.pixels)
-        inverted += predict.gated(negative, opened)[0].verdict == "refused"
+        inverted += predict.checked(negative, opened)[0].verdict == "refused"
     assert refused <= 0.02 * len(files)
     assert inverted >= 0.98 * len(files)
 

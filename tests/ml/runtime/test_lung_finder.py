@@ -8,7 +8,7 @@ from ml.preparation import phantom
 from ml.preprocessing import transforms
 from ml.preprocessing.lung_crop import Crop
 from ml.runtime import lung_finder
-from ml.runtime.lung_finder import Fields
+from ml.runtime.lung_finder import LungFields
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +16,11 @@ def finder() -> lung_finder.Finder:
     return lung_finder.Finder()
 
 
-def boxes(*parts: tuple[int, int, int, int], shape: tuple[int, int] = (100, 100)) -> Fields:
+def boxes(*parts: tuple[int, int, int, int], shape: tuple[int, int] = (100, 100)) -> LungFields:
     mask = np.zeros(shape, dtype=bool)
     for top, bottom, left, right in parts:
         mask[top:bottom, left:right] = True
-    return Fields(mask)
+    return LungFields(mask)
 
 
 @pytest.mark.parametrize(("side", "width"), [(None, 0.0), ("right", 25.0), ("left", 60.0)])
@@ -52,7 +52,7 @@ def test_the_crop_stays_in_the_picture_where_it_can() -> None:
 
 
 @pytest.mark.parametrize("found", [boxes(), boxes((0, 100, 0, 90)), boxes((10, 12, 10, 20))])
-def test_what_cannot_be_lungs_gives_no_crop(found: Fields) -> None:
+def test_what_cannot_be_lungs_gives_no_crop(found: LungFields) -> None:
     assert found.crop() is None
 
 
@@ -95,7 +95,7 @@ def test_serving_and_training_see_the_same_crop(finder: lung_finder.Finder, tmp_
         }
         device, size = "none", 448
 
-    seen = serving.Serving(Network(), finder).see(drawn.pixels)  # type: ignore[arg-type]
+    seen = serving.Serving(Network(), finder).prepare(drawn.pixels)  # type: ignore[arg-type]
     np.testing.assert_array_equal(seen.input, trained)
     wide = seen.map_of(np.ones((448, 448), np.float32))
     assert wide.shape == small.shape

@@ -156,9 +156,9 @@ def test_what_is_too_large_is_refused_packed_and_unpacked(folder: Path, tmp_path
     (folder / "model.bin").write_bytes(bytes(200_000))  # a few hundred bytes when packed
     file, sha256 = zipped(folder, tmp_path)
     with pytest.raises(model_store.NotFetched, match="larger than 100"):
-        model_store.fetch(str(file), sha256, tmp_path / "shelf", most=100)
+        model_store.fetch(str(file), sha256, tmp_path / "shelf", max_bytes=100)
     with pytest.raises(model_store.NotFetched, match="larger than 100000"):
-        model_store.fetch(str(file), sha256, tmp_path / "shelf", most=100_000)
+        model_store.fetch(str(file), sha256, tmp_path / "shelf", max_bytes=100_000)
 
 
 @pytest.mark.parametrize(

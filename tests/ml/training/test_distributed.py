@@ -92,9 +92,9 @@ def test_two_processes_learn_what_one_learns(cache: Path) -> None:
 
 
 def test_without_an_engine_a_process_is_alone() -> None:
-    team = distributed.start(Recipe())
-    assert (team.size, team.rank, team.is_first) == (1, 0, True)
+    group = distributed.start(Recipe())
+    assert (group.size, group.rank, group.is_first) == (1, 0, True)
     value = torch.tensor([2.0])
-    assert team.total(value) is value
-    assert team.agreed("said") == "said"
-    team.wait()
+    assert group.sum_of(value) is value
+    assert group.broadcast("said") == "said"
+    group.barrier()

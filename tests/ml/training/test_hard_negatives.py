@@ -48,13 +48,13 @@ def test_the_picture_that_fools_the_network_has_the_largest_alarm(image_weight: 
     seen = discs(8)
     hard = 3
 
-    def look(picture: torch.Tensor) -> model.Look:
+    def outputs(picture: torch.Tensor) -> model.NetworkOutputs:
         fooled = torch.tensor([[4.0] if torch.equal(p[0], wanted) else [-4.0] for p in picture])
         mask = fooled[:, :, None, None].expand(-1, 1, 64, 64)
-        return model.Look(mask, mask, fooled)
+        return model.NetworkOutputs(mask, mask, fooled)
 
-    wanted = dataset.Plain(seen, TINY)[hard]["picture"][0]
-    net.look, net.judge = look, lambda features: features  # type: ignore[method-assign]
+    wanted = dataset.PlainPictures(seen, TINY)[hard]["picture"][0]
+    net.outputs, net.image_logits = outputs, lambda features: features  # type: ignore[method-assign]
     found = hard_negatives.measure(
         net, seen, replace(TINY, image_weight=image_weight, patch_weight=0.0)
     )
@@ -68,11 +68,11 @@ def test_with_several_findings_the_surest_place_speaks_and_not_the_amount() -> N
     net = model.build(two, weights=False)
     faint = torch.full((8, 2, 64, 64), -7.0)  # everywhere a little, nowhere much
 
-    def look(picture: torch.Tensor) -> model.Look:
+    def outputs(picture: torch.Tensor) -> model.NetworkOutputs:
         mask = faint[: len(picture)]
-        return model.Look(mask, mask, mask.mean((2, 3)))
+        return model.NetworkOutputs(mask, mask, mask.mean((2, 3)))
 
-    net.look, net.judge = look, lambda features: features  # type: ignore[method-assign]
+    net.outputs, net.image_logits = outputs, lambda features: features  # type: ignore[method-assign]
     assert hard_negatives.measure(net, discs(8), two).max() < 0.01
 
 
@@ -88,20 +88,20 @@ def test_alarms_are_looked_at_late_and_every_few_epochs() -> None:
 
 def test_a_stopped_run_draws_the_same_hard_negatives_as_an_unbroken_one(tmp_path: Path) -> None:
     whole = train.fit(MINING, discs(16), NOTHING, tmp_path / "whole")
-    assert whole.alarms is not None
-    assert whole.alarms_epoch == 2
+    assert whole.false_positives is not None
+    assert whole.false_positives_epoch == 2
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        # Between the look at the alarms and the last epoch, which draws by them once more.
+        # Between the look at the false_positives and the last epoch, which draws by them once more.
         patch.setattr(
             train.weight_averaging, "tidy", lambda state, _: state.epoch == 3 and killed()
         )
         with pytest.raises(KeyboardInterrupt):
             train.fit(MINING, discs(16), NOTHING, tmp_path / "broken")
     resumed = train.fit(MINING, discs(16), NOTHING, tmp_path / "broken")
-    np.testing.assert_array_equal(resumed.alarms, whole.alarms)
+    np.testing.assert_array_equal(resumed.false_positives, whole.false_positives)
     theirs = whole.net.state_dict()
     assert all(torch.equal(v, theirs[k]) for k, v in resumed.net.state_dict().items())

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ml.recipe import Recipe  # noqa: E402 - only where torch is
 from ml.training import schedule  # noqa: E402 - only where torch is
-from ml.training.schedule import Watch  # noqa: E402
+from ml.training.schedule import ScheduleState  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -64,32 +64,32 @@ def test_the_plateau_is_that_of_torch(patience: int, factor: float, threshold: f
         RECIPE, schedule="plateau", plateau_patience=patience, plateau_factor=factor,
         plateau_threshold=threshold,
     )  # fmt: skip
-    watch = Watch()
+    watch = ScheduleState()
     draw = torch.Generator().manual_seed(1)
     lowered = 0
     for epoch in range(60):
         loss = 1 / (1 + epoch / 5) + 0.1 * float(torch.rand(1, generator=draw))
         theirs.step(loss)
         before = watch.plateau_factor
-        schedule.see_loss(watch, recipe, loss)
+        schedule.record_loss(watch, recipe, loss)
         lowered += watch.plateau_factor < before
         assert watch.plateau_factor == pytest.approx(optimizer.param_groups[0]["lr"])
     assert lowered > 1
 
 
 def test_only_the_plateau_schedule_lowers_the_rate() -> None:
-    watch = Watch()
+    watch = ScheduleState()
     for _ in range(9):
-        schedule.see_loss(watch, RECIPE, 1.0)
+        schedule.record_loss(watch, RECIPE, 1.0)
     assert watch.plateau_factor == 1.0
 
 
 def test_a_run_is_over_once_its_measure_has_not_risen_for_as_long_as_patience() -> None:
     recipe = replace(RECIPE, patience=4, validate_every=2)
-    watch = Watch()
+    watch = ScheduleState()
     over = []
     for epochs, measure in ((2, 0.3), (4, 0.5), (6, 0.4), (8, float("nan"))):
-        schedule.see_measure(watch, measure, epochs)
+        schedule.record_measure(watch, measure, epochs)
         over.append(schedule.is_over(watch, recipe, epochs))
     assert over == [False, False, False, True]
     assert (watch.best_epoch, watch.best_measure) == (4, 0.5)

@@ -125,7 +125,7 @@ def test_an_epoch_without_a_step_is_neither_logged_nor_learnt_from(tmp_path: Pat
     brief = replace(TINY, minutes=0.3 / 60, epochs=0)
     state = train.fit(brief, slow, NOTHING, tmp_path)
     assert state.step == 0
-    assert state.watch.best_loss == math.inf
+    assert state.schedule.best_loss == math.inf
     assert not (tmp_path / "log.csv").exists()
 
 
@@ -153,10 +153,10 @@ def test_every_shipped_recipe_takes_a_training_step(path: Path) -> None:
     )  # fmt: skip
     state = train.start(recipe, torch.device("cpu"))
     state.net.train()
-    batch = next(iter(batches.loader(dataset.Drawn(discs(4), recipe, 0, 1.0, 64), recipe)))
+    batch = next(iter(batches.loader(dataset.AugmentedEpoch(discs(4), recipe, 0, 1.0, 64), recipe)))
     with precision.autocast(recipe, torch.device("cpu")):
-        seen = state.net.look(batch["picture"])
-        image_logits = state.net.judge(seen.features)
+        seen = state.net.outputs(batch["picture"])
+        image_logits = state.net.image_logits(seen.features)
     part = losses.combined(
         seen.mask_logits.float(), image_logits.float(), seen.patch_logits.float(), batch["mask"],
         batch["positive"], batch["outlined"], losses.MASK_LOSSES[recipe.loss],
@@ -191,7 +191,7 @@ def test_the_average_is_exponential_and_counters_are_copied() -> None:
     average, net = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
     net.weight.data.fill_(3.0)
     net.num_batches_tracked.fill_(7)
-    run_state.average_in(average, net, 0.75)
+    run_state.update_average(average, net, 0.75)
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.num_batches_tracked.item() == 7
 
@@ -292,9 +292,11 @@ def test_blocks_are_skipped_in_training_alone() -> None:
     picture = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         model.freeze_norm(state.net.train())
-        assert not torch.equal(state.net.look(picture).features, state.net.look(picture).features)
-        still = state.average.look(picture).features
-        torch.testing.assert_close(state.net.eval().look(picture).features, still)
+        assert not torch.equal(
+            state.net.outputs(picture).features, state.net.outputs(picture).features
+        )
+        still = state.average.outputs(picture).features
+        torch.testing.assert_close(state.net.eval().outputs(picture).features, still)
 
 
 def test_the_losses_that_a_recipe_may_name_are_those_there_are() -> None:

@@ -70,13 +70,16 @@ def pictures(cache: Path) -> data.Pictures:
 
 
 def test_each_class_has_its_mask_and_its_label(pictures: data.Pictures) -> None:
-    for dataset in (data.Plain(pictures, TWO), data.Drawn(pictures, TWO, 0, 0.75, 64)):
+    for dataset in (
+        data.PlainPictures(pictures, TWO),
+        data.AugmentedEpoch(pictures, TWO, 0, 0.75, 64),
+    ):
         for number in range(8):
             item = dataset[number]
             assert item["mask"].shape == (2, 64, 64)
             assert item["positive"].shape == item["outlined"].shape == (2,)
             assert item["mask"].amax((1, 2)).tolist() == item["outlined"].tolist()
-    plain = [data.Plain(pictures, TWO)[n]["positive"].tolist() for n in range(4)]
+    plain = [data.PlainPictures(pictures, TWO)[n]["positive"].tolist() for n in range(4)]
     assert plain == [[1, 0], [0, 1], [1, 1], [0, 0]]
 
 
@@ -111,8 +114,8 @@ def test_discs_and_squares_are_told_apart_and_ship(
     said = validation.validate(run.average, pictures, TWO, torch.device("cpu"))
     assert said["positive_dice"] > 0.7
     assert said["auc"] > 0.7
-    shown = torch.stack([data.Plain(pictures, TWO)[n]["picture"] for n in range(24)])
-    masks = torch.stack([data.Plain(pictures, TWO)[n]["mask"] for n in range(24)])
+    shown = torch.stack([data.PlainPictures(pictures, TWO)[n]["picture"] for n in range(24)])
+    masks = torch.stack([data.PlainPictures(pictures, TWO)[n]["mask"] for n in range(24)])
     with torch.no_grad():
         found = run.average.eval()(shown)[0].sigmoid()
     for own, other in ((0, 1), (1, 0)):
