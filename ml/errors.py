@@ -1,10 +1,10 @@
-"""The one base of errors that a user caused and can mend: a wrong path, table, recipe or model."""
+"""The base of errors that a user caused and can correct: a wrong path, table, recipe or model."""
 
 from __future__ import annotations
 
 
 class BadInput(ValueError):
-    """What was given cannot be used; the text says in one sentence what and why.
+    """An input that cannot be used; the text names it and the reason.
 
     The command line shows that sentence and no traceback (`ml.__main__`).
     """

@@ -94,7 +94,7 @@ def _fit(options: argparse.Namespace) -> int:
         looks.append(GateInput(canonical, finder.find(canonical)))
     reference = typicality.fit(looks, finder.card["sha256"])
     typicality.write(reference)
-    print(f"{typicality.PATH}: {len(looks)} films, limit {reference.limit:.2f}")
+    print(f"{typicality.REFERENCE}: {len(looks)} films, limit {reference.limit:.2f}")
     return 0
 
 

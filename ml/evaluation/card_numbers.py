@@ -1,4 +1,4 @@
-"""What a card says of a network that was measured on the pictures that it was not trained on."""
+"""The numbers of a card: of a network on pictures that it was not trained on."""
 
 from __future__ import annotations
 

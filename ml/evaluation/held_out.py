@@ -1,7 +1,7 @@
-"""What a network says about the held-out fold of a cache, and the card's numbers from it.
+"""The predictions of a network for the held-out fold of a cache, and the card's numbers from them.
 
 The card's `reference`, which `ml.metrics.drift` compares recent predictions with, is that of the
-held-out pictures: what a network says of pictures that it was trained on is surer than in service.
+held-out pictures: on training pictures a network is more certain than in service.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FirstStage = Callable[[NDArray[np.uint8]], float | None]
 
 @dataclass(frozen=True)
 class PictureResult:
-    """One picture as the network met it, and its outline's probabilities on that square."""
+    """One picture as the network's input, and the mask probabilities on that square."""
 
     picture: NDArray[np.uint8]
     input: NDArray[np.float32]
@@ -52,8 +52,8 @@ def predict(
 ) -> HeldOutPredictions:
     """Run the network over all pictures and count every outline's pixels; watch sees each answer.
 
-    finding: which of the recipe's classes; gate: the logit of a canonical picture that is stopped
-    before the network, None for one that goes on.
+    finding: which of the recipe's classes; gate: the logit of a canonical picture that a first
+    network stops, None for one that it does not; on_result: called with each result.
 
     Hits and areas are counted on the cached pictures' pixels (longest side 512 for networks up
     to that size), where the outline is put back by the same function as in serving.
@@ -69,7 +69,7 @@ def predict(
             net, torch.from_numpy(view)[None, None], recipe.mirror
         )
         square = probability[0, finding].numpy()
-        raw = pictures.pictures[number]  # as the gate and the lungs' network see it
+        raw = pictures.pictures[number]  # the input of the first network and of the lung finder
         stopped = gate(raw) if gate else None
         if stopped is not None:
             square = np.zeros_like(square)
@@ -100,7 +100,7 @@ def predict(
 
 
 class ReferenceStatistics:
-    """Collects what a prediction would store of each answer, in the order of the pictures."""
+    """Collects the statistics that a prediction would store, in the order of the pictures."""
 
     def __init__(self) -> None:
         self._finder = lung_finder.Finder()
@@ -145,7 +145,7 @@ def _known(record: catalogue.Record) -> subgroups.Traits:
         known.view,
         known.sex,
         subgroups.age_group(known.age),
-        # A cache from before knows no tags, and then no picture's exposure is known.
+        # A cache of an older version has no tags: then no picture's exposure is known.
         exposure.removesuffix("_exposed") or ("usual" if known.pixels else ""),
         subgroups.agreement(record.positive, known.reported),
     )
@@ -154,7 +154,7 @@ def _known(record: catalogue.Record) -> subgroups.Traits:
 def outline_report(
     held_out: HeldOutPredictions, replicates: int = 2000
 ) -> dict[str, dict[str, Any]]:
-    """Dice and IoU of the outline at 0.5, for a network that outlines and judges nothing."""
+    """Dice and IoU of the outline at 0.5, for a network without an image-level output."""
     level = int(np.flatnonzero(np.isclose(calibration.GRID, 0.5))[0])
     everything = np.ones(len(held_out.truth), dtype=bool)
     results = measures.Results(
@@ -199,9 +199,7 @@ def pooled(tables: list[HeldOutPredictions], replicates: int = 2000) -> dict[str
     """
     held_out = concatenated(tables)
     shown, plain = _shown(tables)
-    outlined = measures.concatenated(
-        [calibration.cross_fitted(table, gated=False) for table in tables]
-    )
+    outlined = _outlined(tables)
 
     def part(results: measures.Results, *names: str) -> dict[str, dict[str, Any]]:
         found = bootstrap.summary(results, held_out.patients, replicates)
@@ -227,7 +225,7 @@ def pooled(tables: list[HeldOutPredictions], replicates: int = 2000) -> dict[str
 def compare(
     tables: list[HeldOutPredictions], others: list[HeldOutPredictions], replicates: int = 2000
 ) -> dict[str, dict[str, Any]]:
-    """What these networks have more than others that judged the same pictures, paired.
+    """The difference of each measure to other networks on the same pictures, paired.
 
     Both are cross-fitted like `pooled`. BadInput where the pictures are not the same.
     """
@@ -235,16 +233,13 @@ def compare(
     if not all(
         np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in ("patients", "truth")
     ):
-        raise BadInput("the two judged different pictures, or from caches of different size")
+        raise BadInput("the two were measured on different pictures, or in different sizes")
     names = ("kaggle_dice", "positive_dice", "sensitivity", "specificity", "ece", "brier")
     roc = ("auc", "sensitivity_at_specificity_0.93")
     (shown, plain), (their_shown, their_plain) = _shown(tables), _shown(others)
     found = bootstrap.difference(shown, their_shown, ours.patients, replicates, names=names)
     found |= bootstrap.difference(plain, their_plain, ours.patients, replicates, names=roc)
-    outlined, their_outlined = (
-        measures.concatenated([calibration.cross_fitted(table, gated=False) for table in part])
-        for part in (tables, others)
-    )
+    outlined, their_outlined = (_outlined(part) for part in (tables, others))
     dice = "positive_dice"
     found[f"{dice}_ungated"] = bootstrap.difference(
         outlined, their_outlined, ours.patients, replicates, names=[dice]
@@ -265,7 +260,7 @@ def for_kaggle(
 ) -> dict[str, dict[str, Any]]:
     """Kaggle Dice with thresholds that are chosen for it, cross-fitted; and with no outline at all.
 
-    The competition's numbers were chosen so, and most of them is what an empty answer gets.
+    As in the competition, whose scores are largely those of an empty prediction.
     """
     results = measures.concatenated(
         [calibration.cross_fitted(table, chosen=calibration.choose_for_kaggle) for table in tables]
@@ -284,15 +279,22 @@ def for_kaggle(
 
 
 def _shown(tables: list[HeldOutPredictions]) -> tuple[measures.Results, measures.Results]:
-    """What is shown, cross-fitted fold by fold; and the same with what the ROC is drawn from.
+    """The shown results, cross-fitted by fold; and the same with the probabilities of the ROC.
 
-    That is the plain logits of one network, and the cross-fitted probabilities of several.
+    Those are from the plain logits of one network, or the cross-fitted ones of several.
     """
     shown = measures.concatenated([calibration.cross_fitted(table) for table in tables])
     if len(tables) > 1:
         return shown, shown
     logits = Calibration().probability(tables[0].image_logits)
     return shown, replace(shown, probability=logits)
+
+
+def _outlined(tables: list[HeldOutPredictions]) -> measures.Results:
+    """Every outline, whether its picture is called or not, cross-fitted by fold."""
+    return measures.concatenated(
+        [calibration.cross_fitted(table, called_only=False) for table in tables]
+    )
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float | None]:

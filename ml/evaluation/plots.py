@@ -1,7 +1,7 @@
-"""Plots of an evaluation, as matplotlib figures: the page takes them as SVG, the PDF as they are.
+"""Plots of an evaluation, as matplotlib figures: as SVG on the page, as they are in the PDF.
 
-Owns their looks: one ink for data, one for what it is compared with, no colour that means anything
-by itself. Each function takes the parts of the report (see ml.evaluation.report) that it draws.
+Owns their style: one colour for data, one for a comparison, no meaning by colour alone. Each
+function takes the parts of the report (see ml.evaluation.report) that it draws.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def precision_recall(axes: Axes, report: dict[str, Any]) -> None:
 
 
 def reliability(axes: Axes, report: dict[str, Any]) -> None:
-    """What was said against what was true, with each bar's number of pictures."""
+    """Predicted probability against the share of positives, with each bar's number of pictures."""
     axes.plot([0, 1], [0, 1], color=PALE, linewidth=1, linestyle=":")
     for bar in report["reliability"]:
         width = bar["high"] - bar["low"]
@@ -117,7 +117,7 @@ def reliability(axes: Axes, report: dict[str, Any]) -> None:
         )
     ece, brier = report["measures"]["ece"], report["measures"]["brier"]
     axes.set(
-        xlabel="probability that was said",
+        xlabel="predicted probability",
         ylabel="share with a pneumothorax",
         xlim=(0, 1),
         ylim=(0, 1.08),

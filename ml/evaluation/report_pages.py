@@ -139,8 +139,9 @@ def _groups(report: dict[str, Any]) -> str:
             rows.append([f"{trait}: {name}", *counts, *values])
     heads = ["group", "pictures", "positives", *(LABELS[name] for name in plots.FOREST_MEASURES)]
     caption = (
-        "Small groups differ by chance: read the intervals, and none at all into one without width "
-        "(too few pictures, all alike). Each size has all negatives."
+        "Small groups differ by chance: read the intervals; one without width means too few "
+        "pictures. "
+        "Each size has all negatives."
     )
     return table(heads, rows, caption)
 

@@ -1,4 +1,4 @@
-"""An evaluation's report in words and as JSON."""
+"""An evaluation's report as text and as JSON."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LABELS = {
 }
 
 RULES = {"present": "in use", "triplet": "triplet", "gated_triplet": "gate+triplet"}
-# What a reader must know before believing a number.
+# A caveat for the reader of the numbers.
 NOTE = (
-    "Thresholds and calibration are the model's own: on pictures that chose them (its held-out "
-    "fold), they flatter; the rules' lines are cross-fitted and do not."
+    "Thresholds and calibration are the model's own: on the pictures that they were chosen on (its "
+    "held-out fold), the numbers are optimistic; those of the rules are cross-fitted."
 )
 
 
@@ -94,8 +94,8 @@ def difference(found: dict[str, float]) -> str:
 def verdict(found: dict[str, Any]) -> str:
     """Whether another rule is worth serving."""
     if not found["better"]:
-        return "No rule is better than the one that serves."
-    return "Better than the rule that serves: " + ", ".join(RULES[r] for r in found["better"]) + "."
+        return "No rule is better than the serving rule."
+    return "Better than the serving rule: " + ", ".join(RULES[r] for r in found["better"]) + "."
 
 
 def number(value: float | None) -> str:

@@ -148,7 +148,7 @@ def trained(
     if (out / f"{TABLES}.npz").exists():
         run_state.check_recipe(checkpoint.read(ready)[1], recipe, ready)
         return ready
-    training, left_out = train.parts(recipe, records)
+    training, left_out = train.split(recipe, records)
     pictures = dataset.Pictures.read(cache, left_out, recipe.classes)
     trained_on = dataset.Pictures.read_for_training(cache, training, recipe)
     train.fit(
@@ -172,7 +172,7 @@ def evaluated(
     if not file.exists():
         net = model.build(recipe, weights=False).eval()
         checkpoint.fill(net, checkpoint.weights(ready), str(ready))
-        pictures = dataset.Pictures.read(cache, train.parts(recipe, records)[1], recipe.classes)
+        pictures = dataset.Pictures.read(cache, train.split(recipe, records)[1], recipe.classes)
         save(held_out.predict(net, pictures, served), file)
     return load(file)
 
@@ -235,7 +235,7 @@ def report(
     folds = {}
     evaluated: list[Record] = []
     for fold, table in tables.items():
-        training, left_out = train.parts(recipe.of_fold(fold), records)
+        training, left_out = train.split(recipe.of_fold(fold), records)
         evaluated += left_out
         folds[str(fold)] = {
             "counts": catalogue.counts(training, left_out),

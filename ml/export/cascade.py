@@ -1,8 +1,7 @@
-"""A classifier before the outline: the first of two networks, and what it stops.
+"""A cascade: a small network that runs before the larger one, and stops pictures without a finding.
 
-Most pictures of a clinic show no pneumothorax. A small network that is sure of that spares the
-larger one the work; what it may stop is decided by its own point of high sensitivity, which was
-chosen when it was exported.
+Most pictures of a clinic show no pneumothorax. The first network stops those below its own point of
+high sensitivity, which was chosen when it was exported; the larger network then does not run.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from ml.runtime import session
 
 
 def first_stage(weights: Path, folds: list[int]) -> tuple[dict[str, Any], FirstStage]:
-    """The `gate` of a card, and the gate itself for measuring.
+    """The `gate` of a card, and the first network as a function for measuring.
 
-    folds: what the network behind it held out. BadInput where the gate was trained on it.
+    folds: held out by the larger network. BadInput where the first one was trained on them.
     """
     folder = session.locate(weights)
     card = session.read_card(folder)
     if card.get("gate"):
-        raise BadInput(f"{card['name']} has a gate itself")
+        raise BadInput(f"{card['name']} has a first network itself")
     recipe = (card.get("trained") or {}).get("config") or {}
     if recipe.get("held_out_fold", -1) < 0 or set(folds) != {recipe["held_out_fold"]}:
-        raise BadInput(f"{card['name']} did not hold out the same fold as what comes after it")
+        raise BadInput(f"{card['name']} did not hold out the same fold as the network after it")
     below = float(card["thresholds"]["image"]["high_sensitivity"])
     opened = serving.open(folder, "cpu")
 
-    def gate(picture: NDArray[np.uint8]) -> float | None:
+    def logit(picture: NDArray[np.uint8]) -> float | None:
         probability = float(opened.run([opened.prepare(picture)])[1][0])
         if probability >= below:
             return None
         return serving.logit(probability)
 
     facts = {key: card[key] for key in ("name", "version", "sha256")}
-    return facts | {"below": below}, gate
+    return facts | {"below": below}, logit

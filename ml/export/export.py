@@ -44,17 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from-weights",
         type=Path,
         metavar="FOLDER",
-        help="a shipped model's folder: only its graph is made anew, its numbers stay",
+        help="a shipped model's folder: only its graph is exported again",
     )
     parser.add_argument("--out", type=Path, default=session.WEIGHTS, help="folder of all models")
     parser.add_argument("--name", help="the model's name, instead of the recipe's")
     parser.add_argument(
         "--mirror",
         action=argparse.BooleanOptionalAction,
-        help="average with the mirror image's answer, instead of what the recipe says",
+        help="average with the prediction for the mirror image, instead of the recipe's setting",
     )
     parser.add_argument(
-        "--crop", choices=("", "lungs"), help="what the model sees, instead of what the recipe says"
+        "--crop", choices=("", "lungs"), help="the model's crop, instead of the recipe's"
     )
     parser.add_argument(
         "--size",
@@ -65,15 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gate",
         type=Path,
         metavar="FOLDER",
-        help="a measured model that looks first: what it does not call at its point of high "
-        "sensitivity is not outlined; it must have held out the same fold",
+        help="a measured model that runs first: a picture that it does not call at its point of "
+        "high sensitivity is not outlined; it must have held out the same fold",
     )
     parser.add_argument("--version", default="1", help="the model's version")
     parser.add_argument(
         "--cache",
         type=Path,
         help="folder made by `prepare`: calibrate and choose thresholds on the held-out fold; "
-        "without it the model is uncalibrated and unmeasured, and its card says so",
+        "without it the model is uncalibrated and unmeasured, as its card states",
     )
     parser.add_argument(
         "--current",
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"a model cannot be called {name!r}: its name is that of a folder")
     folds: list[int] = content.get("folds", [recipe.held_out_fold])
     if measured and min(folds) < 0:
-        raise BadInput("this run held no fold out: there is nothing to measure it on (no --cache)")
+        raise BadInput("this run held no fold out: it cannot be measured (no --cache)")
     if not measured and not args.current and _current(args.out) == name:
         raise BadInput(
             f"{name} is the model that is served; an unmeasured one needs another --name, "
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         limits.append("Neither calibrated nor measured: not for any use but building software.")
     folder = write(args.out, net, recipe, calibration, thresholds, facts, limits)
     if recipe.image_weight == 0:
-        print("it outlines lungs: found by its name, never the model that is served")
+        print("a lung finder: opened by its name, never as the model that is served")
     elif measured or args.current:
         _make_current(args.out, folder.name)
     else:
@@ -167,8 +167,8 @@ def write(
 ) -> Path:
     """Write one model's folder; facts: the card's parts that do not follow from the rest.
 
-    Written beside the folder of that name, whose place it takes when it is whole: a worker that
-    starts meanwhile, or an export that fails, never meets half of a model.
+    Written beside the folder of that name, which it replaces when it is complete: a worker that
+    starts meanwhile, or an export that fails, never sees half of a model.
     """
     name = str(facts["name"])
     folder = out / f".{name}.new"
@@ -176,7 +176,7 @@ def write(
     folder.mkdir(parents=True)
     half = half_precision(net)
     net.load_state_dict(half)
-    # Lungs are found on the CPU everywhere: nobody needs them for torch.
+    # The lung finder always runs on the CPU: it needs no tensors for torch.
     files = FILES if recipe.image_weight else FILES[1:]
     if session.TENSORS in files:
         (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
@@ -189,7 +189,7 @@ def write(
 
 
 def replace_folder(fresh: Path, place: Path) -> Path:
-    """Rename a folder to `place`; what stood there goes once the new one stands."""
+    """Rename a folder to `place`; an old folder there is deleted afterwards."""
     old = place.with_name(f".{place.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():

@@ -20,7 +20,7 @@ WHAT = (
     "Chest X-rays with radiologists' outlines of pneumothorax (SIIM-ACR), and pictures of the same "
     "hospital judged as a whole by a radiologist panel"
 )
-# Where a recipe has teachers, they speak of pictures that nobody judged, too.
+# Where a recipe has soft labels, unlabelled pictures have them, too.
 TAUGHT_WHAT = (
     ". Trained on, with other networks' word alone: pictures of other hospitals that nobody judged"
 )

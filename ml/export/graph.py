@@ -15,11 +15,11 @@ from ml.runtime import session
 
 
 class Probabilities(nn.Module):
-    """What is exported: picture → mask probabilities (N,C,S,S), image probabilities (N,C); then,
-    where the recipe taught them, patches; then, of two readings, by how much they differ.
+    """The exported network: picture → mask probabilities (N,C,S,S), image probabilities (N,C);
+    then, where the recipe trains them, patches; then, of two readings, their differences.
 
-    The first class, which serving decides by, is calibrated; others are as the network says. What
-    follows the first two outputs is of the first class alone.
+    The first class, by which serving decides, is calibrated; others are not. The outputs after the
+    first two are of the first class alone.
     """
 
     def __init__(self, net: model.Network, calibration: Calibration, recipe: Recipe) -> None:
@@ -29,7 +29,7 @@ class Probabilities(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        """The names of what forward returns: those of `session.OUTPUTS` that there are."""
+        """The names of the outputs of forward: those of `session.OUTPUTS` that the model has."""
         mask, image, patch, *differences = session.OUTPUTS
         return [mask, image, *([patch] * self.patches), *(differences * self.mirror)]
 
@@ -60,8 +60,8 @@ def save(graph: openvino.Model, folder: Path) -> None:
 def to_openvino(net: model.Network, recipe: Recipe, calibration: Calibration) -> openvino.Model:
     """Input `picture` (N,1,S,S); outputs by the names of `session.OUTPUTS`, in that order.
 
-    Patches are there where the recipe taught them, the last two where the model reads the mirror
-    image as well.
+    Patches are there where the recipe trains them, the last two where the model predicts on the
+    mirror image as well.
     """
     example = torch.zeros(1, 1, recipe.size, recipe.size)
     plain = Probabilities(net, calibration, recipe).eval().to(memory_format=torch.contiguous_format)

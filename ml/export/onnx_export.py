@@ -1,8 +1,8 @@
-"""A shipped model as ONNX, for engines that are not ours: `python -m ml onnx --out FILE`.
+"""A shipped model as ONNX, for other engines: `python -m ml onnx --out FILE`.
 
-Owns the file and the proof that it says what the network says. The graph is that of
+Owns the file and its comparison with the network. The graph is that of
 `ml.export.graph.Probabilities`: sigmoids, calibration and the mirror image's reading are inside;
-what goes before it is `ml.inference.serving.Serving.see`. Needs the extra `onnx`; Pleura itself
+the input is that of `ml.inference.serving.Serving.prepare`. Needs the extra `onnx`; Pleura itself
 serves OpenVINO.
 """
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file and tell how far its answers are from the network's."""
+    """Write the file and print the largest difference to the network."""
     folder = session.locate(args.weights)
     worst = write(folder, args.out)
     print(f"{args.out}: differs from the network by at most {worst:.6f} in any probability")
@@ -47,7 +47,7 @@ def write(folder: Path, out: Path) -> float:
 
     Input `picture` (N,1,S,S) in -1..1; outputs as in `session.OUTPUTS`. The metadata hold name,
     version and sha256 of the model. Raises BadInput where the extra is missing or where the file
-    read back says otherwise than the network by more than TOLERANCE; then nothing is left.
+    differs from the network by more than TOLERANCE; then no file is left.
     """
     if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise BadInput("ONNX needs two packages more: `pip install .[onnx]`")
@@ -82,7 +82,7 @@ def write(folder: Path, out: Path) -> float:
 def _difference(plain: graph.Probabilities, file: Path, views: torch.Tensor) -> float:
     """The largest difference in any answer, with the file read by OpenVINO."""
     read = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    said = read(views.numpy())
+    found = read(views.numpy())
     with torch.no_grad():
         ours = plain(views)
-    return max(float(np.abs(said[n] - o.numpy()).max()) for n, o in enumerate(ours))
+    return max(float(np.abs(found[n] - o.numpy()).max()) for n, o in enumerate(ours))

@@ -1,8 +1,8 @@
-"""A shipped model's graph made anew from its own tensors: `export --from-weights FOLDER`.
+"""A shipped model's graph exported again from its tensors: `export --from-weights FOLDER`.
 
-Owns what stays: weights, metrics, calibration, thresholds, and the numbers that the graph answers.
-Only the graph's files and their checksums on the card are new. For graphs that were exported by an
-older version of this program and say less than today's.
+Weights, metrics, calibration and thresholds stay, and the graph's outputs are compared with the old
+one's. Only the graph's files and their checksums on the card are new. For graphs that an older
+version of this program exported with fewer outputs.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ TOLERANCE = 1e-3
 def shipped(folder: Path) -> tuple[dict[str, Any], graph.Probabilities, Recipe]:
     """A shipped model's card, its network as it is served, and its recipe.
 
-    Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where its
-    card holds no recipe.
+    Raises ModelMissing or TamperedModel where the folder is no complete model, BadInput where its
+    card has no recipe.
     """
     card = session.read_card(folder)
     tensors = session.checked(folder, card, session.TENSORS)
     try:
         recipe = Recipe.from_dict(card["trained"]["config"])
     except (KeyError, TypeError) as error:
-        raise BadInput(f"the card in {folder} holds no recipe") from error
+        raise BadInput(f"the card in {folder} has no recipe") from error
     net = model.build(recipe, weights=False).eval()
     state = {name: value.float() for name, value in safetensors.torch.load(tensors).items()}
     checkpoint.fill(net, state, str(folder / session.TENSORS))
@@ -49,10 +49,10 @@ def shipped(folder: Path) -> tuple[dict[str, Any], graph.Probabilities, Recipe]:
 
 
 def reexport(folder: Path, out: Path) -> Path:
-    """Write `<out>/<name>/` anew from the tensors and the card in `folder`; returns it.
+    """Write `<out>/<name>/` again from the tensors and the card in `folder`; returns it.
 
-    Raises ModelMissing or TamperedModel where the folder is no whole model, BadInput where the new
-    graph answers otherwise than the old one.
+    Raises ModelMissing or TamperedModel where the folder is no complete model, BadInput where the
+    new graph's outputs differ from the old one's.
     """
     card, plain, recipe = shipped(folder)
     place = out / str(card["name"])
@@ -73,10 +73,12 @@ def reexport(folder: Path, out: Path) -> Path:
 
 
 def _compare(old: Path, new: Path, size: int) -> None:
-    """BadInput unless both graphs say the same of smooth and of noisy pictures."""
+    """BadInput unless both graphs have the same outputs for smooth and for noisy pictures."""
     inputs = sample_inputs(size)
-    said: list[Any] = [session.open(one, "cpu", precision="f32").run(inputs) for one in (old, new)]
-    for what, before, after in zip(("outlines", "image probabilities"), *said, strict=True):
+    outputs: list[Any] = [
+        session.open(folder, "cpu", precision="f32").run(inputs) for folder in (old, new)
+    ]
+    for what, before, after in zip(("outlines", "image probabilities"), *outputs, strict=True):
         worst = float(np.abs(before - after).max())
         if worst > TOLERANCE:
             raise BadInput(f"the new graph's {what} differ from the old one's by up to {worst:.4f}")

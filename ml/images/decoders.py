@@ -1,9 +1,9 @@
-"""Stored values of a DICOM picture, by the decoder that is trusted with each compression.
+"""Stored values of a DICOM picture, with one decoder for each compression.
 
-Owns the choice of decoders. Bytes in a hospital's files may be damaged on purpose, and a decoder
-that ends the whole process cannot be caught: on streams with a few random bytes changed, GDCM did
-so for JPEG, JPEG-LS and JPEG 2000, the ones chosen here never did. GDCM is left with what only it
-reads (12-bit and lossless JPEG); who decodes strangers' files should do it in a process apart.
+Owns the choice of decoders. Files may be damaged on purpose, and a decoder that crashes the process
+cannot be caught: on streams with a few random bytes changed, GDCM crashed for JPEG, JPEG-LS and
+JPEG 2000, the decoders chosen here did not. GDCM decodes what only it can (12-bit and lossless
+JPEG); decode untrusted files in a separate process.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _JPEG_2000_MARK = b"\xff\x4f\xff\x51"  # start of codestream, then its size
 
 
 def stored(dataset: FileDataset) -> NDArray[Any]:
-    """The words of a single-frame picture, (rows, columns) or (rows, columns, 3 of RGB).
+    """The decoded values of a single-frame picture, (rows, columns) or (rows, columns, 3 of RGB).
 
-    Which of a word's bits count is not decided here (see ``ml.images.grayscale``).
+    Which of their bits are stored ones is not decided here (see ``ml.images.grayscale``).
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
@@ -39,7 +39,7 @@ def stored(dataset: FileDataset) -> NDArray[Any]:
         stream = next(generate_frames(dataset.PixelData, number_of_frames=1))
     except Exception:
         raise Unreadable("truncated", "The DICOM file is cut off within its pixels.") from None
-    # A stream larger than its header says would be a trap.
+    # A stream larger than its header could exhaust the memory.
     shape = (int(dataset.Rows), int(dataset.Columns))
     if claimed_size(stream) not in (None, shape):
         raise Unreadable("decode_failed", "The compressed picture is not of the size it claims.")
@@ -56,7 +56,7 @@ def stored(dataset: FileDataset) -> NDArray[Any]:
 
 
 def claimed_size(stream: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a compressed stream gives itself; None where it does not say."""
+    """(rows, columns) in a compressed stream's own header; None where it has none."""
     if stream.startswith(png_jpeg.JPEG_MARK):
         return png_jpeg.jpeg_size(stream)
     if stream.startswith(_JPEG_2000_MARK) and len(stream) >= 24:

@@ -1,6 +1,6 @@
 """DICOM files as pictures: header checks first, then decoding, then the grey-scale pipeline.
 
-Owns what is refused and why, and colour; grey values are ``ml.images.grayscale``'s, tags
+Owns refusals and their reasons, and colour; grey values are ``ml.images.grayscale``'s, tags
 ``ml.images.dicom_tags``'s.
 """
 
@@ -175,7 +175,7 @@ def _transfer_syntax(dataset: FileDataset) -> str:
 
 
 def _ends_early(dataset: FileDataset, length: int) -> bool:
-    """Whether the last element of the header was promised more bytes than the file has."""
+    """Whether the last element of the header is longer than the rest of the file."""
     last = dataset.get_item(max(dataset.keys()))
     return isinstance(last, RawDataElement) and last.value_tell + last.length != length
 

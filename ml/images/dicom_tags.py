@@ -29,7 +29,7 @@ _VIEW_CODES = {
 }
 _VIEW_NAMES = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "RL", "LAT": "LL", "LATERAL": "LL"}
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)", re.ASCII)
-# No detector's values come near: beyond it a window is a slip of the pen.
+# No detector's values come near: beyond it a window is a mistake.
 _WINDOW_LIMIT = 1e6
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 
@@ -38,7 +38,7 @@ def text(dataset: Dataset, keyword: str) -> str | None:
     """A tag's value as upper-case text without padding, None when absent or empty."""
     try:
         value = str(dataset.get(keyword) or "").strip(" \0").upper()
-    except Exception:  # a value that pydicom cannot convert is as good as none
+    except Exception:  # a value that pydicom cannot convert counts as absent
         return None
     return value or None
 
@@ -73,7 +73,7 @@ def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
 def spacing(dataset: Dataset) -> Spacing | None:
     """Pixel spacing and where it holds (DICOM PS3.3 10.7.1.3, projection radiography).
 
-    PixelSpacing is believed to be at the patient only if the file says so: by a calibration type,
+    PixelSpacing is taken as at the patient only if the file indicates it: by a calibration type,
     or by an ImagerPixelSpacing that differs from it. ImagerPixelSpacing divided by the estimated
     magnification is 'corrected'. Anything else is at the detector.
     """
@@ -126,7 +126,7 @@ def age_years(dataset: Dataset) -> float | None:
         )
     except ValueError:
         return None
-    # StepCounts years: the difference of two dates to the day would say too much about one of them.
+    # Whole years: a difference to the day would reveal too much about one of the dates.
     years = taken.year - born.year - ((taken.month, taken.day) < (born.month, born.day))
     return float(years) if 0 <= years <= 130 else None
 
@@ -153,7 +153,7 @@ def windows(dataset: Dataset) -> tuple[list[Window], str]:
         if curve == "LINEAR":
             # PS3.3 C.11.2.1.2: its ramp is one step narrower and half a step lower.
             centre, width = centre - 0.5, max(width - 1.0, 1.0)
-        # Explanations are free text of the sender: only these plain words are passed on.
+        # Explanations are free text of the sender: only these terms are passed on.
         name = names[index].strip().upper() if index < len(names) else ""
         name = name.lower() if name in _WINDOW_NAMES else f"window {index + 1}"
         found.append(Window(centre, width, name))

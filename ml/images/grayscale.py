@@ -45,7 +45,7 @@ def canonical(
         slope = dicom_tags.number(dataset, "RescaleSlope") or 1.0
         intercept = dicom_tags.number(dataset, "RescaleIntercept") or 0.0
         if not 1e-6 < abs(slope) < 1e6 or abs(intercept) > 1e9:
-            slope, intercept = 1.0, 0.0  # no rescale that anybody meant
+            slope, intercept = 1.0, 0.0  # not a plausible rescale
     windows, curve = dicom_tags.windows(dataset)
     if windows and curve == "SIGMOID":
         # A sigmoid's tails stay apart in 16 bits, so nothing visible is lost by applying it.
@@ -85,9 +85,9 @@ def canonical(
 
 
 def _values(dataset: Dataset, stored: NDArray[np.generic]) -> tuple[NDArray[np.int32], int, int]:
-    """Stored values out of their words, their bits, and the lowest value these can hold.
+    """Stored values (PS3.5 8.1.1), their bits, and the lowest value these can represent.
 
-    Bits beside the stored ones may hold anything (old files keep graphics there).
+    Bits beside the stored ones may have any value (old files have overlays there).
     """
     bits = int(
         dicom_tags.number(dataset, "BitsStored")
@@ -97,7 +97,7 @@ def _values(dataset: Dataset, stored: NDArray[np.generic]) -> tuple[NDArray[np.i
     high = dicom_tags.number(dataset, "HighBit")
     shift = 0 if high is None else int(high) + 1 - bits
     if not 1 <= bits <= 16 or not 0 <= shift <= 16 - bits:
-        raise ValueError("stored bits do not fit into their words")
+        raise ValueError("the stored bits do not fit into the allocated ones")
     values = (stored.astype(np.int32) >> shift) & (2**bits - 1)
     if dicom_tags.number(dataset, "PixelRepresentation") != 1:
         return values, bits, 0
@@ -123,6 +123,6 @@ def _looked_up(
     table = table.astype(np.int32)[: count or 2**16]
     if not 1 <= bits <= 16 or table.size == 0 or table.min() < 0 or table.max() > 65535:
         raise ValueError("a table that is none")
-    # Some descriptors promise fewer bits than their entries have.
+    # Some descriptors give fewer bits than their entries have.
     bits = max(bits, int(table.max()).bit_length())
     return table[np.clip(values - first, 0, table.size - 1)], bits

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml.images.picture import Picture, windowed
 
-# Cyan-teal, the machine's colour on every page, as blue, green, red for OpenCV.
+# Cyan-teal, the model's colour on every page, as blue, green, red for OpenCV.
 AI_COLOUR = (199, 212, 45)
 HALO = (24, 16, 8)
 FILL = 0.25

@@ -1,4 +1,4 @@
-"""What a readable X-ray is to the rest of the package: ``Picture``, and why a file is not one.
+"""``Picture``, the form of an X-ray in the rest of the package, and ``Unreadable``.
 
 Owns the canonical form. Pixels are uint16 of shape (rows, columns) in which MORE IS ALWAYS DENSER
 (bone is bright, air is dark), at full depth. A window is the linear ramp that DICOM calls
@@ -23,7 +23,7 @@ PIXEL_LIMIT = 100_000_000
 class Unreadable(Exception):
     """A file that is not a picture we read: a stable ``code`` and a sentence for a person.
 
-    Neither holds anything from the file's patient.
+    Neither contains patient data.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -60,7 +60,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """One frontal or other projection picture, with what is known about it and nobody's name."""
+    """One projection picture with its attributes, without the patient's identity."""
 
     pixels: Pixels = field(repr=False)
     bits: int
@@ -76,7 +76,7 @@ class Picture:
     patient_sex: str | None = None
     # Share of pixels with visible colour, 0..1: a film is grey, a photograph is not.
     colour: float = 0.0
-    # Stable words on what the file left out or says unusually, e.g. 'modality_missing'.
+    # Stable codes for missing or unusual values of the file, e.g. 'modality_missing'.
     notes: tuple[str, ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""The door for bytes: a file of unknown kind becomes a ``Picture``, or ``Unreadable`` says why.
+"""Reading a file of unknown kind as a ``Picture``; ``Unreadable`` gives the reason where not.
 
 Owns the choice of reader and the small pictures for a list. ``Unreadable.code`` is one of: empty,
 not_an_image, truncated, no_pixels, not_single_frame, unsupported_modality,
@@ -19,7 +19,7 @@ __all__ = ["Picture", "Spacing", "Unreadable", "Window", "preview", "read", "thu
 
 
 def read(data: bytes) -> Picture:
-    """Read a DICOM, PNG or JPEG file; the kind is told by its bytes, never by a name."""
+    """Read a DICOM, PNG or JPEG file; the kind follows from its bytes, never from a name."""
     if not data:
         raise Unreadable("empty", "The file is empty.")
     if data.startswith((png_jpeg.PNG_MARK, png_jpeg.JPEG_MARK)):

@@ -65,10 +65,10 @@ def difference(
     seed: int = 0,
     names: Iterable[str] | None = None,
 ) -> dict[str, Measure]:
-    """What one has more than the other of every measure, or of those named.
+    """The difference of two results in every measure, or in those named.
 
-    Both are of the same pictures, and of the same draws: what pictures differ in falls out of the
-    interval.
+    Both are of the same pictures and of the same draws, so that differences between pictures do not
+    widen the interval.
     """
     wanted = list(MEASURES if names is None else names)
 
@@ -85,7 +85,7 @@ def _with_intervals(
     replicates: int,
     seed: int,
 ) -> dict[str, Measure]:
-    """What `values` says of all pictures, with the intervals of its draws."""
+    """The measures of all pictures, with the intervals of the draws."""
     drawn = [values(chosen) for chosen in draws(clusters, replicates, seed)]
     found = {}
     for name, value in values(np.arange(len(clusters))).items():

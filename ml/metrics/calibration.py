@@ -1,4 +1,4 @@
-"""Temperature and thresholds from held-out pictures, and honest numbers for both.
+"""Temperature and thresholds from held-out pictures, and cross-fitted measures of both.
 
 No torch. What is chosen on some pictures is never measured on the same ones: `cross_fitted`
 splits the held-out patients into two halves, chooses on each and measures on the other.
@@ -29,7 +29,7 @@ HIGH_SPECIFICITY = 0.97  # specificity that the last one reaches
 
 @dataclass(frozen=True)
 class HeldOutPredictions:
-    """What a network said about n pictures, with T = len(GRID) outlines of each.
+    """A network's predictions for n pictures, with T = len(GRID) outlines of each.
 
     patients: n names. image_logits: (n,), not calibrated. pixels, truth: (n,) pixels of the
     picture and of its true mask; hits, found: (n, T) pixels of the outline inside of the true
@@ -101,17 +101,17 @@ def results(
     held_out: HeldOutPredictions,
     calibration: Calibration,
     thresholds: Thresholds,
-    gated: bool = True,
+    called_only: bool = True,
 ) -> measures.Results:
-    """What would be shown: an outline only where the picture is called and it is not tiny.
+    """The shown results: an outline only where the picture is called and it is large enough.
 
-    gated False: every outline counts, called or not.
+    called_only False: every outline counts, called or not.
     """
     column = int(np.abs(GRID - thresholds.mask).argmin())
     probability = calibration.probability(held_out.image_logits)
     called = probability >= thresholds.balanced
     large = held_out.area_px[:, column] >= max(thresholds.area_px_min, 1)
-    shown = (called & large) | (not gated)
+    shown = (called & large) | (not called_only)
     return measures.Results(
         hits=held_out.hits[:, column] * shown,
         predicted=held_out.found[:, column] * shown,
@@ -141,7 +141,9 @@ def choose(held_out: HeldOutPredictions, calibration: Calibration) -> Thresholds
     probability = calibration.probability(held_out.image_logits)
 
     def positive_dice(mask: float) -> float:
-        return measures.positive_dice(results(held_out, calibration, Thresholds(mask), gated=False))
+        return measures.positive_dice(
+            results(held_out, calibration, Thresholds(mask), called_only=False)
+        )
 
     mask = max(GRID.tolist(), key=positive_dice)
     positive = held_out.positive
@@ -158,7 +160,9 @@ def choose(held_out: HeldOutPredictions, calibration: Calibration) -> Thresholds
     best = max(options, key=lambda t: measures.kaggle_dice(results(held_out, calibration, t)))
     sensitive = np.quantile(probability[positive], 1 - HIGH_SENSITIVITY, method="lower")
     highest = np.quantile(probability[~positive], HIGH_SPECIFICITY, method="higher")
-    precise = np.nextafter(highest, 1)  # called is "at or above", and this one shall not be
+    precise = np.nextafter(
+        highest, 1
+    )  # a picture at the threshold is called, and this one should not be
     return replace(
         best,
         high_sensitivity=min(float(sensitive), best.balanced),
@@ -182,7 +186,7 @@ def choose_for_kaggle(held_out: HeldOutPredictions, calibration: Calibration) ->
 
 def cross_fitted(
     held_out: HeldOutPredictions,
-    gated: bool = True,
+    called_only: bool = True,
     chosen: Callable[[HeldOutPredictions, Calibration], Thresholds] = choose,
 ) -> measures.Results:
     """Choose on one half of the patients, apply to the other, both ways round, and pool."""
@@ -190,7 +194,7 @@ def cross_fitted(
     def by_thresholds(
         source: HeldOutPredictions, target: HeldOutPredictions, fitted: Calibration
     ) -> measures.Results:
-        return results(target, fitted, chosen(source, fitted), gated)
+        return results(target, fitted, chosen(source, fitted), called_only)
 
     return pooled(held_out, by_thresholds)
 

@@ -10,7 +10,7 @@ empty, something    0           0
 something, empty    0           0
 ==================  ==========  ==========
 
-A measure over no case at all (say, positive Dice without positives) is NaN. Kaggle Dice is the
+A measure over no case at all (such as positive Dice without positives) is NaN. Kaggle Dice is the
 plain mean of the per-picture Dice above, so Kaggle = share of positives x positive Dice
 + share of negatives x image specificity; Dice = 2 IoU / (1 + IoU) for every picture.
 """
@@ -35,7 +35,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Results:
-    """What a model said about n pictures; every array has the shape (n,).
+    """The results of a model on n pictures; every array has the shape (n,).
 
     hits, predicted, truth, pixels: pixels in both masks, in each, and in the picture.
     probability: calibrated, of the picture; called: whether it was called positive.
@@ -170,7 +170,7 @@ def brier(probability: Floats, positive: Flags) -> float:
 
 @dataclass(frozen=True)
 class Bin:
-    """One bar of a reliability plot: how many pictures, what was said, what was true."""
+    """One bar of a reliability plot: pictures, mean probability and share of positives."""
 
     low: float
     high: float

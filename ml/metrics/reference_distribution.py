@@ -62,7 +62,7 @@ def of_card(card: Path) -> dict[str, Reference]:
     except (ValueError, AttributeError) as error:
         raise BadInput(f"{card} is not a model's card") from error
     if not stored:
-        raise BadInput(f"{card} has no reference: export the model anew, with --cache")
+        raise BadInput(f"{card} has no reference: export the model again, with --cache")
     try:
         levels = stored["levels"]
         found = {

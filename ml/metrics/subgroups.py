@@ -1,7 +1,7 @@
-"""How a model fares on parts of the pictures: by view, sex, age, exposure, report and size.
+"""Measures by subgroup: view, sex, age, exposure, report and size.
 
-Owns what the groups are. A trait that is not known makes no group; a group's numbers stand with
-their count and interval, because small groups differ by chance alone.
+Owns the groups. Pictures whose trait is unknown are in no group of it; a group's numbers have a
+count and an interval, because small groups differ by chance alone.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ ADULT_YEARS = 18
 YOUNG = "under 18"
 MEASURES = ("positive_dice", "kaggle_dice", "sensitivity", "specificity", "auc")
 TRAITS = ("view", "sex", "age", "exposure", "report")
-# Columns of an index that may say more than the header does. The last one, ChestX-ray14's name,
+# Columns of an index that may hold more than the header does. The last one, ChestX-ray14's name,
 # holds the findings that a program took from the radiologist's report, parted by |.
 REPORTED = "nih_labels"
 COLUMNS = ("view", "sex", "age", "exposure", REPORTED)
-# What intervals of groups are made of: enough for a comparison by eye.
+# Bootstrap draws for the intervals of groups: enough for a comparison by eye.
 REPLICATES = 500
 _AGE = re.compile(r"0*(\d{1,3})(?:\.\d+)?\s*Y?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What is known of one picture; "" where nothing is."""
+    """The traits of one picture; "" where unknown."""
 
     view: str = ""
     sex: str = ""
@@ -63,7 +63,7 @@ def traits(
 
 
 def reported(findings: str) -> bool | None:
-    """Whether a report names a pneumothorax; None where its findings are not known."""
+    """Whether a report names a pneumothorax; None where its findings are unknown."""
     return "pneumothorax" in findings.lower().split("|") if findings else None
 
 
@@ -93,7 +93,7 @@ def age_group(years: float | None) -> str:
 
 
 def groups(known: list[Traits]) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """Trait → group → which pictures; only traits that tell at least two groups apart."""
+    """Trait → group → which pictures; only traits with at least two groups."""
     found = {}
     for trait in TRAITS:
         values = np.array([getattr(one, trait) for one in known])
@@ -130,7 +130,7 @@ def report(
 def _measured(
     part: Results, patients: NDArray[np.str_], trait: str, replicates: int
 ) -> dict[str, Any]:
-    # Every third has all negatives in it: what they alone decide says nothing about a size.
+    # Every third has all negatives: measures of negatives alone do not depend on the size.
     names = ("positive_dice", "sensitivity", "auc") if trait == "size" else MEASURES
     found = bootstrap.summary(part, patients, replicates, names=names)
     return {

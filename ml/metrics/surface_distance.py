@@ -4,8 +4,8 @@ A border pixel is a pixel of the mask with one of its four neighbours outside of
 edge counts as outside). The distances of each border's pixels to the other border, taken together
 from both sides, give the mean distance; the larger one of both sides' 95th percentiles is the
 95 % Hausdorff distance. Where one mask is empty there is no distance: NaN, so that a missed
-pneumothorax is never a number that an average could hide. (MONAI says NaN, too, DeepMind's
-surface-distance infinity: tests/ml/test_oracles.py has the table.)
+pneumothorax does not enter an average. (MONAI returns NaN as well, DeepMind's surface-distance
+infinity: tests/ml/metrics/test_oracles.py has the table.)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def distances(predicted: Mask, truth: Mask, spacing: tuple[float, float] = (1.0,
         raise ValueError(f"masks of {predicted.shape} and {truth.shape}")
     if not predicted.any() or not truth.any():
         return Distances(float("nan"), float("nan"))
-    # Only the part that holds both matters: a film is large, an outline is not.
+    # Only the part with both outlines is used: a film is large, an outline is not.
     both = predicted | truth
     rows, columns = np.flatnonzero(both.any(1)), np.flatnonzero(both.any(0))
     part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))

@@ -18,12 +18,12 @@ from ml.network import imagenet
 from ml.recipe import WITH_ATTENTION, WITH_DECODER_CHANNELS, Recipe
 
 WIDE = 1280  # channels of the layer that EfficientNet's own classifier pools
-EVIDENCE = 4  # numbers that the image-level output takes from places: one of patches, three below
+EVIDENCE = 4  # features of the image-level output from places: one of patches, three below
 
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """What the network sees: mask_logits (N,C,S,S), patch_logits (N,C,S/32,S/32), and features
+    """The outputs of a network: mask_logits (N,C,S,S), patch_logits (N,C,S/32,S/32), and features
     (N, WIDE + C · EVIDENCE), of which the image logits are a linear function; C classes."""
 
     mask_logits: Tensor
@@ -35,16 +35,16 @@ class Network(nn.Module, ABC):
     """picture (N,1,S,S) in -1..1 → mask logits (N,C,S,S) and image logits (N,C) of C classes."""
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.outputs(picture)
-        return seen.mask_logits, self.image_logits(seen.features)
+        outputs = self.outputs(picture)
+        return outputs.mask_logits, self.image_logits(outputs.features)
 
     @abstractmethod
     def outputs(self, picture: Tensor) -> NetworkOutputs:
-        """Everything that the network sees in pictures (N,1,S,S)."""
+        """All outputs for pictures (N,1,S,S)."""
 
     @abstractmethod
     def image_logits(self, features: Tensor) -> Tensor:
-        """The image logits (N,C) of a look's features."""
+        """The image logits (N,C) of the features."""
 
 
 class Segmenter(Network):
@@ -66,7 +66,7 @@ class Segmenter(Network):
         self.image = nn.Linear(WIDE + classes * EVIDENCE, classes)
         with torch.no_grad():
             self.patch.bias.fill_(-2.0)  # type: ignore[union-attr]  # most places are healthy
-            # The patches speak first; the outline is heard once it has something to say.
+            # At first the patches decide; the weights of the outline's evidence are learnt.
             self.image.weight[:, WIDE:] = 0.5 * torch.eye(classes, classes * EVIDENCE)
 
     def image_logits(self, features: Tensor) -> Tensor:
@@ -78,14 +78,14 @@ class Segmenter(Network):
         encoded = self.encoder(picture)
         mask_logits = self.outline(self.decoder(encoded))
         wide = self.widen(encoded[-1])
-        # Which patches hold a pneumothorax is learnt from the outlines: far more to learn from
-        # than one label for a whole picture. Log-mean-exp lets the surest patch speak loudest.
+        # Patches are trained with the outlines: far more labels than one for a whole picture.
+        # Log-mean-exp weighs the most certain patch most.
         patch_logits = self.patch(wide)
-        loudest = patch_logits.float().flatten(2).logsumexp(2)
-        loudest = loudest - math.log(patch_logits.shape[-1] * patch_logits.shape[-2])
-        # What was outlined is evidence only: detached, so that the label never shapes the outline.
-        seen = evidence(mask_logits.detach().float())
-        features = torch.cat([wide.float().mean((2, 3)), loudest, seen], dim=1)
+        pooled = patch_logits.float().flatten(2).logsumexp(2)
+        pooled = pooled - math.log(patch_logits.shape[-1] * patch_logits.shape[-2])
+        # The outline is evidence only: detached, so that the image label does not train it.
+        from_outline = evidence(mask_logits.detach().float())
+        features = torch.cat([wide.float().mean((2, 3)), pooled, from_outline], dim=1)
         return NetworkOutputs(mask_logits, patch_logits, features)
 
 
@@ -122,9 +122,9 @@ def _mean_logit(logits: list[Tensor]) -> Tensor:
 
 
 def answer(net: Network, picture: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
-    """What serving shows: mask probability (N,C,S,S) and image logit (N,C), not yet calibrated.
+    """The prediction of serving: mask probability (N,C,S,S) and image logit (N,C), not calibrated.
 
-    mirror: the mean of what is said of the picture and of its mirror image.
+    mirror: the mean of the predictions for the picture and its mirror image.
     """
     found = readings(net, picture, mirror)
     return found.mask, found.image_logits.mean(2)
@@ -135,8 +135,8 @@ class Readings:
     """One reading of a picture, or two: the second is of its mirror image, turned back.
 
     mask (N,C,S,S) and patch (N,C,S/32,S/32): probabilities, means over the readings; image_logits
-    (N, C, 1 or 2), not yet calibrated; difference (N,C,S,S): half of what the first reading's mask
-    has more than the second's, None where there is no second.
+    (N, C, 1 or 2), not calibrated; difference (N,C,S,S): half of the difference of the two masks,
+    None where there is one reading.
     """
 
     mask: Tensor
@@ -167,30 +167,30 @@ def _read(net: Network, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def evidence(mask_logits: Tensor) -> Tensor:
-    """(N, 3 · C), each about -1..1: how much was outlined, and how surely at its surest place.
+    """(N, 3 · C), each about -1..1: the outlined amount, and the largest local mean probability.
 
-    The surest place is a window of a 24th, a 48th of the side, in which the probabilities are
-    averaged, so that a single pixel does not decide.
+    Local means are over windows of a 24th and a 48th of the side, so that a single pixel does not
+    decide.
     """
     probability = mask_logits.sigmoid()
     amount = probability.mean((2, 3)).clamp(min=1e-6).log() / 5 + 1
     side = mask_logits.shape[-1]
-    surest = [
+    peaks = [
         nn.functional.avg_pool2d(probability, max(side // parts, 1)).amax((2, 3)) * 2 - 1
         for parts in (24, 48)
     ]
-    return torch.cat([amount, *surest], dim=1)
+    return torch.cat([amount, *peaks], dim=1)
 
 
 def build(recipe: Recipe, weights: bool = True) -> Network:
-    """The configured network, or a committee of its `members`."""
+    """The network of a recipe, or an ensemble of its `members`."""
     if recipe.members == 1:
         return segmenter(recipe, weights)
     return Ensemble([segmenter(recipe, weights) for _ in range(recipe.members)])
 
 
 def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
-    """One configured network; with `weights`, its encoder starts from the pretrained ones.
+    """One network of a recipe; with `weights`, its encoder starts from the pretrained ones.
 
     Downloads nothing unless the recipe asks for "imagenet": encoder_weights=None keeps
     segmentation_models_pytorch off the network.
@@ -211,7 +211,7 @@ def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
             recipe.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
         )
     except Exception as error:
-        # Whatever the libraries below throw: no connection, no such weights, a torn file.
+        # Any error of the libraries: no connection, no such weights, an incomplete file.
         if fetched:
             raise BadInput(
                 f"the ImageNet weights of {recipe.encoder} could not be fetched: {error}"
@@ -222,13 +222,13 @@ def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
             ) from error
         raise
     if recipe.attention:
-        # The last block has no skip connection to attend to: a gate there would never be called,
-        # never learn, and stop an engine that waits for every weight's gradient.
+        # The last block has no skip connection: attention there would never be called nor
+        # trained, and block an engine that waits for every weight's gradient.
         blocks = network.decoder.blocks
         last = blocks[-1] if isinstance(blocks, nn.ModuleList) else list(blocks.values())[-1]
         last.attention1 = nn.Identity()
     if recipe.outline_stride == 2:
-        # The largest layers of a U-Net are its last ones; an outline is smooth.
+        # The last layers of a U-Net are the most expensive; an outline is smooth.
         network.decoder.blocks = network.decoder.blocks[:-1]
         network.segmentation_head = SegmentationHead(
             recipe.decoder_channels[-2], classes, kernel_size=3, upsampling=2

@@ -1,9 +1,9 @@
-"""What may be wrong with a data set, found while its cache is made.
+"""Possible errors of a data set, found while its cache is made.
 
-Owns the checks: the same pixels under two names, outlines that contradict their label or
-themselves, and masks of another shape than their picture. Pictures with the same pixels become
-pictures of one patient in one fold, because a split between them would measure a model on what it
-has learnt; the rest is listed for a person, never mended.
+Owns the checks: the same pixels under two names, outlines that contradict their label or another
+row, and masks of another shape than their picture. Pictures with the same pixels are assigned to
+one patient in one fold, because a split between them would put training pictures into the held-out
+fold; the rest is listed, never corrected.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Findings:
     mismatched_masks: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """What a person should know, a sentence for each kind that was found."""
-        said = {
+        """A sentence for each kind of finding."""
+        sentences = {
             "duplicates": "groups of pictures have the same pixels under several names",
             "duplicates_across_folds": "of those groups lay in several folds or patients: joined",
             "contradictory": "pictures whose outline contradicts their label or another row",
@@ -43,8 +43,8 @@ class Findings:
             "mismatched_masks": "masks have another shape than their picture",
         }
         return [
-            f"{len(found)} {words}: {_shown(found)}"
-            for name, words in said.items()
+            f"{len(found)} {sentence}: {_shown(found)}"
+            for name, sentence in sentences.items()
             if (found := getattr(self, name))
         ]
 

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(records: list[Record]) -> dict[str, Any]:
-    """Counts and distributions, ready for JSON; what is not known of any picture is left out."""
+    """Counts and distributions, ready for JSON; without attributes that no picture has."""
     outlined = [record for record in records if record.outlined]
     return {
         "pictures": len(records),
@@ -78,7 +78,7 @@ def describe(records: list[Record]) -> dict[str, Any]:
 
 
 def found(cache: Path) -> dict[str, list[Any]] | None:
-    """What the checks found; None for a cache that was made before there were any."""
+    """The findings of the checks; None for a cache from a version without checks."""
     try:
         known = json.loads((cache / data_checks.FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def page(sheet: dict[str, Any]) -> str:
         for name, part in sheet["parts"].items()
     ]
     drawn: list[plots.Drawing] = [folds]
-    if any(sheet["areas"].values()):  # a cache of before knows no sizes
+    if any(sheet["areas"].values()):  # a cache of an older version has no sizes
         drawn.append(areas)
     drawn += [partial(trait, name=name) for name in sheet["traits"]]
     figures = "".join(plots.svg(plots.single(draw, sheet)) for draw in drawn)
@@ -111,7 +111,7 @@ def page(sheet: dict[str, Any]) -> str:
 
 def _checks(known: dict[str, list[Any]] | None) -> str:
     if known is None:
-        return "<p>Not checked: prepare the cache anew.</p>"
+        return "<p>Not checked: prepare the cache again.</p>"
     lines = data_checks.Findings(**known).lines() or ["Nothing was found."]
     return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 

@@ -1,7 +1,7 @@
-"""Is this a picture the model was made for? Header, pixels, anatomy, distance, in that order.
+"""Whether the model was made for a picture: by header, pixels, anatomy, distance, in that order.
 
 Owns the reason codes. Any refusing reason makes the verdict 'refused': the model gives no result.
-Any other reason makes it 'limited': there is a result, and the reason stands beside it. Thresholds
+Any other reason makes it 'limited': there is a result, shown with the reason. Thresholds
 were set so that at most 2 % of real frontal chest X-rays are refused by pixels, anatomy or
 distance; `benchmarks/ml/gate.py` measures that, and how much of the wrong kinds is refused.
 """
@@ -27,7 +27,7 @@ COLOUR_MAX = 0.05
 # Fewer grey levels than this are a drawing; real films of wide range, saved in 8 bits, had 15.
 LEVELS_MIN = 12
 # Contrast, as a share of the depth that a picture really uses, and in grey levels: many systems
-# put 12 bits into 16, so the depth that a file names says little about its contrast.
+# put 12 bits into 16, so the depth in the header does not describe the contrast.
 RANGE_MIN = 0.04
 RANGE_LEVELS_MIN = 80
 CLIPPED_MAX, CLIPPED_UNUSABLE = 0.5, 0.8
@@ -41,12 +41,12 @@ INVERTED_MIN, INVERTED_LEAD = 0.60, 0.10
 FIELDS_MIN, FIELDS_CERTAIN_MIN = 0.04, 0.5
 # Of 600 real frontal films of the fitting half, the upper edge cut off at most 0.29 of the lungs'
 # breadth and the lower one 0.16; either passed a tenth in about 1 %. An apex broadens
-# quickly: what is missing above is told for longer before it refuses.
+# quickly, so the limit above is wider.
 CUT_MAX = (0.5, 0.22)
 CUT_USUAL = 0.1
 ADULT_YEARS = 18
 
-# English, and the beginnings of the word in most languages that write it in Latin letters.
+# English, and the stems of the word in most languages in Latin script.
 _CHEST_TERMS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
 # Terms that name no part of the body.
 _NO_PART = frozenset({"UNKNOWN", "OTHER", "WHOLEBODY"})
@@ -87,21 +87,23 @@ def with_reason(verdict: Quality, reason: Reason) -> Quality:
     return Quality((*verdict.reasons, reason), verdict.midline)
 
 
-def check(picture: Picture, look: Callable[[], Typicality | None] | None = None) -> Quality:
-    """Apply every rule, the dear ones only where no cheap one refuses.
+def check(
+    picture: Picture, typicality_of: Callable[[], Typicality | None] | None = None
+) -> Quality:
+    """Apply every rule, the expensive ones only where no cheap one refuses.
 
-    look: what the lung finder and the distance from the training data say. Without it only a
-    template by formula speaks for the anatomy.
+    typicality_of: returns the picture's typicality, by the lung finder. Without it the anatomy is
+    checked with a template alone.
     """
     reasons = [*_header(picture), *_pixels(picture)]
     midline = None
     if not any(reason.code in ("flat", "few_grey_levels") for reason in reasons):
-        looks = chest_template.compare(picture)
+        likeness = chest_template.compare(picture)
         refused = any(reason.refuses for reason in reasons)
-        typical = look() if look is not None and not refused else None
-        reasons += _anatomy(looks, typical, template_alone=look is None)
-        # Of an unlikely chest the fitted axis means nothing.
-        midline = looks.midline if looks.upright >= LIKENESS_USUAL else None
+        typical = typicality_of() if typicality_of is not None and not refused else None
+        reasons += _anatomy(likeness, typical, template_alone=typicality_of is None)
+        # Where the template fits badly, its axis is not the midline.
+        midline = likeness.midline if likeness.upright >= LIKENESS_USUAL else None
     # What refuses comes first: a list has room for one reason. Otherwise the gate's order stays.
     reasons.sort(key=lambda reason: not reason.refuses)
     return Quality(tuple(reasons), midline)
@@ -131,11 +133,11 @@ def _header(picture: Picture) -> Iterator[Reason]:
 
 
 def _may_be_chest(body_part: str) -> bool:
-    """Whether BodyPartExamined names the chest, or nothing in particular."""
+    """Whether BodyPartExamined names the chest, or no body part."""
     plain = unicodedata.normalize("NFKD", body_part.upper())
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     named = "".join(filter(str.isalpha, plain))
-    return named in _NO_PART or any(word in named for word in _CHEST_TERMS)
+    return named in _NO_PART or any(term in named for term in _CHEST_TERMS)
 
 
 def _least_range(picture: Picture) -> float:
@@ -178,22 +180,22 @@ def _pixels(picture: Picture) -> Iterator[Reason]:
 
 
 def _anatomy(
-    looks: chest_template.Likeness, typical: Typicality | None, template_alone: bool
+    likeness: chest_template.Likeness, typical: Typicality | None, template_alone: bool
 ) -> Iterator[Reason]:
-    if looks.inverted >= INVERTED_MIN and looks.inverted - looks.upright >= INVERTED_LEAD:
+    if likeness.inverted >= INVERTED_MIN and likeness.inverted - likeness.upright >= INVERTED_LEAD:
         yield _INVERTED
     elif typical is not None:
         yield from _shape(typical)
     elif not template_alone:
         return
-    elif looks.upright < LIKENESS_MIN:
+    elif likeness.upright < LIKENESS_MIN:
         yield Reason("not_like_chest", "The picture does not look like a frontal chest.", True)
-    elif looks.upright < LIKENESS_USUAL:
+    elif likeness.upright < LIKENESS_USUAL:
         yield _UNUSUAL
 
 
 def _shape(typical: Typicality) -> Iterator[Reason]:
-    """Anatomy first, so that the reason says what is wrong; distance for all the rest."""
+    """The specific reasons first; distance for all that they do not cover."""
     if typical.turn == "inverted":
         yield _INVERTED
     elif typical.area < FIELDS_MIN or typical.certain < FIELDS_CERTAIN_MIN:

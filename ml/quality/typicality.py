@@ -1,11 +1,11 @@
-"""How far a picture is from the frontal chest X-rays that the models know.
+"""How far a picture is from the frontal chest X-rays of the training data.
 
-Owns eleven numbers of a picture, taken from a stamp of it and from what the lung finder says, and
-their Mahalanobis distance from those of real frontal films (Lee et al. 2018 use it on features of
-a network). Coarse shapes are described by principal components: what they cannot describe, or
-describe better once the picture is turned or inverted, is no frontal chest in its usual place.
+Owns eleven features of a picture, from a thumbnail of it and from the lung finder's map, and their
+Mahalanobis distance from those of real frontal films (Lee et al. 2018 use it on features of a
+network). Thumbnail and map are described by principal components: a picture with a large residual,
+or with a smaller one once it is turned or inverted, is not an upright frontal chest.
 
-`reference.npz` holds the components and the distribution, averages over many pictures; the module
+`reference.npz` holds the components and the distribution, averages over many pictures; the script
 `benchmarks/ml/gate.py` fits and measures it. It belongs to one lung network, named in it.
 """
 
@@ -27,19 +27,19 @@ from ml.runtime.session import ModelMissing
 Numbers = NDArray[np.float32]
 Turn = Literal["upright", "quarter", "half", "inverted"]
 
-PATH = Path(__file__).parents[1] / "weights" / "familiar" / "reference.npz"
+REFERENCE = Path(__file__).parents[1] / "weights" / "quality-gate" / "reference.npz"
 STAMP, MAP = 32, 16
 COMPONENTS = 16
 NAMES = (
     "stamp_rest", "stamp_distance", "turned_rest", "fields_rest", "fields_distance",
     "fields_doubt", "fields_area", "fields_balance", "fields_middle", "fields_light", "likeness",
 )  # fmt: skip
-# Shares of the fitted pictures that lie within the limit, and within what is called usual.
+# Shares of the fitted pictures within the limit, and within the usual distance.
 WITHIN, USUAL = 0.995, 0.95
 
 
 class GateInput(NamedTuple):
-    """What the gate looks at: the canonical picture and the lung fields on it."""
+    """The canonical picture and the lung fields on it."""
 
     canonical: NDArray[np.uint8]
     fields: LungFields
@@ -54,7 +54,7 @@ class PrincipalComponents:
     deviations: Numbers
 
     def residual(self, cells: Numbers) -> tuple[Numbers, Numbers]:
-        """Of cells (N, cells): what the components leave over, and the distance within them."""
+        """Of cells (N, cells): the residual (RMS), and the distance within the components (RMS)."""
         inside = (cells - self.mean) @ self.components.T
         left = cells - self.mean - inside @ self.components
         return np.sqrt((left**2).mean(1)), np.sqrt(((inside / self.deviations) ** 2).mean(1))
@@ -73,9 +73,10 @@ class PrincipalComponents:
 
 @dataclass(frozen=True)
 class Typicality:
-    """distance: from real frontal chests, 1 being the limit; usual: the share of it that most keep.
+    """distance: from real frontal chests, 1 being the limit; usual: a distance that 95 % are
+    within.
 
-    turn: how the picture lies, by what it looks most like. certain and area: the share of the lung
+    turn: the orientation with the smallest residual. certain and area: the share of the lung
     fields that is certain, and their share of the picture. cut: how much of the lungs' breadth the
     picture's upper and lower edge cut off.
     """
@@ -90,7 +91,7 @@ class Typicality:
 
 @dataclass(frozen=True)
 class ChestReference:
-    """What real frontal chests look like."""
+    """The distribution of features of real frontal chests."""
 
     stamps: PrincipalComponents
     fields: PrincipalComponents
@@ -100,29 +101,29 @@ class ChestReference:
     usual: float
     lungs_sha256: str
 
-    def compare(self, looks: GateInput) -> Typicality:
-        """How familiar a picture is."""
-        stamp, fields = cells(looks)
-        found, turn = features(self.stamps, self.fields, stamp, fields, looks)
-        away = found - self.mean
+    def compare(self, given: GateInput) -> Typicality:
+        """The typicality of a picture."""
+        stamp, fields = cells(given)
+        numbers, turn = features(self.stamps, self.fields, stamp, fields, given)
+        away = numbers - self.mean
         distance = float(away @ self.precision @ away)
         return Typicality(
             round(distance / self.limit, 4),
             self.usual / self.limit,
             turn,
-            round(float(1.02 - np.exp(found[5])), 4),
-            round(float(np.exp(found[6])), 4),
-            looks.fields.cut,
+            round(float(1.02 - np.exp(numbers[5])), 4),
+            round(float(np.exp(numbers[6])), 4),
+            given.fields.cut,
         )
 
 
-def cells(looks: GateInput) -> tuple[Numbers, Numbers]:
+def cells(given: GateInput) -> tuple[Numbers, Numbers]:
     """The two small pictures: grey, free of brightness and contrast; lung probability, as a root.
 
     Both are stretched to squares.
     """
-    probability = looks.fields.probability
-    grey = looks.canonical.astype(np.float32)
+    probability = given.fields.probability
+    grey = given.canonical.astype(np.float32)
     small = np.asarray(cv2.resize(grey, (STAMP, STAMP), interpolation=cv2.INTER_AREA)).ravel()
     stamp = (small - small.mean()) / (small.std() + np.float32(0.3))
     fields = cv2.resize(probability, (MAP, MAP), interpolation=cv2.INTER_AREA)
@@ -134,9 +135,9 @@ def features(
     fields: PrincipalComponents,
     stamp: Numbers,
     map_: Numbers,
-    looks: GateInput,
+    given: GateInput,
 ) -> tuple[Numbers, Turn]:
-    """The numbers of NAMES, and the turn in which the stamp's rest is least."""
+    """The features of NAMES, and the turn with the smallest residual of the thumbnail."""
     square = stamp.reshape(STAMP, STAMP)
     ways = np.stack(
         [square, np.rot90(square, 1), np.rot90(square, 3), np.rot90(square, 2), -square]
@@ -144,12 +145,12 @@ def features(
     rests, within = stamps.residual(ways.reshape(len(ways), -1))
     names: tuple[Turn, ...] = ("upright", "quarter", "quarter", "half", "inverted")
     map_rest, map_within = fields.residual(map_[None])
-    fine = cv2.resize(looks.fields.probability, (64, 64), interpolation=cv2.INTER_AREA)
+    fine = cv2.resize(given.fields.probability, (64, 64), interpolation=cv2.INTER_AREA)
     fine = np.asarray(fine, dtype=np.float32)
-    sure = fine > 0.5
-    area, right, left = float(sure.mean()), sure[:, :32].mean(), sure[:, 32:].mean()
+    certain = fine > 0.5
+    area, right, left = float(certain.mean()), certain[:, :32].mean(), certain[:, 32:].mean()
     doubt = 1.02 - area / max(float((fine > 0.1).mean()), 1e-6)
-    grey = looks.canonical.astype(np.float32) / 255
+    grey = given.canonical.astype(np.float32) / 255
     grey = np.asarray(cv2.resize(grey, (STAMP, STAMP), interpolation=cv2.INTER_AREA))
     lung = fine.reshape(STAMP, 2, STAMP, 2).mean((1, 3))
     inside = (grey * lung).sum() / max(lung.sum(), 1e-3)
@@ -170,12 +171,12 @@ def features(
     return np.asarray(found, dtype=np.float32), names[int(rests.argmin())]
 
 
-def fit(looks: list[GateInput], lungs_sha256: str) -> ChestReference:
+def fit(pictures: list[GateInput], lungs_sha256: str) -> ChestReference:
     """The reference of real frontal chests, upright and whole."""
-    stamp, map_ = (np.stack(part) for part in zip(*map(cells, looks), strict=True))
+    stamp, map_ = (np.stack(part) for part in zip(*map(cells, pictures), strict=True))
     stamps, fields = PrincipalComponents.fit(stamp), PrincipalComponents.fit(map_)
     numbers = np.stack(
-        [features(stamps, fields, *one)[0] for one in zip(stamp, map_, looks, strict=True)]
+        [features(stamps, fields, *one)[0] for one in zip(stamp, map_, pictures, strict=True)]
     )
     mean = numbers.mean(0)
     precision = np.linalg.inv(np.cov(numbers.T) + 1e-4 * np.eye(len(NAMES))).astype(np.float32)
@@ -185,8 +186,8 @@ def fit(looks: list[GateInput], lungs_sha256: str) -> ChestReference:
     return ChestReference(stamps, fields, mean, precision, limit, usual, lungs_sha256)
 
 
-def write(reference: ChestReference, path: Path = PATH) -> None:
-    """Keep a reference."""
+def write(reference: ChestReference, path: Path = REFERENCE) -> None:
+    """Save a reference."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         path,
@@ -199,11 +200,11 @@ def write(reference: ChestReference, path: Path = PATH) -> None:
     )
 
 
-def read(lungs_sha256: str, path: Path = PATH) -> ChestReference:
+def read(lungs_sha256: str, path: Path = REFERENCE) -> ChestReference:
     """The reference, if it is there and was fitted with this lung network; else ModelMissing."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            parts: dict[str, Any] = dict(kept)
+        with np.load(path, allow_pickle=False) as file:
+            parts: dict[str, Any] = dict(file)
         stamps, fields = (
             PrincipalComponents(
                 *(parts[f"{kind}_{name}"] for name in ("mean", "components", "deviations"))
@@ -215,10 +216,10 @@ def read(lungs_sha256: str, path: Path = PATH) -> ChestReference:
             stamps, fields, parts["mean"], parts["precision"], limit, usual, str(parts["lungs"])
         )
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelMissing(f"the quality gate's reference {path} is not whole") from error
+        raise ModelMissing(f"the quality gate's reference {path} is incomplete") from error
     if found.lungs_sha256 != lungs_sha256:
         raise ModelMissing(
-            "the quality gate's reference was made for another lung network: fit it anew "
+            "the quality gate's reference was made for another lung network: fit it again "
             "(benchmarks/ml/gate.py)"
         )
     return found

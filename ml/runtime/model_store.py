@@ -1,11 +1,11 @@
-"""A shelf of models: finding one by its sha256, and fetching one onto it.
+"""Folders of models: finding a model by its sha256, and fetching one.
 
     python -m ml fetch SOURCE --sha256 SUM --into FOLDER
 
 SOURCE is a model's folder, a ZIP file of one, file://…, https://… or gdrive:ID (a file shared on
-Google Drive, through gdown). What comes from elsewhere is believed only if the archive has the
-checksum that was asked for and every file in it the one on the model's card, and no host is called
-that is not listed. Standard library alone: the portal's machine has nothing else.
+Google Drive, through gdown). A download is accepted only if the archive has the requested checksum
+and every file in it the checksum on the model's card; only listed hosts are contacted. Standard
+library alone: the portal's machine has no other packages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import IO, Any
 from ml.errors import BadInput
 
 CARD = "card.json"
-# All that a model's folder may hold; what else an archive brings stays in it.
+# The files of a model's folder; other files of an archive are not unpacked.
 KNOWN = (CARD, "model.xml", "model.bin", "model.safetensors", "model.onnx")
 MAX_BYTES = 2 * 1024**3
 DRIVE = "drive.google.com"
@@ -38,11 +38,11 @@ _SECONDS = 60
 
 
 class NotFetched(BadInput):
-    """The model did not come; the sentence says why."""
+    """The model could not be fetched; the text is the reason."""
 
 
 class Tampered(NotFetched):
-    """Something came, but not what was asked for."""
+    """A file does not have the expected checksum."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         action="append",
-        help="a host that may be called, also by a redirect; may be given again (that of SOURCE)",
+        help="a host that may be contacted, also by a redirect; repeatable (default: that of "
+        "SOURCE)",
     )
 
 
@@ -80,7 +81,7 @@ def find(folders: Iterable[Path], sha256: str) -> Path | None:
 
 
 def _is_model(path: Path) -> bool:
-    """Whether a model may lie there: what is hidden is half written."""
+    """Whether it may be a model's folder: a hidden one is not completely written."""
     return path.is_dir() and not path.name.startswith(".")
 
 
@@ -94,7 +95,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
 
 
 def host_of(source: str) -> str:
-    """The host that a source names; empty for what lies on this machine."""
+    """The host of a source; empty for a local one."""
     parts = urllib.parse.urlsplit(source)
     return DRIVE if parts.scheme == "gdrive" else (parts.hostname or "")
 
@@ -104,8 +105,8 @@ def fetch(
 ) -> Path:
     """Put a model into its own folder below `into`; returns that folder.
 
-    hosts: the only ones that are called, by lower-case name.
-    Raises Tampered where checksums do not fit, NotFetched where nothing usable came.
+    hosts: the only ones that are contacted, by lower-case name.
+    Raises Tampered where checksums differ, NotFetched where no model could be fetched.
     """
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetched-", dir=into) as scratch:
@@ -128,9 +129,9 @@ def fetch(
         place = into / _name(card)
         try:
             fresh.rename(place)
-        except OSError:  # something stands there
+        except OSError:  # the folder exists
             with suppress(NotFetched, Tampered, OSError):
-                if _checked(place) == card:  # another process was quicker, and may be using it
+                if _checked(place) == card:  # another process has fetched it, and may be using it
                     return place
             shutil.rmtree(place, ignore_errors=True)
             fresh.rename(place)
@@ -187,7 +188,7 @@ def _must_be_listed(host: str, hosts: Collection[str]) -> None:
 
 
 class _ListedHosts(urllib.request.HTTPRedirectHandler):
-    """Follows no way out of https, and none to a host that is not listed."""
+    """Follows redirects to https and to listed hosts only."""
 
     def __init__(self, hosts: Collection[str]) -> None:
         self._hosts = hosts
@@ -210,19 +211,19 @@ def _from_drive(identifier: str, archive: Path) -> None:
         ) from None
     try:
         found = gdown.download(id=identifier, output=str(archive), quiet=True)
-    except Exception as error:  # of many kinds: network, no right, a page instead of a file
+    except Exception as error:  # of many kinds: network, no permission, a page instead of a file
         raise NotFetched(f"Google Drive did not give the file: {type(error).__name__}") from None
     if not found or not archive.is_file():
         raise NotFetched("Google Drive did not give the file")
 
 
 def _write_limited(stream: IO[bytes], file: Path, max_bytes: int, source: str) -> None:
-    """Write a stream into a file, and stop where it is too long."""
-    kept = 0
+    """Write a stream into a file; NotFetched where it is longer than the limit."""
+    size = 0
     with file.open("wb") as out:
         while part := stream.read(_PART):
-            kept += len(part)
-            if kept > max_bytes:
+            size += len(part)
+            if size > max_bytes:
                 raise NotFetched(f"{source} is larger than {max_bytes} bytes")
             out.write(part)
 
@@ -278,7 +279,7 @@ def _sum(file: Path) -> str:
 
 
 def inspect(folder: Path, files: Mapping[str, str] | None) -> None:
-    """Tampered unless the folder's card vouches for exactly these files (None: any)."""
+    """Tampered unless the folder's card lists exactly these files (None: any)."""
     card = read_card(folder)
     if card is None or (files and card.get("files") != dict(files)):
         raise Tampered(f"the model in {folder} has other files than the registry knows")

@@ -1,7 +1,7 @@
-"""A loaded model: the files are checked, the best engine at hand is chosen, inputs become maps.
+"""A loaded model: its files are checked, an engine is chosen, inputs become probability maps.
 
-Owns the choice between torch on a GPU and OpenVINO on the CPU. torch is imported only where it is
-wanted and there is a GPU for it; a CPU machine needs none.
+Owns the choice between torch on a GPU and OpenVINO on the CPU. torch is imported only where there
+is a GPU; a CPU machine does not need it.
 
 A model is a folder with ``card.json`` and the files whose sha256 the card names; a folder of
 models names its default in the file ``CURRENT``.
@@ -30,7 +30,7 @@ Floats = NDArray[np.float32]
 WEIGHTS = Path(__file__).parents[1] / "weights"
 CARD = "card.json"
 GRAPH, GRAPH_WEIGHTS, TENSORS = "model.xml", "model.bin", "model.safetensors"
-# What a graph answers; the first two always, the others where the model has them.
+# The outputs of a graph; the first two always, the others where the model has them.
 OUTPUTS = (
     "mask_probability",
     "image_probability",
@@ -42,12 +42,12 @@ OUTPUTS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of N pictures; None for what it does not say.
+    """The outputs of a model for N pictures; None for outputs that it does not have.
 
     masks (N, S, S) and images (N,): probabilities, the images' calibrated. patches (N, P, P): the
-    probability that a patch holds a finding, over the same square. Of a model that also reads the
-    mirror image: spreads (N,), the distance of its two image probabilities, and differences
-    (N, S, S), half of what the first reading's mask has more than the second's.
+    probability that a patch holds a finding, over the same square. Of a model that also predicts
+    on the mirror image: spreads (N,), the distance of its two image probabilities, and differences
+    (N, S, S), half of the difference of the two masks.
     """
 
     masks: Floats
@@ -58,15 +58,15 @@ class Answer:
 
 
 class ModelMissing(BadInput):
-    """There is no complete model, or nothing to run it with, where one was expected."""
+    """There is no complete model, or no engine to run it."""
 
 
 class TamperedModel(BadInput):
-    """A file of the model is not the one that its card was written for."""
+    """A file of the model does not have the checksum on its card."""
 
 
 class Session(ABC):
-    """One loaded model. ``card`` is its card, ``device`` where it runs, in words."""
+    """One loaded model. ``card`` is its card, ``device`` names where it runs."""
 
     def __init__(self, card: dict[str, Any], device: str, size: int) -> None:
         self.card = card
@@ -76,15 +76,15 @@ class Session(ABC):
 
     @abstractmethod
     def answer(self, inputs: Floats) -> Answer:
-        """Everything that the model says of inputs (N, 1, S, S) in -1..1."""
+        """All outputs of the model for inputs (N, 1, S, S) in -1..1."""
 
     def run(self, inputs: Floats) -> tuple[Floats, Floats]:
         """Inputs (N, 1, S, S) in -1..1 to mask (N, S, S) and image (N,) probabilities.
 
         The image probability is calibrated, the mask's is the plain sigmoid.
         """
-        said = self.answer(inputs)
-        return said.masks, said.images
+        answer = self.answer(inputs)
+        return answer.masks, answer.images
 
 
 def open(

@@ -1,4 +1,4 @@
-"""Batch-norm statistics, measured anew where the weights or the pictures are other ones."""
+"""Batch-norm statistics, measured again for other weights or other pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ml.training import batches, schedule
 def adapt(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
     """Measure the encoder's statistics on X-rays; ImageNet's are those of photographs.
 
-    (Adaptive batch normalisation, Li et al. 2016.) Looks at recipe.adapt_norm augmented pictures.
+    (Adaptive batch normalisation, Li et al. 2016.) Uses recipe.adapt_norm augmented pictures.
     """
     parts = (net.encoder, net.widen)
     found = [m for part in parts for m in part.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -23,9 +23,10 @@ def adapt(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
 
 
 def refresh(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
-    """Measure what training measures, for weights that were never trained with: an average's.
+    """Measure the statistics of averaged weights, with which no batch was trained.
 
-    (Izmailov et al. 2018.) Frozen statistics stay; one epoch's pictures of the run's end are seen.
+    (Izmailov et al. 2018.) Frozen statistics stay; the pictures are those of one epoch at the end
+    of the run.
     """
     fixed = (net.encoder, net.widen) if recipe.freeze_encoder_norm else ()
     frozen = {m for part in fixed for m in part.modules()}
@@ -42,7 +43,7 @@ def measure(
     progress: float,
     count: int,
 ) -> None:
-    """The plain mean of these layers' statistics over `count` pictures; the rest is left alone."""
+    """The plain mean of these layers' statistics over `count` pictures."""
     if not norms:
         return
     device = next(net.parameters()).device

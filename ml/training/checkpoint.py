@@ -24,7 +24,7 @@ class BadCheckpoint(BadInput):
 def read(path: Path) -> tuple[dict[str, Any], Recipe]:
     """A checkpoint's content on the CPU and its recipe.
 
-    A recipe's keys that were added after the checkpoint was written have their defaults. A shipped
+    Recipe keys that an older checkpoint lacks have their defaults. A shipped
     model's folder is read like the checkpoint that it came from.
     Raises BadCheckpoint where the file is none, OSError where there is no file.
     """
@@ -47,14 +47,15 @@ def read_trained(path: Path) -> tuple[dict[str, Any], Recipe]:
     content, recipe = read(path)
     if recipe.hidden:
         raise BadCheckpoint(
-            f"{path} has learnt to fill in pictures, not to judge them: begin a run with it "
+            f"{path} was pretrained on hidden patches and has no image-level output: start a run "
+            f"from it "
             "(`train --start`)"
         )
     return content, recipe
 
 
 def _shipped(folder: Path) -> tuple[dict[str, Any], Recipe]:
-    """A model's folder as a checkpoint's content; it also tells of which model the weights are."""
+    """A model's folder as a checkpoint's content, with the name and version of the model."""
     card = session.read_card(folder)
     tensors = safetensors.torch.load(session.checked(folder, card, session.TENSORS))
     average = {name: value.float() for name, value in tensors.items()}
@@ -72,7 +73,7 @@ def _shipped(folder: Path) -> tuple[dict[str, Any], Recipe]:
         }
         return content, Recipe.from_dict(trained["config"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BadCheckpoint(f"the card in {folder} does not say how it was trained") from error
+        raise BadCheckpoint(f"the card in {folder} has no record of its training") from error
 
 
 def weights(path: Path) -> dict[str, Tensor]:
@@ -90,19 +91,19 @@ def weights(path: Path) -> dict[str, Tensor]:
 
 
 def history(path: Path) -> list[dict[str, Any]]:
-    """The runs that weights went through, the first one first; none where nothing says."""
+    """The runs that trained the weights, the first one first; none where there is no record."""
     try:
         content, recipe = read(path.parent if path.suffix == ".safetensors" else path)
-    except (BadInput, OSError):  # weights alone, or beside a card that says nothing
+    except (BadInput, OSError):  # weights without a card, or with one that has no record
         return []
     return runs_of(content, recipe)
 
 
 def runs_of(content: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
-    """The same of a content that was read.
+    """`history` of a content that was read.
 
-    Of each its recipe's name, the weights that it began with where they were no run's, the
-    augmented pictures that it drew and the minutes that it took.
+    For each run: its recipe's name, the pretrained weights, the number of augmented pictures and
+    the minutes.
     """
     if not {"epoch", "elapsed"} <= set(content):
         return []
@@ -119,10 +120,10 @@ def runs_of(content: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def unseen(path: Path) -> set[int] | None:
-    """The folds of whose patients a checkpoint's weights know nothing; None where nothing says.
+    """The folds whose patients a checkpoint was not trained on; None where there is no record.
 
-    Weights alone (`model.safetensors`) are told of by the card beside them. Of a committee's folds
-    each is known to the members that held another one out.
+    For weights alone (`model.safetensors`) the card beside them is read. An ensemble whose members
+    held different folds out was trained on all of them.
     """
     if path.suffix == ".safetensors":
         path = path.parent
@@ -140,4 +141,4 @@ def fill(net: nn.Module, weights: dict[str, Tensor], what: str) -> None:
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
-        raise BadCheckpoint(f"{what} holds another architecture than its recipe says") from error
+        raise BadCheckpoint(f"{what} holds another architecture than its recipe") from error

@@ -19,7 +19,7 @@ from ml.recipe import Recipe
 
 
 class ProcessGroup:
-    """This process among those that train together; without Fabric the only one."""
+    """The processes that train together, seen from one of them; without Fabric the only one."""
 
     def __init__(self, fabric: Any = None) -> None:
         self._fabric = fabric
@@ -30,7 +30,7 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def sum_of(self, value: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class ProcessGroup:
         return summed
 
     def broadcast(self, value: Any) -> Any:
-        """The first process's value: what clocks and validations say must be the same for all."""
+        """The first process's value, for all: of clocks and validations, for example."""
         return value if self.size == 1 else self._fabric.broadcast(value)
 
     @torch.no_grad()
@@ -56,7 +56,7 @@ class ProcessGroup:
             gradient.copy_(part.view_as(gradient))
 
     def barrier(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self.size > 1:
             self._fabric.barrier()
 

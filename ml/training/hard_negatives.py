@@ -1,6 +1,6 @@
-"""Hard negatives: which pictures without a pneumothorax the network is about to call one.
+"""Hard negatives: pictures without a pneumothorax that the network is likely to call positive.
 
-They are looked at again every few epochs, and drawn the more often the surer the false alarm
+They are predicted again every few epochs, and drawn in proportion to the false-positive probability
 (bootstrapping, Sung and Poggio 1998; online hard example mining, Shrivastava et al. 2016).
 """
 
@@ -19,7 +19,7 @@ FLOOR = 1e-3  # so that a network without any false false_positive draws evenly
 
 
 def are_due(recipe: Recipe, progress: float, epoch: int, measured: int) -> bool:
-    """Whether to look (again) before this epoch; measured: the epoch of the last look, or -1."""
+    """Whether to measure before this epoch; measured: the epoch of the last time, or -1."""
     if recipe.hard_negatives == 0 or progress < recipe.hard_from:
         return False
     return measured < 0 or epoch - measured >= recipe.hard_every
@@ -29,9 +29,9 @@ def are_due(recipe: Recipe, progress: float, epoch: int, measured: int) -> bool:
 def measure(
     net: model.Segmenter, pictures: dataset.Pictures, recipe: Recipe
 ) -> NDArray[np.float64]:
-    """The probability of a false alarm on each picture, (n,), 0 on positives.
+    """The probability of a false positive for each picture, (n,), 0 for positives.
 
-    That of the image, or of the surest place of the outline where only the outline is learnt.
+    That of the image, or the largest of the outline where only the outline is trained.
     """
     device = next(net.parameters()).device
     negatives = [n for n, record in enumerate(pictures.records) if not any(record.shows(recipe))]

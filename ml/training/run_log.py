@@ -1,4 +1,4 @@
-"""A run's diary: `log.csv`, one line per epoch, and TensorBoard where it is installed."""
+"""A run's log: `log.csv`, one line per epoch, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 

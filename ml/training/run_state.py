@@ -1,4 +1,4 @@
-"""A run's state: how it begins, what a checkpoint keeps of it, and how it goes on from one."""
+"""The state of a training run: how it starts, is saved in a checkpoint and is restored from one."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ml.training.schedule import ScheduleState
 
 @dataclass
 class State:
-    """All that a run needs to go on exactly where it stopped."""
+    """All that a run needs to continue exactly where it stopped."""
 
     recipe: Recipe
     net: model.Segmenter
     average: model.Segmenter  # exponential moving average of net; what is validated and shipped
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    unseen: tuple[int, ...] = ()  # folds of whose patients the weights know nothing
+    unseen: tuple[int, ...] = ()  # folds whose patients the weights were not trained on
     begun_with: tuple[dict[str, Any], ...] = ()  # earlier runs: see checkpoint.history
     epoch: int = 0
     step: int = 0
@@ -55,7 +55,7 @@ def start(recipe: Recipe, device: torch.device, left_out: Collection[int] = ()) 
     left_out: folds that are not trained on, beside the held-out one.
     """
     if recipe.members > 1:
-        raise BadRecipe("members are trained one by one and brought together by `committee`")
+        raise BadRecipe("members are trained one by one and combined by `ensemble`")
     torch.manual_seed(recipe.seed)
     net = model.segmenter(recipe)
     average = model.segmenter(recipe, weights=False)
@@ -107,16 +107,16 @@ def save(state: State, path: Path) -> None:
 
 
 def write(content: dict[str, Any], path: Path) -> None:
-    """Write a file beside the old one, then take its place: a kill never leaves half."""
+    """Write a file beside the old one and replace it: a killed process never leaves half a file."""
     fresh = path.with_suffix(".new")
     torch.save(content, fresh)
     os.replace(fresh, path)
 
 
 def restore(state: State, path: Path) -> None:
-    """Go on from a checkpoint of the same recipe; BadCheckpoint where it was another one.
+    """Continue from a checkpoint of the same recipe; BadCheckpoint where it was another one.
 
-    What is written since the checkpoint was made has its default.
+    Values that older checkpoints lack have their defaults.
     """
     content, recipe = checkpoint.read(path)
     check_recipe(recipe, state.recipe, path)
@@ -143,15 +143,15 @@ def restore(state: State, path: Path) -> None:
 
 
 def check_recipe(trained: Recipe, wanted: Recipe, path: Path) -> None:
-    """BadCheckpoint where a checkpoint's recipe teaches something else than the one wanted."""
-    if _what_is_learnt(trained) != _what_is_learnt(wanted):
+    """BadCheckpoint where a checkpoint's recipe trains something else than the one wanted."""
+    if _for_training(trained) != _for_training(wanted):
         raise BadCheckpoint(f"{path} was trained with another recipe")
 
 
-def _what_is_learnt(recipe: Recipe) -> Recipe:
-    """A recipe without what only serving, the machine or the log depend on."""
-    looks = recipe.patience or recipe.keep  # then validations decide, too
-    every = recipe.validate_every if looks else 0
+def _for_training(recipe: Recipe) -> Recipe:
+    """A recipe without the settings that concern only serving, the machine or the log."""
+    uses_validation = recipe.patience or recipe.keep
+    every = recipe.validate_every if uses_validation else 0
     return dataclasses.replace(
         recipe,
         name="",
@@ -165,7 +165,7 @@ def _what_is_learnt(recipe: Recipe) -> Recipe:
 
 
 def digest(weights: dict[str, Tensor]) -> str:
-    """A sum over names and values: the same for the same network."""
+    """The sha256 of names and values: the same for the same network."""
     found = hashlib.sha256()
     for name, value in weights.items():
         found.update(name.encode())
@@ -176,13 +176,13 @@ def digest(weights: dict[str, Tensor]) -> str:
 def start_from(state: State, path: Path, other_patients: bool = False) -> None:
     """Begin with the averaged weights of another run of the same architecture.
 
-    BadCheckpoint where they have met patients whom this run leaves out. other_patients: they come
-    from another data set, whose folds say nothing of these patients.
+    BadCheckpoint where they were trained on patients that this run holds out. other_patients: they
+    come from another data set with other patients.
     """
     unseen = None if other_patients else checkpoint.unseen(path)
-    if unseen is not None and (met := set(state.unseen) - unseen):
+    if unseen is not None and (seen := set(state.unseen) - unseen):
         raise BadCheckpoint(
-            f"{path} was trained on patients of fold {min(met)}, which this run leaves out"
+            f"{path} was trained on patients of fold {min(seen)}, which this run holds out"
         )
     weights = checkpoint.weights(path)
     state.begun_with = tuple(checkpoint.history(path))

@@ -1,4 +1,4 @@
-"""How a run changes on its way: learning rate, size, share of positives, and when it ends early.
+"""How a run changes with its progress: learning rate, size, share of positives, early stopping.
 
 `progress` is the share of the run that is done, 0..1. Sources: one-cycle, Smith and Topin 2018,
 with the shape of torch's OneCycleLR (momentum stays as it is); the plateau rule is that of torch's
@@ -17,7 +17,7 @@ ONECYCLE_START, ONECYCLE_END = 1 / 25, 1 / 25e4  # of the highest rate
 
 @dataclass
 class ScheduleState:
-    """What a run remembers of its own course: the plateau's state, and the best epoch."""
+    """The plateau's state and the best epoch of a run. (The names are those in a checkpoint.)"""
 
     plateau_factor: float = 1.0
     best_loss: float = math.inf
@@ -60,7 +60,7 @@ def share_at(recipe: Recipe, progress: float) -> float:
 
 
 def record_loss(state: ScheduleState, recipe: Recipe, loss: float) -> None:
-    """Take note of an epoch's training loss; lower the rate where it has stopped falling."""
+    """Record an epoch's training loss; lower the rate where it has stopped falling."""
     if loss < state.best_loss * (1 - recipe.plateau_threshold):
         state.best_loss, state.waited = float(loss), 0
     else:
@@ -70,7 +70,7 @@ def record_loss(state: ScheduleState, recipe: Recipe, loss: float) -> None:
 
 
 def record_measure(state: ScheduleState, measure: float, epochs_done: int) -> None:
-    """Take note of what the held-out fold says after so many epochs."""
+    """Record a measure of the held-out fold after so many epochs."""
     if measure > state.best_measure:
         state.best_measure, state.best_epoch = measure, epochs_done
 

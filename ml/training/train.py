@@ -1,8 +1,8 @@
 """Train one model from a recipe: `python -m ml train --recipe FILE --cache DIR --out DIR`.
 
-Read from top to bottom: `run` sets up, `fit` is the loop. The run's folder holds `log.csv` (one
-line per epoch), TensorBoard events where tensorboard is installed, and `checkpoint.pt`, from
-which the same command goes on after a stop.
+`run` sets up, `fit` is the loop. The run's folder holds `log.csv` (one line per epoch), TensorBoard
+events where tensorboard is installed, and `checkpoint.pt`, from which the same command continues
+after a stop.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--recipe", type=Path, required=True, help="TOML file, see ml/recipes")
     parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; goes on there")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the run's folder; continued if it exists"
+    )
     parser.add_argument(
         "--minutes",
         type=cli_options.within(float, 0.001, 10**6),
@@ -53,14 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         type=Path,
-        help="what a fresh run begins with: a checkpoint.pt, whose averaged weights are taken, or "
+        help="the weights that a new run starts from: the average in a checkpoint.pt, or "
         "a shipped model.safetensors",
     )
     parser.add_argument(
         "--other-patients",
         action="store_true",
-        help="what --start was trained on are other patients than this cache's, as with lung masks "
-        "of another data set: it may have met every fold there",
+        help="--start was trained on other patients than this cache's, as with lung masks of "
+        "another "
+        "data set: its folds are not checked",
     )
     parser.add_argument(
         "--fold",
@@ -70,23 +73,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without",
         default="",
-        help="folds whose patients are left out as well, as 0,1: what is trained then may begin "
-        "the runs that hold one of these folds out (`folds --only 0,1 --start`)",
+        help="more folds whose patients are left out, as 0,1: runs that hold one of these folds "
+        "out "
+        "can start from this one (`folds --only 0,1 --start`)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or go on training, until the recipe's end."""
+    """Train, or continue training, until the recipe's end."""
     recipe = Recipe.load(args.recipe)
     if args.minutes is not None:
         recipe = dataclasses.replace(recipe, minutes=args.minutes)
     recipe = recipe.of_fold(recipe.held_out_fold if args.fold is None else args.fold)
     left_out = cli_options.numbers(args.without, int)
     if left_out and recipe.taught:
-        raise BadInput("teachers may have met the patients that --without leaves out")
+        raise BadInput(
+            "soft labels may be of teachers trained on the patients that --without leaves out"
+        )
     group = distributed.start(recipe)
     records = catalogue.without(catalogue.read_records(args.cache), left_out)
-    training, held_out = parts(recipe, records)
+    training, held_out = split(recipe, records)
     fit(
         recipe,
         dataset.Pictures.read_for_training(args.cache, training, recipe),
@@ -100,15 +106,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def parts(
+def split(
     recipe: Recipe, records: list[catalogue.Record]
 ) -> tuple[list[catalogue.Record], list[catalogue.Record]]:
-    """What a recipe trains on, and what it holds out, of a cache's pictures."""
+    """The training and the held-out pictures of a cache, by a recipe."""
     catalogue.check_crop(records, recipe)
     training, held_out = catalogue.split(records, recipe.held_out_fold, recipe.data_share)
     chosen = catalogue.of_sources(training, recipe)
     if not chosen:
-        raise BadInput(f"the cache has nothing of {', '.join(recipe.sources)} to train on")
+        raise BadInput(f"the cache has no picture of {', '.join(recipe.sources)} to train on")
     return chosen, held_out
 
 
@@ -122,11 +128,11 @@ def fit(
     left_out: Collection[int] = (),
     other_patients: bool = False,
 ) -> State:
-    """The loop. Picks no checkpoint by the held-out pictures: the last average is the result.
+    """The training loop. The result is the last average, not chosen by the held-out pictures.
 
-    Unless the recipe says otherwise: `patience` and `keep_by = "best"` do look at them.
+    Exceptions: `patience` and `keep_by = "best"` in the recipe.
     team: the processes that train together, each of which calls this. left_out: folds that
-    `training` has nothing of, beside the held-out one. other_patients: see state.take_over.
+    `training` has nothing of, beside the held-out one. other_patients: see run_state.start_from.
     """
     group = group or ProcessGroup()
     out.mkdir(parents=True, exist_ok=True)
@@ -178,7 +184,7 @@ def fit(
             model.freeze_norm(state.net.widen)
         steps = batches.steps(batches.loader(drawn, recipe, group), recipe.accumulate)
         title = f"epoch {state.epoch} at {size} px"
-        hidden = None if group.is_first else True  # None: where no terminal would show it
+        hidden = None if group.is_first else True  # None: shown on a terminal only
         bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=hidden)
         for passes in bar:
             done = progress()
@@ -206,7 +212,7 @@ def fit(
                     whole,
                     batch["label"],
                 )
-                loss = _weighed(recipe, part.mask, part.image, part.patch)
+                loss = _weighted(recipe, part.mask, part.image, part.patch)
                 torch.autograd.backward(state.scaler.scale(loss))
                 sums += torch.stack([part.mask, part.image, part.patch]).detach()
             group.sum_gradients(state.net)
@@ -222,10 +228,10 @@ def fit(
             bar.set_postfix(mask=f"{sums[0] / taken:.3f}", image=f"{sums[1] / taken:.3f}")
 
         if not taken:
-            break  # the clock ran out before this epoch's first step: nothing was learnt
+            break  # the clock ran out before this epoch's first step: nothing was trained
         mask_mean, image_mean, patch_mean = (group.sum_of(sums) / taken).tolist()
         schedule.record_loss(
-            state.schedule, recipe, _weighed(recipe, mask_mean, image_mean, patch_mean)
+            state.schedule, recipe, _weighted(recipe, mask_mean, image_mean, patch_mean)
         )
         seconds = time.monotonic() - epoch_began
         row: dict[str, float] = {
@@ -264,5 +270,5 @@ def fit(
     return state
 
 
-def _weighed(recipe: Recipe, mask: Any, image: Any, patch: Any) -> Any:
+def _weighted(recipe: Recipe, mask: Any, image: Any, patch: Any) -> Any:
     return recipe.mask_weight * mask + recipe.image_weight * image + recipe.patch_weight * patch

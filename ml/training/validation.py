@@ -1,4 +1,4 @@
-"""What the held-out fold says while a run goes on: for the curves, not for a card."""
+"""Measures of the held-out fold during a run: for its curves, not for a card."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def validate(
         overlaps += (2 * hits / sizes.clamp(min=1))[shown].tolist()
         scores += image_logits.float().cpu().tolist()
     positive = np.array([record.shows(recipe) for record in pictures.records])
-    said = np.array(scores)
-    aucs = [measures.auc(said[:, k], positive[:, k]) for k in range(len(recipe.classes))]
+    scored = np.array(scores)
+    aucs = [measures.auc(scored[:, k], positive[:, k]) for k in range(len(recipe.classes))]
     return {
         "positive_dice": float(np.mean(overlaps)) if overlaps else float("nan"),
         "auc": float(np.mean(aucs)),

@@ -1,4 +1,4 @@
-"""Averages of a run's epochs: some are kept on its way, and at the end become one network.
+"""Weight averaging over epochs: some epochs' weights are saved, and averaged at the end.
 
 (Stochastic weight averaging, Izmailov et al. 2018.) `<run>/kept/<epochs done>.pt` holds the
 averaged weights of one epoch, `<run>/averaged.pt` a checkpoint whose average is their mean.
@@ -20,10 +20,10 @@ FOLDER, AVERAGED = "kept", "averaged.pt"
 
 
 def keep(state: State, out: Path, measure: float | None) -> None:
-    """Keep the epoch that was just done, if it is one of the last, or of the best by its measure.
+    """Save the weights of the epoch just done, if it is one of the last, or of the best.
 
-    Its weights are written before the state names them; what is no longer named goes by `tidy`
-    after the state was saved: a run that is killed meanwhile finds every file that it names.
+    They are written before the state that lists them, and `tidy` deletes those no longer listed
+    after it: a run that is killed in between finds every listed file.
     """
     recipe = state.recipe
     if not recipe.keep or (recipe.keep_by == "best" and measure is None):
@@ -36,7 +36,7 @@ def keep(state: State, out: Path, measure: float | None) -> None:
 
 
 def tidy(state: State, out: Path) -> None:
-    """Delete what is not kept any more."""
+    """Delete the weights that the state no longer lists."""
     named = {_file(out, epoch) for _, epoch in state.kept}
     for path in (out / FOLDER).glob("*.pt"):
         if path not in named:

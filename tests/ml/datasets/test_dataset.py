@@ -160,13 +160,13 @@ def test_where_only_the_outline_is_learnt_no_positive_without_one_is_drawn(cache
 def test_a_recipe_names_what_it_is_trained_on(cache: Path) -> None:
     records = catalogue.read_records(cache)
     outlined = replace(SMALL, held_out_fold=0, sources=("masks",))
-    training, held_out = train.parts(outlined, records)
+    training, held_out = train.split(outlined, records)
     assert {r.source for r in training} == {"masks"}
-    everything, held_out_then = train.parts(replace(outlined, sources=SOURCES), records)
+    everything, held_out_then = train.split(replace(outlined, sources=SOURCES), records)
     assert {r.source for r in everything} == {"masks", "panel"}
     assert held_out == held_out_then
     with pytest.raises(BadInput, match="nothing of pseudo"):
-        train.parts(replace(outlined, sources=("pseudo",)), records)
+        train.split(replace(outlined, sources=("pseudo",)), records)
 
 
 def test_a_table_of_something_else_is_no_cache(tmp_path: Path) -> None:

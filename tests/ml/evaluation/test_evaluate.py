@@ -157,7 +157,7 @@ def test_refused_pictures_are_measured_unless_the_gate_is_asked_for(folder, film
     data = phantom.dicom(films["d"], view="LL")
     (folder / "pictures" / "d.dcm").write_bytes(data)
     _, report = run(folder, "--weights", str(tiny_model))
-    # AugmentedEpoch at 256 px nothing else is refused, so the lateral view is the only one.
+    # Drawn at 256 px nothing else is refused, so the lateral view is the only one.
     assert report["refused"] == {"d": ["lateral_view"]}
     assert report["data"]["pictures"] == 5
     _, gated = run(folder, "--weights", str(tiny_model), "--gate")

@@ -219,5 +219,5 @@ def test_what_nobody_judged_is_drawn_only_where_teachers_speak(cache: Path) -> N
     everything = [*records, unknown]
     catalogue.write_records(cache, everything)
     assert unknown in catalogue.read_records(cache)
-    assert unknown not in train.parts(TINY, everything)[0]
-    assert unknown in train.parts(replace(TINY, taught="two"), everything)[0]
+    assert unknown not in train.split(TINY, everything)[0]
+    assert unknown in train.split(replace(TINY, taught="two"), everything)[0]

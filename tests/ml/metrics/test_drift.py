@@ -147,7 +147,7 @@ def test_what_commands_and_the_portal_write_is_read(tmp_path):
     )
     found = recent_predictions.read(path, "a")
     assert found == ([{"input_mean": 0.5, "probability": 0.25}] * 2, 1, 1)
-    assert found.statuss == (
+    assert found.summary == (
         "3 predictions, 1 of them refused by the quality gate (33.3%); 1 of other models left out"
     )
     assert len(recent_predictions.read(path).rows) == 3
