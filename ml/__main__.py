@@ -28,15 +28,12 @@ COMMANDS = {
         "ml.experiments.cross_validation",
         "cross-validate a recipe: a network for each fold, pooled numbers",
     ),
-    "committee": (
-        "ml.experiments.ensemble",
-        "bring several trained networks together as one model",
-    ),
-    "teach": (
+    "ensemble": ("ml.experiments.ensemble", "combine several trained networks as one model"),
+    "soft-labels": (
         "ml.experiments.distillation",
-        "keep what networks see in a cache's pictures, to learn from it",
+        "store teacher networks' predictions for a cache, to train on them",
     ),
-    "refit": ("ml.experiments.refit_head", "fit a checkpoint's image-level layer anew"),
+    "refit": ("ml.experiments.refit_head", "fit a checkpoint's image-level layer again"),
     "fetch": ("ml.runtime.model_store", "fetch a model from a file or an address, checked"),
     "export": ("ml.export.export", "turn a checkpoint into a model to serve"),
     "onnx": ("ml.export.onnx_export", "write a shipped model as ONNX, for other engines"),
@@ -44,8 +41,7 @@ COMMANDS = {
     "datasheet": ("ml.preparation.datasheet", "describe a training cache: a page with figures"),
     "drift": ("ml.metrics.drift", "compare recent predictions with the model's reference"),
 }
-# What only some commands need, and the extra that holds it: its absence is a question of
-# installation, not an error of ours.
+# Packages that only some commands need, and the extra that installs them.
 _EXTRAS = {
     **dict.fromkeys(
         ("torch", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard"), "train"
@@ -89,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
-            raise  # not about a file that somebody named
+            raise  # not about a file of the options
         named = f"{error.filename}: " if error.filename else ""
         print(f"{args.command}: {named}{error.strerror}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""What the command line's options have in common."""
+"""Types of command-line options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ml.errors import BadInput
 def within(
     kind: type[int] | type[float], least: float, most: float = 10**9
 ) -> Callable[[str], Any]:
-    """What argparse takes for an option's type: a number from `least` to `most`."""
+    """An option's type for argparse: a number from `least` to `most`."""
 
     def read(text: str) -> Any:
-        value = kind(text)  # a ValueError is told by argparse
+        value = kind(text)  # argparse reports a ValueError
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"lies between {least:g} and {most:g}, not {text}")
         return value
@@ -29,4 +29,4 @@ def numbers(text: str, kind: type[int] | type[float]) -> list[Any]:
     try:
         return [kind(part) for part in text.split(",")] if text.strip() else []
     except ValueError as error:
-        raise BadInput(f"{text} is no list of numbers such as 0,2") from error
+        raise BadInput(f"{text} is not a list of numbers such as 0,2") from error

@@ -1,4 +1,4 @@
-"""What is to be evaluated: the competition's table, a folder of pictures, an index of patients."""
+"""The cases of an evaluation: the competition's table, a folder of pictures, an index."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MASK_SHAPE = (1024, 1024)
 
 
 class BadTable(BadInput):
-    """A table that cannot be evaluated against; the text says what is wrong and where."""
+    """A table that cannot be used; the text names the error and its place."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One picture with its true outline as run-length texts, and whose picture it is."""
+    """One picture with its true outline as run-length texts, and its patient."""
 
     id: str
     file: Path
@@ -41,7 +41,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases, and what did not come together."""
+    """The cases, and what did not match."""
 
     found: list[Case]
     # Listed in the table, but no such picture in the folder.
@@ -81,7 +81,7 @@ def read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
 def read_traits(
     index: Path, columns: tuple[str, ...], key: str = "ImageId"
 ) -> dict[str, dict[str, str]]:
-    """What an index says of each picture in those of the columns that it has."""
+    """The values of each picture in an index, of those columns that it has."""
     return {
         row[key]: {name: row[name] for name in columns if name in row}
         for _, row in read_rows(index, (key,))
@@ -89,13 +89,13 @@ def read_traits(
 
 
 def gather(table: Path, folder: Path, index: Path | None = None, fold: str | None = None) -> Cases:
-    """Bring table, pictures and patients together; without an index every picture is a patient."""
+    """Match table, pictures and patients; without an index every picture is its own patient."""
     texts = read_table(table)
     listed = set(texts)
     patients, folds = read_index(index) if index else ({}, {})
     if fold is not None:
         if not index:
-            raise BadTable("a fold needs an index that says which picture belongs to it")
+            raise BadTable("a fold needs an index with the fold of each picture")
         texts = {name: rows for name, rows in texts.items() if folds.get(name) == fold}
         if not texts:
             raise BadTable(f"no picture of {table} is in fold {fold}")

@@ -1,4 +1,4 @@
-"""The table of a training cache: its pictures, what is known of them, patients and folds.
+"""The table of a training cache: its pictures with their attributes, patients and folds.
 
 `records.csv` is what `ml.preparation.prepare` writes; ml.datasets.dataset reads the pictures
 themselves.
@@ -20,7 +20,7 @@ from ml.recipe import Recipe
 
 OUTLINED = ("masks", "pseudo")
 FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lungs", "also")
-# What else is known of a picture; caches made before it was have none of these columns.
+# A picture's attributes; caches of older versions have none of these columns.
 MORE_FIELDS = (
     "view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels", "reported",
 )  # fmt: skip
@@ -29,9 +29,9 @@ NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluat
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is known of a picture beside its label, "" or None where nothing is.
+    """Attributes of a picture beside its label, "" or None where unknown.
 
-    spacing_mm: of rows, as the header says; lesions, area, side: separate outlines, their share of
+    spacing_mm: of rows, by the header; lesions, area, side: separate outlines, their share of
     the picture, and the patient's side; tags: see ml.preprocessing.image_statistics; pixels: the
     start of their sha256; reported: whether the radiologist's report names a pneumothorax.
     """
@@ -52,7 +52,7 @@ class Attributes:
 class Record:
     """One picture of the cache. rows, columns: of the original picture; lungs: around them.
 
-    positive: it shows a recipe's first class (pneumothorax); also: the other classes that it shows.
+    positive: it shows a recipe's first class (pneumothorax).
     """
 
     id: str
@@ -67,11 +67,11 @@ class Record:
     attributes: Attributes = Attributes()
 
     def shows(self, recipe: Recipe) -> tuple[bool, ...]:
-        """Whether each of a recipe's classes is to be seen."""
+        """Whether the picture shows each of a recipe's classes."""
         return (self.positive, *(name in self.other_classes for name in recipe.classes[1:]))
 
     def crop(self, recipe: Recipe) -> Crop | None:
-        """What a network of this recipe sees of the picture."""
+        """The part of the picture in the input of a network of this recipe."""
         return self.lungs if recipe.crop == "lungs" else None
 
     @property
@@ -153,8 +153,7 @@ def split(
 
     share: of the training patients; those of a smaller share are among those of a larger one.
 
-    A negative fold holds nothing out; BadInput where another one would, too: what is measured on
-    "its" pictures would have been trained on.
+    A negative fold holds nothing out; BadInput where another one has no picture to hold out.
     """
     if fold < 0:
         return _of_some_patients(records, share), []
@@ -167,28 +166,28 @@ def split(
 
 
 def of_sources(training: list[Record], recipe: Recipe) -> list[Record]:
-    """Those of a training part that the recipe learns from: of its sources, and pictures that
-    nobody judged only where teachers do or where nothing is judged at all."""
-    unjudged = bool(recipe.taught or recipe.hidden)
+    """Those of a training part that the recipe uses: of its sources, and unlabelled ones only with
+    soft labels or for masked image modelling."""
+    unlabelled = bool(recipe.taught or recipe.hidden)
     return [
         record
         for record in training
-        if record.source in recipe.sources and (unjudged or record.source != "unlabelled")
+        if record.source in recipe.sources and (unlabelled or record.source != "unlabelled")
     ]
 
 
 def check_crop(records: list[Record], recipe: Recipe) -> None:
-    """BadInput where a recipe crops to lungs that nobody has found in these pictures."""
+    """BadInput where a recipe crops to lungs that were not found in these pictures."""
     if recipe.crop == "lungs" and not any(record.lungs for record in records):
         raise BadInput("the cache was prepared without --lungs, which this recipe crops to")
 
 
 def without(records: list[Record], folds: Iterable[int]) -> list[Record]:
-    """The pictures of patients who have none in these folds; BadInput for a fold that is none."""
-    gone = set(folds)
-    if unknown := gone - {r.fold for r in records if r.fold != NO_FOLD}:
+    """The pictures of patients who have none in these folds; BadInput for an unknown fold."""
+    left_out = set(folds)
+    if unknown := left_out - {r.fold for r in records if r.fold != NO_FOLD}:
         raise BadInput(f"this cache has no fold {', '.join(map(str, sorted(unknown)))}")
-    patients = {record.patient for record in records if record.fold in gone}
+    patients = {record.patient for record in records if record.fold in left_out}
     return [record for record in records if record.patient not in patients]
 
 

@@ -1,4 +1,4 @@
-"""The training pictures: a cache of canonical 8-bit PNGs, and what is drawn from it.
+"""The training pictures: a cache of canonical 8-bit PNGs, and data sets of them.
 
 The cache is what `ml.preparation.prepare` writes: `records.csv` (see ml.datasets.catalogue),
 `pictures/<id>.png` (see ml.preprocessing.transforms.canonical) and, for pictures with an outlined
@@ -44,7 +44,7 @@ class Pictures:
 
     @classmethod
     def read_for_training(cls, cache: Path, records: list[Record], recipe: Recipe) -> Pictures:
-        """`read`, with what the recipe's teachers said."""
+        """`read`, with the recipe's soft labels."""
         if recipe.taught:
             labels = SoftLabels.read(cache, recipe, [record.id for record in records])
             return replace(cls.read(cache, records, recipe.classes), soft_labels=labels)
@@ -80,7 +80,7 @@ class Pictures:
         )
 
     def preprocessed(self, number: int, recipe: Recipe) -> NDArray[np.uint8]:
-        """A picture as a network of this recipe is given it, before it is placed; made once."""
+        """A picture after the recipe's denoising and equalisation, computed once."""
         if not recipe.denoise and not recipe.clahe:
             return self.pictures[number]
         key = (number, recipe.denoise, recipe.clahe)
@@ -106,7 +106,7 @@ def draw(
     """`count` shuffled picture numbers, `share` of them positive.
 
     Every picture of a class comes before any of it comes again; but `hard` of the negatives are
-    drawn in proportion to their alarms.
+    drawn in proportion to the probability of a false positive.
     """
     wanted = round(count * share)
     negatives = np.flatnonzero(~positive)
@@ -139,14 +139,12 @@ class AugmentedEpoch(Dataset[dict[str, Tensor]]):
         size: int,
         false_positives: NDArray[np.float64] | None = None,
     ) -> None:
-        # Where the outline is all that is learnt, a positive without one teaches nothing.
+        # Where only the outline is trained, a positive without one has no target.
         by_outline = recipe.image_weight == 0 and recipe.patch_weight == 0 and not recipe.hidden
         records = pictures.records
         taught = pictures.soft_labels is not None
-        telling = [
-            r.source != "panel" or taught or not (r.positive and by_outline) for r in records
-        ]
-        numbers = np.flatnonzero(telling)
+        usable = [r.source != "panel" or taught or not (r.positive and by_outline) for r in records]
+        numbers = np.flatnonzero(usable)
         positive = np.array([any(records[n].shows(recipe)) for n in numbers], dtype=np.bool_)
         rng = np.random.default_rng((recipe.seed, epoch))
         hard_share = None if false_positives is None else false_positives[numbers]
@@ -172,12 +170,13 @@ class AugmentedEpoch(Dataset[dict[str, Tensor]]):
         target = target.reshape(-1, self.size, self.size)
         if taught is None:
             return _item(view, target, record, recipe)
+        outlined = record.source in OUTLINED or (record.source == "panel" and not record.positive)
         return mix(
             _item(view, target[:-1], record, recipe),
             target[-1],
             taught.probabilities[record.id],
-            drawn=record.source in OUTLINED or (record.source == "panel" and not record.positive),
-            judged=record.source != "unlabelled",
+            outlined=outlined,
+            labelled=record.source != "unlabelled",
             weight=recipe.taught_weight,
         )
 
@@ -258,7 +257,7 @@ def _png(path: Path) -> NDArray[np.uint8]:
 
 
 def write_png(path: Path, grey: NDArray[np.uint8]) -> None:
-    """Write a picture, or OSError: cv2.imwrite tells of a full disk by a value without a reason."""
+    """Write a picture, or OSError: cv2.imwrite returns no reason, such as a full disk."""
     ok, encoded = cv2.imencode(".png", grey)
     if not ok:
         raise ValueError("it could not be encoded")

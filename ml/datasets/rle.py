@@ -1,6 +1,6 @@
 """Run-length text of the SIIM-ACR masks: decode, encode, combine.
 
-Owns the one place where the competition's text format is understood. The format is column-major
+The only module that knows the competition's text format. The format is column-major
 (down the first column, then the next), 0-based, and written as pairs "start length". ``start``
 is the number of background pixels since the exclusive end of the previous run (not an absolute
 index), so the pairs followed by the remaining background are exactly COCO's uncompressed counts.
@@ -38,14 +38,14 @@ def decode(text: str, rows: int, columns: int) -> NDArray[np.bool_]:
         raise ValueError("empty text: an empty mask is written -1")
     if not _PAIRS.fullmatch(stripped):
         raise ValueError("only whole numbers, or -1 alone, are allowed")
-    words = stripped.split()
-    if len(words) % 2:
+    numbers = stripped.split()
+    if len(numbers) % 2:
         raise ValueError("an odd number of values: they come in pairs of start and length")
     total = rows * columns
     # A number longer than the mask cannot fit and might overflow below: stop it as text.
-    if max(len(word.lstrip("0")) for word in words) > len(str(total)):
+    if max(len(number.lstrip("0")) for number in numbers) > len(str(total)):
         raise ValueError(f"a value is larger than the mask of {rows} x {columns}")
-    counts = np.array(words, dtype=np.int64)
+    counts = np.array(numbers, dtype=np.int64)
     if not counts[1::2].all():
         raise ValueError("a run has the length 0")
     edges = np.cumsum(counts)

@@ -34,23 +34,25 @@ class SoftLabels:
 
     @classmethod
     def read(cls, cache: Path, recipe: Recipe, names: Iterable[str]) -> SoftLabels:
-        """What the recipe's teachers said of these pictures.
+        """The soft labels of the recipe's teachers for these pictures.
 
-        BadInput where it is not there, or where a teacher has seen patients that the recipe holds
-        out: its word would carry them into what is measured.
+        BadInput where there are none, or where a teacher was trained on patients that the recipe
+        holds out: its predictions would leak their labels into training.
         """
         folder = cache / "taught" / recipe.taught
         try:
             origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-            words = (folder / PREDICTIONS).read_text(encoding="utf-8")
-            rows = csv.DictReader(io.StringIO(words, newline=""))
-            said = {row["id"]: float(row["probability"]) for row in rows}
+            table = (folder / PREDICTIONS).read_text(encoding="utf-8")
+            rows = csv.DictReader(io.StringIO(table, newline=""))
+            probabilities = {row["id"]: float(row["probability"]) for row in rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(
-                f"nobody has taught {recipe.taught!r} in this cache: see `teach`"
+                f"this cache has no soft labels {recipe.taught!r}: see `soft-labels`"
             ) from error
-        if not words.endswith("\n"):
-            raise BadInput(f"the teachers of {recipe.taught} were stopped: let `teach` end")
+        if not table.endswith("\n"):
+            raise BadInput(
+                f"the soft labels {recipe.taught} are incomplete: run `soft-labels` again"
+            )
         fold = recipe.held_out_fold
         if fold >= 0 and set(origin["held_out_folds"]) != {fold}:
             raise BadInput(
@@ -60,10 +62,10 @@ class SoftLabels:
         maps = {}
         for name in names:
             picture = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
-            if picture is None or name not in said:
-                raise BadInput(f"the teachers of {recipe.taught} said nothing of {name}")
+            if picture is None or name not in probabilities:
+                raise BadInput(f"the soft labels {recipe.taught} have none for {name}")
             maps[name] = np.asarray(picture, dtype=np.uint8)
-        return cls(maps, {name: said[name] for name in maps})
+        return cls(maps, {name: probabilities[name] for name in maps})
 
     def map_of(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """A picture's map, enlarged to the canonical picture (rows, columns)."""
@@ -76,22 +78,23 @@ def mix(
     item: dict[str, Any],
     soft: NDArray[np.float32],
     probability: float,
-    drawn: bool,
-    judged: bool,
+    outlined: bool,
+    labelled: bool,
     weight: float,
 ) -> dict[str, Any]:
-    """A drawn picture's targets with the teachers' word.
+    """A picture's targets mixed with soft labels.
 
-    soft: (S, S) in 0..1. drawn: people said where there is a pneumothorax, or that there is none;
-    judged: they said whether. What they did not say, the teachers say alone.
+    soft: (S, S) in 0..1; outlined: whether radiologists drew the pneumothorax, or excluded one;
+    labelled: whether there is an image-level label. Where there is none, the target is the soft
+    label alone.
     """
-    word = torch.from_numpy(np.ascontiguousarray(soft))[None]
-    if drawn:
-        item["mask"] = (1 - weight) * item["mask"] + weight * word
+    soft_mask = torch.from_numpy(np.ascontiguousarray(soft))[None]
+    if outlined:
+        item["mask"] = (1 - weight) * item["mask"] + weight * soft_mask
     else:
-        item["mask"] = word
+        item["mask"] = soft_mask
         item["outlined"] = torch.tensor(float(bool((soft > 0.5).any())))
-    if judged:
+    if labelled:
         item["label"] = (1 - weight) * item["label"] + weight * probability
     else:
         item["label"] = torch.tensor(probability)

@@ -12,7 +12,7 @@ from typing import Any
 from ml.evaluation import markdown
 from ml.evaluation.report_text import LABELS
 
-# What a model of this package is for; cards of older versions do not say it.
+# Intended use of the models of this package; cards of older versions lack it.
 USE = (
     "Research on, and teaching of, reading aids for frontal chest X-rays (CR, DX) of adults, "
     "beside a radiologist who reads every picture. Not a medical device. Not for triage without a "
@@ -30,8 +30,8 @@ _TRAITS = {"size": "Size of the pneumothorax", "view": "View", "sex": "Sex", "ag
 _SOURCES = {
     "masks": "outlined by radiologists",
     "pseudo": "outlined by networks",
-    "panel": "judged as a whole",
-    "unlabelled": "judged by nobody",
+    "panel": "with an image-level label",
+    "unlabelled": "without a label",
 }
 _GROUP_MEASURES = ("positive_dice", "sensitivity", "specificity", "auc")
 _POINTS = {
@@ -128,7 +128,7 @@ def factors(card: dict[str, Any]) -> str:
         else "No group was measured apart for this version."
     )
     return markdown.paragraph(
-        "What may change how it fares: the size of the pneumothorax, view (PA, AP), age, sex, "
+        "What may change its performance: the size of the pneumothorax, view (PA, AP), age, sex, "
         "exposure, sharpness, drains and other devices, skin folds, subcutaneous air, the system "
         f"that made the picture. {measured} Race, body size and the maker of the system are not "
         "known from the data."
@@ -174,37 +174,38 @@ def training_data(card: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             _counts(data.get("counts", {}), "training"),
-            *_learnt_from(recipe),
+            *_sources(recipe),
             markdown.paragraph(f"Recipe: {settings or _NOT_KNOWN}"),
             markdown.paragraph(f"Terms: {data.get('terms', _NOT_KNOWN)}"),
         ]
     )
 
 
-def _learnt_from(recipe: dict[str, Any]) -> list[str]:
-    """Which pictures, where the recipe leaves some out, and whose word they were learnt with."""
-    said = []
+def _sources(recipe: dict[str, Any]) -> list[str]:
+    """The sources of the pictures, and the weight of soft labels, where a recipe has them."""
+    sentences = []
     if "sources" in recipe:
-        said.append("Pictures " + ", ".join(_SOURCES[name] for name in recipe["sources"]) + ".")
+        sources = ", ".join(_SOURCES[name] for name in recipe["sources"])
+        sentences.append(f"Pictures {sources}.")
     if recipe.get("taught"):
-        said.append(
-            "Taught by other networks, too, whose word weighs "
-            f"{recipe.get('taught_weight', 0.5):g} against what people drew and judged, and is all "
-            "there is of pictures that nobody judged."
+        sentences.append(
+            "Also trained on soft labels of other networks, with a weight of "
+            f"{recipe.get('taught_weight', 0.5):g} against "
+            "the radiologists' labels; pictures without a label have soft labels alone."
         )
-    return [markdown.paragraph(" ".join(said))] if said else []
+    return [markdown.paragraph(" ".join(sentences))] if sentences else []
 
 
 def analyses(card: dict[str, Any]) -> str:
     measured = card.get("metrics", {})
     if not measured:
         return "This version was not measured."
-    words = LABELS | _MORE_LABELS
+    labels = LABELS | _MORE_LABELS
     parts = [
         markdown.table(
             ["measure", "value", "95 % interval", "pictures"],
             [
-                [words.get(name, name), *_value(found), str(found["n"])]
+                [labels.get(name, name), *_value(found), str(found["n"])]
                 for name, found in measured.items()
             ],
         )
@@ -236,7 +237,7 @@ def analyses(card: dict[str, Any]) -> str:
 def ethics(card: dict[str, Any]) -> str:
     return markdown.paragraph(
         "The pictures are of real patients, published without names for research; none is part of "
-        "the repository, and what the weights give away about a single picture was not tested. A "
+        "the repository, and what the weights reveal about a single picture was not tested. A "
         "missed pneumothorax and a false alarm both do harm: an operating point is a choice of the "
         "clinic between them. Who is rare in the data (the young, the very ill, people of other "
         "countries) may be served worse, and the numbers above cannot show it."

@@ -1,11 +1,11 @@
 """Cross-validation: `python -m ml folds --recipe FILE --cache DIR --out DIR`.
 
-Trains one network for each fold of the cache, each without the patients of its fold, and pools
-what they say of the pictures that they never saw. The same command goes on after a stop. `<out>`
-holds a run for each fold (`fold-0`, … as `train` writes them, with `heldout.npz`, what the network
-said) and `folds.json`. With --served-* the same networks judge pictures that are shown to them
-otherwise, in files whose names say how. With --share the same for parts of the training patients,
-each in `share-S`: a learning curve over the amount of data.
+Trains one network for each fold of the cache, each without the patients of its fold, and pools the
+predictions for the held-out pictures. The same command continues after a stop. `<out>` holds a run
+for each fold (`fold-0`, … as `train` writes them, with the predictions in `heldout.npz`) and
+`folds.json`. With --served-* the same networks are evaluated with another input, in files with the
+input in their names. With --share the same for parts of the training patients, each in `share-S`: a
+learning curve over the amount of data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from ml.training.distributed import ProcessGroup
 
 TABLES, REPORT = "heldout", "folds"
 POOLED = (
-    "Every picture judged by the network of the fold that held its patient out. Temperature, bias "
+    "Every picture evaluated by the network of the fold that held its patient out. Temperature, "
+    "bias "
     "and thresholds were chosen on one half of a fold's patients and measured on the other, both "
     "ways round, fold by fold. Intervals: 95 %, bootstrap draws of patients."
 )
@@ -43,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--recipe", type=Path, required=True, help="TOML file, see ml/recipes")
     parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs; goes on there")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the runs' folder; continued if it exists"
+    )
     parser.add_argument("--only", help="the folds to train, as 0,2; without it all of the cache")
     parser.add_argument(
         "--share",
@@ -57,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--start",
-        help="what fresh runs begin with, as in `train`; {fold} stands for the fold's number, so "
-        "that no network begins with weights that have seen its held-out patients",
+        help="the weights that new runs start from, as in `train`; {fold} stands for the fold's "
+        "number, so that no network starts from weights trained on its held-out patients",
     )
     parser.add_argument(
         "--other-patients", action="store_true", help="of what --start was trained on: see `train`"
@@ -66,24 +69,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--served-crop",
         choices=("", "lungs"),
-        help="judge what the networks see as it would be served, instead of as they were trained",
+        help="evaluate with this crop, as it would be served, instead of that of training",
     )
     parser.add_argument(
         "--served-size",
         type=cli_options.within(int, 32, 4096),
-        help="the same for the side of the input, px",
+        help="evaluate with this side of the input, px",
     )
     parser.add_argument(
         "--served-mirror",
         action=argparse.BooleanOptionalAction,
-        help="the same for the mean with the mirror image's answer",
+        help="evaluate the mean with the prediction for the mirror image",
     )
     parser.add_argument(
         "--against",
         type=Path,
-        help="another folder of runs on the same folds, as they were trained, or a network that "
-        "has not met them (a checkpoint.pt, a model's folder): what these have more of each "
-        "measure, paired by picture",
+        help="another folder of runs on the same folds, or a network that was not trained on "
+        "them (a checkpoint.pt, a model's folder): report the difference of each measure, paired "
+        "by "
+        "picture",
     )
     parser.add_argument(
         "--replicates",
@@ -99,13 +103,17 @@ def run(args: argparse.Namespace) -> int:
     if args.minutes is not None:
         recipe = dataclasses.replace(recipe, minutes=args.minutes)
     if recipe.hidden:
-        raise BadInput(f"{recipe.name} learns to fill in pictures, not to judge them: see `train`")
+        raise BadInput(f"{recipe.name} has no image-level output to evaluate: see `train`")
     group = distributed.start(recipe)
     records = catalogue.read_records(args.cache)
     folds = cli_options.numbers(args.only, int) if args.only else folds_of(records)
-    others = [_of_others(args.against, fold, args.cache, records) for fold in folds if args.against]
+    others = [
+        _other_predictions(args.against, fold, args.cache, records)
+        for fold in folds
+        if args.against
+    ]
     shares = cli_options.numbers(args.share, float) if args.share else [recipe.data_share]
-    otherwise = (args.served_crop, args.served_size, args.served_mirror)
+    served_input = (args.served_crop, args.served_size, args.served_mirror)
     for share in shares:
         out = args.out / f"share-{share:g}" if args.share else args.out
         part = dataclasses.replace(recipe, data_share=share)
@@ -116,13 +124,13 @@ def run(args: argparse.Namespace) -> int:
             runs = out / f"fold-{fold}"
             ready = trained(one, args.cache, records, runs, start, group, args.other_patients)
             if group.is_first:
-                tables[fold] = evaluated(one, one.served(*otherwise), args.cache, records, ready)
+                tables[fold] = evaluated(one, one.served(*served_input), args.cache, records, ready)
         if not group.is_first:
             continue
-        found = report(part.served(*otherwise), records, tables, args.replicates)
+        found = report(part.served(*served_input), records, tables, args.replicates)
         if others:
             found["against"] = held_out.compare(list(tables.values()), others, args.replicates)
-        file = out / f"{REPORT}{_as(part, part.served(*otherwise))}.json"
+        file = out / f"{REPORT}{_input_name(part, part.served(*served_input))}.json"
         file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{file}: folds {', '.join(map(str, folds))}, data share {share:g}")
         print("\n".join(lines(found)))
@@ -166,9 +174,9 @@ def trained(
 def evaluated(
     recipe: Recipe, served: Recipe, cache: Path, records: list[Record], ready: Path
 ) -> HeldOutPredictions:
-    """What the fold's network says of its held-out pictures, shown as they would be served."""
+    """The predictions of the fold's network for its held-out pictures, as served."""
     catalogue.check_crop(records, served)
-    file = ready.parent / f"{TABLES}{_as(recipe, served)}.npz"
+    file = ready.parent / f"{TABLES}{_input_name(recipe, served)}.npz"
     if not file.exists():
         net = model.build(recipe, weights=False).eval()
         checkpoint.fill(net, checkpoint.weights(ready), str(ready))
@@ -177,17 +185,19 @@ def evaluated(
     return load(file)
 
 
-def _of_others(other: Path, fold: int, cache: Path, records: list[Record]) -> HeldOutPredictions:
-    """What other networks said of a fold, or what one that has not met it says now."""
+def _other_predictions(
+    other: Path, fold: int, cache: Path, records: list[Record]
+) -> HeldOutPredictions:
+    """Other networks' predictions for a fold, or those of one network not trained on it."""
     if not (other.is_file() or (other / session.CARD).exists()):
         file = other / f"fold-{fold}" / f"{TABLES}.npz"
         if not file.exists():
-            raise BadInput(f"{other} has not judged fold {fold}: there is no {file}")
+            raise BadInput(f"{other} has no predictions for fold {fold}: there is no {file}")
         return load(file)
     content, recipe = checkpoint.read_trained(other)
     unseen = checkpoint.unseen(other)
     if unseen is None or fold not in unseen:
-        raise BadInput(f"{other} may have met the patients of fold {fold}: that is no comparison")
+        raise BadInput(f"{other} may have been trained on patients of fold {fold}: not comparable")
     catalogue.check_crop(records, recipe)
     net = model.build(recipe, weights=False).eval()
     checkpoint.fill(net, content["average"], str(other))
@@ -195,15 +205,15 @@ def _of_others(other: Path, fold: int, cache: Path, records: list[Record]) -> He
     return held_out.predict(net, pictures, recipe)
 
 
-def _as(recipe: Recipe, served: Recipe) -> str:
-    """A part of a file's name; empty where pictures are shown as they were in training."""
+def _input_name(recipe: Recipe, served: Recipe) -> str:
+    """A part of a file's name; empty where the input is that of training."""
     if served == recipe:
         return ""
     return f"-{served.crop or 'whole'}-{served.size}-{'mirror' if served.mirror else 'single'}"
 
 
 def save(tables: HeldOutPredictions, path: Path) -> None:
-    """Write what a network said; whole or not at all."""
+    """Write predictions; a killed process leaves no incomplete file."""
     fresh = path.with_suffix(".new.npz")
     np.savez_compressed(fresh, **vars(tables))
     fresh.replace(path)
@@ -260,27 +270,26 @@ def report(
 def lines(found: dict[str, Any]) -> list[str]:
     """A report in a few lines: the pooled numbers, each fold's, and what groups differ in."""
     folds = found["folds"].values()
-    told = [
+    text = [
         f"{_line(name, value)}  folds: "
         + " ".join(number(fold["metrics"][name]["value"]) for fold in folds)
         for name, value in found["metrics"].items()
     ]
     for part in ("kaggle", "pixels"):
-        told += [_line(name, value) for name, value in found.get(part, {}).items()]
-    told += [
-        _line(f"more than the other: {name}", value)
-        for name, value in found.get("against", {}).items()
+        text += [_line(name, value) for name, value in found.get(part, {}).items()]
+    text += [
+        _line(f"difference: {name}", value) for name, value in found.get("against", {}).items()
     ]
     for trait, groups in found.get("subgroups", {}).items():
         for group, part in groups.items():
-            told += [
+            text += [
                 _line(f"{trait} {group}: {name}", part[name])
                 for name in ("positive_dice", "sensitivity", "specificity", "auc")
                 if part.get(name, {}).get("value") is not None
             ]
-    return told
+    return text
 
 
 def _line(name: str, value: dict[str, float | None]) -> str:
-    said, low, high = (number(value[key]) for key in ("value", "low", "high"))
-    return f"{name:32} {said} ({low}-{high})"
+    mean, low, high = (number(value[key]) for key in ("value", "low", "high"))
+    return f"{name:32} {mean} ({low}-{high})"

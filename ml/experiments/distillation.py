@@ -1,8 +1,8 @@
-"""What networks see in a cache's pictures: `python -m ml teach --teacher RUN --name NAME`.
+"""Soft labels of teacher networks: `python -m ml soft-labels --teacher RUN --name NAME`.
 
-What they say is kept in the cache under that name, and a recipe whose `taught` names it learns
-from it beside what people drew: several networks are distilled into one, and pictures that nobody
-judged teach as well. Runs that go on after a stop look only at what is left.
+The teachers' mean predictions are stored in the cache under that name, and a recipe whose `taught`
+is that name trains on them beside the radiologists' labels: several networks are distilled into
+one, also with unlabelled pictures. After a stop, only the remaining pictures are predicted.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a checkpoint.pt (also of a committee) or a shipped model's folder; may be repeated",
     )
     parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
-    parser.add_argument("--name", required=True, help="what a recipe's `taught` will call it")
+    parser.add_argument("--name", required=True, help="the name for a recipe's `taught`")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look at every picture of the cache that was not looked at yet."""
+    """Predict every picture of the cache that was not predicted yet."""
     records = catalogue.read_records(args.cache)
     if not re.fullmatch(NAME, args.name):
         raise BadInput(
-            f"what is taught cannot be called {args.name!r}: a name has small letters, digits and "
-            "hyphens"
+            f"soft labels cannot be called {args.name!r}: a name has small letters, digits and "
+            f"hyphens"
         )
     folder = args.cache / "taught" / args.name
     teachers, origin = _teachers(args.teacher)
@@ -60,20 +60,20 @@ def run(args: argparse.Namespace) -> int:
         catalogue.check_crop(records, recipe)
     known = folder / ORIGIN
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != origin:
-        raise BadInput(f"other teachers have begun {args.name!r}: choose another --name")
+        raise BadInput(f"{args.name!r} has soft labels of other teachers: choose another --name")
     folder.mkdir(parents=True, exist_ok=True)
     known.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
-    words = folder / PREDICTIONS
-    said = _already_predicted(words)
-    with words.open("a", newline="", encoding="utf-8") as file:
+    table = folder / PREDICTIONS
+    done = _already_predicted(table)
+    with table.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if file.tell() == 0:
             writer.writerow(("id", "probability"))
-        left = [record for record in records if record.id not in said]
-        looking = [Teacher.of(*teacher) for teacher in teachers] if left else []
-        for record in tqdm(left, desc="looking", unit="picture", disable=None):
+        left = [record for record in records if record.id not in done]
+        networks = [Teacher.of(*teacher) for teacher in teachers] if left else []
+        for record in tqdm(left, desc="predicting", unit="picture", disable=None):
             picture = dataset.Pictures.read_one(args.cache, record)
-            map_, probability = predict(looking, record, picture)
+            map_, probability = predict(networks, record, picture)
             dataset.write_png(folder / f"{record.id}.png", map_)
             writer.writerow((record.id, f"{probability:.5f}"))
             file.flush()
@@ -101,19 +101,19 @@ class Teacher:
         """The map of a canonical picture, at its size, and the image's logit."""
         recipe, crop = self.recipe, record.crop(self.recipe)
         cleaned = transforms.clean(picture, recipe.denoise, recipe.clahe)
-        said = self.graph(transforms.place(cleaned, recipe.size, crop)[None, None])
+        outputs = self.graph(transforms.place(cleaned, recipe.size, crop)[None, None])
         rows, columns = picture.shape
-        map_ = transforms.to_source(said["mask_probability"][0, 0], rows, columns, crop)
-        return map_, serving.logit(float(said["image_probability"][0, 0]))
+        map_ = transforms.to_source(outputs["mask_probability"][0, 0], rows, columns, crop)
+        return map_, serving.logit(float(outputs["image_probability"][0, 0]))
 
 
 def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Recipe]], dict[str, Any]]:
-    """The networks with their recipes, and what is noted of them."""
+    """The networks with their recipes, and their held-out folds and digests."""
     teachers, folds, sums = [], [], []
     for path in paths:
         content, recipe = checkpoint.read_trained(path)
         if len(recipe.classes) > 1:
-            raise BadInput(f"{path} tells of several findings; a teacher tells of one")
+            raise BadInput(f"{path} has several classes; a teacher has one")
         net = model.build(recipe, weights=False).eval()
         checkpoint.fill(net, content["average"], str(path))
         teachers.append((net, recipe))
@@ -122,14 +122,14 @@ def _teachers(paths: list[Path]) -> tuple[list[tuple[model.Network, Recipe]], di
     return teachers, {"held_out_folds": sorted(set(folds)), "teachers": sums}
 
 
-def _already_predicted(words: Path) -> set[str]:
-    """The pictures that were looked at before a stop, which may have torn the last line."""
-    if not words.exists():
+def _already_predicted(table: Path) -> set[str]:
+    """The pictures that were predicted before a stop; an incomplete last line is removed."""
+    if not table.exists():
         return set()
-    text = words.read_bytes()
+    text = table.read_bytes()
     if not text.endswith(b"\n"):
-        os.truncate(words, text.rfind(b"\n") + 1)
-    with words.open(newline="", encoding="utf-8") as file:
+        os.truncate(table, text.rfind(b"\n") + 1)
+    with table.open(newline="", encoding="utf-8") as file:
         return {row["id"] for row in csv.DictReader(file) if row.get("probability")}
 
 
@@ -138,13 +138,13 @@ def predict(
 ) -> tuple[NDArray[np.uint8], float]:
     """The mean map (longest side SIDE) as probability * 255, and the mean image probability.
 
-    The image's is that of the plain logits: what a student learns is calibrated by itself.
+    The image's is that of the plain logits: a student is calibrated by itself.
     """
-    seen = [teacher.predict(record, picture) for teacher in teachers]
+    outputs = [teacher.predict(record, picture) for teacher in teachers]
     rows, columns = picture.shape
     scale = SIDE / max(rows, columns)
     height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
-    mean = np.stack([map_ for map_, _ in seen]).mean(0, dtype=np.float32)
+    mean = np.stack([map_ for map_, _ in outputs]).mean(0, dtype=np.float32)
     small = transforms.resize(mean, height, width)
-    probability = 1 / (1 + np.exp(-np.mean([logit for _, logit in seen])))
+    probability = 1 / (1 + np.exp(-np.mean([logit for _, logit in outputs])))
     return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8), float(probability)

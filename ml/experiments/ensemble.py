@@ -1,7 +1,7 @@
-"""Several trained networks become one model: `python -m ml committee --member RUN --out FILE`.
+"""Several trained networks as one model: `python -m ml ensemble --member RUN --out FILE`.
 
-A committee answers with the mean of what its members say. Members of one recipe may have held
-different folds out: `export` then measures every picture by the member that never saw its patient.
+An ensemble predicts the mean of its members. Members of one recipe may have held different folds
+out: `export` then measures every picture by the member that held its patient out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ml.errors import BadInput
 from ml.recipe import MEMBERS_MAX, Recipe
 from ml.training import checkpoint, run_state
 
-# What a committee's members must have in common beside their architecture: what they are shown.
-SHOWN = ("size", "crop", "denoise", "clahe", "classes", "mirror")
+# What the members of an ensemble must have in common beside their architecture: the input.
+SAME_INPUT = ("size", "crop", "denoise", "clahe", "classes", "mirror")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the committee's checkpoint."""
+    """Write the ensemble's checkpoint."""
     content = of([checkpoint.read_trained(path) for path in args.member])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     run_state.write(content, args.out)
@@ -43,23 +43,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def of(members: list[tuple[dict[str, Any], Recipe]]) -> dict[str, Any]:
-    """The checkpoint of a committee, from its members' (content, recipe).
+    """The checkpoint of an ensemble, from its members' (content, recipe).
 
     `folds` lists each member's held-out fold. BadInput where members do not go together.
     """
     recipes = [recipe for _, recipe in members]
     first = recipes[0]
     if not 2 <= len(members) <= MEMBERS_MAX:
-        raise BadInput(f"a committee has 2 to {MEMBERS_MAX} members")
+        raise BadInput(f"an ensemble has 2 to {MEMBERS_MAX} members")
     if any(recipe.members > 1 for recipe in recipes):
-        raise BadInput("a committee is no member of another one")
-    for name in SHOWN:
+        raise BadInput("an ensemble cannot be a member of another one")
+    for name in SAME_INPUT:
         if len({getattr(recipe, name) for recipe in recipes}) > 1:
             raise BadInput(f"the members differ in their {name}")
     folds = [recipe.held_out_fold for recipe in recipes]
     same = len(set(folds)) == 1
     if not same and len(set(folds)) < len(folds):
-        raise BadInput("members hold one fold out together, or each of them another one")
+        raise BadInput("members hold out the same fold, or each another one")
     weights: dict[str, Tensor] = {}
     for number, (content, _) in enumerate(members):
         _must_fit(members[0][0]["average"], content["average"], number)
@@ -68,10 +68,10 @@ def of(members: list[tuple[dict[str, Any], Recipe]]) -> dict[str, Any]:
         first,
         members=len(members),
         held_out_fold=folds[0] if same else -1,
-        patience=0,  # a matter of the members' training
+        patience=0,  # settings of the members' training
         keep=0,
     )
-    earlier: list[dict[str, Any]] = []  # members may share a beginning
+    earlier: list[dict[str, Any]] = []  # members may share earlier runs
     for content, recipe in members:
         earlier += [run for run in checkpoint.runs_of(content, recipe) if run not in earlier]
     return {
@@ -87,4 +87,4 @@ def of(members: list[tuple[dict[str, Any], Recipe]]) -> dict[str, Any]:
 
 def _must_fit(first: dict[str, Tensor], other: dict[str, Tensor], number: int) -> None:
     if {k: v.shape for k, v in first.items()} != {k: v.shape for k, v in other.items()}:
-        raise BadInput(f"member {number + 1} is of another architecture than the first")
+        raise BadInput(f"member {number + 1} has another architecture than the first")

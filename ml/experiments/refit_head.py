@@ -1,10 +1,9 @@
-"""Fit the image-level layer anew: `python -m ml refit --checkpoint FILE --cache DIR --out FILE`.
+"""Fit the image-level layer again: `python -m ml refit --checkpoint FILE --cache DIR --out FILE`.
 
-The layer is linear, so once the rest of the network has its final weights the best one has no need
-of stochastic steps: logistic regression on the frozen features of the training pictures, with an L2
-penalty that is chosen by patient-grouped cross-validation among them. The held-out fold is not
-looked at. (Fitting the last layer to convergence on frozen features: linear probing, Alain and
-Bengio 2016.)
+The layer is linear, so once the rest of the network is final it needs no stochastic steps: logistic
+regression on the frozen features of the training pictures, with an L2 penalty that is chosen by
+patient-grouped cross-validation among them. The held-out fold is not used. (Fitting the last layer
+to convergence on frozen features: linear probing, Alain and Bengio 2016.)
 """
 
 from __future__ import annotations
@@ -52,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
     content, recipe = checkpoint.read_trained(args.checkpoint)
     if len(recipe.classes) > 1:
-        raise BadInput("refit knows one class, and this network has several")
+        raise BadInput("refit is for one class, and this network has several")
     if recipe.members > 1:
-        raise BadInput("refit knows one network: refit a committee's members first")
+        raise BadInput("refit is for one network: refit an ensemble's members first")
     net = model.segmenter(recipe, weights=False).eval()
     # Checkpoints may hold an image layer of another width: it is replaced anyway.
     own = {k: v for k, v in net.state_dict().items() if k.startswith("image.")}
@@ -63,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
     records = catalogue.read_records(args.cache)
     catalogue.check_crop(records, recipe)
     training, _ = catalogue.split(records, recipe.held_out_fold, recipe.data_share)
-    # Calibrated and measured is what this panel of radiologists says, not what another one does.
+    # The model is calibrated and measured on these radiologists' labels, not on another panel's.
     training = [record for record in training if record.source == "masks"]
     if len({record.positive for record in training}) < 2:
-        raise BadInput("there is nothing to tell apart: pictures of one class only")
+        raise BadInput("the training pictures are of one class only")
     pictures = dataset.Pictures.read(args.cache, training)
     features = extract_features(net, pictures, recipe)
     positive = torch.tensor([float(record.positive) for record in training])
@@ -90,7 +89,7 @@ def extract_features(net: model.Segmenter, pictures: dataset.Pictures, recipe: R
     found = []
     loader = DataLoader(dataset.PlainPictures(pictures, recipe), batch_size=recipe.batch)
     with precision.autocast(recipe, torch.device("cpu")):
-        for batch in tqdm(loader, desc="looking", disable=None):
+        for batch in tqdm(loader, desc="computing features", disable=None):
             picture = batch["picture"].to(memory_format=torch.channels_last)
             found.append(net.outputs(picture).features.float())
     return torch.cat(found)

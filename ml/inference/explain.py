@@ -1,8 +1,8 @@
-"""Why a picture got its probability, and how sure that is.
+"""The region that drives a picture's probability, and the uncertainty of the prediction.
 
-Owns the driving region (where the network's patches speak loudest: the patches weigh most in the
-image probability) and the distance of the model's two readings, of the picture and of its mirror
-image. A model that does not say either has none.
+Owns the driving region (around the patch of the largest probability, because patches weigh most in
+the image probability) and the difference between the predictions for the picture and for its mirror
+image. Models without these outputs have neither.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ml.preprocessing.lung_crop import Crop
 from ml.runtime.session import Floats
 
-# A patch belongs to the region of its loudest neighbour from this share of its probability on.
+# Connected patches with at least this share of the largest probability belong to the region.
 SHARE_OF_PEAK = 0.5
-# Two readings whose image probabilities lie so far apart, or whose outlines share so little, are
+# Two readings whose image probabilities differ so much, or whose outlines overlap so little, are
 # called unsure, whatever the operating point.
 SPREAD_UNSURE = 0.2
 DICE_UNSURE = 0.5
@@ -27,7 +27,7 @@ DICE_UNSURE = 0.5
 
 @dataclass(frozen=True)
 class Region:
-    """A box (x0, y0, x1, y1) in source pixels and the probability of its loudest patch."""
+    """A box (x0, y0, x1, y1) in source pixels and the probability of its most probable patch."""
 
     box: tuple[int, int, int, int]
     probability: float
@@ -40,7 +40,7 @@ class Region:
 def region(
     patches: Floats, crop: Crop | None, canonical: tuple[int, int], source: tuple[int, int]
 ) -> Region | None:
-    """The loudest patch and its loud neighbours; None where no patch lies on the picture.
+    """The patch of the largest probability and its neighbours; None where none is on the picture.
 
     patches: (P, P) over the network's square; canonical and source: (rows, columns) of the
     canonical picture, which the square shows in whole or in part, and of the picture itself.
@@ -56,10 +56,12 @@ def region(
     )
     if not inside.any():
         return None
-    heard = np.where(inside, patches, 0.0)
-    row, column = np.unravel_index(int(heard.argmax()), heard.shape)
-    peak = float(heard[row, column])
-    _, labels = cv2.connectedComponents((heard >= max(SHARE_OF_PEAK * peak, 1e-6)).astype(np.uint8))
+    on_picture = np.where(inside, patches, 0.0)
+    row, column = np.unravel_index(int(on_picture.argmax()), on_picture.shape)
+    peak = float(on_picture[row, column])
+    _, labels = cv2.connectedComponents(
+        (on_picture >= max(SHARE_OF_PEAK * peak, 1e-6)).astype(np.uint8)
+    )
     rows, columns = np.nonzero((labels == labels[row, column]) & inside)
     scale = source[0] / canonical[0], source[1] / canonical[1]
     box = (
@@ -84,7 +86,7 @@ class Uncertainty:
     """How far two readings differ.
 
     spread: distance of their image probabilities; outline_dice: Dice of their outlines, None where
-    neither outlines anything; unsure: whether a person should be told.
+    neither outlines anything; unsure: whether to warn the reader.
     """
 
     spread: float

@@ -68,15 +68,15 @@ def measure(
     """
     found = components(mask, spacing, orientation, midline, levels)
     total = sum(component.area_px for component in found)
-    telling = [component for component in found if component.area_px >= _SPECK * total]
-    sides = {component.side for component in telling if component.side}
+    large = [component for component in found if component.area_px >= _SPECK * total]
+    sides = {component.side for component in large if component.side}
     distance = interpleural_distance(mask, spacing)
     return {
         "area_px": total,
         "area_mm2": area_mm2(total, spacing),
         "side": None if not sides else "both" if len(sides) > 1 else sides.pop(),
         "side_assumed": _left_edge(orientation) is None and not _is_rotated(orientation),
-        "zones": [zone for zone in _ZONES if any(zone in part.zones for part in telling)],
+        "zones": [zone for zone in _ZONES if any(zone in part.zones for part in large)],
         "distance_px": round(distance.px, 2) if distance else None,
         "distance_mm": round(distance.mm, 2) if distance and distance.mm is not None else None,
         "distance_line": [round(value, 2) for value in distance.line] if distance else None,
@@ -121,9 +121,9 @@ def components(
 def side(column: float, middle: float, orientation: tuple[str, str] | None) -> str | None:
     """The patient's side, 'right' or 'left', of a point at ``column``.
 
-    By PatientOrientation where it tells left from right; else as a chest X-ray is always shown,
-    the patient's right at the picture's left (PA and AP alike). None where the header says that
-    the picture lies on its side: its columns do not tell right from left.
+    By PatientOrientation where it has left or right; else as a chest X-ray is always shown, the
+    patient's right at the picture's left (in PA and AP). None where, by the header, the picture is
+    turned by 90 degrees: right and left are not along its rows.
     """
     if _is_rotated(orientation):
         return None
@@ -133,7 +133,7 @@ def side(column: float, middle: float, orientation: tuple[str, str] | None) -> s
 
 
 def _left_edge(orientation: tuple[str, str] | None) -> str | None:
-    """The patient's side at the picture's left edge, None when the header does not say."""
+    """The patient's side at the picture's left edge, None when the header does not have it."""
     towards = orientation[0][:1] if orientation else ""
     return {"L": "right", "R": "left"}.get(towards)
 

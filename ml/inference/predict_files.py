@@ -71,10 +71,10 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             reason = error.strerror or "cannot be opened"
         else:
-            said = predict.predict(picture, opened, args.operating_point)
+            prediction = predict.predict(picture, opened, args.operating_point)
             stem = _stem(file, taken)
-            _write(args.out, stem, picture, said)
-            tqdm.write(f"{file}: {sentence(said)}")
+            _write(args.out, stem, picture, prediction)
+            tqdm.write(f"{file}: {sentence(prediction)}")
             continue
         failed += 1
         tqdm.write(f"{file}: {reason}", file=sys.stderr)
@@ -92,24 +92,26 @@ def _stem(file: Path, taken: set[str]) -> str:
     return stem
 
 
-def _write(folder: Path, stem: str, picture: reader.Picture, said: predict.Prediction) -> None:
-    facts = {"picture": picture.facts(), "prediction": said.facts()}
+def _write(
+    folder: Path, stem: str, picture: reader.Picture, prediction: predict.Prediction
+) -> None:
+    facts = {"picture": picture.facts(), "prediction": prediction.facts()}
     (folder / f"{stem}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    if said.mask is not None:
-        (folder / f"{stem}.mask.png").write_bytes(overlay.mask_png(said.mask))
-        (folder / f"{stem}.overlay.png").write_bytes(overlay.overlay_png(picture, said.mask))
+    if prediction.mask is not None:
+        (folder / f"{stem}.mask.png").write_bytes(overlay.mask_png(prediction.mask))
+        (folder / f"{stem}.overlay.png").write_bytes(overlay.overlay_png(picture, prediction.mask))
 
 
-def sentence(said: predict.Prediction) -> str:
-    """A prediction in one line, words before numbers."""
-    if said.band is None or said.measurements is None:
-        reasons = " ".join(reason["message"] for reason in said.quality["reasons"])
+def sentence(prediction: predict.Prediction) -> str:
+    """A prediction in one line."""
+    if prediction.band is None or prediction.measurements is None:
+        reasons = " ".join(reason["message"] for reason in prediction.quality["reasons"])
         return f"no result: {reasons}"
-    parts = [_BANDS[said.band]]
-    found = said.measurements
+    parts = [_BANDS[prediction.band]]
+    found = prediction.measurements
     if found["side"]:
         parts += [found["side"], " and ".join(found["zones"])]
-    line = f"{', '.join(parts)}; probability {said.probability:.2f}"
+    line = f"{', '.join(parts)}; probability {prediction.probability:.2f}"
     if found["distance_mm"] is not None:
         line += f"; greatest distance {found['distance_mm']:.0f} mm"
     return line

@@ -1,4 +1,4 @@
-"""How large a pneumothorax is beside the lung that it lies on: fractions, levels and indices.
+"""The size of a pneumothorax relative to its hemithorax: fractions, levels and indices.
 
 Owns the published size indices and the conditions under which each may be shown:
 
@@ -26,7 +26,7 @@ from ml.inference import measurements
 from ml.inference.measurements import Mask
 from ml.runtime.lung_finder import LungFields
 
-# A side's air below this share of all air is a speck beside the finding.
+# A side with less than this share of all air is left out.
 _SPECK = 0.05
 _THIRD = 1 / 3
 
@@ -42,7 +42,8 @@ class Level:
 
 @dataclass(frozen=True)
 class Index:
-    """A published index in percent; where it does not apply, percent is None and a code says why.
+    """A published index in percent; where it does not apply, percent is None and a code is the
+    reason.
 
     Codes: 'no_spacing', 'not_pa', 'no_air_at_level' (of an index that is taken at one level only),
     'no_air_at_levels' (air between the levels alone: the formulas' constants would be all of it).

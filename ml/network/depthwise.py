@@ -1,4 +1,4 @@
-"""Depthwise convolutions that are fit for training in bf16 on a CPU."""
+"""Depthwise convolutions that train fast in bf16 on a CPU."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class _Depthwise(torch.autograd.Function):
 
 
 def speed_up(module: nn.Module) -> None:
-    """Make depthwise convolutions fit for training in bf16 on a CPU.
+    """Make depthwise convolutions fast in training in bf16 on a CPU.
 
     oneDNN's bf16 kernels for their gradients are 5 to 40 times slower than its float32 ones
     (measured on AVX-512 BF16), while forward bf16 is twice as quick and saves a copy.
-    Only layers whose arithmetic is repeated here in full are touched; a subclass that pads in its
-    own forward, or a layer with a bias, stays as torch does it: slow but right.
+    Only layers whose computation is reproduced here in full are changed; a subclass that pads in
+    its own forward, or a layer with a bias, stays as it is: slow but correct.
     """
     for layer in module.modules():
         if (

@@ -1,4 +1,4 @@
-"""The first stages of a timm encoder, whose weights a recipe keeps as they are."""
+"""The first stages of a timm encoder, whose weights a recipe does not train."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from ml.network import depthwise
 
 
 def freeze(encoder: Any, stages: int) -> None:
-    """Keep the stem and the first stages of a timm encoder as they are.
+    """Freeze the stem and the first stages of a timm encoder.
 
-    They hold edges and textures, which X-rays share with photographs, and cost the most to train.
+    Their features are edges and textures, which X-rays share with photographs, and they cost the
+    most to train.
     """
     for part in _frozen(encoder, stages):
         part.requires_grad_(False)
 
 
 def fold(encoder: Any, stages: int) -> None:
-    """Let the frozen convolutions do their batch norms' work as well; the state stays as it is.
+    """Fold the batch norms of frozen layers into their convolutions; the state stays as it is.
 
-    For training alone, once weights and statistics are final: what is folded is computed here. The
-    answers are the same but for rounding, without a pass over the largest maps for every norm.
+    For training alone, once weights and statistics are final. The outputs are the same but for
+    rounding, without a pass over the largest maps for every norm.
     """
     for part in _frozen(encoder, stages):
         for conv, norm in _pairs(part):

@@ -1,4 +1,4 @@
-"""ImageNet weights of an encoder, from a package: nothing is downloaded."""
+"""ImageNet weights of an encoder, from a package, without a download."""
 
 from __future__ import annotations
 

@@ -138,11 +138,11 @@ def combined(
 
     positive, outlined: (N,) of 0/1, or (N,C) where there are C classes, each of which counts as a
     picture of its own. The chosen mask loss sees the pictures with a drawn mask; a
-    picture without a pneumothorax adds cross-entropy, so that the outline learns what to leave
-    out; one that was judged positive without an outline teaches the image-level output alone.
-    labels: what the image's output is taught, in 0..1, where that is not `positive` alone.
-    whole: what the batch is a part of; without it, itself. The losses of a step's batches add up
-    to that of one large batch.
+    picture without a pneumothorax adds cross-entropy, so that the outline is trained on
+    negatives; a positive without an outline trains the image-level output alone.
+    labels: targets of the image's output in 0..1, where they differ from `positive`.
+    whole: the counts of the whole step; without it, of this batch. The losses of a step's batches
+    add up to that of one large batch.
     """
     if whole is None:
         whole = StepCounts.of([{"positive": positive, "outlined": outlined}])
@@ -150,9 +150,9 @@ def combined(
         maps.flatten(0, 1).unsqueeze(1) for maps in (mask_logits, patch_logits, masks)
     )
     image_logits, positive, outlined = (v.flatten() for v in (image_logits, positive, outlined))
-    taught = positive if labels is None else labels.flatten()
-    taught = taught * (1 - 2 * label_doubt) + label_doubt
-    image = F.binary_cross_entropy_with_logits(image_logits, taught, reduction="sum")
+    targets = positive if labels is None else labels.flatten()
+    targets = targets * (1 - 2 * label_doubt) + label_doubt
+    image = F.binary_cross_entropy_with_logits(image_logits, targets, reduction="sum")
     image = image / whole.pictures
     per_picture = mask_loss(mask_logits, masks) * outlined
     negative = 1 - positive

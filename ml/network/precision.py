@@ -1,4 +1,4 @@
-"""Which arithmetic training runs in: bf16 where the processor has it, fp16 where a GPU shall."""
+"""The precision of training: bf16 where the processor has it, fp16 on a GPU where asked for."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ml.recipe import Recipe
 def runs_in_bf16(recipe: Recipe, device: torch.device) -> bool:
     """Whether a recipe that allows bf16 gets it on this device.
 
-    A CPU without AVX-512 BF16 imitates it, which takes several times as long as float32.
+    A CPU without AVX-512 BF16 emulates it, which takes several times as long as float32.
     """
     if not recipe.bf16 or runs_in_fp16(recipe, device):
         return False
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    # No public name says so in torch 2.7, the oldest version that is allowed here.
+    # torch 2.7, the oldest version that is allowed here, has no public name for this.
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def runs_in_fp16(recipe: Recipe, device: torch.device) -> bool:
-    """Whether a recipe asks for fp16 and this device is one to have it: a GPU."""
+    """Whether a recipe asks for fp16 and the device is a GPU."""
     return recipe.fp16 and device.type == "cuda"
 
 
@@ -35,5 +35,5 @@ def autocast(recipe: Recipe, device: torch.device) -> Any:
 
 
 def scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
-    """Scales the loss so that fp16 gradients do not vanish; hands all through without fp16."""
+    """Scales the loss so that fp16 gradients do not vanish; passes it through without fp16."""
     return torch.amp.GradScaler(device.type, enabled=runs_in_fp16(recipe, device))

@@ -1,7 +1,7 @@
-"""Folds for patients that have none: no patient in two, and every fold alike.
+"""Folds for patients that have none: no patient in two, and balanced folds.
 
-Owns how patients are dealt out: stratified by whether they have a pneumothorax, and by how large
-their largest one is, because the small ones are what a model misses.
+Owns the assignment: stratified by whether patients have a pneumothorax, and by the size of their
+largest one, because models miss small ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STRATA = 3  # of the patients with a pneumothorax, by size
 def assign(sizes: Mapping[str, Sequence[float]], folds: int = FOLDS) -> dict[str, int]:
     """Patient → fold; sizes: of the outlines on each of a patient's pictures, 0 where none is.
 
-    Within a stratum, patients with many pictures are dealt first, each to the fold that has the
+    Within a stratum, patients with many pictures are assigned first, each to the fold that has the
     fewest pictures of that stratum, then the fewest of all. The same patients give the same folds
     whatever their order.
     """
@@ -46,7 +46,7 @@ def strata(sizes: Mapping[str, Sequence[float]]) -> dict[str, int]:
 
 
 def by_name(name: str, folds: int = FOLDS) -> int:
-    """A fold that follows from a picture's name alone, where nothing is known of its patient."""
+    """A fold that follows from a picture's name alone, where its patient is unknown."""
     return hashlib.sha256(name.encode()).digest()[0] % folds
 
 

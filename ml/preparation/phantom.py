@@ -1,7 +1,7 @@
 """Synthetic frontal chest X-rays with a pneumothorax of known geometry.
 
-No patient is involved, so these pictures may stand where an X-ray may not: in tests, in the demo,
-in the documentation. ``draw`` makes one from a seed; ``dicom`` and ``png`` write it as a file.
+They show no patient, so they can be used where an X-ray cannot: in tests, in the demo, in the
+documentation. ``draw`` makes one from a seed; ``dicom`` and ``png`` write it as a file.
 
 The pleural cavity's shadow and the collapsed lung are the same shape, the latter moved towards
 the hilum by ``width_mm``. The air between them is therefore a crescent over apex and side wall
@@ -41,7 +41,7 @@ _DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
 @dataclass(frozen=True)
 class Phantom:
-    """A drawn picture and what is true about it.
+    """A drawn picture and its ground truth.
 
     ``pixels`` uint16 of 12 bits, more is denser; ``mask`` and ``lungs`` (both cavities together)
     bool; all (rows, columns). ``area_mm2`` counts the mask's pixels.

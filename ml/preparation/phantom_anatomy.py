@@ -3,7 +3,7 @@
 Owns the shapes behind ``ml.preparation.phantom``. Coordinates are mm from the picture's middle
 column (x, to the right) and from its top (y, down), as seen on a frontal film: the patient's right
 is at negative x. A layer is float32 (rows, columns) in centimetres of water that a ray passes. The
-shapes are drawn after the general look of a chest film; they copy no real person's.
+shapes follow the general anatomy of a chest film, not a real person's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers that describe a picture and an answer, and the tags of hard cases that follow from them.
+"""Numbers that describe a picture and a prediction, and tags of hard cases by these numbers.
 
 The same function serves every prediction (`Prediction.statistics`), the training reference in a
 model's card and the data sheet, so that `ml.metrics.drift` compares like with like. numpy and cv2
@@ -27,7 +27,7 @@ TAGS = ("over_exposed", "under_exposed", "blurred", "rotated")
 def of_grey(grey: NDArray[np.float32]) -> dict[str, float]:
     """Mean, spread, percentiles and sharpness of a picture (rows, columns), -1..1.
 
-    sharpness: the spread of what a blur of 1 px takes away, as a share of the picture's spread.
+    sharpness: the standard deviation removed by a blur of 1 px, as a share of the picture's.
     """
     spread = float(grey.std())
     fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
@@ -41,7 +41,7 @@ def of_grey(grey: NDArray[np.float32]) -> dict[str, float]:
 def of_answer(
     grey: NDArray[np.float32], map_: NDArray[np.uint8], lungs: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """All that a prediction stores: its input, its probability map and the lungs that were found.
+    """The statistics of a prediction: of its input, its probability map and the lungs.
 
     grey: the network's input; map_: uint8 over the picture; lungs: mask on the canonical picture.
     """
@@ -64,7 +64,7 @@ def of_shape(lungs: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def of_canonical(canonical: NDArray[np.uint8]) -> dict[str, float]:
-    """of_grey at the size that the tags' thresholds hold for."""
+    """of_grey at the size for which the tags' thresholds were chosen."""
     rows, columns = canonical.shape
     scale = 512 / max(rows, columns)
     shape = (max(1, round(columns * scale)), max(1, round(rows * scale)))
@@ -75,7 +75,8 @@ def of_canonical(canonical: NDArray[np.uint8]) -> dict[str, float]:
 def exposure(numbers: dict[str, float]) -> str:
     """'over', 'usual' or 'under', by the mean grey of a canonical picture.
 
-    More radiation darkens a film; digital systems hide much of that, so this is about looks.
+    More radiation darkens a film; digital systems compensate for much of that, so this describes
+    the displayed picture.
     """
     if numbers["input_mean"] < DARK:
         return "over"
@@ -84,11 +85,11 @@ def exposure(numbers: dict[str, float]) -> str:
 
 def tags(numbers: dict[str, float], lungs: NDArray[np.bool_] | None = None) -> tuple[str, ...]:
     """Why a canonical picture may be a hard case; 'rotated' only where lungs are given."""
-    looks = exposure(numbers)
+    exposed = exposure(numbers)
     tilted = abs(tilt(lungs)) > TILTED if lungs is not None else False
     found = {
-        "over_exposed": looks == "over",
-        "under_exposed": looks == "under",
+        "over_exposed": exposed == "over",
+        "under_exposed": exposed == "under",
         "blurred": numbers["input_sharpness"] < BLURRED,
         "rotated": tilted,
     }

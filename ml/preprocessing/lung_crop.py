@@ -24,9 +24,9 @@ class Crop:
     side: float
 
     def __post_init__(self) -> None:
-        """BadInput for a square that cannot be meant."""
+        """BadInput for an implausible square."""
         if not (0.05 <= self.side <= 2 and abs(self.left) <= 2 and abs(self.top) <= 2):
-            raise BadInput(f"no crop on a picture: {self}")
+            raise BadInput(f"not a crop of a picture: {self}")
 
     def on(self, rows: int, columns: int) -> tuple[int, int, int]:
         """(left, top, side) in whole pixels of a picture of this size."""

@@ -74,7 +74,7 @@ def canonical(pixels: NDArray[Any], side: int) -> NDArray[np.uint8]:
 
 
 def clean(picture: NDArray[np.uint8], denoise: str = "", clahe: float = 0.0) -> NDArray[np.uint8]:
-    """A canonical picture with less noise, and with its contrast evened out; as it is by default.
+    """A canonical picture after denoising and contrast equalisation; unchanged by default.
 
     denoise: "median" of 3 x 3 pixels; "bilateral" (Tomasi and Manduchi 1998), which spares edges;
     "nlm", non-local means (Buades et al. 2005), slow. clahe: clip limit of contrast-limited
@@ -174,7 +174,7 @@ def augment(
     shades = [] if soft is None else [masks_warped.pop().astype(np.float32) / np.float32(255)]
     target = (np.stack(masks_warped) > 127).astype(np.float32)
     if recipe.erase and rng.random() < recipe.erase:
-        _blot(view, target.max(0), rng)
+        _erase(view, target.max(0), rng)
     if shades:
         return view, np.stack([*target, *shades])
     return view, target[0] if mask.ndim == 2 else target
@@ -215,10 +215,12 @@ def _warped_places(
     return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
 
 
-def _blot(view: NDArray[np.float32], target: NDArray[np.float32], rng: np.random.Generator) -> None:
+def _erase(
+    view: NDArray[np.float32], target: NDArray[np.float32], rng: np.random.Generator
+) -> None:
     """Put up to four rectangles of noise about one grey on the view, none of them on the outline.
 
-    (Random erasing, Zhong et al. 2020.) What is left has to do for the rest of the picture.
+    (Random erasing, Zhong et al. 2020.) The network has to use the rest of the picture.
     """
     size = len(view)
     for _ in range(int(rng.integers(1, 5))):

@@ -1,7 +1,7 @@
-"""The lung fields of a picture, by a small network of their own, and the crop around them.
+"""The lung fields of a picture, by a small network, and the crop around them.
 
-Owns what counts as a pair of lungs. numpy, cv2 and OpenVINO only: serving has no torch. The
-network (`ml/recipes/lungs-256.toml`) outlines both lungs as one; its card has its numbers.
+Owns the criteria of a plausible pair of lungs. numpy, cv2 and OpenVINO only: serving has no torch.
+The network (`ml/recipes/lungs-256.toml`) outlines both lungs as one; its card has its numbers.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ THRESHOLD = 0.5
 REGION_MIN = 0.01
 # Over 1,456 frontal X-rays both fields together cover 11 % (1st percentile) to 40 % of the picture.
 COVERED = (0.06, 0.65)
-# So much of a side's length counts as its edge.
+# This share of a side's length counts as its edge.
 EDGE = 0.01
-# Air lies outside of what the network calls lung, at most this share of the fields' longer side
+# The air of a pneumothorax is outside of the lung fields, at most this share of their longer side
 # away: with it, 99.9 % of all outlined pneumothorax pixels of 388 X-rays are in the crop.
 MARGIN = 0.08
 
@@ -54,7 +54,7 @@ class LungFields:
         return float(upper) / breadth, float(lower) / breadth
 
     def crop(self) -> Crop | None:
-        """The square around both lungs with a margin; None where they are not to be believed.
+        """The square around both lungs with a margin; None where the fields are implausible.
 
         Never larger than the picture's longest side, and moved to lie within that.
         """
@@ -66,13 +66,13 @@ class LungFields:
         side = min(max(end - begin for begin, end in extents) * (1 + 2 * MARGIN), 1.0)
         limits = (self.mask.shape[1] / longest, self.mask.shape[0] / longest)
         corner = [
-            _kept_within((begin + end - side) / 2, side, limit)
+            _within((begin + end - side) / 2, side, limit)
             for (begin, end), limit in zip(extents, limits, strict=True)
         ]
         return Crop(*(round(float(value), 4) for value in (*corner, side)))
 
 
-def _kept_within(begin: float, side: float, limit: float) -> float:
+def _within(begin: float, side: float, limit: float) -> float:
     """The beginning of a stretch, moved into 0..limit, or centred there where it is too long."""
     return (limit - side) / 2 if side >= limit else min(max(begin, 0.0), limit - side)
 

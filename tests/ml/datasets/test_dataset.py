@@ -165,7 +165,7 @@ def test_a_recipe_names_what_it_is_trained_on(cache: Path) -> None:
     everything, held_out_then = train.split(replace(outlined, sources=SOURCES), records)
     assert {r.source for r in everything} == {"masks", "panel"}
     assert held_out == held_out_then
-    with pytest.raises(BadInput, match="nothing of pseudo"):
+    with pytest.raises(BadInput, match="no picture of pseudo"):
         train.split(replace(outlined, sources=("pseudo",)), records)
 
 

@@ -66,7 +66,7 @@ def test_it_is_not_taken_for_a_network_that_judges(
 ) -> None:
     path = tmp_path / "filled.pt"
     run_state.save(run_state.start(FILLS_IN, torch.device("cpu")), path)
-    with pytest.raises(BadCheckpoint, match="fill in pictures"):
+    with pytest.raises(BadCheckpoint, match="hidden patches"):
         checkpoint.read_trained(path)
     assert main(["export", "--checkpoint", str(path), "--out", str(tmp_path / "out")]) != 0
     assert "train --start" in capsys.readouterr().err

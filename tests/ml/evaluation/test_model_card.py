@@ -71,8 +71,8 @@ def test_it_says_whose_pictures_and_whose_word_were_learnt_from():
     card = session.read_card(session.locate())
     card["trained"]["config"] |= {"sources": ["masks", "unlabelled"], "taught": "two"}
     text = " ".join(model_card.render(card).split())
-    assert "Pictures outlined by radiologists, judged by nobody. Taught by other networks" in text
-    assert "weighs 0.5 against what people drew" in text
+    assert "Pictures outlined by radiologists, without a label. Also trained on soft labels" in text
+    assert "a weight of 0.5 against the radiologists' labels" in text
 
 
 def test_a_model_that_was_never_measured_says_so(tiny_model, tmp_path, capsys):

@@ -101,7 +101,7 @@ def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     assert other["metrics"] != found["metrics"]
     more = other["metrics"]["auc"]["value"] - found["metrics"]["auc"]["value"]
     assert other["against"]["auc"]["value"] == pytest.approx(more, abs=2e-4)
-    assert "more than the other: auc" in capsys.readouterr().out
+    assert "difference: auc" in capsys.readouterr().out
     assert (out / "fold-0" / train.CHECKPOINT).stat().st_mtime_ns == before
     assert json.loads((out / f"{cross_validation.REPORT}.json").read_text()) == found
     # Not with another recipe, though.
@@ -134,11 +134,11 @@ def test_single_folds_and_shares_of_the_patients_can_be_asked_for(
     assert crossing(cache, "--only", "1", "--share", "1", "--against", one)[0] == 0
     assert json.loads((out / "share-1" / "folds.json").read_text())["against"]["auc"]["value"] == 0
     assert crossing(cache, "--only", "0", "--against", one)[0] == 1
-    assert "may have met the patients of fold 0" in capsys.readouterr().err
+    assert "trained on patients of fold 0" in capsys.readouterr().err
     assert crossing(cache, "--against", str(out / "nowhere"))[0] == 1
-    assert "has not judged fold 0" in capsys.readouterr().err
+    assert "has no predictions for fold 0" in capsys.readouterr().err
     assert crossing(cache, "--only", "one")[0] == 1
-    assert "one is no list of numbers" in capsys.readouterr().err
+    assert "one is not a list of numbers" in capsys.readouterr().err
 
 
 def test_a_share_is_of_patients_keeps_their_classes_and_is_part_of_a_larger_one() -> None:

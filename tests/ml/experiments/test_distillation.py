@@ -45,7 +45,7 @@ def cache(tmp_path: Path) -> Path:
 
 def teach(cache: Path, *teachers: Path, name: str = "two") -> int:
     words = [word for path in teachers for word in ("--teacher", str(path))]
-    return main(["teach", *words, "--cache", str(cache), "--name", name])
+    return main(["soft-labels", *words, "--cache", str(cache), "--name", name])
 
 
 def said(cache: Path, name: str = "two") -> dict[str, float]:
@@ -90,7 +90,7 @@ def test_a_stopped_look_goes_on_with_what_is_left(cache: Path, tmp_path: Path) -
     assert said(cache) == whole
     assert first.read_bytes() == b"not looked at again"
     words.write_text("\n".join([*lines[:3], lines[3][:9]]))  # a stop in the middle of a line
-    with pytest.raises(BadInput, match="let `teach` end"):
+    with pytest.raises(BadInput, match="are incomplete"):
         SoftLabels.read(cache, replace(TINY, taught="two"), [])
     assert teach(cache, path) == 0
     assert said(cache) == whole
@@ -131,7 +131,7 @@ def test_no_teacher_has_seen_whom_the_student_holds_out(
 
 
 def test_what_was_never_taught_is_a_sentence(cache: Path) -> None:
-    with pytest.raises(BadInput, match="nobody has taught 'two'"):
+    with pytest.raises(BadInput, match="no soft labels 'two'"):
         SoftLabels.read(cache, replace(TINY, taught="two"), [])
     with pytest.raises(BadRecipe, match="taught is a name"):
         replace(TINY, taught="../away")

@@ -36,7 +36,7 @@ def member(path: Path, seed: int, fold: int = 0, **changes: object) -> Path:
 
 def together(out: Path, *members: Path) -> int:
     words = [word for path in members for word in ("--member", str(path))]
-    return main(["committee", *words, "--out", str(out)])
+    return main(["ensemble", *words, "--out", str(out)])
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_one_is_no_committee_and_none_is_a_member_of_another(
     assert "2 to 16 members" in capsys.readouterr().err
     together(tmp_path / "all.pt", *members)
     assert together(tmp_path / "more.pt", tmp_path / "all.pt", members[0]) == 1
-    assert "no member of another" in capsys.readouterr().err
+    assert "cannot be a member of another" in capsys.readouterr().err
 
 
 def test_members_are_not_trained_together() -> None:

@@ -160,7 +160,7 @@ def test_a_gate_must_have_held_out_the_same_patients(models: Path) -> None:
     dark[:2] = 255
     assert judge(dark) is None
     told(gate, gate=facts)
-    with pytest.raises(BadInput, match="has a gate itself"):
+    with pytest.raises(BadInput, match="has a first network itself"):
         cascade.first_stage(gate, [0])
 
 
