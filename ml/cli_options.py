@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ml.errors import BadInput
@@ -30,3 +31,23 @@ def numbers(text: str, kind: type[int] | type[float]) -> list[Any]:
         return [kind(part) for part in text.split(",")] if text.strip() else []
     except ValueError as error:
         raise BadInput(f"{text} is not a list of numbers such as 0,2") from error
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `ml.inference.serving.open`: weights, device, threads and precision."""
+    parser.add_argument("--weights", type=Path, help="a model's folder (default: the shipped one)")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: the GPU where torch sees one, else the CPU (default)",
+    )
+    parser.add_argument(
+        "--threads", type=within(int, 0, 1024), default=0, help="CPU threads, 0 for all"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("f32", "bf16"),
+        default="f32",
+        help="of the CPU's arithmetic; bf16 is quicker where the processor has it, and less exact",
+    )

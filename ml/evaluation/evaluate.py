@@ -55,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures of each kind in it",
     )
     parser.add_argument("--rows", type=Path, help="write a CSV with one row per picture here")
-    parser.add_argument("--weights", type=Path, help="a model's folder (default: the shipped one)")
     parser.add_argument(
         "--index",
         type=Path,
@@ -100,21 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1000,
         help="of the bootstrap",
     )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="auto: the GPU where torch sees one, else the CPU (default)",
-    )
-    parser.add_argument(
-        "--threads", type=cli_options.within(int, 0, 1024), default=0, help="CPU threads, 0 for all"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("f32", "bf16"),
-        default="f32",
-        help="of the CPU's arithmetic; bf16 is quicker where the processor has it, and less exact",
-    )
+    cli_options.add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

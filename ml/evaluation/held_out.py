@@ -173,15 +173,6 @@ def outline_report(
     }
 
 
-def report(held_out: HeldOutPredictions, replicates: int = 2000) -> dict[str, dict[str, Any]]:
-    """The card's `metrics` and `calibration`, with 95 % bootstrap intervals over patients.
-
-    Everything that depends on a fitted number (temperature, bias, thresholds) is cross-fitted:
-    see calibration.cross_fitted. The ROC's own numbers are those of the network's plain logits.
-    """
-    return pooled([held_out], replicates)
-
-
 def concatenated(tables: list[HeldOutPredictions]) -> HeldOutPredictions:
     """The pictures of several folds in one table."""
     arrays = [f.name for f in fields(HeldOutPredictions) if f.name != "size"]
@@ -192,10 +183,12 @@ def concatenated(tables: list[HeldOutPredictions]) -> HeldOutPredictions:
 
 
 def pooled(tables: list[HeldOutPredictions], replicates: int = 2000) -> dict[str, dict[str, Any]]:
-    """`report` over several folds, each with a network of its own and cross-fitted by itself.
+    """The card's `metrics` and `calibration` over folds, with 95 % intervals over patients.
 
-    Logits of different networks are not on one scale: with more than one fold the ROC's numbers
-    are those of the cross-fitted probabilities.
+    Everything that depends on a fitted number (temperature, bias, thresholds) is cross-fitted by
+    fold: see calibration.cross_fitted. The ROC's own numbers are those of the plain logits; those
+    of different networks are not on one scale, so with several folds they are those of the
+    cross-fitted probabilities.
     """
     held_out = concatenated(tables)
     shown, plain = _shown(tables)
@@ -248,7 +241,7 @@ def compare(
 
 
 def pixels(tables: list[HeldOutPredictions], replicates: int = 2000) -> dict[str, dict[str, Any]]:
-    """Measures per pixel, of what is shown: cross-fitted and gated like `report`."""
+    """Measures per pixel, of what is shown: cross-fitted, of called pictures, like `pooled`."""
     found = bootstrap.summary(
         _shown(tables)[0], concatenated(tables).patients, replicates, names=PER_PIXEL
     )

@@ -29,28 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="DICOM, PNG or JPEG")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--weights", type=Path, help="a model's folder (default: the shipped one)")
     parser.add_argument(
         "--operating-point",
         choices=predict.OPERATING_POINTS,
         default="balanced",
         help="which of the model's image thresholds calls a picture positive (default: balanced)",
     )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="auto: the GPU where torch sees one, else the CPU (default)",
-    )
-    parser.add_argument(
-        "--threads", type=cli_options.within(int, 0, 1024), default=0, help="CPU threads, 0 for all"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("f32", "bf16"),
-        default="f32",
-        help="of the CPU's arithmetic; bf16 is quicker where the processor has it, and less exact",
-    )
+    cli_options.add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -61,7 +61,7 @@ def test_pixels_are_counted_in_the_pictures_own_geometry(pictures: dataset.Pictu
 
 def test_a_perfect_network_gets_perfect_numbers_with_intervals(pictures: dataset.Pictures) -> None:
     tables = held_out.predict(Threshold(), pictures, TINY)  # type: ignore[arg-type]
-    found = held_out.report(tables, replicates=50)["metrics"]
+    found = held_out.pooled([tables], replicates=50)["metrics"]
     assert found["auc"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 40}
     assert found["positive_dice"]["value"] > 0.95
     assert found["positive_dice"]["n"] == 10

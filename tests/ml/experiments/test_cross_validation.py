@@ -173,12 +173,12 @@ def table(seed: int, shift: float) -> calibration.HeldOutPredictions:
 
 
 def test_networks_on_different_scales_are_pooled_on_one() -> None:
-    alone = [held_out.report(table(seed, 0.0), 20)["metrics"]["auc"]["value"] for seed in (1, 2)]
+    alone = [held_out.pooled([table(seed, 0.0)], 20)["metrics"]["auc"]["value"] for seed in (1, 2)]
     pooled = held_out.pooled([table(1, 0.0), table(2, 9.0)], 20)["metrics"]["auc"]
     assert pooled["n"] == 160
     assert pooled["value"] == pytest.approx(np.mean(alone), abs=0.03)
     raw = held_out.concatenated([table(1, 0.0), table(2, 9.0)])
-    assert held_out.report(raw, 20)["metrics"]["auc"]["value"] < min(alone) - 0.1
+    assert held_out.pooled([raw], 20)["metrics"]["auc"]["value"] < min(alone) - 0.1
 
 
 def test_a_difference_is_paired_by_picture() -> None:
@@ -186,7 +186,7 @@ def test_a_difference_is_paired_by_picture() -> None:
     better = replace(one, image_logits=one.image_logits + np.where(one.truth > 0, 0.7, 0.0))
     apart = held_out.compare([better], [one], 200)
     assert 0 <= apart["auc"]["low"] < apart["auc"]["value"] < apart["auc"]["high"]
-    alone = held_out.report(one, 200)["metrics"]["auc"]
+    alone = held_out.pooled([one], 200)["metrics"]["auc"]
     width, width_alone = (part["high"] - part["low"] for part in (apart["auc"], alone))
     assert width < width_alone
     same = held_out.compare([one], [one], 20)

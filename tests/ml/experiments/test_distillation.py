@@ -153,7 +153,7 @@ def item(label: float, masked: bool) -> dict[str, torch.Tensor]:
 
 def test_people_and_teachers_share_the_targets_by_their_weights() -> None:
     soft = np.full((4, 4), 0.8, dtype=np.float32)
-    mix = soft_labels.mix(item(1, True), soft, 0.6, drawn=True, judged=True, weight=0.25)
+    mix = soft_labels.mix(item(1, True), soft, 0.6, outlined=True, labelled=True, weight=0.25)
     torch.testing.assert_close(mix["mask"][0, 0], torch.full((4,), 0.95))
     torch.testing.assert_close(mix["mask"][0, 3], torch.full((4,), 0.2))
     assert float(mix["label"]) == pytest.approx(0.9)
@@ -164,11 +164,13 @@ def test_where_people_said_nothing_the_teachers_speak_alone() -> None:
     soft = np.zeros((4, 4), dtype=np.float32)
     soft[1, 1] = 0.9
     # Judged positive, not outlined: the label is shared, the outline is the teachers'.
-    panel = soft_labels.mix(item(1, False), soft, 0.5, drawn=False, judged=True, weight=0.5)
+    panel = soft_labels.mix(item(1, False), soft, 0.5, outlined=False, labelled=True, weight=0.5)
     assert float(panel["label"]) == 0.75
     assert float(panel["outlined"]) == 1
     torch.testing.assert_close(panel["mask"][0], torch.from_numpy(soft))
-    nobody = soft_labels.mix(item(0, False), soft * 0.5, 0.7, drawn=False, judged=False, weight=0.1)
+    nobody = soft_labels.mix(
+        item(0, False), soft * 0.5, 0.7, outlined=False, labelled=False, weight=0.1
+    )
     assert float(nobody["label"]) == pytest.approx(0.7)
     assert (float(nobody["positive"]), float(nobody["outlined"])) == (1, 0)
 
@@ -197,7 +199,7 @@ def taught_discs(value: int, probability: float) -> dataset.Pictures:
     pictures = discs(16)
     names = [record.id for record in pictures.records]
     maps = {name: np.full((64, 64), value, dtype=np.uint8) for name in names}
-    return replace(pictures, taught=SoftLabels(maps, dict.fromkeys(names, probability)))
+    return replace(pictures, soft_labels=SoftLabels(maps, dict.fromkeys(names, probability)))
 
 
 def test_teachers_without_weight_change_nothing_and_with_weight_they_do(tmp_path: Path) -> None:

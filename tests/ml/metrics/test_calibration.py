@@ -89,7 +89,7 @@ def test_what_is_not_called_is_not_outlined_unless_asked_for() -> None:
     held_out = pictures(100)
     strict = Thresholds(mask=0.4, balanced=0.999)
     gated = calibration.results(held_out, Calibration(), strict)
-    free = calibration.results(held_out, Calibration(), strict, gated=False)
+    free = calibration.results(held_out, Calibration(), strict, called_only=False)
     assert (gated.predicted[~gated.called] == 0).all()
     assert (free.predicted == held_out.found[:, 7]).all()
     assert GRID[7] == pytest.approx(0.4)

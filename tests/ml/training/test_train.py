@@ -162,7 +162,7 @@ def test_every_shipped_recipe_takes_a_training_step(path: Path) -> None:
         batch["positive"], batch["outlined"], losses.MASK_LOSSES[recipe.loss],
     )  # fmt: skip
     before = {name: value.clone() for name, value in state.net.named_parameters()}
-    train._weighed(recipe, part.mask, part.image, part.patch).backward()
+    train._weighted(recipe, part.mask, part.image, part.patch).backward()
     state.optimizer.step()
     now = dict(state.net.named_parameters())
     assert all(bool(value.isfinite().all()) for value in now.values())
@@ -419,8 +419,8 @@ def test_a_checkpoint_from_before_the_newer_settings_goes_on(tmp_path: Path) -> 
     fresh = train.start(replace(TINY, epochs=1), torch.device("cpu"))
     train.restore(fresh, tmp_path / train.CHECKPOINT)
     assert fresh.step == run.step
-    assert (fresh.watch.plateau_factor, fresh.watch.waited) == (0.25, 2)
-    assert fresh.watch.best_epoch == 0
+    assert (fresh.schedule.plateau_factor, fresh.watch.waited) == (0.25, 2)
+    assert fresh.schedule.best_epoch == 0
 
 
 def test_fp16_is_for_a_gpu_alone() -> None:

@@ -36,7 +36,7 @@ def test_a_prediction_of_ml_is_taken_as_it_is(
     tiny: serving.Serving, make: Any, air: Any, point: OperatingPoint
 ) -> None:
     picture = reader.read(make(phantom.draw(3, air, rows=700, columns=500)))
-    body = sent(predict(picture, tiny, point, gate=False))
+    body = sent(predict(picture, tiny, point, refuse=False))
     found = Prediction.parse(body)
     assert found.as_json() == body
     assert found.map is not None
