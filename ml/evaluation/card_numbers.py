@@ -46,7 +46,7 @@ def of(
     """Calibration, thresholds and the card's measured parts.
 
     folds: what each of a committee's members held out; of a single network, or of members that
-    agree, the one. gate: see heldout.tables.
+    agree, the one. gate: see held_out.predict.
     """
     records = catalogue.read_records(cache)
     catalogue.check_crop(records, recipe)

@@ -71,7 +71,7 @@ def build(
         },
         "classes": list(recipe.classes),
         "preprocessing": {
-            "function": "ml.inference.serving.Serving.see",
+            "function": "ml.inference.serving.Serving.prepare",
             "grey": f"percentiles {transforms.PERCENTILES[0]} to {transforms.PERCENTILES[1]} "
             "of the picture become -1..1, more being denser",
             "denoise": recipe.denoise,

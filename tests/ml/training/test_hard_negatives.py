@@ -95,7 +95,7 @@ def test_a_stopped_run_draws_the_same_hard_negatives_as_an_unbroken_one(tmp_path
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        # Between the look at the false_positives and the last epoch, which draws by them once more.
+        # Between their measurement and the last epoch, which draws by them once more.
         patch.setattr(
             train.weight_averaging, "tidy", lambda state, _: state.epoch == 3 and killed()
         )
