@@ -119,20 +119,6 @@ def row(name: str, hits: int, predicted: int, truth: int, probability: float) ->
     }
 
 
-def test_the_largest_missed_ones_and_the_surest_false_alarms_come_first():
-    rows = [
-        row("found", 90, 100, 100, 0.9),
-        row("small", 0, 0, 50, 0.1),
-        row("large", 0, 0, 900, 0.1),
-        row("sure", 0, 10, 0, 0.8),
-        row("unsure", 0, 10, 0, 0.3),
-        row("right", 0, 0, 0, 0.05),
-    ]
-    found = gallery.worst(rows, 2)
-    assert [one["id"] for one in found["miss"]] == ["large", "small"]
-    assert [one["id"] for one in found["false alarm"]] == ["sure", "unsure"]
-
-
 def test_names_from_files_are_text_and_not_markup():
     image = np.zeros((4, 4, 3), dtype=np.uint8)
     shown = report_pages.figure(gallery.GalleryPicture("miss", "<script>x</script>", image))

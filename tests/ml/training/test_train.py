@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-
 from ml.__main__ import main  # noqa: E402
 from ml.datasets import dataset  # noqa: E402
-from ml.errors import BadInput  # noqa: E402
 from ml.network import losses, model, precision  # noqa: E402
 from ml.recipe import LOSSES, Recipe  # noqa: E402
-from ml.recipe_limits import BadRecipe  # noqa: E402
-from ml.training import batch_norm, batches, checkpoint, run_state, train  # noqa: E402
+from ml.training import batches, train  # noqa: E402
 from tests.support.tiny_training import NOTHING, TINY, discs, log  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
@@ -74,43 +71,6 @@ def stop_after_one_epoch(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
-    train.fit(replace(TINY, epochs=1), discs(8), NOTHING, tmp_path)
-    with pytest.raises(ValueError, match="another recipe"):
-        train.fit(TINY, discs(8), NOTHING, tmp_path)
-
-
-def edit(checkpoint: Path, key: str, value: object = None) -> None:
-    """Another value for a setting of a checkpoint's recipe; None takes the setting away."""
-    content = torch.load(checkpoint, weights_only=True)
-    content["config"].pop(key)
-    if value is not None:
-        content["config"][key] = value
-    torch.save(content, checkpoint)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("attention", None), ("mirror", True), ("validate_every", 3), ("threads", 7), ("name", "b")],
-)
-def test_a_run_goes_on_where_only_a_new_or_a_serving_setting_differs(
-    tmp_path: Path, key: str, value: object
-) -> None:
-    state = train.start(TINY, torch.device("cpu"))
-    state.epoch = 7
-    train.save(state, tmp_path / "checkpoint.pt")
-    edit(tmp_path / "checkpoint.pt", key, value)
-    fresh = train.start(TINY, torch.device("cpu"))
-    train.restore(fresh, tmp_path / "checkpoint.pt")
-    assert fresh.epoch == 7
-
-
-def test_a_file_that_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="is not a checkpoint"):
-        train.restore(train.start(TINY, torch.device("cpu")), tmp_path / "checkpoint.pt")
-
-
 class Slow(list[object]):
     """Pictures that take their time."""
 
@@ -127,19 +87,6 @@ def test_an_epoch_without_a_step_is_neither_logged_nor_learnt_from(tmp_path: Pat
     assert state.step == 0
     assert state.schedule.best_loss == math.inf
     assert not (tmp_path / "log.csv").exists()
-
-
-def test_norms_are_measured_anew_before_training() -> None:
-    state = train.start(replace(TINY, adapt_norm=8), torch.device("cpu"))
-    layers = [m for m in state.net.encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in layers]
-    before = [norm.running_mean.clone() for norm in layers]
-    decoder = {k: v.clone() for k, v in state.net.decoder.state_dict().items()}
-    batch_norm.adapt(state.net, state.recipe, discs(8))
-    changed = [not torch.equal(n.running_mean, old) for n, old in zip(layers, before, strict=True)]
-    assert all(changed)
-    assert [norm.momentum for norm in layers] == momenta
-    assert all(torch.equal(v, decoder[k]) for k, v in state.net.decoder.state_dict().items())
 
 
 RECIPES = sorted((Path(model.__file__).parents[1] / "recipes").glob("*.toml"))
@@ -187,105 +134,6 @@ def test_the_clock_ends_a_run_and_the_schedule_with_it(tmp_path: Path) -> None:
     assert rows[-1]["size"] == "64" or began_at < 0.05
 
 
-def test_the_average_is_exponential_and_counters_are_copied() -> None:
-    average, net = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
-    net.weight.data.fill_(3.0)
-    net.num_batches_tracked.fill_(7)
-    run_state.update_average(average, net, 0.75)
-    assert average.weight.tolist() == [1.5, 1.5]
-    assert average.num_batches_tracked.item() == 7
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"epochs": 0},
-        {"size_from": [[0.1, 384]]},
-        {"size_from": [[0.0, 256]]},
-        {"size": 390, "size_from": [[0.0, 390]]},
-        {"schedule": "step"},
-        {"batch": 7},
-        {"learning_rate": 1e-3},
-        {"loss": "mse"},
-        {"rate": "fast"},
-        {"batch": 8.0},
-        {"size_from": [384]},
-        {"size_from": []},
-        {"size_from": [[0.0, 384, 1]]},
-        {"epoch_pictures": 0},
-        {"positive_share": [0.5]},
-        {"architecture": "Net"},
-        {"architecture": "UnetPlusPlus", "outline_stride": 2},
-        {"architecture": "FPN", "attention": "scse"},
-        {"attention": "softmax"},
-        {"attention": "scse", "decoder_channels": [64, 32, 32, 16, 8]},
-        {"frozen_stages": 2},
-        {"drop_path": 0.2},
-        {"label_doubt": 0.5},
-        {"classes": []},
-        {"classes": ["pneumothorax", "pneumothorax"]},
-        {"classes": ["../masks"]},
-        {"data_share": 0.0},
-        {"sources": []},
-        {"sources": ["masks", "rumours"]},
-        {"devices": 2},
-        {"engine": "fabric", "devices": 3},
-        {"engine": "ray"},
-        {"hard_negatives": 1.5},
-        {"hard_every": 0},
-        {"denoise": "gauss"},
-        {"clahe": -1.0},
-        {"accumulate": 0},
-        {"accumulate": 3},
-        {"onecycle_rise": 1.0},
-        {"plateau_factor": 1.0},
-        {"patience": -1},
-        {"patience": 2, "validate_every": 5},
-        {"patience": 5, "held_out_fold": -1},
-        {"keep": 2, "keep_by": "best", "validate_every": 0},
-        {"keep_by": "all"},
-        {"stop_on": "loss"},
-        {"decoder_norm": "layer"},
-        {"rate": -1e-3},
-        {"rate": math.nan},
-        {"ema": 2.0},
-        {"clip": 0.0},
-        {"dropout": 1.5},
-        {"drop_path": 2.0},
-        {"warmup": 1.0},
-        {"positive_share": [2.0, 1.0]},
-        {"decoder_channels": [256, 128, 64, 32, 0]},
-        {"size": 0, "size_from": [[0.0, 0]]},
-        {"size": -32, "size_from": [[0.0, -32]]},
-        {"size": 384, "size_from": [[0.0, 128], [0.9, 256], [0.5, 384]]},
-        {"workers": -1},
-        {"threads": -2},
-        {"minutes": math.nan},
-        {"decoder_norm": "instance", "architecture": "FPN"},
-    ],
-    ids=str,
-)
-def test_a_recipe_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(BadRecipe, match=r".+"):
-        Recipe.from_dict(wrong)
-
-
-@pytest.mark.parametrize("name", ["../x", "", "a b", ".hidden"])
-def test_a_recipes_name_is_that_of_a_file_and_stored_ones_stay(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(f'name = "{name}"\n')
-    with pytest.raises(BadRecipe, match="name has letters"):
-        Recipe.load(path)
-    assert Recipe.from_dict({"name": name}).name == name  # as in checkpoints of older versions
-
-
-def test_weights_whose_past_nothing_tells_have_none(tmp_path: Path) -> None:
-    bare = tmp_path / "bare.pt"
-    torch.save({"config": TINY.to_dict(), "net": {}, "average": {}}, bare)
-    assert checkpoint.history(bare) == []
-    assert checkpoint.history(tmp_path / "model.safetensors") == []
-
-
 def test_blocks_are_skipped_in_training_alone() -> None:
     recipe = replace(TINY, encoder="tu-tf_efficientnet_lite0", drop_path=0.9, bf16=False)
     state = train.start(recipe, torch.device("cpu"))
@@ -303,46 +151,6 @@ def test_the_losses_that_a_recipe_may_name_are_those_there_are() -> None:
     assert set(LOSSES) == set(losses.MASK_LOSSES)
 
 
-def test_a_recipe_survives_the_card() -> None:
-    assert Recipe.from_dict(TINY.to_dict()) == TINY
-
-
-def test_a_run_can_begin_with_another_run_s_weights(tmp_path: Path) -> None:
-    first = train.fit(TINY, discs(8), NOTHING, tmp_path / "first")
-    short = replace(TINY, epochs=1, rate=0.0, encoder_rate=0.0, ema=0.0)
-    second = train.fit(
-        short, discs(8), NOTHING, tmp_path / "second", tmp_path / "first" / train.CHECKPOINT
-    )
-    kept = dict(first.average.named_parameters())
-    for name, value in second.net.named_parameters():
-        if not name.startswith(("image.", "patch.")):  # these have a rate of their own
-            torch.testing.assert_close(value, kept[name])
-    assert second.step == 4
-    # What weights went through is told with them, from run to run.
-    earlier = checkpoint.history(tmp_path / "first" / train.CHECKPOINT)
-    assert [(run["recipe"], run["pictures"]) for run in earlier] == [
-        (TINY.name, TINY.epochs * TINY.epoch_pictures)
-    ]
-    assert checkpoint.history(tmp_path / "second" / train.CHECKPOINT)[:-1] == earlier
-    assert train.fit(short, discs(8), NOTHING, tmp_path / "second").begun_with == tuple(earlier)
-
-
-def test_no_run_begins_with_weights_that_met_whom_it_leaves_out(tmp_path: Path) -> None:
-    one = replace(TINY, epochs=1, held_out_fold=1)
-    trunk = tmp_path / "trunk" / train.CHECKPOINT
-    train.fit(replace(one, held_out_fold=-1), discs(8), NOTHING, trunk.parent, left_out=(0, 1))
-    train.fit(one, discs(8), NOTHING, tmp_path / "ones", trunk)
-    for path in (trunk, tmp_path / "ones" / train.CHECKPOINT):
-        with pytest.raises(BadInput, match="trained on patients of fold 2"):
-            train.fit(replace(one, held_out_fold=2), discs(8), NOTHING, tmp_path / "twos", path)
-    # Unless it was on other patients, whose folds are others.
-    two = replace(one, held_out_fold=2)
-    train.fit(two, discs(8), NOTHING, tmp_path / "twos", trunk, other_patients=True)
-    # What a run leaves out is a part of it.
-    with pytest.raises(BadInput, match="trained without other folds"):
-        train.fit(replace(one, held_out_fold=-1), discs(8), NOTHING, trunk.parent, left_out=(0,))
-
-
 def test_a_trunk_has_no_teachers_that_met_its_folds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -351,15 +159,6 @@ def test_a_trunk_has_no_teachers_that_met_its_folds(
     asked = ["--recipe", str(recipe), "--cache", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main(["train", *asked, "--without", "0,1"]) == 1
     assert "teachers may have been trained" in capsys.readouterr().err
-
-
-def test_a_run_of_another_architecture_is_not_taken_over(tmp_path: Path) -> None:
-    train.fit(TINY, discs(8), NOTHING, tmp_path / "first")
-    other = replace(TINY, decoder_channels=(8, 8, 8, 8, 8))
-    with pytest.raises(ValueError, match="another architecture"):
-        train.fit(
-            other, discs(8), NOTHING, tmp_path / "second", tmp_path / "first" / train.CHECKPOINT
-        )
 
 
 INDEPENDENT = replace(  # no picture's answer depends on what else is in its batch
@@ -404,32 +203,6 @@ def test_a_run_without_progress_on_the_held_out_fold_ends_early_and_stays_ended(
     assert again.epoch == 3
     patient = replace(still, patience=0, epochs=4)
     assert train.fit(patient, discs(8), discs(8, seed=1), tmp_path / "all").epoch == 4
-
-
-def test_a_checkpoint_from_before_the_newer_settings_goes_on(tmp_path: Path) -> None:
-    run = train.fit(replace(TINY, epochs=1), discs(8), NOTHING, tmp_path)
-    content = torch.load(tmp_path / train.CHECKPOINT, weights_only=True)
-    for name in ("scaler", "kept", "best_measure", "best_epoch"):
-        del content[name]
-    for name in ("accumulate", "keep", "patience", "plateau_factor", "fp16", "decoder_norm"):
-        if name in content["config"]:
-            del content["config"][name]
-    content["plateau_factor"], content["waited"] = 0.25, 2
-    torch.save(content, tmp_path / train.CHECKPOINT)
-    fresh = train.start(replace(TINY, epochs=1), torch.device("cpu"))
-    train.restore(fresh, tmp_path / train.CHECKPOINT)
-    assert fresh.step == run.step
-    assert (fresh.schedule.plateau_factor, fresh.watch.waited) == (0.25, 2)
-    assert fresh.schedule.best_epoch == 0
-
-
-def test_fp16_is_for_a_gpu_alone() -> None:
-    asked = replace(TINY, fp16=True)
-    assert precision.runs_in_fp16(asked, torch.device("cuda"))
-    assert not precision.runs_in_bf16(asked, torch.device("cuda"))
-    assert not precision.runs_in_fp16(asked, torch.device("cpu"))
-    assert not precision.runs_in_fp16(TINY, torch.device("cuda"))
-    assert not precision.scaler(asked, torch.device("cpu")).is_enabled()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

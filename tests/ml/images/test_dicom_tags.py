@@ -1,0 +1,95 @@
+"""Values of the DICOM header: spacing, view, age."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from ml.images.reader import Spacing
+from tests.support.dicom_files import made, read
+
+SPACINGS: list[tuple[dict[str, Any], Spacing | None]] = [
+    ({}, None),
+    ({"PixelSpacing": [0.2, 0.1]}, Spacing(0.2, 0.1, "detector")),
+    ({"ImagerPixelSpacing": [0.2, 0.1]}, Spacing(0.2, 0.1, "detector")),
+    (
+        {"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.2, 0.2]},
+        Spacing(0.2, 0.2, "detector"),
+    ),
+    (
+        {"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.18, 0.18]},
+        Spacing(0.18, 0.18, "calibrated"),
+    ),
+    (
+        {"PixelSpacing": [0.2, 0.2], "PixelSpacingCalibrationType": "GEOMETRY"},
+        Spacing(0.2, 0.2, "calibrated"),
+    ),
+    (
+        {"ImagerPixelSpacing": [0.22, 0.22], "EstimatedRadiographicMagnificationFactor": 1.1},
+        Spacing(pytest.approx(0.2), pytest.approx(0.2), "corrected"),
+    ),
+    (
+        {"ImagerPixelSpacing": [0.2, 0.2], "EstimatedRadiographicMagnificationFactor": 0},
+        Spacing(0.2, 0.2, "detector"),
+    ),
+    ({"NominalScannedPixelSpacing": [0.17, 0.17]}, Spacing(0.17, 0.17, "detector")),
+    ({"PixelSpacing": [0, 0]}, None),
+    ({"PixelSpacing": [-0.2, 0.2]}, None),
+    ({"PixelSpacing": [100, 100]}, None),
+]
+
+
+@pytest.mark.parametrize(("tags", "expected"), SPACINGS)
+def test_spacing_says_where_it_holds(tags, expected):
+    assert read(made(**tags)).spacing == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "view"),
+    [
+        ({"ViewPosition": "PA"}, "PA"),
+        ({"ViewPosition": "ap "}, "AP"),
+        ({"ViewPosition": "AP SUPINE"}, "AP"),
+        ({"ViewPosition": "LL"}, "LL"),
+        ({"ViewPosition": "LATERAL"}, "LL"),
+        ({"ViewPosition": "RL"}, "RL"),
+        ({"ViewPosition": "RAO"}, None),
+        ({}, None),
+    ],
+)
+def test_views(tags, view):
+    assert read(made(**tags)).view == view
+
+
+def test_empty_tables_are_none() -> None:
+    plain = read(made())
+    for keyword in ("VOILUTSequence", "ModalityLUTSequence"):
+        np.testing.assert_array_equal(read(made(**{keyword: []})).pixels, plain.pixels)
+
+
+def test_the_view_code_stands_in_for_a_missing_position():
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "R-10214", "SRT", "pa"
+    assert read(made(ViewCodeSequence=[item])).view == "PA"
+
+
+@pytest.mark.parametrize(
+    ("tags", "years"),
+    [
+        ({"PatientAge": "063Y"}, 63),
+        ({"PatientAge": "63"}, 63),
+        ({"PatientAge": "006M"}, 0.5),
+        ({"PatientAge": "002W"}, 0.04),
+        ({"PatientAge": "old"}, 74),
+        ({}, 74),  # from the two dates
+        ({"PatientBirthDate": "20010301", "StudyDate": "20190301"}, 18),  # the very birthday
+        ({"PatientBirthDate": "20010302", "StudyDate": "20190301"}, 17),
+        ({"StudyDate": "x"}, None),
+        ({"PatientBirthDate": "20300101"}, None),
+    ],
+)
+def test_ages(tags, years):
+    assert read(made(**tags)).patient_age_years == years
