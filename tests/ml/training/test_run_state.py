@@ -116,5 +116,5 @@ def test_a_checkpoint_from_before_the_newer_settings_goes_on(tmp_path: Path) -> 
     fresh = train.start(replace(TINY, epochs=1), torch.device("cpu"))
     train.restore(fresh, tmp_path / train.CHECKPOINT)
     assert fresh.step == run.step
-    assert (fresh.schedule.plateau_factor, fresh.watch.waited) == (0.25, 2)
+    assert (fresh.schedule.plateau_factor, fresh.schedule.waited) == (0.25, 2)
     assert fresh.schedule.best_epoch == 0

@@ -9,7 +9,7 @@ import pytest
 from ml.images import overlay, reader
 from ml.inference import predict
 from ml.preparation import phantom
-from ml.runtime.lung_finder import Fields
+from ml.runtime.lung_finder import LungFields
 from portal.jobs import prediction_checks, result_checks
 from portal.jobs.errors import BadResult
 from portal.models import BlobKind, JobKind
@@ -45,7 +45,7 @@ def test_a_workers_outputs_and_prediction_are_taken(
     elif air == "the edge":
         seen[:40, -60:] = True
     body = predict.conclude(
-        picture, CARD, seen.astype(np.uint8) * 255, probability, Fields(drawn.lungs | drawn.mask)
+        picture, CARD, seen.astype(np.uint8) * 255, probability, LungFields(drawn.lungs | drawn.mask)
     )
     mask = body.pop("mask")
     body |= {
