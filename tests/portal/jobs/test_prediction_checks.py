@@ -44,9 +44,8 @@ def test_a_workers_outputs_and_prediction_are_taken(
         seen[...] = True
     elif air == "the edge":
         seen[:40, -60:] = True
-    body = predict.conclude(
-        picture, CARD, seen.astype(np.uint8) * 255, probability, LungFields(drawn.lungs | drawn.mask)
-    )
+    fields = LungFields(drawn.lungs | drawn.mask)
+    body = predict.conclude(picture, CARD, seen.astype(np.uint8) * 255, probability, fields)
     mask = body.pop("mask")
     body |= {
         "map": {"rows": rows, "columns": columns},
