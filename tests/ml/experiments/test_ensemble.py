@@ -114,7 +114,7 @@ def test_members_that_held_the_same_fold_out_are_measured_together(tmp_path: Pat
     [
         ({"size": 32, "size_from": ((0.0, 32),)}, "differ in their size"),
         ({"decoder_channels": (8, 8, 8, 8, 8)}, "another architecture"),
-        ({"fold": 0}, "each of them another one"),
+        ({"fold": 0}, "each another one"),
     ],
 )
 def test_members_that_do_not_go_together_are_refused_in_one_sentence(

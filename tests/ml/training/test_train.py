@@ -158,7 +158,7 @@ def test_a_trunk_has_no_teachers_that_met_its_folds(
     recipe.write_text('taught = "two"\nheld_out_fold = -1\n')
     asked = ["--recipe", str(recipe), "--cache", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main(["train", *asked, "--without", "0,1"]) == 1
-    assert "teachers may have been trained" in capsys.readouterr().err
+    assert "teachers trained on the patients" in capsys.readouterr().err
 
 
 INDEPENDENT = replace(  # no picture's answer depends on what else is in its batch
