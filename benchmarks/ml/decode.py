@@ -2,7 +2,7 @@
 
     python benchmarks/ml/decode.py [--repeats 9] FILE...
 
-Each DICOM file is written anew in every syntax that its bits allow; then the files of one picture
+Each DICOM file is written again in every syntax that its bits allow; then the files of one picture
 take turns. Timed is `ml.images.reader.read`: header, decoding, grey scale, everything that a render
 worker does before it writes. Lossless syntaxes must give the same pixels, or the benchmark stops.
 Prints medians over all pictures and repeats, beside the size of a file and megapixels per second.
@@ -34,7 +34,7 @@ from ml.images.reader import Unreadable, read
 
 
 class NotWritten(Exception):
-    """A picture that an encoder does not take; the sentence says which one."""
+    """A picture that an encoder does not take; the text names it."""
 
 
 def written(dataset: FileDataset, implicit: bool = False) -> bytes:

@@ -36,22 +36,22 @@ def main() -> int:
     overlaps, sizes = [], []
     for case in positives + negatives[: len(positives)]:
         picture = reader.read(case.file.read_bytes())
-        said = predict.predict(picture, opened, refuse=False)
-        if said.uncertainty is None or said.region is None:
-            print("this model tells neither of doubt nor of a region", file=sys.stderr)
+        prediction = predict.predict(picture, opened, refuse=False)
+        if prediction.uncertainty is None or prediction.region is None:
+            print("this model has neither uncertainty nor region", file=sys.stderr)
             return 1
         truth = case.truth(*cases.MASK_SHAPE)
-        called = (said.probability or 0.0) >= opened.card["thresholds"]["image"]["balanced"]
-        right[bool(said.uncertainty["unsure"])].append(int(called == truth.any()))
+        called = (prediction.probability or 0.0) >= opened.card["thresholds"]["image"]["balanced"]
+        right[bool(prediction.uncertainty["unsure"])].append(int(called == truth.any()))
         if called and truth.any():
-            left, top, end, bottom = said.region["box"]
+            left, top, end, bottom = prediction.region["box"]
             rows, columns = picture.pixels.shape
             down, across = cases.MASK_SHAPE[0] / rows, cases.MASK_SHAPE[1] / columns
             part = truth[int(top * down) : int(bottom * down)]
             overlaps.append(int(part[:, int(left * across) : int(end * across)].any()))
             sizes.append((end - left) * (bottom - top) / (rows * columns))
     if not overlaps:
-        print("no positive of this fold was called: nothing to tell", file=sys.stderr)
+        print("no positive of this fold was called: nothing to measure", file=sys.stderr)
         return 1
     print(
         json.dumps(

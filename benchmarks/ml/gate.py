@@ -1,13 +1,12 @@
 """The quality gate: how many real frontal films it refuses, and how many pictures of wrong kinds.
 
-    python benchmarks/ml/gate.py fit ../shared/data        # the reference of ml.quality.typicality,
-    on one half python benchmarks/ml/gate.py measure ../shared/data    # on the other half of the
-    patients
+    python benchmarks/ml/gate.py fit ../shared/data        # the reference, on half of the patients
+    python benchmarks/ml/gate.py measure ../shared/data    # on the other half
 
 Real films are split by patient; the reference and every limit come from one half of real films and
 from no wrong picture at all. Wrong pictures arrive in turn as PNG, as JPEG, and as DICOM without
-and with a header that wrongly says "CHEST, PA"; one that tells the truth is refused by its header
-alone, and counted apart. Prints a table, and with --json writes it.
+and with a header that wrongly says "CHEST, PA"; one with a correct header is refused by it
+alone, and counted separately. Prints a table, and with --json writes it.
 """
 
 from __future__ import annotations
@@ -169,7 +168,7 @@ def _everything(
         for seed in range(16):
             grey = made.part(name, seed)
             yield f"drawn: {name}", name, _file(grey, seed)
-            yield "drawn, header tells the truth", name, _dicom(grey, *TRUTH[name])
+            yield "drawn, correct header", name, _dicom(grey, *TRUTH[name])
     for seed in range(40):
         yield "page of text", "page", _file(made.page(seed), seed)
     yield from _photographs()

@@ -67,7 +67,7 @@ def main() -> int:
         theirs.append(seconds[1])
         plainly.append(seconds[2])
         served, exact = answers[0], answers[2]
-        first, second = (said[0][0] >= threshold for said in (served, exact))
+        first, second = (outputs[0][0] >= threshold for outputs in (served, exact))
         shared, total = 2 * int((first & second).sum()), int(first.sum() + second.sum())
         overlaps.append(shared / total if total else 1.0)
         all_shared, all_outlined = all_shared + shared, all_outlined + total

@@ -22,11 +22,11 @@ HOW = (
     "`calibration.temperature` and `.bias`, which ship, were chosen on the whole fold."
 )
 MEASURED = "On held-out fold {fold}, no patient of which was trained on and which {chose}, " + HOW
-CHOSE = ("chose no checkpoint", "chose the checkpoint, so that the numbers flatter a little")
+CHOSE = ("chose no checkpoint", "chose the checkpoint, so that the numbers are slightly optimistic")
 MEMBERS_MEASURED = (
-    "Every picture of folds {folds} judged by the one member that held its patient out, not by the "
-    "mean of all members that is served and that has seen it: what it says of new pictures was not "
-    "measured. " + HOW + " auc is that of the cross-fitted probabilities."
+    "Every picture of folds {folds} measured by the one member that held its patient out, not by "
+    "the mean of all members that is served and was trained on it: its performance on new pictures "
+    "was not measured. " + HOW + " auc is that of the cross-fitted probabilities."
 )
 OUTLINE_MEASURED = (
     "On held-out fold {fold}, whose pictures were not trained on and chose no checkpoint, with the "
@@ -45,7 +45,7 @@ def of(
 ) -> tuple[Calibration, Thresholds, dict[str, Any]]:
     """Calibration, thresholds and the card's measured parts.
 
-    folds: what each of a committee's members held out; of a single network, or of members that
+    folds: what each of an ensemble's members held out; of a single network, or of members that
     agree, the one. gate: see held_out.predict.
     """
     records = catalogue.read_records(cache)

@@ -45,18 +45,18 @@ def measured(
 
 
 def abstention(results: Results, threshold: float) -> dict[str, Any]:
-    """Errors of the call, and loss of Kaggle Dice, when the least sure pictures are left out."""
-    sure = curves.confidence(results.probability, threshold)
+    """Errors of the call, and loss of Kaggle Dice, when the least certain pictures are left out."""
+    certainty = curves.confidence(results.probability, threshold)
     losses = {
         "wrong_call": (results.called != results.positive).astype(np.float64),
         "dice_loss": 1 - measures.dice(results.hits, results.predicted, results.truth),
     }
     report = {}
     for name, loss in losses.items():
-        curve = curves.risk_coverage(sure, loss)
+        curve = curves.risk_coverage(certainty, loss)
         report[name] = {
             "curve": curve.points(),
-            "area": curves.area_under_risk(sure, loss),
+            "area": curves.area_under_risk(certainty, loss),
             "at": {f"{share:g}": curves.risk_at(curve, share) for share in COVERAGES},
         }
     return report

@@ -152,7 +152,7 @@ def _abstention(report: dict[str, Any]) -> str:
         [f"{float(share):.0%}", number(risk), number(found["dice_loss"]["at"][share])]
         for share, risk in found["wrong_call"]["at"].items()
     ]
-    return table(["answered, the surest first", "wrong calls", "1 - Kaggle Dice"], rows)
+    return table(["answered, most certain first", "wrong calls", "1 - Kaggle Dice"], rows)
 
 
 def _rules(report: dict[str, Any]) -> str:

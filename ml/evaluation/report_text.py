@@ -59,7 +59,7 @@ def table(report: dict[str, Any]) -> str:
                 f"{number(part[m]['value']):>9}" for m in ("positive_dice", "sensitivity", "auc")
             )
             lines.append(f"{trait:20}{name:14}{part['pictures']:>6}{part['positives']:>6}{shown}")
-    lines += ["", f"{'answered, the surest first':34}{'wrong calls':>12}"]
+    lines += ["", f"{'answered, most certain first':34}{'wrong calls':>12}"]
     for share, risk in report["abstention"]["wrong_call"]["at"].items():
         lines.append(f"{float(share):<34.0%}{number(risk):>12}")
     lines += [

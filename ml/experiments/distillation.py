@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         required=True,
-        help="a checkpoint.pt (also of a committee) or a shipped model's folder; may be repeated",
+        help="a checkpoint.pt (also of an ensemble) or a shipped model's folder; may be repeated",
     )
     parser.add_argument("--cache", type=Path, required=True, help="folder made by `prepare`")
     parser.add_argument("--name", required=True, help="the name for a recipe's `taught`")

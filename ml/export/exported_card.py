@@ -18,14 +18,15 @@ TERMS = (
 )
 WHAT = (
     "Chest X-rays with radiologists' outlines of pneumothorax (SIIM-ACR), and pictures of the same "
-    "hospital judged as a whole by a radiologist panel"
+    "hospital with an image-level label by a radiologist panel"
 )
 # Where a recipe has soft labels, unlabelled pictures have them, too.
-TAUGHT_WHAT = (
-    ". Trained on, with other networks' word alone: pictures of other hospitals that nobody judged"
+SOFT_LABELS_WHAT = (
+    ". Also trained on, with soft labels of other networks alone: unlabelled pictures of other "
+    "hospitals"
 )
-TAUGHT_TERMS = (
-    " The unjudged ones are of public collections for research (COVID-19 image data collection, "
+SOFT_LABELS_TERMS = (
+    " The unlabelled ones are of public collections for research (COVID-19 image data collection, "
     "Cohen et al. 2020; Figure 1 and Actualmed COVID-19 chest X-ray collections; a few others)."
 )
 LIMITS = [
@@ -59,7 +60,7 @@ def build(
     sums: dict[str, str],
 ) -> dict[str, Any]:
     """The whole card. facts: the parts that do not follow from the rest; sums: sha256 by file."""
-    unjudged = bool(recipe.taught) and "unlabelled" in recipe.sources
+    unlabelled = bool(recipe.taught) and "unlabelled" in recipe.sources
     return {
         **facts,
         "architecture": {
@@ -95,11 +96,11 @@ def build(
         "calibration": asdict(calibration) | facts.get("calibration", {}),
         "metrics": facts.get("metrics", {}),
         "data": {
-            "what": WHAT + TAUGHT_WHAT * unjudged,
+            "what": WHAT + SOFT_LABELS_WHAT * unlabelled,
             "counts": {},
             "folds": "five folds, no patient in two; held out: "
             + (f"fold {recipe.held_out_fold}" if recipe.held_out_fold >= 0 else "none"),
-            "terms": TERMS + TAUGHT_TERMS * unjudged,
+            "terms": TERMS + SOFT_LABELS_TERMS * unlabelled,
             **facts.get("data", {}),
         },
         "limits": limits,

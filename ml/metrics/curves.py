@@ -80,17 +80,17 @@ def confidence(probability: Floats, threshold: float) -> Floats:
     return distance
 
 
-def risk_coverage(sure: Floats, wrong: Floats) -> Curve:
-    """Coverage against the mean error among the pictures that are kept, the surest first.
+def risk_coverage(certainty: Floats, wrong: Floats) -> Curve:
+    """Coverage against the mean error among the answered pictures, the most certain first.
 
-    sure (n,): confidence; wrong (n,): the loss of each, 0..1. Pictures of one confidence are kept
-    or left together (El-Yaniv and Wiener 2010).
+    certainty (n,): confidence; wrong (n,): the loss of each, 0..1. Pictures of one confidence are
+    kept or left together (El-Yaniv and Wiener 2010).
     """
-    order = np.argsort(-sure, kind="stable")
-    sorted_ = sure[order]
+    order = np.argsort(-certainty, kind="stable")
+    sorted_ = certainty[order]
     last = np.append(np.flatnonzero(np.diff(sorted_)), len(sorted_) - 1)
     total = np.cumsum(wrong[order].astype(np.float64))[last]
-    return Curve((last + 1) / len(sure), total / (last + 1), sorted_[last])
+    return Curve((last + 1) / len(certainty), total / (last + 1), sorted_[last])
 
 
 def risk_at(curve: Curve, coverage: float) -> float:
@@ -98,7 +98,7 @@ def risk_at(curve: Curve, coverage: float) -> float:
     return float(curve.y[np.searchsorted(curve.x, coverage - 1e-9)])
 
 
-def area_under_risk(sure: Floats, wrong: Floats) -> float:
+def area_under_risk(certainty: Floats, wrong: Floats) -> float:
     """AURC: the risk averaged over all coverages 1/n .. 1 (Geifman et al. 2019)."""
-    curve = risk_coverage(sure, wrong)
+    curve = risk_coverage(certainty, wrong)
     return float((np.diff(curve.x, prepend=0.0) * curve.y).sum())

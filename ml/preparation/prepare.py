@@ -137,7 +137,7 @@ def select(args: argparse.Namespace) -> Selection:
     else:
         chosen = selection.outlined_by_masks(args.masks, args.dicom, args.index)
     if args.panel:
-        chosen.add_judged(args.panel, args.panel_index, args.reports, args.unlabelled)
+        chosen.add_panel(args.panel, args.panel_index, args.reports, args.unlabelled)
     if args.pseudo:
         chosen.add_pseudo(args.pseudo, args.pseudo_masks)
     return chosen

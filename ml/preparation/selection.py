@@ -1,7 +1,7 @@
 """Which pictures a training cache is made of: from tables and folders to one list.
 
 Owns how several sources are joined. Of a picture that two sources list, the outlined one is taken
-before the judged one, and that before the one that models outlined.
+before the one with an image-level label, and that before the one that models outlined.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class Selection:
     listed: dict[str, dict[str, str]] = field(default_factory=dict)
     pseudo: frozenset[str] = frozenset()
 
-    def add_judged(
+    def add_panel(
         self, folder: Path, index: Path, reports: bool = False, unlabelled: bool = False
     ) -> None:
         """Add pictures with an image-level label; reports, unlabelled: see `panel_labels`."""
         folds = {label.patient: label.fold for label in self.labels.values()}
-        judged = panel_labels(index, folds, reports, unlabelled)
-        self.labels |= {name: label for name, label in judged.items() if name not in self.labels}
+        panel = panel_labels(index, folds, reports, unlabelled)
+        self.labels |= {name: label for name, label in panel.items() if name not in self.labels}
         columns = (*subgroups.COLUMNS, "label")
         self.listed = cases.read_traits(index, columns, "id") | self.listed
-        self.folders = dict.fromkeys(judged, folder) | self.folders
+        self.folders = dict.fromkeys(panel, folder) | self.folders
 
     def add_pseudo(self, folder: Path, masks: Path) -> None:
         """Add pictures that models outlined: of unknown patients, never held out."""
@@ -118,7 +118,7 @@ def outlined_labels(texts: Mapping[str, list[str]], index: Path | None) -> dict[
 def panel_labels(
     index: Path, folds: Mapping[str, int], reports: bool = False, unlabelled: bool = False
 ) -> dict[str, Label]:
-    """The labels of judged pictures, by id; a patient who has a fold already keeps it.
+    """The image-level labels of a panel, by id; a patient who has a fold already keeps it.
 
     reports: also labels that a program extracted from the radiologist's report; unlabelled: also
     pictures without a label, as not positive.

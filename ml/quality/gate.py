@@ -46,7 +46,7 @@ CUT_MAX = (0.5, 0.22)
 CUT_USUAL = 0.1
 ADULT_YEARS = 18
 
-# English, and the stems of the word in most languages in Latin script.
+# English, and the stems of the term in most languages in Latin script.
 _CHEST_TERMS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
 # Terms that name no part of the body.
 _NO_PART = frozenset({"UNKNOWN", "OTHER", "WHOLEBODY"})
