@@ -1,8 +1,9 @@
 """Who may do what: permissions, the person who acts, and the queries for studies.
 
-Nothing is allowed that is not written here. Lists and single loads share `visible_studies`, so
-what is not in somebody's list does not exist for them. The one way around it is to break the
-glass: `out_of_reach` says which cases somebody may open so, `openable_studies` what a grant opens.
+Nothing is allowed that is not listed here. Lists and single loads share `visible_studies`: a case
+that is not in a person's list does not exist for them. The one exception is emergency access
+(break-glass): `out_of_reach` are the cases that a person may open so, `openable_studies` includes
+the one that a grant opens.
 """
 
 from dataclasses import dataclass, replace
@@ -75,7 +76,7 @@ ROLE_PERMISSIONS: Final = MappingProxyType(
     }
 )
 
-# What a token may carry at most, whoever owns it: never the rights of an administrator.
+# The most that a token may carry: never the rights of an administrator.
 TOKEN_PERMISSIONS: Final = frozenset(
     {
         Permission.STUDY_SUBMIT,
@@ -93,7 +94,7 @@ PATIENT_ROLES: Final = frozenset({Role.TECHNOLOGIST, Role.READER})
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One case that is open for a while to somebody whose it is not."""
+    """Emergency access of one person to one case, until a time."""
 
     id: UUID
     study_id: UUID
@@ -111,7 +112,7 @@ class Actor:
     session_id: UUID | None = None
     via: Via = "session"
     address: str = ""
-    grant: Grant | None = None  # set while a case is looked at through broken glass
+    grant: Grant | None = None  # set while a case is open by emergency access
 
     def may(self, permission: Permission) -> bool:
         """Whether the permission is held."""
@@ -156,7 +157,7 @@ def openable_studies(actor: Actor) -> Select[Study]:
 
 
 def out_of_reach(actor: Actor) -> Select[Study]:
-    """The studies that the actor may open by breaking the glass: those that are not theirs."""
+    """The studies that the actor may open by emergency access: those that are not theirs."""
     query = select(Study).where(Study.purged_at.is_(None))
     if actor.via != "session" or not actor.may(Permission.BREAK_GLASS):
         return query.where(false())

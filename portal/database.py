@@ -56,7 +56,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     if settings.database_url.startswith("sqlite"):
         return {"hide_parameters": True}
     return {
-        "hide_parameters": True,  # what somebody sent is not quoted in an error's text
+        "hide_parameters": True,  # an error's text does not quote what was sent
         "pool_pre_ping": True,
         "connect_args": {"connect_timeout": 5},
     }

@@ -1,4 +1,4 @@
-"""The parts that a running portal is put together from, opened once and handed to the views."""
+"""What a process of the portal needs, opened once and handed to the views."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from portal.accounts.single_sign_on import ProviderMetadata
+from portal.accounts.openid_connect import ProviderMetadata
 from portal.accounts.throttle import Throttle
 from portal.jobs.broker import Broker
 from portal.models import db
@@ -22,19 +22,19 @@ from portal.reading.shown_results import Shown
 from portal.settings import Settings
 from portal.vault import NotReadable, StorageFull, StorageUnavailable, Vault
 
-# What a part that is away or busy raises. People are told to try again, not that something broke.
+# Raised when the database, Redis or the storage is away or busy: the answer is 503, try again.
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable)
-# What the database raises for a value that no column can hold, such as a text with a NUL.
+# Raised by the database for a value that no column can hold, such as a text with a NUL.
 UNFIT = DataError
-# What the vault raises when the disk is full; nothing was left behind.
+# Raised by the vault when the disk is full; nothing was left behind.
 NO_ROOM = StorageFull
-# What it raises when a stored file is damaged, missing or not the one that the record names.
+# Raised by it when a stored file is damaged, missing or not the one that the record names.
 DAMAGED = NotReadable
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Settings, vault, bell, Redis (or none), throttle, issuer, clock and memory of a process."""
+    """Settings, vault, broker, Redis (or none), throttle, sign-in provider, clock and caches."""
 
     settings: Settings
     vault: Vault
@@ -47,7 +47,7 @@ class Services:
 
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] | None = None) -> "Services":
-        """Open the vault and point a client at Redis; neither the database nor Redis is asked."""
+        """Open the vault and point a client at Redis; neither is called yet."""
         client = redis_client(settings.redis_url)
         broker = Broker(settings.redis_url, settings.visibility_seconds)
         return cls(
@@ -69,7 +69,7 @@ class Services:
 
 
 def db_session() -> Session:
-    """The running request's database session, for views to hand to the core."""
+    """The running request's database session, for views to pass on."""
     return db.session()
 
 

@@ -1,4 +1,4 @@
-"""Breaking the glass: one case opened for a while to somebody whose it is not, with an alarm.
+"""Emergency access (break-glass): one case of others is opened for a while, with an alarm.
 
 The case is named by its number or id, typed in: nothing of a patient is shown before. What does
 not exist and what may not be opened get the same answer. `access` says who may open what; each
@@ -33,7 +33,7 @@ _LIST: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class GrantView:
-    """A grant for those who watch over it. `words` only for auditors and the person."""
+    """A grant as auditors and administrators see it. `words` only for auditors and the person."""
 
     id: UUID
     study_id: UUID
@@ -59,7 +59,7 @@ def open_case(
     now: datetime,
     lifetime: timedelta,
 ) -> UUID:
-    """Open the case of this number or id and sound the alarm; returns the study.
+    """Open the case of this number or id and raise an alarm; returns the study.
 
     A case that is the actor's own is returned without a grant. Opening one again begins anew and
     ends the grant before. Raises `Invalid`, `Throttled`, and `Denied` for whoever may not.
@@ -67,7 +67,7 @@ def open_case(
     actor.require(Permission.BREAK_GLASS)
     chosen, told = _reason(reason), clean_lines(words, LONGEST + 1)
     if not SHORTEST <= len(told) <= LONGEST:
-        raise Invalid("words", f"Say in {SHORTEST} to {LONGEST} characters why you need it.")
+        raise Invalid("words", f"Give the reason in {SHORTEST} to {LONGEST} characters.")
     throttle.take([(BREAK_GLASS, str(actor.user_id))], now)
     named = _named(case)
     own = list(session.scalars(access.visible_studies(actor).where(named).limit(2)))
@@ -108,7 +108,7 @@ def open_case(
 
 
 def under(session: Session, actor: Actor, study_id: UUID, now: datetime) -> Actor:
-    """The actor with the grant that stands for this case, or as they are where there is none."""
+    """The actor with their current grant for this case, or unchanged where there is none."""
     if actor.via != "session" or not actor.may(Permission.BREAK_GLASS):
         return actor
     row = session.scalars(
@@ -132,14 +132,14 @@ def end(session: Session, actor: Actor, grant_id: UUID, now: datetime) -> None:
 
 
 def end_all_of(session: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
-    """Close, in the caller's transaction, everything that somebody opened; returns how many."""
+    """Close, in the caller's transaction, all cases that a person has opened; returns how many."""
     return _end(session, actor, now, BreakGlass.user_id == user_id)
 
 
 def grants(
     session: Session, vault: Vault, actor: Actor, now: datetime, *, also: Collection[UUID] = ()
 ) -> list[GrantView]:
-    """What stands open, and the grants of these ids: all for who watches over it, else one's own.
+    """Current grants, and those of these ids: all for auditors and administrators, else one's own.
 
     Only auditors and the person read the words.
     """

@@ -1,4 +1,4 @@
-"""Invitations: one-time, expiring links by which people come in, or come back after a reset.
+"""Invitations: one-time, expiring links to a new account, or to a new password and factor.
 
 The link holds a random token, the row its SHA-256. Nobody has an account before they follow one.
 """
@@ -39,11 +39,11 @@ def invite(
     team: str | None = None,
     lifetime: timedelta = LIFETIME,
 ) -> tuple[Invitation, str]:
-    """Invite somebody; returns the invitation and the token of the link `/join/<token>`.
+    """Invite a person; returns the invitation and the token of the link `/join/<token>`.
 
     The team is found or made by its name; without a name it is the inviting person's own. Only
     the command line invites without an actor. An older invitation to the same address stops
-    working. Nobody invites their own mailbox, and who gets a way to patients' data sets off an
+    working. Nobody invites their own mailbox, and access to patients' data raises an
     alarm. Raises `Invalid`, and `Denied` for whoever may not manage people.
     """
     if actor is not None:
@@ -60,7 +60,7 @@ def invite(
         raise Invalid("email", "This is your own address. Ask another administrator.")
     if session.scalar(select(User.id).where(User.email == email)) is not None:
         session.rollback()
-        raise Invalid("email", "Somebody with this address is here already.")
+        raise Invalid("email", "There is an account with this address already.")
     if actor is not None:
         recheck_permission(session, actor, Permission.PEOPLE_MANAGE)
     withdraw_sent_to(session, email, now)
@@ -130,9 +130,9 @@ def accept_invitation(
 ) -> User:
     """Use the link: make the person, or give a known one a new password. The factor comes next.
 
-    `signed_in` is whose session the browser held: when it is whoever made the link, that sets off
-    an alarm. Raises `Invalid` (the link stays usable), `Denied` when the link does not work or
-    stopped working while the password was hashed, and `Throttled` after too many tries of the link.
+    `signed_in` is whose session the browser held: when it is the person who made the link, an
+    alarm is raised. Raises `Invalid` (the link stays usable), `Denied` when the link does not work
+    or stopped working while the password was hashed, and `Throttled` after too many tries of it.
     """
     found = open_invitation(session, token, now)
     if found is None:
@@ -141,7 +141,7 @@ def accept_invitation(
         throttle.take([(LINK, str(found.id))], now)
     passwords.check_new(password, (found.name, found.email))
     hashed = passwords.hash_password(password)
-    if found.user_id is not None:  # locked before the link, as by whoever shuts them out
+    if found.user_id is not None:  # locked before the link, in the same order as `people.disable`
         session.get_one(User, found.user_id, with_for_update={"key_share": True})
     used = session.execute(
         update(Invitation)
@@ -172,7 +172,7 @@ def accept_invitation(
         session.add(user)
     try:
         session.flush()
-    except IntegrityError:  # somebody with this address came another way meanwhile
+    except IntegrityError:  # this address has an account meanwhile
         session.rollback()
         raise Denied("invitation") from None
     audit.append(session, "person_joined", actor=actor_of(user), now=now, subject_id=found.id)
@@ -246,7 +246,7 @@ def _make_invitation(
 
 
 def withdraw_made_by(session: Session, user_id: UUID, now: datetime) -> int:
-    """Make useless, in the caller's transaction, the links that somebody made; returns how many."""
+    """Make useless, in the caller's transaction, the links that a person made; returns how many."""
     return _withdraw(session, Invitation.invited_by == user_id, now)
 
 
@@ -280,7 +280,7 @@ def _team_id(session: Session, actor: Actor | None, name: str | None, now: datet
 
 
 def team_name(session: Session, text: str) -> str:
-    """A team's name as it is kept; raises `Invalid` where it can't be read."""
+    """A team's name as it is stored; raises `Invalid` where it can't be read."""
     wanted = " ".join(text.split())[:200].strip()
     if not wanted or not wanted.isprintable():
         session.rollback()
@@ -289,7 +289,7 @@ def team_name(session: Session, text: str) -> str:
 
 
 def _mailbox(email: str) -> str:
-    """Where the mail arrives: what stands behind a plus is the person's own label."""
+    """The mailbox of an address: what follows a plus is a label of the person's own."""
     local, _, host = email.partition("@")
     return f"{local.partition('+')[0]}@{host}"
 

@@ -1,4 +1,4 @@
-"""Passkeys: WebAuthn credentials that stand in for the code, after the password.
+"""Passkeys: WebAuthn credentials that replace the code, after the password.
 
 A challenge belongs to one login session, is good for one try and a few minutes. The person has to
 prove themself to the device (user verification), the site and its origin come from the settings,
@@ -54,7 +54,7 @@ def passkeys_of(session: Session, user_id: UUID) -> list[Passkey]:
 def begin_passkey(
     session: Session, site: Site, login: LoginSession, now: datetime
 ) -> dict[str, Any]:
-    """What the browser needs to make a passkey for whoever is signed in."""
+    """What the browser needs to make a passkey for the person who is signed in."""
     known = passkeys_of(session, login.user_id)
     if len(known) >= MOST:
         raise Invalid("passkey", f"You have {MOST} passkeys. Remove one first.")

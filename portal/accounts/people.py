@@ -1,4 +1,4 @@
-"""People: who may come in, and what happens to them.
+"""People: passwords, roles, teams, and disabled accounts.
 
 Owns users. Passwords, invitations, second factors, login sessions, API tokens and the throttle are
 modules of their own.
@@ -112,7 +112,7 @@ def confirm_identity(
     now: datetime,
     address: str = "",
 ) -> bool:
-    """Check password and second factor of somebody who is signed in, before something grave.
+    """Check password and second factor of a signed-in person before a sensitive action.
 
     Who signs in elsewhere and has no password here gives the second factor alone. The session
     counts as freshly proved afterwards. Raises `Throttled` after too many tries of this
@@ -142,7 +142,7 @@ def people(session: Session) -> list[User]:
 def set_role(
     session: Session, actor: Actor, user_id: UUID, role: Role, now: datetime
 ) -> tuple[User, bool]:
-    """Give somebody another role. Their sessions and API tokens end, so that the old rights do.
+    """Give a person another role. Their sessions and API tokens end, so that the old rights do.
 
     So do the links that they made while they managed people. Nobody changes their own role, and
     a way to patients' data, to the log or to the administration sets off an alarm. Returns also
@@ -157,10 +157,10 @@ def set_role(
 def move(
     session: Session, actor: Actor, user_id: UUID, team_id: UUID, now: datetime
 ) -> tuple[User, bool]:
-    """Put somebody into another team: they see its cases and no longer those of the one before.
+    """Move a person to another team: they see its cases and no longer those of the one before.
 
-    Sessions, tokens and broken glass end, and auditors get an alarm, as with a new role. Returns
-    also whether anything changed.
+    Sessions, tokens and emergency access end, and auditors get an alarm, as with a new role.
+    Returns also whether anything changed.
     """
     user = _other_person(session, actor, user_id)
     team = session.get(Team, team_id)
@@ -173,7 +173,7 @@ def move(
 
 
 def disable(session: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
-    """Shut somebody out at once: sessions and tokens end, and the links that they made or got.
+    """Disable an account at once: sessions and tokens end, and the links that they made or got.
 
     Nothing is deleted.
     """
@@ -190,7 +190,7 @@ def disable(session: Session, actor: Actor, user_id: UUID, now: datetime) -> Use
 
 
 def enable(session: Session, actor: Actor, user_id: UUID, now: datetime) -> User:
-    """Let somebody in again, with the password and factor they had. Tokens stay revoked."""
+    """Enable an account again, with the password and factor it had. Tokens stay revoked."""
     user = _other_person(session, actor, user_id)
     if user.disabled_at is not None:
         user.disabled_at = None
@@ -221,7 +221,7 @@ def reset_factor(
 
 
 def end_sessions_of(session: Session, actor: Actor, user_id: UUID, now: datetime) -> int:
-    """End all sessions of somebody; returns how many."""
+    """End all sessions of a person; returns how many."""
     actor.require(Permission.PEOPLE_MANAGE)
     user = _user(session, user_id)
     count = close_sessions(session, user.id, now)
@@ -240,7 +240,7 @@ def end_sessions_of(session: Session, actor: Actor, user_id: UUID, now: datetime
 def note_refusal(
     session: Session, actor: Actor, what: str, now: datetime, *, study_id: UUID | None = None
 ) -> None:
-    """Write down that somebody asked for what is not theirs: a permission or a kind of row.
+    """Log that a person asked for what is not theirs: a permission or a kind of row.
 
     `study_id` is the case that they asked for, whether or not there is such a one.
     """

@@ -1,4 +1,4 @@
-"""Rights: a person's role and team, and what ends when somebody loses the ones they had.
+"""Changes of role and team, and what ends with the old rights.
 
 An admin changes them on the People page, the single sign-on issuer by its groups. Both do it here,
 so that nothing of the old rights stays open on one way that ends on the other.
@@ -28,7 +28,7 @@ def change(
     team: Team | None = None,
     how: str = "",
 ) -> bool:
-    """Give somebody another role or team in the caller's transaction; nothing ends without need.
+    """Give a person another role or team in the caller's transaction; nothing ends without need.
 
     Returns whether anything changed.
 
@@ -67,10 +67,10 @@ def change(
 def end_all(
     session: Session, actor: Actor, user: User, now: datetime, *, keeps_links: bool = False
 ) -> dict[str, int]:
-    """End, in the caller's transaction, what is open by somebody's rights; returns how many.
+    """End, in the caller's transaction, what is open by a person's rights; returns how many.
 
-    Sessions, broken glass and API tokens; and the links that they made while they managed people,
-    unless they still do.
+    Sessions, emergency access and API tokens; and the links that they made while they managed
+    people, unless they still do.
     """
     sessions = close_sessions(session, user.id, now)
     tokens = revoke_all(session, user.id, now)

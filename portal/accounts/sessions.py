@@ -211,7 +211,7 @@ def sessions_of(
 
 
 def live_sessions(session: Session, now: datetime, *, idle: timedelta = IDLE) -> dict[UUID, int]:
-    """How many live sessions each person has; nobody without one is named."""
+    """The number of live sessions of each person who has any."""
     counted = session.execute(
         select(LoginSession.user_id, func.count())
         .where(

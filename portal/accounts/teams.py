@@ -61,7 +61,7 @@ def rename_team(session: Session, actor: Actor, team_id: UUID, name: str, now: d
 def _kept(session: Session, actor: Actor, team: Team, event: str, now: datetime) -> Team:
     try:
         session.flush()
-    except IntegrityError:  # somebody else took the name at the same moment
+    except IntegrityError:  # the name was taken at the same moment
         session.rollback()
         raise _taken() from None
     audit.append(session, event, actor=actor, now=now, subject_id=team.id)

@@ -1,4 +1,4 @@
-"""Throttle: how often somebody may try to sign in, by account and by address.
+"""Throttle: how often sign-in may be tried, by account and by address.
 
 The tight limit is for one account from one address, so that whoever knows an e-mail address spends
 their own tries and not its owner's. A wider one is for an account from everywhere; people who come
@@ -130,7 +130,7 @@ class Throttle:
                 raise Throttled(pause)
 
     def forgive(self, limit: Limit, who: str) -> None:
-        """Forget the tries of somebody who has just succeeded."""
+        """Forget the tries of a person who has just succeeded."""
         key = _key(limit, who)
         with self._lock:
             self._counters.pop(key, None)
@@ -160,7 +160,7 @@ class Throttle:
                 if 0 <= pause <= LONGEST_PAUSE_SECONDS + WINDOW_SECONDS:
                     return min(pause, LONGEST_PAUSE_SECONDS)
             except (RedisError, ValueError, TypeError):
-                pass  # count here instead: a sign-in must not depend on the bell
+                pass  # count here instead: sign-in must not depend on Redis
         with self._lock:
             return self._take_here(limit, key, moment)
 
@@ -190,6 +190,6 @@ class Throttle:
 
 
 def _key(limit: Limit, who: str) -> str:
-    """Names nobody: what is stored in Redis is a digest."""
+    """A digest, so that Redis holds no name or address."""
     digest = hashlib.sha256(who.strip().casefold().encode("utf-8", "surrogatepass")).hexdigest()
     return f"pleura:tries:{limit.name}:{digest[:32]}"

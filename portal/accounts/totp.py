@@ -1,4 +1,4 @@
-"""The second factor: time-based codes (RFC 6238) and the ten recovery codes that stand in for them.
+"""The second factor: time-based codes (RFC 6238) and the ten recovery codes that replace them.
 
 A code works once: the step it belongs to is stored, and only a later one is accepted. A new
 secret waits beside the old one until a code made with it has been shown, in the login session that

@@ -1,4 +1,4 @@
-"""The registry of models: which there are, which one speaks here, and at which operating point.
+"""The registry of models: which there are, which one is active, and at which operating point.
 
 Owns the states (candidate, active, retired; one active at most) and the rule that a model is not
 promoted without thresholds and calibration of its own. Predictions keep the model and the operating
@@ -25,7 +25,7 @@ from worker.contract.job import RequiredModel
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import ModelIdentity
 
-# Where a model comes from that lies in the installation itself.
+# The source of a model that is part of the installation.
 SHIPPED: Final = "shipped"
 _CARD_BYTES: Final = 512 * 1024
 _ROUNDED: Final = 0.0001
@@ -79,7 +79,7 @@ def model_for_jobs(session: Session) -> RequiredModel | None:
 
 
 def models(session: Session, actor: Actor) -> list[ModelView]:
-    """Every model that was added or has spoken here: the active one first, then the newest."""
+    """Every model that is known or made predictions here: the active one first, then the newest."""
     actor.require(Permission.MODELS_MANAGE)
     counts = _counts(session)
     rows = session.scalars(select(ModelVersion).order_by(ModelVersion.created.desc())).all()
@@ -97,7 +97,7 @@ def model(session: Session, actor: Actor, model_id: UUID) -> ModelView:
 
 
 def card(session: Session, actor: Actor, model_id: UUID) -> ModelCard:
-    """What whoever reads cases may know of a model that speaks of them."""
+    """A model and its card, for people who read cases."""
     actor.require(Permission.STUDY_READ)
     row = _get(session, model_id)
     found = ModelCard(row.name, row.version, row.sha256, row.card)
@@ -118,9 +118,9 @@ def previous(session: Session) -> ModelVersion | None:
 def add(
     session: Session, card: Any, *, source: str, archive_sha256: str = "", now: datetime
 ) -> ModelVersion:
-    """Keep a model's card as a candidate; a model that has spoken here gets its card.
+    """Add a model's card as a candidate, or to a model that has made predictions here.
 
-    Invalid for a card that names no model or can't be kept, or another one of the same model.
+    Invalid for a card that names no model, is too large, or differs from the known one.
     """
     if not isinstance(card, Mapping) or len(json.dumps(card)) > _CARD_BYTES:
         raise Invalid("card", "The card is not a JSON object of at most 512 KB.")
@@ -154,7 +154,7 @@ def promote(
     point: OperatingPoint = OperatingPoint.BALANCED,
     event: str = "model_promoted",
 ) -> ModelVersion:
-    """Let a model speak from the next job on; who spoke before is retired.
+    """Make a model the active one from the next job on; the one before is retired.
 
     actor None: the command line. Conflict where the model may not be promoted.
     """
@@ -182,7 +182,7 @@ def promote(
 
 
 def roll_back(session: Session, actor: Actor, now: datetime) -> ModelVersion:
-    """Bring the model back that spoke before, at its operating point; Conflict if none did."""
+    """Make the model before active again, at its operating point; Conflict if none did."""
     actor.require(Permission.MODELS_MANAGE)
     before = previous(session)
     if before is None:
@@ -229,7 +229,7 @@ def problems_of(card: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def bands_of(session: Session, sha256: str, point: str, probability: float) -> set[Band] | None:
-    """The words that a model's card allows for a probability; None where it does not tell.
+    """The bands that a model's card allows for a probability; None without thresholds.
 
     As `ml.inference.predict.band_of`, for a probability that was rounded to four digits: on a
     threshold there are two.

@@ -1,4 +1,4 @@
-"""What the commands do: each opens what it needs, calls one function of the core and says so."""
+"""The commands: each opens what it needs, calls one function of the core and prints the result."""
 
 import argparse
 import contextlib
@@ -10,15 +10,16 @@ from sqlalchemy.exc import DBAPIError
 
 from portal import database
 from portal.cli import data
+from portal.cli.ai_models import model_options
 from portal.cli.api_tokens import token_options
 from portal.cli.audit import audit_options
-from portal.cli.models import model_options
 from portal.cli.worker_tokens import worker_token_options
 from portal.operations import first_start, key_rotation
 from portal.operations.context import Command, Failed, now, open_portal, print_line
 from portal.operations.scheduler import run_sweep
 from portal.settings import Settings, SettingsError, production_problems
 from portal.settings.secret_files import new_key_ring
+from portal.standalone.options import add_arguments, options_of
 
 
 def _migrate(_chosen: argparse.Namespace) -> int:
@@ -90,7 +91,7 @@ def _rotate_keys(chosen: argparse.Namespace) -> int:
         )
         if chosen.drop_old:
             dropped = vault.drop_keys(key_rotation.keys_in_use(session, vault), now())
-            print_line(f"Removed from the ring: {', '.join(dropped.gone) or 'nothing'}.")
+            print_line(f"Removed from the key ring: {', '.join(dropped.gone) or 'nothing'}.")
             if dropped.waiting:
                 print_line(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")
                 print_line("Run `rotate-keys --resume --drop-old` when the hour is over.")
@@ -141,18 +142,18 @@ def _new_key_ring(_chosen: argparse.Namespace) -> int:
 
 
 def _up_options(parser: argparse.ArgumentParser) -> None:
-    import_module("portal.standalone.up").add_arguments(parser)
+    add_arguments(parser)
 
 
 def _up(chosen: argparse.Namespace) -> int:
     tree: Any = import_module("portal.standalone.up")
-    code: int = tree.up(Settings.from_env(), tree.options_of(chosen))
+    code: int = tree.up(Settings.from_env(), options_of(chosen))
     return code
 
 
 def _demo(chosen: argparse.Namespace) -> int:
     tree: Any = import_module("portal.standalone.up")
-    code: int = tree.up_with_examples(Settings.from_env(), tree.options_of(chosen))
+    code: int = tree.up_with_examples(Settings.from_env(), options_of(chosen))
     return code
 
 
@@ -177,7 +178,10 @@ COMMANDS: Final = (
     ),
     Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
-        "sweep", "give lost jobs another try and ring for waiting ones", _sweep, _sweep_options
+        "sweep",
+        "give lost jobs another try and notify workers of waiting ones",
+        _sweep,
+        _sweep_options,
     ),
     Command(
         "rotate-keys", "move everything to a new key of the key ring", _rotate_keys, _rotate_options
@@ -205,5 +209,5 @@ COMMANDS: Final = (
     Command("new-backup-key", "print a new key for PLEURA_BACKUP_KEY_FILE", data.print_backup_key),
     Command("new-key-ring", "print a new key ring for PLEURA_KEY_RING_FILE", _new_key_ring),
     Command("settings", "list every setting with its default", _settings, _settings_options),
-    Command("check", "say what production would refuse in these settings", _check),
+    Command("check", "list what production would refuse in these settings", _check),
 )

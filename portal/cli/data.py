@@ -100,7 +100,7 @@ def retain(chosen: argparse.Namespace) -> int:
 
 
 class Progress:
-    """Says how far it is, every few seconds."""
+    """Prints how far it is, every few seconds."""
 
     def __init__(self, what: str) -> None:
         self._what, self._said = what, time.monotonic()
@@ -140,7 +140,7 @@ def restore_options(parser: argparse.ArgumentParser) -> None:
     """Describe `restore`."""
     parser.add_argument("file", type=Path, help="a backup")
     parser.add_argument(
-        "--check", action="store_true", help="only read it to its end and say what is in it"
+        "--check", action="store_true", help="only read it to its end and list its contents"
     )
 
 
@@ -204,9 +204,9 @@ def _vault_verify(_chosen: argparse.Namespace) -> int:
         for name in report.orphans:
             print_line(f"  {name}")
     if report.findings:
-        told = f"{len(report.findings)} are not as they were written:"
-        raise Failed("\n".join([told, *map(str, report.findings)]))
-    print_line("All of it is whole.")
+        count = f"{len(report.findings)} are not as they were written:"
+        raise Failed("\n".join([count, *map(str, report.findings)]))
+    print_line("Everything is intact.")
     return 0
 
 

@@ -90,7 +90,7 @@ def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], d
 def picture(data: bytes) -> tuple[FileDataset, dict[str, Any], bytes]:
     """A kept file's elements before the pixels, its checked header, and the one frame's bytes.
 
-    The bytes are the pixels or the codestream as they stand in the file, without what is behind.
+    The bytes are the pixels or the codestream as they are in the file, without what is behind.
     """
     dataset, end = _parsed(data)
     element = _pixel_element(data, dataset, end)
@@ -102,7 +102,7 @@ def picture(data: bytes) -> tuple[FileDataset, dict[str, Any], bytes]:
 
 
 def pixels_digest(data: bytes) -> str:
-    """SHA-256 of a checked file's pixels and of what they are read by, whoever it says they show.
+    """SHA-256 of a checked file's pixels and of how they are read; no patient data is in it.
 
     Another compression of the same pixels has another digest: nothing is decoded here.
     """
@@ -161,7 +161,7 @@ def _check_modality(dataset: FileDataset) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Element:
-    """Where the pixels stand in the file; `length` is None for encapsulated ones."""
+    """Where the pixels are in the file; `length` is None for encapsulated ones."""
 
     start: int
     length: int | None
@@ -283,7 +283,7 @@ def _fragments(data: bytes, at: int) -> Iterator[memoryview]:
 
 
 def _check_codestream(stream: memoryview, header: dict[str, Any]) -> None:
-    """A compressed stream says its own size: one other than the header's is a trap."""
+    """A compressed stream has a size of its own: another than the header's is refused."""
     size = png_jpeg.jpeg_2000_size(stream)
     if size is None and bytes(stream[:3]) == png_jpeg.JPEG_MARK:
         frame = png_jpeg.jpeg_frame(stream)

@@ -1,4 +1,4 @@
-"""Files that are a picture to us and something else to another program: what gives them away.
+"""Files that are a picture here and something else to another program: how they are detected.
 
 A DICOM file may begin with 128 bytes of anything, and readers of ZIP look for its end and those
 of PDF somewhere in the first kilobyte: one file can be an X-ray here and a program, a page or an

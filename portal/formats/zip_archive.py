@@ -99,11 +99,11 @@ def _check(info: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ArchiveLimits) -> bytes:
-    """The member's bytes: as many as the directory says, and with its sum."""
+    """The member's bytes: as many as the directory gives, with its checksum."""
     try:
         with archive.open(info) as stream:
             data = stream.read(limits.max_file_bytes + 1)
-    except Exception:  # a wrong sum, a wrong length, a header that says something else
+    except Exception:  # a wrong checksum or length, or a header unlike the directory
         raise refuse("damaged") from None
     if len(data) != info.file_size:
         raise refuse("damaged")

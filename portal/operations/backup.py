@@ -53,7 +53,7 @@ def make(
 ) -> BackupSummary:
     """Write a backup to a new file; FileExistsError where it is there, OSError where it can't be.
 
-    The file has its name only once it is whole and on the disk. `tell(done, all)` is called for
+    The file has its name only once it is whole and on the disk. `progress(done, all)` is called for
     each encrypted file.
     """
     if path.exists():
@@ -122,7 +122,7 @@ def _manifest(
     return {
         "made_at": now.isoformat(),
         "revision": database.revisions(engine)[0],
-        # Which ring opens what is inside, without a word about its keys.
+        # Identifies the key ring; nothing of its keys follows from it.
         "ring": vault.lookup("backup", RING_MARK),
         "ring_keys": sorted(key for key in keys if key),
     }

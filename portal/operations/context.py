@@ -1,4 +1,4 @@
-"""What every command of the command line stands on: an open database and vault, and words."""
+"""What every command uses: an open database and vault, the time, and lines of output."""
 
 import argparse
 import contextlib
@@ -18,7 +18,7 @@ from portal.vault import Vault, VaultError
 
 
 class Failed(Exception):
-    """The command could not do what was asked; the text says why, for a person."""
+    """The command could not do what was asked; the text gives the reason to a person."""
 
 
 def no_options(_parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ class Command:
 def open_portal(
     settings: Settings, *, linking: bool = True
 ) -> Iterator[tuple[Session, Vault, Engine]]:
-    """A session on a database whose schema fits, with the vault and the log's key.
+    """A session on a database with the current schema, the vault and the engine.
 
     What the command writes to the access log is linked at its end: no sweep need be running.
     """
@@ -68,6 +68,6 @@ def now() -> datetime:
 
 
 def print_line(line: str) -> None:
-    """One line for the person at the keyboard, at once."""
+    """Write one line to standard output, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

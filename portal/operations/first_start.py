@@ -63,7 +63,7 @@ def admin_link(
 
 
 def register_shipped(settings: Settings) -> str | None:
-    """Let the model that came with this version speak, where nobody has chosen another.
+    """Make the model that came with this version active, unless another was chosen.
 
     Returns its name where that is new.
     """

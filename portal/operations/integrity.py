@@ -52,7 +52,7 @@ class Report:
 
 
 def inspect(session: Session, vault: Vault, now: datetime, *, progress: ReportProgress) -> Report:
-    """Read everything, while the portal runs; `tell(done, all)` is called for each study.
+    """Read everything, while the portal runs; `progress(done, all)` is called for each study.
 
     What disappears meanwhile by a purge, or moves to another key, is no finding. Files younger
     than an hour are not called orphans: they may belong to what is being written.

@@ -22,7 +22,7 @@ _BATCH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """How much now stands under the active key, and what does not open and was left as it is."""
+    """How much was wrapped by the active key, and what does not open and was left as it is."""
 
     key_id: str
     studies: int
@@ -32,7 +32,7 @@ class Rotated:
 
 
 def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
-    """Seal everything that stands under an older key with the active one.
+    """Wrap everything that is wrapped by an older key with the active one.
 
     What does not open is left as it is and named; the rest goes on.
     """

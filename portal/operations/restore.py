@@ -88,7 +88,7 @@ def check(path: Path, key: str) -> Contents:
     found = {"files": files, "sha256": digest.hexdigest()}
     counts = {name: table["rows"] for name, table in last["tables"].items() if table["rows"]}
     if found != last["blobs"] or rows != counts:
-        raise UnusableBackup("The backup does not hold what it says.")
+        raise UnusableBackup("The backup's contents do not match its own list.")
     return Contents(
         made_at=datetime.fromisoformat(first["made_at"]),
         revision=first["revision"],
@@ -103,8 +103,8 @@ def restore(
 ) -> Restored:
     """Put a backup into an empty host; UnusableBackup, with nothing changed, where that can't be.
 
-    What let somebody in when it was made lets in nobody: login sessions, links, API tokens and
-    workers' tokens end, because nobody knows which were ended since. `tell(done, all)` is called
+    Login sessions, links, API tokens and workers' tokens of the backup end, because some may have
+    been ended since. `progress(done, all)` is called
     for each encrypted file.
     """
     contents = check(path, key)

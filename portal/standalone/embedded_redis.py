@@ -32,7 +32,7 @@ class NoServer(Exception):
 
 @dataclass(frozen=True)
 class EmbeddedRedis:
-    """One server of one data folder. Made by `prepare`, started by whoever supervises it."""
+    """One server of one data folder. Made by `prepare`, started by the supervisor."""
 
     binary: Path
     folder: Path
@@ -71,7 +71,7 @@ class EmbeddedRedis:
             client.close()
 
     def tidy(self) -> None:
-        """Take away the socket after the server has ended."""
+        """Remove the socket after the server has ended."""
         self.socket.unlink(missing_ok=True)
         if self.socket.parent != self.folder:
             self.socket.parent.rmdir()

@@ -1,6 +1,6 @@
 """A tree of child processes: started, watched, started again with back-off, stopped in order.
 
-Owns processes and their logs, and knows nothing of what they are: `up` says that. Every child has
+Owns processes and their logs; `up` defines what they are. Every child has
 a process group of its own, so that Ctrl-C reaches this process alone, and is told by the kernel
 when this process dies, so that nothing is left behind.
 """
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 @dataclass(eq=False)
 class Child:
-    """One process to keep running. `ready` says whether it does its work already."""
+    """One process to keep running. `ready` returns whether it does its work already."""
 
     name: str
     command: Sequence[str]
@@ -78,7 +78,7 @@ class Supervisor:
 
     @property
     def stopping(self) -> bool:
-        """Whether the tree was told to stop."""
+        """Whether the processes are to stop."""
         return self._stop.is_set()
 
     def start(self, child: Child) -> None:

@@ -1,12 +1,11 @@
 """`python -m portal up`: everything on one machine, from an empty folder to a printed address.
 
-Owns what the tree consists of: the embedded Redis server (unless REDIS_URL is set), workers, sweep
-and gunicorn, and what each may know of the settings.
+It starts the embedded Redis server (unless REDIS_URL is set), workers, sweep and gunicorn, each
+with the settings that it may have.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import http.client
 import os
@@ -16,7 +15,6 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -25,13 +23,13 @@ from portal.operations.context import Failed
 from portal.settings import Settings
 from portal.settings.process_environment import child_environment, worker_variable
 from portal.standalone import embedded_redis, instance_lock
+from portal.standalone.options import DEFAULT_PORT, Options
 from portal.standalone.supervisor import Child, Supervisor
 
-DEFAULT_PORT = 8000
 PORTS_TRIED = 10
 THREADS = 8
 READY_SECONDS = 120.0
-# Secrets and addresses of the portal that are none of a worker's business.
+# Secrets and addresses of the portal that no worker may have.
 NOT_FOR_WORKERS = (
     "DATABASE_URL",
     "PLEURA_SECRET_KEY",
@@ -47,41 +45,7 @@ NOT_FOR_WORKERS = (
 
 
 class CannotStart(Exception):
-    """The portal can't be started; the sentence says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line said."""
-
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    open_browser: bool = False
-    render_workers: int = 1
-    segment_workers: int = 1
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command's options."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="port; a free one when it is taken"
-    )
-    parser.add_argument(
-        "--open",
-        dest="open_browser",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="open the page in a browser",
-    )
-    parser.add_argument("--render-workers", type=int, default=1, choices=range(1, 17), metavar="N")
-    parser.add_argument("--segment-workers", type=int, default=1, choices=range(1, 17), metavar="N")
-
-
-def options_of(parsed: argparse.Namespace) -> Options:
-    """The options out of the parsed command line."""
-    names = Options.__dataclass_fields__
-    return Options(**{name: getattr(parsed, name) for name in names})
+    """The portal can't be started; the text gives the reason and the next step."""
 
 
 def up(settings: Settings, options: Options, *, then: Callable[[str], object] | None = None) -> int:
@@ -118,7 +82,7 @@ def up_with_examples(settings: Settings, options: Options) -> int:
 
 
 class _Tree:
-    """The children of one `up`, and what is said about them."""
+    """The child processes of one `up`: started in order, watched and stopped."""
 
     def __init__(
         self, settings: Settings, options: Options, listener: socket.socket, held: TextIO
@@ -135,7 +99,7 @@ class _Tree:
         self.redis: embedded_redis.EmbeddedRedis | None = None
 
     def run(self, then: Callable[[str], object] | None) -> int:
-        """Start everything, say where it is, watch it, stop it."""
+        """Start everything, print the address, watch it, stop it."""
         self.supervisor.catch_signals()
         began = time.monotonic()
         try:
@@ -165,7 +129,7 @@ class _Tree:
 
     def _start_redis(self) -> None:
         if self.settings.redis_url:
-            _print_line("Redis: as REDIS_URL says")
+            _print_line("Redis: the one of REDIS_URL")
             return
         try:
             server = embedded_redis.prepare(self.settings.data_dir / "redis")
@@ -181,13 +145,13 @@ class _Tree:
     def _prepare_database(self) -> None:
         try:
             first_start.migrate(self.settings)
-            # With weights of one's own the registry is one's own matter, too.
+            # Who sets PLEURA_WEIGHTS manages the registry too.
             own = worker_variable("PLEURA_WEIGHTS")
             new = None if own else first_start.register_shipped(self.settings)
         except Failed as error:
             raise CannotStart(str(error)) from None
         if new:
-            _print_line(f"model: {new} speaks (see Models, or `python -m portal model`)")
+            _print_line(f"model: {new} is active (see Models, or `python -m portal model`)")
         _print_line(f"database and keys: in {_shown(self.settings.data_dir)}")
 
     def _invite(self) -> None:
@@ -201,7 +165,7 @@ class _Tree:
             return
         if link:
             _print_line(
-                "nobody is here yet; this link makes the administrator, once, for 24 hours:"
+                "there is no administrator yet; this link makes one, once, within 24 hours:"
             )
             _print_line(f"  {link}")
 
@@ -246,9 +210,9 @@ class _Tree:
         self._require(portal, READY_SECONDS)
 
     def _await_workers(self, workers: list[Child]) -> None:
-        """Wait for the workers; without one the portal runs all the same, and it is said."""
+        """Wait for the workers; without one the portal runs all the same, with a warning."""
         for child in self.supervisor.wait_ready(workers, READY_SECONDS):
-            _print_line(f"{child.name} does not work yet: pictures wait. Its log ends with:")
+            _print_line(f"{child.name} does not work yet, so pictures wait. Its log ends with:")
             for line in self.supervisor.last_words(child):
                 _print_line(f"    {line}")
 

@@ -1,42 +1,39 @@
 """The vault: keys, sealed values and encrypted files. Nothing leaves memory unsealed.
 
-The only module that imports `cryptography`; files lie in its `storage`. AES-256-GCM
-with random nonces throughout. Every study has its own data key, wrapped by a key of the ring;
-the additional data name the place where a sealed thing belongs, so that one that was moved or
-swapped does not open. Rotation re-wraps keys and leaves files alone.
+`encryption` seals and opens, `key_ring` holds the keys, `blob_store` the files. Every study has its
+own data key, wrapped by a key of the ring; the additional data name the place where a sealed value
+belongs, so that one that was moved or swapped does not open. Rotation re-wraps keys and leaves
+files alone.
 """
 
-import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
-import json
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 from uuid import UUID
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from portal.models import BlobKind
 from portal.settings import Settings
-from portal.settings.secret_files import new_ring_key
+from portal.vault import key_ring
 from portal.vault.blob_store import NAME, BucketStorage, FolderStorage, Storage
 from portal.vault.blob_store import NotReadable as NotReadable
 from portal.vault.blob_store import StorageFull as StorageFull
 from portal.vault.blob_store import StorageUnavailable as StorageUnavailable
 from portal.vault.blob_store import VaultError as VaultError
+from portal.vault.encryption import ChunkCipher as ChunkCipher
+from portal.vault.encryption import derive as _derive
+from portal.vault.encryption import key_mark as key_mark
+from portal.vault.encryption import open_sealed as _open
+from portal.vault.encryption import seal as _seal
+from portal.vault.key_ring import SETTLED as SETTLED
+from portal.vault.key_ring import Dropped as Dropped
+from portal.vault.key_ring import KeyRing
 
-_NONCE: Final = 12
 _BLOB_MAGIC: Final = b"PLB1"
-# Whatever wraps a key has committed or failed by then.
-SETTLED: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +54,13 @@ class WantedFile:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Keys that have left the ring, and unused ones that were retired too short a time ago."""
-
-    gone: list[str]
-    waiting: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ring:
-    active: str
-    keys: dict[str, bytes]
-    index: bytes
-
-    @classmethod
-    def parse(cls, text: str) -> "_Ring":
-        try:
-            parsed = json.loads(text)
-            keys = {
-                str(key_id): base64.b64decode(key, validate=True)
-                for key_id, key in parsed["keys"].items()
-            }
-            _check_times(parsed.get("retired_at", {}), keys)
-            ring = cls(str(parsed["active"]), keys, base64.b64decode(parsed["index"]))
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-            raise VaultError("the key ring can't be read") from error
-        if ring.active not in keys or any(len(k) != 32 for k in (*keys.values(), ring.index)):
-            raise VaultError("the key ring has no active key of 32 bytes")
-        return ring
-
-
 class Vault:
     """Seals and opens values, keeps encrypted files and computes lookups."""
 
     def __init__(self, settings: Settings) -> None:
         """Read the key ring; no file is touched yet."""
         self._settings = settings
-        self._ring = _Ring.parse(settings.read_key_ring(fresh=False))
+        self._ring = KeyRing.parse(settings.read_key_ring(fresh=False))
         self._storage: Storage = (
             BucketStorage(settings.bucket)
             if settings.bucket
@@ -121,7 +87,7 @@ class Vault:
         return self._wrap(study_id, self.data_key(study_id, wrapped, key_id))
 
     def _wrap(self, study_id: UUID, data_key: bytes) -> WrappedKey:
-        self._reload(fresh=False)  # what is sealed from here on stands under the newest key
+        self._reload(fresh=False)  # what is sealed from here on has the newest key
         key_id = self._ring.active
         sealed = _seal(self._ring.keys[key_id], _key_aad(study_id, key_id), data_key)
         return WrappedKey(sealed, key_id)
@@ -150,7 +116,7 @@ class Vault:
         return _open(self._derived(key_id, "totp"), _totp_aad(user_id, key_id), body).decode()
 
     def totp_key_id(self, sealed: bytes) -> str:
-        """Which key of the ring a sealed TOTP secret stands under."""
+        """The id of the key that a sealed TOTP secret is sealed under."""
         return sealed.partition(b":")[0].decode("ascii", "replace")
 
     # Lookups and derived keys
@@ -185,7 +151,7 @@ class Vault:
     def get_many(self, wanted: Sequence[WantedFile]) -> list[bytes | None]:
         """Read several encrypted files in one go, in their order; None where `get` would refuse.
 
-        A bucket is asked for them in parallel. StorageAway is raised: then nothing is known.
+        A bucket is asked for them in parallel. StorageUnavailable is raised: then nothing is known.
         """
         names = [file.name for file in wanted if NAME.fullmatch(file.name)]
         sealed = dict(zip(names, self._storage.read_many(names), strict=True))
@@ -218,7 +184,7 @@ class Vault:
         return self._storage.is_empty()
 
     def stage(self, name: str, sealed: bytes) -> None:
-        """Keep a sealed file beside the vault, until `adopt` makes all of them the vault's."""
+        """Write a sealed file beside the vault, until `adopt` makes all of them the vault's."""
         self._staging.write(_checked(name), sealed)
 
     def staged_file(self, name: str) -> bytes:
@@ -244,50 +210,20 @@ class Vault:
 
         Other processes read the file again when they meet an id that they do not know.
         """
-        key_id, key = new_ring_key()
-
-        def add(ring: dict[str, Any]) -> None:
-            _retire(ring, now)
-            ring["retired_at"][ring["active"]] = now.isoformat()
-            ring["keys"][key_id] = key
-            ring["active"] = key_id
-
-        self._change_ring(add)
+        key_id = key_ring.add_key(self._settings, now)
+        self._ring = KeyRing.parse(self._settings.read_key_ring())
         return key_id
 
     def drop_keys(self, in_use: set[str], now: datetime) -> Dropped:
-        """Remove the ring's keys that nothing stands under any more.
+        """Remove the ring's keys that wrap nothing any more.
 
         Only such as were retired an hour ago: an upload may have wrapped its key just before, and
         its row is not in the database yet. What only a removed key opens, such as an old backup
         of a purged study, is unreadable from then on.
         """
-        gone, waiting = list[str](), list[str]()
-
-        def drop(ring: dict[str, Any]) -> None:
-            _retire(ring, now)
-            for key in set(ring["keys"]) - in_use - {ring["active"]}:
-                retired = datetime.fromisoformat(ring["retired_at"][key])
-                if retired > now - SETTLED:
-                    waiting.append(key)
-                    continue
-                gone.append(key)
-                del ring["keys"][key], ring["retired_at"][key]
-
-        self._change_ring(drop)
-        return Dropped(sorted(gone), sorted(waiting))
-
-    def _change_ring(self, change: Callable[[dict[str, Any]], None]) -> None:
-        def changed(text: str) -> str:
-            _Ring.parse(text)
-            ring = json.loads(text)
-            change(ring)
-            new = json.dumps(ring)
-            _Ring.parse(new)
-            return new
-
-        self._settings.change_key_ring(changed)
-        self._ring = _Ring.parse(self._settings.read_key_ring())
+        dropped = key_ring.drop_keys(self._settings, in_use, now)
+        self._ring = KeyRing.parse(self._settings.read_key_ring())
+        return dropped
 
     @property
     def key_ids(self) -> frozenset[str]:
@@ -301,7 +237,7 @@ class Vault:
 
     def _reload(self, *, fresh: bool = True) -> None:
         with contextlib.suppress(OSError, VaultError):  # what was read before still holds
-            self._ring = _Ring.parse(self._settings.read_key_ring(fresh=fresh))
+            self._ring = KeyRing.parse(self._settings.read_key_ring(fresh=fresh))
 
     def _ring_key(self, key_id: str) -> bytes:
         if key_id not in self._ring.keys:
@@ -320,76 +256,6 @@ def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
         raise NotReadable("no file has such a name")
     return name
-
-
-class ChunkCipher:
-    """Seals a long stream in chunks (the STREAM construction: a counter and a mark on the last).
-
-    A chunk that was changed, moved, left out or cut off does not open. `header` stands in the
-    clear before the chunks and is bound to each of them.
-    """
-
-    def __init__(self, key: bytes, salt: bytes, header: bytes) -> None:
-        self._cipher = AESGCM(_derive(key, f"chunks:{salt.hex()}"))
-        self._header = header
-        self._count = 0
-
-    def seal(self, data: bytes, *, last: bool) -> bytes:
-        """The next chunk, sealed."""
-        sealed = self._cipher.encrypt(self._nonce(last), data, self._header)
-        self._count += 1
-        return sealed
-
-    def open_(self, sealed: bytes, *, last: bool) -> bytes:
-        """The next chunk, opened; NotReadable unless it is the next, whole, and (not) the last."""
-        try:
-            data = self._cipher.decrypt(self._nonce(last), sealed, self._header)
-        except (InvalidTag, ValueError) as error:
-            raise NotReadable("a chunk does not open") from error
-        self._count += 1
-        return data
-
-    def _nonce(self, last: bool) -> bytes:
-        return self._count.to_bytes(11, "big") + bytes([last])
-
-
-def key_mark(key: bytes, salt: bytes) -> str:
-    """By which a key is recognised that a stream was sealed with; it tells nothing about it."""
-    return _derive(key, f"mark:{salt.hex()}")[:8].hex()
-
-
-def _retire(ring: dict[str, Any], now: datetime) -> None:
-    """Note the time at which keys were retired where a ring of an older version does not say."""
-    known = ring.setdefault("retired_at", {})
-    for key in set(ring["keys"]) - {ring["active"]}:
-        known.setdefault(key, now.isoformat())
-
-
-def _check_times(retired_at: dict[str, str], keys: Collection[str]) -> None:
-    """ValueError unless the times are full ones, of keys that are there."""
-    for key, text in retired_at.items():
-        if key not in keys or datetime.fromisoformat(text).tzinfo is None:
-            raise ValueError
-
-
-def _derive(key: bytes, purpose: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"pleura:{purpose}".encode()).derive(
-        key
-    )
-
-
-def _seal(key: bytes, aad: str, data: bytes, before: bytes = b"") -> bytes:
-    nonce = secrets.token_bytes(_NONCE)
-    # Joined once: a picture is tens of megabytes.
-    return b"".join((before, nonce, AESGCM(key).encrypt(nonce, data, aad.encode())))
-
-
-def _open(key: bytes, aad: str, sealed: bytes | memoryview) -> bytes:
-    body = memoryview(sealed)  # its parts are no copies
-    try:
-        return AESGCM(key).decrypt(body[:_NONCE], body[_NONCE:], aad.encode())
-    except (InvalidTag, ValueError) as error:
-        raise NotReadable("a sealed value does not open") from error
 
 
 def _open_blob(data_key: bytes, blob_id: UUID, kind: BlobKind, sealed: bytes) -> bytes:

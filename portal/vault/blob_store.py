@@ -1,4 +1,4 @@
-"""Where the vault's sealed files lie: a folder, or a bucket that speaks S3. The vault's own part.
+"""Where the vault's sealed files lie: a folder, or an S3 bucket. Only the vault uses it.
 
 Only `vault` imports this. What arrives here is sealed already: a store sees names that the vault
 made and bytes that it cannot read. A file is complete under its name, or absent.
@@ -47,19 +47,19 @@ class Storage(Protocol):
     """What the vault needs of a place for files. Names match NAME; the vault has checked them."""
 
     def write(self, name: str, sealed: bytes) -> None:
-        """Keep a file durably and whole; StorageFull or VaultError with nothing left behind."""
+        """Write a file durably and whole; StorageFull or VaultError with nothing left behind."""
 
     def read(self, name: str) -> bytes:
-        """The file; NotReadable where there is none, StorageAway where the store can't say."""
+        """The file; NotReadable where there is none, StorageUnavailable without an answer."""
 
     def read_many(self, names: Sequence[str]) -> list[bytes | None]:
         """The files in the order of their names, at once where that is quicker.
 
-        None where a file is missing; StorageAway where the store can't say.
+        None where a file is missing; StorageUnavailable without an answer.
         """
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of this name; StorageAway where the store can't say."""
+        """Whether there is a file of this name; StorageUnavailable without an answer."""
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is no error."""
@@ -67,7 +67,7 @@ class Storage(Protocol):
     def names(self, shard: int, before: datetime) -> Iterator[str]:
         """Names that begin with one of 256 bytes and are older than `before`.
 
-        What somebody else has put there is not the vault's to touch.
+        Files that the vault has not made are left alone.
         """
 
     def remove_stale(self, before: datetime) -> int:
@@ -191,7 +191,7 @@ class BucketStorage:
         try:
             self._call("put_object", Key=self._key(name), Body=sealed)
         except VaultError:
-            # Of a request that broke off nobody knows whether it arrived.
+            # A request that broke off may have arrived.
             with contextlib.suppress(VaultError):
                 self.remove(name)
             raise
@@ -255,7 +255,7 @@ class BucketStorage:
         return self._bucket.prefix + name
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        """One request; its failures in the vault's words, without addresses or names of keys."""
+        """One request; its failures as the vault's errors, without addresses or names of keys."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:

@@ -1,8 +1,8 @@
-"""The web face: `create_app` puts settings, parts, guard, headers, errors and pages together.
+"""The web application: `create_app` joins settings, services, guard, headers, errors and pages.
 
 Every page module here has a `blueprint`, and every view of it a rule of `guard`. Views parse,
 call one function of the core, and render; what they need is `current_app.extensions["pleura"]`
-(a `portal.services.Parts`) and `portal.models.db.session`.
+(a `portal.services.Services`) and `portal.models.db.session`.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _PAGES = (
     "admin.people",
     "admin.data",
     "admin.teams",
-    "admin.models",
+    "admin.ai_models",
     "clinic.model_card",
     "admin.audit_log",
     "clinic.emergency_access",
@@ -49,7 +49,7 @@ _PAGES = (
 
 
 class InMemoryRequest(Request):
-    """Keeps uploads in memory: what a patient's picture says is never in a plain file.
+    """Keeps uploads in memory: a patient's picture is never in an unencrypted file.
 
     `MAX_CONTENT_LENGTH`, set by the guard for each view, bounds how much that is.
     """

@@ -1,4 +1,4 @@
-"""What a form's file becomes, for the browser and for programs alike: a case, or a ZIP's cases."""
+"""An uploaded file becomes a case, or a ZIP's cases: for the browser and the API alike."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from portal.web.security import guard
 
 
 def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arrival]:
-    """Submit a file, or each file of a ZIP, and ring for what is new; Refused, Conflict."""
+    """Submit a file, or each file of a ZIP, and notify workers; raises Refused, Conflict."""
     services, name, data = guard.services(), file.filename or "", file.read()
     settings = services.settings
     if zip_archive.looks_like(data):
@@ -36,7 +36,7 @@ def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arr
 
 
 def _notified(arrivals: Iterator[zip_submission.Arrival]) -> Iterator[zip_submission.Arrival]:
-    """The same arrivals, the worker told of each before the next is unpacked."""
+    """The same arrivals; the worker is notified of each before the next is unpacked."""
     for arrival in arrivals:
         if arrival.submitted is not None:
             _notify(arrival.submitted)

@@ -1,4 +1,4 @@
-"""Single sign-on in the browser: away to the issuer, and back with a code.
+"""Single sign-on in the browser: to the provider, and back with a code.
 
 Between the two the browser keeps state, nonce and verifier in a signed cookie of its own, `Lax`,
 because the session's cookie does not come along from another site. For the same reason the way
@@ -12,7 +12,7 @@ from flask import Blueprint, current_app, make_response, redirect, render_templa
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal.accounts import single_sign_on
+from portal.accounts import openid_connect, single_sign_on
 from portal.accounts.throttle import ADDRESS, LEAVE, origin
 from portal.services import db_session
 from portal.settings.single_sign_on import SingleSignOn
@@ -30,14 +30,14 @@ _SORRY = (
 @blueprint.get("")
 @guard.public
 def leave() -> BaseResponse:
-    """To the issuer."""
+    """To the provider."""
     settings = _settings()
     guard.services().throttle.take([(LEAVE, origin(guard.address()))], guard.now())
     try:
-        begun = single_sign_on.begin(
+        begun = openid_connect.begin(
             settings, guard.services().provider_metadata, _back(), guard.now()
         )
-    except single_sign_on.ProviderUnavailable:
+    except openid_connect.ProviderUnavailable:
         raise Problem(503, "sso_away", retry_after=30) from None
     kept = {
         "state": begun.state,
@@ -61,12 +61,12 @@ def leave() -> BaseResponse:
 @blueprint.get("/back")
 @guard.public
 def back() -> BaseResponse:
-    """From the issuer: who it is, then on to the second factor."""
+    """From the provider: the person's claims, then on to the second factor."""
     settings = _settings()
     guard.services().throttle.take([(ADDRESS, origin(guard.address()))], guard.now())
     try:
         kept = _kept()
-        claims = single_sign_on.claims_of(
+        claims = openid_connect.claims_of(
             settings,
             guard.services().provider_metadata,
             _back(),
@@ -78,9 +78,9 @@ def back() -> BaseResponse:
         user = single_sign_on.person_of(
             db_session(), settings, claims, guard.now(), address=guard.address()
         )
-    except single_sign_on.ProviderUnavailable:
+    except openid_connect.ProviderUnavailable:
         raise Problem(503, "sso_away", retry_after=30) from None
-    except single_sign_on.SignInRefused as refused:
+    except openid_connect.SignInRefused as refused:
         single_sign_on.note_refusal(db_session(), refused.why, guard.now(), guard.address())
         page = render_template("auth/sign_in.html", error=_SORRY, sso=True)
         return _forget(make_response(page, 403))
@@ -115,10 +115,10 @@ def _kept() -> dict[str, Any]:
     try:
         kept = _signer().loads(request.cookies.get(_cookie(), ""), max_age=_SECONDS)
     except BadData:
-        raise single_sign_on.SignInRefused("state") from None
+        raise openid_connect.SignInRefused("state") from None
     given = request.args.get("state", "").encode("utf-8", "surrogatepass")
     if not hmac.compare_digest(str(kept["state"]).encode(), given):
-        raise single_sign_on.SignInRefused("state")
+        raise openid_connect.SignInRefused("state")
     found: dict[str, Any] = kept
     return found
 

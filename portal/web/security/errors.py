@@ -258,12 +258,12 @@ def _log_exception(exc_info: Any) -> None:
 
 
 def _let_go_of_rows() -> None:
-    """Make the answer without the database: after a failure it may not tell who is reading.
+    """Make the answer without the database: after a failure the person may not be readable.
 
     What failed is rolled back first, or the next to ask for a row would fail by it again.
     """
     g.database_away = True
-    for row in ("user", "login"):  # g.actor is none: it tells what to lead to
+    for row in ("user", "login"):  # g.actor is no row: it decides where the page leads
         g.pop(row, None)
     try:
         db_session().rollback()

@@ -1,27 +1,34 @@
 """The guard: before each request it applies the view's rule, and refuses what has none.
 
-It finds out who is asking, refuses, asks for a fresh proof of identity, checks the form token and
-sets `g.actor` (`access.Actor`), `g.user` and `g.login` (the row of the login session). The rules
-themselves (`permission`, `public` and the like) are named here too, for views to declare.
+It identifies the person or program, refuses, asks for a fresh proof of identity, checks the form
+token and sets `g.actor` (`access.Actor`), `g.user` and `g.login` (the row of the login session).
+Views take the rules (`permission`, `public` and the like) and the request's context from here.
 """
 
-import hmac
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask_login import LoginManager, UserMixin, current_user
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal.access import Actor, Denied
+from portal.access import Denied
 from portal.accounts import api_tokens, break_glass, people, sessions
 from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
-from portal.services import UNAVAILABLE, Services, db_session
+from portal.services import UNAVAILABLE, db_session
 from portal.web.security.errors import Problem, answer, wants_problem
+from portal.web.security.request_context import (
+    actor,
+    address,
+    bearer,
+    is_worker_token,
+    now,
+    safe_next,
+    services,
+)
 from portal.web.security.rules import (
     SMALL_BODY,
     Rule,
@@ -70,7 +77,7 @@ login_manager = LoginManager()
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """What Flask-Login keeps for the request: the person and the login session it came by."""
+    """The person and the login session of the request, for Flask-Login."""
 
     def __init__(self, user: User, login: LoginSession) -> None:
         self.user = user
@@ -96,35 +103,10 @@ def install(app: Flask) -> None:
     app.context_processor(_context)
 
 
-def now() -> datetime:
-    """The time of this request: read once, the same for everything done in it."""
-    if "now" not in g:
-        g.now = services().clock().astimezone(UTC)
-    moment: datetime = g.now
-    return moment
-
-
-def services() -> Services:
-    """What the portal is put together from: settings, vault, Redis, throttle."""
-    opened: Services = current_app.extensions["pleura"]
-    return opened
-
-
-def address() -> str:
-    """Where the request comes from, as told by the trusted proxies."""
-    return (request.remote_addr or "")[:64]
-
-
-def actor() -> Actor:
-    """Who is asking. Only for views that declare a permission or a scope."""
-    found: Actor = g.actor
-    return found
-
-
 def sign_in(user: User, *, proved: bool) -> None:
     """Start a login session and give the browser its key; what the cookie held is dropped.
 
-    `proved` says that the second factor has been shown too. `g.login` is the new session then.
+    `proved`: the second factor has been shown too. `g.login` is the new session then.
     """
     leave()
     raw = sessions.start_session(
@@ -139,7 +121,7 @@ def sign_in(user: User, *, proved: bool) -> None:
     session[_COOKIE_KEY] = raw
     found = sessions.load_session(db_session(), raw, now())
     if found is None:
-        raise Problem(401, "signed_out")  # shut out in this very moment
+        raise Problem(401, "signed_out")  # disabled in this very moment
     g.user, g.login = found
 
 
@@ -157,17 +139,8 @@ def is_fresh() -> bool:
     return login is not None and login.step_up_at is not None and now() - login.step_up_at < FRESH
 
 
-def safe_next(target: str | None) -> str | None:
-    """The path to go on to after signing in, if it is one of this site; else None."""
-    if not target or not target.startswith("/") or not target.isprintable():
-        return None
-    if target.startswith("//") or "\\" in target:
-        return None
-    return urlsplit(target).path
-
-
 def _load(_request: object) -> SignedIn | None:
-    """Flask-Login's way to the person: the row behind the browser's cookie."""
+    """The person by the login session behind the browser's cookie, for Flask-Login."""
     raw = session.get(_COOKIE_KEY)
     if not isinstance(raw, str) or g.get("database_away"):
         return None
@@ -189,7 +162,7 @@ def _context() -> dict[str, Any]:
 def _guard() -> BaseResponse | None:
     rule = rule_of(current_app, request.endpoint)
     if request.endpoint is None:
-        _identify_if_possible()  # the router has the answer: no such page, no such method
+        _identify_if_possible()  # the router answers: no such page, no such method
         return None
     if rule is None:
         raise Problem(404, "not_found")
@@ -228,7 +201,7 @@ def _identify() -> SignedIn | None:
 
 
 def _identify_if_possible() -> None:
-    """For open pages: the person is known if that is possible, database away or not."""
+    """For public pages: the person is known if possible; the database may be away."""
     try:
         _identify()
     except UNAVAILABLE:
@@ -257,46 +230,31 @@ def _admit_person(rule: Rule) -> BaseResponse | None:
 
 
 def _back_to(endpoint: str) -> str:
-    """Where the person goes on after the proof: the page, of the same case if it is about one."""
+    """The page to return to after the proof, of the same case if it is about one."""
     known = request.view_args or {}
     expecting = current_app.url_map.is_endpoint_expecting
     return url_for(endpoint, **{k: v for k, v in known.items() if expecting(endpoint, k)})
 
 
 def _send_to(endpoint: str, code: str, back_to: str | None = None) -> BaseResponse:
-    """To the page where the missing proof can be given; scripts get a problem document."""
+    """Redirect to the page that asks for the missing proof; scripts get a problem document."""
     if wants_problem():
         raise Problem(401, code)
     if back_to is None and request.method in _SAFE_METHODS and request.path != "/":
-        back_to = request.path  # without the query: it may hold what somebody searched for
+        back_to = request.path  # without the query: it may hold a search term
     return redirect(url_for(endpoint, next=back_to), 303)
 
 
 def _check_origin() -> None:
-    """Browsers say where a form was sent from; another site's is refused whatever it carries."""
+    """Refuse a form that the browser reports as sent from another site, whatever it carries."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise Problem(400, "csrf")
-
-
-def bearer() -> str:
-    """The request's bearer credential, or the empty string."""
-    kind, _, credential = request.headers.get("Authorization", "").partition(" ")
-    return credential.strip() if kind.lower() == "bearer" else ""
-
-
-def is_worker_token(given: str) -> bool:
-    """Compare in constant time with the token that workers share, unless it is switched off."""
-    settings = services().settings
-    same = hmac.compare_digest(
-        given.encode("utf-8", "surrogatepass"), settings.worker_token.encode()
-    )
-    return same and settings.shared_worker_token
 
 
 def _admit_program(rule: Rule) -> None:
     found = api_tokens.load_token(db_session(), bearer(), now())
     if found is None:
-        if looks_like_token(bearer()):  # somebody guesses; a forgotten header is no guess
+        if looks_like_token(bearer()):  # a guess; a forgotten header is none
             services().throttle.take([(BAD_TOKEN, origin(address()))], now())
         raise Problem(401, "token")
     user, token = found
@@ -314,20 +272,20 @@ def _admit_program(rule: Rule) -> None:
 
 
 def _denied(denied: Denied) -> Response:
-    """What is not yours looks like what does not exist; the log tells them apart."""
+    """Another's object looks like one that does not exist; the log distinguishes them."""
     if "actor" in g:
         _note_refusal(str(denied))
     return answer(Problem(404, "not_found"))
 
 
 def _note_refusal(what: str) -> None:
-    """Write down what was asked for in vain, and for which case."""
+    """Log what was refused, and for which case."""
     study_id = (request.view_args or {}).get("study_id")
     people.note_refusal(db_session(), actor(), what, now(), study_id=study_id)
 
 
 def _add_challenge(response: Response) -> Response:
-    """Tell a program that was refused which credential is missing."""
+    """Name the missing credential to a program that was refused."""
     if response.status_code == 401 and request.path.startswith(("/api/", "/worker/")):
         response.headers["WWW-Authenticate"] = 'Bearer realm="pleura"'
     return response

@@ -1,8 +1,8 @@
 """The portal's log: one JSON object a line, with the request's id and never with patient data.
 
 A failure is logged by the kind of the exception and the places it passed; its text is left out,
-because it may quote what somebody sent. Paths are left out too: a link to join is a secret. The
-name of the route says enough.
+because it may quote what was sent. Paths are left out too: a link to join is a secret. The
+name of the route is enough.
 """
 
 import json

@@ -50,7 +50,7 @@ def permission(
     the person confirms first and comes back to the page with this endpoint.
     `background`: the page asks by itself, which does not count as activity of the person.
     `upload`: the body may be as large as the largest accepted file.
-    `break_glass`: the view shows the case `study_id` also to whoever holds a grant for it.
+    `break_glass`: the view shows the case `study_id` also to a person with a grant for it.
     """
     return _declare(
         Rule(

@@ -119,7 +119,7 @@ def test_keys_rotate_and_the_old_one_leaves(folder: Path) -> None:
     file.write_text(json.dumps(ring))
     done = run(folder, "rotate-keys", "--resume", "--drop-old")
     assert done.returncode == 0, done.stderr
-    assert f"Removed from the ring: {first}." in done.stdout
+    assert f"Removed from the key ring: {first}." in done.stdout
     assert set(json.loads(file.read_text())["keys"]) == {ring["active"]}
 
 

@@ -98,7 +98,7 @@ def test_backup_and_restore_from_the_keyboard(
     restored = run(other, "restore", file, **KEY, **ring)
     assert restored.returncode == 0, restored.stderr
     assert "Restored" in restored.stdout
-    assert "All of it is whole" in run(other, "vault", "verify", **ring).stdout
+    assert "Everything is intact" in run(other, "vault", "verify", **ring).stdout
     assert "is whole" in run(other, "audit", "verify", **ring).stdout
     again = run(other, "restore", file, **KEY, **ring)
     assert (again.returncode, "Nothing was restored" in again.stderr) == (1, True)

@@ -23,12 +23,12 @@ _DAYS_MAX: Final = 36_500
 def model_options(parser: argparse.ArgumentParser) -> None:
     """The actions of the command."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="check a model and keep its card as a candidate")
+    add = actions.add_parser("add", help="check a model and add its card as a candidate")
     add.add_argument("source", help="folder, ZIP file, file://, https:// or gdrive:ID")
     add.add_argument("--sha256", default="", help="checksum of the ZIP file; for a folder optional")
     add.set_defaults(act=_add)
     actions.add_parser("list", help="every known model").set_defaults(act=_list)
-    promote = actions.add_parser("promote", help="let a model speak from the next job on")
+    promote = actions.add_parser("promote", help="make a model the active one from the next job on")
     promote.add_argument("sha256", help="the model's sha256, or its beginning")
     promote.add_argument(
         "--operating-point", choices=[point.value for point in OperatingPoint], default="balanced"
@@ -99,7 +99,7 @@ def _promote(chosen: argparse.Namespace) -> int:
             )
         except Conflict as conflict:
             raise Failed(conflict.message) from None
-        print_line(f"{model.name} {model.version} speaks from the next job on.")
+        print_line(f"{model.name} {model.version} is active from the next job on.")
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from portal.cli import models
+from portal.cli import ai_models
 from portal.operations import first_start
 from portal.operations.context import Failed
 from portal.settings import Settings
@@ -113,10 +113,10 @@ def test_what_a_models_predictions_stored_is_written_for_drift_and_names_no_case
         "DATABASE_URL": place.settings.database_url,
     }.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setattr(models, "now", lambda: NOW + timedelta(days=1))
+    monkeypatch.setattr(ai_models, "now", lambda: NOW + timedelta(days=1))
     study = clinic.done()
     clinic.done(now=NOW - timedelta(days=60))
-    assert models._statistics(Namespace(sha256=SHA256[:8], days=30.0)) == 0
+    assert ai_models._statistics(Namespace(sha256=SHA256[:8], days=30.0)) == 0
     (line,) = capsys.readouterr().out.splitlines()
     told = json.loads(line)
     assert told["statistics"] == prediction_of()["statistics"]
@@ -125,4 +125,4 @@ def test_what_a_models_predictions_stored_is_written_for_drift_and_names_no_case
     assert study.hex not in line.replace("-", "")
     for wrong in (-1.0, math.nan, 1e9):
         with pytest.raises(Failed, match="--days lies between"):
-            models._statistics(Namespace(sha256=SHA256[:8], days=wrong))
+            ai_models._statistics(Namespace(sha256=SHA256[:8], days=wrong))

@@ -1,0 +1,174 @@
+"""OpenID Connect: authorization code with PKCE, state and nonce, and the claims of the ID token.
+
+The provider's own origin is the only place that is called. Sources: OpenID Connect Core 1.0,
+RFC 7636 (PKCE), RFC 6749.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.httpx_client import OAuth2Client
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from portal.settings.single_sign_on import SingleSignOn
+
+_ALGORITHMS: Final = ("RS256", "PS256", "ES256")  # never none, never a shared secret
+_TIMEOUT: Final = 5.0
+_LEEWAY: Final = 60  # seconds by which the clocks may differ
+_LARGEST_ANSWER: Final = 256 * 1024
+_METADATA_LIFETIME: Final = timedelta(minutes=5)  # how long the provider's metadata is kept
+
+
+class SignInRefused(Exception):
+    """Nobody is signed in. `why` is a code for the log, never shown."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class ProviderUnavailable(Exception):
+    """The provider does not answer as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """Where the browser goes, and what it keeps until it comes back."""
+
+    url: str
+    state: str
+    nonce: str
+    verifier: str
+
+
+class ProviderMetadata:
+    """The addresses of the provider, read from it once and kept for some minutes."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, str] = {}
+        self._until = datetime.min.replace(tzinfo=UTC)
+
+    def read(self, client: Any, sso: SingleSignOn, now: datetime) -> dict[str, str]:
+        """The addresses, all at the provider's own origin. Raises `ProviderUnavailable`."""
+        if now >= self._until:
+            self._kept = _discover(client, sso)
+            self._until = now + _METADATA_LIFETIME
+        return self._kept
+
+
+def begin(
+    sso: SingleSignOn, metadata: ProviderMetadata, back: str, now: datetime
+) -> AuthorizationRequest:
+    """Where to send the browser. Raises `ProviderUnavailable`."""
+    state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
+    with _client(sso, back) as client:
+        found = metadata.read(client, sso, now)
+        url, _ = client.create_authorization_url(
+            found["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
+        )
+    return AuthorizationRequest(url, state, nonce, verifier)
+
+
+def claims_of(
+    sso: SingleSignOn,
+    metadata: ProviderMetadata,
+    back: str,
+    code: str,
+    *,
+    nonce: str,
+    verifier: str,
+    now: datetime,
+) -> dict[str, Any]:
+    """The claims about the person who came back with the code. Raises `SignInRefused` and
+    `ProviderUnavailable`."""
+    with _client(sso, back) as client:
+        found = metadata.read(client, sso, now)
+        try:
+            token = client.fetch_token(
+                found["token_endpoint"],
+                code=code,
+                code_verifier=verifier,
+                grant_type="authorization_code",
+            )
+        except AuthlibBaseError:
+            raise SignInRefused("code") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+            raise ProviderUnavailable from None
+        keys: Any = _get(client, found["jwks_uri"])
+    try:
+        read = jwt.decode(str(token["id_token"]), KeySet.import_key_set(keys), list(_ALGORITHMS))
+        jwt.JWTClaimsRegistry(
+            now=int(now.timestamp()),
+            leeway=_LEEWAY,
+            iss={"essential": True, "value": sso.issuer},
+            aud={"essential": True, "value": sso.client_id},
+            exp={"essential": True},
+            iat={"essential": True},
+            sub={"essential": True},
+            nonce={"essential": True, "value": nonce},
+        ).validate(read.claims)
+    except (JoseError, KeyError, TypeError, ValueError):
+        raise SignInRefused("token") from None
+    claims: dict[str, Any] = read.claims
+    audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    if claims.get("azp", sso.client_id) != sso.client_id or (
+        len(audience) > 1 and "azp" not in claims
+    ):
+        raise SignInRefused("token")
+    return claims
+
+
+def _client(sso: SingleSignOn, back: str) -> Any:
+    return OAuth2Client(
+        client_id=sso.client_id,
+        client_secret=sso.client_secret,
+        scope="openid email profile",
+        redirect_uri=back,
+        code_challenge_method="S256",
+        timeout=_TIMEOUT,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _discover(client: Any, sso: SingleSignOn) -> dict[str, str]:
+    """The provider's metadata; every address in it has to be at the provider's origin."""
+    found = _get(client, f"{sso.issuer}/.well-known/openid-configuration")
+    named = {
+        name: found.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+    }
+    issuer = found.get("issuer")
+    if not isinstance(issuer, str) or issuer.rstrip("/") != sso.issuer:
+        raise ProviderUnavailable
+    if any(_origin(address) != _origin(sso.issuer) for address in named.values()):
+        raise ProviderUnavailable
+    return {name: str(address) for name, address in named.items()}
+
+
+def _get(client: Any, url: str) -> Any:
+    try:
+        answer = client.request("GET", url, withhold_token=True)
+        found = answer.json() if len(answer.content) <= _LARGEST_ANSWER else None
+    except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, ValueError):
+        raise ProviderUnavailable from None
+    if answer.status_code != 200 or not isinstance(found, dict):
+        raise ProviderUnavailable
+    return found
+
+
+def _origin(address: object) -> tuple[str, str] | None:
+    """Scheme and host of an address; None for anything that is no plain address."""
+    if not isinstance(address, str) or not address.isascii() or not address.isprintable():
+        return None
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    return parts.scheme, parts.netloc.lower()

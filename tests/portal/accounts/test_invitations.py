@@ -1,0 +1,176 @@
+"""Invitations: one person for each link, whatever happens at once or meanwhile."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from portal.access import Denied
+from portal.accounts import invitations, people
+from portal.errors import Invalid
+from portal.models import AuditEvent, Role, User
+from tests.support.accounts import ADMIN_EMAIL, PASSWORD, actor, join
+from tests.support.place import NOW, Place
+
+
+def test_a_link_followed_twice_at_once_makes_one_person(place: Place) -> None:
+    with place.sessions() as session:
+        _, token = invitations.invite(
+            session, None, name="A", email="a@example.org", role=Role.READER, team="T", now=NOW
+        )
+
+    def follow(_: int) -> bool:
+        with place.sessions() as session:
+            try:
+                invitations.accept_invitation(session, token, password=PASSWORD, now=NOW)
+            except Denied:
+                return False
+            return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(follow, range(4))) == [False, False, False, True]
+    with place.sessions() as session:
+        assert len(people.people(session)) == 1
+
+
+def test_an_invitation_is_for_new_people_alone(place: Place) -> None:
+    join(place)
+    with place.sessions() as session, pytest.raises(Invalid) as refused:
+        invitations.invite(
+            session, None, name="B", email="A@Example.org", role=Role.READER, team="T", now=NOW
+        )
+    assert refused.value.code == "email"
+
+
+def test_a_team_is_named_with_signs_that_can_be_read(place: Place) -> None:
+    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as session, pytest.raises(Invalid) as refused:
+        invitations.invite(
+            session, actor(boss), name="N", email="n@x.org", role=Role.READER, team="T\0", now=NOW
+        )
+    assert refused.value.code == "team"
+
+
+@pytest.mark.parametrize("leaves", ["disabled", "demoted"])
+def test_who_leaves_the_administrators_leaves_no_link_behind(place: Place, leaves: str) -> None:
+    leaving, boss = join(place, Role.ADMIN), join(place, Role.ADMIN, ADMIN_EMAIL)
+    victim = join(place, Role.READER, "v@example.org")
+    with place.sessions() as session:
+        who = {"name": "Back", "role": Role.ADMIN, "now": NOW}
+        links = [
+            invitations.invite(session, actor(leaving), email="back@example.org", **who)[1],
+            people.reset_factor(session, actor(leaving), victim.id, NOW)[1],
+        ]
+        _, kept = invitations.invite(session, actor(boss), email="kept@example.org", **who)
+        assert all(invitations.open_invitation(session, link, NOW) for link in links)
+        if leaves == "disabled":
+            people.disable(session, actor(boss), leaving.id, NOW)
+        else:
+            people.set_role(session, actor(boss), leaving.id, Role.READER, NOW)
+        assert [invitations.open_invitation(session, link, NOW) for link in links] == [None, None]
+        assert invitations.open_invitation(session, kept, NOW) is not None
+        event = session.query(AuditEvent).order_by(AuditEvent.seq.desc()).first()
+        assert event is not None
+        assert '"links":2' in event.detail
+
+
+def test_a_link_sent_to_somebody_who_is_disabled_opens_nothing(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as session:
+        _, link = people.reset_factor(session, actor(boss), user.id, NOW)
+        people.disable(session, actor(boss), user.id, NOW)
+        assert invitations.open_invitation(session, link, NOW) is None
+
+
+@pytest.mark.parametrize("by", ["withdrawal", "newer link", "disabled inviter"])
+def test_a_link_withdrawn_while_its_password_is_hashed_lets_nobody_in(
+    place: Place, by: str
+) -> None:
+    inviter, boss = join(place, Role.ADMIN), join(place, Role.ADMIN, ADMIN_EMAIL)
+    who = {"name": "N", "email": "n@example.org", "role": Role.ADMIN}
+    with place.sessions() as session:
+        made, link = invitations.invite(session, actor(inviter), now=NOW, **who)
+    later = NOW + timedelta(seconds=1)
+
+    def withdraw(_session: Session) -> None:
+        with place.sessions() as other:
+            if by == "withdrawal":
+                invitations.withdraw_invitation(other, actor(boss), made.id, later)
+            elif by == "newer link":
+                invitations.invite(other, actor(boss), now=later, **who)
+            else:
+                people.disable(other, actor(boss), inviter.id, later)
+
+    with place.sessions() as session:
+        # The link was looked at and found to be good; what follows is the hashing.
+        event.listen(session, "after_commit", withdraw, once=True)
+        with pytest.raises(Denied):
+            invitations.accept_invitation(session, link, password=PASSWORD, now=NOW)
+    with place.sessions() as session:
+        assert {user.email for user in people.people(session)} == {inviter.email, boss.email}
+
+
+def test_a_link_for_whoever_came_another_way_meanwhile_opens_nothing(place: Place) -> None:
+    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as session:
+        _, link = invitations.invite(
+            session, actor(boss), name="N", email="n@example.org", role=Role.READER, now=NOW
+        )
+        session.add(
+            User(
+                name="N",
+                email="n@example.org",
+                role=Role.READER,
+                team_id=boss.team_id,
+                sso_key="k" * 64,
+                created=NOW,
+            )
+        )
+        session.commit()
+        with pytest.raises(Denied):
+            invitations.accept_invitation(session, link, password=PASSWORD, now=NOW)
+        (newcomer,) = (user for user in people.people(session) if user.email == "n@example.org")
+        assert newcomer.password_hash is None
+
+
+def test_a_reset_link_opens_nothing_while_its_person_is_disabled(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as session:
+        people.disable(session, actor(boss), user.id, NOW)
+        _, link = people.reset_factor(session, actor(boss), user.id, NOW)
+        assert invitations.open_invitation(session, link, NOW) is None
+        with pytest.raises(Denied):
+            invitations.accept_invitation(session, link, password=PASSWORD, now=NOW)
+        people.enable(session, actor(boss), user.id, NOW)
+        back = invitations.accept_invitation(
+            session, link, password="seven green umbrellas", now=NOW
+        )
+        assert back.id == user.id
+
+
+def test_an_invitation_finds_its_team_however_it_is_written_and_the_log_names_it(
+    place: Place,
+) -> None:
+    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as session:
+        teams = set()
+        for number, team in enumerate(("Chest clinic", "chest CLINIC", " Chest  clinic ")):
+            invitation, _ = invitations.invite(
+                session,
+                actor(boss),
+                name="N",
+                email=f"n{number}@x.org",
+                role=Role.READER,
+                team=team,
+                now=NOW,
+            )
+            teams.add(invitation.team_id)
+        (team_id,) = teams
+        rows = session.query(AuditEvent).order_by(AuditEvent.seq)
+        made = rows.filter_by(event="team_made").all()[-1]
+        assert (made.actor_id, made.subject_id) == (boss.id, team_id)
+        invited = rows.filter_by(event="person_invited").all()[-1]
+        assert json.loads(invited.detail)["team"] == str(team_id)

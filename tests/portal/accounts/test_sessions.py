@@ -1,0 +1,28 @@
+"""Login sessions: people end their own alone."""
+
+from datetime import timedelta
+
+import pytest
+
+from portal.access import Denied
+from portal.accounts import api_tokens, sessions
+from portal.models import Role, User
+from tests.support.accounts import ADMIN_EMAIL, actor, join
+from tests.support.place import NOW, Place
+
+
+def test_an_administrator_ends_single_sessions_and_tokens_of_nobody_else(place: Place) -> None:
+    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
+    with place.sessions() as session:
+        row = session.get_one(User, user.id)
+        token, raw = api_tokens.create_token(
+            session, row, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
+        )
+        text = sessions.start_session(session, row, address="", agent="", now=NOW)
+        (login,) = sessions.sessions_of(session, user.id, NOW)
+        with pytest.raises(Denied):
+            sessions.end_session(session, actor(boss), login.id, NOW)
+        with pytest.raises(Denied):
+            api_tokens.revoke_token(session, actor(boss), token.id, NOW)
+        assert sessions.load_session(session, text, NOW) is not None
+        assert api_tokens.load_token(session, raw, NOW) is not None

@@ -1,0 +1,109 @@
+"""Second factors: each code once, each secret for its own person and session."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pyotp
+import pytest
+
+from portal.accounts import totp
+from portal.accounts.totp import matching_step, qr_code
+from portal.errors import Invalid
+from portal.models import User
+from tests.support.accounts import enrol, join
+from tests.support.place import NOW, Place
+
+
+def test_a_code_used_twice_at_once_opens_once(place: Place) -> None:
+    user = join(place)
+    secret, codes = enrol(place, user)
+    for code in (pyotp.TOTP(secret).at(NOW), codes[3]):
+
+        def use(_: int, code: str = code) -> bool:
+            with place.sessions() as session:
+                row = session.get_one(User, user.id)
+                return totp.check_second_factor(session, place.vault, row, code, NOW)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(use, range(4))) == [False, False, False, True]
+
+
+def test_a_waiting_secret_is_the_same_until_its_code_comes(place: Place) -> None:
+    user = join(place)
+    with place.sessions() as session:
+        row = session.get_one(User, user.id)
+        first, uri = totp.begin_totp(session, place.vault, row, NOW)
+        again, _ = totp.begin_totp(session, place.vault, row, NOW)
+        assert first == again
+        assert uri.startswith("otpauth://totp/Pleura:a%40example.org?secret=")
+        with pytest.raises(Invalid):
+            totp.confirm_totp(session, place.vault, row, "12", NOW)
+        assert row.sealed_totp is None
+
+
+def test_a_new_secret_is_for_the_session_that_began_it_and_a_quarter_of_an_hour(
+    place: Place,
+) -> None:
+    user = join(place)
+    _, codes = enrol(place, user)
+    mine, other = uuid4(), uuid4()
+    with place.sessions() as session:
+        row, vault = session.get_one(User, user.id), place.vault
+
+        def begin(session_id: UUID, minutes: int) -> str:
+            moment = NOW + timedelta(minutes=minutes)
+            return totp.begin_totp(session, vault, row, moment, session_id=session_id)[0]
+
+        def confirm(session_id: UUID, minutes: int, secret: str) -> list[str]:
+            moment = NOW + timedelta(minutes=minutes)
+            code = pyotp.TOTP(secret).at(moment)
+            return totp.confirm_totp(session, vault, row, code, moment, session_id=session_id)
+
+        waiting = begin(other, 0)
+        with pytest.raises(Invalid):
+            confirm(mine, 1, waiting)  # the page that somebody else left open
+        assert begin(mine, 1) != waiting
+        waiting = begin(mine, 14)
+        assert waiting == begin(mine, 15)
+        with pytest.raises(Invalid):
+            confirm(mine, 16, waiting)
+        assert begin(mine, 16) != waiting
+        assert totp.check_second_factor(session, vault, row, codes[0], NOW)  # the old factor works
+        latest = begin(mine, 17)
+        assert len(confirm(mine, 17, latest)) == 10
+        later = NOW + timedelta(minutes=18)
+        assert totp.check_second_factor(session, vault, row, pyotp.TOTP(latest).at(later), later)
+
+
+def test_a_sealed_secret_of_somebody_else_does_not_open(place: Place) -> None:
+    user, other = join(place), join(place, email="b@example.org")
+    enrol(place, user)
+    secret, _ = enrol(place, other)
+    with place.sessions() as session:
+        row, another = session.get_one(User, user.id), session.get_one(User, other.id)
+        row.sealed_totp = another.sealed_totp
+        session.commit()
+        with pytest.raises(Exception, match=r".*"):
+            totp.check_second_factor(session, place.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
+
+
+@pytest.mark.parametrize(
+    "code", ["", "12345", "1234567", "abcdef", "１２３４５６", "0" * 5000, "\ud800"]
+)
+def test_no_odd_code_is_accepted(place: Place, code: str) -> None:
+    user = join(place)
+    enrol(place, user)
+    with place.sessions() as session:
+        row = session.get_one(User, user.id)
+        assert not totp.check_second_factor(session, place.vault, row, code, NOW)
+
+
+def test_codes_may_be_typed_with_spaces() -> None:
+    secret = pyotp.random_base32()
+    code = pyotp.TOTP(secret).at(NOW)
+    assert matching_step(secret, f" {code[:3]} {code[3:]} ", NOW) == int(NOW.timestamp()) // 30
+
+
+def test_the_qr_code_is_an_image_of_this_page() -> None:
+    assert qr_code("otpauth://totp/x?secret=ABC").startswith("data:image/svg+xml")
