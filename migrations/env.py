@@ -4,6 +4,7 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection
 
+from portal import database
 from portal.models import Base
 
 
@@ -24,5 +25,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    with current_app.extensions["migrate"].db.engine.begin() as opened:
+    with database.migrating(current_app.extensions["migrate"].db.engine) as opened:
         run(opened)

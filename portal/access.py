@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, false, not_, or_, select
 
-from portal.models import Role, Study
+from portal.models import Instance, Role, Study
 
 Via = Literal["session", "token", "cli"]
 
@@ -144,8 +144,10 @@ def may_end_grant(actor: Actor, user_id: UUID) -> bool:
 
 
 def visible_studies(actor: Actor) -> Select[Study]:
-    """The studies that exist for the actor: a technologist's own uploads, a reader's team's."""
-    return select(Study).where(Study.purged_at.is_(None), _belongs_to(actor))
+    """The studies that exist for the actor: a reader's team's; of them, for a technologist, those
+    of which they sent a picture.
+    """
+    return _there().where(_belongs_to(actor))
 
 
 def openable_studies(actor: Actor) -> Select[Study]:
@@ -153,20 +155,30 @@ def openable_studies(actor: Actor) -> Select[Study]:
     if actor.grant is None:
         return visible_studies(actor)
     opened = Study.id == actor.grant.study_id
-    return select(Study).where(Study.purged_at.is_(None), or_(_belongs_to(actor), opened))
+    return _there().where(or_(_belongs_to(actor), opened))
 
 
 def out_of_reach(actor: Actor) -> Select[Study]:
     """The studies that the actor may open by emergency access: those that are not theirs."""
-    query = select(Study).where(Study.purged_at.is_(None))
+    query = _there()
     if actor.via != "session" or not actor.may(Permission.BREAK_GLASS):
         return query.where(false())
     return query.where(not_(_belongs_to(actor)))
+
+
+def _there() -> Select[Study]:
+    """The studies that are neither purged nor joined into another."""
+    return select(Study).where(Study.purged_at.is_(None), Study.joined_into.is_(None))
 
 
 def _belongs_to(actor: Actor) -> ColumnElement[bool]:
     if actor.role is Role.READER:
         return Study.team_id == actor.team_id
     if actor.role is Role.TECHNOLOGIST:
-        return and_(Study.team_id == actor.team_id, Study.uploaded_by == actor.user_id)
+        return and_(Study.team_id == actor.team_id, Study.id.in_(sent_by(actor.user_id)))
     return false()
+
+
+def sent_by(user_id: UUID) -> Select[UUID]:
+    """The ids of the studies of which this person sent a picture."""
+    return select(Instance.study_id).where(Instance.uploaded_by == user_id)

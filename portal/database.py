@@ -101,23 +101,65 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+@contextlib.contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which tables may change.
+
+    SQLite alters a table by copying it, and dropping the old one would count as deleting its rows:
+    so foreign keys are not looked at meanwhile, and all together before the commit.
+    """
+    with engine.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        is_sqlite = engine.dialect.name == "sqlite"
+        if is_sqlite:
+            raw.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                yield connection
+                if is_sqlite and raw.execute("PRAGMA foreign_key_check").fetchone():
+                    raise RuntimeError("a migration left a row that names one that is not there")
+        finally:
+            if is_sqlite:
+                raw.execute("PRAGMA foreign_keys = ON")
+
+
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the schema to a revision."""
-    with engine.begin() as connection:
-        command.upgrade(_config(connection), revision)
+    with migrating(engine) as connection:
+        upgrade_within(connection, revision)
+
+
+def upgrade_within(connection: Connection, revision: str = "head") -> None:
+    """The same in a transaction of `migrating` that does more."""
+    command.upgrade(_config(connection), revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the schema back to a revision (`base` for nothing)."""
-    with engine.begin() as connection:
-        command.downgrade(_config(connection), revision)
+    with migrating(engine) as connection:
+        downgrade_within(connection, revision)
+
+
+def downgrade_within(connection: Connection, revision: str) -> None:
+    """The same in a transaction of `migrating` that does more."""
+    command.downgrade(_config(connection), revision)
+
+
+def is_before(revision: str) -> bool:
+    """Whether this code's schema has grown out of that revision."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    return revision in {script.revision for script in scripts.walk_revisions()}
 
 
 def revisions(engine: Engine) -> tuple[str | None, str | None]:
     """The revision that the database has and the one that this code needs."""
-    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision(), head
+        return MigrationContext.configure(connection).get_current_revision(), head()
+
+
+def head() -> str | None:
+    """The revision that this code needs."""
+    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
 def schema_is_current(engine: Engine) -> bool:

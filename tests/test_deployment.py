@@ -160,7 +160,7 @@ def test_the_first_key_ring_gets_into_its_volume_and_a_newer_one_stays(tmp_path:
         done = subprocess.run(
             [shell, flag, script], env=environment, capture_output=True, text=True, check=True
         )
-        assert done.stdout == "-m portal migrate\n"
+        assert done.stdout == "-m portal migrate\n-m portal upgrade\n"
         assert ring.stat().st_mode & 0o777 == 0o600
         assert list(ring.parent.iterdir()) == [ring]
         return ring.read_text()

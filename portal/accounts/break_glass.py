@@ -23,7 +23,7 @@ from portal.audit import alarms
 from portal.errors import Invalid
 from portal.formats.display_text import clean_lines
 from portal.models import BreakGlass, BreakGlassReason, Study, User
-from portal.studies import sealed_fields
+from portal.studies import exams, sealed_fields
 from portal.vault import NotReadable, Vault
 
 SHORTEST, LONGEST = 10, 500  # characters of the person's own words
@@ -81,7 +81,8 @@ def open_case(
         session.commit()
         return own[0].id
     study = others[0]
-    _end(session, actor, now, BreakGlass.user_id == actor.user_id, BreakGlass.study_id == study.id)
+    same = exams.within(BreakGlass.study_id, study.id)
+    _end(session, actor, now, BreakGlass.user_id == actor.user_id, same)
     row = BreakGlass(
         id=uuid4(),
         study_id=study.id,
@@ -111,9 +112,14 @@ def under(session: Session, actor: Actor, study_id: UUID, now: datetime) -> Acto
     """The actor with their current grant for this case, or unchanged where there is none."""
     if actor.via != "session" or not actor.may(Permission.BREAK_GLASS):
         return actor
+    study_id = exams.survivor_of(session, study_id)
     row = session.scalars(
         select(BreakGlass)
-        .where(BreakGlass.user_id == actor.user_id, BreakGlass.study_id == study_id, *_stands(now))
+        .where(
+            BreakGlass.user_id == actor.user_id,
+            exams.within(BreakGlass.study_id, study_id),
+            *_stands(now),
+        )
         .order_by(BreakGlass.expires.desc())
         .limit(1)
     ).first()
@@ -210,12 +216,18 @@ def _reason(text: str) -> BreakGlassReason:
 
 
 def _named(case: str) -> ColumnElement[bool]:
-    """The condition for a case number (six signs, # before it or not) or a whole id."""
+    """The condition for a case number (six signs, # before it or not) or a whole id.
+
+    Those of a case that was joined into another name the other.
+    """
     typed = case.strip().lstrip("#")
     try:
-        return Study.id == UUID(typed)
+        named = Study.id == UUID(typed)
     except ValueError:
         number = typed.upper()
-    if len(number) != 6 or not set(number) <= set(string.hexdigits.upper()):
-        raise Invalid("case", "Give the case number (six signs, such as 7F3A21) or the id.")
-    return Study.case_number == number
+        if len(number) != 6 or not set(number) <= set(string.hexdigits.upper()):
+            raise Invalid(
+                "case", "Give the case number (six signs, such as 7F3A21) or the id."
+            ) from None
+        named = Study.case_number == number
+    return Study.id.in_(select(exams.exam_id()).where(named))

@@ -6,6 +6,7 @@ import json
 from importlib import import_module
 from typing import Any, Final
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from portal import database
@@ -20,10 +21,23 @@ from portal.operations.scheduler import run_sweep
 from portal.settings import Settings, SettingsError, production_problems
 from portal.settings.secret_files import new_key_ring
 from portal.standalone.options import add_arguments, options_of
+from portal.studies import exams
 
 
 def _migrate(_chosen: argparse.Namespace) -> int:
     print_line(f"The database is at revision {first_start.migrate(Settings.from_env())}.")
+    return 0
+
+
+def _upgrade(_chosen: argparse.Namespace) -> int:
+    done = first_start.upgrade_rows(Settings.from_env(), progress=data.Progress("studies"))
+    print_line(f"{done.studies} studies of a version before were brought to this one.")
+    if done.joined:
+        print_line(f"{done.joined} of them were joined into another of the same StudyInstanceUID.")
+    if done.unreadable:
+        print_line(f"{len(done.unreadable)} do not open and were left as they are:")
+        for study_id in done.unreadable:
+            print_line(f"  study {study_id}")
     return 0
 
 
@@ -87,7 +101,8 @@ def _rotate_keys(chosen: argparse.Namespace) -> int:
             vault.add_key(now())
         done = key_rotation.rewrap(session, vault, now())
         print_line(
-            f"Key {done.key_id} now wraps {done.studies} studies and {done.people} secrets more."
+            f"Key {done.key_id} now wraps {done.studies} studies, {done.pictures} pictures and "
+            f"{done.people} secrets more."
         )
         if chosen.drop_old:
             dropped = vault.drop_keys(key_rotation.keys_in_use(session, vault), now())
@@ -96,6 +111,7 @@ def _rotate_keys(chosen: argparse.Namespace) -> int:
                 print_line(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")
                 print_line("Run `rotate-keys --resume --drop-old` when the hour is over.")
     left = [f"study {i}" for i in done.unreadable_studies]
+    left += [f"picture {i}" for i in done.unreadable_pictures]
     left += [f"second factor of person {i}" for i in done.unreadable_people]
     if left:
         lines = [f"{len(left)} do not open and were left as they are:", *left]
@@ -126,6 +142,8 @@ def _check(_chosen: argparse.Namespace) -> int:
         try:
             if not database.schema_is_current(engine):
                 problems.append("The database's schema is not current: run `migrate`.")
+            elif _awaits_upgrade(engine):
+                problems.append("The database holds studies of a version before: run `upgrade`.")
         except DBAPIError as error:
             problems.append(f"The database can't be used: {type(error.orig).__name__}.")
         finally:
@@ -134,6 +152,11 @@ def _check(_chosen: argparse.Namespace) -> int:
         raise Failed("\n".join(["Production would refuse to start:", *problems]))
     print_line("Production would start with these settings.")
     return 0
+
+
+def _awaits_upgrade(engine: Engine) -> bool:
+    with database.sessions(engine)() as session:
+        return exams.await_upgrade(session)
 
 
 def _new_key_ring(_chosen: argparse.Namespace) -> int:
@@ -166,6 +189,11 @@ COMMANDS: Final = (
     Command("up", "run everything on this machine until Ctrl-C", _up, _up_options),
     Command("demo", "the same, filled with example X-rays", _demo, _up_options),
     Command("migrate", "bring the database to the schema of this version", _migrate),
+    Command(
+        "upgrade",
+        "bring the rows of a version before to this one, after `migrate`; can be stopped",
+        _upgrade,
+    ),
     Command(
         "create-admin", "print a one-time link for an administrator", _create_admin, _admin_options
     ),

@@ -1,4 +1,6 @@
-"""Export of a study without its patient: a ZIP with picture, outline, result and what was done.
+"""Export of a study without its patient: a ZIP with pictures, outlines, results, what was done.
+
+Where a study has several pictures, their files are numbered in the order of their arrival.
 
 For readers, with a reason to be careful: text burned into the pixels can't be removed by rule, so
 where it is possible the reader has to look first and say so. There is no export with the patient.
@@ -24,9 +26,9 @@ from portal.exchange.codestream_scrub import NotCleanable
 from portal.exchange.deidentify import Identity
 from portal.formats import png_jpeg
 from portal.formats.refusals import Refused
-from portal.models import Blob, BlobKind, Prediction, Review, Study
+from portal.models import Blob, BlobKind, Instance, Prediction, Review, Study
 from portal.reading.case import load
-from portal.studies import sealed_fields
+from portal.studies import exams, sealed_fields
 from portal.studies.sealed_fields import open_patient
 from portal.vault import NotReadable, Vault
 
@@ -117,38 +119,65 @@ def _collect(
         """A keyed digest of the team's own: exports of two teams can't be joined by it."""
         return vault.lookup(f"export:{kind}", f"{study.team_id}:{old}")
 
-    def uid(kind: str, old: str) -> str:
-        """2.25 and 128 bits (DICOM PS3.5 B.2), the same for the same UID."""
-        return f"2.25.{int(keyed(kind, old or f'{study.id}:{kind}')[:32], 16)}"
-
     pseudonym = f"PLR{keyed('patient', number)[:12].upper()}"
+    files, warnings, results = dict[str, bytes](), list[str](), list[dict[str, Any]]()
+    pictures = exams.pictures(session, [study.id])[study.id]
+    predictions = exams.last_predictions(session, [study.id])
+    for number_of, instance in enumerate(pictures, 1):
 
+        def uid(kind: str, old: str, instance: Instance = instance) -> str:
+            """2.25 and 128 bits (DICOM PS3.5 B.2), the same for the same UID.
+
+            A picture that came under another one's UID gets one of its own.
+            """
+            if kind == "instance" and (not old or instance.same_uid_as):
+                old = f"{old}:{instance.id}"
+            return f"2.25.{int(keyed(kind, old or f'{study.id}:{kind}')[:32], 16)}"
+
+        own, found = _picture(session, vault, instance, Identity(pseudonym, uid, number_of))
+        end = f"-{number_of}" if len(pictures) > 1 else ""
+        named = {name.replace(".", f"{end}."): data for name, data in own.items()}
+        files |= named
+        warnings += [code for code in found if code not in warnings]
+        results.append(
+            {"files": sorted(named), "prediction": _prediction(predictions.get(instance.id))}
+        )
+    leading = exams.leading(pictures)
+    result = _result(session, study, predictions.get(leading.id))
+    files["result.json"] = _json(result | {"pictures": results})
+    return files, warnings, pseudonym
+
+
+def _picture(
+    session: Session, vault: Vault, instance: Instance, identity: Identity
+) -> tuple[dict[str, bytes], list[str]]:
+    """A picture's files by name, and the warnings as codes."""
     files, warnings = dict[str, bytes](), list[str]()
-    source = _blob(session, vault, data_key, study, BlobKind.SOURCE)
+    data_key = sealed_fields.instance_key_of(vault, instance)
+    source = _blob(session, vault, data_key, instance, BlobKind.SOURCE)
     if source is None or source[1] != _DICOM:
         warnings.append("no_dicom")
     else:
         try:
-            files["image.dcm"] = deidentify.deidentify(source[0], Identity(pseudonym, uid))
+            files["image.dcm"] = deidentify.deidentify(source[0], identity)
             warnings += deidentify.burned_in(source[0])
         except (NotCleanable, Refused):
             warnings.append("not_cleanable")
-    mask = _blob(session, vault, data_key, study, BlobKind.MASK)
+    mask = _blob(session, vault, data_key, instance, BlobKind.MASK)
     if mask is not None:
         cleaned = _clean_png(mask[0])
         if cleaned is None:
             warnings.append("mask_left_out")
         else:
             files["mask.png"] = cleaned
-    files["result.json"] = _json(_result(session, study))
-    return files, warnings, pseudonym
+    return files, warnings
 
 
 def _blob(
-    session: Session, vault: Vault, data_key: bytes, study: Study, kind: BlobKind
+    session: Session, vault: Vault, data_key: bytes, instance: Instance, kind: BlobKind
 ) -> tuple[bytes, str] | None:
     blob = session.scalars(
-        select(Blob).where(Blob.study_id == study.id, Blob.kind == kind, Blob.current)
+        select(Blob).where(Blob.instance_id == instance.id, Blob.kind == kind, Blob.current)
     ).first()
     if blob is None:
         return None
@@ -158,43 +187,43 @@ def _blob(
     return data, blob.media_type
 
 
-def _result(session: Session, study: Study) -> dict[str, Any]:
+def _result(session: Session, study: Study, leading: Prediction | None) -> dict[str, Any]:
     """The model's numbers and the readers' coded words: no name, no comment, no time."""
-    row = session.scalars(
-        select(Prediction)
-        .where(Prediction.study_id == study.id)
-        .order_by(Prediction.created.desc())
-        .limit(1)
-    ).first()
     reviews = session.scalars(
-        select(Review).where(Review.study_id == study.id).order_by(Review.created)
+        select(Review)
+        .join(Study, Study.id == Review.study_id)
+        .where(exams.is_of([study.id]))
+        .order_by(Review.created)
     ).all()
-    content: dict[str, Any] = {
-        "prediction": None,
+    return {
+        "prediction": _prediction(leading),
         "reviews": [
             {"verdict": one.verdict.value, "reason": one.reason.value if one.reason else None}
             for one in reviews
         ],
         "note": "Research use only: not a medical device.",
     }
-    if row is not None:
-        content["prediction"] = {
-            "model": {
-                "name": row.model.name,
-                "version": row.model.version,
-                "sha256": row.model.sha256,
-            },
-            "probability": row.probability,
-            "band": row.band.value if row.band else None,
-            "threshold": row.threshold,
-            "operating_point": row.operating_point,
-            "measurements": row.measurements,
-            "quality": {
-                "verdict": row.quality_verdict.value,
-                "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],
-            },
-        }
-    return content
+
+
+def _prediction(row: Prediction | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {
+        "model": {
+            "name": row.model.name,
+            "version": row.model.version,
+            "sha256": row.model.sha256,
+        },
+        "probability": row.probability,
+        "band": row.band.value if row.band else None,
+        "threshold": row.threshold,
+        "operating_point": row.operating_point,
+        "measurements": row.measurements,
+        "quality": {
+            "verdict": row.quality_verdict.value,
+            "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],
+        },
+    }
 
 
 def _manifest(

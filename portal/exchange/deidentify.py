@@ -75,6 +75,7 @@ class Identity:
 
     pseudonym: str
     uid: Callable[[str, str], str]  # of a kind ("study", "series", "instance") and the old UID
+    number: int = 1  # of the picture in what is exported
 
 
 def deidentify(data: bytes, identity: Identity) -> bytes:
@@ -200,7 +201,7 @@ def _identify(new: Dataset, source: Dataset, identity: Identity) -> None:
     new.SeriesInstanceUID = identity.uid("series", patient_tags.uid(source, "SeriesInstanceUID"))
     new.SOPInstanceUID = identity.uid("instance", patient_tags.uid(source, "SOPInstanceUID"))
     new.PatientName = new.PatientID = identity.pseudonym
-    new.InstanceNumber = 1
+    new.InstanceNumber = identity.number
     for keyword in _EMPTY:
         setattr(new, keyword, "")
     new.PatientIdentityRemoved = "YES"

@@ -84,6 +84,7 @@ def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], d
     element = _pixel_element(data, dataset, end)
     header = _check_picture(dataset, limits)
     _check_pixels(data, element, header)
+    header["acquired"] = patient_tags.taken(dataset)
     return patient_tags.phi(dataset), patient_tags.keys(dataset), header
 
 

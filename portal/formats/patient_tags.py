@@ -5,7 +5,7 @@ cannot be understood is an empty text, never an error.
 """
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final
 
 from pydicom.dataset import Dataset
@@ -18,6 +18,7 @@ _TEXT: Final = 200
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 _AGE: Final = re.compile(r"0*(\d{1,3})([DWMY])", re.ASCII)
 _TIME: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d)", re.ASCII)
+_CLOCK: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d)?([0-5]\d)?", re.ASCII)
 
 
 def phi(dataset: Dataset) -> dict[str, str]:
@@ -35,6 +36,8 @@ def phi(dataset: Dataset) -> dict[str, str]:
         or text(dataset, "SeriesDescription", _TEXT),
         "study_uid": uid(dataset, "StudyInstanceUID"),
         "sop_uid": uid(dataset, "SOPInstanceUID"),
+        "series_uid": uid(dataset, "SeriesInstanceUID"),
+        "issuer": text(dataset, "IssuerOfPatientID", 64),
     }
     return {key: value for key, value in found.items() if value}
 
@@ -44,7 +47,9 @@ def keys(dataset: Dataset) -> dict[str, str]:
     found = {
         "sop_uid": uid(dataset, "SOPInstanceUID"),
         "study_uid": uid(dataset, "StudyInstanceUID"),
+        "series_uid": uid(dataset, "SeriesInstanceUID"),
         "patient_id": text(dataset, "PatientID", 64),
+        "issuer": text(dataset, "IssuerOfPatientID", 64),
         "accession": text(dataset, "AccessionNumber", 64),
     }
     return {key: value for key, value in found.items() if value}
@@ -107,6 +112,31 @@ def clock(dataset: Dataset, keyword: str) -> str:
     """A time tag as HH:MM."""
     match = _TIME.match(text(dataset, keyword, 16).replace(":", ""))
     return f"{match[1]}:{match[2]}" if match else ""
+
+
+def taken(dataset: Dataset) -> int | None:
+    """When the picture was taken, in seconds since 1970 by the clock of the place.
+
+    The acquisition's date and time, else the content's, else the study's; a date alone counts as
+    its beginning.
+    """
+    full = text(dataset, "AcquisitionDateTime", 26)
+    dated = [(full[:8], full[8:14])] if full else []
+    for part in ("Acquisition", "Content", "Study"):
+        dated.append((text(dataset, f"{part}Date", 16), text(dataset, f"{part}Time", 16)))
+    for on, at in dated:
+        try:
+            midnight = datetime.combine(
+                date.fromisoformat(on.replace(".", "")), datetime.min.time(), UTC
+            )
+        except ValueError:
+            continue
+        match = _CLOCK.match(at.replace(":", ""))
+        hours, minutes, seconds = (
+            (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+        )
+        return int(midnight.timestamp()) + hours * 3600 + minutes * 60 + seconds
+    return None
 
 
 def age(dataset: Dataset) -> str:

@@ -1,6 +1,7 @@
 """Looking after cases without seeing a patient: found by number or id, held, released.
 
-A legal hold keeps a study from every purge, by hand or by the clock, until it is lifted.
+A legal hold keeps a study from every purge, by hand or by the clock, until it is lifted. Studies
+that were joined have their holds together: one on either holds all, and each is lifted by itself.
 """
 
 import re
@@ -15,8 +16,8 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.models import Blob, Hold, HoldReason, Study, Team
-from portal.studies import status
+from portal.models import Blob, Hold, HoldReason, Instance, Study, Team
+from portal.studies import exams, status
 
 # The number of a letter or a file. It needs a digit and takes no blank: a name has no place here.
 _REFERENCE: Final = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9./_-]{0,39}")
@@ -43,33 +44,41 @@ class Case:
 def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) -> list[Case]:
     """The cases with this number or id, for administrators and the command line; none is empty.
 
-    Several teams' cases may share a number.
+    Several teams' cases may share a number. That of a case which was joined into another finds the
+    other.
     """
     if actor is not None:
         actor.require(Permission.DATA_MANAGE)
     text = text.strip()
-    query = select(Study, Team.name).join(Team, Team.id == Study.team_id)
+    named = select(exams.exam_id())
     if _NUMBER.fullmatch(text):
-        query = query.where(Study.case_number == text.upper())
+        named = named.where(Study.case_number == text.upper())
     else:
         try:
-            query = query.where(Study.id == UUID(text))
+            named = named.where(Study.id == UUID(text))
         except ValueError:
             return []
+    query = select(Study, Team.name).join(Team, Team.id == Study.team_id)
+    query = query.where(Study.id.in_(session.scalars(named).all()))
     rows = session.execute(query.order_by(Study.created, Study.id).limit(_MOST)).all()
     ids = [study.id for study, _ in rows]
     states = status.of_studies(session, ids, now)
     held_now = {
-        hold.study_id: hold
-        for hold in session.scalars(
-            select(Hold).where(Hold.study_id.in_(ids), Hold.lifted_at.is_(None))
+        study_id: hold
+        for hold, study_id in session.execute(
+            select(Hold, exams.exam_id())
+            .join(Study, Study.id == Hold.study_id)
+            .where(exams.is_of(ids), Hold.lifted_at.is_(None))
+            .order_by(Hold.set_at.desc(), Hold.id.desc())  # the oldest is the last, and stays
         )
     }
-    counted = select(Blob.study_id, func.count(), func.sum(Blob.size))
     files = {
         study_id: (count, int(size))
         for study_id, count, size in session.execute(
-            counted.where(Blob.study_id.in_(ids)).group_by(Blob.study_id)
+            select(Instance.study_id, func.count(), func.sum(Blob.size))
+            .join(Instance, Instance.id == Blob.instance_id)
+            .where(Instance.study_id.in_(ids))
+            .group_by(Instance.study_id)
         )
     }
     session.commit()
@@ -91,9 +100,14 @@ def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) 
 
 
 def held(session: Session, study_id: UUID) -> Hold | None:
-    """The hold in force; the caller has locked the study if it goes by it."""
+    """The oldest hold in force on a study or one that was joined into it.
+
+    The caller has locked the study if it goes by it.
+    """
     return session.scalars(
-        select(Hold).where(Hold.study_id == study_id, Hold.lifted_at.is_(None))
+        select(Hold)
+        .where(exams.within(Hold.study_id, study_id), Hold.lifted_at.is_(None))
+        .order_by(Hold.set_at, Hold.id)
     ).first()
 
 
@@ -109,7 +123,8 @@ def hold(
     """Put a study under a legal hold. Conflict where it is purged or held already."""
     actor.require(Permission.DATA_MANAGE)
     reference = check_reference(reference)
-    study = _locked(session, study_id)
+    study = locked(session, study_id)
+    study_id = study.id
     if study.purged_at is not None:
         raise Conflict("already_purged", "This case was purged before.")
     if held(session, study_id) is not None:
@@ -136,10 +151,10 @@ def hold(
 def lift(
     session: Session, actor: Actor, study_id: UUID, *, reference: str = "", now: datetime
 ) -> Hold:
-    """Lift a study's legal hold. Conflict `not_held` where there is none."""
+    """Lift a study's legal hold, the oldest of several. Conflict `not_held` where there is none."""
     actor.require(Permission.DATA_MANAGE)
     reference = check_reference(reference)
-    _locked(session, study_id)
+    study_id = locked(session, study_id).id
     row = held(session, study_id)
     if row is None:
         raise Conflict("not_held", "This case is under no legal hold.")
@@ -181,10 +196,14 @@ def check_reference(text: str) -> str:
     return text
 
 
-def _locked(session: Session, study_id: UUID) -> Study:
-    study = session.get(
-        Study, study_id, with_for_update={"key_share": True}, populate_existing=True
-    )
-    if study is None:
-        raise Conflict("no_such_case", "There is no such case.")
-    return study
+def locked(session: Session, study_id: UUID) -> Study:
+    """The study's row, or that of the one that it was joined into, locked; Conflict if none."""
+    while True:
+        now_in = exams.survivor_of(session, study_id)
+        study = session.get(
+            Study, now_in, with_for_update={"key_share": True}, populate_existing=True
+        )
+        if study is None:
+            raise Conflict("no_such_case", "There is no such case.")
+        if study.joined_into is None:  # else it was joined while it was waited for
+            return study

@@ -1,4 +1,7 @@
-"""Purging a study: its key is destroyed, so that no copy of its data can be read again.
+"""Purging a study: its keys are destroyed, so that no copy of its data can be read again.
+
+These are the study's own key and those of its pictures. Studies that were joined are purged
+together.
 
 Owns the purge, its written proof (`purges.proof`, whose digest stands in the access log) and the
 look at what is left afterwards. Ids, the log, and the numbers of model and readers stay.
@@ -9,7 +12,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, or_, select, update
@@ -18,14 +21,20 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.governance.legal_holds import check_reference, held
-from portal.models import Blob, Instance, Job, JobState, Purge, PurgeReason, Study
+from portal.governance.legal_holds import check_reference, held, locked
+from portal.models import Blob, Instance, Job, JobState, Purge, PurgeReason, Sex, Study
+from portal.studies import exams
 from portal.vault import Vault, VaultError
 
 # What of a study's row can lead to a patient; nothing of it is left.
 _KEY: Final = ("wrapped_key", "key_id")
 _SEALED: Final = ("sealed_phi",)
-_LOOKUPS: Final = ("patient_key", "accession_key", "study_uid_key")
+_LOOKUPS: Final = (
+    *("patient_key", "patient_id_key", "accession_key", "study_uid_key", "acquired", "age_band"),
+)
+# The same of a picture's row.
+_PICTURE_SEALED: Final = ("sealed_phi", "sealed_facts")
+_PICTURE_LOOKUPS: Final = ("sop_key", "content_key", "series_uid_key", "acquired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ def purge(
     reason: PurgeReason,
     reference: str = "",
 ) -> Purge:
-    """Destroy a study's data key, patient data, lookups and files; returns the written proof.
+    """Destroy a study's data keys, patient data, lookups and files; returns the written proof.
 
     For administrators (who need not see the case), the command line and the clock (`actor` None).
     Its jobs end; a worker that is at one loses it. Raises Denied, or Conflict `no_such_case`,
@@ -62,29 +71,28 @@ def purge(
     if actor is not None:
         actor.require(Permission.DATA_MANAGE)
     reference = check_reference(reference)
-    # Jobs before their study (see `ranking`): a result that is coming in is waited for.
+    # Jobs before their study (see `worklist_order`): a result that is coming in is waited for.
     session.scalars(
-        select(Job.id).where(Job.study_id == study_id).order_by(Job.id).with_for_update()
+        select(Job.id)
+        .where(Job.study_id == exams.survivor_of(session, study_id))
+        .order_by(Job.id)
+        .with_for_update()
     ).all()
-    study = session.get(
-        Study, study_id, with_for_update={"key_share": True}, populate_existing=True
-    )
-    if study is None:
-        raise Conflict("no_such_case", "There is no such case.")
+    study = locked(session, study_id)
+    study_id = study.id
     if study.purged_at is not None:
         raise Conflict("already_purged", "This case was purged before.")
     if held(session, study_id) is not None:
         raise Conflict("held", "This case is under a legal hold. Lift the hold first.")
-    blobs = session.scalars(select(Blob).where(Blob.study_id == study_id).order_by(Blob.id)).all()
-    proof = _proof(session, study, blobs, actor, now, reason, reference)
-    for column in (*_KEY, *_SEALED, *_LOOKUPS):
-        setattr(study, column, None)
-    study.purged_at = now
-    session.execute(
-        update(Instance)
-        .where(Instance.study_id == study_id)
-        .values(sealed_facts=None, sop_key=None, content_key=None)
-    )
+    gone = _Doomed.of(session, study)
+    proof = _proof(session, gone, actor, now, reason, reference)
+    for one in gone.studies:
+        for column in (*_KEY, *_SEALED, *_LOOKUPS):
+            setattr(one, column, None)
+        one.sex, one.purged_at, one.needs_upgrade = Sex.UNKNOWN, now, False
+    for picture in gone.pictures:
+        for column in (*_KEY, *_PICTURE_SEALED, *_PICTURE_LOOKUPS):
+            setattr(picture, column, None)
     session.execute(
         update(Job)
         .where(Job.study_id == study_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
@@ -96,8 +104,8 @@ def purge(
             finished_at=now,
         )
     )
-    names = [blob.name for blob in blobs]
-    session.execute(delete(Blob).where(Blob.study_id == study_id))
+    names = [blob.name for blob in gone.blobs]
+    session.execute(delete(Blob).where(Blob.instance_id.in_(gone.picture_ids)))
     session.add(proof)
     audit.append(
         session,
@@ -122,19 +130,15 @@ def purge(
 
 def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualData:
     """Look, now, at what is left of a purged study in the database and on the disk."""
-    study = session.get_one(Study, study_id, populate_existing=True)
-    row = session.scalars(
-        select(Instance)
-        .where(Instance.study_id == study_id)
-        .execution_options(populate_existing=True)
-    ).one()
+    study_id = exams.survivor_of(session, study_id)
+    found = _Doomed.of(session, session.get_one(Study, study_id, populate_existing=True))
     proof = json.loads(session.get_one(Purge, study_id).proof)
-    still = set(session.scalars(select(Blob.name).where(Blob.study_id == study_id)))
-    names = still | {str(blob["name"]) for blob in proof["destroyed"]["files"]}
+    names = {blob.name for blob in found.blobs}
+    names |= {str(blob["name"]) for blob in proof["destroyed"]["files"]}
     left = ResidualData(
-        key=_filled(study, _KEY) > 0,
-        sealed_values=_filled(study, _SEALED) + _filled(row, ("sealed_facts",)),
-        lookups=_filled(study, _LOOKUPS) + _filled(row, ("sop_key", "content_key")),
+        key=found.filled(_KEY, _KEY) > 0,
+        sealed_values=found.filled(_SEALED, _PICTURE_SEALED),
+        lookups=found.filled(_LOOKUPS, _PICTURE_LOOKUPS),
         files=sum(vault.has(name) for name in names),
     )
     session.commit()
@@ -151,7 +155,7 @@ def proofs(session: Session, actor: Actor, *, limit: int = 50) -> list[Purge]:
 def proof_of(session: Session, actor: Actor, study_id: UUID) -> Purge | None:
     """The proof of one purge, for administrators."""
     actor.require(Permission.DATA_MANAGE)
-    return session.get(Purge, study_id)
+    return session.get(Purge, exams.survivor_of(session, study_id))
 
 
 def is_genuine(session: Session, proof: Purge) -> bool:
@@ -162,17 +166,47 @@ def is_genuine(session: Session, proof: Purge) -> bool:
     return [detail.get("proof") for detail in logged] == [proof.digest]
 
 
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """What a purge is about: the study and those that were joined into it, pictures and files."""
+
+    studies: list[Study]
+    pictures: list[Instance]
+    blobs: list[Blob]
+
+    @classmethod
+    def of(cls, session: Session, study: Study) -> "_Doomed":
+        fresh = {"populate_existing": True}
+        joined = select(Study).where(Study.joined_into == study.id).order_by(Study.id)
+        pictures = exams.pictures(session, [study.id])[study.id]
+        files = select(Blob).where(Blob.instance_id.in_([row.id for row in pictures]))
+        return cls(
+            studies=[study, *session.scalars(joined, execution_options=fresh)],
+            pictures=pictures,
+            blobs=list(session.scalars(files.order_by(Blob.id), execution_options=fresh)),
+        )
+
+    @property
+    def picture_ids(self) -> list[UUID]:
+        return [row.id for row in self.pictures]
+
+    def filled(self, of_studies: tuple[str, ...], of_pictures: tuple[str, ...]) -> int:
+        """How many values stand in these columns of all of them."""
+        return sum(_filled(row, of_studies) for row in self.studies) + sum(
+            _filled(row, of_pictures) for row in self.pictures
+        )
+
+
 def _proof(
     session: Session,
-    study: Study,
-    blobs: Any,
+    gone: _Doomed,
     actor: Actor | None,
     now: datetime,
     reason: PurgeReason,
     reference: str,
 ) -> Purge:
     """What will be destroyed, written down before it is: ids, kinds, sizes, digests."""
-    instance = session.scalars(select(Instance).where(Instance.study_id == study.id)).one()
+    study = gone.studies[0]
     ended = select(func.count()).where(
         Job.study_id == study.id, or_(Job.state == JobState.QUEUED, Job.state == JobState.RUNNING)
     )
@@ -184,16 +218,18 @@ def _proof(
         "reason": reason.value,
         "reference": reference,
         "destroyed": {
-            "key": {
-                "ring_key": study.key_id,
-                "sha256_of_wrapped": hashlib.sha256(study.wrapped_key or b"").hexdigest(),
-            },
-            "sealed_values": _filled(study, _SEALED) + _filled(instance, ("sealed_facts",)),
-            "lookups": _filled(study, _LOOKUPS) + _filled(instance, ("sop_key", "content_key")),
+            "key": _destroyed_key(study),
+            "pictures": [{"id": str(row.id), "key": _destroyed_key(row)} for row in gone.pictures],
+            "joined": [
+                {"study": str(row.id), "case": row.case_number, "key": _destroyed_key(row)}
+                for row in gone.studies[1:]
+            ],
+            "sealed_values": gone.filled(_SEALED, _PICTURE_SEALED),
+            "lookups": gone.filled(_LOOKUPS, _PICTURE_LOOKUPS),
             "jobs_ended": session.scalar(ended),
             "files": [
                 {"id": str(b.id), "kind": b.kind.value, "name": b.name, "bytes": b.size}
-                for b in blobs
+                for b in gone.blobs
             ],
         },
     }
@@ -208,6 +244,13 @@ def _proof(
         proof=text,
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
+
+
+def _destroyed_key(row: Study | Instance) -> dict[str, str | None]:
+    return {
+        "ring_key": row.key_id,
+        "sha256_of_wrapped": hashlib.sha256(row.wrapped_key or b"").hexdigest(),
+    }
 
 
 def _filled(row: Study | Instance, columns: tuple[str, ...]) -> int:

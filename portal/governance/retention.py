@@ -1,7 +1,8 @@
 """Retention: studies whose time has ended are purged by the clock, unless they are held.
 
 Owns the three classes and what is due in each. The time of a reviewed study counts from its last
-review, that of the others from their arrival. A class without a number of days is kept for good.
+review, that of the others from the arrival of their last picture. A class without a number of days
+is kept for good.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,18 @@ from sqlalchemy.orm import Session
 
 from portal.errors import Conflict
 from portal.governance.purges import purge
-from portal.models import Hold, Job, JobState, Prediction, PurgeReason, Review, Study
+from portal.models import (
+    Hold,
+    Instance,
+    Job,
+    JobState,
+    Prediction,
+    PurgeReason,
+    Review,
+    Study,
+)
 from portal.settings import Settings
+from portal.studies import exams, status
 from portal.vault import Vault
 
 Kind = Literal["reviewed", "unreviewed", "no_result"]
@@ -95,14 +106,16 @@ def run(session: Session, vault: Vault, settings: Settings, now: datetime) -> Do
 
 def _ended(kind: Kind, before: datetime, *, held: bool) -> Select[Any, Any, Any]:
     """Id, number and time of the studies of a class that ended before then."""
-    last = select(func.max(Review.created)).where(Review.study_id == Study.id).scalar_subquery()
-    since = last if kind == "reviewed" else Study.created
-    on_hold = exists().where(Hold.study_id == Study.id, Hold.lifted_at.is_(None))
+    review = select(func.max(Review.created)).where(exams.within(Review.study_id, Study.id))
+    arrival = select(func.max(Instance.created)).where(Instance.study_id == Study.id)
+    since = (review if kind == "reviewed" else arrival).scalar_subquery()
+    on_hold = exists().where(exams.within(Hold.study_id, Study.id), Hold.lifted_at.is_(None))
     return (
         select(Study.id, Study.case_number, since)
         .where(
             Study.purged_at.is_(None),
-            Study.created < before,  # of every class; it spares the look at reviews
+            Study.joined_into.is_(None),
+            Study.created < before,  # of every class; it spares the look at reviews and pictures
             since < before,
             _is(kind),
             on_hold if held else not_(on_hold),
@@ -112,10 +125,19 @@ def _ended(kind: Kind, before: datetime, *, held: bool) -> Select[Any, Any, Any]
 
 
 def _is(kind: Kind) -> ColumnElement[bool]:
-    reviewed = exists().where(Review.study_id == Study.id)
+    reviewed = exists().where(exams.within(Review.study_id, Study.id))
     if kind == "reviewed":
         return reviewed
-    failed = exists().where(Job.study_id == Study.id, Job.state == JobState.FAILED)
-    refused = exists().where(Prediction.study_id == Study.id, Prediction.band.is_(None))
-    without = or_(failed, refused)
+    # A result is what one of the pictures has; a study is without one once all have come to an end.
+    waiting = exists().where(
+        Job.study_id == Study.id,
+        Job.kind.in_(status.RESULT_JOBS),
+        Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
+    )
+    with_band = exists().where(
+        Prediction.instance_id == Instance.id,
+        Instance.study_id == Study.id,
+        Prediction.band.is_not(None),
+    )
+    without = not_(or_(waiting, with_band))
     return and_(not_(reviewed), without if kind == "no_result" else not_(without))

@@ -22,8 +22,9 @@ class Upload:
     """What an accepted file says about itself.
 
     `phi` is the patient's data as texts for display, to be sealed. `keys` are what equal studies
-    and patients are found by, to be hashed: sop_uid, study_uid, patient_id, accession. `header`
-    is about the picture alone: rows, columns, modality and the like.
+    and patients are found by, to be hashed: sop_uid, study_uid, series_uid, patient_id with its
+    issuer, accession. `header` is about the picture alone: rows, columns, modality, view and the
+    like, and when it was taken (`acquired`, see `patient_tags.taken`).
     """
 
     media_type: str

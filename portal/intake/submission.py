@@ -1,11 +1,15 @@
-"""Sending a picture in: rows, sealed file, audit row and render job, all of them or none."""
+"""Sending a picture in: rows, sealed file, audit row and render job, all of them or none.
+
+What is there already is decided by content, and by unique indexes of the database where several
+pictures come at once: whoever is second begins anew and finds the first.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -17,36 +21,42 @@ from portal.formats.refusals import Refused
 from portal.intake import check
 from portal.jobs.claims import enqueue
 from portal.models import Blob, BlobKind, Instance, JobKind, Study
-from portal.studies import sealed_fields, worklist_order
-from portal.vault import NotReadable, Vault, content_digest
+from portal.studies import exams, header_columns, sealed_fields, worklist_order
+from portal.vault import NotReadable, Vault, WrappedKey, content_digest
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
-_TRIES: Final = 3
+# Each try that fails has lost to another picture: of the same content, UID or exam.
+_TRIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """What became of a file. A duplicate leads to the study that is there already.
 
-    `same_uid`: another picture had come under the same SOPInstanceUID; both are kept.
+    `same_uid`: another picture had come under the same SOPInstanceUID; both are kept. `joined`: it
+    came to an exam that was there.
     """
 
     study_id: UUID
     case_number: str
+    instance_id: UUID
     job_id: UUID | None
     duplicate: bool
     same_uid: bool = False
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The keyed digests by which this file, picture, examination and patient are found again."""
+    """The keyed digests by which this file, picture and exam are found again."""
 
     content: str
     sop: str | None
     study: str | None
-    patient: str | None
-    accession: str | None
+
+
+class _Changed(Exception):
+    """What was found before the file was written is otherwise now."""
 
 
 def submit(
@@ -64,52 +74,52 @@ def submit(
     Raises Refused (the file), Conflict `already_sent` (a colleague's case, which the actor may not
     see) or VaultError (nothing is left behind). The same file, or another with the same
     SOPInstanceUID and the same pixels, is recognised within the team. Other pixels under a known
-    UID are a case of their own: some machines and copying tools give a UID twice, and a picture
-    that is called known is never read.
+    UID are kept beside the first: some machines and copying tools give a UID twice, and a picture
+    that is called known is never read. Pictures of one StudyInstanceUID are one exam of the team;
+    a file without one is an exam of its own.
     """
     actor.require(Permission.STUDY_SUBMIT)
     upload = check.check(filename, data, limits)
     for _ in range(_TRIES - 1):
         try:
             return _take(session, vault, actor, upload, data, now)
-        except IntegrityError:
-            continue  # somebody sent this picture, or this UID, at the same moment and was first
+        except (IntegrityError, _Changed):
+            continue  # somebody was first with this picture, this UID or this exam
     return _take(session, vault, actor, upload, data, now)
 
 
 def _take(
     session: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes, now: datetime
 ) -> Submitted:
-    keys, namesake = _told_apart(session, vault, actor, upload, data)
-    known = _known(session, actor, keys, now)
+    keys, namesake, known = _look_up(session, vault, actor, upload, data)
     if known is not None:
-        return known
+        return _known(session, actor, known, now)
+    exam = _exam(session, actor, keys.study)
     session.commit()  # the file is written while nothing is locked
 
-    study = Study(id=uuid4(), team_id=actor.team_id, uploaded_by=actor.user_id, created=now)
-    study.weight = worklist_order.by_arrival(now)
-    study.case_number = study.id.hex[:6].upper()
-    data_key, wrapped = vault.new_data_key(study.id)
-    study.wrapped_key, study.key_id = wrapped.wrapped, wrapped.key_id
-    study.sealed_phi = sealed_fields.seal_phi(vault, data_key, study.id, upload.phi)
-    study.patient_key, study.accession_key = keys.patient, keys.accession
-    study.study_uid_key = keys.study
+    study_id = exam.id if exam else uuid4()
     instance = Instance(
         id=uuid4(),
-        study_id=study.id,
+        study_id=study_id,
+        arrived_in=study_id,
         team_id=actor.team_id,
+        uploaded_by=actor.user_id,
         sop_key=keys.sop,
         content_key=keys.content,
         media_type=upload.media_type,
         size=len(data),
         rows=upload.header["rows"],
         columns=upload.header["columns"],
-        same_uid_as=namesake,
+        same_uid_as=namesake.id if namesake else None,
         created=now,
     )
+    data_key, wrapped = vault.new_data_key(study_id, instance.id)
+    instance.wrapped_key, instance.key_id = wrapped.wrapped, wrapped.key_id
+    instance.sealed_phi = sealed_fields.seal_picture_phi(vault, data_key, instance.id, upload.phi)
+    header_columns.describe_picture(vault, instance, upload.keys, upload.header)
+    own = vault.new_data_key(study_id) if exam is None else None
     blob = Blob(
         id=uuid4(),
-        study_id=study.id,
         instance_id=instance.id,
         kind=BlobKind.SOURCE,
         size=len(data),
@@ -118,12 +128,19 @@ def _take(
         created=now,
     )
     blob.name = vault.put(data_key, blob_id=blob.id, kind=blob.kind, attempt=0, data=data)
-    detail = {"same_uid_as": namesake.hex} if namesake else None
     try:
-        for row in (study, instance, blob):
+        if own is not None:
+            study = _new_exam(session, vault, actor, upload, study_id, own, now)
+        else:
+            study = _joined(session, instance)
+        for row in (instance, blob):
             session.add(row)
             session.flush()
-        job = enqueue(session, JobKind.RENDER, instance.id, now)
+        job = enqueue(session, JobKind.RENDER, now, instance=instance)
+        worklist_order.place(session, study.id)
+        detail = {"picture": instance.id.hex} if exam else {}
+        if namesake is not None:
+            detail["same_uid_as"] = namesake.study_id.hex
         audit.append(
             session, "study_submitted", actor=actor, now=now, study_id=study.id, detail=detail
         )
@@ -133,27 +150,95 @@ def _take(
         raise
     database.commit(session)
     return Submitted(
-        study.id, study.case_number, job.id, duplicate=False, same_uid=namesake is not None
+        study.id,
+        study.case_number,
+        instance.id,
+        job.id,
+        duplicate=False,
+        same_uid=namesake is not None,
+        joined=exam is not None,
     )
 
 
-def _told_apart(
-    session: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes
-) -> tuple[_Keys, UUID | None]:
-    """The file's keys, and the study of another picture that came under its UID before."""
-    keys = _keys(vault, upload, data)
-    if keys.sop is None:
-        return keys, None
-    first = session.scalars(
-        select(Instance).where(Instance.team_id == actor.team_id, Instance.sop_key == keys.sop)
+def _exam(session: Session, actor: Actor, uid_key: str | None) -> Study | None:
+    """The team's exam of this StudyInstanceUID that has not been purged."""
+    if uid_key is None:
+        return None
+    same_uid = select(exams.exam_id()).where(
+        Study.team_id == actor.team_id, Study.study_uid_key == uid_key
+    )
+    return session.scalars(
+        select(Study).where(Study.id.in_(same_uid), Study.purged_at.is_(None)).limit(1)
     ).first()
-    if first is None or first.content_key == keys.content:
-        return keys, None
+
+
+def _new_exam(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    upload: check.Upload,
+    study_id: UUID,
+    own: tuple[bytes, WrappedKey],
+    now: datetime,
+) -> Study:
+    """Add the exam of a first picture; IntegrityError where its UID has one by now."""
+    data_key, wrapped = own
+    study = Study(
+        id=study_id,
+        team_id=actor.team_id,
+        uploaded_by=actor.user_id,
+        created=now,
+        case_number=study_id.hex[:6].upper(),
+        wrapped_key=wrapped.wrapped,
+        key_id=wrapped.key_id,
+        weight=worklist_order.by_arrival(now),
+    )
+    study.sealed_phi = sealed_fields.seal_phi(vault, data_key, study.id, upload.phi)
+    header_columns.describe_study(
+        vault, study, upload.phi, upload.keys, upload.header.get("acquired")
+    )
+    session.add(study)
+    session.flush()
+    return study
+
+
+def _joined(session: Session, instance: Instance) -> Study:
+    """The exam that a picture comes to, locked; _Changed where it was purged or joined by now."""
+    weak = {"key_share": True}
+    study = session.get_one(Study, instance.study_id, with_for_update=weak, populate_existing=True)
+    if study.purged_at is not None or study.joined_into is not None:
+        raise _Changed
+    if instance.acquired is not None:
+        study.acquired = min(instance.acquired, study.acquired or instance.acquired)
+    return study
+
+
+def _look_up(
+    session: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes
+) -> tuple[_Keys, Instance | None, Instance | None]:
+    """The file's keys, the picture that came under its UID before, and this picture if it is known.
+
+    Known is what has the same content, or what was compared here and has the same pixels: another
+    row under the same UID may have come a moment ago and be another picture.
+    """
+    keys = _Keys(
+        content=vault.lookup("content", content_digest(data)),
+        sop=header_columns.keyed(vault, "sop_uid", upload.keys),
+        study=header_columns.keyed(vault, "study_uid", upload.keys),
+    )
+    known = _of_team(session, actor, content_key=keys.content)
+    first = _of_team(session, actor, sop_key=keys.sop) if keys.sop and known is None else None
+    if first is None:
+        return keys, None, known
     digest = dicom.pixels_digest(data)
     if digest == _kept_digest(session, vault, first):
-        return keys, None
+        return keys, None, first
     own = vault.lookup("sop_uid", f"{upload.keys['sop_uid']}:{digest}")
-    return replace(keys, sop=own), first.study_id
+    return replace(keys, sop=own), first, _of_team(session, actor, sop_key=own)
+
+
+def _of_team(session: Session, actor: Actor, **same: str | None) -> Instance | None:
+    return session.scalars(select(Instance).filter_by(team_id=actor.team_id, **same)).first()
 
 
 def _kept_digest(session: Session, vault: Vault, instance: Instance) -> str | None:
@@ -166,40 +251,18 @@ def _kept_digest(session: Session, vault: Vault, instance: Instance) -> str | No
     if blob is None:
         return None
     try:
-        data_key = sealed_fields.key_of(vault, session.get_one(Study, instance.study_id))
+        data_key = sealed_fields.instance_key_of(vault, instance)
         kept = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
         return dicom.pixels_digest(kept)
     except (NotReadable, Refused):
         return None
 
 
-def _keys(vault: Vault, upload: check.Upload, data: bytes) -> _Keys:
-    def keyed(purpose: str) -> str | None:
-        value = upload.keys.get(purpose)
-        return vault.lookup(purpose, value) if value else None
-
-    return _Keys(
-        content=vault.lookup("content", content_digest(data)),
-        sop=keyed("sop_uid"),
-        study=keyed("study_uid"),
-        patient=keyed("patient_id"),
-        accession=keyed("accession"),
-    )
-
-
-def _known(session: Session, actor: Actor, keys: _Keys, now: datetime) -> Submitted | None:
-    """The study that holds this picture already, if the team has one."""
-    same = Instance.content_key == keys.content
-    if keys.sop is not None:
-        same = or_(same, Instance.sop_key == keys.sop)
-    study_id = session.scalars(
-        select(Instance.study_id).where(Instance.team_id == actor.team_id, same).limit(1)
-    ).first()
-    if study_id is None:
-        return None
-    study = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+def _known(session: Session, actor: Actor, instance: Instance, now: datetime) -> Submitted:
+    """The study that holds this picture already."""
+    study = session.scalars(visible_studies(actor).where(Study.id == instance.study_id)).first()
     if study is None:
         raise Conflict("already_sent", "A colleague of your team has already sent this picture.")
     audit.append(session, "study_sent_again", actor=actor, now=now, study_id=study.id)
     session.commit()
-    return Submitted(study.id, study.case_number, None, duplicate=True)
+    return Submitted(study.id, study.case_number, instance.id, None, duplicate=True)

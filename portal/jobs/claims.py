@@ -32,21 +32,49 @@ from worker.contract.message import InvalidMessage
 ATTEMPTS: Final = 3
 
 
-def enqueue(session: Session, kind: JobKind, instance_id: UUID, now: datetime) -> Job:
-    """Add a job for an instance in the caller's transaction; one of each kind at most."""
-    instance = session.get_one(Instance, instance_id)
+def enqueue(
+    session: Session,
+    kind: JobKind,
+    now: datetime,
+    *,
+    instance: Instance | None = None,
+    study_id: UUID | None = None,
+    target: str | None = None,
+    priority: int = 0,
+) -> Job:
+    """Add a job about a picture, or about a whole study, in the caller's transaction.
+
+    What is asked for again is the job that is there already: one of a kind for the same subject
+    and target, whatever its state.
+    """
+    if instance is not None:
+        study_id = instance.study_id
+    if study_id is None:
+        raise ValueError("a job is about a picture or a study")
+    subject = study_id if instance is None else instance.id
+    key = ":".join((kind.value, subject.hex, *([target] if target else [])))
+    same = select(Job).where(Job.idempotency_key == key)
+    known = session.scalars(same).first()
+    if known is not None:
+        return known
     job = Job(
         id=uuid4(),
         kind=kind,
         state=JobState.QUEUED,
-        study_id=instance.study_id,
-        instance_id=instance.id,
+        study_id=study_id,
+        instance_id=instance.id if instance else None,
+        target=target,
+        idempotency_key=key,
         attempts=0,
         attempt_limit=ATTEMPTS,
+        priority=priority,
         created=now,
     )
-    session.add(job)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(job)
+    except IntegrityError:  # asked for twice at once
+        return session.scalars(same).one()
     return job
 
 
@@ -157,11 +185,9 @@ def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
     """What a segment job needs of the picture beside its pixels."""
     if job.kind is not JobKind.SEGMENT:
         return None
-    study, instance = (
-        session.get_one(Study, job.study_id),
-        session.get_one(Instance, job.instance_id),
-    )
-    facts = sealed_fields.open_facts(vault, sealed_fields.key_of(vault, study), instance)
+    instance = session.get_one(Instance, job.instance_id, populate_existing=True)
+    data_key = sealed_fields.instance_key_of(vault, instance)
+    facts = sealed_fields.open_facts(vault, data_key, instance)
     return Facts.parse(facts) if facts is not None else None
 
 

@@ -13,7 +13,7 @@ from portal.jobs import result_checks
 from portal.jobs.attempts import attempted, destroy_files, take_blobs
 from portal.jobs.errors import BadResult
 from portal.jobs.tickets import Ticket
-from portal.models import Blob, Instance, Job, Study
+from portal.models import Blob, Instance, Job
 from portal.studies import sealed_fields
 from portal.vault import Vault
 from worker.contract.result import Output
@@ -32,7 +32,8 @@ def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tup
     ).one_or_none()
     if blob is None:
         raise BadResult("the job has no such input")
-    data_key = sealed_fields.key_of(vault, session.get_one(Study, job.study_id))
+    instance = session.get_one(Instance, job.instance_id, populate_existing=True)
+    data_key = sealed_fields.instance_key_of(vault, instance)
     session.commit()
     return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name), blob.media_type
 
@@ -65,7 +66,7 @@ def write(
     Raises Lost, BadResult or VaultError; then no file is left.
     """
     job = attempted(session, ticket)
-    instance = session.get_one(Instance, job.instance_id)
+    instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     picture = (instance.rows or 0, instance.columns or 0)
     kinds = [
         result_checks.check_output(job.kind, sent.kind, sent.data, sent.media_type, picture)
@@ -73,13 +74,12 @@ def write(
     ]
     if len(set(kinds)) < len(kinds):
         raise BadResult("an output was sent twice at once")
-    data_key = sealed_fields.key_of(vault, session.get_one(Study, job.study_id))
+    data_key = sealed_fields.instance_key_of(vault, instance)
     session.commit()  # the files are written while nothing is locked
     blobs = [
         Blob(
             id=uuid4(),
-            study_id=job.study_id,
-            instance_id=job.instance_id,
+            instance_id=instance.id,
             job_id=job.id,
             attempt=ticket.attempt,
             kind=kind,

@@ -24,7 +24,7 @@ from portal.models import (
     ModelVersion,
     Prediction,
     QualityVerdict,
-    Study,
+    View,
 )
 from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault
@@ -111,15 +111,17 @@ def _accept(
     ).all()
     sizes = {blob.kind: blob.size for blob in stored}
     follower = None
-    instance = session.get_one(Instance, job.instance_id)
+    instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     if job.kind is JobKind.RENDER:
         facts = result_checks.check_facts(result, sizes)
-        data_key = sealed_fields.key_of(vault, session.get_one(Study, job.study_id))
+        data_key = sealed_fields.instance_key_of(vault, instance)
         instance.sealed_facts = sealed_fields.seal_facts(
             vault, data_key, instance.id, facts.as_json()
         )
         instance.rows, instance.columns = facts.rows, facts.columns
-        follower = enqueue(session, JobKind.SEGMENT, job.instance_id, now).id
+        named = View.of(facts.view)
+        instance.view = instance.view if named is View.UNKNOWN else named
+        follower = enqueue(session, JobKind.SEGMENT, now, instance=instance).id
     else:
         picture = (instance.rows or 0, instance.columns or 0)
         prediction = result_checks.check_prediction(result, sizes)
@@ -143,7 +145,6 @@ def _predict(
     body = prediction.as_json()
     session.add(
         Prediction(
-            study_id=job.study_id,
             instance_id=job.instance_id,
             model_id=model.id,
             job_id=job.id,

@@ -1,8 +1,9 @@
 """The tables and enums of the clinical record.
 
 Ids are UUIDs made in Python, times are UTC and aware, enums are CHECKed strings. What can name
-a patient is in sealed columns (`sealed_*`) or in blobs and nowhere else. A study's status is not
-stored: it follows from its jobs, its prediction and its reviews.
+a patient is in sealed columns (`sealed_*`) or in blobs and nowhere else. A study is an exam of one
+or several instances (pictures). Its status is not stored: it follows from the jobs and predictions
+of its instances and from its reviews.
 """
 
 from portal.models.base import Base, UtcDateTime, db
@@ -27,7 +28,7 @@ from portal.models.people import (
     Team,
     User,
 )
-from portal.models.results import ModelVersion, Prediction, Review
+from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
 from portal.models.studies import POSITIVE, REST, UNAIDED, Blob, Instance, Study
 from portal.models.vocabulary import (
     Band,
@@ -43,7 +44,9 @@ from portal.models.vocabulary import (
     QualityVerdict,
     Reason,
     Role,
+    Sex,
     Verdict,
+    View,
 )
 
 __all__ = [
@@ -83,12 +86,15 @@ __all__ = [
     "Reason",
     "RecoveryCode",
     "Review",
+    "ReviewSeen",
     "Role",
+    "Sex",
     "Study",
     "Team",
     "User",
     "UtcDateTime",
     "Verdict",
+    "View",
     "Worker",
     "WorkerToken",
     "db",

@@ -11,19 +11,27 @@ from portal.models.vocabulary import JobKind, JobState
 
 
 class Job(Base):
-    """The ledger. `attempts` is the fencing number; `attempt_limit` is where trying ends."""
+    """The ledger. `attempts` is the fencing number; `attempt_limit` is where trying ends.
+
+    A job is about an instance, or about a whole exam where `instance_id` is empty. `target` is
+    where its outcome goes, such as another DICOM node. What has the same `idempotency_key` is the
+    same job, however often it is asked for.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        UniqueConstraint("instance_id", "kind"),
+        UniqueConstraint("idempotency_key"),
         Index("ix_jobs_study", "study_id", "kind", "state"),
+        Index("ix_jobs_instance", "instance_id", "kind"),
         Index("ix_jobs_state", "state", "kind", "lease_until"),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     kind: Mapped[JobKind] = mapped_column(checked(JobKind, "kind"))
     state: Mapped[JobState] = mapped_column(checked(JobState, "state"), default=JobState.QUEUED)
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
-    instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
+    instance_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("instances.id"))
+    target: Mapped[str | None] = mapped_column(String(200))
+    idempotency_key: Mapped[str] = mapped_column(String(300))
     attempts: Mapped[int] = mapped_column(default=0)
     attempt_limit: Mapped[int] = mapped_column(default=3)
     priority: Mapped[int] = mapped_column(default=0)

@@ -55,12 +55,8 @@ class Prediction(Base):
     """The model's word, never changed. `band` is empty where the picture was refused."""
 
     __tablename__ = "predictions"
-    __table_args__ = (
-        UniqueConstraint("instance_id", "model_id"),
-        Index("ix_predictions_study", "study_id"),
-    )
+    __table_args__ = (UniqueConstraint("instance_id", "model_id"),)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("model_versions.id"))
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
@@ -101,3 +97,17 @@ class Review(Base):
     signed_at: Mapped[datetime | None]
     created: Mapped[datetime]
     reader: Mapped[User] = relationship()
+
+
+class ReviewSeen(Base):
+    """A picture that a review was about, and the prediction that stood beside it, if any.
+
+    Rows are only ever added, with their review.
+    """
+
+    __tablename__ = "review_seen"
+    review_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("reviews.id"), primary_key=True)
+    instance_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("instances.id"), primary_key=True, index=True
+    )
+    prediction_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("predictions.id"))

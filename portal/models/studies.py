@@ -3,62 +3,99 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import Band, BlobKind
+from portal.models.vocabulary import Band, BlobKind, Sex, View
 
 # The worklist's three groups, in their order.
 POSITIVE, UNAIDED, REST = 0, 1, 2
-
-
-def _worklist_index(name: str, owner: str) -> Index:
-    """Everything that filters, orders and counts the worklist, so that no row has to be read."""
-    return Index(
-        name,
-        owner,
-        "rank",
-        "weight",
-        "id",
-        "is_read",
-        "is_without_result",
-        "band",
-        "side",
-        sqlite_where=text("purged_at IS NULL"),
-        postgresql_where=text("purged_at IS NULL"),
-    )
+# The exams that lists show: neither purged nor joined into another.
+LISTED = "purged_at IS NULL AND joined_into IS NULL"
 
 
 class Study(Base):
-    """One case. `wrapped_key` is the study's own key under the ring: without it all is noise.
+    """One exam. `wrapped_key` is its own key under the ring: what is sealed here opens by it alone.
 
-    The last columns are the worklist's index and nothing else reads them: `ranking.place` derives
-    them from jobs, prediction and reviews in the transaction that changes one of these.
+    `joined_into`: the exam that holds the pictures now, where two turned out to be one. The row
+    stays for its reviews, which are sealed under its key; lists leave it out.
+    `patient_key` is a keyed digest of issuer and patient ID together, `patient_id_key` of the ID
+    alone, for whoever types it. `acquired`: when the earliest picture was taken, see
+    `Vault.acquired`. `needs_upgrade`: the row is from a version that kept less of it; `upgrade`
+    fills the rest.
+    The last columns are the worklist's index and nothing else reads them: `worklist_order.place`
+    derives them from jobs, predictions and reviews in the transaction that changes one of these.
     """
 
     __tablename__ = "studies"
     __table_args__ = (
-        _worklist_index("ix_studies_team", "team_id"),
-        _worklist_index("ix_studies_uploader", "uploaded_by"),
-        Index("ix_studies_arrival", "uploaded_by", "created"),
+        # Everything that filters, orders and counts the worklist, so that no row has to be read.
+        Index(
+            "ix_studies_team",
+            "team_id",
+            "rank",
+            "weight",
+            "id",
+            "is_read",
+            "is_without_result",
+            "band",
+            "side",
+            sqlite_where=text(LISTED),
+            postgresql_where=text(LISTED),
+        ),
+        # One exam of a team for a StudyInstanceUID. Old rows are joined by `upgrade`.
+        Index(
+            "uq_studies_uid",
+            "team_id",
+            "study_uid_key",
+            unique=True,
+            sqlite_where=text("joined_into IS NULL AND needs_upgrade = 0"),
+            postgresql_where=text("joined_into IS NULL AND NOT needs_upgrade"),
+        ),
+        Index("ix_studies_uid", "team_id", "study_uid_key"),
+        Index("ix_studies_joined", "joined_into"),
+        Index("ix_studies_upgrade", "needs_upgrade", "created", "id"),
         Index("ix_studies_case_number", "case_number"),
-        Index("ix_studies_patient", "team_id", "patient_key"),
+        Index("ix_studies_patient", "team_id", "patient_key", "acquired"),
+        Index("ix_studies_patient_id", "team_id", "patient_id_key"),
         Index("ix_studies_accession", "team_id", "accession_key"),
         Index("ix_studies_key_id", "key_id"),
+        CheckConstraint("age_band IN (0, 10, 20, 30, 40, 50, 60, 70, 80, 90)", name="age_band"),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"))
     uploaded_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     created: Mapped[datetime]
     case_number: Mapped[str] = mapped_column(String(6))
+    # Deferred: a restore inserts rows in the order of their ids.
+    joined_into: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("studies.id", deferrable=True, initially="DEFERRED")
+    )
     wrapped_key: Mapped[bytes | None]
     key_id: Mapped[str | None] = mapped_column(String(64))
     sealed_phi: Mapped[bytes | None]
     patient_key: Mapped[str | None] = mapped_column(String(64))
+    patient_id_key: Mapped[str | None] = mapped_column(String(64))
     accession_key: Mapped[str | None] = mapped_column(String(64))
     study_uid_key: Mapped[str | None] = mapped_column(String(64))
+    acquired: Mapped[int | None] = mapped_column(BigInteger)
+    sex: Mapped[Sex] = mapped_column(
+        checked(Sex, "sex"), default=Sex.UNKNOWN, server_default=Sex.UNKNOWN.value
+    )
+    age_band: Mapped[int | None] = mapped_column(SmallInteger)  # 60: from 60 to 69; 90: and above
     purged_at: Mapped[datetime | None]
+    needs_upgrade: Mapped[bool] = mapped_column(default=False, server_default=false())
     rank: Mapped[int] = mapped_column(SmallInteger, default=REST)
     weight: Mapped[float]
     is_read: Mapped[bool] = mapped_column(default=False)
@@ -68,33 +105,50 @@ class Study(Base):
 
 
 class Instance(Base):
-    """The one picture of a study. Its facts carry age and sex, so they are sealed.
+    """One picture of an exam, with a key of its own: its files and sealed values open by it alone.
 
-    `same_uid_as`: the study whose other picture came under the same SOPInstanceUID before. The
-    `sop_key` of such a one is of the UID and its pixels together.
+    The key is wrapped for this instance in this exam; a picture that moves to another exam gets
+    the same key wrapped anew, and no file is touched. `arrived_in` is the exam that it came as.
+    `same_uid_as`: the first picture that came under the same SOPInstanceUID. The `sop_key` of a
+    later one is of the UID and its pixels together. Facts and header carry age and sex, so they
+    are sealed.
     """
 
     __tablename__ = "instances"
     __table_args__ = (
         UniqueConstraint("team_id", "content_key"),
         UniqueConstraint("team_id", "sop_key"),
+        Index("ix_instances_study", "study_id", "created", "id"),
+        Index("ix_instances_sender", "uploaded_by", "study_id"),
+        Index("ix_instances_series", "team_id", "series_uid_key"),
+        Index("ix_instances_key_id", "key_id"),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), unique=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    arrived_in: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
     team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"))
+    uploaded_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    wrapped_key: Mapped[bytes | None]
+    key_id: Mapped[str | None] = mapped_column(String(64))
     sop_key: Mapped[str | None] = mapped_column(String(64))
+    series_uid_key: Mapped[str | None] = mapped_column(String(64))
     content_key: Mapped[str | None] = mapped_column(String(64))
     media_type: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
     rows: Mapped[int | None]
     columns: Mapped[int | None]
+    view: Mapped[View] = mapped_column(
+        checked(View, "view"), default=View.UNKNOWN, server_default=View.UNKNOWN.value
+    )
+    acquired: Mapped[int | None] = mapped_column(BigInteger)
+    sealed_phi: Mapped[bytes | None]
     sealed_facts: Mapped[bytes | None]
     same_uid_as: Mapped[uuid.UUID | None] = mapped_column(index=True)
     created: Mapped[datetime]
 
 
 class Blob(Base):
-    """Where an encrypted file lies. `current` marks the one that readers see."""
+    """Where an encrypted file of a picture lies. `current` marks the one that readers see."""
 
     __tablename__ = "blobs"
     __table_args__ = (
@@ -116,7 +170,6 @@ class Blob(Base):
         ),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), index=True)
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
     job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     attempt: Mapped[int] = mapped_column(default=0)

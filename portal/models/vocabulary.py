@@ -24,6 +24,9 @@ class JobKind(StrEnum):
 
     RENDER = "render"
     SEGMENT = "segment"
+    MEASURE = "measure"
+    ENCODE = "encode"
+    REPORT = "report"
     EXPORT = "export"
     SEND = "send"
 
@@ -48,6 +51,53 @@ class BlobKind(StrEnum):
     MASK = "mask"
     OVERLAY = "overlay"
     REVIEW_MASK = "review_mask"
+
+
+class View(StrEnum):
+    """How the beam went through the chest (DICOM PS3.3 C.8.11.5, View Position).
+
+    A closed list: what else a header has in that place could name a patient.
+    """
+
+    PA = "PA"
+    AP = "AP"
+    LL = "LL"
+    RL = "RL"
+    LLD = "LLD"
+    RLD = "RLD"
+    LLO = "LLO"
+    RLO = "RLO"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, text: str | None) -> "View":
+        """The view that a header names, `unknown` for any other text."""
+        try:
+            return cls(text or "unknown")
+        except ValueError:
+            return cls.UNKNOWN
+
+    @property
+    def is_frontal(self) -> bool:
+        """Whether the beam went from back to front or from front to back."""
+        return self in (View.PA, View.AP)
+
+
+class Sex(StrEnum):
+    """The patient's sex as the header has it (DICOM PS3.3 C.7.1.1)."""
+
+    FEMALE = "F"
+    MALE = "M"
+    OTHER = "O"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, text: str | None) -> "Sex":
+        """The sex that a header names, `unknown` for any other text."""
+        try:
+            return cls(text or "unknown")
+        except ValueError:
+            return cls.UNKNOWN
 
 
 class Band(StrEnum):

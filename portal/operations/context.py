@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.audit import chain
 from portal.settings import Settings
+from portal.studies import exams
 from portal.vault import Vault, VaultError
 
 
@@ -37,11 +38,12 @@ class Command:
 
 @contextlib.contextmanager
 def open_portal(
-    settings: Settings, *, linking: bool = True
+    settings: Settings, *, linking: bool = True, upgrading: bool = False
 ) -> Iterator[tuple[Session, Vault, Engine]]:
     """A session on a database with the current schema, the vault and the engine.
 
-    What the command writes to the access log is linked at its end: no sweep need be running.
+    What the command writes to the access log is linked at its end: no sweep need be running. Its
+    rows are all of this version, except where `upgrading`.
     """
     vault = Vault(settings)
     engine = database.open_engine(settings)
@@ -50,6 +52,12 @@ def open_portal(
         if not database.schema_is_current(engine):
             raise Failed("The database's schema is old or missing: run `python -m portal migrate`.")
         with database.sessions(engine)() as session:
+            if not upgrading and exams.await_upgrade(session):
+                raise Failed(
+                    "The database holds studies of a version before: "
+                    "run `python -m portal upgrade`."
+                )
+            session.commit()
             yield session, vault, engine
         if linking:
             with contextlib.suppress(DBAPIError), database.sessions(engine)() as session:

@@ -1,6 +1,7 @@
 """First start of a portal: the schema, the shipped model, the link for the first admin."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from portal.accounts import invitations
 from portal.ai_models import registry
 from portal.errors import Invalid
 from portal.models import ModelState, ModelVersion, OperatingPoint, Role, User
+from portal.operations import upgrade
 from portal.operations.context import Failed, now, open_portal
 from portal.settings import Settings
 
@@ -29,6 +31,12 @@ def migrate(settings: Settings) -> str | None:
         raise Failed(f"The database can't be used: {type(error.orig).__name__}.") from None
     finally:
         engine.dispose()
+
+
+def upgrade_rows(settings: Settings, *, progress: Callable[[int, int], None]) -> upgrade.Upgraded:
+    """Bring the rows of a version before to this one, see `upgrade`."""
+    with open_portal(settings, upgrading=True) as (session, vault, _engine):
+        return upgrade.upgrade(session, vault, now(), progress=progress)
 
 
 def admin_link(

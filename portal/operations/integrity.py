@@ -7,6 +7,7 @@ another length), its key does not open, it is missing; and files that no row nam
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final, Literal
 from uuid import UUID
 
@@ -97,10 +98,12 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     ).all()
     reviews = session.scalars(select(Review).where(Review.study_id == study_id)).all()
     grants = session.scalars(select(BreakGlass).where(BreakGlass.study_id == study_id)).all()
-    blobs = session.scalars(
-        select(Blob).where(Blob.study_id == study_id).order_by(Blob.created, Blob.id),
-        execution_options=fresh,
-    ).all()
+    files = (
+        select(Blob)
+        .where(Blob.instance_id.in_([row.id for row in instances]))
+        .order_by(Blob.created, Blob.id)
+    )
+    blobs = session.scalars(files, execution_options=fresh).all()
     session.commit()  # files are read while nothing is locked
     try:
         data_key = sealed_fields.key_of(vault, study)
@@ -118,30 +121,36 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     opens(
         "studies.sealed_phi", study_id, lambda: sealed_fields.open_patient(vault, data_key, study)
     )
+    keys = dict[UUID, bytes]()
     for row in instances:
-        if row.sealed_facts is not None:
-            opens(
-                "instances.sealed_facts",
-                row.id,
-                lambda row=row: sealed_fields.open_facts(vault, data_key, row),  # type: ignore[misc]
-            )
+        try:
+            key = keys[row.id] = sealed_fields.instance_key_of(vault, row)
+        except NotReadable:
+            found.append(Finding("key", "instances.wrapped_key", row.id, study_id))
+            continue
+        for what, open_ in (
+            ("sealed_phi", sealed_fields.open_picture_patient),
+            ("sealed_facts", sealed_fields.open_facts),
+        ):
+            if getattr(row, what) is not None:
+                opens(f"instances.{what}", row.id, partial(open_, vault, key, row))
     for review in reviews:
         if review.sealed_comment is not None:
             opens(
                 "reviews.sealed_comment",
                 review.id,
-                lambda review=review: sealed_fields.open_comment(  # type: ignore[misc]
-                    vault, data_key, review
-                ),
+                partial(sealed_fields.open_comment, vault, data_key, review),
             )
     for grant in grants:
         opens(
             "break_glass.sealed_words",
             grant.id,
-            lambda grant=grant: sealed_fields.open_words(vault, data_key, grant),  # type: ignore[misc]
+            partial(sealed_fields.open_words, vault, data_key, grant),
         )
     for blob in blobs:
-        problem = _file(vault, data_key, blob, report)
+        if blob.instance_id not in keys:
+            continue  # its picture's key is found already
+        problem = _file(vault, keys[blob.instance_id], blob, report)
         if problem:
             found.append(Finding(problem, blob.kind.value, blob.id, study_id))
     return found

@@ -1,12 +1,13 @@
 """Moving everything that is wrapped by the key ring to the ring's newest key.
 
-Files are left alone: only the studies' data keys and the second factors' secrets are sealed anew,
-a batch at a time, so that the portal goes on meanwhile. Stopped half-way, it can be run again.
+Files are left alone: only the data keys of studies and pictures and the second factors' secrets are
+sealed anew, a batch at a time, so that the portal goes on meanwhile. Stopped half-way, it can be
+run again.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -14,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.jobs.attempts import changed
-from portal.models import Study, User
+from portal.models import Instance, Study, User
 from portal.vault import NotReadable, Vault
 
 _BATCH: Final = 200
+_Keyed = TypeVar("_Keyed", Study, Instance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,10 @@ class Rotated:
 
     key_id: str
     studies: int
+    pictures: int
     people: int
     unreadable_studies: tuple[UUID, ...] = ()
+    unreadable_pictures: tuple[UUID, ...] = ()
     unreadable_people: tuple[UUID, ...] = ()
 
 
@@ -36,19 +40,24 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
 
     What does not open is left as it is and named; the rest goes on.
     """
-    studies, people, closed = 0, 0, list[UUID]()
-    while True:  # until a round finds nothing: an upload may have come in behind it
-        moved, unreadable = _rewrap_studies(session, vault)
-        studies += moved
-        if not moved:
-            break
+    people, closed = 0, list[UUID]()
+    studies, unreadable = _rewrap_all(session, vault, Study)
+    pictures, unreadable_pictures = _rewrap_all(session, vault, Instance)
     for user_id in session.scalars(select(User.id).order_by(User.id)).all():
         try:
             people += _reseal_factors(session, vault, user_id)
         except NotReadable:
             session.rollback()
             closed.append(user_id)
-    done = Rotated(vault.active_key_id, studies, people, tuple(unreadable), tuple(closed))
+    done = Rotated(
+        key_id=vault.active_key_id,
+        studies=studies,
+        pictures=pictures,
+        people=people,
+        unreadable_studies=tuple(unreadable),
+        unreadable_pictures=tuple(unreadable_pictures),
+        unreadable_people=tuple(closed),
+    )
     audit.append(
         session,
         "keys_rotated",
@@ -56,8 +65,9 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
         detail={
             "key": done.key_id,
             "studies": studies,
+            "pictures": pictures,
             "people": people,
-            "unreadable": len(unreadable) + len(closed),
+            "unreadable": len(unreadable) + len(unreadable_pictures) + len(closed),
         },
     )
     session.commit()
@@ -66,40 +76,53 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
 
 def keys_in_use(session: Session, vault: Vault) -> set[str]:
     """The ids of the ring's keys without which something could not be opened."""
-    found = {key for key in session.scalars(select(Study.key_id).distinct()) if key is not None}
+    named = session.scalars(select(Study.key_id).union(select(Instance.key_id)))
+    found = {key for key in named if key is not None}
     for sealed, pending in session.execute(select(User.sealed_totp, User.sealed_totp_pending)):
         found |= {vault.totp_key_id(value) for value in (sealed, pending) if value is not None}
     session.commit()
     return found
 
 
-def _rewrap_studies(session: Session, vault: Vault) -> tuple[int, list[UUID]]:
-    """One round over all studies, by ascending id; how many were moved, and which do not open."""
+def _rewrap_all(session: Session, vault: Vault, table: type[_Keyed]) -> tuple[int, list[UUID]]:
+    """Move all keys of a table: how many were moved, and whose do not open."""
+    total = 0
+    while True:  # until a round finds nothing: an upload may have come in behind it
+        moved, unreadable = _round(session, vault, table)
+        total += moved
+        if not moved:
+            return total, unreadable
+
+
+def _round(session: Session, vault: Vault, table: type[_Keyed]) -> tuple[int, list[UUID]]:
+    """One round over a table, by ascending id; how many were moved, and which do not open."""
     old = (
-        select(Study.id, Study.wrapped_key, Study.key_id)
-        .where(Study.wrapped_key.is_not(None), Study.key_id != vault.active_key_id)
-        .order_by(Study.id)
+        select(table)
+        .where(table.wrapped_key.is_not(None), table.key_id != vault.active_key_id)
+        .order_by(table.id)
         .limit(_BATCH)
+        .execution_options(populate_existing=True)
     )
     moved, unreadable, batch = 0, list[UUID](), old
-    while rows := session.execute(batch).all():
-        for study_id, wrapped, key_id in rows:
-            assert wrapped is not None
-            assert key_id is not None
+    while rows := session.scalars(batch).all():
+        for row in rows:
+            # A key is moved where it lies: neither purged nor joined into another study meanwhile.
+            place = [table.id == row.id, table.key_id == row.key_id]
             try:
-                fresh = vault.rewrap(study_id, wrapped, key_id)
+                if isinstance(row, Instance):
+                    place.append(Instance.study_id == row.study_id)
+                    fresh = vault.rewrap(row.study_id, row.wrapped_key, row.key_id, row.id)
+                else:
+                    fresh = vault.rewrap(row.id, row.wrapped_key, row.key_id)
             except NotReadable:
-                unreadable.append(study_id)
+                unreadable.append(row.id)
                 continue
-            # Only where nothing else has changed it meanwhile: a purge must stay a purge.
             moved += changed(
                 session,
-                update(Study)
-                .where(Study.id == study_id, Study.key_id == key_id)
-                .values(wrapped_key=fresh.wrapped, key_id=fresh.key_id),
+                update(table).where(*place).values(wrapped_key=fresh.wrapped, key_id=fresh.key_id),
             )
         session.commit()
-        batch = old.where(Study.id > rows[-1].id)
+        batch = old.where(table.id > rows[-1].id)
     session.commit()
     return moved, unreadable
 

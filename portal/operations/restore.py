@@ -2,7 +2,8 @@
 
 The file is read to its end and checked before anything is touched. Rows go in by one transaction,
 files beside the vault; only when counts, digests and the chain of the access log are equal to what
-was backed up, the files become the vault's and the rows are committed.
+was backed up, the files become the vault's and the rows are committed. A backup of a version before
+goes into the tables of that version, which are then migrated; `upgrade` does the rest.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, func, inspect, select, update
+from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, database
@@ -22,7 +23,6 @@ from portal.audit import chain, verification
 from portal.models import (
     ApiToken,
     AuditHead,
-    Base,
     Blob,
     BreakGlass,
     Invitation,
@@ -31,7 +31,7 @@ from portal.models import (
 )
 from portal.operations.backup import RING_MARK, ReportProgress
 from portal.operations.encrypted_stream import Opener, UnusableBackup
-from portal.operations.table_dump import TABLES, digest_of, parse
+from portal.operations.table_dump import TABLES, digest_of, parse, tables_of
 from portal.vault import NotReadable, Vault
 
 # What a host has of itself before anybody used it.
@@ -119,9 +119,14 @@ def restore(
     vault.discard()  # what a killed restore left
     adopted = False
     try:
-        with engine.begin() as connection:
-            _fill(connection, vault, key, path, contents, progress)
-            log = _compare(connection, vault, contents)
+        with database.migrating(engine) as connection:
+            if contents.revision != database.head():
+                database.downgrade_within(connection, contents.revision)
+            tables = {table.name: table for table in tables_of(connection)}
+            _fill(connection, tables, vault, key, path, contents, progress)
+            _compare(connection, tables, vault, contents)
+            database.upgrade_within(connection)
+            log = _follow_log(connection, contents)
             _settle(connection, contents, now)
             vault.adopt()
             adopted = True
@@ -157,10 +162,10 @@ def _prepare(engine: Engine, vault: Vault, contents: Contents) -> None:
         raise UnusableBackup("The data folder holds encrypted files: restore into an empty one.")
     there = set(inspect(engine).get_table_names())
     found, head = database.revisions(engine)
-    if contents.revision != head:
+    if not database.is_before(contents.revision):
         raise UnusableBackup(
-            f"The backup has the schema {contents.revision}, this version needs {head}: restore it "
-            "with the version that made it, then migrate."
+            f"The backup has the schema {contents.revision}, which this version does not know: "
+            "restore it with the version that made it."
         )
     if there & {table.name for table in TABLES}:
         if found != head:
@@ -179,14 +184,14 @@ def _prepare(engine: Engine, vault: Vault, contents: Contents) -> None:
 
 def _fill(
     connection: Connection,
+    by_name: dict[str, Table],
     vault: Vault,
     key: str,
     path: Path,
     contents: Contents,
     progress: ReportProgress,
 ) -> None:
-    by_name = Base.metadata.tables
-    for name in _OWN:
+    for name in _OWN & by_name.keys():
         connection.execute(delete(by_name[name]))
     files = 0
     for name, data in _members(path, key):
@@ -201,11 +206,13 @@ def _fill(
             progress(files, contents.blobs["files"])
 
 
-def _compare(connection: Connection, vault: Vault, contents: Contents) -> verification.Verification:
-    """Read everything back: rows, files and the chain are what they were."""
-    for table in TABLES:
-        if digest_of(connection, table).as_json() != contents.tables.get(table.name):
-            raise UnusableBackup(f"The table {table.name} did not come out as it went in.")
+def _compare(
+    connection: Connection, tables: dict[str, Table], vault: Vault, contents: Contents
+) -> None:
+    """Read everything back: rows and files are what they were."""
+    for name, table in tables.items():
+        if digest_of(connection, table).as_json() != contents.tables.get(name):
+            raise UnusableBackup(f"The table {name} did not come out as it went in.")
     digest = hashlib.sha256()
     absent = set(contents.missing) | set(contents.gone)
     for name in connection.scalars(select(Blob.name).order_by(Blob.name)):
@@ -217,6 +224,10 @@ def _compare(connection: Connection, vault: Vault, contents: Contents) -> verifi
             digest.update(name.encode() + hashlib.sha256(sealed).digest())
     if digest.hexdigest() != contents.blobs["sha256"]:
         raise UnusableBackup("A file did not come out as it went in.")
+
+
+def _follow_log(connection: Connection, contents: Contents) -> verification.Verification:
+    """Follow the chain of the access log to the end that was written down."""
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         found = verification.verify(session)
         head = session.execute(select(AuditHead.count, AuditHead.mac)).first()

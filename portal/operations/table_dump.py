@@ -14,12 +14,15 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Column, Connection, MetaData, Table, Uuid, inspect, select
+from sqlalchemy.types import TypeEngine
 
 from portal.models import Base, UtcDateTime
 
 # Parents before children.
 TABLES: Final = tuple(Base.metadata.sorted_tables)
+# Columns that a version before had, for its backups.
+_DROPPED: Final = {("blobs", "study_id"): Uuid(), ("predictions", "study_id"): Uuid()}
 _AT_ONCE: Final = 1000
 
 
@@ -38,6 +41,30 @@ class TableDigest:
     def as_json(self) -> dict[str, Any]:
         """For the record."""
         return {"rows": self.rows, "sha256": self.digest.hexdigest()}
+
+
+def tables_of(connection: Connection) -> list[Table]:
+    """The tables as they are in this database, whose schema may be that of a version before."""
+    there, found = inspect(connection), MetaData()
+    names = set(there.get_table_names())
+    for table in TABLES:
+        if table.name in names:
+            keys = {column.name for column in table.primary_key}
+            columns = (column["name"] for column in there.get_columns(table.name))
+            Table(
+                table.name,
+                found,
+                *(
+                    Column(name, _type_of(table, name), primary_key=name in keys)
+                    for name in columns
+                ),
+            )
+    return [found.tables[table.name] for table in TABLES if table.name in names]
+
+
+def _type_of(table: Table, name: str) -> TypeEngine[Any]:
+    dropped = _DROPPED.get((table.name, name))
+    return table.columns[name].type if dropped is None else dropped
 
 
 def lines(connection: Connection, table: Table) -> Iterator[bytes]:

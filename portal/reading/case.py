@@ -1,109 +1,37 @@
-"""One case: opening it, its pictures, and its state for pages that wait."""
+"""One case: opening it, its pictures, and its state for pages that wait.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+The id of a case that was joined into another leads to the other one.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
-from portal.models import Blob, BlobKind, Instance, Prediction, Reason, Review, Study, User, Verdict
+from portal.models import Blob, BlobKind, Instance, Prediction, Review, Study, User
+from portal.reading.case_records import (
+    BlobData,
+    BlobInfo,
+    PictureView,
+    PredictionView,
+    Prior,
+    ReviewView,
+    StudyView,
+)
 from portal.reading.shown_results import Shown
-from portal.studies import sealed_fields, status
+from portal.studies import exams, sealed_fields, status
 from portal.studies.sealed_fields import Patient
-from portal.studies.status import StudyState
+from portal.studies.status import PictureState, StudyState
 from portal.vault import NotReadable, Vault
 
 # What a page may ask for. The source file stays inside: it is the patient's header and all.
 SERVED: Final = frozenset(BlobKind) - {BlobKind.SOURCE}
 _PRIORS: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class BlobInfo:
-    """A picture that can be read."""
-
-    kind: BlobKind
-    size: int
-    media_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionView:
-    """The model's word in full."""
-
-    model_id: UUID
-    model_name: str
-    model_version: str
-    model_sha256: str
-    result: status.Result
-    threshold: float | None
-    operating_point: str | None
-    map_rows: int | None
-    map_columns: int | None
-    measurements: dict[str, Any] | None
-    uncertainty: dict[str, Any] | None
-    region: dict[str, Any] | None
-    quality: dict[str, Any]
-    statistics: dict[str, Any]
-    seconds: float | None
-    created: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewView:
-    """One reader's word."""
-
-    reader: str
-    reader_id: UUID
-    verdict: Verdict
-    reason: Reason | None
-    comment: str = field(repr=False)
-    created: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Prior:
-    """An earlier or later picture of the same patient, or one under the same UID."""
-
-    study_id: UUID
-    case_number: str
-    created: datetime
-    state: StudyState
-
-
-@dataclass(frozen=True, slots=True)
-class StudyView:
-    """Everything that the case page shows."""
-
-    study_id: UUID
-    case_number: str
-    created: datetime
-    uploaded_by: str
-    patient: Patient
-    media_type: str
-    rows: int | None
-    columns: int | None
-    facts: dict[str, Any] | None
-    state: StudyState
-    prediction: PredictionView | None
-    reviews: list[ReviewView]
-    blobs: dict[BlobKind, BlobInfo]
-    priors: list[Prior]
-    shares_uid: bool  # with another picture, see `Instance.same_uid_as`
-    same_uid: list[Prior]  # whose these are, as far as the actor may see them
-
-
-@dataclass(frozen=True, slots=True)
-class BlobData:
-    """A picture's bytes."""
-
-    data: bytes = field(repr=False)
-    media_type: str
 
 
 def load(session: Session, actor: Actor, study_id: UUID) -> Study:
@@ -117,43 +45,52 @@ def look(session: Session, actor: Actor, study_id: UUID) -> Study:
 
 
 def _first(session: Session, allowed: Select[Study], study_id: UUID) -> Study:
-    study = session.scalars(allowed.where(Study.id == study_id)).first()
+    now_in = exams.survivor_of(session, study_id)
+    study = session.scalars(allowed.where(Study.id == now_in)).first()
     if study is None:
         raise Denied("study")
     return study
 
 
 def open_study(
-    session: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    now: datetime,
+    *,
+    picture: UUID | None = None,
 ) -> StudyView:
-    """The whole case, with one audit row. Denied where it is not the actor's to see."""
+    """The whole case, with one audit row. Denied where it is not the actor's to see.
+
+    `picture` is the one to be shown in full; Denied where the case has no such picture.
+    """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
-    data_key = sealed_fields.key_of(vault, study)
-    instance = session.scalars(select(Instance).where(Instance.study_id == study.id)).one()
+    rows = exams.pictures(session, [study.id])[study.id]
+    chosen = _chosen(rows, study_id, picture)
+    patient = sealed_fields.open_patient(vault, sealed_fields.key_of(vault, study), study)
+    facts = sealed_fields.open_facts(vault, sealed_fields.instance_key_of(vault, chosen), chosen)
+    state = status.of_studies(session, [study.id], now)[study.id]
+    pictures = _pictures(session, vault, patient, rows, state.pictures)
     uploader = session.get_one(User, study.uploaded_by)
-    blobs = session.scalars(
-        select(Blob).where(Blob.instance_id == instance.id, Blob.current, Blob.kind.in_(SERVED))
-    )
-    namesakes = _namesakes(session, instance)
+    namesakes = _namesakes(session, rows)
+    others = {row.study_id for row in namesakes} - {study.id}
     view = StudyView(
         study_id=study.id,
         case_number=study.case_number,
         created=study.created,
         uploaded_by=uploader.name,
-        patient=sealed_fields.open_patient(vault, data_key, study),
-        media_type=instance.media_type,
-        rows=instance.rows,
-        columns=instance.columns,
-        facts=sealed_fields.open_facts(vault, data_key, instance),
-        state=status.of_studies(session, [study.id], now)[study.id],
-        prediction=_prediction(session, study.id),
-        reviews=_reviews(session, vault, data_key, study.id),
-        blobs={row.kind: BlobInfo(row.kind, row.size, row.media_type) for row in blobs},
+        patient=patient,
+        state=state,
+        pictures=pictures,
+        picture=next(one for one in pictures if one.instance_id == chosen.id),
+        facts=facts,
+        reviews=_reviews(session, vault, study.id),
         priors=_priors(session, actor, study, now),
         shares_uid=bool(namesakes),
-        same_uid=_seen(session, visible_studies(actor).where(Study.id.in_(namesakes)), now)
-        if namesakes
+        same_uid=_seen(session, visible_studies(actor).where(Study.id.in_(others)), now)
+        if others
         else [],
     )
     audit.append(session, "study_opened", actor=actor, now=now, study_id=study.id)
@@ -199,19 +136,23 @@ def read_blob(
     study_id: UUID,
     kind: BlobKind | str,
     now: datetime,
+    *,
+    picture: UUID | None = None,
 ) -> BlobData:
-    """One of the study's pictures, with one audit row.
+    """A file of one of the study's pictures, with one audit row; see `open_study` for `picture`.
 
-    Denied where the study is not the actor's to see, is not there yet or has no such picture:
-    all look like not found. NotReadable if the file was damaged.
+    Denied where the study is not the actor's to see, has no such picture, or this file of it is not
+    there yet: all look like not found. NotReadable if the file was damaged.
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
     if kind not in {served.value for served in SERVED}:
         raise Denied("blob")
+    rows = exams.pictures(session, [study.id])[study.id]
+    instance = _chosen(rows, study_id, picture)
     blob = session.scalars(
         select(Blob)
-        .where(Blob.study_id == study.id, Blob.kind == BlobKind(kind), Blob.current)
+        .where(Blob.instance_id == instance.id, Blob.kind == BlobKind(kind), Blob.current)
         .order_by(Blob.created.desc())
     ).first()
     if blob is None:
@@ -222,23 +163,63 @@ def read_blob(
         actor=actor,
         now=now,
         study_id=study.id,
+        subject_id=instance.id,
         detail={"kind": blob.kind.value},
     )
     session.commit()
-    data_key = sealed_fields.key_of(vault, study)
+    data_key = sealed_fields.instance_key_of(vault, instance)
     data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
     if len(data) != blob.size:
         raise NotReadable("a file has another length than was written")
     return BlobData(data, blob.media_type)
 
 
-def _prediction(session: Session, study_id: UUID) -> PredictionView | None:
-    row = session.scalars(
-        select(Prediction)
-        .where(Prediction.study_id == study_id)
-        .order_by(Prediction.created.desc())
-        .limit(1)
-    ).first()
+def _chosen(rows: Sequence[Instance], asked: UUID, picture: UUID | None) -> Instance:
+    if picture is None:
+        return exams.leading(rows, asked)
+    found = next((row for row in rows if row.id == picture), None)
+    if found is None:
+        raise Denied("picture")
+    return found
+
+
+def _pictures(
+    session: Session,
+    vault: Vault,
+    patient: Patient,
+    rows: Sequence[Instance],
+    states: Iterable[PictureState],
+) -> list[PictureView]:
+    blobs: dict[UUID, dict[BlobKind, BlobInfo]] = {row.id: {} for row in rows}
+    for blob in session.scalars(
+        select(Blob).where(Blob.instance_id.in_(blobs), Blob.current, Blob.kind.in_(SERVED))
+    ):
+        blobs[blob.instance_id][blob.kind] = BlobInfo(blob.kind, blob.size, blob.media_type)
+    predictions = exams.last_predictions(session, {row.study_id for row in rows})
+    by_id = {state.instance_id: state for state in states}
+    return [
+        PictureView(
+            instance_id=row.id,
+            view=row.view,
+            created=row.created,
+            media_type=row.media_type,
+            rows=row.rows,
+            columns=row.columns,
+            state=by_id[row.id],
+            prediction=_prediction(predictions.get(row.id)),
+            blobs=blobs[row.id],
+            names_another=_names_another(vault, patient, row),
+        )
+        for row in rows
+    ]
+
+
+def _names_another(vault: Vault, patient: Patient, row: Instance) -> bool:
+    data_key = sealed_fields.instance_key_of(vault, row)
+    return patient.is_another(sealed_fields.open_picture_patient(vault, data_key, row))
+
+
+def _prediction(row: Prediction | None) -> PredictionView | None:
     if row is None:
         return None
     return PredictionView(
@@ -261,11 +242,13 @@ def _prediction(session: Session, study_id: UUID) -> PredictionView | None:
     )
 
 
-def _reviews(session: Session, vault: Vault, data_key: bytes, study_id: UUID) -> list[ReviewView]:
+def _reviews(session: Session, vault: Vault, study_id: UUID) -> list[ReviewView]:
+    """The reviews of an exam and of those that were joined into it, each under its own key."""
     rows = session.execute(
-        select(Review, User.name)
+        select(Review, Study, User.name)
         .join(User, User.id == Review.reader_id)
-        .where(Review.study_id == study_id)
+        .join(Study, Study.id == Review.study_id)
+        .where(exams.is_of([study_id]))
         .order_by(Review.created)
     )
     return [
@@ -274,10 +257,12 @@ def _reviews(session: Session, vault: Vault, data_key: bytes, study_id: UUID) ->
             reader_id=review.reader_id,
             verdict=review.verdict,
             reason=review.reason,
-            comment=sealed_fields.open_comment(vault, data_key, review),
+            comment=sealed_fields.open_comment(
+                vault, sealed_fields.key_of(vault, reviewed), review
+            ),
             created=review.created,
         )
-        for review, reader in rows
+        for review, reviewed, reader in rows
     ]
 
 
@@ -292,13 +277,19 @@ def _priors(session: Session, actor: Actor, study: Study, now: datetime) -> list
     return _seen(session, same_patient, now)
 
 
-def _namesakes(session: Session, instance: Instance) -> list[UUID]:
-    """The studies whose pictures share this one's SOPInstanceUID and are not this picture."""
-    first = instance.same_uid_as or instance.study_id
-    others = session.scalars(select(Instance.study_id).where(Instance.same_uid_as == first)).all()
-    if not others:
+def _namesakes(session: Session, rows: Sequence[Instance]) -> list[Instance]:
+    """The other pictures that share a SOPInstanceUID with one of these."""
+    firsts = {row.same_uid_as or row.id for row in rows}
+    sharing = session.scalars(select(Instance).where(Instance.same_uid_as.in_(firsts))).all()
+    shared = {row.same_uid_as for row in sharing}
+    if not shared:
         return []
-    return [one for one in (first, *others) if one != instance.study_id]
+    of_uids = session.scalars(
+        select(Instance).where(or_(Instance.id.in_(shared), Instance.same_uid_as.in_(shared)))
+    )
+    own = {row.id for row in rows}
+    others = [row for row in of_uids if row.id not in own]
+    return others or [row for row in rows if row.same_uid_as in own]
 
 
 def _seen(session: Session, studies: Select[Study], now: datetime) -> list[Prior]:

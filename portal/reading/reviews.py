@@ -10,9 +10,9 @@ from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
-from portal.models import Reason, Review, Verdict
+from portal.models import Reason, Review, ReviewSeen, Verdict
 from portal.reading.case import load
-from portal.studies import sealed_fields, status, worklist_order
+from portal.studies import exams, sealed_fields, status, worklist_order
 from portal.studies.status import State, StudyState
 from portal.vault import Vault
 
@@ -31,11 +31,13 @@ def add_review(
     seen: str | None = None,
     now: datetime,
 ) -> Review:
-    """Add a reader's verdict on a study; earlier ones stay.
+    """Add a reader's verdict on a study; earlier ones stay. It names the pictures that are there
+    and the newest prediction of each.
 
-    `seen` is the state that the reader had before them: nobody agrees with a result that came in
-    behind their back. Raises Invalid for unknown words, Conflict where there is nothing yet to
-    judge or something else than was seen, Denied.
+    `seen` is the state that the reader had before them, with the number of pictures if there were
+    several ("done/2"): nobody agrees with a result or a picture that came in behind their back.
+    Raises Invalid for unknown words, Conflict where there is nothing yet to judge or something
+    else than was seen, Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
@@ -44,7 +46,7 @@ def add_review(
     if len(words) > COMMENT_LENGTH:
         raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
     state = status.of_studies(session, [study.id], now)[study.id]
-    if seen is not None and seen != state.state.value:
+    if seen is not None and not _is_as_seen(seen, state):
         raise Conflict(
             "changed", "The case has changed since you opened it. Look at it, then judge."
         )
@@ -61,6 +63,17 @@ def add_review(
         data_key = sealed_fields.key_of(vault, study)
         review.sealed_comment = sealed_fields.seal_comment(vault, data_key, review.id, words)
     session.add(review)
+    session.flush()
+    predictions = exams.last_predictions(session, [study.id])
+    for row in exams.pictures(session, [study.id])[study.id]:
+        prediction = predictions.get(row.id)
+        session.add(
+            ReviewSeen(
+                review_id=review.id,
+                instance_id=row.id,
+                prediction_id=prediction.id if prediction else None,
+            )
+        )
     worklist_order.place(session, study.id)
     audit.append(
         session,
@@ -73,6 +86,11 @@ def add_review(
     )
     session.commit()
     return review
+
+
+def _is_as_seen(seen: str, state: StudyState) -> bool:
+    several = f"/{len(state.pictures)}" if len(state.pictures) > 1 else ""
+    return seen == f"{state.state.value}{several}"
 
 
 def _coded(verdict: str, reason: str | None) -> tuple[Verdict, Reason | None]:

@@ -1,6 +1,6 @@
 """The worklist and the history: one page at a time, only the page's own rows opened.
 
-`ranking` owns which studies there are and in which order.
+`worklist_order` and `worklist_filters` own which studies there are and in which order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from portal import audit
-from portal.access import Actor, Permission, visible_studies
+from portal.access import Actor, Permission, sent_by, visible_studies
 from portal.models import POSITIVE, UNAIDED, Blob, BlobKind, Instance, Review, Role, Study, User
-from portal.studies import sealed_fields, status, worklist_order
+from portal.studies import exams, sealed_fields, status, worklist_filters, worklist_order
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import StudyState
 from portal.vault import NotReadable, Vault, WantedFile
@@ -25,7 +25,10 @@ PER_PAGE: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class WorklistRow:
-    """One line of the list. The thumbnail comes along as bytes, for a `data:` address."""
+    """One line of the list, with the picture that stands for the study (`exams.leading`).
+
+    The thumbnail comes along as bytes, for a `data:` address.
+    """
 
     study_id: UUID
     case_number: str
@@ -90,7 +93,9 @@ def worklist(
     filter nothing.
     """
     actor.require(Permission.STUDY_LIST)
-    base = visible_studies(actor).where(*worklist_order.filters(vault, state, result, side, query))
+    base = visible_studies(actor).where(
+        *worklist_filters.filters(vault, state, result, side, query)
+    )
     waiting = _counts(session, actor)
     everything = not (state or result or side or query.strip())
     total = waiting.all if everything else worklist_order.count(session, base)
@@ -107,12 +112,12 @@ def address_of(session: Session, vault: Vault, actor: Actor, query: str) -> str:
     that it is one; all else becomes keyed digests. Digits alone may be a patient's number.
     """
     actor.require(Permission.STUDY_LIST)
-    named = None if query.isdecimal() else worklist_order.by_case_number(query)
+    named = None if query.isdecimal() else worklist_filters.by_case_number(query)
     known = (
         named is not None and worklist_order.count(session, visible_studies(actor).where(named)) > 0
     )
     session.commit()
-    return query if known or not query else worklist_order.sealed_query(vault, query)
+    return query if known or not query else worklist_filters.sealed_query(vault, query)
 
 
 def history(
@@ -129,16 +134,19 @@ def history(
     actor.require(Permission.STUDY_LIST)
     chosen = what or ("read" if actor.role is Role.READER else "sent")
     base = visible_studies(actor)
-    own_words = (
-        select(Review.study_id, func.max(Review.created).label("last"))
+    exam = aliased(Study)
+    now_in = func.coalesce(exam.joined_into, exam.id)
+    own_reviews = (
+        select(now_in.label("study_id"), func.max(Review.created).label("last"))
+        .join(exam, exam.id == Review.study_id)
         .where(Review.reader_id == actor.user_id)
-        .group_by(Review.study_id)
+        .group_by(now_in)
     )
     if chosen == "sent":
-        base = base.where(Study.uploaded_by == actor.user_id)
+        base = base.where(Study.id.in_(sent_by(actor.user_id)))
         order: Any = Study.created.desc()
     else:
-        mine = own_words.subquery()
+        mine = own_reviews.subquery()
         base = base.join(mine, mine.c.study_id == Study.id)
         order = mine.c.last.desc()
     total = worklist_order.count(session, base)
@@ -147,7 +155,7 @@ def history(
     )
     rows = _rows(session, vault, ids, now)
     if chosen == "read":
-        last = dict(session.execute(own_words.where(Review.study_id.in_(ids))).all())
+        last = dict(session.execute(own_reviews.where(now_in.in_(ids))).all())
         rows = [replace(row, read_at=last.get(row.study_id)) for row in rows]
     _note(session, actor, "history_read", ids, now)
     return Page(rows, total, number, size, Counts(all=total))
@@ -197,34 +205,49 @@ def _rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) ->
         return []
     states = status.of_studies(session, ids, now)
     readers = _readers(session, ids)
+    leading = {
+        study_id: exams.leading(rows) for study_id, rows in exams.pictures(session, ids).items()
+    }
     thumbs = {
-        blob.study_id: blob
+        blob.instance_id: blob
         for blob in session.scalars(
-            select(Blob).where(Blob.study_id.in_(ids), Blob.kind == BlobKind.THUMB, Blob.current)
+            select(Blob).where(
+                Blob.instance_id.in_([row.id for row in leading.values()]),
+                Blob.kind == BlobKind.THUMB,
+                Blob.current,
+            )
         )
     }
     found = {
-        study.id: (study, instance, uploader)
-        for study, instance, uploader in session.execute(
-            select(Study, Instance, User.name)
-            .join(Instance, Instance.study_id == Study.id)
+        study.id: (study, leading[study.id], uploader)
+        for study, uploader in session.execute(
+            select(Study, User.name)
             .join(User, User.id == Study.uploaded_by)
             .where(Study.id.in_(ids))
         )
     }
-    keys = {i: _key(vault, study) for i, (study, _, _) in found.items()}
+    keys = {row.id: _key(vault, row) for row in leading.values()}
     pictures = _pictures(vault, keys, thumbs)
     return [
-        _row(vault, keys[i], *found[i], thumbs.get(i), pictures.get(i), states[i], readers.get(i))
-        for i in ids
-        if i in found
+        _row(
+            vault,
+            study,
+            instance,
+            keys[instance.id],
+            uploader,
+            thumbs.get(instance.id),
+            pictures.get(instance.id),
+            states[study.id],
+            readers.get(study.id),
+        )
+        for study, instance, uploader in (found[i] for i in ids if i in found)
     ]
 
 
-def _key(vault: Vault, study: Study) -> bytes | None:
-    """The study's data key; None where it does not open: one damaged record hides no other."""
+def _key(vault: Vault, instance: Instance) -> bytes | None:
+    """The picture's data key; None where it does not open: one damaged record hides no other."""
     try:
-        return sealed_fields.key_of(vault, study)
+        return sealed_fields.instance_key_of(vault, instance)
     except NotReadable:
         return None
 
@@ -232,7 +255,7 @@ def _key(vault: Vault, study: Study) -> bytes | None:
 def _pictures(
     vault: Vault, keys: Mapping[UUID, bytes | None], thumbs: Mapping[UUID, Blob]
 ) -> dict[UUID, bytes | None]:
-    """The thumbnails by study, read together. One that can't be read leaves a gap in the list;
+    """The thumbnails by picture, read together. One that can't be read leaves a gap in the list;
     the case page states the reason.
     """
     wanted = {
@@ -245,20 +268,21 @@ def _pictures(
 
 def _row(
     vault: Vault,
-    data_key: bytes | None,
     study: Study,
     instance: Instance,
+    instance_key: bytes | None,
     uploader: str,
     thumb: Blob | None,
     picture: bytes | None,
     state: StudyState,
     reader: str | None,
 ) -> WorklistRow:
-    patient, facts, damaged = Patient(), dict[str, Any](), data_key is None
-    if data_key is not None:
+    patient, facts, damaged = Patient(), dict[str, Any](), instance_key is None
+    if instance_key is not None:
         try:
+            data_key = sealed_fields.key_of(vault, study)
             patient = sealed_fields.open_patient(vault, data_key, study)
-            facts = sealed_fields.open_facts(vault, data_key, instance) or {}
+            facts = sealed_fields.open_facts(vault, instance_key, instance) or {}
         except NotReadable:
             damaged = True
     return WorklistRow(
@@ -280,9 +304,10 @@ def _row(
 
 def _readers(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
     rows = session.execute(
-        select(Review.study_id, User.name)
+        select(exams.exam_id(), User.name)
+        .join(Review, Review.study_id == Study.id)
         .join(User, User.id == Review.reader_id)
-        .where(Review.study_id.in_(ids))
+        .where(exams.is_of(ids))
         .order_by(Review.created)
     )
     return dict(rows.all())  # a Result has keys(), which dict() would call

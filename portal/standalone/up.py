@@ -145,11 +145,18 @@ class _Tree:
     def _prepare_database(self) -> None:
         try:
             first_start.migrate(self.settings)
+            done = first_start.upgrade_rows(self.settings, progress=_tell_now_and_then)
             # Who sets PLEURA_WEIGHTS manages the registry too.
             own = worker_variable("PLEURA_WEIGHTS")
             new = None if own else first_start.register_shipped(self.settings)
         except Failed as error:
             raise CannotStart(str(error)) from None
+        if done.studies:
+            _print_line(f"{done.studies} studies of a version before were brought to this one")
+        if done.unreadable:
+            _print_line(
+                f"{len(done.unreadable)} of them do not open: see `python -m portal vault verify`"
+            )
         if new:
             _print_line(f"model: {new} is active (see Models, or `python -m portal model`)")
         _print_line(f"database and keys: in {_shown(self.settings.data_dir)}")
@@ -283,6 +290,11 @@ def _listen(options: Options) -> socket.socket:
             _print_line(f"port {options.port} is taken: {listener.getsockname()[1]} is used")
         return listener
     raise CannotStart(f"no port of {options.host} is free.")
+
+
+def _tell_now_and_then(done: int, everything: int) -> None:
+    if done % 500 == 0:
+        _print_line(f"{done} of {everything} studies of a version before …")
 
 
 def _shown(path: Path) -> str:

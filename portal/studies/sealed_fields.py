@@ -29,10 +29,23 @@ class Patient:
         """The fields that pages show, out of everything that was sealed."""
         return cls(**{f.name: phi[f.name] for f in fields(cls) if f.name in phi})
 
+    def is_another(self, other: "Patient") -> bool:
+        """Whether two headers name different people; what one leaves out is no difference."""
+        both = (
+            (getattr(self, name), getattr(other, name))
+            for name in ("patient_name", "patient_id", "birth_date", "sex")
+        )
+        return any(mine and theirs and mine != theirs for mine, theirs in both)
+
 
 def key_of(vault: Vault, study: Study) -> bytes:
     """The study's data key; NotReadable once it was destroyed."""
     return vault.data_key(study.id, study.wrapped_key, study.key_id)
+
+
+def instance_key_of(vault: Vault, instance: Instance) -> bytes:
+    """The data key of a picture; NotReadable once it was destroyed."""
+    return vault.data_key(instance.study_id, instance.wrapped_key, instance.key_id, instance.id)
 
 
 def seal_phi(vault: Vault, data_key: bytes, study_id: UUID, phi: dict[str, str]) -> bytes:
@@ -41,11 +54,33 @@ def seal_phi(vault: Vault, data_key: bytes, study_id: UUID, phi: dict[str, str])
 
 
 def open_patient(vault: Vault, data_key: bytes, study: Study) -> Patient:
-    """The patient's data of a study."""
+    """The patient's data of a study, as the header of its first picture had them."""
+    return Patient.of(open_phi(vault, data_key, study))
+
+
+def open_phi(vault: Vault, data_key: bytes, study: Study) -> dict[str, str]:
+    """Everything that was sealed of the study's patient."""
     if study.sealed_phi is None:
         raise NotReadable("the study was purged")
-    phi = json.loads(vault.open_(data_key, f"studies:{study.id}:phi", study.sealed_phi))
-    return Patient.of(phi)
+    phi: dict[str, str] = json.loads(
+        vault.open_(data_key, f"studies:{study.id}:phi", study.sealed_phi)
+    )
+    return phi
+
+
+def seal_picture_phi(
+    vault: Vault, data_key: bytes, instance_id: UUID, phi: dict[str, str]
+) -> bytes:
+    """The patient's data as one picture's own header has them, for `instances.sealed_phi`."""
+    return vault.seal(data_key, f"instances:{instance_id}:phi", json.dumps(phi).encode())
+
+
+def open_picture_patient(vault: Vault, data_key: bytes, instance: Instance) -> Patient:
+    """The patient's data as the picture's own header has them."""
+    if instance.sealed_phi is None:
+        raise NotReadable("the study was purged")
+    aad = f"instances:{instance.id}:phi"
+    return Patient.of(json.loads(vault.open_(data_key, aad, instance.sealed_phi)))
 
 
 def seal_facts(vault: Vault, data_key: bytes, instance_id: UUID, facts: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Where a study stands: derived from its jobs, prediction and reviews, never stored.
+"""Where an exam and its pictures stand: derived from jobs, predictions and reviews, never stored.
 
 Owns the words of the state and the result as lists and pages show them. Nothing here is about a
 patient: ids, codes and the model's numbers.
@@ -22,10 +22,14 @@ from portal.models import (
     Prediction,
     QualityVerdict,
     Review,
+    Study,
     Verdict,
     Worker,
 )
+from portal.studies import exams
 
+# The jobs that a picture's result comes from.
+RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
 # A worker says hello every 20 seconds; one that missed three is not there.
 WORKER_SILENCE: Final = timedelta(seconds=70)
 
@@ -54,8 +58,31 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureState:
+    """Where one picture of an exam stands."""
+
+    instance_id: UUID
+    state: State
+    has_picture: bool
+    waiting_for: Literal["redis", "worker"] | None
+    error_code: str | None
+    result: Result | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more is to come by itself."""
+        return self.state in _SETTLED
+
+
+@dataclass(frozen=True, slots=True)
 class StudyState:
-    """Where a study stands, without a word about the patient."""
+    """Where an exam stands, without anything about the patient.
+
+    It is analysed until every picture is settled. Then it has a result if one picture has; it has
+    failed if none has and one could not be done; else there is no result. `result` is that of the
+    most suspicious picture, also while others are still waited for. `pictures` are in the order of
+    their arrival.
+    """
 
     study_id: UUID
     state: State
@@ -64,40 +91,63 @@ class StudyState:
     error_code: str | None
     result: Result | None
     reviewed: Verdict | None
+    pictures: tuple[PictureState, ...] = ()
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing more is to come by itself."""
-        return self.state in (State.DONE, State.NO_RESULT, State.FAILED)
+        return self.state in _SETTLED
+
+    @property
+    def unaided(self) -> int:
+        """How many pictures have failed, beside others that have a result."""
+        failed = sum(picture.state is State.FAILED for picture in self.pictures)
+        return failed if failed < len(self.pictures) else 0
+
+
+_SETTLED: Final = (State.DONE, State.NO_RESULT, State.FAILED)
+# From the most suspicious to the least.
+_BANDS: Final = (Band.LIKELY, Band.POSSIBLE, Band.NONE_FOUND, None)
 
 
 def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[UUID, StudyState]:
     """The states of these studies; the caller has checked that they may be seen."""
     if not ids:
         return {}
-    jobs: dict[UUID, dict[JobKind, Job]] = {study_id: {} for study_id in ids}
-    for job in session.scalars(select(Job).where(Job.study_id.in_(ids))):
-        jobs[job.study_id][job.kind] = job
-    predictions = {
-        row.study_id: row
-        for row in session.scalars(
-            select(Prediction).where(Prediction.study_id.in_(ids)).order_by(Prediction.created)
-        )
-    }
+    jobs: dict[UUID, dict[JobKind, Job]] = {}
+    for job in session.scalars(select(Job).where(Job.study_id.in_(ids), Job.kind.in_(RESULT_JOBS))):
+        if job.instance_id is not None:
+            jobs.setdefault(job.instance_id, {})[job.kind] = job
+    predictions = exams.last_predictions(session, ids)
     reviews = last_reviews(session, ids)
     present = workers_present(session, now)
     return {
-        study_id: _derive(
-            study_id, jobs[study_id], predictions.get(study_id), reviews.get(study_id), present
+        study_id: _combined(
+            study_id,
+            tuple(
+                _derive(row.id, jobs.get(row.id, {}), predictions.get(row.id), present)
+                for row in rows
+            ),
+            reviews.get(study_id),
         )
-        for study_id in ids
+        for study_id, rows in exams.pictures(session, ids).items()
     }
 
 
+def suspicion(found: Result | Prediction) -> tuple[int, float]:
+    """A key by which results sort, the most suspicious first."""
+    return _BANDS.index(found.band), -(found.probability or 0.0)
+
+
 def last_reviews(session: Session, ids: Collection[UUID]) -> dict[UUID, Review]:
-    """The newest review of each study that has one."""
-    rows = session.scalars(select(Review).where(Review.study_id.in_(ids)).order_by(Review.created))
-    return {row.study_id: row for row in rows}
+    """The newest review of each study that has one, also of those that were joined into it."""
+    rows = session.execute(
+        select(Review, exams.exam_id())
+        .join(Study, Study.id == Review.study_id)
+        .where(exams.is_of(ids))
+        .order_by(Review.created)
+    )
+    return {study_id: review for review, study_id in rows}
 
 
 def workers_present(session: Session, now: datetime) -> frozenset[JobKind]:
@@ -123,12 +173,11 @@ def result_of(prediction: Prediction) -> Result:
 
 
 def _derive(
-    study_id: UUID,
+    instance_id: UUID,
     jobs: dict[JobKind, Job],
     prediction: Prediction | None,
-    review: Review | None,
     present: frozenset[JobKind],
-) -> StudyState:
+) -> PictureState:
     render, segment = jobs.get(JobKind.RENDER), jobs.get(JobKind.SEGMENT)
     failed = next((j for j in (render, segment) if j and j.state is JobState.FAILED), None)
     waiting = next((j for j in (render, segment) if j and j.state is JobState.QUEUED), None)
@@ -140,14 +189,39 @@ def _derive(
         state = State.ANALYSING
     else:
         state = State.PREPARING if render.state is JobState.RUNNING else State.RECEIVED
-    return StudyState(
-        study_id=study_id,
+    return PictureState(
+        instance_id=instance_id,
         state=state,
         has_picture=render is not None and render.state is JobState.DONE,
         waiting_for=_waiting_for(waiting, present) if failed is None else None,
         error_code=failed.error_code if failed else None,
         result=result_of(prediction) if prediction is not None else None,
+    )
+
+
+def _combined(
+    study_id: UUID, pictures: tuple[PictureState, ...], review: Review | None
+) -> StudyState:
+    found = {picture.state for picture in pictures}
+    if not pictures or State.ANALYSING in found:
+        state = State.ANALYSING
+    elif found & {State.RECEIVED, State.PREPARING}:
+        begun = State.PREPARING if State.PREPARING in found else State.RECEIVED
+        state = State.ANALYSING if found & set(_SETTLED) else begun
+    else:
+        state = next(one for one in (State.DONE, State.FAILED, State.NO_RESULT) if one in found)
+    open_ones = (picture for picture in pictures if not picture.is_settled)
+    failed = (picture for picture in pictures if picture.state is State.FAILED)
+    results = [picture.result for picture in pictures if picture.result is not None]
+    return StudyState(
+        study_id=study_id,
+        state=state,
+        has_picture=any(picture.has_picture for picture in pictures),
+        waiting_for=next((p.waiting_for for p in open_ones if p.waiting_for), None),
+        error_code=next((p.error_code for p in failed), None) if state is State.FAILED else None,
+        result=min(results, key=suspicion, default=None),
         reviewed=review.verdict if review else None,
+        pictures=pictures,
     )
 
 

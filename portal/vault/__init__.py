@@ -1,9 +1,9 @@
 """The vault: keys, sealed values and encrypted files. Nothing leaves memory unsealed.
 
-`encryption` seals and opens, `key_ring` holds the keys, `blob_store` the files. Every study has its
-own data key, wrapped by a key of the ring; the additional data name the place where a sealed value
-belongs, so that one that was moved or swapped does not open. Rotation re-wraps keys and leaves
-files alone.
+`encryption` seals and opens, `key_ring` holds the keys, `blob_store` the files. Every study and
+every picture has its own data key, wrapped by a key of the ring; the additional data name the place
+where a sealed value belongs, so that one that was moved or swapped does not open. Rotation re-wraps
+keys and leaves files alone.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _BLOB_MAGIC: Final = b"PLB1"
 
 @dataclass(frozen=True, slots=True)
 class WrappedKey:
-    """A study's data key as the database keeps it: sealed under the named key of the ring."""
+    """A data key as the database keeps it: sealed under the named key of the ring."""
 
     wrapped: bytes
     key_id: str
@@ -71,25 +71,44 @@ class Vault:
 
     # Data keys
 
-    def new_data_key(self, study_id: UUID) -> tuple[bytes, WrappedKey]:
-        """A random key for one study, bare and wrapped by the active key of the ring."""
+    def new_data_key(
+        self, study_id: UUID, instance_id: UUID | None = None
+    ) -> tuple[bytes, WrappedKey]:
+        """A random key for one study, or for one picture of it, bare and wrapped (see `wrap`)."""
         data_key = secrets.token_bytes(32)
-        return data_key, self._wrap(study_id, data_key)
+        return data_key, self.wrap(data_key, study_id, instance_id)
 
-    def data_key(self, study_id: UUID, wrapped: bytes | None, key_id: str | None) -> bytes:
-        """Unwrap a study's key; NotReadable where it was destroyed or does not belong here."""
+    def data_key(
+        self,
+        study_id: UUID,
+        wrapped: bytes | None,
+        key_id: str | None,
+        instance_id: UUID | None = None,
+    ) -> bytes:
+        """Unwrap a study's or picture's key; NotReadable if destroyed or not of this place."""
         if wrapped is None or key_id is None:
-            raise NotReadable("the study's key was destroyed")
-        return _open(self._ring_key(key_id), _key_aad(study_id, key_id), wrapped)
+            raise NotReadable("the key was destroyed")
+        return _open(self._ring_key(key_id), _key_aad(study_id, instance_id, key_id), wrapped)
 
-    def rewrap(self, study_id: UUID, wrapped: bytes, key_id: str) -> WrappedKey:
-        """The same data key under the ring's active key."""
-        return self._wrap(study_id, self.data_key(study_id, wrapped, key_id))
+    def rewrap(
+        self,
+        study_id: UUID,
+        wrapped: bytes | None,
+        key_id: str | None,
+        instance_id: UUID | None = None,
+    ) -> WrappedKey:
+        """The same data key under the ring's active key; NotReadable where it does not open."""
+        data_key = self.data_key(study_id, wrapped, key_id, instance_id)
+        return self.wrap(data_key, study_id, instance_id)
 
-    def _wrap(self, study_id: UUID, data_key: bytes) -> WrappedKey:
+    def wrap(self, data_key: bytes, study_id: UUID, instance_id: UUID | None = None) -> WrappedKey:
+        """A data key under the ring's active key, for one study or one picture in this study.
+
+        A picture that moves to another study has its key wrapped anew; its files stay as they are.
+        """
         self._reload(fresh=False)  # what is sealed from here on has the newest key
         key_id = self._ring.active
-        sealed = _seal(self._ring.keys[key_id], _key_aad(study_id, key_id), data_key)
+        sealed = _seal(self._ring.keys[key_id], _key_aad(study_id, instance_id, key_id), data_key)
         return WrappedKey(sealed, key_id)
 
     # Values
@@ -125,6 +144,17 @@ class Vault:
         """A keyed digest by which an equal value is found again and nothing else is learnt."""
         data = value.encode() if isinstance(value, str) else value
         return hmac.new(_derive(self._ring.index, f"lookup:{purpose}"), data, "sha256").hexdigest()
+
+    def acquired(self, seconds: int) -> int:
+        """Where a time stands in the order of acquisition, in seconds since a secret epoch.
+
+        `seconds` are since 1970 by the clock of the place, as DICOM headers have it. The epoch is
+        derived from the ring's part that does not rotate: it lies up to 2**40 seconds (about
+        35,000 years) before 1970. Values sort, and their differences are true; without the ring
+        none of them is a date.
+        """
+        epoch = int.from_bytes(_derive(self._ring.index, "epoch")[:5], "big")
+        return seconds + epoch
 
     def audit_key(self) -> bytes:
         """The key of the audit chain. It does not rotate: old links must stay checkable."""
@@ -273,8 +303,9 @@ def _opened(file: WantedFile, sealed: bytes | None) -> bytes | None:
         return None
 
 
-def _key_aad(study_id: UUID, key_id: str) -> str:
-    return f"studies:{study_id}:data_key:{key_id}"
+def _key_aad(study_id: UUID, instance_id: UUID | None, key_id: str) -> str:
+    picture = f":instances:{instance_id}" if instance_id else ""
+    return f"studies:{study_id}{picture}:data_key:{key_id}"
 
 
 def _totp_aad(user_id: UUID, key_id: str) -> str:

@@ -21,6 +21,7 @@ from portal.audit import bind
 from portal.models import db
 from portal.services import Services
 from portal.settings import Settings, SettingsError
+from portal.studies import exams
 from portal.web.security import errors, guard, headers, request_log
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +99,10 @@ def create_app(
         bind(db.engine, services.vault.audit_key())
         if settings.production and not database.schema_is_current(db.engine):
             raise SettingsError(["The database's schema is old: run `python -m portal migrate`."])
+        if settings.production and exams.await_upgrade(db.session()):
+            raise SettingsError(
+                ["The database holds studies of a version before: run `python -m portal upgrade`."]
+            )
         db.session.remove()
     return app
 

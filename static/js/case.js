@@ -173,7 +173,7 @@ async function refresh() {
   const form = reviewForm();
   if (form) {
     form.querySelector("fieldset").disabled = !info.readable;
-    field(form, "seen").value = info.state;
+    field(form, "seen").value = info.seen;
   }
   if (!started) startViewer();
   startThreshold();

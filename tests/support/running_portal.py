@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.accounts import api_tokens, invitations
-from portal.models import Blob, Job, JobKind, JobState, Prediction, Role, Study
+from portal.models import Blob, Instance, Job, JobKind, JobState, Prediction, Role, Study
 from portal.settings import Settings
 from portal.standalone import embedded_redis
 from portal.vault import Vault
@@ -225,9 +225,14 @@ class RunningPortal:
             return session.scalar(select(func.count()).select_from(table)) or 0
 
     def predictions(self, studies: list[UUID]) -> int:
-        query = select(func.count()).where(Prediction.study_id.in_(studies))
+        query = (
+            select(func.count())
+            .select_from(Prediction)
+            .join(Instance, Instance.id == Prediction.instance_id)
+            .where(Instance.study_id.in_(studies))
+        )
         with self.rows() as session:
-            return session.scalar(query.select_from(Prediction)) or 0
+            return session.scalar(query) or 0
 
     def computations(self, queue: str) -> int:
         """How often a worker finished a job, by its own log."""

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json_schema
 
-from portal.models import Reason, Verdict
+from portal.models import Reason, Verdict, View
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.studies.status import State
 from worker.contract.measurements import Measurements
@@ -66,6 +66,7 @@ class Submitted(Body):
 
     id: UUID
     case: str
+    instance: UUID = Field(description="The picture: its study may have several.")
     duplicate: bool = Field(description="It was here already: `id` is the old.")
     same_uid: bool = Field(
         description="Another picture has the same SOPInstanceUID; both are stored."
@@ -159,14 +160,39 @@ class Review(Body):
     created: Moment
 
 
+class Instance(Body):
+    """One picture of a study."""
+
+    id: UUID
+    created: Moment
+    view: View
+    rows: int | None
+    columns: int | None
+    names_another_patient: bool = Field(
+        description="Its header names another patient than that of the first picture."
+    )
+    state: State
+    waiting_for: Literal["redis", "worker"] | None
+    error_code: str | None
+    prediction: Prediction | None
+    blobs: list[str] = Field(description="Files that are ready.")
+
+
 class Study(StudySummary):
-    """One study in full."""
+    """One study in full.
+
+    `rows`, `columns`, `prediction` and `blobs` are those of its first frontal picture, `result` is
+    that of the most suspicious one.
+    """
 
     rows: int | None
     columns: int | None
     prediction: Prediction | None
     reviews: list[Review]
     blobs: list[str] = Field(description="Pictures that are ready.")
+    instances: list[Instance] = Field(
+        description="All pictures of the study, in the order of their arrival."
+    )
 
 
 class NewReview(Body):
@@ -219,6 +245,14 @@ class StudyQuery(Body):
     ) = Field(None, description="Only studies with this result.")
     side: Literal["right", "left", "both"] | SkipJsonSchema[None] = Field(
         None, description="Only findings on this side."
+    )
+
+
+class PictureQuery(Body):
+    """Which picture of a study a program asks for."""
+
+    instance: UUID | SkipJsonSchema[None] = Field(
+        None, description="One of the study's pictures; without it, the first frontal one."
     )
 
 

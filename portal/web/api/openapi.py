@@ -112,6 +112,7 @@ def _study_paths() -> dict[str, Json]:
     }
     png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
     review = {"application/json": {"schema": ref(bodies.Agreement, bodies.Disagreement)}}
+    which = parameters(bodies.PictureQuery)
     return {
         "": {
             "parameters": [at],
@@ -130,6 +131,7 @@ def _study_paths() -> dict[str, Json]:
                 "The model's mask in the geometry of the X-ray",
                 "studies:read",
                 {"200": {"description": "255 inside the finding, else 0.", "content": png}},
+                query=which,
                 problems=("404",),
             ),
         },
@@ -140,6 +142,7 @@ def _study_paths() -> dict[str, Json]:
                 "The X-ray with the model's outline",
                 "studies:read",
                 {"200": {"description": "A picture for people.", "content": png}},
+                query=which,
                 problems=("404",),
             ),
         },

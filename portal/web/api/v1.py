@@ -15,7 +15,8 @@ from portal.access import Permission
 from portal.formats.display_text import clean_lines
 from portal.intake import submission, zip_submission
 from portal.reading import reviews, worklist
-from portal.reading.case import PredictionView, open_study, read_blob, study_state
+from portal.reading.case import open_study, read_blob, study_state
+from portal.reading.case_records import PictureView, PredictionView
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.services import db_session
 from portal.studies import status
@@ -80,9 +81,9 @@ def study(study_id: UUID) -> Response:
     view = open_study(db_session(), guard.services().vault, guard.actor(), study_id, guard.now())
     body = bodies.Study(
         **dict(_summary(view.state, view.case_number, view.created)),
-        rows=view.rows,
-        columns=view.columns,
-        prediction=_prediction(view.prediction),
+        rows=view.picture.rows,
+        columns=view.picture.columns,
+        prediction=_prediction(view.picture.prediction),
         reviews=[
             bodies.Review(
                 verdict=review.verdict,
@@ -92,7 +93,8 @@ def study(study_id: UUID) -> Response:
             )
             for review in view.reviews
         ],
-        blobs=sorted(kind.value for kind in view.blobs),
+        blobs=sorted(kind.value for kind in view.picture.blobs),
+        instances=[_instance(picture) for picture in view.pictures],
     )
     return jsonify(body.as_json())
 
@@ -139,6 +141,7 @@ def _submitted(submitted: submission.Submitted) -> bodies.Submitted:
     return bodies.Submitted(
         id=submitted.study_id,
         case=submitted.case_number,
+        instance=submitted.instance_id,
         duplicate=submitted.duplicate,
         same_uid=submitted.same_uid,
         state=_state_of(submitted),
@@ -189,6 +192,22 @@ def _result(result: status.Result) -> bodies.Result:
     )
 
 
+def _instance(picture: PictureView) -> bodies.Instance:
+    return bodies.Instance(
+        id=picture.instance_id,
+        created=picture.created,
+        view=picture.view,
+        rows=picture.rows,
+        columns=picture.columns,
+        names_another_patient=picture.names_another,
+        state=picture.state.state,
+        waiting_for=picture.state.waiting_for,
+        error_code=picture.state.error_code,
+        prediction=_prediction(picture.prediction),
+        blobs=sorted(kind.value for kind in picture.blobs),
+    )
+
+
 def _prediction(view: PredictionView | None) -> bodies.Prediction | None:
     if view is None:
         return None
@@ -215,8 +234,15 @@ def _prediction(view: PredictionView | None) -> bodies.Prediction | None:
 
 
 def _picture(study_id: UUID, kind: str) -> Response:
+    """A file of the picture that `instance` names, or of the one that stands for the study."""
     found = read_blob(
-        db_session(), guard.services().vault, guard.actor(), study_id, kind, guard.now()
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        study_id,
+        kind,
+        guard.now(),
+        picture=_query(bodies.PictureQuery).instance,
     )
     return Response(found.data, content_type=found.media_type)
 

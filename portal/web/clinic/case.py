@@ -10,7 +10,8 @@ from portal.access import Permission
 from portal.errors import Invalid
 from portal.formats.display_text import clean_lines
 from portal.reading import reviews, worklist
-from portal.reading.case import ReviewView, open_study, read_blob, study_state
+from portal.reading.case import open_study, read_blob, study_state
+from portal.reading.case_records import ReviewView
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.services import db_session
 from portal.studies.status import StudyState
@@ -25,8 +26,15 @@ blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>"
 @blueprint.get("")
 @guard.permission(Permission.STUDY_READ, break_glass=True)
 def case(study_id: UUID) -> str:
-    """One case with film, result and review."""
-    view = open_study(db_session(), guard.services().vault, guard.actor(), study_id, guard.now())
+    """One case with film, result and review; `?picture=` names one of several pictures."""
+    view = open_study(
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        study_id,
+        guard.now(),
+        picture=_picture(),
+    )
     guard.services().shown.add(guard.actor().session_id, [study_id])
     return render_template("case/case.html", case=case_view.case_page(view, guard.actor()))
 
@@ -42,9 +50,15 @@ def state(study_id: UUID) -> Response:
 @blueprint.get("/blobs/<kind>")
 @guard.permission(Permission.STUDY_READ, break_glass=True)
 def blob(study_id: UUID, kind: str) -> Response:
-    """One of the study's pictures."""
+    """A file of one of the study's pictures."""
     found = read_blob(
-        db_session(), guard.services().vault, guard.actor(), study_id, kind, guard.now()
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        study_id,
+        kind,
+        guard.now(),
+        picture=_picture(),
     )
     return Response(found.data, content_type=found.media_type)
 
@@ -105,3 +119,12 @@ def state_json(found: StudyState) -> dict[str, Any]:
         "waiting_for": found.waiting_for,
         "settled": found.is_settled,
     }
+
+
+def _picture() -> UUID | None:
+    """The picture that the address names; an id that is none names none of the case's."""
+    named = request.args.get("picture")
+    try:
+        return UUID(named) if named else None
+    except ValueError:
+        return UUID(int=0)

@@ -1,5 +1,6 @@
 """De-identified export of a case: its content, what to check, and the ZIP."""
 
+import re
 from uuid import UUID
 
 from flask import Blueprint, Response, render_template, request
@@ -70,9 +71,14 @@ def _page(study_id: UUID, error: str = "") -> str:
     return render_template(
         "case/export.html",
         plan=planned,
-        files=[(name, FILES[name]) for name in planned.files],
+        files=[(name, FILES[_kind(name)]) for name in planned.files],
         look=[WARNINGS[code] for code in planned.warnings if code in LOOK],
         left_out=[WARNINGS[code] for code in planned.warnings if code not in LOOK],
         error=error,
         fresh=guard.is_fresh(),
     )
+
+
+def _kind(name: str) -> str:
+    """The name of a file without the number of its picture: image-2.dcm is an image.dcm."""
+    return re.sub(r"-\d+\.", ".", name)

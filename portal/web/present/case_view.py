@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from portal.access import Actor, Permission
-from portal.models import Band, BlobKind
-from portal.reading.case import Prior, ReviewView, StudyView
+from portal.models import Band, BlobKind, View
+from portal.reading.case_records import Prior, ReviewView, StudyView
 from portal.studies.status import State
 from portal.web.present import size_lines, wording
 
@@ -59,8 +59,23 @@ class PriorLine:
 
 
 @dataclass(frozen=True)
+class PictureLine:
+    """One of several pictures of the case; `is_shown` is the one that the page shows."""
+
+    id: UUID
+    number: int
+    view: str
+    arrived: datetime
+    label: wording.StatusLabel
+    names_another: bool
+    is_shown: bool
+
+
+@dataclass(frozen=True)
 class CasePage:
-    """The template's `case`. Texts are ready for display; `viewer` is read by static/js/case.js."""
+    """The template's `case`. What is about a picture is about the one that is shown. Texts are
+    ready for display; `viewer` is read by static/js/case.js.
+    """
 
     id: UUID
     number: str
@@ -68,6 +83,9 @@ class CasePage:
     sex_age: str
     view: str
     arrived: datetime
+    pictures: list[PictureLine]
+    names_another: str
+    seen: str
     state: str
     label: wording.StatusLabel
     side: str
@@ -102,7 +120,7 @@ class CasePage:
 
 def case_page(view: StudyView, actor: Actor) -> CasePage:
     """The page of an opened study for this person."""
-    state, prediction = view.state, view.prediction
+    state, prediction = view.picture.state, view.picture.prediction
     facts = view.facts or {}
     measured = (prediction.measurements if prediction else None) or {}
     spacing = measured.get("spacing") or facts.get("spacing")
@@ -120,6 +138,9 @@ def case_page(view: StudyView, actor: Actor) -> CasePage:
         ),
         view=facts.get("view") or "",
         arrived=view.created,
+        pictures=_picture_lines(view) if len(view.pictures) > 1 else [],
+        names_another=wording.NAMES_ANOTHER if view.picture.names_another else "",
+        seen=_seen(view),
         state=state.state.value,
         label=wording.status_label(state.state, band),
         side=measured.get("side") or "",
@@ -166,6 +187,29 @@ def case_page(view: StudyView, actor: Actor) -> CasePage:
     )
 
 
+def _picture_lines(view: StudyView) -> list[PictureLine]:
+    return [
+        PictureLine(
+            id=one.instance_id,
+            number=number,
+            view=one.view.value if one.view is not View.UNKNOWN else "",
+            arrived=one.created,
+            label=wording.status_label(
+                one.state.state, one.state.result.band if one.state.result else None
+            ),
+            names_another=one.names_another,
+            is_shown=one.instance_id == view.picture.instance_id,
+        )
+        for number, one in enumerate(view.pictures, 1)
+    ]
+
+
+def _seen(view: StudyView) -> str:
+    """What a review states as seen: the state of the case, and of how many pictures if several."""
+    several = f"/{len(view.pictures)}" if len(view.pictures) > 1 else ""
+    return f"{view.state.state.value}{several}"
+
+
 def _prior_line(prior: Prior) -> PriorLine:
     result = prior.state.result
     label = wording.status_label(prior.state.state, result.band if result else None)
@@ -189,20 +233,21 @@ def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine
 
 
 def _film_note(view: StudyView) -> str:
-    if BlobKind.PREVIEW in view.blobs:
+    if BlobKind.PREVIEW in view.picture.blobs:
         return ""
-    if view.state.is_settled:
+    if view.picture.state.is_settled:
         return "The picture could not be prepared. Read the original."
     return "The picture is being prepared."
 
 
 def _quality(view: StudyView) -> Quality | None:
-    if view.prediction is None:
+    prediction = view.picture.prediction
+    if prediction is None:
         return None
-    verdict = view.prediction.result.quality.value
+    verdict = prediction.result.quality.value
     reasons = [
         str(reason.get("message", ""))
-        for reason in view.prediction.result.reasons
+        for reason in prediction.result.reasons
         if reason.get("message")
     ]
     return Quality(verdict, wording.QUALITY[verdict], reasons)
@@ -211,23 +256,26 @@ def _quality(view: StudyView) -> Quality | None:
 def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     """Numbers and URLs for the viewer: nothing about the patient."""
     base = f"/studies/{view.study_id}"
-    has_pixels = bool(facts) and BlobKind.PIXELS in view.blobs
-    prediction = view.prediction
+    shown = view.picture
+    several = f"?picture={shown.instance_id}" if len(view.pictures) > 1 else ""
+    has_pixels = bool(facts) and BlobKind.PIXELS in shown.blobs
+    prediction = shown.prediction
     has_map = (
         prediction is not None
         and prediction.map_rows is not None
         and prediction.threshold is not None
-        and BlobKind.PROBABILITY in view.blobs
+        and BlobKind.PROBABILITY in shown.blobs
     )
     state = view.state
     return {
-        "state": state.state.value,
+        "state": shown.state.state.value,
+        "seen": _seen(view),
         "signature": f"{state.state}/{state.waiting_for or ''}",
         "final": state.is_settled,
         "readable": state.state not in (State.RECEIVED, State.PREPARING),
         "stateUrl": f"{base}/state",
-        "preview": f"{base}/blobs/preview" if BlobKind.PREVIEW in view.blobs else None,
-        "pixels": f"{base}/blobs/pixels" if has_pixels else None,
+        "preview": f"{base}/blobs/preview{several}" if BlobKind.PREVIEW in shown.blobs else None,
+        "pixels": f"{base}/blobs/pixels{several}" if has_pixels else None,
         "rows": facts.get("rows") if has_pixels else None,
         "columns": facts.get("columns") if has_pixels else None,
         "bits": facts.get("bits", 16),
@@ -235,7 +283,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "spacing": facts.get("spacing"),
         "leftSide": _left_side(facts.get("orientation")) if has_pixels else None,
         "map": {
-            "url": f"{base}/blobs/probability",
+            "url": f"{base}/blobs/probability{several}",
             "rows": prediction.map_rows,
             "columns": prediction.map_columns,
         }

@@ -100,4 +100,5 @@ def _detail(state: StudyState, label: wording.StatusLabel) -> str:
     size = wording.length(result.distance_mm, None) if label.found else ""
     where = wording.where(result.side, ()) if label.found else ""
     limited = "picture of limited use" if result.quality is QualityVerdict.LIMITED else ""
-    return " · ".join(part for part in (where, size, limited) if part)
+    failed = wording.failed_pictures(state.unaided, len(state.pictures)) if state.unaided else ""
+    return " · ".join(part for part in (failed, where, size, limited) if part)

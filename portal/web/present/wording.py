@@ -32,6 +32,10 @@ SAME_UID = (
     "Another picture has the same SOPInstanceUID. Both are stored: "
     "check that each belongs to the right patient."
 )
+NAMES_ANOTHER = (
+    "The header of this picture names another patient than that of the first picture of this case: "
+    "check whose it is."
+)
 BELOW_FLOOR = "No outline: the area above the threshold is below the model’s size limit."
 NONE_FOUND = "This does not exclude a pneumothorax: small ones are missed."
 UNSURE = "Uncertain: the model’s two readings of this picture differ."
@@ -116,6 +120,11 @@ def progress(state: str, waiting_for: str | None) -> str:
 def failure(code: str | None) -> str:
     """Why there is no result; administrators see the code as well."""
     return _FAILURES.get(code or "", "The picture could not be processed.")
+
+
+def failed_pictures(failed: int, all_of_them: int) -> str:
+    """Beside the result of the others: some pictures of the case have none."""
+    return f"{failed} of {all_of_them} pictures failed: read unaided"
 
 
 def where(side: str | None, zones: Sequence[str], *, assumed: bool = False) -> str:

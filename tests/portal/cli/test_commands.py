@@ -49,8 +49,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_lists_every_command(tmp_path: Path) -> None:
     shown = run(tmp_path, "--help").stdout
     for command in (
-        *("up", "demo", "migrate", "create-admin", "token", "worker-token", "model", "audit"),
-        *("sweep", "rotate-keys", "new-key-ring", "settings", "check", "purge", "retention"),
+        *("up", "demo", "migrate", "upgrade", "create-admin", "token", "worker-token", "model"),
+        *(
+            "audit",
+            "sweep",
+            "rotate-keys",
+            "new-key-ring",
+            "settings",
+            "check",
+            "purge",
+            "retention",
+        ),
         *("backup", "restore", "vault", "new-backup-key"),
     ):
         assert re.search(rf"^    {command}\b", shown, re.M), command

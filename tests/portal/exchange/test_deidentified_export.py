@@ -24,7 +24,7 @@ from portal.exchange.deidentify import Identity
 from portal.models import AuditEvent
 from portal.reading import reviews
 from portal.web.clinic.export import WARNINGS
-from tests.support.clinic import Clinic, prediction_of
+from tests.support.clinic import Clinic, after, prediction_of
 from tests.support.pictures import compressed_dicom, dicom, jpeg, png
 from tests.support.place import NOW
 
@@ -504,13 +504,27 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
 
 def test_uids_and_pseudonyms_are_new_and_consistent(clinic: Clinic) -> None:
     examination = generate_uid()
-    one = done(clinic, StudyInstanceUID=examination, PatientID="A-1")
-    two = done(clinic, StudyInstanceUID=examination, PatientID="A-1")
+    exam = done(clinic, StudyInstanceUID=examination, PatientID="A-1")
+    second = clinic.submit(
+        dicom(StudyInstanceUID=examination, PatientID="A-1"), now=after(minutes=1)
+    )
+    assert second.study_id == exam
     other = done(clinic, PatientID="B-2")
-    heads = [
-        pydicom.dcmread(io.BytesIO(export(clinic, study)[1]["image.dcm"]))
-        for study in (one, two, other, one)
+    files = [
+        (export(clinic, exam)[1], "image-1.dcm"),
+        (export(clinic, exam)[1], "image-2.dcm"),
+        (export(clinic, other)[1], "image.dcm"),
+        (export(clinic, exam)[1], "image-1.dcm"),
     ]
+    heads = [pydicom.dcmread(io.BytesIO(found[name])) for found, name in files]
+    assert [head.InstanceNumber for head in heads] == [1, 2, 1, 1]
+    result = json.loads(files[0][0]["result.json"])
+    assert [one["files"] for one in result["pictures"]] == [
+        ["image-1.dcm", "mask-1.png"],
+        ["image-2.dcm"],
+    ]
+    assert result["prediction"] is not None
+    assert result["prediction"] == result["pictures"][0]["prediction"]
     assert heads[0].StudyInstanceUID == heads[1].StudyInstanceUID != heads[2].StudyInstanceUID
     assert heads[0].PatientID == heads[1].PatientID != heads[2].PatientID
     assert heads[0].SOPInstanceUID == heads[3].SOPInstanceUID != heads[1].SOPInstanceUID

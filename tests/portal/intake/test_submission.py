@@ -1,18 +1,33 @@
 """Sending pictures in: all or nothing, once, and nothing readable on disk."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event, current_thread
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from portal import errors
 from portal.access import Actor, Denied
+from portal.governance import purges
 from portal.intake import submission
 from portal.intake.check import Limits, Refused
-from portal.models import AuditEvent, Base, Blob, Instance, Job, JobKind, JobState, Study
-from portal.reading import case, reviews
-from portal.vault import StorageFull
+from portal.models import (
+    AuditEvent,
+    Base,
+    Blob,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    PurgeReason,
+    Study,
+    View,
+)
+from portal.reading import case, reviews, worklist
+from portal.studies import sealed_fields
+from portal.vault import StorageFull, Vault
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import Clinic, after
 from tests.support.pictures import CANARY, dicom, png
@@ -41,8 +56,8 @@ def test_a_picture_becomes_rows_a_sealed_file_an_audit_row_and_a_render_job(
     assert clinic.state_of(clinic.job(sent.study_id).id) is JobState.QUEUED
     assert rows_of(clinic) == dict.fromkeys(NOTHING, 1)
     with clinic.session as session:
-        event = session.scalars(select(AuditEvent)).one()
-    assert (event.event, event.actor_id, event.study_id) == (
+        row = session.scalars(select(AuditEvent)).one()
+    assert (row.event, row.actor_id, row.study_id) == (
         "study_submitted",
         clinic.owner.user_id,
         sent.study_id,
@@ -76,10 +91,8 @@ def test_other_pixels_under_a_known_uid_are_a_case_of_their_own(clinic: Clinic) 
     assert other.study_id != first.study_id
     assert clinic.job(other.study_id).id == other.job_id
     with clinic.session as session:
-        event = session.scalars(
-            select(AuditEvent).where(AuditEvent.study_id == other.study_id)
-        ).one()
-    assert event.detail == f'{{"same_uid_as":"{first.study_id.hex}"}}'
+        row = session.scalars(select(AuditEvent).where(AuditEvent.study_id == other.study_id)).one()
+    assert row.detail == f'{{"same_uid_as":"{first.study_id.hex}"}}'
     for shade, known in ((1, first), (2, other)):
         again = clinic.submit(shown(shade, StudyDescription="sent again"))
         assert again.duplicate
@@ -126,6 +139,212 @@ def test_two_pictures_of_a_uid_sent_at_once_are_two_cases(clinic: Clinic) -> Non
     assert len({one.study_id for one in sent}) == 2
     assert len({one.study_id for one in sent[::2]}) == 1
     assert len(files(clinic.place.data_dir)) == 2
+
+
+@pytest.mark.parametrize("held", [1, 2])
+def test_a_picture_is_kept_beside_one_of_its_uid_that_came_while_it_was_written(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """The held one has looked for others, and found none, when the other comes in whole."""
+    data, other = shown(held), shown(3 - held)
+    waits, goes_on, put = Event(), Event(), Vault.put
+
+    def slow(vault: Vault, data_key: bytes, **parts: Any) -> str:
+        if parts["data"] == data and not goes_on.is_set():
+            waits.set()
+            assert goes_on.wait(30)
+        return put(vault, data_key, **parts)
+
+    monkeypatch.setattr(Vault, "put", slow)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(clinic.submit, data)
+        assert waits.wait(30)
+        first = clinic.submit(other)
+        goes_on.set()
+        second = coming.result()
+    assert not second.duplicate
+    assert (first.same_uid, second.same_uid) == (False, True)
+    assert first.instance_id != second.instance_id
+    assert len(files(clinic.place.data_dir)) == 2
+
+
+@pytest.mark.parametrize("held", [1, 2])
+def test_a_picture_that_came_between_two_looks_is_not_taken_for_another(
+    clinic: Clinic, held: int
+) -> None:
+    """The look for the same content is over when another picture of the UID comes in."""
+    engine = clinic.place.engine
+    if engine.dialect.name == "sqlite":
+        pytest.skip("on SQLite nobody writes between two statements of a transaction")
+    waits, goes_on = Event(), Event()
+
+    def pause(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        looked = "instances.content_key = " in statement and current_thread().name != "MainThread"
+        if looked and not goes_on.is_set():
+            waits.set()
+            assert goes_on.wait(30)
+
+    event.listen(engine, "after_cursor_execute", pause)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(clinic.submit, shown(held))
+            assert waits.wait(30)
+            first = clinic.submit(shown(3 - held))
+            goes_on.set()
+            second = coming.result()
+    finally:
+        event.remove(engine, "after_cursor_execute", pause)
+    assert not second.duplicate
+    assert second.same_uid
+    assert first.instance_id != second.instance_id
+
+
+# Exams
+
+
+def of_exam(shade: int, **tags: Any) -> bytes:
+    """A picture of one and the same StudyInstanceUID; each shade has other pixels."""
+    named = {"StudyInstanceUID": "1.2.3.5", "SOPInstanceUID": f"1.2.3.5.{shade}"} | tags
+    return dicom(pixels=bytes([shade, 0]) * 48, **named)
+
+
+def test_pictures_of_one_study_uid_are_one_exam(clinic: Clinic) -> None:
+    first = clinic.submit(of_exam(1, AcquisitionDate="20260304", AcquisitionTime="0845"))
+    other = clinic.submit(
+        of_exam(2, ViewPosition="LL", AcquisitionDate="20260304", AcquisitionTime="0830"),
+        now=after(minutes=1),
+    )
+    assert (first.joined, other.joined, other.duplicate) == (False, True, False)
+    assert (other.study_id, other.case_number) == (first.study_id, first.case_number)
+    with clinic.session as session:
+        rows = session.scalars(select(Instance).order_by(Instance.created)).all()
+        study = session.scalars(select(Study)).one()
+        log = session.scalars(select(AuditEvent).order_by(AuditEvent.seq)).all()
+        view = case.open_study(session, clinic.vault, clinic.mate, first.study_id, NOW)
+    assert [row.id for row in rows] == [first.instance_id, other.instance_id]
+    assert [row.view for row in rows] == [View.PA, View.LL]
+    assert rows[0].wrapped_key != rows[1].wrapped_key
+    assert rows[0].acquired is not None
+    assert rows[1].acquired == rows[0].acquired - 15 * 60 == study.acquired
+    assert log[-1].detail == f'{{"picture":"{other.instance_id.hex}"}}'
+    assert view.picture.instance_id == first.instance_id
+    assert len({row.sealed_phi for row in rows}) == 2
+
+
+def test_pictures_of_a_new_study_uid_sent_at_once_are_one_exam(clinic: Clinic) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        sent = list(pool.map(lambda n: clinic.submit(of_exam(n % 2)), range(6)))
+    assert len({one.study_id for one in sent}) == 1
+    assert len({one.instance_id for one in sent}) == 2
+    found = rows_of(clinic)
+    assert (found["studies"], found["instances"], found["blobs"], found["jobs"]) == (1, 2, 2, 2)
+    assert len(files(clinic.place.data_dir)) == 2
+
+
+def test_other_pixels_of_a_uid_within_one_exam_are_kept_beside_the_first(clinic: Clinic) -> None:
+    first = clinic.submit(of_exam(1, SOPInstanceUID="1.2.3.6"))
+    other = clinic.submit(of_exam(2, SOPInstanceUID="1.2.3.6"))
+    assert other.study_id == first.study_id
+    assert (other.duplicate, other.same_uid) == (False, True)
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, first.study_id, NOW)
+    assert (len(view.pictures), view.shares_uid, view.same_uid) == (2, True, [])
+
+
+def test_a_picture_for_a_purged_exam_makes_a_new_one(clinic: Clinic) -> None:
+    first = clinic.submit(of_exam(1))
+    with clinic.session as session:
+        purges.purge(
+            session,
+            clinic.vault,
+            clinic.admin,
+            first.study_id,
+            NOW,
+            reason=PurgeReason.TEST_DATA,
+        )
+    assert clinic.submit(of_exam(2)).study_id != first.study_id
+
+
+def test_an_exam_that_is_purged_while_its_second_picture_is_written_is_not_filled_again(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = clinic.submit(of_exam(1))
+    put = Vault.put
+
+    def purging(vault: Vault, data_key: bytes, **parts: Any) -> str:
+        monkeypatch.setattr(Vault, "put", put)
+        with clinic.session as session:
+            purges.purge(
+                session,
+                clinic.vault,
+                clinic.admin,
+                first.study_id,
+                NOW,
+                reason=PurgeReason.TEST_DATA,
+            )
+        return put(vault, data_key, **parts)
+
+    monkeypatch.setattr(Vault, "put", purging)
+    second = clinic.submit(of_exam(2))
+    assert second.study_id != first.study_id
+    assert not second.joined
+    assert len(files(clinic.place.data_dir)) == 1
+
+
+def test_another_teams_exam_of_the_same_study_uid_is_its_own(clinic: Clinic) -> None:
+    first, theirs = clinic.submit(of_exam(1)), clinic.submit(of_exam(2), actor=clinic.outsider)
+    assert theirs.study_id != first.study_id
+
+
+def test_who_sends_a_picture_of_an_exam_sees_it_from_then_on(clinic: Clinic) -> None:
+    first = clinic.submit(of_exam(1))
+    with clinic.session as session, pytest.raises(Denied):
+        case.open_study(session, clinic.vault, clinic.colleague, first.study_id, NOW)
+    clinic.submit(of_exam(2), actor=clinic.colleague)
+    for actor in (clinic.owner, clinic.colleague):
+        with clinic.session as session:
+            view = case.open_study(session, clinic.vault, actor, first.study_id, NOW)
+            assert len(view.pictures) == 2
+            page = worklist.history(session, clinic.vault, actor, now=NOW)
+        assert [row.study_id for row in page.rows] == [first.study_id]
+    again = clinic.submit(of_exam(1), actor=clinic.colleague)
+    assert again.duplicate
+
+
+def test_a_header_that_names_another_patient_is_noted_and_kept(clinic: Clinic) -> None:
+    first = clinic.submit(of_exam(1, PatientName="ONE^A", PatientID="P-1"))
+    other = clinic.submit(of_exam(2, PatientName="TWO^B", PatientID="P-2"), now=after(minutes=1))
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, first.study_id, NOW)
+        row = session.get_one(Instance, other.instance_id)
+        own = sealed_fields.open_picture_patient(
+            clinic.vault, sealed_fields.instance_key_of(clinic.vault, row), row
+        )
+    assert view.patient.patient_id == "P-1"
+    assert [picture.names_another for picture in view.pictures] == [False, True]
+    assert own.patient_id == "P-2"
+
+
+def test_a_picture_that_comes_after_the_review_makes_the_exam_unread(clinic: Clinic) -> None:
+    first = clinic.submit(of_exam(1))
+    clinic.segment(clinic.render(first.study_id))
+
+    def add(verdict: str) -> None:
+        with clinic.session as session:
+            reviews.add_review(
+                session, clinic.vault, clinic.mate, first.study_id, verdict=verdict, now=NOW
+            )
+
+    def is_read() -> bool:
+        with clinic.session as session:
+            return session.get_one(Study, first.study_id).is_read
+
+    add("agree")
+    assert is_read()
+    clinic.submit(of_exam(2), now=after(minutes=1))
+    assert not is_read()
+    add("unsure")
+    assert is_read()
 
 
 def test_a_picture_without_a_uid_is_told_by_its_content(clinic: Clinic) -> None:

@@ -62,8 +62,8 @@ def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
         view = case.open_study(session, clinic.vault, clinic.mate, study_id, after(minutes=1))
         assert verification.verify(session).is_whole
     assert view.state.state is status.State.DONE
-    assert view.prediction is not None
-    assert view.prediction.result.probability == 0.91
+    assert view.picture.prediction is not None
+    assert view.picture.prediction.result.probability == 0.91
     assert view.patient.patient_name == "PHANTOM, ONE"
     assert view.facts is not None
     assert view.facts["view"] == "PA"
@@ -287,10 +287,10 @@ def test_a_job_whose_record_does_not_open_fails_and_says_why(clinic: Clinic, wha
     study_id = clinic.submit().study_id
     segment = clinic.render(study_id)
     with clinic.session as session:
+        instance = session.scalars(select(Instance).where(Instance.study_id == study_id)).one()
         if what == "key":
-            session.get_one(Study, study_id).wrapped_key = b"x" * 60
+            instance.wrapped_key = b"x" * 60
         else:
-            instance = session.scalars(select(Instance).where(Instance.study_id == study_id)).one()
             instance.sealed_facts = b"x" * 60
         session.commit()
     assert clinic.claim(segment) is None

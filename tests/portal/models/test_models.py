@@ -1,18 +1,20 @@
 """Tables: aware times, CHECKed words, migrations that go both ways, logs that stay as they are."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Engine, create_engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from portal import audit, database
 from portal.audit import chain
-from portal.models import Base, Team
+from portal.models import Base, Job, JobKind, Study, Team
 from portal.reading import reviews, worklist
+from tests.support import version_before
 from tests.support.clinic import Clinic
 from tests.support.place import NOW, Place
 
@@ -46,9 +48,8 @@ def test_the_database_itself_refuses_an_address_with_capitals(clinic: Clinic) ->
         session.execute(text("UPDATE users SET email = 'Owner@example.org' WHERE role = 'admin'"))
 
 
-def test_migrations_go_up_down_and_up_again_with_rows(clinic: Clinic) -> None:
-    clinic.done()
-    engine = clinic.place.engine
+def test_migrations_go_up_down_and_up_again(place: Place) -> None:
+    engine = place.engine
     assert database.schema_is_current(engine)
     database.downgrade(engine, "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
@@ -57,14 +58,68 @@ def test_migrations_go_up_down_and_up_again_with_rows(clinic: Clinic) -> None:
     assert database.schema_is_current(engine)
 
 
+def counts(engine: Engine) -> dict[str, int]:
+    with engine.connect() as connection:
+        names = sorted(set(inspect(connection).get_table_names()) - {"alembic_version"})
+        return {
+            name: connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0 for name in names
+        }
+
+
+def test_the_record_of_the_version_before_goes_up_down_and_up_again(tmp_path: Path) -> None:
+    """On SQLite as that version left it; `test_upgrade` does the same on PostgreSQL."""
+    before = version_before.unpack(tmp_path)
+    engine = create_engine(before.database_url)
+    rows = counts(engine)
+    assert min(rows["predictions"], rows["blobs"], rows["jobs"]) > 0
+    database.upgrade(engine)
+    with engine.connect() as connection:
+        again = select(func.count()).where(Study.needs_upgrade)
+        assert connection.scalar(again) == rows["studies"] - 1  # one was purged
+        keys = connection.execute(select(Job.idempotency_key, Job.kind, Job.instance_id)).all()
+        assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+    assert all(key == f"{kind}:{instance.hex}" for key, kind, instance in keys)
+    database.downgrade(engine, "0006")
+    assert counts(engine) == rows
+    with engine.connect() as connection:
+        for table in ("predictions", "blobs"):
+            strays = f"SELECT count(*) FROM {table} t JOIN instances i ON i.id = t.instance_id "
+            assert connection.scalar(text(f"{strays} WHERE i.study_id <> t.study_id")) == 0
+    database.upgrade(engine)
+    assert database.schema_is_current(engine)
+    engine.dispose()
+
+
+def test_pictures_that_the_version_before_cannot_open_are_not_taken_back_to_it(
+    clinic: Clinic,
+) -> None:
+    clinic.done()
+    with pytest.raises(RuntimeError, match="keys of their own"):
+        database.downgrade(clinic.place.engine, "0006")
+    assert database.schema_is_current(clinic.place.engine)
+
+
+def test_the_database_itself_refuses_an_unknown_kind_of_job(clinic: Clinic) -> None:
+    clinic.submit()
+    for kind in JobKind:
+        with clinic.session as session:
+            session.execute(text("UPDATE jobs SET kind = :kind"), {"kind": kind.value})
+    with clinic.session as session, pytest.raises(IntegrityError):
+        session.execute(text("UPDATE jobs SET kind = 'forward'"))
+
+
 def test_migrations_make_exactly_the_tables_of_the_models(place: Place) -> None:
     with place.engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-@pytest.mark.parametrize("table", ["audit_events", "audit_links", "audit_subjects", "reviews"])
-@pytest.mark.parametrize("verb", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
+@pytest.mark.parametrize(
+    "table", ["audit_events", "audit_links", "audit_subjects", "reviews", "review_seen"]
+)
+@pytest.mark.parametrize(
+    "verb", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}", "TRUNCATE {0} CASCADE"]
+)
 def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) -> None:
     if verb.startswith("TRUNCATE") and clinic.place.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no TRUNCATE")
@@ -73,10 +128,9 @@ def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) ->
         reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
         worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)
         chain.link(session)
-    column = "verdict" if table == "reviews" else "seq"
-    verb = verb.replace("{} = {}", f"{column} = {column}")
+    column = {"reviews": "verdict", "review_seen": "prediction_id"}.get(table, "seq")
     with clinic.session as session, pytest.raises(DBAPIError, match="append-only"):
-        session.execute(text(verb.format(table)))
+        session.execute(text(verb.format(table, column)))
 
 
 def test_writers_wait_for_each_other_on_sqlite(clinic: Clinic) -> None:

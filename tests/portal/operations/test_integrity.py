@@ -40,7 +40,9 @@ def reviewed(clinic: Clinic) -> UUID:
 def path_of(clinic: Clinic, study_id: UUID, kind: BlobKind) -> tuple[UUID, Path]:
     with clinic.session as session:
         blob = session.scalars(
-            select(Blob).where(Blob.study_id == study_id, Blob.kind == kind)
+            select(Blob)
+            .join(Instance, Instance.id == Blob.instance_id)
+            .where(Instance.study_id == study_id, Blob.kind == kind)
         ).one()
     return blob.id, clinic.place.data_dir / "blobs" / blob.name[:2] / blob.name
 
@@ -63,7 +65,7 @@ def test_what_is_whole_has_no_findings_and_everything_was_opened(clinic: Clinic)
     assert (report.findings, report.orphans) == ([], [])
     assert report.studies == len(studies) + 1
     assert report.files == len(files(clinic.place.data_dir)) == 22
-    assert report.values == 4 + 3 + 3  # patients, facts, comments
+    assert report.values == 4 + 4 + 3 + 3  # patients of studies and pictures, facts, comments
     assert seen == [(n, 4) for n in range(1, 5)]
 
 

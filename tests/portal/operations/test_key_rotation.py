@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.audit import verification
-from portal.models import Study, User
+from portal.models import Instance, Study, User
 from portal.operations import key_rotation
 from portal.reading import case
 from portal.vault import Vault
@@ -44,7 +44,7 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
             rotating.add_key(NOW)
             with clinic.session as session:
                 done = key_rotation.rewrap(session, rotating, NOW)
-            assert done.studies == 6
+            assert (done.studies, done.pictures) == (6, 6)
             assert done.people == 1
     finally:
         stop.set()
@@ -53,6 +53,7 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
     assert reads[0] > 0
     with clinic.session as session:
         assert set(session.scalars(select(Study.key_id))) == {rotating.active_key_id}
+        assert set(session.scalars(select(Instance.key_id))) == {rotating.active_key_id}
         assert key_rotation.keys_in_use(session, rotating) == {rotating.active_key_id}
         assert verification.verify(session).is_whole
     assert old in rotating.drop_keys({rotating.active_key_id}, after(hours=2)).gone
@@ -73,6 +74,8 @@ def test_what_does_not_open_is_named_and_the_rest_is_moved(
     with clinic.session as session:
         for study_id in broken:
             session.get_one(Study, study_id).wrapped_key = b"x" * 60
+        picture = session.scalars(select(Instance).order_by(Instance.id)).all()[4]
+        picture.wrapped_key, closed = b"x" * 60, picture.id
         for actor in (clinic.mate, clinic.owner):
             user = session.get_one(User, actor.user_id)
             user.sealed_totp = clinic.vault.seal_totp(user.id, "SECRETSECRET")
@@ -82,10 +85,20 @@ def test_what_does_not_open_is_named_and_the_rest_is_moved(
     new = clinic.vault.add_key(NOW)
     with clinic.session as session:
         done = key_rotation.rewrap(session, clinic.vault, NOW)
-    assert done == key_rotation.Rotated(new, 5, 1, broken, (clinic.owner.user_id,))
+    assert done == key_rotation.Rotated(
+        key_id=new,
+        studies=5,
+        pictures=6,
+        people=1,
+        unreadable_studies=broken,
+        unreadable_pictures=(closed,),
+        unreadable_people=(clinic.owner.user_id,),
+    )
     with clinic.session as session:
         under = dict(session.execute(select(Study.id, Study.key_id)).all())
         assert {i for i, key in under.items() if key == old} == set(broken)
+        left = session.scalars(select(Instance.id).where(Instance.key_id == old)).all()
+        assert left == [closed]
         assert old in key_rotation.keys_in_use(session, clinic.vault), (
             "it may be needed to mend them"
         )

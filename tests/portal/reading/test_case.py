@@ -8,7 +8,7 @@ from sqlalchemy import select, text, update
 
 from portal.access import Denied
 from portal.jobs import claims
-from portal.models import AuditEvent, Blob, BlobKind, JobState, Study
+from portal.models import AuditEvent, Blob, BlobKind, Instance, JobState, Study
 from portal.reading import case, worklist
 from portal.reading.shown_results import Shown
 from portal.studies import status
@@ -115,7 +115,7 @@ def test_a_refused_picture_has_a_reason_and_no_overlay(clinic: Clinic) -> None:
     assert view.state.result is not None
     assert view.state.result.probability is None
     assert view.state.result.reasons[0]["code"] == "lateral_view"
-    assert set(view.blobs) == {BlobKind.PIXELS, BlobKind.PREVIEW, BlobKind.THUMB}
+    assert set(view.picture.blobs) == {BlobKind.PIXELS, BlobKind.PREVIEW, BlobKind.THUMB}
     with clinic.session as session, pytest.raises(Denied):
         case.read_blob(session, clinic.vault, clinic.mate, study_id, "mask", NOW)
 
@@ -205,7 +205,9 @@ def test_two_patients_files_swapped_by_row_do_not_open(clinic: Clinic) -> None:
     with clinic.session as session:
         first, second = (
             session.scalars(
-                select(Blob).where(Blob.study_id == i, Blob.kind == BlobKind.PIXELS)
+                select(Blob)
+                .join(Instance, Instance.id == Blob.instance_id)
+                .where(Instance.study_id == i, Blob.kind == BlobKind.PIXELS)
             ).one()
             for i in (one, two)
         )

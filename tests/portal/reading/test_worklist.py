@@ -174,7 +174,9 @@ def test_a_thumbnail_that_cannot_be_read_leaves_a_gap_and_no_more(clinic: Clinic
     whole, without = clinic.done(), clinic.done(after(minutes=1))
     with clinic.session as session:
         name = session.scalars(
-            select(Blob.name).where(Blob.study_id == without, Blob.kind == BlobKind.THUMB)
+            select(Blob.name)
+            .join(Instance, Instance.id == Blob.instance_id)
+            .where(Instance.study_id == without, Blob.kind == BlobKind.THUMB)
         ).one()
         clinic.vault.destroy(name)
         page = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)

@@ -5,12 +5,23 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select
 
 from portal import audit
 from portal.governance import purges
 from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
-from portal.models import REST, Band, Job, PurgeReason, Review, Study, Verdict
+from portal.models import (
+    REST,
+    Band,
+    Instance,
+    Job,
+    PurgeReason,
+    Review,
+    ReviewSeen,
+    Study,
+    Verdict,
+)
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, after, prediction_of, segmented
 from tests.support.place import NOW
@@ -46,7 +57,11 @@ def test_a_review_and_a_result_at_once_are_both_seen(
     with clinic.session as session:
         study_id = session.get_one(Job, analysed.job_id).study_id
     with clinic.session as session, ThreadPoolExecutor(1) as pool:
-        session.add(review(clinic, study_id))
+        written = review(clinic, study_id)
+        session.add(written)
+        session.flush()
+        picture = session.scalars(select(Instance.id).where(Instance.study_id == study_id)).one()
+        session.add(ReviewSeen(review_id=written.id, instance_id=picture))
         session.flush()
         if placed_first:
             worklist_order.place(session, study_id)

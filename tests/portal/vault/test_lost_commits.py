@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.jobs import outcomes, sweeper, tickets
 from portal.jobs.files import Output, read_input
-from portal.models import Blob, BlobKind, JobState, Study
+from portal.models import Blob, BlobKind, Instance, JobState
 from portal.reading import case
 from portal.studies import sealed_fields
 from tests.portal.jobs.test_sweeper import old
@@ -48,7 +48,8 @@ def readable(clinic: Clinic, ticket: tickets.Ticket, kind: BlobKind) -> bytes:
         blob = session.scalars(
             select(Blob).where(Blob.job_id == ticket.job_id, Blob.kind == kind)
         ).one()
-        data_key = sealed_fields.key_of(clinic.place.vault, session.get_one(Study, blob.study_id))
+        instance = session.get_one(Instance, blob.instance_id)
+        data_key = sealed_fields.instance_key_of(clinic.place.vault, instance)
     return clinic.place.vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
 
 

@@ -49,7 +49,7 @@ def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> N
     with app.app_context():
         session = db.session()
         session.get_one(Study, numbered).case_number = NUMBER
-        session.get_one(Study, patients).patient_key = vault.lookup("patient_id", NUMBER[:5])
+        session.get_one(Study, patients).patient_id_key = vault.lookup("patient_id", NUMBER[:5])
         session.get_one(Study, patients).case_number = "FFFFF1"
         session.get_one(Study, other).case_number = "FFFFF2"
         session.commit()
@@ -81,7 +81,7 @@ def test_another_filter_keeps_the_search_for_a_patient(app: Flask, reader: Perso
     vault = app.extensions["pleura"].vault
     with app.app_context():
         session = db.session()
-        session.get_one(Study, theirs).patient_key = vault.lookup("patient_id", "77123")
+        session.get_one(Study, theirs).patient_id_key = vault.lookup("patient_id", "77123")
         session.commit()
     client = sign_in(app, reader)
     location = post(client, "/worklist/search", {"q": "77123"}).location

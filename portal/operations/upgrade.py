@@ -1,0 +1,196 @@
+"""Filling what a version before kept less of, and what needs the key ring to be filled.
+
+Migrations change tables only and mark the studies with `needs_upgrade`. Here each of them gets its
+picture's own key, the digests and columns that are made from the header, and what its reviews have
+seen; and studies of one StudyInstanceUID become one. A study is a transaction of its own: stopped
+anywhere, it can be run again and ends the same.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import exists, func, not_, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.formats import dicom
+from portal.formats.refusals import Limits, Refused
+from portal.governance import joins
+from portal.models import Blob, BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
+from portal.studies import exams, header_columns, sealed_fields, worklist_order
+from portal.vault import NotReadable, Vault
+
+ReportProgress = Callable[[int, int], None]
+
+_AT_ONCE: Final = 200
+_WEAK: Final = {"key_share": True}
+
+
+@dataclass
+class Upgraded:
+    """How many studies were filled and joined, and which do not open: these stay as they are."""
+
+    studies: int = 0
+    joined: int = 0
+    unreadable: list[UUID] = field(default_factory=list)
+
+
+def upgrade(session: Session, vault: Vault, now: datetime, *, progress: ReportProgress) -> Upgraded:
+    """Fill everything that is marked; `progress(done, all)` is called for each study.
+
+    A study whose key does not open is named; it is tried again the next time.
+    """
+    done = Upgraded()
+    total = session.scalar(select(func.count()).select_from(Study).where(Study.needs_upgrade)) or 0
+    closed = _closed(session)
+    total += len(closed)
+    for study_id in chain(closed, _marked(session)):
+        try:
+            done.joined += _upgrade(session, vault, study_id, now)
+        except NotReadable:
+            session.rollback()
+            _leave(session, study_id)
+            done.unreadable.append(study_id)
+        done.studies += 1
+        progress(done.studies, max(total, done.studies))
+    if done.studies > len(done.unreadable):
+        detail = {
+            "studies": done.studies,
+            "joined": done.joined,
+            "unreadable": len(done.unreadable),
+        }
+        audit.append(session, "record_upgraded", now=now, detail=detail)
+    session.commit()
+    return done
+
+
+def _closed(session: Session) -> list[UUID]:
+    """The studies that did not open the last time: their pictures have no key yet."""
+    query = select(Study.id).where(Study.purged_at.is_(None), not_(Study.needs_upgrade))
+    keyless = select(Instance.study_id).where(Instance.key_id.is_(None))
+    return list(session.scalars(query.where(Study.id.in_(keyless)).order_by(Study.id)))
+
+
+def _marked(session: Session) -> Iterator[UUID]:
+    """The marked studies, the oldest first: of several of one UID it is the one that stays."""
+    query = select(Study.id).where(Study.needs_upgrade).order_by(Study.created, Study.id)
+    while batch := session.scalars(query.limit(_AT_ONCE)).all():
+        session.commit()
+        yield from batch
+
+
+def _upgrade(session: Session, vault: Vault, study_id: UUID, now: datetime) -> int:
+    """Fill one study; returns 1 where it was joined into another."""
+    study = session.get_one(Study, study_id, with_for_update=_WEAK, populate_existing=True)
+    if study.joined_into is None and study.purged_at is None:
+        study.needs_upgrade = True  # until its UID is known to be no other study's
+        data_key = sealed_fields.key_of(vault, study)
+        for instance in exams.pictures(session, [study_id])[study_id]:
+            _fill(session, vault, study, instance, data_key)
+        _note_seen(session, study_id)
+        session.flush()
+        other = _of_same_uid(session, study)
+        if other is not None:
+            joins.join(session, vault, None, other, study_id, now)  # and commits
+            return _unmark(session, study_id, joined=1)
+        worklist_order.place(session, study_id)
+    return _unmark(session, study_id, joined=0)
+
+
+def _unmark(session: Session, study_id: UUID, *, joined: int) -> int:
+    study = session.get_one(Study, study_id, with_for_update=_WEAK, populate_existing=True)
+    study.needs_upgrade = False
+    session.commit()
+    return joined
+
+
+def _leave(session: Session, study_id: UUID) -> None:
+    """Take the mark from a study that does not open: it stands in the way of no other."""
+    study = session.get_one(Study, study_id, with_for_update=_WEAK, populate_existing=True)
+    study.study_uid_key, study.needs_upgrade = None, False
+    session.commit()
+
+
+def _of_same_uid(session: Session, study: Study) -> UUID | None:
+    """The study that is filled already and has the same StudyInstanceUID."""
+    if study.study_uid_key is None:
+        return None
+    return session.scalars(
+        select(Study.id).where(
+            Study.team_id == study.team_id,
+            Study.study_uid_key == study.study_uid_key,
+            Study.joined_into.is_(None),
+            Study.purged_at.is_(None),
+            not_(Study.needs_upgrade),
+            Study.id != study.id,
+        )
+    ).first()
+
+
+def _fill(
+    session: Session, vault: Vault, study: Study, instance: Instance, data_key: bytes
+) -> None:
+    """A picture's own key, which until now was its study's, and everything from its header."""
+    wrapped = vault.wrap(data_key, study.id, instance.id)
+    instance.wrapped_key, instance.key_id = wrapped.wrapped, wrapped.key_id
+    if instance.same_uid_as is not None:  # it named the study of the first picture of that UID
+        named = select(Instance.id).where(Instance.arrived_in == instance.same_uid_as)
+        instance.same_uid_as = session.scalar(named) or instance.same_uid_as
+    phi = sealed_fields.open_phi(vault, data_key, study)
+    keys: dict[str, str] = phi
+    header: dict[str, Any] = {"acquired": _study_time(phi)}
+    read = _header(session, vault, instance, data_key)
+    if read is not None:  # else it has no header, or its file can't be read any more
+        of_file, keys, header = read
+        phi |= of_file
+    facts = sealed_fields.open_facts(vault, data_key, instance) or {}
+    if View.of(header.get("view")) is View.UNKNOWN:
+        header["view"] = facts.get("view")
+    header_columns.describe_picture(vault, instance, keys, header)
+    header_columns.describe_study(vault, study, phi, keys, header["acquired"])
+    instance.sealed_phi = sealed_fields.seal_picture_phi(vault, data_key, instance.id, phi)
+
+
+def _header(
+    session: Session, vault: Vault, instance: Instance, data_key: bytes
+) -> tuple[dict[str, str], dict[str, str], dict[str, Any]] | None:
+    """What the kept file's header has (see `dicom.read`): more than was sealed of it before."""
+    blob = session.scalars(
+        select(Blob).where(
+            Blob.instance_id == instance.id, Blob.kind == BlobKind.SOURCE, Blob.current
+        )
+    ).first()
+    if blob is None:
+        return None
+    try:
+        data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+        return dicom.read(data, Limits(len(data))) if dicom.looks_like(data) else None
+    except (NotReadable, Refused):
+        return None
+
+
+def _study_time(phi: dict[str, str]) -> int | None:
+    try:
+        taken = datetime.fromisoformat(f"{phi['study_date']}T{phi.get('study_time') or '00:00'}")
+    except (KeyError, ValueError):
+        return None
+    return int(taken.replace(tzinfo=UTC).timestamp())
+
+
+def _note_seen(session: Session, study_id: UUID) -> None:
+    """What its reviews have seen: its one picture, with the prediction of that time."""
+    picture = session.scalars(select(Instance.id).where(Instance.arrived_in == study_id)).first()
+    noted = exists().where(ReviewSeen.review_id == Review.id)
+    reviews = session.scalars(select(Review).where(Review.study_id == study_id, not_(noted))).all()
+    for review in reviews if picture else ():
+        prediction = session.scalars(
+            select(Prediction.id)
+            .where(Prediction.instance_id == picture, Prediction.created <= review.created)
+            .order_by(Prediction.created.desc())
+            .limit(1)
+        ).first()
+        session.add(ReviewSeen(review_id=review.id, instance_id=picture, prediction_id=prediction))

@@ -1,0 +1,114 @@
+"""What is known of an opened case, as the pages and the programs' interface get it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from portal.models import BlobKind, Reason, Verdict, View
+from portal.studies import status
+from portal.studies.sealed_fields import Patient
+from portal.studies.status import PictureState, StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A picture that can be read."""
+
+    kind: BlobKind
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionView:
+    """The model's word in full."""
+
+    model_id: UUID
+    model_name: str
+    model_version: str
+    model_sha256: str
+    result: status.Result
+    threshold: float | None
+    operating_point: str | None
+    map_rows: int | None
+    map_columns: int | None
+    measurements: dict[str, Any] | None
+    uncertainty: dict[str, Any] | None
+    region: dict[str, Any] | None
+    quality: dict[str, Any]
+    statistics: dict[str, Any]
+    seconds: float | None
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """One reader's word."""
+
+    reader: str
+    reader_id: UUID
+    verdict: Verdict
+    reason: Reason | None
+    comment: str = field(repr=False)
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """An earlier or later exam of the same patient, or one with a picture under the same UID."""
+
+    study_id: UUID
+    case_number: str
+    created: datetime
+    state: StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class PictureView:
+    """One picture of the exam, as far as all of them are shown together.
+
+    `names_another`: its header names another patient than the exam's first picture does.
+    """
+
+    instance_id: UUID
+    view: View
+    created: datetime
+    media_type: str
+    rows: int | None
+    columns: int | None
+    state: PictureState
+    prediction: PredictionView | None
+    blobs: dict[BlobKind, BlobInfo]
+    names_another: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StudyView:
+    """Everything that the case page shows: the exam, and of its pictures one in full.
+
+    `picture` is the one that was asked for, or that stands for the exam (`exams.leading`); `facts`
+    are of it.
+    """
+
+    study_id: UUID
+    case_number: str
+    created: datetime
+    uploaded_by: str
+    patient: Patient
+    state: StudyState
+    pictures: list[PictureView]
+    picture: PictureView
+    facts: dict[str, Any] | None
+    reviews: list[ReviewView]
+    priors: list[Prior]
+    shares_uid: bool  # with another picture, see `Instance.same_uid_as`
+    same_uid: list[Prior]  # whose these are, as far as the actor may see them
+
+
+@dataclass(frozen=True, slots=True)
+class BlobData:
+    """A picture's bytes."""
+
+    data: bytes = field(repr=False)
+    media_type: str
