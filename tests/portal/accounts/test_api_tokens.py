@@ -10,7 +10,7 @@ from portal.accounts import api_tokens, people, sessions, totp
 from portal.accounts.throttle import Throttle
 from portal.errors import Invalid
 from portal.models import ApiToken, LoginSession, Role, User
-from tests.support.accounts import ADMIN_EMAIL, PASSWORD, actor, join
+from tests.portal.accounts.members import ADMIN_EMAIL, PASSWORD, actor, join
 from tests.support.place import NOW, Place
 
 SCOPES = ["studies:write", "studies:read", "reviews:write"]

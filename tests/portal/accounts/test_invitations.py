@@ -12,7 +12,7 @@ from portal.access import Denied
 from portal.accounts import invitations, people
 from portal.errors import Invalid
 from portal.models import AuditEvent, Role, User
-from tests.support.accounts import ADMIN_EMAIL, PASSWORD, actor, join
+from tests.portal.accounts.members import ADMIN_EMAIL, PASSWORD, actor, join
 from tests.support.place import NOW, Place
 
 

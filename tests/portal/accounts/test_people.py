@@ -11,7 +11,7 @@ from portal.accounts import api_tokens, invitations, people, sessions, totp
 from portal.accounts.throttle import EVERYWHERE, Throttle, Throttled
 from portal.audit import verification
 from portal.models import InvitationPurpose, Role, User
-from tests.support.accounts import PASSWORD, actor, enrol, join
+from tests.portal.accounts.members import PASSWORD, actor, enrol, join
 from tests.support.place import NOW, Place
 
 

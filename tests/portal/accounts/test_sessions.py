@@ -7,7 +7,7 @@ import pytest
 from portal.access import Denied
 from portal.accounts import api_tokens, sessions
 from portal.models import Role, User
-from tests.support.accounts import ADMIN_EMAIL, actor, join
+from tests.portal.accounts.members import ADMIN_EMAIL, actor, join
 from tests.support.place import NOW, Place
 
 

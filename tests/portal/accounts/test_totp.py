@@ -11,7 +11,7 @@ from portal.accounts import totp
 from portal.accounts.totp import matching_step, qr_code
 from portal.errors import Invalid
 from portal.models import User
-from tests.support.accounts import enrol, join
+from tests.portal.accounts.members import enrol, join
 from tests.support.place import NOW, Place
 
 
