@@ -12,7 +12,7 @@ from ml.errors import BadInput  # noqa: E402
 from ml.preprocessing.lung_crop import Crop  # noqa: E402
 from ml.recipe import SOURCES, Recipe  # noqa: E402
 from ml.training import train  # noqa: E402 - with torch
-from tests.support.training_cache import made_cache, table  # noqa: E402
+from tests.support.ml.training_cache import made_cache, table  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.datasets import catalogue, dataset  # noqa: E402 - with torch
 from ml.preprocessing import transforms  # noqa: E402 - with torch
 from ml.recipe import Recipe  # noqa: E402
-from tests.support.training_cache import made_cache  # noqa: E402
+from tests.support.ml.training_cache import made_cache  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from ml.images import decoders, reader
 from ml.images.reader import Unreadable
-from tests.support.dicom_files import RAMP, code_of, compress, made, read, written
+from tests.support.ml.dicom_files import RAMP, code_of, compress, made, read, written
 
 
 def colourful() -> np.ndarray:

@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 
 from ml.images import reader
-from tests.support.dicom_files import RAMP, code_of, made, read, written
+from tests.support.ml.dicom_files import RAMP, code_of, made, read, written
 
 
 def colourful() -> np.ndarray:

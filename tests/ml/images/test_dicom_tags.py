@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from ml.images.reader import Spacing
-from tests.support.dicom_files import made, read
+from tests.support.ml.dicom_files import made, read
 
 SPACINGS: list[tuple[dict[str, Any], Spacing | None]] = [
     ({}, None),

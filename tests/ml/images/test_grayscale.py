@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from ml.images.reader import Window
 from ml.preprocessing import transforms
-from tests.support.dicom_files import RAMP, made, read
+from tests.support.ml.dicom_files import RAMP, made, read
 
 
 def test_a_plain_picture_keeps_its_values():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml.images.reader import Picture
-from tests.support.dicom_files import made, read
+from tests.support.ml.dicom_files import made, read
 
 
 def test_the_automatic_window_spans_nearly_all_values():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ml.images import reader
-from tests.support.dicom_files import grey_png
+from tests.support.ml.dicom_files import grey_png
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(np.uint8, 8), (np.uint16, 16)])

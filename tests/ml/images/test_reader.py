@@ -25,7 +25,7 @@ from pydicom.uid import (
 from ml.images import reader
 from ml.images.reader import Unreadable
 from ml.preparation import phantom
-from tests.support.dicom_files import (
+from tests.support.ml.dicom_files import (
     RAMP,
     code_of,
     compress,

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.datasets import catalogue, dataset, rle  # noqa: E402 - with torch
 from ml.images.picture import Unreadable  # noqa: E402
 from ml.preparation import phantom, prepare  # noqa: E402 - with torch
-from tests.support.training_cache import given, made_cache, table  # noqa: E402
+from tests.support.ml.training_cache import given, made_cache, table  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -13,7 +13,7 @@ from ml.datasets.catalogue import Attributes, Record  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
 from ml.preparation import prepare  # noqa: E402 - with torch
 from ml.recipe import Recipe  # noqa: E402
-from tests.support.training_cache import given, made_cache, options, table  # noqa: E402
+from tests.support.ml.training_cache import given, made_cache, options, table  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

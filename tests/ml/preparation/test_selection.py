@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.datasets import catalogue  # noqa: E402 - with torch
 from ml.errors import BadInput  # noqa: E402
 from ml.preparation import prepare, selection  # noqa: E402 - with torch
-from tests.support.training_cache import given, table  # noqa: E402
+from tests.support.ml.training_cache import given, table  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
