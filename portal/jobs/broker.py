@@ -13,7 +13,7 @@ from celery import Celery
 from portal.models import JobKind
 from worker.contract import job
 
-TASKS: Final = {JobKind(kind): task for kind, task in job.TASKS.items()}
+TASKS: Final = dict(job.TASKS)
 _SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 

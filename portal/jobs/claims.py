@@ -24,7 +24,7 @@ from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Worker,
 from portal.settings import Settings
 from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault, VaultError
-from worker.contract import job as contract
+from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
 from worker.contract.job import Claim, Hello, InputFile
 from worker.contract.message import InvalidMessage
@@ -80,7 +80,7 @@ def enqueue(
 
 def hello(session: Session, sent: Hello, now: datetime) -> None:
     """Note that a worker runs. Name and queue identify it: a token opens one queue."""
-    name, queue = clean(sent.name, 200), JobKind(sent.queue)
+    name, queue = clean(sent.name, 200), sent.queue
     if not name:
         raise BadResult("name must be a text")
     values = {
@@ -155,7 +155,7 @@ def claim(
     )
     claimed = Claim(
         job=job.id,
-        kind=contract.JobKind(job.kind),
+        kind=job.kind,
         attempt=job.attempts,
         ticket=tickets.issue(
             settings, Ticket(job.id, job.attempts, token.id if token else None), now
@@ -192,7 +192,7 @@ def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
 
 
 def _fail_damaged(session: Session, job: Job, now: datetime) -> None:
-    job.state, job.error_code = JobState.FAILED, "record_damaged"
+    job.state, job.error_code = JobState.FAILED, ErrorCode.RECORD_DAMAGED
     job.finished_at, job.lease_until = now, None
     worklist_order.place(session, job.study_id)
     audit.append(

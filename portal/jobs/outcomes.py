@@ -15,7 +15,6 @@ from portal.jobs.attempts import attempted, destroy_files, take_blobs
 from portal.jobs.claims import enqueue
 from portal.jobs.tickets import Ticket
 from portal.models import (
-    Band,
     Blob,
     Instance,
     Job,
@@ -23,7 +22,6 @@ from portal.models import (
     JobState,
     ModelVersion,
     Prediction,
-    QualityVerdict,
     View,
 )
 from portal.studies import sealed_fields, worklist_order
@@ -150,7 +148,7 @@ def _predict(
             job_id=job.id,
             attempt=attempt,
             probability=prediction.probability,
-            band=Band(prediction.band) if prediction.band else None,
+            band=prediction.band,
             threshold=prediction.threshold,
             operating_point=prediction.operating_point,
             map_rows=grid.rows if grid else None,
@@ -160,7 +158,7 @@ def _predict(
             measurements=body.get("measurements"),
             uncertainty=body.get("uncertainty"),
             region=body.get("region"),
-            quality_verdict=QualityVerdict(prediction.quality.verdict),
+            quality_verdict=prediction.quality.verdict,
             quality=body["quality"],
             statistics=prediction.statistics or {},
             seconds=prediction.seconds,

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from portal.ai_models import registry
 from portal.jobs.errors import BadResult
-from portal.models import Band, Job
+from portal.models import Job
 from worker.contract.measurements import Measurements
 from worker.contract.prediction import Prediction
 
@@ -70,5 +70,5 @@ def _require_band(session: Session, prediction: Prediction) -> None:
         prediction.operating_point or "",
         prediction.probability,
     )
-    if bands is not None and Band(prediction.band) not in bands:
+    if bands is not None and prediction.band not in bands:
         raise BadResult("the band is not that of the probability")

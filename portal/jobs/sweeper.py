@@ -18,6 +18,7 @@ from portal.jobs.broker import TASKS, Broker
 from portal.models import Blob, Job, JobKind, JobState
 from portal.studies import worklist_order
 from portal.vault import Vault
+from worker.contract.error_codes import ErrorCode
 
 # A message that nobody took for so long is perhaps lost.
 RING_AGAIN: Final = timedelta(seconds=30)
@@ -55,7 +56,12 @@ def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
         session,
         update(Job)
         .where(*_expired(now), Job.attempts < Job.attempt_limit)
-        .values(state=JobState.QUEUED, lease_until=None, rung_at=None, error_code="lease_expired"),
+        .values(
+            state=JobState.QUEUED,
+            lease_until=None,
+            rung_at=None,
+            error_code=ErrorCode.LEASE_EXPIRED,
+        ),
     )
     session.commit()
     gave_up = _give_up(session, now)
@@ -106,7 +112,7 @@ def _give_up(session: Session, now: datetime) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for job in spent:
-        job.state, job.error_code = JobState.FAILED, "gave_up"
+        job.state, job.error_code = JobState.FAILED, ErrorCode.GAVE_UP
         job.finished_at, job.lease_until = now, None
         worklist_order.place(session, job.study_id)
     for job in spent:

@@ -31,23 +31,22 @@ from portal.models.people import (
 from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
 from portal.models.studies import POSITIVE, REST, UNAIDED, Blob, Instance, Study
 from portal.models.vocabulary import (
-    Band,
     BlobKind,
     BreakGlassReason,
     HoldReason,
     InvitationPurpose,
-    JobKind,
     JobState,
     ModelState,
     OperatingPoint,
     PurgeReason,
-    QualityVerdict,
     Reason,
     Role,
     Sex,
     Verdict,
     View,
 )
+from worker.contract.job import JobKind
+from worker.contract.prediction import Band, QualityVerdict
 
 __all__ = [
     "AUDIT_NUMBERS",

@@ -7,7 +7,8 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import JobKind, JobState
+from portal.models.vocabulary import JobState
+from worker.contract.job import JobKind
 
 
 class Job(Base):

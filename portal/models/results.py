@@ -9,14 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, checked
 from portal.models.people import User
-from portal.models.vocabulary import (
-    Band,
-    ModelState,
-    OperatingPoint,
-    QualityVerdict,
-    Reason,
-    Verdict,
-)
+from portal.models.vocabulary import ModelState, OperatingPoint, Reason, Verdict
+from worker.contract.prediction import Band, QualityVerdict
 
 
 class ModelVersion(Base):

@@ -17,7 +17,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import Band, BlobKind, Sex, View
+from portal.models.vocabulary import BlobKind, Sex, View
+from worker.contract.prediction import Band
 
 # The worklist's three groups, in their order.
 POSITIVE, UNAIDED, REST = 0, 1, 2

@@ -1,4 +1,4 @@
-"""The words that the tables use: every enum of the record."""
+"""The enums of the tables. Those that workers use too are in `worker.contract`."""
 
 from enum import StrEnum
 
@@ -17,18 +17,6 @@ class InvitationPurpose(StrEnum):
 
     INVITE = "invite"
     RESET = "reset"
-
-
-class JobKind(StrEnum):
-    """What a worker is asked to do."""
-
-    RENDER = "render"
-    SEGMENT = "segment"
-    MEASURE = "measure"
-    ENCODE = "encode"
-    REPORT = "report"
-    EXPORT = "export"
-    SEND = "send"
 
 
 class JobState(StrEnum):
@@ -98,22 +86,6 @@ class Sex(StrEnum):
             return cls(text or "unknown")
         except ValueError:
             return cls.UNKNOWN
-
-
-class Band(StrEnum):
-    """The model's result in words. There is no band that says "no pneumothorax"."""
-
-    LIKELY = "likely"
-    POSSIBLE = "possible"
-    NONE_FOUND = "none_found"
-
-
-class QualityVerdict(StrEnum):
-    """Whether the picture is what the model was made for."""
-
-    FIT = "fit"
-    LIMITED = "limited"
-    REFUSED = "refused"
 
 
 class ModelState(StrEnum):

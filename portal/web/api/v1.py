@@ -25,7 +25,6 @@ from portal.web.receive_file import receive
 from portal.web.security import guard
 from portal.web.security.errors import Problem
 from portal.web.security.json_body import json_or_none
-from worker.contract.prediction import Band, QualityVerdict
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -184,11 +183,11 @@ def _summary(state: status.StudyState, case: str, created: datetime) -> bodies.S
 
 def _result(result: status.Result) -> bodies.Result:
     return bodies.Result(
-        band=Band(result.band) if result.band else None,
+        band=result.band,
         probability=result.probability,
         side=result.side,
         distance_mm=result.distance_mm,
-        quality=QualityVerdict(result.quality),
+        quality=result.quality,
     )
 
 
