@@ -56,7 +56,9 @@ def test_the_page_shows_the_frontal_picture_and_leads_to_the_other(
     assert client.get(f"/studies/{study_id}/blobs/mask").status_code == 200
 
 
-@pytest.mark.parametrize("picture", ["410bf746-b25a-44bb-bd15-0781701bf997", "1", "../x", str(UUID(int=0))])
+@pytest.mark.parametrize(
+    "picture", ["410bf746-b25a-44bb-bd15-0781701bf997", "1", "../x", str(UUID(int=0))]
+)
 def test_a_picture_that_is_none_of_the_cases_is_not_found(
     app: Flask, reader: Person, exam: tuple[UUID, list[UUID]], picture: str
 ) -> None:
