@@ -66,7 +66,7 @@ def measure() -> dict[str, set[str]]:
         as_script = {"Accept": "application/json"}
         sent = run("upload", lambda: sender.post("/studies", data=form, headers=as_script), 202)
         study_id = UUID(sent.json["id"])
-        worker = portal_app.WorkerAtTheDoor(app)
+        worker = portal_app.HttpWorker(app)
         job_id = portal_app.job_of(app, study_id)
         claimed = run("claim", lambda: worker.claim(job_id), 200).json
         worker.store(job_id, claimed["ticket"], portal_app.RENDERED)
