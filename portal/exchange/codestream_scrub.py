@@ -1,9 +1,9 @@
 """Text inside compressed pixels: whatever a decoder does not need of a compressed stream.
 
-A camera or archive can write a name into a comment, into application data or into a segment that
-nobody knows. Of JPEG, JPEG-LS and JPEG 2000 only the segments that are named here stay as they
-are; the bytes of all others are blanked in place, so that nothing else of the stream moves. RLE is
-written anew from its segments. No pixel is decoded. What can't be followed is refused.
+A camera or archive can write a name into a comment, into application data or into an unknown
+segment. Of JPEG, JPEG-LS and JPEG 2000 only the segments that are named here stay as they are; the
+bytes of all others are blanked in place, so that nothing else of the stream moves. RLE is written
+anew from its segments. No pixel is decoded. What can't be parsed is refused.
 """
 
 import itertools
@@ -13,13 +13,15 @@ from typing import Final
 
 _EOI, _SOS = 0xD9, 0xDA
 _APP0, _APP8, _APP14 = 0xE0, 0xE8, 0xEE
-# Frames, tables (DHT, DAC, DQT), DNL, DRI and scans; those of JPEG-LS (frame, parameters) are kept
-# in a stream of JPEG-LS alone.
-_KEPT: Final = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SOS, 0xDB, 0xDC, 0xDD} - {0xC8})
+# Frames, tables (DHT, DAC, DQT), DNL, DRI and scans; those of JPEG-LS (frame, parameters) only in a
+# JPEG-LS stream.
+_ALLOWED: Final = frozenset(
+    {*range(0xC0, 0xC8), *range(0xC9, 0xD0), _SOS, 0xDB, 0xDC, 0xDD} - {0xC8}
+)
 _LS_FRAME: Final = 0xF7
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0), _LS_FRAME}) - {0xC4, 0xC8, 0xCC}
 _FIXED: Final = frozenset({0xDC, 0xDD})
-_LS_KEPT: Final = frozenset({_LS_FRAME, 0xF8})
+_LS_ALLOWED: Final = frozenset({_LS_FRAME, 0xF8})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _FILL: Final = re.compile(rb"\xff+")
 # The first marker in entropy-coded data that ends it: neither stuffed nor a restart. After 0xFF,
@@ -31,13 +33,13 @@ _MOST_RUNS: Final = 8_000_000
 _NEEDED: Final = {_APP0: (b"JFIF\0", 14), _APP8: (b"mrfx", 5), _APP14: (b"Adobe", 12)}
 _J2K_SOT, _J2K_SOD, _J2K_EOC = 0xFF90, 0xFF93, 0xFFD9
 # SIZ to COC, tile-part and packet lengths, QCD to POC, packed packet headers, CRG and SOT.
-_J2K_KEPT: Final = frozenset(
+_J2K_ALLOWED: Final = frozenset(
     {*range(0xFF51, 0xFF54), 0xFF55, 0xFF57, 0xFF58, *range(0xFF5C, 0xFF62), 0xFF63, _J2K_SOT}
 )
 
 
 class NotCleanable(Exception):
-    """A stream that can't be followed, so that nobody can say what is in it."""
+    """A stream that can't be parsed, so that its content is unknown."""
 
 
 def clean(stream: bytes) -> bytes:
@@ -51,7 +53,7 @@ def clean(stream: bytes) -> bytes:
 
 def _clean_jpeg(data: bytearray) -> bytes:
     """JPEG and JPEG-LS (ITU-T T.81 B.1, T.87): segments up to each scan, the scan, and so on."""
-    at, kept = 2, _KEPT
+    at, allowed = 2, _ALLOWED
     for _ in range(_MOST_SEGMENTS):
         at = _next_marker(data, at)
         marker = data[at + 1]
@@ -62,8 +64,8 @@ def _clean_jpeg(data: bytearray) -> bytes:
             continue
         end = at + 2 + _length(data, at + 2)
         if marker == _LS_FRAME:
-            kept = _KEPT | _LS_KEPT
-        if marker not in kept:
+            allowed = _ALLOWED | _LS_ALLOWED
+        if marker not in allowed:
             _blank(data, at + 4, end, marker)
         elif end - at - 2 != _true_length(data, at, marker):
             raise NotCleanable
@@ -90,12 +92,12 @@ def _end_of_scan(data: bytearray, at: int) -> int:
 
 def _true_length(data: bytearray, at: int, marker: int) -> int:
     """How long the segment has to be, by its kind and the components that it names."""
-    said = int.from_bytes(data[at + 2 : at + 4], "big")
+    stated = int.from_bytes(data[at + 2 : at + 4], "big")
     if marker == _SOS:
-        return 6 + 2 * data[at + 4] if said > 2 else 0
+        return 6 + 2 * data[at + 4] if stated > 2 else 0
     if marker in _FRAMES:
-        return 8 + 3 * data[at + 9] if said > 7 else 0
-    return 4 if marker in _FIXED else said
+        return 8 + 3 * data[at + 9] if stated > 7 else 0
+    return 4 if marker in _FIXED else stated
 
 
 def _blank(data: bytearray, start: int, end: int, marker: int) -> None:
@@ -124,7 +126,7 @@ def _clean_jpeg_2000(data: bytearray) -> bytes:
         if marker < 0xFF40:  # below 0xFF30 none is, and the others have no length
             raise NotCleanable
         end = at + 2 + _length(data, at + 2)
-        if marker not in _J2K_KEPT:
+        if marker not in _J2K_ALLOWED:
             data[at + 4 : end] = bytes(end - at - 4)
         elif marker == _J2K_SOT:
             size = int.from_bytes(data[at + 6 : at + 10], "big")
@@ -166,7 +168,7 @@ def _end_of_runs(frame: bytes, at: int, limit: int, pixels: int) -> int:
             made, at = made + count + 1, at + count + 2
         elif count > 128:  # one byte, repeated
             made, at = made + 257 - count, at + 2
-        else:  # nothing: it may stand anywhere, and says nothing
+        else:  # no operation: allowed anywhere
             at += 1
     if made != pixels or at > limit:
         raise NotCleanable

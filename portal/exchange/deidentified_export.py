@@ -3,7 +3,8 @@
 Where a study has several pictures, their files are numbered in the order of their arrival.
 
 For readers, with a reason to be careful: text burned into the pixels can't be removed by rule, so
-where it is possible the reader has to look first and say so. There is no export with the patient.
+where it is possible the reader has to check first and confirm it. There is no export with the
+patient.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from portal.studies.sealed_fields import open_patient
 from portal.vault import NotReadable, Vault
 
 _DICOM: Final = "application/dicom"
-_PNG_KEPT: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PNG_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 # What has to be looked at by a person before it leaves.
 LOOK: Final = frozenset(
     {"burned_in_yes", "burned_in_unknown", "secondary_capture", "overlay_in_pixels"}
@@ -60,7 +61,7 @@ class Exported:
 
 
 def plan(session: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime) -> Plan:
-    """What would be exported, with one audit row. Denied where it is not the actor's to see."""
+    """What would be exported, with one audit row. Denied where the actor may not see it."""
     study = _study(session, actor, study_id)
     files, warnings, _ = _collect(session, vault, study)
     detail = {"warnings": warnings}
@@ -80,7 +81,7 @@ def export(
     files, warnings, pseudonym = _collect(session, vault, study)
     if LOOK & set(warnings) and not looked:
         raise Conflict(
-            "look_first", "Look at the picture for burned-in text first, and say that you did."
+            "look_first", "Check the picture for burned-in text first, and confirm that you did."
         )
     files["manifest.json"] = _json(_manifest(files, warnings, pseudonym, looked))
     data = _zip(files)
@@ -95,8 +96,9 @@ def export(
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
             "warnings": warnings,
-            # Not the pseudonym: it is the same for every picture of a patient, so that a row would
-            # tell whose a purged case was to whoever makes an export under a number that they try.
+            # Not the pseudonym: it is the same for every picture of a patient, so a row would
+            # reveal the patient of a purged case to anyone who exports a picture under a guessed
+            # patient ID.
         },
     )
     session.commit()
@@ -188,7 +190,7 @@ def _blob(
 
 
 def _result(session: Session, study: Study, leading: Prediction | None) -> dict[str, Any]:
-    """The model's numbers and the readers' coded words: no name, no comment, no time."""
+    """The model's numbers and the readers' coded verdicts: no name, no comment, no time."""
     reviews = session.scalars(
         select(Review)
         .join(Study, Study.id == Review.study_id)
@@ -247,10 +249,10 @@ def _clean_png(data: bytes) -> bytes | None:
     if not data.startswith(png_jpeg.PNG_MARK):
         return None
     try:
-        kept = [data[at:end] for kind, at, end in png_jpeg.png_chunks(data) if kind in _PNG_KEPT]
+        chunks = [data[a:b] for kind, a, b in png_jpeg.png_chunks(data) if kind in _PNG_CHUNKS]
     except Refused:
         return None
-    return png_jpeg.PNG_MARK + b"".join(kept)
+    return png_jpeg.PNG_MARK + b"".join(chunks)
 
 
 def _json(content: dict[str, Any]) -> bytes:

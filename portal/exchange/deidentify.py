@@ -1,10 +1,10 @@
 """A DICOM file without its patient: PS3.15 annex E, Basic Application Confidentiality Profile.
 
 Nothing is taken over unless it is named here, and then only a value of the kind that belongs there:
-a number, or one of the standard's own words. So whatever can hold a free text, known to the profile
-or not, private or in a sequence, stays behind. UIDs are replaced by keyed digests, the same for
-the same UID; dates and times are removed. No pixel is decoded or changed; bits of a stored word
-that are no part of its pixel are cleared, and lookup tables that can be no curve are left out.
+a number, or one of the standard's own codes. So whatever can hold a free text, known to the profile
+or not, private or in a sequence, stays behind. UIDs are replaced by keyed digests, the same for the
+same UID; dates and times are removed. No pixel is decoded or changed; bits of a stored word that
+are no part of its pixel are cleared, and lookup tables that can be no curve are left out.
 """
 
 import io
@@ -79,7 +79,7 @@ class Identity:
 
 
 def deidentify(data: bytes, identity: Identity) -> bytes:
-    """The file of a kept picture without anything that names a patient; raises NotCleanable."""
+    """A stored picture's file without anything that names a patient; raises NotCleanable."""
     source, header, frame = dicom.picture(data)
     syntax = header["transfer_syntax"]
     new = _dataset(source, identity)
@@ -124,7 +124,7 @@ def _without_spare_bits(frame: bytes, source: Dataset, header: dict[str, Any]) -
     if not 0 < stored <= high + 1 <= allocated:
         raise NotCleanable
     if header["transfer_syntax"] == _BIG_ENDIAN:
-        raise NotCleanable  # retired: its words are not turned round here
+        raise NotCleanable  # retired: its bytes are not swapped here
     if stored == allocated:
         return frame
     size = allocated // 8
@@ -144,14 +144,14 @@ def _without_spare_bits(frame: bytes, source: Dataset, header: dict[str, Any]) -
 def burned_in(data: bytes) -> list[str]:
     """Why text may stand in the picture itself, as codes; none where the header says there is none.
 
-    `burned_in_yes`, `burned_in_unknown` (it does not say), `secondary_capture` (a screen or a
-    scan), `overlay_in_pixels` (drawn in spare bits of the pixels, as older machines do: they are
-    cleared, but what was drawn there was often drawn into the picture as well). And
-    `table_left_out`: a lookup table was left out that is no curve and may be a text.
+    `burned_in_yes`, `burned_in_unknown` (not stated), `secondary_capture` (a screen or a scan),
+    `overlay_in_pixels` (drawn in spare bits of the pixels, as older machines do: they are cleared,
+    but what was drawn there was often drawn into the picture as well). And `table_left_out`: a
+    lookup table was left out that is no curve and may be a text.
     """
     source, _, _ = dicom.picture(data)
-    said = patient_tags.word(source, "BurnedInAnnotation")
-    found = [] if said == "NO" else ["burned_in_yes" if said == "YES" else "burned_in_unknown"]
+    stated = patient_tags.word(source, "BurnedInAnnotation")
+    found = [] if stated == "NO" else ["burned_in_yes" if stated == "YES" else "burned_in_unknown"]
     captured = patient_tags.word(source, "Modality") in ("SC", "OT")
     if captured or patient_tags.uid(source, "SOPClassUID").startswith(_SECONDARY):
         found.append("secondary_capture")
@@ -172,9 +172,9 @@ def _dataset(source: Dataset, identity: Identity) -> Dataset:
     for keyword in _DECIMAL:
         _keep(new, keyword, _values(source, keyword, _decimal))
     for keyword, allowed in _WORDS.items():
-        word = patient_tags.word(source, keyword)
-        if word in allowed:
-            setattr(new, keyword, word)
+        code = patient_tags.word(source, keyword)
+        if code in allowed:
+            setattr(new, keyword, code)
     new.Modality = new.get("Modality", "OT")
     kinds = ({"ORIGINAL", "DERIVED"}, {"PRIMARY", "SECONDARY"})
     image_type = [value.upper() for value in _values(source, "ImageType", str)][:2]
@@ -228,7 +228,7 @@ def _values(source: Dataset, keyword: str, convert: Callable[[str], Any]) -> lis
             value if not isinstance(value, str | bytes) and hasattr(value, "__len__") else [value]
         )
         return [convert(str(one).strip()) for one in several][:64]
-    except Exception:  # a value that is not what it should be is as good as none
+    except Exception:  # a malformed value counts as missing
         return []
 
 
@@ -269,7 +269,7 @@ def _has_odd_table(source: Dataset, keyword: str) -> bool:
 
 
 def _keep_table(new: Dataset, source: Dataset, name: str) -> bool:
-    """Take a table over if it has exactly the entries that its descriptor says, and is a curve."""
+    """Copy a table if it has as many entries as its descriptor states, and is a curve."""
     descriptor = _values(source, f"{name}Descriptor", int)
     if len(descriptor) != 3:
         return False

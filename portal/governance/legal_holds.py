@@ -1,6 +1,6 @@
 """Looking after cases without seeing a patient: found by number or id, held, released.
 
-A legal hold keeps a study from every purge, by hand or by the clock, until it is lifted. Studies
+A legal hold prevents every purge of a study, by hand or by retention, until it is lifted. Studies
 that were joined have their holds together: one on either holds all, and each is lifted by itself.
 """
 
@@ -27,7 +27,7 @@ _MOST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A study as an administrator knows it: ids, times, counts, no word about the patient."""
+    """A study as an administrator knows it: ids, times, counts, nothing about the patient."""
 
     study_id: UUID
     case_number: str
@@ -185,13 +185,13 @@ def holds(session: Session, actor: Actor) -> list[tuple[Hold, str]]:
 
 
 def check_reference(text: str) -> str:
-    """A reference as it is kept, or Conflict `bad_reference`."""
+    """A reference as it is stored, or Conflict `bad_reference`."""
     text = text.strip()
     if text and not _REFERENCE.fullmatch(text):
         raise Conflict(
             "bad_reference",
             "A reference is a number like DS-2026/14: letters, digits and . / _ - without blanks, "
-            "at most 40. No name belongs here.",
+            "at most 40. Enter no name.",
         )
     return text
 

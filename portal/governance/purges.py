@@ -64,7 +64,7 @@ def purge(
 ) -> Purge:
     """Destroy a study's data keys, patient data, lookups and files; returns the written proof.
 
-    For administrators (who need not see the case), the command line and the clock (`actor` None).
+    For administrators (who need not see the case), the command line and retention (`actor` None).
     Its jobs end; a worker that is at one loses it. Raises Denied, or Conflict `no_such_case`,
     `already_purged`, `held`, `bad_reference`.
     """
@@ -84,7 +84,7 @@ def purge(
         raise Conflict("already_purged", "This case was purged before.")
     if held(session, study_id) is not None:
         raise Conflict("held", "This case is under a legal hold. Lift the hold first.")
-    gone = _Doomed.of(session, study)
+    gone = _ToDestroy.of(session, study)
     proof = _proof(session, gone, actor, now, reason, reference)
     for one in gone.studies:
         for column in (*_KEY, *_SEALED, *_LOOKUPS):
@@ -122,7 +122,8 @@ def purge(
     )
     session.commit()
     for name in names:
-        # Unreadable in any case, the key being gone; `remains` tells, the sweep goes on.
+        # Unreadable in any case, the key being gone; `residual_data` lists what is left, the sweep
+        # removes it.
         with contextlib.suppress(OSError, VaultError):
             vault.destroy(name)
     return proof
@@ -131,7 +132,7 @@ def purge(
 def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualData:
     """Look, now, at what is left of a purged study in the database and on the disk."""
     study_id = exams.survivor_of(session, study_id)
-    found = _Doomed.of(session, session.get_one(Study, study_id, populate_existing=True))
+    found = _ToDestroy.of(session, session.get_one(Study, study_id, populate_existing=True))
     proof = json.loads(session.get_one(Purge, study_id).proof)
     names = {blob.name for blob in found.blobs}
     names |= {str(blob["name"]) for blob in proof["destroyed"]["files"]}
@@ -167,7 +168,7 @@ def is_genuine(session: Session, proof: Purge) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Doomed:
+class _ToDestroy:
     """What a purge is about: the study and those that were joined into it, pictures and files."""
 
     studies: list[Study]
@@ -175,7 +176,7 @@ class _Doomed:
     blobs: list[Blob]
 
     @classmethod
-    def of(cls, session: Session, study: Study) -> "_Doomed":
+    def of(cls, session: Session, study: Study) -> "_ToDestroy":
         fresh = {"populate_existing": True}
         joined = select(Study).where(Study.joined_into == study.id).order_by(Study.id)
         pictures = exams.pictures(session, [study.id])[study.id]
@@ -199,7 +200,7 @@ class _Doomed:
 
 def _proof(
     session: Session,
-    gone: _Doomed,
+    gone: _ToDestroy,
     actor: Actor | None,
     now: datetime,
     reason: PurgeReason,

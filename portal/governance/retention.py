@@ -1,8 +1,8 @@
-"""Retention: studies whose time has ended are purged by the clock, unless they are held.
+"""Retention: studies are purged when their retention period has ended, unless they are held.
 
 Owns the three classes and what is due in each. The time of a reviewed study counts from its last
 review, that of the others from the arrival of their last picture. A class without a number of days
-is kept for good.
+is never purged.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class DueStudy:
-    """A study whose time has ended: ids and times only."""
+    """A study whose retention period has ended: ids and times only."""
 
     study_id: UUID
     case_number: str
@@ -53,7 +53,7 @@ class Done:
 
 
 def days_of(settings: Settings) -> dict[Kind, int]:
-    """How many days each class is kept; 0: for good."""
+    """How many days each class is retained; 0: forever."""
     return {
         "reviewed": settings.retention_reviewed_days,
         "unreviewed": settings.retention_unreviewed_days,
@@ -64,7 +64,7 @@ def days_of(settings: Settings) -> dict[Kind, int]:
 def due(
     session: Session, settings: Settings, now: datetime, *, limit: int | None = None
 ) -> list[DueStudy]:
-    """The studies whose time has ended and that are not held, the oldest of each class first."""
+    """The studies that are due and not held, the oldest of each class first."""
     found = list[DueStudy]()
     for kind, days in days_of(settings).items():
         if days:

@@ -1,7 +1,7 @@
 """Uploaded bytes → a checked header, or `Refused` with a reason. Reads headers, never pixels.
 
-The kind of a file is told by its bytes; its name is a text among the patient's data. What is
-refused here and in the worker's decoder is the same wherever a header can tell.
+The kind of a file follows from its bytes; its name is treated as patient data. Whatever shows in a
+header is refused here and in the worker's decoder alike.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ _FILENAME_LENGTH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What an accepted file says about itself.
+    """The header of an accepted file.
 
     `phi` is the patient's data as texts for display, to be sealed. `keys` are what equal studies
     and patients are found by, to be hashed: sop_uid, study_uid, series_uid, patient_id with its

@@ -1,7 +1,6 @@
-"""Sending a picture in: rows, sealed file, audit row and render job, all of them or none.
-
-What is there already is decided by content, and by unique indexes of the database where several
-pictures come at once: whoever is second begins anew and finds the first.
+"""Submitting a picture: rows, sealed file, audit row and render job, all of them or none.
+Duplicates are recognised by content, and by unique indexes of the database where several pictures
+come at once: the second request begins anew and finds the first picture.
 """
 
 from dataclasses import dataclass, replace
@@ -25,16 +24,16 @@ from portal.studies import exams, header_columns, sealed_fields, worklist_order
 from portal.vault import NotReadable, Vault, WrappedKey, content_digest
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
-# Each try that fails has lost to another picture: of the same content, UID or exam.
+# A try fails when another request has just stored the same content, UID or exam.
 _TRIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a file. A duplicate leads to the study that is there already.
+    """What became of a file. A duplicate leads to the existing study.
 
-    `same_uid`: another picture had come under the same SOPInstanceUID; both are kept. `joined`: it
-    came to an exam that was there.
+    `same_uid`: another picture had come under the same SOPInstanceUID; both are stored. `joined`:
+    it was added to an existing exam.
     """
 
     study_id: UUID
@@ -56,7 +55,7 @@ class _Keys:
 
 
 class _Changed(Exception):
-    """What was found before the file was written is otherwise now."""
+    """What was found before the file was written has changed."""
 
 
 def submit(
@@ -69,14 +68,14 @@ def submit(
     *,
     limits: check.Limits = DEFAULT_LIMITS,
 ) -> Submitted:
-    """Check a file and keep it; the caller rings for `job_id` afterwards.
+    """Check and store a file; the caller announces `job_id` afterwards.
 
     Raises Refused (the file), Conflict `already_sent` (a colleague's case, which the actor may not
     see) or VaultError (nothing is left behind). The same file, or another with the same
     SOPInstanceUID and the same pixels, is recognised within the team. Other pixels under a known
-    UID are kept beside the first: some machines and copying tools give a UID twice, and a picture
-    that is called known is never read. Pictures of one StudyInstanceUID are one exam of the team;
-    a file without one is an exam of its own.
+    UID are stored beside the first: some machines and copying tools give a UID twice, and a picture
+    taken for a duplicate would never be read. Pictures of one StudyInstanceUID are one exam of the
+    team; a file without one is an exam of its own.
     """
     actor.require(Permission.STUDY_SUBMIT)
     upload = check.check(filename, data, limits)
@@ -84,7 +83,7 @@ def submit(
         try:
             return _take(session, vault, actor, upload, data, now)
         except (IntegrityError, _Changed):
-            continue  # somebody was first with this picture, this UID or this exam
+            continue  # another request has stored this picture, UID or exam
     return _take(session, vault, actor, upload, data, now)
 
 
@@ -203,7 +202,7 @@ def _new_exam(
 
 
 def _joined(session: Session, instance: Instance) -> Study:
-    """The exam that a picture comes to, locked; _Changed where it was purged or joined by now."""
+    """The exam of the picture, locked; _Changed where it was purged or joined meanwhile."""
     weak = {"key_share": True}
     study = session.get_one(Study, instance.study_id, with_for_update=weak, populate_existing=True)
     if study.purged_at is not None or study.joined_into is not None:
@@ -231,7 +230,7 @@ def _look_up(
     if first is None:
         return keys, None, known
     digest = dicom.pixels_digest(data)
-    if digest == _kept_digest(session, vault, first):
+    if digest == _stored_digest(session, vault, first):
         return keys, None, first
     own = vault.lookup("sop_uid", f"{upload.keys['sop_uid']}:{digest}")
     return replace(keys, sop=own), first, _of_team(session, actor, sop_key=own)
@@ -241,8 +240,8 @@ def _of_team(session: Session, actor: Actor, **same: str | None) -> Instance | N
     return session.scalars(select(Instance).filter_by(team_id=actor.team_id, **same)).first()
 
 
-def _kept_digest(session: Session, vault: Vault, instance: Instance) -> str | None:
-    """The pixels' digest of a kept picture; None where its file can't be read any more."""
+def _stored_digest(session: Session, vault: Vault, instance: Instance) -> str | None:
+    """The pixels' digest of a stored picture; None where its file can't be read any more."""
     blob = session.scalars(
         select(Blob).where(
             Blob.instance_id == instance.id, Blob.kind == BlobKind.SOURCE, Blob.current
@@ -252,8 +251,8 @@ def _kept_digest(session: Session, vault: Vault, instance: Instance) -> str | No
         return None
     try:
         data_key = sealed_fields.instance_key_of(vault, instance)
-        kept = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-        return dicom.pixels_digest(kept)
+        source = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+        return dicom.pixels_digest(source)
     except (NotReadable, Refused):
         return None
 

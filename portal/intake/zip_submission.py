@@ -1,4 +1,4 @@
-"""A ZIP sent in: each file of it is submitted for itself, and becomes a row of the answer."""
+"""Submitting a ZIP: each of its files is submitted by itself and gets an entry in the answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ def submit_archive(
     *,
     limits: ArchiveLimits,
 ) -> Iterator[Arrival]:
-    """Submit the files of a ZIP one after the other; the caller rings for each that comes.
+    """Submit the files of a ZIP one after the other; the caller announces the job of each.
 
     Raises Refused before the first where the ZIP as a whole is not acceptable. Each file is a
     transaction of its own: where the database goes away in the middle, what was received stays,

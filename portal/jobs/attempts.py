@@ -1,6 +1,6 @@
 """One attempt at a job: whether it still is the job's, and the files that it has stored.
 
-`jobs.attempts` is the fence: a statement of an earlier attempt finds no row.
+`jobs.attempts` is the fencing number: a statement of an earlier attempt finds no row.
 """
 
 from typing import Any

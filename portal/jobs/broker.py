@@ -1,6 +1,6 @@
-"""The bell: a Celery message that carries a job's id and nothing else.
+"""Notification of workers over Redis: a Celery message with a job's id and nothing else.
 
-It may be away, forget, or ring twice; the database knows what there is to do. So nothing here
+Redis may be away, lose a message or deliver it twice; the database has the jobs. So nothing here
 raises, and nothing waits for longer than a second or two.
 """
 
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 class Broker:
-    """Rings for jobs over Redis. Without an address it is always silent."""
+    """Announces jobs over Redis. Without an address it sends nothing."""
 
     def __init__(self, redis_url: str, visibility_seconds: float = 360.0) -> None:
-        """Nothing is connected before the first ring."""
+        """Nothing is connected before the first message."""
         self._celery: Celery | None = None
         if redis_url:
             self._celery = Celery("pleura", broker=redis_url, set_as_current=False)
@@ -43,30 +43,30 @@ class Broker:
             )
 
     def notify(self, kind: JobKind, job_id: UUID) -> bool:
-        """Send one message; False when nobody took it."""
+        """Send one message; False when Redis did not accept it."""
         if self._celery is None or kind not in TASKS:
             return False
         try:
             self._celery.send_task(
                 TASKS[kind], args=[str(job_id)], queue=kind.value, retry=False, ignore_result=True
             )
-        except Exception as error:  # kombu lets through whatever its transport meets
-            _log.warning("the bell did not ring: %s", type(error).__name__)
+        except Exception as error:  # kombu does not wrap its transport's errors
+            _log.warning("the job could not be announced over Redis: %s", type(error).__name__)
             return False
         return True
 
     def waiting(self, kind: JobKind) -> int | None:
-        """How many messages of this kind nobody has taken yet; None when Redis is away."""
+        """How many messages of this kind wait for a worker; None when Redis is away."""
         if self._celery is None:
             return None
         try:
             with self._celery.connection_for_write() as connection:
                 return int(connection.default_channel.client.llen(kind.value))
         except Exception as error:
-            _log.warning("the bell does not answer: %s", type(error).__name__)
+            _log.warning("the queue in Redis could not be read: %s", type(error).__name__)
             return None
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         if self._celery is not None:
             self._celery.close()

@@ -1,4 +1,4 @@
-"""The ledger's rows: jobs are added, claimed, kept alive and given another chance.
+"""The ledger's rows: jobs are added, claimed, prolonged and retried.
 
 A claim is one conditional UPDATE, so that of any number of workers one gets the job.
 """
@@ -44,8 +44,8 @@ def enqueue(
 ) -> Job:
     """Add a job about a picture, or about a whole study, in the caller's transaction.
 
-    What is asked for again is the job that is there already: one of a kind for the same subject
-    and target, whatever its state.
+    Asked for again, it is the existing job: one of a kind for the same subject and target, whatever
+    its state.
     """
     if instance is not None:
         study_id = instance.study_id
@@ -93,7 +93,7 @@ def hello(session: Session, sent: Hello, now: datetime) -> None:
         try:
             with session.begin_nested():
                 session.execute(insert(Worker).values(name=name, queue=queue, **values))
-        except IntegrityError:  # two hellos of it at once
+        except IntegrityError:  # two reports of it at once
             changed(session, known)
     session.commit()
 
@@ -109,8 +109,8 @@ def claim(
 ) -> Claim | None:
     """Begin an attempt at a job; None where there is nothing to do (done, taken, spent).
 
-    A worker's own token reaches the jobs of its queue alone: others are not there for it. A job
-    whose record does not open has failed: another attempt would find nothing else.
+    A worker's own token reaches only the jobs of its queue. A job whose record does not open has
+    failed: another attempt would fail as well.
     """
     won = changed(
         session,
@@ -213,18 +213,18 @@ def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> T
 
 def heartbeat(session: Session, settings: Settings, ticket: Ticket, now: datetime) -> bool:
     """Prolong the attempt's lease; False when the attempt is lost."""
-    kept = changed(
+    prolonged = changed(
         session,
         update(Job)
         .where(*is_attempt(ticket))
         .values(lease_until=now + timedelta(seconds=settings.lease_seconds)),
     )
     session.commit()
-    return kept
+    return prolonged
 
 
 def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
-    """Give a failed job three more attempts; the caller rings. Conflict if it has not failed."""
+    """Give a failed job three more attempts, for the caller to announce; Conflict for others."""
     actor.require(Permission.JOBS_MANAGE)
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is None:
@@ -233,7 +233,7 @@ def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
     if job.state is not JobState.FAILED or study.purged_at is not None:
         session.rollback()
         raise Conflict("not_failed", "Only a failed job can be tried again.")
-    # Attempts go on counting: what an old attempt still hands in stays fenced off.
+    # Attempts go on counting, so results of an old attempt are still refused.
     job.attempt_limit = job.attempts + ATTEMPTS
     job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
     worklist_order.place(session, job.study_id)

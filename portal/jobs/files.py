@@ -20,7 +20,7 @@ from worker.contract.result import Output
 
 
 def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[bytes, str]:
-    """One of the job's inputs and its media type; Lost, or BadResult for one that it has not."""
+    """One of the job's inputs and its media type; Lost, or BadResult where it has no such input."""
     job = attempted(session, ticket)
     allowed = {blob.value: blob for blob in result_checks.INPUTS.get(job.kind, ())}
     if kind not in allowed:
@@ -41,7 +41,7 @@ def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tup
 def store_output(
     session: Session, vault: Vault, ticket: Ticket, output: Output, now: datetime
 ) -> None:
-    """Keep one of the attempt's outputs; it is seen once the attempt finishes.
+    """Store one of the attempt's outputs; it is visible once the attempt finishes.
 
     Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
     """
@@ -61,7 +61,7 @@ def store_output(
 def write(
     session: Session, vault: Vault, ticket: Ticket, outputs: Sequence[Output], now: datetime
 ) -> list[Blob]:
-    """Check outputs and write their files side by side; their rows are the caller's to enter.
+    """Check outputs and write their files in parallel; the caller enters their rows.
 
     Raises Lost, BadResult or VaultError; then no file is left.
     """

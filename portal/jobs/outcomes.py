@@ -1,4 +1,4 @@
-"""How an attempt ends: its result becomes the record's, or its error decides what comes next."""
+"""How an attempt ends: its result is stored, or its error decides what comes next."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -40,11 +40,11 @@ def finish(
     now: datetime,
     sent: Sequence[Output] = (),
 ) -> UUID | None:
-    """End an attempt well; returns the job that follows and wants ringing.
+    """End an attempt well; returns the job that follows, to be announced.
 
     `result` is `{"facts": …}` of a render job and `{"prediction": …}` of a segment job; `sent` are
     outputs that come with it. Raises BadResult, Lost or VaultError; then nothing of this call is
-    kept. Sent twice by the same attempt, the second time changes nothing.
+    stored. Sent twice by the same attempt, the second time changes nothing.
     """
     job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if job is not None and job.attempts == ticket.attempt and job.state is JobState.DONE:
@@ -103,7 +103,7 @@ def fail(
 def _accept(
     session: Session, vault: Vault, job: Job, attempt: int, result: dict[str, Any], now: datetime
 ) -> UUID | None:
-    """Check a result and make it the record's; returns the job that follows."""
+    """Check and store a result; returns the job that follows."""
     stored = session.scalars(
         select(Blob).where(Blob.job_id == job.id, Blob.attempt == attempt)
     ).all()

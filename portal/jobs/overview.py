@@ -42,7 +42,7 @@ class StuckJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker that has said hello at some time."""
+    """A worker that has reported at some time."""
 
     name: str
     queue: JobKind

@@ -10,7 +10,7 @@ from worker.contract.prediction import Prediction
 
 
 def check(session: Session, job: Job, prediction: Prediction, picture: tuple[int, int]) -> None:
-    """BadResult for a prediction that can't be this job's. `picture` is its (rows, columns)."""
+    """BadResult for a prediction that does not fit this job. `picture` is its (rows, columns)."""
     require_within(prediction, *picture)
     _require_model(job, prediction)
     _require_band(session, prediction)
@@ -54,7 +54,7 @@ def _require_model(job: Job, prediction: Prediction) -> None:
         return
     used = prediction.model.sha256, prediction.operating_point
     if used != (job.model_sha256, job.operating_point):
-        raise BadResult("another model or operating point than the job was given out for")
+        raise BadResult("another model or operating point than the claim required")
 
 
 def _require_band(session: Session, prediction: Prediction) -> None:

@@ -1,7 +1,7 @@
-"""The sweep: the one retry mechanism, and the broom for files that belong to nothing.
+"""The sweep: the one retry mechanism, and the removal of files that belong to nothing.
 
-It gives expired attempts back to the queue, ends what is spent, and rings for what nobody has
-heard of. Everything here may run twice at the same time, or be killed half-way.
+It gives expired attempts back to the queue, ends jobs without attempts left, and announces those of
+which no worker was notified. Everything here may run twice at the same time, or be killed half-way.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from portal.studies import worklist_order
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
 
-# A message that nobody took for so long is perhaps lost.
+# A message that no worker took for so long may be lost.
 RING_AGAIN: Final = timedelta(seconds=30)
 # Files younger than this may belong to something that is being written right now.
 STALE: Final = timedelta(hours=1)
@@ -29,7 +29,7 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What one sweep did. `redis` says whether the bell could be rung."""
+    """What one sweep did. `redis`: whether jobs could be announced."""
 
     requeued: int
     gave_up: int
@@ -38,7 +38,7 @@ class SweepResult:
 
 
 def notify(session: Session, broker: Broker, job_id: UUID, now: datetime) -> bool:
-    """Ring for a queued job, after its commit; False when Redis is away: the sweep rings later."""
+    """Announce a queued job after its commit; False when Redis is away: the sweep does it later."""
     kind = session.scalars(
         select(Job.kind).where(Job.id == job_id, Job.state == JobState.QUEUED)
     ).one_or_none()
@@ -51,7 +51,7 @@ def notify(session: Session, broker: Broker, job_id: UUID, now: datetime) -> boo
 
 
 def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
-    """Give expired attempts back, end spent ones, ring for what waits unheard."""
+    """Requeue expired attempts, end jobs without attempts left, announce those that wait."""
     requeued = _execute(
         session,
         update(Job)
@@ -129,10 +129,10 @@ def _give_up(session: Session, now: datetime) -> int:
 
 
 def _notify_waiting(session: Session, broker: Broker, kind: JobKind, now: datetime) -> int | None:
-    """Ring for jobs that were never rung for, and for old ones when Redis has none left.
+    """Announce jobs that never were, and old ones when Redis has no message left.
 
-    While messages still wait in Redis there is nothing to repeat: ringing again every half
-    minute would only pile them up. None when Redis is away.
+    While messages still wait in Redis, nothing is sent again: they would only pile up. None when
+    Redis is away.
     """
     queued = (Job.kind == kind, Job.state == JobState.QUEUED)
     unheard = or_(Job.rung_at.is_(None), Job.rung_at < now - RING_AGAIN)

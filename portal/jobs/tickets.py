@@ -1,4 +1,4 @@
-"""Tickets: signed, expiring statements of one job and one attempt, for one worker to show."""
+"""Tickets: signed, expiring tokens of one job and one attempt, for one worker."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ class Ticket:
 
 
 def issue(settings: Settings, ticket: Ticket, now: datetime) -> str:
-    """Write a ticket that lasts as long as Redis would wait for the worker."""
+    """Make a ticket that lasts for Redis' visibility timeout."""
     expires = now + timedelta(seconds=settings.visibility_seconds)
     token = ticket.token_id.hex if ticket.token_id else ""
     claims = [ticket.job_id.hex, ticket.attempt, int(expires.timestamp()), token]
@@ -30,7 +30,7 @@ def issue(settings: Settings, ticket: Ticket, now: datetime) -> str:
 
 
 def read(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
-    """The ticket, or BadTicket unless it is ours, for this job and not expired."""
+    """The ticket, or BadTicket unless it is genuine, for this job and not expired."""
     try:
         job, attempt, expires, token = _serializer(settings).loads(text)
         ticket = Ticket(UUID(hex=job), int(attempt), UUID(hex=token) if token else None)

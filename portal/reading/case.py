@@ -1,4 +1,4 @@
-"""One case: opening it, its pictures, and its state for pages that wait.
+"""One case: opening it, its pictures, and its state for pages that update themselves.
 
 The id of a case that was joined into another leads to the other one.
 """
@@ -29,7 +29,7 @@ from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
 from portal.vault import NotReadable, Vault
 
-# What a page may ask for. The source file stays inside: it is the patient's header and all.
+# What a page may ask for. Not the source file: its header names the patient.
 SERVED: Final = frozenset(BlobKind) - {BlobKind.SOURCE}
 _PRIORS: Final = 20
 
@@ -61,9 +61,8 @@ def open_study(
     *,
     picture: UUID | None = None,
 ) -> StudyView:
-    """The whole case, with one audit row. Denied where it is not the actor's to see.
-
-    `picture` is the one to be shown in full; Denied where the case has no such picture.
+    """The whole case, with one audit row. Denied where the actor may not see it. `picture` is the
+    one to be shown in full; Denied where the case has no such picture.
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
@@ -74,8 +73,8 @@ def open_study(
     state = status.of_studies(session, [study.id], now)[study.id]
     pictures = _pictures(session, vault, patient, rows, state.pictures)
     uploader = session.get_one(User, study.uploaded_by)
-    namesakes = _namesakes(session, rows)
-    others = {row.study_id for row in namesakes} - {study.id}
+    sharing = _with_same_uid(session, rows)
+    others = {row.study_id for row in sharing} - {study.id}
     view = StudyView(
         study_id=study.id,
         case_number=study.case_number,
@@ -88,7 +87,7 @@ def open_study(
         facts=facts,
         reviews=_reviews(session, vault, study.id),
         priors=_priors(session, actor, study, now),
-        shares_uid=bool(namesakes),
+        shares_uid=bool(sharing),
         same_uid=_seen(session, visible_studies(actor).where(Study.id.in_(others)), now)
         if others
         else [],
@@ -99,7 +98,7 @@ def open_study(
 
 
 def study_state(session: Session, actor: Actor, study_id: UUID, now: datetime) -> StudyState:
-    """Where a study stands. Who shows no more of it than its state writes no audit row."""
+    """A study's state. It writes no audit row, so callers must show no more than the state."""
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
     state = status.of_studies(session, [study.id], now)[study.id]
@@ -110,7 +109,7 @@ def study_state(session: Session, actor: Actor, study_id: UUID, now: datetime) -
 def states(
     session: Session, actor: Actor, ids: Sequence[UUID], now: datetime, shown: Shown
 ) -> dict[UUID, StudyState]:
-    """Where these studies stand, for live pages; those that the actor may not see are left out.
+    """The states of these studies, for live pages; those that the actor may not see are left out.
 
     One audit row lists those whose result or verdict the session was not `shown` before.
     """
@@ -141,8 +140,8 @@ def read_blob(
 ) -> BlobData:
     """A file of one of the study's pictures, with one audit row; see `open_study` for `picture`.
 
-    Denied where the study is not the actor's to see, has no such picture, or this file of it is not
-    there yet: all look like not found. NotReadable if the file was damaged.
+    Denied where the actor may not see the study, or it has no such picture or not yet this file:
+    all look like not found. NotReadable if the file was damaged.
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
@@ -277,7 +276,7 @@ def _priors(session: Session, actor: Actor, study: Study, now: datetime) -> list
     return _seen(session, same_patient, now)
 
 
-def _namesakes(session: Session, rows: Sequence[Instance]) -> list[Instance]:
+def _with_same_uid(session: Session, rows: Sequence[Instance]) -> list[Instance]:
     """The other pictures that share a SOPInstanceUID with one of these."""
     firsts = {row.same_uid_as or row.id for row in rows}
     sharing = session.scalars(select(Instance).where(Instance.same_uid_as.in_(firsts))).all()

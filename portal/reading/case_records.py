@@ -1,4 +1,4 @@
-"""What is known of an opened case, as the pages and the programs' interface get it."""
+"""The contents of an opened case, for the pages and the API."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +22,7 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class PredictionView:
-    """The model's word in full."""
+    """The model's prediction in full."""
 
     model_id: UUID
     model_name: str
@@ -44,7 +44,7 @@ class PredictionView:
 
 @dataclass(frozen=True, slots=True)
 class ReviewView:
-    """One reader's word."""
+    """One reader's review."""
 
     reader: str
     reader_id: UUID
@@ -103,7 +103,7 @@ class StudyView:
     reviews: list[ReviewView]
     priors: list[Prior]
     shares_uid: bool  # with another picture, see `Instance.same_uid_as`
-    same_uid: list[Prior]  # whose these are, as far as the actor may see them
+    same_uid: list[Prior]  # their studies, as far as the actor may see them
 
 
 @dataclass(frozen=True, slots=True)

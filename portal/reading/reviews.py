@@ -1,4 +1,4 @@
-"""The reader's word beside the model's: added, never changed."""
+"""Readers' reviews of the model's results: added, never changed."""
 
 from datetime import datetime
 from typing import Final
@@ -35,20 +35,20 @@ def add_review(
     and the newest prediction of each.
 
     `seen` is the state that the reader had before them, with the number of pictures if there were
-    several ("done/2"): nobody agrees with a result or a picture that came in behind their back.
-    Raises Invalid for unknown words, Conflict where there is nothing yet to judge or something
-    else than was seen, Denied.
+    several ("done/2"): nobody agrees with a result or a picture that came in meanwhile. Raises
+    Invalid for unknown codes, Conflict where there is nothing to judge yet or the state is not the
+    one seen, Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
     chosen, why = _coded(verdict, reason)
-    words = clean_lines(comment, COMMENT_LENGTH + 1)
-    if len(words) > COMMENT_LENGTH:
+    text = clean_lines(comment, COMMENT_LENGTH + 1)
+    if len(text) > COMMENT_LENGTH:
         raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
     state = status.of_studies(session, [study.id], now)[study.id]
     if seen is not None and not _is_as_seen(seen, state):
         raise Conflict(
-            "changed", "The case has changed since you opened it. Look at it, then judge."
+            "changed", "The case has changed since you opened it. Look at it again, then review it."
         )
     _check_ready(state, chosen, why)
     review = Review(
@@ -59,9 +59,9 @@ def add_review(
         reason=why,
         created=now,
     )
-    if words:
+    if text:
         data_key = sealed_fields.key_of(vault, study)
-        review.sealed_comment = sealed_fields.seal_comment(vault, data_key, review.id, words)
+        review.sealed_comment = sealed_fields.seal_comment(vault, data_key, review.id, text)
     session.add(review)
     session.flush()
     predictions = exams.last_predictions(session, [study.id])
@@ -101,9 +101,9 @@ def _coded(verdict: str, reason: str | None) -> tuple[Verdict, Reason | None]:
     try:
         why = Reason(reason) if reason else None
     except ValueError:
-        raise Invalid("unknown_reason", "Choose one of the reasons of the list.") from None
+        raise Invalid("unknown_reason", "Choose one of the listed reasons.") from None
     if why is not None and chosen is Verdict.AGREE:
-        raise Invalid("reason_without_need", "Who agrees gives no reason.")
+        raise Invalid("reason_without_need", "A review that agrees has no reason.")
     return chosen, why
 
 
@@ -115,4 +115,4 @@ def _check_ready(state: StudyState, verdict: Verdict, reason: Reason | None) -> 
     if state.state is State.ANALYSING and verdict is Verdict.AGREE:
         raise Conflict("not_ready", "There is no AI result yet to agree with.")
     if not state.has_picture and not found_unaided:
-        raise Conflict("no_picture", "The picture could not be prepared: there is none to judge.")
+        raise Conflict("no_picture", "The picture could not be prepared, so it can't be reviewed.")

@@ -1,8 +1,8 @@
-"""Which cases a login session has been shown, so that a page that keeps itself fresh is one look.
+"""Which results a login session has been shown, so that a live page is one row of the log.
 
-Opening a list or a case is a row of the access log; asking again where its cases stand is not. A
-result that the session was not shown before is a look like any other. Each process remembers for
-itself: what it does not know costs a row, never the other way round.
+Opening a list or a case writes a row of the access log; polling the states of its cases does not,
+except for a result that the session was not shown before. Each process remembers for itself: what
+it does not know costs a row more, never one less.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ _MOST_CASES: Final = 20_000  # of one session
 
 
 class Shown:
-    """What each session was shown by this process; the sessions that asked last are kept."""
+    """What each session was shown by this process, for the most recent sessions."""
 
     def __init__(self) -> None:
         self._cases: OrderedDict[UUID, set[UUID]] = OrderedDict()

@@ -43,7 +43,7 @@ class WorklistRow:
     state: StudyState
     reader: str | None
     damaged: bool = False  # the record or its key: nothing of the patient can be shown
-    read_at: datetime | None = None  # when whoever asks read it last, in their history
+    read_at: datetime | None = None  # when the actor last read it, in their history
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def worklist(
 
     `state`: to_read, read or one of `status.State`. `result`: positive, likely, possible,
     none_found or no_result. `side`: right, left or both. `query`: the beginning of a case number,
-    or a whole patient ID or accession number, also as `address_of` gives it. Unknown words
-    filter nothing.
+    or a whole patient ID or accession number, also as `address_of` gives it. Unknown values filter
+    nothing.
     """
     actor.require(Permission.STUDY_LIST)
     base = visible_studies(actor).where(
@@ -108,8 +108,8 @@ def worklist(
 def address_of(session: Session, vault: Vault, actor: Actor, query: str) -> str:
     """A query as it may stand in an address, where nothing about a patient may.
 
-    The beginning of a case number of the actor's list stays, if a sign in front or a letter tells
-    that it is one; all else becomes keyed digests. Digits alone may be a patient's number.
+    The beginning of a case number of the actor's list stays if it has a leading sign or a letter;
+    all else becomes keyed digests, because digits alone may be a patient's number.
     """
     actor.require(Permission.STUDY_LIST)
     named = None if query.isdecimal() else worklist_filters.by_case_number(query)

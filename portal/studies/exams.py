@@ -65,7 +65,7 @@ def pictures(session: Session, ids: Collection[UUID]) -> dict[UUID, list[Instanc
 
 
 def leading(pictures: Sequence[Instance], asked: UUID | None = None) -> Instance:
-    """The picture that stands for the exam: the first frontal one, else the first.
+    """The exam's leading picture: the first frontal one, else the first.
 
     `asked`: the id by which the exam was asked for. That of an exam which was joined into this one
     still means the pictures that came as that exam.

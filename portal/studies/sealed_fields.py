@@ -1,4 +1,4 @@
-"""What the record seals and opens: patient data, facts and comments, each in its own place."""
+"""Sealing and opening of patient data, facts and comments, each bound to its row and column."""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ from portal.vault import NotReadable, Vault
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """The patient's data as texts for display; empty where the file did not say."""
+    """The patient's data as texts for display; empty where the header has none."""
 
     patient_name: str = field(default="", repr=False)
     patient_id: str = field(default="", repr=False)
@@ -35,7 +35,7 @@ class Patient:
             (getattr(self, name), getattr(other, name))
             for name in ("patient_name", "patient_id", "birth_date", "sex")
         )
-        return any(mine and theirs and mine != theirs for mine, theirs in both)
+        return any(one and other and one != other for one, other in both)
 
 
 def key_of(vault: Vault, study: Study) -> bytes:
@@ -99,22 +99,22 @@ def open_facts(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, A
 
 
 def seal_comment(vault: Vault, data_key: bytes, review_id: UUID, comment: str) -> bytes:
-    """A reader's words, for `reviews.sealed_comment`."""
+    """A reader's comment, for `reviews.sealed_comment`."""
     return vault.seal(data_key, f"reviews:{review_id}:comment", comment.encode())
 
 
 def open_comment(vault: Vault, data_key: bytes, review: Review) -> str:
-    """A reader's words; empty where there are none."""
+    """A reader's comment; empty where there is none."""
     if review.sealed_comment is None:
         return ""
     return vault.open_(data_key, f"reviews:{review.id}:comment", review.sealed_comment).decode()
 
 
 def seal_words(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:
-    """Why somebody broke the glass, for `break_glass.sealed_words`."""
+    """The explanation of an emergency access, for `break_glass.sealed_words`."""
     return vault.seal(data_key, f"break_glass:{grant_id}:words", words.encode())
 
 
 def open_words(vault: Vault, data_key: bytes, grant: BreakGlass) -> str:
-    """Why somebody broke the glass, in their words."""
+    """The explanation of an emergency access."""
     return vault.open_(data_key, f"break_glass:{grant.id}:words", grant.sealed_words).decode()

@@ -1,7 +1,6 @@
-"""Where an exam and its pictures stand: derived from jobs, predictions and reviews, never stored.
-
-Owns the words of the state and the result as lists and pages show them. Nothing here is about a
-patient: ids, codes and the model's numbers.
+"""The state of an exam and its pictures: derived from jobs, predictions and reviews, never stored.
+Owns the states and short results that lists and pages show. Nothing here is about a patient: ids,
+codes and the model's numbers.
 """
 
 from collections.abc import Collection
@@ -30,7 +29,7 @@ from portal.studies import exams
 
 # The jobs that a picture's result comes from.
 RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
-# A worker says hello every 20 seconds; one that missed three is not there.
+# A worker reports every 20 seconds; one that missed three is taken as absent.
 WORKER_SILENCE: Final = timedelta(seconds=70)
 
 
@@ -59,7 +58,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class PictureState:
-    """Where one picture of an exam stands."""
+    """The state of one picture of an exam."""
 
     instance_id: UUID
     state: State
@@ -70,13 +69,13 @@ class PictureState:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing more is to come by itself."""
+        """Whether no job of it is still open."""
         return self.state in _SETTLED
 
 
 @dataclass(frozen=True, slots=True)
 class StudyState:
-    """Where an exam stands, without anything about the patient.
+    """The state of an exam, without anything about the patient.
 
     It is analysed until every picture is settled. Then it has a result if one picture has; it has
     failed if none has and one could not be done; else there is no result. `result` is that of the
@@ -95,7 +94,7 @@ class StudyState:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing more is to come by itself."""
+        """Whether no job of it is still open."""
         return self.state in _SETTLED
 
     @property
@@ -151,7 +150,7 @@ def last_reviews(session: Session, ids: Collection[UUID]) -> dict[UUID, Review]:
 
 
 def workers_present(session: Session, now: datetime) -> frozenset[JobKind]:
-    """The queues for which a worker has been heard of lately."""
+    """The queues for which a worker has reported lately."""
     return frozenset(
         session.scalars(
             select(Worker.queue).where(Worker.last_seen > now - WORKER_SILENCE).distinct()

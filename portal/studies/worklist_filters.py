@@ -38,7 +38,7 @@ def filters(
 
 
 def _matches(vault: Vault, query: str) -> ColumnElement[bool]:
-    """Exact matches only: what is sealed can't be searched in, and that is the point of it."""
+    """Exact matches only: what is sealed can't be searched in."""
     ready = query.startswith(SEALED)
     sealed = query if ready else sealed_query(vault, query)
     patient, accession, hidden = (*sealed.removeprefix(SEALED).split("."), "", "")[:3]
@@ -48,7 +48,7 @@ def _matches(vault: Vault, query: str) -> ColumnElement[bool]:
 
 
 def sealed_query(vault: Vault, query: str) -> str:
-    """A search by patient ID or accession number as keyed digests, which say nothing.
+    """A search by patient ID or accession number as keyed digests, which reveal nothing.
 
     What may be the beginning of a case number too goes along, sealed: no digest finds beginnings.
     """
@@ -67,7 +67,7 @@ def _open_number(vault: Vault, hidden: str) -> str:
         sealed = base64.urlsafe_b64decode(hidden + "=" * (-len(hidden) % 4))
         return vault.open_(_search_key(vault), _SEARCH, sealed).decode()
     except (ValueError, NotReadable):
-        return ""  # without this part, or made up
+        return ""  # without this part, or forged
 
 
 def _search_key(vault: Vault) -> bytes:

@@ -2,11 +2,11 @@
 
 Order: unread studies in which the model found something, by band and probability; then unread ones
 without a result, which need unaided reading; then the rest, newest first. Where a study stands in
-it is derived by `place` from the rows that count (jobs, predictions, reviews) and kept beside the
+it is derived by `place` from the rows that count (jobs, predictions, reviews) and stored beside the
 study as an index, so that a page of a hundred thousand studies is read off one index.
 
-Locks are taken in one order everywhere, so that nobody waits in a circle: jobs, then studies, then
-the head of the access log (`audit.append` comes last); several rows of a kind by ascending id.
+Locks are taken in one order everywhere, so that there is no deadlock: jobs, then studies, then the
+head of the access log (`audit.append` comes last); several rows of a kind by ascending id.
 """
 
 from datetime import datetime
