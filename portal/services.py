@@ -25,9 +25,9 @@ from portal.vault import NotReadable, StorageFull, StorageUnavailable, Vault
 # Raised when the database, Redis or the storage is away or busy: the answer is 503, try again.
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable)
 # Raised by the database for a value that no column can hold, such as a text with a NUL.
-UNFIT = DataError
+INVALID_VALUE = DataError
 # Raised by the vault when the disk is full; nothing was left behind.
-NO_ROOM = StorageFull
+DISK_FULL = StorageFull
 # Raised by it when a stored file is damaged, missing or not the one that the record names.
 DAMAGED = NotReadable
 

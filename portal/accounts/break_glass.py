@@ -91,7 +91,7 @@ def open_case(
         created=now,
         expires=now + lifetime,
     )
-    row.sealed_words = sealed_fields.seal_words(
+    row.sealed_words = sealed_fields.seal_explanation(
         vault, sealed_fields.key_of(vault, study), row.id, told
     )
     session.add(row)
@@ -173,7 +173,7 @@ def _view(
     words = ""
     if mine or actor.may(Permission.AUDIT_READ):
         try:
-            words = sealed_fields.open_words(vault, sealed_fields.key_of(vault, study), row)
+            words = sealed_fields.open_explanation(vault, sealed_fields.key_of(vault, study), row)
         except NotReadable:  # the case was purged: its key is gone, and the words with it
             words = ""
     return GrantView(

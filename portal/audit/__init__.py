@@ -1,10 +1,10 @@
 """The access log: who did what to which row, written in the caller's transaction.
 
 A row holds ids and codes, never patient data. Each transaction takes a writer's row that no other
-one holds, so that nobody waits for anybody: the row's MAC covers the row and the writer's row
-before it, and the writer's sealed end tells how many there are. `chain` links committed rows into
-one chain, `verification` checks all of it. The key comes from the vault and is bound to the engine
-once, at the start.
+one holds, so that transactions do not wait for each other: the row's MAC covers the row and the
+writer's row before it, and the writer's seal covers how many there are. `chain` links committed
+rows into one chain, `verification` checks all of it. The key comes from the vault and is bound to
+the engine once, at the start.
 """
 
 import json
@@ -26,7 +26,7 @@ from portal.models import AUDIT_NUMBERS, AuditEvent, AuditSubject, AuditWriter
 
 Detail = Mapping[str, str | int | bool | list[str] | None]
 
-# The writer of rows that have to be numbered in the order in which they can be seen.
+# The writer of rows whose numbers have to be in the order of their commits.
 _IN_ORDER: Final = 0
 _EVENT: Final = re.compile(r"[a-z][a-z_]{1,63}")
 
@@ -52,17 +52,17 @@ def append(
 ) -> AuditEvent:
     """Add a row in the caller's transaction; call it last, a writer is taken until the commit.
 
-    `event` says in small letters what happened; `detail` holds ids, codes and counts only. Give
-    the actor, or `actor_id` where somebody is only about to become one (sign-in). What is done to
-    a case through broken glass names the grant. Rows `in_order` wait for each other, so that none
-    becomes visible after one with a higher number.
+    `event` names in small letters what happened; `detail` holds ids, codes and counts only. Give
+    the actor, or `actor_id` where there is none yet (sign-in). A row about a case that is open by
+    emergency access names the grant. Rows `in_order` wait for each other, so that none becomes
+    visible after one with a higher number.
     """
     if not _EVENT.fullmatch(event):
         raise ValueError("an event is named in small letters and underscores")
     key = macs.key_of(session)
-    told = dict(detail or {})
+    named_detail = dict(detail or {})
     if actor is not None and actor.grant is not None and actor.grant.study_id == study_id:
-        told["grant"] = str(actor.grant.id)
+        named_detail["grant"] = str(actor.grant.id)
     session.flush()
     writer = _writer(session, in_order)
     row = AuditEvent(
@@ -77,14 +77,14 @@ def append(
         address=(address or (actor.address if actor else ""))[:64],
         study_id=study_id,
         subject_id=subject_id,
-        detail=json.dumps(told, sort_keys=True, separators=(",", ":")),
+        detail=json.dumps(named_detail, sort_keys=True, separators=(",", ":")),
     )
     row.mac = macs.of_row(key, writer.mac, row)
     session.add(row)
     writer.count, writer.mac = writer.count + 1, row.mac
     writer.seal = macs.of_writer(key, writer.id, writer.count, writer.mac)
     session.flush()
-    named = [{"study_id": i, "seq": row.seq} for i in sorted(studies_named(told))]
+    named = [{"study_id": i, "seq": row.seq} for i in sorted(studies_named(named_detail))]
     if named:
         session.execute(insert(AuditSubject), named)
     return row
@@ -126,7 +126,7 @@ def search(
     before: int | None = None,
     limit: int = 100,
 ) -> list[AuditEvent]:
-    """Newest rows first, for people who may read the log; looking is written down as well.
+    """Newest rows first, for people who may read the log; the search is logged as well.
 
     `before` pages back by sequence number.
     """
@@ -142,7 +142,7 @@ def search(
 
 
 def details(session: Session, event: str, study_id: UUID) -> list[dict[str, Any]]:
-    """What was written of an event about one study, the oldest first."""
+    """The details of one kind of event about one study, the oldest first."""
     rows = session.scalars(
         select(AuditEvent.detail)
         .where(AuditEvent.event == event, AuditEvent.study_id == study_id)
@@ -152,7 +152,7 @@ def details(session: Session, event: str, study_id: UUID) -> list[dict[str, Any]
 
 
 def go_on_numbering(session: Session) -> None:
-    """Let the numbers of new rows begin behind those that a restore has brought in."""
+    """Let the numbers of new rows begin after those that a restore has inserted."""
     if session.get_bind().dialect.name == "postgresql":
         last = session.scalar(select(func.max(AuditEvent.seq))) or 0
         session.execute(select(func.setval(AUDIT_NUMBERS.name, last + 1, False)))

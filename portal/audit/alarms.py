@@ -1,7 +1,7 @@
 """Alarms: the few rows of the access log that an auditor is to look at, and what they have seen.
 
-An alarm is a row like any other, in the same chain, with `severity` in its detail. That somebody
-has seen all up to a row is a row too, so nothing here is kept beside the log.
+An alarm is a row like any other, in the same chain, with `severity` in its detail. That an auditor
+has seen all up to a row is a row too, so nothing is stored outside the log.
 """
 
 import json
@@ -23,14 +23,14 @@ from portal.models import AuditEvent, Invitation, Role, User
 ALARMS: Final = MappingProxyType(
     {
         "glass_broken": "Opened a case that is not theirs",
-        "patient_access_given": "Gave somebody a way to patients’ data",
-        "auditor_made": "Gave somebody a way to this page",
-        "admin_made": "Gave somebody the rights of an administrator",
+        "patient_access_given": "Gave a person access to patients’ data",
+        "auditor_made": "Gave a person access to this page",
+        "admin_made": "Gave a person the rights of an administrator",
         "inviter_followed_link": "Followed a link that they had made themselves",
     }
 )
-# Nobody gives themself these rights unseen: not the data, not the watch over it, and not a second
-# account that could give them the first.
+# Giving any of these roles is an alarm, so that no administrator can take it unseen through a
+# second account.
 _GIVEN: Final = MappingProxyType(
     {
         Role.TECHNOLOGIST: "patient_access_given",
@@ -50,7 +50,7 @@ class Alarm:
     seq: int
     at: datetime
     event: str
-    words: str
+    title: str
     person: str
     subject: str
     study_id: UUID | None
@@ -92,9 +92,8 @@ def raise_role_alarm(
     actor: Actor | None,
     subject_id: UUID,
 ) -> None:
-    """The alarm for somebody who comes by a role (`how`: invited, reset, role, moved, sso).
-
-    The command line has no actor and sets off none: whoever sits there has the machine.
+    """The alarm for a person who gets a role (`how`: invited, reset, role, moved, sso). The command
+    line has no actor and raises none: its user controls the machine anyway.
     """
     event = _GIVEN.get(role)
     if event is not None and actor is not None:
@@ -105,7 +104,7 @@ def raise_role_alarm(
 def unseen(session: Session, actor: Actor) -> tuple[list[Alarm], int]:
     """The oldest alarms that no auditor has seen yet, newest first, and how many there are in all.
 
-    Whoever marks the first of them as seen marks none that was not shown.
+    Marking the first of them as seen marks none that was not shown.
     """
     actor.require(Permission.AUDIT_READ)
     waiting = (AuditEvent.event.in_(ALARMS), AuditEvent.seq > _seen_up_to(session))
@@ -147,7 +146,7 @@ def _alarm(row: AuditEvent, names: Mapping[UUID, str]) -> Alarm:
         seq=row.seq,
         at=row.at,
         event=row.event,
-        words=ALARMS[row.event],
+        title=ALARMS[row.event],
         person=names.get(row.actor_id, "") if row.actor_id else "",
         subject=names.get(row.subject_id, "") if row.subject_id else "",
         study_id=row.study_id,

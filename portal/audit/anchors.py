@@ -1,7 +1,7 @@
 """Anchors of the access log: where it ended and with which MAC, written elsewhere on a schedule.
 
-Whoever owns database and keys could write the log anew; the anchors, in a file that they can't
-change or on another machine, still tell what it was. An anchor is one line of JSON.
+With the database and the keys the whole log could be written anew; anchors in a file that can't be
+changed, or on another machine, show it. An anchor is one line of JSON.
 """
 
 import json
@@ -24,7 +24,7 @@ _LINE_MOST: Final = 4096
 
 
 class AnchorFailed(Exception):
-    """An anchor could not be written or read; the text says why, for a person."""
+    """An anchor could not be written or read; the text gives the reason to a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Anchor:
     signature: str
 
     def line(self) -> str:
-        """As it is written."""
+        """The anchor as one line of JSON."""
         fields = {"seq": self.seq, "mac": self.mac, "at": self.at, "signature": self.signature}
         return json.dumps({"pleura_anchor": fields}, sort_keys=True)
 

@@ -18,7 +18,7 @@ _AT_ONCE: Final = 2000
 
 
 def link(session: Session) -> int:
-    """Link every row that was committed; how many. None are where another process is linking.
+    """Link every committed row; returns how many, 0 while another process links.
 
     Commits after each part, so that a stop loses nothing: the next run goes on.
     """
@@ -42,7 +42,7 @@ def mac_at(session: Session, position: int) -> str | None:
 
 
 def _link_some(session: Session) -> int:
-    # A look that locks nothing comes first: mostly there is nothing to do.
+    # Checked without a lock first: mostly there is nothing to do.
     text = session.scalar(select(AuditHead.linked).where(AuditHead.id == 1))
     if text is None or not _waiting(session, json.loads(text)):
         session.commit()

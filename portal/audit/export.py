@@ -1,4 +1,4 @@
-"""The access log handed out: as CSV or JSON lines, ids and codes only, the oldest row first.
+"""Export of the access log: as CSV or JSON lines, ids and codes only, the oldest row first.
 
 Each row carries its MAC and those that are linked their place in the chain with its MAC, so that
 an exported log can be compared with the chain and with its anchors.
@@ -25,13 +25,13 @@ COLUMNS: Final = (
     *("seq", "at", "event", "actor_id", "session_id", "via", "address"),
     *("study_id", "subject_id", "detail", "mac", "link", "link_mac"),
 )
-# What a page hands out at once, in memory; the command line has no limit.
+# The most rows that a page exports, in memory; the command line has no limit.
 MOST_ROWS: Final = 100_000
 _AT_ONCE: Final = 5000
 
 
 def moment(text: str, *, end: bool = False) -> datetime | None:
-    """A time in UTC out of `2026-03-04` or `2026-03-04T09:00`; None where nothing is said.
+    """A time in UTC out of `2026-03-04` or `2026-03-04T09:00`; None for an empty text.
 
     With `end` a day without a time counts to its end. ValueError where it is no time.
     """
@@ -47,9 +47,8 @@ def moment(text: str, *, end: bool = False) -> datetime | None:
 def export(
     session: Session, actor: Actor, criteria: audit.AuditFilter, form: str, now: datetime
 ) -> tuple[bytes, int]:
-    """The rows that are asked for as a file, and how many; written down as well.
-
-    For auditors. Conflict `too_many_rows` where it is more than a page can hand out.
+    """The rows that are asked for as a file, and how many; the export is logged. For auditors.
+    Conflict `too_many_rows` where it is more than a page can export.
     """
     actor.require(Permission.AUDIT_READ)
     count = _count(session, criteria)

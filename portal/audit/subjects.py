@@ -1,7 +1,7 @@
-"""Which cases a row of the access log names in its detail: a list that was looked at names many.
+"""Which cases a row of the access log names in its detail: a viewed list names many.
 
-They are kept in an index beside the row, so that "who saw this case" reads no other rows. The
-row's MAC covers the detail, and a check of the log compares the index with it.
+They are in an index beside the row, so that "who saw this case" reads no other rows. The row's MAC
+covers the detail, and a check of the log compares the index with it.
 """
 
 import json

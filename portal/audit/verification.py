@@ -24,9 +24,9 @@ _ROW: Final = tuple(AuditEvent.__table__.c)
 class Verification:
     """What a check of the whole log found. `first_bad` is the number of the row where it breaks.
 
-    `count`: rows that were checked. `unlinked`: the numbers of those of them that wait to be
-    linked into the chain, `oldest` the time of the first. `is_late`: nothing else is wrong than
-    that one of them has waited for too long.
+    `count`: rows that were checked. `unlinked`: the numbers of those of them that wait to be linked
+    into the chain, `oldest` the time of the first. `is_late`: the only problem is that one of them
+    has waited for too long.
     """
 
     count: int
@@ -63,7 +63,7 @@ class _Walk:
         self.problem = ""
 
     def link(self, found: Row[*tuple[Any, ...]], indexed: Collection[tuple[UUID, int]]) -> bool:
-        """One more link with its row; False where it is not what was written."""
+        """Check one more link with its row."""
         if found.position != self.position + 1:
             return self.bad(self.seq + 1, "a link of the chain is missing")
         if found.seq is None:
@@ -85,7 +85,7 @@ class _Walk:
         return True
 
     def row(self, row: Row[*tuple[Any, ...]], indexed: Collection[tuple[UUID, int]]) -> bool:
-        """The next row of its writer. After a bad one the walk can go on from what is there."""
+        """Check the next row of its writer. After a bad one the walk can go on from it."""
         before = self.ends.get(row.writer, _End())
         self.ends[row.writer] = _End(row.writer_seq, row.mac, row.seq)
         gap = row.writer_seq - before.count - 1
@@ -100,7 +100,7 @@ class _Walk:
         return True
 
     def end(self, writer: int, count: int, mac: str, seal: str) -> bool:
-        """Whether a writer's rows end where it says."""
+        """Check a writer's last row against its sealed count and MAC."""
         end = self.ends.get(writer, _End())
         if count > end.count:
             more = f"{count - end.count} rows of writer {writer} are missing"
@@ -109,11 +109,11 @@ class _Walk:
         if not fresh and not macs.same(seal, macs.of_writer(self.key, writer, count, mac)):
             return self.bad(max(end.seq, 1), f"the end of writer {writer} was changed")
         if (count, mac) != (end.count, end.mac):
-            return self.bad(end.seq, f"rows stand behind the end of writer {writer}")
+            return self.bad(end.seq, f"writer {writer} has rows after its sealed end")
         return True
 
     def head(self, head: AuditHead | None) -> bool:
-        """Whether the chain ends where its head says."""
+        """Check the chain's end against its sealed head."""
         if head is None:
             return self.bad(1, "the head of the log is missing")
         if head.count == 0 and (self.position or head.seal):
@@ -126,7 +126,7 @@ class _Walk:
             gone = head.count - self.position
             return self.bad(self.seq + 1, f"{gone} rows are missing at the end")
         if (head.count, head.mac) != (self.position, self.mac):
-            return self.bad(self.seq, "rows stand behind the end of the log")
+            return self.bad(self.seq, "the log has rows after its sealed end")
         return True
 
     def _is_indexed(
@@ -137,14 +137,14 @@ class _Walk:
         return self.bad(row.seq, "the index of a case that it names lacks it")
 
     def bad(self, seq: int, problem: str) -> bool:
-        """Note what is wrong; the first row counts."""
+        """Note the problem; the first bad row counts."""
         if self.first_bad is None or seq < self.first_bad:
             self.first_bad, self.problem = seq, problem
         return False
 
 
 def verify(session: Session, now: datetime | None = None) -> Verification:
-    """Check every row, the chain and its end; nobody who writes to the log waits meanwhile.
+    """Check every row, the chain and its end; writing to the log goes on meanwhile.
 
     With `now`, rows that wait for more than a minute to be linked fail the check; without, as for
     a log out of a backup, their age is not looked at. Nothing is changed, nor linked.
@@ -163,12 +163,12 @@ def verify(session: Session, now: datetime | None = None) -> Verification:
         return _result(walk)
     # One statement, so that the writers' ends and their rows are of one moment.
     ends = session.execute(_ends()).all()
-    strange = session.scalar(_strange())
+    unlisted = session.scalar(_unlisted())
     indexed = _indexed(session, [found for found in ends if found.seq is not None])
     session.commit()
     walk.head(head)
-    if strange is not None:
-        walk.bad(strange, "a row was added from outside")
+    if unlisted is not None:
+        walk.bad(unlisted, "a row was added from outside")
     unlinked = _follow_unlinked(walk, ends, indexed)
     if not walk.count and people:
         walk.bad(1, "the log is empty although people are enrolled")
@@ -234,8 +234,8 @@ def _ends() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _strange() -> Select[int | None]:
-    """The first row that neither the chain nor a writer knows."""
+def _unlisted() -> Select[int | None]:
+    """The first row that neither the chain nor a writer has."""
     known = select(AuditWriter.id)
     return select(func.min(AuditEvent.seq)).where(
         or_(AuditEvent.writer.is_(None), AuditEvent.writer.not_in(known)), ~_is_linked()
@@ -257,7 +257,7 @@ def _follow_unlinked(
 
 
 def _indexed(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> set[tuple[UUID, int]]:
-    """What the index of cases has of the cases that these rows name in their details."""
+    """The entries of the index for the cases that these rows name in their details."""
     studies = sorted({study_id for row in rows for study_id in studies_named(row.detail)})
     found = set[tuple[UUID, int]]()
     for start in range(0, len(studies), _STUDIES_AT_ONCE):

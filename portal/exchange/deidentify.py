@@ -150,9 +150,9 @@ def burned_in(data: bytes) -> list[str]:
     lookup table was left out that is no curve and may be a text.
     """
     source, _, _ = dicom.picture(data)
-    stated = patient_tags.word(source, "BurnedInAnnotation")
+    stated = patient_tags.code(source, "BurnedInAnnotation")
     found = [] if stated == "NO" else ["burned_in_yes" if stated == "YES" else "burned_in_unknown"]
-    captured = patient_tags.word(source, "Modality") in ("SC", "OT")
+    captured = patient_tags.code(source, "Modality") in ("SC", "OT")
     if captured or patient_tags.uid(source, "SOPClassUID").startswith(_SECONDARY):
         found.append("secondary_capture")
     groups = {tag.group for tag in source.keys() if tag.element == 0x0010}  # noqa: SIM118 tags alone
@@ -172,7 +172,7 @@ def _dataset(source: Dataset, identity: Identity) -> Dataset:
     for keyword in _DECIMAL:
         _keep(new, keyword, _values(source, keyword, _decimal))
     for keyword, allowed in _WORDS.items():
-        code = patient_tags.word(source, keyword)
+        code = patient_tags.code(source, keyword)
         if code in allowed:
             setattr(new, keyword, code)
     new.Modality = new.get("Modality", "OT")
@@ -251,7 +251,7 @@ def _tables(source: Dataset, keyword: str) -> list[Dataset]:
         new = Dataset()
         if not _keep_table(new, item, "LUT"):
             continue
-        kind = patient_tags.word(item, "ModalityLUTType")
+        kind = patient_tags.code(item, "ModalityLUTType")
         if kind in _WORDS["RescaleType"]:
             new.ModalityLUTType = kind
         elif keyword == "ModalityLUTSequence":

@@ -151,8 +151,8 @@ def _parsed(data: bytes) -> tuple[FileDataset, int]:
 
 
 def _check_modality(dataset: FileDataset) -> None:
-    modality = patient_tags.word(dataset, "Modality")
-    sop_class = patient_tags.word(dataset, "SOPClassUID")
+    modality = patient_tags.code(dataset, "Modality")
+    sop_class = patient_tags.code(dataset, "SOPClassUID")
     known = modality in MODALITIES if modality else sop_class in (*IMAGE_CLASSES, "")
     if not known:
         # Two letters by the standard; anything longer may be text of the sender.
@@ -206,7 +206,7 @@ def _check_picture(dataset: FileDataset, limits: Limits) -> dict[str, Any]:
     syntax = _transfer_syntax(dataset)
     if syntax not in TRANSFER_SYNTAXES:
         raise refuse("unsupported_transfer_syntax")
-    photometric = patient_tags.word(dataset, "PhotometricInterpretation")
+    photometric = patient_tags.code(dataset, "PhotometricInterpretation")
     allocated = patient_tags.whole(dataset, "BitsAllocated", 0)
     if photometric not in GREY | COLOUR or allocated not in (8, 16):
         raise refuse("unsupported_photometric")
@@ -217,8 +217,8 @@ def _check_picture(dataset: FileDataset, limits: Limits) -> dict[str, Any]:
         "photometric": photometric,
         "colour": photometric not in GREY,
         "transfer_syntax": syntax,
-        "modality": patient_tags.word(dataset, "Modality")[:16],
-        "view": clean(patient_tags.word(dataset, "ViewPosition"), 16),
+        "modality": patient_tags.code(dataset, "Modality")[:16],
+        "view": clean(patient_tags.code(dataset, "ViewPosition"), 16),
     }
 
 

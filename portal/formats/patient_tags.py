@@ -27,7 +27,7 @@ def phi(dataset: Dataset) -> dict[str, str]:
         "patient_name": name(dataset),
         "patient_id": text(dataset, "PatientID", 64),
         "birth_date": day(dataset, "PatientBirthDate"),
-        "sex": word(dataset, "PatientSex")[:1],
+        "sex": code(dataset, "PatientSex")[:1],
         "age": age(dataset),
         "study_date": day(dataset, "StudyDate"),
         "study_time": clock(dataset, "StudyTime"),
@@ -81,7 +81,7 @@ def text(dataset: Dataset, keyword: str, length: int) -> str:
         return ""
 
 
-def word(dataset: Dataset, keyword: str) -> str:
+def code(dataset: Dataset, keyword: str) -> str:
     """A tag's first value as a code in capitals."""
     return text(dataset, keyword, 64).upper()
 
@@ -141,7 +141,7 @@ def taken(dataset: Dataset) -> int | None:
 
 def age(dataset: Dataset) -> str:
     """The age tag as a number and its unit: 63Y, 8M, 2W, 5D."""
-    match = _AGE.fullmatch(word(dataset, "PatientAge"))
+    match = _AGE.fullmatch(code(dataset, "PatientAge"))
     return f"{match[1]}{match[2]}" if match else ""
 
 

@@ -19,7 +19,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time: nobody could say which hour it means."""
+        """Refuse a naive time: its zone would be a guess."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -59,7 +59,7 @@ db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": Fal
 
 
 def checked(kind: type[StrEnum], name: str) -> Enum:
-    """A string column that the database itself keeps to the values of the enum."""
+    """A string column that the database itself limits to the values of the enum."""
     return Enum(
         kind,
         native_enum=False,

@@ -1,4 +1,4 @@
-"""Tables of what is kept about the record itself: access log, legal holds, purges."""
+"""Tables about the record itself: access log, legal holds, purges."""
 
 import uuid
 from datetime import datetime
@@ -28,8 +28,8 @@ AUDIT_NUMBERS: Final = Sequence("audit_events_numbers")
 class AuditEvent(Base):
     """One row of the access log: ids only, append-only.
 
-    Its MAC covers the row before it by the same writer. `writer` and `writer_seq` are empty in
-    rows of before they existed: each of these names the one before in the whole log.
+    Its MAC covers the row before it by the same writer. `writer` and `writer_seq` are empty in rows
+    of versions before them: each of these covers the one before it in the whole log.
     """
 
     __tablename__ = "audit_events"
@@ -62,7 +62,7 @@ class AuditWriter(Base):
     """How many rows one of the log's writers has written and where they end, sealed.
 
     A transaction that writes to the log holds one of them, so that no two wait for each other.
-    Which row belongs to which writer means nothing beyond that.
+    Which row belongs to which writer has no other meaning.
     """
 
     __tablename__ = "audit_writers"
@@ -103,7 +103,7 @@ class AuditHead(Base):
 
 
 class Hold(Base):
-    """A legal hold: as long as it is not lifted, nobody and nothing purges the study."""
+    """A legal hold: until it is lifted, the study can't be purged."""
 
     __tablename__ = "holds"
     __table_args__ = (

@@ -40,7 +40,7 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     rung_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
-    # What the running attempt was told to use; empty where the worker chooses.
+    # The model that the claim required of the running attempt; empty where the worker chooses.
     model_sha256: Mapped[str | None] = mapped_column(String(64))
     operating_point: Mapped[str | None] = mapped_column(String(50))
     created: Mapped[datetime]
@@ -49,10 +49,10 @@ class Job(Base):
 
 
 class Worker(Base):
-    """A worker that has said hello, so that a page can say that none is running."""
+    """A worker that has reported, so that a page can show whether one is running."""
 
     __tablename__ = "workers"
-    # A token opens one queue: whoever holds it says nothing about workers of the other.
+    # A token is for one queue: its worker can't report as one of the other queue.
     __table_args__ = (UniqueConstraint("name", "queue"),)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(String(200))
@@ -63,7 +63,7 @@ class Worker(Base):
 
 
 class WorkerToken(Base):
-    """What one worker shows at the door: hashed, for one queue, expiring, revocable."""
+    """The token of one worker: hashed, for one queue, expiring, revocable."""
 
     __tablename__ = "worker_tokens"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)

@@ -1,4 +1,4 @@
-"""Tables of people and of what lets them in."""
+"""Tables of people and of how they sign in."""
 
 import uuid
 from datetime import datetime
@@ -20,7 +20,7 @@ class Team(Base):
 
 
 class User(Base):
-    """A person. The address is kept in small letters; the TOTP secret is sealed."""
+    """A person. The address is stored in lower case; the TOTP secret is sealed."""
 
     __tablename__ = "users"
     __table_args__ = (CheckConstraint("email = lower(email)", name="email_lower"),)
@@ -61,9 +61,8 @@ class Invitation(Base):
 
     @property
     def for_single_sign_on(self) -> bool:
-        """Whether the account is one for the issuer, where there is one: made by somebody here.
-
-        Those made at the command line sign in with a password whatever becomes of the issuer.
+        """Whether the account signs in by single sign-on where it is set up: an invited one.
+        Accounts made at the command line can sign in with a password even if the issuer fails.
         """
         return self.purpose is InvitationPurpose.INVITE and self.invited_by is not None
 
@@ -130,7 +129,7 @@ class ApiToken(Base):
 
 
 class BreakGlass(Base):
-    """One case opened for a while to somebody whose it is not. The words are under its key."""
+    """Emergency access to one case for a limited time. The reason is sealed under its key."""
 
     __tablename__ = "break_glass"
     __table_args__ = (Index("ix_break_glass_person", "user_id", "study_id", "expires"),)

@@ -14,7 +14,7 @@ from worker.contract.prediction import Band, QualityVerdict
 
 
 class ModelVersion(Base):
-    """A model that was added or has spoken here. `sha256` is that of its weights."""
+    """A model that was added or has made a prediction here. `sha256` is that of its weights."""
 
     __tablename__ = "model_versions"
     __table_args__ = (
@@ -46,7 +46,7 @@ class ModelVersion(Base):
 
 
 class Prediction(Base):
-    """The model's word, never changed. `band` is empty where the picture was refused."""
+    """A model's prediction, never changed. `band` is empty where the picture was refused."""
 
     __tablename__ = "predictions"
     __table_args__ = (UniqueConstraint("instance_id", "model_id"),)
@@ -77,7 +77,7 @@ class Prediction(Base):
 
 
 class Review(Base):
-    """The reader's word beside the model's. Rows are only ever added."""
+    """A reader's review of the model's result. Rows are only ever added."""
 
     __tablename__ = "reviews"
     __table_args__ = (Index("ix_reviews_study", "study_id", "created"),)

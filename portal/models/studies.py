@@ -27,16 +27,15 @@ LISTED = "purged_at IS NULL AND joined_into IS NULL"
 
 
 class Study(Base):
-    """One exam. `wrapped_key` is its own key under the ring: what is sealed here opens by it alone.
+    """One exam. `wrapped_key` is its own key, wrapped by the key ring; it seals the columns.
 
     `joined_into`: the exam that holds the pictures now, where two turned out to be one. The row
-    stays for its reviews, which are sealed under its key; lists leave it out.
-    `patient_key` is a keyed digest of issuer and patient ID together, `patient_id_key` of the ID
-    alone, for whoever types it. `acquired`: when the earliest picture was taken, see
-    `Vault.acquired`. `needs_upgrade`: the row is from a version that kept less of it; `upgrade`
-    fills the rest.
-    The last columns are the worklist's index and nothing else reads them: `worklist_order.place`
-    derives them from jobs, predictions and reviews in the transaction that changes one of these.
+    stays for its reviews, which are sealed under its key; lists leave it out. `patient_key` is a
+    keyed digest of issuer and patient ID together, `patient_id_key` of the ID alone, for the
+    search. `acquired`: when the earliest picture was taken, see `Vault.acquired`. `needs_upgrade`:
+    the row is from a version with fewer columns; `upgrade` fills the rest. The last columns are the
+    worklist's index and nothing else reads them: `worklist_order.place` derives them from jobs,
+    predictions and reviews in the transaction that changes one of these.
     """
 
     __tablename__ = "studies"
@@ -149,7 +148,7 @@ class Instance(Base):
 
 
 class Blob(Base):
-    """Where an encrypted file of a picture lies. `current` marks the one that readers see."""
+    """An encrypted file of a picture. `current` marks the one that readers see."""
 
     __tablename__ = "blobs"
     __table_args__ = (
@@ -162,7 +161,7 @@ class Blob(Base):
             sqlite_where=text("current = 1 AND kind <> 'review_mask'"),
             postgresql_where=text("current AND kind <> 'review_mask'"),
         ),
-        # The few that the sweep asks for each minute; in its words, or SQLite would not use it.
+        # For the sweep's query of each minute, in its form: else SQLite would not use it.
         Index(
             "ix_blobs_not_current",
             "job_id",

@@ -89,7 +89,7 @@ class Sex(StrEnum):
 
 
 class ModelState(StrEnum):
-    """Where a model stands: not yet promoted, speaking, or spoken for the last time so far."""
+    """The state of a model: not yet promoted, in use, or replaced by another."""
 
     CANDIDATE = "candidate"
     ACTIVE = "active"
@@ -105,7 +105,7 @@ class OperatingPoint(StrEnum):
 
 
 class Verdict(StrEnum):
-    """The reader's word on the model's result."""
+    """The reader's verdict on the model's result."""
 
     AGREE = "agree"
     DISAGREE = "disagree"
@@ -126,7 +126,7 @@ class Reason(StrEnum):
 
 
 class BreakGlassReason(StrEnum):
-    """Why somebody opens a case that is not theirs, coded."""
+    """Why a person opens a case that is not theirs, coded."""
 
     EMERGENCY = "emergency"
     SECOND_OPINION = "second_opinion"
@@ -146,7 +146,7 @@ class PurgeReason(StrEnum):
 
 
 class HoldReason(StrEnum):
-    """Why a study has to be kept, coded."""
+    """Why a study must not be purged, coded."""
 
     LEGAL_DISPUTE = "legal_dispute"
     INCIDENT = "incident"

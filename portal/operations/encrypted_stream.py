@@ -1,6 +1,6 @@
 """A sealed file written and read as a stream: a header in the clear, then sealed chunks.
 
-Nothing is handed on before it was authenticated. What opens wrong has a reason for people.
+Nothing is handed on before it was authenticated. Errors give the reason to a person.
 """
 
 import base64
@@ -48,7 +48,7 @@ class Sealer(io.RawIOBase):
         self._target.write(header)
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override] # bytes are all that comes
@@ -66,7 +66,7 @@ class Sealer(io.RawIOBase):
 
 
 class Opener(io.RawIOBase):
-    """Opens what a Sealer wrote, chunk by chunk; raises BadParcel."""
+    """Opens what a Sealer wrote, chunk by chunk; raises UnusableBackup."""
 
     def __init__(self, source: _Readable, key_text: str) -> None:
         header = source.readline(_HEADER_MOST)
@@ -90,7 +90,7 @@ class Opener(io.RawIOBase):
         self._ended = False
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def read(self, size: int = -1, /) -> bytes:

@@ -55,8 +55,8 @@ class Report:
 def inspect(session: Session, vault: Vault, now: datetime, *, progress: ReportProgress) -> Report:
     """Read everything, while the portal runs; `progress(done, all)` is called for each study.
 
-    What disappears meanwhile by a purge, or moves to another key, is no finding. Files younger
-    than an hour are not called orphans: they may belong to what is being written.
+    What disappears meanwhile by a purge, or moves to another key, is no finding. Files younger than
+    an hour are not called orphans: their rows may not be committed yet.
     """
     report = Report()
     total = (
@@ -66,7 +66,7 @@ def inspect(session: Session, vault: Vault, now: datetime, *, progress: ReportPr
     session.commit()
     for study_id in _study_ids(session):
         found = _study(session, vault, study_id, report)
-        if found:  # look again: it may have changed while it was looked at
+        if found:  # check again: it may have changed meanwhile
             session.expire_all()
             found = _study(session, vault, study_id, Report())
         report.findings += found
@@ -145,11 +145,11 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
         opens(
             "break_glass.sealed_words",
             grant.id,
-            partial(sealed_fields.open_words, vault, data_key, grant),
+            partial(sealed_fields.open_explanation, vault, data_key, grant),
         )
     for blob in blobs:
         if blob.instance_id not in keys:
-            continue  # its picture's key is found already
+            continue  # its picture's key was reported already
         problem = _file(vault, keys[blob.instance_id], blob, report)
         if problem:
             found.append(Finding(problem, blob.kind.value, blob.id, study_id))

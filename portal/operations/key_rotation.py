@@ -85,7 +85,7 @@ def keys_in_use(session: Session, vault: Vault) -> set[str]:
 
 
 def _rewrap_all(session: Session, vault: Vault, table: type[_Keyed]) -> tuple[int, list[UUID]]:
-    """Move all keys of a table: how many were moved, and whose do not open."""
+    """Move all keys of a table: how many were moved, and the ids of those that do not open."""
     total = 0
     while True:  # until a round finds nothing: an upload may have come in behind it
         moved, unreadable = _round(session, vault, table)

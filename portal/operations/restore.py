@@ -34,7 +34,7 @@ from portal.operations.encrypted_stream import Opener, UnusableBackup
 from portal.operations.table_dump import TABLES, digest_of, parse, tables_of
 from portal.vault import NotReadable, Vault
 
-# What a host has of itself before anybody used it.
+# Tables in which a new host already has rows.
 _OWN: Final = frozenset({"audit_head", "audit_writers", "workers"})
 _AT_ONCE: Final = 1000
 
@@ -69,7 +69,7 @@ class Restored:
 
 
 def check(path: Path, key: str) -> Contents:
-    """Read a backup to its end; UnusableBackup where it is damaged, cut off or has another key."""
+    """Read a backup to its end; UnusableBackup if it is damaged, cut off or under another key."""
     first, last = dict[str, Any](), dict[str, Any]()
     rows, files, digest = dict[str, int](), 0, hashlib.sha256()
     for name, data in _members(path, key):
@@ -116,7 +116,7 @@ def restore(
             f"The key ring lacks keys that the backup needs: {', '.join(lacking)}."
         )
     _prepare(engine, vault, contents)
-    vault.discard()  # what a killed restore left
+    vault.discard()  # left by a killed restore
     adopted = False
     try:
         with database.migrating(engine) as connection:
@@ -209,10 +209,10 @@ def _fill(
 def _compare(
     connection: Connection, tables: dict[str, Table], vault: Vault, contents: Contents
 ) -> None:
-    """Read everything back: rows and files are what they were."""
+    """Read everything back: rows and files equal the backup's."""
     for name, table in tables.items():
         if digest_of(connection, table).as_json() != contents.tables.get(name):
-            raise UnusableBackup(f"The table {name} did not come out as it went in.")
+            raise UnusableBackup(f"The table {name} is not the same after the restore.")
     digest = hashlib.sha256()
     absent = set(contents.missing) | set(contents.gone)
     for name in connection.scalars(select(Blob.name).order_by(Blob.name)):
@@ -220,24 +220,24 @@ def _compare(
             try:
                 sealed = vault.staged_file(name)
             except (OSError, NotReadable):
-                raise UnusableBackup("A file did not come out as it went in.") from None
+                raise UnusableBackup("A file is not the same after the restore.") from None
             digest.update(name.encode() + hashlib.sha256(sealed).digest())
     if digest.hexdigest() != contents.blobs["sha256"]:
-        raise UnusableBackup("A file did not come out as it went in.")
+        raise UnusableBackup("A file is not the same after the restore.")
 
 
 def _follow_log(connection: Connection, contents: Contents) -> verification.Verification:
-    """Follow the chain of the access log to the end that was written down."""
+    """Verify the access log up to the end that the backup states."""
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         found = verification.verify(session)
         head = session.execute(select(AuditHead.count, AuditHead.mac)).first()
     if head is not None and (head[0], head[1]) != (contents.log["rows"], contents.log["mac"]):
-        raise UnusableBackup("The access log in the backup has another end than was written.")
+        raise UnusableBackup("The access log in the backup does not end as its list states.")
     return found
 
 
 def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
-    """What follows from being another host at another time."""
+    """Adapt the rows to another host at a later time."""
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         ended = _end_ways_in(session, now)
         if contents.gone:  # purged or swept while the backup was made
@@ -254,7 +254,7 @@ def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
 
 
 def _end_ways_in(session: Session, now: datetime) -> dict[str, int]:
-    """End what was open when the backup was made; returns how many of each."""
+    """End sessions, links and tokens of the backup; returns how many of each."""
     ways = {
         "sessions": update(LoginSession)
         .where(LoginSession.ended_at.is_(None))

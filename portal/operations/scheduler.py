@@ -1,8 +1,7 @@
-"""The process that sweeps: every few seconds the ledger, every minute the files, every day what
-has been kept long enough, and from time to time the log is anchored. A thread beside that links
-the log's rows each second, however long the rest takes.
-
-It outlives a database or a Redis that is away, and stops when it is told to.
+"""The process that sweeps: every few seconds the ledger, every minute the files, every day the
+studies whose retention period has ended, and from time to time the log is anchored. A second thread
+links the log's rows each second, however long the rest takes. It survives an outage of the database
+or Redis, and stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -65,7 +64,7 @@ def run_sweep(
         if not linking.is_alive():
             raise RuntimeError("the thread that links the access log has ended")
     stop.set()
-    _guarded(lambda: _link(engine))  # what was written until now waits for no next start
+    _guarded(lambda: _link(engine))  # rows written until now are not left to the next start
     broker.close()
 
 
@@ -82,7 +81,7 @@ def _guarded(part: Callable[[], None]) -> None:
     try:
         part()
     except (SQLAlchemyError, VaultError, AnchorFailed, OSError) as error:
-        _log.warning("the sweep could not do its work: %s", type(error).__name__)
+        _log.warning("a part of the sweep failed: %s", type(error).__name__)
 
 
 def _link_until(engine: Engine, stop: threading.Event) -> None:
@@ -99,7 +98,9 @@ def _sweep(engine: Engine, broker: Broker) -> None:
     with database.sessions(engine)() as session:
         done = sweep(session, broker, datetime.now(UTC))
     if done.requeued or done.gave_up or done.notified:
-        _log.info("requeued %d, gave up %d, rang %d", done.requeued, done.gave_up, done.notified)
+        _log.info(
+            "requeued %d, gave up %d, announced %d", done.requeued, done.gave_up, done.notified
+        )
 
 
 def _tidy(engine: Engine, vault: Vault) -> None:

@@ -44,7 +44,7 @@ class TableDigest:
 
 
 def tables_of(connection: Connection) -> list[Table]:
-    """The tables as they are in this database, whose schema may be that of a version before."""
+    """The tables as they are in this database, whose schema may be an earlier version's."""
     there, found = inspect(connection), MetaData()
     names = set(there.get_table_names())
     for table in TABLES:

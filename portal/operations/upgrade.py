@@ -1,4 +1,4 @@
-"""Filling what a version before kept less of, and what needs the key ring to be filled.
+"""Filling columns of rows from earlier versions, where that needs the key ring.
 
 Migrations change tables only and mark the studies with `needs_upgrade`. Here each of them gets its
 picture's own key, the digests and columns that are made from the header, and what its reviews have
@@ -42,7 +42,7 @@ class Upgraded:
 def upgrade(session: Session, vault: Vault, now: datetime, *, progress: ReportProgress) -> Upgraded:
     """Fill everything that is marked; `progress(done, all)` is called for each study.
 
-    A study whose key does not open is named; it is tried again the next time.
+    A study whose key does not open is listed; it is tried again the next time.
     """
     done = Upgraded()
     total = session.scalar(select(func.count()).select_from(Study).where(Study.needs_upgrade)) or 0
@@ -109,7 +109,7 @@ def _unmark(session: Session, study_id: UUID, *, joined: int) -> int:
 
 
 def _leave(session: Session, study_id: UUID) -> None:
-    """Take the mark from a study that does not open: it stands in the way of no other."""
+    """Unmark a study that does not open, so that it does not block others."""
     study = session.get_one(Study, study_id, with_for_update=_WEAK, populate_existing=True)
     study.study_uid_key, study.needs_upgrade = None, False
     session.commit()
@@ -158,7 +158,7 @@ def _fill(
 def _header(
     session: Session, vault: Vault, instance: Instance, data_key: bytes
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Any]] | None:
-    """What the kept file's header has (see `dicom.read`): more than was sealed of it before."""
+    """The stored file's header (see `dicom.read`): more than was sealed of it before."""
     blob = session.scalars(
         select(Blob).where(
             Blob.instance_id == instance.id, Blob.kind == BlobKind.SOURCE, Blob.current

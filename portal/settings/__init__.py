@@ -1,8 +1,8 @@
 """Every setting of the portal, read and checked, in one immutable object.
 
-The only room of the portal that reads the process's environment. `variables` declares what there
-is. In development missing secrets are made once and kept in the data folder; in production
-nothing is made up.
+The only package of the portal that reads the process's environment. `variables` declares all
+settings. In development missing secrets are made once and stored in the data folder; in production
+they must be given.
 """
 
 import os
@@ -36,7 +36,7 @@ class Settings(Variables):
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Read the environment; pydantic's ValidationError where a variable is wrong by itself.
 
-        `from_env` is for all callers: it checks also what belongs together.
+        `from_env` is for all callers: it also checks combinations.
         """
         BaseSettings.__init__(self, environ=environ)
 
@@ -49,7 +49,7 @@ class Settings(Variables):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment that the constructor was given, then what development makes up."""
+        """The environment that the constructor was given, then the secrets of development."""
         variables = VariableSource(settings_cls, init_settings()["environ"])
         return variables, DevelopmentSecrets(settings_cls)
 
@@ -91,7 +91,7 @@ class Settings(Variables):
 
     @property
     def production(self) -> bool:
-        """Whether real patients are behind it."""
+        """Whether it is a production portal, with real patients."""
         return self.env == "production"
 
     @property
@@ -146,8 +146,8 @@ class Settings(Variables):
     def read_key_ring(self, *, fresh: bool = True) -> str:
         """The key ring as it is now: rotate-keys may have added a key since the start.
 
-        fresh False: what a command printed within the last minute is good enough. OSError where
-        the file or the command can't be read.
+        fresh False: a command's output of the last minute may be used. OSError where the file or
+        the command can't be read.
         """
         if self._command:
             return self._command.read(fresh=fresh)

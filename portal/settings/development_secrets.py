@@ -1,4 +1,4 @@
-"""Secrets that development makes once and keeps in the data folder, where none are given."""
+"""Secrets that are made once in development and stored in the data folder, where none are given."""
 
 import contextlib
 import secrets

@@ -24,8 +24,8 @@ class KeyRingCommand:
     def read(self, *, fresh: bool = True) -> str:
         """The key ring's text; OSError, with a message for people, where the command fails.
 
-        fresh False: what was printed within the last minute is good enough, so that not every
-        upload waits for a key service.
+        fresh False: output of the last minute may be used, so that not every upload waits for a key
+        service.
         """
         if not fresh and self._printed and time.monotonic() - self._printed[0] < _REUSED_SECONDS:
             return self._printed[1]

@@ -1,4 +1,4 @@
-"""What production refuses: whatever development makes up or leaves open."""
+"""What production refuses: missing or insecure settings that development allows."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

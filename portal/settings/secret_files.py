@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-_SAMPLE_WORDS: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
+_SAMPLES: Final = ("change", "sample", "example", "secret", "password", "default", "insecure")
 
 
 def new_key_ring() -> str:
@@ -39,7 +39,7 @@ def weakness(value: str) -> str | None:
         return "is missing"
     if len(value) < 32:
         return "must have at least 32 characters"
-    if len(set(value)) < 10 or any(word in value.lower() for word in _SAMPLE_WORDS):
+    if len(set(value)) < 10 or any(sample in value.lower() for sample in _SAMPLES):
         return "looks like a sample; make one with `openssl rand -base64 33`"
     return None
 

@@ -1,7 +1,7 @@
 """`python -m portal demo`: a portal with something to look at.
 
 Owns the example content: synthetic X-rays, and a few real ones where a data folder lies beside the
-repository. They go in through the API like anybody's. No account with a known password is made:
+repository. They are sent through the API like any others. No account with a known password is made:
 the sender's is random and forgotten, people come in by the links that are printed.
 """
 
@@ -37,10 +37,10 @@ REAL_WITH, REAL_WITHOUT = 4, 2
 # Research data that may lie beside the repository, never inside it.
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "siim"
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
-def fill(settings: Settings, address: str, print_line: Say) -> None:
+def fill(settings: Settings, address: str, print_line: PrintLine) -> None:
     """Fill the portal at that address with pictures, once, and print the guests' links."""
     now = datetime.now(UTC)
     engine = database.open_engine(settings)
@@ -66,7 +66,7 @@ def fill(settings: Settings, address: str, print_line: Say) -> None:
     engine.dispose()
 
 
-def _draw(folder: Path, print_line: Say) -> list[Path]:
+def _draw(folder: Path, print_line: PrintLine) -> list[Path]:
     """Synthetic X-rays, drawn by a program of their own: the portal makes no pixels."""
     draw = [sys.executable, "-m", "ml", "phantom", "--out", str(folder)]
     done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
@@ -92,7 +92,7 @@ def _invite(session: Session, name: str, email: str, role: Role, now: datetime) 
 
 
 def _sender(session: Session, now: datetime) -> User:
-    """The account that sends, with which nobody can sign in."""
+    """The account that sends the pictures; sign-in with it is not possible."""
     known = session.scalar(select(User).where(User.email == SENDER))
     session.commit()
     if known is not None:
@@ -134,7 +134,7 @@ def _real_ones() -> Iterator[Path]:
                 yield path
 
 
-def _send(address: str, key: str, path: Path, print_line: Say) -> bool:
+def _send(address: str, key: str, path: Path, print_line: PrintLine) -> bool:
     """Send one file through the API; whether it was taken."""
     boundary = secrets.token_hex(16)
     head = (

@@ -1,8 +1,8 @@
 """The Redis-compatible server that a machine without one gets: found, configured, addressed.
 
 Owns its configuration: a private unix socket and no TCP port, one user for the portal and one for
-workers, every write appended to a file, so that a restart loses at most the last second of bells.
-Workers reach the queues' keys alone: not the counts by which the portal slows guessing down.
+workers, every write appended to a file, so that a restart loses at most the last second of
+messages. Workers can access the queues' keys only, not the portal's counts of failed sign-ins.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from redis.retry import Retry
 # sockaddr_un holds 108 bytes; a data folder may lie deeper than that.
 _LONGEST_SOCKET_PATH = 100
 WORKER = "worker"
-# What kombu keeps for a consumer of the two queues: messages, bindings, what is not acknowledged.
+# Kombu's keys for a consumer of the two queues: messages, bindings, what is not acknowledged.
 WORKER_KEYS = ("render*", "segment*", "_kombu.binding*", "unacked*")
 
 

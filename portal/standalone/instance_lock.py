@@ -1,6 +1,6 @@
 """One running portal for one data folder: the lock, and where the running one is.
 
-The kernel lets go of the lock when its process ends, however it ends.
+The kernel releases the lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class AlreadyRunning(Exception):
 
 
 def lock(data_dir: Path) -> TextIO:
-    """Take the folder's lock for as long as the file is open; Held when another one has it."""
+    """Take the folder's lock while the file is open; AlreadyRunning if another process has it."""
     file = _path(data_dir).open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
 """A tree of child processes: started, watched, started again with back-off, stopped in order.
 
-Owns processes and their logs; `up` defines what they are. Every child has
-a process group of its own, so that Ctrl-C reaches this process alone, and is told by the kernel
-when this process dies, so that nothing is left behind.
+Owns processes and their logs; `up` defines what they are. Every child has a process group of its
+own, so that Ctrl-C reaches this process alone, and gets a signal from the kernel when this process
+dies, so that nothing is left behind.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pathlib import Path
 LOG_BYTES, LOG_FILES = 5_000_000, 4
 POLL_SECONDS = 0.1
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-# A child that has lived for this long is well: its next death is a new story.
+# After running for this long a child starts again without a longer pause.
 SETTLED_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(eq=False)
 class Child:
-    """One process to keep running. `ready` returns whether it does its work already."""
+    """One process to keep running. `ready` returns whether it has started fully."""
 
     name: str
     command: Sequence[str]
@@ -58,7 +58,7 @@ class Child:
 class Supervisor:
     """Keeps children running; stops them layer by layer."""
 
-    def __init__(self, log_folder: Path, print_line: Say) -> None:
+    def __init__(self, log_folder: Path, print_line: PrintLine) -> None:
         log_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log_folder = log_folder
         self._say = print_line
@@ -118,7 +118,7 @@ class Supervisor:
                 _end_group(child)
         self._children.clear()
 
-    def last_words(self, child: Child, lines: int = 3) -> list[str]:
+    def log_tail(self, child: Child, lines: int = 3) -> list[str]:
         """The end of a child's log."""
         path = self._log_folder / f"{child.name}.log"
         with suppress(OSError):
@@ -177,7 +177,7 @@ class Supervisor:
 
 
 def _send(child: Child, number: signal.Signals) -> None:
-    """A signal to the process itself: a worker's children leave when it tells them to."""
+    """A signal to the process itself: a worker ends its own children."""
     if child.process is not None and child.process.poll() is None:
         child.process.send_signal(number)
 

@@ -1,7 +1,7 @@
 """`python -m portal up`: everything on one machine, from an empty folder to a printed address.
 
 It starts the embedded Redis server (unless REDIS_URL is set), workers, sweep and gunicorn, each
-with the settings that it may have.
+with only the settings that it needs.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class _Tree:
         try:
             first_start.migrate(self.settings)
             done = first_start.upgrade_rows(self.settings, progress=_tell_now_and_then)
-            # Who sets PLEURA_WEIGHTS manages the registry too.
+            # With PLEURA_WEIGHTS set, the registry is managed by the operator.
             own = worker_variable("PLEURA_WEIGHTS")
             new = None if own else first_start.register_shipped(self.settings)
         except Failed as error:
@@ -167,7 +167,7 @@ class _Tree:
             link = first_start.admin_link(self.settings, if_none=True)
         except Failed as error:
             _print_line(
-                f"nobody administers this portal: {error} See `python -m portal create-admin`."
+                f"this portal has no administrator: {error} See `python -m portal create-admin`."
             )
             return
         if link:
@@ -220,7 +220,7 @@ class _Tree:
         """Wait for the workers; without one the portal runs all the same, with a warning."""
         for child in self.supervisor.wait_ready(workers, READY_SECONDS):
             _print_line(f"{child.name} does not work yet, so pictures wait. Its log ends with:")
-            for line in self.supervisor.last_words(child):
+            for line in self.supervisor.log_tail(child):
                 _print_line(f"    {line}")
 
     def _worker(self, queue: str, number: int) -> Child:
@@ -265,8 +265,8 @@ class _Tree:
 
     def _require(self, child: Child, seconds: float) -> None:
         if self.supervisor.wait_ready([child], seconds) and not self.supervisor.stopping:
-            words = "\n".join(self.supervisor.last_words(child, 8))
-            raise CannotStart(f"{child.name} does not answer. Its log ends with:\n{words}")
+            tail = "\n".join(self.supervisor.log_tail(child, 8))
+            raise CannotStart(f"{child.name} does not answer. Its log ends with:\n{tail}")
 
     def _logs(self) -> str:
         return _shown(self.settings.data_dir / "log")

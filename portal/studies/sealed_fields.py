@@ -110,11 +110,11 @@ def open_comment(vault: Vault, data_key: bytes, review: Review) -> str:
     return vault.open_(data_key, f"reviews:{review.id}:comment", review.sealed_comment).decode()
 
 
-def seal_words(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:
+def seal_explanation(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:
     """The explanation of an emergency access, for `break_glass.sealed_words`."""
     return vault.seal(data_key, f"break_glass:{grant_id}:words", words.encode())
 
 
-def open_words(vault: Vault, data_key: bytes, grant: BreakGlass) -> str:
+def open_explanation(vault: Vault, data_key: bytes, grant: BreakGlass) -> str:
     """The explanation of an emergency access."""
     return vault.open_(data_key, f"break_glass:{grant.id}:words", grant.sealed_words).decode()

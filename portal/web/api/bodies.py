@@ -1,4 +1,4 @@
-"""What `/api/v1` sends and takes, as models: its JSON and the schemas of `openapi` follow them."""
+"""The bodies of `/api/v1` as models: its JSON and the schemas of `openapi` follow them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal

@@ -1,7 +1,6 @@
-"""`/api/v1`: what programs may do with an API token. Answers hold no patient's name.
-
-A program names cases by the ids that it was given. Errors are RFC 9457 problem documents.
-`openapi` describes every operation, `bodies` what it sends and takes; keep all in step.
+"""`/api/v1`: what programs may do with an API token. Answers contain no patient's name. A program
+names cases by the ids that it was given. Errors are RFC 9457 problem documents. `openapi` describes
+every operation, `bodies` what it sends and takes; keep all in step.
 """
 
 from datetime import datetime

@@ -107,7 +107,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
 @blueprint.get("/next")
 @guard.permission(Permission.STUDY_READ)
 def following(study_id: UUID) -> BaseResponse:
-    """On to the next case of the worklist; from the last one back to the list."""
+    """Redirect to the next case of the worklist, or from the last one to the list."""
     found = worklist.next_study(db_session(), guard.actor(), study_id)
     return redirect(f"/studies/{found}" if found else "/worklist", 303)
 
@@ -122,7 +122,7 @@ def state_json(found: StudyState) -> dict[str, Any]:
 
 
 def _picture() -> UUID | None:
-    """The picture that the address names; an id that is none names none of the case's."""
+    """The picture that the address names; a malformed id matches none."""
     named = request.args.get("picture")
     try:
         return UUID(named) if named else None

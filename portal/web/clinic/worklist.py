@@ -77,7 +77,7 @@ class ListPage:
 
     @property
     def typed(self) -> str:
-        """What the search field shows: a number of a patient is not given back."""
+        """The text of the search field; never a patient's number."""
         return "" if self.sealed else self.filters.get("q", "")
 
     @property
@@ -120,12 +120,12 @@ def worklist() -> str:
 @blueprint.post("/search")
 @guard.permission(Permission.STUDY_LIST)
 def search() -> BaseResponse:
-    """From what was typed to an address that says nothing about a patient."""
+    """Redirect from what was typed to an address that reveals nothing about a patient."""
     args = {name: _chosen(name, request.form.get(name, "")) for name in _OPTIONS}
     sought = request.form.get("q", "").strip()[:64]
-    # A patient's number is not given back to the field: an empty one keeps the search for it.
-    kept = request.form.get("sealed", "")[:200]
-    args["q"] = kept if kept.startswith("~") else ""
+    # The field never shows a patient's number: left empty, the search for it stays.
+    previous = request.form.get("sealed", "")[:200]
+    args["q"] = previous if previous.startswith("~") else ""
     if sought:
         args["q"] = worklists.address_of(
             db_session(), guard.services().vault, guard.actor(), sought
@@ -138,7 +138,7 @@ def search() -> BaseResponse:
 def states() -> Response:
     """The rows' present state as pieces of the page.
 
-    For a page that is open this is no new look; a result that the session was not shown is one.
+    This writes no audit row, except for a result that the session was not shown before.
     """
     found = case.states(db_session(), guard.actor(), _ids(), guard.now(), guard.services().shown)
     counts = worklists.counts(db_session(), guard.actor())
@@ -186,7 +186,7 @@ def _page_number() -> int:
 
 
 def _ids() -> list[UUID]:
-    """The ids that are asked for; what is none is passed over."""
+    """The ids that are asked for; anything else is ignored."""
     found = []
     for text in request.args.get("ids", "").split(",")[:_MOST_IDS]:
         try:

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from portal.accounts.throttle import Throttled
 from portal.errors import Conflict, Invalid
 from portal.formats.refusals import Refused
-from portal.services import DAMAGED, NO_ROOM, UNAVAILABLE, UNFIT, db_session
+from portal.services import DAMAGED, DISK_FULL, INVALID_VALUE, UNAVAILABLE, db_session
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -174,9 +174,9 @@ def install(app: Flask) -> None:
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(Conflict, lambda e: answer(Problem(409, e.code, e.message)))
     app.register_error_handler(Invalid, lambda e: answer(Problem(422, e.code, e.message)))
-    app.register_error_handler(NO_ROOM, _no_room)
+    app.register_error_handler(DISK_FULL, _disk_full)
     app.register_error_handler(DAMAGED, _damaged)
-    app.register_error_handler(UNFIT, _unfit)
+    app.register_error_handler(INVALID_VALUE, _invalid_value)
     app.register_error_handler(Throttled, _throttled)
     app.register_error_handler(CSRFError, lambda _error: answer(Problem(400, "csrf")))
     app.register_error_handler(HTTPException, _http)
@@ -215,7 +215,7 @@ def _http(error: HTTPException) -> Any:
     return response
 
 
-def _unfit(error: Exception) -> Response:
+def _invalid_value(error: Exception) -> Response:
     current_app.logger.warning("unfit", exc_info=error)
     _let_go_of_rows()
     return answer(
@@ -223,7 +223,7 @@ def _unfit(error: Exception) -> Response:
     )
 
 
-def _no_room(error: Exception) -> Response:
+def _disk_full(error: Exception) -> Response:
     current_app.logger.error("no room", exc_info=error)
     return answer(Problem(507, "no_room"))
 

@@ -89,8 +89,8 @@ def test_a_child_that_can_not_start_is_given_longer_pauses_and_its_last_words_ar
         "started again in 1 s",
         "started again in 2 s",
     ]
-    assert until(lambda: supervisor.last_words(one) != [])
-    assert supervisor.last_words(one)[-1] == "no model here"
+    assert until(lambda: supervisor.log_tail(one) != [])
+    assert supervisor.log_tail(one)[-1] == "no model here"
 
 
 def test_a_child_is_ready_when_it_says_so(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_stopping_leaves_nothing_behind_even_of_a_child_that_will_not_go(
 ) -> None:
     one = child(STUBBORN, grace_seconds=0.5)
     supervisor.start(one)
-    assert until(lambda: supervisor.last_words(one) != [])
-    inner = int(supervisor.last_words(one)[-1])
+    assert until(lambda: supervisor.log_tail(one) != [])
+    inner = int(supervisor.log_tail(one)[-1])
     outer = pid_of(one)
     assert exists(inner)
     assert exists(outer)
@@ -140,7 +140,7 @@ time.sleep(60)
         command = [sys.executable, "-c", told, str(ends), name]
         one = Child(name, command, dict(os.environ), lambda: True, layer=layer)
         supervisor.start(one)
-        assert until(lambda one=one: supervisor.last_words(one) != [])
+        assert until(lambda one=one: supervisor.log_tail(one) != [])
     supervisor.stop()
     said = ends.read_text().split()
     assert sorted(said[:2]) == ["sweep", "worker"]
@@ -180,7 +180,7 @@ def test_a_long_log_is_turned_over(
     supervisor.start(one)
     logs = tmp_path / "log"
     # Until then the log may be turned over once more while its files are looked at.
-    assert until(lambda: supervisor.last_words(one)[-1:] == ["end"])
+    assert until(lambda: supervisor.log_tail(one)[-1:] == ["end"])
     supervisor.stop()
     assert len(list(logs.iterdir())) == 4
     assert all(file.stat().st_size <= 2100 for file in logs.iterdir())

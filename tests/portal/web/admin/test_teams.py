@@ -82,4 +82,4 @@ def test_an_admin_who_follows_their_own_link_is_told_on(
     assert post(admin_client, link, {"password": PASSWORD}, page=link).status_code == 303
     log = sign_in(app, auditor).get("/audit").text
     assert "Followed a link that they had made themselves" in log
-    assert "Gave somebody a way to patients’ data" in log
+    assert "Gave a person access to patients’ data" in log
