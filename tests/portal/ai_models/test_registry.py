@@ -239,7 +239,7 @@ def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:
     with clinic.session as session:
         registry.choose_point(session, clinic.admin, second, OperatingPoint.HIGH_PRECISION, NOW)
         after = vars(session.scalars(select(Prediction)).one())
-    kept = ("study_id", "model_id", "operating_point", "threshold", "probability", "band")
+    kept = ("instance_id", "model_id", "operating_point", "threshold", "probability", "band")
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert before["study_id"] == study_id
 
