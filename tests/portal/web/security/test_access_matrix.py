@@ -2,7 +2,7 @@
 
 `own` is the person's, `team` a team-mate's, `other` another team's, `granted` another team's case
 that the person has opened by emergency access. A route that names an object and has no row in
-`ALLOWED` fails. Routes without an object are in `test_who_may`.
+`ALLOWED` fails. Routes without an object are in `test_rules`.
 """
 
 from collections.abc import Iterator
