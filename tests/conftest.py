@@ -1,6 +1,6 @@
-"""Real servers for the tests, and a place with a vault and a database, fresh for each test.
+"""Real servers for the tests, and a core with a vault and a database, fresh for each test.
 
-`redis_url` and `postgres_url` are servers of this run alone, in folders of their own. `place` is
+`redis_url` and `postgres_url` are servers of this run alone, in folders of their own. `core` is
 everything that the core needs, once on SQLite and once on PostgreSQL; `tests/support/clinic.py`
 fills it with people.
 """
@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 
 from portal import database
 from portal.standalone import embedded_redis
-from tests.support.place import Place, open_place
+from tests.support.core import Core, open_core
 from tests.support.postgres import postgres
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
@@ -116,8 +116,8 @@ def _migrated_postgres(postgres_url: str) -> Iterator[tuple[Engine, str]]:
 
 
 @pytest.fixture
-def place(database_url: str, quick_path: Path) -> Iterator[Place]:
+def core(database_url: str, quick_path: Path) -> Iterator[Core]:
     """Settings, vault and database of a portal that nobody has used yet."""
-    opened = open_place(quick_path / "data", database_url)
+    opened = open_core(quick_path / "data", database_url)
     yield opened
     opened.engine.dispose()

@@ -37,7 +37,7 @@ from portal import audit, database
 from portal.audit import chain, verification
 from portal.reading import case
 from tests.support.clinic import Clinic, open_clinic
-from tests.support.place import NOW, Place, open_place
+from tests.support.core import NOW, Core, open_core
 from tests.support.postgres import postgres
 
 # Forked before any connection or thread is made: twenty starts anew take longer than the run.
@@ -57,7 +57,7 @@ def _read(
 ) -> None:
     """One reader; the number of cases opened goes into the queue."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    place = open_place(folder, address)
+    core = open_core(folder, address)
     commit = Session.commit
 
     def slow(session: Session) -> None:
@@ -68,12 +68,12 @@ def _read(
         """Instead of the log's row."""
 
     def once() -> None:
-        with place.sessions() as session:
+        with core.sessions() as session:
             if what == "row":
                 audit.append(session, "study_opened", actor=mate, now=NOW, study_id=study_id)
                 session.commit()
             else:
-                case.open_study(session, place.vault, mate, study_id, NOW)
+                case.open_study(session, core.vault, mate, study_id, NOW)
 
     once()  # everything is imported and connected
     append = nothing if what == "without_log" else audit.append
@@ -87,17 +87,17 @@ def _read(
 
 
 def measure(
-    place: Place, clinic: Clinic, study_id: UUID, readers: int, chosen: Any, what: str
+    core: Core, clinic: Clinic, study_id: UUID, readers: int, chosen: Any, what: str
 ) -> tuple[float, float]:
     """Openings per second by so many readers, and the share of them that waited for a lock."""
     together, done = _context.Barrier(readers + 1), _context.Queue()
-    address = place.settings.database_url
-    common = (place.data_dir, address, study_id, clinic.mate, chosen.hold_ms / 1000)
+    address = core.settings.database_url
+    common = (core.data_dir, address, study_id, clinic.mate, chosen.hold_ms / 1000)
     processes = [
         _context.Process(target=_read, args=(*common, chosen.seconds, what, together, done))
         for _ in range(readers)
     ]
-    place.engine.dispose()
+    core.engine.dispose()
     for process in processes:
         process.start()
     together.wait()
@@ -117,7 +117,7 @@ def measure(
 
     def link() -> None:
         while not stop.wait(1.0):
-            with place.sessions() as session:
+            with core.sessions() as session:
                 chain.link(session)
 
     beside = [threading.Thread(target=watch), threading.Thread(target=link)]
@@ -139,9 +139,9 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, postgres() as address:
-        place = open_place(Path(folder) / "data", address)
-        database.upgrade(place.engine)
-        clinic = open_clinic(place)
+        core = open_core(Path(folder) / "data", address)
+        database.upgrade(core.engine)
+        clinic = open_clinic(core)
         study_id = clinic.done()
         result: dict[str, Any] = {
             "readers": chosen.readers,
@@ -152,7 +152,7 @@ def main() -> int:
         for what in ("case", "row", "without_log"):
             one, many = (
                 max(
-                    measure(place, clinic, study_id, readers, chosen, what)
+                    measure(core, clinic, study_id, readers, chosen, what)
                     for _ in range(chosen.repeat)
                 )
                 for readers in (1, chosen.readers)
@@ -163,11 +163,11 @@ def main() -> int:
                 "ratio": round(many[0] / one[0], 1),
                 "waiting_for_a_lock": round(many[1], 3),
             }
-        with place.sessions() as session:
+        with core.sessions() as session:
             chain.link(session)
             found = verification.verify(session)
         result["log"] = {"rows": found.count, "whole": found.is_whole}
-        place.engine.dispose()
+        core.engine.dispose()
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     return 0
 

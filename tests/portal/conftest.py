@@ -1,11 +1,11 @@
-"""A clinic in a fresh place, on both databases."""
+"""A clinic over a fresh core, on both databases."""
 
 import pytest
 
 from tests.support.clinic import Clinic, open_clinic
-from tests.support.place import Place
+from tests.support.core import Core
 
 
 @pytest.fixture
-def clinic(place: Place) -> Clinic:
-    return open_clinic(place)
+def clinic(core: Core) -> Clinic:
+    return open_clinic(core)

@@ -5,36 +5,36 @@ from sqlalchemy import text
 from portal import audit
 from portal.audit import chain, verification
 from tests.support.clinic import after
-from tests.support.place import Place
+from tests.support.core import Core
 
 _TABLES = ("audit_events", "audit_links", "audit_subjects")
 
 
-def fill(place: Place, count: int = 5) -> None:
+def fill(core: Core, count: int = 5) -> None:
     """Some rows, committed together and not linked."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         for number in range(count):
             audit.append(session, "tested", now=after(minutes=number), detail={"number": number})
         session.commit()
 
 
-def link(place: Place) -> int:
+def link(core: Core) -> int:
     """Link what waits, as the sweep does."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         return chain.link(session)
 
 
-def check(place: Place) -> verification.Verification:
+def check(core: Core) -> verification.Verification:
     """Verify the log, whenever its rows were written."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         return verification.verify(session)
 
 
-def disarm(place: Place) -> None:
+def disarm(core: Core) -> None:
     """Drop the triggers, as somebody could who owns the database."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         for table in _TABLES:
-            if place.engine.dialect.name == "sqlite":
+            if core.engine.dialect.name == "sqlite":
                 session.execute(text(f"DROP TRIGGER {table}_update"))
                 session.execute(text(f"DROP TRIGGER {table}_delete"))
             else:
@@ -42,10 +42,10 @@ def disarm(place: Place) -> None:
         session.commit()
 
 
-def tamper(place: Place, *statements: str) -> None:
+def tamper(core: Core, *statements: str) -> None:
     """Change the tables behind the portal's back."""
-    disarm(place)
-    with place.sessions() as session:
+    disarm(core)
+    with core.sessions() as session:
         for statement in statements:
             session.execute(text(statement))
         session.commit()

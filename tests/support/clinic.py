@@ -15,8 +15,8 @@ from portal.access import Actor, permissions_of
 from portal.intake import submission
 from portal.jobs import claims, files, outcomes, tickets
 from portal.models import Job, JobKind, JobState, Role, Team, User
+from tests.support.core import NOW, Core
 from tests.support.pictures import dicom, jpeg, png
-from tests.support.place import NOW, Place
 from worker.contract.job import Failure, Hello
 from worker.contract.result import Output
 
@@ -25,9 +25,9 @@ SHA256 = "ab" * 32
 
 @dataclass
 class Clinic:
-    """People of every kind in a place, each as an actor."""
+    """The core of a portal and its people, each as an actor."""
 
-    place: Place
+    core: Core
     owner: Actor
     mate: Actor
     outsider: Actor
@@ -37,11 +37,11 @@ class Clinic:
 
     @property
     def session(self) -> Session:
-        return self.place.sessions()
+        return self.core.sessions()
 
     @property
     def vault(self) -> Any:
-        return self.place.vault
+        return self.core.vault
 
     def submit(
         self,
@@ -66,12 +66,10 @@ class Clinic:
     def claim(self, job_id: UUID, now: datetime = NOW) -> tickets.Ticket | None:
         """Claim a job as a worker; the ticket, read back from its text."""
         with self.session as session:
-            claimed = claims.claim(
-                session, self.place.settings, self.vault, job_id, "worker-1", now
-            )
+            claimed = claims.claim(session, self.core.settings, self.vault, job_id, "worker-1", now)
         if claimed is None:
             return None
-        return claims.open_ticket(self.place.settings, claimed.ticket, job_id, now)
+        return claims.open_ticket(self.core.settings, claimed.ticket, job_id, now)
 
     def store(self, ticket: tickets.Ticket, now: datetime = NOW, **outputs: bytes) -> None:
         """Store outputs of an attempt, each with its right media type."""
@@ -134,9 +132,9 @@ MEDIA_TYPES = {
 }
 
 
-def open_clinic(place: Place) -> Clinic:
+def open_clinic(core: Core) -> Clinic:
     """Two teams with people of every role."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         here, there = Team(id=uuid4(), name="Here", created=NOW), None
         there = Team(id=uuid4(), name="There", created=NOW)
         session.add_all([here, there])
@@ -155,7 +153,7 @@ def open_clinic(place: Place) -> Clinic:
             return Actor(user.id, team.id, role, permissions_of(role), uuid4(), "session")
 
         clinic = Clinic(
-            place,
+            core,
             owner=person("owner", Role.TECHNOLOGIST),
             mate=person("mate", Role.READER),
             outsider=person("outsider", Role.READER, there),

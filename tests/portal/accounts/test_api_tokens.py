@@ -11,7 +11,7 @@ from portal.accounts.throttle import Throttle
 from portal.errors import Invalid
 from portal.models import ApiToken, LoginSession, Role, User
 from tests.portal.accounts.members import ADMIN_EMAIL, PASSWORD, actor, join
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 SCOPES = ["studies:write", "studies:read", "reviews:write"]
 
@@ -32,11 +32,11 @@ SCOPES = ["studies:write", "studies:read", "reviews:write"]
     ],
 )
 def test_a_token_reaches_no_further_than_its_owner(
-    place: Place, role: Role, scope: str, held: bool
+    core: Core, role: Role, scope: str, held: bool
 ) -> None:
-    user = join(place, role)
+    user = join(core, role)
     lifetime = timedelta(days=1)
-    with place.sessions() as session:
+    with core.sessions() as session:
         row = session.get_one(User, user.id)
         if held:
             token, raw = api_tokens.create_token(
@@ -53,9 +53,9 @@ def test_a_token_reaches_no_further_than_its_owner(
                 )
 
 
-def test_a_token_ends_when_it_expires_is_revoked_or_its_owner_goes(place: Place) -> None:
-    user, boss = join(place), join(place, Role.ADMIN, "boss@example.org")
-    with place.sessions() as session:
+def test_a_token_ends_when_it_expires_is_revoked_or_its_owner_goes(core: Core) -> None:
+    user, boss = join(core), join(core, Role.ADMIN, "boss@example.org")
+    with core.sessions() as session:
         row = session.get_one(User, user.id)
 
         def make() -> tuple[ApiToken, str]:
@@ -81,9 +81,9 @@ def test_a_token_ends_when_it_expires_is_revoked_or_its_owner_goes(place: Place)
             assert api_tokens.load_token(session, odd, NOW) is None
 
 
-def test_a_token_shrinks_with_its_owners_role(place: Place) -> None:
-    user, boss = join(place), join(place, Role.ADMIN, "boss@example.org")
-    with place.sessions() as session:
+def test_a_token_shrinks_with_its_owners_role(core: Core) -> None:
+    user, boss = join(core), join(core, Role.ADMIN, "boss@example.org")
+    with core.sessions() as session:
         row = session.get_one(User, user.id)
         token, _ = api_tokens.create_token(
             session, row, scopes=SCOPES, name="t", lifetime=timedelta(days=1), now=NOW
@@ -95,9 +95,9 @@ def test_a_token_shrinks_with_its_owners_role(place: Place) -> None:
 
 
 @pytest.mark.parametrize("change", ["password", "factor", "reset", "disable", "role"])
-def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str) -> None:
-    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session:
+def test_tokens_end_with_what_their_owner_signed_in_by(core: Core, change: str) -> None:
+    user, boss = join(core), join(core, Role.ADMIN, ADMIN_EMAIL)
+    with core.sessions() as session:
         row = session.get_one(User, user.id)
         _, raw = api_tokens.create_token(
             session, row, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
@@ -113,8 +113,8 @@ def test_tokens_end_with_what_their_owner_signed_in_by(place: Place, change: str
             assert api_tokens.load_token(session, raw, NOW) is not None
             assert people.change_password(session, Throttle(), login, PASSWORD, new, NOW)
         elif change == "factor":
-            secret, _ = totp.begin_totp(session, place.vault, row, NOW)
-            totp.confirm_totp(session, place.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
+            secret, _ = totp.begin_totp(session, core.vault, row, NOW)
+            totp.confirm_totp(session, core.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
         elif change == "reset":
             people.reset_factor(session, actor(boss), user.id, NOW)
         elif change == "role":

@@ -17,7 +17,7 @@ from portal.models import AuditEvent, BreakGlass, PurgeReason, Role, Study, Team
 from portal.reading import reviews, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from tests.support.clinic import Clinic
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 HOUR = timedelta(minutes=60)
 LATER = NOW + HOUR

@@ -12,14 +12,14 @@ from portal.accounts import api_tokens, invitations, people, sessions, teams
 from portal.audit import alarms
 from portal.errors import Invalid
 from portal.models import LoginSession, Role, User
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 PASSWORD = "blue kettle on tuesday"
 
 
-def join(place: Place, role: Role, email: str, team: str = "Radiology") -> Actor:
+def join(core: Core, role: Role, email: str, team: str = "Radiology") -> Actor:
     """Somebody whom the command line has let in."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         _, token = invitations.invite(
             session, None, name=email, email=email, role=role, team=team, now=NOW
         )
@@ -29,18 +29,18 @@ def join(place: Place, role: Role, email: str, team: str = "Radiology") -> Actor
 
 
 @pytest.fixture
-def admin(place: Place) -> Actor:
-    return join(place, Role.ADMIN, "ada@example.org")
+def admin(core: Core) -> Actor:
+    return join(core, Role.ADMIN, "ada@example.org")
 
 
 @pytest.fixture
-def auditor(place: Place) -> Actor:
-    return join(place, Role.AUDITOR, "otto@example.org")
+def auditor(core: Core) -> Actor:
+    return join(core, Role.AUDITOR, "otto@example.org")
 
 
-def told(place: Place, auditor: Actor) -> list[tuple[str, object, object]]:
+def told(core: Core, auditor: Actor) -> list[tuple[str, object, object]]:
     """The alarms that wait: event, how, role."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         waiting, _ = alarms.unseen(session, auditor)
     return [(a.event, a.detail.get("how"), a.detail.get("role")) for a in reversed(waiting)]
 
@@ -55,51 +55,51 @@ ALARM_OF = {
 
 @pytest.mark.parametrize("role", list(Role))
 def test_inviting_sounds_an_alarm_by_role(
-    place: Place, admin: Actor, auditor: Actor, role: Role
+    core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
-    with place.sessions() as session:
+    with core.sessions() as session:
         invitations.invite(session, admin, name="N", email="n@example.org", role=role, now=NOW)
     event = ALARM_OF[role]
-    assert told(place, auditor) == [(event, "invited", role.value)]
+    assert told(core, auditor) == [(event, "invited", role.value)]
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
-    place: Place, admin: Actor, auditor: Actor, role: Role
+    core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
     start = Role.ADMIN if role is not Role.ADMIN else Role.READER
-    other = join(place, start, "other@example.org")
-    with place.sessions() as session:
+    other = join(core, start, "other@example.org")
+    with core.sessions() as session:
         people.set_role(session, admin, other.user_id, role, NOW)
         people.set_role(
             session, admin, other.user_id, role, NOW
         )  # nothing changes: no second alarm
         people.reset_factor(session, admin, other.user_id, NOW)
     event = ALARM_OF[role]
-    assert told(place, auditor) == [(event, how, role.value) for how in ("role", "reset")]
+    assert told(core, auditor) == [(event, how, role.value) for how in ("role", "reset")]
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_the_command_line_sounds_no_alarm(place: Place, auditor: Actor, role: Role) -> None:
-    somebody = join(place, role, "n@example.org")
-    with place.sessions() as session:
+def test_the_command_line_sounds_no_alarm(core: Core, auditor: Actor, role: Role) -> None:
+    somebody = join(core, role, "n@example.org")
+    with core.sessions() as session:
         people.reset_factor(session, None, somebody.user_id, NOW)
-    assert told(place, auditor) == []
+    assert told(core, auditor) == []
 
 
 @pytest.mark.parametrize(
     "email", ["ada@example.org", " ADA@Example.ORG ", "ada+reader@example.org", "ada+@example.org"]
 )
-def test_nobody_invites_their_own_address(place: Place, admin: Actor, email: str) -> None:
-    with place.sessions() as session:
+def test_nobody_invites_their_own_address(core: Core, admin: Actor, email: str) -> None:
+    with core.sessions() as session:
         with pytest.raises(Invalid) as refused:
             invitations.invite(session, admin, name="Ada", email=email, role=Role.READER, now=NOW)
         assert refused.value.code == "email"
         assert invitations.waiting_invitations(session, NOW) == []
 
 
-def test_nobody_changes_their_own_role_team_or_factor(place: Place, admin: Actor) -> None:
-    with place.sessions() as session:
+def test_nobody_changes_their_own_role_team_or_factor(core: Core, admin: Actor) -> None:
+    with core.sessions() as session:
         elsewhere = teams.make_team(session, admin, "Elsewhere", NOW).id
         for attempt in (
             lambda: people.set_role(session, admin, admin.user_id, Role.READER, NOW),
@@ -114,29 +114,29 @@ def test_nobody_changes_their_own_role_team_or_factor(place: Place, admin: Actor
 
 @pytest.mark.parametrize("who_follows", ["the inviter", "somebody else", "nobody signed in"])
 def test_following_ones_own_link_sounds_an_alarm(
-    place: Place, admin: Actor, auditor: Actor, who_follows: str
+    core: Core, admin: Actor, auditor: Actor, who_follows: str
 ) -> None:
     signed_in: UUID | None = {
         "the inviter": admin.user_id,
         "somebody else": auditor.user_id,
         "nobody signed in": None,
     }[who_follows]
-    with place.sessions() as session:
+    with core.sessions() as session:
         _, token = invitations.invite(
             session, admin, name="N", email="n@example.org", role=Role.READER, now=NOW
         )
         invitations.accept_invitation(
             session, token, password=PASSWORD, now=NOW, signed_in=signed_in
         )
-    followed = [event for event, _, _ in told(place, auditor) if event != "patient_access_given"]
+    followed = [event for event, _, _ in told(core, auditor) if event != "patient_access_given"]
     assert followed == (["inviter_followed_link"] if who_follows == "the inviter" else [])
 
 
 def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
-    place: Place, admin: Actor, auditor: Actor
+    core: Core, admin: Actor, auditor: Actor
 ) -> None:
-    reader = join(place, Role.READER, "rita@example.org")
-    with place.sessions() as session:
+    reader = join(core, Role.READER, "rita@example.org")
+    with core.sessions() as session:
         user = session.get_one(User, reader.user_id)
         raw = sessions.start_session(session, user, address="", agent="", now=NOW)
         _, token = api_tokens.create_token(
@@ -147,19 +147,19 @@ def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
         assert sessions.load_session(session, raw, NOW) is None
         assert api_tokens.load_token(session, token, NOW) is None
         assert session.get_one(User, reader.user_id).team_id == team.id
-    assert told(place, auditor) == [("patient_access_given", "moved", "reader")]
+    assert told(core, auditor) == [("patient_access_given", "moved", "reader")]
 
 
 @pytest.mark.parametrize("role", [Role.ADMIN, Role.AUDITOR])
 def test_moving_who_sees_no_case_anyway_sounds_no_alarm(
-    place: Place, admin: Actor, auditor: Actor, role: Role
+    core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
-    other = join(place, role, "other@example.org")
-    with place.sessions() as session:
+    other = join(core, role, "other@example.org")
+    with core.sessions() as session:
         team = teams.make_team(session, admin, "Elsewhere", NOW)
         people.move(session, admin, other.user_id, team.id, NOW)
         assert session.get_one(User, other.user_id).team_id == team.id
-    assert told(place, auditor) == []
+    assert told(core, auditor) == []
 
 
 OUT = {
@@ -171,12 +171,12 @@ OUT = {
 
 @pytest.mark.parametrize("act", OUT)
 def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
-    place: Place, admin: Actor, act: str
+    core: Core, admin: Actor, act: str
 ) -> None:
-    pair = [admin, join(place, Role.ADMIN, "boss@example.org")]
+    pair = [admin, join(core, Role.ADMIN, "boss@example.org")]
     acting = []
     for one in pair:
-        with place.sessions() as session:
+        with core.sessions() as session:
             user = session.get_one(User, one.user_id)
             sessions.start_session(session, user, address="", agent="", now=NOW)
             (login,) = sessions.sessions_of(session, user.id, NOW)
@@ -184,7 +184,7 @@ def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
     together = Barrier(2)
 
     def shut_out(n: int) -> bool:
-        with place.sessions() as session:
+        with core.sessions() as session:
             session.get_one(User, pair[1 - n].user_id)
             session.commit()
             together.wait()
@@ -196,48 +196,48 @@ def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(shut_out, range(2))) == [False, True]
-    with place.sessions() as session:
+    with core.sessions() as session:
         left = [len(sessions.sessions_of(session, one.user_id, NOW)) for one in pair]
     assert sorted(left) == [0, 1]
 
 
 @pytest.mark.parametrize("act", OUT)
-def test_who_was_shut_out_meanwhile_lets_nobody_in(place: Place, admin: Actor, act: str) -> None:
-    boss = join(place, Role.ADMIN, "boss@example.org")
-    with place.sessions() as session:
+def test_who_was_shut_out_meanwhile_lets_nobody_in(core: Core, admin: Actor, act: str) -> None:
+    boss = join(core, Role.ADMIN, "boss@example.org")
+    with core.sessions() as session:
         user = session.get_one(User, admin.user_id)
         sessions.start_session(session, user, address="", agent="", now=NOW)
         (login,) = sessions.sessions_of(session, user.id, NOW)
         let_in = sessions.actor_of(user, login.id)
-    with place.sessions() as session:
+    with core.sessions() as session:
         OUT[act](session, boss, admin.user_id)
-    with place.sessions() as session, pytest.raises(Denied):
+    with core.sessions() as session, pytest.raises(Denied):
         invitations.invite(
             session, let_in, name="N", email="n@example.org", role=Role.ADMIN, now=NOW
         )
 
 
 def test_moving_to_where_somebody_is_changes_nothing(
-    place: Place, admin: Actor, auditor: Actor
+    core: Core, admin: Actor, auditor: Actor
 ) -> None:
-    reader = join(place, Role.READER, "rita@example.org")
-    with place.sessions() as session:
+    reader = join(core, Role.READER, "rita@example.org")
+    with core.sessions() as session:
         user = session.get_one(User, reader.user_id)
         sessions.start_session(session, user, address="", agent="", now=NOW)
         people.move(session, admin, reader.user_id, reader.team_id, NOW)
         assert session.query(LoginSession).filter(LoginSession.ended_at.is_not(None)).all() == []
-    assert told(place, auditor) == []
+    assert told(core, auditor) == []
 
 
-def test_there_is_one_team_by_default(place: Place) -> None:
-    with place.sessions() as session:
+def test_there_is_one_team_by_default(core: Core) -> None:
+    with core.sessions() as session:
         invitations.invite(session, None, name="A", email="a@example.org", role=Role.ADMIN, now=NOW)
         assert [team.name for team in teams.teams(session)] == ["Radiology"]
 
 
 @pytest.mark.parametrize("name", ["", "   ", "Radio\u202elogy", "Radio\0logy"])
-def test_a_team_needs_a_name_that_can_be_read(place: Place, admin: Actor, name: str) -> None:
-    with place.sessions() as session:
+def test_a_team_needs_a_name_that_can_be_read(core: Core, admin: Actor, name: str) -> None:
+    with core.sessions() as session:
         with pytest.raises(Invalid):
             teams.make_team(session, admin, name, NOW)
         with pytest.raises(Invalid):
@@ -246,8 +246,8 @@ def test_a_team_needs_a_name_that_can_be_read(place: Place, admin: Actor, name: 
 
 
 @pytest.mark.parametrize("name", ["Radiology", "radiology", "  Radiology  "])
-def test_a_team_has_a_name_of_its_own(place: Place, admin: Actor, name: str) -> None:
-    with place.sessions() as session:
+def test_a_team_has_a_name_of_its_own(core: Core, admin: Actor, name: str) -> None:
+    with core.sessions() as session:
         other = teams.make_team(session, admin, "Elsewhere", NOW)
         with pytest.raises(Invalid, match="already"):
             teams.make_team(session, admin, name, NOW)
@@ -257,8 +257,8 @@ def test_a_team_has_a_name_of_its_own(place: Place, admin: Actor, name: str) -> 
         assert {team.name for team in teams.teams(session)} == {"RADIOLOGY", "Elsewhere"}
 
 
-def test_only_who_manages_people_makes_and_renames_teams(place: Place, auditor: Actor) -> None:
-    with place.sessions() as session:
+def test_only_who_manages_people_makes_and_renames_teams(core: Core, auditor: Actor) -> None:
+    with core.sessions() as session:
         with pytest.raises(Denied):
             teams.make_team(session, auditor, "Mine", NOW)
         with pytest.raises(Denied):

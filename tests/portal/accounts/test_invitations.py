@@ -13,17 +13,17 @@ from portal.accounts import invitations, people
 from portal.errors import Invalid
 from portal.models import AuditEvent, Role, User
 from tests.portal.accounts.members import ADMIN_EMAIL, PASSWORD, actor, join
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 
-def test_a_link_followed_twice_at_once_makes_one_person(place: Place) -> None:
-    with place.sessions() as session:
+def test_a_link_followed_twice_at_once_makes_one_person(core: Core) -> None:
+    with core.sessions() as session:
         _, token = invitations.invite(
             session, None, name="A", email="a@example.org", role=Role.READER, team="T", now=NOW
         )
 
     def follow(_: int) -> bool:
-        with place.sessions() as session:
+        with core.sessions() as session:
             try:
                 invitations.accept_invitation(session, token, password=PASSWORD, now=NOW)
             except Denied:
@@ -32,22 +32,22 @@ def test_a_link_followed_twice_at_once_makes_one_person(place: Place) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(follow, range(4))) == [False, False, False, True]
-    with place.sessions() as session:
+    with core.sessions() as session:
         assert len(people.people(session)) == 1
 
 
-def test_an_invitation_is_for_new_people_alone(place: Place) -> None:
-    join(place)
-    with place.sessions() as session, pytest.raises(Invalid) as refused:
+def test_an_invitation_is_for_new_people_alone(core: Core) -> None:
+    join(core)
+    with core.sessions() as session, pytest.raises(Invalid) as refused:
         invitations.invite(
             session, None, name="B", email="A@Example.org", role=Role.READER, team="T", now=NOW
         )
     assert refused.value.code == "email"
 
 
-def test_a_team_is_named_with_signs_that_can_be_read(place: Place) -> None:
-    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session, pytest.raises(Invalid) as refused:
+def test_a_team_is_named_with_signs_that_can_be_read(core: Core) -> None:
+    boss = join(core, Role.ADMIN, ADMIN_EMAIL)
+    with core.sessions() as session, pytest.raises(Invalid) as refused:
         invitations.invite(
             session, actor(boss), name="N", email="n@x.org", role=Role.READER, team="T\0", now=NOW
         )
@@ -55,10 +55,10 @@ def test_a_team_is_named_with_signs_that_can_be_read(place: Place) -> None:
 
 
 @pytest.mark.parametrize("leaves", ["disabled", "demoted"])
-def test_who_leaves_the_administrators_leaves_no_link_behind(place: Place, leaves: str) -> None:
-    leaving, boss = join(place, Role.ADMIN), join(place, Role.ADMIN, ADMIN_EMAIL)
-    victim = join(place, Role.READER, "v@example.org")
-    with place.sessions() as session:
+def test_who_leaves_the_administrators_leaves_no_link_behind(core: Core, leaves: str) -> None:
+    leaving, boss = join(core, Role.ADMIN), join(core, Role.ADMIN, ADMIN_EMAIL)
+    victim = join(core, Role.READER, "v@example.org")
+    with core.sessions() as session:
         who = {"name": "Back", "role": Role.ADMIN, "now": NOW}
         links = [
             invitations.invite(session, actor(leaving), email="back@example.org", **who)[1],
@@ -77,26 +77,24 @@ def test_who_leaves_the_administrators_leaves_no_link_behind(place: Place, leave
         assert '"links":2' in event.detail
 
 
-def test_a_link_sent_to_somebody_who_is_disabled_opens_nothing(place: Place) -> None:
-    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session:
+def test_a_link_sent_to_somebody_who_is_disabled_opens_nothing(core: Core) -> None:
+    user, boss = join(core), join(core, Role.ADMIN, ADMIN_EMAIL)
+    with core.sessions() as session:
         _, link = people.reset_factor(session, actor(boss), user.id, NOW)
         people.disable(session, actor(boss), user.id, NOW)
         assert invitations.open_invitation(session, link, NOW) is None
 
 
 @pytest.mark.parametrize("by", ["withdrawal", "newer link", "disabled inviter"])
-def test_a_link_withdrawn_while_its_password_is_hashed_lets_nobody_in(
-    place: Place, by: str
-) -> None:
-    inviter, boss = join(place, Role.ADMIN), join(place, Role.ADMIN, ADMIN_EMAIL)
+def test_a_link_withdrawn_while_its_password_is_hashed_lets_nobody_in(core: Core, by: str) -> None:
+    inviter, boss = join(core, Role.ADMIN), join(core, Role.ADMIN, ADMIN_EMAIL)
     who = {"name": "N", "email": "n@example.org", "role": Role.ADMIN}
-    with place.sessions() as session:
+    with core.sessions() as session:
         made, link = invitations.invite(session, actor(inviter), now=NOW, **who)
     later = NOW + timedelta(seconds=1)
 
     def withdraw(_session: Session) -> None:
-        with place.sessions() as other:
+        with core.sessions() as other:
             if by == "withdrawal":
                 invitations.withdraw_invitation(other, actor(boss), made.id, later)
             elif by == "newer link":
@@ -104,18 +102,18 @@ def test_a_link_withdrawn_while_its_password_is_hashed_lets_nobody_in(
             else:
                 people.disable(other, actor(boss), inviter.id, later)
 
-    with place.sessions() as session:
+    with core.sessions() as session:
         # The link was looked at and found to be good; what follows is the hashing.
         event.listen(session, "after_commit", withdraw, once=True)
         with pytest.raises(Denied):
             invitations.accept_invitation(session, link, password=PASSWORD, now=NOW)
-    with place.sessions() as session:
+    with core.sessions() as session:
         assert {user.email for user in people.people(session)} == {inviter.email, boss.email}
 
 
-def test_a_link_for_whoever_came_another_way_meanwhile_opens_nothing(place: Place) -> None:
-    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session:
+def test_a_link_for_whoever_came_another_way_meanwhile_opens_nothing(core: Core) -> None:
+    boss = join(core, Role.ADMIN, ADMIN_EMAIL)
+    with core.sessions() as session:
         _, link = invitations.invite(
             session, actor(boss), name="N", email="n@example.org", role=Role.READER, now=NOW
         )
@@ -136,9 +134,9 @@ def test_a_link_for_whoever_came_another_way_meanwhile_opens_nothing(place: Plac
         assert newcomer.password_hash is None
 
 
-def test_a_reset_link_opens_nothing_while_its_person_is_disabled(place: Place) -> None:
-    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session:
+def test_a_reset_link_opens_nothing_while_its_person_is_disabled(core: Core) -> None:
+    user, boss = join(core), join(core, Role.ADMIN, ADMIN_EMAIL)
+    with core.sessions() as session:
         people.disable(session, actor(boss), user.id, NOW)
         _, link = people.reset_factor(session, actor(boss), user.id, NOW)
         assert invitations.open_invitation(session, link, NOW) is None
@@ -152,10 +150,10 @@ def test_a_reset_link_opens_nothing_while_its_person_is_disabled(place: Place) -
 
 
 def test_an_invitation_finds_its_team_however_it_is_written_and_the_log_names_it(
-    place: Place,
+    core: Core,
 ) -> None:
-    boss = join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session:
+    boss = join(core, Role.ADMIN, ADMIN_EMAIL)
+    with core.sessions() as session:
         teams = set()
         for number, team in enumerate(("Chest clinic", "chest CLINIC", " Chest  clinic ")):
             invitation, _ = invitations.invite(

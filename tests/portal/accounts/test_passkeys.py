@@ -14,7 +14,7 @@ from portal.accounts.throttle import Throttle, Throttled
 from portal.errors import Invalid
 from portal.models import AuditEvent, LoginSession, Passkey, Role, User
 from portal.settings import Settings
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 from tests.support.sign_in.security_key import Device
 
 ORIGIN = "https://xray.example"
@@ -25,9 +25,9 @@ PASSWORD = "blue kettle on tuesday"
 class Person:
     """Somebody at a browser who has a device."""
 
-    def __init__(self, place: Place, email: str = "rita@example.org") -> None:
-        self.place, self.device, self.throttle = place, Device(), Throttle()
-        with place.sessions() as session:
+    def __init__(self, core: Core, email: str = "rita@example.org") -> None:
+        self.core, self.device, self.throttle = core, Device(), Throttle()
+        with core.sessions() as session:
             _, token = invitations.invite(
                 session, None, name="R", email=email, role=Role.READER, team="T", now=NOW
             )
@@ -35,14 +35,14 @@ class Person:
         self.session = self.sign_on()
 
     def sign_on(self, *, proved: bool = True) -> str:
-        with self.place.sessions() as session:
+        with self.core.sessions() as session:
             user = session.get_one(User, self.id)
             return sessions.start_session(
                 session, user, address="", agent="", now=NOW, proved=proved
             )
 
     def register(self, now: datetime = NOW, *, name: str = "Desk", **changes: Any) -> Passkey:
-        with self.place.sessions() as session:
+        with self.core.sessions() as session:
             login = self.login(session, now)
             options = passkeys.begin_passkey(session, SITE, login, now)
             made = self.device.create(options, changes.pop("origin", ORIGIN), **changes)
@@ -51,11 +51,11 @@ class Person:
             )
 
     def ask(self, now: datetime = NOW) -> dict[str, Any]:
-        with self.place.sessions() as session:
+        with self.core.sessions() as session:
             return passkeys.ask_passkey(session, SITE, self.login(session, now), now)
 
     def show(self, credential: str, now: datetime = NOW) -> bool:
-        with self.place.sessions() as session:
+        with self.core.sessions() as session:
             return passkeys.check_passkey(
                 session, self.throttle, SITE, self.login(session, now), credential, now
             )
@@ -67,17 +67,17 @@ class Person:
 
 
 @pytest.fixture
-def rita(place: Place) -> Person:
-    return Person(place)
+def rita(core: Core) -> Person:
+    return Person(core)
 
 
-def test_a_passkey_is_made_and_opens(rita: Person, place: Place) -> None:
+def test_a_passkey_is_made_and_opens(rita: Person, core: Core) -> None:
     made = rita.register()
     assert (made.name, made.transports, made.sign_count) == ("Desk", ["usb"], 0)
     options = rita.ask()
     assert options["userVerification"] == "required"
     assert rita.show(rita.device.get(options, ORIGIN))
-    with place.sessions() as session:
+    with core.sessions() as session:
         row = session.get_one(Passkey, made.id)
         assert (row.sign_count, row.last_used_at) == (1, NOW)
 
@@ -117,10 +117,10 @@ def _unverified(person: Person) -> str:
 
 
 @pytest.mark.parametrize("cheat", list(CHEATS))
-def test_it_refuses(rita: Person, place: Place, cheat: str) -> None:
+def test_it_refuses(rita: Person, core: Core, cheat: str) -> None:
     rita.register()
     assert not rita.show(CHEATS[cheat](rita))
-    with place.sessions() as session:
+    with core.sessions() as session:
         last = session.query(AuditEvent).order_by(AuditEvent.seq.desc()).first()
         assert last is not None
         assert (last.event, last.actor_id) == ("passkey_refused", rita.id)
@@ -128,8 +128,8 @@ def test_it_refuses(rita: Person, place: Place, cheat: str) -> None:
     assert rita.show(rita.device.get(rita.ask(), ORIGIN))  # the right one still opens
 
 
-def test_somebody_elses_passkey_opens_nothing(rita: Person, place: Place) -> None:
-    other = Person(place, "rob@example.org")
+def test_somebody_elses_passkey_opens_nothing(rita: Person, core: Core) -> None:
+    other = Person(core, "rob@example.org")
     rita.register()
     other.register()
     assert not rita.show(other.device.get(rita.ask(), ORIGIN))
@@ -173,11 +173,11 @@ def test_a_counter_that_goes_back_is_a_copy(rita: Person) -> None:
     ],
 )
 def test_a_passkey_that_is_not_well_made_is_not_kept(
-    rita: Person, place: Place, changes: dict[str, str]
+    rita: Person, core: Core, changes: dict[str, str]
 ) -> None:
     with pytest.raises(Invalid):
         rita.register(**changes)
-    with place.sessions() as session:
+    with core.sessions() as session:
         assert passkeys.passkeys_of(session, rita.id) == []
     with pytest.raises(Denied):
         rita.ask()
@@ -189,17 +189,17 @@ def test_a_device_that_asks_for_no_person_is_not_kept(rita: Person) -> None:
         rita.register()
 
 
-def test_a_credential_belongs_to_one_person(rita: Person, place: Place) -> None:
-    other = Person(place, "rob@example.org")
+def test_a_credential_belongs_to_one_person(rita: Person, core: Core) -> None:
+    other = Person(core, "rob@example.org")
     other.device = rita.device
     rita.register()
     with pytest.raises(Invalid, match="known already"):
         other.register()
 
 
-def test_an_answer_to_sign_in_does_not_register(rita: Person, place: Place) -> None:
+def test_an_answer_to_sign_in_does_not_register(rita: Person, core: Core) -> None:
     rita.register()
-    with place.sessions() as session:
+    with core.sessions() as session:
         login = rita.login(session, NOW)
         options = passkeys.ask_passkey(session, SITE, login, NOW)
         made = Device().create({"rp": {"id": SITE[0]}, **options}, ORIGIN)
@@ -207,23 +207,23 @@ def test_an_answer_to_sign_in_does_not_register(rita: Person, place: Place) -> N
             passkeys.register_passkey(session, SITE, login, name="x", credential=made, now=NOW)
 
 
-def test_making_and_removing_one_ends_the_other_sessions(rita: Person, place: Place) -> None:
+def test_making_and_removing_one_ends_the_other_sessions(rita: Person, core: Core) -> None:
     other = rita.sign_on()
     made = rita.register()
-    with place.sessions() as session:
+    with core.sessions() as session:
         assert sessions.load_session(session, other, NOW) is None
         login = rita.login(session, NOW)
         another = rita.sign_on()
         passkeys.remove_passkey(session, sessions.actor_of(login.user, login.id), made.id, NOW)
         assert sessions.load_session(session, another, NOW) is None
         assert passkeys.passkeys_of(session, rita.id) == []
-    rita.login(place.sessions(), NOW)
+    rita.login(core.sessions(), NOW)
 
 
-def test_nobody_removes_a_passkey_of_somebody_else(rita: Person, place: Place) -> None:
-    other = Person(place, "rob@example.org")
+def test_nobody_removes_a_passkey_of_somebody_else(rita: Person, core: Core) -> None:
+    other = Person(core, "rob@example.org")
     made = rita.register()
-    with place.sessions() as session:
+    with core.sessions() as session:
         actor = sessions.actor_of(session.get_one(User, other.id))
         for unknown in (made.id, uuid4()):
             with pytest.raises(Denied):
@@ -231,9 +231,9 @@ def test_nobody_removes_a_passkey_of_somebody_else(rita: Person, place: Place) -
         assert len(passkeys.passkeys_of(session, rita.id)) == 1
 
 
-def test_a_reset_takes_passkeys_away(rita: Person, place: Place) -> None:
+def test_a_reset_takes_passkeys_away(rita: Person, core: Core) -> None:
     rita.register()
-    with place.sessions() as session:
+    with core.sessions() as session:
         people.reset_factor(session, None, rita.id, NOW)
         assert passkeys.passkeys_of(session, rita.id) == []
 
@@ -247,7 +247,7 @@ def test_guessing_has_to_wait(rita: Person) -> None:
         rita.show("{}")
 
 
-def test_there_is_an_end_to_passkeys(rita: Person, place: Place) -> None:
+def test_there_is_an_end_to_passkeys(rita: Person, core: Core) -> None:
     for _ in range(10):
         rita.device = Device()
         rita.register()
@@ -276,9 +276,9 @@ def test_where_browsers_make_passkeys(
     assert settings.passkey_site == site
 
 
-def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, place: Place) -> None:
+def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, core: Core) -> None:
     def token() -> str:
-        with place.sessions() as session:
+        with core.sessions() as session:
             user = session.get_one(User, rita.id)
             day = timedelta(days=1)
             return api_tokens.create_token(
@@ -286,7 +286,7 @@ def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, place: Place) -> 
             )[1]
 
     def works(raw: str) -> bool:
-        with place.sessions() as session:
+        with core.sessions() as session:
             return api_tokens.load_token(session, raw, NOW) is not None
 
     raw = token()
@@ -296,22 +296,22 @@ def test_tokens_end_when_a_passkey_comes_or_goes(rita: Person, place: Place) -> 
     made = rita.register()
     assert not works(raw)
     raw = token()
-    with place.sessions() as session:
+    with core.sessions() as session:
         passkeys.remove_passkey(
             session, sessions.actor_of(session.get_one(User, rita.id)), made.id, NOW
         )
     assert not works(raw)
 
 
-def test_guessing_from_elsewhere_keeps_nobody_out(rita: Person, place: Place) -> None:
+def test_guessing_from_elsewhere_keeps_nobody_out(rita: Person, core: Core) -> None:
     rita.register()
     for _ in range(5):
-        with place.sessions() as session:
+        with core.sessions() as session:
             login = rita.login(session, NOW)
             assert not passkeys.check_passkey(
                 session, rita.throttle, SITE, login, "{}", NOW, address="203.0.113.9"
             )
-    with place.sessions() as session, pytest.raises(Throttled):
+    with core.sessions() as session, pytest.raises(Throttled):
         passkeys.check_passkey(
             session, rita.throttle, SITE, rita.login(session, NOW), "{}", NOW, address="203.0.113.9"
         )

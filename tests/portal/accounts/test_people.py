@@ -12,13 +12,13 @@ from portal.accounts.throttle import EVERYWHERE, Throttle, Throttled
 from portal.audit import verification
 from portal.models import InvitationPurpose, Role, User
 from tests.portal.accounts.members import PASSWORD, actor, enrol, join
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 
-def test_only_hashes_are_stored(place: Place) -> None:
-    user = join(place)
-    secret, codes = enrol(place, user)
-    with place.sessions() as session:
+def test_only_hashes_are_stored(core: Core) -> None:
+    user = join(core)
+    secret, codes = enrol(core, user)
+    with core.sessions() as session:
         raw = sessions.start_session(session, user, address="", agent="", now=NOW)
         _, token = api_tokens.create_token(
             session, user, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
@@ -40,18 +40,18 @@ def test_only_hashes_are_stored(place: Place) -> None:
         assert hidden not in everything
 
 
-def test_every_step_is_in_the_log_and_the_log_is_whole(place: Place) -> None:
-    user = join(place)
-    _, codes = enrol(place, user)
+def test_every_step_is_in_the_log_and_the_log_is_whole(core: Core) -> None:
+    user = join(core)
+    _, codes = enrol(core, user)
     throttle = Throttle()
-    with place.sessions() as session:
+    with core.sessions() as session:
         assert (
             people.check_password(session, throttle, "a@example.org", "no", "10.0.0.1", NOW) is None
         )
         found = people.check_password(session, throttle, "a@example.org", PASSWORD, "10.0.0.1", NOW)
         assert found is not None
-        assert totp.check_second_factor(session, place.vault, found, codes[0], NOW)
-        assert not totp.check_second_factor(session, place.vault, found, codes[0], NOW)
+        assert totp.check_second_factor(session, core.vault, found, codes[0], NOW)
+        assert not totp.check_second_factor(session, core.vault, found, codes[0], NOW)
         sessions.start_session(session, found, address="10.0.0.1", agent="", now=NOW)
         rows = session.connection().exec_driver_sql(
             "SELECT event, detail FROM audit_events ORDER BY seq"
@@ -71,9 +71,9 @@ def test_every_step_is_in_the_log_and_the_log_is_whole(place: Place) -> None:
     assert "example.org" not in str(events)
 
 
-def test_an_outdated_hash_is_replaced_at_sign_in(place: Place) -> None:
-    user = join(place)
-    with place.sessions() as session:
+def test_an_outdated_hash_is_replaced_at_sign_in(core: Core) -> None:
+    user = join(core)
+    with core.sessions() as session:
         cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
         session.get_one(User, user.id).password_hash = cheap
         session.commit()
@@ -83,11 +83,11 @@ def test_an_outdated_hash_is_replaced_at_sign_in(place: Place) -> None:
     assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
-def test_a_reset_makes_old_password_codes_and_links_useless(place: Place) -> None:
-    user = join(place)
-    secret, codes = enrol(place, user)
-    boss = join(place, Role.ADMIN, "boss@example.org")
-    with place.sessions() as session:
+def test_a_reset_makes_old_password_codes_and_links_useless(core: Core) -> None:
+    user = join(core)
+    secret, codes = enrol(core, user)
+    boss = join(core, Role.ADMIN, "boss@example.org")
+    with core.sessions() as session:
         first, old_token = people.reset_factor(session, actor(boss), user.id, NOW)
         _, token = people.reset_factor(session, actor(boss), user.id, NOW)
         assert first.purpose is InvitationPurpose.RESET
@@ -97,7 +97,7 @@ def test_a_reset_makes_old_password_codes_and_links_useless(place: Place) -> Non
         )
         row = session.get_one(User, user.id)
         for code in (pyotp.TOTP(secret).at(NOW), codes[0]):
-            assert not totp.check_second_factor(session, place.vault, row, code, NOW)
+            assert not totp.check_second_factor(session, core.vault, row, code, NOW)
         back = invitations.accept_invitation(
             session, token, password="seven green umbrellas", now=NOW
         )
@@ -105,8 +105,8 @@ def test_a_reset_makes_old_password_codes_and_links_useless(place: Place) -> Non
         assert back.sealed_totp is None
 
 
-def test_only_admins_manage_people(place: Place) -> None:
-    user, other = join(place), join(place, Role.AUDITOR, "b@example.org")
+def test_only_admins_manage_people(core: Core) -> None:
+    user, other = join(core), join(core, Role.AUDITOR, "b@example.org")
     attempts = [
         lambda session, who: people.disable(session, who, other.id, NOW),
         lambda session, who: people.enable(session, who, other.id, NOW),
@@ -118,13 +118,13 @@ def test_only_admins_manage_people(place: Place) -> None:
         ),
     ]
     for attempt in attempts:
-        with place.sessions() as session, pytest.raises(Denied):
+        with core.sessions() as session, pytest.raises(Denied):
             attempt(session, actor(user))
 
 
-def tries(place: Place, throttle: Throttle, email: str, address: str, now: datetime) -> str:
+def tries(core: Core, throttle: Throttle, email: str, address: str, now: datetime) -> str:
     """What somebody without the password is told."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         try:
             assert (
                 people.check_password(session, throttle, email, "wrong words", address, now) is None
@@ -134,61 +134,61 @@ def tries(place: Place, throttle: Throttle, email: str, address: str, now: datet
         return "wrong"
 
 
-def gets_in(place: Place, throttle: Throttle, address: str, now: datetime) -> bool:
+def gets_in(core: Core, throttle: Throttle, address: str, now: datetime) -> bool:
     """Whether the owner of `a@example.org` does."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         found = people.check_password(session, throttle, "a@example.org", PASSWORD, address, now)
         return found is not None
 
 
-def test_who_knows_an_address_keeps_its_owner_out_nowhere_else(place: Place) -> None:
-    join(place)
+def test_who_knows_an_address_keeps_its_owner_out_nowhere_else(core: Core) -> None:
+    join(core)
     throttle = Throttle()
     answers: dict[str, list[str]] = {"a@example.org": [], "nobody@example.org": []}
     for second in range(400):
         now = NOW + timedelta(seconds=second)
         for n, (email, told) in enumerate(answers.items()):
-            told.append(tries(place, throttle, email, f"203.0.113.{n}", now))
+            told.append(tries(core, throttle, email, f"203.0.113.{n}", now))
         if second % 97 == 96:
-            assert gets_in(place, throttle, "198.51.100.7", now)
+            assert gets_in(core, throttle, "198.51.100.7", now)
     known, unknown = answers.values()
     assert known == unknown  # nobody learns who has an account
     assert known.count("wait") > 350
 
 
-def test_many_addresses_at_once_keep_nobody_out_of_their_own_place(place: Place) -> None:
-    user = join(place)
+def test_many_addresses_at_once_keep_nobody_out_of_their_own_place(core: Core) -> None:
+    user = join(core)
     throttle = Throttle()
-    with place.sessions() as session:
+    with core.sessions() as session:
         for address in ("198.51.100.7", "2001:db8:1:2::7"):
             sessions.start_session(session, user, address=address, agent="", now=NOW)
     for _ in range(EVERYWHERE.tries):
         throttle.take([(EVERYWHERE, "a@example.org")], NOW)
     with pytest.raises(Throttled):
-        gets_in(place, throttle, "203.0.113.1", NOW)
-    assert gets_in(place, throttle, "198.51.100.7", NOW)
-    assert gets_in(place, throttle, "2001:db8:1:2:ffff::1", NOW)
+        gets_in(core, throttle, "203.0.113.1", NOW)
+    assert gets_in(core, throttle, "198.51.100.7", NOW)
+    assert gets_in(core, throttle, "2001:db8:1:2:ffff::1", NOW)
     later = NOW + timedelta(minutes=16)
-    assert gets_in(place, throttle, "203.0.113.1", later)
+    assert gets_in(core, throttle, "203.0.113.1", later)
 
 
-def test_who_knows_one_factor_alone_keeps_nobody_out_at_the_other(place: Place) -> None:
-    user = join(place)
-    secret, _ = enrol(place, user)
+def test_who_knows_one_factor_alone_keeps_nobody_out_at_the_other(core: Core) -> None:
+    user = join(core)
+    secret, _ = enrol(core, user)
     throttle = Throttle()
 
     def answer(code: str, address: str, now: datetime) -> str:
-        with place.sessions() as session:
+        with core.sessions() as session:
             row = session.get_one(User, user.id)
             try:
                 right = totp.check_second_factor(
-                    session, place.vault, row, code, now, throttle=throttle, address=address
+                    session, core.vault, row, code, now, throttle=throttle, address=address
                 )
             except Throttled:
                 return "wait"
             return "in" if right else "wrong"
 
-    with place.sessions() as session:
+    with core.sessions() as session:
         sessions.start_session(session, user, address="198.51.100.7", agent="", now=NOW)
     for quarter in range(8):
         now = NOW + timedelta(minutes=16 * quarter)
@@ -204,7 +204,7 @@ def test_who_knows_one_factor_alone_keeps_nobody_out_at_the_other(place: Place) 
     assert answer(pyotp.TOTP(secret).at(now), "198.51.100.7", now) == "in"
 
 
-def test_no_account_is_named_with_signs_that_nobody_can_type(place: Place) -> None:
-    join(place)
+def test_no_account_is_named_with_signs_that_nobody_can_type(core: Core) -> None:
+    join(core)
     for email in ("a\0b", "a@example.org\0", "\0", "a\x1f@example.org"):
-        assert tries(place, Throttle(), email, "203.0.113.1", NOW) == "wrong"
+        assert tries(core, Throttle(), email, "203.0.113.1", NOW) == "wrong"

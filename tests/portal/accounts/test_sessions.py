@@ -8,12 +8,12 @@ from portal.access import Denied
 from portal.accounts import api_tokens, sessions
 from portal.models import Role, User
 from tests.portal.accounts.members import ADMIN_EMAIL, actor, join
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 
-def test_an_administrator_ends_single_sessions_and_tokens_of_nobody_else(place: Place) -> None:
-    user, boss = join(place), join(place, Role.ADMIN, ADMIN_EMAIL)
-    with place.sessions() as session:
+def test_an_administrator_ends_single_sessions_and_tokens_of_nobody_else(core: Core) -> None:
+    user, boss = join(core), join(core, Role.ADMIN, ADMIN_EMAIL)
+    with core.sessions() as session:
         row = session.get_one(User, user.id)
         token, raw = api_tokens.create_token(
             session, row, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW

@@ -12,44 +12,44 @@ from portal.accounts.totp import matching_step, qr_code
 from portal.errors import Invalid
 from portal.models import User
 from tests.portal.accounts.members import enrol, join
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 
-def test_a_code_used_twice_at_once_opens_once(place: Place) -> None:
-    user = join(place)
-    secret, codes = enrol(place, user)
+def test_a_code_used_twice_at_once_opens_once(core: Core) -> None:
+    user = join(core)
+    secret, codes = enrol(core, user)
     for code in (pyotp.TOTP(secret).at(NOW), codes[3]):
 
         def use(_: int, code: str = code) -> bool:
-            with place.sessions() as session:
+            with core.sessions() as session:
                 row = session.get_one(User, user.id)
-                return totp.check_second_factor(session, place.vault, row, code, NOW)
+                return totp.check_second_factor(session, core.vault, row, code, NOW)
 
         with ThreadPoolExecutor(4) as pool:
             assert sorted(pool.map(use, range(4))) == [False, False, False, True]
 
 
-def test_a_waiting_secret_is_the_same_until_its_code_comes(place: Place) -> None:
-    user = join(place)
-    with place.sessions() as session:
+def test_a_waiting_secret_is_the_same_until_its_code_comes(core: Core) -> None:
+    user = join(core)
+    with core.sessions() as session:
         row = session.get_one(User, user.id)
-        first, uri = totp.begin_totp(session, place.vault, row, NOW)
-        again, _ = totp.begin_totp(session, place.vault, row, NOW)
+        first, uri = totp.begin_totp(session, core.vault, row, NOW)
+        again, _ = totp.begin_totp(session, core.vault, row, NOW)
         assert first == again
         assert uri.startswith("otpauth://totp/Pleura:a%40example.org?secret=")
         with pytest.raises(Invalid):
-            totp.confirm_totp(session, place.vault, row, "12", NOW)
+            totp.confirm_totp(session, core.vault, row, "12", NOW)
         assert row.sealed_totp is None
 
 
 def test_a_new_secret_is_for_the_session_that_began_it_and_a_quarter_of_an_hour(
-    place: Place,
+    core: Core,
 ) -> None:
-    user = join(place)
-    _, codes = enrol(place, user)
+    user = join(core)
+    _, codes = enrol(core, user)
     mine, other = uuid4(), uuid4()
-    with place.sessions() as session:
-        row, vault = session.get_one(User, user.id), place.vault
+    with core.sessions() as session:
+        row, vault = session.get_one(User, user.id), core.vault
 
         def begin(session_id: UUID, minutes: int) -> str:
             moment = NOW + timedelta(minutes=minutes)
@@ -76,27 +76,27 @@ def test_a_new_secret_is_for_the_session_that_began_it_and_a_quarter_of_an_hour(
         assert totp.check_second_factor(session, vault, row, pyotp.TOTP(latest).at(later), later)
 
 
-def test_a_sealed_secret_of_somebody_else_does_not_open(place: Place) -> None:
-    user, other = join(place), join(place, email="b@example.org")
-    enrol(place, user)
-    secret, _ = enrol(place, other)
-    with place.sessions() as session:
+def test_a_sealed_secret_of_somebody_else_does_not_open(core: Core) -> None:
+    user, other = join(core), join(core, email="b@example.org")
+    enrol(core, user)
+    secret, _ = enrol(core, other)
+    with core.sessions() as session:
         row, another = session.get_one(User, user.id), session.get_one(User, other.id)
         row.sealed_totp = another.sealed_totp
         session.commit()
         with pytest.raises(Exception, match=r".*"):
-            totp.check_second_factor(session, place.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
+            totp.check_second_factor(session, core.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
 
 
 @pytest.mark.parametrize(
     "code", ["", "12345", "1234567", "abcdef", "１２３４５６", "0" * 5000, "\ud800"]
 )
-def test_no_odd_code_is_accepted(place: Place, code: str) -> None:
-    user = join(place)
-    enrol(place, user)
-    with place.sessions() as session:
+def test_no_odd_code_is_accepted(core: Core, code: str) -> None:
+    user = join(core)
+    enrol(core, user)
+    with core.sessions() as session:
         row = session.get_one(User, user.id)
-        assert not totp.check_second_factor(session, place.vault, row, code, NOW)
+        assert not totp.check_second_factor(session, core.vault, row, code, NOW)
 
 
 def test_codes_may_be_typed_with_spaces() -> None:

@@ -13,7 +13,7 @@ from portal.jobs import claims, tickets
 from portal.jobs.errors import BadResult
 from portal.models import AuditEvent, ModelState, ModelVersion, OperatingPoint, Prediction
 from tests.support.clinic import SHA256, Clinic, prediction_of, segmented
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 OTHER = "cd" * 32
 
@@ -51,13 +51,13 @@ def states(clinic: Clinic) -> dict[str, str]:
 
 def claimed(clinic: Clinic, job_id: UUID) -> dict[str, Any]:
     with clinic.session as session:
-        found = claims.claim(session, clinic.place.settings, clinic.vault, job_id, "w", NOW)
+        found = claims.claim(session, clinic.core.settings, clinic.vault, job_id, "w", NOW)
     assert found is not None
     return found.as_json()
 
 
 def ticket(clinic: Clinic, claim: dict[str, Any], job_id: UUID) -> tickets.Ticket:
-    return claims.open_ticket(clinic.place.settings, claim["ticket"], job_id, NOW)
+    return claims.open_ticket(clinic.core.settings, claim["ticket"], job_id, NOW)
 
 
 def test_without_an_active_model_a_worker_chooses(clinic: Clinic) -> None:

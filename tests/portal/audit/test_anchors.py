@@ -12,25 +12,25 @@ from portal.audit import anchors, chain, macs
 from portal.models import AuditEvent, AuditHead, AuditLink, AuditWriter
 from tests.support.audit_log import check, disarm, fill
 from tests.support.clinic import after
-from tests.support.place import Place
+from tests.support.core import Core
 
 
-def take(place: Place, file: Path) -> anchors.Anchor:
-    with place.sessions() as session:
+def take(core: Core, file: Path) -> anchors.Anchor:
+    with core.sessions() as session:
         taken = anchors.take(session, after(hours=1))
     anchors.write(taken, file=file, syslog="")
     return taken
 
 
-def compare(place: Place, file: Path) -> anchors.Anchored:
-    with place.sessions() as session:
+def compare(core: Core, file: Path) -> anchors.Anchored:
+    with core.sessions() as session:
         return anchors.compare(session, file.read_text().splitlines())
 
 
-def forge(place: Place, keep: int, add: int) -> None:
-    """Cut the log behind row `keep` and write `add` others, as somebody with database and keys."""
-    disarm(place)
-    with place.sessions() as session:
+def forge(core: Core, keep: int, add: int) -> None:
+    """Cut the log behind row `keep` and write `add` others, as one with database and keys could."""
+    disarm(core)
+    with core.sessions() as session:
         key = macs.key_of(session)
         kept, end = session.get(AuditEvent, keep), session.get(AuditLink, keep)
         head, writer = session.get_one(AuditHead, 1), session.get_one(AuditWriter, 1)
@@ -44,58 +44,56 @@ def forge(place: Place, keep: int, add: int) -> None:
         session.flush()
         audit.go_on_numbering(session)
         session.commit()
-    with place.sessions() as session:
+    with core.sessions() as session:
         for number in range(add):
             audit.append(session, "forged", now=after(minutes=number))
         session.commit()
         chain.link(session)
 
 
-def test_a_log_that_goes_on_fits_all_its_anchors(place: Place, tmp_path: Path) -> None:
+def test_a_log_that_goes_on_fits_all_its_anchors(core: Core, tmp_path: Path) -> None:
     file = tmp_path / "anchors"
-    take(place, file)  # of an empty log
+    take(core, file)  # of an empty log
     for _ in range(3):
-        fill(place)
-        take(place, file)
-    fill(place)
-    assert compare(place, file) == anchors.Anchored(4)
+        fill(core)
+        take(core, file)
+    fill(core)
+    assert compare(core, file) == anchors.Anchored(4)
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_a_tail_that_was_cut_off_with_the_keys_at_hand_is_found(
-    place: Place, tmp_path: Path
-) -> None:
+def test_a_tail_that_was_cut_off_with_the_keys_at_hand_is_found(core: Core, tmp_path: Path) -> None:
     file = tmp_path / "anchors"
-    fill(place, 10)
-    take(place, file)
-    forge(place, keep=6, add=0)
-    assert check(place).is_whole  # the chain alone can't tell
-    found = compare(place, file)
+    fill(core, 10)
+    take(core, file)
+    forge(core, keep=6, add=0)
+    assert check(core).is_whole  # the chain alone can't tell
+    found = compare(core, file)
     assert found.first_bad == 7
     assert found.problem.startswith("4 rows that were there at 2026-03-04T10:00")
 
 
 @pytest.mark.parametrize(("keep", "first_bad"), [(7, 6), (5, 6), (0, 1), (3, 1)])
 def test_a_tail_written_anew_is_found_between_two_anchors(
-    place: Place, tmp_path: Path, keep: int, first_bad: int
+    core: Core, tmp_path: Path, keep: int, first_bad: int
 ) -> None:
     """Anchors at 5 and 10 rows: the first bad row is named as exactly as they allow."""
     file = tmp_path / "anchors"
-    fill(place, 5)
-    take(place, file)
-    fill(place, 5)
-    take(place, file)
-    forge(place, keep=keep, add=15 - keep)
-    assert check(place).is_whole
-    found = compare(place, file)
+    fill(core, 5)
+    take(core, file)
+    fill(core, 5)
+    take(core, file)
+    forge(core, keep=keep, add=15 - keep)
+    assert check(core).is_whole
+    found = compare(core, file)
     assert found.first_bad == first_bad
     assert "are not those that were there" in found.problem
 
 
-def test_a_line_that_was_changed_or_invented_is_refused(place: Place, tmp_path: Path) -> None:
+def test_a_line_that_was_changed_or_invented_is_refused(core: Core, tmp_path: Path) -> None:
     file = tmp_path / "anchors"
-    fill(place)
-    taken = take(place, file)
+    fill(core)
+    taken = take(core, file)
     said = json.loads(taken.line())
     said["pleura_anchor"]["seq"] = 4
     for line, reason in (
@@ -105,21 +103,21 @@ def test_a_line_that_was_changed_or_invented_is_refused(place: Place, tmp_path: 
     ):
         file.write_text(f"Mar  4 host pleura: {taken.line()}\n{line}\n")
         with pytest.raises(anchors.AnchorFailed, match=f"Line 2 .*{reason}"):
-            compare(place, file)
+            compare(core, file)
 
 
-def test_other_lines_of_a_syslog_file_are_passed_over(place: Place, tmp_path: Path) -> None:
-    fill(place)
-    with place.sessions() as session:
+def test_other_lines_of_a_syslog_file_are_passed_over(core: Core, tmp_path: Path) -> None:
+    fill(core)
+    with core.sessions() as session:
         line = anchors.take(session, after(hours=1)).line()
     file = tmp_path / "syslog"
     file.write_text(f"Mar  4 10:00 host cron: hello\nMar  4 10:00 host pleura: {line}\n")
-    assert compare(place, file) == anchors.Anchored(1)
+    assert compare(core, file) == anchors.Anchored(1)
 
 
-def test_an_anchor_reaches_syslog_by_socket_and_by_udp(place: Place, quick_path: Path) -> None:
-    fill(place)
-    with place.sessions() as session:
+def test_an_anchor_reaches_syslog_by_socket_and_by_udp(core: Core, quick_path: Path) -> None:
+    fill(core)
+    with core.sessions() as session:
         taken = anchors.take(session, after(hours=1))
     path = quick_path / "log"
     for family, address in ((socket.AF_UNIX, str(path)), (socket.AF_INET, ("127.0.0.1", 0))):
@@ -135,8 +133,8 @@ def test_an_anchor_reaches_syslog_by_socket_and_by_udp(place: Place, quick_path:
             assert taken.line() in listener.recv(4096).decode()
 
 
-def test_what_cannot_be_written_is_said(place: Place, tmp_path: Path) -> None:
-    with place.sessions() as session:
+def test_what_cannot_be_written_is_said(core: Core, tmp_path: Path) -> None:
+    with core.sessions() as session:
         taken = anchors.take(session, after(hours=1))
     with pytest.raises(
         anchors.AnchorFailed, match=r"can't be written.*; syslog .* can't be reached"
@@ -144,10 +142,10 @@ def test_what_cannot_be_written_is_said(place: Place, tmp_path: Path) -> None:
         anchors.write(taken, file=tmp_path / "none" / "x", syslog=str(tmp_path / "no-socket"))
 
 
-def test_an_anchor_says_nothing_about_anybody(place: Place, tmp_path: Path) -> None:
-    fill(place)
-    taken = take(place, tmp_path / "anchors")
-    with place.sessions() as session:
+def test_an_anchor_says_nothing_about_anybody(core: Core, tmp_path: Path) -> None:
+    fill(core)
+    taken = take(core, tmp_path / "anchors")
+    with core.sessions() as session:
         last = session.scalars(select(AuditLink).order_by(AuditLink.position.desc()).limit(1)).one()
     assert json.loads(taken.line()) == {
         "pleura_anchor": {

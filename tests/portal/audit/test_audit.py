@@ -1,4 +1,4 @@
-"""The access log: rows written in their transaction, by whoever at the same time, and found."""
+"""The access log: rows written in their transaction, also concurrently, and found."""
 
 import threading
 from collections.abc import Iterator
@@ -14,93 +14,93 @@ from portal.access import Denied
 from portal.models import AuditEvent, AuditSubject, AuditWriter
 from tests.support.audit_log import check, fill, tamper
 from tests.support.clinic import Clinic, after
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 
-def test_a_row_goes_with_its_transaction(place: Place) -> None:
-    fill(place, 2)
-    with place.sessions() as session:
+def test_a_row_goes_with_its_transaction(core: Core) -> None:
+    fill(core, 2)
+    with core.sessions() as session:
         audit.append(session, "tested", now=NOW, detail={"studies": [uuid4().hex]})
         session.rollback()
         assert session.scalars(select(AuditSubject)).all() == []
-    fill(place, 1)
-    found = check(place)
+    fill(core, 1)
+    found = check(core)
     assert found.is_whole
     assert found.count == 3
 
 
 @contextmanager
-def writing(place: Place, **more: bool) -> Iterator[Session]:
+def writing(core: Core, **more: bool) -> Iterator[Session]:
     """A transaction that has written to the log and goes on."""
-    with place.sessions() as session:
+    with core.sessions() as session:
         audit.append(session, "tested", now=NOW, **more)
         yield session
 
 
-def on_postgres(place: Place) -> None:
-    if place.engine.dialect.name == "sqlite":
+def on_postgres(core: Core) -> None:
+    if core.engine.dialect.name == "sqlite":
         pytest.skip("on SQLite there is one transaction at a time")
 
 
-def test_transactions_that_write_at_once_do_not_wait_for_each_other(place: Place) -> None:
-    on_postgres(place)
+def test_transactions_that_write_at_once_do_not_wait_for_each_other(core: Core) -> None:
+    on_postgres(core)
     with ExitStack() as open_together:
-        sessions = [open_together.enter_context(writing(place)) for _ in range(5)]
+        sessions = [open_together.enter_context(writing(core)) for _ in range(5)]
         for number, session in enumerate(reversed(sessions)):
             if number == 2:
                 session.rollback()  # leaves a number out, and no gap
             else:
                 session.commit()
-    found = check(place)
+    found = check(core)
     assert found.is_whole
     assert found.count == 4
-    with place.sessions() as session:
+    with core.sessions() as session:
         used = session.scalars(select(AuditWriter.id).where(AuditWriter.count > 0)).all()
     assert len(used) == 4
 
 
-def test_who_finds_all_writers_taken_waits_for_one(place: Place) -> None:
-    on_postgres(place)
-    with place.sessions() as session:
+def test_who_finds_all_writers_taken_waits_for_one(core: Core) -> None:
+    on_postgres(core)
+    with core.sessions() as session:
         session.execute(text("DELETE FROM audit_writers WHERE id > 1"))
         session.commit()
     done = threading.Event()
 
     def write() -> None:
-        with writing(place) as session:
+        with writing(core) as session:
             session.commit()
         done.set()
 
-    with writing(place) as session:
+    with writing(core) as session:
         other = threading.Thread(target=write)
         other.start()
         assert not done.wait(0.3)
         session.commit()
     other.join(timeout=30)
     assert done.is_set()
-    assert check(place).count == 2
+    assert check(core).count == 2
 
 
-def test_one_transaction_may_write_many_rows(place: Place) -> None:
-    with place.sessions() as session:
+def test_one_transaction_may_write_many_rows(core: Core) -> None:
+    with core.sessions() as session:
         for in_order in (False, True, False):
             audit.append(session, "tested", now=NOW, in_order=in_order)
         session.commit()
-    found = check(place)
+    found = check(core)
     assert (found.is_whole, found.count) == (True, 3)
 
 
-def test_rows_in_order_wait_for_each_other(place: Place) -> None:
+def test_rows_in_order_wait_for_each_other(core: Core) -> None:
     """None becomes visible behind one that was seen: alarms are marked as seen by their number."""
-    on_postgres(place)
+    on_postgres(core)
     seen = list[int]()
 
     def write() -> None:
-        with writing(place, in_order=True) as session:
+        with writing(core, in_order=True) as session:
             session.commit()
         seen.append(2)
 
-    with writing(place, in_order=True) as session:
+    with writing(core, in_order=True) as session:
         other = threading.Thread(target=write)
         other.start()
         other.join(timeout=0.3)
@@ -110,20 +110,20 @@ def test_rows_in_order_wait_for_each_other(place: Place) -> None:
     assert seen == [1, 2]
 
 
-def test_a_log_without_its_writers_takes_no_row(place: Place) -> None:
-    tamper(place, "DELETE FROM audit_writers")
-    with place.sessions() as session, pytest.raises(RuntimeError, match="can't be written"):
+def test_a_log_without_its_writers_takes_no_row(core: Core) -> None:
+    tamper(core, "DELETE FROM audit_writers")
+    with core.sessions() as session, pytest.raises(RuntimeError, match="can't be written"):
         audit.append(session, "tested", now=NOW)
 
 
-def test_an_event_is_a_plain_word(place: Place) -> None:
+def test_an_event_is_a_plain_word(core: Core) -> None:
     for event in ("", "Opened", "a b", "study.opened", "x" * 65, "né"):
-        with place.sessions() as session, pytest.raises(ValueError, match="small letters"):
+        with core.sessions() as session, pytest.raises(ValueError, match="small letters"):
             audit.append(session, event, now=NOW)
 
 
 def test_only_an_auditor_reads_the_log_and_that_is_written_down(clinic: Clinic) -> None:
-    fill(clinic.place)
+    fill(clinic.core)
     for actor in (clinic.owner, clinic.mate, clinic.admin):
         with clinic.session as session, pytest.raises(Denied):
             audit.search(session, actor, now=NOW)
@@ -174,7 +174,7 @@ def test_who_saw_a_case_is_read_from_indexes(clinic: Clinic) -> None:
         literal = query.limit(100).compile(
             session.get_bind(), compile_kwargs={"literal_binds": True}
         )
-        if clinic.place.engine.dialect.name == "sqlite":
+        if clinic.core.engine.dialect.name == "sqlite":
             plan = "\n".join(
                 row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {literal}"))
             )

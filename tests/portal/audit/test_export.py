@@ -14,8 +14,8 @@ from portal.audit import export
 from portal.models import AuditEvent
 from portal.reading import case
 from tests.support.clinic import Clinic, after
+from tests.support.core import NOW, Core
 from tests.support.pictures import CANARY
-from tests.support.place import NOW, Place
 
 
 def rows_of(data: bytes) -> list[dict[str, str]]:
@@ -105,8 +105,8 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
         export.moment(text)
 
 
-def test_no_cell_begins_like_a_formula(place: Place) -> None:
-    with place.sessions() as session:
+def test_no_cell_begins_like_a_formula(core: Core) -> None:
+    with core.sessions() as session:
         audit.append(session, "tested", now=NOW, address="=HYPERLINK(1)")
         session.commit()
         (row,) = rows_of("".join(export.lines(session, audit.AuditFilter(), "csv")).encode())
@@ -114,7 +114,7 @@ def test_no_cell_begins_like_a_formula(place: Place) -> None:
 
 
 def test_more_rows_than_a_page_hands_out_are_refused(
-    place: Place, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+    core: Core, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used(clinic)
     monkeypatch.setattr(export, "MOST_ROWS", 2)

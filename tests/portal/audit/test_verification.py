@@ -1,4 +1,4 @@
-"""What breaks the access log shows, linked or not, whoever writes at the same time."""
+"""Verification finds every change of the access log, linked or not, also during writes."""
 
 import threading
 import time
@@ -14,19 +14,19 @@ from portal.audit import verification
 from portal.models import AuditEvent, User
 from tests.support.audit_log import check, fill, link, tamper
 from tests.support.clinic import Clinic, after
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 Verification = verification.Verification
 
 
-def test_an_untouched_log_is_whole(place: Place) -> None:
-    assert check(place) == Verification(0)
-    fill(place)
-    assert check(place) == Verification(5, unlinked=(1, 2, 3, 4, 5), oldest=NOW)
-    link(place)
-    assert check(place) == Verification(5)
-    fill(place, 2)
-    found = check(place)
+def test_an_untouched_log_is_whole(core: Core) -> None:
+    assert check(core) == Verification(0)
+    fill(core)
+    assert check(core) == Verification(5, unlinked=(1, 2, 3, 4, 5), oldest=NOW)
+    link(core)
+    assert check(core) == Verification(5)
+    fill(core, 2)
+    found = check(core)
     assert (found.is_whole, found.count, found.unlinked) == (True, 7, (6, 7))
 
 
@@ -74,13 +74,13 @@ TAMPERING = [
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "unlinked"])
 @pytest.mark.parametrize(("tampering", "first_bad"), TAMPERING)
 def test_tampering_is_found_and_the_first_bad_row_named(
-    place: Place, tampering: str, first_bad: int | dict[bool, int], linked: bool
+    core: Core, tampering: str, first_bad: int | dict[bool, int], linked: bool
 ) -> None:
-    fill(place)
+    fill(core)
     if linked:
-        link(place)
-    tamper(place, tampering)
-    found = check(place)
+        link(core)
+    tamper(core, tampering)
+    found = check(core)
     assert not found.is_whole
     assert found.first_bad == (first_bad[linked] if isinstance(first_bad, dict) else first_bad), (
         found.problem
@@ -104,102 +104,102 @@ def test_tampering_is_found_and_the_first_bad_row_named(
     ],
 )
 def test_a_chain_that_was_tampered_with_is_found(
-    place: Place, tampering: str, first_bad: int
+    core: Core, tampering: str, first_bad: int
 ) -> None:
-    fill(place)
-    link(place)
-    tamper(place, tampering)
-    found = check(place)
+    fill(core)
+    link(core)
+    tamper(core, tampering)
+    found = check(core)
     assert not found.is_whole
     assert found.first_bad == first_bad, found.problem
 
 
-def test_a_row_that_was_deleted_before_it_was_linked_is_missed_afterwards(place: Place) -> None:
-    fill(place)
-    tamper(place, "DELETE FROM audit_events WHERE seq = 3")
-    link(place)
-    fill(place)
-    link(place)
-    found = check(place)
+def test_a_row_that_was_deleted_before_it_was_linked_is_missed_afterwards(core: Core) -> None:
+    fill(core)
+    tamper(core, "DELETE FROM audit_events WHERE seq = 3")
+    link(core)
+    fill(core)
+    link(core)
+    found = check(core)
     assert (found.first_bad, found.problem) == (3, "row 3 of writer 1 is missing")
 
 
-def test_a_row_that_was_changed_before_it_was_linked_is_found_afterwards(place: Place) -> None:
-    fill(place)
-    tamper(place, "UPDATE audit_events SET event = 'other' WHERE seq = 3")
-    link(place)
-    assert check(place).first_bad == 3
+def test_a_row_that_was_changed_before_it_was_linked_is_found_afterwards(core: Core) -> None:
+    fill(core)
+    tamper(core, "UPDATE audit_events SET event = 'other' WHERE seq = 3")
+    link(core)
+    assert check(core).first_bad == 3
 
 
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "unlinked"])
-def test_two_rows_that_changed_places_are_found(place: Place, linked: bool) -> None:
-    fill(place)
+def test_two_rows_that_changed_places_are_found(core: Core, linked: bool) -> None:
+    fill(core)
     if linked:
-        link(place)
+        link(core)
     swap = ((2, 99), (3, 2), (99, 3))
-    tamper(place, *(f"UPDATE audit_events SET seq = {new} WHERE seq = {old}" for old, new in swap))
-    assert check(place).first_bad == 2
+    tamper(core, *(f"UPDATE audit_events SET seq = {new} WHERE seq = {old}" for old, new in swap))
+    assert check(core).first_bad == 2
 
 
-def test_two_links_that_changed_places_are_found(place: Place) -> None:
-    fill(place)
-    link(place)
+def test_two_links_that_changed_places_are_found(core: Core) -> None:
+    fill(core)
+    link(core)
     swap = ((2, 99), (3, 2), (99, 3))
     tamper(
-        place,
+        core,
         *(f"UPDATE audit_links SET position = {new} WHERE position = {old}" for old, new in swap),
     )
-    assert check(place).first_bad == 2
+    assert check(core).first_bad == 2
 
 
-def test_a_log_cut_to_an_older_end_is_found(place: Place) -> None:
+def test_a_log_cut_to_an_older_end_is_found(core: Core) -> None:
     """The head of an older state does not fit: its seal covers how many rows there were."""
-    fill(place, 3)
-    link(place)
+    fill(core, 3)
+    link(core)
     tamper(
-        place,
+        core,
         "DELETE FROM audit_events WHERE seq = 3",
         "DELETE FROM audit_links WHERE position = 3",
         "UPDATE audit_head SET count = 2, mac = (SELECT mac FROM audit_links WHERE position = 2)",
         "UPDATE audit_writers SET count = 2, mac = (SELECT mac FROM audit_events WHERE seq = 2) "
         "WHERE id = 1",
     )
-    assert not check(place).is_whole
+    assert not check(core).is_whole
 
 
 def test_an_emptied_log_is_found_where_people_exist(clinic: Clinic) -> None:
-    fill(clinic.place)
-    link(clinic.place)
+    fill(clinic.core)
+    link(clinic.core)
     tamper(
-        clinic.place,
+        clinic.core,
         "DELETE FROM audit_events",
         "DELETE FROM audit_links",
         "UPDATE audit_writers SET count = 0, mac = '', seal = ''",
         "UPDATE audit_head SET count = 0, mac = '', seal = '', linked = '{}'",
     )
-    assert check(clinic.place).problem == "the log is empty although people are enrolled"
+    assert check(clinic.core).problem == "the log is empty although people are enrolled"
 
 
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "unlinked"])
-def test_a_case_whose_index_lacks_a_row_is_found(place: Place, linked: bool) -> None:
-    fill(place, 1)
-    with place.sessions() as session:
+def test_a_case_whose_index_lacks_a_row_is_found(core: Core, linked: bool) -> None:
+    fill(core, 1)
+    with core.sessions() as session:
         shown = [uuid4().hex for _ in range(3)]
         audit.append(session, "worklist_read", now=NOW, detail={"studies": shown})
         session.commit()
     if linked:
-        link(place)
-    assert check(place).is_whole
+        link(core)
+    assert check(core).is_whole
     one = "SELECT min(CAST(study_id AS text)) FROM audit_subjects"
-    tamper(place, f"DELETE FROM audit_subjects WHERE CAST(study_id AS text) = ({one})")
-    assert check(place).first_bad == 2
+    tamper(core, f"DELETE FROM audit_subjects WHERE CAST(study_id AS text) = ({one})")
+    assert check(core).first_bad == 2
 
 
-def test_rows_that_wait_for_more_than_a_minute_fail_the_check(place: Place) -> None:
-    fill(place, 3)  # at 9:00, 9:01 and 9:02
+def test_rows_that_wait_for_more_than_a_minute_fail_the_check(core: Core) -> None:
+    fill(core, 3)  # at 9:00, 9:01 and 9:02
 
     def at(minutes: float) -> Verification:
-        with place.sessions() as session:
+        with core.sessions() as session:
             return verification.verify(session, after(minutes=minutes))
 
     late = at(2)
@@ -208,57 +208,57 @@ def test_rows_that_wait_for_more_than_a_minute_fail_the_check(place: Place) -> N
         "not linked into the chain since 2026-03-04 09:00:00",
     )
     assert (late.is_late, late.unlinked) == (True, (1, 2, 3))
-    assert check(place).is_whole  # a log out of a backup is as old as it is
-    link(place)
+    assert check(core).is_whole  # a log out of a backup is as old as it is
+    link(core)
     assert at(2).is_whole
     assert at(600).is_whole
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_clock_that_was_set_back_hides_no_row_that_waits(place: Place, hours: int) -> None:
-    fill(place, 1)
-    with place.sessions() as session:
+def test_a_clock_that_was_set_back_hides_no_row_that_waits(core: Core, hours: int) -> None:
+    fill(core, 1)
+    with core.sessions() as session:
         assert verification.verify(session, NOW + timedelta(seconds=30)).is_whole
         assert verification.verify(session, after(hours=hours)).first_bad == 1
-    link(place)
-    with place.sessions() as session:
+    link(core)
+    with core.sessions() as session:
         assert verification.verify(session, after(hours=hours)).is_whole
 
 
-def test_checking_changes_and_links_nothing(place: Place) -> None:
-    fill(place)
-    assert check(place).unlinked == check(place).unlinked == (1, 2, 3, 4, 5)
+def test_checking_changes_and_links_nothing(core: Core) -> None:
+    fill(core)
+    assert check(core).unlinked == check(core).unlinked == (1, 2, 3, 4, 5)
 
 
 def test_a_log_that_others_write_to_is_found_whole(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written and linked while the log is checked is no tampering."""
     monkeypatch.setattr(verification, "_CHUNK", 40)
-    fill(place)
+    fill(core)
     stop = threading.Event()
     # SQLite has one writer at a time and no queue for the others.
-    writers = 8 if place.engine.dialect.name == "postgresql" else 2
+    writers = 8 if core.engine.dialect.name == "postgresql" else 2
 
     def write() -> None:
         while not stop.wait(0.001 if writers == 8 else 0.02):
-            with place.sessions() as session:
+            with core.sessions() as session:
                 audit.append(session, "tested", now=NOW)
                 session.commit()
 
     def link_all() -> None:
         while not stop.wait(0.05):
-            link(place)
+            link(core)
 
     with ThreadPoolExecutor(writers + 1) as pool:
         working = [pool.submit(write) for _ in range(writers)] + [pool.submit(link_all)]
         try:
-            found = [check(place)]
+            found = [check(core)]
             patience = time.monotonic() + 20
             while len(found) < 20 or (
                 found[-1].count == found[0].count and time.monotonic() < patience
             ):
-                found.append(check(place))
+                found.append(check(core))
         finally:
             stop.set()
         for one in working:
@@ -268,7 +268,7 @@ def test_a_log_that_others_write_to_is_found_whole(
 
 
 def test_checking_the_log_leaves_the_callers_rows_alone(clinic: Clinic) -> None:
-    fill(clinic.place)
+    fill(clinic.core)
     with clinic.session as session:
         user = session.get_one(User, clinic.mate.user_id)
         row = session.scalars(select(AuditEvent).limit(1)).one()
@@ -278,24 +278,24 @@ def test_checking_the_log_leaves_the_callers_rows_alone(clinic: Clinic) -> None:
         assert user.team.name == "Here"
 
 
-def test_a_long_log_is_checked_in_parts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_checked_in_parts(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "_CHUNK", 4)
     for count in (4, 1, 7):
-        fill(place, count)
-        assert check(place).is_whole
-        link(place)
-        assert check(place).is_whole
-    tamper(place, "UPDATE audit_events SET via = 'x' WHERE seq = 7")
-    assert check(place).first_bad == 7
+        fill(core, count)
+        assert check(core).is_whole
+        link(core)
+        assert check(core).is_whole
+    tamper(core, "UPDATE audit_events SET via = 'x' WHERE seq = 7")
+    assert check(core).first_bad == 7
 
 
-def test_no_writer_waits_while_the_log_is_checked(place: Place) -> None:
+def test_no_writer_waits_while_the_log_is_checked(core: Core) -> None:
     """Only the end of the chain is held for the last rows, and no writer needs it."""
-    if place.engine.dialect.name == "sqlite":
+    if core.engine.dialect.name == "sqlite":
         pytest.skip("on SQLite there is one transaction at a time")
-    fill(place)
-    with place.sessions() as holding:
+    fill(core)
+    with core.sessions() as holding:
         holding.execute(text("SELECT * FROM audit_head FOR UPDATE"))
-        fill(place)
-        assert link(place) == 0
-    assert link(place) == 10
+        fill(core)
+        assert link(core) == 0
+    assert link(core) == 10

@@ -19,8 +19,8 @@ from portal.operations.context import Failed
 from portal.settings import Settings
 from tests.portal.ai_models.test_registry import card
 from tests.support.clinic import SHA256, Clinic, prediction_of
+from tests.support.core import NOW
 from tests.support.paths import ROOT
-from tests.support.place import NOW
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,21 +44,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def model(place: Path, **changes: Any) -> tuple[Path, str]:
+def model(bundle: Path, **changes: Any) -> tuple[Path, str]:
     """A model's folder of a few bytes, and its sha256."""
-    place.mkdir()
-    weights = place.name.encode()
-    (place / "model.bin").write_bytes(weights)
+    bundle.mkdir()
+    weights = bundle.name.encode()
+    (bundle / "model.bin").write_bytes(weights)
     sha256 = hashlib.sha256(weights).hexdigest()
-    (place / "card.json").write_text(
+    (bundle / "card.json").write_text(
         json.dumps(card(sha256, files={"model.bin": sha256}, **changes))
     )
-    return place, sha256
+    return bundle, sha256
 
 
 def test_a_model_is_added_listed_and_promoted(folder: Path, tmp_path: Path) -> None:
-    place, sha256 = model(tmp_path / "good")
-    done = run(folder, "model", "add", str(place), "--sha256", sha256)
+    bundle, sha256 = model(tmp_path / "good")
+    done = run(folder, "model", "add", str(bundle), "--sha256", sha256)
     assert done.returncode == 0, done.stderr
     assert f"is a candidate: {sha256}" in done.stdout
     done = run(folder, "model", "promote", sha256[:12], "--operating-point", "high_sensitivity")
@@ -70,16 +70,16 @@ def test_a_model_is_added_listed_and_promoted(folder: Path, tmp_path: Path) -> N
 
 
 def test_another_checksum_is_refused_with_a_sentence(folder: Path, tmp_path: Path) -> None:
-    place, _ = model(tmp_path / "other")
-    done = run(folder, "model", "add", str(place), "--sha256", "00" * 32)
+    bundle, _ = model(tmp_path / "other")
+    done = run(folder, "model", "add", str(bundle), "--sha256", "00" * 32)
     assert done.returncode == 1
     assert "another sha256 than was asked for" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_an_uncalibrated_one_is_kept_and_not_promoted(folder: Path, tmp_path: Path) -> None:
-    place, sha256 = model(tmp_path / "plain", calibration={}, version="2")
-    done = run(folder, "model", "add", str(place))
+    bundle, sha256 = model(tmp_path / "plain", calibration={}, version="2")
+    done = run(folder, "model", "add", str(bundle))
     assert "It can't be promoted. Its card lacks a calibration" in done.stdout
     done = run(folder, "model", "promote", sha256)
     assert done.returncode == 1
@@ -96,8 +96,8 @@ def test_the_shipped_model_speaks_where_nobody_chose_another(
     assert said is not None
     assert first_start.register_shipped(settings) is None
     assert "active" in run(path, "model", "list").stdout
-    place, sha256 = model(tmp_path / "mine", version="9")
-    assert run(path, "model", "add", str(place)).returncode == 0
+    bundle, sha256 = model(tmp_path / "mine", version="9")
+    assert run(path, "model", "add", str(bundle)).returncode == 0
     assert run(path, "model", "promote", sha256).returncode == 0
     assert first_start.register_shipped(settings) is None
     assert f"{sha256[:12]}  active" in run(path, "model", "list").stdout
@@ -106,11 +106,11 @@ def test_the_shipped_model_speaks_where_nobody_chose_another(
 def test_what_a_models_predictions_stored_is_written_for_drift_and_names_no_case(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = clinic.place
+    core = clinic.core
     for key, value in {
         "PLEURA_ENV": "test",
-        "PLEURA_DATA_DIR": str(place.data_dir),
-        "DATABASE_URL": place.settings.database_url,
+        "PLEURA_DATA_DIR": str(core.data_dir),
+        "DATABASE_URL": core.settings.database_url,
     }.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(ai_models, "now", lambda: NOW + timedelta(days=1))
@@ -118,10 +118,10 @@ def test_what_a_models_predictions_stored_is_written_for_drift_and_names_no_case
     clinic.done(now=NOW - timedelta(days=60))
     assert ai_models._statistics(Namespace(sha256=SHA256[:8], days=30.0)) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    told = json.loads(line)
-    assert told["statistics"] == prediction_of()["statistics"]
-    assert told["probability"] == prediction_of()["probability"]
-    assert (told["model"]["sha256"], told["quality"]["verdict"]) == (SHA256, "fit")
+    facts = json.loads(line)
+    assert facts["statistics"] == prediction_of()["statistics"]
+    assert facts["probability"] == prediction_of()["probability"]
+    assert (facts["model"]["sha256"], facts["quality"]["verdict"]) == (SHA256, "fit")
     assert study.hex not in line.replace("-", "")
     for wrong in (-1.0, math.nan, 1e9):
         with pytest.raises(Failed, match="--days lies between"):

@@ -25,8 +25,8 @@ from portal.models import AuditEvent
 from portal.reading import reviews
 from portal.web.clinic.export import WARNINGS
 from tests.support.clinic import Clinic, after, prediction_of
+from tests.support.core import NOW
 from tests.support.pictures import compressed_dicom, dicom, jpeg, png
-from tests.support.place import NOW
 
 CANARY = "CANARY"
 TEXTS = {

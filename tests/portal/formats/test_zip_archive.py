@@ -19,8 +19,8 @@ from portal.intake.check import Refused
 from tests.portal.intake.test_submission import NOTHING, rows_of
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import Clinic
+from tests.support.core import NOW
 from tests.support.pictures import dicom, png
-from tests.support.place import NOW
 
 LIMITS = ArchiveLimits(8 * 2**20, 2 * 2**20, max_files=50)
 
@@ -233,7 +233,7 @@ def test_each_file_of_a_zip_has_its_own_fate(clinic: Clinic) -> None:
         ("received", ""),
     ]
     assert rows_of(clinic)["studies"] == 4
-    assert len(files(clinic.place.data_dir)) == 4
+    assert len(files(clinic.core.data_dir)) == 4
     assert all(arrival.message for arrival in arrivals if arrival.code)
 
 
@@ -244,7 +244,7 @@ def test_a_refused_zip_leaves_nothing_behind(clinic: Clinic) -> None:
     for make, _ in MEMBERS.values():
         assert [arrival.outcome for arrival in send(clinic, make())] == ["refused"]
     assert rows_of(clinic) == NOTHING
-    assert files(clinic.place.data_dir) == []
+    assert files(clinic.core.data_dir) == []
 
 
 def test_a_full_disk_is_told_for_the_files_that_found_no_room(clinic: Clinic) -> None:

@@ -25,7 +25,7 @@ from portal.reading import case, reviews, worklist
 from portal.vault import Vault
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after, facts_of, rendered
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 
 def reviewed(clinic: Clinic, minute: int, comment: str) -> UUID:
@@ -51,7 +51,7 @@ def join(clinic: Clinic, survivor: UUID, absorbed: UUID) -> None:
 def digests(clinic: Clinic) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files(clinic.place.data_dir)
+        for path in files(clinic.core.data_dir)
     }
 
 
@@ -161,13 +161,13 @@ def test_a_purge_destroys_both_and_the_proof_names_all(
         rows = session.scalars(select(Study)).all()
     assert all(row.wrapped_key is None and row.purged_at for row in rows)
     assert all(row.wrapped_key is None and row.sealed_phi is None for row in pictures)
-    assert files(clinic.place.data_dir) == []
+    assert files(clinic.core.data_dir) == []
     assert whole(clinic)
 
 
 def test_keys_rotate_after_a_join(clinic: Clinic, pair: tuple[UUID, UUID]) -> None:
     join(clinic, *pair)
-    rotating = Vault(clinic.place.settings)
+    rotating = Vault(clinic.core.settings)
     new = rotating.add_key(NOW)
     with clinic.session as session:
         done = key_rotation.rewrap(session, rotating, NOW)
@@ -230,10 +230,10 @@ def test_what_cannot_be_joined_is_refused_and_left_as_it_is(clinic: Clinic) -> N
 
 
 def test_retention_counts_from_the_last_picture_and_any_review(clinic: Clinic) -> None:
-    settings = clinic.place.settings.__class__.from_env(
+    settings = clinic.core.settings.__class__.from_env(
         {
             "PLEURA_ENV": "test",
-            "PLEURA_DATA_DIR": str(clinic.place.data_dir),
+            "PLEURA_DATA_DIR": str(clinic.core.data_dir),
             "PLEURA_RETENTION_REVIEWED_DAYS": "10",
             "PLEURA_RETENTION_UNREVIEWED_DAYS": "5",
         }

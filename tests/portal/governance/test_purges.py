@@ -20,7 +20,7 @@ from portal.settings import Settings
 from portal.vault.blob_store import StorageUnavailable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import REFUSED, Clinic, after
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 REQUEST = PurgeReason.PATIENT_REQUEST
 
@@ -43,7 +43,7 @@ def review(clinic: Clinic, study_id: UUID, now: datetime = NOW) -> None:
 
 
 def keeping(clinic: Clinic, **days: int) -> Settings:
-    return clinic.place.settings.model_copy(
+    return clinic.core.settings.model_copy(
         update={f"retention_{kind}_days": n for kind, n in days.items()}
     )
 
@@ -63,7 +63,7 @@ def is_purged(clinic: Clinic, study_id: UUID) -> bool:
 
 def test_the_proof_names_the_key_every_file_and_nothing_of_the_patient(clinic: Clinic) -> None:
     study_id = clinic.done()
-    on_disk = {path.name: path.stat().st_size for path in files(clinic.place.data_dir)}
+    on_disk = {path.name: path.stat().st_size for path in files(clinic.core.data_dir)}
     with clinic.session as session:
         ring_key = session.get_one(Study, study_id).key_id
     proof = purge(clinic, study_id, reference="DS-2026/14")
@@ -105,7 +105,7 @@ def test_a_bucket_that_is_away_does_not_undo_a_purge(
 
 def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:
     study_id = clinic.done()
-    kept = files(clinic.place.data_dir)[0]
+    kept = files(clinic.core.data_dir)[0]
     data = kept.read_bytes()
     purge(clinic, study_id)
     kept.write_bytes(data)
@@ -237,7 +237,7 @@ def test_a_lifted_hold_holds_no_longer(clinic: Clinic) -> None:
 
 def test_nothing_is_due_as_long_as_no_days_are_set(clinic: Clinic) -> None:
     clinic.done()
-    assert due(clinic, clinic.place.settings, after(days=40_000)) == {}
+    assert due(clinic, clinic.core.settings, after(days=40_000)) == {}
 
 
 def test_each_class_has_its_own_time(clinic: Clinic) -> None:

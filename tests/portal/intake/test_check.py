@@ -1,4 +1,4 @@
-"""The door for bytes: what is let in, what is refused and why, and whose picture it is."""
+"""The check of uploads: what is accepted, what is refused and why, and which patient it names."""
 
 import io
 import random
@@ -135,7 +135,10 @@ REFUSED = {
     "preamble alone": (lambda: bytes(128) + b"DICM", "truncated"),
     "DICOM cut in the pixels": (lambda: dicom()[:-10], "truncated"),
     "DICOM cut before the pixels": (lambda: dicom()[: dicom().index(b"PHANTOM") + 3], "truncated"),
-    "fewer pixels than it says": (lambda: dicom(rows=9, pixels=bytes(8 * 6 * 2)), "truncated"),
+    "fewer pixels than the header states": (
+        lambda: dicom(rows=9, pixels=bytes(8 * 6 * 2)),
+        "truncated",
+    ),
     "DICOM without pixels": (lambda: dicom(PixelData=None), "no_pixels"),
     "DICOM of zero rows": (lambda: dicom(rows=0, pixels=b"\0\0"), "no_pixels"),
     "CT": (lambda: dicom(Modality="CT"), "unsupported_modality"),
@@ -167,11 +170,11 @@ REFUSED = {
         lambda: dicom(BitsAllocated=32, PixelData=bytes(8 * 6 * 4)),
         "unsupported_photometric",
     ),
-    "a larger JPEG than it says": (
+    "a larger JPEG than the header states": (
         lambda: compressed_dicom(jpeg(rows=20_000, columns=20_000)),
         "inconsistent",
     ),
-    "a larger JPEG 2000 than it says": (
+    "a larger JPEG 2000 than the header states": (
         lambda: compressed_dicom(
             b"\xff\x4f\xff\x51\x00\x29\x00\x00"
             + struct.pack(">IIII", 30_000, 30_000, 0, 0)

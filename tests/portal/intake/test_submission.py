@@ -30,8 +30,8 @@ from portal.studies import sealed_fields
 from portal.vault import StorageFull, Vault
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import Clinic, after
+from tests.support.core import NOW
 from tests.support.pictures import CANARY, dicom, png
-from tests.support.place import NOW
 
 
 def rows_of(clinic: Clinic) -> dict[str, int]:
@@ -70,7 +70,7 @@ def test_the_same_file_twice_leads_to_the_first_case(clinic: Clinic) -> None:
     assert second.duplicate
     assert second.job_id is None
     assert (second.study_id, second.case_number) == (first.study_id, first.case_number)
-    assert len(files(clinic.place.data_dir)) == 1
+    assert len(files(clinic.core.data_dir)) == 1
 
 
 def test_another_file_with_the_same_sop_instance_uid_is_the_same_picture(clinic: Clinic) -> None:
@@ -110,7 +110,7 @@ def test_another_size_or_tone_under_a_known_uid_is_another_picture(clinic: Clini
 
 def test_a_uid_whose_first_picture_cannot_be_read_hides_no_other(clinic: Clinic) -> None:
     clinic.submit(shown(1))
-    (kept,) = files(clinic.place.data_dir)
+    (kept,) = files(clinic.core.data_dir)
     kept.write_bytes(kept.read_bytes()[:-1])
     assert not clinic.submit(shown(2)).duplicate
 
@@ -138,7 +138,7 @@ def test_two_pictures_of_a_uid_sent_at_once_are_two_cases(clinic: Clinic) -> Non
         sent = list(pool.map(lambda n: clinic.submit(shown(n % 2)), range(6)))
     assert len({one.study_id for one in sent}) == 2
     assert len({one.study_id for one in sent[::2]}) == 1
-    assert len(files(clinic.place.data_dir)) == 2
+    assert len(files(clinic.core.data_dir)) == 2
 
 
 @pytest.mark.parametrize("held", [1, 2])
@@ -165,7 +165,7 @@ def test_a_picture_is_kept_beside_one_of_its_uid_that_came_while_it_was_written(
     assert not second.duplicate
     assert (first.same_uid, second.same_uid) == (False, True)
     assert first.instance_id != second.instance_id
-    assert len(files(clinic.place.data_dir)) == 2
+    assert len(files(clinic.core.data_dir)) == 2
 
 
 @pytest.mark.parametrize("held", [1, 2])
@@ -173,7 +173,7 @@ def test_a_picture_that_came_between_two_looks_is_not_taken_for_another(
     clinic: Clinic, held: int
 ) -> None:
     """The look for the same content is over when another picture of the UID comes in."""
-    engine = clinic.place.engine
+    engine = clinic.core.engine
     if engine.dialect.name == "sqlite":
         pytest.skip("on SQLite nobody writes between two statements of a transaction")
     waits, goes_on = Event(), Event()
@@ -238,7 +238,7 @@ def test_pictures_of_a_new_study_uid_sent_at_once_are_one_exam(clinic: Clinic) -
     assert len({one.instance_id for one in sent}) == 2
     found = rows_of(clinic)
     assert (found["studies"], found["instances"], found["blobs"], found["jobs"]) == (1, 2, 2, 2)
-    assert len(files(clinic.place.data_dir)) == 2
+    assert len(files(clinic.core.data_dir)) == 2
 
 
 def test_other_pixels_of_a_uid_within_one_exam_are_kept_beside_the_first(clinic: Clinic) -> None:
@@ -288,7 +288,7 @@ def test_an_exam_that_is_purged_while_its_second_picture_is_written_is_not_fille
     second = clinic.submit(of_exam(2))
     assert second.study_id != first.study_id
     assert not second.joined
-    assert len(files(clinic.place.data_dir)) == 1
+    assert len(files(clinic.core.data_dir)) == 1
 
 
 def test_another_teams_exam_of_the_same_study_uid_is_its_own(clinic: Clinic) -> None:
@@ -391,7 +391,7 @@ def test_a_refused_file_leaves_nothing_behind(clinic: Clinic) -> None:
         )
     assert refused.value.code == "too_large"
     assert rows_of(clinic) == NOTHING
-    assert files(clinic.place.data_dir) == []
+    assert files(clinic.core.data_dir) == []
 
 
 def test_a_full_disk_leaves_nothing_behind(clinic: Clinic) -> None:
@@ -399,7 +399,7 @@ def test_a_full_disk_leaves_nothing_behind(clinic: Clinic) -> None:
     with file_limit(100_000), pytest.raises(StorageFull):
         clinic.submit(large)
     assert rows_of(clinic) == NOTHING
-    assert files(clinic.place.data_dir) == []
+    assert files(clinic.core.data_dir) == []
     assert not clinic.submit(large).duplicate
 
 
@@ -411,7 +411,7 @@ def test_a_transaction_that_fails_takes_its_file_with_it(clinic: Clinic) -> None
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         clinic.submit(actor=ghost)
     assert rows_of(clinic) == NOTHING
-    assert files(clinic.place.data_dir) == []
+    assert files(clinic.core.data_dir) == []
 
 
 def test_the_same_picture_sent_ten_times_at_once_is_one_case(clinic: Clinic) -> None:
@@ -420,7 +420,7 @@ def test_the_same_picture_sent_ten_times_at_once_is_one_case(clinic: Clinic) -> 
         sent = list(pool.map(lambda _: clinic.submit(data), range(10)))
     assert len({one.study_id for one in sent}) == 1
     assert sum(not one.duplicate for one in sent) == 1
-    assert len(files(clinic.place.data_dir)) == 1
+    assert len(files(clinic.core.data_dir)) == 1
     assert rows_of(clinic)["studies"] == 1
 
 
@@ -453,12 +453,12 @@ def test_nothing_of_the_patient_is_readable_in_database_or_files(clinic: Clinic)
     assert view.patient.patient_name == "CANARY, ZEBRA"
     assert view.reviews[0].comment == "ZEBRA has a drain"
     needles = (b"ZEBRA", b"CANARY", b"424242", b"19610203", b"1961-02-03", b"DICM")
-    for path in clinic.place.data_dir.parent.rglob("*"):
+    for path in clinic.core.data_dir.parent.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             for needle in needles:
                 assert needle not in content, f"{needle!r} in {path.name}"
-    with clinic.place.engine.connect() as connection:
+    with clinic.core.engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
             shown = str(connection.execute(select(table)).all())
             for needle in needles:

@@ -45,8 +45,8 @@ from tests.support.clinic import (
     rendered,
     segmented,
 )
+from tests.support.core import NOW
 from tests.support.pictures import jpeg, png
-from tests.support.place import NOW
 
 
 def started(clinic: Clinic) -> Ticket:
@@ -67,12 +67,12 @@ def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
     assert view.patient.patient_name == "PHANTOM, ONE"
     assert view.facts is not None
     assert view.facts["view"] == "PA"
-    assert len(files(clinic.place.data_dir)) == 7
+    assert len(files(clinic.core.data_dir)) == 7
 
 
 def test_a_claim_says_everything_that_the_worker_needs(clinic: Clinic) -> None:
     study_id = clinic.submit().study_id
-    settings = clinic.place.settings
+    settings = clinic.core.settings
     with clinic.session as session:
         claimed = claims.claim(session, settings, clinic.vault, clinic.job(study_id).id, "w", NOW)
     assert claimed is not None
@@ -109,16 +109,16 @@ def test_an_unknown_job_is_nothing_to_do(clinic: Clinic) -> None:
 
 def test_a_running_job_is_taken_over_once_its_lease_has_ended(clinic: Clinic) -> None:
     first = started(clinic)
-    lease = timedelta(seconds=clinic.place.settings.lease_seconds)
+    lease = timedelta(seconds=clinic.core.settings.lease_seconds)
     assert clinic.claim(first.job_id, NOW + lease - timedelta(seconds=1)) is None
     with clinic.session as session:
-        assert claims.heartbeat(session, clinic.place.settings, first, NOW + lease / 2)
+        assert claims.heartbeat(session, clinic.core.settings, first, NOW + lease / 2)
     assert clinic.claim(first.job_id, NOW + lease + timedelta(seconds=1)) is None
     second = clinic.claim(first.job_id, NOW + lease * 2)
     assert second is not None
     assert second.attempt == 2
     with clinic.session as session:
-        assert not claims.heartbeat(session, clinic.place.settings, first, NOW + lease * 2)
+        assert not claims.heartbeat(session, clinic.core.settings, first, NOW + lease * 2)
 
 
 def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> None:
@@ -141,7 +141,7 @@ def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> Non
         job = session.get_one(Job, zombie.job_id)
         found = case.read_blob(session, clinic.vault, clinic.mate, job.study_id, "thumb", later)
     assert found.data == jpeg(inside=b"new")
-    assert len(files(clinic.place.data_dir)) == 4, "what the lost attempt stored is removed"
+    assert len(files(clinic.core.data_dir)) == 4, "what the lost attempt stored is removed"
 
 
 def test_two_attempts_that_finish_at_once_make_one_prediction(clinic: Clinic) -> None:
@@ -181,7 +181,7 @@ def test_an_output_sent_twice_is_kept_once(clinic: Clinic) -> None:
     ticket = started(clinic)
     clinic.store(ticket, thumb=jpeg(inside=b"one"))
     clinic.store(ticket, thumb=jpeg(inside=b"two"))
-    assert len(files(clinic.place.data_dir)) == 2
+    assert len(files(clinic.core.data_dir)) == 2
     with clinic.session as session:
         assert len(session.scalars(select(Blob).where(Blob.job_id == ticket.job_id)).all()) == 1
 
@@ -202,7 +202,7 @@ def test_a_transient_failure_is_tried_again_until_three_attempts_are_spent(clini
         job = session.get_one(Job, job_id)
         assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
     assert clinic.claim(job_id) is None
-    assert len(files(clinic.place.data_dir)) == 1, "nothing but the source is left"
+    assert len(files(clinic.core.data_dir)) == 1, "nothing but the source is left"
 
 
 def test_a_permanent_failure_ends_the_job_at_once(clinic: Clinic) -> None:
@@ -481,7 +481,7 @@ def test_an_output_of_the_wrong_kind_or_size_is_refused(
     ticket = started(clinic)
     with clinic.session as session, pytest.raises(BadResult):
         store_output(session, clinic.vault, ticket, Output(kind, media_type, data), NOW)
-    assert len(files(clinic.place.data_dir)) == 1
+    assert len(files(clinic.core.data_dir)) == 1
 
 
 @pytest.mark.parametrize(
@@ -509,7 +509,7 @@ def test_a_full_disk_fails_one_output_and_leaves_nothing_of_it(clinic: Clinic) -
     ticket = started(clinic)
     with file_limit(100_000), pytest.raises(StorageFull):
         clinic.store(ticket, thumb=jpeg(inside=bytes(500_000)))
-    assert len(files(clinic.place.data_dir)) == 1
+    assert len(files(clinic.core.data_dir)) == 1
     clinic.store(ticket, thumb=jpeg(inside=bytes(500_000)))
 
 
@@ -525,7 +525,7 @@ def test_a_job_reads_its_own_inputs_alone(clinic: Clinic) -> None:
 
 
 def test_tickets_are_for_one_job_one_attempt_and_some_minutes(clinic: Clinic) -> None:
-    settings = clinic.place.settings
+    settings = clinic.core.settings
     with clinic.session as session:
         job_id = clinic.job(clinic.submit().study_id).id
         claimed = claims.claim(session, settings, clinic.vault, job_id, "w", NOW)

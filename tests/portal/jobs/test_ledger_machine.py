@@ -24,7 +24,7 @@ from portal.jobs.tickets import Ticket
 from portal.models import Job, JobKind, JobState, Prediction, Study
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, facts_of, open_clinic, prediction_of, rendered, segmented
-from tests.support.place import NOW, open_place
+from tests.support.core import NOW, open_core
 
 SILENT = Broker("")
 _migrated: list[Path] = []
@@ -45,8 +45,8 @@ class Ledger(RuleBasedStateMachine):
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         shutil.copy(_migrated[0], self.folder / "pleura.db")
-        place = open_place(self.folder / "data", f"sqlite:///{self.folder / 'pleura.db'}")
-        self.clinic: Clinic = open_clinic(place)
+        core = open_core(self.folder / "data", f"sqlite:///{self.folder / 'pleura.db'}")
+        self.clinic: Clinic = open_clinic(core)
         self.now: datetime = NOW
         self.claimed: set[tuple[Any, int]] = set()
         self.ended: dict[Any, int] = {}
@@ -55,7 +55,7 @@ class Ledger(RuleBasedStateMachine):
     def teardown(self) -> None:
         with self.clinic.session as session:
             assert verification.verify(session).is_whole
-        self.clinic.place.engine.dispose()
+        self.clinic.core.engine.dispose()
         shutil.rmtree(self.folder)
 
     def job(self, job_id: Any) -> Job:
@@ -138,7 +138,7 @@ class Ledger(RuleBasedStateMachine):
             return
         before = self.job(ticket.job_id)
         with self.clinic.session as session:
-            kept = claims.heartbeat(session, self.clinic.place.settings, ticket, self.now)
+            kept = claims.heartbeat(session, self.clinic.core.settings, ticket, self.now)
         assert kept == (before.state is JobState.RUNNING and before.attempts == ticket.attempt)
 
     @rule(minutes=st.sampled_from([1, 2, 5, 60]))

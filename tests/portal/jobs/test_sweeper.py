@@ -1,4 +1,4 @@
-"""The sweep and the bell: nothing is lost when Redis is away, empty or forgetful."""
+"""The sweep and notification: no job is lost when Redis is away, empty or loses messages."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from portal.models import Blob, BlobKind, Job, JobKind, JobState
 from portal.services import redis_client
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after, rendered
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 SILENT = Broker("")
 
@@ -118,7 +118,7 @@ def test_files_that_belong_to_nothing_are_removed_and_others_stay(clinic: Clinic
     assert ticket is not None
     clinic.store(ticket, **rendered(8, 6))
     assert clinic.claim(ticket.job_id, after(hours=1)) is not None  # the first attempt is lost
-    folder = clinic.place.data_dir / "blobs"
+    folder = clinic.core.data_dir / "blobs"
     half = folder / "incoming" / "half.1"
     orphan = folder / "07" / ("07" + "a" * 30 + "-1")
     orphan.parent.mkdir(exist_ok=True)
@@ -135,11 +135,11 @@ def test_files_that_belong_to_nothing_are_removed_and_others_stay(clinic: Clinic
         assert sweeper.tidy(session, clinic.vault, datetime.now(UTC)) == 3, (
             "the lost attempt's outputs"
         )
-    for path in files(clinic.place.data_dir):
+    for path in files(clinic.core.data_dir):
         old(path)
     with clinic.session as session:
         assert sweeper.tidy(session, clinic.vault, now) == 2
-    left = files(clinic.place.data_dir)
+    left = files(clinic.core.data_dir)
     assert len(left) == 2
     assert foreign in left
     with clinic.session as session:
@@ -166,7 +166,7 @@ def test_files_that_are_not_current_are_found_by_their_index(clinic: Clinic) -> 
         session.execute(insert(Blob), rows)
         session.execute(text("ANALYZE"))
         session.commit()
-        engine = clinic.place.engine
+        engine = clinic.core.engine
 
         def note(_c: Any, _k: Any, statement: str, parameters: Any, *_more: Any) -> None:
             asked.append((statement, parameters))

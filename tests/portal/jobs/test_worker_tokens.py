@@ -1,4 +1,4 @@
-"""Workers' own tokens: kept as digests, for one queue, until they expire or are revoked."""
+"""Workers' own tokens: stored as digests, for one queue, until they expire or are revoked."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from portal.accounts import api_tokens
 from portal.jobs import claims, tickets, worker_tokens
 from portal.models import AuditEvent, JobKind, WorkerToken
 from tests.support.clinic import Clinic, after
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 DAY = timedelta(days=1)
 
@@ -87,7 +87,7 @@ def test_a_token_that_may_not_be_is_not_made(
 def test_a_token_of_one_queue_claims_no_job_of_the_other(clinic: Clinic) -> None:
     render = clinic.job(clinic.submit().study_id).id
     wrong, right = made(clinic, JobKind.SEGMENT)[0], made(clinic)[0]
-    settings = clinic.place.settings
+    settings = clinic.core.settings
     with clinic.session as session:
         assert claims.claim(session, settings, clinic.vault, render, "w", NOW, wrong) is None
         claimed = claims.claim(session, settings, clinic.vault, render, "w", NOW, right)

@@ -12,7 +12,7 @@ from portal import audit, database
 from portal.models import AuditLink, AuditSubject
 from tests.support.audit_log import check, fill, link, tamper
 from tests.support.clinic import Clinic
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 BEFORE = "0006"
 SEEN, OTHER, TWIN = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -25,11 +25,11 @@ DETAILS = [
 ]
 
 
-def old_log(place: Place) -> list[tuple[object, ...]]:
+def old_log(core: Core) -> list[tuple[object, ...]]:
     """Rows as version 0.1 wrote them, with its own MACs, in its own schema."""
-    database.downgrade(place.engine, BEFORE)
-    key, mac = place.vault.audit_key(), ""
-    with place.engine.begin() as connection:
+    database.downgrade(core.engine, BEFORE)
+    key, mac = core.vault.audit_key(), ""
+    with core.engine.begin() as connection:
         for seq, content in enumerate(DETAILS, 1):
             at, detail = NOW + timedelta(minutes=seq), json.dumps(content, separators=(",", ":"))
             fields = (mac, seq, at.isoformat(), "tested", None, None, "cli", "", None, None, detail)
@@ -47,11 +47,11 @@ def old_log(place: Place) -> list[tuple[object, ...]]:
             text("UPDATE audit_head SET count = :count, mac = :mac, seal = :seal"),
             {"count": seq, "mac": mac, "seal": seal},
         )
-    return as_it_was(place)
+    return as_it_was(core)
 
 
-def as_it_was(place: Place) -> list[tuple[object, ...]]:
-    with place.engine.connect() as connection:
+def as_it_was(core: Core) -> list[tuple[object, ...]]:
+    with core.engine.connect() as connection:
         rows = connection.execute(
             text("SELECT seq, at, event, via, detail, mac FROM audit_events ORDER BY seq")
         )
@@ -59,18 +59,18 @@ def as_it_was(place: Place) -> list[tuple[object, ...]]:
         return [tuple(row) for row in (*rows, *head)]
 
 
-def test_the_old_chain_stays_whole_and_goes_on(place: Place) -> None:
-    before = old_log(place)
-    database.upgrade(place.engine)
-    assert as_it_was(place) == before
-    found = check(place)
+def test_the_old_chain_stays_whole_and_goes_on(core: Core) -> None:
+    before = old_log(core)
+    database.upgrade(core.engine)
+    assert as_it_was(core) == before
+    found = check(core)
     assert (found.is_whole, found.count, found.unlinked) == (True, 5, ())
-    fill(place, 3)
-    assert check(place).unlinked == (6, 7, 8)
-    assert link(place) == 3
-    found = check(place)
+    fill(core, 3)
+    assert check(core).unlinked == (6, 7, 8)
+    assert link(core) == 3
+    found = check(core)
     assert (found.is_whole, found.count) == (True, 8)
-    with place.sessions() as session:
+    with core.sessions() as session:
         links = session.execute(select(AuditLink.position, AuditLink.seq).order_by("position"))
         assert [tuple(row) for row in links] == [(n, n) for n in range(1, 9)]
 
@@ -89,22 +89,22 @@ def test_the_old_chain_stays_whole_and_goes_on(place: Place) -> None:
     ],
 )
 def test_tampering_with_old_rows_is_found(
-    place: Place, tampering: str, first_bad: int, goes_on: bool
+    core: Core, tampering: str, first_bad: int, goes_on: bool
 ) -> None:
-    old_log(place)
-    database.upgrade(place.engine)
+    old_log(core)
+    database.upgrade(core.engine)
     if goes_on and "writer" not in tampering:
-        fill(place)
-        link(place)
-    tamper(place, tampering)
-    assert check(place).first_bad == first_bad
+        fill(core)
+        link(core)
+    tamper(core, tampering)
+    assert check(core).first_bad == first_bad
 
 
 def test_who_saw_a_case_is_known_of_old_rows_too(clinic: Clinic) -> None:
-    place = clinic.place
-    old_log(place)
-    database.upgrade(place.engine)
-    with place.sessions() as session:
+    core = clinic.core
+    old_log(core)
+    database.upgrade(core.engine)
+    with core.sessions() as session:
         rows = session.execute(select(AuditSubject.seq, AuditSubject.study_id)).all()
         assert sorted((seq, study) for seq, study in rows) == [
             (1, SEEN),
@@ -117,19 +117,19 @@ def test_who_saw_a_case_is_known_of_old_rows_too(clinic: Clinic) -> None:
         assert [row.seq for row in found] == [5, 1]
 
 
-def test_it_goes_back_as_long_as_nothing_new_was_written(place: Place) -> None:
-    before = old_log(place)
+def test_it_goes_back_as_long_as_nothing_new_was_written(core: Core) -> None:
+    before = old_log(core)
     for _ in range(2):
-        database.upgrade(place.engine)
-        assert check(place).is_whole
-        database.downgrade(place.engine, BEFORE)
-        assert as_it_was(place) == before
-        with place.engine.begin() as connection, pytest.raises(Exception, match="append-only"):
+        database.upgrade(core.engine)
+        assert check(core).is_whole
+        database.downgrade(core.engine, BEFORE)
+        assert as_it_was(core) == before
+        with core.engine.begin() as connection, pytest.raises(Exception, match="append-only"):
             connection.execute(text("DELETE FROM audit_events"))
-    database.upgrade(place.engine)
-    with place.sessions() as session:
+    database.upgrade(core.engine)
+    with core.sessions() as session:
         audit.append(session, "tested", now=NOW, detail={"studies": [uuid4().hex]})
         session.commit()
     with pytest.raises(RuntimeError, match="1 rows that the version before can't check"):
-        database.downgrade(place.engine, BEFORE)
-    assert check(place).count == 6
+        database.downgrade(core.engine, BEFORE)
+    assert check(core).count == 6

@@ -1,4 +1,4 @@
-"""Tables: aware times, CHECKed words, migrations that go both ways, logs that stay as they are."""
+"""Tables: aware times, CHECKed enums, migrations up and down, append-only logs."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -16,23 +16,23 @@ from portal.models import Base, Job, JobKind, Study, Team
 from portal.reading import reviews, worklist
 from tests.support import version_before
 from tests.support.clinic import Clinic
-from tests.support.place import NOW, Place
+from tests.support.core import NOW, Core
 
 
-def test_a_time_comes_back_aware_and_in_utc(place: Place) -> None:
+def test_a_time_comes_back_aware_and_in_utc(core: Core) -> None:
     berlin = timezone(timedelta(hours=2))
-    with place.sessions() as session:
+    with core.sessions() as session:
         team = Team(id=uuid4(), name="Times", created=datetime(2026, 7, 1, 12, 30, tzinfo=berlin))
         session.add(team)
         session.commit()
-    with place.sessions() as session:
+    with core.sessions() as session:
         created = session.get_one(Team, team.id).created
     assert created == datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
     assert created.utcoffset() == timedelta(0)
 
 
-def test_a_naive_time_is_refused(place: Place) -> None:
-    with place.sessions() as session:
+def test_a_naive_time_is_refused(core: Core) -> None:
+    with core.sessions() as session:
         session.add(Team(id=uuid4(), name="Naive", created=datetime(2026, 7, 1)))  # noqa: DTZ001 on purpose
         with pytest.raises(StatementError, match="zone"):
             session.commit()
@@ -48,8 +48,8 @@ def test_the_database_itself_refuses_an_address_with_capitals(clinic: Clinic) ->
         session.execute(text("UPDATE users SET email = 'Owner@example.org' WHERE role = 'admin'"))
 
 
-def test_migrations_go_up_down_and_up_again(place: Place) -> None:
-    engine = place.engine
+def test_migrations_go_up_down_and_up_again(core: Core) -> None:
+    engine = core.engine
     assert database.schema_is_current(engine)
     database.downgrade(engine, "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
@@ -95,8 +95,8 @@ def test_pictures_that_the_version_before_cannot_open_are_not_taken_back_to_it(
 ) -> None:
     clinic.done()
     with pytest.raises(RuntimeError, match="keys of their own"):
-        database.downgrade(clinic.place.engine, "0006")
-    assert database.schema_is_current(clinic.place.engine)
+        database.downgrade(clinic.core.engine, "0006")
+    assert database.schema_is_current(clinic.core.engine)
 
 
 def test_the_database_itself_refuses_an_unknown_kind_of_job(clinic: Clinic) -> None:
@@ -108,8 +108,8 @@ def test_the_database_itself_refuses_an_unknown_kind_of_job(clinic: Clinic) -> N
         session.execute(text("UPDATE jobs SET kind = 'forward'"))
 
 
-def test_migrations_make_exactly_the_tables_of_the_models(place: Place) -> None:
-    with place.engine.begin() as connection:
+def test_migrations_make_exactly_the_tables_of_the_models(core: Core) -> None:
+    with core.engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
@@ -121,7 +121,7 @@ def test_migrations_make_exactly_the_tables_of_the_models(place: Place) -> None:
     "verb", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}", "TRUNCATE {0} CASCADE"]
 )
 def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) -> None:
-    if verb.startswith("TRUNCATE") and clinic.place.engine.dialect.name == "sqlite":
+    if verb.startswith("TRUNCATE") and clinic.core.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no TRUNCATE")
     study_id = clinic.done()
     with clinic.session as session:
@@ -135,7 +135,7 @@ def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) ->
 
 def test_writers_wait_for_each_other_on_sqlite(clinic: Clinic) -> None:
     """A transaction that begins by reading can still write, whoever wrote meanwhile."""
-    if clinic.place.engine.dialect.name != "sqlite":
+    if clinic.core.engine.dialect.name != "sqlite":
         pytest.skip("about SQLite")
     with clinic.session as session:
         session.execute(text("SELECT count(*) FROM users"))

@@ -32,8 +32,8 @@ from portal.vault import Vault
 from tests.portal.vault.test_vault import files
 from tests.support.audit_log import disarm, fill, link
 from tests.support.clinic import Clinic, after
+from tests.support.core import NOW, Core
 from tests.support.pictures import CANARY
-from tests.support.place import NOW, Place
 
 KEY = new_backup_key()
 CHUNK = 1024 * 1024 + 16
@@ -44,33 +44,33 @@ def silent(_done: int, _all: int) -> None:
 
 
 def make(clinic: Clinic, path: Path) -> backup.BackupSummary:
-    return backup.make(clinic.place.engine, clinic.vault, KEY, path, NOW, progress=silent)
+    return backup.make(clinic.core.engine, clinic.vault, KEY, path, NOW, progress=silent)
 
 
 @dataclass
 class Host:
     """A host that nobody has used, with the key ring of the clinic."""
 
-    place: Place
+    core: Core
 
     def restore(self, path: Path, key: str = KEY) -> restoring.Restored:
         return restoring.restore(
-            self.place.engine, self.place.vault, key, path, after(days=1), progress=silent
+            self.core.engine, self.core.vault, key, path, after(days=1), progress=silent
         )
 
     def is_untouched(self) -> bool:
         """Whether not a row and not a file came in."""
-        with self.place.engine.connect() as connection:
+        with self.core.engine.connect() as connection:
             rows = sum(
                 connection.scalar(select(func.count()).select_from(table)) or 0
                 for table in TABLES
                 if table.name not in ("audit_head", "audit_writers")
-                and self.place.engine.dialect.has_table(connection, table.name)
+                and self.core.engine.dialect.has_table(connection, table.name)
             )
-        return rows == 0 and files(self.place.data_dir) == [] and not self._staged()
+        return rows == 0 and files(self.core.data_dir) == [] and not self._staged()
 
     def _staged(self) -> list[Path]:
-        return [p for p in (self.place.data_dir / "restoring").rglob("*") if p.is_file()]
+        return [p for p in (self.core.data_dir / "restoring").rglob("*") if p.is_file()]
 
 
 def open_host(folder: Path, address: str, key_ring: str) -> Host:
@@ -84,7 +84,7 @@ def open_host(folder: Path, address: str, key_ring: str) -> Host:
     )
     engine, vault = database.open_engine(settings), Vault(settings)
     audit.bind(engine, vault.audit_key())
-    return Host(Place(settings, vault, engine, database.sessions(engine)))
+    return Host(Core(settings, vault, engine, database.sessions(engine)))
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def empty_address(
 
 @pytest.fixture
 def host(clinic: Clinic, empty_address: str, quick_path: Path) -> Iterator[Host]:
-    opened = open_host(quick_path / "other", empty_address, clinic.place.settings.read_key_ring())
+    opened = open_host(quick_path / "other", empty_address, clinic.core.settings.read_key_ring())
     yield opened
-    opened.place.engine.dispose()
+    opened.core.engine.dispose()
 
 
 def lived_in(clinic: Clinic) -> list[UUID]:
@@ -132,8 +132,8 @@ def lived_in(clinic: Clinic) -> list[UUID]:
     return studies
 
 
-def tallies(place: Place) -> dict[str, dict[str, object]]:
-    with place.engine.connect() as connection:
+def tallies(core: Core) -> dict[str, dict[str, object]]:
+    with core.engine.connect() as connection:
         return {table.name: digest_of(connection, table).as_json() for table in TABLES}
 
 
@@ -144,12 +144,12 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
     clinic: Clinic, host: Host, tmp_path: Path
 ) -> None:
     studies = lived_in(clinic)
-    linked = link(clinic.place)
-    fill(clinic.place, 2)  # rows that no sweep has linked yet
-    before = tallies(clinic.place)
+    linked = link(clinic.core)
+    fill(clinic.core, 2)  # rows that no sweep has linked yet
+    before = tallies(clinic.core)
     made = make(clinic, tmp_path / "one.backup")
     done = host.restore(tmp_path / "one.backup")
-    restored = tallies(host.place)
+    restored = tallies(host.core)
     # The restore itself is written down and linked, with what was not linked yet.
     changed = {"audit_events", "audit_writers", "audit_links", "audit_head"}
     assert {n: t for n, t in restored.items() if n not in changed} == {
@@ -158,11 +158,11 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
     assert made.rows == done.contents.rows == sum(int(t["rows"]) for t in before.values())
     ours, theirs = (
         {path.name: path.read_bytes() for path in files(folder)}
-        for folder in (clinic.place.data_dir, host.place.data_dir)
+        for folder in (clinic.core.data_dir, host.core.data_dir)
     )
     assert ours == theirs
     assert made.blobs == len(ours) == 15
-    with clinic.session as one, host.place.sessions() as other:
+    with clinic.session as one, host.core.sessions() as other:
         length = restored["audit_events"]["rows"]
         old = {row.seq: row.mac for row in one.scalars(select(AuditEvent))}
         new = {row.seq: row.mac for row in other.scalars(select(AuditEvent))}
@@ -175,11 +175,11 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
         assert old_links.items() <= new_links.items()
         assert verification.verify(other, after(days=2)).count == len(new_links) == length
         assert verification.verify(other, after(days=2)).is_whole
-    with host.place.sessions() as session:
-        view = case.open_study(session, host.place.vault, clinic.mate, studies[0], NOW)
+    with host.core.sessions() as session:
+        view = case.open_study(session, host.core.vault, clinic.mate, studies[0], NOW)
         assert view.patient.patient_name == "CANARY, ZEBRA"
         assert view.reviews[0].comment == "a comment"
-        blob = case.read_blob(session, host.place.vault, clinic.mate, studies[0], "mask", NOW)
+        blob = case.read_blob(session, host.core.vault, clinic.mate, studies[0], "mask", NOW)
         assert blob.data.startswith(b"\x89PNG")
 
 
@@ -211,7 +211,7 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
         people.disable(session, clinic.admin, mate.id, NOW)
         worker_tokens.revoke(session, clinic.admin, worker.id, NOW)
     host.restore(tmp_path / "one.backup")
-    with host.place.sessions() as session:
+    with host.core.sessions() as session:
         assert session.get_one(User, mate.id).disabled_at is None
         for later in (after(days=1), NOW):  # even by a clock that was set back
             assert sessions.load_session(session, login, later) is None
@@ -228,14 +228,14 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
 def test_a_backup_moves_from_one_kind_of_database_to_the_other(
     clinic: Clinic, quick_path: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if clinic.place.engine.dialect.name == "sqlite":
+    if clinic.core.engine.dialect.name == "sqlite":
         pytest.skip("from PostgreSQL to SQLite is enough: the other way is the same lines")
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
-    ring = clinic.place.settings.read_key_ring()
+    ring = clinic.core.settings.read_key_ring()
     other = open_host(quick_path / "third", f"sqlite:///{quick_path / 'third.db'}", ring)
     assert other.restore(tmp_path / "one.backup").log.is_whole
-    other.place.engine.dispose()
+    other.core.engine.dispose()
 
 
 def test_a_backup_is_one_moment_although_people_go_on(
@@ -269,16 +269,16 @@ def test_a_backup_is_one_moment_although_people_go_on(
     assert made[0].rows < made[2].rows
     done = host.restore(tmp_path / "2.backup")
     assert done.log.is_whole
-    with host.place.sessions() as session:
+    with host.core.sessions() as session:
         named = set(session.scalars(select(Blob.name)))
-        assert named == {path.name for path in files(host.place.data_dir)}
+        assert named == {path.name for path in files(host.core.data_dir)}
 
 
 def test_a_file_that_a_row_names_and_nobody_has_is_told(
     clinic: Clinic, host: Host, tmp_path: Path
 ) -> None:
     lived_in(clinic)
-    lost = files(clinic.place.data_dir)[0]
+    lost = files(clinic.core.data_dir)[0]
     lost.unlink()
     assert make(clinic, tmp_path / "one.backup").missing == [lost.name]
     assert host.restore(tmp_path / "one.backup").contents.missing == [lost.name]
@@ -288,7 +288,7 @@ def test_a_log_that_was_broken_before_is_restored_and_told(
     clinic: Clinic, host: Host, tmp_path: Path
 ) -> None:
     lived_in(clinic)
-    disarm(clinic.place)
+    disarm(clinic.core)
     with clinic.session as session:
         session.execute(text("UPDATE audit_events SET event = 'other' WHERE seq = 3"))
         session.commit()
@@ -306,7 +306,7 @@ def test_a_backup_holds_no_key_ring_and_nothing_readable(clinic: Clinic, tmp_pat
     sealed = path.read_bytes()
     with path.open("rb") as stream:
         inside = Opener(stream, KEY).read()
-    ring = clinic.place.settings.read_key_ring()
+    ring = clinic.core.settings.read_key_ring()
     parsed = json.loads(ring)
     secrets = [*parsed["keys"].values(), parsed["index"], KEY]
     for data in (sealed, inside):
@@ -328,7 +328,7 @@ def test_without_the_key_ring_a_backup_is_of_no_use(
     with pytest.raises(UnusableBackup, match="key ring of this host is not the one"):
         stranger.restore(tmp_path / "one.backup")
     assert stranger.is_untouched()
-    stranger.place.engine.dispose()
+    stranger.core.engine.dispose()
 
 
 def test_a_ring_that_has_moved_on_does_not_restore_an_old_backup(
@@ -340,12 +340,12 @@ def test_a_ring_that_has_moved_on_does_not_restore_an_old_backup(
     with clinic.session as session:
         key_rotation.rewrap(session, clinic.vault, NOW)
         clinic.vault.drop_keys(key_rotation.keys_in_use(session, clinic.vault), after(hours=2))
-    ring = clinic.place.settings.read_key_ring()
+    ring = clinic.core.settings.read_key_ring()
     later = open_host(quick_path / "other", empty_address, ring)
     with pytest.raises(UnusableBackup, match="lacks keys"):
         later.restore(tmp_path / "one.backup")
     assert later.is_untouched()
-    later.place.engine.dispose()
+    later.core.engine.dispose()
 
 
 # Refused, with a reason and nothing half-restored
@@ -406,13 +406,13 @@ def test_whatever_happens_to_the_file_nothing_is_half_restored(
 def test_a_host_that_was_used_is_left_alone(clinic: Clinic, host: Host, tmp_path: Path) -> None:
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
-    database.upgrade(host.place.engine)
-    with host.place.sessions() as session:
+    database.upgrade(host.core.engine)
+    with host.core.sessions() as session:
         session.add(Team(id=uuid4(), name="Somebody was first", created=NOW))
         session.commit()
     with pytest.raises(UnusableBackup, match=r"not empty \(teams\)"):
         host.restore(tmp_path / "one.backup")
-    with host.place.sessions() as session:
+    with host.core.sessions() as session:
         assert session.scalars(select(Team.name)).all() == ["Somebody was first"]
         assert session.scalars(select(Study.id)).all() == []
 
@@ -420,12 +420,12 @@ def test_a_host_that_was_used_is_left_alone(clinic: Clinic, host: Host, tmp_path
 def test_a_data_folder_with_files_is_left_alone(clinic: Clinic, host: Host, tmp_path: Path) -> None:
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
-    folder = host.place.data_dir / "blobs"
-    shutil.copytree(clinic.place.data_dir / "blobs", folder)
-    there = sorted(path.name for path in files(host.place.data_dir))
+    folder = host.core.data_dir / "blobs"
+    shutil.copytree(clinic.core.data_dir / "blobs", folder)
+    there = sorted(path.name for path in files(host.core.data_dir))
     with pytest.raises(UnusableBackup, match="holds encrypted files"):
         host.restore(tmp_path / "one.backup")
-    assert sorted(path.name for path in files(host.place.data_dir)) == there
+    assert sorted(path.name for path in files(host.core.data_dir)) == there
 
 
 def test_a_restore_that_breaks_at_the_end_leaves_nothing(
@@ -434,10 +434,10 @@ def test_a_restore_that_breaks_at_the_end_leaves_nothing(
     """The data folder can't take the files in: the rows must not come in either."""
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
-    (host.place.data_dir / "blobs").write_text("in the way")
+    (host.core.data_dir / "blobs").write_text("in the way")
     with pytest.raises(OSError):  # noqa: PT011 whichever the system says
         host.restore(tmp_path / "one.backup")
-    (host.place.data_dir / "blobs").unlink()
+    (host.core.data_dir / "blobs").unlink()
     assert host.is_untouched()
     assert host.restore(tmp_path / "one.backup").log.is_whole
 

@@ -18,7 +18,7 @@ from portal.operations import integrity, key_rotation
 from portal.reading import reviews
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 
 def inspect(clinic: Clinic) -> integrity.Report:
@@ -44,7 +44,7 @@ def path_of(clinic: Clinic, study_id: UUID, kind: BlobKind) -> tuple[UUID, Path]
             .join(Instance, Instance.id == Blob.instance_id)
             .where(Instance.study_id == study_id, Blob.kind == kind)
         ).one()
-    return blob.id, clinic.place.data_dir / "blobs" / blob.name[:2] / blob.name
+    return blob.id, clinic.core.data_dir / "blobs" / blob.name[:2] / blob.name
 
 
 def found(report: integrity.Report) -> list[tuple[str, str, UUID]]:
@@ -64,7 +64,7 @@ def test_what_is_whole_has_no_findings_and_everything_was_opened(clinic: Clinic)
         )
     assert (report.findings, report.orphans) == ([], [])
     assert report.studies == len(studies) + 1
-    assert report.files == len(files(clinic.place.data_dir)) == 22
+    assert report.files == len(files(clinic.core.data_dir)) == 22
     assert report.values == 4 + 4 + 3 + 3  # patients of studies and pictures, facts, comments
     assert seen == [(n, 4) for n in range(1, 5)]
 
@@ -109,7 +109,7 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
         user = session.get_one(User, clinic.mate.user_id)
         user.sealed_totp = clinic.vault.seal_totp(clinic.owner.user_id, "SECRET")  # another's
         session.commit()
-        if clinic.place.engine.dialect.name == "sqlite":
+        if clinic.core.engine.dialect.name == "sqlite":
             session.execute(text("DROP TRIGGER reviews_update"))
         else:
             session.execute(text("ALTER TABLE reviews DISABLE TRIGGER USER"))
@@ -158,7 +158,7 @@ def test_a_study_whose_key_does_not_open_is_named_once(clinic: Clinic) -> None:
 def test_a_file_of_nobody_is_an_orphan_once_it_is_old(clinic: Clinic) -> None:
     reviewed(clinic)
     name = f"{uuid4().hex}-0"
-    path = clinic.place.data_dir / "blobs" / name[:2] / name
+    path = clinic.core.data_dir / "blobs" / name[:2] / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"PLB1")
     os.utime(path, (after(hours=3).timestamp(),) * 2)

@@ -12,7 +12,7 @@ from portal.operations import key_rotation
 from portal.reading import case
 from portal.vault import Vault
 from tests.support.clinic import Clinic, after
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 
 def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
@@ -23,7 +23,7 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
         user.sealed_totp_pending = clinic.vault.seal_totp(user.id, "NEWSECRET")
         session.commit()
     old = clinic.vault.active_key_id
-    reader = Vault(clinic.place.settings)  # a process that started before the rotation
+    reader = Vault(clinic.core.settings)  # a process that started before the rotation
     stop, reads, problems = threading.Event(), [0], list[BaseException]()
 
     def read() -> None:
@@ -39,7 +39,7 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
     thread = threading.Thread(target=read)
     thread.start()
     try:
-        rotating = Vault(clinic.place.settings)
+        rotating = Vault(clinic.core.settings)
         for _ in range(3):
             rotating.add_key(NOW)
             with clinic.session as session:
@@ -57,7 +57,7 @@ def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
         assert key_rotation.keys_in_use(session, rotating) == {rotating.active_key_id}
         assert verification.verify(session).is_whole
     assert old in rotating.drop_keys({rotating.active_key_id}, after(hours=2)).gone
-    fresh = Vault(clinic.place.settings)
+    fresh = Vault(clinic.core.settings)
     with clinic.session as session:
         assert case.open_study(session, fresh, clinic.mate, studies[0], NOW).patient.patient_name
         user = session.get_one(User, clinic.mate.user_id)
@@ -109,11 +109,11 @@ def test_a_key_under_which_an_upload_is_coming_in_is_not_dropped(clinic: Clinic)
     """It has wrapped its key and not committed: no row names the key of the ring yet."""
     study = UUID(int=9)
     data_key, wrapped = clinic.vault.new_data_key(study)
-    rotating = Vault(clinic.place.settings)
+    rotating = Vault(clinic.core.settings)
     rotating.add_key(NOW)
     with clinic.session as session:
         key_rotation.rewrap(session, rotating, NOW)
         dropped = rotating.drop_keys(key_rotation.keys_in_use(session, rotating), after(minutes=1))
     assert (dropped.gone, dropped.waiting) == ([], [wrapped.key_id])
-    fresh = Vault(clinic.place.settings)
+    fresh = Vault(clinic.core.settings)
     assert fresh.data_key(study, wrapped.wrapped, wrapped.key_id) == data_key

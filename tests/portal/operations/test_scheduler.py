@@ -9,21 +9,21 @@ from contextlib import contextmanager
 
 from portal import audit
 from tests.support.audit_log import check, fill
+from tests.support.core import NOW, Core
 from tests.support.paths import ROOT
-from tests.support.place import NOW, Place
 from tests.support.wait import until
 
 
 @contextmanager
-def sweeping(place: Place, every: str) -> Iterator[subprocess.Popen[str]]:
+def sweeping(core: Core, every: str) -> Iterator[subprocess.Popen[str]]:
     """The sweep in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "portal", "sweep", "--loop", "--every", every],
         env=os.environ
         | {
             "PLEURA_ENV": "test",
-            "PLEURA_DATA_DIR": str(place.data_dir),
-            "DATABASE_URL": place.settings.database_url,
+            "PLEURA_DATA_DIR": str(core.data_dir),
+            "DATABASE_URL": core.settings.database_url,
         },
         cwd=ROOT,
         stderr=subprocess.PIPE,
@@ -36,35 +36,35 @@ def sweeping(place: Place, every: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_rows_are_linked_each_second_whatever_the_pause_of_the_sweep(place: Place) -> None:
-    fill(place, 3)  # what an earlier process left unlinked
-    with sweeping(place, every="3600") as process:
-        assert until(lambda: check(place).unlinked == ())
-        fill(place, 2)
-        assert until(lambda: check(place).unlinked == ())
+def test_rows_are_linked_each_second_whatever_the_pause_of_the_sweep(core: Core) -> None:
+    fill(core, 3)  # what an earlier process left unlinked
+    with sweeping(core, every="3600") as process:
+        assert until(lambda: check(core).unlinked == ())
+        fill(core, 2)
+        assert until(lambda: check(core).unlinked == ())
         assert process.poll() is None
-    found = check(place)
+    found = check(core)
     assert (found.is_whole, found.count) == (True, 5)
 
 
-def test_two_processes_that_sweep_make_one_chain(place: Place) -> None:
-    with sweeping(place, every="0.3"), sweeping(place, every="0.3"):
+def test_two_processes_that_sweep_make_one_chain(core: Core) -> None:
+    with sweeping(core, every="0.3"), sweeping(core, every="0.3"):
         for _ in range(20):
-            fill(place, 3)
-        assert until(lambda: check(place).unlinked == ())
-    found = check(place)
+            fill(core, 3)
+        assert until(lambda: check(core).unlinked == ())
+    found = check(core)
     assert (found.is_whole, found.count) == (True, 60)
 
 
-def test_what_was_written_before_its_end_waits_for_no_next_start(place: Place) -> None:
-    with sweeping(place, every="3600") as process:
-        fill(place, 1)
-        assert until(lambda: check(place).unlinked == ())
-        with place.sessions() as session:
+def test_what_was_written_before_its_end_waits_for_no_next_start(core: Core) -> None:
+    with sweeping(core, every="3600") as process:
+        fill(core, 1)
+        assert until(lambda: check(core).unlinked == ())
+        with core.sessions() as session:
             audit.append(session, "tested", now=NOW)
             session.commit()
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Traceback" not in errors
-    assert check(place).unlinked == ()
+    assert check(core).unlinked == ()

@@ -8,7 +8,7 @@ from portal import database
 from portal.audit import verification
 from portal.models import Study
 from portal.studies import sealed_fields
-from tests.support.place import open_place
+from tests.support.core import open_core
 from tests.support.version_before import unpack
 
 
@@ -19,15 +19,15 @@ def test_the_access_log_and_every_patient_of_the_version_before_can_be_read(
     engine = create_engine(before.database_url)
     database.upgrade(engine)
     engine.dispose()
-    place = open_place(before.data_dir, before.database_url)
-    with place.sessions() as session:
+    core = open_core(before.data_dir, before.database_url)
+    with core.sessions() as session:
         assert verification.verify(session).is_whole
         studies = session.scalars(select(Study).where(Study.purged_at.is_(None))).all()
         assert {study.id for study in studies} == {
             study_id for name, study_id in before.studies.items() if name != "purged"
         }
         for study in studies:
-            data_key = sealed_fields.key_of(place.vault, study)
-            patient = sealed_fields.open_patient(place.vault, data_key, study)
+            data_key = sealed_fields.key_of(core.vault, study)
+            patient = sealed_fields.open_patient(core.vault, data_key, study)
             assert patient.patient_name == ("PHANTOM, ONE" if study.study_uid_key else "")
-    place.engine.dispose()
+    core.engine.dispose()

@@ -15,8 +15,8 @@ from portal.studies import status
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import REFUSED, Clinic, after, hello_of, rendered, segmented
+from tests.support.core import NOW
 from tests.support.pictures import dicom
-from tests.support.place import NOW
 
 PEOPLE = {
     "owner": True,
@@ -189,7 +189,7 @@ def test_priors_are_the_same_patients_pictures_in_the_same_team(clinic: Clinic) 
 
 def test_a_damaged_file_fails_closed(clinic: Clinic) -> None:
     study_id = clinic.done()
-    for path in files(clinic.place.data_dir):
+    for path in files(clinic.core.data_dir):
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         path.write_bytes(bytes(data))

@@ -1,4 +1,4 @@
-"""Reviews and purging: the reader's word is added, a purged study is gone for good."""
+"""Reviews and purging: reviews are only added, a purged study can't be recovered."""
 
 from typing import Any
 from uuid import UUID
@@ -18,15 +18,15 @@ from portal.reading import case, reviews, worklist
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import REFUSED, Clinic, after
+from tests.support.core import NOW
 from tests.support.pictures import dicom, jpeg
-from tests.support.place import NOW
 
 MISTAKE = PurgeReason.SENT_BY_MISTAKE
 
 
-def review(clinic: Clinic, study_id: UUID, actor: Any = None, **words: Any) -> Review:
+def review(clinic: Clinic, study_id: UUID, actor: Any = None, **values: Any) -> Review:
     with clinic.session as session:
-        given = {"verdict": "agree", "now": NOW} | words
+        given = {"verdict": "agree", "now": NOW} | values
         return reviews.add_review(session, clinic.vault, actor or clinic.mate, study_id, **given)
 
 
@@ -63,7 +63,7 @@ def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("values", "code"),
     [
         ({"verdict": "maybe"}, "unknown_verdict"),
         ({"verdict": ""}, "unknown_verdict"),
@@ -72,10 +72,10 @@ def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
         ({"comment": "x" * 2001}, "comment_too_long"),
     ],
 )
-def test_unknown_words_are_refused(clinic: Clinic, words: dict[str, str], code: str) -> None:
+def test_unknown_values_are_refused(clinic: Clinic, values: dict[str, str], code: str) -> None:
     study_id = clinic.done()
     with pytest.raises(Invalid) as bad:
-        review(clinic, study_id, **words)
+        review(clinic, study_id, **values)
     assert bad.value.code == code
 
 
@@ -143,7 +143,7 @@ def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
     with clinic.session as session:
         rows = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
         assert [row.study_id for row in rows] == [kept]
-    assert len(files(clinic.place.data_dir)) == 7
+    assert len(files(clinic.core.data_dir)) == 7
     with clinic.session as session:
         assert session.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
         assert verification.verify(session).is_whole
@@ -168,12 +168,12 @@ def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
     with pytest.raises(Lost):
         clinic.store(ticket, thumb=jpeg())
     with clinic.session as session:
-        assert not claims.heartbeat(session, clinic.place.settings, ticket, NOW)
+        assert not claims.heartbeat(session, clinic.core.settings, ticket, NOW)
         job = session.scalars(select(Job)).one()
         assert (job.state, job.error_code) == (JobState.FAILED, "purged")
         with pytest.raises(errors.Conflict):
             claims.retry(session, clinic.admin, job.id, NOW)
-    assert files(clinic.place.data_dir) == []
+    assert files(clinic.core.data_dir) == []
 
 
 @pytest.mark.parametrize("person", ["owner", "mate", "outsider", "colleague", "auditor"])

@@ -13,8 +13,8 @@ from portal.reading import reviews, worklist
 from portal.studies import status, worklist_order
 from portal.web.present import list_rows
 from tests.support.clinic import REFUSED, Clinic, after
+from tests.support.core import NOW
 from tests.support.pictures import dicom, jpeg
-from tests.support.place import NOW
 
 
 def listed(clinic: Clinic, actor: Any = None, **asked: Any) -> list[UUID]:

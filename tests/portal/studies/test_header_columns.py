@@ -7,7 +7,7 @@ from portal.formats.refusals import Limits
 from portal.models import Study
 from portal.studies import header_columns
 from tests.support import pictures
-from tests.support.place import Place
+from tests.support.core import Core
 
 
 @pytest.mark.parametrize(
@@ -47,20 +47,20 @@ def test_the_acquisitions_own_time_counts_before_the_studys() -> None:
     assert taken(StudyDate="18950101", StudyTime="2500") == -2366755200
 
 
-def test_patients_are_told_apart_by_issuer_and_found_by_their_number(place: Place) -> None:
+def test_patients_are_told_apart_by_issuer_and_found_by_their_number(core: Core) -> None:
     def keys(**named: str) -> tuple[str | None, str | None]:
         study = Study()
-        header_columns.describe_study(place.vault, study, {}, named, None)
+        header_columns.describe_study(core.vault, study, {}, named, None)
         return study.patient_key, study.patient_id_key
 
     here, there = keys(patient_id="7", issuer="A"), keys(patient_id="7", issuer="B")
     bare = keys(patient_id="7")
     assert len({here[0], there[0], bare[0]}) == 3
-    assert here[1] == there[1] == bare[1] == place.vault.lookup("patient_id", "7")
+    assert here[1] == there[1] == bare[1] == core.vault.lookup("patient_id", "7")
     assert keys(issuer="A") == (None, None)
 
 
-def test_the_order_of_acquisition_is_true_and_no_date(place: Place) -> None:
-    first, later = place.vault.acquired(0), place.vault.acquired(90)
+def test_the_order_of_acquisition_is_true_and_no_date(core: Core) -> None:
+    first, later = core.vault.acquired(0), core.vault.acquired(90)
     assert later - first == 90
     assert 0 <= first < 2**40

@@ -14,8 +14,8 @@ from portal.studies import status
 from portal.studies.status import State, StudyState
 from portal.web.present import list_rows
 from tests.support.clinic import REFUSED, Clinic, after, facts_of, rendered
+from tests.support.core import NOW
 from tests.support.pictures import dicom
-from tests.support.place import NOW
 
 NONE_FOUND = {"band": "none_found", "probability": 0.03}
 

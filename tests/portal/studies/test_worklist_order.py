@@ -24,7 +24,7 @@ from portal.models import (
 )
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, after, prediction_of, segmented
-from tests.support.place import NOW
+from tests.support.core import NOW
 
 
 def review(clinic: Clinic, study_id: UUID) -> Review:

@@ -16,8 +16,8 @@ from portal.studies import sealed_fields
 from tests.portal.jobs.test_sweeper import old
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import MEDIA_TYPES, Clinic, facts_of, rendered
+from tests.support.core import NOW
 from tests.support.pictures import dicom, jpeg
-from tests.support.place import NOW
 
 
 class AnswerLost(Exception):
@@ -49,8 +49,8 @@ def readable(clinic: Clinic, ticket: tickets.Ticket, kind: BlobKind) -> bytes:
             select(Blob).where(Blob.job_id == ticket.job_id, Blob.kind == kind)
         ).one()
         instance = session.get_one(Instance, blob.instance_id)
-        data_key = sealed_fields.instance_key_of(clinic.place.vault, instance)
-    return clinic.place.vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+        data_key = sealed_fields.instance_key_of(clinic.core.vault, instance)
+    return clinic.core.vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
 
 
 def test_an_upload(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_what_was_not_committed_is_left_to_the_broom(
 ) -> None:
     with losing(monkeypatch, Blob, kept=False), pytest.raises(AnswerLost):
         clinic.submit()
-    (left,) = files(clinic.place.data_dir)
+    (left,) = files(clinic.core.data_dir)
     now = datetime.now(UTC)
     due = now + timedelta(minutes=(int(left.parent.name, 16) - int(now.timestamp()) // 60) % 256)
     with clinic.session as session:
@@ -102,4 +102,4 @@ def test_what_was_not_committed_is_left_to_the_broom(
     old(left)
     with clinic.session as session:
         assert sweeper.tidy(session, clinic.vault, due) == 1
-    assert files(clinic.place.data_dir) == []
+    assert files(clinic.core.data_dir) == []

@@ -181,7 +181,7 @@ def with_chunk(kind: bytes, keyword: bytes) -> bytes:
 
 
 def png_bomb(rows: int, columns: int) -> bytes:
-    """Zeroes, and truly as many as it says."""
+    """Zeroes, exactly as many as the header states."""
     squeeze = zlib.compressobj(9)
     row = bytes(1 + 2 * columns)
     body = b"".join(squeeze.compress(row) for _ in range(rows)) + squeeze.flush()
@@ -247,7 +247,7 @@ BAD_FILES: dict[str, Bad] = {
     "RLE of 100 megapixels in 3 MB": Bad(
         ACCEPTED, _STOPPED, lambda: rle_dicom(10_000, 10_000, 100_000_000)
     ),
-    "RLE that unfolds to more than its header says": Bad(
+    "RLE that unfolds to more than its header states": Bad(
         ACCEPTED, (DECODED, "decode_failed"), lambda: rle_dicom(8, 6, 50_000_000)
     ),
     "RLE that ends early": Bad(ACCEPTED, ("decode_failed",), lambda: rle_dicom(900, 900, 1280)),

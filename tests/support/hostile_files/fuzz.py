@@ -188,7 +188,7 @@ def sound_files(chance: random.Random, folder: Path | None) -> list[bytes]:
 
 @dataclass
 class TemporaryPortal:
-    """A portal of which nothing stays, and somebody who may send."""
+    """A temporary portal, and a person who may send."""
 
     app: Flask
     actor: Actor
@@ -270,7 +270,7 @@ def _through_intake(temporary: TemporaryPortal, mutated: bytes, report: Report) 
         report.intake[_known(refused.code, REASONS)] += 1
     took = time.process_time() - began
     report.slowest_intake = max(report.slowest_intake, took)
-    assert took < INTAKE_CPU_SECONDS, f"{took:.1f} processor seconds at the door"
+    assert took < INTAKE_CPU_SECONDS, f"{took:.1f} processor seconds in the intake"
     return made
 
 
@@ -318,7 +318,7 @@ def main() -> int:
         print(f"{title}:", ", ".join(f"{code} {n}" for code, n in counts.most_common()))
     print("mutations:", ", ".join(f"{name} {n}" for name, n in report.by_mutation.items()))
     print(
-        f"slowest: {report.slowest_intake:.2f} processor s at the door, "
+        f"slowest: {report.slowest_intake:.2f} processor s in the intake, "
         f"{report.slowest_decoder:.2f} s in the decoder; grown by "
         f"{report.parent_growth_mb:.0f} MB, server {report.server_mb:.0f} MB; "
         f"{time.monotonic() - began:.0f} s in all"

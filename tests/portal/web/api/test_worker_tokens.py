@@ -1,4 +1,4 @@
-"""A worker with a token of its own at the door: its queue, its job, until it is revoked."""
+"""A worker with a token of its own: its queue, its job, until it is revoked."""
 
 from datetime import timedelta
 from pathlib import Path

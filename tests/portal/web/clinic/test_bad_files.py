@@ -1,4 +1,4 @@
-"""The corpus of bad files at the real door: a reason each, never a fault, nothing left behind."""
+"""The corpus of bad files, sent to a real portal: a reason each, no fault, nothing left behind."""
 
 import io
 import tempfile
@@ -33,7 +33,7 @@ from tests.support.portal_app import (
 
 
 @dataclass
-class Door:
+class Intake:
     """A portal of which everything that a file could leave behind is watched."""
 
     app: Flask
@@ -64,7 +64,7 @@ class Door:
             headers={"Authorization": f"Bearer {self.token}"},
         )
 
-    def kept(self) -> tuple[int, ...]:
+    def stored(self) -> tuple[int, ...]:
         """Rows of studies, instances, files and jobs; then files on disk, temporary ones too."""
         with self.app.app_context():
             counts = [
@@ -84,31 +84,31 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("door")
+def intake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Intake]:
+    folder = tmp_path_factory.mktemp("intake")
     app = make_app(make_settings(folder / "data"), Clock())
     token = make_token(app, make_person(app, Role.TECHNOLOGIST), "studies:write")
     (folder / "tmp").mkdir()
     before, tempfile.tempdir = tempfile.tempdir, str(folder / "tmp")
-    yield Door(app, token, folder)
+    yield Intake(app, token, folder)
     tempfile.tempdir = before
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_is_refused_with_its_reason_or_taken_whole(door: Door, name: str) -> None:
+def test_a_bad_file_is_refused_with_its_reason_or_taken_whole(intake: Intake, name: str) -> None:
     bad = BAD_FILES[name]
-    before, others = door.kept(), door.elsewhere()
-    answer = door.send("x.dcm", bad.make())
-    said = answer.get_json()
+    before, others = intake.stored(), intake.elsewhere()
+    answer = intake.send("x.dcm", bad.make())
+    reply = answer.get_json()
     if bad.intake == ACCEPTED:
-        assert answer.status_code == 202, said
-        assert door.kept() == tuple(number + 1 for number in before)
+        assert answer.status_code == 202, reply
+        assert intake.stored() == tuple(number + 1 for number in before)
     else:
         assert 400 <= answer.status_code < 500
-        assert said["code"] == bad.intake
-        assert said["detail"].endswith(".")
-        assert door.kept() == before
-    assert door.elsewhere() == others
+        assert reply["code"] == bad.intake
+        assert reply["detail"].endswith(".")
+        assert intake.stored() == before
+    assert intake.elsewhere() == others
 
 
 def test_every_code_of_the_corpus_has_a_sentence_of_its_own() -> None:
@@ -118,18 +118,18 @@ def test_every_code_of_the_corpus_has_a_sentence_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
-def test_a_name_leads_nowhere(door: Door, name: str) -> None:
-    before, others = door.kept(), door.elsewhere()
+def test_a_name_leads_nowhere(intake: Intake, name: str) -> None:
+    before, others = intake.stored(), intake.elsewhere()
     shade = BAD_NAMES.index(name) + 1
-    answer = door.send_raw(name, picture(shade))
+    answer = intake.send_raw(name, picture(shade))
     # A line's end or a NUL within the name ends the form's header: then there is no such file.
     if answer.status_code == 202:
-        assert door.kept() == tuple(number + 1 for number in before)
+        assert intake.stored() == tuple(number + 1 for number in before)
     else:
         assert answer.status_code in (400, 415, 422)
-        assert door.kept() == before
+        assert intake.stored() == before
     assert "Set-Cookie" not in answer.headers
-    assert door.elsewhere() == others
+    assert intake.elsewhere() == others
 
 
 @pytest.mark.parametrize("kind", wholes())
@@ -143,5 +143,5 @@ def test_a_file_cut_at_every_kilobyte_is_refused(kind: str) -> None:
         assert refused.value.code in ("truncated", "no_pixels")
 
 
-def test_a_sound_file_after_all_of_them_is_still_taken(door: Door) -> None:
-    assert door.send("y.png", encoded(".png", grey(70, 60))).status_code == 202
+def test_a_sound_file_after_all_of_them_is_still_taken(intake: Intake) -> None:
+    assert intake.send("y.png", encoded(".png", grey(70, 60))).status_code == 202

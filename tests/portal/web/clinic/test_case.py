@@ -1,4 +1,4 @@
-"""The reader's word against what they saw, and addresses that say nothing about a patient."""
+"""Reviews against the state that was seen, and addresses that reveal nothing about a patient."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -13,8 +13,8 @@ from tests.support.portal_app import Person, analyse, make_study, post, sign_in
 NUMBER = "481502"
 
 
-def said(app: Flask, study_id: UUID) -> int:
-    """How many words on a study there are."""
+def reviews_of(app: Flask, study_id: UUID) -> int:
+    """How many reviews a study has."""
     with app.app_context():
         return db.session().query(Review).filter_by(study_id=study_id).count()
 
@@ -30,7 +30,7 @@ def test_a_word_on_something_else_than_was_seen_is_not_kept(
     json = {"Accept": "application/json"}
     refused = post(client, f"/studies/{study}/reviews", form, headers=json)
     assert (refused.status_code, refused.get_json()["code"]) == (409, "changed")
-    assert said(app, study) == 0
+    assert reviews_of(app, study) == 0
 
 
 def test_a_word_on_what_was_seen_is_kept(app: Flask, reader: Person) -> None:
@@ -40,7 +40,7 @@ def test_a_word_on_what_was_seen_is_kept(app: Flask, reader: Person) -> None:
     assert 'name="seen" value="done"' in client.get(f"/studies/{study}").text
     form = {"verdict": "agree", "seen": "done"}
     assert post(client, f"/studies/{study}/reviews", form).status_code == 303
-    assert said(app, study) == 1
+    assert reviews_of(app, study) == 1
 
 
 def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> None:
@@ -69,7 +69,7 @@ def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> N
     assert look_for("999999")[1] == set()
     assert look_for(f"#{NUMBER}") == (f"#{NUMBER}", {numbered})
     assert look_for("fffff") == ("fffff", {patients, other})
-    # An address that somebody made up finds nothing and breaks nothing.
+    # A forged address finds nothing and breaks nothing.
     for made_up in ("~", "~.", "~..", f"~a.b.{NUMBER}", "~a.b.%C3%A9", "~a.b." + "A" * 60):
         page = client.get(f"/worklist?q={made_up}")
         assert page.status_code == 200

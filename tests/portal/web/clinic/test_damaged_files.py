@@ -1,4 +1,4 @@
-"""A stored file that is damaged or gone: an answer in words, never the file, never a fault."""
+"""A stored file that is damaged or gone: a reason in the answer, never the file or a fault."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,15 +35,15 @@ def test_a_damaged_file_is_not_handed_out_and_says_why(
             services.clock(),
         )
     client = app.test_client()
-    door = f"/worker/v1/jobs/{sent.job_id}"
+    job_url = f"/worker/v1/jobs/{sent.job_id}"
     token = {"Authorization": f"Bearer {services.settings.worker_token}"}
-    claim = client.post(f"{door}/claim", json={"worker": "test"}, headers=token).get_json()
+    claim = client.post(f"{job_url}/claim", json={"worker": "test"}, headers=token).get_json()
     ticket = {"Authorization": f"Bearer {claim['ticket']}"}
-    assert client.get(f"{door}/inputs/source", headers=ticket).status_code == 200
+    assert client.get(f"{job_url}/inputs/source", headers=ticket).status_code == 200
     blobs = [p for p in (services.settings.data_dir / "blobs").rglob("*") if p.is_file()]
     assert len(blobs) == 1
     harm(blobs[0])
-    refused = client.get(f"{door}/inputs/source", headers=ticket)
+    refused = client.get(f"{job_url}/inputs/source", headers=ticket)
     assert refused.status_code == 503
     assert refused.get_json()["code"] == "damaged"
     assert sign_in(app, reader).get(f"/studies/{sent.study_id}").status_code == 200

@@ -51,8 +51,8 @@ def test_where_a_case_stands_says_no_word_of_its_result(app: Flask, reader: Pers
     assert len(log(app)) == before
     analyse(app, study)
     before = len(log(app))
-    said = client.get(f"/studies/{study}/state").json
-    assert said == {"state": "done", "waiting_for": None, "settled": True}
+    state_now = client.get(f"/studies/{study}/state").json
+    assert state_now == {"state": "done", "waiting_for": None, "settled": True}
     assert len(log(app)) == before
 
 

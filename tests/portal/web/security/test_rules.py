@@ -219,7 +219,7 @@ def person_of(user_id: UUID) -> people.User:
 
 
 def is_refused(answer: TestResponse) -> bool:
-    """Whether the door stayed shut."""
+    """Whether access was refused."""
     away = answer.status_code == 303 and answer.location.startswith("/sign-in")
     return away or answer.status_code in (401, 403, 404, 429)
 

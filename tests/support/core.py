@@ -15,7 +15,7 @@ NOW = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
 
 @dataclass
-class Place:
+class Core:
     """Settings, vault, engine and sessions of a portal."""
 
     settings: Settings
@@ -28,8 +28,8 @@ class Place:
         return self.settings.data_dir
 
 
-def open_place(data_dir: Path, database_url: str) -> Place:
-    """A place over a migrated database."""
+def open_core(data_dir: Path, database_url: str) -> Core:
+    """The core over a migrated database."""
     settings = Settings.from_env(
         {
             "PLEURA_ENV": "test",
@@ -40,4 +40,4 @@ def open_place(data_dir: Path, database_url: str) -> Place:
     engine = database.open_engine(settings)
     vault = Vault(settings)
     audit.bind(engine, vault.audit_key())
-    return Place(settings, vault, engine, database.sessions(engine))
+    return Core(settings, vault, engine, database.sessions(engine))
