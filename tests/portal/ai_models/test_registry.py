@@ -11,7 +11,7 @@ from portal.ai_models import registry
 from portal.errors import Conflict, Invalid
 from portal.jobs import claims, tickets
 from portal.jobs.errors import BadResult
-from portal.models import AuditEvent, ModelState, ModelVersion, OperatingPoint, Prediction
+from portal.models import AuditEvent, Instance, ModelState, ModelVersion, OperatingPoint, Prediction
 from tests.support.clinic import SHA256, Clinic, prediction_of, segmented
 from tests.support.core import NOW
 
@@ -234,6 +234,7 @@ def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:
     study_id = clinic.done(operating_point="balanced")
     with clinic.session as session:
         before = vars(session.scalars(select(Prediction)).one()).copy()
+        assert session.get_one(Instance, before["instance_id"]).study_id == study_id
     second = add(clinic, OTHER, version="2")
     promote(clinic, second, "high_sensitivity")
     with clinic.session as session:
@@ -241,7 +242,6 @@ def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:
         after = vars(session.scalars(select(Prediction)).one())
     kept = ("instance_id", "model_id", "operating_point", "threshold", "probability", "band")
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
-    assert before["study_id"] == study_id
 
 
 def test_only_the_active_model_has_a_point_to_choose(clinic: Clinic) -> None:
