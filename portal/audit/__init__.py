@@ -65,6 +65,8 @@ def append(
         named_detail["grant"] = str(actor.grant.id)
     session.flush()
     writer = _writer(session, in_order)
+    # An end that was changed from outside is never sealed again: the log goes on, the check fails.
+    is_sealed = macs.is_end_of_writer(key, writer)
     row = AuditEvent(
         seq=_number(session),
         writer=writer.id,
@@ -82,7 +84,8 @@ def append(
     row.mac = macs.of_row(key, writer.mac, row)
     session.add(row)
     writer.count, writer.mac = writer.count + 1, row.mac
-    writer.seal = macs.of_writer(key, writer.id, writer.count, writer.mac)
+    if is_sealed:
+        writer.seal = macs.of_writer(key, writer.id, writer.count, writer.mac)
     session.flush()
     named = [{"study_id": i, "seq": row.seq} for i in sorted(studies_named(named_detail))]
     if named:

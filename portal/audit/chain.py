@@ -58,6 +58,8 @@ def _link_some(session: Session) -> int:
         return 0
     rows = session.execute(_unlinked(waiting)).all()
     key, position, mac, links = macs.key_of(session), end.count, end.mac, []
+    # An end that was changed from outside is never sealed again: it goes on, the check fails.
+    is_sealed = macs.is_end_of_chain(key, end)
     for seq, writer, writer_seq, row_mac in rows:
         position += 1
         mac = macs.of_link(key, mac, position, seq, row_mac)
@@ -66,7 +68,8 @@ def _link_some(session: Session) -> int:
     if links:
         session.execute(insert(AuditLink), links)
         end.count, end.mac, end.linked = position, mac, json.dumps(counts, sort_keys=True)
-        end.seal = macs.of_head(key, end.count, end.mac, end.linked)
+        if is_sealed:
+            end.seal = macs.of_head(key, end.count, end.mac, end.linked)
     session.commit()
     return len(links)
 

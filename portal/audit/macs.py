@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, Row
 from sqlalchemy.orm import Session
 
-from portal.models import AuditEvent
+from portal.models import AuditEvent, AuditHead, AuditWriter
 
 # By engine; `audit.bind` fills it.
 KEYS: Final["WeakKeyDictionary[Engine, bytes]"] = WeakKeyDictionary()
@@ -52,6 +52,20 @@ def of_writer(key: bytes, writer: int, count: int, mac: str) -> str:
 def of_head(key: bytes, count: int, mac: str, linked: str) -> str:
     """The seal of where the chain ends; up to version 0.1 no writers were counted."""
     return _mac(key, f"head:{count}:{mac}" + (f":{linked}" if linked != "{}" else ""))
+
+
+def is_end_of_writer(key: bytes, writer: AuditWriter) -> bool:
+    """Whether a writer's end is as it was sealed; one that has written nothing has no seal."""
+    if (writer.count, writer.mac, writer.seal) == (0, "", ""):
+        return True
+    return same(writer.seal, of_writer(key, writer.id, writer.count, writer.mac))
+
+
+def is_end_of_chain(key: bytes, head: AuditHead) -> bool:
+    """Whether the chain's end is as it was sealed; an empty chain has no seal."""
+    if (head.count, head.mac, head.seal, head.linked) == (0, "", "", "{}"):
+        return True
+    return same(head.seal, of_head(key, head.count, head.mac, head.linked))
 
 
 def of_anchor(key: bytes, text: str) -> str:
