@@ -90,7 +90,8 @@ def _upgrade(session: Session, vault: Vault, study_id: UUID, now: datetime) -> i
         study.needs_upgrade = True  # until its UID is known to be no other study's
         data_key = sealed_fields.key_of(vault, study)
         for instance in exams.pictures(session, [study_id])[study_id]:
-            _fill(session, vault, study, instance, data_key)
+            if instance.key_id is None:  # else it came since, with a key of its own
+                _fill(session, vault, study, instance, data_key)
         _note_seen(session, study_id)
         session.flush()
         other = _of_same_uid(session, study)

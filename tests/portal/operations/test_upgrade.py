@@ -16,7 +16,7 @@ from portal import audit, database
 from portal.access import Actor, permissions_of
 from portal.accounts import break_glass
 from portal.audit import verification
-from portal.governance import legal_holds, purges
+from portal.governance import joins, legal_holds, purges
 from portal.models import (
     BlobKind,
     BreakGlass,
@@ -339,6 +339,26 @@ def test_a_study_that_does_not_open_is_named_and_stands_in_no_others_way(tmp_pat
         session.commit()
     again = record.upgrade()
     assert (again.studies, again.joined, again.unreadable) == (1, 1, [])
+    with record.sessions() as session:
+        report = integrity.inspect(session, record.vault, LATER, progress=lambda _d, _a: None)
+    assert report.findings == []
+
+
+def test_a_picture_that_was_joined_to_a_closed_study_keeps_its_own_key(tmp_path: Path) -> None:
+    before = version_before.unpack(tmp_path)
+    record = open_record(before, before.data_dir, before.database_url, before.key_ring)
+    database.upgrade(database.open_engine(record.settings))
+    closed = before.studies["frontal"]
+    with record.sessions() as session:
+        row = session.get_one(Study, closed)
+        whole, row.wrapped_key = row.wrapped_key, b"x" * 60
+        session.commit()
+    assert record.upgrade().unreadable == [closed]
+    with record.sessions() as session:
+        joins.join(session, record.vault, None, closed, before.studies["lateral"], LATER)
+        session.get_one(Study, closed).wrapped_key = whole
+        session.commit()
+    assert record.upgrade().unreadable == []
     with record.sessions() as session:
         report = integrity.inspect(session, record.vault, LATER, progress=lambda _d, _a: None)
     assert report.findings == []
