@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.access import Actor, Permission
+from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
 from portal.models import Reason, Review, ReviewSeen, Verdict
@@ -41,6 +41,10 @@ def add_review(
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
+    # Locked before anything is looked at: what comes in meanwhile was not seen, and waits.
+    session.refresh(study, with_for_update={"key_share": True})
+    if study.joined_into is not None or study.purged_at is not None:
+        raise Denied("study")
     chosen, why = _coded(verdict, reason)
     text = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(text) > COMMENT_LENGTH:

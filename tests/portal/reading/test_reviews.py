@@ -1,5 +1,6 @@
 """Reviews and purging: reviews are only added, a purged study can't be recovered."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from portal.errors import Invalid
 from portal.governance import purges
 from portal.jobs import claims
 from portal.jobs.errors import Lost
-from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, Study
+from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, ReviewSeen, Study
 from portal.reading import case, reviews, worklist
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
@@ -46,6 +47,30 @@ def test_only_a_reader_of_the_team_reviews(clinic: Clinic, person: str) -> None:
         review(clinic, study_id, getattr(clinic, person))
     with clinic.session as session:
         assert session.scalars(select(Review)).all() == []
+
+
+def test_a_picture_that_comes_in_during_a_review_was_not_seen(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = {"StudyInstanceUID": "1.2.3.5"}
+    study_id = clinic.submit(**uid, SOPInstanceUID="1.2.3.5.1").study_id
+    clinic.segment(clinic.render(study_id))
+    look, coming = reviews.status.of_studies, list[Future[Any]]()
+    with ThreadPoolExecutor(1) as pool:
+
+        def look_and_send(*args: Any) -> Any:
+            found = look(*args)
+            if not coming:
+                coming.append(pool.submit(clinic.submit, **uid, SOPInstanceUID="1.2.3.5.2"))
+                wait(coming, timeout=2)
+            return found
+
+        monkeypatch.setattr(reviews.status, "of_studies", look_and_send)
+        review(clinic, study_id)
+        assert coming[0].result(60).study_id == study_id
+    with clinic.session as session:
+        assert not session.get_one(Study, study_id).is_read
+        assert len(session.scalars(select(ReviewSeen)).all()) == 1
 
 
 def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
