@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.models import Job, Sex, Study
+from portal.models import Instance, Job, Sex, Study
 from portal.studies import exams, sealed_fields, worklist_order
 from portal.vault import Vault
 
@@ -88,6 +88,13 @@ def _locked(session: Session, survivor_id: UUID, absorbed_id: UUID) -> tuple[Stu
         study_id: session.get(Study, study_id, with_for_update=weak, populate_existing=True)
         for study_id in both
     }
+    # The pictures too: a rotation that moves their keys meanwhile would mix its half with ours.
+    session.scalars(
+        select(Instance.id)
+        .where(Instance.study_id == absorbed_id)
+        .order_by(Instance.id)
+        .with_for_update(**weak)
+    ).all()
     survivor, absorbed = found[survivor_id], found[absorbed_id]
     if survivor is None or absorbed is None:
         raise Conflict("no_such_case", "There is no such case.")

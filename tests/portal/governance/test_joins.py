@@ -1,6 +1,8 @@
 """Two exams that are one: keys move, files do not, holds and purges are united."""
 
 import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -173,6 +175,33 @@ def test_keys_rotate_after_a_join(clinic: Clinic, pair: tuple[UUID, UUID]) -> No
         done = key_rotation.rewrap(session, rotating, NOW)
         assert key_rotation.keys_in_use(session, rotating) == {new}
     assert (done.studies, done.pictures) == (2, 2)
+    assert whole(clinic)
+
+
+def test_a_rotation_in_the_middle_of_a_join_leaves_every_key_readable(
+    clinic: Clinic, pair: tuple[UUID, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The join goes by a key ring that it read before, as a command's is for a minute."""
+    rotating, wrap = Vault(clinic.place.settings), clinic.vault.wrap
+    running: list[Future[None]] = []
+
+    def rotate() -> None:
+        rotating.add_key(NOW)
+        with clinic.session as session:
+            key_rotation._rewrap_all(session, rotating, Instance)  # its studies are moved already
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def wrap_and_rotate(*place: Any) -> Any:
+            wrapped = wrap(*place)
+            if not running:
+                running.append(pool.submit(rotate))
+                wait(running, timeout=2)
+            return wrapped
+
+        monkeypatch.setattr(clinic.vault, "wrap", wrap_and_rotate)
+        join(clinic, *pair)
+        running[0].result(60)
     assert whole(clinic)
 
 
