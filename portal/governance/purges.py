@@ -10,6 +10,7 @@ look at what is left afterwards. Ids, the log, and the numbers of model and read
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -61,12 +62,14 @@ def purge(
     *,
     reason: PurgeReason,
     reference: str = "",
+    only_if: Callable[[UUID], bool] | None = None,
 ) -> Purge:
     """Destroy a study's data keys, patient data, lookups and files; returns the written proof.
 
     For administrators (who need not see the case), the command line and retention (`actor` None).
-    Its jobs end; a worker that is at one loses it. Raises Denied, or Conflict `no_such_case`,
-    `already_purged`, `held`, `bad_reference`.
+    Its jobs end; a worker that is at one loses it. `only_if` is asked last, about the study that is
+    locked: something may have come to it. Raises Denied, or Conflict `no_such_case`,
+    `already_purged`, `held`, `bad_reference`, `not_due`.
     """
     if actor is not None:
         actor.require(Permission.DATA_MANAGE)
@@ -84,6 +87,8 @@ def purge(
         raise Conflict("already_purged", "This case was purged before.")
     if held(session, study_id) is not None:
         raise Conflict("held", "This case is under a legal hold. Lift the hold first.")
+    if only_if is not None and not only_if(study_id):
+        raise Conflict("not_due", "Something came to this case: its time has not ended.")
     gone = _ToDestroy.of(session, study)
     proof = _proof(session, gone, actor, now, reason, reference)
     for one in gone.studies:

@@ -7,6 +7,7 @@ is never purged.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -96,12 +97,29 @@ def run(session: Session, vault: Vault, settings: Settings, now: datetime) -> Do
             return Done(purged, left)
         for one in batch:
             try:
-                purge(session, vault, None, one.study_id, now, reason=PurgeReason.RETENTION_ENDED)
-            except Conflict:  # held or purged just now
+                purge(
+                    session,
+                    vault,
+                    None,
+                    one.study_id,
+                    now,
+                    reason=PurgeReason.RETENTION_ENDED,
+                    only_if=partial(_is_still_due, session, settings, now, one),
+                )
+            except Conflict:  # held, purged, joined, or something came to it just now
                 session.rollback()
                 left.append(one)
             else:
                 purged.append(one)
+
+
+def _is_still_due(
+    session: Session, settings: Settings, now: datetime, one: DueStudy, study_id: UUID
+) -> bool:
+    """Whether the study, which is locked, is the one that was due, and still is."""
+    before = now - timedelta(days=days_of(settings)[one.kind])
+    query = _ended(one.kind, before, held=False).where(Study.id == one.study_id)
+    return study_id == one.study_id and session.execute(query).first() is not None
 
 
 def _ended(kind: Kind, before: datetime, *, held: bool) -> Select[Any, Any, Any]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from portal import errors
 from portal.access import Denied
 from portal.audit import verification
-from portal.governance import legal_holds, purges, retention
+from portal.governance import joins, legal_holds, purges, retention
 from portal.models import AuditEvent, HoldReason, Purge, PurgeReason, Study
 from portal.reading import reviews
 from portal.settings import Settings
@@ -281,6 +281,26 @@ def test_the_clock_purges_what_is_due_and_says_why(clinic: Clinic) -> None:
             assert (proof.reason, proof.purged_by) == (PurgeReason.RETENTION_ENDED, None)
         again = retention.run(session, clinic.vault, settings, after(days=31))
     assert (again.purged, again.left) == ([], [])
+
+
+def test_what_a_picture_or_a_join_reached_just_now_is_not_purged_by_the_clock(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = {"StudyInstanceUID": "1.2.3.5"}
+    grown = clinic.submit(**uid, SOPInstanceUID="1.2.3.5.1").study_id
+    joined, young = clinic.done(), clinic.done(now=after(days=30))
+    settings, now = keeping(clinic, unreviewed=30), after(days=31)
+    with clinic.session as session:
+        found = retention.due(session, settings, now)
+    assert {one.study_id for one in found} == {grown, joined}
+    clinic.submit(now=now, **uid, SOPInstanceUID="1.2.3.5.2")
+    with clinic.session as session:
+        joins.join(session, clinic.vault, clinic.admin, young, joined, now)
+    monkeypatch.setattr(retention, "due", lambda *_args, **_options: found)
+    with clinic.session as session:
+        done = retention.run(session, clinic.vault, settings, now)
+    assert done.purged == []
+    assert not any(is_purged(clinic, study_id) for study_id in (grown, joined, young))
 
 
 def test_of_a_hold_and_a_purge_at_the_same_time_only_one_comes_through(clinic: Clinic) -> None:
