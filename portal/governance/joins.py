@@ -93,7 +93,7 @@ def _locked(session: Session, survivor_id: UUID, absorbed_id: UUID) -> tuple[Stu
         select(Instance.id)
         .where(Instance.study_id == absorbed_id)
         .order_by(Instance.id)
-        .with_for_update(**weak)
+        .with_for_update(key_share=True)
     ).all()
     survivor, absorbed = found[survivor_id], found[absorbed_id]
     if survivor is None or absorbed is None:
