@@ -167,12 +167,12 @@ def test_a_log_cut_to_an_older_end_is_found(core: Core) -> None:
     assert not check(core).is_whole
 
 
-def test_a_cut_end_is_not_sealed_again_by_what_is_written_later(place: Place) -> None:
+def test_a_cut_end_is_not_sealed_again_by_what_is_written_later(core: Core) -> None:
     """Neither the next row nor the next link makes good what was cut off before them."""
-    fill(place)
-    link(place)
+    fill(core)
+    link(core)
     tamper(
-        place,
+        core,
         "DELETE FROM audit_events WHERE seq > 3",
         "DELETE FROM audit_links WHERE position > 3",
         "UPDATE audit_writers SET count = 3, mac = (SELECT mac FROM audit_events WHERE seq = 3) "
@@ -180,9 +180,9 @@ def test_a_cut_end_is_not_sealed_again_by_what_is_written_later(place: Place) ->
         "UPDATE audit_head SET count = 3, mac = (SELECT mac FROM audit_links WHERE position = 3), "
         "linked = '{\"1\": 3}'",
     )
-    fill(place, 2)
-    link(place)
-    found = check(place)
+    fill(core, 2)
+    link(core)
+    found = check(core)
     assert not found.is_whole
     assert found.problem in ("the head of the log was changed", "the end of writer 1 was changed")
 

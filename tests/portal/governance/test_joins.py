@@ -182,7 +182,7 @@ def test_a_rotation_in_the_middle_of_a_join_leaves_every_key_readable(
     clinic: Clinic, pair: tuple[UUID, UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The join goes by a key ring that it read before, as a command's is for a minute."""
-    rotating, wrap = Vault(clinic.place.settings), clinic.vault.wrap
+    rotating, wrap = Vault(clinic.core.settings), clinic.vault.wrap
     running: list[Future[None]] = []
 
     def rotate() -> None:

@@ -100,22 +100,22 @@ def test_tampering_with_old_rows_is_found(
     assert check(core).first_bad == first_bad
 
 
-def test_old_rows_that_were_cut_off_are_missed_when_the_chain_goes_on(place: Place) -> None:
+def test_old_rows_that_were_cut_off_are_missed_when_the_chain_goes_on(core: Core) -> None:
     """The head was made to fit by hand; linking the rows behind it anew does not seal it again."""
-    old_log(place)
-    database.upgrade(place.engine)
-    fill(place)
-    link(place)
+    old_log(core)
+    database.upgrade(core.engine)
+    fill(core)
+    link(core)
     tamper(
-        place,
+        core,
         "DELETE FROM audit_links WHERE position > 3",
         "DELETE FROM audit_events WHERE seq IN (4, 5)",
         "DELETE FROM audit_subjects WHERE seq IN (4, 5)",
         "UPDATE audit_head SET count = 3, linked = '{}', "
         "mac = (SELECT mac FROM audit_links WHERE position = 3)",
     )
-    assert link(place) == 5
-    assert check(place).problem == "the head of the log was changed"
+    assert link(core) == 5
+    assert check(core).problem == "the head of the log was changed"
 
 
 def test_who_saw_a_case_is_known_of_old_rows_too(clinic: Clinic) -> None:
