@@ -192,4 +192,4 @@ def test_nothing_else_in_the_portal_opens_a_connection() -> None:
 ASKS_ITSELF = {"standalone/up.py", "standalone/demo.py"}
 # The single sign-on issuer (nothing but its origin: see test_single_sign_on), the vault's bucket,
 # and the syslog that the access log is anchored in.
-CALLS_ONE_ADDRESS = {"accounts/single_sign_on.py", "vault/blob_store.py", "audit/anchors.py"}
+CALLS_ONE_ADDRESS = {"accounts/openid_connect.py", "vault/blob_store.py", "audit/anchors.py"}

@@ -29,9 +29,9 @@ def test_nothing_runs_on_a_folder_whose_portal_was_killed(tmp_path: Path) -> Non
     program = f"""
 import os, signal
 from pathlib import Path
-from portal import lock
-file = lock.hold(Path({str(tmp_path)!r}))
-lock.write_address(file, {ADDRESS!r})
+from portal.standalone import instance_lock
+file = instance_lock.lock(Path({str(tmp_path)!r}))
+instance_lock.write_address(file, {ADDRESS!r})
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program], check=False)

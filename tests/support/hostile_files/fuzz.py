@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 import pydicom
 from flask import Flask
@@ -219,20 +220,19 @@ def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Rep
     try:
         for begin in range(0, count, _BATCH):
             with temporary_portal(parent) as temporary:
-                accepted = 0
+                exams: list[UUID] = []  # of each accepted picture
                 for index in range(begin, min(begin + _BATCH, count)):
                     mutation = chance.choice(MUTATIONS)
                     mutated = mutation(chance, chance.choice(pool), pool)
                     report.by_mutation[mutation.__name__] += 1
                     try:
-                        accepted += _through_intake(temporary, mutated, report)
+                        exams += _through_intake(temporary, mutated, report)
                         _through_the_decoder(decoder, mutated, report)
                     except Exception as fault:
                         report.faults.append(f"{index} {mutation.__name__}: {fault!r}")
-                if _stored(temporary) != (accepted,) * 5:
-                    report.faults.append(
-                        f"{begin}: {accepted} accepted, stored {_stored(temporary)}"
-                    )
+                expected = (len(set(exams)), *(len(exams),) * 4)
+                if _stored(temporary) != expected:
+                    report.faults.append(f"{begin}: stored {_stored(temporary)}, not {expected}")
             if decoder._process.pid != server or decoder._process.poll() is not None:
                 report.faults.append(f"{begin}: the decoder's server was lost")
                 server = decoder._process.pid
@@ -249,10 +249,10 @@ def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Rep
     return report
 
 
-def _through_intake(temporary: TemporaryPortal, mutated: bytes, report: Report) -> int:
-    """1 if a study was created from it, else 0."""
+def _through_intake(temporary: TemporaryPortal, mutated: bytes, report: Report) -> list[UUID]:
+    """The exam of the picture that was stored, if one was."""
     began = time.process_time()
-    made = 0
+    stored: list[UUID] = []
     try:
         services = temporary.app.extensions["pleura"]
         sent = submission.submit(
@@ -265,13 +265,14 @@ def _through_intake(temporary: TemporaryPortal, mutated: bytes, report: Report) 
             limits=LIMITS,
         )
         report.intake["duplicate" if sent.duplicate else "accepted"] += 1
-        made = int(not sent.duplicate)
+        if not sent.duplicate:
+            stored.append(sent.study_id)
     except Refused as refused:
         report.intake[_known(refused.code, REASONS)] += 1
     took = time.process_time() - began
     report.slowest_intake = max(report.slowest_intake, took)
     assert took < INTAKE_CPU_SECONDS, f"{took:.1f} processor seconds in the intake"
-    return made
+    return stored
 
 
 def _through_the_decoder(decoder: Decoder, mutated: bytes, report: Report) -> None:
@@ -291,6 +292,7 @@ def _known(code: str, codes: Collection[str]) -> str:
 
 
 def _stored(temporary: TemporaryPortal) -> tuple[int, ...]:
+    """How many exams, pictures, blobs, jobs and files there are."""
     counts = [
         db.session.scalar(select(func.count()).select_from(table)) or 0
         for table in (Study, Instance, Blob, Job)
