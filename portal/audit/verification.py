@@ -86,6 +86,8 @@ class _Walk:
 
     def row(self, row: Row[*tuple[Any, ...]], indexed: Collection[tuple[UUID, int]]) -> bool:
         """Check the next row of its writer. After a bad one the walk can go on from it."""
+        if row.writer_seq is None:
+            return self.bad(row.seq, "a row was changed")
         before = self.ends.get(row.writer, _End())
         self.ends[row.writer] = _End(row.writer_seq, row.mac, row.seq)
         gap = row.writer_seq - before.count - 1

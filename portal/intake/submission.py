@@ -167,7 +167,10 @@ def _exam(session: Session, actor: Actor, uid_key: str | None) -> Study | None:
         Study.team_id == actor.team_id, Study.study_uid_key == uid_key
     )
     return session.scalars(
-        select(Study).where(Study.id.in_(same_uid), Study.purged_at.is_(None)).limit(1)
+        select(Study)
+        .where(Study.id.in_(same_uid), Study.purged_at.is_(None))
+        .order_by(Study.created, Study.id)
+        .limit(1)
     ).first()
 
 

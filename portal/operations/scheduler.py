@@ -77,10 +77,13 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
 
 def _guarded(part: Callable[[], None]) -> None:
-    """The next round tries again; the error's own text could quote a row."""
+    """The next round tries again; the error's own text could quote a row.
+
+    ValueError: a row that was changed from outside holds no JSON. The log's verification names it.
+    """
     try:
         part()
-    except (SQLAlchemyError, VaultError, AnchorFailed, OSError) as error:
+    except (SQLAlchemyError, VaultError, AnchorFailed, OSError, ValueError) as error:
         _log.warning("a part of the sweep failed: %s", type(error).__name__)
 
 

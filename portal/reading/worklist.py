@@ -206,7 +206,9 @@ def _rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) ->
     states = status.of_studies(session, ids, now)
     readers = _readers(session, ids)
     leading = {
-        study_id: exams.leading(rows) for study_id, rows in exams.pictures(session, ids).items()
+        study_id: exams.leading(rows)
+        for study_id, rows in exams.pictures(session, ids).items()
+        if rows  # none while another transaction joins the exam into another
     }
     thumbs = {
         blob.instance_id: blob
@@ -223,7 +225,7 @@ def _rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) ->
         for study, uploader in session.execute(
             select(Study, User.name)
             .join(User, User.id == Study.uploaded_by)
-            .where(Study.id.in_(ids))
+            .where(Study.id.in_(leading))
         )
     }
     keys = {row.id: _key(vault, row) for row in leading.values()}

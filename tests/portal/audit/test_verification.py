@@ -40,6 +40,7 @@ TAMPERING = [
     ("UPDATE audit_events SET mac = 'é' WHERE seq = 4", 4),
     ("UPDATE audit_events SET writer = 7, writer_seq = 1 WHERE seq = 5", 5),
     ("UPDATE audit_events SET writer = NULL, writer_seq = NULL WHERE seq = 3", 3),
+    ("UPDATE audit_events SET writer_seq = NULL WHERE seq = 3", 3),
     ("DELETE FROM audit_events WHERE seq = 1", 1),
     ("DELETE FROM audit_events WHERE seq = 3", 3),
     ("DELETE FROM audit_events WHERE seq = 5", 5),
