@@ -22,7 +22,7 @@ from typing import Any
 from uuid import UUID
 
 import portal
-from portal.models import Role
+from portal.models import JobKind, Role
 from tests.support import portal_app
 
 ROOT = str(Path(portal.__file__).parent)
@@ -72,7 +72,7 @@ def measure() -> dict[str, set[str]]:
         worker.store(job_id, claimed["ticket"], portal_app.RENDERED)
         result = {"facts": portal_app.FACTS}
         run("finish", lambda: worker.finish(job_id, claimed["ticket"], result), 204)
-        worker.do(portal_app.job_of(app, study_id, portal_app.JobKind.SEGMENT))
+        worker.do(portal_app.job_of(app, study_id, JobKind.SEGMENT))
         page = f"/studies/{study_id}"
         run("open case", lambda: viewer.get(page), 200)
         form = {"csrf_token": portal_app.csrf_of(viewer, page), "verdict": "agree"}
