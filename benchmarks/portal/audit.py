@@ -125,8 +125,10 @@ def measure(
         thread.start()
     total = sum(done.get() for _ in processes)
     stop.set()
-    for one in (*processes, *beside):
-        one.join()
+    for process in processes:
+        process.join()
+    for thread in beside:
+        thread.join()
     return total / chosen.seconds, sum(waits) / max(1, len(waits))
 
 

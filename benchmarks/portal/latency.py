@@ -21,7 +21,6 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 import httpx2
 
@@ -29,7 +28,6 @@ from ml.images.reader import Unreadable, read
 from ml.inference.predict import predict
 from ml.inference.serving import Serving
 from ml.inference.serving import open as open_serving
-from ml.runtime.session import Device
 from worker.settings import Settings
 
 FINAL = {"done", "no_result", "failed"}
@@ -73,7 +71,7 @@ def worker_serving() -> Serving:
     }
     own = {name: os.environ[name] for name in ENGINE_VARIABLES if name in os.environ}
     settings = Settings.from_env(needed | own)
-    return open_serving(settings.weights, cast(Device, settings.device), settings.threads)
+    return open_serving(settings.weights, settings.device, settings.threads)
 
 
 def readable(files: list[Path]) -> list[Path]:

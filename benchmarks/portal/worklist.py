@@ -35,7 +35,7 @@ _SIZE = 6000
 
 def _serve(ready: Queue[int], delay: float) -> None:
     """An S3 server that answers after a delay; its port goes into the queue."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

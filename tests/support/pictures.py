@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 CANARY = "CANARY^ZEBRA"
 
@@ -16,7 +16,7 @@ def dicom(*, rows: int = 8, columns: int = 6, pixels: bytes | None = None, **tag
     """A 12-bit DX picture; `tags` override or, with None, remove elements."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = tags.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1.1")
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     given: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192",

@@ -301,7 +301,8 @@ def job_of(app: Flask, study_id: UUID, kind: JobKind = JobKind.RENDER) -> UUID:
     """The id of a study's job."""
     with app.app_context():
         query = db.select(Job.id).where(Job.study_id == study_id, Job.kind == kind)
-        return db.session.execute(query).scalar_one()
+        job_id: UUID = db.session.execute(query).scalar_one()
+    return job_id
 
 
 def analyse(app: Flask, study_id: UUID) -> None:
