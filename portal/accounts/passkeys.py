@@ -84,8 +84,8 @@ def register_passkey(
     site, proves no person, or is known already.
     """
     challenge = _take_challenge(session, login, "create", now)
-    told = clean(name, 100)
-    if not told:
+    label = clean(name, 100)
+    if not label:
         raise Invalid("passkey", "Give the passkey a name, so that you know it again.")
     sent = _read(credential)
     if challenge is None or sent is None:
@@ -98,7 +98,7 @@ def register_passkey(
             expected_origin=site[1],
             require_user_verification=True,
         )
-    except Exception:  # it reads what a stranger sent: whatever it stumbles over is no proof
+    except Exception:  # it parses untrusted input: any failure means that there is no proof
         raise Invalid("passkey", "The passkey was not accepted. Try again.") from None
     row = Passkey(
         user_id=login.user_id,
@@ -107,7 +107,7 @@ def register_passkey(
         public_key=made.credential_public_key,
         sign_count=made.sign_count,
         transports=_transports(sent),
-        name=told,
+        name=label,
         created=now,
     )
     session.add(row)
@@ -276,8 +276,8 @@ def _named(known: list[Passkey]) -> list[PublicKeyCredentialDescriptor]:
 def _transports(sent: dict[str, Any]) -> list[str]:
     """How the browser reaches the device, as far as it is one of the known ways."""
     response = sent.get("response")
-    told = response.get("transports") if isinstance(response, dict) else None
-    return sorted({one for one in told or () if isinstance(one, str)} & _TRANSPORTS)
+    named = response.get("transports") if isinstance(response, dict) else None
+    return sorted({one for one in named or () if isinstance(one, str)} & _TRANSPORTS)
 
 
 def _plain(options: Any) -> dict[str, Any]:

@@ -257,10 +257,10 @@ def _note_wrong_password(session: Session, actor: Actor, where: str, now: dateti
 
 
 def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
-    """Somebody whom the actor may change, both rows locked.
+    """The person to change, another than the actor; both rows are locked.
 
-    Not themselves, and not who has lost the right meanwhile: of two admins who shut each other out
-    at the same moment one stays, so that somebody can still let people in.
+    The actor's right is checked under the lock: of two admins who disable each other at the same
+    moment one remains, so that the portal still has an admin.
     """
     actor.require(Permission.PEOPLE_MANAGE)
     user = _user(session, user_id)

@@ -77,7 +77,7 @@ def start_session(
 ) -> str:
     """Start a session and return the token for the browser.
 
-    `proved` says that the second factor was shown: it counts as a fresh proof of identity.
+    `proved`: the second factor was shown, which counts as a fresh proof of identity.
     """
     raw = secrets.token_urlsafe(32)
     login = LoginSession(
@@ -119,7 +119,7 @@ def load_session(
     """The person and the live session behind a token.
 
     None when it is unknown, ended, too old or silent for too long, or the person is disabled.
-    `active` says that the person did something; a page that asks by itself does not count.
+    `active`: the person did something; a page that refreshes by itself does not count.
     """
     login = session.scalar(select(LoginSession).where(LoginSession.token_hash == hash_token(raw)))
     found = None

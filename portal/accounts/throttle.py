@@ -156,7 +156,7 @@ class Throttle:
                     ],
                 )
                 pause = float(answer)
-                # "Not a number" is between no two. What is no pause of ours says nothing.
+                # NaN fails both comparisons; any other value was not written by this throttle.
                 if 0 <= pause <= LONGEST_PAUSE_SECONDS + WINDOW_SECONDS:
                     return min(pause, LONGEST_PAUSE_SECONDS)
             except (RedisError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""DICOM headers at the door: what kind of picture it is, whether it is whole, whose it is.
+"""DICOM headers: which kind of picture a file holds, whether it is complete, whose it is.
 
 pydicom reads the elements before the pixels, from a bounded part of the file; the element that
 holds the pixels is measured here by its own length. Wrong or missing tags never raise: what
@@ -118,10 +118,10 @@ class _TooMany(Exception):
 
 
 class _Header(io.BytesIO):
-    """The file's beginning, for so many reads.
+    """The beginning of the file, with a limit on the number of reads.
 
-    pydicom tells of the elements at the top alone, but reads the items of a sequence, and what is
-    in them, by the same few bytes: at most three times for an element.
+    A header of millions of empty elements would cost minutes: pydicom reads each element, those
+    inside sequences too, with at most three small reads.
     """
 
     reads = 0
