@@ -120,8 +120,8 @@ class _TooMany(Exception):
 class _Header(io.BytesIO):
     """The beginning of the file, with a limit on the number of reads.
 
-    A header of millions of empty elements would cost minutes: pydicom reads each element, those
-    inside sequences too, with at most three small reads.
+    pydicom's callback sees top-level elements only, so reads are counted instead of elements: one
+    element, also inside a sequence, takes at most three.
     """
 
     reads = 0
