@@ -39,7 +39,7 @@ def test_a_reader_exports_a_case_once_they_have_looked(
     assert "CANARY" not in shown
     refused = post(client, page, {}, page=page)
     assert refused.status_code == 422
-    assert "Look at the picture" in refused.text
+    assert "Check the picture for burned-in text" in refused.text
     answer = post(client, page, {"looked": "yes"}, page=page)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/zip"
