@@ -65,8 +65,8 @@ def open_case(
     ends the grant before. Raises `Invalid`, `Throttled`, and `Denied` for whoever may not.
     """
     actor.require(Permission.BREAK_GLASS)
-    chosen, told = _reason(reason), clean_lines(words, LONGEST + 1)
-    if not SHORTEST <= len(told) <= LONGEST:
+    chosen, explanation = _reason(reason), clean_lines(words, LONGEST + 1)
+    if not SHORTEST <= len(explanation) <= LONGEST:
         raise Invalid("words", f"Give the reason in {SHORTEST} to {LONGEST} characters.")
     throttle.take([(BREAK_GLASS, str(actor.user_id))], now)
     named = _named(case)
@@ -92,7 +92,7 @@ def open_case(
         expires=now + lifetime,
     )
     row.sealed_words = sealed_fields.seal_explanation(
-        vault, sealed_fields.key_of(vault, study), row.id, told
+        vault, sealed_fields.key_of(vault, study), row.id, explanation
     )
     session.add(row)
     alarms.raise_alarm(

@@ -2,76 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from ml.datasets import rle
 from ml.evaluation import evaluate
 from ml.images import reader
 from ml.inference import predict, serving
 from ml.metrics import measures as metrics
 from ml.preparation import phantom
-
-SIDE = 256
-
-SIZE = ["--mask-size", str(SIDE), str(SIDE)]
-
-
-@pytest.fixture(scope="module")
-def films() -> dict[str, phantom.Phantom]:
-    sides = {"1.2.3.10": "right", "1.2.3.11": None, "b": "left", "c": None, "d": "right"}
-    return {
-        name: phantom.draw(k, side, width_mm=10 + 8 * k, rows=SIDE, columns=SIDE)
-        for k, (name, side) in enumerate(sides.items())
-    }
-
-
-@pytest.fixture
-def folder(tmp_path: Path, films: dict[str, phantom.Phantom]) -> Path:
-    """A table, an index and pictures of three kinds of file in nested folders."""
-    pictures = tmp_path / "pictures"
-    (pictures / "deep" / "er").mkdir(parents=True)
-    with (tmp_path / "rle.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["ImageId", " EncodedPixels"])
-        for name, film in films.items():
-            if name == "b":  # two rows of one picture: the upper and the lower part
-                for part in (slice(None, SIDE // 2), slice(SIDE // 2, None)):
-                    mask = np.zeros_like(film.mask)
-                    mask[part] = film.mask[part]
-                    writer.writerow([name, " " + rle.encode(mask)])
-            else:
-                writer.writerow([name, " " + rle.encode(film.mask)])
-    with (tmp_path / "index.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["ImageId", "patient", "fold"])
-        for name in films:
-            writer.writerow([name, "same" if name in "bc" else name, "0" if name in "bd" else "1"])
-    for name, film in films.items():
-        if name == "c":
-            (pictures / "deep" / "c.png").write_bytes(phantom.png(film, 16))
-        elif name == "1.2.3.10":  # named by its UID, without suffix
-            (pictures / "deep" / "er" / name).write_bytes(phantom.dicom(film))
-        else:
-            (pictures / f"{name}.dcm").write_bytes(phantom.dicom(film))
-    return tmp_path
-
-
-def run(folder: Path, *more: str) -> tuple[int, dict[str, Any] | None]:
-    parser = argparse.ArgumentParser()
-    evaluate.add_arguments(parser)
-    out = folder / "out.json"
-    given = ["--rle", str(folder / "rle.csv"), "--dicom", str(folder / "pictures")]
-    given += ["--json", str(out), "--replicates", "20", "--device", "cpu", "--precision", "f32"]
-    code = evaluate.run(parser.parse_args([*given, *SIZE, *more]))
-    return code, json.loads(out.read_text()) if out.exists() else None
+from tests.support.ml.evaluation import SIDE, run
 
 
 def test_the_report_agrees_with_predictions_made_by_hand(folder, films, tiny_model, capsys):

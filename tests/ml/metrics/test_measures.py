@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ml.metrics import measures
 from ml.metrics.measures import Results
+from tests.support.ml.random_results import random_results
 
 
 def results(
@@ -179,21 +180,6 @@ def test_a_probability_of_one_belongs_to_the_last_bin():
 )
 def test_a_measure_over_no_case_is_not_a_number(name, masks):
     assert math.isnan(measures.MEASURES[name](results(masks)))
-
-
-def random_results(count: int, seed: int) -> Results:
-    random = np.random.default_rng(seed)
-    positive = random.random(count) < 0.3
-    truth = positive * random.integers(50, 500, count)
-    predicted = np.where(random.random(count) < 0.85, truth, 0)
-    return Results(
-        hits=(predicted * random.uniform(0.4, 1, count)).astype(np.int64),
-        predicted=predicted.astype(np.int64),
-        truth=truth.astype(np.int64),
-        pixels=np.full(count, 4096),
-        probability=np.clip(0.25 + 0.4 * positive + random.normal(0, 0.15, count), 0, 1),
-        called=predicted > 0,
-    )
 
 
 def test_size_thirds_split_the_positives_and_keep_every_negative():
