@@ -31,12 +31,12 @@ DATABASES ?= $(if $(NAMED),$(if $(findstring postgres,$(ARGS)),all,sqlite),all)
 SPREAD ?= $(if $(NAMED),-n 0,-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types lock sbom secrets clean
+.PHONY: help run demo test campaign lint types lock sbom secrets clean
 
 help: ## this list
 	@echo "Pleura: finds, outlines and measures pneumothorax on chest X-rays (research use)."
 	@echo
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 | \2/p' Makefile | awk -F'|' '{printf "%-15s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1 | \2/p' Makefile | awk -F'|' '{printf "%-17s%s\n", $$1, $$2}'
 	@echo
 	@echo "  make run ARGS='--port 9000 --segment-workers 2' passes options on;"
 	@echo "  '.venv/bin/python -m portal --help' lists the portal's other commands."
@@ -50,6 +50,9 @@ demo: $(VENV)/.installed ## the same in var-demo/, filled with synthetic X-rays 
 test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser ## run the whole suite
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TEST_VENV)/bin/python -m pytest $(SPREAD) \
 		$(if $(filter sqlite,$(DATABASES)),-m 'not postgres') $(ARGS)
+
+campaign: $(TEST_VENV)/.installed ## attacks and faults in large numbers: NAME=faults; its table goes into docs/measured.md
+	@$(TEST_VENV)/bin/python -m tests.campaigns $(or $(NAME),--help) $(ARGS)
 
 lint: $(TEST_VENV)/.installed node_modules/.package-lock.json ## style, arrows between packages, scripts, templates, secrets
 	@$(TEST_VENV)/bin/ruff check .

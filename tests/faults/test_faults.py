@@ -1,6 +1,6 @@
 """Every job is done once and none is lost, whichever process is killed: shown on real processes.
 
-`python tests/faults/table.py` runs the same scenarios and prints them as a table.
+`make campaign NAME=faults` runs the same scenarios and makes a table of them.
 """
 
 from __future__ import annotations

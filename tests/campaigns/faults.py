@@ -1,13 +1,11 @@
-"""The fault table: `python tests/faults/table.py [--postgres] [--only NAME]`.
+"""Processes of a running installation are killed, messages lost, repeated and forged.
 
-Starts an installation of real processes in a temporary folder, runs every scenario of
-`scenarios` on it, and prints the results.
+The scenarios are those of `tests/faults`; the installation is started once, in a temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,12 +13,14 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from tests.campaigns.campaign import Arguments, Row
 from tests.faults import scenarios
 from tests.faults.scenarios import Outcome
 from tests.support.postgres import postgres
 from tests.support.running_portal import RunningPortal, with_workers
 
-TABLE: dict[str, Callable[[RunningPortal], Outcome]] = {
+COLUMNS = ("fault", "result", "numbers", "s")
+SCENARIOS: dict[str, Callable[[RunningPortal], Outcome]] = {
     "50 pictures, each job message sent 5 times": scenarios.notified_five_times,
     "render process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="render"),
     "segment process killed -9 mid-job": partial(scenarios.killed_mid_job, queue="segment"),
@@ -38,35 +38,36 @@ TABLE: dict[str, Callable[[RunningPortal], Outcome]] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this campaign."""
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL, not SQLite")
     parser.add_argument("--only", default="", help="scenarios whose name contains this text")
-    options = parser.parse_args()
-    failed = 0
+
+
+def run(arguments: Arguments) -> list[Row]:
+    """Every scenario, `rounds` times, on one installation."""
+    options = arguments.options
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
         url = stack.enter_context(postgres()) if options.postgres else None
         running = with_workers(
             stack.enter_context(RunningPortal(Path(folder) / "installation", url))
         )
-        print("on PostgreSQL\n" if url else "on SQLite\n")
-        print("| fault | held | numbers | s |\n|---|---|---|---|")
-        for name, scenario in TABLE.items():
-            if options.only not in name:
-                continue
-            began = time.monotonic()
-            try:
-                outcome = scenario(running)
-            except AssertionError as error:
-                outcome = Outcome({str(error): False})
-            broken = [claim for claim, held in outcome.holds.items() if not held]
-            failed += bool(broken)
-            held = f"NOT: {'; '.join(broken)}" if broken else "; ".join(outcome.holds)
-            seen = ", ".join(f"{key} {value}" for key, value in outcome.numbers.items())
-            print(f"| {name} | {held} | {seen} | {time.monotonic() - began:.0f} |", flush=True)
-    return 1 if failed else 0
+        return [
+            arguments.resume.row(f"{name} {number}", partial(_row, running, name))
+            for number in range(arguments.rounds)
+            for name in SCENARIOS
+            if options.only in name
+        ]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _row(running: RunningPortal, name: str) -> Row:
+    began = time.monotonic()
+    try:
+        outcome = SCENARIOS[name](running)
+    except AssertionError as error:
+        outcome = Outcome({str(error): False})
+    broken = [claim for claim, held in outcome.holds.items() if not held]
+    result = f"not: {'; '.join(broken)}" if broken else "; ".join(outcome.holds)
+    seen = ", ".join(f"{key} {value}" for key, value in outcome.numbers.items())
+    return Row((name, result, seen, f"{time.monotonic() - began:.0f}"), not broken)
