@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,14 @@ class Visitor:
     def _note(self, text: str) -> None:
         if not (self.refusals_expected and text.startswith("Failed to load resource")):
             self.problems.append(text)
+
+
+def wait_until(page: Page, true: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait while the page goes on; its policy forbids Playwright's wait_for_function."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"after {seconds:.0f} s"
+        page.wait_for_timeout(25)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from ml.inference import predict
 from ml.preparation import phantom
 from portal.models import Role
-from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw
+from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -43,12 +43,8 @@ _TYPE = """keys => {
 
 
 def _until(page: Page, so: Callable[[int], bool]) -> None:
-    """Wait until this many pixels are painted; the page's policy forbids wait_for_function."""
-    for _ in range(2400):
-        if so(page.evaluate(_PAINTED)):
-            return
-        page.wait_for_timeout(25)
-    raise AssertionError(f"{page.evaluate(_PAINTED)} pixels are painted")
+    """Wait until this many pixels are painted."""
+    wait_until(page, lambda: so(page.evaluate(_PAINTED)))
 
 
 def _open(visitor: Visitor, study: object) -> Page:
@@ -111,10 +107,7 @@ def test_an_area_that_is_not_counted_yet_comes_by_itself(visitor: Visitor, cases
     page.wait_for_selector("#film[data-overlay=ready]")
     page.fill("#threshold-input", "0.3")
     expect(page.locator("[data-measure=area]")).to_have_text("…")
-    for _ in range(1200):  # the page shows it before its request arrives here
-        if held:
-            break
-        page.wait_for_timeout(50)
+    wait_until(page, lambda: len(held) > 0)  # the page shows it before its request arrives here
     held.pop().continue_()
     assert _area(page) > 0
     expect(page.locator("[data-measure=area]")).not_to_have_text("…")

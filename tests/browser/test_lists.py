@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from ml.preparation import phantom
 from portal.models import Role
-from tests.browser.conftest import Cases, Visitor, draw
+from tests.browser.conftest import Cases, Visitor, draw, wait_until
 from tests.support.browser_portal import open_browser_portal
 
 pytestmark = pytest.mark.browser
@@ -62,8 +62,8 @@ def test_a_patients_number_is_found_and_never_appears_in_an_address(visitor: Vis
     page.keyboard.press("Enter")
     expect(page.locator(".case")).to_have_count(1)
     expect(page.locator(f"#case-{study}")).to_be_visible()
-    page.wait_for_timeout(2500)  # the live page sends requests as well
-    assert seen
+    sent = len(seen)
+    wait_until(page, lambda: any("ids=" in url for url in seen[sent:]))  # the live page's requests
     assert not [url for url in seen if "4711" in url]
     assert "4711" not in page.url
 
@@ -183,11 +183,12 @@ def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write
     page.clock.install()
     page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(54))))
     lost = page.locator(".file", has_text="cannot be reached")
-    for _ in range(200):  # each try waits longer than the one before it
-        if lost.count():
-            break
-        page.wait_for_timeout(50)
-        page.clock.run_for(9000)
+
+    def is_lost_after_another_try() -> bool:
+        page.clock.run_for(9000)  # each try waits longer than the one before it
+        return lost.count() > 0
+
+    wait_until(page, is_lost_after_another_try)
     expect(lost).to_be_visible()
     page.unroute("**/studies")
     page.click("text=Try again")

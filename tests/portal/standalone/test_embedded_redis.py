@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +93,8 @@ def test_what_was_queued_is_there_after_a_restart(tmp_path: Path) -> None:
     server = embedded_redis.prepare(tmp_path / "redis")
     process = start(server)
     client(server, None, server.password).lpush("render", "1")
-    time.sleep(1.2)  # appendfsync everysec
+    log = tmp_path / "redis" / "appendonlydir"
+    assert until(lambda: any(b"render" in file.read_bytes() for file in log.iterdir()))
     process.kill()
     process.wait()
     again = embedded_redis.prepare(tmp_path / "redis")

@@ -18,7 +18,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from tests.support.wait import until
-from worker.client.portal_client import Attempt, PortalClient
+from worker.client.portal_client import ANSWER_SECONDS, Attempt, PortalClient
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
 from worker.contract.files import FileKind
@@ -235,7 +235,7 @@ def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(silent:
     began = time.monotonic()
     with pytest.raises(Transient, match="portal_unreachable"):
         waiting.claim(JOB)
-    assert 1 < time.monotonic() - began < 15
+    assert 1 < time.monotonic() - began < ANSWER_SECONDS
     waiting.close()
 
 
@@ -290,9 +290,7 @@ def test_the_lease_is_renewed_while_work_goes_on_and_not_longer(
 ) -> None:
     with attempt.renewing_lease():
         assert until(lambda: len(script.asked) >= 3)
-    during = len(script.asked)
-    time.sleep(0.3)
-    assert len(script.asked) == during
+    assert until(lambda: "heartbeat" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_a_lost_attempt_sends_nothing_more(script: Script, attempt: Attempt) -> None:
