@@ -141,8 +141,8 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, postgres() as address:
+        database.upgrade(create_engine(address))
         core = open_core(Path(folder) / "data", address)
-        database.upgrade(core.engine)
         clinic = open_clinic(core)
         study_id = clinic.done()
         result: dict[str, Any] = {

@@ -34,6 +34,7 @@ import pyotp
 from portal import audit, database
 from portal.accounts import invitations, passwords, teams
 from portal.models import Role, User
+from portal.operations import first_start
 from portal.settings import Settings
 from portal.vault import Vault
 
@@ -60,8 +61,9 @@ class Took:
 
 def furnish(settings: Settings, users: int) -> list[Person]:
     """A migrated database with that many readers, all with the same password."""
+    first_start.migrate(settings)
+    first_start.upgrade_rows(settings, progress=lambda _done, _all: None)
     engine, vault = database.open_engine(settings), Vault(settings)
-    database.upgrade(engine)
     audit.bind(engine, vault.audit_key())
     hashed, now, made = passwords.hash_password(PASSWORD), datetime.now(UTC), []
     with database.sessions(engine)() as session:

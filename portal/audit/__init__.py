@@ -20,7 +20,7 @@ from sqlalchemy import Engine, Select, func, insert, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
-from portal.audit import macs
+from portal.audit import first_seals, macs
 from portal.audit.subjects import studies_named
 from portal.models import AUDIT_NUMBERS, AuditEvent, AuditSubject, AuditWriter
 
@@ -67,6 +67,8 @@ def append(
     writer = _writer(session, in_order)
     # An end that was changed from outside is never sealed again: the log goes on, the check fails.
     is_sealed = macs.is_end_of_writer(key, writer)
+    if not is_sealed and first_seals.are_missing(session):
+        raise RuntimeError("the access log's ends have no seals: run `python -m portal upgrade`")
     row = AuditEvent(
         seq=_number(session),
         writer=writer.id,

@@ -11,14 +11,15 @@ from typing import Final
 from sqlalchemy import Select, and_, insert, or_, select
 from sqlalchemy.orm import Session
 
-from portal.audit import macs
+from portal.audit import first_seals, macs
 from portal.models import AuditEvent, AuditHead, AuditLink, AuditWriter
 
 _AT_ONCE: Final = 2000
 
 
 def link(session: Session) -> int:
-    """Link every committed row; returns how many, 0 while another process links.
+    """Link every committed row; returns how many, 0 while another process links or as long as the
+    log's ends have no seals.
 
     Commits after each part, so that a stop loses nothing: the next run goes on.
     """
@@ -60,6 +61,9 @@ def _link_some(session: Session) -> int:
     key, position, mac, links = macs.key_of(session), end.count, end.mac, []
     # An end that was changed from outside is never sealed again: it goes on, the check fails.
     is_sealed = macs.is_end_of_chain(key, end)
+    if not is_sealed and first_seals.are_missing(session):
+        session.commit()
+        return 0
     for seq, writer, writer_seq, row_mac in rows:
         position += 1
         mac = macs.of_link(key, mac, position, seq, row_mac)

@@ -50,21 +50,24 @@ def of_writer(key: bytes, writer: int, count: int, mac: str) -> str:
 
 
 def of_head(key: bytes, count: int, mac: str, linked: str) -> str:
-    """The seal of where the chain ends; up to version 0.1 no writers were counted."""
+    """The seal of where the chain ends and how many rows of each writer are in it."""
+    return _mac(key, f"end:{count}:{mac}:{linked}")
+
+
+def of_head_before_first_seals(key: bytes, count: int, mac: str, linked: str) -> str:
+    """The same before all ends were sealed (`first_seals`); up to version 0.1 no writers were
+    counted.
+    """
     return _mac(key, f"head:{count}:{mac}" + (f":{linked}" if linked != "{}" else ""))
 
 
 def is_end_of_writer(key: bytes, writer: AuditWriter) -> bool:
-    """Whether a writer's end is as it was sealed; one that has written nothing has no seal."""
-    if (writer.count, writer.mac, writer.seal) == (0, "", ""):
-        return True
+    """Whether a writer's end is as it was sealed."""
     return same(writer.seal, of_writer(key, writer.id, writer.count, writer.mac))
 
 
 def is_end_of_chain(key: bytes, head: AuditHead) -> bool:
-    """Whether the chain's end is as it was sealed; an empty chain has no seal."""
-    if (head.count, head.mac, head.seal, head.linked) == (0, "", "", "{}"):
-        return True
+    """Whether the chain's end is as it was sealed."""
     return same(head.seal, of_head(key, head.count, head.mac, head.linked))
 
 

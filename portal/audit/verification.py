@@ -107,8 +107,7 @@ class _Walk:
         if count > end.count:
             more = f"{count - end.count} rows of writer {writer} are missing"
             return self.bad(end.seq + 1, more)
-        fresh = end.count == 0 and (count, mac, seal) == (0, "", "")
-        if not fresh and not macs.same(seal, macs.of_writer(self.key, writer, count, mac)):
+        if not macs.same(seal, macs.of_writer(self.key, writer, count, mac)):
             return self.bad(max(end.seq, 1), f"the end of writer {writer} was changed")
         if (count, mac) != (end.count, end.mac):
             return self.bad(end.seq, f"writer {writer} has rows after its sealed end")
@@ -118,11 +117,9 @@ class _Walk:
         """Check the chain's end against its sealed head."""
         if head is None:
             return self.bad(1, "the head of the log is missing")
-        if head.count == 0 and (self.position or head.seal):
+        if head.count == 0 and self.position:
             return self.bad(1, "the head of the log is missing")
-        if head.count and not macs.same(
-            head.seal, macs.of_head(self.key, head.count, head.mac, head.linked)
-        ):
+        if not macs.is_end_of_chain(self.key, head):
             return self.bad(max(self.seq, 1), "the head of the log was changed")
         if head.count > self.position:
             gone = head.count - self.position
@@ -168,12 +165,12 @@ def verify(session: Session, now: datetime | None = None) -> Verification:
     unlisted = session.scalar(_unlisted())
     indexed = _indexed(session, [found for found in ends if found.seq is not None])
     session.commit()
+    if people and not walk.count and all(found.seq is None for found in ends):
+        walk.bad(1, "the log is empty although people are enrolled")
     walk.head(head)
     if unlisted is not None:
         walk.bad(unlisted, "a row was added from outside")
     unlinked = _follow_unlinked(walk, ends, indexed)
-    if not walk.count and people:
-        walk.bad(1, "the log is empty although people are enrolled")
     waiting = sorted(unlinked, key=lambda row: row.seq)
     late = [row for row in waiting if now and abs(now - row.at) > LINKED_WITHIN]
     is_late = bool(late) and not walk.problem

@@ -9,7 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from portal import database
+from portal import audit, database
+from portal.audit import first_seals
 from portal.cli import data
 from portal.cli.ai_models import model_options
 from portal.cli.api_tokens import token_options
@@ -22,6 +23,7 @@ from portal.settings import Settings, SettingsError, production_problems
 from portal.settings.secret_files import new_key_ring
 from portal.standalone.options import add_arguments, options_of
 from portal.studies import exams
+from portal.vault import Vault, VaultError
 
 
 def _migrate(_chosen: argparse.Namespace) -> int:
@@ -143,9 +145,11 @@ def _check(_chosen: argparse.Namespace) -> int:
             if not database.schema_is_current(engine):
                 problems.append("The database's schema is not current: run `migrate`.")
             elif _awaits_upgrade(engine):
-                problems.append("The database holds studies of a version before: run `upgrade`.")
+                problems.append("The database was not filled by this version yet: run `upgrade`.")
         except DBAPIError as error:
             problems.append(f"The database can't be used: {type(error.orig).__name__}.")
+        except VaultError as error:
+            problems.append(f"The vault can't be used: {error}.")
         finally:
             engine.dispose()
     if problems:
@@ -155,8 +159,9 @@ def _check(_chosen: argparse.Namespace) -> int:
 
 
 def _awaits_upgrade(engine: Engine) -> bool:
+    audit.bind(engine, Vault(Settings.from_env()).audit_key())
     with database.sessions(engine)() as session:
-        return exams.await_upgrade(session)
+        return exams.await_upgrade(session) or first_seals.are_missing(session)
 
 
 def _new_key_ring(_chosen: argparse.Namespace) -> int:

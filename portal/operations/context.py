@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.audit import chain
+from portal.audit import chain, first_seals
 from portal.settings import Settings
 from portal.studies import exams
 from portal.vault import Vault, VaultError
@@ -52,9 +52,9 @@ def open_portal(
         if not database.schema_is_current(engine):
             raise Failed("The database's schema is old or missing: run `python -m portal migrate`.")
         with database.sessions(engine)() as session:
-            if not upgrading and exams.await_upgrade(session):
+            if not upgrading and (exams.await_upgrade(session) or first_seals.are_missing(session)):
                 raise Failed(
-                    "The database holds studies of a version before: "
+                    "The database was not filled by this version yet: "
                     "run `python -m portal upgrade`."
                 )
             session.commit()

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select,
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.audit import chain, verification
+from portal.audit import chain, first_seals, verification
 from portal.models import (
     ApiToken,
     AuditHead,
@@ -229,6 +229,7 @@ def _compare(
 def _follow_log(connection: Connection, contents: Contents) -> verification.Verification:
     """Verify the access log up to the end that the backup states."""
     with Session(connection, join_transaction_mode="create_savepoint") as session:
+        first_seals.seal(session)  # of a version before
         found = verification.verify(session)
         head = session.execute(select(AuditHead.count, AuditHead.mac)).first()
     if head is not None and (head[0], head[1]) != (contents.log["rows"], contents.log["mac"]):

@@ -1,4 +1,5 @@
-"""Filling columns of rows from earlier versions, where that needs the key ring.
+"""Filling columns of rows from earlier versions, and sealing the ends of the access log, where that
+needs the key ring.
 
 Migrations change tables only and mark the studies with `needs_upgrade`. Here each of them gets its
 picture's own key, the digests and columns that are made from the header, and what its reviews have
@@ -17,6 +18,7 @@ from sqlalchemy import exists, func, not_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
+from portal.audit import first_seals
 from portal.formats import dicom
 from portal.formats.refusals import Limits, Refused
 from portal.governance import joins
@@ -45,6 +47,7 @@ def upgrade(session: Session, vault: Vault, now: datetime, *, progress: ReportPr
     A study whose key does not open is listed; it is tried again the next time.
     """
     done = Upgraded()
+    first_seals.seal(session)
     total = session.scalar(select(func.count()).select_from(Study).where(Study.needs_upgrade)) or 0
     closed = _closed(session)
     total += len(closed)

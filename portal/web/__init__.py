@@ -17,7 +17,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import database
-from portal.audit import bind
+from portal.audit import bind, first_seals
 from portal.models import db
 from portal.services import Services
 from portal.settings import Settings, SettingsError
@@ -99,9 +99,11 @@ def create_app(
         bind(db.engine, services.vault.audit_key())
         if settings.production and not database.schema_is_current(db.engine):
             raise SettingsError(["The database's schema is old: run `python -m portal migrate`."])
-        if settings.production and exams.await_upgrade(db.session()):
+        if settings.production and (
+            exams.await_upgrade(db.session()) or first_seals.are_missing(db.session())
+        ):
             raise SettingsError(
-                ["The database holds studies of a version before: run `python -m portal upgrade`."]
+                ["The database was not filled by this version yet: run `python -m portal upgrade`."]
             )
         db.session.remove()
     return app

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from portal import audit, database
+from portal.audit import first_seals
 from portal.settings import Settings
 from portal.vault import Vault
 
@@ -40,4 +41,7 @@ def open_core(data_dir: Path, database_url: str) -> Core:
     engine = database.open_engine(settings)
     vault = Vault(settings)
     audit.bind(engine, vault.audit_key())
-    return Core(settings, vault, engine, database.sessions(engine))
+    sessions = database.sessions(engine)
+    with sessions() as session:
+        first_seals.seal(session)
+    return Core(settings, vault, engine, sessions)

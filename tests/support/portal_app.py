@@ -20,10 +20,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from portal import database
 from portal.accounts import api_tokens, invitations, people, sessions, totp
 from portal.intake import submission
 from portal.models import Job, JobKind, Passkey, Role, User, db
+from portal.operations import first_start
 from portal.settings import Settings
 from portal.web import create_app
 from tests.support.pictures import jpeg
@@ -71,9 +71,8 @@ def make_settings(folder: Path, **environ: str) -> Settings:
 
 def make_app(settings: Settings, clock: Callable[[], datetime] | None = None) -> Flask:
     """The portal on a migrated database."""
-    engine = database.open_engine(settings)
-    database.upgrade(engine)
-    engine.dispose()
+    first_start.migrate(settings)
+    first_start.upgrade_rows(settings, progress=lambda _done, _all: None)
     return create_app(settings, clock=clock)
 
 

@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.accounts import api_tokens, invitations
 from portal.models import Blob, Instance, Job, JobKind, JobState, Prediction, Role, Study
+from portal.operations import first_start
 from portal.settings import Settings
 from portal.standalone import embedded_redis
 from portal.vault import Vault
@@ -69,7 +70,8 @@ class RunningPortal:
 
     def __enter__(self) -> RunningPortal:
         self.start_redis()
-        database.upgrade(self.engine)
+        first_start.migrate(self.settings)
+        first_start.upgrade_rows(self.settings, progress=lambda _done, _all: None)
         self.start_portal()
         self.start("sweep", "portal", "sweep", "--loop", "--every", "1")
         self.key = self._key_of_a_technologist()

@@ -318,3 +318,50 @@ def test_no_writer_waits_while_the_log_is_checked(core: Core) -> None:
         fill(core)
         assert link(core) == 0
     assert link(core) == 10
+
+
+@pytest.mark.parametrize(
+    "set_back",
+    [
+        ("UPDATE audit_writers SET seal = '' WHERE id = 2",),
+        (
+            "DELETE FROM audit_events",
+            "UPDATE audit_writers SET count = 0, mac = '', seal = '' WHERE id = 1",
+        ),
+    ],
+)
+def test_a_writer_without_a_seal_is_found_although_no_row_is_missed(
+    core: Core, set_back: tuple[str, ...]
+) -> None:
+    """The rows that it had written were not linked yet, so nothing else counts them."""
+    fill(core)
+    tamper(core, *set_back)
+    found = check(core)
+    assert not found.is_whole
+    assert found.problem.startswith("the end of writer")
+
+
+EMPTIED = (
+    "DELETE FROM audit_events",
+    "DELETE FROM audit_links",
+    "DELETE FROM audit_subjects",
+    "UPDATE audit_writers SET count = 0, mac = '', seal = ''",
+    "UPDATE audit_head SET count = 0, mac = '', seal = '', linked = '{}'",
+)
+
+
+def test_a_log_that_was_emptied_is_not_whole_again_once_it_goes_on(clinic: Clinic) -> None:
+    core = clinic.core
+    fill(core)
+    link(core)
+    tamper(core, *EMPTIED)
+    fill(core)
+    link(core)
+    assert check(core).problem == "the end of writer 0 was changed"
+
+
+def test_the_chains_end_alone_set_back_to_nothing_is_found(core: Core) -> None:
+    """What was not linked yet is whole; the chain is missed by its own seal."""
+    fill(core)
+    tamper(core, "UPDATE audit_head SET seal = ''")
+    assert check(core).problem == "the head of the log was changed"

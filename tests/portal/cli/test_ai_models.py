@@ -40,7 +40,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with a migrated database."""
     path = tmp_path_factory.mktemp("cli") / "var"
-    assert run(path, "migrate").returncode == 0
+    for command in ("migrate", "upgrade"):
+        assert run(path, command).returncode == 0
     return path
 
 
@@ -90,7 +91,8 @@ def test_the_shipped_model_speaks_where_nobody_chose_another(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "var"
-    assert run(path, "migrate").returncode == 0
+    for command in ("migrate", "upgrade"):
+        assert run(path, command).returncode == 0
     settings = Settings.from_env({"PLEURA_DATA_DIR": str(path)})
     said = first_start.register_shipped(settings)
     assert said is not None

@@ -41,8 +41,9 @@ def environment(folder: Path, **environ: str) -> dict[str, str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with a migrated database."""
     path = tmp_path_factory.mktemp("cli") / "var"
-    done = run(path, "migrate")
-    assert done.returncode == 0, done.stderr
+    for command in ("migrate", "upgrade"):
+        done = run(path, command)
+        assert done.returncode == 0, done.stderr
     return path
 
 
@@ -70,6 +71,13 @@ def test_a_command_before_the_migration_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "run `python -m portal migrate`" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_before_the_upgrade_says_what_to_do(tmp_path: Path) -> None:
+    assert run(tmp_path / "var", "migrate").returncode == 0
+    done = run(tmp_path / "var", "create-admin")
+    assert done.returncode == 1
+    assert "run `python -m portal upgrade`" in done.stderr
 
 
 def test_the_first_admin_comes_by_a_link_and_a_fresh_database_has_nobody(folder: Path) -> None:
