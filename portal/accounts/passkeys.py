@@ -29,8 +29,9 @@ from webauthn.helpers.structs import (
 from portal import audit
 from portal.access import Actor, Denied
 from portal.accounts.api_tokens import revoke_all
+from portal.accounts.device_cookies import DeviceCookie
 from portal.accounts.sessions import actor_of, close_sessions
-from portal.accounts.throttle import CODE, Throttle, at
+from portal.accounts.throttle import Throttle
 from portal.accounts.totp import count_try
 from portal.database import rows_changed
 from portal.errors import Invalid
@@ -147,19 +148,20 @@ def check_passkey(
     now: datetime,
     *,
     address: str = "",
+    device_cookie: DeviceCookie | None = None,
 ) -> bool:
     """Whether a passkey of this person has signed this session's challenge. One try for each.
 
     Raises `Throttled` after too many tries.
     """
-    count_try(session, throttle, login.user_id, address, now)
+    counted = count_try(session, throttle, login.user, address, now, device_cookie)
     accepted = _check(session, site, login, credential, now)
     actor = actor_of(login.user, login.id, address)
     if accepted is None:
         audit.append(session, "passkey_refused", actor=actor, now=now)
     else:
         audit.append(session, "passkey_used", actor=actor, now=now, subject_id=accepted)
-        throttle.forgive(CODE, at(str(login.user_id), address))
+        throttle.forgive(*counted)
     session.commit()
     return accepted is not None
 

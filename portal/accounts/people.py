@@ -14,6 +14,7 @@ from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.accounts import passwords, role_changes
 from portal.accounts.api_tokens import revoke_all
+from portal.accounts.device_cookies import DeviceCookie
 from portal.accounts.invitations import RESET_LIFETIME, link_for_reset, withdraw_sent_to
 from portal.accounts.sessions import (
     actor_of,
@@ -22,7 +23,16 @@ from portal.accounts.sessions import (
     recheck_permission,
     record_confirmation,
 )
-from portal.accounts.throttle import ACCOUNT, ADDRESS, EVERYWHERE, STEP_UP, Throttle, at, origin
+from portal.accounts.throttle import (
+    ACCOUNT,
+    ADDRESS,
+    DEVICE,
+    EVERYWHERE,
+    STEP_UP,
+    Throttle,
+    at,
+    origin,
+)
 from portal.accounts.totp import check_second_factor, drop_factor
 from portal.errors import Invalid
 from portal.models import Invitation, LoginSession, Role, Team, User
@@ -38,21 +48,31 @@ def check_password(
     now: datetime,
     *,
     only_local: bool = False,
+    device_cookie: DeviceCookie | None = None,
 ) -> User | None:
     """The person, if e-mail and password belong together and they are not disabled.
 
     Takes the same time for people who do not exist. Raises `Throttled` after too many tries: of
     this network address, of this account from here, or of this account from everywhere unless its
-    owner has signed in from here before. Strangers can't keep an owner out of their own place.
+    owner has signed in from here before. A browser with a device cookie of this account is counted
+    for itself alone. Strangers can't keep an owner out of their own place.
     `only_local`: no password opens but those of accounts that are flagged for it.
     """
     email = email.strip().lower()
-    throttle.take([(ADDRESS, origin(address)), (ACCOUNT, at(email, address))], now)
+    stranger = [(ADDRESS, origin(address)), (ACCOUNT, at(email, address))]
+    device = device_cookie.read(email, now) if device_cookie else None
+    if device is None:
+        throttle.take(stranger, now)  # before the database is asked
     # No account has a name with unprintable characters, and no database is asked for a NUL.
     user = session.scalar(select(User).where(User.email == (email if email.isprintable() else "")))
     known_here = {origin(one) for one in recent_addresses(session, user.id if user else None, now)}
     session.commit()  # hashing takes its time: let others write meanwhile
-    if origin(address) not in known_here:
+    if device is not None and not device.is_of(user):
+        device = None
+        throttle.take(stranger, now)
+    if device is not None:
+        throttle.take([(DEVICE, device.number)], now)
+    elif origin(address) not in known_here:
         throttle.take([(EVERYWHERE, email)], now)
     right = passwords.verify(user.password_hash if user else None, password)
     shut = user is not None and only_local and not user.local_sign_in
@@ -61,7 +81,10 @@ def check_password(
         audit.append(session, "sign_in_refused", actor=failed, now=now, address=address)
         session.commit()
         return None
-    throttle.forgive(ACCOUNT, at(email, address))
+    if device is not None:
+        throttle.forgive(DEVICE, device.number)
+    else:
+        throttle.forgive(ACCOUNT, at(email, address))
     if user.password_hash and passwords.is_outdated(user.password_hash):
         user.password_hash = passwords.hash_password(password)
         session.commit()

@@ -180,7 +180,14 @@ def end_other_sessions(session: Session, actor: Actor, now: datetime) -> int:
 def close_sessions(
     session: Session, user_id: UUID, now: datetime, *, keep: UUID | None = None
 ) -> int:
-    """Mark a person's sessions as ended in the caller's transaction; returns how many."""
+    """Mark a person's sessions as ended in the caller's transaction; returns how many.
+
+    Device cookies of the person end as well.
+    """
+    # The person's row first, as everywhere: two who end the same sessions wait for each other.
+    session.execute(
+        update(User).where(User.id == user_id).values(device_generation=User.device_generation + 1)
+    )
     ended = session.scalars(
         update(LoginSession)
         .where(

@@ -2,7 +2,8 @@
 
 The tight limit is for one account from one address, so that whoever knows an e-mail address spends
 their own tries and not its owner's. A wider one is for an account from everywhere; people who come
-from where they have signed in before are not held up by it.
+from where they have signed in before are not held up by it. A browser in which a person has signed
+in before is counted for itself (`device_cookies`), so that nobody else uses up its tries.
 
 The counts live in Redis, so that all processes of the portal share them; while Redis does not
 answer, or what lies there can be no count, each process counts for itself. Nobody is ever locked
@@ -43,6 +44,8 @@ CODE = Limit("code", 5)  # one person's second factor, tried from one address
 CODE_EVERYWHERE = Limit("code-everywhere", 15)  # the same, from all unknown addresses together
 LEAVE = Limit("leave", 40)  # one address on its way to the single sign-on issuer
 LINK = Limit("link", 5)  # passwords that are tried for one link to join
+DEVICE = Limit("device", 5)  # one person in a browser of their own, see `device_cookies`
+DEVICE_CODE = Limit("device-code", 5)  # the same for the second factor
 BREAK_GLASS = Limit("glass", 5)  # one person who opens cases that are not theirs
 BAD_TOKEN = Limit("token", 40)
 ADDRESS = Limit("address", 40)  # a whole department may share one address

@@ -20,8 +20,18 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor
 from portal.accounts.api_tokens import revoke_all
+from portal.accounts.device_cookies import DeviceCookie
 from portal.accounts.sessions import actor_of, close_sessions, recent_addresses
-from portal.accounts.throttle import CODE, CODE_EVERYWHERE, STEP_UP, Throttle, at, origin
+from portal.accounts.throttle import (
+    CODE,
+    CODE_EVERYWHERE,
+    DEVICE_CODE,
+    STEP_UP,
+    Limit,
+    Throttle,
+    at,
+    origin,
+)
 from portal.database import rows_changed
 from portal.errors import Invalid
 from portal.models import Passkey, RecoveryCode, User
@@ -33,7 +43,7 @@ RECOVERY_CODES = 10
 WAITING = timedelta(minutes=15)  # how long a new secret waits for its first code
 _ISSUER = "Pleura"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no look-alikes  # pragma: allowlist secret
-_GROUPS, _GROUP = 4, 4  # 16 characters, 79 bits: a plain hash is enough
+_GROUPS, _GROUP = 7, 4  # 28 characters, 138 bits: a plain hash is enough
 
 
 def begin_totp(
@@ -107,13 +117,15 @@ def check_second_factor(
     throttle: Throttle | None = None,
     session_id: UUID | None = None,
     address: str = "",
+    device_cookie: DeviceCookie | None = None,
 ) -> bool:
     """Whether the code is right: a time-based one, or one of the recovery codes. Once each.
 
     `session_id` is for the access log. Raises `Throttled` after too many tries, see `count_try`.
     """
+    counted = None
     if throttle is not None:
-        count_try(session, throttle, user.id, address, now)
+        counted = count_try(session, throttle, user, address, now, device_cookie)
     if user.sealed_totp is None:
         return False
     actor = actor_of(user, session_id, address)
@@ -122,8 +134,8 @@ def check_second_factor(
         accepted = _use_totp(session, vault, user, typed, now)
     else:
         accepted = _use_recovery_code(session, user, typed, now, actor)
-    if accepted and throttle is not None:
-        throttle.forgive(CODE, at(str(user.id), address))
+    if accepted and throttle is not None and counted is not None:
+        throttle.forgive(*counted)
     if not accepted:
         audit.append(session, "code_refused", actor=actor, now=now)
     session.commit()
@@ -131,19 +143,31 @@ def check_second_factor(
 
 
 def count_try(
-    session: Session, throttle: Throttle, user_id: UUID, address: str, now: datetime
-) -> None:
+    session: Session,
+    throttle: Throttle,
+    user: User,
+    address: str,
+    now: datetime,
+    device_cookie: DeviceCookie | None = None,
+) -> tuple[Limit, str]:
     """Count a try at the second factor, before it is known whether it succeeds.
 
     Raises `Throttled` after too many: of this person from here, or of this person from everywhere
-    unless they have signed in from here before. Who knows the password alone spends their own
-    tries and doesn't keep the owner out of their own place.
+    unless they have signed in from here before. A browser with a device cookie of this person is
+    counted for itself alone. Who knows the password alone spends their own tries and doesn't keep
+    the owner out of their own place. Returns what to forgive if the try succeeds.
     """
-    throttle.take([(CODE, at(str(user_id), address))], now)
-    known_here = {origin(one) for one in recent_addresses(session, user_id, now)}
+    device = device_cookie.device_of(user, now) if device_cookie else None
+    user_id = user.id
+    own = (CODE, at(str(user_id), address)) if device is None else (DEVICE_CODE, device.number)
     session.commit()  # Redis may take its time: let others write meanwhile
-    if origin(address) not in known_here:
-        throttle.take([(CODE_EVERYWHERE, str(user_id))], now)
+    throttle.take([own], now)
+    if device is None:
+        known_here = {origin(one) for one in recent_addresses(session, user_id, now)}
+        session.commit()
+        if origin(address) not in known_here:
+            throttle.take([(CODE_EVERYWHERE, str(user_id))], now)
+    return own
 
 
 def new_recovery_codes(session: Session, user: User, now: datetime) -> list[str]:

@@ -38,6 +38,8 @@ class User(Base):
     local_sign_in: Mapped[bool] = mapped_column(default=False, server_default=false())
     disabled_at: Mapped[datetime | None]
     enrolled_at: Mapped[datetime | None]
+    # Counts up whenever device cookies from before are to end.
+    device_generation: Mapped[int] = mapped_column(default=0, server_default="0")
     created: Mapped[datetime]
     team: Mapped[Team] = relationship()
 

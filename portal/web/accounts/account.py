@@ -9,7 +9,7 @@ from portal.access import Permission
 from portal.accounts import api_tokens, passkeys, people, sessions, totp
 from portal.errors import Invalid
 from portal.services import db_session
-from portal.web.security import guard
+from portal.web.security import device_cookie, guard
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
@@ -81,6 +81,7 @@ def end_session(session_id: UUID) -> BaseResponse:
 def end_others() -> BaseResponse:
     """End all of one's own sessions but this one."""
     count = sessions.end_other_sessions(db_session(), guard.actor(), guard.now())
+    device_cookie.remember(g.user)  # the one before has ended with the sessions
     flash(f"{count} other sessions have ended." if count != 1 else "One session has ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 

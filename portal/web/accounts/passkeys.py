@@ -10,7 +10,7 @@ from portal.accounts import passkeys
 from portal.errors import Invalid
 from portal.services import db_session
 from portal.web.accounts import account
-from portal.web.security import guard
+from portal.web.security import device_cookie, guard
 from portal.web.security.errors import Problem
 
 blueprint = Blueprint("passkeys", __name__, url_prefix="/account/passkeys")
@@ -45,6 +45,7 @@ def register() -> BaseResponse | tuple[str, int]:
         )
     except Invalid as bad:
         return account.page({"passkey": bad.message}), 422
+    device_cookie.remember(g.user)  # the change has ended the one before
     flash(f"The passkey {made.name} can be used now. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -54,6 +55,7 @@ def register() -> BaseResponse | tuple[str, int]:
 def remove(passkey_id: UUID) -> BaseResponse:
     """Forget one of one's own passkeys."""
     passkeys.remove_passkey(db_session(), guard.actor(), passkey_id, guard.now())
+    device_cookie.remember(g.user)
     flash(f"The passkey no longer works. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 

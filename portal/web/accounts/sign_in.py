@@ -20,7 +20,7 @@ from portal.errors import Invalid
 from portal.models import Role
 from portal.services import db_session
 from portal.web.accounts.passkeys import site
-from portal.web.security import guard
+from portal.web.security import device_cookie, guard
 from portal.web.security.errors import Problem
 
 blueprint = Blueprint("auth", __name__)
@@ -62,6 +62,7 @@ def sign_in() -> BaseResponse | str | tuple[str, int]:
             guard.address(),
             guard.now(),
             only_local=guard.services().settings.only_local_flagged,
+            device_cookie=device_cookie.sent(),
         )
     except throttle.Throttled as throttled:
         page = _sign_in_page(target, email, too_often=throttled.seconds)
@@ -97,6 +98,7 @@ def code() -> BaseResponse | str | tuple[str, int]:
             throttle=guard.services().throttle,
             session_id=g.login.id,
             address=guard.address(),
+            device_cookie=device_cookie.sent(),
         )
     except throttle.Throttled as throttled:
         page = render_template(
@@ -138,6 +140,7 @@ def passkey() -> BaseResponse | tuple[str, int]:
             request.form.get("credential", ""),
             guard.now(),
             address=guard.address(),
+            device_cookie=device_cookie.sent(),
         )
     except throttle.Throttled as throttled:
         page = render_template(

@@ -19,6 +19,7 @@ from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
 from portal.services import UNAVAILABLE, db_session
+from portal.web.security import device_cookie
 from portal.web.security.errors import Problem, answer, wants_problem
 from portal.web.security.request_context import (
     actor,
@@ -106,7 +107,8 @@ def install(app: Flask) -> None:
 def sign_in(user: User, *, proved: bool) -> None:
     """Start a login session and give the browser its key; what the cookie held is dropped.
 
-    `proved`: the second factor has been shown too. `g.login` is the new session then.
+    `proved`: the second factor has been shown too; the browser gets a device cookie then.
+    `g.user` and `g.login` are those of the new session.
     """
     leave()
     raw = sessions.start_session(
@@ -123,6 +125,8 @@ def sign_in(user: User, *, proved: bool) -> None:
     if found is None:
         raise Problem(401, "signed_out")  # disabled in this very moment
     g.user, g.login = found
+    if proved:
+        device_cookie.remember(g.user)
 
 
 def leave() -> None:

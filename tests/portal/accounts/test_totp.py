@@ -1,5 +1,7 @@
 """Second factors: each code once, each secret for its own person and session."""
 
+import hashlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -10,7 +12,7 @@ import pytest
 from portal.accounts import totp
 from portal.accounts.totp import matching_step, qr_code
 from portal.errors import Invalid
-from portal.models import User
+from portal.models import RecoveryCode, User
 from tests.portal.accounts.members import enrol, join
 from tests.support.core import NOW, Core
 
@@ -97,6 +99,30 @@ def test_no_odd_code_is_accepted(core: Core, code: str) -> None:
     with core.sessions() as session:
         row = session.get_one(User, user.id)
         assert not totp.check_second_factor(session, core.vault, row, code, NOW)
+
+
+def test_recovery_codes_cannot_be_computed_from_their_digests(core: Core) -> None:
+    """At least 128 random bits each: their digests are plain SHA-256."""
+    user = join(core)
+    _, codes = enrol(core, user)
+    letters = {letter for code in codes for letter in code} - {"-"}
+    for code in codes:
+        bare = code.replace("-", "")
+        assert code == "-".join(bare[i : i + 4] for i in range(0, len(bare), 4))
+        assert len(bare) * math.log2(len(letters)) >= 128
+
+
+def test_recovery_codes_of_before_work_until_they_are_replaced(core: Core) -> None:
+    user = join(core)
+    enrol(core, user)
+    with core.sessions() as session:
+        for code in ("abcdefghjkmnpqrs", "23456789abcdefgh"):
+            digest = hashlib.sha256(code.encode()).hexdigest()
+            session.add(RecoveryCode(user_id=user.id, code_hash=digest))
+        row = session.get_one(User, user.id)
+        assert totp.check_second_factor(session, core.vault, row, "abcd-efgh-jkmn-pqrs", NOW)
+        totp.new_recovery_codes(session, row, NOW)
+        assert not totp.check_second_factor(session, core.vault, row, "2345-6789-abcd-efgh", NOW)
 
 
 def test_codes_may_be_typed_with_spaces() -> None:

@@ -1,0 +1,92 @@
+"""Device cookies: a browser in which a person has signed in before has tries of its own.
+
+Who knows a person's e-mail address can use up the tries that are counted for strangers, also from
+the same address. A browser that has shown both factors gets a signed entry for that person; with it
+its tries are counted apart from everybody else's. An entry is no proof of identity: whoever steals
+it gets five tries a minute, and password and second factor are still needed.
+
+An entry holds a random number, the time and the person's `device_generation`; the signing key is
+derived from the e-mail address, so that an entry names nobody and is worthless for anybody else.
+Whatever ends a person's other sessions changes the generation, and with it ends the entries.
+Source: OWASP, Slow Down Online Guessing Attacks with Device Cookies.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from portal.models import User
+
+LIFETIME: Final = timedelta(days=90)
+MOST_PEOPLE: Final = 8  # who share a browser; the one who signed in longest ago is dropped
+_BETWEEN: Final = "~"
+_ENTRY: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A browser as one person's, as its entry has it. `number` is what tries are counted by."""
+
+    number: str
+    generation: int
+
+    def is_of(self, user: User | None) -> bool:
+        """Whether nothing has ended the entry since; always False without an account."""
+        return user is not None and user.device_generation == self.generation
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCookie:
+    """What a browser has sent, and the secret by which entries are signed."""
+
+    sent: str = field(repr=False)
+    secret_key: str = field(repr=False)
+
+    def read(self, email: str, now: datetime) -> Device | None:
+        """The entry for the account of this address; None for unknown, forged or old ones.
+
+        No database is asked: `Device.is_of` has to be checked as well.
+        """
+        for entry in self._entries():
+            device = self._device(entry, email, now)
+            if device is not None:
+                return device
+        return None
+
+    def device_of(self, user: User, now: datetime) -> Device | None:
+        """This browser as the person's own, if it is."""
+        device = self.read(user.email, now)
+        return device if device is not None and device.is_of(user) else None
+
+    def with_person(self, user: User, now: datetime) -> str:
+        """The cookie's next value: with a new entry for a person who has shown both factors."""
+        others = [one for one in self._entries() if self._device(one, user.email, now) is None]
+        claims = [secrets.token_hex(16), int(now.timestamp()), user.device_generation]
+        entry = self._serializer(user.email).dumps(claims)
+        text = entry if isinstance(entry, str) else entry.decode("ascii")
+        return _BETWEEN.join([text, *others[: MOST_PEOPLE - 1]])
+
+    def _entries(self) -> list[str]:
+        parts = self.sent.split(_BETWEEN, MOST_PEOPLE)[:MOST_PEOPLE]
+        return [part for part in parts if _ENTRY.fullmatch(part)]
+
+    def _device(self, entry: str, email: str, now: datetime) -> Device | None:
+        try:
+            number, issued, generation = self._serializer(email).loads(entry)
+        except (BadData, ValueError, TypeError):
+            return None
+        age = now.timestamp() - issued
+        return Device(number, generation) if 0 <= age < LIFETIME.total_seconds() else None
+
+    def _serializer(self, email: str) -> URLSafeSerializer:
+        person = sha256(email.encode("utf-8", "surrogatepass")).hexdigest()
+        return URLSafeSerializer(
+            self.secret_key,
+            salt=f"pleura.device:{person}",
+            signer_kwargs={"key_derivation": "hmac", "digest_method": sha256},
+        )
