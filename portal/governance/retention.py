@@ -124,10 +124,10 @@ def _is_still_due(
 
 def _ended(kind: Kind, before: datetime, *, held: bool) -> Select[Any, Any, Any]:
     """Id, number and time of the studies of a class that ended before then."""
-    review = select(func.max(Review.created)).where(exams.within(Review.study_id, Study.id))
+    review = select(func.max(Review.created)).where(*exams.within_outer(Review.study_id))
     arrival = select(func.max(Instance.created)).where(Instance.study_id == Study.id)
     since = (review if kind == "reviewed" else arrival).scalar_subquery()
-    on_hold = exists().where(exams.within(Hold.study_id, Study.id), Hold.lifted_at.is_(None))
+    on_hold = exists().where(*exams.within_outer(Hold.study_id), Hold.lifted_at.is_(None))
     return (
         select(Study.id, Study.case_number, since)
         .where(
@@ -143,7 +143,7 @@ def _ended(kind: Kind, before: datetime, *, held: bool) -> Select[Any, Any, Any]
 
 
 def _is(kind: Kind) -> ColumnElement[bool]:
-    reviewed = exists().where(exams.within(Review.study_id, Study.id))
+    reviewed = exists().where(*exams.within_outer(Review.study_id))
     if kind == "reviewed":
         return reviewed
     # A result is what one of the pictures has; a study is without one once all have come to an end.

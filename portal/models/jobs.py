@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
@@ -25,6 +25,8 @@ class Job(Base):
         Index("ix_jobs_study", "study_id", "kind", "state"),
         Index("ix_jobs_instance", "instance_id", "kind"),
         Index("ix_jobs_state", "state", "kind", "lease_until"),
+        # What waits, in the order in which it is announced.
+        Index("ix_jobs_waiting", "kind", "state", text("(-priority)"), "created"),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     kind: Mapped[JobKind] = mapped_column(checked(JobKind, "kind"))

@@ -80,10 +80,14 @@ class Review(Base):
     """A reader's review of the model's result. Rows are only ever added."""
 
     __tablename__ = "reviews"
-    __table_args__ = (Index("ix_reviews_study", "study_id", "created"),)
+    __table_args__ = (
+        Index("ix_reviews_study", "study_id", "created"),
+        # A reader's own reviews, without reading their rows.
+        Index("ix_reviews_reader", "reader_id", "created", "study_id"),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
-    reader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    reader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     verdict: Mapped[Verdict] = mapped_column(checked(Verdict, "verdict"))
     reason: Mapped[Reason | None] = mapped_column(checked(Reason, "reason"))
     sealed_comment: Mapped[bytes | None]

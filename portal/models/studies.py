@@ -64,7 +64,19 @@ class Study(Base):
             postgresql_where=text("joined_into IS NULL AND NOT needs_upgrade"),
         ),
         Index("ix_studies_uid", "team_id", "study_uid_key"),
-        Index("ix_studies_joined", "joined_into"),
+        # SQLite would take it for all rows that were not joined.
+        Index("ix_studies_joined", "joined_into", sqlite_where=text("joined_into IS NOT NULL")),
+        # Which exam a row is now (`exams.exam_id`).
+        Index("ix_studies_exam", text("coalesce(joined_into, id)")),
+        # What is sent is listed by arrival, and what has come to its end is looked for.
+        Index(
+            "ix_studies_created",
+            "created",
+            "team_id",
+            "id",
+            sqlite_where=text(LISTED),
+            postgresql_where=text(LISTED),
+        ),
         Index("ix_studies_upgrade", "needs_upgrade", "created", "id"),
         Index("ix_studies_case_number", "case_number"),
         Index("ix_studies_patient", "team_id", "patient_key", "acquired"),

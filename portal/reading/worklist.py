@@ -135,7 +135,7 @@ def history(
     chosen = what or ("read" if actor.role is Role.READER else "sent")
     base = visible_studies(actor)
     exam = aliased(Study)
-    now_in = func.coalesce(exam.joined_into, exam.id)
+    now_in = exams.exam_id(exam)
     own_reviews = (
         select(now_in.label("study_id"), func.max(Review.created).label("last"))
         .join(exam, exam.id == Review.study_id)

@@ -4,11 +4,10 @@ An exam that was joined into another stays as a row, for its reviews; its id lea
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from portal.models import Instance, Prediction, Study
 
@@ -34,20 +33,27 @@ def is_of(ids: Collection[UUID]) -> ColumnElement[bool]:
     return or_(Study.id.in_(ids), Study.joined_into.in_(ids))
 
 
-def exam_id() -> ColumnElement[UUID]:
-    """Of a row of `studies`, the exam that it is now."""
-    return func.coalesce(Study.joined_into, Study.id)
+def exam_id(row: type[Study] = Study) -> ColumnElement[UUID]:
+    """Of a row of `studies`, the exam that it is now. An index has this very expression."""
+    return func.coalesce(row.joined_into, row.id)
 
 
-def within(column: InstrumentedAttribute[UUID], exam: Any) -> ColumnElement[bool]:
-    """The condition that a column names this exam (an id or a column) or one joined into it."""
-    return or_(
-        column == exam,
-        column.in_(select(_JOINED.c.id).where(_JOINED.c.joined_into == exam)),
-    )
+def within(column: InstrumentedAttribute[UUID], study_id: UUID) -> ColumnElement[bool]:
+    """The condition that a column names this exam or one joined into it."""
+    return column.in_(select(_ROW.id).where(exam_id(_ROW) == study_id))
 
 
-_JOINED = Study.__table__.alias("joined")
+def within_outer(column: InstrumentedAttribute[UUID]) -> tuple[ColumnElement[bool], ...]:
+    """The same for a subquery about each row of `studies` of the query around it.
+
+    As a join, which databases turn into one with the outer query; an IN or OR would be done again
+    for each row. With the same expression on both sides, because SQLite would not use its index for
+    a comparison with a column.
+    """
+    return column == _ROW.id, exam_id(_ROW) == exam_id()
+
+
+_ROW = aliased(Study, name="of_exam")
 
 
 def pictures(session: Session, ids: Collection[UUID]) -> dict[UUID, list[Instance]]:

@@ -108,6 +108,7 @@ def test_the_database_itself_refuses_an_unknown_kind_of_job(clinic: Clinic) -> N
         session.execute(text("UPDATE jobs SET kind = 'forward'"))
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # of SQLite, not compared
 def test_migrations_make_exactly_the_tables_of_the_models(core: Core) -> None:
     with core.engine.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
