@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 
 from portal import database
 from portal.standalone import embedded_redis
-from tests.support.core import Core, open_core
+from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
@@ -78,7 +78,7 @@ def _quick_folder() -> str | None:
 def database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[str]:
     """A migrated database of this test alone, in both kinds."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("_migrated_sqlite"), quick_path / "pleura.db")
+        (quick_path / "pleura.db").write_bytes(migrated_sqlite())
         yield f"sqlite:///{quick_path / 'pleura.db'}"
         return
     server, template = request.getfixturevalue("_migrated_postgres")
@@ -88,15 +88,6 @@ def database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[s
     yield server.url.set(database=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-@pytest.fixture(scope="session")
-def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "pleura.db"
-    engine = create_engine(f"sqlite:///{path}")
-    database.upgrade(engine)
-    engine.dispose()  # the last connection writes the log back into the file
-    return path
 
 
 @pytest.fixture(scope="session")

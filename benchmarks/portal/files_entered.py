@@ -24,6 +24,8 @@ from uuid import UUID
 import portal
 from portal.models import JobKind, Role
 from tests.support import portal_app
+from tests.support.core import make_settings
+from tests.support.pictures import picture
 
 ROOT = str(Path(portal.__file__).parent)
 
@@ -57,12 +59,12 @@ def measure() -> dict[str, set[str]]:
         return answer
 
     with tempfile.TemporaryDirectory() as folder:
-        app = portal_app.make_app(portal_app.make_settings(Path(folder)))
+        app = portal_app.make_app(make_settings(Path(folder)))
         technologist = portal_app.make_person(app, Role.TECHNOLOGIST)
         reader = portal_app.make_person(app, Role.READER)
         sender, viewer = portal_app.sign_in(app, technologist), portal_app.sign_in(app, reader)
         token = portal_app.csrf_of(sender)
-        form = {"csrf_token": token, "file": (BytesIO(portal_app.picture()), "x.png")}
+        form = {"csrf_token": token, "file": (BytesIO(picture()), "x.png")}
         as_script = {"Accept": "application/json"}
         sent = run("upload", lambda: sender.post("/studies", data=form, headers=as_script), 202)
         study_id = UUID(sent.json["id"])

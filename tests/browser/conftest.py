@@ -19,7 +19,7 @@ pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.browser_portal import BrowserPortal, open_browser_portal
-from tests.support.portal_app import Person
+from tests.support.people import Person
 
 expect.set_options(
     timeout=30_000

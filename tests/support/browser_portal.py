@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 from flask import Flask
 from numpy.typing import NDArray
-from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from ml.images import overlay, reader
@@ -34,11 +33,14 @@ from ml.runtime import lung_finder
 from portal.accounts import sessions
 from portal.ai_models import registry
 from portal.intake import submission
-from portal.jobs import claims, files, outcomes, sweeper, tickets
-from portal.models import Job, JobKind, JobState, Role, Study, User, db
-from tests.support.portal_app import Person, make_app, make_person, make_settings, sign_in
-from worker.contract.job import QUEUES, Failure, FailureKind, Hello
-from worker.contract.result import Output
+from portal.jobs import claims, files, sweeper, tickets
+from portal.models import JobKind, Role, Study, User
+from tests.support.core import make_settings
+from tests.support.job_results import hello_of
+from tests.support.jobs import Jobs
+from tests.support.people import Person
+from tests.support.portal_app import core_of, make_app, make_person, sign_in
+from worker.contract.job import QUEUES
 
 CARD: dict[str, Any] = {
     "name": "phantom",
@@ -66,6 +68,8 @@ class BrowserPortal:
         self.app = app
         self.url = url
         self.services = app.extensions["pleura"]
+        self.core = core_of(app)
+        self.jobs = Jobs(self.core)
         self.people = {role: make_person(app, role, name=_NAMES[role]) for role in Role}
 
     def second_reader(self) -> Person:
@@ -83,8 +87,7 @@ class BrowserPortal:
 
     def submit(self, data: bytes, role: Role = Role.TECHNOLOGIST, name: str = "one.dcm") -> UUID:
         """Upload a file as this person; returns the study."""
-        with self.app.app_context():
-            session = db.session()
+        with self.core.sessions() as session:
             actor = sessions.actor_of(session.get_one(User, self.people[role].id))
             now = datetime.now(UTC)
             sent = submission.submit(session, self.services.vault, actor, name, data, now)
@@ -94,61 +97,53 @@ class BrowserPortal:
 
     def add_card(self) -> UUID:
         """Register the model of the test predictions; returns its id."""
-        with self.app.app_context():
-            return registry.add(db.session(), CARD, source="test", now=datetime.now(UTC)).id
+        with self.core.sessions() as session:
+            return registry.add(session, CARD, source="test", now=datetime.now(UTC)).id
 
     def study_of(self, study: str) -> UUID:
         """The study with this id, as text from a link; raises if there is none."""
-        with self.app.app_context():
-            return db.session().get_one(Study, UUID(study)).id
+        with self.core.sessions() as session:
+            return session.get_one(Study, UUID(study)).id
 
     def register_workers(self) -> None:
         """Register a worker for each queue."""
-        with self.app.app_context():
+        with self.core.sessions() as session:
             for queue in QUEUES:
-                sent = Hello(name=f"test {queue}", queue=queue, engine="test", model="phantom 1.0")
-                claims.hello(db.session(), sent, datetime.now(UTC))
+                sent = hello_of(queue, f"test {queue}", "phantom 1.0")
+                claims.hello(session, sent, datetime.now(UTC))
 
     def render(self, study_id: UUID) -> Picture:
         """Do the study's render job."""
-        with self._attempt(study_id, JobKind.RENDER) as ticket:
-            session, vault = db.session(), self.services.vault
-            data, _ = files.read_input(session, vault, ticket, "source")
-            picture = reader.read(data)
-            for kind, output, media in (
-                ("pixels", picture.canonical(), "application/octet-stream"),
-                ("preview", reader.preview(picture), "image/jpeg"),
-                ("thumb", reader.thumb(picture), "image/jpeg"),
-            ):
-                files.store_output(
-                    session, vault, ticket, Output(kind, media, output), datetime.now(UTC)
-                )
-            following = outcomes.finish(
-                session, vault, ticket, _as_json({"facts": picture.facts()}), datetime.now(UTC)
-            )
-            assert following is not None
+        ticket = self._claim(study_id, JobKind.RENDER)
+        with self.core.sessions() as session:
+            data, _ = files.read_input(session, self.core.vault, ticket, "source")
+        picture = reader.read(data)
+        following = self._finish(
+            ticket,
+            {"facts": picture.facts()},
+            pixels=picture.canonical(),
+            preview=reader.preview(picture),
+            thumb=reader.thumb(picture),
+        )
+        assert following is not None
+        with self.core.sessions() as session:
             sweeper.notify(session, self.services.broker, following, datetime.now(UTC))
-            return picture
+        return picture
 
     def segment(
         self, study_id: UUID, picture: Picture, air: NDArray[np.bool_], probability: float
     ) -> predict.Prediction:
         """Do the study's segment job, as if the network had found exactly this air."""
         found = predict_air(picture, air, probability)
-        with self._attempt(study_id, JobKind.SEGMENT) as ticket:
-            session, vault = db.session(), self.services.vault
-            if found.probability_map is not None and found.mask is not None:
-                for kind, output, media in (
-                    ("probability", found.probability_map.tobytes(), "application/octet-stream"),
-                    ("mask", overlay.mask_png(found.mask), "image/png"),
-                    ("overlay", overlay.overlay_png(picture, found.mask), "image/png"),
-                ):
-                    files.store_output(
-                        session, vault, ticket, Output(kind, media, output), datetime.now(UTC)
-                    )
-            outcomes.finish(
-                session, vault, ticket, _as_json({"prediction": found.facts()}), datetime.now(UTC)
-            )
+        outputs = {}
+        if found.probability_map is not None and found.mask is not None:
+            outputs = {
+                "probability": found.probability_map.tobytes(),
+                "mask": overlay.mask_png(found.mask),
+                "overlay": overlay.overlay_png(picture, found.mask),
+            }
+        ticket = self._claim(study_id, JobKind.SEGMENT)
+        self._finish(ticket, {"prediction": found.facts()}, **outputs)
         return found
 
     def complete(
@@ -161,32 +156,20 @@ class BrowserPortal:
 
     def fail(self, study_id: UUID, code: str) -> None:
         """Let the study's render job fail permanently."""
-        with self._attempt(study_id, JobKind.RENDER) as ticket:
-            outcomes.fail(
-                db.session(),
-                self.services.vault,
-                ticket,
-                Failure(code=code, kind=FailureKind.PERMANENT),
-                datetime.now(UTC),
-            )
+        ticket = self._claim(study_id, JobKind.RENDER)
+        self.jobs.fail(ticket, code, "permanent", datetime.now(UTC))
 
-    @contextmanager
-    def _attempt(self, study_id: UUID, kind: JobKind) -> Iterator[tickets.Ticket]:
-        with self.app.app_context():
-            session, now, settings = db.session(), datetime.now(UTC), self.services.settings
-            wanted = select(Job.id).where(
-                Job.study_id == study_id, Job.kind == kind, Job.state == JobState.QUEUED
-            )
-            job_id = session.scalars(wanted).one()
-            claim = claims.claim(session, settings, self.services.vault, job_id, "test", now)
-            assert claim is not None
-            yield claims.open_ticket(settings, claim.ticket, job_id, now)
+    def _claim(self, study_id: UUID, kind: JobKind) -> tickets.Ticket:
+        ticket = self.jobs.claim(self.jobs.queued(study_id, kind).id, datetime.now(UTC))
+        assert ticket is not None
+        return ticket
 
-
-def _as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """A result as it arrives over HTTP: tuples become lists."""
-    received: dict[str, Any] = json.loads(json.dumps(result))
-    return received
+    def _finish(
+        self, ticket: tickets.Ticket, result: dict[str, Any], **outputs: bytes
+    ) -> UUID | None:
+        """Finish with a result as it arrives over HTTP: tuples become lists."""
+        self.jobs.store(ticket, datetime.now(UTC), **outputs)
+        return self.jobs.finish(ticket, json.loads(json.dumps(result)), datetime.now(UTC))
 
 
 _NAMES = {

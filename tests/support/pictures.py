@@ -104,3 +104,12 @@ def jpeg(
         + inside
         + b"\xff\xd9"
     )
+
+
+def picture(shade: int = 0) -> bytes:
+    """A grey PNG of the size of a small X-ray; each shade is another picture."""
+    rows, columns = 640, 512
+    lines = b"".join(b"\0" + bytes([(row + shade) % 256]) * columns for row in range(rows))
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)

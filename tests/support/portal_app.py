@@ -1,114 +1,74 @@
-"""A portal for tests: a migrated database, people of every role, signed-in clients.
+"""A portal's pages and APIs for tests: the app over a core, signed-in clients, a worker over HTTP.
 
-Plain functions, to be imported by any test: `make_settings`, `make_app`, `make_person`, `sign_in`,
-`sign_in_by_pages`, `csrf_of`, `post`, `make_token`, `make_study`, `analyse`.
+Plain functions, to be imported by any test.
 """
 
 import re
-import struct
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
-from zlib import crc32
 
-import pyotp
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from portal.accounts import api_tokens, invitations, people, sessions, totp
+from portal import database
+from portal.accounts import api_tokens, sessions
 from portal.intake import submission
-from portal.models import Job, JobKind, Passkey, Role, User, db
-from portal.operations import first_start
+from portal.models import JobKind, Passkey, Role, User, db
 from portal.settings import Settings
 from portal.web import create_app
-from tests.support.pictures import jpeg
+from tests.support.core import Core, migrate
+from tests.support.job_results import (
+    MEDIA_TYPES,
+    PNG_FACTS,
+    UNMEASURED,
+    facts_of,
+    prediction_of,
+    rendered,
+    segmented,
+)
+from tests.support.jobs import Jobs
+from tests.support.people import Person, add_account, add_person
+from tests.support.pictures import picture
 
-PASSWORD = "blue kettle on tuesday"
-START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that stands still until a test moves it forward."""
-
-    def __init__(self, start: datetime = START) -> None:
-        self.time = start
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def forward(self, **amount: float) -> None:
-        """Move on: `clock.forward(minutes=16)`."""
-        self.time += timedelta(**amount)
-
-
-@dataclass(frozen=True)
-class Person:
-    """A person with an account, and everything needed to sign in."""
-
-    id: UUID
-    email: str
-    password: str
-    secret: str
-    recovery_codes: tuple[str, ...]
-
-    def code(self, now: datetime) -> str:
-        """What the authenticator app shows."""
-        return pyotp.TOTP(self.secret).at(now)
-
-
-def make_settings(folder: Path, **environ: str) -> Settings:
-    """Settings of a portal for tests, all its files under `folder`."""
-    return Settings.from_env(
-        {"PLEURA_ENV": "test", "PLEURA_DATA_DIR": str(folder), "PLEURA_LOG_LEVEL": "ERROR"}
-        | environ
-    )
+# What `HttpWorker` sends for a `picture`.
+RENDERED = rendered(640, 512)
+SEGMENTED = segmented(640, 512)
+FACTS = facts_of(640, 512, **PNG_FACTS)
+PREDICTION = prediction_of(**UNMEASURED)
 
 
 def make_app(settings: Settings, clock: Callable[[], datetime] | None = None) -> Flask:
     """The portal on a migrated database."""
-    first_start.migrate(settings)
-    first_start.upgrade_rows(settings, progress=lambda _done, _all: None)
+    migrate(settings)
     return create_app(settings, clock=clock)
 
 
-def make_person(
-    app: Flask,
-    role: Role,
-    *,
-    team: str = "Radiology",
-    name: str = "",
-    password: str = PASSWORD,
-    enrolled: bool = True,
-) -> Person:
-    """A person who accepted an invitation and, if `enrolled`, set up the second factor."""
+def core_of(app: Flask) -> Core:
+    """The core that the app is built over."""
     services = app.extensions["pleura"]
-    now: datetime = services.clock()
-    email = f"{role}.{len(_all_people(app))}@example.org"
     with app.app_context():
-        session = db.session()
-        _, link = invitations.invite(
-            session, None, name=name or f"Test {role}", email=email, role=role, team=team, now=now
-        )
-        user = invitations.accept_invitation(session, link, password=password, now=now)
-        secret, _ = totp.begin_totp(session, services.vault, user, now)
-        codes: list[str] = []
-        if enrolled:
-            # A code of the step before, so that the present one can still be used.
-            code = pyotp.TOTP(secret).at(now - timedelta(seconds=30))
-            codes = totp.confirm_totp(session, services.vault, user, code, now)
-        return Person(user.id, email, password, secret, tuple(codes))
+        return Core(services.settings, services.vault, db.engine, database.sessions(db.engine))
+
+
+def make_person(app: Flask, role: Role, *, team: str = "Radiology", name: str = "") -> Person:
+    """A person with a password and a second factor."""
+    core, now = core_of(app), app.extensions["pleura"].clock()
+    with core.sessions() as session:
+        number = session.scalar(select(func.count()).select_from(User))
+        email = f"{role}.{number}@example.org"
+        user = add_person(session, role, email, name=name, team=team, now=now)
+        session.commit()
+    return add_account(core, user, now)
 
 
 def sign_in(app: Flask, person: Person, client: FlaskClient | None = None) -> FlaskClient:
     """A client with a login session of this person, created without the pages."""
     client = client or app.test_client()
-    with app.app_context():
-        session = db.session()
+    with core_of(app).sessions() as session:
         raw = sessions.start_session(
             session,
             session.get_one(User, person.id),
@@ -152,8 +112,7 @@ def post(
 
 def make_token(app: Flask, person: Person, *scopes: str) -> str:
     """An API token of this person, as text."""
-    with app.app_context():
-        session = db.session()
+    with core_of(app).sessions() as session:
         _, raw = api_tokens.create_token(
             session,
             session.get_one(User, person.id),
@@ -167,8 +126,7 @@ def make_token(app: Flask, person: Person, *scopes: str) -> str:
 
 def make_passkey(app: Flask, person: Person) -> UUID:
     """A passkey of this person, as if registered by a device."""
-    with app.app_context():
-        session = db.session()
+    with core_of(app).sessions() as session:
         row = Passkey(
             user_id=person.id,
             credential_key=uuid4().hex,
@@ -185,72 +143,18 @@ def make_passkey(app: Flask, person: Person) -> UUID:
         return row.id
 
 
-def _all_people(app: Flask) -> list[User]:
-    with app.app_context():
-        return people.people(db.session())
-
-
-def picture(shade: int = 0) -> bytes:
-    """A grey PNG of the size of a small X-ray; each shade is another picture."""
-    rows, columns = 640, 512
-    lines = b"".join(b"\0" + bytes([(row + shade) % 256]) * columns for row in range(rows))
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
-
-
 def make_study(app: Flask, person: Person, shade: int = 0) -> UUID:
     """A study that this person has just uploaded; its render job is queued."""
-    services = app.extensions["pleura"]
-    with app.app_context():
-        session = db.session()
+    core, now = core_of(app), app.extensions["pleura"].clock()
+    with core.sessions() as session:
         actor = sessions.actor_of(session.get_one(User, person.id))
-        sent = submission.submit(
-            session, services.vault, actor, "CANARY^ZEBRA.png", picture(shade), services.clock()
-        )
-    return sent.study_id
+        name = "CANARY^ZEBRA.png"
+        return submission.submit(session, core.vault, actor, name, picture(shade), now).study_id
 
 
-RENDERED = {
-    "pixels": (bytes(640 * 512 * 2), "application/octet-stream"),
-    "preview": (jpeg(rows=640, columns=512, inside=b"preview"), "image/jpeg"),
-    "thumb": (jpeg(rows=96, columns=77, inside=b"thumb"), "image/jpeg"),
-}
-SEGMENTED = {
-    "probability": (bytes(4 * 4), "application/octet-stream"),
-    "mask": (picture(1), "image/png"),
-    "overlay": (picture(2), "image/png"),
-}
-FACTS: dict[str, Any] = {
-    "rows": 640,
-    "columns": 512,
-    "bits": 8,
-    "spacing": None,
-    "windows": [[128.0, 256.0, "automatic"]],
-    "view": None,
-    "modality": None,
-    "body_part": None,
-    "photometric": "MONOCHROME2",
-    "orientation": [],
-    "patient_age_years": None,
-    "patient_sex": None,
-    "media_type": "image/png",
-}
-PREDICTION: dict[str, Any] = {
-    "model": {"name": "test", "version": "1", "sha256": "ab" * 32},
-    "probability": 0.91,
-    "band": "likely",
-    "threshold": 0.5,
-    "operating_point": "balanced",
-    "map": {"rows": 4, "columns": 4},
-    "measurements": {"area_px": 900, "area_mm2": None, "side": "right", "distance_px": 120.0},
-    "quality": {"verdict": "fit", "reasons": []},
-    "statistics": {},
-    "seconds": 0.3,
+_DONE: dict[JobKind, tuple[dict[str, bytes], dict[str, Any]]] = {
+    JobKind.RENDER: (RENDERED, {"facts": FACTS}),
+    JobKind.SEGMENT: (SEGMENTED, {"prediction": PREDICTION}),
 }
 
 
@@ -270,15 +174,17 @@ class HttpWorker:
         """Ask for a job."""
         return self.call("POST", f"jobs/{job_id}/claim", json={"worker": "render@test"})
 
-    def store(
-        self, job_id: UUID, ticket: str, outputs: dict[str, tuple[bytes, str]]
-    ) -> list[TestResponse]:
-        """Store the attempt's outputs."""
+    def store(self, job_id: UUID, ticket: str, outputs: Mapping[str, bytes]) -> list[TestResponse]:
+        """Store the attempt's outputs, each with its right media type."""
         return [
             self.call(
-                "PUT", f"jobs/{job_id}/outputs/{kind}", ticket, data=data, content_type=media_type
+                "PUT",
+                f"jobs/{job_id}/outputs/{kind}",
+                ticket,
+                data=data,
+                content_type=MEDIA_TYPES[kind],
             )
-            for kind, (data, media_type) in outputs.items()
+            for kind, data in outputs.items()
         ]
 
     def finish(self, job_id: UUID, ticket: str, result: dict[str, Any]) -> TestResponse:
@@ -289,19 +195,15 @@ class HttpWorker:
         """Do a whole job successfully."""
         claimed = self.claim(job_id).json
         assert claimed is not None
-        render = claimed["kind"] == "render"
-        stored = self.store(job_id, claimed["ticket"], RENDERED if render else SEGMENTED)
-        assert [answer.status_code for answer in stored] == [204, 204, 204]
-        result = {"facts": FACTS} if render else {"prediction": PREDICTION}
+        outputs, result = _DONE[JobKind(claimed["kind"])]
+        stored = self.store(job_id, claimed["ticket"], outputs)
+        assert [answer.status_code for answer in stored] == [204] * len(outputs)
         assert self.finish(job_id, claimed["ticket"], result).status_code == 204
 
 
 def job_of(app: Flask, study_id: UUID, kind: JobKind = JobKind.RENDER) -> UUID:
     """The id of a study's job."""
-    with app.app_context():
-        query = db.select(Job.id).where(Job.study_id == study_id, Job.kind == kind)
-        job_id: UUID = db.session.execute(query).scalar_one()
-    return job_id
+    return Jobs(core_of(app)).job(study_id, kind).id
 
 
 def analyse(app: Flask, study_id: UUID) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -29,12 +28,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.accounts import api_tokens, invitations
+from portal.accounts import api_tokens
 from portal.models import Blob, Instance, Job, JobKind, JobState, Prediction, Role, Study
 from portal.operations import first_start
 from portal.settings import Settings
 from portal.standalone import embedded_redis
 from portal.vault import Vault
+from tests.support.people import add_person
 
 # Long enough for jobs on a slow machine, short enough to wait for a lease to expire.
 JOB_SECONDS = 15
@@ -293,17 +293,9 @@ class RunningPortal:
         now = datetime.now(UTC)
         audit.bind(self.engine, Vault(self.settings).audit_key())
         with database.sessions(self.engine)() as session:
-            _, link = invitations.invite(
-                session,
-                None,
-                name="Sender",
-                email="sender@test.invalid",
-                role=Role.TECHNOLOGIST,
-                team="Test",
-                now=now,
-            )
-            user = invitations.accept_invitation(
-                session, link, password=secrets.token_urlsafe(30), now=now
+            email = "sender@test.invalid"
+            user = add_person(
+                session, Role.TECHNOLOGIST, email, name="Sender", team="Test", now=now
             )
             _, key = api_tokens.create_token(
                 session,

@@ -7,11 +7,12 @@ import pytest
 
 from portal.access import Permission
 from portal.accounts import api_tokens, people, sessions, totp
+from portal.accounts.sessions import actor_of
 from portal.accounts.throttle import Throttle
 from portal.errors import Invalid
 from portal.models import ApiToken, LoginSession, Role, User
-from tests.portal.accounts.members import ADMIN_EMAIL, PASSWORD, actor, join
 from tests.support.core import NOW, Core
+from tests.support.people import PASSWORD, join
 
 SCOPES = ["studies:write", "studies:read", "reviews:write"]
 
@@ -71,11 +72,11 @@ def test_a_token_ends_when_it_expires_is_revoked_or_its_owner_goes(core: Core) -
         (_, expiring), (revoked, text), (_, orphan) = make(), make(), make()
         assert api_tokens.load_token(session, expiring, NOW + timedelta(minutes=59)) is not None
         assert api_tokens.load_token(session, expiring, NOW + timedelta(minutes=60)) is None
-        api_tokens.revoke_token(session, actor(row), revoked.id, NOW)
+        api_tokens.revoke_token(session, actor_of(row), revoked.id, NOW)
         assert api_tokens.load_token(session, text, NOW) is None
-        people.disable(session, actor(boss), row.id, NOW)
+        people.disable(session, actor_of(boss), row.id, NOW)
         assert api_tokens.load_token(session, orphan, NOW) is None
-        people.enable(session, actor(boss), row.id, NOW)
+        people.enable(session, actor_of(boss), row.id, NOW)
         assert api_tokens.load_token(session, orphan, NOW) is None
         for odd in ("", "plr_", "plr_x", expiring.upper(), expiring[:-1], "\ud800", "plr_\ud800"):
             assert api_tokens.load_token(session, odd, NOW) is None
@@ -88,15 +89,15 @@ def test_a_token_shrinks_with_its_owners_role(core: Core) -> None:
         token, _ = api_tokens.create_token(
             session, row, scopes=SCOPES, name="t", lifetime=timedelta(days=1), now=NOW
         )
-        people.set_role(session, actor(boss), row.id, Role.TECHNOLOGIST, NOW)
+        people.set_role(session, actor_of(boss), row.id, Role.TECHNOLOGIST, NOW)
         assert Permission.REVIEW_WRITE not in api_tokens.actor_of_token(row, token).permissions
-        people.set_role(session, actor(boss), row.id, Role.ADMIN, NOW)
+        people.set_role(session, actor_of(boss), row.id, Role.ADMIN, NOW)
         assert api_tokens.actor_of_token(row, token).permissions == frozenset()
 
 
 @pytest.mark.parametrize("change", ["password", "factor", "reset", "disable", "role"])
 def test_tokens_end_with_what_their_owner_signed_in_by(core: Core, change: str) -> None:
-    user, boss = join(core), join(core, Role.ADMIN, ADMIN_EMAIL)
+    user, boss = join(core), join(core, Role.ADMIN, "boss@example.org")
     with core.sessions() as session:
         row = session.get_one(User, user.id)
         _, raw = api_tokens.create_token(
@@ -116,12 +117,12 @@ def test_tokens_end_with_what_their_owner_signed_in_by(core: Core, change: str) 
             secret, _ = totp.begin_totp(session, core.vault, row, NOW)
             totp.confirm_totp(session, core.vault, row, pyotp.TOTP(secret).at(NOW), NOW)
         elif change == "reset":
-            people.reset_factor(session, actor(boss), user.id, NOW)
+            people.reset_factor(session, actor_of(boss), user.id, NOW)
         elif change == "role":
-            people.set_role(session, actor(boss), user.id, Role.TECHNOLOGIST, NOW)
+            people.set_role(session, actor_of(boss), user.id, Role.TECHNOLOGIST, NOW)
             people.set_role(
-                session, actor(boss), user.id, Role.READER, NOW
+                session, actor_of(boss), user.id, Role.READER, NOW
             )  # and it does not wake up
         else:
-            people.disable(session, actor(boss), user.id, NOW)
+            people.disable(session, actor_of(boss), user.id, NOW)
         assert api_tokens.load_token(session, raw, NOW) is None

@@ -13,29 +13,22 @@ from portal.audit import alarms
 from portal.errors import Invalid
 from portal.models import LoginSession, Role, User
 from tests.support.core import NOW, Core
+from tests.support.people import PASSWORD, join
 
-PASSWORD = "blue kettle on tuesday"
 
-
-def join(core: Core, role: Role, email: str, team: str = "Radiology") -> Actor:
-    """Somebody whom the command line has let in."""
-    with core.sessions() as session:
-        _, token = invitations.invite(
-            session, None, name=email, email=email, role=role, team=team, now=NOW
-        )
-        return sessions.actor_of(
-            invitations.accept_invitation(session, token, password=PASSWORD, now=NOW)
-        )
+def joined(core: Core, role: Role, email: str, team: str = "Radiology") -> Actor:
+    """A person whom the command line has invited."""
+    return sessions.actor_of(join(core, role, email, name=email, team=team))
 
 
 @pytest.fixture
 def admin(core: Core) -> Actor:
-    return join(core, Role.ADMIN, "ada@example.org")
+    return joined(core, Role.ADMIN, "ada@example.org")
 
 
 @pytest.fixture
 def auditor(core: Core) -> Actor:
-    return join(core, Role.AUDITOR, "otto@example.org")
+    return joined(core, Role.AUDITOR, "otto@example.org")
 
 
 def told(core: Core, auditor: Actor) -> list[tuple[str, object, object]]:
@@ -68,7 +61,7 @@ def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
     core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
     start = Role.ADMIN if role is not Role.ADMIN else Role.READER
-    other = join(core, start, "other@example.org")
+    other = joined(core, start, "other@example.org")
     with core.sessions() as session:
         people.set_role(session, admin, other.user_id, role, NOW)
         people.set_role(
@@ -81,7 +74,7 @@ def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
 
 @pytest.mark.parametrize("role", list(Role))
 def test_the_command_line_sounds_no_alarm(core: Core, auditor: Actor, role: Role) -> None:
-    somebody = join(core, role, "n@example.org")
+    somebody = joined(core, role, "n@example.org")
     with core.sessions() as session:
         people.reset_factor(session, None, somebody.user_id, NOW)
     assert told(core, auditor) == []
@@ -135,7 +128,7 @@ def test_following_ones_own_link_sounds_an_alarm(
 def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
     core: Core, admin: Actor, auditor: Actor
 ) -> None:
-    reader = join(core, Role.READER, "rita@example.org")
+    reader = joined(core, Role.READER, "rita@example.org")
     with core.sessions() as session:
         user = session.get_one(User, reader.user_id)
         raw = sessions.start_session(session, user, address="", agent="", now=NOW)
@@ -154,7 +147,7 @@ def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
 def test_moving_who_sees_no_case_anyway_sounds_no_alarm(
     core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
-    other = join(core, role, "other@example.org")
+    other = joined(core, role, "other@example.org")
     with core.sessions() as session:
         team = teams.make_team(session, admin, "Elsewhere", NOW)
         people.move(session, admin, other.user_id, team.id, NOW)
@@ -173,7 +166,7 @@ OUT = {
 def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
     core: Core, admin: Actor, act: str
 ) -> None:
-    pair = [admin, join(core, Role.ADMIN, "boss@example.org")]
+    pair = [admin, joined(core, Role.ADMIN, "boss@example.org")]
     acting = []
     for one in pair:
         with core.sessions() as session:
@@ -203,7 +196,7 @@ def test_of_two_admins_who_shut_each_other_out_at_once_one_stays(
 
 @pytest.mark.parametrize("act", OUT)
 def test_who_was_shut_out_meanwhile_lets_nobody_in(core: Core, admin: Actor, act: str) -> None:
-    boss = join(core, Role.ADMIN, "boss@example.org")
+    boss = joined(core, Role.ADMIN, "boss@example.org")
     with core.sessions() as session:
         user = session.get_one(User, admin.user_id)
         sessions.start_session(session, user, address="", agent="", now=NOW)
@@ -220,7 +213,7 @@ def test_who_was_shut_out_meanwhile_lets_nobody_in(core: Core, admin: Actor, act
 def test_moving_to_where_somebody_is_changes_nothing(
     core: Core, admin: Actor, auditor: Actor
 ) -> None:
-    reader = join(core, Role.READER, "rita@example.org")
+    reader = joined(core, Role.READER, "rita@example.org")
     with core.sessions() as session:
         user = session.get_one(User, reader.user_id)
         sessions.start_session(session, user, address="", agent="", now=NOW)

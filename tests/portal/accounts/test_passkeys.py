@@ -9,17 +9,17 @@ from uuid import uuid4
 import pytest
 
 from portal.access import Denied
-from portal.accounts import api_tokens, invitations, passkeys, people, sessions
+from portal.accounts import api_tokens, passkeys, people, sessions
 from portal.accounts.throttle import Throttle, Throttled
 from portal.errors import Invalid
-from portal.models import AuditEvent, LoginSession, Passkey, Role, User
+from portal.models import AuditEvent, LoginSession, Passkey, User
 from portal.settings import Settings
 from tests.support.core import NOW, Core
+from tests.support.people import join
 from tests.support.sign_in.security_key import Device
 
 ORIGIN = "https://xray.example"
 SITE = ("xray.example", ORIGIN)
-PASSWORD = "blue kettle on tuesday"
 
 
 class Person:
@@ -27,11 +27,7 @@ class Person:
 
     def __init__(self, core: Core, email: str = "rita@example.org") -> None:
         self.core, self.device, self.throttle = core, Device(), Throttle()
-        with core.sessions() as session:
-            _, token = invitations.invite(
-                session, None, name="R", email=email, role=Role.READER, team="T", now=NOW
-            )
-            self.id = invitations.accept_invitation(session, token, password=PASSWORD, now=NOW).id
+        self.id = join(core, email=email, name="R").id
         self.session = self.sign_on()
 
     def sign_on(self, *, proved: bool = True) -> str:

@@ -8,11 +8,12 @@ from argon2 import PasswordHasher
 
 from portal.access import Denied
 from portal.accounts import api_tokens, invitations, people, sessions, totp
+from portal.accounts.sessions import actor_of
 from portal.accounts.throttle import EVERYWHERE, Throttle, Throttled
 from portal.audit import verification
 from portal.models import InvitationPurpose, Role, User
-from tests.portal.accounts.members import PASSWORD, actor, enrol, join
 from tests.support.core import NOW, Core
+from tests.support.people import PASSWORD, enrol, join
 
 
 def test_only_hashes_are_stored(core: Core) -> None:
@@ -88,8 +89,8 @@ def test_a_reset_makes_old_password_codes_and_links_useless(core: Core) -> None:
     secret, codes = enrol(core, user)
     boss = join(core, Role.ADMIN, "boss@example.org")
     with core.sessions() as session:
-        first, old_token = people.reset_factor(session, actor(boss), user.id, NOW)
-        _, token = people.reset_factor(session, actor(boss), user.id, NOW)
+        first, old_token = people.reset_factor(session, actor_of(boss), user.id, NOW)
+        _, token = people.reset_factor(session, actor_of(boss), user.id, NOW)
         assert first.purpose is InvitationPurpose.RESET
         assert invitations.open_invitation(session, old_token, NOW) is None
         assert (
@@ -119,7 +120,7 @@ def test_only_admins_manage_people(core: Core) -> None:
     ]
     for attempt in attempts:
         with core.sessions() as session, pytest.raises(Denied):
-            attempt(session, actor(user))
+            attempt(session, actor_of(user))
 
 
 def tries(core: Core, throttle: Throttle, email: str, address: str, now: datetime) -> str:

@@ -13,8 +13,8 @@ from portal.accounts import totp
 from portal.accounts.totp import matching_step, qr_code
 from portal.errors import Invalid
 from portal.models import RecoveryCode, User
-from tests.portal.accounts.members import enrol, join
 from tests.support.core import NOW, Core
+from tests.support.people import enrol, join
 
 
 def test_a_code_used_twice_at_once_opens_once(core: Core) -> None:

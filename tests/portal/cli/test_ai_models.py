@@ -18,8 +18,9 @@ from portal.operations import first_start
 from portal.operations.context import Failed
 from portal.settings import Settings
 from tests.portal.ai_models.test_registry import card
-from tests.support.clinic import SHA256, Clinic, prediction_of
+from tests.support.clinic import Clinic
 from tests.support.core import NOW
+from tests.support.job_results import SHA256, prediction_of
 from tests.support.paths import ROOT
 
 

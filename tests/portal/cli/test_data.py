@@ -12,7 +12,8 @@ from portal.models import Role, db
 from portal.settings.secret_files import new_backup_key
 from tests.portal.cli.test_commands import run
 from tests.portal.vault.test_vault import files
-from tests.support.portal_app import analyse, make_app, make_person, make_settings, make_study
+from tests.support.core import make_settings
+from tests.support.portal_app import analyse, make_app, make_person, make_study
 
 KEY = {"PLEURA_BACKUP_KEY": new_backup_key()}
 

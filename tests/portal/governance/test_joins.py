@@ -26,8 +26,9 @@ from portal.operations import integrity, key_rotation
 from portal.reading import case, reviews, worklist
 from portal.vault import Vault
 from tests.portal.vault.test_vault import files
-from tests.support.clinic import Clinic, after, facts_of, rendered
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.job_results import facts_of, rendered
 
 
 def reviewed(clinic: Clinic, minute: int, comment: str) -> UUID:

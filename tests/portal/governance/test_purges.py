@@ -19,8 +19,9 @@ from portal.reading import reviews
 from portal.settings import Settings
 from portal.vault.blob_store import StorageUnavailable
 from tests.portal.vault.test_vault import files
-from tests.support.clinic import REFUSED, Clinic, after
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.job_results import REFUSED
 
 REQUEST = PurgeReason.PATIENT_REQUEST
 

@@ -35,17 +35,16 @@ from portal.reading import case
 from portal.studies import status
 from portal.vault import StorageFull
 from tests.portal.vault.test_vault import file_limit, files
-from tests.support.clinic import (
+from tests.support.clinic import Clinic, after
+from tests.support.core import NOW
+from tests.support.job_results import (
     REFUSED,
-    Clinic,
-    after,
     facts_of,
     hello_of,
     prediction_of,
     rendered,
     segmented,
 )
-from tests.support.core import NOW
 from tests.support.pictures import jpeg, png
 
 

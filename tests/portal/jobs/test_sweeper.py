@@ -18,8 +18,9 @@ from portal.jobs.files import read_input
 from portal.models import Blob, BlobKind, Job, JobKind, JobState
 from portal.services import redis_client
 from tests.portal.vault.test_vault import files
-from tests.support.clinic import Clinic, after, rendered
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.job_results import rendered
 
 SILENT = Broker("")
 

@@ -14,8 +14,9 @@ from portal.reading.shown_results import Shown
 from portal.studies import status
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
-from tests.support.clinic import REFUSED, Clinic, after, hello_of, rendered, segmented
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.job_results import REFUSED, hello_of, rendered, segmented
 from tests.support.pictures import dicom
 
 PEOPLE = {

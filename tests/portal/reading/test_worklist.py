@@ -12,8 +12,9 @@ from portal.models import AuditEvent, Blob, BlobKind, Instance, Review, Study, V
 from portal.reading import reviews, worklist
 from portal.studies import status, worklist_order
 from portal.web.present import list_rows
-from tests.support.clinic import REFUSED, Clinic, after
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.job_results import REFUSED
 from tests.support.pictures import dicom, jpeg
 
 

@@ -23,8 +23,9 @@ from portal.models import (
     Verdict,
 )
 from portal.studies import worklist_order
-from tests.support.clinic import Clinic, after, prediction_of, segmented
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.job_results import prediction_of, segmented
 
 
 def review(clinic: Clinic, study_id: UUID) -> Review:

@@ -15,8 +15,9 @@ from portal.reading import case
 from portal.studies import sealed_fields
 from tests.portal.jobs.test_sweeper import old
 from tests.portal.vault.test_vault import files
-from tests.support.clinic import MEDIA_TYPES, Clinic, facts_of, rendered
+from tests.support.clinic import Clinic
 from tests.support.core import NOW
+from tests.support.job_results import MEDIA_TYPES, facts_of, rendered
 from tests.support.pictures import dicom, jpeg
 
 

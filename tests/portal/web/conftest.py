@@ -12,7 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.models import Role, db
-from tests.support.portal_app import Clock, Person, make_app, make_person, make_settings, sign_in
+from tests.support.core import Clock, make_settings
+from tests.support.people import Person
+from tests.support.portal_app import make_app, make_person, sign_in
 
 Furnished = tuple[Path, dict[Role, Person]]
 

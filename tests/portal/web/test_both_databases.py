@@ -4,12 +4,11 @@ from pathlib import Path
 from uuid import UUID
 
 from portal.models import Role
+from tests.support.core import Clock, make_settings
 from tests.support.portal_app import (
-    Clock,
     analyse,
     make_app,
     make_person,
-    make_settings,
     make_study,
     make_token,
     post,

@@ -37,9 +37,10 @@ from portal.formats.refusals import REASONS, Refused
 from portal.intake import submission
 from portal.intake.check import Limits
 from portal.models import Blob, Instance, Job, Role, Study, User, db
+from tests.support.core import make_settings
 from tests.support.hostile_files.bad_files import wholes
 from tests.support.paths import XRAYS
-from tests.support.portal_app import make_app, make_person, make_settings
+from tests.support.portal_app import make_app, make_person
 from worker.errors import Permanent
 from worker.render.pictures import Decoder
 from worker.settings import Settings

@@ -2,15 +2,9 @@
 
 from flask import Flask
 
-from tests.support.portal_app import (
-    PASSWORD,
-    Clock,
-    Person,
-    csrf_of,
-    post,
-    sign_in,
-    sign_in_by_pages,
-)
+from tests.support.core import Clock
+from tests.support.people import PASSWORD, Person
+from tests.support.portal_app import csrf_of, post, sign_in, sign_in_by_pages
 
 STRANGER = {"REMOTE_ADDR": "203.0.113.9"}
 

@@ -10,17 +10,9 @@ from flask.testing import FlaskClient
 
 from portal.accounts import invitations, sessions
 from portal.models import Role, User, db
-from tests.support.portal_app import (
-    PASSWORD,
-    Clock,
-    Person,
-    make_app,
-    make_person,
-    make_settings,
-    post,
-    sign_in,
-    sign_in_by_pages,
-)
+from tests.support.core import Clock, make_settings
+from tests.support.people import PASSWORD, Person
+from tests.support.portal_app import make_app, make_person, post, sign_in, sign_in_by_pages
 
 OTHER = "seven green umbrellas sleep"
 

@@ -12,16 +12,9 @@ from flask.testing import FlaskClient
 
 from portal.accounts import invitations, people
 from portal.models import Role, db
-from tests.support.portal_app import (
-    PASSWORD,
-    Clock,
-    Person,
-    make_app,
-    make_settings,
-    post,
-    sign_in,
-    sign_in_by_pages,
-)
+from tests.support.core import Clock, make_settings
+from tests.support.people import PASSWORD, Person
+from tests.support.portal_app import make_app, post, sign_in, sign_in_by_pages
 
 
 def invite(app: Flask, email: str = "new@example.org", role: Role = Role.READER) -> str:

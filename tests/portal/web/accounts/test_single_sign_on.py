@@ -18,13 +18,11 @@ from portal.accounts.throttle import LEAVE
 from portal.audit import alarms
 from portal.models import AuditEvent, Role, User, db
 from portal.settings import Settings, SettingsError
+from tests.support.core import Clock, make_settings
+from tests.support.people import PASSWORD, Person
 from tests.support.portal_app import (
-    PASSWORD,
-    Clock,
-    Person,
     make_app,
     make_person,
-    make_settings,
     make_token,
     post,
     sign_in,

@@ -10,15 +10,9 @@ from flask.testing import FlaskClient
 
 from portal.ai_models import registry
 from portal.models import AuditEvent, ModelVersion, Role, db
-from tests.support.portal_app import (
-    Clock,
-    Person,
-    csrf_of,
-    make_app,
-    make_person,
-    make_settings,
-    sign_in,
-)
+from tests.support.core import Clock, make_settings
+from tests.support.people import Person
+from tests.support.portal_app import csrf_of, make_app, make_person, sign_in
 
 SUM = "ab" * 32
 

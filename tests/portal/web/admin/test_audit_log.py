@@ -7,7 +7,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.models import AuditEvent, db
-from tests.support.portal_app import Clock, Person, make_study, post, sign_in
+from tests.support.core import Clock
+from tests.support.people import Person
+from tests.support.portal_app import make_study, post, sign_in
 
 
 def test_the_log_is_filtered_by_day(

@@ -8,7 +8,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from portal.models import AuditEvent, Hold, Purge, Study, db
-from tests.support.portal_app import Clock, Person, analyse, make_study, post, sign_in
+from tests.support.core import Clock
+from tests.support.people import Person
+from tests.support.portal_app import analyse, make_study, post, sign_in
 
 PAGE = "/admin/data"
 

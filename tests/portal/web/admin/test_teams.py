@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 
 from portal.accounts import teams
 from portal.models import Role, db
-from tests.support.portal_app import PASSWORD, Person, make_person, make_study, post, sign_in
+from tests.support.people import PASSWORD, Person
+from tests.support.portal_app import make_person, make_study, post, sign_in
 
 
 @pytest.fixture

@@ -17,18 +17,10 @@ from werkzeug.test import TestResponse
 
 from portal.accounts import people, sessions
 from portal.models import Role, User, db
-from tests.support.portal_app import (
-    Clock,
-    Person,
-    analyse,
-    make_app,
-    make_person,
-    make_settings,
-    make_study,
-    make_token,
-    picture,
-    sign_in,
-)
+from tests.support.core import Clock, make_settings
+from tests.support.people import Person
+from tests.support.pictures import picture
+from tests.support.portal_app import analyse, make_app, make_person, make_study, make_token, sign_in
 
 ALL = ("studies:write", "studies:read", "reviews:write")
 

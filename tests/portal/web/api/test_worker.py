@@ -11,18 +11,19 @@ from werkzeug.test import TestResponse
 
 from portal.jobs import overview
 from portal.models import JobKind, db
+from tests.support.core import Clock
+from tests.support.job_results import MEDIA_TYPES
+from tests.support.people import Person
+from tests.support.pictures import picture
 from tests.support.portal_app import (
     FACTS,
     PREDICTION,
     RENDERED,
     SEGMENTED,
-    Clock,
     HttpWorker,
-    Person,
     analyse,
     job_of,
     make_study,
-    picture,
     sign_in,
 )
 
@@ -90,7 +91,7 @@ def test_from_the_upload_to_the_result(
     claimed = worker.claim(segment).json
     assert claimed["facts"]["rows"] == 640
     pixels = worker.call("GET", f"jobs/{segment}/inputs/pixels", claimed["ticket"])
-    assert pixels.data == RENDERED["pixels"][0]
+    assert pixels.data == RENDERED["pixels"]
     assert worker.call("GET", f"jobs/{segment}/inputs/source", claimed["ticket"]).status_code == 422
     worker.store(segment, claimed["ticket"], SEGMENTED)
     done = worker.finish(segment, claimed["ticket"], {"prediction": PREDICTION})
@@ -100,13 +101,13 @@ def test_from_the_upload_to_the_result(
     assert state["state"] == "done"
 
 
-def bundle(result: object, outputs: dict[str, tuple[bytes, str]]) -> bytes:
+def bundle(result: object, outputs: dict[str, bytes]) -> bytes:
     listed = [
-        {"kind": kind, "media_type": media_type, "bytes": len(data)}
-        for kind, (data, media_type) in outputs.items()
+        {"kind": kind, "media_type": MEDIA_TYPES[kind], "bytes": len(data)}
+        for kind, data in outputs.items()
     ]
     head = json.dumps({"result": result, "outputs": listed}).encode()
-    return head + b"\n" + b"".join(data for data, _ in outputs.values())
+    return head + b"\n" + b"".join(outputs.values())
 
 
 def send_bundle(worker: HttpWorker, job_id: UUID, ticket: str, body: bytes) -> TestResponse:
@@ -161,7 +162,7 @@ BAD_BUNDLES = [
     (GOOD.replace(b'"bytes": ', b'"bytes": -', 1), 400),
     (GOOD.replace(b'"bytes": ', b'"bytes": 1.', 1), 400),
     (bundle({"facts": {}}, RENDERED), 422),
-    (bundle({"facts": FACTS}, {**RENDERED, "mask": (b"x", "image/png")}), 422),
+    (bundle({"facts": FACTS}, {**RENDERED, "mask": b"x"}), 422),
     (bundle({"facts": FACTS}, {"thumb": RENDERED["thumb"]}), 422),
     (GOOD.replace(b'"preview"', b'"thumb"', 1), 422),
 ]
@@ -333,10 +334,10 @@ def test_a_body_that_is_no_json_object_is_refused(
         ("pixels", bytes(640 * 512 * 2 + 1), "application/octet-stream"),
         ("pixels", b"", "application/octet-stream"),
         ("preview", b"<html>", "image/jpeg"),
-        ("preview", RENDERED["preview"][0], "text/html"),
+        ("preview", RENDERED["preview"], "text/html"),
         ("preview", b"\xff\xd8\xff" + bytes(9 * 1024 * 1024), "image/jpeg"),
         ("thumb", b"\xff\xd8\xffthumb", "image/jpeg"),
-        ("mask", *SEGMENTED["mask"]),
+        ("mask", SEGMENTED["mask"], "image/png"),
         ("source", b"x", "application/octet-stream"),
         ("nothing", b"x", "application/octet-stream"),
     ],

@@ -10,16 +10,15 @@ from flask.testing import FlaskClient
 
 from portal.jobs import worker_tokens
 from portal.models import JobKind, Role, db
+from tests.support.core import Clock, make_settings
+from tests.support.people import Person
 from tests.support.portal_app import (
     FACTS,
     RENDERED,
-    Clock,
     HttpWorker,
-    Person,
     job_of,
     make_app,
     make_person,
-    make_settings,
     make_study,
     post,
     sign_in,

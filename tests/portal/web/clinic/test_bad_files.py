@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from portal.formats.refusals import REASONS
 from portal.intake.check import Limits, Refused, check
 from portal.models import Blob, Instance, Job, Role, Study, db
+from tests.support.core import Clock, make_settings
 from tests.support.hostile_files.bad_files import (
     ACCEPTED,
     BAD_FILES,
@@ -22,14 +23,8 @@ from tests.support.hostile_files.bad_files import (
     grey,
     wholes,
 )
-from tests.support.portal_app import (
-    Clock,
-    make_app,
-    make_person,
-    make_settings,
-    make_token,
-    picture,
-)
+from tests.support.pictures import picture
+from tests.support.portal_app import make_app, make_person, make_token
 
 
 @dataclass

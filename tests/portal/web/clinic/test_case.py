@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 
 from portal.models import Review, Study, db
-from tests.support.portal_app import Person, analyse, make_study, post, sign_in
+from tests.support.people import Person
+from tests.support.portal_app import analyse, make_study, post, sign_in
 
 NUMBER = "481502"
 

@@ -10,7 +10,8 @@ from ml.preparation import phantom
 from portal.accounts import sessions
 from portal.intake import submission
 from portal.models import User, db
-from tests.support.portal_app import Person, sign_in
+from tests.support.people import Person
+from tests.support.portal_app import sign_in
 
 
 def flip(path: Path) -> None:

@@ -7,7 +7,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.models import BreakGlass, Role, db
-from tests.support.portal_app import Clock, Person, analyse, make_person, make_study, post, sign_in
+from tests.support.core import Clock
+from tests.support.people import Person
+from tests.support.portal_app import analyse, make_person, make_study, post, sign_in
 
 WORDS = "Called by the ward, their reader is away."
 FORM = {"reason": "emergency", "words": WORDS}

@@ -12,8 +12,10 @@ from flask import Flask
 from portal.accounts import sessions
 from portal.intake import submission
 from portal.models import AuditEvent, User, db
+from tests.support.core import Clock
+from tests.support.people import Person
 from tests.support.pictures import dicom
-from tests.support.portal_app import Clock, Person, analyse, make_study, post, sign_in
+from tests.support.portal_app import analyse, make_study, post, sign_in
 
 
 @pytest.fixture

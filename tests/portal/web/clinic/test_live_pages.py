@@ -5,7 +5,8 @@ from flask import Flask
 
 from portal.models import AuditEvent, db
 from portal.reading.shown_results import Shown
-from tests.support.portal_app import Person, analyse, make_study, sign_in
+from tests.support.people import Person
+from tests.support.portal_app import analyse, make_study, sign_in
 
 
 def log(app: Flask) -> list[tuple[str, str]]:

@@ -8,8 +8,10 @@ from flask import Flask
 from portal.accounts import sessions
 from portal.intake import submission
 from portal.models import Job, JobKind, User, db
+from tests.support.core import Clock
+from tests.support.people import Person
 from tests.support.pictures import dicom
-from tests.support.portal_app import Clock, HttpWorker, Person, make_token, sign_in
+from tests.support.portal_app import HttpWorker, make_token, sign_in
 
 
 def send(app: Flask, person: Person, shade: int, **tags: str) -> submission.Submitted:

@@ -12,18 +12,11 @@ from werkzeug.test import TestResponse
 from portal.models import AuditEvent, Role, db
 from portal.web.api import openapi
 from portal.web.present import wording
+from tests.support.core import make_settings
 from tests.support.hostile_files.bad_files import zipped
-from tests.support.pictures import dicom
-from tests.support.portal_app import (
-    Person,
-    make_app,
-    make_person,
-    make_settings,
-    make_token,
-    picture,
-    post,
-    sign_in,
-)
+from tests.support.people import Person
+from tests.support.pictures import dicom, picture
+from tests.support.portal_app import make_app, make_person, make_token, post, sign_in
 
 
 def disc() -> bytes:

@@ -22,16 +22,15 @@ from portal.ai_models import registry
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, JobKind, Role, Team, User, db
 from tests.portal.web.security.test_rules import is_refused
+from tests.support.core import Clock, make_settings
+from tests.support.people import Person
 from tests.support.portal_app import (
-    Clock,
-    Person,
     analyse,
     csrf_of,
     job_of,
     make_app,
     make_passkey,
     make_person,
-    make_settings,
     make_study,
     make_token,
     sign_in,

@@ -17,16 +17,15 @@ from portal.governance import purges
 from portal.models import JobKind, PurgeReason, Role, User, db
 from tests.portal.web.security.test_access_matrix import ALLOWED, OTHER, OWN, TEAM, ask, named
 from tests.portal.web.security.test_rules import is_refused
+from tests.support.core import Clock, make_settings
+from tests.support.people import Person
 from tests.support.portal_app import (
-    Clock,
     HttpWorker,
-    Person,
     analyse,
     csrf_of,
     job_of,
     make_app,
     make_person,
-    make_settings,
     make_study,
     make_token,
     sign_in,

@@ -10,16 +10,9 @@ from flask import Flask
 from portal.__main__ import main
 from portal.accounts import api_tokens
 from portal.models import AuditEvent, Role, db
-from tests.support.portal_app import (
-    PASSWORD,
-    Clock,
-    Person,
-    make_person,
-    make_study,
-    make_token,
-    post,
-    sign_in,
-)
+from tests.support.core import Clock
+from tests.support.people import PASSWORD, Person
+from tests.support.portal_app import make_person, make_study, make_token, post, sign_in
 
 
 def last_row(app: Flask) -> AuditEvent:

@@ -12,12 +12,12 @@ from sqlalchemy import text
 from portal.access import Permission
 from portal.models import Role, db
 from portal.web.security import guard
+from tests.support.core import make_settings
+from tests.support.people import Person
 from tests.support.portal_app import (
-    Person,
     csrf_of,
     make_app,
     make_person,
-    make_settings,
     make_study,
     make_token,
     post,

@@ -9,7 +9,9 @@ from flask.testing import FlaskClient
 
 from portal.models import Role, db
 from portal.web.security import guard
-from tests.support.portal_app import Person, csrf_of, make_app, make_settings, post, sign_in
+from tests.support.core import make_settings
+from tests.support.people import Person
+from tests.support.portal_app import csrf_of, make_app, post, sign_in
 
 Furnished = tuple[Path, dict[Role, Person]]
 

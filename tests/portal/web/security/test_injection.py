@@ -9,7 +9,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.portal_app import Person, make_token, post, sign_in
+from tests.support.people import Person
+from tests.support.portal_app import make_token, post, sign_in
 
 # A line's end in all its spellings, then what would be a header, or a line of the log.
 ENDS = ("\r\n", "\n", "\r", "%0d%0a", "%250d%250a", "\u2028", "\u560d\u560a", "\x0b", "\x85")

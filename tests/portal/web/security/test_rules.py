@@ -16,13 +16,12 @@ from portal.ai_models import registry
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
 from portal.web.security import guard
+from tests.support.core import Clock, make_settings
 from tests.support.portal_app import (
-    Clock,
     csrf_of,
     make_app,
     make_passkey,
     make_person,
-    make_settings,
     make_study,
     make_token,
     sign_in,
