@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.recipe import Recipe  # noqa: E402
 from ml.recipe_limits import BadRecipe  # noqa: E402
-from tests.support.tiny_training import TINY  # noqa: E402 - only where torch is
+from tests.support.ml.tiny_training import TINY  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

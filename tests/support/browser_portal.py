@@ -36,8 +36,7 @@ from portal.intake import submission
 from portal.jobs import claims, files, sweeper, tickets
 from portal.models import JobKind, Role, Study, User
 from tests.support.core import make_settings
-from tests.support.job_results import hello_of
-from tests.support.jobs import Jobs
+from tests.support.jobs import Jobs, hello_of
 from tests.support.people import Person
 from tests.support.portal_app import core_of, make_app, make_person, sign_in
 from worker.contract.job import QUEUES

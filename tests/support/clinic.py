@@ -15,8 +15,7 @@ from portal.accounts.sessions import actor_of
 from portal.intake import submission
 from portal.models import Role
 from tests.support.core import NOW, Core
-from tests.support.job_results import facts_of, prediction_of, rendered, segmented
-from tests.support.jobs import Jobs
+from tests.support.jobs import Jobs, facts_of, prediction_of, rendered, segmented
 from tests.support.people import add_person
 from tests.support.pictures import dicom
 

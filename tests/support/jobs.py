@@ -1,4 +1,8 @@
-"""Jobs of a portal, done in this process as a worker would do them."""
+"""Jobs done in this process as a worker would do them, and what workers report, made up.
+
+The defaults are those of a small DICOM picture; `PNG_FACTS` and `UNMEASURED` those of a PNG, whose
+pixels have no size.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +14,140 @@ from sqlalchemy import select
 from portal.jobs import claims, files, outcomes, tickets
 from portal.models import Job, JobKind, JobState
 from tests.support.core import NOW, Core
-from tests.support.job_results import MEDIA_TYPES
-from worker.contract.job import Failure
+from tests.support.pictures import jpeg, png
+from worker.contract.files import OUTPUTS
+from worker.contract.job import Failure, Hello
 from worker.contract.result import Output
+
+SHA256 = "ab" * 32
+MEDIA_TYPES = {
+    kind.value: rule.media_type for outputs in OUTPUTS.values() for kind, rule in outputs.items()
+}
+
+
+def rendered(rows: int, columns: int) -> dict[str, bytes]:
+    """The outputs of a render job."""
+    return {
+        "pixels": bytes(rows * columns * 2),
+        "preview": jpeg(rows=rows, columns=columns, inside=b"preview"),
+        "thumb": jpeg(rows=min(rows, 96), columns=min(columns, 77), inside=b"thumb"),
+    }
+
+
+def segmented(rows: int = 8, columns: int = 6) -> dict[str, bytes]:
+    """The outputs of a segment job."""
+    return {
+        "probability": bytes(4 * 4),
+        "mask": png(rows=rows, columns=columns),
+        "overlay": png(rows=rows, columns=columns, colour=2),
+    }
+
+
+def hello_of(queue: str, name: str = "w", model: str = "") -> Hello:
+    """What a worker of a queue reports when it starts."""
+    return Hello.parse({"name": name, "queue": queue, "engine": "cpu", "model": model})
+
+
+def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
+    """The facts of a picture from a render job."""
+    return {
+        "rows": rows,
+        "columns": columns,
+        "bits": 12,
+        "spacing": {"row_mm": 0.14, "column_mm": 0.14, "source": "detector"},
+        "windows": [[2048.0, 4096.0, "automatic"]],
+        "view": "PA",
+        "modality": "DX",
+        "body_part": "CHEST",
+        "photometric": "MONOCHROME2",
+        "orientation": ["L", "F"],
+        "patient_age_years": 62.0,
+        "patient_sex": "F",
+        "media_type": "application/dicom",
+        "colour": 0.0,
+        "notes": [],
+    } | changes
+
+
+def prediction_of(**changes: Any) -> dict[str, Any]:
+    """The prediction of a segment job; with `none_found` nothing is outlined."""
+    if changes.get("band") == "none_found":
+        changes = {"measurements": {"area_px": 0, "side": None}} | changes
+    return {
+        "model": {"name": "pleura-lite2", "version": "1.0", "sha256": SHA256},
+        "probability": 0.91,
+        "band": "likely",
+        "threshold": 0.5,
+        "operating_point": "balanced",
+        "map": {"rows": 4, "columns": 4},
+        "measurements": {
+            "area_px": 9,
+            "area_mm2": 310.5,
+            "side": "right",
+            "side_assumed": False,
+            "zones": ["apical"],
+            "distance_px": 5.0,
+            "distance_mm": 17.5,
+            "distance_line": [1, 2, 3, 4],
+            "components": [
+                {
+                    "area_px": 9,
+                    "area_mm2": 310.5,
+                    "side": "right",
+                    "zones": ["apical"],
+                    "box": [1, 2, 5, 6],
+                }
+            ],
+            "spacing": None,
+            "lungs_found": True,
+            "extents": [
+                {
+                    "side": "right",
+                    "fraction": 0.12,
+                    "apex": {"px": 4.0, "mm": 5.5, "line": [1, 2, 3, 4]},
+                    "upper": {"px": 2.1, "mm": 2.9, "line": [1, 2, 3, 4]},
+                    "middle": {"px": 1.2, "mm": 1.6, "line": [5, 6, 7, 8]},
+                    "lower": {"px": 0.0, "mm": 0.0, "line": None},
+                    "collins": {"percent": 12.0, "applies": True, "reason": None},
+                    "rhea": {"percent": None, "applies": False, "reason": "not_pa"},
+                    "light": {"percent": None, "applies": False, "reason": "not_pa"},
+                }
+            ],
+        },
+        "quality": {"verdict": "fit", "reasons": []},
+        "statistics": {"mean": 0.4},
+        "seconds": 0.31,
+    } | changes
+
+
+REFUSED = {
+    "probability": None,
+    "band": None,
+    "threshold": None,
+    "map": None,
+    "measurements": None,
+    "quality": {
+        "verdict": "refused",
+        "reasons": [{"code": "lateral_view", "message": "A lateral view."}],
+    },
+}
+
+# What is different where the picture is a PNG: its file says nothing of sizes, views and patients.
+PNG_FACTS: dict[str, Any] = {
+    "bits": 8,
+    "spacing": None,
+    "windows": [[128.0, 256.0, "automatic"]],
+    "view": None,
+    "modality": None,
+    "body_part": None,
+    "orientation": [],
+    "patient_age_years": None,
+    "patient_sex": None,
+    "media_type": "image/png",
+}
+UNMEASURED: dict[str, Any] = {
+    "measurements": {"area_px": 900, "area_mm2": None, "side": "right", "distance_px": 120.0},
+}
 
 
 @dataclass

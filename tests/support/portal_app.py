@@ -21,16 +21,16 @@ from portal.models import JobKind, Passkey, Role, User, db
 from portal.settings import Settings
 from portal.web import create_app
 from tests.support.core import Core, migrate
-from tests.support.job_results import (
+from tests.support.jobs import (
     MEDIA_TYPES,
     PNG_FACTS,
     UNMEASURED,
+    Jobs,
     facts_of,
     prediction_of,
     rendered,
     segmented,
 )
-from tests.support.jobs import Jobs
 from tests.support.people import Person, add_account, add_person
 from tests.support.pictures import picture
 

@@ -15,7 +15,7 @@ from ml.datasets.catalogue import Record  # noqa: E402
 from ml.recipe_limits import BadRecipe  # noqa: E402
 from ml.training import checkpoint, run_state, train  # noqa: E402
 from ml.training.checkpoint import BadCheckpoint  # noqa: E402
-from tests.support.tiny_training import NOTHING, TINY, discs, log  # noqa: E402
+from tests.support.ml.tiny_training import NOTHING, TINY, discs, log  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

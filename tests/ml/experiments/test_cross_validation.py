@@ -18,7 +18,7 @@ from ml.evaluation import held_out  # noqa: E402
 from ml.experiments import cross_validation  # noqa: E402
 from ml.metrics import calibration  # noqa: E402
 from ml.training import train  # noqa: E402
-from tests.support.tiny_training import discs  # noqa: E402 - only where torch is
+from tests.support.ml.tiny_training import discs  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

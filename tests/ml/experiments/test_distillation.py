@@ -22,7 +22,7 @@ from ml.preprocessing.lung_crop import Crop  # noqa: E402
 from ml.recipe import Recipe  # noqa: E402
 from ml.recipe_limits import BadRecipe  # noqa: E402
 from ml.training import checkpoint, run_state, train  # noqa: E402
-from tests.support.tiny_training import NOTHING, TINY, cache_of_three_folds, discs  # noqa: E402
+from tests.support.ml.tiny_training import NOTHING, TINY, cache_of_three_folds, discs  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -16,7 +16,7 @@ from ml.recipe import Recipe  # noqa: E402
 from ml.recipe_limits import BadRecipe  # noqa: E402
 from ml.runtime import session  # noqa: E402
 from ml.training import checkpoint, run_state  # noqa: E402
-from tests.support.tiny_training import TINY, cache_of_three_folds  # noqa: E402
+from tests.support.ml.tiny_training import TINY, cache_of_three_folds  # noqa: E402
 
 pytestmark = pytest.mark.torch
 PICTURES = np.random.default_rng(5).uniform(-1, 1, (2, 1, 64, 64)).astype(np.float32)

@@ -169,7 +169,7 @@ def test_a_model_is_exported_and_measured_with_its_gate(models: Path, tmp_path: 
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from ml.__main__ import main
     from ml.training import run_state
-    from tests.support.tiny_training import TINY, cache_of_three_folds
+    from tests.support.ml.tiny_training import TINY, cache_of_three_folds
 
     cache = cache_of_three_folds(tmp_path / "cache")
     run_state.save(run_state.start(TINY, torch.device("cpu")), tmp_path / "checkpoint.pt")

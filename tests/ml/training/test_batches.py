@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ml.training import batches  # noqa: E402
 from ml.training.distributed import ProcessGroup  # noqa: E402
-from tests.support.tiny_training import TINY  # noqa: E402
+from tests.support.ml.tiny_training import TINY  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

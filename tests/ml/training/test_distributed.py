@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.datasets import catalogue  # noqa: E402
 from ml.recipe import Recipe  # noqa: E402
 from ml.training import distributed, train  # noqa: E402
+from tests.support.ml.tiny_training import discs, log  # noqa: E402 - only where torch is
 from tests.support.paths import ROOT  # noqa: E402
-from tests.support.tiny_training import discs, log  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

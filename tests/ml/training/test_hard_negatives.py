@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.datasets import dataset  # noqa: E402
 from ml.network import model  # noqa: E402
 from ml.training import hard_negatives, train  # noqa: E402
-from tests.support.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
+from tests.support.ml.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

@@ -15,7 +15,7 @@ from ml.network import model  # noqa: E402
 from ml.preprocessing import transforms  # noqa: E402
 from ml.recipe import ARCHITECTURES, LOSSES, Recipe  # noqa: E402
 from ml.training import train  # noqa: E402
-from tests.support.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
+from tests.support.ml.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.errors import BadInput  # noqa: E402
 from ml.training import checkpoint, run_state, train  # noqa: E402
-from tests.support.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
+from tests.support.ml.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

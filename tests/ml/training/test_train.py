@@ -13,7 +13,7 @@ from ml.datasets import dataset  # noqa: E402
 from ml.network import losses, model, precision  # noqa: E402
 from ml.recipe import LOSSES, Recipe  # noqa: E402
 from ml.training import batches, train  # noqa: E402
-from tests.support.tiny_training import NOTHING, TINY, discs, log  # noqa: E402 - only where torch is
+from tests.support.ml.tiny_training import NOTHING, TINY, discs, log  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

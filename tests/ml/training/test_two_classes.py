@@ -18,7 +18,7 @@ from ml.metrics.calibration import Calibration, Thresholds  # noqa: E402
 from ml.network import losses, model  # noqa: E402
 from ml.runtime import session  # noqa: E402
 from ml.training import train, validation  # noqa: E402
-from tests.support.tiny_training import TINY  # noqa: E402 - only where torch is
+from tests.support.ml.tiny_training import TINY  # noqa: E402 - only where torch is
 
 pytestmark = pytest.mark.torch
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ml.training import train, weight_averaging  # noqa: E402 - only where torch is
-from tests.support.tiny_training import TINY, discs, log  # noqa: E402
+from tests.support.ml.tiny_training import TINY, discs, log  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -14,7 +14,7 @@ from portal.jobs.errors import BadResult
 from portal.models import AuditEvent, Instance, ModelState, ModelVersion, OperatingPoint, Prediction
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
-from tests.support.job_results import SHA256, prediction_of, segmented
+from tests.support.jobs import SHA256, prediction_of, segmented
 
 OTHER = "cd" * 32
 

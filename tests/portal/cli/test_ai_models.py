@@ -20,7 +20,7 @@ from portal.settings import Settings
 from tests.portal.ai_models.test_registry import card
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
-from tests.support.job_results import SHA256, prediction_of
+from tests.support.jobs import SHA256, prediction_of
 from tests.support.paths import ROOT
 
 

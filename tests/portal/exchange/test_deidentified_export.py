@@ -26,7 +26,7 @@ from portal.reading import reviews
 from portal.web.clinic.export import WARNINGS
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import prediction_of
+from tests.support.jobs import prediction_of
 from tests.support.pictures import compressed_dicom, dicom, jpeg, png
 
 CANARY = "CANARY"

@@ -28,7 +28,7 @@ from portal.vault import Vault
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import facts_of, rendered
+from tests.support.jobs import facts_of, rendered
 
 
 def reviewed(clinic: Clinic, minute: int, comment: str) -> UUID:

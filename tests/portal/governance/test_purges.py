@@ -21,7 +21,7 @@ from portal.vault.blob_store import StorageUnavailable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import REFUSED
+from tests.support.jobs import REFUSED
 
 REQUEST = PurgeReason.PATIENT_REQUEST
 

@@ -37,7 +37,7 @@ from portal.vault import StorageFull
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import (
+from tests.support.jobs import (
     REFUSED,
     facts_of,
     hello_of,

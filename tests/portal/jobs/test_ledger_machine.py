@@ -25,7 +25,7 @@ from portal.models import Job, JobKind, JobState, Prediction, Study
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, open_clinic
 from tests.support.core import NOW, open_core
-from tests.support.job_results import facts_of, prediction_of, rendered, segmented
+from tests.support.jobs import facts_of, prediction_of, rendered, segmented
 
 SILENT = Broker("")
 _migrated: list[Path] = []

@@ -13,7 +13,7 @@ from ml.runtime.lung_finder import LungFields
 from portal.jobs import prediction_checks, result_checks
 from portal.jobs.errors import BadResult
 from portal.models import BlobKind, JobKind
-from tests.support.job_results import prediction_of
+from tests.support.jobs import prediction_of
 from worker.contract.prediction import Prediction
 
 CARD: dict[str, Any] = {

@@ -14,7 +14,7 @@ from portal.jobs import prediction_checks, result_checks
 from portal.jobs.errors import BadResult
 from portal.models import BlobKind
 from portal.web.present import size_lines, wording
-from tests.support.job_results import REFUSED, facts_of, prediction_of, rendered, segmented
+from tests.support.jobs import REFUSED, facts_of, prediction_of, rendered, segmented
 
 RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}
 SEGMENTED = {BlobKind(kind): len(data) for kind, data in segmented().items()}

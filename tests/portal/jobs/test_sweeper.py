@@ -20,7 +20,7 @@ from portal.services import redis_client
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import rendered
+from tests.support.jobs import rendered
 
 SILENT = Broker("")
 

@@ -16,7 +16,7 @@ from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import REFUSED, hello_of, rendered, segmented
+from tests.support.jobs import REFUSED, hello_of, rendered, segmented
 from tests.support.pictures import dicom
 
 PEOPLE = {

@@ -20,7 +20,7 @@ from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import REFUSED
+from tests.support.jobs import REFUSED
 from tests.support.pictures import dicom, jpeg
 
 MISTAKE = PurgeReason.SENT_BY_MISTAKE

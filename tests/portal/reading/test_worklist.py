@@ -14,7 +14,7 @@ from portal.studies import status, worklist_order
 from portal.web.present import list_rows
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import REFUSED
+from tests.support.jobs import REFUSED
 from tests.support.pictures import dicom, jpeg
 
 

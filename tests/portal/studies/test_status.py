@@ -15,7 +15,7 @@ from portal.studies.status import State, StudyState
 from portal.web.present import list_rows
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import REFUSED, facts_of, rendered
+from tests.support.jobs import REFUSED, facts_of, rendered
 from tests.support.pictures import dicom
 
 NONE_FOUND = {"band": "none_found", "probability": 0.03}

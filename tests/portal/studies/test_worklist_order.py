@@ -25,7 +25,7 @@ from portal.models import (
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.job_results import prediction_of, segmented
+from tests.support.jobs import prediction_of, segmented
 
 
 def review(clinic: Clinic, study_id: UUID) -> Review:

@@ -17,7 +17,7 @@ from tests.portal.jobs.test_sweeper import old
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
-from tests.support.job_results import MEDIA_TYPES, facts_of, rendered
+from tests.support.jobs import MEDIA_TYPES, facts_of, rendered
 from tests.support.pictures import dicom, jpeg
 
 

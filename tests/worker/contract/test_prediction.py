@@ -12,7 +12,7 @@ from ml.inference import serving
 from ml.inference.predict import OPERATING_POINTS, OperatingPoint, predict
 from ml.preparation import phantom
 from tests.ml.conftest import write_tiny_model
-from tests.support.job_results import REFUSED, prediction_of
+from tests.support.jobs import REFUSED, prediction_of
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import Band, Prediction, QualityVerdict
 

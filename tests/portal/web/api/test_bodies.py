@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from pydantic import ValidationError
 
 from portal.web.api import bodies
-from tests.support.job_results import REFUSED, prediction_of
+from tests.support.jobs import REFUSED, prediction_of
 
 MADE = datetime(2026, 3, 1, 12, 30, 5, 678901, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from portal.jobs import overview
 from portal.models import JobKind, db
 from tests.support.core import Clock
-from tests.support.job_results import MEDIA_TYPES
+from tests.support.jobs import MEDIA_TYPES
 from tests.support.people import Person
 from tests.support.pictures import picture
 from tests.support.portal_app import (
