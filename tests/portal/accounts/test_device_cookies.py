@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from portal.accounts import passkeys, people, sessions, teams, totp
 from portal.accounts.device_cookies import LIFETIME, MOST_PEOPLE, DeviceCookie
+from portal.accounts.sessions import actor_of
 from portal.accounts.throttle import ACCOUNT, ADDRESS, EVERYWHERE, Throttle, Throttled, at
 from portal.models import LoginSession, Role, User
-from tests.portal.accounts.members import PASSWORD, actor, enrol, join
 from tests.support.core import NOW, Core
+from tests.support.people import PASSWORD, enrol, join
 
 SECRET = "a secret of the portal for its tests"
 SHARED = "198.51.100.7"  # the hospital's one address
@@ -186,22 +187,22 @@ def test_an_entry_names_nobody() -> None:
 End = Callable[[Session, User, User], object]
 ENDS: dict[str, End] = {
     "another role": lambda session, user, boss: people.set_role(
-        session, actor(boss), user.id, Role.TECHNOLOGIST, NOW
+        session, actor_of(boss), user.id, Role.TECHNOLOGIST, NOW
     ),
     "another team": lambda session, user, boss: people.move(
-        session, actor(boss), user.id, teams.make_team(session, actor(boss), "B", NOW).id, NOW
+        session, actor_of(boss), user.id, teams.make_team(session, actor_of(boss), "B", NOW).id, NOW
     ),
     "sessions ended by an admin": lambda session, user, boss: people.end_sessions_of(
-        session, actor(boss), user.id, NOW
+        session, actor_of(boss), user.id, NOW
     ),
     "other sessions ended": lambda session, user, _: sessions.end_other_sessions(
-        session, actor(user), NOW
+        session, actor_of(user), NOW
     ),
     "password changed": lambda session, user, _: people.change_password(
         session, Throttle(), signed_in(session, user), PASSWORD, "seven green umbrellas", NOW
     ),
-    "disabled": lambda session, user, boss: people.disable(session, actor(boss), user.id, NOW),
-    "reset": lambda session, user, boss: people.reset_factor(session, actor(boss), user.id, NOW),
+    "disabled": lambda session, user, boss: people.disable(session, actor_of(boss), user.id, NOW),
+    "reset": lambda session, user, boss: people.reset_factor(session, actor_of(boss), user.id, NOW),
 }
 
 

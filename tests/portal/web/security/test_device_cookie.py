@@ -4,15 +4,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.support.portal_app import (
-    PASSWORD,
-    Clock,
-    Person,
-    make_app,
-    make_settings,
-    post,
-    sign_in_by_pages,
-)
+from tests.support.core import Clock, make_settings
+from tests.support.people import PASSWORD, Person
+from tests.support.portal_app import make_app, post, sign_in_by_pages
 
 COOKIE = "pleura-device"
 
