@@ -39,7 +39,7 @@ _ARGUMENTS = [
 
 @dataclass
 class Cases:
-    """The studies of the portal by their kind."""
+    """The studies of the portal by their kind, and what else pages are about."""
 
     likely: UUID
     none_found: UUID
@@ -47,7 +47,9 @@ class Cases:
     failed: UUID
     hostile: UUID
     waiting: UUID
+    purged: UUID
     model: UUID
+    invitation: str
     likely_prediction: predict.Prediction
 
 
@@ -65,6 +67,7 @@ class Visitor:
         path: str,
         role: Role | Person | None = Role.READER,
         *,
+        proved: bool = True,
         theme: str = "dark",
         size: tuple[int, int] = (1440, 900),
     ) -> Page:
@@ -72,7 +75,7 @@ class Visitor:
         context.set_default_timeout(60_000)
         cookies = [{"name": "theme", "value": theme, "url": self.site.url}]
         if role is not None:
-            cookies.append(self.site.cookie(role))
+            cookies.append(self.site.cookie(role, proved=proved))
         context.add_cookies(cookies)  # type: ignore[arg-type]
         page = context.new_page()
         page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
@@ -127,7 +130,20 @@ def cases(site: BrowserPortal) -> Cases:
     failed = site.submit(phantom.dicom(draw(5), patient_name="PHANTOM^BROKEN"))
     site.fail(failed, "decode_failed")
     waiting = site.submit(phantom.dicom(draw(6), patient_name="山田^太郎"))
-    return Cases(likely, none_found, lateral, failed, hostile, waiting, site.add_card(), prediction)
+    purged = site.submit(phantom.dicom(draw(7), patient_name="PHANTOM^PURGED"))
+    site.purge(purged)
+    return Cases(
+        likely=likely,
+        none_found=none_found,
+        lateral=lateral,
+        failed=failed,
+        hostile=hostile,
+        waiting=waiting,
+        purged=purged,
+        model=site.add_card(),
+        invitation=site.invite(),
+        likely_prediction=prediction,
+    )
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -10,12 +13,18 @@ from playwright.sync_api import Page
 
 from portal.models import Role
 from tests.browser.conftest import TWO_FRAMES, Cases, Visitor
+from tests.support.core import make_settings
+from tests.support.portal_app import make_app
 
 pytestmark = pytest.mark.browser
 
 SIZES = [(1440, 900), (1024, 768), (390, 844)]
 PAGES = [
     ("/sign-in", None),
+    ("/sign-in/code", Role.READER),
+    ("{invitation}", None),
+    ("/enrol", Role.READER),
+    ("/confirm", Role.READER),
     ("/worklist", Role.READER),
     ("/worklist?q=nothing-like-this", Role.READER),
     ("/upload", Role.TECHNOLOGIST),
@@ -33,25 +42,62 @@ PAGES = [
     ("/admin/teams", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/admin/models", Role.ADMIN),
+    ("/admin/models/{model}", Role.ADMIN),
     ("/audit", Role.AUDITOR),
     ("/audit?since=2026-13-45", Role.AUDITOR),
     ("/admin/data", Role.ADMIN),
     ("/admin/data?case={likely}", Role.ADMIN),
+    ("/admin/data/{purged}/proof", Role.ADMIN),
     ("/studies/{likely}/export", Role.READER),
     ("/studies/{waiting}/export", Role.READER),
     ("/models/{model}", Role.READER),
 ]
+BEFORE_THE_CODE = {"/sign-in/code"}
+# What answers a GET without being a page to look at, and why.
+NO_PAGES = {
+    "api.mask": "for programs",
+    "api.overlay": "for programs",
+    "api.studies": "for programs",
+    "api.study": "for programs",
+    "auth.start": "leads on",
+    "data.proof_file": "a file to be saved",
+    "health.live": "for supervision",
+    "health.ready": "for supervision",
+    "openapi.document": "for programs",
+    "reading.blob": "a file for the case page",
+    "reading.following": "leads on",
+    "reading.state": "JSON for the case page",
+    "sso.back": "leads on at once; needs a provider, and errors are shown by the page of sign-in",
+    "sso.leave": "leads on to the provider",
+    "static": "files of the pages",
+    "worker_api.read_input": "for workers",
+    "worklist.states": "JSON for the worklist",
+}
 # Until animations that began before reduced motion have ended; a pulsing placeholder never does.
 _STILL = """() => Promise.allSettled(document.getAnimations()
     .filter(one => Number.isFinite(one.effect.getComputedTiming().endTime))
     .map(one => one.finished))"""
 
 
+def test_every_page_is_among_these(tmp_path: Path) -> None:
+    app = make_app(make_settings(tmp_path))
+    answered = {rule.endpoint for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
+    example = {field.name: str(UUID(int=0)) for field in fields(Cases)} | {"invitation": "/join/x"}
+    adapter = app.url_map.bind("localhost")
+    shown = {
+        adapter.match(template.format(**example).partition("?")[0])[0] for template, _ in PAGES
+    }
+    assert sorted(answered - shown - set(NO_PAGES)) == []
+    assert set(NO_PAGES) <= answered - shown, "a row of NO_PAGES is no longer needed"
+
+
 @pytest.mark.parametrize(("template", "role"), PAGES)
 def test_a_page_fits_its_window_and_is_accessible(
     visitor: Visitor, cases: Cases, template: str, role: Role | None
 ) -> None:
-    page = visitor.open(template.format(**vars(cases)), role)
+    path = template.format(**vars(cases))
+    page = visitor.open(path, role, proved=path not in BEFORE_THE_CODE)
+    assert page.url == visitor.site.url + path, "it led on to another page"
     page.emulate_media(reduced_motion="reduce")  # colours are measured, not their transitions
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})

@@ -30,11 +30,12 @@ from ml.preparation import phantom
 from ml.preprocessing import transforms
 from ml.quality import gate
 from ml.runtime import lung_finder
-from portal.accounts import sessions
+from portal.accounts import invitations, sessions
 from portal.ai_models import registry
+from portal.governance import purges
 from portal.intake import submission
 from portal.jobs import claims, files, sweeper, tickets
-from portal.models import JobKind, Role, Study, User
+from portal.models import JobKind, PurgeReason, Role, Study, User
 from tests.support.core import make_settings
 from tests.support.jobs import Jobs, hello_of
 from tests.support.people import Person
@@ -75,10 +76,10 @@ class BrowserPortal:
         """Another reader of the same team."""
         return make_person(self.app, Role.READER, name="Rob Reader")
 
-    def cookie(self, who: Role | Person) -> dict[str, str]:
-        """The cookie of a new session of this role or person."""
+    def cookie(self, who: Role | Person, *, proved: bool = True) -> dict[str, str]:
+        """The cookie of a new session of this role or person; unless `proved`, before the code."""
         person = self.people[who] if isinstance(who, Role) else who
-        client = sign_in(self.app, person)
+        client = sign_in(self.app, person, proved=proved)
         name = self.app.config["SESSION_COOKIE_NAME"]
         found = client.get_cookie(name)
         assert found is not None
@@ -98,6 +99,28 @@ class BrowserPortal:
         """Register the model of the test predictions; returns its id."""
         with self.core.sessions() as session:
             return registry.add(session, CARD, source="test", now=datetime.now(UTC)).id
+
+    def purge(self, study_id: UUID) -> None:
+        """Destroy a study, as its administrator."""
+        with self.core.sessions() as session:
+            admin = sessions.actor_of(session.get_one(User, self.people[Role.ADMIN].id))
+            purges.purge(
+                *(session, self.core.vault, admin, study_id, datetime.now(UTC)),
+                reason=PurgeReason.TEST_DATA,
+            )
+
+    def invite(self) -> str:
+        """The path of an invitation that nobody has followed."""
+        with self.core.sessions() as session:
+            _, token = invitations.invite(
+                session,
+                None,
+                name="New Person",
+                email="new@example.org",
+                role=Role.READER,
+                now=datetime.now(UTC),
+            )
+        return f"/join/{token}"
 
     def study_of(self, study: str) -> UUID:
         """The study with this id, as text from a link; raises if there is none."""

@@ -65,8 +65,13 @@ def make_person(app: Flask, role: Role, *, team: str = "Radiology", name: str = 
     return add_account(core, user, now)
 
 
-def sign_in(app: Flask, person: Person, client: FlaskClient | None = None) -> FlaskClient:
-    """A client with a login session of this person, created without the pages."""
+def sign_in(
+    app: Flask, person: Person, client: FlaskClient | None = None, *, proved: bool = True
+) -> FlaskClient:
+    """A client with a login session of this person, created without the pages.
+
+    Unless `proved`, it has given the password and not yet the code.
+    """
     client = client or app.test_client()
     with core_of(app).sessions() as session:
         raw = sessions.start_session(
@@ -75,6 +80,7 @@ def sign_in(app: Flask, person: Person, client: FlaskClient | None = None) -> Fl
             address="127.0.0.1",
             agent="Firefox on Linux",
             now=app.extensions["pleura"].clock(),
+            proved=proved,
         )
     with client.session_transaction() as cookie:
         cookie["login"] = raw
