@@ -34,6 +34,8 @@ def _set_up_connection(connection: Any, _record: Any) -> None:
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
+        "secure_delete = ON",  # what is deleted or changed is overwritten in the file
+        "recursive_triggers = ON",  # a row that REPLACE removes counts as deleted
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -59,7 +59,10 @@ def purge(chosen: argparse.Namespace) -> int:
             )
         except Conflict as conflict:
             raise Failed(conflict.message) from None
-        left = purging.residual_data(session, vault, done.study_id)
+        left = purging.residual_data(session, vault, found[0].study_id)
+    if done is None:
+        print_line(f"{purging.PROOF_FOLLOWS} The sweep does it; administrators find it on “Data”.")
+        return 0
     print_line(json.dumps(json.loads(done.proof), indent=2))
     print_line(f"Digest of this proof, in the access log too: {done.digest}")
     if not left.is_empty:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.models import Blob, Hold, HoldReason, Instance, Study, Team
+from portal.models import Blob, Hold, HoldReason, Instance, Purge, Study, Team
 from portal.studies import exams, status
 
 # The number of a letter or a file. It needs a digit and takes no blank: a name has no place here.
@@ -39,6 +39,7 @@ class Case:
     files: int
     size: int
     hold: Hold | None
+    is_proved: bool  # whether it was purged and the proof is written
 
 
 def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) -> list[Case]:
@@ -81,6 +82,7 @@ def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) 
             .group_by(Instance.study_id)
         )
     }
+    proved = set(session.scalars(select(Purge.study_id).where(Purge.study_id.in_(ids))))
     session.commit()
     return [
         Case(
@@ -94,6 +96,7 @@ def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) 
             files=files.get(study.id, (0, 0))[0],
             size=files.get(study.id, (0, 0))[1],
             hold=held_now.get(study.id),
+            is_proved=study.id in proved,
         )
         for study, team in rows
     ]

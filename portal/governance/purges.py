@@ -1,56 +1,44 @@
 """Purging a study: its keys are destroyed, so that no copy of its data can be read again.
 
 These are the study's own key and those of its pictures. Studies that were joined are purged
-together.
+together. Ids, the log, and the numbers of model and readers stay.
 
-Owns the purge, its written proof (`purges.proof`, whose digest stands in the access log) and the
-look at what is left afterwards. Ids, the log, and the numbers of model and readers stay.
+A purge has three steps, of which the sweep takes up what a stop or a reader left undone: one
+transaction destroys keys, values and lookups; then files are removed and the database's old pages
+are cleared (`erasure`); a last transaction writes the proof (`purge_proofs`).
 """
 
-import contextlib
-import hashlib
-import json
+import logging
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
+from portal.governance import erasure, purge_proofs
+from portal.governance.erasure import NotErased
 from portal.governance.legal_holds import check_reference, held, locked
-from portal.models import Blob, Instance, Job, JobState, Purge, PurgeReason, Sex, Study
+from portal.governance.purge_proofs import KEY, LOOKUPS, PICTURE_LOOKUPS, PICTURE_SEALED, SEALED
+from portal.governance.purge_proofs import is_genuine as is_genuine
+from portal.governance.purge_proofs import proof_of as proof_of
+from portal.governance.purge_proofs import proofs as proofs
+from portal.governance.purge_proofs import residual_data as residual_data
+from portal.models import Blob, Job, JobState, Purge, PurgeReason, Sex, StartedPurge
 from portal.studies import exams
 from portal.vault import Vault, VaultError
 
-# What of a study's row can lead to a patient; nothing of it is left.
-_KEY: Final = ("wrapped_key", "key_id")
-_SEALED: Final = ("sealed_phi",)
-_LOOKUPS: Final = (
-    *("patient_key", "patient_id_key", "accession_key", "study_uid_key", "acquired", "age_band"),
+PROOF_FOLLOWS: Final = (
+    "The case is purged. Its proof is written once all files are removed and nothing reads the "
+    "database’s older pages any more."
 )
-# The same of a picture's row.
-_PICTURE_SEALED: Final = ("sealed_phi", "sealed_facts")
-_PICTURE_LOOKUPS: Final = ("sop_key", "content_key", "series_uid_key", "acquired")
-
-
-@dataclass(frozen=True, slots=True)
-class ResidualData:
-    """What is still there of a purged study: all of it must be nothing."""
-
-    key: bool
-    sealed_values: int
-    lookups: int
-    files: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the purge is complete."""
-        return not (self.key or self.sealed_values or self.lookups or self.files)
+_log = logging.getLogger(__name__)
 
 
 def purge(
@@ -63,8 +51,11 @@ def purge(
     reason: PurgeReason,
     reference: str = "",
     only_if: Callable[[UUID], bool] | None = None,
-) -> Purge:
+) -> Purge | None:
     """Destroy a study's data keys, patient data, lookups and files; returns the written proof.
+
+    None: all of it is destroyed, and the proof follows (`finish_started`): a file can't be removed
+    just now, or somebody still reads the database's older pages.
 
     For administrators (who need not see the case), the command line and retention (`actor` None).
     Its jobs end; a worker that is at one loses it. `only_if` is asked last, about the study that is
@@ -73,7 +64,85 @@ def purge(
     """
     if actor is not None:
         actor.require(Permission.DATA_MANAGE)
+    began = time.monotonic()
     reference = check_reference(reference)
+    study_id = _destroy(session, actor, study_id, now, reason, reference, only_if)
+    try:
+        later = now + timedelta(seconds=time.monotonic() - began)
+        return finish(session, vault, study_id, later)
+    except (NotErased, OperationalError, VaultError, OSError) as error:
+        session.rollback()
+        _log.warning("the proof of a purge is not written yet: %s", type(error).__name__)
+        return None
+
+
+def finish(session: Session, vault: Vault, study_id: UUID, now: datetime) -> Purge | None:
+    """Do the rest of a purge that was started; its proof, None where there is no such purge.
+
+    Raises NotErased, VaultError or OSError as long as it can't be done; it can be tried again.
+    """
+    started = session.get(StartedPurge, study_id, populate_existing=True)
+    session.commit()
+    if started is not None:
+        for name in purge_proofs.names_of_files(started.statement):
+            vault.destroy(name)
+        erased = erasure.erase(session, [bytes.fromhex(mark) for mark in started.marks])
+        # Another process may have been quicker.
+        started = session.get(StartedPurge, study_id, with_for_update=True, populate_existing=True)
+    if started is None:
+        written = session.get(Purge, study_id, populate_existing=True)
+        session.commit()
+        return written
+    proof = purge_proofs.proof_from(started, erased, now)
+    session.delete(started)
+    session.add(proof)
+    audit.append(
+        session,
+        "study_purged",
+        actor_id=started.started_by,
+        now=now,
+        study_id=study_id,
+        detail={
+            "files": len(started.statement["destroyed"]["files"]),
+            "reason": proof.reason.value,
+            "reference": proof.reference,
+            "proof": proof.digest,
+        },
+    )
+    session.commit()
+    return proof
+
+
+def finish_started(session: Session, vault: Vault, now: datetime) -> int:
+    """Finish every purge that was started and has no proof; returns how many have one now."""
+    query = select(StartedPurge.study_id).order_by(StartedPurge.started_at, StartedPurge.study_id)
+    waiting = session.scalars(query).all()
+    session.commit()
+    finished = 0
+    for study_id in waiting:
+        try:
+            finished += finish(session, vault, study_id, now) is not None
+        except NotErased:
+            session.rollback()
+            break  # somebody reads: the others would wait for the same
+        except (VaultError, OSError):
+            session.rollback()
+    return finished
+
+
+def _destroy(
+    session: Session,
+    actor: Actor | None,
+    study_id: UUID,
+    now: datetime,
+    reason: PurgeReason,
+    reference: str,
+    only_if: Callable[[UUID], bool] | None,
+) -> UUID:
+    """The first step: one transaction after which no row has a key, a sealed value or a lookup.
+
+    Returns the study that holds the pictures.
+    """
     # Jobs before their study (see `worklist_order`): a result that is coming in is waited for.
     session.scalars(
         select(Job.id)
@@ -89,18 +158,32 @@ def purge(
         raise Conflict("held", "This case is under a legal hold. Lift the hold first.")
     if only_if is not None and not only_if(study_id):
         raise Conflict("not_due", "Something came to this case: its time has not ended.")
-    gone = _ToDestroy.of(session, study)
-    proof = _proof(session, gone, actor, now, reason, reference)
+    gone = purge_proofs.ToDestroy.of(session, study)
+    open_jobs = (
+        Job.study_id == study_id,
+        or_(Job.state == JobState.QUEUED, Job.state == JobState.RUNNING),
+    )
+    ended = session.scalars(select(Job.id).where(*open_jobs)).all()
+    stated = purge_proofs.statement(gone, actor, now, reason, reference, len(ended))
+    session.add(
+        StartedPurge(
+            study_id=study_id,
+            started_at=now,
+            started_by=actor.user_id if actor else None,
+            statement=stated,
+            marks=gone.marks(),
+        )
+    )
     for one in gone.studies:
-        for column in (*_KEY, *_SEALED, *_LOOKUPS):
+        for column in (*KEY, *SEALED, *LOOKUPS):
             setattr(one, column, None)
         one.sex, one.purged_at, one.needs_upgrade = Sex.UNKNOWN, now, False
     for picture in gone.pictures:
-        for column in (*_KEY, *_PICTURE_SEALED, *_PICTURE_LOOKUPS):
+        for column in (*KEY, *PICTURE_SEALED, *PICTURE_LOOKUPS):
             setattr(picture, column, None)
     session.execute(
         update(Job)
-        .where(Job.study_id == study_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+        .where(*open_jobs)
         .values(
             state=JobState.FAILED,
             attempts=Job.attempts + 1,
@@ -109,155 +192,14 @@ def purge(
             finished_at=now,
         )
     )
-    names = [blob.name for blob in gone.blobs]
     session.execute(delete(Blob).where(Blob.instance_id.in_(gone.picture_ids)))
-    session.add(proof)
     audit.append(
         session,
-        "study_purged",
+        "purge_started",
         actor=actor,
         now=now,
         study_id=study_id,
-        detail={
-            "files": len(names),
-            "reason": reason.value,
-            "reference": reference,
-            "proof": proof.digest,
-        },
+        detail={"files": len(gone.blobs), "reason": reason.value, "reference": reference},
     )
     session.commit()
-    for name in names:
-        # Unreadable in any case, the key being gone; `residual_data` lists what is left, the sweep
-        # removes it.
-        with contextlib.suppress(OSError, VaultError):
-            vault.destroy(name)
-    return proof
-
-
-def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualData:
-    """Look, now, at what is left of a purged study in the database and on the disk."""
-    study_id = exams.survivor_of(session, study_id)
-    found = _ToDestroy.of(session, session.get_one(Study, study_id, populate_existing=True))
-    proof = json.loads(session.get_one(Purge, study_id).proof)
-    names = {blob.name for blob in found.blobs}
-    names |= {str(blob["name"]) for blob in proof["destroyed"]["files"]}
-    left = ResidualData(
-        key=found.filled(_KEY, _KEY) > 0,
-        sealed_values=found.filled(_SEALED, _PICTURE_SEALED),
-        lookups=found.filled(_LOOKUPS, _PICTURE_LOOKUPS),
-        files=sum(vault.has(name) for name in names),
-    )
-    session.commit()
-    return left
-
-
-def proofs(session: Session, actor: Actor, *, limit: int = 50) -> list[Purge]:
-    """The newest purges, for administrators."""
-    actor.require(Permission.DATA_MANAGE)
-    query = select(Purge).order_by(Purge.purged_at.desc(), Purge.study_id)
-    return list(session.scalars(query.limit(limit)))
-
-
-def proof_of(session: Session, actor: Actor, study_id: UUID) -> Purge | None:
-    """The proof of one purge, for administrators."""
-    actor.require(Permission.DATA_MANAGE)
-    return session.get(Purge, exams.survivor_of(session, study_id))
-
-
-def is_genuine(session: Session, proof: Purge) -> bool:
-    """Whether a proof is what was written: its digest is its own and stands in the log."""
-    if hashlib.sha256(proof.proof.encode()).hexdigest() != proof.digest:
-        return False
-    logged = audit.details(session, "study_purged", proof.study_id)
-    return [detail.get("proof") for detail in logged] == [proof.digest]
-
-
-@dataclass(frozen=True, slots=True)
-class _ToDestroy:
-    """What a purge is about: the study and those that were joined into it, pictures and files."""
-
-    studies: list[Study]
-    pictures: list[Instance]
-    blobs: list[Blob]
-
-    @classmethod
-    def of(cls, session: Session, study: Study) -> "_ToDestroy":
-        fresh = {"populate_existing": True}
-        joined = select(Study).where(Study.joined_into == study.id).order_by(Study.id)
-        pictures = exams.pictures(session, [study.id])[study.id]
-        files = select(Blob).where(Blob.instance_id.in_([row.id for row in pictures]))
-        return cls(
-            studies=[study, *session.scalars(joined, execution_options=fresh)],
-            pictures=pictures,
-            blobs=list(session.scalars(files.order_by(Blob.id), execution_options=fresh)),
-        )
-
-    @property
-    def picture_ids(self) -> list[UUID]:
-        return [row.id for row in self.pictures]
-
-    def filled(self, of_studies: tuple[str, ...], of_pictures: tuple[str, ...]) -> int:
-        """How many values stand in these columns of all of them."""
-        return sum(_filled(row, of_studies) for row in self.studies) + sum(
-            _filled(row, of_pictures) for row in self.pictures
-        )
-
-
-def _proof(
-    session: Session,
-    gone: _ToDestroy,
-    actor: Actor | None,
-    now: datetime,
-    reason: PurgeReason,
-    reference: str,
-) -> Purge:
-    """What will be destroyed, written down before it is: ids, kinds, sizes, digests."""
-    study = gone.studies[0]
-    ended = select(func.count()).where(
-        Job.study_id == study.id, or_(Job.state == JobState.QUEUED, Job.state == JobState.RUNNING)
-    )
-    statement = {
-        "study": str(study.id),
-        "case": study.case_number,
-        "purged_at": now.isoformat(),
-        "purged_by": str(actor.user_id) if actor else None,
-        "reason": reason.value,
-        "reference": reference,
-        "destroyed": {
-            "key": _destroyed_key(study),
-            "pictures": [{"id": str(row.id), "key": _destroyed_key(row)} for row in gone.pictures],
-            "joined": [
-                {"study": str(row.id), "case": row.case_number, "key": _destroyed_key(row)}
-                for row in gone.studies[1:]
-            ],
-            "sealed_values": gone.filled(_SEALED, _PICTURE_SEALED),
-            "lookups": gone.filled(_LOOKUPS, _PICTURE_LOOKUPS),
-            "jobs_ended": session.scalar(ended),
-            "files": [
-                {"id": str(b.id), "kind": b.kind.value, "name": b.name, "bytes": b.size}
-                for b in gone.blobs
-            ],
-        },
-    }
-    text = json.dumps(statement, sort_keys=True, separators=(",", ":"))
-    return Purge(
-        study_id=study.id,
-        case_number=study.case_number,
-        purged_at=now,
-        purged_by=actor.user_id if actor else None,
-        reason=reason,
-        reference=reference,
-        proof=text,
-        digest=hashlib.sha256(text.encode()).hexdigest(),
-    )
-
-
-def _destroyed_key(row: Study | Instance) -> dict[str, str | None]:
-    return {
-        "ring_key": row.key_id,
-        "sha256_of_wrapped": hashlib.sha256(row.wrapped_key or b"").hexdigest(),
-    }
-
-
-def _filled(row: Study | Instance, columns: tuple[str, ...]) -> int:
-    return sum(getattr(row, column) is not None for column in columns)
+    return study_id

@@ -16,6 +16,7 @@ from portal.models.governance import (
     AuditWriter,
     Hold,
     Purge,
+    StartedPurge,
 )
 from portal.models.jobs import Job, Worker, WorkerToken
 from portal.models.people import (
@@ -88,6 +89,7 @@ __all__ = [
     "ReviewSeen",
     "Role",
     "Sex",
+    "StartedPurge",
     "Study",
     "Team",
     "User",

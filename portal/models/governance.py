@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -140,3 +140,18 @@ class Purge(Base):
     reference: Mapped[str] = mapped_column(String(40), default="")
     proof: Mapped[str] = mapped_column(Text)
     digest: Mapped[str] = mapped_column(String(64))
+
+
+class StartedPurge(Base):
+    """A purge whose keys and values are destroyed and whose proof is not written yet.
+
+    `statement` is the proof's text as far as it is known; `marks` are the nonces of the destroyed
+    values, in hexadecimal: what the database's files are searched for.
+    """
+
+    __tablename__ = "started_purges"
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    started_at: Mapped[datetime]
+    started_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    statement: Mapped[dict[str, Any]]
+    marks: Mapped[list[str]]

@@ -1,7 +1,7 @@
-"""The process that sweeps: every few seconds the ledger, every minute the files, every day the
-studies whose retention period has ended, and from time to time the log is anchored. A second thread
-links the log's rows each second, however long the rest takes. It survives an outage of the database
-or Redis, and stops on SIGTERM or SIGINT.
+"""The process that sweeps: every few seconds the ledger and the purges without a proof, every
+minute the files, every day the studies whose retention period has ended, and from time to time the
+log is anchored. A second thread links the log's rows each second, however long the rest takes. It
+survives an outage of the database or Redis, and stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from portal import database
 from portal.audit import anchors, chain
 from portal.audit.anchors import AnchorFailed
-from portal.governance import retention
+from portal.governance import purges, retention
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
 from portal.settings import Settings
@@ -50,6 +50,7 @@ def run_sweep(
     while True:
         now = datetime.now(UTC)
         _guarded(lambda: _sweep(engine, broker))
+        _guarded(lambda: _finish_purges(engine, vault))
         if tidied_at is None or (now - tidied_at).total_seconds() >= _TIDY_SECONDS:
             tidied_at = now
             _guarded(lambda: _tidy(engine, vault))
@@ -111,6 +112,13 @@ def _tidy(engine: Engine, vault: Vault) -> None:
         removed = tidy(session, vault, datetime.now(UTC))
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
+
+
+def _finish_purges(engine: Engine, vault: Vault) -> None:
+    with database.sessions(engine)() as session:
+        finished = purges.finish_started(session, vault, datetime.now(UTC))
+    if finished:
+        _log.info("wrote the proofs of %d purges", finished)
 
 
 def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:

@@ -24,6 +24,7 @@ from portal.vault.blob_store import NotReadable as NotReadable
 from portal.vault.blob_store import StorageFull as StorageFull
 from portal.vault.blob_store import StorageUnavailable as StorageUnavailable
 from portal.vault.blob_store import VaultError as VaultError
+from portal.vault.encryption import NONCE_BYTES as NONCE_BYTES
 from portal.vault.encryption import ChunkCipher as ChunkCipher
 from portal.vault.encryption import derive as _derive
 from portal.vault.encryption import key_mark as key_mark

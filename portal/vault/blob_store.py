@@ -62,7 +62,7 @@ class Storage(Protocol):
         """Whether there is a file of this name; StorageUnavailable without an answer."""
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+        """Remove a file, for good once this returns; one that is gone already is no error."""
 
     def names(self, shard: int, before: datetime) -> Iterator[str]:
         """Names that begin with one of 256 bytes and are older than `before`.
@@ -122,7 +122,10 @@ class FolderStorage:
         return self._path(name).is_file()
 
     def remove(self, name: str) -> None:
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            _sync_folder(path.parent)  # else a power cut could bring it back
 
     def names(self, shard: int, before: datetime) -> Iterator[str]:
         folder = self._folder / f"{shard % 256:02x}"

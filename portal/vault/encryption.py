@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from portal.vault.blob_store import NotReadable
 
-_NONCE: Final = 12
+# Every sealed value begins with its nonce.
+NONCE_BYTES: Final = 12
 
 
 def derive(key: bytes, purpose: str) -> bytes:
@@ -26,7 +27,7 @@ def derive(key: bytes, purpose: str) -> bytes:
 
 def seal(key: bytes, aad: str, data: bytes, before: bytes = b"") -> bytes:
     """Nonce, ciphertext and tag, behind `before`; `aad` names the place where the value belongs."""
-    nonce = secrets.token_bytes(_NONCE)
+    nonce = secrets.token_bytes(NONCE_BYTES)
     # Joined once: a picture is tens of megabytes.
     return b"".join((before, nonce, AESGCM(key).encrypt(nonce, data, aad.encode())))
 
@@ -35,7 +36,7 @@ def open_sealed(key: bytes, aad: str, sealed: bytes | memoryview) -> bytes:
     """What `seal` sealed; NotReadable unless key, place and content are the same."""
     body = memoryview(sealed)  # its parts are no copies
     try:
-        return AESGCM(key).decrypt(body[:_NONCE], body[_NONCE:], aad.encode())
+        return AESGCM(key).decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], aad.encode())
     except (InvalidTag, ValueError) as error:
         raise NotReadable("a sealed value does not open") from error
 

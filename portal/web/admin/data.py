@@ -35,6 +35,15 @@ HOLD_REASONS = {
     "authority": "Requested by an authority",
     "other": "Other",
 }
+# What no purge can promise, by the codes of a proof.
+NOT_COVERED = {
+    "row_versions": "old row versions in the database",
+    "freed_page_space": "bytes of freed rows, until the database writes over them",
+    "write_ahead_log": "the database server’s write-ahead log and its archives",
+    "replicas": "copies of the database on other servers",
+    "freed_disk_blocks": "freed blocks of the disk, until it writes over them",
+    "backups": "backups made before",
+}
 _KINDS = {
     "reviewed": "Reviewed, counted from the last review",
     "unreviewed": "Not reviewed, counted from arrival",
@@ -59,7 +68,7 @@ def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
     if request.form.get("number", "").strip().upper() != study_id.hex[:6].upper():
         return _refused(study_id, "Type the case number to confirm. Nothing was purged.")
     try:
-        purges.purge(
+        done = purges.purge(
             db_session(),
             guard.services().vault,
             guard.actor(),
@@ -70,6 +79,8 @@ def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
         )
     except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
+    if done is None:
+        return _done(study_id, purges.PROOF_FOLLOWS)
     return redirect(url_for("data.proof", study_id=study_id), 303)
 
 
@@ -127,6 +138,7 @@ def proof(study_id: UUID) -> str:
         genuine=purges.is_genuine(db_session(), found),
         remains=purges.residual_data(db_session(), guard.services().vault, study_id),
         reasons=PURGE_REASONS,
+        not_covered=NOT_COVERED,
     )
 
 

@@ -3,12 +3,16 @@
 import json
 from uuid import UUID
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from portal import database
+from portal.governance import erasure, purges
 from portal.models import AuditEvent, Hold, Purge, Study, db
-from tests.support.core import Clock
+from tests.support.core import NOW, Clock
 from tests.support.people import Person
 from tests.support.portal_app import analyse, make_study, post, sign_in
 
@@ -50,6 +54,29 @@ def test_a_case_is_purged_by_its_number_and_the_proof_is_shown(
         assert db.session.get_one(Study, study_id).wrapped_key is None
         event = db.session.query(AuditEvent).filter_by(event="study_purged").one()
         assert event.study_id == study_id
+
+
+def test_a_proof_that_is_not_written_yet_is_announced(
+    app: Flask, admin_client: FlaskClient, technologist: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "_WAIT_SECONDS", 0.1)
+    study_id = make_study(app, technologist)
+    form = {"reason": "other", "number": number(study_id)}
+    with app.app_context(), database.snapshot(db.engine) as reading:
+        reading.scalar(select(Study.id).limit(1))
+        answer = send(admin_client, study_id, "purge", **form)
+        assert answer.status_code == 303
+        shown = admin_client.get(answer.location).text
+    assert "Its proof is written once all files are removed" in shown
+    assert "the proof is not written yet" in shown
+    assert admin_client.get(f"{PAGE}/{study_id}/proof").status_code == 404
+    with app.app_context():
+        vault = app.extensions["pleura"].vault
+        assert purges.finish_started(db.session(), vault, NOW) == 1
+    shown = admin_client.get(f"{PAGE}/{study_id}/proof").text
+    assert "values searched for in" in shown
+    assert "old copies could be in the database’s files" in shown
+    assert "backups made before" in shown
 
 
 def test_without_a_fresh_proof_of_identity_nothing_is_purged_or_held(

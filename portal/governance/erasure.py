@@ -1,0 +1,139 @@
+"""What is done so that values which a transaction has destroyed are in no file of the database.
+
+An UPDATE leaves the old value behind: SQLite in its log and in unused parts of its file, PostgreSQL
+in row versions that nobody sees any more. This room's purges write their proof after this.
+"""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from portal.governance import byte_search
+
+_TABLES: Final = ("studies", "instances")
+# Whoever writes waits for a checkpoint that waits for readers, so it does not wait for long.
+_WAIT_SECONDS: Final = 1.0
+_SEARCH_SECONDS: Final = 600
+
+
+class NotErased(Exception):
+    """Old values are still in the database's files, or may be. To be tried again later."""
+
+
+def erase(session: Session, marks: Sequence[bytes]) -> dict[str, Any]:
+    """Clear old values out of the database's files; what was done, for a proof.
+
+    The session has no open transaction. `marks` are bytes of destroyed values: on SQLite its files
+    are searched for them. Raises NotErased as long as a reader still sees the old values.
+    """
+    engine = session.get_bind().engine
+    if engine.dialect.name == "sqlite":
+        return _erase_in_files(engine, marks)
+    return _vacuum(engine)
+
+
+def _erase_in_files(engine: Engine, marks: Sequence[bytes]) -> dict[str, Any]:
+    path = Path(str(engine.url.database)).resolve()
+    _checkpoint(engine)
+    found, size = _search(path, marks)
+    vacuumed = found > 0
+    if vacuumed:  # a row that moved to another page before may have left a copy in the old one
+        _run(engine, "VACUUM")
+        _checkpoint(engine)
+        found, size = _search(path, marks)
+    if found:
+        raise NotErased
+    done = ["secure_delete", "wal_truncated", *(["vacuumed"] if vacuumed else [])]
+    return {
+        "database": "sqlite",
+        "done": done,
+        "searched": {"values": len(marks), "bytes": size, "found": found},
+        "not_covered": ["freed_disk_blocks", "backups"],
+    }
+
+
+def _checkpoint(engine: Engine) -> None:
+    """Write the log into the file and cut it to nothing."""
+    if _run(engine, "PRAGMA wal_checkpoint(TRUNCATE)")[0] != 0:
+        raise NotErased
+
+
+def _run(engine: Engine, statement: str) -> Any:
+    """One statement outside of any transaction; its first row."""
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {round(_WAIT_SECONDS * 1000)}")
+        return cursor.execute(statement).fetchone()
+    except sqlite3.OperationalError:  # somebody else writes
+        raise NotErased from None
+    finally:
+        connection.invalidate()  # the next one has its usual timeout again
+
+
+def _search(path: Path, marks: Sequence[bytes]) -> tuple[int, int]:
+    """How many of the marks are in the database's files, and how large these are.
+
+    In a process of its own: a process that closes a database's file gives up all of SQLite's locks
+    on it.
+    """
+    found = subprocess.run(  # noqa: S603 this interpreter, and a module of ours
+        [sys.executable, "-I", byte_search.__file__, str(path)],
+        input="\n".join(mark.hex() for mark in marks).encode(),
+        capture_output=True,
+        timeout=_SEARCH_SECONDS,
+        check=False,
+    )
+    if found.returncode != 0:
+        raise NotErased
+    count, size = found.stdout.split()
+    return int(count), int(size)
+
+
+def _vacuum(engine: Engine) -> dict[str, Any]:
+    """Free the row versions that nobody sees any more, once nobody does.
+
+    The bytes of a freed version stay in its page until another row is written over them, and the
+    server's log and whatever follows it have them for longer: the proof names both.
+    """
+    notices = list[str]()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        since = connection.scalar(text("SELECT clock_timestamp()"))
+        end = time.monotonic() + _WAIT_SECONDS
+        while connection.scalar(_OLDER, {"since": since}):
+            if time.monotonic() > end:
+                raise NotErased
+            time.sleep(0.05)
+        raw: Any = connection.connection.driver_connection
+
+        def note(notice: Any) -> None:
+            notices.append(notice.severity_nonlocalized)
+
+        raw.add_notice_handler(note)
+        try:
+            connection.execute(text(f"VACUUM {', '.join(_TABLES)}"))
+        finally:
+            raw.remove_notice_handler(note)
+    is_done = "WARNING" not in notices  # who does not own a table gets a warning and nothing else
+    return {
+        "database": "postgresql",
+        "done": ["vacuumed"] if is_done else [],
+        "not_covered": [
+            *([] if is_done else ["row_versions"]),
+            *("freed_page_space", "write_ahead_log", "replicas", "freed_disk_blocks", "backups"),
+        ],
+    }
+
+
+# Transactions that may still see the values as they were.
+_OLDER: Final = text(
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+    "AND datname = current_database() AND backend_xmin IS NOT NULL AND xact_start < :since)"
+)

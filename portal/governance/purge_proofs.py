@@ -1,0 +1,202 @@
+"""The written proofs of purges: what they state, and the look at what is left afterwards.
+
+A proof names ids, kinds, sizes and digests, never the patient; what was done so that old values are
+in none of the database's files, and from when until when they still could be. Its digest stands in
+the access log.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission
+from portal.models import Blob, Instance, Purge, PurgeReason, StartedPurge, Study
+from portal.studies import exams
+from portal.vault import NONCE_BYTES, Vault
+
+# What of a study's row can lead to a patient; nothing of it is left.
+KEY: Final = ("wrapped_key", "key_id")
+SEALED: Final = ("sealed_phi",)
+LOOKUPS: Final = (
+    *("patient_key", "patient_id_key", "accession_key", "study_uid_key", "acquired", "age_band"),
+)
+# The same of a picture's row.
+PICTURE_SEALED: Final = ("sealed_phi", "sealed_facts")
+PICTURE_LOOKUPS: Final = ("sop_key", "content_key", "series_uid_key", "acquired")
+# What a file's removal is not: on many disks the old blocks stay for a time, whatever is written.
+_FILES: Final = "removed, not overwritten; their keys are destroyed"
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualData:
+    """What is still there of a purged study: all of it must be nothing."""
+
+    key: bool
+    sealed_values: int
+    lookups: int
+    files: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the purge is complete."""
+        return not (self.key or self.sealed_values or self.lookups or self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class ToDestroy:
+    """What a purge is about: the study and those that were joined into it, pictures and files."""
+
+    studies: list[Study]
+    pictures: list[Instance]
+    blobs: list[Blob]
+
+    @classmethod
+    def of(cls, session: Session, study: Study) -> "ToDestroy":
+        """Everything of a study as it is in the database now."""
+        fresh = {"populate_existing": True}
+        joined = select(Study).where(Study.joined_into == study.id).order_by(Study.id)
+        pictures = exams.pictures(session, [study.id])[study.id]
+        files = select(Blob).where(Blob.instance_id.in_([row.id for row in pictures]))
+        return cls(
+            studies=[study, *session.scalars(joined, execution_options=fresh)],
+            pictures=pictures,
+            blobs=list(session.scalars(files.order_by(Blob.id), execution_options=fresh)),
+        )
+
+    @property
+    def picture_ids(self) -> list[UUID]:
+        """The ids of its pictures."""
+        return [row.id for row in self.pictures]
+
+    def filled(self, of_studies: tuple[str, ...], of_pictures: tuple[str, ...]) -> int:
+        """How many values stand in these columns of all of them."""
+        return len(self.values(of_studies, of_pictures))
+
+    def values(self, of_studies: tuple[str, ...], of_pictures: tuple[str, ...]) -> list[Any]:
+        """The values in these columns of all of them."""
+        rows = [(row, of_studies) for row in self.studies]
+        rows += [(row, of_pictures) for row in self.pictures]
+        found = (getattr(row, column) for row, columns in rows for column in columns)
+        return [value for value in found if value is not None]
+
+    def marks(self) -> list[str]:
+        """The nonces of all wrapped keys and sealed values, in hexadecimal.
+
+        A nonce is no secret, and no other value begins with it.
+        """
+        columns = (("wrapped_key", *SEALED), ("wrapped_key", *PICTURE_SEALED))
+        return [value[:NONCE_BYTES].hex() for value in self.values(*columns)]
+
+
+def statement(
+    gone: ToDestroy,
+    actor: Actor | None,
+    now: datetime,
+    reason: PurgeReason,
+    reference: str,
+    jobs_ended: int,
+) -> dict[str, Any]:
+    """What will be destroyed, written down before it is: ids, kinds, sizes, digests."""
+    study = gone.studies[0]
+    return {
+        "study": str(study.id),
+        "case": study.case_number,
+        "purged_at": now.isoformat(),
+        "purged_by": str(actor.user_id) if actor else None,
+        "reason": reason.value,
+        "reference": reference,
+        "destroyed": {
+            "key": _destroyed_key(study),
+            "pictures": [{"id": str(row.id), "key": _destroyed_key(row)} for row in gone.pictures],
+            "joined": [
+                {"study": str(row.id), "case": row.case_number, "key": _destroyed_key(row)}
+                for row in gone.studies[1:]
+            ],
+            "sealed_values": gone.filled(SEALED, PICTURE_SEALED),
+            "lookups": gone.filled(LOOKUPS, PICTURE_LOOKUPS),
+            "jobs_ended": jobs_ended,
+            "files": [
+                {"id": str(b.id), "kind": b.kind.value, "name": b.name, "bytes": b.size}
+                for b in gone.blobs
+            ],
+        },
+    }
+
+
+def proof_from(started: StartedPurge, erased: dict[str, Any], now: datetime) -> Purge:
+    """The proof of a purge whose old values were cleared (`erasure.erase`)."""
+    erasure = {
+        **erased,
+        "from": started.started_at.isoformat(),
+        "until": now.isoformat(),
+        "files": _FILES,
+    }
+    stated = started.statement
+    text = json.dumps({**stated, "erasure": erasure}, sort_keys=True, separators=(",", ":"))
+    return Purge(
+        study_id=started.study_id,
+        case_number=stated["case"],
+        purged_at=started.started_at,
+        purged_by=started.started_by,
+        reason=PurgeReason(stated["reason"]),
+        reference=stated["reference"],
+        proof=text,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def names_of_files(stated: dict[str, Any]) -> list[str]:
+    """The names of the files that a statement or a proof lists."""
+    return [str(file["name"]) for file in stated["destroyed"]["files"]]
+
+
+def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualData:
+    """Look, now, at what is left of a purged study in the database and on the disk."""
+    study_id = exams.survivor_of(session, study_id)
+    found = ToDestroy.of(session, session.get_one(Study, study_id, populate_existing=True))
+    started = session.get(StartedPurge, study_id)
+    stated = started.statement if started else json.loads(session.get_one(Purge, study_id).proof)
+    names = {blob.name for blob in found.blobs} | set(names_of_files(stated))
+    left = ResidualData(
+        key=found.filled(KEY, KEY) > 0,
+        sealed_values=found.filled(SEALED, PICTURE_SEALED),
+        lookups=found.filled(LOOKUPS, PICTURE_LOOKUPS),
+        files=sum(vault.has(name) for name in names),
+    )
+    session.commit()
+    return left
+
+
+def proofs(session: Session, actor: Actor, *, limit: int = 50) -> list[Purge]:
+    """The newest purges, for administrators."""
+    actor.require(Permission.DATA_MANAGE)
+    query = select(Purge).order_by(Purge.purged_at.desc(), Purge.study_id)
+    return list(session.scalars(query.limit(limit)))
+
+
+def proof_of(session: Session, actor: Actor, study_id: UUID) -> Purge | None:
+    """The proof of one purge, for administrators."""
+    actor.require(Permission.DATA_MANAGE)
+    return session.get(Purge, exams.survivor_of(session, study_id))
+
+
+def is_genuine(session: Session, proof: Purge) -> bool:
+    """Whether a proof is what was written: its digest is its own and stands in the log."""
+    if hashlib.sha256(proof.proof.encode()).hexdigest() != proof.digest:
+        return False
+    logged = audit.details(session, "study_purged", proof.study_id)
+    return [detail.get("proof") for detail in logged] == [proof.digest]
+
+
+def _destroyed_key(row: Study | Instance) -> dict[str, str | None]:
+    return {
+        "ring_key": row.key_id,
+        "sha256_of_wrapped": hashlib.sha256(row.wrapped_key or b"").hexdigest(),
+    }
