@@ -1,6 +1,6 @@
 """What a process of the portal needs, opened once and handed to the views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -48,8 +48,8 @@ class Services:
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] | None = None) -> "Services":
         """Open the vault and point a client at Redis; neither is called yet."""
-        client = redis_client(settings.redis_url)
-        broker = Broker(settings.redis_url, settings.visibility_seconds)
+        client = redis_client(settings.redis_url, settings.redis_tls)
+        broker = Broker(settings.redis_url, settings.visibility_seconds, settings.redis_tls)
         return cls(
             settings=settings,
             vault=Vault(settings),
@@ -73,10 +73,10 @@ def db_session() -> Session:
     return db.session()
 
 
-def redis_client(url: str) -> Any | None:
+def redis_client(url: str, tls: Mapping[str, Any] | None = None) -> Any | None:
     """A client that gives up within half a second and does not try again; None without an address.
 
-    Celery's `redis+socket://` is what redis-py calls `unix://`.
+    Celery's `redis+socket://` is what redis-py calls `unix://`. `tls`: `Settings.redis_tls`.
     """
     if not url:
         return None
@@ -85,7 +85,11 @@ def redis_client(url: str) -> Any | None:
         secret = f":{quote(parts.password)}@" if parts.password else ""
         url = f"unix://{secret}{parts.path}" + (f"?{parts.query}" if parts.query else "")
     return redis.Redis.from_url(
-        url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 0)
+        url,
+        socket_timeout=0.5,
+        socket_connect_timeout=0.5,
+        retry=Retry(NoBackoff(), 0),
+        **(tls or {}),
     )
 
 

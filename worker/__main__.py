@@ -15,7 +15,7 @@ from celery.signals import setup_logging, worker_process_init
 
 from worker import child_process
 from worker.contract.job import QUEUES, JobKind, Queue
-from worker.settings import BadSettings, Settings, load
+from worker.settings import BadSettings, Settings, check_redis, load
 
 # Decoders and allocators grow: a new process now and then costs less than a leak.
 JOBS_PER_PROCESS = {JobKind.RENDER: 500, JobKind.SEGMENT: 5000}
@@ -32,6 +32,8 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     try:
         settings = load()
+        if chosen.command != "alive":
+            check_redis(settings)
     except BadSettings as error:
         sys.stderr.write(f"worker: {error}\n")
         return 2

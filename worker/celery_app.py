@@ -10,6 +10,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 
 from worker.contract.job import QUEUES
+from worker.contract.tls import redis_options
 from worker.settings import Settings, load
 
 LOADING_SECONDS = 300.0
@@ -41,6 +42,7 @@ def make_app(settings: Settings) -> Celery:
         broker_transport_options={"visibility_timeout": settings.visibility_seconds},
         # A worker survives a Redis that is away: it connects again within seconds.
         broker_connection_retry_on_startup=True,
+        broker_use_ssl=redis_options(settings.redis_url, settings.tls_ca_file) or None,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # Workers take no commands through Redis: who can write to Redis can start jobs, no more.

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.contract import tls
 from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
 
 # Linux takes 108 bytes with a zero at the end for the path of a socket.
@@ -103,6 +104,16 @@ class Settings(JobClock, BaseSettings):
         repr=False,
         description="Redis, which notifies of new jobs: redis://, rediss:// or unix://. May be "
         "given as REDIS_URL_FILE.",
+    )
+    tls_ca_file: Path | None = Field(
+        None,
+        validation_alias="PLEURA_TLS_CA_FILE",
+        description="Certificates (PEM) of the authorities of Redis' certificate, for rediss://.",
+    )
+    plain_hosts: Annotated[frozenset[str], BeforeValidator(_names)] = Field(
+        frozenset(),
+        validation_alias="PLEURA_PLAIN_HOSTS",
+        description="Hosts at which Redis may be reached without TLS, beside this machine (none).",
     )
     portal_url: Annotated[str, AfterValidator(_portal_url)] = Field(
         validation_alias="PLEURA_PORTAL_URL", description="Address of the portal."
@@ -209,6 +220,18 @@ class Settings(JobClock, BaseSettings):
 VARIABLES: Final = {
     str(field.validation_alias): field.description for field in Settings.model_fields.values()
 }
+
+
+def check_redis(settings: Settings) -> None:
+    """Raise BadSettings where Redis needs TLS, or answers with a certificate not accepted.
+
+    Connects to it, if it is reached by TLS; one that is away is no problem here.
+    """
+    url, ca_file = settings.redis_url, settings.tls_ca_file
+    problem = tls.ca_file_problem(ca_file) or tls.redis_problem(url, ca_file, settings.plain_hosts)
+    problem = problem or tls.redis_certificate_problem(url, ca_file)
+    if problem is not None:
+        raise BadSettings(problem)
 
 
 def load() -> Settings:

@@ -140,7 +140,9 @@ def _settings(chosen: argparse.Namespace) -> int:
 def _check(_chosen: argparse.Namespace) -> int:
     problems = production_problems()
     with contextlib.suppress(SettingsError):
-        engine = database.open_engine(Settings.from_env())
+        settings = Settings.from_env()
+        problems += settings.certificate_problems()
+        engine = database.open_engine(settings)
         try:
             if not database.schema_is_current(engine):
                 problems.append("The database's schema is not current: run `migrate`.")

@@ -5,7 +5,8 @@ raises, and nothing waits for longer than a second or two.
 """
 
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from uuid import UUID
 
 from celery import Celery
@@ -21,8 +22,13 @@ _log = logging.getLogger(__name__)
 class Broker:
     """Announces jobs over Redis. Without an address it sends nothing."""
 
-    def __init__(self, redis_url: str, visibility_seconds: float = 360.0) -> None:
-        """Nothing is connected before the first message."""
+    def __init__(
+        self,
+        redis_url: str,
+        visibility_seconds: float = 360.0,
+        tls: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Nothing is connected before the first message. `tls`: `Settings.redis_tls`."""
         self._celery: Celery | None = None
         if redis_url:
             self._celery = Celery("pleura", broker=redis_url, set_as_current=False)
@@ -33,6 +39,7 @@ class Broker:
                 task_create_missing_queues=True,
                 task_publish_retry=False,
                 broker_connection_retry=False,
+                broker_use_ssl=dict(tls or {}) or None,
                 broker_connection_timeout=_SECONDS,
                 broker_transport_options={
                     "socket_connect_timeout": _SECONDS,

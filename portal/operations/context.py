@@ -45,6 +45,7 @@ def open_portal(
     What the command writes to the access log is linked at its end: no sweep need be running. Its
     rows are all of this version, except where `upgrading`.
     """
+    settings.check_certificates()
     vault = Vault(settings)
     engine = database.open_engine(settings)
     audit.bind(engine, vault.audit_key())

@@ -23,6 +23,7 @@ _ML: Final = Path(__file__).resolve().parents[2] / "ml"
 
 def migrate(settings: Settings) -> str | None:
     """Bring the database to the schema of this version; returns its revision."""
+    settings.check_certificates()
     engine = database.open_engine(settings)
     try:
         database.upgrade(engine)

@@ -35,7 +35,7 @@ def run_sweep(
 ) -> None:
     """Sweep once, or again and again with a pause of `every` seconds until SIGTERM or SIGINT."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
-    broker = Broker(settings.redis_url, settings.visibility_seconds)
+    broker = Broker(settings.redis_url, settings.visibility_seconds, settings.redis_tls)
     stop = threading.Event()
     if every is not None:
         _stop_on_signals(stop)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from portal.settings import declaration, production, secret_files
+from portal.settings import declaration, production, secret_files, tls
 from portal.settings.declaration import Variable
 from portal.settings.development_secrets import DevelopmentSecrets
 from portal.settings.key_ring_command import KeyRingCommand
@@ -26,6 +26,7 @@ from portal.settings.source import (
     refuse_unreadable,
 )
 from portal.settings.variables import Variables
+from worker.contract.tls import redis_options
 
 __all__ = ["Settings", "SettingsError", "production_problems"]
 
@@ -137,6 +138,25 @@ class Settings(Variables):
             return None
         return host, f"{parts.scheme}://{parts.netloc}".lower()
 
+    @property
+    def redis_tls(self) -> dict[str, Any]:
+        """What redis-py and Celery need to reach REDIS_URL by TLS; empty without."""
+        return redis_options(self.redis_url, self.tls_ca_file)
+
+    @property
+    def database_tls(self) -> dict[str, Any]:
+        """What libpq needs beside DATABASE_URL to check the certificate; empty without TLS."""
+        return tls.database_options(self)
+
+    def check_certificates(self) -> None:
+        """Raise SettingsError where PostgreSQL or Redis answers with a certificate not accepted."""
+        if problems := self.certificate_problems():
+            raise SettingsError(problems)
+
+    def certificate_problems(self) -> list[str]:
+        """A sentence for each of these servers; one that is away is no problem here."""
+        return list(tls.certificate_problems(self))
+
     @cached_property
     def _command(self) -> KeyRingCommand | None:
         if not self.key_ring_command:
@@ -192,6 +212,7 @@ class Settings(Variables):
                 key_ring = self._command.read()
             except OSError as error:
                 yield f"PLEURA_KEY_RING_COMMAND: {error}."
+        yield from tls.problems(self)
         if self.production:
             yield from production.problems(self, key_ring)
 

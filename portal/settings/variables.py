@@ -79,6 +79,19 @@ class Variables(JobClock, BaseSettings):
         "notify them.",
         secret=True,
     )
+    tls_ca_file: OptionalPath = variable(
+        "PLEURA_TLS_CA_FILE",
+        None,
+        "The certificates (PEM) of the authorities whose signature PostgreSQL and Redis need on "
+        "theirs; the host's name is checked too. Needed for rediss:// and, in production, for "
+        "PostgreSQL on another host.",
+    )
+    plain_hosts: Names = variable(
+        "PLEURA_PLAIN_HOSTS",
+        (),
+        "Hosts at which production may reach PostgreSQL and Redis without TLS, separated by "
+        "commas: only in a network that nobody else reads. This machine needs no mention.",
+    )
     bucket: Bucket | None = None
     secret_key: str = variable(
         "PLEURA_SECRET_KEY",

@@ -74,8 +74,10 @@ class Portal(Flask):
 def create_app(
     settings: Settings | None = None, *, clock: Callable[[], datetime] | None = None
 ) -> Flask:
-    """Make the portal; raises when a view has no rule or, in production, the schema is old."""
+    """Make the portal; raises when a view has no rule, PostgreSQL's or
+    Redis' certificate is not accepted or, in production, the schema is old."""
     settings = settings or Settings.from_env()
+    settings.check_certificates()
     app = Portal(
         "portal.web",
         root_path=str(_ROOT),

@@ -19,6 +19,7 @@ PRODUCTION = {
     "PLEURA_ENV": "production",
     "DATABASE_URL": "postgresql+psycopg://pleura:pw@db/pleura",
     "REDIS_URL": "redis://:pw@redis:6379/0",
+    "PLEURA_PLAIN_HOSTS": "db, redis",
     "PLEURA_DATA_DIR": "/srv/pleura",
     "PLEURA_SECRET_KEY": LONG,
     "PLEURA_WORKER_TOKEN": LONG[::-1],
