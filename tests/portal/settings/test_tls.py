@@ -20,7 +20,7 @@ from portal.services import redis_client
 from portal.settings import Settings, SettingsError
 from portal.web import create_app
 from tests.portal.settings.test_settings import PRODUCTION
-from tests.support.tls_servers import Authority, tls_front
+from tests.support.servers.tls_front import Authority, tls_front
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
-from tests.support.tls_servers import Authority, tls_front
+from tests.support.servers.tls_front import Authority, tls_front
 from worker.contract.tls import is_here, redis_problem
 from worker.settings import BadSettings, Settings, check_redis
 
