@@ -58,8 +58,8 @@ USER pleura
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/live', timeout=4)"]
-CMD ["gunicorn", "portal.web:create_app()", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", \
-     "--workers", "2", "--threads", "8", "--timeout", "60", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]
+CMD ["gunicorn", "-c", "python:portal.server.gunicorn_settings", "--bind", "0.0.0.0:8000", \
+     "--workers", "2", "--worker-tmp-dir", "/dev/shm"]
 
 FROM base AS worker
 ENV PLEURA_WORKER_STATE=/tmp/pleura

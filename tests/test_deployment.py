@@ -288,7 +288,10 @@ def test_the_portals_image_has_no_decoder_and_the_workers_no_portal() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ["-c", "import portal.web, portal.cli.commands, portal.operations.scheduler"],
+        [
+            "-c",
+            "import portal.server.application, portal.cli.commands, portal.operations.scheduler",
+        ],
         ["-m", "ml", "fetch", "--help"],
     ],
     ids=["portal", "fetch"],

@@ -35,11 +35,11 @@ from portal import audit, database
 from portal.accounts import invitations, passwords, teams
 from portal.models import Role, User
 from portal.operations import first_start
+from portal.server import limits
 from portal.settings import Settings
 from portal.vault import Vault
 
 PASSWORD = "a kettle on the third shelf"  # pragma: allowlist secret
-THREADS = 8  # as `portal up` has
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,8 @@ def serve(environ: dict[str, str], workers: int) -> tuple[subprocess.Popen[bytes
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "gunicorn", "portal.web:create_app()"]
-    command += ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--timeout", "120"]
-    command += ["--workers", str(workers), "--threads", str(THREADS), "--log-level", "error"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:portal.server.gunicorn_settings"]
+    command += ["--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
     process = subprocess.Popen(command, env={**os.environ, **environ})
     url = f"http://127.0.0.1:{port}"
     for _ in range(600):
@@ -192,7 +191,7 @@ def main() -> int:
         "users": chosen.users,
         "rounds": chosen.rounds,
         "workers": chosen.workers,
-        "threads": THREADS,
+        "threads": limits.PEOPLE_THREADS,
         "processors": os.cpu_count(),
         "database": chosen.database_url.partition(":")[0] or "sqlite",
         "hash_alone_ms": round(1000 * alone, 1),

@@ -189,6 +189,14 @@ class Variables(JobClock, BaseSettings):
         ge=0,
         le=10,
     )
+    connections_per_address: WholeNumber = variable(
+        "PLEURA_CONNECTIONS_PER_ADDRESS",
+        300,
+        "How many connections one client address may have to a process of the portal; behind "
+        "proxies (PLEURA_TRUSTED_PROXIES) how many requests at the same time.",
+        ge=20,
+        le=2000,
+    )
     audit_anchor_file: OptionalPath = variable(
         "PLEURA_AUDIT_ANCHOR_FILE",
         None,

@@ -27,7 +27,6 @@ from portal.standalone.options import DEFAULT_PORT, Options
 from portal.standalone.supervisor import Child, Supervisor
 
 PORTS_TRIED = 10
-THREADS = 8
 READY_SECONDS = 120.0
 # Secrets and addresses of the portal that no worker may have.
 NOT_FOR_WORKERS = (
@@ -195,10 +194,8 @@ class _Tree:
         portal = Child(
             "portal",
             [
-                *(sys.executable, "-m", "gunicorn", "portal.web:create_app()"),
-                *("--bind", f"fd://{self.listener.fileno()}", "--worker-class", "gthread"),
-                *("--workers", "1", "--threads", str(THREADS), "--timeout", "60"),
-                *("--graceful-timeout", "5", "--no-control-socket", "--log-level", "warning"),
+                *(sys.executable, "-m", "gunicorn", "-c", "python:portal.server.gunicorn_settings"),
+                *("--bind", f"fd://{self.listener.fileno()}"),
             ],
             self._portal_environment(),
             self._portal_is_ready,

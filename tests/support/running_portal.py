@@ -120,8 +120,8 @@ class RunningPortal:
     def start_portal(self) -> None:
         self.start(
             "portal",
-            *("gunicorn", "portal.web:create_app()", "--bind", f"fd://{self.listener.fileno()}"),
-            *("--worker-class", "gthread", "--threads", "8", "--no-control-socket"),
+            *("gunicorn", "-c", "python:portal.server.gunicorn_settings"),
+            *("--bind", f"fd://{self.listener.fileno()}"),
         )
         self.wait("the portal answers", self.portal_answers)
 

@@ -63,7 +63,7 @@ def read_input(job_id: UUID, kind: str) -> Response:
 
 
 @blueprint.put("/jobs/<uuid:job_id>/outputs/<kind>")
-@guard.worker(most=OUTPUT_BYTES_MAX)
+@guard.worker(most=OUTPUT_BYTES_MAX, admit=lambda job_id, kind: _ticket(job_id))
 def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
     """One of the attempt's outputs."""
     ticket = _ticket(job_id)  # before the body is read
@@ -88,7 +88,7 @@ def heartbeat(job_id: UUID) -> Response:
 
 
 @blueprint.post("/jobs/<uuid:job_id>/finish")
-@guard.worker(most=BUNDLE_BYTES_MAX)
+@guard.worker(most=BUNDLE_BYTES_MAX, admit=lambda job_id: _ticket(job_id))
 def finish(job_id: UUID) -> tuple[str, int]:
     """The attempt succeeded; outputs may be sent along. Workers are notified of the next job."""
     ticket = _ticket(job_id)  # before the body is read

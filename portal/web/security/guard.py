@@ -7,10 +7,13 @@ Views take the rules (`permission`, `public` and the like) and the request's con
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask_login import LoginManager, UserMixin, current_user
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Denied
@@ -19,6 +22,7 @@ from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
 from portal.services import UNAVAILABLE, db_session
+from portal.settings import Settings
 from portal.web.security import device_cookie
 from portal.web.security.errors import Problem, answer, wants_problem
 from portal.web.security.request_context import (
@@ -44,6 +48,8 @@ from portal.web.security.rules import (
 )
 
 __all__ = [
+    "BODY_LIMIT",
+    "CHECK_ONLY",
     "FRESH",
     "SMALL_BODY",
     "Rule",
@@ -55,6 +61,7 @@ __all__ = [
     "install",
     "is_fresh",
     "is_worker_token",
+    "largest_upload",
     "leave",
     "now",
     "permission",
@@ -69,6 +76,11 @@ __all__ = [
 ]
 
 FRESH = timedelta(minutes=10)
+# Keys of a request's environment, for the server (`portal.server`). With the first, the body has
+# not been read yet: the guard checks who sends it and answers; with the second it states how many
+# bytes may follow.
+CHECK_ONLY = "portal.check_only"
+BODY_LIMIT = "portal.body_limit"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM_AROUND_A_FILE = 64 * 1024
 _COOKIE_KEY = "login"  # where the signed cookie keeps the login session's random token
@@ -165,20 +177,20 @@ def _context() -> dict[str, Any]:
 
 def _guard() -> BaseResponse | None:
     rule = rule_of(current_app, request.endpoint)
+    if isinstance(request.routing_exception, RequestRedirect):
+        return _within_this_host(request.routing_exception)
     if request.endpoint is None:
         _identify_if_possible()  # the router answers: no such page, no such method
         return None
     if rule is None:
         raise Problem(404, "not_found")
-    settings = services().settings
-    largest = max(settings.max_upload_bytes, settings.max_archive_bytes) + _FORM_AROUND_A_FILE
+    largest = largest_upload(services().settings)
     request.max_content_length = largest if rule.upload else rule.most
     match rule.who:
         case "program":
             _admit_program(rule)
-            return None
         case "worker":
-            return None
+            pass  # the view checks token or ticket
         case "public":
             if request.endpoint != "static":
                 _identify_if_possible()
@@ -186,10 +198,39 @@ def _guard() -> BaseResponse | None:
             refused = _admit_person(rule)
             if refused is not None:
                 return refused
-    if request.method not in _SAFE_METHODS:
+    if CHECK_ONLY in request.environ:
+        return _admit_body(rule)
+    if rule.who not in ("program", "worker") and request.method not in _SAFE_METHODS:
         _check_origin()
         csrf.protect()
     return None
+
+
+def _within_this_host(routed: RequestRedirect) -> BaseResponse:
+    """The router's redirect to the right number of slashes, without the host that was sent."""
+    target = urlsplit(routed.new_url)
+    path = "/" + target.path.lstrip("/")
+    return redirect(f"{path}?{target.query}" if target.query else path, routed.code)
+
+
+def largest_upload(settings: Settings) -> int:
+    """The most bytes that a request with a file may have."""
+    return max(settings.max_upload_bytes, settings.max_archive_bytes) + _FORM_AROUND_A_FILE
+
+
+def _admit_body(rule: Rule) -> BaseResponse:
+    """Answer a check: the body may follow, as long as the view's limit, if somebody known sends it.
+
+    A view for everybody gets no large body: the server would hold in memory what anybody sends.
+    """
+    if rule.who == "worker" and rule.admit is not None:
+        rule.admit(**(request.view_args or {}))
+    elif rule.who not in ("program", "person"):
+        raise RequestEntityTooLarge
+    if (request.content_length or 0) > (request.max_content_length or 0):
+        raise RequestEntityTooLarge
+    request.environ[BODY_LIMIT] = request.max_content_length
+    return Response(status=204)
 
 
 def _identify() -> SignedIn | None:

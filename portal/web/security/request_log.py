@@ -60,7 +60,8 @@ def install(app: Flask, level: str) -> None:
     @app.after_request
     def line(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
-        if request.endpoint != "static":
+        # The request whose body may follow is logged when it has been answered.
+        if request.endpoint != "static" and "portal.body_limit" not in request.environ:
             app.logger.info(
                 "request",
                 extra={

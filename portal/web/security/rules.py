@@ -34,6 +34,7 @@ class Rule:
     upload: bool = False
     break_glass: bool = False
     most: int = SMALL_BODY
+    admit: Callable[..., object] | None = None
 
 
 def permission(
@@ -79,9 +80,15 @@ def signing_in(view: View) -> View:
     return _declare(Rule("signing_in"))(view)
 
 
-def worker(*, most: int = SMALL_BODY) -> Callable[[View], View]:
-    """The view is for workers and checks worker token or ticket itself; bodies up to `most`."""
-    return _declare(Rule("worker", most=most))
+def worker(
+    *, most: int = SMALL_BODY, admit: Callable[..., object] | None = None
+) -> Callable[[View], View]:
+    """The view is for workers and checks worker token or ticket itself; bodies up to `most`.
+
+    `admit`: called with the view's arguments before a large body is read; raises for a worker that
+    may not send it. Without it a large body is refused.
+    """
+    return _declare(Rule("worker", most=most, admit=admit))
 
 
 def _declare(rule: Rule) -> Callable[[View], View]:

@@ -1,0 +1,275 @@
+"""The portal as gunicorn calls it: bodies are read before a thread is taken, answers sent after.
+
+The event loop does everything that can wait for a client. Views run in threads, those of workers
+and of health checks apart from those of people. A body of more than a few kilobytes is read only
+after the portal has checked who sends it (`guard`), and stays in memory: nothing of it is written
+to a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from portal.server import limits
+from portal.server.environ import BadTarget, declared_length, environ_of
+from portal.server.own_answers import OwnAnswers
+from portal.settings import Settings
+from portal.web import create_app
+from portal.web.event_stream import EventStream
+from portal.web.security import guard, headers
+from worker.contract.result import BUNDLE_BYTES_MAX
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+logger = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """The server answers with this status instead of the portal."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a WSGI call returned."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes | EventStream
+
+
+class Lane:
+    """The threads and the memory for one kind of request."""
+
+    def __init__(self, name: str, threads: int, memory: int) -> None:
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.memory = limits.Memory(memory)
+
+
+class Application:
+    """An ASGI application around the portal's WSGI application."""
+
+    def __init__(self, wsgi: Wsgi, settings: Settings) -> None:
+        self._wsgi = wsgi
+        self._proxies = settings.trusted_proxies
+        secure = settings.base_url.startswith("https://")
+        self.own_answers = OwnAnswers(headers.fixed(secure=secure))
+        # All that comes by a proxy has the proxy's address: there requests are counted instead.
+        most = settings.connections_per_address
+        self.connections = limits.Places(limits.CONNECTIONS if self._proxies else most)
+        self._requests = limits.Places(most)
+        largest = guard.largest_upload(settings)
+        self._people = Lane("people", limits.PEOPLE_THREADS, limits.LARGEST_BODIES * largest)
+        self._workers = Lane(
+            "workers", limits.WORKER_THREADS, limits.LARGEST_BODIES * BUNDLE_BYTES_MAX
+        )
+        self._health = Lane("health", limits.HEALTH_THREADS, 0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        body = _Body(scope, receive)
+        client = self._client(scope)
+        has_place = self._requests.take(client)
+        try:
+            if not has_place:
+                raise Refused(503)
+            answer = await self._answer(scope, body)
+        except Refused as refused:
+            parts = self.own_answers.parts(refused.status)
+            answer = Answer(refused.status, *parts)
+        try:
+            await self._send(scope, answer, body, receive, send)
+        finally:
+            if has_place:
+                self._requests.give_back(client)
+
+    async def _answer(self, scope: Scope, body: _Body) -> Answer:
+        try:
+            environ = environ_of(scope)
+        except BadTarget:
+            raise Refused(400) from None
+        path = environ["PATH_INFO"]
+        lane = self._people
+        if path.startswith("/worker/"):
+            lane = self._workers
+        elif path.startswith("/health/"):
+            lane = self._health
+        await body.read(limits.UNCHECKED_BYTES)
+        if body.complete:
+            return await self._call(lane, environ, body.file)
+        length = body.declared if body.declared is not None else -1
+        checked = {**environ, guard.CHECK_ONLY: True}
+        if length >= 0:
+            checked["CONTENT_LENGTH"] = str(length)
+        refusal = await self._call(lane, checked, io.BytesIO())
+        if guard.BODY_LIMIT not in checked:
+            return refusal
+        limit: int = checked[guard.BODY_LIMIT]
+        try:
+            async with lane.memory.hold(length if length >= 0 else limit):
+                await body.read(limit)
+                if not body.complete:
+                    raise Refused(413)
+                return await self._call(lane, environ, body.file)
+        except TimeoutError:
+            raise Refused(503) from None
+
+    async def _call(self, lane: Lane, environ: Environ, file: io.BytesIO) -> Answer:
+        """The portal's answer, made in a thread."""
+        if guard.CHECK_ONLY not in environ and (length := file.seek(0, io.SEEK_END)):
+            environ["CONTENT_LENGTH"] = str(length)
+        file.seek(0)
+        environ["wsgi.input"] = file
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(lane.threads, self._run, environ)
+        except Exception as error:  # its text may hold what was sent
+            logger.error("The portal failed: %s", type(error).__name__)
+            raise Refused(500) from None
+
+    def _run(self, environ: Environ) -> Answer:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], _error: Any = None
+        ) -> Callable[[bytes], object]:
+            started.append((status, headers))
+            return _no_write
+
+        result = self._wsgi(environ, start_response)
+        try:
+            body = result if isinstance(result, EventStream) else b"".join(list(result))
+        finally:
+            if hasattr(result, "close"):
+                result.close()
+        status, headers = started[-1]
+        return Answer(int(status.split(" ", 1)[0]), headers, body)
+
+    async def _send(
+        self, scope: Scope, answer: Answer, body: _Body, receive: Receive, send: Send
+    ) -> None:
+        connection = scope["portal.connection"]
+        lines = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.headers]
+        names = {name.lower() for name, _ in lines}
+        if b"server" not in names:
+            lines.append((b"server", b"pleura"))
+        if not body.complete and b"connection" not in names:
+            lines.append((b"connection", b"close"))
+        start = {"type": "http.response.start", "status": answer.status, "headers": lines}
+        try:
+            await send(start)
+            if isinstance(answer.body, EventStream):
+                connection.streaming = True
+                await _stream(answer.body, receive, send)
+                return
+            view = memoryview(answer.body)
+            for offset in range(0, max(len(view), 1), limits.ANSWER_PART):
+                part = view[offset : offset + limits.ANSWER_PART]
+                more = offset + limits.ANSWER_PART < len(view)
+                message = {"type": "http.response.body", "body": part, "more_body": more}
+                async with asyncio.timeout(limits.ANSWER_SECONDS):
+                    await send(message)
+            if answer.status != HTTPStatus.REQUEST_TIMEOUT:
+                await body.drop_rest()
+        except TimeoutError:
+            connection.abort()
+
+    def _client(self, scope: Scope) -> str:
+        """The client's address, as the trusted proxies report it."""
+        peer: str = scope["client"][0] if scope["client"] else ""
+        if not self._proxies:
+            return peer
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        reported = [part.strip() for part in b",".join(lines).decode("latin-1").split(",")]
+        known = len(reported) >= self._proxies and reported[-self._proxies]
+        return known or peer
+
+
+class _Body:
+    """A request's body, read into memory as far as it is wanted."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.declared = declared_length(scope)
+        self.complete = self.declared == 0
+        self.file = io.BytesIO()
+        self._receive = receive
+        self._deadline = asyncio.get_running_loop().time() + limits.BODY_SECONDS
+
+    async def read(self, most: int) -> None:
+        """Read until the body is complete or longer than this; raises Refused."""
+        if self.declared is not None and self.declared > most:
+            return
+        while not self.complete and self.file.tell() <= most:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Refused(408) from None
+            if message["type"] != "http.request":
+                raise Refused(408)  # nothing came for too long, or nobody is there any more
+            size = self.file.write(message.get("body", b""))
+            self._deadline += size / limits.BYTES_PER_SECOND
+            self.complete = not message.get("more_body", False)
+
+    async def drop_rest(self) -> None:
+        """Read what is left and drop it: a client that is still sending reads no answer."""
+        try:
+            async with asyncio.timeout(limits.REST_SECONDS):
+                while not self.complete:
+                    message = await self._receive()
+                    self.complete = not message.get("more_body", False)
+        except TimeoutError:
+            pass
+
+
+async def _stream(body: EventStream, receive: Receive, send: Send) -> None:
+    """Send events until there are no more or the client has gone."""
+    events = body.events()
+    gone = asyncio.ensure_future(_until_gone(receive))
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(events, None))
+            await asyncio.wait({gone, following}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                following.cancel()
+                await asyncio.wait({following})
+                return
+            event = following.result()
+            async with asyncio.timeout(limits.ANSWER_SECONDS):
+                more = event is not None
+                await send({"type": "http.response.body", "body": event or b"", "more_body": more})
+            if event is None:
+                return
+    finally:
+        gone.cancel()
+        await events.aclose()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _no_write(_data: bytes) -> None:
+    raise NotImplementedError("the portal returns its bodies")
+
+
+def create() -> Application:
+    """The portal of this process."""
+    app = create_app()
+    return Application(app, app.extensions["pleura"].settings)

@@ -1,0 +1,138 @@
+"""Gunicorn's worker process and its connections, with limits of time and number.
+
+Gunicorn parses requests and frames answers (`gunicorn.asgi`). Added here: a header has to arrive in
+time, an address has a limited number of connections, a closed connection ends even if nobody reads
+its answer, and the server's own errors carry the portal's security headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers import gasgi
+
+from portal.server import limits
+
+if TYPE_CHECKING:
+    from portal.server.application import Application
+
+
+class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
+    """One connection of a browser, a program or a worker."""
+
+    app: Application
+    transport: asyncio.Transport
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker)
+        self._address = ""
+        self._has_place = False
+        self._header_timer: asyncio.TimerHandle | None = None
+        # Whether an answer without end is being sent.
+        self.streaming = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Serve the connection, unless its address has too many."""
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if isinstance(peer, tuple) else ""
+        self._has_place = self.app.connections.take(self._address)
+        if not self._has_place:
+            transport.write(self.app.own_answers.whole(503))
+            transport.close()
+            return
+        self.worker.connections.add(self)
+        self._header_timer = self.worker.loop.call_later(limits.HEADER_SECONDS, self._header_late)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived; those of a refused connection are dropped."""
+        if self._has_place:
+            super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        if not self._has_place:
+            return
+        self._has_place = False
+        self.app.connections.give_back(self._address)
+        self.worker.connections.discard(self)
+        self._stop_header_timer()
+        super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._current_request is None or self.streaming
+
+    def close(self) -> None:
+        """End the connection after what is already written."""
+        self._close_transport()
+
+    def abort(self) -> None:
+        """End the connection now, and drop what the other side has not taken."""
+        self._closed = True
+        if self._has_place:
+            # Otherwise the system keeps its buffers and goes on trying to send them.
+            connection = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _on_headers_complete(self) -> bool:
+        self._stop_header_timer()
+        skip_body: bool = super()._on_headers_complete()
+        return skip_body
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _header_late(self) -> None:
+        self._send_error_response(408, "")
+        self._close_transport()
+        self._request_ready.set()
+
+    def _is_websocket_upgrade(self, _request: object) -> bool:
+        return False
+
+    def _build_http_scope(self, *arguments: Any) -> dict[str, Any]:
+        scope: dict[str, Any] = super()._build_http_scope(*arguments)
+        scope["portal.connection"] = self
+        return scope
+
+    def _send_error_response(self, status: int, _message: str, _more: Any = ()) -> None:
+        """The message may quote the request and is left out."""
+        self._safe_write(self.app.own_answers.whole(status))
+
+    def _close_transport(self) -> None:
+        super()._close_transport()
+        if self._has_place:
+            self.worker.loop.call_later(limits.CLOSE_SECONDS, self.abort)
+
+
+class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
+    """A process of gunicorn: one event loop, and the threads of `Application`."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.connections: set[Connection] = set()
+
+    def init_process(self) -> None:
+        """Start serving."""
+        limits.allow_enough_files()
+        super().init_process()
+
+    async def _shutdown(self) -> None:
+        """Requests in progress are answered; whoever sends or wants nothing is not waited for."""
+        for connection in list(self.connections):
+            if connection.idle:
+                connection.close()
+        await super()._shutdown()
+
+
+# The worker has no setting for it.
+gasgi.ASGIProtocol = Connection

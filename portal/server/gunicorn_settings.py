@@ -1,0 +1,23 @@
+"""Gunicorn's settings, the same for one machine and for the images.
+
+`python -m gunicorn -c python:portal.server.gunicorn_settings --bind ADDRESS [--workers N]`
+"""
+
+from portal.server import limits
+
+wsgi_app = "portal.server.application:create()"
+worker_class = "portal.server.connection.Worker"
+asgi_loop = "asyncio"
+asgi_lifespan = "off"
+http_parser = "python"
+keepalive = limits.KEEPALIVE_SECONDS
+# A process that does not even look at its connections for so long is replaced.
+timeout = 60
+graceful_timeout = 8
+loglevel = "warning"
+control_socket_disable = True
+# Nobody sets the environment of a request by headers such as SCRIPT_NAME, from loopback either.
+# What proxies may say is decided by PLEURA_TRUSTED_PROXIES.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}

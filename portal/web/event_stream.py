@@ -1,0 +1,42 @@
+"""Answers that go on for as long as the client listens (server-sent events).
+
+The view that returns one is done at once: the server's event loop sends what follows, so that a
+silent stream takes no thread and no database session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+
+from flask import Response
+
+
+class EventStream:
+    """The body of such an answer, made by an asynchronous generator of bytes.
+
+    The generator runs outside of any request: what it needs is passed to it. It sends something
+    every few seconds (a line that begins with a colon is ignored by clients), because nothing else
+    shows that a client has gone without a word.
+    """
+
+    def __init__(self, events: Callable[[], AsyncGenerator[bytes, None]]) -> None:
+        self.events = events
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The same for a server without an event loop, such as that of tests."""
+        with asyncio.Runner() as runner:
+            events = self.events()
+            try:
+                while True:
+                    try:
+                        yield runner.run(anext(events))
+                    except StopAsyncIteration:
+                        return
+            finally:
+                runner.run(events.aclose())
+
+
+def event_stream(events: Callable[[], AsyncGenerator[bytes, None]]) -> Response:
+    """The answer that sends these events."""
+    return Response(EventStream(events), content_type="text/event-stream", direct_passthrough=True)

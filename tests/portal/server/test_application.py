@@ -1,0 +1,187 @@
+"""Bodies, answers and streams over real connections: who waits takes no thread."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+from flask import Flask
+
+from portal.server import limits
+from tests.support import wait
+from tests.support.pictures import jpeg
+from tests.support.portal_app import Person, make_token
+from tests.support.served.portal import ServedPortal
+from tests.support.served.raw_http import (
+    answer_of,
+    connect,
+    exchange,
+    read_to_end,
+    request,
+    statuses,
+)
+
+MB = 1024 * 1024
+THREADS = limits.PEOPLE_THREADS + limits.WORKER_THREADS + limits.HEALTH_THREADS
+
+
+@pytest.fixture(scope="module")
+def token(app: Flask, technologist: Person) -> str:
+    return make_token(app, technologist, "studies:write")
+
+
+def upload(token: str, size: int, *lines: str) -> bytes:
+    """The beginning of an upload of so many bytes."""
+    kind = "Content-Type: multipart/form-data; boundary=b"
+    given = (f"Authorization: Bearer {token}", kind, f"Content-Length: {size}", *lines)
+    return request("/api/v1/studies", *given, method="POST")
+
+
+def form(data: bytes) -> bytes:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="one.jpg"\r\n\r\n'
+    return head + data + b"\r\n--b--\r\n"
+
+
+def test_half_bodies_take_no_thread_and_end(served: ServedPortal) -> None:
+    half = request("/sign-in", "Content-Length: 100", method="POST", body=b"email=")
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(served.port)) for _ in range(2 * THREADS)]
+        for connection in connections:
+            connection.sendall(half)
+        assert served.answers("/sign-in")
+        assert served.answers("/health/ready")
+        for connection in connections:
+            answer = answer_of(read_to_end(connection))
+            assert (answer.status, answer.headers["Cache-Control"]) == (408, "no-store")
+
+
+def test_readers_that_do_not_read_take_no_thread_and_are_cut_off(served: ServedPortal) -> None:
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(served.port)) for _ in range(12)]
+        for connection in connections:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(request("/test/large"))
+        assert served.answers("/sign-in")
+        for connection in connections:
+            assert wait.until(lambda connection=connection: _was_cut_off(connection))
+
+
+def test_silent_streams_take_no_thread(served: ServedPortal) -> None:
+    with ExitStack() as stack:
+        streams = [stack.enter_context(connect(served.port)) for _ in range(2 * THREADS)]
+        for stream in streams:
+            stream.sendall(request("/test/events"))
+        received = dict.fromkeys(streams, b"")
+        for stream in streams:
+            while b"data: begun" not in received[stream]:
+                received[stream] += stream.recv(65536)
+        assert answer_of(received[streams[0]]).headers["Content-Type"] == "text/event-stream"
+        assert served.answers("/sign-in")
+        streams[0].close()  # one that goes away is no fault
+        assert httpx2.get(f"{served.url}/test/end_events").text == "ended"
+        for stream in streams[1:]:
+            assert b"data: done" in read_to_end(stream)
+
+
+def test_an_upload_that_takes_its_time_takes_no_thread(served: ServedPortal, token: str) -> None:
+    """As long as bytes keep coming; the picture is taken in at the end."""
+    body = form(jpeg() + bytes(2 * MB))
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(served.port)) for _ in range(THREADS)]
+        for connection in connections:
+            connection.sendall(upload(token, len(body)))
+        for start in range(0, len(body), len(body) // 5 + 1):
+            for connection in connections:
+                connection.sendall(body[start : start + len(body) // 5 + 1])
+            assert served.answers("/sign-in")
+        found = [answer_of(read_to_end(connection)).status for connection in connections]
+    assert set(found) <= {202, 409, 415, 422}
+    assert len(found) == THREADS
+
+
+def test_health_checks_and_workers_have_threads_of_their_own(served: ServedPortal) -> None:
+    def held() -> int:
+        return int(httpx2.get(f"{served.url}/health/test/held", timeout=60).text)
+
+    with ThreadPoolExecutor(limits.PEOPLE_THREADS) as people:
+        url = f"{served.url}/test/hold"
+        busy = [people.submit(httpx2.get, url, timeout=60) for _ in range(limits.PEOPLE_THREADS)]
+        assert wait.until(lambda: held() == limits.PEOPLE_THREADS)
+        assert served.answers("/health/ready")
+        hello = httpx2.post(f"{served.url}/worker/v1/hello", json={}, timeout=60)
+        assert hello.status_code == 401
+        assert not any(one.done() for one in busy)
+        assert httpx2.get(f"{served.url}/worker/test/free", timeout=60).text == "free"
+        assert {one.result().text for one in busy} == {"held"}
+
+
+def test_nobody_unknown_gets_a_large_body_read(served: ServedPortal) -> None:
+    wrong = exchange(served.port, upload("plr_wrong", 30 * MB, "Expect: 100-continue"))
+    assert statuses(wrong) == [401], "without 100 (Continue)"
+    for target in ("/sign-in", "/worker/v1/hello"):
+        large = request(target, f"Content-Length: {MB}", method="POST", body=bytes(MB))
+        assert statuses(exchange(served.port, large)) == [413], target
+    endless = request("/sign-in", "Transfer-Encoding: chunked", method="POST")
+    with connect(served.port) as connection:
+        connection.sendall(endless + b"%x\r\n%s\r\n" % (MB, bytes(MB)))
+        assert statuses(read_to_end(connection)) == [413]
+
+
+def test_a_person_who_is_signed_out_is_sent_to_sign_in_before_an_upload(
+    served: ServedPortal,
+) -> None:
+    sent = request("/studies", f"Content-Length: {30 * MB}", method="POST")
+    answer = answer_of(exchange(served.port, sent))
+    assert (answer.status, answer.headers["Location"]) == (303, "/sign-in")
+
+
+def test_somebody_known_gets_as_much_read_as_the_view_takes(
+    served: ServedPortal, token: str
+) -> None:
+    too_large = exchange(served.port, upload(token, 3000 * MB))
+    assert statuses(too_large) == [413]
+    go_on = upload(token, MB, "Expect: 100-continue")
+    with connect(served.port) as connection:
+        connection.sendall(go_on)
+        assert statuses(connection.recv(65536)) == [100]
+        connection.sendall(form(bytes(MB - len(form(b"")))))
+        assert statuses(read_to_end(connection)) == [415]
+
+
+def test_no_part_of_an_upload_is_written_to_a_disk(served: ServedPortal, token: str) -> None:
+    """The server has no other file open while it reads a body."""
+    mark = b"PATIENT-" * 64
+    body = form(mark * (4 * MB // len(mark)))
+    before = set(_open_files(served.process.pid))
+    with connect(served.port) as connection:
+        connection.sendall(upload(token, len(body)) + body[:-100])
+        assert served.answers()
+        during = set(_open_files(served.process.pid))
+        connection.sendall(body[-100:])
+        assert statuses(read_to_end(connection)) == [415]
+    assert {name for name in during - before if "pleura.db" not in name} == set()
+
+
+def _was_cut_off(connection: socket.socket) -> bool:
+    """Whether the server has ended the connection; reads nothing."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
+
+
+def _open_files(parent: int) -> Iterator[str]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for process in children:
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            try:
+                name = str(descriptor.readlink())
+            except OSError:
+                continue
+            if name.startswith("/"):
+                yield name

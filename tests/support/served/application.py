@@ -1,0 +1,79 @@
+"""The served portal of tests: the real one with short time limits and three views more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+
+from flask import Flask, Response
+
+from portal.server import limits
+from portal.server.application import Application
+from portal.web import create_app
+from portal.web.event_stream import event_stream
+from portal.web.security import guard
+from tests.support.served.raw_http import PATIENCE
+
+HEADER_SECONDS = 1.0
+BODY_SECONDS = 2.0
+ANSWER_SECONDS = 2.0
+LARGE_ANSWER = 16 * 1024 * 1024
+
+
+def create() -> Application:
+    """The portal of this process, which gives up soon."""
+    limits.HEADER_SECONDS = HEADER_SECONDS  # type: ignore[misc]
+    limits.BODY_SECONDS = BODY_SECONDS  # type: ignore[misc]
+    limits.ANSWER_SECONDS = ANSWER_SECONDS  # type: ignore[misc]
+    limits.CLOSE_SECONDS = 1.0  # type: ignore[misc]
+    limits.REST_SECONDS = 1.0  # type: ignore[misc]
+    app = create_app()
+    add_views(app)
+    return Application(app, app.extensions["pleura"].settings)
+
+
+def add_views(app: Flask) -> None:
+    """Views for everybody that stream, take their time and answer at length."""
+    release, free = threading.Event(), threading.Event()
+    held: list[int] = []
+
+    @guard.public
+    def events() -> Response:
+        async def ticks() -> AsyncGenerator[bytes, None]:
+            yield b"data: begun\n\n"
+            while not release.is_set():
+                await asyncio.sleep(0.2)
+                yield b": still here\n\n"
+            yield b"data: done\n\n"
+
+        return event_stream(ticks)
+
+    @guard.public
+    def end_events() -> str:
+        release.set()
+        return "ended"
+
+    @guard.public
+    def hold() -> str:
+        held.append(threading.get_ident())
+        free.wait(PATIENCE)
+        return "held"
+
+    @guard.public
+    def held_threads() -> str:
+        return str(len(held))
+
+    @guard.public
+    def free_threads() -> str:
+        free.set()
+        return "free"
+
+    @guard.public
+    def large() -> bytes:
+        return bytes(LARGE_ANSWER)
+
+    for view in (events, end_events, hold, large):
+        app.add_url_rule(f"/test/{view.__name__}", view.__name__, view)
+    app.add_url_rule("/health/test/held", "held_threads", held_threads)
+    app.add_url_rule("/worker/test/free", "free_threads", free_threads)
