@@ -23,7 +23,7 @@ from portal.server.own_answers import OwnAnswers
 from portal.settings import Settings
 from portal.web import create_app
 from portal.web.event_stream import EventStream
-from portal.web.security import guard, headers
+from portal.web.security import body_check, headers
 from worker.contract.result import BUNDLE_BYTES_MAX
 
 Scope = dict[str, Any]
@@ -73,7 +73,7 @@ class Application:
         most = settings.connections_per_address
         self.connections = limits.Places(limits.CONNECTIONS if self._proxies else most)
         self._requests = limits.Places(most)
-        largest = guard.largest_upload(settings)
+        largest = body_check.largest_upload(settings)
         self._people = Lane("people", limits.PEOPLE_THREADS, limits.LARGEST_BODIES * largest)
         self._workers = Lane(
             "workers", limits.WORKER_THREADS, limits.LARGEST_BODIES * BUNDLE_BYTES_MAX
@@ -113,13 +113,13 @@ class Application:
         if body.complete:
             return await self._call(lane, environ, body.file)
         length = body.declared if body.declared is not None else -1
-        checked = {**environ, guard.CHECK_ONLY: True}
+        checked = {**environ, body_check.CHECK_ONLY: True}
         if length >= 0:
             checked["CONTENT_LENGTH"] = str(length)
         refusal = await self._call(lane, checked, io.BytesIO())
-        if guard.BODY_LIMIT not in checked:
+        if body_check.BODY_LIMIT not in checked:
             return refusal
-        limit: int = checked[guard.BODY_LIMIT]
+        limit: int = checked[body_check.BODY_LIMIT]
         try:
             async with lane.memory.hold(length if length >= 0 else limit):
                 await body.read(limit)
@@ -131,7 +131,7 @@ class Application:
 
     async def _call(self, lane: Lane, environ: Environ, file: io.BytesIO) -> Answer:
         """The portal's answer, made in a thread."""
-        if guard.CHECK_ONLY not in environ and (length := file.seek(0, io.SEEK_END)):
+        if body_check.CHECK_ONLY not in environ and (length := file.seek(0, io.SEEK_END)):
             environ["CONTENT_LENGTH"] = str(length)
         file.seek(0)
         environ["wsgi.input"] = file

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask_login import LoginManager, UserMixin, current_user
 from flask_wtf.csrf import CSRFProtect
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -22,8 +21,7 @@ from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
 from portal.services import UNAVAILABLE, db_session
-from portal.settings import Settings
-from portal.web.security import device_cookie
+from portal.web.security import body_check, device_cookie
 from portal.web.security.errors import Problem, answer, wants_problem
 from portal.web.security.request_context import (
     actor,
@@ -48,8 +46,6 @@ from portal.web.security.rules import (
 )
 
 __all__ = [
-    "BODY_LIMIT",
-    "CHECK_ONLY",
     "FRESH",
     "SMALL_BODY",
     "Rule",
@@ -61,7 +57,6 @@ __all__ = [
     "install",
     "is_fresh",
     "is_worker_token",
-    "largest_upload",
     "leave",
     "now",
     "permission",
@@ -76,13 +71,7 @@ __all__ = [
 ]
 
 FRESH = timedelta(minutes=10)
-# Keys of a request's environment, for the server (`portal.server`). With the first, the body has
-# not been read yet: the guard checks who sends it and answers; with the second it states how many
-# bytes may follow.
-CHECK_ONLY = "portal.check_only"
-BODY_LIMIT = "portal.body_limit"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORM_AROUND_A_FILE = 64 * 1024
 _COOKIE_KEY = "login"  # where the signed cookie keeps the login session's random token
 
 csrf = CSRFProtect()
@@ -184,7 +173,7 @@ def _guard() -> BaseResponse | None:
         return None
     if rule is None:
         raise Problem(404, "not_found")
-    largest = largest_upload(services().settings)
+    largest = body_check.largest_upload(services().settings)
     request.max_content_length = largest if rule.upload else rule.most
     match rule.who:
         case "program":
@@ -198,8 +187,8 @@ def _guard() -> BaseResponse | None:
             refused = _admit_person(rule)
             if refused is not None:
                 return refused
-    if CHECK_ONLY in request.environ:
-        return _admit_body(rule)
+    if body_check.CHECK_ONLY in request.environ:
+        return body_check.admit_body(rule)
     if rule.who not in ("program", "worker") and request.method not in _SAFE_METHODS:
         _check_origin()
         csrf.protect()
@@ -211,26 +200,6 @@ def _within_this_host(routed: RequestRedirect) -> BaseResponse:
     target = urlsplit(routed.new_url)
     path = "/" + target.path.lstrip("/")
     return redirect(f"{path}?{target.query}" if target.query else path, routed.code)
-
-
-def largest_upload(settings: Settings) -> int:
-    """The most bytes that a request with a file may have."""
-    return max(settings.max_upload_bytes, settings.max_archive_bytes) + _FORM_AROUND_A_FILE
-
-
-def _admit_body(rule: Rule) -> BaseResponse:
-    """Answer a check: the body may follow, as long as the view's limit, if somebody known sends it.
-
-    A view for everybody gets no large body: the server would hold in memory what anybody sends.
-    """
-    if rule.who == "worker" and rule.admit is not None:
-        rule.admit(**(request.view_args or {}))
-    elif rule.who not in ("program", "person"):
-        raise RequestEntityTooLarge
-    if (request.content_length or 0) > (request.max_content_length or 0):
-        raise RequestEntityTooLarge
-    request.environ[BODY_LIMIT] = request.max_content_length
-    return Response(status=204)
 
 
 def _identify() -> SignedIn | None:

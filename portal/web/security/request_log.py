@@ -16,6 +16,8 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
+from portal.web.security.body_check import BODY_LIMIT
+
 _FIELDS = ("method", "route", "status", "milliseconds", "person", "code")
 
 
@@ -61,7 +63,7 @@ def install(app: Flask, level: str) -> None:
     def line(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         # The request whose body may follow is logged when it has been answered.
-        if request.endpoint != "static" and "portal.body_limit" not in request.environ:
+        if request.endpoint != "static" and BODY_LIMIT not in request.environ:
             app.logger.info(
                 "request",
                 extra={

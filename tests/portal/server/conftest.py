@@ -8,7 +8,9 @@ import pytest
 from flask import Flask
 
 from portal.models import Role, db
-from tests.support.portal_app import Person, make_app, make_person, make_settings
+from tests.support.core import make_settings
+from tests.support.people import Person
+from tests.support.portal_app import make_app, make_person
 from tests.support.served.portal import ServedPortal, serve
 
 

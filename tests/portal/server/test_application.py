@@ -15,8 +15,9 @@ from flask import Flask
 
 from portal.server import limits
 from tests.support import wait
+from tests.support.people import Person
 from tests.support.pictures import jpeg
-from tests.support.portal_app import Person, make_token
+from tests.support.portal_app import make_token
 from tests.support.served.portal import ServedPortal
 from tests.support.served.raw_http import (
     answer_of,
