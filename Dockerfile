@@ -46,6 +46,7 @@ COPY --from=build-portal /opt/pleura /opt/pleura
 COPY portal portal
 COPY worker/__init__.py worker/
 COPY worker/contract worker/contract
+COPY worker/isolation worker/isolation
 # What `portal model add` calls; it needs nothing but Python.
 COPY ml/__init__.py ml/__main__.py ml/errors.py ml/
 COPY ml/runtime/__init__.py ml/runtime/model_store.py ml/runtime/

@@ -275,6 +275,7 @@ def test_the_portals_image_has_no_decoder_and_the_workers_no_portal() -> None:
     assert parts == [
         "worker/__init__.py",
         "worker/contract",
+        "worker/isolation",
         "ml/__init__.py",
         "ml/__main__.py",
         "ml/errors.py",

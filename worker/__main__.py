@@ -15,7 +15,8 @@ from celery.signals import setup_logging, worker_process_init
 
 from worker import child_process
 from worker.contract.job import QUEUES, JobKind, Queue
-from worker.settings import BadSettings, Settings, check_redis, load
+from worker.isolation import kernel
+from worker.settings import BadSettings, Settings, check_redis, leave_environment, load
 
 # Decoders and allocators grow: a new process now and then costs less than a leak.
 JOBS_PER_PROCESS = {JobKind.RENDER: 500, JobKind.SEGMENT: 5000}
@@ -43,6 +44,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _work(queue: Queue, settings: Settings) -> int:
+    kernel.make_undumpable()
+
     @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
     def set_up_logging(**_: Any) -> None:
         logging.basicConfig(
@@ -88,4 +91,5 @@ def _engine(settings: Settings) -> AbstractContextManager[None]:
 
 
 if __name__ == "__main__":
+    leave_environment()
     raise SystemExit(main(sys.argv[1:]))

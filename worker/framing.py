@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 _LENGTH_BYTES = 8
+_HEAD_BYTES_MAX = 2**20
 
 
 def send(channel: socket.socket, head: dict[str, Any], parts: list[bytes]) -> None:
@@ -23,6 +24,31 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
     head: dict[str, Any] = json.loads(_read(channel, length))
     parts = [_read(channel, size) for size in head.pop("sizes")]
     return head, parts
+
+
+def receive_untrusted(
+    channel: socket.socket, largest: int, parts_most: int
+) -> tuple[dict[str, Any], list[bytes]]:
+    """The same from a process that may send anything: ValueError for what is no such message.
+
+    ``largest``: bytes of all parts together; ``parts_most``: how many there may be.
+    """
+    length = int.from_bytes(_read(channel, _LENGTH_BYTES), "big")
+    if length > _HEAD_BYTES_MAX:
+        raise ValueError("a head of that size is none")
+    try:
+        head = json.loads(_read(channel, length))
+    except RecursionError:
+        raise ValueError("a head that is nested") from None
+    sizes = head.pop("sizes", None) if isinstance(head, dict) else None
+    if (
+        not isinstance(sizes, list)
+        or len(sizes) > parts_most
+        or any(type(size) is not int or size < 0 for size in sizes)
+        or sum(sizes) > largest
+    ):
+        raise ValueError("parts of these sizes are none")
+    return head, [_read(channel, size) for size in sizes]
 
 
 def _read(channel: socket.socket, size: int) -> bytes:

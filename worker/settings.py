@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from worker.contract import tls
 from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
+from worker.isolation import environment
 
 # Linux takes 108 bytes with a zero at the end for the path of a socket.
 SOCKET_BYTES_MAX = 107
@@ -44,7 +45,10 @@ class _Environment(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = str(field.validation_alias)
         path = self._environ.get(f"{name}_FILE") if name in SECRETS else None
-        value = _content(name, path) if path else self._environ.get(name, "").strip()
+        value = self._environ.get(name, "").strip()
+        if path and value:
+            raise BadSettings(f"Give {name} or {name}_FILE, not both.")
+        value = _content(name, path) if path else value
         return value or None, name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -237,6 +241,11 @@ def check_redis(settings: Settings) -> None:
 def load() -> Settings:
     """The settings of this process."""
     return Settings.from_env(os.environ)
+
+
+def leave_environment() -> None:
+    """Start this program anew where its environment holds secrets, with files in their place."""
+    environment.leave(SECRETS, os.environ)
 
 
 def _sentence(error: Any) -> str:

@@ -3,10 +3,17 @@
 import os
 from collections.abc import Collection, Mapping
 
+from worker.isolation import environment
+
 
 def worker_variable(name: str) -> str:
     """A variable for this machine's own workers, which the portal itself does not read."""
     return os.environ.get(name, "")
+
+
+def leave_environment(secret_names: Collection[str]) -> None:
+    """Start this program anew where its environment holds secrets, with files in their place."""
+    environment.leave(secret_names, os.environ)
 
 
 def child_environment(
@@ -19,6 +26,7 @@ def child_environment(
 
     A variable in either is also taken away in its other spelling (NAME and NAME_FILE).
     """
-    gone = {name + end for name in (*without, *extra) for end in ("", "_FILE")}
+    names = {name.removesuffix("_FILE") for name in (*without, *extra)}
+    gone = {name + end for name in names for end in ("", "_FILE")}
     source = os.environ if environ is None else environ
     return {**{name: value for name, value in source.items() if name not in gone}, **extra}

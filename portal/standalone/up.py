@@ -25,6 +25,7 @@ from portal.settings.process_environment import child_environment, worker_variab
 from portal.standalone import embedded_redis, instance_lock
 from portal.standalone.options import DEFAULT_PORT, Options
 from portal.standalone.supervisor import Child, Supervisor
+from worker.isolation import confinement, environment
 
 PORTS_TRIED = 10
 READY_SECONDS = 120.0
@@ -101,6 +102,8 @@ class _Tree:
         """Start everything, print the address, watch it, stop it."""
         self.supervisor.catch_signals()
         began = time.monotonic()
+        for line in isolation_lines(confinement.missing_layers()):
+            _print_line(line)
         try:
             self._start_redis()
             workers = self._start_workers()
@@ -191,23 +194,26 @@ class _Tree:
         return workers
 
     def _start_portal(self) -> None:
+        variables = self._portal_environment()
+        secrets = environment.descriptors(variables)
         portal = Child(
             "portal",
             [
                 *(sys.executable, "-m", "gunicorn", "-c", "python:portal.server.gunicorn_settings"),
                 *("--bind", f"fd://{self.listener.fileno()}"),
             ],
-            self._portal_environment(),
+            variables,
             self._portal_is_ready,
             layer=1,
-            pass_fds=[self.listener.fileno()],
+            pass_fds=[self.listener.fileno(), *secrets],
         )
         sweep = Child(
             "sweep",
             [sys.executable, "-m", "portal", "sweep", "--loop"],
-            self._portal_environment(),
+            variables,
             lambda: True,
             layer=2,
+            pass_fds=secrets,
         )
         self.supervisor.start(portal)
         self.supervisor.start(sweep)
@@ -225,11 +231,12 @@ class _Tree:
         state = self.settings.data_dir / "run"
         life = state / f"{name}-{queue}.alive"
         life.unlink(missing_ok=True)
-        environment = child_environment(
+        redis_url = self.redis.worker_url if self.redis else self.settings.redis_url
+        secrets = {"REDIS_URL": redis_url, "PLEURA_WORKER_TOKEN": self.settings.worker_token}
+        variables = child_environment(
             {
-                "REDIS_URL": self.redis.worker_url if self.redis else self.settings.redis_url,
+                **environment.in_memory(secrets),
                 "PLEURA_PORTAL_URL": self.address,
-                "PLEURA_WORKER_TOKEN": self.settings.worker_token,
                 "PLEURA_WORKER_NAME": name,
                 "PLEURA_WORKER_STATE": str(state),
                 "PLEURA_MODELS": str(self.settings.data_dir / "models"),
@@ -238,7 +245,14 @@ class _Tree:
             without=NOT_FOR_WORKERS,
         )
         command = [sys.executable, "-m", "worker", queue]
-        return Child(f"{queue}-{number}", command, environment, life.exists, layer=2)
+        return Child(
+            f"{queue}-{number}",
+            command,
+            variables,
+            life.exists,
+            layer=2,
+            pass_fds=environment.descriptors(variables),
+        )
 
     def _portal_is_ready(self) -> bool:
         host, port = self.listener.getsockname()[:2]
@@ -254,7 +268,7 @@ class _Tree:
     def _portal_environment(self) -> dict[str, str]:
         return child_environment(
             {
-                "REDIS_URL": self.settings.redis_url,
+                **environment.in_memory({"REDIS_URL": self.settings.redis_url}),
                 "PLEURA_DATA_DIR": str(self.settings.data_dir),
                 "PLEURA_BASE_URL": self.settings.base_url,
             }
@@ -267,6 +281,14 @@ class _Tree:
 
     def _logs(self) -> str:
         return _shown(self.settings.data_dir / "log")
+
+
+def isolation_lines(missing: list[str]) -> list[str]:
+    """What separates a file's process from the rest on this system, and what nothing separates."""
+    return [
+        *(f"WARNING: files are read without this isolation: {layer}" for layer in missing),
+        "portal, workers and Redis run as one user, not isolated from each other",
+    ]
 
 
 def _listen(options: Options) -> socket.socket:

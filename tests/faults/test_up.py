@@ -15,23 +15,26 @@ import httpx2
 import pytest
 
 from tests.support import wait as patience
+from tests.support.isolation.processes import command_and_environment, descendants, exists
+from worker.isolation import confinement
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 PATIENCE = 120.0
+TOKEN = "m4Vq7Xz2Lw9sTb6NcR8dHf1GkP3yJeUa"  # made up  # pragma: allowlist secret
 
 
 class Up:
     """One started `up` on a folder of its own, with a port that is already in use."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, **settings: str) -> None:
         self.data = folder / "var"
         self.output = folder / "output"
         inherited = {
             k: v for k, v in os.environ.items() if not k.startswith(("PLEURA", "DATABASE"))
         }
         inherited.pop("REDIS_URL", None)
-        self.environment = {**inherited, "PLEURA_DATA_DIR": str(self.data)}
+        self.environment = {**inherited, **settings, "PLEURA_DATA_DIR": str(self.data)}
         self.command = [sys.executable, "-m", "portal", "up", "--port", str(port)]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -75,19 +78,6 @@ def ready(address: str) -> bool:
     return answer.status_code == 200 and answer.json()["checks"]["redis"] == "ok"
 
 
-def of_folder(folder: Path) -> list[str]:
-    """Every process with the folder in its command or environment."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if process.name.isdigit() and str(folder).encode() in words:
-            found.append(words.decode(errors="replace")[:200])
-    return found
-
-
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("up")
@@ -122,14 +112,22 @@ def test_its_files_can_be_read_by_the_owner_only(up: Up) -> None:
     assert not [path for path in (up.data, *up.data.rglob("*")) if path.stat().st_mode & 0o077]
 
 
-def test_a_worker_holds_no_secret_of_the_portal(up: Up) -> None:
+def test_no_process_was_started_with_a_secret(up: Up) -> None:
     up.address()
-    key = (up.data / "keys" / "secret_key").read_bytes()
-    for queue in ("render", "segment"):
-        environment = Path(f"/proc/{up.children()[queue]}/environ").read_bytes()
-        assert b"PLEURA_WORKER_TOKEN" in environment
-        assert key not in environment
-        assert b"DATABASE_URL" not in environment
+    secrets = {path.name: path.read_bytes().strip() for path in (up.data / "keys").iterdir()}
+    for name in ("password", "worker_password"):
+        secrets[f"Redis' {name}"] = (up.data / "redis" / name).read_bytes()
+    for pid in descendants(up.process.pid):
+        started_with = command_and_environment(pid)
+        assert not [name for name, secret in secrets.items() if secret in started_with], pid
+        assert b"PLEURA_WORKER_TOKEN=" not in started_with
+
+
+def test_it_prints_what_is_not_isolated(up: Up) -> None:
+    up.address()
+    assert "not isolated from each other" in up.text
+    for layer in confinement.missing_layers():
+        assert f"WARNING: files are read without this isolation: {layer}" in up.text
 
 
 def test_a_second_start_on_the_same_folder_is_refused_with_the_address(up: Up) -> None:
@@ -154,22 +152,28 @@ def test_a_killed_part_is_started_again(up: Up, name: str) -> None:
 
 def test_ctrl_c_stops_everything_and_leaves_nothing_behind(up: Up) -> None:
     up.address()
-    assert len(of_folder(up.data)) > 5
+    started = descendants(up.process.pid)
+    assert len(started) > 5
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(timeout=60) == 0
-    assert of_folder(up.data) == []
+    assert not [pid for pid in started if exists(pid)]
     assert "stopped" in up.text
     assert "Traceback" not in up.text
 
 
-def test_the_second_start_keeps_everything(up: Up) -> None:
+def test_the_second_start_keeps_everything_with_secrets_from_the_environment(up: Up) -> None:
     keys = {path.name: path.read_bytes() for path in (up.data / "keys").iterdir()}
-    again = Up(up.data.parent, 0)
+    given = {"PLEURA_WORKER_TOKEN": TOKEN, "PLEURA_SECRET_KEY": TOKEN[::-1]}
+    again = Up(up.data.parent, 0, **given)
     try:
         address = again.address()
         until("the portal is ready", lambda: ready(address))
         assert {path.name: path.read_bytes() for path in (up.data / "keys").iterdir()} == keys
+        started = descendants(again.process.pid)
+        for pid in started:
+            text = command_and_environment(pid)
+            assert not [name for name, secret in given.items() if secret.encode() in text], pid
     finally:
         again.process.send_signal(signal.SIGTERM)
         assert again.process.wait(timeout=60) == 0
-    assert of_folder(up.data) == []
+    assert not [pid for pid in started if exists(pid)]

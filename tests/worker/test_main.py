@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.isolation import processes
+from tests.support.isolation.processes import command_and_environment
 from tests.support.wait import until
 from worker import child_process
 from worker.settings import Settings
@@ -45,7 +47,7 @@ def test_a_worker_without_a_model_reports_it_and_ends(tmp_path: Path) -> None:
     assert not (tmp_path / "life").exists()
 
 
-def test_a_probe_sees_a_worker_that_lives_and_not_one_that_was_killed(tmp_path: Path) -> None:
+def test_a_probe_sees_a_worker_that_lives_and_no_process_shows_its_secrets(tmp_path: Path) -> None:
     environment = environment_of(tmp_path)
     settings = Settings.from_env(environment)
     assert worker("alive", "render", env=environment).returncode == 1
@@ -56,6 +58,12 @@ def test_a_probe_sees_a_worker_that_lives_and_not_one_that_was_killed(tmp_path: 
         assert worker("alive", "render", env=environment).returncode == 0
         assert worker("alive", env=environment).returncode == 0
         assert worker("alive", "segment", env=environment).returncode == 1
+        started_with = {
+            pid: command_and_environment(pid) for pid in processes.descendants(running.pid)
+        }
+        assert any(b"decoder_process" in text for text in started_with.values())
+        for secret in (b"token-of-a-worker", b":password@"):
+            assert not [pid for pid, text in started_with.items() if secret in text]
     finally:
         running.kill()
         running.wait()

@@ -78,8 +78,15 @@ def test_soft_is_before_hard_before_lease_before_visibility(seconds: str) -> Non
     ],
 )
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
-    with pytest.raises(BadSettings, match=name):
-        Settings.from_env({**GOOD, name: value})
+    others = {other: text for other, text in GOOD.items() if f"{other}_FILE" != name}
+    with pytest.raises(BadSettings, match=f"{name} "):
+        Settings.from_env({**others, name: value})
+
+
+def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-a-file\n")
+    with pytest.raises(BadSettings, match="not both"):
+        Settings.from_env({**GOOD, "PLEURA_WORKER_TOKEN_FILE": str(tmp_path / "token")})
 
 
 def test_only_several_processes_share_an_engine(tmp_path: Path) -> None:

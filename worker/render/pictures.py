@@ -5,6 +5,7 @@ The file is decoded in a process of its own; this one only passes the bytes on.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from worker.client.portal_client import Attempt
 from worker.contract.error_codes import ErrorCode
@@ -21,9 +23,15 @@ from worker.contract.files import FileKind
 from worker.contract.message import InvalidMessage
 from worker.contract.result import RenderResult
 from worker.errors import Permanent, Transient
-from worker.framing import receive, send
+from worker.framing import receive, receive_untrusted, send
 from worker.settings import Settings
 
+log = logging.getLogger(__name__)
+
+# A process that reaches a limit is ended by one of these; every other signal is a crash.
+_LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGKILL)
+# Pixels, preview and thumb.
+_PARTS = 3
 # The decoder's whole environment. One thread: it forks for every file.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
 
@@ -41,10 +49,12 @@ class Rendered:
 class Decoder:
     """A decoder process, started at once and started again when it was lost."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, program: str = "worker.render.decoder_process") -> None:
+        """Start the program; EOFError when it ends before it is ready."""
         self._memory_bytes = settings.decode_megabytes * 2**20
         # Less than the task's own time limit, so that the job fails for its file.
         self._cpu_seconds = max(1, int(settings.soft_seconds / 2))
+        self._program = program
         self._start()
 
     def _start(self) -> None:
@@ -53,13 +63,7 @@ class Decoder:
         with child_end:
             # Libraries' messages can quote the file, so they are dropped.
             self._process = subprocess.Popen(  # our own module, our interpreter  # noqa: S603  # nosec B603
-                [
-                    sys.executable,
-                    "-m",
-                    "worker.render.decoder_process",
-                    str(child_end.fileno()),
-                    *limits,
-                ],
+                [sys.executable, "-m", self._program, str(child_end.fileno()), *limits],
                 pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -68,15 +72,35 @@ class Decoder:
                 env=_ENVIRONMENT,
                 cwd=Path(__file__).parents[2],
             )
+        try:
+            head, _ = receive(self._channel)
+        except BaseException:
+            self.stop()
+            raise
+        self.missing: list[str] = head["missing"]
+        if self.missing:
+            log.warning("files are decoded without these layers: %s", ", ".join(self.missing))
+        else:
+            log.info("files are decoded with every layer of isolation")
 
     def decode(self, data: bytes) -> Rendered:
         """Decode a file; Permanent with the reader's code, DECODE_FAILED or DECODE_LIMIT."""
-        if self._process.poll() is not None:
-            self.stop()
-            self._start()
+        head, parts = self.answer(data)
         try:
-            send(self._channel, {}, [data])
-            head, parts = receive(self._channel)
+            if "error" in head:
+                raise Permanent(ErrorCode(head["error"]))
+            return Rendered(Facts.parse(head["facts"]), *parts)
+        except (InvalidMessage, KeyError, TypeError, ValueError):
+            raise Permanent(ErrorCode.RESULT_REFUSED) from None
+
+    def answer(self, data: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """What the file's process answers; an error code where it ends without an answer."""
+        try:
+            if self._process.poll() is not None:
+                self.stop()
+                self._start()
+            head, parts = self._exchange(data)
+            ended, _ = receive(self._channel)
         except (OSError, EOFError):
             self.stop()
             raise Transient(ErrorCode.DECODER_LOST) from None
@@ -84,12 +108,25 @@ class Decoder:
             # Out of time in the middle of an answer: the next file needs a new process.
             self.stop()
             raise
-        if "error" in head:
-            raise Permanent(ErrorCode(head["error"]))
-        try:
-            return Rendered(Facts.parse(head["facts"]), *parts)
-        except InvalidMessage:
-            raise Permanent(ErrorCode.RESULT_REFUSED) from None
+        if head:
+            return head, parts
+        status = ended["status"]
+        limited = os.WIFSIGNALED(status) and os.WTERMSIG(status) in _LIMIT_SIGNALS
+        return {"error": ErrorCode.DECODE_LIMIT if limited else ErrorCode.DECODE_FAILED}, []
+
+    def _exchange(self, data: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """Send one file and receive what comes back, which is nothing where the process ends."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                socket.send_fds(self._channel, [b"f"], [theirs.fileno()])
+            try:
+                send(ours, {}, [data])
+                return receive_untrusted(ours, self._memory_bytes, _PARTS)
+            except (OSError, EOFError):
+                return {}, []
+            except ValueError:
+                return {"error": ErrorCode.RESULT_REFUSED}, []
 
     def stop(self) -> None:
         """End the process and whatever it is decoding."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from portal.standalone.supervisor import Child, Supervisor
+from tests.support.isolation.processes import exists
 from tests.support.wait import until
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
@@ -50,13 +51,6 @@ def supervisor(tmp_path: Path, heard: Heard) -> Iterator[Supervisor]:
 
 def child(program: str, ready: Callable[[], bool] = lambda: True, **more: float) -> Child:
     return Child("sleeper", [sys.executable, "-c", program], dict(os.environ), ready, **more)
-
-
-def exists(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def pid_of(child: Child) -> int:
@@ -152,6 +146,7 @@ def test_children_end_when_the_supervisor_itself_is_killed(tmp_path: Path) -> No
 import os, sys, time
 from pathlib import Path
 from portal.standalone.supervisor import Child, Supervisor
+from tests.support.isolation.processes import exists
 from tests.support.wait import until
 supervisor = Supervisor(Path({str(tmp_path)!r}), print)
 command = [sys.executable, "-c", "import time; time.sleep(60)"]

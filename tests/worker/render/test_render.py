@@ -19,7 +19,7 @@ import pytest
 
 from ml.images.picture import Picture
 from worker.errors import Permanent, Transient
-from worker.framing import receive
+from worker.framing import receive_untrusted
 from worker.render.pictures import Decoder
 from worker.settings import Settings
 
@@ -64,6 +64,10 @@ def png_bomb(rows: int, columns: int) -> bytes:
     )
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_a_picture_comes_back_whole_with_preview_thumb_and_facts(decoder: Decoder) -> None:
     rendered = decoder.decode(picture())
     assert (rendered.facts.rows, rendered.facts.columns) == (40, 60)
@@ -94,16 +98,16 @@ def test_one_files_process_that_dies_costs_only_that_file(
 ) -> None:
     """A decoder's crash is a signal in the file's own process: send the same signal to it."""
     server = decoder._process.pid
-    children = Path(f"/proc/{server}/task/{server}/children")
     data = picture(3000, 3000)
 
-    def crash(channel: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
+    def crash(channel: socket.socket, *sizes: int) -> tuple[dict[str, Any], list[bytes]]:
         """Between sending the file and receiving the answer: kill what works on it."""
+        forking = children(server)[0]
         while not select.select([channel], [], [], 0.001)[0]:
-            for child in children.read_text().split():
+            for child in children(forking):
                 with suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGSEGV)
-        return receive(channel)
+                    os.kill(child, signal.SIGSEGV)
+        return receive_untrusted(channel, *sizes)
 
     def outcome() -> str:
         try:
@@ -113,7 +117,7 @@ def test_one_files_process_that_dies_costs_only_that_file(
         return "decoded"
 
     with monkeypatch.context() as patch:
-        patch.setattr("worker.render.pictures.receive", crash)
+        patch.setattr("worker.render.pictures.receive_untrusted", crash)
         # On a busy machine a file may be done before its process was found: then once more.
         code = next((found for _ in range(20) if (found := outcome()) != "decoded"), "decoded")
     assert code == "decode_failed"
@@ -132,13 +136,13 @@ def test_a_file_whose_decoder_is_lost_gets_another_attempt(
 ) -> None:
     decoder = Decoder(SETTINGS)
 
-    def lose(channel: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
+    def lose(channel: socket.socket, *sizes: int) -> tuple[dict[str, Any], list[bytes]]:
         os.killpg(decoder._process.pid, signal.SIGKILL)
-        return receive(channel)
+        return receive_untrusted(channel, *sizes)
 
     os.killpg(decoder._process.pid, signal.SIGSTOP)  # it must not answer before it is lost
     with monkeypatch.context() as patch:
-        patch.setattr("worker.render.pictures.receive", lose)
+        patch.setattr("worker.render.pictures.receive_untrusted", lose)
         with pytest.raises(Transient, match="decoder_lost"):
             decoder.decode(picture())
     assert decoder.decode(picture()).facts.rows == 40

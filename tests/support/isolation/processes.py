@@ -1,0 +1,36 @@
+"""Processes as another process of their user sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that it started, and these in turn."""
+    found = [pid]
+    for process in found:
+        try:
+            children = Path(f"/proc/{process}/task/{process}/children").read_text()
+        except OSError:  # it has just ended
+            continue
+        found += [int(child) for child in children.split()]
+    return found
+
+
+def command_and_environment(pid: int) -> bytes:
+    """What a process was started with, as far as it can be read."""
+    found = b""
+    for name in ("cmdline", "environ"):
+        try:
+            found += Path(f"/proc/{pid}/{name}").read_bytes()
+        except OSError:
+            continue
+    return found
+
+
+def exists(pid: int) -> bool:
+    """Whether the process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

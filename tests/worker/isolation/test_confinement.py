@@ -1,0 +1,88 @@
+"""A decoder that was taken over gets nothing; and what each layer of isolation alone stops.
+
+Where a kernel or container refuses a layer, what only that layer stops is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.support.isolation.attacked_worker import LAYERS
+from tests.support.isolation.decoder_attacks import ATTACKS, SECRET
+from tests.support.paths import ROOT
+from worker.isolation import kernel
+
+pytestmark = pytest.mark.skipif(not kernel.LINUX, reason="Linux alone has these layers")
+
+IN_PROC = {"environment", "memory_file", "descriptor_file", "processes"}
+INTO_MEMORY = {"memory_call", "trace", "descriptor_call"}
+FILES = {"key_file", "write_file", "move_file"}
+LOCAL_SOCKETS = {"unix_socket", "abstract_socket"}
+NETWORK = {"tcp", "udp", "listen"}
+OTHERS = {"signal_worker", "limit_worker"}
+# What each layer stops without the others; `none` and the like show that the attacks work.
+STOPS: dict[str, set[str]] = {
+    "none": set(),
+    "undumpable parent": (IN_PROC | INTO_MEMORY) - {"processes"},
+    "closed descriptors": {"inherited"},
+    "limits": IN_PROC
+    | {"descriptor_call", "key_file", "write_file", "fork", "memory_of_a_file", "more_limits"}
+    | LOCAL_SOCKETS
+    | NETWORK,
+    "namespaces": IN_PROC
+    | INTO_MEMORY
+    | FILES
+    | LOCAL_SOCKETS
+    | OTHERS
+    | {"tcp", "udp", "execute"},
+    "own user": (IN_PROC | INTO_MEMORY | FILES | OTHERS | {"unix_socket"}) - {"processes"},
+    "Landlock": IN_PROC
+    | INTO_MEMORY
+    | FILES
+    | {"tcp", "listen", "abstract_socket", "signal_worker", "execute"},
+    "system calls": set(ATTACKS) - {"inherited"},
+}
+
+
+@cache
+def results() -> dict[str, dict[str, Any]]:
+    """What each attack got, by layer."""
+    environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HELD": SECRET.decode()}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.isolation.attacked_worker", "all", *LAYERS],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return {line["layer"]: line for line in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, "file_before"])
+def test_a_decoder_that_was_taken_over_gets_nothing(attack: str) -> None:
+    result = results()["all"]
+    missing = {layer.split(" (")[0] for layer in result["missing"]}
+    stopped_by = {layer for layer, attacks in STOPS.items() if attack in attacks} - {
+        "undumpable parent"
+    }
+    if attack != "file_before" and not stopped_by - missing:
+        pytest.skip(f"{attack} is stopped only by what is missing here: {result['missing']}")
+    assert set(result["answers"][attack]) == {"stopped"}, result["answers"][attack]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_each_layer_stops_alone(layer: str) -> None:
+    answers = results()[layer]["answers"]
+    refused = {answer["missing"] for answer in answers.values() if "missing" in answer}
+    if refused:
+        pytest.skip(f"{layer}: {refused}")
+    assert {attack for attack, answer in answers.items() if "stopped" in answer} == STOPS[layer]

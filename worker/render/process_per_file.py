@@ -1,0 +1,61 @@
+"""A process for every file, forked from a confined one that has loaded all that is needed.
+
+Owns the server's side: its parent sends it one end of a socket pair for each file, and the process
+forked for that file answers there. So the server holds no file's bytes, a file's process sees none
+of the file before, and nothing that it sends is taken for the answer to another.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from worker.framing import receive, send
+from worker.isolation import limits, namespaces, system_calls
+from worker.isolation.confinement import confine
+
+Answer = tuple[dict[str, Any], list[bytes]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may take, beyond what is loaded."""
+
+    memory_bytes: int
+    cpu_seconds: int
+
+
+def serve(channel: socket.socket, work: Callable[[bytes], Answer], allowed: Limits) -> None:
+    """Answer with ``work(data)`` for each file until the parent closes the socket.
+
+    The first message lists the layers of isolation that are missing; after each file one holds the
+    status with which its process ended.
+    """
+    loaded_bytes = limits.address_space_bytes()
+    missing = confine({channel.fileno()})
+    filtered = not any(layer.startswith("system calls") for layer in missing)
+    send(channel, {"missing": missing}, [])
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        if not descriptors:
+            return
+        child = os.fork()
+        if child == 0:
+            try:
+                channel.close()
+                with socket.socket(fileno=descriptors[0]) as own:
+                    _, (data,) = receive(own)
+                    memory_bytes = loaded_bytes + len(data) + allowed.memory_bytes
+                    limits.limit(memory_bytes, allowed.cpu_seconds)
+                    if filtered:
+                        system_calls.restrict()
+                    send(own, *work(data))
+            finally:
+                os._exit(0)
+        os.close(descriptors[0])
+        _, status = os.waitpid(child, 0)
+        namespaces.end_all_others()
+        send(channel, {"status": status}, [])
