@@ -25,8 +25,8 @@ from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -238,12 +238,12 @@ def test_only_the_portal_is_reached_from_outside_and_only_from_this_host() -> No
 
 
 def test_a_worker_is_given_time_to_end_its_job() -> None:
-    told = {
+    environment = {
         "REDIS_URL": "redis://redis/0",
         "PLEURA_PORTAL_URL": "http://portal:8000",
         "PLEURA_WORKER_TOKEN": "x",
     }
-    hard = WorkerSettings.from_env(told).hard_seconds
+    hard = WorkerSettings.from_env(environment).hard_seconds
     for name in WORKERS:
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= hard
 
@@ -403,8 +403,8 @@ def test_the_bill_of_materials_names_what_runs_with_its_licence(tmp_path: Path) 
     (recipe,) = re.findall(r"bin/cyclonedx-py (.*?)\s-o\s", MAKEFILE.replace("\\\n", ""))
     out = tmp_path / "sbom.json"
     command = [sys.executable, "-m", "cyclonedx_py", *recipe.split(), "-o", str(out)]
-    told = [*command, str(tmp_path / "env" / "bin" / "python")]
-    subprocess.run(told, cwd=ROOT, check=True, capture_output=True)
+    call = [*command, str(tmp_path / "env" / "bin" / "python")]
+    subprocess.run(call, cwd=ROOT, check=True, capture_output=True)
     bill = json.loads(out.read_text())
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     assert bill["metadata"]["component"]["name"] == "pleura"

@@ -21,14 +21,14 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 def commands_of(module: str) -> set[str]:
     """The sub-commands that `python -m MODULE --help` lists."""
-    said = subprocess.run(
+    listing = subprocess.run(
         [sys.executable, "-m", module, "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    listed = set(re.findall(r"^    ([a-z][a-z-]+)(?:\s|$)", said, re.MULTILINE))
+    listed = set(re.findall(r"^    ([a-z][a-z-]+)(?:\s|$)", listing, re.MULTILINE))
     assert len(listed) > 3, f"python -m {module} --help lists no commands"
     return listed
 

@@ -32,6 +32,6 @@ def test_what_breaks_a_rule_is_found(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     "line", ["<a href=\"{{ url_for('worklist.page') }}\">", 'aria-keyshortcuts="/"', "x" * 160]
 )
-def test_what_keeps_the_rules_is_not(tmp_path: Path, line: str) -> None:
+def test_what_follows_the_rules_is_not(tmp_path: Path, line: str) -> None:
     (tmp_path / "page.html").write_text(line)
     assert list(problems(tmp_path)) == []

@@ -30,7 +30,7 @@ def passkey_room(tmp_path: Path, redis_url: str) -> Iterator[BrowserPortal]:
 
 @pytest.fixture
 def page(browser: Browser, passkey_room: BrowserPortal) -> Iterator[Page]:
-    """A browser with a built-in authenticator that knows its owner's finger."""
+    """A browser with a built-in authenticator that has its owner verified."""
     context = browser.new_context()
     opened = context.new_page()
     problems: list[str] = []

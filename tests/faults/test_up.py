@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support import wait as patience
+from tests.support import wait
 from tests.support.isolation.processes import command_and_environment, descendants, exists
 from worker.isolation import confinement
 
@@ -67,7 +67,7 @@ class Up:
 
 
 def until(what: str, true: Callable[[], bool]) -> None:
-    assert patience.until(true, PATIENCE), what
+    assert wait.until(true, PATIENCE), what
 
 
 def ready(address: str) -> bool:

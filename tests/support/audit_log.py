@@ -31,7 +31,7 @@ def check(core: Core) -> verification.Verification:
 
 
 def disarm(core: Core) -> None:
-    """Drop the triggers, as somebody could who owns the database."""
+    """Drop the triggers, as whoever owns the database could."""
     with core.sessions() as session:
         for table in _TABLES:
             if core.engine.dialect.name == "sqlite":

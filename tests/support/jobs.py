@@ -132,7 +132,7 @@ REFUSED = {
     },
 }
 
-# What is different where the picture is a PNG: its file says nothing of sizes, views and patients.
+# What is different where the picture is a PNG: its file holds no sizes, views and patients.
 PNG_FACTS: dict[str, Any] = {
     "bits": 8,
     "spacing": None,

@@ -6,7 +6,7 @@ them, ids of people, the backup's key) and `make.py`, the script that made all o
 version. The pictures are synthetic and belong to nobody.
 
 The studies: `frontal` and `lateral` are two pictures of one StudyInstanceUID, which that version
-kept as two cases, each with a review; `prior` is of the same patient, `other_issuer` has the same
+stored as two cases, each with a review; `prior` is of the same patient, `other_issuer` has the same
 patient ID from another issuer; `twin_first` and `twin_second` are different pictures of one
 SOPInstanceUID; `png` has no header; `failed`, `waiting`, `held` and `purged` are what they are
 called. `prior` was opened once by emergency access.

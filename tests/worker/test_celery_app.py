@@ -53,7 +53,7 @@ def test_importing_it_loads_no_engine_and_no_portal(seen: dict[str, object]) -> 
     assert not heavy & set(loaded)
 
 
-def test_it_knows_just_the_two_tasks(seen: dict[str, object]) -> None:
+def test_it_has_just_the_two_tasks(seen: dict[str, object]) -> None:
     assert seen["tasks"] == ["pleura.render", "pleura.segment"]
 
 

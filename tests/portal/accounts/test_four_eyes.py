@@ -1,4 +1,4 @@
-"""Nobody gives themself a way to patients' data unseen: what is refused, what sounds an alarm."""
+"""Nobody gives themself a way to patients' data unseen: what is refused, what raises an alarm."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -31,7 +31,7 @@ def auditor(core: Core) -> Actor:
     return joined(core, Role.AUDITOR, "otto@example.org")
 
 
-def told(core: Core, auditor: Actor) -> list[tuple[str, object, object]]:
+def waiting_alarms(core: Core, auditor: Actor) -> list[tuple[str, object, object]]:
     """The alarms that wait: event, how, role."""
     with core.sessions() as session:
         waiting, _ = alarms.unseen(session, auditor)
@@ -47,17 +47,17 @@ ALARM_OF = {
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_inviting_sounds_an_alarm_by_role(
+def test_inviting_raises_an_alarm_by_role(
     core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
     with core.sessions() as session:
         invitations.invite(session, admin, name="N", email="n@example.org", role=role, now=NOW)
     event = ALARM_OF[role]
-    assert told(core, auditor) == [(event, "invited", role.value)]
+    assert waiting_alarms(core, auditor) == [(event, "invited", role.value)]
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
+def test_giving_a_role_or_a_reset_raises_the_same_alarm(
     core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
     start = Role.ADMIN if role is not Role.ADMIN else Role.READER
@@ -69,15 +69,15 @@ def test_giving_a_role_or_a_reset_sounds_the_same_alarm(
         )  # nothing changes: no second alarm
         people.reset_factor(session, admin, other.user_id, NOW)
     event = ALARM_OF[role]
-    assert told(core, auditor) == [(event, how, role.value) for how in ("role", "reset")]
+    assert waiting_alarms(core, auditor) == [(event, how, role.value) for how in ("role", "reset")]
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_the_command_line_sounds_no_alarm(core: Core, auditor: Actor, role: Role) -> None:
+def test_the_command_line_raises_no_alarm(core: Core, auditor: Actor, role: Role) -> None:
     somebody = joined(core, role, "n@example.org")
     with core.sessions() as session:
         people.reset_factor(session, None, somebody.user_id, NOW)
-    assert told(core, auditor) == []
+    assert waiting_alarms(core, auditor) == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_nobody_changes_their_own_role_team_or_factor(core: Core, admin: Actor) 
 
 
 @pytest.mark.parametrize("who_follows", ["the inviter", "somebody else", "nobody signed in"])
-def test_following_ones_own_link_sounds_an_alarm(
+def test_following_ones_own_link_raises_an_alarm(
     core: Core, admin: Actor, auditor: Actor, who_follows: str
 ) -> None:
     signed_in: UUID | None = {
@@ -121,11 +121,13 @@ def test_following_ones_own_link_sounds_an_alarm(
         invitations.accept_invitation(
             session, token, password=PASSWORD, now=NOW, signed_in=signed_in
         )
-    followed = [event for event, _, _ in told(core, auditor) if event != "patient_access_given"]
+    followed = [
+        event for event, _, _ in waiting_alarms(core, auditor) if event != "patient_access_given"
+    ]
     assert followed == (["inviter_followed_link"] if who_follows == "the inviter" else [])
 
 
-def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
+def test_moving_ends_sessions_and_tokens_and_raises_an_alarm(
     core: Core, admin: Actor, auditor: Actor
 ) -> None:
     reader = joined(core, Role.READER, "rita@example.org")
@@ -140,11 +142,11 @@ def test_moving_ends_sessions_and_tokens_and_sounds_an_alarm(
         assert sessions.load_session(session, raw, NOW) is None
         assert api_tokens.load_token(session, token, NOW) is None
         assert session.get_one(User, reader.user_id).team_id == team.id
-    assert told(core, auditor) == [("patient_access_given", "moved", "reader")]
+    assert waiting_alarms(core, auditor) == [("patient_access_given", "moved", "reader")]
 
 
 @pytest.mark.parametrize("role", [Role.ADMIN, Role.AUDITOR])
-def test_moving_who_sees_no_case_anyway_sounds_no_alarm(
+def test_moving_who_sees_no_case_anyway_raises_no_alarm(
     core: Core, admin: Actor, auditor: Actor, role: Role
 ) -> None:
     other = joined(core, role, "other@example.org")
@@ -152,7 +154,7 @@ def test_moving_who_sees_no_case_anyway_sounds_no_alarm(
         team = teams.make_team(session, admin, "Elsewhere", NOW)
         people.move(session, admin, other.user_id, team.id, NOW)
         assert session.get_one(User, other.user_id).team_id == team.id
-    assert told(core, auditor) == []
+    assert waiting_alarms(core, auditor) == []
 
 
 OUT = {
@@ -210,16 +212,14 @@ def test_who_was_shut_out_meanwhile_lets_nobody_in(core: Core, admin: Actor, act
         )
 
 
-def test_moving_to_where_somebody_is_changes_nothing(
-    core: Core, admin: Actor, auditor: Actor
-) -> None:
+def test_moving_to_the_same_team_changes_nothing(core: Core, admin: Actor, auditor: Actor) -> None:
     reader = joined(core, Role.READER, "rita@example.org")
     with core.sessions() as session:
         user = session.get_one(User, reader.user_id)
         sessions.start_session(session, user, address="", agent="", now=NOW)
         people.move(session, admin, reader.user_id, reader.team_id, NOW)
         assert session.query(LoginSession).filter(LoginSession.ended_at.is_not(None)).all() == []
-    assert told(core, auditor) == []
+    assert waiting_alarms(core, auditor) == []
 
 
 def test_there_is_one_team_by_default(core: Core) -> None:

@@ -71,14 +71,14 @@ def test_who_leaves_the_administrators_leaves_no_link_behind(core: Core, leaves:
             invitations.invite(session, actor_of(leaving), email="back@example.org", **who)[1],
             people.reset_factor(session, actor_of(leaving), victim.id, NOW)[1],
         ]
-        _, kept = invitations.invite(session, actor_of(boss), email="kept@example.org", **who)
+        _, valid = invitations.invite(session, actor_of(boss), email="kept@example.org", **who)
         assert all(invitations.open_invitation(session, link, NOW) for link in links)
         if leaves == "disabled":
             people.disable(session, actor_of(boss), leaving.id, NOW)
         else:
             people.set_role(session, actor_of(boss), leaving.id, Role.READER, NOW)
         assert [invitations.open_invitation(session, link, NOW) for link in links] == [None, None]
-        assert invitations.open_invitation(session, kept, NOW) is not None
+        assert invitations.open_invitation(session, valid, NOW) is not None
         event = session.query(AuditEvent).order_by(AuditEvent.seq.desc()).first()
         assert event is not None
         assert '"links":2' in event.detail
@@ -118,7 +118,7 @@ def test_a_link_withdrawn_while_its_password_is_hashed_lets_nobody_in(core: Core
         assert {user.email for user in people.people(session)} == {inviter.email, boss.email}
 
 
-def test_a_link_for_whoever_came_another_way_meanwhile_opens_nothing(core: Core) -> None:
+def test_a_link_for_whoever_has_an_account_meanwhile_opens_nothing(core: Core) -> None:
     boss = join(core, Role.ADMIN, "boss@example.org")
     with core.sessions() as session:
         _, link = invitations.invite(

@@ -124,7 +124,7 @@ def test_it_refuses(rita: Person, core: Core, cheat: str) -> None:
     assert rita.show(rita.device.get(rita.ask(), ORIGIN))  # the right one still opens
 
 
-def test_somebody_elses_passkey_opens_nothing(rita: Person, core: Core) -> None:
+def test_another_persons_passkey_opens_nothing(rita: Person, core: Core) -> None:
     other = Person(core, "rob@example.org")
     rita.register()
     other.register()
@@ -168,7 +168,7 @@ def test_a_counter_that_goes_back_is_a_copy(rita: Person) -> None:
         {"name": "\u202e\0"},
     ],
 )
-def test_a_passkey_that_is_not_well_made_is_not_kept(
+def test_an_invalid_passkey_is_not_stored(
     rita: Person, core: Core, changes: dict[str, str]
 ) -> None:
     with pytest.raises(Invalid):
@@ -179,7 +179,7 @@ def test_a_passkey_that_is_not_well_made_is_not_kept(
         rita.ask()
 
 
-def test_a_device_that_asks_for_no_person_is_not_kept(rita: Person) -> None:
+def test_a_device_without_user_verification_is_not_stored(rita: Person) -> None:
     rita.device.verifies = False
     with pytest.raises(Invalid):
         rita.register()
@@ -216,7 +216,7 @@ def test_making_and_removing_one_ends_the_other_sessions(rita: Person, core: Cor
     rita.login(core.sessions(), NOW)
 
 
-def test_nobody_removes_a_passkey_of_somebody_else(rita: Person, core: Core) -> None:
+def test_nobody_removes_another_persons_passkey(rita: Person, core: Core) -> None:
     other = Person(core, "rob@example.org")
     made = rita.register()
     with core.sessions() as session:

@@ -29,7 +29,7 @@ def test_the_3000_commonest_passwords_are_refused() -> None:
     assert [p for p in commonest if is_accepted(p)] == []
 
 
-def test_common_ones_stay_refused_when_they_are_dressed_up() -> None:
+def test_common_ones_stay_refused_in_capitals() -> None:
     long_enough = [p for p in FREQUENCY_LISTS["passwords"] if len(p) >= 12]
     assert len(long_enough) > 100
     dressed = [change(p) for p in long_enough for change in (str, str.upper, str.title)]
@@ -157,7 +157,7 @@ def test_words_of_this_site_count_wherever_they_stand() -> None:
 
 
 @pytest.mark.parametrize("word", ["password", "iloveyou", "Sunshine"])
-def test_a_common_word_said_again_is_no_password(word: str) -> None:
+def test_a_repeated_common_word_is_no_password(word: str) -> None:
     for between in (" ", "-", " _ "):
         with pytest.raises(Invalid, match="easily guessed"):
             passwords.check_new(f"{word}{between}{word.lower()}")

@@ -124,7 +124,7 @@ def test_only_admins_manage_people(core: Core) -> None:
 
 
 def tries(core: Core, throttle: Throttle, email: str, address: str, now: datetime) -> str:
-    """What somebody without the password is told."""
+    """The answer to a person without the password."""
     with core.sessions() as session:
         try:
             assert (
@@ -148,8 +148,8 @@ def test_who_knows_an_address_keeps_its_owner_out_nowhere_else(core: Core) -> No
     answers: dict[str, list[str]] = {"a@example.org": [], "nobody@example.org": []}
     for second in range(400):
         now = NOW + timedelta(seconds=second)
-        for n, (email, told) in enumerate(answers.items()):
-            told.append(tries(core, throttle, email, f"203.0.113.{n}", now))
+        for n, (email, found) in enumerate(answers.items()):
+            found.append(tries(core, throttle, email, f"203.0.113.{n}", now))
         if second % 97 == 96:
             assert gets_in(core, throttle, "198.51.100.7", now)
     known, unknown = answers.values()
@@ -193,13 +193,13 @@ def test_who_knows_one_factor_alone_keeps_nobody_out_at_the_other(core: Core) ->
         sessions.start_session(session, user, address="198.51.100.7", agent="", now=NOW)
     for quarter in range(8):
         now = NOW + timedelta(minutes=16 * quarter)
-        told = [answer("000000", "203.0.113.9", now) for _ in range(7)]
-        assert told == ["wrong"] * 5 + ["wait"] * 2
+        answers = [answer("000000", "203.0.113.9", now) for _ in range(7)]
+        assert answers == ["wrong"] * 5 + ["wait"] * 2
         # The owner, where they were never before.
         assert answer(pyotp.TOTP(secret).at(now), "192.0.2.1", now) == "in"
     for host in range(8):  # and now from many places at once
-        told += [answer("000000", f"203.0.113.{host}", now) for _ in range(5)]
-    assert told[-5:] == ["wait"] * 5
+        answers += [answer("000000", f"203.0.113.{host}", now) for _ in range(5)]
+    assert answers[-5:] == ["wait"] * 5
     now += timedelta(seconds=30)
     assert answer(pyotp.TOTP(secret).at(now), "192.0.2.1", now) == "wait"
     assert answer(pyotp.TOTP(secret).at(now), "198.51.100.7", now) == "in"

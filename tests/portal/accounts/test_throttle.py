@@ -23,7 +23,7 @@ from portal.services import redis_client
 START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
 
-def patient_client(redis_url: str) -> Any:
+def slow_client(redis_url: str) -> Any:
     """The portal's client without its half second: a busy machine's Redis is not one away."""
     client = redis_client(redis_url)
     assert client is not None
@@ -35,7 +35,7 @@ def patient_client(redis_url: str) -> Any:
 def throttle(request: pytest.FixtureRequest) -> Throttle:
     if request.param == "process":
         return Throttle()
-    return Throttle(patient_client(request.getfixturevalue("redis_url")))
+    return Throttle(slow_client(request.getfixturevalue("redis_url")))
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_pause_doubles_up_to_a_quarter_of_an_hour(throttle: Throttle, who: s
     assert max(pauses) <= LONGEST_PAUSE_SECONDS + 1
 
 
-def test_hammering_during_the_pause_does_not_lengthen_it(throttle: Throttle, who: str) -> None:
+def test_tries_during_the_pause_do_not_lengthen_it(throttle: Throttle, who: str) -> None:
     for second in range(6):
         wait(throttle, who, second)
     for second in range(6, 64):
@@ -149,7 +149,7 @@ def test_an_account_is_counted_from_each_address_by_itself() -> None:
 
 
 def test_processes_share_their_counts_over_redis(redis_url: str, who: str) -> None:
-    one, other = Throttle(patient_client(redis_url)), Throttle(patient_client(redis_url))
+    one, other = Throttle(slow_client(redis_url)), Throttle(slow_client(redis_url))
     assert [wait(t, who, n) for n, t in enumerate((one, other, one, other, one))] == [0] * 5
     assert wait(other, who, 6) > 0
     one.forgive(ACCOUNT, who)
@@ -158,7 +158,7 @@ def test_processes_share_their_counts_over_redis(redis_url: str, who: str) -> No
 
 @pytest.mark.parametrize("until", ["1e18", "1e308", "inf", "-inf", "nan", "soon", "", "9" * 400])
 def test_who_writes_into_redis_locks_nobody_out(redis_url: str, who: str, until: str) -> None:
-    client = patient_client(redis_url)
+    client = slow_client(redis_url)
     throttle = Throttle(client)
     wait(throttle, who, 0)
     digest = hashlib.sha256(who.encode()).hexdigest()[:32]
@@ -183,8 +183,8 @@ def test_an_odd_answer_of_redis_is_no_pause(who: str, answer: bytes | None) -> N
     assert wait(throttle, who, 5) in (60, 61)
 
 
-def test_redis_learns_no_names(redis_url: str, who: str) -> None:
-    client = patient_client(redis_url)
+def test_redis_gets_no_names(redis_url: str, who: str) -> None:
+    client = slow_client(redis_url)
     Throttle(client).take([(ACCOUNT, who)], START)
     keys = list(client.scan_iter("pleura:tries:*"))
     assert keys

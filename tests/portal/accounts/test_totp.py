@@ -78,7 +78,7 @@ def test_a_new_secret_is_for_the_session_that_began_it_and_a_quarter_of_an_hour(
         assert totp.check_second_factor(session, vault, row, pyotp.TOTP(latest).at(later), later)
 
 
-def test_a_sealed_secret_of_somebody_else_does_not_open(core: Core) -> None:
+def test_a_sealed_secret_of_another_person_does_not_open(core: Core) -> None:
     user, other = join(core), join(core, email="b@example.org")
     enrol(core, user)
     secret, _ = enrol(core, other)

@@ -1,4 +1,4 @@
-"""The registry: what may be promoted, what a job is told, and that old results never change."""
+"""The registry: what may be promoted, what a job gets, and that old results never change."""
 
 from typing import Any
 from uuid import UUID
@@ -66,12 +66,12 @@ def test_without_an_active_model_a_worker_chooses(clinic: Clinic) -> None:
     assert claimed(clinic, job_id)["model"] is None
 
 
-def test_a_segment_job_is_told_model_and_operating_point_a_render_job_none(clinic: Clinic) -> None:
+def test_a_segment_job_gets_model_and_operating_point_a_render_job_none(clinic: Clinic) -> None:
     promote(clinic, add(clinic), "high_precision")
     study_id = clinic.submit().study_id
     assert claimed(clinic, clinic.job(study_id).id)["model"] is None
-    told = claimed(clinic, clinic.render(clinic.submit(PatientID="2").study_id))["model"]
-    assert told == {
+    model = claimed(clinic, clinic.render(clinic.submit(PatientID="2").study_id))["model"]
+    assert model == {
         "name": "net",
         "version": "1",
         "sha256": SHA256,
@@ -96,9 +96,9 @@ def test_a_result_of_another_model_or_point_is_refused(
     job_id = clinic.render(clinic.submit().study_id)
     attempt = ticket(clinic, claimed(clinic, job_id), job_id)
     clinic.store(attempt, **segmented())
-    said = {"operating_point": "balanced", **answer}
+    reported = {"operating_point": "balanced", **answer}
     with pytest.raises(BadResult, match="another model"):
-        clinic.finish(attempt, {"prediction": prediction_of(**said)})
+        clinic.finish(attempt, {"prediction": prediction_of(**reported)})
     clinic.finish(attempt, {"prediction": prediction_of(operating_point="balanced")})
 
 
@@ -112,7 +112,7 @@ def test_a_result_of_another_model_or_point_is_refused(
         (0.1, "likely"),
     ],
 )
-def test_a_word_that_the_probability_does_not_give_is_refused(
+def test_a_band_that_does_not_follow_from_the_probability_is_refused(
     clinic: Clinic, probability: float, band: str
 ) -> None:
     promote(clinic, add(clinic))
@@ -135,7 +135,7 @@ def test_a_word_that_the_probability_does_not_give_is_refused(
         (0.3, "another", None),
     ],
 )
-def test_the_card_tells_the_word_of_a_probability(
+def test_the_card_decides_the_band_of_a_probability(
     clinic: Clinic, probability: float, point: str, bands: set[str] | None
 ) -> None:
     add(clinic)
@@ -155,7 +155,7 @@ def test_a_promotion_in_the_middle_of_a_job_does_not_lose_it(clinic: Clinic) -> 
         assert session.scalars(select(Prediction)).one().model.sha256 == SHA256
 
 
-def test_one_model_speaks_at_a_time_and_rolling_back_brings_the_last_one_again(
+def test_one_model_is_active_at_a_time_and_rolling_back_restores_the_last_one(
     clinic: Clinic,
 ) -> None:
     first, second = add(clinic), add(clinic, OTHER, version="2")
@@ -241,8 +241,8 @@ def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:
     with clinic.session as session:
         registry.choose_point(session, clinic.admin, second, OperatingPoint.HIGH_PRECISION, NOW)
         after = vars(session.scalars(select(Prediction)).one())
-    kept = ("instance_id", "model_id", "operating_point", "threshold", "probability", "band")
-    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    unchanged = ("instance_id", "model_id", "operating_point", "threshold", "probability", "band")
+    assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
 
 
 def test_only_the_active_model_has_a_point_to_choose(clinic: Clinic) -> None:

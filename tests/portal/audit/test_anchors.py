@@ -32,11 +32,11 @@ def forge(core: Core, keep: int, add: int) -> None:
     disarm(core)
     with core.sessions() as session:
         key = macs.key_of(session)
-        kept, end = session.get(AuditEvent, keep), session.get(AuditLink, keep)
+        last, end = session.get(AuditEvent, keep), session.get(AuditLink, keep)
         head, writer = session.get_one(AuditHead, 1), session.get_one(AuditWriter, 1)
         session.execute(text(f"DELETE FROM audit_events WHERE seq > {keep}"))
         session.execute(text(f"DELETE FROM audit_links WHERE position > {keep}"))
-        writer.count, writer.mac = keep, kept.mac if kept else ""
+        writer.count, writer.mac = keep, last.mac if last else ""
         writer.seal = macs.of_writer(key, 1, keep, writer.mac)
         head.count, head.mac = keep, end.mac if end else ""
         head.linked = json.dumps({"1": keep})
@@ -62,7 +62,7 @@ def test_a_log_that_goes_on_fits_all_its_anchors(core: Core, tmp_path: Path) -> 
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_a_tail_that_was_cut_off_with_the_keys_at_hand_is_found(core: Core, tmp_path: Path) -> None:
+def test_an_end_that_was_cut_off_by_means_of_the_keys_is_found(core: Core, tmp_path: Path) -> None:
     file = tmp_path / "anchors"
     fill(core, 10)
     take(core, file)
@@ -94,10 +94,10 @@ def test_a_line_that_was_changed_or_invented_is_refused(core: Core, tmp_path: Pa
     file = tmp_path / "anchors"
     fill(core)
     taken = take(core, file)
-    said = json.loads(taken.line())
-    said["pleura_anchor"]["seq"] = 4
+    read = json.loads(taken.line())
+    read["pleura_anchor"]["seq"] = 4
     for line, reason in (
-        (json.dumps(said), "not written by this portal"),
+        (json.dumps(read), "not written by this portal"),
         ('{"pleura_anchor": {"seq": 1', "can't be read"),
         ('{"pleura_anchor": 7}', "can't be read"),
     ):
@@ -133,7 +133,7 @@ def test_an_anchor_reaches_syslog_by_socket_and_by_udp(core: Core, quick_path: P
             assert taken.line() in listener.recv(4096).decode()
 
 
-def test_what_cannot_be_written_is_said(core: Core, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_reported(core: Core, tmp_path: Path) -> None:
     with core.sessions() as session:
         taken = anchors.take(session, after(hours=1))
     with pytest.raises(
@@ -142,7 +142,7 @@ def test_what_cannot_be_written_is_said(core: Core, tmp_path: Path) -> None:
         anchors.write(taken, file=tmp_path / "none" / "x", syslog=str(tmp_path / "no-socket"))
 
 
-def test_an_anchor_says_nothing_about_anybody(core: Core, tmp_path: Path) -> None:
+def test_an_anchor_holds_nothing_about_anybody(core: Core, tmp_path: Path) -> None:
     fill(core)
     taken = take(core, tmp_path / "anchors")
     with core.sessions() as session:

@@ -126,7 +126,7 @@ def test_a_backlog_is_linked_in_parts(core: Core, monkeypatch: pytest.MonkeyPatc
     assert (found.is_whole, found.count, found.unlinked) == (True, 40, ())
 
 
-def test_a_look_that_finds_nothing_reads_no_row_of_the_log(core: Core) -> None:
+def test_linking_nothing_reads_no_row_of_the_log(core: Core) -> None:
     fill(core)
     link(core)
     asked = list[str]()

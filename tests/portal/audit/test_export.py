@@ -113,7 +113,7 @@ def test_no_cell_begins_like_a_formula(core: Core) -> None:
     assert row["address"] == "'=HYPERLINK(1)"
 
 
-def test_more_rows_than_a_page_hands_out_are_refused(
+def test_more_rows_than_a_page_exports_are_refused(
     core: Core, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used(clinic)

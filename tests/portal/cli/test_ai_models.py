@@ -1,4 +1,4 @@
-"""`python -m portal model`: a model is checked, kept, listed and promoted, or refused with why."""
+"""`python -m portal model`: a model is checked, stored, listed and promoted, or refused."""
 
 import hashlib
 import json
@@ -25,10 +25,10 @@ from tests.support.paths import ROOT
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", "portal", *arguments],
-        env=kept | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"},
+        env=inherited | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -67,8 +67,8 @@ def test_a_model_is_added_listed_and_promoted(folder: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     listed = run(folder, "model", "list").stdout
     assert f"{sha256[:12]}  active     net 1  high_sensitivity" in listed
-    kept = [path.name for path in (folder / "models").iterdir()]
-    assert kept == [f"net-{sha256[:12]}"]
+    stored = [path.name for path in (folder / "models").iterdir()]
+    assert stored == [f"net-{sha256[:12]}"]
 
 
 def test_another_checksum_is_refused_with_a_sentence(folder: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_another_checksum_is_refused_with_a_sentence(folder: Path, tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
-def test_an_uncalibrated_one_is_kept_and_not_promoted(folder: Path, tmp_path: Path) -> None:
+def test_an_uncalibrated_one_is_stored_and_not_promoted(folder: Path, tmp_path: Path) -> None:
     bundle, sha256 = model(tmp_path / "plain", calibration={}, version="2")
     done = run(folder, "model", "add", str(bundle))
     assert "It can't be promoted. Its card lacks a calibration" in done.stdout
@@ -88,15 +88,15 @@ def test_an_uncalibrated_one_is_kept_and_not_promoted(folder: Path, tmp_path: Pa
     assert "calibration" in done.stderr
 
 
-def test_the_shipped_model_speaks_where_nobody_chose_another(
+def test_the_shipped_model_is_active_where_nobody_chose_another(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "var"
     for command in ("migrate", "upgrade"):
         assert run(path, command).returncode == 0
     settings = Settings.from_env({"PLEURA_DATA_DIR": str(path)})
-    said = first_start.register_shipped(settings)
-    assert said is not None
+    name = first_start.register_shipped(settings)
+    assert name is not None
     assert first_start.register_shipped(settings) is None
     assert "active" in run(path, "model", "list").stdout
     bundle, sha256 = model(tmp_path / "mine", version="9")

@@ -1,4 +1,4 @@
-"""The command line as somebody types it: what it does, and what it says when it can't."""
+"""The command line: what it does, and its message when it cannot."""
 
 import json
 import os
@@ -33,8 +33,8 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
 
 
 def environment(folder: Path, **environ: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return kept | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"} | environ
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return inherited | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"} | environ
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +66,14 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
         assert re.search(rf"^    {command}\b", shown, re.M), command
 
 
-def test_a_command_before_the_migration_says_what_to_do(tmp_path: Path) -> None:
+def test_a_command_before_the_migration_names_what_to_do(tmp_path: Path) -> None:
     done = run(tmp_path / "var", "audit", "verify")
     assert done.returncode == 1
     assert "run `python -m portal migrate`" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_command_before_the_upgrade_says_what_to_do(tmp_path: Path) -> None:
+def test_a_command_before_the_upgrade_names_what_to_do(tmp_path: Path) -> None:
     assert run(tmp_path / "var", "migrate").returncode == 0
     done = run(tmp_path / "var", "create-admin")
     assert done.returncode == 1
@@ -89,7 +89,7 @@ def test_the_first_admin_comes_by_a_link_and_a_fresh_database_has_nobody(folder:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["create-admin", "--email", "nonsense"], "not an e-mail address"),
         (["create-admin", "--hours", "0"], "--hours"),
@@ -101,16 +101,16 @@ def test_the_first_admin_comes_by_a_link_and_a_fresh_database_has_nobody(folder:
         ([], "required"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
-    folder: Path, arguments: list[str], said: str
+def test_what_cannot_be_done_is_answered_by_a_sentence(
+    folder: Path, arguments: list[str], message: str
 ) -> None:
     done = run(folder, *arguments)
     assert done.returncode in (1, 2)
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_check_says_what_production_would_refuse(folder: Path) -> None:
+def test_check_lists_what_production_would_refuse(folder: Path) -> None:
     done = run(folder, "check")
     assert done.returncode == 1
     for name in ("DATABASE_URL", "REDIS_URL", "PLEURA_SECRET_KEY", "PLEURA_KEY_RING"):
@@ -214,7 +214,7 @@ def test_a_database_that_is_away_is_a_sentence(folder: Path) -> None:
     assert "secret" not in done.stderr
 
 
-def test_the_sweep_runs_once_or_until_it_is_told_to_stop(folder: Path, tmp_path: Path) -> None:
+def test_the_sweep_runs_once_or_until_it_is_stopped(folder: Path, tmp_path: Path) -> None:
     assert run(folder, "sweep").returncode == 0
     anchors = tmp_path / "anchors"  # written at the end of the first round
     process = subprocess.Popen(

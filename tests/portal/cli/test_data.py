@@ -1,4 +1,4 @@
-"""The commands about data as somebody types them: purge, retention, backup, restore, vault."""
+"""The commands about data: purge, retention, backup, restore, vault."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_a_case_is_purged_and_the_proof_printed(home: tuple[Path, list[UUID]]) -
     assert run(folder, "purge", str(studies[1]), "--reason", "because").returncode == 2
 
 
-def test_retention_lists_first_and_purges_when_told(home: tuple[Path, list[UUID]]) -> None:
+def test_retention_lists_first_and_purges_on_request(home: tuple[Path, list[UUID]]) -> None:
     folder, studies = home
     days = {"PLEURA_RETENTION_UNREVIEWED_DAYS": "30"}
     assert "Nothing is due." in run(folder, "retention").stdout
@@ -120,7 +120,7 @@ def test_vault_verify_names_what_is_wrong_and_ends_with_1(home: tuple[Path, list
     assert "Traceback" not in broken.stderr
 
 
-def test_the_log_is_anchored_by_hand_and_by_the_sweep_and_verified(
+def test_the_log_is_anchored_by_a_command_and_by_the_sweep_and_verified(
     home: tuple[Path, list[UUID]], tmp_path: Path
 ) -> None:
     folder, _ = home
@@ -139,7 +139,7 @@ def test_the_log_is_anchored_by_hand_and_by_the_sweep_and_verified(
     assert (none.returncode, none.stderr) == (1, "There is no anchor in this file.\n")
 
 
-def test_the_log_is_handed_out_at_the_keyboard(home: tuple[Path, list[UUID]]) -> None:
+def test_the_log_is_exported_by_a_command(home: tuple[Path, list[UUID]]) -> None:
     folder, studies = home
     shown = run(folder, "audit", "export", "--format", "jsonl", "--event", "study_submitted")
     rows = [json.loads(line) for line in shown.stdout.splitlines()]

@@ -112,7 +112,7 @@ def test_no_text_of_the_header_comes_out_wherever_it_stood(implicit: bool) -> No
     assert elements(new) < 60
 
 
-def test_what_the_profile_asks_for_is_said() -> None:
+def test_what_the_profile_requires_is_recorded() -> None:
     new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(dicom(), identity("PLR7"))))
     assert (new.PatientName, new.PatientID, new.PatientIdentityRemoved) == ("PLR7", "PLR7", "YES")
     assert new.DeidentificationMethod == deidentify.METHOD
@@ -124,12 +124,12 @@ def test_what_the_profile_asks_for_is_said() -> None:
     assert "StudyDescription" not in new
 
 
-def test_what_the_picture_needs_is_kept() -> None:
+def test_what_the_picture_needs_stays() -> None:
     lut = Dataset()
     lut.LUTDescriptor, lut.LUTData = [4, 0, 16], [1, 2, 3, 4]
     lut["LUTData"].VR = "US"
     lut.LUTExplanation = "CANARY"
-    kept = {
+    tags = {
         "PixelSpacing": [0.14, 0.14],
         "WindowCenter": [2048, 100],
         "WindowWidth": [4096, 50],
@@ -142,7 +142,7 @@ def test_what_the_picture_needs_is_kept() -> None:
         "RescaleSlope": 1.25,
         "BurnedInAnnotation": "NO",
     }
-    out = deidentify.deidentify(dicom(**kept), identity())
+    out = deidentify.deidentify(dicom(**tags), identity())
     new = pydicom.dcmread(io.BytesIO(out))
     assert [float(v) for v in new.PixelSpacing] == [0.14, 0.14]
     assert [float(v) for v in new.WindowCenter] == [2048, 100]
@@ -347,7 +347,7 @@ def test_a_real_rle_picture_decodes_to_the_same_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bits", "words", "kept"),
+    ("bits", "words", "expected"),
     [
         ({"BitsStored": 12, "HighBit": 11}, (0xF123, 0x4FFF), (0x0123, 0x0FFF)),
         ({"BitsStored": 12, "HighBit": 15}, (0x123C, 0xFFF7), (0x1230, 0xFFF0)),
@@ -360,11 +360,11 @@ def test_a_real_rle_picture_decodes_to_the_same_pixels() -> None:
     ],
 )
 def test_bits_that_are_no_part_of_a_pixel_are_cleared(
-    bits: dict[str, int], words: tuple[int, int], kept: tuple[int, int]
+    bits: dict[str, int], words: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     data = dicom(pixels=struct.pack("<2H", *words) * 24, **bits)
     new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(data, identity())))
-    assert new.PixelData == struct.pack("<2H", *kept) * 24
+    assert new.PixelData == struct.pack("<2H", *expected) * 24
 
 
 @pytest.mark.parametrize(
@@ -384,9 +384,7 @@ def table(data: Any) -> Sequence:
 
 @pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
 @pytest.mark.parametrize("data", [b"CANARY^ZEBRA^19470321 ab", [*b"CANARY^ZEBRA"]])
-def test_a_lookup_table_that_is_a_text_is_left_out_and_that_is_said(
-    keyword: str, data: Any
-) -> None:
+def test_a_lookup_table_that_is_a_text_is_left_out_and_listed(keyword: str, data: Any) -> None:
     source = dicom(BurnedInAnnotation="NO", **{keyword: table(data)})
     new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(source, identity())))
     assert keyword not in new
@@ -396,7 +394,7 @@ def test_a_lookup_table_that_is_a_text_is_left_out_and_that_is_said(
 @pytest.mark.parametrize(
     "values", [range(12), range(12, 0, -1), [0, 0, 0, 5, 5, 5, 5, 5, 5, 9, 9, 9]]
 )
-def test_a_curve_is_kept_whichever_way_it_goes(values: Any) -> None:
+def test_a_rising_or_falling_curve_stays(values: Any) -> None:
     for data in (list(values), struct.pack("<12H", *values)):
         source = dicom(BurnedInAnnotation="NO", VOILUTSequence=table(data))
         new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(source, identity())))
@@ -404,7 +402,7 @@ def test_a_curve_is_kept_whichever_way_it_goes(values: Any) -> None:
         assert deidentify.burned_in(source) == []
 
 
-def test_a_palette_that_is_a_text_keeps_the_picture_back() -> None:
+def test_a_picture_whose_palette_is_a_text_is_left_out() -> None:
     palette = {}
     for colour in ("Red", "Green", "Blue"):
         palette[f"{colour}PaletteColorLookupTableDescriptor"] = [12, 0, 16]
@@ -561,7 +559,7 @@ def test_the_log_of_an_export_does_not_lead_to_its_patient(clinic: Clinic) -> No
     assert not [row.event for row in rows if pseudonym in row.detail]
 
 
-def test_burned_in_text_has_to_be_looked_for(clinic: Clinic) -> None:
+def test_burned_in_text_has_to_be_checked_by_a_person(clinic: Clinic) -> None:
     study_id = done(clinic)
     with pytest.raises(errors.Conflict, match=r"^look_first:"):
         export(clinic, study_id, looked=False)
@@ -600,7 +598,7 @@ def test_nobody_but_a_reader_of_the_team_exports(clinic: Clinic, person: str) ->
         deidentified_export.plan(session, clinic.vault, actor, study_id, NOW)
 
 
-def test_a_png_is_left_out_and_that_is_said(clinic: Clinic) -> None:
+def test_a_png_is_left_out_and_listed(clinic: Clinic) -> None:
     study_id = clinic.submit(png(rows=640, columns=512)).study_id
     _, files = export(clinic, study_id)
     assert sorted(files) == ["manifest.json", "result.json"]
@@ -616,5 +614,5 @@ def test_a_stream_that_cannot_be_cleaned_is_left_out(clinic: Clinic) -> None:
     assert json.loads(files["manifest.json"])["warnings"] == ["not_cleanable"]
 
 
-def test_every_warning_has_words() -> None:
+def test_every_warning_has_a_text() -> None:
     assert set(WARNINGS) >= deidentified_export.LOOK

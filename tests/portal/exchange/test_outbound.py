@@ -20,7 +20,7 @@ PUBLIC = "93.184.215.14"
 
 
 def names(**addresses: str) -> outbound.Resolve:
-    """A resolver that knows these; every other name is public."""
+    """A resolver with these; every other name is public."""
 
     def resolve(name: str, _port: int) -> list[str]:
         return addresses.get(name.split(".")[0], PUBLIC).split()

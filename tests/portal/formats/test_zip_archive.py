@@ -46,7 +46,7 @@ def entry(name: str, mode: int = 0, **attributes: Any) -> zipfile.ZipInfo:
 
 
 def locked() -> bytes:
-    """A ZIP that says that its member is encrypted."""
+    """A ZIP whose member is marked as encrypted."""
     packed = bytearray(pack(("x.dcm", dicom())))
     packed[6] |= 1
     packed[packed.rindex(b"PK\x01\x02") + 8] |= 1
@@ -106,7 +106,7 @@ MEMBERS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_zip_that_can_not_be_taken_says_why(name: str) -> None:
+def test_a_zip_that_cannot_be_taken_is_refused_with_a_reason(name: str) -> None:
     make, code = WHOLE[name]
     with pytest.raises(Refused) as refused:
         members(make(), LIMITS)
@@ -116,7 +116,7 @@ def test_a_zip_that_can_not_be_taken_says_why(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_a_member_that_can_not_be_taken_says_why_and_the_next_one_is(name: str) -> None:
+def test_a_member_that_cannot_be_taken_has_a_reason_and_the_next_one_is_taken(name: str) -> None:
     make, code = MEMBERS[name]
     (member,) = members(make(), LIMITS)
     assert member.data is None
@@ -187,7 +187,7 @@ def test_a_members_name_is_a_text(name: str, shown: str) -> None:
     assert member.data is not None
 
 
-def test_a_zip_is_told_by_its_bytes() -> None:
+def test_a_zip_is_recognised_by_its_bytes() -> None:
     assert looks_like(pack(("x", b"")))
     assert looks_like(pack())
     assert not looks_like(dicom())
@@ -247,7 +247,7 @@ def test_a_refused_zip_leaves_nothing_behind(clinic: Clinic) -> None:
     assert files(clinic.core.data_dir) == []
 
 
-def test_a_full_disk_is_told_for_the_files_that_found_no_room(clinic: Clinic) -> None:
+def test_a_full_disk_is_reported_for_the_files_that_found_no_room(clinic: Clinic) -> None:
     large = png() + bytes(range(256)) * 800
     with file_limit(100_000):
         arrivals = send(clinic, pack(("large.png", large)))

@@ -70,11 +70,11 @@ def test_the_proof_names_the_key_every_file_and_nothing_of_the_patient(clinic: C
     with clinic.session as session:
         ring_key = session.get_one(Study, study_id).key_id
     proof = purge(clinic, study_id, reference="DS-2026/14")
-    said = json.loads(proof.proof)
-    assert {file["name"] for file in said["destroyed"]["files"]} == set(on_disk)
-    assert said["destroyed"]["key"]["ring_key"] == ring_key
-    assert (said["reason"], said["reference"]) == ("patient_request", "DS-2026/14")
-    assert said["purged_by"] == str(clinic.admin.user_id)
+    proved = json.loads(proof.proof)
+    assert {file["name"] for file in proved["destroyed"]["files"]} == set(on_disk)
+    assert proved["destroyed"]["key"]["ring_key"] == ring_key
+    assert (proved["reason"], proved["reference"]) == ("patient_request", "DS-2026/14")
+    assert proved["purged_by"] == str(clinic.admin.user_id)
     # Not the year alone: a digest may have such digits.
     for word in ("PHANTOM", "P-0001", "19630501", "1963-05", "A-77"):
         assert word not in proof.proof
@@ -112,10 +112,10 @@ def test_a_bucket_that_is_away_does_not_undo_a_purge(
 
 def test_a_file_that_comes_back_is_seen(clinic: Clinic) -> None:
     study_id = clinic.done()
-    kept = files(clinic.core.data_dir)[0]
-    data = kept.read_bytes()
+    path = files(clinic.core.data_dir)[0]
+    data = path.read_bytes()
     purge(clinic, study_id)
-    kept.write_bytes(data)
+    path.write_bytes(data)
     with clinic.session as session:
         left = purges.residual_data(session, clinic.vault, study_id)
     assert left.files == 1
@@ -167,7 +167,7 @@ def test_a_second_purge_and_an_unknown_case_are_refused(clinic: Clinic) -> None:
 # Found without seeing a patient
 
 
-def test_a_case_is_found_by_number_and_id_without_a_word_about_the_patient(clinic: Clinic) -> None:
+def test_a_case_is_found_by_number_and_id_without_patient_data(clinic: Clinic) -> None:
     study_id = clinic.done()
     for asked in (study_id.hex[:6], study_id.hex[:6].upper(), str(study_id), f" {study_id.hex} "):
         with clinic.session as session:
@@ -205,7 +205,7 @@ def test_only_an_administrator_finds_holds_lifts_and_reads_proofs(
 # Holds
 
 
-def test_a_held_study_is_not_purged_by_hand_or_by_the_clock(clinic: Clinic) -> None:
+def test_a_held_study_is_not_purged_by_a_person_or_by_retention(clinic: Clinic) -> None:
     study_id, other = clinic.done(), clinic.done()
     hold(clinic, study_id)
     with pytest.raises(errors.Conflict, match=r"^held:"):
@@ -264,7 +264,7 @@ def test_each_class_has_its_own_time(clinic: Clinic) -> None:
     assert due(clinic, settings, after(days=36))[reviewed] == "reviewed"
 
 
-def test_a_class_without_days_is_kept_for_good(clinic: Clinic) -> None:
+def test_a_class_without_days_is_never_purged(clinic: Clinic) -> None:
     reviewed, unreviewed = clinic.done(), clinic.done()
     review(clinic, reviewed)
     assert due(clinic, keeping(clinic, reviewed=30), after(days=400)) == {reviewed: "reviewed"}
@@ -273,7 +273,7 @@ def test_a_class_without_days_is_kept_for_good(clinic: Clinic) -> None:
     }
 
 
-def test_the_clock_purges_what_is_due_and_says_why(clinic: Clinic) -> None:
+def test_retention_purges_what_is_due_with_its_reason(clinic: Clinic) -> None:
     old = [clinic.done() for _ in range(3)]
     young = clinic.done(now=after(days=20))
     settings = keeping(clinic, unreviewed=30)
@@ -290,7 +290,7 @@ def test_the_clock_purges_what_is_due_and_says_why(clinic: Clinic) -> None:
     assert (again.purged, again.left) == ([], [])
 
 
-def test_what_a_picture_or_a_join_reached_just_now_is_not_purged_by_the_clock(
+def test_retention_does_not_purge_what_a_picture_or_a_join_has_just_reached(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uid = {"StudyInstanceUID": "1.2.3.5"}

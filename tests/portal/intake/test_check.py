@@ -264,11 +264,11 @@ def test_a_small_zip_of_very_many_fragments_is_refused_piece_by_piece() -> None:
     try:
         with pytest.raises(Refused) as refused:
             check(member.name, member.data, LIMITS)
-        kept = tracemalloc.get_traced_memory()[1]
+        held = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert refused.value.code == "too_many_parts"
-    assert kept < 3 * len(member.data)
+    assert held < 3 * len(member.data)
 
 
 def test_the_patients_data_are_read_for_display() -> None:
@@ -419,7 +419,7 @@ def test_a_file_cut_anywhere_is_refused_or_whole() -> None:
             assert refused.value.code in REASONS
 
 
-def test_two_thousand_damaged_files_never_crash_the_door() -> None:
+def test_two_thousand_damaged_files_never_crash_the_check() -> None:
     chance = random.Random(7)
     wholes = [dicom(), compressed_dicom(jpeg()), png(), jpeg(), headless(dicom())]
     for _ in range(2000):
@@ -438,7 +438,7 @@ def test_two_thousand_damaged_files_never_crash_the_door() -> None:
     rest=st.binary(max_size=400),
     name=st.text(max_size=50),
 )
-def test_no_bytes_and_no_name_crash_the_door(start: bytes, rest: bytes, name: str) -> None:
+def test_no_bytes_and_no_name_crash_the_check(start: bytes, rest: bytes, name: str) -> None:
     try:
         check(name, start + rest, LIMITS)
     except Refused as refused:
@@ -461,7 +461,7 @@ def test_a_zip_bomb_in_a_png_is_never_inflated() -> None:
     assert check("x", png(extra=bomb), LIMITS).header["rows"] == 8
 
 
-def test_door_and_decoder_refuse_the_same() -> None:
+def test_check_and_decoder_refuse_the_same() -> None:
     decoder = pytest.importorskip("ml.images.dicom")
     assert decoder.MODALITIES == dicom_header.MODALITIES
     assert decoder._TRANSFER_SYNTAXES == dicom_header.TRANSFER_SYNTAXES

@@ -110,8 +110,8 @@ def test_another_size_or_tone_under_a_known_uid_is_another_picture(clinic: Clini
 
 def test_a_uid_whose_first_picture_cannot_be_read_hides_no_other(clinic: Clinic) -> None:
     clinic.submit(shown(1))
-    (kept,) = files(clinic.core.data_dir)
-    kept.write_bytes(kept.read_bytes()[:-1])
+    (stored,) = files(clinic.core.data_dir)
+    stored.write_bytes(stored.read_bytes()[:-1])
     assert not clinic.submit(shown(2)).duplicate
 
 
@@ -142,7 +142,7 @@ def test_two_pictures_of_a_uid_sent_at_once_are_two_cases(clinic: Clinic) -> Non
 
 
 @pytest.mark.parametrize("held", [1, 2])
-def test_a_picture_is_kept_beside_one_of_its_uid_that_came_while_it_was_written(
+def test_a_picture_is_stored_beside_one_of_its_uid_that_came_while_it_was_written(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     """The held one has looked for others, and found none, when the other comes in whole."""
@@ -169,7 +169,7 @@ def test_a_picture_is_kept_beside_one_of_its_uid_that_came_while_it_was_written(
 
 
 @pytest.mark.parametrize("held", [1, 2])
-def test_a_picture_that_came_between_two_looks_is_not_taken_for_another(
+def test_a_picture_that_came_between_two_queries_is_not_taken_for_another(
     clinic: Clinic, held: int
 ) -> None:
     """The look for the same content is over when another picture of the UID comes in."""
@@ -241,7 +241,7 @@ def test_pictures_of_a_new_study_uid_sent_at_once_are_one_exam(clinic: Clinic) -
     assert len(files(clinic.core.data_dir)) == 2
 
 
-def test_other_pixels_of_a_uid_within_one_exam_are_kept_beside_the_first(clinic: Clinic) -> None:
+def test_other_pixels_of_a_uid_within_one_exam_are_stored_beside_the_first(clinic: Clinic) -> None:
     first = clinic.submit(of_exam(1, SOPInstanceUID="1.2.3.6"))
     other = clinic.submit(of_exam(2, SOPInstanceUID="1.2.3.6"))
     assert other.study_id == first.study_id
@@ -311,7 +311,7 @@ def test_who_sends_a_picture_of_an_exam_sees_it_from_then_on(clinic: Clinic) -> 
     assert again.duplicate
 
 
-def test_a_header_that_names_another_patient_is_noted_and_kept(clinic: Clinic) -> None:
+def test_a_header_that_names_another_patient_is_noted_and_stored(clinic: Clinic) -> None:
     first = clinic.submit(of_exam(1, PatientName="ONE^A", PatientID="P-1"))
     other = clinic.submit(of_exam(2, PatientName="TWO^B", PatientID="P-2"), now=after(minutes=1))
     with clinic.session as session:
@@ -347,7 +347,7 @@ def test_a_picture_that_comes_after_the_review_makes_the_exam_unread(clinic: Cli
     assert is_read()
 
 
-def test_a_picture_without_a_uid_is_told_by_its_content(clinic: Clinic) -> None:
+def test_a_picture_without_a_uid_is_recognised_by_its_content(clinic: Clinic) -> None:
     first, again = clinic.submit(png()), clinic.submit(png())
     other = clinic.submit(png(rows=9))
     assert again.study_id == first.study_id != other.study_id

@@ -69,7 +69,7 @@ def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
     assert len(files(clinic.core.data_dir)) == 7
 
 
-def test_a_claim_says_everything_that_the_worker_needs(clinic: Clinic) -> None:
+def test_a_claim_holds_everything_that_the_worker_needs(clinic: Clinic) -> None:
     study_id = clinic.submit().study_id
     settings = clinic.core.settings
     with clinic.session as session:
@@ -176,7 +176,7 @@ def test_finishing_twice_changes_nothing(clinic: Clinic) -> None:
         assert len(session.scalars(select(Job)).all()) == 2
 
 
-def test_an_output_sent_twice_is_kept_once(clinic: Clinic) -> None:
+def test_an_output_sent_twice_is_stored_once(clinic: Clinic) -> None:
     ticket = started(clinic)
     clinic.store(ticket, thumb=jpeg(inside=b"one"))
     clinic.store(ticket, thumb=jpeg(inside=b"two"))
@@ -282,7 +282,7 @@ def test_facts_that_cannot_be_true_are_refused(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("what", ["key", "facts"])
-def test_a_job_whose_record_does_not_open_fails_and_says_why(clinic: Clinic, what: str) -> None:
+def test_a_job_whose_record_does_not_open_fails_with_a_code(clinic: Clinic, what: str) -> None:
     study_id = clinic.submit().study_id
     segment = clinic.render(study_id)
     with clinic.session as session:
@@ -304,7 +304,7 @@ def test_a_job_whose_record_does_not_open_fails_and_says_why(clinic: Clinic, wha
     assert clinic.claim(segment, after(hours=1)) is None
 
 
-def test_two_first_predictions_of_a_model_at_once_are_both_kept(clinic: Clinic) -> None:
+def test_two_first_predictions_of_a_model_at_once_are_both_stored(clinic: Clinic) -> None:
     tickets = []
     for minute in range(2):
         ticket = clinic.claim(clinic.render(clinic.submit(now=after(minutes=minute)).study_id))

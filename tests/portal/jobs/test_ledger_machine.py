@@ -98,7 +98,7 @@ class Ledger(RuleBasedStateMachine):
         self.now += timedelta(hours=1)
         second = self.claim_job(ticket.job_id)
         if second is not None:
-            self.work_and_finish(ticket)  # the first one knows nothing of it, and is turned away
+            self.work_and_finish(ticket)  # which the first one did not see: it is refused
         return second
 
     @rule(ticket=tickets)
@@ -139,8 +139,8 @@ class Ledger(RuleBasedStateMachine):
             return
         before = self.job(ticket.job_id)
         with self.clinic.session as session:
-            kept = claims.heartbeat(session, self.clinic.core.settings, ticket, self.now)
-        assert kept == (before.state is JobState.RUNNING and before.attempts == ticket.attempt)
+            renewed = claims.heartbeat(session, self.clinic.core.settings, ticket, self.now)
+        assert renewed == (before.state is JobState.RUNNING and before.attempts == ticket.attempt)
 
     @rule(minutes=st.sampled_from([1, 2, 5, 60]))
     def time_passes(self, minutes: int) -> None:
@@ -185,9 +185,9 @@ class Ledger(RuleBasedStateMachine):
     def every_study_stands_where_it_belongs(self) -> None:
         with self.clinic.session as session:
             for study in session.scalars(select(Study)).all():
-                kept = (study.rank, study.weight, study.is_without_result)
+                placed = (study.rank, study.weight, study.is_without_result)
                 worklist_order.place(session, study.id)
-                assert (study.rank, study.weight, study.is_without_result) == kept
+                assert (study.rank, study.weight, study.is_without_result) == placed
             session.rollback()
 
 

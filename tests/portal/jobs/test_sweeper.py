@@ -39,7 +39,7 @@ def test_an_expired_attempt_goes_back_to_the_queue_and_a_spent_one_fails(clinic:
         assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
 
 
-def test_redis_away_means_the_sweep_rings_later(clinic: Clinic, redis_url: str) -> None:
+def test_without_redis_the_sweep_notifies_later(clinic: Clinic, redis_url: str) -> None:
     sent = clinic.submit()
     assert sent.job_id is not None
     gone = Broker("redis+socket:///nowhere/redis.sock")
@@ -53,7 +53,9 @@ def test_redis_away_means_the_sweep_rings_later(clinic: Clinic, redis_url: str) 
     broker = Broker(redis_url)
     with clinic.session as session:
         assert sweeper.sweep(session, broker, after(seconds=1)).notified == 1
-        assert sweeper.sweep(session, broker, after(seconds=2)).notified == 0, "it was heard"
+        assert sweeper.sweep(session, broker, after(seconds=2)).notified == 0, (
+            "its message was sent a second ago"
+        )
         assert sweeper.sweep(session, broker, after(minutes=5)).notified == 0, (
             "its message still waits"
         )
@@ -88,7 +90,7 @@ def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url:
     redis.delete("render", "segment")
 
 
-def test_ringing_for_nothing_rings_nothing(clinic: Clinic, redis_url: str) -> None:
+def test_a_job_that_is_not_there_is_not_notified(clinic: Clinic, redis_url: str) -> None:
     broker = Broker(redis_url)
     with clinic.session as session:
         assert not sweeper.notify(session, broker, uuid4(), NOW)
@@ -97,7 +99,7 @@ def test_ringing_for_nothing_rings_nothing(clinic: Clinic, redis_url: str) -> No
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis+socket://:pw@/nowhere/x.sock", ""])
-def test_a_bell_without_redis_says_so_at_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_redis_notifying_fails_at_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
     broker = Broker(url)
     began = time.monotonic()
     with caplog.at_level(logging.DEBUG):

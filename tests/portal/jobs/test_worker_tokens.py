@@ -31,7 +31,7 @@ def test_the_token_itself_is_not_in_the_database(clinic: Clinic) -> None:
     assert [(e.event, e.subject_id) for e in events] == [("worker_token_made", token.id)]
 
 
-def test_it_works_until_it_expires_and_says_when_it_was_seen(clinic: Clinic) -> None:
+def test_it_works_until_it_expires_and_its_last_use_is_shown(clinic: Clinic) -> None:
     token, raw = made(clinic)
     with clinic.session as session:
         found = worker_tokens.load(session, raw, after(hours=1))

@@ -206,7 +206,7 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
             session, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=lifetime
         )
     make(clinic, tmp_path / "one.backup")
-    with clinic.session as session:  # what the restored portal knows nothing of
+    with clinic.session as session:  # which the restored portal does not have
         invitations.accept_invitation(session, link, password="blue kettle on tuesday", now=NOW)
         people.disable(session, clinic.admin, mate.id, NOW)
         worker_tokens.revoke(session, clinic.admin, worker.id, NOW)
@@ -219,10 +219,10 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
             assert worker_tokens.load(session, raw, later) is None
         assert invitations.open_invitation(session, link, after(days=1)) is None
         last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
-        told = json.loads(last.detail)
+        restored = json.loads(last.detail)
         assert break_glass.under(session, clinic.admin, study_id, NOW).grant is None
     ways = ("sessions", "links", "tokens", "worker_tokens", "grants")
-    assert [told[name] for name in ways] == [1] * 5
+    assert [restored[name] for name in ways] == [1] * 5
 
 
 def test_a_backup_moves_from_one_kind_of_database_to_the_other(
@@ -274,7 +274,7 @@ def test_a_backup_is_one_moment_although_people_go_on(
         assert named == {path.name for path in files(host.core.data_dir)}
 
 
-def test_a_file_that_a_row_names_and_nobody_has_is_told(
+def test_a_file_that_a_row_names_and_that_is_missing_is_reported(
     clinic: Clinic, host: Host, tmp_path: Path
 ) -> None:
     lived_in(clinic)
@@ -284,7 +284,7 @@ def test_a_file_that_a_row_names_and_nobody_has_is_told(
     assert host.restore(tmp_path / "one.backup").contents.missing == [lost.name]
 
 
-def test_a_log_that_was_broken_before_is_restored_and_told(
+def test_a_log_that_was_broken_before_is_restored_and_reported(
     clinic: Clinic, host: Host, tmp_path: Path
 ) -> None:
     lived_in(clinic)
@@ -331,7 +331,7 @@ def test_without_the_key_ring_a_backup_is_of_no_use(
     stranger.core.engine.dispose()
 
 
-def test_a_ring_that_has_moved_on_does_not_restore_an_old_backup(
+def test_a_rotated_ring_does_not_restore_an_old_backup(
     clinic: Clinic, empty_address: str, quick_path: Path, tmp_path: Path
 ) -> None:
     lived_in(clinic)
@@ -435,7 +435,7 @@ def test_a_restore_that_breaks_at_the_end_leaves_nothing(
     lived_in(clinic)
     make(clinic, tmp_path / "one.backup")
     (host.core.data_dir / "blobs").write_text("in the way")
-    with pytest.raises(OSError):  # noqa: PT011 whichever the system says
+    with pytest.raises(OSError):  # noqa: PT011 whichever the system raises
         host.restore(tmp_path / "one.backup")
     (host.core.data_dir / "blobs").unlink()
     assert host.is_untouched()
@@ -451,7 +451,7 @@ def test_a_backup_never_replaces_a_file(clinic: Clinic, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["one.backup"]
 
 
-def test_checking_changes_nothing_and_says_what_is_inside(clinic: Clinic, tmp_path: Path) -> None:
+def test_checking_changes_nothing_and_lists_the_contents(clinic: Clinic, tmp_path: Path) -> None:
     lived_in(clinic)
     made = make(clinic, tmp_path / "one.backup")
     found = restoring.check(tmp_path / "one.backup", KEY)

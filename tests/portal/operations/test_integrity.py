@@ -79,9 +79,9 @@ def test_a_flipped_byte_a_lost_and_a_swapped_file_are_named(clinic: Clinic) -> N
     path.unlink()
     first, this = path_of(clinic, one, BlobKind.PREVIEW)
     second, that = path_of(clinic, two, BlobKind.PREVIEW)
-    kept = this.read_bytes()
+    before = this.read_bytes()
     this.write_bytes(that.read_bytes())
-    that.write_bytes(kept)
+    that.write_bytes(before)
     cut, path = path_of(clinic, two, BlobKind.PIXELS)
     os.truncate(path, 10)
     report = inspect(clinic)
@@ -125,7 +125,7 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
     )
 
 
-def test_damaged_words_of_broken_glass_are_named(clinic: Clinic) -> None:
+def test_a_damaged_reason_of_emergency_access_is_named(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:
         asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
@@ -169,7 +169,7 @@ def test_a_file_of_nobody_is_an_orphan_once_it_is_old(clinic: Clinic) -> None:
     assert report.findings == []
 
 
-def test_findings_say_ids_and_nothing_else(clinic: Clinic) -> None:
+def test_findings_name_ids_and_nothing_else(clinic: Clinic) -> None:
     study_id = reviewed(clinic)
     blob_id, path = path_of(clinic, study_id, BlobKind.SOURCE)
     path.unlink()
@@ -180,7 +180,7 @@ def test_findings_say_ids_and_nothing_else(clinic: Clinic) -> None:
 @pytest.mark.timeout(120)
 def test_rotation_and_purges_meanwhile_are_no_findings(clinic: Clinic) -> None:
     doomed = [clinic.done() for _ in range(6)]
-    kept = [clinic.done() for _ in range(2)]
+    others = [clinic.done() for _ in range(2)]
     stop = threading.Event()
 
     def disturb() -> None:
@@ -207,4 +207,4 @@ def test_rotation_and_purges_meanwhile_are_no_findings(clinic: Clinic) -> None:
     finally:
         stop.set()
         thread.join()
-    assert inspect(clinic).studies == len(kept)
+    assert inspect(clinic).studies == len(others)

@@ -80,7 +80,7 @@ def last_event(clinic: Clinic) -> int:
         return session.scalar(text("SELECT max(seq) FROM audit_events")) or 0
 
 
-def test_every_look_at_patient_data_writes_exactly_one_row(clinic: Clinic) -> None:
+def test_every_access_to_patient_data_writes_exactly_one_row(clinic: Clinic) -> None:
     study_id = clinic.done()
     expected = {"open": "study_opened", "state": None} | dict.fromkeys(
         ("pixels", "preview", "thumb", "probability", "mask", "overlay"), "picture_read"
@@ -149,7 +149,7 @@ def test_the_state_follows_the_jobs(clinic: Clinic) -> None:
     ]
 
 
-def test_a_failed_job_means_read_unaided_and_says_why(clinic: Clinic) -> None:
+def test_a_failed_job_means_read_unaided_with_a_reason(clinic: Clinic) -> None:
     study_id = clinic.submit().study_id
     ticket = clinic.claim(clinic.job(study_id).id)
     assert ticket is not None
@@ -160,7 +160,7 @@ def test_a_failed_job_means_read_unaided_and_says_why(clinic: Clinic) -> None:
     assert not found.has_picture
 
 
-def test_waiting_for_a_worker_is_told_from_waiting_for_redis(clinic: Clinic) -> None:
+def test_waiting_for_a_worker_is_distinguished_from_waiting_for_redis(clinic: Clinic) -> None:
     from portal.models import Job
 
     study_id = clinic.submit().study_id

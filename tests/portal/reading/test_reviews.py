@@ -105,7 +105,7 @@ def test_unknown_values_are_refused(clinic: Clinic, values: dict[str, str], code
     assert bad.value.code == code
 
 
-def test_nothing_but_the_named_words_can_be_set(clinic: Clinic) -> None:
+def test_a_review_takes_no_other_field(clinic: Clinic) -> None:
     with pytest.raises(TypeError):
         review(clinic, clinic.done(), reader_id=clinic.owner.user_id)
 
@@ -120,7 +120,7 @@ def test_a_picture_that_could_not_be_prepared_has_nothing_to_judge(
     assert conflict.value.code == "no_picture"
 
 
-def test_a_finding_that_was_missed_can_be_told_of_any_picture(clinic: Clinic) -> None:
+def test_a_missed_finding_can_be_reported_for_any_picture(clinic: Clinic) -> None:
     study_id = failed(clinic, render=True)
     assert review(clinic, study_id, verdict="disagree", reason="missed").verdict == "disagree"
 
@@ -140,7 +140,7 @@ def test_there_is_nothing_to_agree_with_before_the_result(clinic: Clinic) -> Non
     review(clinic, study_id, verdict="disagree", reason="missed")
 
 
-def test_a_review_leaves_the_models_word_alone(clinic: Clinic) -> None:
+def test_a_review_leaves_the_prediction_unchanged(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:
         before = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW).picture
@@ -155,7 +155,7 @@ def test_a_review_leaves_the_models_word_alone(clinic: Clinic) -> None:
 
 
 def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
-    study_id, kept = clinic.done(), clinic.done()
+    study_id, other = clinic.done(), clinic.done()
     review(clinic, study_id, comment="a comment")
     with clinic.session as session:
         study = session.get_one(Study, study_id)
@@ -168,7 +168,7 @@ def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
             case.open_study(session, clinic.vault, clinic.mate, study_id, NOW)
     with clinic.session as session:
         rows = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
-        assert [row.study_id for row in rows] == [kept]
+        assert [row.study_id for row in rows] == [other]
     assert len(files(clinic.core.data_dir)) == 7
     with clinic.session as session:
         assert session.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
@@ -209,7 +209,7 @@ def test_nobody_but_an_administrator_can_purge(clinic: Clinic, person: str) -> N
         purges.purge(session, clinic.vault, getattr(clinic, person), study_id, NOW, reason=MISTAKE)
 
 
-def test_a_key_from_an_old_backup_opens_nothing_once_the_ring_has_moved_on(clinic: Clinic) -> None:
+def test_a_key_from_an_old_backup_opens_nothing_after_a_rotation(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:
         study = session.get_one(Study, study_id)

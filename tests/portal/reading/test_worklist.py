@@ -115,7 +115,7 @@ def test_a_case_is_found_by_the_beginning_of_its_number(clinic: Clinic) -> None:
             assert row.hex.startswith(one.case_number[:2].lower())
 
 
-def test_counts_say_what_waits(clinic: Clinic, day: dict[str, UUID]) -> None:
+def test_counts_show_what_waits(clinic: Clinic, day: dict[str, UUID]) -> None:
     with clinic.session as session:
         page = worklist.worklist(session, clinic.vault, clinic.mate, state="read", now=NOW)
         assert page.total == 1
@@ -134,12 +134,12 @@ def test_where_a_study_stands_follows_from_its_rows(clinic: Clinic, day: dict[st
                 x.id: tuple(getattr(x, n) for n in names) for x in session.scalars(select(Study))
             }
 
-    kept = index()
+    before = index()
     with clinic.session as session:
-        for study_id in kept:
+        for study_id in before:
             worklist_order.place(session, study_id)
         session.commit()
-    assert index() == kept
+    assert index() == before
 
 
 def test_everybody_sees_their_own_list(clinic: Clinic, day: dict[str, UUID]) -> None:

@@ -39,7 +39,7 @@ def client(server: embedded_redis.EmbeddedRedis, user: str | None, word: str | N
     )
 
 
-def test_it_answers_who_knows_its_password_on_a_private_socket_and_no_port(
+def test_it_answers_by_password_on_a_private_socket_and_no_port(
     server: embedded_redis.EmbeddedRedis,
 ) -> None:
     assert server.answers()

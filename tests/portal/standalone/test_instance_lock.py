@@ -13,7 +13,7 @@ from portal.standalone import instance_lock
 ADDRESS = "http://127.0.0.1:8000"
 
 
-def test_a_second_start_is_refused_and_told_where_the_first_one_is(tmp_path: Path) -> None:
+def test_a_second_start_is_refused_and_shows_where_the_first_one_is(tmp_path: Path) -> None:
     with instance_lock.lock(tmp_path) as file:
         with pytest.raises(instance_lock.AlreadyRunning) as early:
             instance_lock.lock(tmp_path)

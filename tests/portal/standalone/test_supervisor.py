@@ -17,7 +17,7 @@ from tests.support.isolation.processes import exists
 from tests.support.wait import until
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
-# A child with a child of its own, in the same process group, that ignores what it is told.
+# A child with a child of its own, in the same process group, that ignores SIGTERM.
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -27,8 +27,8 @@ time.sleep(60)
 """
 
 
-class Heard:
-    """What the supervisor said."""
+class Messages:
+    """What the supervisor reports."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -38,13 +38,13 @@ class Heard:
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def messages() -> Messages:
+    return Messages()
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path, heard: Heard) -> Iterator[Supervisor]:
-    supervisor = Supervisor(tmp_path / "log", heard)
+def supervisor(tmp_path: Path, messages: Messages) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path / "log", messages)
     yield supervisor
     supervisor.stop()
 
@@ -58,7 +58,9 @@ def pid_of(child: Child) -> int:
     return child.process.pid
 
 
-def test_a_killed_child_is_started_again_and_said_so(supervisor: Supervisor, heard: Heard) -> None:
+def test_a_killed_child_is_started_again_with_a_message(
+    supervisor: Supervisor, messages: Messages
+) -> None:
     one = child(SLEEPER)
     supervisor.start(one)
     first = pid_of(one)
@@ -68,18 +70,18 @@ def test_a_killed_child_is_started_again_and_said_so(supervisor: Supervisor, hea
     assert late == []
     assert one.running
     assert pid_of(one) != first
-    assert heard.lines == ["sleeper ended (signal SIGKILL): started again in 1 s"]
+    assert messages.lines == ["sleeper ended (signal SIGKILL): started again in 1 s"]
 
 
-def test_a_child_that_can_not_start_is_given_longer_pauses_and_its_last_words_are_kept(
-    supervisor: Supervisor, heard: Heard
+def test_a_child_that_cannot_start_gets_longer_pauses_and_its_last_output_is_stored(
+    supervisor: Supervisor, messages: Messages
 ) -> None:
     one = child("print('no model here'); raise SystemExit(3)", lambda: False)
     supervisor.start(one)
     began = time.monotonic()
     assert supervisor.wait_ready([one], 120) == [one]
     assert time.monotonic() - began < 60, "it gave up as soon as the child had died twice"
-    assert [line.split(": ")[1] for line in heard.lines] == [
+    assert [line.split(": ")[1] for line in messages.lines] == [
         "started again in 1 s",
         "started again in 2 s",
     ]
@@ -87,7 +89,7 @@ def test_a_child_that_can_not_start_is_given_longer_pauses_and_its_last_words_ar
     assert supervisor.log_tail(one)[-1] == "no model here"
 
 
-def test_a_child_is_ready_when_it_says_so(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_child_is_ready_when_its_check_holds(supervisor: Supervisor, tmp_path: Path) -> None:
     go, sign = tmp_path / "go", tmp_path / "ready"
     program = f"""
 import time
@@ -119,7 +121,7 @@ def test_stopping_leaves_nothing_behind_even_of_a_child_that_will_not_go(
 
 
 def test_what_others_need_is_stopped_after_them(supervisor: Supervisor, tmp_path: Path) -> None:
-    told = """
+    program = """
 import signal, sys, time
 def end(*_):
     time.sleep(0.2)
@@ -131,14 +133,14 @@ time.sleep(60)
 """
     ends = tmp_path / "ends"
     for name, layer in (("redis", 0), ("worker", 2), ("portal", 1), ("sweep", 2)):
-        command = [sys.executable, "-c", told, str(ends), name]
+        command = [sys.executable, "-c", program, str(ends), name]
         one = Child(name, command, dict(os.environ), lambda: True, layer=layer)
         supervisor.start(one)
         assert until(lambda one=one: supervisor.log_tail(one) != [])
     supervisor.stop()
-    said = ends.read_text().split()
-    assert sorted(said[:2]) == ["sweep", "worker"]
-    assert said[2:] == ["portal", "redis"]
+    ended = ends.read_text().split()
+    assert sorted(ended[:2]) == ["sweep", "worker"]
+    assert ended[2:] == ["portal", "redis"]
 
 
 def test_children_end_when_the_supervisor_itself_is_killed(tmp_path: Path) -> None:
@@ -166,10 +168,10 @@ time.sleep(60)
 
 
 def test_a_long_log_is_turned_over(
-    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, messages: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("portal.standalone.supervisor.LOG_BYTES", 2000)
-    supervisor = Supervisor(tmp_path / "log", heard)
+    supervisor = Supervisor(tmp_path / "log", messages)
     program = "[print('x' * 99) for _ in range(200)]; print('end', flush=True)"
     one = child(f"{program}; import time; time.sleep(60)")
     supervisor.start(one)

@@ -47,7 +47,7 @@ def test_the_acquisitions_own_time_counts_before_the_studys() -> None:
     assert taken(StudyDate="18950101", StudyTime="2500") == -2366755200
 
 
-def test_patients_are_told_apart_by_issuer_and_found_by_their_number(core: Core) -> None:
+def test_patients_are_distinguished_by_issuer_and_found_by_their_number(core: Core) -> None:
     def keys(**named: str) -> tuple[str | None, str | None]:
         study = Study()
         header_columns.describe_study(core.vault, study, {}, named, None)

@@ -68,9 +68,9 @@ def test_a_file_in_a_bucket_comes_back_and_is_sealed_there(tmp_path: Path, endpo
     name = vault.put(data_key, blob_id=blob_id, kind=BlobKind.SOURCE, attempt=0, data=data)
     assert vault.get(data_key, blob_id=blob_id, kind=BlobKind.SOURCE, name=name) == data
     assert not (tmp_path / "blobs").exists()
-    kept = client(endpoint).get_object(Bucket="pleura-test", Key=f"blobs/{name}")["Body"].read()
-    assert b"CANARY" not in kept
-    assert b"DICM" not in kept
+    stored = client(endpoint).get_object(Bucket="pleura-test", Key=f"blobs/{name}")["Body"].read()
+    assert b"CANARY" not in stored
+    assert b"DICM" not in stored
 
 
 def test_many_files_of_a_bucket_are_read_at_once_in_their_order(
@@ -187,14 +187,14 @@ def kept_elsewhere(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_a_key_ring_may_be_kept_by_a_command_and_rotates_there(tmp_path: Path) -> None:
+def test_a_key_ring_may_be_stored_by_a_command_and_rotates_there(tmp_path: Path) -> None:
     environ = kept_elsewhere(tmp_path)
     vault, other = Vault(Settings.from_env(environ)), Vault(Settings.from_env(environ))
     study_id = uuid4()
     added = vault.add_key(datetime.now(UTC))
     data_key, wrapped = vault.new_data_key(study_id)
     assert wrapped.key_id == added == json.loads((tmp_path / "service").read_text())["active"]
-    # A process that knows only the old ring meets the new key and asks anew.
+    # A process with only the old ring meets the new key and asks anew.
     assert other.data_key(study_id, wrapped.wrapped, wrapped.key_id) == data_key
     assert not (tmp_path / "data" / "keys" / "key_ring.json").exists()
 
@@ -216,7 +216,7 @@ def test_a_command_that_gives_no_ring_stops_the_start(
         Settings.from_env(kept_elsewhere(tmp_path) | change)
 
 
-def test_without_a_command_to_keep_it_a_ring_is_not_rotated(tmp_path: Path) -> None:
+def test_without_a_command_to_store_it_a_ring_is_not_rotated(tmp_path: Path) -> None:
     environ = kept_elsewhere(tmp_path) | {"PLEURA_KEY_RING_STORE_COMMAND": ""}
     before = (tmp_path / "service").read_text()
     with pytest.raises(SettingsError, match="STORE_COMMAND"):
@@ -224,7 +224,7 @@ def test_without_a_command_to_keep_it_a_ring_is_not_rotated(tmp_path: Path) -> N
     assert (tmp_path / "service").read_text() == before
 
 
-def test_no_worker_is_told_the_secrets_of_bucket_and_key_service() -> None:
+def test_no_worker_gets_the_secrets_of_bucket_and_key_service() -> None:
     secret = {
         variable.name
         for variable in Settings.describe()

@@ -26,14 +26,14 @@ class AnswerLost(Exception):
 
 
 @contextmanager
-def losing(monkeypatch: pytest.MonkeyPatch, wanted: type, *, kept: bool) -> Iterator[None]:
+def losing(monkeypatch: pytest.MonkeyPatch, wanted: type, *, committed: bool) -> Iterator[None]:
     """The commit that writes a `wanted` row breaks: behind the database's back or before it."""
     commit = Session.commit
 
     def breaking(session: Session) -> None:
         session.flush()
         written = any(isinstance(row, wanted) for row in session.identity_map.values())
-        if kept or not written:
+        if committed or not written:
             commit(session)
         if written:
             raise AnswerLost
@@ -56,7 +56,7 @@ def readable(clinic: Clinic, ticket: tickets.Ticket, kind: BlobKind) -> bytes:
 
 def test_an_upload(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     data = dicom()
-    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost):
+    with losing(monkeypatch, Blob, committed=True), pytest.raises(AnswerLost):
         clinic.submit(data)
     again = clinic.submit(data)
     assert again.duplicate
@@ -69,7 +69,7 @@ def test_an_upload(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_output(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = clinic.claim(clinic.job(clinic.submit().study_id).id)
     assert ticket is not None
-    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost):
+    with losing(monkeypatch, Blob, committed=True), pytest.raises(AnswerLost):
         clinic.store(ticket, thumb=jpeg(inside=b"thumb"))
     assert readable(clinic, ticket, BlobKind.THUMB) == jpeg(inside=b"thumb")
 
@@ -80,7 +80,11 @@ def test_a_result_with_its_outputs(clinic: Clinic, monkeypatch: pytest.MonkeyPat
     assert ticket is not None
     sent = [Output(kind, MEDIA_TYPES[kind], data) for kind, data in rendered(8, 6).items()]
     result = {"facts": facts_of(8, 6)}
-    with losing(monkeypatch, Blob, kept=True), pytest.raises(AnswerLost), clinic.session as session:
+    with (
+        losing(monkeypatch, Blob, committed=True),
+        pytest.raises(AnswerLost),
+        clinic.session as session,
+    ):
         outcomes.finish(session, clinic.vault, ticket, result, NOW, sent)
     assert clinic.state_of(ticket.job_id) is JobState.DONE
     with clinic.session as session:
@@ -90,10 +94,10 @@ def test_a_result_with_its_outputs(clinic: Clinic, monkeypatch: pytest.MonkeyPat
             assert found.data == data
 
 
-def test_what_was_not_committed_is_left_to_the_broom(
+def test_what_was_not_committed_is_left_to_the_sweep(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with losing(monkeypatch, Blob, kept=False), pytest.raises(AnswerLost):
+    with losing(monkeypatch, Blob, committed=False), pytest.raises(AnswerLost):
         clinic.submit()
     (left,) = files(clinic.core.data_dir)
     now = datetime.now(UTC)

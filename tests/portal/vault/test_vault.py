@@ -44,7 +44,7 @@ def files(folder: Path) -> list[Path]:
 
 @contextmanager
 def file_limit(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size`: the kernel says so as for a full disk."""
+    """No file of this process may grow beyond `size`: the kernel reports it like a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -275,7 +275,7 @@ def test_two_rotations_at_once_lose_no_key(tmp_path: Path) -> None:
     assert len(ring["keys"]) == 81
 
 
-def test_lookups_tell_equal_values_and_nothing_else(tmp_path: Path) -> None:
+def test_lookups_show_equal_values_and_nothing_else(tmp_path: Path) -> None:
     one, other = open_vault(tmp_path / "one"), open_vault(tmp_path / "other")
     assert one.lookup("patient_id", "P1") == one.lookup("patient_id", "P1")
     assert one.lookup("patient_id", "P1") != one.lookup("patient_id", "P2")

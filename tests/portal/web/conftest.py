@@ -1,7 +1,7 @@
 """A portal with a clock that the test moves, and people of every role who can sign in.
 
-The portal of the first test is kept as it was before anything happened, and copied for each test:
-migrations and slow password hashes are made once.
+The first portal is copied for each test as it was before anything happened, because its people and
+their second factors take time to make.
 """
 
 import shutil
@@ -16,13 +16,13 @@ from tests.support.core import Clock, make_settings
 from tests.support.people import Person
 from tests.support.portal_app import make_app, make_person, sign_in
 
-Furnished = tuple[Path, dict[Role, Person]]
+Staffed = tuple[Path, dict[Role, Person]]
 
 
 @pytest.fixture(scope="session")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> Furnished:
+def staffed(tmp_path_factory: pytest.TempPathFactory) -> Staffed:
     """A data folder with one person of every role."""
-    folder = tmp_path_factory.mktemp("furnished")
+    folder = tmp_path_factory.mktemp("staffed")
     app = make_app(make_settings(folder), Clock())
     staff = {role: make_person(app, role) for role in Role}
     with app.app_context():
@@ -36,8 +36,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def app(tmp_path: Path, clock: Clock, furnished: Furnished) -> Flask:
-    shutil.copytree(furnished[0], tmp_path, dirs_exist_ok=True)
+def app(tmp_path: Path, clock: Clock, staffed: Staffed) -> Flask:
+    shutil.copytree(staffed[0], tmp_path, dirs_exist_ok=True)
     return make_app(make_settings(tmp_path), clock)
 
 
@@ -47,23 +47,23 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def reader(furnished: Furnished) -> Person:
-    return furnished[1][Role.READER]
+def reader(staffed: Staffed) -> Person:
+    return staffed[1][Role.READER]
 
 
 @pytest.fixture
-def technologist(furnished: Furnished) -> Person:
-    return furnished[1][Role.TECHNOLOGIST]
+def technologist(staffed: Staffed) -> Person:
+    return staffed[1][Role.TECHNOLOGIST]
 
 
 @pytest.fixture
-def admin(furnished: Furnished) -> Person:
-    return furnished[1][Role.ADMIN]
+def admin(staffed: Staffed) -> Person:
+    return staffed[1][Role.ADMIN]
 
 
 @pytest.fixture
-def auditor(furnished: Furnished) -> Person:
-    return furnished[1][Role.AUDITOR]
+def auditor(staffed: Staffed) -> Person:
+    return staffed[1][Role.AUDITOR]
 
 
 @pytest.fixture

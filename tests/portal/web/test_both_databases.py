@@ -36,8 +36,8 @@ def test_sign_in_send_analyse_read_and_review(
     assert browser.get(f"/studies/{study}").status_code == 200
     for kind in ("preview", "pixels", "mask", "overlay", "probability"):
         assert browser.get(f"/studies/{study}/blobs/{kind}").status_code == 200
-    said = post(browser, f"/studies/{study}/reviews", {"verdict": "agree"})
-    assert said.status_code == 303
+    answer = post(browser, f"/studies/{study}/reviews", {"verdict": "agree"})
+    assert answer.status_code == 303
 
     token = make_token(app, reader, "studies:write", "studies:read")
     program = app.test_client()

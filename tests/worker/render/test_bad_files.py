@@ -64,5 +64,5 @@ def test_a_file_cut_at_every_kilobyte_fails_for_good(decoder: Decoder, kind: str
         assert outcome(decoder, whole[:length]) in ("truncated", "no_pixels", "decode_failed")
 
 
-def test_a_sound_file_after_all_of_them_is_still_read(decoder: Decoder) -> None:
+def test_a_valid_file_after_all_of_them_is_still_read(decoder: Decoder) -> None:
     assert decoder.decode(wholes()["PNG"]).facts.rows == 200

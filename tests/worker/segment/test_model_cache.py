@@ -106,7 +106,7 @@ def test_files_that_were_changed_are_refused_with_or_without_their_card(
     (folder / "model.xml").write_text(graph + "<!-- changed -->")
     with pytest.raises(Permanent, match="model_tampered"):
         models.choose(required)
-    # Whoever changes the card as well is found out by what the registry knows.
+    # Whoever changes the card as well is found by the registry's digest.
     card = json.loads((folder / "card.json").read_text())
     card["files"]["model.xml"] = hashlib.sha256((folder / "model.xml").read_bytes()).hexdigest()
     (folder / "card.json").write_text(json.dumps(card))

@@ -9,17 +9,17 @@ from tests.support.portal_app import csrf_of, post, sign_in, sign_in_by_pages
 STRANGER = {"REMOTE_ADDR": "203.0.113.9"}
 
 
-def test_the_owner_signs_in_and_proves_again_while_somebody_hammers(
+def test_the_owner_signs_in_and_confirms_while_somebody_guesses(
     app: Flask, reader: Person, clock: Clock
 ) -> None:
     signed_in, stranger = sign_in(app, reader), app.test_client()
     form = {"email": reader.email, "password": "not the password"}
     form["csrf_token"] = csrf_of(stranger, "/sign-in")
-    told = []
+    answers = []
     for _ in range(120):
-        told.append(stranger.post("/sign-in", data=form, environ_base=STRANGER).status_code)
+        answers.append(stranger.post("/sign-in", data=form, environ_base=STRANGER).status_code)
         clock.forward(seconds=1)
-    assert told[:6] == [401] * 5 + [429]
+    assert answers[:6] == [401] * 5 + [429]
     proof = {"password": PASSWORD, "code": reader.code(clock()), "next": "/account"}
     assert post(signed_in, "/confirm", proof).status_code == 303
     change = {"old": PASSWORD, "new": "seven green umbrellas"}
@@ -29,11 +29,11 @@ def test_the_owner_signs_in_and_proves_again_while_somebody_hammers(
 
 
 def test_guesses_in_one_session_have_to_wait(app: Flask, reader: Person, clock: Clock) -> None:
-    thief, owner = sign_in(app, reader), sign_in(app, reader)
+    other, owner = sign_in(app, reader), sign_in(app, reader)
     guess = {"password": "not the password", "code": "000000"}
-    told = [post(thief, "/confirm", guess).status_code for _ in range(6)]
-    assert told == [422] * 5 + [429]
+    answers = [post(other, "/confirm", guess).status_code for _ in range(6)]
+    assert answers == [422] * 5 + [429]
     change = {"old": "not the password", "new": "seven green umbrellas"}
-    assert post(thief, "/account/password", change).status_code == 429
+    assert post(other, "/account/password", change).status_code == 429
     proof = {"password": PASSWORD, "code": reader.code(clock())}
     assert post(owner, "/confirm", proof).status_code == 303

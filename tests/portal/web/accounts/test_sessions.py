@@ -1,4 +1,4 @@
-"""Sessions are rows: they end when they are told to, in every browser."""
+"""Sessions are rows: they end on request, in every browser."""
 
 import re
 from dataclasses import replace
@@ -80,13 +80,13 @@ def test_one_session_is_ended_by_its_button(app: Flask, reader: Person, clock: C
     assert not is_in(there)
 
 
-def test_nobody_ends_somebody_elses_session(
+def test_nobody_ends_another_persons_session(
     app: Flask, reader: Person, technologist: Person, clock: Clock
 ) -> None:
-    victim, thief = sign_in(app, reader), sign_in(app, technologist)
+    victim, other = sign_in(app, reader), sign_in(app, technologist)
     with app.app_context():
         (login,) = sessions.sessions_of(db.session(), reader.id, clock())
-    assert post(thief, f"/account/sessions/{login.id}/end").status_code == 404
+    assert post(other, f"/account/sessions/{login.id}/end").status_code == 404
     assert is_in(victim)
 
 
@@ -182,7 +182,7 @@ def test_grave_things_need_a_fresh_proof(
     assert post(admin_client, f"/admin/people/{reader.id}/disable").location == "/admin/people"
 
 
-def test_nobody_shuts_themselves_out(admin: Person, admin_client: FlaskClient) -> None:
+def test_nobody_disables_themselves(admin: Person, admin_client: FlaskClient) -> None:
     for act in ("disable", "role", "reset-factor"):
         answer = post(admin_client, f"/admin/people/{admin.id}/{act}", {"role": "reader"})
         assert answer.status_code == 422
@@ -191,7 +191,7 @@ def test_nobody_shuts_themselves_out(admin: Person, admin_client: FlaskClient) -
 
 
 @pytest.mark.parametrize(
-    ("new", "told"),
+    ("new", "message"),
     [
         ("short", "at least 12"),
         ("x" * 129, "at most 128"),
@@ -201,12 +201,12 @@ def test_nobody_shuts_themselves_out(admin: Person, admin_client: FlaskClient) -
     ],
 )
 def test_a_bad_new_password_is_explained_beside_its_field(
-    app: Flask, reader: Person, new: str, told: str
+    app: Flask, reader: Person, new: str, message: str
 ) -> None:
     client = sign_in(app, reader)
     answer = post(client, "/account/password", {"old": PASSWORD, "new": new})
     assert answer.status_code == 422
-    assert told in answer.text
+    assert message in answer.text
     assert 'id="f-new-error"' in answer.text
     wrong = post(client, "/account/password", {"old": "something else", "new": OTHER})
     assert 'id="f-old-error"' in wrong.text
@@ -272,7 +272,7 @@ def test_hostile_names_are_shown_as_text(app: Flask, admin_client: FlaskClient) 
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_the_same_role_and_team_again_change_nothing_and_say_so(
+def test_the_same_role_and_team_again_change_nothing_with_a_message(
     app: Flask, reader: Person, admin_client: FlaskClient
 ) -> None:
     theirs = sign_in(app, reader)

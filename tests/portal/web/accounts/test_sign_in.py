@@ -230,7 +230,7 @@ def test_guessing_codes_has_to_wait_too(client: FlaskClient, reader: Person, clo
     assert answers == [401] * 5 + [429]
 
 
-def test_nobody_learns_who_has_an_account(
+def test_refusals_do_not_show_who_has_an_account(
     client: FlaskClient, reader: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by the page nor by its time, which is that of computing one hash."""
@@ -293,7 +293,7 @@ def test_signing_in_goes_on_to_the_page_that_was_asked_for(
     assert post(client, "/sign-in/code", code, page="/sign-in/code").location == "/account"
 
 
-def test_a_session_id_is_not_kept_from_before(
+def test_signing_in_changes_the_session_id(
     app: Flask, client: FlaskClient, reader: Person, clock: Clock
 ) -> None:
     seen = set()
@@ -313,17 +313,17 @@ def test_signing_out_ends_the_session_for_good(
 ) -> None:
     sign_in(app, reader, client)
     with client.session_transaction() as cookie:
-        kept = cookie["login"]
+        token = cookie["login"]
     left = post(client, "/sign-out")
     assert "storage" in left.headers["Clear-Site-Data"]
     assert client.get("/account").status_code == 303
-    thief = app.test_client()
-    with thief.session_transaction() as cookie:
-        cookie["login"] = kept
-    assert thief.get("/account").status_code == 303
+    other = app.test_client()
+    with other.session_transaction() as cookie:
+        cookie["login"] = token
+    assert other.get("/account").status_code == 303
 
 
-def test_looking_at_the_enrolment_changes_nothing(
+def test_opening_the_enrolment_page_changes_nothing(
     app: Flask, client: FlaskClient, reader: Person, clock: Clock
 ) -> None:
     def waiting() -> bytes | None:

@@ -87,7 +87,7 @@ def everybody(app: Flask) -> dict[str, User]:
 
 
 def why(app: Flask) -> str:
-    """What the log says of the last refusal."""
+    """What the log holds about the last refusal."""
     with app.app_context():
         query = db.select(AuditEvent).order_by(AuditEvent.seq.desc())
         last = db.session.execute(query).scalars().first()
@@ -181,15 +181,15 @@ def test_a_code_and_an_answer_work_once(
     assert cookie is not None
     back = back_of(provider.authorize(away.location))
     assert client.get(back).status_code == 200
-    assert client.get(back).status_code == 403  # the browser kept nothing to compare with
+    assert client.get(back).status_code == 403  # the browser has nothing to compare with
     assert why(app) == "state"
-    thief = app.test_client()
-    thief.set_cookie("pleura-sso", cookie.value)
-    assert thief.get(back).status_code == 403  # and the code itself is spent
+    other = app.test_client()
+    other.set_cookie("pleura-sso", cookie.value)
+    assert other.get(back).status_code == 403  # and the code itself is spent
     assert why(app) == "code"
 
 
-def test_an_answer_to_somebody_elses_browser_is_refused(
+def test_an_answer_to_another_browser_is_refused(
     app: Flask, provider: Provider, client: FlaskClient
 ) -> None:
     attacker = app.test_client()
@@ -266,7 +266,7 @@ def test_the_issuer_is_the_only_host_that_is_called(
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
-def test_an_address_that_cannot_be_called_is_said(
+def test_an_address_that_cannot_be_called_is_reported(
     app: Flask, provider: Provider, client: FlaskClient, name: str
 ) -> None:
     provider.false_metadata = {name: f"{provider.url}/{'x' * 70_000}"}
@@ -287,7 +287,7 @@ def test_an_outsider_makes_the_portal_call_the_issuer_once_in_five_minutes(
     assert len(provider.asked) == 2
 
 
-def test_after_a_reset_the_issuers_word_starts_no_enrolment(
+def test_after_a_reset_single_sign_on_starts_no_enrolment(
     app: Flask, provider: Provider, clock: Clock
 ) -> None:
     come(app.test_client(), provider)
@@ -304,7 +304,7 @@ def test_after_a_reset_the_issuers_word_starts_no_enrolment(
     assert "url=/sign-in/code" in come(app.test_client(), provider).text
 
 
-def test_an_issuer_that_is_away_is_said(tmp_path: Path, clock: Clock) -> None:
+def test_an_issuer_that_does_not_answer_is_reported(tmp_path: Path, clock: Clock) -> None:
     nobody = Provider(url="http://127.0.0.1:9")
     client = portal(tmp_path, nobody, clock).test_client()
     assert client.get("/sign-in/sso").status_code == 503
@@ -380,7 +380,7 @@ def test_links_of_an_admin_whom_the_issuer_demotes_end(
     assert app.test_client().get(f"/join/{link}").status_code == 404
 
 
-def test_a_role_that_the_issuer_gives_sounds_an_alarm(
+def test_a_role_that_the_issuer_gives_raises_an_alarm(
     app: Flask, provider: Provider, clock: Clock
 ) -> None:
     auditor = make_person(app, Role.AUDITOR)
@@ -393,7 +393,7 @@ def test_a_role_that_the_issuer_gives_sounds_an_alarm(
     assert (alarm.event, alarm.detail["how"], alarm.subject) == ("admin_made", "sso", "Maria M")
 
 
-def test_whoever_first_comes_as_an_administrator_sounds_an_alarm(
+def test_whoever_first_comes_as_an_administrator_raises_an_alarm(
     app: Flask, provider: Provider
 ) -> None:
     auditor = make_person(app, Role.AUDITOR)
@@ -424,7 +424,7 @@ def invited(app: Flask, clock: Clock, email: str = "maria@example.org", by: bool
         )
 
 
-def test_by_invitation_alone_the_invitation_says_role_and_team(
+def test_by_invitation_alone_the_invitation_decides_role_and_team(
     tmp_path: Path, provider: Provider, clock: Clock
 ) -> None:
     app = portal(tmp_path, provider, clock, PLEURA_OIDC_PROVISION="invited", PLEURA_OIDC_ROLES="")

@@ -67,13 +67,13 @@ def send(client: FlaskClient, path: str, **form: str) -> Any:
     return client.post(path, data={"csrf_token": csrf_of(client), **form})
 
 
-def test_without_any_model_the_page_says_what_workers_do(client: FlaskClient) -> None:
+def test_without_any_model_the_page_explains_what_workers_do(client: FlaskClient) -> None:
     page = client.get("/admin/models").text
     assert "No model is promoted" in page
     assert "installed with" in page
 
 
-def test_a_card_is_readable_and_its_words_are_only_text(
+def test_a_card_is_readable_and_shown_as_plain_text(
     app: Flask, client: FlaskClient, clock: Clock
 ) -> None:
     page = client.get(f"/admin/models/{add(app, clock)}").text
@@ -157,7 +157,7 @@ def test_promote_choose_a_point_and_roll_back(
     ]
 
 
-def test_what_may_not_be_promoted_says_why_and_stays(
+def test_what_may_not_be_promoted_stays_and_the_reason_is_shown(
     app: Flask, client: FlaskClient, clock: Clock
 ) -> None:
     model_id = add(app, clock, calibration={})

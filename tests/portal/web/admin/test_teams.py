@@ -72,7 +72,7 @@ def test_nobody_is_moved_to_where_nothing_is(
     assert sign_in(app, reader).get("/account").text.count("Radiology") == 1
 
 
-def test_an_admin_who_follows_their_own_link_is_told_on(
+def test_an_admin_who_follows_their_own_link_raises_an_alarm(
     app: Flask, admin_client: FlaskClient, auditor: Person
 ) -> None:
     form = {"name": "N", "email": "n@example.org", "role": "reader", "team": "Radiology"}

@@ -75,10 +75,10 @@ def test_from_sending_to_reviewing(app: Flask, program: Program) -> None:
     assert (mask.content_type, mask.data[:4]) == ("image/png", b"\x89PNG")
     assert mask.headers["Cache-Control"] == "no-store"
 
-    said = program.review(study, verdict="disagree", reason="wrong_side", comment="It is left.")
-    assert said.status_code == 201
+    answer = program.review(study, verdict="disagree", reason="wrong_side", comment="It is left.")
+    assert answer.status_code == 201
     (review,) = program.get(f"/studies/{study}").json["reviews"]
-    assert review == said.json
+    assert review == answer.json
     listed = program.get("/studies?state=read").json
     assert [row["id"] for row in listed["studies"]] == [str(study)]
 
@@ -135,7 +135,7 @@ def test_a_bad_parameter_is_refused(program: Program, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["sate=failed", "page=1&q=x", "="])
-def test_a_parameter_that_is_not_known_is_told(program: Program, query: str) -> None:
+def test_an_unknown_parameter_is_refused_by_name(program: Program, query: str) -> None:
     assert is_problem(program.get(f"/studies?{query}"), 422, "unknown_parameter")
 
 
@@ -153,7 +153,7 @@ def test_a_parameter_that_is_not_known_is_told(program: Program, query: str) -> 
         ({"verdict": "agree", "reason": "other"}, "reason_without_need"),
     ],
 )
-def test_a_review_holds_what_a_reader_says_and_nothing_else(
+def test_a_review_holds_the_readers_fields_and_nothing_else(
     app: Flask, reader: Person, program: Program, body: dict[str, Any], code: str
 ) -> None:
     study = make_study(app, reader)

@@ -134,7 +134,7 @@ def test_outputs_may_come_along_with_the_result(
     assert send_bundle(worker, job_id, ticket, body).status_code == 204
     after = stored_files(app)
     assert len(after) == len(before) + 3
-    assert send_bundle(worker, job_id, ticket, body).status_code == 204  # said twice: once
+    assert send_bundle(worker, job_id, ticket, body).status_code == 204  # sent twice, stored once
     assert stored_files(app) == after
 
 
@@ -246,7 +246,7 @@ def test_a_ticket_that_is_not_good_is_refused(
     assert worker.call(method, f"jobs/{job_id}/{what}", ticket, json={}).status_code == 401
 
 
-def test_a_lost_attempt_is_told_so_and_changes_nothing(
+def test_a_lost_attempt_is_refused_and_changes_nothing(
     app: Flask, worker: HttpWorker, job_id: UUID, clock: Clock
 ) -> None:
     old = ticket_for(worker, job_id)

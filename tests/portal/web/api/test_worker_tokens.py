@@ -78,7 +78,7 @@ def test_its_ticket_is_for_one_job(app: Flask, job_id: UUID, technologist: Perso
         assert worker.call(method, path, ticket).status_code == 401
 
 
-def test_revoked_in_the_middle_of_a_job_it_hands_nothing_in(
+def test_revoked_in_the_middle_of_a_job_it_delivers_nothing(
     app: Flask, job_id: UUID, admin_client: FlaskClient, clock: Clock
 ) -> None:
     token_id, worker = with_token(app)
@@ -120,7 +120,7 @@ def test_revoking_needs_a_fresh_proof(app: Flask, admin: Person, clock: Clock) -
     assert worker.call("POST", "hello", json=hello).status_code == 204
 
 
-def test_it_opens_nothing_but_the_workers_door(app: Flask) -> None:
+def test_it_opens_nothing_but_the_workers_api(app: Flask) -> None:
     _, worker = with_token(app)
     headers = {"Authorization": f"Bearer {worker.token}"}
     for path in ("/api/v1/studies", "/admin/jobs", "/worklist"):

@@ -138,5 +138,5 @@ def test_a_file_cut_at_every_kilobyte_is_refused(kind: str) -> None:
         assert refused.value.code in ("truncated", "no_pixels")
 
 
-def test_a_sound_file_after_all_of_them_is_still_taken(intake: Intake) -> None:
+def test_a_valid_file_after_all_of_them_is_still_taken(intake: Intake) -> None:
     assert intake.send("y.png", encoded(".png", grey(70, 60))).status_code == 202

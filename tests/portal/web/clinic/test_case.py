@@ -21,7 +21,7 @@ def reviews_of(app: Flask, study_id: UUID) -> int:
 
 
 @pytest.mark.parametrize("seen", ["analysing", "no_result", "DONE", "nonsense"])
-def test_a_word_on_something_else_than_was_seen_is_not_kept(
+def test_a_review_of_another_state_than_was_seen_is_refused(
     app: Flask, reader: Person, seen: str
 ) -> None:
     study = make_study(app, reader)
@@ -34,7 +34,7 @@ def test_a_word_on_something_else_than_was_seen_is_not_kept(
     assert reviews_of(app, study) == 0
 
 
-def test_a_word_on_what_was_seen_is_kept(app: Flask, reader: Person) -> None:
+def test_a_review_of_what_was_seen_is_stored(app: Flask, reader: Person) -> None:
     study = make_study(app, reader)
     analyse(app, study)
     client = sign_in(app, reader)
@@ -92,13 +92,13 @@ def test_another_filter_keeps_the_search_for_a_patient(app: Flask, reader: Perso
     page = client.get(filtered.location).text
     assert str(theirs) in page
     assert str(others) not in page
-    # A new search takes its place, and nothing but a sealed one is kept.
+    # A new search takes its place, and nothing but a sealed one is stored.
     new = post(client, "/worklist/search", {"q": "88", "sealed": sealed}).location
     assert sealed not in new
     assert "q=" not in post(client, "/worklist/search", {"q": "", "sealed": "77123"}).location
 
 
-def test_the_page_shows_the_comment_that_was_kept(app: Flask, reader: Person) -> None:
+def test_the_page_shows_the_comment_that_was_stored(app: Flask, reader: Person) -> None:
     study = make_study(app, reader)
     analyse(app, study)
     client = sign_in(app, reader)

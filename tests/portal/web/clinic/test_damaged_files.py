@@ -22,7 +22,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [flip, Path.unlink], ids=["flipped", "gone"])
-def test_a_damaged_file_is_not_handed_out_and_says_why(
+def test_a_damaged_file_is_not_served_and_the_reason_is_shown(
     app: Flask, reader: Person, harm: Callable[[Path], None]
 ) -> None:
     services = app.extensions["pleura"]

@@ -124,7 +124,7 @@ def test_the_auditor_finds_the_alarm_and_ends_it(
     assert "open by emergency access" not in page
 
 
-def test_a_grant_of_somebody_else_looks_like_none(
+def test_a_grant_of_another_person_looks_like_none(
     app: Flask, admin_client: FlaskClient, reader: Person, study: UUID
 ) -> None:
     post(admin_client, "/emergency", FORM | {"case": str(study)})

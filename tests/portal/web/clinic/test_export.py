@@ -31,7 +31,7 @@ def study_id(app: Flask, technologist: Person) -> UUID:
     return sent.study_id
 
 
-def test_a_reader_exports_a_case_once_they_have_looked(
+def test_a_reader_exports_a_case_after_opening_the_page(
     app: Flask, reader: Person, study_id: UUID
 ) -> None:
     client, page = sign_in(app, reader), f"/studies/{study_id}/export"
@@ -76,7 +76,7 @@ def test_a_technologist_has_no_export(app: Flask, technologist: Person, study_id
     assert sent.status_code == 404
 
 
-def test_each_look_and_each_export_writes_one_row(
+def test_each_page_and_each_export_writes_one_row(
     app: Flask, reader: Person, study_id: UUID
 ) -> None:
     client, page = sign_in(app, reader), f"/studies/{study_id}/export"
@@ -92,7 +92,7 @@ def test_each_look_and_each_export_writes_one_row(
     assert rows() == before + 2
 
 
-def test_a_png_says_that_it_is_left_out(app: Flask, reader: Person, technologist: Person) -> None:
+def test_a_png_is_listed_as_left_out(app: Flask, reader: Person, technologist: Person) -> None:
     study = make_study(app, technologist)
     shown = sign_in(app, reader).get(f"/studies/{study}/export").text
     assert "only DICOM is exported" in shown

@@ -15,7 +15,7 @@ def log(app: Flask) -> list[tuple[str, str]]:
         return [(row.event, row.detail) for row in rows]
 
 
-def test_a_result_is_told_by_no_way_around_the_log(app: Flask, reader: Person) -> None:
+def test_no_way_to_a_result_leaves_out_the_log(app: Flask, reader: Person) -> None:
     study = make_study(app, reader)
     analyse(app, study)
     client, live = sign_in(app, reader), f"/worklist/state?ids={study}"
@@ -31,7 +31,7 @@ def test_a_result_is_told_by_no_way_around_the_log(app: Flask, reader: Person) -
 
 
 @pytest.mark.parametrize("page", ["/worklist", "/studies/{}"])
-def test_a_page_that_keeps_itself_fresh_is_one_look(app: Flask, reader: Person, page: str) -> None:
+def test_a_page_that_updates_itself_is_one_access(app: Flask, reader: Person, page: str) -> None:
     study = make_study(app, reader)
     client = sign_in(app, reader)
     before = len(log(app))
@@ -44,11 +44,11 @@ def test_a_page_that_keeps_itself_fresh_is_one_look(app: Flask, reader: Person, 
     assert len(log(app)) == before
 
 
-def test_where_a_case_stands_says_no_word_of_its_result(app: Flask, reader: Person) -> None:
+def test_the_state_of_a_case_holds_nothing_of_its_result(app: Flask, reader: Person) -> None:
     study = make_study(app, reader)
     client, live = sign_in(app, reader), f"/worklist/state?ids={study}"
     before = len(log(app))
-    assert client.get(live).status_code == 200  # nothing is found yet, so nothing is told
+    assert client.get(live).status_code == 200  # nothing is found yet, so nothing is shown
     assert len(log(app)) == before
     analyse(app, study)
     before = len(log(app))

@@ -90,7 +90,7 @@ def test_a_uid_that_comes_twice_hides_no_picture(
 
 
 @pytest.mark.parametrize("script", [True, False])
-def test_the_upload_page_says_that_a_uid_came_twice(
+def test_the_upload_page_shows_that_a_uid_came_twice(
     app: Flask, technologist: Person, script: bool
 ) -> None:
     client = sign_in(app, technologist)
@@ -104,11 +104,13 @@ def test_the_upload_page_says_that_a_uid_came_twice(
         assert answer.text.count(": received") == 2
 
 
-def test_the_answer_is_as_the_description_says(app: Flask, technologist: Person) -> None:
+def test_the_answer_has_the_described_schema(app: Flask, technologist: Person) -> None:
     jsonschema = pytest.importorskip("jsonschema_rs")
     document = openapi.build()
-    said = document["paths"]["/studies"]["post"]["responses"]["202"]["content"]["application/json"]
-    schema: dict[str, Any] = {**said["schema"], "components": document["components"]}
+    described = document["paths"]["/studies"]["post"]["responses"]["202"]["content"][
+        "application/json"
+    ]
+    schema: dict[str, Any] = {**described["schema"], "components": document["components"]}
     check = jsonschema.validator_for(schema)
     for data in (disc(), one_uid_twice(), picture(9)):
         assert list(check.iter_errors(send(app, technologist, data).get_json())) == []

@@ -58,12 +58,12 @@ def test_the_password_alone_makes_no_browser_ones_own(
 
 
 def test_the_cookie_alone_opens_nothing(app: Flask, reader: Person, clock: Clock) -> None:
-    own, thief = app.test_client(), app.test_client()
+    own, other = app.test_client(), app.test_client()
     sign_in_by_pages(own, reader, clock())
     cookie = own.get_cookie(COOKIE)
     assert cookie is not None
-    thief.set_cookie(COOKIE, cookie.value)
-    assert thief.get("/account").location.startswith("/sign-in")
+    other.set_cookie(COOKIE, cookie.value)
+    assert other.get("/account").location.startswith("/sign-in")
 
 
 @pytest.mark.parametrize("path", ["/account/sessions/end-others", "/account/password"])

@@ -1,4 +1,4 @@
-"""Faults inside and hostile requests from outside: an answer in words each, nothing of it told."""
+"""Faults inside and hostile requests from outside: an answer each, without details."""
 
 import json
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def break_and_go_on() -> str:
 
 
 @pytest.mark.parametrize(("view", "status"), [(break_off, 503), (break_and_go_on, 500)])
-def test_a_database_that_fails_in_the_middle_is_answered_in_words(
+def test_a_database_that_fails_in_the_middle_has_an_error_page(
     tmp_path: Path,
     database_url: str,
     capsys: pytest.CaptureFixture[str],
@@ -71,14 +71,14 @@ def test_a_database_that_fails_in_the_middle_is_answered_in_words(
     assert answer.headers["X-Request-ID"] in answer.text
     assert all(name in answer.headers for name in HEADERS)
     log = capsys.readouterr().err
-    told = [line for line in map(json.loads, log.splitlines()) if line["message"] == "request"]
-    assert (told[-1]["status"], told[-1]["person"]) == (status, str(person.id))
+    requests = [line for line in map(json.loads, log.splitlines()) if line["message"] == "request"]
+    assert (requests[-1]["status"], requests[-1]["person"]) == (status, str(person.id))
     for secret in ("UPDATE", "SELECT", "users", "CANARY", "/breaks"):
         assert secret not in log
         assert secret not in answer.text
 
 
-def test_a_handler_that_breaks_itself_has_a_page_too(
+def test_a_handler_that_fails_itself_has_a_page_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = make_app(make_settings(tmp_path, PLEURA_LOG_LEVEL="INFO"))
@@ -108,8 +108,8 @@ def test_a_sign_that_no_column_holds_is_no_fault(tmp_path: Path, database_url: s
     app = make_app(make_settings(tmp_path / "data", DATABASE_URL=database_url))
     client = app.test_client()
     wrong = {"email": "a\0b", "password": "not the password"}
-    told = post(client, "/sign-in", wrong, page="/sign-in")
-    assert (told.status_code, "or the password is wrong" in told.text) == (401, True)
+    answer = post(client, "/sign-in", wrong, page="/sign-in")
+    assert (answer.status_code, "or the password is wrong" in answer.text) == (401, True)
 
     boss, auditor, reader = (make_person(app, r) for r in (Role.ADMIN, Role.AUDITOR, Role.READER))
     form = {"name": "A", "email": "a@example.org", "role": "reader", "team": "T\0"}

@@ -97,7 +97,7 @@ def test_a_form_of_another_site_is_refused_whatever_it_carries(app: Flask, reade
     assert post(client, "/sign-out", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 303
 
 
-def test_nothing_changes_by_looking(app: Flask) -> None:
+def test_no_get_changes_anything(app: Flask) -> None:
     """No route answers GET and an unsafe method from the same view but those that show a form."""
     both = {
         rule.endpoint

@@ -59,13 +59,13 @@ def test_a_line_that_was_sent_stays_a_value(
     logger = logging.getLogger("portal")
     formatter = logger.handlers[0].formatter
     assert formatter is not None
-    kept, level = Kept(), logger.level
-    logger.addHandler(kept)
+    records, level = Kept(), logger.level
+    logger.addHandler(records)
     logger.setLevel(logging.DEBUG)
     try:
         answer = send(sign_in(app, reader), end + PLANTED)
     finally:
-        logger.removeHandler(kept)
+        logger.removeHandler(records)
         logger.setLevel(level)
     assert answer.status_code < 500
     assert MARK not in answer.headers

@@ -304,7 +304,7 @@ def events(world: World) -> int:
         return db.session().query(AuditEvent).count()
 
 
-def test_looking_at_a_patients_data_writes_exactly_one_row(world: World) -> None:
+def test_opening_a_patients_data_writes_exactly_one_row(world: World) -> None:
     study = world.arguments["*"]["study_id"]
     client = world.clients["reader"]
     for path in ("/worklist", "/history", f"/studies/{study}"):
