@@ -8,14 +8,15 @@ Legal holds of either hold both, and a purge destroys both.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, not_, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.models import Instance, Job, Sex, Study
+from portal.models import Job, Sex, Study
 from portal.studies import exams, sealed_fields, worklist_order
+from portal.studies.locks import lock_exams
 from portal.vault import Vault
 
 # What an exam takes over from the one that is joined into it where it has none of its own.
@@ -51,6 +52,8 @@ def join(
         raise
     session.execute(update(Job).where(Job.study_id == absorbed_id).values(study_id=survivor_id))
     absorbed.joined_into = survivor_id
+    if _has_its_uid_elsewhere(session, absorbed):
+        absorbed.study_uid_key = None
     session.execute(
         update(Study).where(Study.joined_into == absorbed_id).values(joined_into=survivor_id)
     )
@@ -75,27 +78,24 @@ def join(
     return survivor
 
 
+def _has_its_uid_elsewhere(session: Session, absorbed: Study) -> bool:
+    """Whether another row of the team leads from its StudyInstanceUID to an exam: one is enough."""
+    same_uid = exists().where(
+        Study.team_id == absorbed.team_id,
+        Study.study_uid_key == absorbed.study_uid_key,
+        not_(Study.needs_upgrade),
+        Study.id != absorbed.id,
+    )
+    return bool(session.scalar(select(same_uid)))
+
+
 def _locked(session: Session, survivor_id: UUID, absorbed_id: UUID) -> tuple[Study, Study]:
     """Both exams, with their jobs, locked and fit to be joined."""
     if survivor_id == absorbed_id:
         raise Conflict("same_case", "A case can't be joined into itself.")
-    both = sorted((survivor_id, absorbed_id))
-    session.scalars(
-        select(Job.id).where(Job.study_id.in_(both)).order_by(Job.id).with_for_update()
-    ).all()
-    weak = {"key_share": True}
-    found = {
-        study_id: session.get(Study, study_id, with_for_update=weak, populate_existing=True)
-        for study_id in both
-    }
-    # The pictures too: a rotation that moves their keys meanwhile would mix its half with ours.
-    session.scalars(
-        select(Instance.id)
-        .where(Instance.study_id == absorbed_id)
-        .order_by(Instance.id)
-        .with_for_update(key_share=True)
-    ).all()
-    survivor, absorbed = found[survivor_id], found[absorbed_id]
+    # With the pictures: a rotation that moves their keys meanwhile would mix its half with ours.
+    found = lock_exams(session, [survivor_id, absorbed_id])
+    survivor, absorbed = found.get(survivor_id), found.get(absorbed_id)
     if survivor is None or absorbed is None:
         raise Conflict("no_such_case", "There is no such case.")
     if survivor.purged_at is not None or absorbed.purged_at is not None:

@@ -18,6 +18,7 @@ from portal.access import Actor, Permission
 from portal.errors import Conflict
 from portal.models import Blob, Hold, HoldReason, Instance, Purge, Study, Team
 from portal.studies import exams, status
+from portal.studies.locks import SHARED_KEY
 
 # The number of a letter or a file. It needs a digit and takes no blank: a name has no place here.
 _REFERENCE: Final = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9./_-]{0,39}")
@@ -203,10 +204,9 @@ def locked(session: Session, study_id: UUID) -> Study:
     """The study's row, or that of the one that it was joined into, locked; Conflict if none."""
     while True:
         now_in = exams.survivor_of(session, study_id)
-        study = session.get(
-            Study, now_in, with_for_update={"key_share": True}, populate_existing=True
-        )
+        study = session.get(Study, now_in, with_for_update=SHARED_KEY, populate_existing=True)
         if study is None:
             raise Conflict("no_such_case", "There is no such case.")
-        if study.joined_into is None:  # else it was joined while it was waited for
+        if study.joined_into is None:
             return study
+        session.rollback()  # it was joined while it was waited for

@@ -24,14 +24,14 @@ from portal.access import Actor, Permission
 from portal.errors import Conflict
 from portal.governance import erasure, purge_proofs
 from portal.governance.erasure import NotErased
-from portal.governance.legal_holds import check_reference, held, locked
+from portal.governance.legal_holds import check_reference, held
 from portal.governance.purge_proofs import KEY, LOOKUPS, PICTURE_LOOKUPS, PICTURE_SEALED, SEALED
 from portal.governance.purge_proofs import is_genuine as is_genuine
 from portal.governance.purge_proofs import proof_of as proof_of
 from portal.governance.purge_proofs import proofs as proofs
 from portal.governance.purge_proofs import residual_data as residual_data
 from portal.models import Blob, Job, JobState, Purge, PurgeReason, Sex, StartedPurge
-from portal.studies import exams
+from portal.studies.locks import lock_exam
 from portal.vault import Vault, VaultError
 
 PROOF_FOLLOWS: Final = (
@@ -143,14 +143,10 @@ def _destroy(
 
     Returns the study that holds the pictures.
     """
-    # Jobs before their study (see `worklist_order`): a result that is coming in is waited for.
-    session.scalars(
-        select(Job.id)
-        .where(Job.study_id == exams.survivor_of(session, study_id))
-        .order_by(Job.id)
-        .with_for_update()
-    ).all()
-    study = locked(session, study_id)
+    # With its jobs: a result that is coming in is waited for.
+    study = lock_exam(session, study_id)
+    if study is None:
+        raise Conflict("no_such_case", "There is no such case.")
     study_id = study.id
     if study.purged_at is not None:
         raise Conflict("already_purged", "This case was purged before.")

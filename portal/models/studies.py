@@ -54,14 +54,15 @@ class Study(Base):
             sqlite_where=text(LISTED),
             postgresql_where=text(LISTED),
         ),
-        # One exam of a team for a StudyInstanceUID. Old rows are joined by `upgrade`.
+        # One exam of a team for a StudyInstanceUID, also where it was joined into another: else the
+        # next picture would become a second exam. Old rows are joined by `upgrade`.
         Index(
             "uq_studies_uid",
             "team_id",
             "study_uid_key",
             unique=True,
-            sqlite_where=text("joined_into IS NULL AND needs_upgrade = 0"),
-            postgresql_where=text("joined_into IS NULL AND NOT needs_upgrade"),
+            sqlite_where=text("needs_upgrade = 0"),
+            postgresql_where=text("NOT needs_upgrade"),
         ),
         Index("ix_studies_uid", "team_id", "study_uid_key"),
         # SQLite would take it for all rows that were not joined.

@@ -3,33 +3,37 @@ needs the key ring.
 
 Migrations change tables only and mark the studies with `needs_upgrade`. Here each of them gets its
 picture's own key, the digests and columns that are made from the header, and what its reviews have
-seen; and studies of one StudyInstanceUID become one. A study is a transaction of its own: stopped
-anywhere, it can be run again and ends the same.
+seen; and studies of one StudyInstanceUID become one. A study is filled, and joined, in a
+transaction of its own: stopped anywhere, it can be run again and ends the same.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, func, not_, select
+from sqlalchemy import exists, func, not_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.audit import first_seals
+from portal.errors import Conflict
 from portal.formats import dicom
 from portal.formats.refusals import Limits, Refused
 from portal.governance import joins
 from portal.models import Blob, BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
 from portal.studies import exams, header_columns, sealed_fields, worklist_order
+from portal.studies.locks import SHARED_KEY, lock_exams
 from portal.vault import NotReadable, Vault
 
 ReportProgress = Callable[[int, int], None]
 
 _AT_ONCE: Final = 200
-_WEAK: Final = {"key_share": True}
+_TRIES: Final = 8
 
 
 @dataclass
@@ -88,7 +92,23 @@ def _marked(session: Session) -> Iterator[UUID]:
 
 def _upgrade(session: Session, vault: Vault, study_id: UUID, now: datetime) -> int:
     """Fill one study; returns 1 where it was joined into another."""
-    study = session.get_one(Study, study_id, with_for_update=_WEAK, populate_existing=True)
+    _fill_study(session, vault, study_id)
+    joined = 0
+    for _ in range(_TRIES):
+        if _unmark(session, study_id):
+            return joined
+        # By itself: it locks both studies in the order of every join.
+        other = _of_same_uid(session, study_id)
+        session.commit()
+        if other is not None:
+            with suppress(Conflict):  # it was purged or joined meanwhile
+                joins.join(session, vault, None, other, study_id, now)
+                joined = 1
+    raise RuntimeError("uploads of the same exam kept coming in: run the upgrade again")
+
+
+def _fill_study(session: Session, vault: Vault, study_id: UUID) -> None:
+    study = lock_exams(session, [study_id])[study_id]
     if study.joined_into is None and study.purged_at is None:
         study.needs_upgrade = True  # until its UID is known to be no other study's
         data_key = sealed_fields.key_of(vault, study)
@@ -96,41 +116,49 @@ def _upgrade(session: Session, vault: Vault, study_id: UUID, now: datetime) -> i
             if instance.key_id is None:  # else it came since, with a key of its own
                 _fill(session, vault, study, instance, data_key)
         _note_seen(session, study_id)
-        session.flush()
-        other = _of_same_uid(session, study)
-        if other is not None:
-            joins.join(session, vault, None, other, study_id, now)  # and commits
-            return _unmark(session, study_id, joined=1)
         worklist_order.place(session, study_id)
-    return _unmark(session, study_id, joined=0)
-
-
-def _unmark(session: Session, study_id: UUID, *, joined: int) -> int:
-    study = session.get_one(Study, study_id, with_for_update=_WEAK, populate_existing=True)
-    study.needs_upgrade = False
     session.commit()
-    return joined
+
+
+def _unmark(session: Session, study_id: UUID) -> bool:
+    """Whether the study is finished: joined into another, or the only one of its UID."""
+    study = session.get_one(Study, study_id, with_for_update=SHARED_KEY, populate_existing=True)
+    if study.joined_into is None and _of_same_uid(session, study_id) is not None:
+        session.rollback()
+        return False
+    session.execute(  # its own row leads from the UID to it, so that of a joined one need not
+        update(Study)
+        .where(Study.joined_into == study_id, Study.study_uid_key == study.study_uid_key)
+        .values(study_uid_key=None)
+    )
+    study.needs_upgrade = False
+    try:
+        session.commit()
+    except IntegrityError:  # an upload of the same UID has just come in
+        session.rollback()
+        return False
+    return True
 
 
 def _leave(session: Session, study_id: UUID) -> None:
     """Unmark a study that does not open, so that it does not block others."""
-    study = session.get_one(Study, study_id, with_for_update=_WEAK, populate_existing=True)
+    study = session.get_one(Study, study_id, with_for_update=SHARED_KEY, populate_existing=True)
     study.study_uid_key, study.needs_upgrade = None, False
     session.commit()
 
 
-def _of_same_uid(session: Session, study: Study) -> UUID | None:
-    """The study that is filled already and has the same StudyInstanceUID."""
+def _of_same_uid(session: Session, study_id: UUID) -> UUID | None:
+    """The exam to which the same StudyInstanceUID leads, of those that are filled already."""
+    study = session.get_one(Study, study_id)
     if study.study_uid_key is None:
         return None
     return session.scalars(
-        select(Study.id).where(
+        select(exams.exam_id()).where(
             Study.team_id == study.team_id,
             Study.study_uid_key == study.study_uid_key,
-            Study.joined_into.is_(None),
             Study.purged_at.is_(None),
             not_(Study.needs_upgrade),
-            Study.id != study.id,
+            exams.exam_id() != study.id,
         )
     ).first()
 

@@ -5,8 +5,7 @@ without a result, which need unaided reading; then the rest, newest first. Where
 it is derived by `place` from the rows that count (jobs, predictions, reviews) and stored beside the
 study as an index, so that a page of a hundred thousand studies is read off one index.
 
-Locks are taken in one order everywhere, so that there is no deadlock: jobs, then studies, then the
-head of the access log (`audit.append` comes last); several rows of a kind by ascending id.
+The order in which rows are locked is that of `locks`.
 """
 
 from datetime import datetime
@@ -28,6 +27,7 @@ from portal.models import (
     Study,
 )
 from portal.studies import exams, status
+from portal.studies.locks import SHARED_KEY
 
 ORDER: Final = (Study.rank, Study.weight, Study.id)
 _MOST_PER_PAGE: Final = 200
@@ -43,10 +43,7 @@ def place(session: Session, study_id: UUID) -> Study:
     later sees what the earlier has changed.
     """
     session.flush()
-    # Not the stronger lock that also keeps new rows from naming the study: two transactions that
-    # have each added one (a review, a prediction) would wait for each other.
-    weak = {"key_share": True}
-    study = session.get_one(Study, study_id, with_for_update=weak, populate_existing=True)
+    study = session.get_one(Study, study_id, with_for_update=SHARED_KEY, populate_existing=True)
     rows = exams.pictures(session, [study_id])[study_id]
     predictions = exams.last_predictions(session, [study_id])
     foremost = min(predictions.values(), key=status.suspicion, default=None)
