@@ -28,6 +28,11 @@ def create() -> Application:
     limits.ANSWER_SECONDS = ANSWER_SECONDS  # type: ignore[misc]
     limits.CLOSE_SECONDS = 1.0  # type: ignore[misc]
     limits.REST_SECONDS = 1.0  # type: ignore[misc]
+    return create_with_real_limits()
+
+
+def create_with_real_limits() -> Application:
+    """The portal of this process, with the views of `add_views`."""
     app = create_app()
     add_views(app)
     return Application(app, app.extensions["pleura"].settings)

@@ -16,8 +16,8 @@ import httpx2
 from tests.support import wait
 from tests.support.paths import ROOT
 
-REAL = "portal.server.application:create()"
 CONNECTIONS_PER_ADDRESS = 60
+REAL_LIMITS = "tests.support.served.application:create_with_real_limits()"
 SHORT_LIMITS = "tests.support.served.application:create()"
 
 

@@ -1,0 +1,313 @@
+"""Slow clients beside people: half requests, half bodies, slow readers, streams, long uploads.
+
+The portal is served as in production (one process, SQLite), with views more for streams and large
+answers. 20 people sign in, list cases, open them and load their pictures, all from one address. The
+slow clients come from others, and begin anew when they are cut off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import select
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+
+from ml.preparation import phantom
+from portal.models import JobKind, Role, db
+from tests.campaigns.campaign import Arguments, Row
+from tests.support.browser_portal import BrowserPortal
+from tests.support.core import make_settings
+from tests.support.people import Person
+from tests.support.portal_app import make_app, make_person
+from tests.support.served.portal import REAL_LIMITS, ServedPortal, serve
+from tests.support.served.raw_http import connect, read_to_end, request, statuses
+
+COLUMNS = (
+    "beside the people",
+    "their requests",
+    "failed",
+    "p50 ms",
+    "p95 ms",
+    "p95 to that alone",
+    "readiness answered",
+    "slow clients' connections and answers",
+)
+PEOPLE, CASES = 20, 6
+FACTOR = 2.0
+UPLOADS, UPLOAD_SECONDS = 20, 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this campaign."""
+    parser.add_argument("--seconds", type=float, default=150.0, help="of each part (150)")
+    parser.add_argument("--slow", type=int, default=200, help="slow clients of each kind (200)")
+
+
+def run(arguments: Arguments) -> list[Row]:
+    """The people alone, then beside each kind of slow clients, then beside all of them."""
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="slow-clients-") as folder:
+        portal = BrowserPortal(make_app(make_settings(Path(folder))), "")
+        people = [make_person(portal.app, Role.READER) for _ in range(PEOPLE)]
+        drawn = phantom.draw(arguments.seed, rows=512, columns=512)
+        for number in range(CASES):
+            portal.complete(drawn, patient_id=f"CASE{number}")
+        with portal.app.app_context():
+            db.engine.dispose()
+        for number in range(arguments.rounds):
+            with serve(Path(folder), REAL_LIMITS, PLEURA_CONNECTIONS_PER_ADDRESS="300") as served:
+                part = _Part(arguments, portal, people, served, number)
+                alone = part.row("nobody", [])
+                kinds = {
+                    "half requests": [_half_request],
+                    "half bodies": [_half_body],
+                    "readers who do not read": [_slow_reader],
+                    "silent event streams": [_stream],
+                    "all of these": [_half_request, _half_body, _slow_reader, _stream],
+                }
+                rows.append(alone)
+                rows += [part.row(name, clients, alone) for name, clients in kinds.items()]
+                rows.append(part.row("uploads of 60 s by 20 workers", [], alone, uploads=True))
+    return rows
+
+
+@dataclass
+class _Part:
+    """Parts of a round: people and slow clients at one server."""
+
+    arguments: Arguments
+    portal: BrowserPortal
+    people: list[Person]
+    served: ServedPortal
+    number: int
+
+    def row(
+        self,
+        name: str,
+        clients: list[Callable[[_Client], None]],
+        alone: Row | None = None,
+        *,
+        uploads: bool = False,
+    ) -> Row:
+        """One part, or its stored row."""
+        return self.arguments.resume.row(
+            f"{self.number} {name}", lambda: self._measure(name, clients, alone, uploads)
+        )
+
+    def _measure(
+        self, name: str, kinds: list[Callable[[_Client], None]], alone: Row | None, uploads: bool
+    ) -> Row:
+        options = self.arguments.options
+        seconds = max(options.seconds, UPLOAD_SECONDS + 15) if uploads else options.seconds
+        crowd = _Crowd(self.served, seconds, random.Random(f"{self.arguments.seed} {name}"))
+        slow = [
+            _Client(crowd, f"127.0.{kind + 1}.{number % 50 + 2}")
+            for kind in range(len(kinds))
+            for number in range(options.slow)
+        ]
+        jobs = [self._job(number) for number in range(UPLOADS)] if uploads else []
+        token = self.portal.services.settings.worker_token
+        with ThreadPoolExecutor(len(slow) + PEOPLE + len(jobs) + 1) as threads:
+            for index, client in enumerate(slow):
+                threads.submit(client.repeat, kinds[index // options.slow])
+            ends = [threads.submit(_upload, crowd, job, token) for job in jobs]
+            threads.submit(crowd.watch_readiness)
+            people = [threads.submit(crowd.use, person) for person in self.people]
+            for person in people:
+                person.result()
+            crowd.end.set()
+            for client in slow:
+                client.close()
+        uploaded = Counter(end.result() for end in ends)
+        p50, p95 = _quantiles(crowd.took)
+        ratio = p95 / float(alone.cells[4]) if alone else 1.0
+        ready, asked = crowd.ready
+        made = sum(client.made for client in slow) + len(jobs)
+        answers = sum((client.answers for client in slow), uploaded)
+        told = ", ".join(f"{count} × {status}" for status, count in sorted(answers.items()))
+        return Row(
+            (
+                name,
+                str(len(crowd.took)),
+                str(len(crowd.failed)),
+                f"{p50:.0f}",
+                f"{p95:.0f}",
+                f"{ratio:.2f}",
+                f"{ready} of {asked}",
+                f"{made}: {told or 'none'}",
+            ),
+            not crowd.failed
+            and ratio <= FACTOR
+            and ready == asked
+            and uploaded.get(204, 0) == len(jobs),
+        )
+
+    def _job(self, number: int) -> UUID:
+        """A new render job, for one worker."""
+        drawn = phantom.draw(self.arguments.seed, rows=512, columns=512)
+        study = self.portal.submit(phantom.dicom(drawn, patient_id=f"{self.number} {number}"))
+        return self.portal.jobs.queued(study, JobKind.RENDER).id
+
+
+@dataclass
+class _Crowd:
+    """People at the portal, for some time, and what they saw of it."""
+
+    served: ServedPortal
+    seconds: float
+    random: random.Random
+    took: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    ready: tuple[int, int] = (0, 0)
+    end: threading.Event = field(default_factory=threading.Event)
+
+    def use(self, person: Person) -> None:
+        """Sign in and read cases until the time is over."""
+        until = time.monotonic() + self.seconds
+        with httpx2.Client(base_url=self.served.url, timeout=60, trust_env=False) as browser:
+            self.end.wait(self.random.uniform(0, 5))
+            try:
+                self._sign_in(browser, person)
+                while time.monotonic() < until:
+                    self._read(browser, until)
+            except httpx2.HTTPError as error:
+                self.failed.append(type(error).__name__)
+
+    def watch_readiness(self) -> None:
+        """Ask twice a second whether the portal is ready."""
+        while not self.end.wait(0.5):
+            answered, asked = self.ready
+            self.ready = (answered + self.served.answers(), asked + 1)
+
+    def _sign_in(self, browser: httpx2.Client, person: Person) -> None:
+        for page, form in (
+            ("/sign-in", {"email": person.email, "password": person.password}),
+            ("/sign-in/code", {"code": ""}),
+        ):
+            found = re.search(r'name="csrf-token" content="([^"]+)"', self._get(browser, page))
+            form = {key: value or person.code(datetime.now(UTC)) for key, value in form.items()}
+            token = found.group(1) if found else ""
+            self._send(browser, "POST", page, {**form, "csrf_token": token})
+
+    def _read(self, browser: httpx2.Client, until: float) -> None:
+        """The worklist, a case, its thumbnail and its picture."""
+        found = sorted(set(re.findall(r"/studies/[0-9a-f-]{36}", self._get(browser, "/worklist"))))
+        if not found:
+            self.failed.append("an empty worklist")
+            self.end.wait(5)
+            return
+        case = self.random.choice(found)
+        for address in (case, f"{case}/blobs/thumb", f"{case}/blobs/preview"):
+            self.end.wait(self.random.uniform(1, 3))
+            if time.monotonic() < until:
+                self._get(browser, address)
+        self.end.wait(self.random.uniform(1, 3))
+
+    def _get(self, browser: httpx2.Client, address: str) -> str:
+        return self._send(browser, "GET", address, {})
+
+    def _send(self, browser: httpx2.Client, method: str, address: str, form: dict[str, str]) -> str:
+        began = time.perf_counter()
+        answer = browser.request(method, address, data=form or None)
+        self.took.append(1000 * (time.perf_counter() - began))
+        if answer.status_code not in (200, 303) or (method == "GET") != (answer.status_code == 200):
+            self.failed.append(f"{method} {answer.status_code}")
+        return answer.text if "text" in answer.headers.get("Content-Type", "") else ""
+
+
+@dataclass
+class _Client:
+    """A slow client, from an address of its own."""
+
+    crowd: _Crowd
+    address: str
+    made: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+    connection: socket.socket | None = None
+
+    def repeat(self, behave: Callable[[_Client], None]) -> None:
+        """Connect and be slow, again and again, until the people have gone."""
+        while not self.crowd.end.is_set():
+            try:
+                with connect(self.crowd.served.port, self.address) as self.connection:
+                    self.connection.settimeout(None)
+                    self.made += 1
+                    behave(self)
+            except OSError:
+                continue
+
+    def send(self, sent: bytes) -> socket.socket:
+        """Send bytes; returns the connection."""
+        assert self.connection is not None
+        self.connection.sendall(sent)
+        return self.connection
+
+    def close(self) -> None:
+        """Wake up whoever waits at the connection."""
+        try:
+            if self.connection is not None:
+                self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def _half_request(client: _Client) -> None:
+    sent = client.send(b"GET /sign-in HTTP/1.1\r\nHost: a\r\nX-A: ")
+    client.answers.update(statuses(read_to_end(sent)))
+
+
+def _half_body(client: _Client) -> None:
+    sent = client.send(request("/sign-in", "Content-Length: 100", method="POST", body=b"email="))
+    client.answers.update(statuses(read_to_end(sent)))
+
+
+def _slow_reader(client: _Client) -> None:
+    """Reads nothing of a large answer, until the server ends the connection."""
+    poll = select.poll()
+    poll.register(client.send(request("/test/large")), 0)
+    while not client.crowd.end.is_set():
+        if any(event & select.POLLHUP for _, event in poll.poll(500)):
+            return
+
+
+def _stream(client: _Client) -> None:
+    sent = client.send(request("/test/events"))
+    client.answers.update(statuses(sent.recv(65536)))
+    read_to_end(sent)
+
+
+def _upload(crowd: _Crowd, job: UUID, token: str) -> int:
+    """A worker stores pixels, a little every second for a minute; the status it gets."""
+    url = f"{crowd.served.url}/worker/v1/jobs/{job}"
+    header = {"Authorization": f"Bearer {token}"}
+    claim = httpx2.post(f"{url}/claim", json={"worker": "slow"}, headers=header, timeout=60)
+    pixels = bytes(512 * 512 * 2)
+    lines = (f"Authorization: Bearer {claim.json()['ticket']}", f"Content-Length: {len(pixels)}")
+    target = f"/worker/v1/jobs/{job}/outputs/pixels"
+    kind = "Content-Type: application/octet-stream"
+    with connect(crowd.served.port, "127.0.9.9") as connection:
+        connection.sendall(request(target, *lines, kind, method="PUT"))
+        step = len(pixels) // int(UPLOAD_SECONDS) + 1
+        for start in range(0, len(pixels), step):
+            connection.sendall(pixels[start : start + step])
+            time.sleep(1)
+        return statuses(read_to_end(connection))[0]
+
+
+def _quantiles(took: list[float]) -> tuple[float, float]:
+    cuts = statistics.quantiles(took, n=100, method="inclusive")
+    return cuts[49], cuts[94]
