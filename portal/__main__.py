@@ -6,7 +6,7 @@ import sys
 
 from portal.cli.commands import COMMANDS
 from portal.operations.context import Failed
-from portal.settings import Settings, SettingsError
+from portal.settings import SettingsError
 from portal.settings.process_environment import leave_environment
 from worker.isolation import kernel
 
@@ -46,6 +46,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     if any(argument in _LASTING for argument in sys.argv[1:2]):
-        leave_environment([variable.name for variable in Settings.describe() if variable.secret])
+        leave_environment()
         kernel.make_undumpable()
     sys.exit(main())

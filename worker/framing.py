@@ -10,6 +10,10 @@ _LENGTH_BYTES = 8
 _HEAD_BYTES_MAX = 2**20
 
 
+class InvalidFrame(Exception):
+    """What another process sent is no message."""
+
+
 def send(channel: socket.socket, head: dict[str, Any], parts: list[bytes]) -> None:
     """Send one message; OSError when the other side is gone."""
     encoded = json.dumps({**head, "sizes": [len(part) for part in parts]}).encode()
@@ -29,17 +33,17 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
 def receive_untrusted(
     channel: socket.socket, largest: int, parts_most: int
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The same from a process that may send anything: ValueError for what is no such message.
+    """The same from a process that may send anything: InvalidFrame for what is no such message.
 
     ``largest``: bytes of all parts together; ``parts_most``: how many there may be.
     """
     length = int.from_bytes(_read(channel, _LENGTH_BYTES), "big")
     if length > _HEAD_BYTES_MAX:
-        raise ValueError("a head of that size is none")
+        raise InvalidFrame
     try:
         head = json.loads(_read(channel, length))
-    except RecursionError:
-        raise ValueError("a head that is nested") from None
+    except (ValueError, RecursionError):
+        raise InvalidFrame from None
     sizes = head.pop("sizes", None) if isinstance(head, dict) else None
     if (
         not isinstance(sizes, list)
@@ -47,7 +51,7 @@ def receive_untrusted(
         or any(type(size) is not int or size < 0 for size in sizes)
         or sum(sizes) > largest
     ):
-        raise ValueError("parts of these sizes are none")
+        raise InvalidFrame
     return head, [_read(channel, size) for size in sizes]
 
 

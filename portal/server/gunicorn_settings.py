@@ -4,6 +4,8 @@
 """
 
 from portal.server import limits
+from portal.settings.process_environment import leave_environment
+from worker.isolation import kernel
 
 wsgi_app = "portal.server.application:create()"
 worker_class = "portal.server.connection.Worker"
@@ -21,3 +23,9 @@ control_socket_disable = True
 forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
+
+
+def on_starting(_server: object) -> None:
+    """Before anything is opened or started: no secret stays in the environment, no memory open."""
+    leave_environment()
+    kernel.make_undumpable()

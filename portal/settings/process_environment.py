@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Mapping
 
+from portal.settings import Settings
 from worker.isolation import environment
 
 
@@ -11,9 +12,10 @@ def worker_variable(name: str) -> str:
     return os.environ.get(name, "")
 
 
-def leave_environment(secret_names: Collection[str]) -> None:
+def leave_environment() -> None:
     """Start this program anew where its environment holds secrets, with files in their place."""
-    environment.leave(secret_names, os.environ)
+    secrets = [variable.name for variable in Settings.describe() if variable.secret]
+    environment.leave(secrets, os.environ)
 
 
 def child_environment(

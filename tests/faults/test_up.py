@@ -15,7 +15,12 @@ import httpx2
 import pytest
 
 from tests.support import wait
-from tests.support.isolation.processes import command_and_environment, descendants, exists
+from tests.support.isolation.processes import (
+    command_and_environment,
+    descendants,
+    exists,
+    is_open_to_its_user,
+)
 from worker.isolation import confinement
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -121,6 +126,9 @@ def test_no_process_was_started_with_a_secret(up: Up) -> None:
         started_with = command_and_environment(pid)
         assert not [name for name, secret in secrets.items() if secret in started_with], pid
         assert b"PLEURA_WORKER_TOKEN=" not in started_with
+    closed = {name: pid for name, pid in up.children().items() if name != "redis"}
+    for name, pid in {**closed, "up": up.process.pid}.items():
+        assert not is_open_to_its_user(pid), name
 
 
 def test_it_prints_what_is_not_isolated(up: Up) -> None:

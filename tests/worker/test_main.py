@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.isolation import processes
-from tests.support.isolation.processes import command_and_environment
+from tests.support.isolation.processes import command_and_environment, is_open_to_its_user
 from tests.support.wait import until
 from worker import child_process
 from worker.settings import Settings
@@ -64,6 +64,7 @@ def test_a_probe_sees_a_worker_that_lives_and_no_process_shows_its_secrets(tmp_p
         assert any(b"decoder_process" in text for text in started_with.values())
         for secret in (b"token-of-a-worker", b":password@"):
             assert not [pid for pid, text in started_with.items() if secret in text]
+        assert not [pid for pid in started_with if is_open_to_its_user(pid)]
     finally:
         running.kill()
         running.wait()

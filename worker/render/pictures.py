@@ -23,7 +23,7 @@ from worker.contract.files import FileKind
 from worker.contract.message import InvalidMessage
 from worker.contract.result import RenderResult
 from worker.errors import Permanent, Transient
-from worker.framing import receive, receive_untrusted, send
+from worker.framing import InvalidFrame, receive, receive_untrusted, send
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Decoder:
                 return receive_untrusted(ours, self._memory_bytes, _PARTS)
             except (OSError, EOFError):
                 return {}, []
-            except ValueError:
+            except InvalidFrame:
                 return {"error": ErrorCode.RESULT_REFUSED}, []
 
     def stop(self) -> None:

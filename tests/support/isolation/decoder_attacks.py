@@ -2,8 +2,8 @@
 
 ``python -m tests.support.isolation.decoder_attacks FD MEMORY_BYTES CPU_SECONDS`` is started by the
 real ``Decoder`` in place of the decoder process, and does in a file's process what the "file" asks
-for: a JSON object with the attack's name and its target. Each attack returns what it got; one that
-is stopped raises OSError.
+for: a JSON object with the attack's name and its target, or with the answer to give. Each attack
+returns what it got; one that is stopped raises OSError.
 """
 
 from __future__ import annotations
@@ -258,6 +258,8 @@ def _work(data: bytes) -> Answer:
     if not data.startswith(b"{"):
         return {"read": len(data)}, []
     asked = json.loads(data)
+    if "answer" in asked:
+        return asked["answer"], [part.encode() for part in asked["parts"]]
     return attempt(asked["attack"], asked["target"]), []
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from worker.isolation import kernel
 
 
 def descendants(pid: int) -> list[int]:
@@ -34,3 +37,18 @@ def exists(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def is_open_to_its_user(pid: int) -> bool:
+    """Whether others of the process's user can read its environment, and so its memory."""
+    child = os.fork()
+    if child == 0:
+        try:
+            kernel.drop_capabilities()
+            Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            os._exit(1)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 0

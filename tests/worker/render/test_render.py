@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -157,3 +158,29 @@ def test_the_decoder_has_no_secret_and_ends_with_its_parent() -> None:
     assert b"REDIS" not in environment
     decoder._channel.close()
     assert decoder._process.wait(timeout=30) == 0
+
+
+def test_an_answer_that_cannot_be_fails_for_good(decoder: Decoder) -> None:
+    """What a decoder that was taken over may send in place of a picture."""
+    facts = decoder.answer(picture())[0]
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({"facts": {}}, ["", "", ""]),
+        ({"facts": None}, ["", "", ""]),
+        ({"error": "no code of ours"}, []),
+        ({"error": ["empty"]}, []),
+        ({"neither": 1}, []),
+        (facts, ["pixels", "preview"]),
+        (facts, ["pixels", "preview", "thumb", "more"]),
+    ]
+    taken_over = Decoder(SETTINGS, program="tests.support.isolation.decoder_attacks")
+    try:
+        assert taken_over.decode(asked(facts, ["pixels", "preview", "thumb"])).thumb == b"thumb"
+        for answer, parts in cases:
+            with pytest.raises(Permanent, match="result_refused"):
+                taken_over.decode(asked(answer, parts))
+    finally:
+        taken_over.stop()
+
+
+def asked(answer: dict[str, Any], parts: list[str]) -> bytes:
+    return json.dumps({"answer": answer, "parts": parts}).encode()
