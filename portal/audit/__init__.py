@@ -10,7 +10,7 @@ the engine once, at the start.
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -97,11 +97,14 @@ def append(
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which rows of the log; what is left out asks for all. `until` itself is not in it."""
+    """Which rows of the log; what is left out asks for all. `until` itself is not in it.
+
+    `study_ids`: a case and those that were joined with it, see `exams.ids_of_case`.
+    """
 
     event: str = ""
     actor_id: UUID | None = None
-    study_id: UUID | None = None
+    study_ids: tuple[UUID, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
 
@@ -113,8 +116,8 @@ def matching(criteria: AuditFilter) -> Select[AuditEvent]:
         query = query.where(AuditEvent.event == criteria.event)
     if criteria.actor_id:
         query = query.where(AuditEvent.actor_id == criteria.actor_id)
-    if criteria.study_id:
-        query = query.where(*_about(criteria.study_id))
+    if criteria.study_ids:
+        query = query.where(*_about(criteria.study_ids))
     if criteria.since:
         query = query.where(AuditEvent.at >= criteria.since)
     if criteria.until:
@@ -163,14 +166,14 @@ def go_on_numbering(session: Session) -> None:
         session.execute(select(func.setval(AUDIT_NUMBERS.name, last + 1, False)))
 
 
-def _about(study_id: UUID) -> tuple[Any, Any]:
-    """Rows about a case, and lists that showed it: found by index, and confirmed by the row."""
+def _about(study_ids: Collection[UUID]) -> tuple[Any, Any]:
+    """Rows about these cases, and lists that showed one: found by index, confirmed by the row."""
     numbers = union_all(
-        select(AuditEvent.seq).where(AuditEvent.study_id == study_id),
-        select(AuditSubject.seq).where(AuditSubject.study_id == study_id),
+        select(AuditEvent.seq).where(AuditEvent.study_id.in_(study_ids)),
+        select(AuditSubject.seq).where(AuditSubject.study_id.in_(study_ids)),
     )
-    named = AuditEvent.detail.contains(f'"{study_id.hex}"', autoescape=True)
-    return AuditEvent.seq.in_(numbers), or_(AuditEvent.study_id == study_id, named)
+    named = [AuditEvent.detail.contains(f'"{i.hex}"', autoescape=True) for i in study_ids]
+    return AuditEvent.seq.in_(numbers), or_(AuditEvent.study_id.in_(study_ids), *named)
 
 
 def _writer(session: Session, in_order: bool) -> AuditWriter:

@@ -127,7 +127,11 @@ def _note(
     count: int,
     now: datetime,
 ) -> None:
-    asked = {name: str(value) for name, value in asdict(criteria).items() if value}
+    asked = {
+        name: [str(one) for one in value] if isinstance(value, tuple) else str(value)
+        for name, value in asdict(criteria).items()
+        if value
+    }
     detail: dict[str, str | int | bool | list[str] | None] = {"rows": count, "as": form, **asked}
     audit.append(session, "log_exported", actor=actor, now=now, detail=detail)
     session.commit()

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -11,6 +12,7 @@ from portal.audit import anchors, verification
 from portal.audit import export as logbook
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
+from portal.studies import exams
 
 _NAMED: Final = 20
 
@@ -29,7 +31,7 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--format", choices=sorted(logbook.FORMATS), default="csv")
     export.add_argument("--event", default="", help="only this event, such as study_opened")
     export.add_argument("--person", type=UUID, metavar="ID", help="only what this person did")
-    export.add_argument("--case", type=UUID, metavar="ID", help="only what is about this case")
+    export.add_argument("--case", default="", metavar="CASE", help="only what is about this case")
     export.add_argument("--since", default="", metavar="TIME", help="2026-03-04 or with T09:00")
     export.add_argument("--until", default="", metavar="TIME", help="the same; a day is included")
     export.set_defaults(act=_export)
@@ -99,13 +101,16 @@ def _export(chosen: argparse.Namespace) -> int:
         criteria = audit.AuditFilter(
             event=chosen.event,
             actor_id=chosen.person,
-            study_id=chosen.case,
             since=logbook.moment(chosen.since),
             until=logbook.moment(chosen.until, end=True),
         )
     except (ValueError, OverflowError):
         raise Failed("Give times like 2026-03-04 or 2026-03-04T09:00 (UTC).") from None
     with open_portal(Settings.from_env()) as (session, _vault, _engine):
+        if chosen.case:
+            criteria = replace(criteria, study_ids=exams.ids_of_case(session, chosen.case))
+            if not criteria.study_ids:
+                raise Failed("There is no case with this number, and it is not an id.")
         for line in logbook.export_all(session, criteria, chosen.format, now()):
             sys.stdout.write(line)
     return 0

@@ -3,13 +3,17 @@
 An exam that was joined into another stays as a row, for its reviews; its id leads to the other.
 """
 
+import re
 from collections.abc import Collection, Sequence
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from portal.models import Instance, Prediction, Study
+
+_NUMBER: Final = re.compile(r"[0-9A-Fa-f]{6}")
 
 
 def await_upgrade(session: Session) -> bool:
@@ -26,6 +30,27 @@ def survivor_of(session: Session, study_id: UUID) -> UUID:
 def with_joined(session: Session, study_id: UUID) -> list[UUID]:
     """The exam's id and those of the exams that were joined into it, by ascending id."""
     return list(session.scalars(select(Study.id).where(is_of([study_id])).order_by(Study.id)))
+
+
+def ids_of_case(session: Session, text: str) -> tuple[UUID, ...]:
+    """The ids of the exams with this number or id, and of all that were joined with them.
+
+    An id that no exam has stands for itself; empty where the text is no id and no exam's number.
+    """
+    text = text.strip().lstrip("#")
+    named = select(exam_id())
+    if _NUMBER.fullmatch(text):
+        named = named.where(Study.case_number == text.upper())
+        own: tuple[UUID, ...] = ()
+    else:
+        try:
+            own = (UUID(text),)
+        except ValueError:
+            return ()
+        named = named.where(Study.id.in_(own))
+    found = session.scalars(select(Study.id).where(exam_id().in_(named)).order_by(Study.id)).all()
+    session.commit()
+    return tuple(found) or own
 
 
 def is_of(ids: Collection[UUID]) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ from portal.audit import alarms, verification
 from portal.audit import export as logbook
 from portal.errors import Conflict
 from portal.services import db_session
+from portal.studies import exams
 from portal.web.clinic.emergency_access import REASONS
 from portal.web.security import guard
 
@@ -117,11 +118,12 @@ def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter
     """The search as typed, as a filter, and its errors by field."""
     names = ("event", "person", "case", "since", "until")
     asked = {name: str(source.get(name, "")).strip() for name in names}
-    errors = {
-        name: "This is not an id."
-        for name in ("person", "case")
-        if asked[name] and not _id(asked[name])
-    }
+    errors = {}
+    if asked["person"] and not _id(asked["person"]):
+        errors["person"] = "This is not an id."
+    study_ids = exams.ids_of_case(db_session(), asked["case"]) if asked["case"] else ()
+    if asked["case"] and not study_ids:
+        errors["case"] = "There is no case with this number, and it is not an id."
     event = asked["event"].lower().replace(" ", "_")
     if event and not _EVENT.fullmatch(event):
         errors["event"] = "This is not an event name."
@@ -135,7 +137,7 @@ def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter
     criteria = audit.AuditFilter(
         event="" if "event" in errors else event,
         actor_id=_id(asked["person"]),
-        study_id=_id(asked["case"]),
+        study_ids=study_ids,
         **times,
     )
     return asked, criteria, errors

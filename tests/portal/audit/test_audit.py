@@ -152,7 +152,7 @@ def test_whoever_saw_a_case_in_a_list_is_found_by_the_case(clinic: Clinic) -> No
         audit.append(session, "worklist_read", now=NOW, detail={"studies": [other.hex]})
         session.commit()
         rows = audit.search(
-            session, clinic.auditor, now=NOW, criteria=audit.AuditFilter(study_id=seen)
+            session, clinic.auditor, now=NOW, criteria=audit.AuditFilter(study_ids=(seen,))
         )
         assert [row.event for row in rows] == ["study_opened", "worklist_read"]
 
@@ -167,7 +167,7 @@ def test_who_saw_a_case_is_read_from_indexes(clinic: Clinic) -> None:
                 session, "worklist_read", now=after(seconds=number), detail={"studies": shown}
             )
         session.commit()
-        query = audit.matching(audit.AuditFilter(study_id=studies[0])).order_by(
+        query = audit.matching(audit.AuditFilter(study_ids=(studies[0],))).order_by(
             AuditEvent.seq.desc()
         )
         assert len(session.scalars(query).all()) == 30
@@ -194,5 +194,5 @@ def test_a_row_put_into_the_index_from_outside_names_nobody(clinic: Clinic) -> N
         row = audit.append(session, "worklist_read", now=NOW, detail={"studies": [uuid4().hex]})
         session.add(AuditSubject(study_id=case, seq=row.seq))
         session.commit()
-        about = audit.AuditFilter(study_id=case)
+        about = audit.AuditFilter(study_ids=(case,))
         assert audit.search(session, clinic.auditor, now=NOW, criteria=about) == []

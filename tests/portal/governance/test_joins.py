@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from portal import audit
 from portal.access import Denied
 from portal.audit import verification
 from portal.errors import Conflict
@@ -24,6 +25,7 @@ from portal.models import (
 )
 from portal.operations import integrity, key_rotation
 from portal.reading import case, reviews, worklist
+from portal.studies import exams
 from portal.vault import Vault
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
@@ -282,3 +284,27 @@ def test_jobs_go_over_with_their_pictures(clinic: Clinic, pair: tuple[UUID, UUID
         jobs = session.scalars(select(Job)).all()
     assert {job.study_id for job in jobs} == {pair[0]}
     assert sorted(job.kind for job in jobs) == [JobKind.RENDER] * 2 + [JobKind.SEGMENT] * 2
+
+
+def test_the_log_of_a_joined_case_is_found_by_either_number_or_id(
+    clinic: Clinic, pair: tuple[UUID, UUID]
+) -> None:
+    with clinic.session as session:  # a list that shows both, before they are one
+        worklist.worklist(session, clinic.vault, clinic.mate, now=after(minutes=40))
+    join(clinic, *pair)
+    other = clinic.done(after(minutes=50))
+    found = []
+    with clinic.session as session:
+        for named in (*pair, *(study_id.hex[:6] for study_id in pair)):
+            ids = exams.ids_of_case(session, str(named))
+            criteria = audit.AuditFilter(study_ids=ids)
+            rows = audit.search(session, clinic.auditor, now=after(hours=2), criteria=criteria)
+            found.append([(row.seq, row.event, row.study_id) for row in rows])
+        assert exams.ids_of_case(session, "no case") == ()
+        assert exams.ids_of_case(session, str(UUID(int=1))) == (UUID(int=1),)
+    assert found[0] == found[1] == found[2] == found[3]
+    assert {study_id for _, _, study_id in found[0]} == {*pair, None}
+    events = [event for _, event, _ in found[0]]
+    assert events.count("study_submitted") == events.count("review_added") == 2
+    assert "worklist_read" in events
+    assert other not in {study_id for _, _, study_id in found[0]}

@@ -139,7 +139,7 @@ def test_who_saw_a_case_is_known_of_old_rows_too(clinic: Clinic) -> None:
             (4, TWIN),
             (5, SEEN),
         ]
-        about = audit.AuditFilter(study_id=SEEN)
+        about = audit.AuditFilter(study_ids=(SEEN,))
         found = audit.search(session, clinic.auditor, now=NOW, criteria=about)
         assert [row.seq for row in found] == [5, 1]
 
