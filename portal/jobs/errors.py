@@ -26,3 +26,7 @@ class BadResult(WorkerRefused):
 
     def __init__(self, message: str) -> None:
         super().__init__("bad_result", message)
+
+
+class OutputMissing(BadResult):
+    """A result without an output that this portal requires: its worker is of a version before."""

@@ -13,6 +13,7 @@ from portal import audit, database
 from portal.jobs import files, prediction_checks, result_checks
 from portal.jobs.attempts import attempted, destroy_files, take_blobs
 from portal.jobs.claims import enqueue
+from portal.jobs.errors import OutputMissing
 from portal.jobs.tickets import Ticket
 from portal.models import (
     Blob,
@@ -44,7 +45,8 @@ def finish(
 
     `result` is `{"facts": …}` of a render job and `{"prediction": …}` of a segment job; `sent` are
     outputs that come with it. Raises BadResult, Lost or VaultError; then nothing of this call is
-    stored. Sent twice by the same attempt, the second time changes nothing.
+    stored. Sent twice by the same attempt, the second time changes nothing. Where an output is
+    missing that this portal requires, the job also goes back to the queue, for a newer worker.
     """
     job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if job is not None and job.attempts == ticket.attempt and job.state is JobState.DONE:
@@ -61,9 +63,12 @@ def finish(
         old = take_blobs(session, job.id, Blob.attempt != ticket.attempt)
         worklist_order.place(session, job.study_id)
         _log_end(session, "job_finished", job, now)
-    except BaseException:
+    except BaseException as error:
         session.rollback()
         destroy_files(vault, written)
+        if isinstance(error, OutputMissing):
+            older = Failure(code=ErrorCode.WORKER_TOO_OLD, kind=FailureKind.TRANSIENT)
+            fail(session, vault, ticket, older, now)
         raise
     database.commit(session)
     destroy_files(vault, old + replaced)
@@ -92,7 +97,9 @@ def fail(
         job.error_code = failure.code
     else:
         job.state, job.finished_at = JobState.FAILED, now
-        job.error_code = ErrorCode.GAVE_UP.value if transient else failure.code
+        # What an administrator can mend stays named: workers that are too old.
+        spent = transient and failure.code != ErrorCode.WORKER_TOO_OLD
+        job.error_code = ErrorCode.GAVE_UP.value if spent else failure.code
     old = take_blobs(session, job.id, Blob.current.is_(False))
     worklist_order.place(session, job.study_id)
     _log_end(session, "job_failed", job, now)

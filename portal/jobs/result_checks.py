@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from portal.formats import png_jpeg
 from portal.formats.refusals import Limits, Refused
-from portal.jobs.errors import BadResult
+from portal.jobs.errors import BadResult, OutputMissing
 from portal.models import BlobKind, JobKind
 from worker.contract import files
 from worker.contract.facts import Facts
@@ -37,14 +37,16 @@ def check_output(
     allowed = OUTPUTS.get(kind, {})
     found = next((blob for blob in allowed if blob.value == output), None)
     if found is None:
-        raise BadResult(f"a {kind.value} job stores no such output")
+        names = ", ".join(blob.value for blob in allowed) or "none"
+        raise BadResult(f"a {kind.value} job stores no such output, only: {names}")
     rule = allowed[found]
     if media_type.partition(";")[0].strip().lower() != rule.media_type:
         raise BadResult(f"{found.value} must be {rule.media_type}")
     if not data or len(data) > rule.limit(*picture):
         raise BadResult(f"{found.value} has {len(data)} bytes, which can't be")
     if rule.media_type != files.BYTES and not _is_picture(data, rule, picture):
-        raise BadResult(f"{found.value} is not {rule.media_type} of its size")
+        sides = f"at most {rule.side_max} pixels a side" if rule.side_max else "the X-ray's size"
+        raise BadResult(f"{found.value} must be {rule.media_type} of {sides}")
     return found
 
 
@@ -98,4 +100,4 @@ def check_prediction(result: Any, sizes: Mapping[BlobKind, int]) -> Prediction:
 def _require_stored(job: JobKind, sizes: Mapping[BlobKind, int]) -> None:
     for kind in OUTPUTS[job]:
         if kind not in sizes:
-            raise BadResult(f"{kind.value} was not stored")
+            raise OutputMissing(f"{kind.value} was not stored, which this portal requires")

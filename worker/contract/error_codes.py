@@ -43,3 +43,4 @@ class ErrorCode(StrEnum):
     LEASE_EXPIRED = "lease_expired"
     GAVE_UP = "gave_up"
     RECORD_DAMAGED = "record_damaged"
+    WORKER_TOO_OLD = "worker_too_old"

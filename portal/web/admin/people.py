@@ -32,6 +32,8 @@ _REASONS: Final[dict[str, str]] = {
     ErrorCode.PORTAL_BROKEN: "The portal answered the worker with errors.",
     ErrorCode.INPUT_REFUSED: "The worker could not read the picture from the portal.",
     ErrorCode.RESULT_REFUSED: "The portal rejected the worker's result.",
+    ErrorCode.WORKER_TOO_OLD: "The worker does not store all files that this portal requires: "
+    "update the workers, then try it again.",
     ErrorCode.FACTS_MISSING: "The picture's metadata was missing.",
     ErrorCode.PIXELS_DO_NOT_FIT: "The prepared pixels do not match the picture's metadata.",
     ErrorCode.MODEL_MISSING: "The worker does not have the promoted model and could not fetch it. "

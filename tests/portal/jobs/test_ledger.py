@@ -499,7 +499,7 @@ def test_an_outline_of_another_size_than_the_picture_is_refused(
 ) -> None:
     ticket = clinic.claim(clinic.render(clinic.submit().study_id))
     assert ticket is not None
-    with pytest.raises(BadResult, match="of its size"):
+    with pytest.raises(BadResult, match="must be image/"):
         clinic.store(ticket, **{kind: data})
     clinic.store(ticket, **segmented())
 
@@ -567,3 +567,45 @@ def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Cl
         (ticket.job_id, "decode_failed")
     ]
     assert "PHANTOM" not in repr(board)
+
+
+def test_a_job_whose_worker_lacks_a_required_output_waits_for_a_newer_worker(
+    clinic: Clinic,
+) -> None:
+    """As with a worker of a version in which the output was not made yet."""
+    study_id = clinic.submit().study_id
+    job_id = clinic.job(study_id).id
+    older = {kind: data for kind, data in rendered(8, 6).items() if kind != "thumb"}
+    result = {"facts": facts_of(8, 6)}
+    ticket = clinic.claim(job_id)
+    assert ticket is not None
+    clinic.store(ticket, **older)
+    with pytest.raises(BadResult, match="thumb was not stored, which this portal requires"):
+        clinic.finish(ticket, result)
+    clinic.fail(ticket, "result_refused", "permanent")  # what a worker does then
+    job = clinic.job(study_id)
+    assert (job.state, job.error_code) == (JobState.QUEUED, "worker_too_old")
+    clinic.render(study_id, after(minutes=1))  # by a newer one
+    assert clinic.job(study_id).state is JobState.DONE
+
+
+def test_where_every_worker_is_too_old_the_job_ends_with_that_reason(clinic: Clinic) -> None:
+    study_id = clinic.submit().study_id
+    for _ in range(3):
+        ticket = clinic.claim(clinic.job(study_id).id)
+        assert ticket is not None
+        with pytest.raises(BadResult):
+            clinic.finish(ticket, {"facts": facts_of(8, 6)})
+    job = clinic.job(study_id)
+    assert (job.state, job.error_code) == (JobState.FAILED, "worker_too_old")
+
+
+def test_a_refused_output_names_what_is_accepted(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    for kind, data, words in (
+        ("preview", png(), "must be image/jpeg of at most 2048 pixels a side"),
+        ("mask", png(), "only: pixels, preview, thumb"),
+    ):
+        sent = Output(kind, "image/jpeg", data)
+        with clinic.session as session, pytest.raises(BadResult, match=words):
+            store_output(session, clinic.vault, ticket, sent, NOW)
