@@ -1,5 +1,6 @@
 """Passwords: what is refused, what is accepted, and that nothing is cut off."""
 
+import functools
 import string
 import sys
 from collections import Counter
@@ -141,14 +142,15 @@ def function_calls(call: Callable[[], object]) -> int:
 SLOW = "4@8({[<369&1!|105$7+2%" * 6
 
 
+@functools.cache
+def calls_for(length: int) -> int:
+    assert is_accepted("blue kettle on tuesday")  # the lists of words are read before
+    return function_calls(lambda: is_accepted(SLOW[:length], "Ada Lovelace"))
+
+
 @pytest.mark.parametrize("length", [64, 72, 128])
 def test_a_long_password_costs_no_more_than_its_beginning(length: int) -> None:
-    assert is_accepted(SLOW[:24], "Ada Lovelace", "ada@example.org")  # reads the lists of words
-    short, long = (
-        function_calls(lambda size=size: is_accepted(SLOW[:size], "Ada Lovelace"))
-        for size in (24, length)
-    )
-    assert long < 1.2 * short
+    assert calls_for(length) < 1.2 * calls_for(24)
 
 
 def test_words_of_this_site_count_wherever_they_stand() -> None:

@@ -199,7 +199,7 @@ def test_a_rotation_in_the_middle_of_a_join_leaves_every_key_readable(
             wrapped = wrap(*place)
             if not running:
                 running.append(pool.submit(rotate))
-                wait(running, timeout=2)
+                wait(running, timeout=1)
             return wrapped
 
         monkeypatch.setattr(clinic.vault, "wrap", wrap_and_rotate)

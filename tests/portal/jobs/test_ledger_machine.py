@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -24,16 +23,10 @@ from portal.jobs.tickets import Ticket
 from portal.models import Job, JobKind, JobState, Prediction, Study
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, open_clinic
-from tests.support.core import NOW, open_core
+from tests.support.core import NOW, migrated_sqlite, open_core
 from tests.support.jobs import facts_of, prediction_of, rendered, segmented
 
 SILENT = Broker("")
-_migrated: list[Path] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _database(_migrated_sqlite: Path) -> None:
-    _migrated.append(_migrated_sqlite)
 
 
 class Ledger(RuleBasedStateMachine):
@@ -45,7 +38,7 @@ class Ledger(RuleBasedStateMachine):
         super().__init__()
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-        shutil.copy(_migrated[0], self.folder / "pleura.db")
+        (self.folder / "pleura.db").write_bytes(migrated_sqlite())
         core = open_core(self.folder / "data", f"sqlite:///{self.folder / 'pleura.db'}")
         self.clinic: Clinic = open_clinic(core)
         self.now: datetime = NOW

@@ -63,7 +63,7 @@ def test_a_picture_that_comes_in_during_a_review_was_not_seen(
             found = look(*args)
             if not coming:
                 coming.append(pool.submit(clinic.submit, **uid, SOPInstanceUID="1.2.3.5.2"))
-                wait(coming, timeout=2)
+                wait(coming, timeout=1)
             return found
 
         monkeypatch.setattr(reviews.status, "of_studies", look_and_send)

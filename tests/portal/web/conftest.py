@@ -12,9 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.models import Role, db
-from tests.support.core import Clock, make_settings
+from tests.support.core import Clock, Core, make_settings
 from tests.support.people import Person
-from tests.support.portal_app import make_app, make_person, sign_in
+from tests.support.portal_app import core_of, make_app, make_person, sign_in
 
 Staffed = tuple[Path, dict[Role, Person]]
 
@@ -39,6 +39,12 @@ def clock() -> Clock:
 def app(tmp_path: Path, clock: Clock, staffed: Staffed) -> Flask:
     shutil.copytree(staffed[0], tmp_path, dirs_exist_ok=True)
     return make_app(make_settings(tmp_path), clock)
+
+
+@pytest.fixture
+def core(app: Flask) -> Core:
+    """What the app is built over; with it `clinic` has the app's cases."""
+    return core_of(app)
 
 
 @pytest.fixture

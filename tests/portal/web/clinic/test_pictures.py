@@ -1,40 +1,42 @@
 """Several pictures of one case: none is unreachable on the page or for programs."""
 
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from portal.accounts import sessions
 from portal.intake import submission
 from portal.models import Job, JobKind, User, db
-from tests.support.core import Clock
+from tests.support.core import Clock, Core
 from tests.support.people import Person
 from tests.support.pictures import dicom
 from tests.support.portal_app import HttpWorker, make_token, sign_in
 
 
-def send(app: Flask, person: Person, shade: int, **tags: str) -> submission.Submitted:
-    services = app.extensions["pleura"]
+def send(
+    core: Core, person: Person, shade: int, now: datetime, **tags: str
+) -> submission.Submitted:
     pixels = bytes([shade, 0]) * (640 * 512)  # of the size that the worker of the tests stores
     data = dicom(rows=640, columns=512, pixels=pixels, StudyInstanceUID="1.2.3.8", **tags)
-    with app.app_context():
-        session = db.session()
+    with core.sessions() as session:
         actor = sessions.actor_of(session.get_one(User, person.id))
-        return submission.submit(session, services.vault, actor, "x.dcm", data, services.clock())
+        return submission.submit(session, core.vault, actor, "x.dcm", data, now)
 
 
 @pytest.fixture
-def exam(app: Flask, clock: Clock, reader: Person) -> tuple[UUID, list[UUID]]:
+def exam(app: Flask, core: Core, clock: Clock, reader: Person) -> tuple[UUID, list[UUID]]:
     """A lateral and a frontal picture of one exam, in this order, both analysed."""
-    lateral = send(app, reader, 1, ViewPosition="LL", PatientID="P-7")
+    lateral = send(core, reader, 1, clock(), ViewPosition="LL", PatientID="P-7")
     clock.forward(seconds=1)
-    frontal = send(app, reader, 2, ViewPosition="AP", PatientID="P-8")
+    frontal = send(core, reader, 2, clock(), ViewPosition="AP", PatientID="P-8")
     worker = HttpWorker(app)
     for kind in (JobKind.RENDER, JobKind.SEGMENT):
-        with app.app_context():
-            waiting = db.session().query(Job.id).filter_by(kind=kind).all()
-        for (job_id,) in waiting:
+        with core.sessions() as session:
+            waiting = session.scalars(select(Job.id).where(Job.kind == kind)).all()
+        for job_id in waiting:
             worker.do(job_id)
     assert lateral.study_id == frontal.study_id
     return lateral.study_id, [lateral.instance_id, frontal.instance_id]
