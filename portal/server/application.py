@@ -24,7 +24,7 @@ from portal.settings import Settings
 from portal.web import create_app
 from portal.web.event_stream import EventStream
 from portal.web.security import body_check, headers
-from worker.contract.result import BUNDLE_BYTES_MAX
+from worker.contract.files import OUTPUT_BYTES_MAX
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -76,7 +76,7 @@ class Application:
         largest = body_check.largest_upload(settings)
         self._people = Lane("people", limits.PEOPLE_THREADS, limits.LARGEST_BODIES * largest)
         self._workers = Lane(
-            "workers", limits.WORKER_THREADS, limits.LARGEST_BODIES * BUNDLE_BYTES_MAX
+            "workers", limits.WORKER_THREADS, limits.LARGEST_BODIES * OUTPUT_BYTES_MAX
         )
         self._health = Lane("health", limits.HEALTH_THREADS, 0)
 
@@ -176,6 +176,7 @@ class Application:
             if isinstance(answer.body, EventStream):
                 connection.streaming = True
                 await _stream(answer.body, receive, send)
+                connection.streaming = False
                 return
             view = memoryview(answer.body)
             for offset in range(0, max(len(view), 1), limits.ANSWER_PART):

@@ -81,6 +81,15 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        try:
+            goes_on: bool = super()._feed_callback_parser(data)
+        except Exception:  # what gunicorn's parser does not expect is malformed too
+            self._send_error_response(400, "")
+            self._close_transport()
+            return False
+        return goes_on
+
     def _on_headers_complete(self) -> bool:
         self._stop_header_timer()
         skip_body: bool = super()._on_headers_complete()

@@ -37,7 +37,7 @@ CONNECTIONS: Final = 2000
 PEOPLE_THREADS: Final = 8
 WORKER_THREADS: Final = 4
 HEALTH_THREADS: Final = 2
-# So many bodies of the largest size may be in memory, as many as there used to be threads.
+# So many bodies of the largest size may be in memory, of people and of workers.
 LARGEST_BODIES: Final = 4
 
 

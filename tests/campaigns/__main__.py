@@ -53,11 +53,12 @@ def main(words: Sequence[str]) -> int:
     unfinished = campaign.Unfinished(
         campaign.STATE / f"{options.name}.json", campaign.fingerprint(command)
     )
+    tested = campaign.commit()
     rows = module.run(campaign.Arguments(options.seed, options.rounds, options, unfinished))
     lines = campaign.table(module.COLUMNS, rows)
     print(lines)
     if not options.print:
-        made = f"seed {options.seed}, commit {campaign.commit()}, {datetime.now(UTC):%Y-%m-%d}"
+        made = f"seed {options.seed}, commit {tested}, {datetime.now(UTC):%Y-%m-%d}"
         text = f"{summary(module)}\n\n`python -m tests.campaigns {command}`: {made}.\n\n{lines}"
         campaign.write(options.name, text)
     unfinished.remove()

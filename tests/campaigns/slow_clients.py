@@ -1,8 +1,8 @@
 """Slow clients beside people: half requests, half bodies, slow readers, streams, long uploads.
 
 The portal is served as in production (one process, SQLite), with views more for streams and large
-answers. 20 people sign in, list cases, open them and load their pictures, all from one address. The
-slow clients come from others, and begin anew when they are cut off.
+answers. 20 people sign in, list cases, open them and load their pictures, each from one address
+(sign-ins from one address are limited). The slow clients begin anew when they are cut off.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class _Part:
     ) -> Row:
         options = self.arguments.options
         seconds = max(options.seconds, UPLOAD_SECONDS + 15) if uploads else options.seconds
-        crowd = _Crowd(self.served, seconds, random.Random(f"{self.arguments.seed} {name}"))
+        chance = random.Random(f"{self.arguments.seed} {name}")
+        crowd = _Crowd(self.served, self.people, seconds, chance)
         slow = [
             _Client(crowd, f"127.0.{kind + 1}.{number % 50 + 2}")
             for kind in range(len(kinds))
@@ -138,17 +139,16 @@ class _Part:
         ready, asked = crowd.ready
         made = sum(client.made for client in slow) + len(jobs)
         answers = sum((client.answers for client in slow), uploaded)
-        told = ", ".join(f"{count} × {status}" for status, count in sorted(answers.items()))
         return Row(
             (
                 name,
                 str(len(crowd.took)),
-                str(len(crowd.failed)),
+                _counts(Counter(crowd.failed)) or "0",
                 f"{p50:.0f}",
                 f"{p95:.0f}",
                 f"{ratio:.2f}",
                 f"{ready} of {asked}",
-                f"{made}: {told or 'none'}",
+                f"{made}: {_counts(answers) or 'none'}",
             ),
             not crowd.failed
             and ratio <= FACTOR
@@ -168,6 +168,7 @@ class _Crowd:
     """People at the portal, for some time, and what they saw of it."""
 
     served: ServedPortal
+    people: list[Person]
     seconds: float
     random: random.Random
     took: list[float] = field(default_factory=list)
@@ -178,7 +179,8 @@ class _Crowd:
     def use(self, person: Person) -> None:
         """Sign in and read cases until the time is over."""
         until = time.monotonic() + self.seconds
-        with httpx2.Client(base_url=self.served.url, timeout=60, trust_env=False) as browser:
+        way = httpx2.HTTPTransport(local_address=f"127.0.8.{self.people.index(person) + 1}")
+        with httpx2.Client(base_url=self.served.url, timeout=60, transport=way) as browser:
             self.end.wait(self.random.uniform(0, 5))
             try:
                 self._sign_in(browser, person)
@@ -306,6 +308,10 @@ def _upload(crowd: _Crowd, job: UUID, token: str) -> int:
             connection.sendall(pixels[start : start + step])
             time.sleep(1)
         return statuses(read_to_end(connection))[0]
+
+
+def _counts(found: Counter[int] | Counter[str]) -> str:
+    return ", ".join(f"{count} × {what}" for what, count in found.most_common())
 
 
 def _quantiles(took: list[float]) -> tuple[float, float]:

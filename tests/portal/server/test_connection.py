@@ -53,6 +53,7 @@ REFUSED = {
     "a length with a sign": (400, post(b"Content-Length: +0\r\n")),
     "a negative length": (400, post(b"Content-Length: -1\r\n")),
     "a length that is no number": (400, post(b"Content-Length: 0x5\r\n")),
+    "a length of 5000 digits": (400, post(b"Content-Length: " + b"1" * 5000 + b"\r\n")),
     "a space before the colon": (400, post(b"Content-Length : 5\r\n")),
     "chunked with 1.0": (400, coding(b"chunked", b"1.0")),
     "chunked twice": (400, coding(b"chunked, chunked")),
