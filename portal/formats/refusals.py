@@ -14,6 +14,10 @@ REASONS: Final = {
     "damaged": "The file is damaged and can't be read.",
     "no_pixels": "The file holds no picture.",
     "too_many_parts": "The file is in far more pieces than a picture is stored in.",
+    "header_too_large": "The file's header is larger than {megabytes} MB.",
+    "too_many_elements": "The file's header has far more elements than an X-ray's.",
+    "header_limit": "Reading the file's header takes far more time or memory than an X-ray's.",
+    "unreadable": "The file's header can't be read.",
     "not_single_frame": "The file holds several frames. Send single pictures.",
     "unsupported_modality": "Only projection X-rays (CR, DX) are accepted, not {kind}.",
     "too_many_pixels": (
@@ -48,6 +52,7 @@ class Limits:
     max_bytes: int
     max_pixels: int = 100_000_000
     max_side: int = 20_000
+    max_header_bytes: int = 16 * 1024 * 1024  # before the pixels of a DICOM file
 
 
 class Refused(Invalid):

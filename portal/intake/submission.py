@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.access import Actor, Permission, visible_studies
 from portal.errors import Conflict
-from portal.formats import dicom
 from portal.formats.refusals import Refused
 from portal.intake import check
 from portal.jobs.claims import enqueue
@@ -232,7 +231,7 @@ def _look_up(
     first = _of_team(session, actor, sop_key=keys.sop) if keys.sop and known is None else None
     if first is None:
         return keys, None, known
-    digest = dicom.pixels_digest(data)
+    digest = check.pixels_digest(data)
     if digest == _stored_digest(session, vault, first):
         return keys, None, first
     own = vault.lookup("sop_uid", f"{upload.keys['sop_uid']}:{digest}")
@@ -255,7 +254,7 @@ def _stored_digest(session: Session, vault: Vault, instance: Instance) -> str | 
     try:
         data_key = sealed_fields.instance_key_of(vault, instance)
         source = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-        return dicom.pixels_digest(source)
+        return check.pixels_digest(source)
     except (NotReadable, Refused):
         return None
 
