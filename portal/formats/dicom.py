@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from portal.formats import patient_tags, png_jpeg
-from portal.formats.dicom_elements import UNDEFINED, Found, Header, walk
+from portal.formats.dicom_elements import Header, walk
 from portal.formats.display_text import clean
+from portal.formats.element_stream import UNDEFINED, Found
 from portal.formats.listed_elements import EXPORT, INTAKE
 from portal.formats.refusals import Limits, check_size, refuse
 

@@ -28,7 +28,7 @@ _SHORT: Final = frozenset(
     )
 )
 # Elements, items and their ends together; the header of a scanner has some hundred.
-_MOST_STEPS: Final = 20_000
+_MOST_STEPS: Final = 10_000
 _DEEPEST: Final = 64
 
 

@@ -1,9 +1,13 @@
-"""Messages between the portal and its header processes: JSON over a socket, with a length."""
+"""What the portal and its header processes share: messages over a socket, and the limits."""
 
 import json
 import socket
 from typing import Any, Final
 
+CPU_SECONDS: Final = 0.4
+"""Processor time for one file, and as much again for each 64 MiB of it."""
+MEMORY_BYTES: Final = 48 * 2**20
+"""What reading one header may take beyond the loaded modules and the file itself."""
 _LENGTH_BYTES: Final = 4
 _LONGEST: Final = 2**20
 

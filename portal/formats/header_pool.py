@@ -15,24 +15,28 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from portal.formats.header_messages import receive, send
+from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, receive, send
 from portal.formats.refusals import REASONS, Limits, Refused, refuse
 from portal.formats.upload_header import Upload
 
 _UPLOAD: Final = TypeAdapter(Upload)
+__all__ = ["CPU_SECONDS", "MEMORY_BYTES", "HeaderPool", "Work", "shared"]
+
 _log = logging.getLogger(__name__)
 
 PROCESSES: Final = 2
-# Of the wall's clock, for a machine that is busy with other things; the process itself has half a
-# second of processor time.
-_SECONDS: Final = 60.0
+MODULE: Final = "portal.formats.header_process"
+# Of the wall's clock, for a machine that is busy with other things; the process itself has
+# `CPU_SECONDS` of processor time.
+SECONDS: Final = 60.0
+_ENVIRONMENT: Final[dict[str, str]] = {}
 _TO_END: Final = 2.0
 _ROOT: Final = Path(__file__).parents[2]
 # A file's own doing: the limit of processor time. Any other end may have another reason.
@@ -40,19 +44,43 @@ _LIMIT_SIGNALS: Final = (-signal.SIGPROF, -signal.SIGXCPU)
 _TRIES: Final = 2
 
 
-class HeaderPool:
-    """`processes` processes; each reads one header at a time."""
+@dataclass
+class Work:
+    """Processor seconds that reading the files of one upload has taken so far."""
 
-    def __init__(self, processes: int = PROCESSES) -> None:
+    seconds: float = 0.0
+
+
+class HeaderPool:
+    """`processes` processes; each reads one header at a time.
+
+    `module` is what they run, `seconds` how long one may take to answer.
+    """
+
+    def __init__(
+        self, processes: int = PROCESSES, module: str = MODULE, seconds: float = SECONDS
+    ) -> None:
         self._free: queue.LifoQueue[_Process] = queue.LifoQueue()
-        self._all = [_Process() for _ in range(processes)]
+        self._all = [_Process(module, seconds) for _ in range(processes)]
         for process in self._all:
             self._free.put(process)
 
-    def read(self, filename: str, data: bytes, limits: Limits) -> Upload:
-        """What `upload_header.read` returns or refuses; also refused where it exceeds a limit."""
+    def read(self, filename: str, data: bytes, limits: Limits, work: Work | None = None) -> Upload:
+        """What `upload_header.read` returns or refuses; also refused where it exceeds a limit.
+
+        What it took is added to `work`.
+        """
         asked = {"what": "upload", "name": filename, "limits": asdict(limits)}
-        return _UPLOAD.validate_python(self._ask(asked, data)["upload"])
+        answer = self._ask(asked, data, work)
+        try:
+            return _UPLOAD.validate_python(answer["upload"])
+        except (ValidationError, KeyError):
+            raise refuse("unreadable") from None
+
+    def read_stored(self, data: bytes) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+        """What `dicom.read` returns or refuses for a file that was accepted before."""
+        phi, keys, header = self._ask({"what": "stored"}, data)["stored"]
+        return phi, keys, header
 
     def pixels_digest(self, data: bytes) -> str:
         """What `dicom.pixels_digest` returns or refuses."""
@@ -67,7 +95,7 @@ class HeaderPool:
         for process in self._all:
             process.stop()
 
-    def _ask(self, asked: dict[str, Any], data: bytes) -> dict[str, Any]:
+    def _ask(self, asked: dict[str, Any], data: bytes, work: Work | None = None) -> dict[str, Any]:
         process = self._free.get()
         try:
             for _ in range(_TRIES):
@@ -78,6 +106,8 @@ class HeaderPool:
                 answer = {"spent": True}
         finally:
             self._free.put(process)
+        if work is not None:
+            work.seconds += float(answer.get("seconds", CPU_SECONDS))
         if "refused" in answer:
             code, message = answer["refused"]
             raise Refused(code, message) if code in REASONS else refuse("unreadable")
@@ -92,22 +122,23 @@ class HeaderPool:
 class _Process:
     """One process and the way to it; used by one thread at a time."""
 
-    def __init__(self) -> None:
-        self._ready = False
+    def __init__(self, module: str, seconds: float) -> None:
+        self._module = module
+        self._seconds = seconds
         self._start()
 
     def _start(self) -> None:
         self._channel, child_end = socket.socketpair()
-        self._channel.settimeout(_SECONDS)
+        self._channel.settimeout(self._seconds)
         self._ready = False
         with child_end:
-            self._process = subprocess.Popen(  # our own module, our interpreter  # nosec B603
-                [sys.executable, "-m", "portal.formats.header_process"],
-                stdin=child_end,
+            self._process = subprocess.Popen(  # our own module  # noqa: S603  # nosec B603
+                [sys.executable, "-m", self._module],
+                stdin=child_end.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 process_group=0,
-                env={},
+                env=_ENVIRONMENT,
                 cwd=_ROOT,
             )
 
@@ -127,6 +158,7 @@ class _Process:
             self._channel.sendall(data)
             answer = receive(self._channel)
         except TimeoutError:
+            self._process.kill()
             self._replace()
             return {"spent": True}
         except (OSError, EOFError):

@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
@@ -27,13 +28,9 @@ if __name__ == "__main__":
 from pydicom import charset
 
 from portal.formats import dicom, upload_header
-from portal.formats.header_messages import receive, send
+from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, receive, send
 from portal.formats.refusals import Limits, Refused
 
-MEMORY_BYTES: Final = 48 * 2**20
-"""What reading one header may take beyond the modules that are loaded."""
-CPU_SECONDS: Final = 0.5
-"""Processor time for one file, and as much again for each 64 MiB of it."""
 _BYTES_PER_CPU_SECONDS: Final = 64 * 2**20
 _FILES: Final = 3  # that are open: the socket and two times nothing
 
@@ -48,7 +45,9 @@ def main() -> None:
         with suppress(EOFError, OSError):
             while True:
                 asked = receive(channel)
+                began = time.process_time()
                 answer = _answer(channel, asked, used)
+                answer["seconds"] = time.process_time() - began
                 send(channel, answer)
                 if "spent" in answer:
                     return  # the parent starts a fresh one
@@ -113,6 +112,8 @@ def _answer(channel: socket.socket, asked: dict[str, Any], used: int) -> dict[st
 def _read(asked: dict[str, Any], data: bytes) -> dict[str, Any]:
     if asked["what"] == "pixels_digest":
         return {"digest": dicom.pixels_digest(data)}
+    if asked["what"] == "stored":
+        return {"stored": dicom.read(data, Limits(len(data), max_header_bytes=len(data)))}
     limits = Limits(**asked["limits"])
     return {"upload": asdict(upload_header.read(asked["name"], data, limits))}
 

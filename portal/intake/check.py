@@ -7,16 +7,20 @@ comes out of here: whatever a file leads to is a reason.
 import logging
 
 from portal.formats import header_pool, upload_header
+from portal.formats.header_pool import Work
 from portal.formats.refusals import Limits, Refused, refuse
 from portal.formats.upload_header import Upload
 
-__all__ = ["Limits", "Refused", "Upload", "check", "pixels_digest"]
+__all__ = ["Limits", "Refused", "Upload", "Work", "check", "pixels_digest"]
 
 _log = logging.getLogger(__name__)
 
 
-def check(filename: str, data: bytes, limits: Limits) -> Upload:
-    """Read the header of a DICOM, PNG or JPEG file; Refused says why not."""
+def check(filename: str, data: bytes, limits: Limits, work: Work | None = None) -> Upload:
+    """Read the header of a DICOM, PNG or JPEG file; Refused says why not.
+
+    The processor time that it took is added to `work`.
+    """
     if not data:
         raise refuse("empty")
     if len(data) > limits.max_bytes:
@@ -24,7 +28,7 @@ def check(filename: str, data: bytes, limits: Limits) -> Upload:
     if upload_header.media_type(data) is None:
         raise refuse("not_an_image")
     try:
-        return header_pool.shared().read(filename, data, limits)
+        return header_pool.shared().read(filename, data, limits, work)
     except Refused:
         raise
     except Exception as error:  # a broken answer, or no process can be started

@@ -66,8 +66,9 @@ def submit(
     now: datetime,
     *,
     limits: check.Limits = DEFAULT_LIMITS,
+    work: check.Work | None = None,
 ) -> Submitted:
-    """Check and store a file; the caller announces `job_id` afterwards.
+    """Check and store a file; the caller announces `job_id` afterwards. `work`: see `check`.
 
     Raises Refused (the file), Conflict `already_sent` (a colleague's case, which the actor may not
     see) or VaultError (nothing is left behind). The same file, or another with the same
@@ -77,7 +78,7 @@ def submit(
     team; a file without one is an exam of its own.
     """
     actor.require(Permission.STUDY_SUBMIT)
-    upload = check.check(filename, data, limits)
+    upload = check.check(filename, data, limits, work)
     for _ in range(_TRIES - 1):
         try:
             return _take(session, vault, actor, upload, data, now)
