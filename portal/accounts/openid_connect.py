@@ -1,7 +1,7 @@
 """OpenID Connect: authorization code with PKCE, state and nonce, and the claims of the ID token.
 
-The provider's own origin is the only place that is called, and its answers are bounded. Sources: OpenID Connect Core 1.0,
-RFC 7636 (PKCE), RFC 6749.
+The provider's own origin is the only place that is called, and its answers are bounded. Sources:
+OpenID Connect Core 1.0, RFC 7636 (PKCE), RFC 6749.
 """
 
 import secrets
