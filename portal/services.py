@@ -18,6 +18,7 @@ from portal.accounts.openid_connect import ProviderMetadata
 from portal.accounts.throttle import Throttle
 from portal.jobs.broker import Broker
 from portal.models import db
+from portal.quotas import Quotas
 from portal.reading.shown_results import Shown
 from portal.settings import Settings
 from portal.vault import NotReadable, StorageFull, StorageUnavailable, Vault
@@ -34,13 +35,14 @@ DAMAGED = NotReadable
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Settings, vault, broker, Redis (or none), throttle, sign-in provider, clock and caches."""
+    """What the views call: settings, vault, broker, Redis (or none), limits, clock and caches."""
 
     settings: Settings
     vault: Vault
     broker: Broker
     redis: Any | None
     throttle: Throttle
+    quotas: Quotas
     provider_metadata: ProviderMetadata
     clock: Callable[[], datetime]
     shown: Shown = field(default_factory=Shown)
@@ -56,6 +58,7 @@ class Services:
             broker=broker,
             redis=client,
             throttle=Throttle(client),
+            quotas=Quotas(settings, client),
             provider_metadata=ProviderMetadata(),
             clock=clock or _utc_now,
         )

@@ -95,10 +95,10 @@ def save(state: State, path: Path) -> None:
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "kept": list(state.kept),
-            "alarms": None
+            "false_positives": None
             if state.false_positives is None
             else torch.from_numpy(state.false_positives),
-            "alarms_epoch": state.false_positives_epoch,
+            "false_positives_epoch": state.false_positives_epoch,
             **dataclasses.asdict(state.schedule),
             **{name: getattr(state, name) for name in _COUNTERS},
         },
@@ -136,9 +136,9 @@ def restore(state: State, path: Path) -> None:
     known = {f.name for f in dataclasses.fields(ScheduleState)} & set(content)
     state.schedule = ScheduleState(**{name: content[name] for name in known})
     state.begun_with = tuple(content.get("begun_with", ()))
-    false_positives = content.get("alarms")
+    false_positives = content.get("false_positives")
     state.false_positives = None if false_positives is None else false_positives.numpy()
-    state.false_positives_epoch = content.get("alarms_epoch", -1)
+    state.false_positives_epoch = content.get("false_positives_epoch", -1)
     state.kept = [(float(measure), int(epoch)) for measure, epoch in content.get("kept", [])]
 
 

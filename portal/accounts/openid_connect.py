@@ -1,10 +1,12 @@
 """OpenID Connect: authorization code with PKCE, state and nonce, and the claims of the ID token.
 
-The provider's own origin is the only place that is called. Sources: OpenID Connect Core 1.0,
-RFC 7636 (PKCE), RFC 6749.
+The provider's own origin is the only place that is called, and its answers are bounded. Sources:
+OpenID Connect Core 1.0, RFC 7636 (PKCE), RFC 6749.
 """
 
 import secrets
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -20,7 +22,8 @@ from joserfc.jwk import KeySet
 from portal.settings.single_sign_on import SingleSignOn
 
 _ALGORITHMS: Final = ("RS256", "PS256", "ES256")  # never none, never a shared secret
-_TIMEOUT: Final = 5.0
+_TIMEOUT: Final = 5.0  # to connect, and for each part of an answer
+_ANSWER_SECONDS: Final = 10.0  # for its whole body
 _LEEWAY: Final = 60  # seconds by which the clocks may differ
 _LARGEST_ANSWER: Final = 256 * 1024
 _METADATA_LIFETIME: Final = timedelta(minutes=5)  # how long the provider's metadata is kept
@@ -99,7 +102,7 @@ def claims_of(
             )
         except AuthlibBaseError:
             raise SignInRefused("code") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError):
             raise ProviderUnavailable from None
         keys: Any = _get(client, found["jwks_uri"])
     try:
@@ -114,7 +117,7 @@ def claims_of(
             sub={"essential": True},
             nonce={"essential": True, "value": nonce},
         ).validate(read.claims)
-    except (JoseError, KeyError, TypeError, ValueError):
+    except (JoseError, KeyError, TypeError, ValueError, RecursionError):
         raise SignInRefused("token") from None
     claims: dict[str, Any] = read.claims
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
@@ -135,7 +138,44 @@ def _client(sso: SingleSignOn, back: str) -> Any:
         timeout=_TIMEOUT,
         follow_redirects=False,
         trust_env=False,
+        transport=_BoundedTransport(trust_env=False),
     )
+
+
+class BoundedBody(httpx2.SyncByteStream):
+    """The body of an answer, up to a size and for some seconds; then an error of httpx."""
+
+    def __init__(
+        self, body: httpx2.SyncByteStream, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._body, self._clock = body, clock
+
+    def __iter__(self) -> Iterator[bytes]:
+        size, end = 0, self._clock() + _ANSWER_SECONDS
+        for part in self._body:
+            size += len(part)
+            if size > _LARGEST_ANSWER:
+                raise httpx2.ReadError("the answer is too large")
+            if self._clock() > end:
+                raise httpx2.ReadTimeout("the answer takes too long")
+            yield part
+
+    def close(self) -> None:
+        self._body.close()
+
+
+class _BoundedTransport(httpx2.HTTPTransport):
+    """Bounds answers as they arrive, and takes none that would have to be unpacked."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.headers["Accept-Encoding"] = "identity"
+        answer = super().handle_request(request)
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            answer.close()
+            raise httpx2.ReadError("the answer is compressed")
+        assert isinstance(answer.stream, httpx2.SyncByteStream)
+        answer.stream = BoundedBody(answer.stream)
+        return answer
 
 
 def _discover(client: Any, sso: SingleSignOn) -> dict[str, str]:
@@ -155,8 +195,8 @@ def _discover(client: Any, sso: SingleSignOn) -> dict[str, str]:
 def _get(client: Any, url: str) -> Any:
     try:
         answer = client.request("GET", url, withhold_token=True)
-        found = answer.json() if len(answer.content) <= _LARGEST_ANSWER else None
-    except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, ValueError):
+        found = answer.json()
+    except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, ValueError, RecursionError):
         raise ProviderUnavailable from None
     if answer.status_code != 200 or not isinstance(found, dict):
         raise ProviderUnavailable

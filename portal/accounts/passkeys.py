@@ -16,7 +16,19 @@ import webauthn
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
+from webauthn.helpers import (
+    base64url_to_bytes,
+    bytes_to_base64url,
+    decode_credential_public_key,
+    decoded_public_key_to_cryptography,
+    parse_client_data_json,
+)
+from webauthn.helpers.cose import COSEAlgorithmIdentifier
+from webauthn.helpers.decode_credential_public_key import (
+    DecodedEC2PublicKey,
+    DecodedOKPPublicKey,
+    DecodedRSAPublicKey,
+)
 from webauthn.helpers.structs import (
     AttestationConveyancePreference,
     AuthenticatorSelectionCriteria,
@@ -43,6 +55,11 @@ Site = tuple[str, str]  # host name, origin
 MOST: Final = 10
 _LIFETIME: Final = timedelta(minutes=5)
 _LONGEST: Final = 16 * 1024  # characters of what a browser sends
+_KINDS: Final[dict[COSEAlgorithmIdentifier, type]] = {
+    COSEAlgorithmIdentifier.EDDSA: DecodedOKPPublicKey,
+    COSEAlgorithmIdentifier.ECDSA_SHA_256: DecodedEC2PublicKey,
+    COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256: DecodedRSAPublicKey,
+}
 _TRANSPORTS: Final = frozenset(one.value for one in AuthenticatorTransport)
 
 
@@ -99,6 +116,8 @@ def register_passkey(
             expected_origin=site[1],
             require_user_verification=True,
         )
+        if _is_framed(sent) or not _is_usable(made.credential_public_key):
+            raise Invalid("passkey", "from a frame, or a key of another kind than it claims")
     except Exception:  # it parses untrusted input: any failure means that there is no proof
         raise Invalid("passkey", "The passkey was not accepted. Try again.") from None
     row = Passkey(
@@ -214,6 +233,8 @@ def _check(
             credential_current_sign_count=row.sign_count,
             require_user_verification=True,
         )
+        if _is_framed(sent) or not _is_handle_of(login.user_id, sent):
+            return None
     except Exception:  # as above: no proof
         return None
     # By rowcount, so that of two copies of a device that count alike only one gets in.
@@ -259,6 +280,25 @@ def _read(credential: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return sent if isinstance(sent, dict) else None
+
+
+def _is_framed(sent: dict[str, Any]) -> bool:
+    """Whether the browser answered in a frame of another site, which Pleura's pages never are."""
+    client = parse_client_data_json(base64url_to_bytes(sent["response"]["clientDataJSON"]))
+    return bool(client.cross_origin)
+
+
+def _is_handle_of(user_id: UUID, sent: dict[str, Any]) -> bool:
+    """Whether the device names this person, if it names one."""
+    handle = sent["response"].get("userHandle")
+    return not handle or base64url_to_bytes(handle) == user_id.bytes
+
+
+def _is_usable(public_key: bytes) -> bool:
+    """Whether a key is of the kind that its algorithm needs; raises where it is none at all."""
+    key = decode_credential_public_key(public_key)
+    decoded_public_key_to_cryptography(key)
+    return isinstance(key, _KINDS[key.alg])
 
 
 def _key_of(credential_id: bytes) -> str:

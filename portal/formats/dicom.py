@@ -1,31 +1,23 @@
 """DICOM headers: which kind of picture a file holds, whether it is complete, whose it is.
 
-pydicom reads the elements before the pixels, from a bounded part of the file; the element that
+`dicom_elements` finds the elements before the pixels and converts the listed ones; the element that
 holds the pixels is measured here by its own length. Wrong or missing tags never raise: what
 cannot be understood counts as absent.
 """
 
 import hashlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from pydicom import config
-from pydicom.dataset import FileDataset
-from pydicom.filereader import read_partial
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from portal.formats import patient_tags, png_jpeg
+from portal.formats.dicom_elements import Header, walk
 from portal.formats.display_text import clean
+from portal.formats.element_stream import UNDEFINED, Found
+from portal.formats.listed_elements import EXPORT, INTAKE
 from portal.formats.refusals import Limits, check_size, refuse
-
-# pydicom warns by quoting values of the header: patient data, which no log may hold.
-logging.getLogger("pydicom").disabled = True
-config.settings.reading_validation_mode = config.IGNORE
-warnings.filterwarnings("ignore", module=r"pydicom|portal\.(formats|exchange)")
 
 MODALITIES: Final = frozenset({"CR", "DX", "DR", "RG", "SC", "OT"})
 # For files that leave the modality out: CR, DX for presentation and processing, the four SC kinds.
@@ -55,15 +47,9 @@ COLOUR: Final = frozenset(
 )
 
 _READ_BY: Final = ("rows", "columns", "bits_allocated", "photometric", "transfer_syntax")
-_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
-_HEADER_BYTES: Final = 4 * 1024 * 1024
-_HEADER_ELEMENTS: Final = 5000
-_PIXEL_DATA: Final = 0x7FE00010
-_OTHER_PIXELS: Final = (0x7FE00008, 0x7FE00009)  # floating point pictures: no X-ray has them
-_UNDEFINED: Final = 0xFFFFFFFF
 # One frame of the largest file, cut into pieces of 8 KB, has fewer.
 _MOST_FRAGMENTS: Final = 10_000
-_LONG_VRS: Final = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
+_PIXEL_VRS: Final = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 
 
 def looks_like(data: bytes) -> bool:
@@ -75,31 +61,23 @@ def looks_like(data: bytes) -> bool:
 
 
 def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
-    """The patient's data, the keys and the picture's header (see `intake.Upload`), or Refused."""
-    # Wherever the file's meta information names it: pydicom would unfold all of it at once.
-    if _DEFLATED in data[:_HEADER_BYTES]:
-        raise refuse("unsupported_transfer_syntax")
-    dataset, end = _parsed(data)
+    """The patient's data, the keys and the picture's header (see `Upload`), or Refused."""
+    found = walk(data, INTAKE, limits.max_header_bytes)
+    dataset = found.dataset(INTAKE)
     _check_modality(dataset)
-    element = _pixel_element(data, dataset, end)
-    header = _check_picture(dataset, limits)
-    _check_pixels(data, element, header)
+    header = _check_picture(dataset, found, limits)
+    _check_pixels(data, _pixels(found), header)
     header["acquired"] = patient_tags.taken(dataset)
     return patient_tags.phi(dataset), patient_tags.keys(dataset), header
 
 
-def picture(data: bytes) -> tuple[FileDataset, dict[str, Any], bytes]:
-    """A kept file's elements before the pixels, its checked header, and the one frame's bytes.
+def picture(data: bytes) -> tuple[Dataset, dict[str, Any], bytes]:
+    """A stored file's listed elements, its checked header, and the one frame's bytes.
 
     The bytes are the pixels or the codestream as they are in the file, without what is behind.
     """
-    dataset, end = _parsed(data)
-    element = _pixel_element(data, dataset, end)
-    header = _check_picture(dataset, Limits(len(data)))
-    if element.length is None:
-        return dataset, header, b"".join(_fragments(data, element.start))
-    _check_pixels(data, element, header)
-    return dataset, header, data[element.start : element.start + _needed(header)]
+    dataset, header, parts = _frame(data)
+    return dataset, header, b"".join(parts)
 
 
 def pixels_digest(data: bytes) -> str:
@@ -107,50 +85,35 @@ def pixels_digest(data: bytes) -> str:
 
     Another compression of the same pixels has another digest: nothing is decoded here.
     """
-    _, header, frame = picture(data)
+    _, header, parts = _frame(data)
     digest = hashlib.sha256("|".join(str(header[name]) for name in _READ_BY).encode())
-    digest.update(frame)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 
-class _TooMany(Exception):
-    pass
+def _frame(data: bytes) -> tuple[Dataset, dict[str, Any], Iterable[memoryview]]:
+    """A stored file's listed elements, its checked header, and the one frame in its pieces."""
+    limits = Limits(len(data), max_header_bytes=len(data))
+    found = walk(data, EXPORT, limits.max_header_bytes)
+    dataset = found.dataset(EXPORT)
+    header = _check_picture(dataset, found, limits)
+    pixels = _pixels(found)
+    if pixels.length == UNDEFINED:
+        return dataset, header, _fragments(data, pixels.start)
+    _check_pixels(data, pixels, header)
+    return dataset, header, [memoryview(data)[pixels.start : pixels.start + _needed(header)]]
 
 
-class _Header(io.BytesIO):
-    """The beginning of the file, with a limit on the number of reads.
-
-    pydicom's callback sees top-level elements only, so reads are counted instead of elements: one
-    element, also inside a sequence, takes at most three.
-    """
-
-    reads = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read, or _TooMany."""
-        self.reads += 1
-        if self.reads > 3 * _HEADER_ELEMENTS:
-            raise _TooMany
-        return super().read(size)
+def _pixels(found: Header) -> Found:
+    if found.pixels is None:
+        raise refuse("no_pixels")
+    if not found.pixels.implicit and found.pixels.vr not in _PIXEL_VRS:
+        raise refuse("damaged")
+    return found.pixels
 
 
-def _parsed(data: bytes) -> tuple[FileDataset, int]:
-    """The elements before the pixels and the offset at which reading ended."""
-
-    def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
-        return int(tag) == _PIXEL_DATA or int(tag) in _OTHER_PIXELS
-
-    stream = _Header(data[:_HEADER_BYTES])
-    try:
-        dataset = read_partial(stream, at_pixels, force=True)
-    except Exception:  # whatever pydicom meets in a damaged header
-        raise refuse("damaged") from None
-    if not isinstance(dataset, FileDataset) or len(dataset) == 0:
-        raise refuse("truncated")
-    return dataset, stream.tell()
-
-
-def _check_modality(dataset: FileDataset) -> None:
+def _check_modality(dataset: Dataset) -> None:
     modality = patient_tags.code(dataset, "Modality")
     sop_class = patient_tags.code(dataset, "SOPClassUID")
     known = modality in MODALITIES if modality else sop_class in (*IMAGE_CLASSES, "")
@@ -160,42 +123,7 @@ def _check_modality(dataset: FileDataset) -> None:
         raise refuse("unsupported_modality", kind=modality if short else "another kind")
 
 
-@dataclass(frozen=True, slots=True)
-class _Element:
-    """Where the pixels are in the file; `length` is None for encapsulated ones."""
-
-    start: int
-    length: int | None
-
-
-def _pixel_element(data: bytes, dataset: FileDataset, at: int) -> _Element:
-    implicit, little = dataset.original_encoding
-    order: Any = "little" if little else "big"
-    head = data[at : at + 12]
-    if len(head) < 8:
-        raise refuse("truncated" if _ends_early(dataset, len(data)) else "no_pixels")
-    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
-    if (group << 16) | element != _PIXEL_DATA:
-        raise refuse("no_pixels" if at < _HEADER_BYTES else "damaged")
-    if implicit:
-        start, length = at + 8, int.from_bytes(head[4:8], order)
-    elif head[4:6] in _LONG_VRS:
-        start, length = at + 12, int.from_bytes(head[8:12], order)
-    else:
-        raise refuse("damaged")
-    return _Element(start, None if length == _UNDEFINED else length)
-
-
-def _ends_early(dataset: FileDataset, length: int) -> bool:
-    """Whether the last element of the header was promised more bytes than the file has."""
-    last = dataset.get_item(max(dataset.keys()))
-    tell, promised = getattr(last, "value_tell", None), getattr(last, "length", None)
-    if tell is None or promised is None or promised == _UNDEFINED:
-        return True
-    return bool(tell + promised != length)
-
-
-def _check_picture(dataset: FileDataset, limits: Limits) -> dict[str, Any]:
+def _check_picture(dataset: Dataset, found: Header, limits: Limits) -> dict[str, Any]:
     if patient_tags.whole(dataset, "NumberOfFrames", 1) > 1:
         raise refuse("not_single_frame")
     rows, columns = (
@@ -203,7 +131,7 @@ def _check_picture(dataset: FileDataset, limits: Limits) -> dict[str, Any]:
         patient_tags.whole(dataset, "Columns", 0),
     )
     check_size(rows, columns, limits)
-    syntax = _transfer_syntax(dataset)
+    syntax = found.transfer_syntax
     if syntax not in TRANSFER_SYNTAXES:
         raise refuse("unsupported_transfer_syntax")
     photometric = patient_tags.code(dataset, "PhotometricInterpretation")
@@ -222,26 +150,17 @@ def _check_picture(dataset: FileDataset, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _transfer_syntax(dataset: FileDataset) -> str:
-    meta = getattr(dataset, "file_meta", None)
-    named = str(meta.get("TransferSyntaxUID") or "") if meta is not None else ""
-    if named:
-        return named
-    implicit, little = dataset.original_encoding  # no preamble: pydicom has found out
-    return "1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2")
-
-
-def _check_pixels(data: bytes, element: _Element, header: dict[str, Any]) -> None:
+def _check_pixels(data: bytes, pixels: Found, header: dict[str, Any]) -> None:
     """Whether the pixels are all there, and a compressed stream no larger than it claims."""
     encapsulated = UID(header["transfer_syntax"]).is_encapsulated
-    if encapsulated != (element.length is None):
+    if encapsulated != (pixels.length == UNDEFINED):
         raise refuse("damaged")
-    if element.length is None:
-        _check_codestream(_first_frame(data, element.start), header)
+    if pixels.length == UNDEFINED:
+        _check_codestream(_first_frame(data, pixels.start), header)
         return
-    if element.length == 0:
+    if pixels.length == 0:
         raise refuse("no_pixels")
-    if element.length < _needed(header) or element.start + element.length > len(data):
+    if pixels.length < _needed(header) or pixels.start + pixels.length > len(data):
         raise refuse("truncated")
 
 
@@ -275,7 +194,7 @@ def _fragments(data: bytes, at: int) -> Iterator[memoryview]:
             return
         if tag != b"\xfe\xff\x00\xe0":
             raise refuse("damaged")
-        if length == _UNDEFINED or at + 8 + length > len(data):
+        if length == UNDEFINED or at + 8 + length > len(data):
             raise refuse("truncated")
         if index:  # the first item is the table of offsets
             yield view[at + 8 : at + 8 + length]

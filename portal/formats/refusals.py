@@ -14,6 +14,10 @@ REASONS: Final = {
     "damaged": "The file is damaged and can't be read.",
     "no_pixels": "The file holds no picture.",
     "too_many_parts": "The file is in far more pieces than a picture is stored in.",
+    "header_too_large": "The file's header is larger than {megabytes} MB.",
+    "too_many_elements": "The file's header has far more elements than an X-ray's.",
+    "header_limit": "Reading the file's header takes far more time or memory than an X-ray's.",
+    "unreadable": "The file's header can't be read.",
     "not_single_frame": "The file holds several frames. Send single pictures.",
     "unsupported_modality": "Only projection X-rays (CR, DX) are accepted, not {kind}.",
     "too_many_pixels": (
@@ -37,8 +41,17 @@ ARCHIVE_REASONS: Final = {
     "member_unsupported": "The file is packed in a way that is not supported.",
     "member_bomb": "The file would unfold to far more than a picture does.",
     "member_archive": "A ZIP inside a ZIP is not opened. Send it on its own.",
+    "archive_work": "Reading this ZIP takes far too long. Send the rest of it file by file.",
     "no_room": "There is no room left to keep the file.",
+    "unfit": "The file's header has a value that cannot be stored.",
+    "not_stored": "The file could not be stored. Try again; the portal's log has the reason.",
+    "not_tried": "The portal cannot store files at the moment. Send this one again later.",
+    "quota": "More files were sent within an hour than are accepted. Send this one again {when}.",
 }
+
+
+MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
+"""Of a DICOM file before its pixels; those of X-rays are below 1 MiB as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Limits:
     max_bytes: int
     max_pixels: int = 100_000_000
     max_side: int = 20_000
+    max_header_bytes: int = MAX_HEADER_BYTES
 
 
 class Refused(Invalid):

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from portal.formats.display_text import clean
-from portal.formats.refusals import Refused, refuse
+from portal.formats.refusals import MAX_HEADER_BYTES, Limits, Refused, refuse
 
 _BEGINNINGS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _ENTRY: Final = b"PK\x01\x02"
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _NAME_LENGTH: Final = 200
-_SMALL: Final = 1024 * 1024
 _ENCRYPTED: Final = 0x1
 # What systems and CD writers add to pictures. Hidden files begin with a dot.
 _NOT_PICTURES: Final = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "__macosx"})
@@ -26,20 +25,34 @@ _NOT_PICTURES: Final = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "__mac
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What is unpacked at most: bytes of the ZIP and of all its members, members, ratio of one."""
+    """What is unpacked at most: bytes of the ZIP and of all its members, members, ratio of each.
+
+    `seconds`: processor time that unpacking and reading headers may take together, and as much
+    again for each 2 MiB of the ZIP. Pictures take a few milliseconds each.
+    """
 
     max_bytes: int
     max_file_bytes: int
     max_files: int = 2000
     unfolds: int = 4  # all members together, in times of max_bytes
-    ratio: int = 200  # of a member larger than 1 MiB
+    ratio: int = 100  # of each member; those of X-rays are below 20
+    max_header_bytes: int = MAX_HEADER_BYTES
+    seconds: float = 0.25
+
+    def of_file(self) -> Limits:
+        """What one member is checked by."""
+        return Limits(self.max_file_bytes, max_header_bytes=self.max_header_bytes)
+
+    def most_seconds(self, size: int) -> float:
+        """Processor time for a ZIP of `size` bytes."""
+        return self.seconds * (1 + size / (2 * 2**20))
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """A file in a ZIP: its bytes, or why they were refused, or neither: it was left out."""
 
-    name: str = field(repr=False)
+    name: str = field(repr=False)  # "file 3" where the third has none
     data: bytes | None = field(default=None, repr=False)
     refused: Refused | None = None
 
@@ -60,19 +73,30 @@ def members(data: bytes, limits: ArchiveLimits) -> Iterator[Member]:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except Exception:  # whatever zipfile meets in a damaged directory
         raise refuse("archive_damaged") from None
+    entries = archive.infolist()
     # Of a ZIP whose end is missing, zipfile would find the end of one that lies in it unpacked.
-    if any(archive.infolist()) and min(i.header_offset for i in archive.infolist()) != 0:
+    if entries and min(entry.header_offset for entry in entries) != 0:
         raise refuse("archive_damaged")
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [entry for entry in entries if not _is_folder(entry)]
     if not infos:
         raise refuse("archive_empty")
     if sum(info.file_size for info in infos) > limits.unfolds * limits.max_bytes:
         raise refuse("archive_bomb")
-    return (_member(archive, info, limits) for info in infos)
+    if sum(info.compress_size for info in infos) > len(data):
+        raise refuse("archive_bomb")  # members that lie on each other
+    return (_member(archive, info, limits, number) for number, info in enumerate(infos, 1))
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ArchiveLimits) -> Member:
-    name = clean(info.filename, _NAME_LENGTH)
+def _is_folder(entry: zipfile.ZipInfo) -> bool:
+    """Whether it is a folder and nothing else; ZipInfo's own test fails without a name."""
+    return entry.filename.endswith("/") and entry.file_size == 0
+
+
+def _member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ArchiveLimits, number: int
+) -> Member:
+    """One member; whatever its entry leads to is a reason."""
+    name = clean(info.filename, _NAME_LENGTH) or f"file {number}"
     parts = info.filename.replace("\\", "/").lower().split("/")
     # "." and ".." are ways, not names of hidden files.
     if any(part in _NOT_PICTURES or (part.startswith(".") and part.strip(".")) for part in parts):
@@ -82,6 +106,8 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ArchiveLimi
         return Member(name, _unpacked(archive, info, limits))
     except Refused as refused:
         return Member(name, refused=refused)
+    except Exception:  # whatever zipfile meets in a damaged entry
+        return Member(name, refused=refuse("damaged"))
 
 
 def _check(info: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
@@ -94,7 +120,7 @@ def _check(info: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
         raise refuse("member_unsupported")
     if info.file_size > limits.max_file_bytes:
         raise refuse("too_large", megabytes=limits.max_file_bytes // 2**20)
-    if info.file_size > max(_SMALL, limits.ratio * info.compress_size):
+    if info.file_size > limits.ratio * info.compress_size:
         raise refuse("member_bomb")
 
 

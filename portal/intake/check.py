@@ -1,54 +1,47 @@
-"""Uploaded bytes → a checked header, or `Refused` with a reason. Reads headers, never pixels.
+"""The check of an uploaded file: a checked header, or `Refused` with a reason, and nothing else.
 
-The kind of a file follows from its bytes; its name is treated as patient data. Whatever shows in a
-header is refused here and in the worker's decoder alike.
+No header is read in this process (see `portal.formats.header_pool`), and no error of reading one
+comes out of here: whatever a file leads to is a reason.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+import logging
 
-from portal.formats import dicom, png_jpeg
-from portal.formats.display_text import clean
-from portal.formats.polyglot import is_disguised
+from portal.formats import header_pool, upload_header
+from portal.formats.header_pool import Work
 from portal.formats.refusals import Limits, Refused, refuse
+from portal.formats.upload_header import Upload
 
-__all__ = ["Limits", "Refused", "Upload", "check"]
+__all__ = ["Limits", "Refused", "Upload", "Work", "check", "pixels_digest"]
 
-_FILENAME_LENGTH: Final = 200
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """The header of an accepted file.
+def check(filename: str, data: bytes, limits: Limits, work: Work | None = None) -> Upload:
+    """Read the header of a DICOM, PNG or JPEG file; Refused says why not.
 
-    `phi` is the patient's data as texts for display, to be sealed. `keys` are what equal studies
-    and patients are found by, to be hashed: sop_uid, study_uid, series_uid, patient_id with its
-    issuer, accession. `header` is about the picture alone: rows, columns, modality, view and the
-    like, and when it was taken (`acquired`, see `patient_tags.taken`).
+    The processor time that it took is added to `work`.
     """
-
-    media_type: str
-    phi: dict[str, str] = field(repr=False)
-    keys: dict[str, str] = field(repr=False)
-    header: dict[str, Any]
-
-
-def check(filename: str, data: bytes, limits: Limits) -> Upload:
-    """Read the header of a DICOM, PNG or JPEG file; Refused says why not."""
     if not data:
         raise refuse("empty")
     if len(data) > limits.max_bytes:
         raise refuse("too_large", megabytes=limits.max_bytes // (1024 * 1024))
-    name = {"filename": clean(filename.replace("\\", "/").rpartition("/")[2], _FILENAME_LENGTH)}
-    if dicom.looks_like(data):
-        phi, keys, header = dicom.read(data, limits)
-        upload = Upload("application/dicom", phi | name, keys, header)
-    elif data.startswith(png_jpeg.PNG_MARK):
-        upload = Upload("image/png", name, {}, png_jpeg.png(data, limits))
-    elif data.startswith(png_jpeg.JPEG_MARK):
-        upload = Upload("image/jpeg", name, {}, png_jpeg.jpeg(data, limits))
-    else:
+    if upload_header.media_type(data) is None:
         raise refuse("not_an_image")
-    if is_disguised(data):
-        raise refuse("disguised")
-    return upload
+    try:
+        return header_pool.shared().read(filename, data, limits, work)
+    except Refused:
+        raise
+    except Exception as error:  # a broken answer, or no process can be started
+        _log.exception("a header could not be read")
+        raise refuse("unreadable") from error
+
+
+def pixels_digest(data: bytes) -> str:
+    """The digest of a stored picture's pixels (see `dicom.pixels_digest`), or Refused."""
+    try:
+        return header_pool.shared().pixels_digest(data)
+    except Refused:
+        raise
+    except Exception as error:
+        _log.exception("a picture could not be read")
+        raise refuse("unreadable") from error

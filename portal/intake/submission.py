@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.access import Actor, Permission, visible_studies
 from portal.errors import Conflict
-from portal.formats import dicom
 from portal.formats.refusals import Refused
 from portal.intake import check
 from portal.jobs.claims import enqueue
@@ -67,8 +66,9 @@ def submit(
     now: datetime,
     *,
     limits: check.Limits = DEFAULT_LIMITS,
+    work: check.Work | None = None,
 ) -> Submitted:
-    """Check and store a file; the caller announces `job_id` afterwards.
+    """Check and store a file; the caller announces `job_id` afterwards. `work`: see `check`.
 
     Raises Refused (the file), Conflict `already_sent` (a colleague's case, which the actor may not
     see) or VaultError (nothing is left behind). The same file, or another with the same
@@ -78,7 +78,7 @@ def submit(
     team; a file without one is an exam of its own.
     """
     actor.require(Permission.STUDY_SUBMIT)
-    upload = check.check(filename, data, limits)
+    upload = check.check(filename, data, limits, work)
     for _ in range(_TRIES - 1):
         try:
             return _take(session, vault, actor, upload, data, now)
@@ -232,7 +232,7 @@ def _look_up(
     first = _of_team(session, actor, sop_key=keys.sop) if keys.sop and known is None else None
     if first is None:
         return keys, None, known
-    digest = dicom.pixels_digest(data)
+    digest = check.pixels_digest(data)
     if digest == _stored_digest(session, vault, first):
         return keys, None, first
     own = vault.lookup("sop_uid", f"{upload.keys['sop_uid']}:{digest}")
@@ -255,7 +255,7 @@ def _stored_digest(session: Session, vault: Vault, instance: Instance) -> str | 
     try:
         data_key = sealed_fields.instance_key_of(vault, instance)
         source = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-        return dicom.pixels_digest(source)
+        return check.pixels_digest(source)
     except (NotReadable, Refused):
         return None
 

@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.audit import first_seals
 from portal.errors import Conflict
-from portal.formats import dicom
-from portal.formats.refusals import Limits, Refused
+from portal.formats import dicom, header_pool
+from portal.formats.refusals import Refused
 from portal.governance import joins
 from portal.models import Blob, BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
 from portal.studies import exams, header_columns, sealed_fields, worklist_order
@@ -200,7 +200,9 @@ def _header(
         return None
     try:
         data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-        return dicom.read(data, Limits(len(data))) if dicom.looks_like(data) else None
+        if not dicom.looks_like(data):
+            return None
+        return header_pool.shared().read_stored(data)
     except (NotReadable, Refused):
         return None
 

@@ -119,6 +119,7 @@ class Application:
         refusal = await self._call(lane, checked, io.BytesIO())
         if body_check.BODY_LIMIT not in checked:
             return refusal
+        environ[body_check.CHECKED] = length
         limit: int = checked[body_check.BODY_LIMIT]
         try:
             async with lane.memory.hold(length if length >= 0 else limit):

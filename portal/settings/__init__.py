@@ -111,6 +111,11 @@ class Settings(Variables):
         return self.max_archive_mb * 1024 * 1024
 
     @property
+    def max_header_bytes(self) -> int:
+        """Largest accepted DICOM header in bytes."""
+        return self.max_header_mb * 1024 * 1024
+
+    @property
     def session_idle(self) -> timedelta:
         """Time without a request after which a session ends."""
         return timedelta(minutes=self.session_idle_minutes)

@@ -15,6 +15,7 @@ from portal.settings.single_sign_on import SingleSignOn
 from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
 
 _SYSLOG: Final = re.compile(r"/[^\s]+|[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}")
+_ANY: Final = 10**9
 _CENTURY: Final = 100 * 366  # days
 
 
@@ -157,6 +158,51 @@ class Variables(JobClock, BaseSettings):
         "Largest accepted ZIP, in MiB. It is held in memory while it is taken in.",
         ge=1,
         le=4096,
+    )
+    max_header_mb: WholeNumber = variable(
+        "PLEURA_MAX_HEADER_MB",
+        16,
+        "Largest accepted DICOM header, everything before the pixels, in MiB.",
+        ge=1,
+        le=256,
+    )
+    uploads_per_hour: WholeNumber = variable(
+        "PLEURA_UPLOADS_PER_HOUR",
+        10_000,
+        "Files that one person may send in an hour, those of a ZIP counted one by one; 0: any "
+        "number.",
+        ge=0,
+        le=_ANY,
+    )
+    upload_mb_per_hour: WholeNumber = variable(
+        "PLEURA_UPLOAD_MB_PER_HOUR",
+        100 * 1024,
+        "MiB that one person may send in an hour; 0: any number.",
+        ge=0,
+        le=_ANY,
+    )
+    exports_per_hour: WholeNumber = variable(
+        "PLEURA_EXPORTS_PER_HOUR",
+        600,
+        "Exports, and pages that list what one would hold, for one person in an hour; 0: any "
+        "number.",
+        ge=0,
+        le=_ANY,
+    )
+    api_calls_per_minute: WholeNumber = variable(
+        "PLEURA_API_CALLS_PER_MINUTE",
+        3000,
+        "Calls of the API in a minute with the tokens of one person; 0: any number.",
+        ge=0,
+        le=_ANY,
+    )
+    quota_addresses: WholeNumber = variable(
+        "PLEURA_QUOTA_ADDRESSES",
+        5,
+        "How many times the quotas of one person (the four variables above) one address may use: "
+        "a department may share one.",
+        ge=1,
+        le=1000,
     )
     session_idle_minutes: WholeNumber = variable(
         "PLEURA_SESSION_IDLE_MINUTES",

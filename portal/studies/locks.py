@@ -34,11 +34,11 @@ def lock_exams(session: Session, ids: Collection[UUID]) -> dict[UUID, Study]:
             select(Study)
             .where(exams.is_of(ids))
             .order_by(Study.id)
-            .with_for_update(**SHARED_KEY)
+            .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         ).all()
         of_pictures = select(Instance.id).where(Instance.study_id.in_(ids)).order_by(Instance.id)
-        session.scalars(of_pictures.with_for_update(**SHARED_KEY)).all()
+        session.scalars(of_pictures.with_for_update(key_share=True)).all()
         if session.scalars(of_jobs).all() == locked:
             return {row.id: row for row in rows if row.id in ids}
         session.rollback()

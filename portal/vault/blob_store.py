@@ -22,7 +22,7 @@ from portal.settings.bucket import Bucket
 NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BUCKET_FULL: Final = ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull")
-_GONE: Final = ("NoSuchKey", "404")
+_GONE: Final = "NoSuchKey"  # a bare 404 may come from another server, such as a proxy
 # Requests to a bucket at a time, for one reader.
 _AT_ONCE: Final = 16
 
@@ -183,8 +183,8 @@ class BucketStorage:
             aws_secret_access_key=self._bucket.secret,
             config=Config(
                 connect_timeout=5,
-                read_timeout=30,
-                retries={"mode": "standard", "max_attempts": 3},
+                read_timeout=10,
+                retries={"mode": "standard", "total_max_attempts": 3},
                 max_pool_connections=_AT_ONCE,
                 s3={"addressing_style": "path"},
             ),
@@ -226,9 +226,11 @@ class BucketStorage:
                 name = found["Key"][len(self._bucket.prefix) :]
                 if NAME.fullmatch(name) and found["LastModified"] < before:
                     yield name
-            token = page.get("NextContinuationToken", "")
+            before_token, token = token, page.get("NextContinuationToken", "")
             if not token:
                 return
+            if token == before_token:
+                raise StorageUnavailable("the bucket's listing does not end")
 
     def remove_stale(self, before: datetime) -> int:
         return 0  # a bucket keeps no half objects
@@ -266,7 +268,7 @@ class BucketStorage:
             return answer["Body"].read() if operation == "get_object" else answer
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
-            if code in _GONE and operation == "get_object":
+            if code == _GONE and operation == "get_object":
                 raise NotReadable("a file is missing") from None
             if code in _BUCKET_FULL:
                 raise StorageFull("there is no room for another file") from None

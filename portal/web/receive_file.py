@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from werkzeug.datastructures import FileStorage
 
 from portal.formats import zip_archive
+from portal.formats.refusals import refuse
 from portal.intake import submission, zip_submission
 from portal.intake.check import Limits
 from portal.jobs import sweeper
+from portal.quotas import QuotaReached
 from portal.services import db_session
 from portal.web.security import guard
+from portal.web.security.errors import waiting
 
 
 def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arrival]:
@@ -17,9 +20,19 @@ def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arr
     services, name, data = guard.services(), file.filename or "", file.read()
     settings = services.settings
     if zip_archive.looks_like(data):
-        limits = zip_archive.ArchiveLimits(settings.max_archive_bytes, settings.max_upload_bytes)
+        limits = zip_archive.ArchiveLimits(
+            settings.max_archive_bytes,
+            settings.max_upload_bytes,
+            max_header_bytes=settings.max_header_bytes,
+        )
         arrivals = zip_submission.submit_archive(
-            db_session(), services.vault, guard.actor(), data, guard.now(), limits=limits
+            db_session(),
+            services.vault,
+            guard.actor(),
+            data,
+            guard.now(),
+            limits=limits,
+            admit=_count_member,
         )
         return list(_notified(arrivals))
     submitted = submission.submit(
@@ -29,10 +42,18 @@ def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arr
         name,
         data,
         guard.now(),
-        limits=Limits(settings.max_upload_bytes),
+        limits=Limits(settings.max_upload_bytes, max_header_bytes=settings.max_header_bytes),
     )
     _notify(submitted)
     return submitted
+
+
+def _count_member() -> None:
+    """Count a file of a ZIP; Refused where the quota is reached in the middle of it."""
+    try:
+        guard.count_upload(0)
+    except QuotaReached as reached:
+        raise refuse("quota", when=waiting(reached)) from None
 
 
 def _notified(arrivals: Iterator[zip_submission.Arrival]) -> Iterator[zip_submission.Arrival]:

@@ -56,7 +56,7 @@ async function send(row) {
     const again = [0, 429, 502, 503, 504].includes(answer.status) && turn < TRIES.length;
     if (!again) {
       if (answer.status === 0) row.lost("The portal cannot be reached.");
-      else if (answer.status >= 500) row.lost(answer.body?.detail || "The portal cannot accept uploads at the moment.");
+      else if (answer.status >= 500 || answer.status === 429) row.lost(answer.body?.detail || "The portal cannot accept uploads at the moment.");
       else row.refuse(answer.body?.detail || "The file was refused.");
       return;
     }

@@ -51,12 +51,14 @@ ALLOWED: Final = {
     "getrandom": (318, 278),
 }
 # What `restrict` may be asked to allow beyond these.
-MORE: Final = {"setitimer": (38, 103), "fcntl": (72, 25)}
+MORE: Final = {"setitimer": (38, 103)}
+# Limits, which are always allowed to a process about itself: another's can't be changed by it.
+_PRLIMIT: Final = (302, 261)
 
 _GET_ACTION_AVAIL, _MODE_FILTER = 2, 2
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
-_NUMBER_AT, _ARCHITECTURE_AT = 0, 4
+_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 
 
 def check() -> None:
@@ -73,12 +75,18 @@ def restrict(also: Collection[str] = ()) -> None:
     """
     machine = _machine()
     numbers = [call[machine] for call in (*ALLOWED.values(), *(MORE[name] for name in also))]
+    # A jump is as many steps as it leaves out.
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_IF_EQUAL, 1, 0, _ARCHITECTURES[machine]),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER_AT),
-        *((_IF_EQUAL, len(numbers) - i, 0, number) for i, number in enumerate(numbers)),
+        *((_IF_EQUAL, len(numbers) - i + 5, 0, number) for i, number in enumerate(numbers)),
+        (_IF_EQUAL, 0, 4, _PRLIMIT[machine]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
+        (_IF_EQUAL, 0, 2, 0),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT + 4),
+        (_IF_EQUAL, 1, 0, 0),
         (_RETURN, 0, 0, _REFUSE),
         (_RETURN, 0, 0, _ALLOW),
     ]

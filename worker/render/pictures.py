@@ -74,9 +74,9 @@ class Decoder:
             )
         try:
             head, _ = receive(self._channel)
-        except BaseException:
+        except EOFError:
             self.stop()
-            raise
+            raise EOFError("the decoder process ended before it was ready") from None
         self.missing: list[str] = head["missing"]
         if self.missing:
             log.warning("files are decoded without these layers: %s", ", ".join(self.missing))

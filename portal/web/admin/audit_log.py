@@ -54,6 +54,7 @@ def seen() -> BaseResponse:
 @guard.permission(Permission.AUDIT_READ, step_up="audit.log")
 def export() -> Response | tuple[str, int]:
     """The rows that the search shows, all of them, as a file."""
+    guard.count_export()
     _, criteria, errors = _asked(request.form)
     form = request.form.get("format", "csv")
     if errors or form not in logbook.FORMATS:

@@ -39,6 +39,7 @@ WARNINGS = {
 @guard.permission(Permission.STUDY_EXPORT)
 def page(study_id: UUID) -> str:
     """What an export would hold."""
+    guard.count_export()
     return _page(study_id)
 
 
@@ -46,6 +47,7 @@ def page(study_id: UUID) -> str:
 @guard.permission(Permission.STUDY_EXPORT, step_up="export.page")
 def export(study_id: UUID) -> Response | tuple[str, int]:
     """The ZIP."""
+    guard.count_export()
     try:
         made = deidentified_export.export(
             db_session(),

@@ -42,7 +42,10 @@ def submit() -> tuple[Response | str, int]:
 
     For a ZIP the answer's `files` has an entry for each file in it.
     """
-    files = [file for file in request.files.getlist("file") if file.filename]
+    # A form without a choice sends one empty file without a name; one with content is answered.
+    files = [file for file in request.files.getlist("file") if file.filename or file.read(1)]
+    for file in files:
+        file.seek(0)
     if not wants_problem():
         outcomes = [outcome for file in files for outcome in _outcomes(file)]
         return (_page(outcomes), 200) if files else (_page([]), 422)
@@ -55,7 +58,7 @@ def submit() -> tuple[Response | str, int]:
 
 
 def _outcomes(file: FileStorage) -> list[Outcome]:
-    name = file.filename or ""
+    name = file.filename or "A file without a name"
     try:
         received = receive(file)
     except (Refused, errors.Conflict) as refused:

@@ -12,6 +12,8 @@ from portal.settings import Settings
 from portal.web.security.rules import Rule
 
 CHECK_ONLY = "portal.check_only"
+# In the environment of the second call: how many bytes were announced, or -1.
+CHECKED = "portal.checked"
 BODY_LIMIT = "portal.body_limit"
 _FORM_AROUND_A_FILE = 64 * 1024
 

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from portal.accounts.throttle import Throttled
 from portal.errors import Conflict, Invalid
 from portal.formats.refusals import Refused
+from portal.quotas import QuotaReached
 from portal.services import DAMAGED, DISK_FULL, INVALID_VALUE, UNAVAILABLE, db_session
 
 PROBLEM_TYPE = "application/problem+json"
@@ -87,6 +88,7 @@ _BY_CODE = {
         "It cannot be decrypted and is not shown; nothing was changed. Report the number below to "
         "your administrator, and read the original picture unaided.",
     ),
+    "quota": ErrorText("Too much in a short time", "Wait a little, then try again."),
     "sso_away": ErrorText(
         "Hospital sign-in not available",
         "Your hospital’s sign-in service could not be reached. Try again in a moment.",
@@ -178,6 +180,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(DAMAGED, _damaged)
     app.register_error_handler(INVALID_VALUE, _invalid_value)
     app.register_error_handler(Throttled, _throttled)
+    app.register_error_handler(QuotaReached, _quota_reached)
     app.register_error_handler(CSRFError, lambda _error: answer(Problem(400, "csrf")))
     app.register_error_handler(HTTPException, _http)
     for kind in UNAVAILABLE:
@@ -193,11 +196,19 @@ def _refused(refused: Refused) -> Response:
 
 
 def _throttled(throttled: Throttled) -> Response:
+    detail = f"Try again {waiting(throttled)}."
+    return answer(Problem(429, "throttled", detail, retry_after=throttled.seconds))
+
+
+def _quota_reached(reached: QuotaReached) -> Response:
+    detail = f"{reached.text} Nothing was stored. Try again {waiting(reached)}."
+    return answer(Problem(429, "quota", detail, retry_after=reached.seconds))
+
+
+def waiting(throttled: Throttled) -> str:
+    """How long to wait, as people say it."""
     wait = throttled.seconds
-    time = f"{wait} seconds" if wait < 90 else f"{round(wait / 60)} minutes"
-    return answer(
-        Problem(429, "throttled", f"Try again in {time}.", retry_after=wait),
-    )
+    return f"in {wait} seconds" if wait < 90 else f"in {round(wait / 60)} minutes"
 
 
 def _http(error: HTTPException) -> Any:

@@ -54,6 +54,8 @@ __all__ = [
     "address",
     "bearer",
     "check",
+    "count_export",
+    "count_upload",
     "install",
     "is_fresh",
     "is_worker_token",
@@ -138,6 +140,29 @@ def leave() -> None:
     session.clear()
 
 
+def count_upload(size: int) -> None:
+    """Count a file against the quotas of who sends it; QuotaReached. 0: its bytes are counted."""
+    services().quotas.upload(size, str(actor().user_id), address(), now())
+
+
+def _count_sent() -> None:
+    """Count a request with a file, before a large one is read; only once where it is read then."""
+    counted = request.environ.get(body_check.CHECKED)
+    if counted is None or counted < 0:
+        count_upload(request.content_length or 0)
+
+
+def _count_call() -> None:
+    """Count a program's call; once, like a request with a file."""
+    if body_check.CHECKED not in request.environ:
+        services().quotas.call(g.person, address(), now())
+
+
+def count_export() -> None:
+    """Count an export against the quotas of the person; QuotaReached."""
+    services().quotas.export(str(actor().user_id), address(), now())
+
+
 def is_fresh() -> bool:
     """Whether the person has given password and code within the last ten minutes."""
     login: LoginSession | None = g.get("login")
@@ -178,6 +203,7 @@ def _guard() -> BaseResponse | None:
     match rule.who:
         case "program":
             _admit_program(rule)
+            _count_call()
         case "worker":
             pass  # the view checks token or ticket
         case "public":
@@ -187,6 +213,8 @@ def _guard() -> BaseResponse | None:
             refused = _admit_person(rule)
             if refused is not None:
                 return refused
+    if rule.upload:
+        _count_sent()
     if body_check.CHECK_ONLY in request.environ:
         return body_check.admit_body(rule)
     if rule.who not in ("program", "worker") and request.method not in _SAFE_METHODS:

@@ -26,7 +26,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_negatives_are_drawn_in_proportion_to_their_alarms() -> None:
+def test_negatives_are_drawn_in_proportion_to_how_sure_the_network_was() -> None:
     positive = np.array([True, False, False, False, True])
     given = np.array([0.0, 0.1, 0.0, 0.9, 0.0])
     drawn = dataset.draw(positive, 4000, 0.5, np.random.default_rng(0), given, 1.0)
@@ -43,7 +43,7 @@ def test_negatives_are_drawn_in_proportion_to_their_alarms() -> None:
 
 
 @pytest.mark.parametrize("image_weight", [1.0, 0.0])
-def test_the_picture_that_fools_the_network_has_the_largest_alarm(image_weight: float) -> None:
+def test_the_picture_that_fools_the_network_weighs_most(image_weight: float) -> None:
     net = model.build(TINY, weights=False)
     seen = discs(8)
     hard = 3
@@ -76,7 +76,7 @@ def test_with_several_findings_the_surest_place_speaks_and_not_the_amount() -> N
     assert hard_negatives.measure(net, discs(8), two).max() < 0.01
 
 
-def test_alarms_are_looked_at_late_and_every_few_epochs() -> None:
+def test_false_positives_are_looked_for_late_and_every_few_epochs() -> None:
     measured, looks = -1, []
     for epoch in range(10):
         if hard_negatives.are_due(MINING, epoch / 10, epoch, measured):

@@ -1,5 +1,6 @@
 """Passkeys at the core: what is accepted, and every way in which a proof is none."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -7,6 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
 
 from portal.access import Denied
 from portal.accounts import api_tokens, passkeys, people, sessions
@@ -96,6 +100,9 @@ CHEATS: dict[str, Cheat] = {
     "another challenge": lambda p: p.device.get(p.ask() | {"challenge": "AAAA"}, ORIGIN),
     "made, not signed": lambda p: p.device.get(p.ask(), ORIGIN, type="webauthn.create"),
     "another key": lambda p: Device(credential_id=p.device.credential_id).get(p.ask(), ORIGIN),
+    "of a frame in another site": lambda p: p.device.get(p.ask(), ORIGIN, crossOrigin=True),
+    "for another person": lambda p: p.device.get(p.ask(), ORIGIN, user_handle=uuid4().bytes),
+    "another algorithm": lambda p: _signed_otherwise(p),
     "an unknown credential": lambda p: Device().get(p.ask(), ORIGIN),
     "nobody verified": lambda p: _unverified(p),
     "nothing": lambda p: (p.ask(), "")[1],
@@ -105,6 +112,17 @@ CHEATS: dict[str, Cheat] = {
     "long": lambda p: (p.ask(), json.dumps({"rawId": "A" * 20000}))[1],
     "wrong types": lambda p: (p.ask(), json.dumps({"rawId": 7, "response": []}))[1],
 }
+
+
+def _signed_otherwise(person: Person) -> str:
+    """The same key, with SHA-512 instead of the hash that it was registered with."""
+    answer = json.loads(person.device.get(person.ask(), ORIGIN))
+    parts = answer["response"]
+    data = base64url_to_bytes(parts["authenticatorData"])
+    client = hashlib.sha256(base64url_to_bytes(parts["clientDataJSON"])).digest()
+    signature = person.device.key.sign(data + client, ec.ECDSA(hashes.SHA512()))
+    parts["signature"] = bytes_to_base64url(signature)
+    return json.dumps(answer)
 
 
 def _unverified(person: Person) -> str:
@@ -122,6 +140,43 @@ def test_it_refuses(rita: Person, core: Core, cheat: str) -> None:
         assert (last.event, last.actor_id) == ("passkey_refused", rita.id)
     rita.device.verifies = True
     assert rita.show(rita.device.get(rita.ask(), ORIGIN))  # the right one still opens
+
+
+def test_the_persons_own_handle_is_right(rita: Person) -> None:
+    rita.register()
+    assert rita.show(rita.device.get(rita.ask(), ORIGIN, user_handle=rita.id.bytes))
+
+
+def test_a_counter_set_back_to_nothing_is_a_copy(rita: Person) -> None:
+    rita.register()
+    assert rita.show(rita.device.get(rita.ask(), ORIGIN))
+    rita.device.count = -1
+    assert not rita.show(rita.device.get(rita.ask(), ORIGIN))
+
+
+CBOR = {
+    "deep": b"\x81" * 11_000,
+    "deep without ends": b"\x9f" * 11_000,
+    "a length beyond memory": b"\x9b\x7f\xff\xff\xff\xff\xff\xff\xff",
+    "a text beyond memory": b"\x7b\x7f\xff\xff\xff\xff\xff\xff\xff",
+    "a large exponent": b"\xc4\x82\x1a\x7f\xff\xff\xff\x01",
+    "by nothing": b"\xd8\x1e\x82\x01\x00",
+    "of itself": b"\xd8\x1c\x81\xd8\x1d\x00",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("cbor", list(CBOR))
+def test_odd_bytes_of_a_device_are_refused(rita: Person, core: Core, cbor: str) -> None:
+    with core.sessions() as session:
+        login = rita.login(session, NOW)
+        options = passkeys.begin_passkey(session, SITE, login, NOW)
+        made = json.loads(rita.device.create(options, ORIGIN))
+        made["response"]["attestationObject"] = bytes_to_base64url(CBOR[cbor])
+        with pytest.raises(Invalid, match="not accepted"):
+            passkeys.register_passkey(
+                session, SITE, login, name="x", credential=json.dumps(made), now=NOW
+            )
 
 
 def test_another_persons_passkey_opens_nothing(rita: Person, core: Core) -> None:
@@ -164,12 +219,17 @@ def test_a_counter_that_goes_back_is_a_copy(rita: Person) -> None:
         {"origin": "https://evil.example"},
         {"type": "webauthn.get"},
         {"challenge": "AAAA"},
+        {"rp_id": "evil.example"},
+        {"crossOrigin": True},
+        {"algorithm": -65535},
+        {"algorithm": -257},
+        {"algorithm": 5},
         {"name": "  "},
         {"name": "\u202e\0"},
     ],
 )
 def test_an_invalid_passkey_is_not_stored(
-    rita: Person, core: Core, changes: dict[str, str]
+    rita: Person, core: Core, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(Invalid):
         rita.register(**changes)

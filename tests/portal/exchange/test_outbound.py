@@ -185,11 +185,22 @@ def test_nothing_else_in_the_portal_opens_a_connection() -> None:
         for path in folder.rglob("*.py")
         if callers.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"exchange/outbound.py", *ASKS_ITSELF, *CALLS_ONE_ADDRESS}
+    assert found == {
+        "exchange/outbound.py",
+        *ASKS_ITSELF,
+        *ITS_OWN_PROCESSES,
+        *CALLS_ONE_ADDRESS,
+    }
 
 
 # These ask this machine whether a port is free, or the portal that they have started.
 ASKS_ITSELF = {"standalone/up.py", "standalone/demo.py"}
+# These speak to a process that they have started, over a pair of sockets without an address.
+ITS_OWN_PROCESSES = {
+    "formats/header_pool.py",
+    "formats/header_process.py",
+    "formats/header_messages.py",
+}
 # The single sign-on issuer (nothing but its origin: see test_single_sign_on), the vault's bucket,
 # and the syslog that the access log is anchored in.
 CALLS_ONE_ADDRESS = {"accounts/openid_connect.py", "vault/blob_store.py", "audit/anchors.py"}

@@ -5,13 +5,15 @@ verifier whose challenge was sent (PKCE).
 """
 
 import base64
+import gzip
 import hashlib
+import hmac
 import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -35,8 +37,13 @@ class Provider:
     false_metadata: dict[str, Any] = field(default_factory=dict)  # of the discovery document
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "one"}))
     signing_key: RSAKey | None = None
+    shared_secret: bytes = b""  # of HS256
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    # The answers of these paths, instead of the right ones: bytes of JSON, or parts of them.
+    false_answers: dict[str, Iterable[bytes]] = field(default_factory=dict)
+    answered_bytes: int = 0
+    compressed: bool = False
 
     def authorize(self, url: str) -> str:
         """The redirect that a browser gets from the authorization endpoint."""
@@ -72,13 +79,14 @@ class Provider:
             **self.false_claims,
         }
         claims = {name: value for name, value in claims.items() if value is not None}
-        if self.algorithm == "none":
-            head = {"alg": "none", "typ": "JWT"}
-            parts = [json.dumps(part).encode() for part in (head, claims)]
-            return ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in parts) + "."
-        return jwt.encode(
-            {"alg": self.algorithm, "kid": "one"}, claims, self.signing_key or self.key
-        )
+        if self.algorithm in ("none", "HS256"):
+            head = {"alg": self.algorithm, "typ": "JWT"}
+            signed = ".".join(_base64(json.dumps(part).encode()) for part in (head, claims))
+            if self.algorithm == "none":
+                return f"{signed}."
+            return f"{signed}.{_base64(hmac.digest(self.shared_secret, signed.encode(), 'sha256'))}"
+        kid = self.key.as_dict()["kid"]
+        return jwt.encode({"alg": self.algorithm, "kid": kid}, claims, self.signing_key or self.key)
 
     def describe(self) -> dict[str, Any]:
         """The discovery document."""
@@ -89,6 +97,10 @@ class Provider:
             "jwks_uri": f"{self.url}/keys",
             **self.false_metadata,
         }
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 @contextmanager
@@ -118,9 +130,17 @@ def serve() -> Iterator[Provider]:
             data = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            if provider.compressed:
+                self.send_header("Content-Encoding", "gzip")
+                data = gzip.compress(data)
+            parts = provider.false_answers.get(self.path)
+            if parts is None:
+                self.send_header("Content-Length", str(len(data)))
+            self.end_headers()  # without a length the answer lasts until the connection ends
+            with suppress(OSError):
+                for part in (data,) if parts is None else parts:
+                    self.wfile.write(part)
+                    provider.answered_bytes += len(part)
 
         def log_message(self, *_words: object) -> None:
             """Log nothing."""

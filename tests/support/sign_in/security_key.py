@@ -30,9 +30,10 @@ class Device:
         """The answer to navigator.credentials.create()."""
         numbers = self.key.public_key().public_numbers()
         point = {-2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")}
-        public = cbor2.dumps({1: 2, 3: -7, -1: 1, **point})
+        public = cbor2.dumps({1: 2, 3: changes.pop("algorithm", -7), -1: 1, **point})
         credential = bytes(16) + struct.pack(">H", len(self.credential_id)) + self.credential_id
-        data = self._data(options["rp"]["id"], ATTESTED) + credential + public
+        rp_id = changes.pop("rp_id", options["rp"]["id"])
+        data = self._data(rp_id, ATTESTED) + credential + public
         attestation = cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data})
         client = self._client("webauthn.create", options, origin, **changes)
         return self._answer(
@@ -47,6 +48,7 @@ class Device:
         """The answer to navigator.credentials.get()."""
         self.count += 1
         data = self._data(changes.pop("rp_id", options["rpId"]))
+        handle = changes.pop("user_handle", None)
         client = self._client("webauthn.get", options, origin, **changes)
         signed = data + hashlib.sha256(client).digest()
         return self._answer(
@@ -54,6 +56,7 @@ class Device:
                 "clientDataJSON": bytes_to_base64url(client),
                 "authenticatorData": bytes_to_base64url(data),
                 "signature": bytes_to_base64url(self.key.sign(signed, ec.ECDSA(hashes.SHA256()))),
+                **({} if handle is None else {"userHandle": bytes_to_base64url(handle)}),
             }
         )
 

@@ -47,7 +47,7 @@ STOPS: dict[str, set[str]] = {
     | INTO_MEMORY
     | FILES
     | {"tcp", "listen", "abstract_socket", "signal_worker", "execute"},
-    "system calls": set(ATTACKS) - {"inherited"},
+    "system calls": set(ATTACKS) - {"inherited", "more_limits"},
 }
 
 

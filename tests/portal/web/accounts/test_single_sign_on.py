@@ -1,11 +1,13 @@
 """Single sign-on against a real provider on loopback: the way in, and what stays shut."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyotp
 import pytest
 from flask import Flask
@@ -13,7 +15,7 @@ from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 from werkzeug.test import TestResponse
 
-from portal.accounts import invitations, people, sessions, teams, totp
+from portal.accounts import invitations, openid_connect, people, sessions, teams, totp
 from portal.accounts.throttle import LEAVE
 from portal.audit import alarms
 from portal.models import AuditEvent, Role, User, db
@@ -51,6 +53,7 @@ def provider(running: Provider, clock: Clock) -> Provider:
     running.now, running.claims = clock().timestamp(), dict(MARIA)
     running.false_claims, running.false_metadata, running.codes = {}, {}, {}
     running.algorithm, running.signing_key = "RS256", None
+    running.false_answers, running.compressed = {}, False
     return running
 
 
@@ -149,6 +152,17 @@ LIES: dict[str, tuple[Lie, str]] = {
     "for another party": (lambda p: p.false_claims.update(azp="another"), "token"),
     "wrong issuer": (lambda p: p.false_claims.update(iss="https://evil.example"), "token"),
     "alg none": (lambda p: setattr(p, "algorithm", "none"), "token"),
+    "the public key as shared secret": (lambda p: _sign_by_secret(p, _public(p)), "token"),
+    "a shared secret": (lambda p: _sign_by_secret(p, SECRET.encode()), "token"),
+    "not valid yet": (lambda p: p.false_claims.update(nbf=int(p.now) + 600), "token"),
+    "an end that is no number": (lambda p: p.false_claims.update(exp="later"), "token"),
+    "an end beyond all numbers": (lambda p: p.false_claims.update(exp=float("inf")), "token"),
+    "an end that is none": (lambda p: p.false_claims.update(exp=float("nan")), "token"),
+    "an audience that is an object": (lambda p: p.false_claims.update(aud={CLIENT: 1}), "token"),
+    "no audience": (lambda p: p.false_claims.update(aud=[]), "token"),
+    "a list as issuer": (lambda p: p.false_claims.update(iss=[p.url]), "token"),
+    "a list as nonce": (lambda p: p.false_claims.update(nonce=["x"]), "token"),
+    "a long subject": (lambda p: p.claims.update(sub="m" * 256), "token"),
     "another key": (lambda p: setattr(p, "signing_key", RSAKey.generate_key(2048)), "token"),
     "no subject": (lambda p: p.claims.update(sub=None), "token"),
     "subject no text": (lambda p: p.claims.update(sub=["maria-1"]), "token"),
@@ -159,6 +173,14 @@ LIES: dict[str, tuple[Lie, str]] = {
     "no address": (lambda p: p.claims.update(email=None), "email"),
     "no real address": (lambda p: p.claims.update(email="maria"), "email"),
 }
+
+
+def _public(provider: Provider) -> bytes:
+    return provider.key.as_pem(private=False)
+
+
+def _sign_by_secret(provider: Provider, secret: bytes) -> None:
+    provider.algorithm, provider.shared_secret = "HS256", secret
 
 
 @pytest.mark.parametrize("lie", list(LIES))
@@ -263,6 +285,59 @@ def test_the_issuer_is_the_only_host_that_is_called(
     assert answer.status_code == 503
     assert "could not be reached" in answer.text
     assert provider.asked == ["/.well-known/openid-configuration"]
+
+
+def test_a_key_that_the_issuer_has_changed_is_used_at_once(
+    app: Flask, provider: Provider, client: FlaskClient
+) -> None:
+    before = provider.key
+    assert come(client, provider).status_code == 200
+    provider.key = RSAKey.generate_key(2048, {"kid": "two"})
+    assert come(app.test_client(), provider).status_code == 200
+    provider.signing_key = before  # and the one before no longer
+    assert come(app.test_client(), provider).status_code == 403
+    provider.key = before
+
+
+DISCOVERY, KEYS, TOKEN = "/.well-known/openid-configuration", "/keys", "/token"
+ANSWERS: dict[str, Callable[[], Iterable[bytes]]] = {
+    "endless": lambda: repeat(b" " * 65536, 1024),
+    "deep": lambda: [b'{"a":' * 40_000],
+    "many digits": lambda: [b'{"issuer": ' + b"9" * 200_000 + b"}"],
+    "no JSON": lambda: [b"<html>"],
+    "a list": lambda: [b"[]"],
+    "no text": lambda: [b"\xff\xfe"],
+}
+
+
+@pytest.mark.parametrize("path", [DISCOVERY, KEYS, TOKEN])
+def test_an_odd_answer_of_the_issuer_is_cut_off_and_lets_nobody_in(
+    app: Flask, provider: Provider, client: FlaskClient, path: str
+) -> None:
+    for answer, parts in ANSWERS.items():
+        provider.false_answers, provider.answered_bytes = {path: parts()}, 0
+        if path == DISCOVERY:
+            assert client.get("/sign-in/sso").status_code == 503, answer
+        else:
+            assert come(client, provider).status_code in (403, 503), answer
+        assert provider.answered_bytes < 8 * 1024 * 1024, answer  # sockets hold some of it
+    assert everybody(app) == {}
+
+
+def test_an_issuers_answer_is_not_unpacked(provider: Provider, client: FlaskClient) -> None:
+    provider.compressed = True
+    assert client.get("/sign-in/sso").status_code == 503
+
+
+def test_an_answer_that_comes_drop_by_drop_has_an_end() -> None:
+    class Drops(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield from repeat(b" ", 100)
+
+    seconds = count(0.0, 1.0)
+    with pytest.raises(httpx2.ReadTimeout):
+        list(openid_connect.BoundedBody(Drops(), clock=lambda: next(seconds)))
+    assert next(seconds) < 15
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])

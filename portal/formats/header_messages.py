@@ -1,0 +1,42 @@
+"""What the portal and its header processes share: messages over a socket, and the limits."""
+
+import json
+import socket
+from typing import Any, Final
+
+CPU_SECONDS: Final = 0.4
+"""Processor time for one file, and as much again for each 64 MiB of it."""
+MEMORY_BYTES: Final = 48 * 2**20
+"""What reading one header may take beyond the loaded modules and the file itself."""
+_LENGTH_BYTES: Final = 4
+_LONGEST: Final = 2**20
+
+
+def send(channel: socket.socket, message: dict[str, Any]) -> None:
+    """Send one message; OSError where the other side is gone."""
+    encoded = json.dumps(message).encode()
+    channel.sendall(len(encoded).to_bytes(_LENGTH_BYTES, "big") + encoded)
+
+
+def receive(channel: socket.socket) -> dict[str, Any]:
+    """Receive one message; EOFError where the other side ended or sends what is no message."""
+    length = int.from_bytes(_read(channel, _LENGTH_BYTES), "big")
+    if length > _LONGEST:
+        raise EOFError
+    try:
+        message = json.loads(_read(channel, length))
+    except (ValueError, RecursionError):
+        raise EOFError from None
+    if not isinstance(message, dict):
+        raise EOFError
+    return message
+
+
+def _read(channel: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = channel.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return bytes(data)

@@ -1,0 +1,214 @@
+"""The processes in which headers of uploaded files are read, started beforehand and few.
+
+Each is a fresh interpreter with an empty environment, so that it inherits no key, no address and no
+open file of the portal. One that crashes, takes too long or reaches a limit is replaced, and the
+file is refused. They belong to the process that uses them, whichever server runs it, and end with
+it.
+"""
+
+import atexit
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, receive, send
+from portal.formats.refusals import REASONS, Limits, Refused, refuse
+from portal.formats.upload_header import Upload
+
+_UPLOAD: Final = TypeAdapter(Upload)
+__all__ = ["CPU_SECONDS", "MEMORY_BYTES", "HeaderPool", "Work", "shared"]
+
+_log = logging.getLogger(__name__)
+
+PROCESSES: Final = 2
+MODULE: Final = "portal.formats.header_process"
+# Of the wall's clock, for a machine that is busy with other things; the process itself has
+# `CPU_SECONDS` of processor time.
+SECONDS: Final = 60.0
+_ENVIRONMENT: Final[dict[str, str]] = {}
+_TO_END: Final = 2.0
+_ROOT: Final = Path(__file__).parents[2]
+# A file's own doing: the limit of processor time. Any other end may have another reason.
+_LIMIT_SIGNALS: Final = (-signal.SIGPROF, -signal.SIGXCPU)
+_TRIES: Final = 2
+
+
+@dataclass
+class Work:
+    """Processor seconds that reading the files of one upload has taken so far."""
+
+    seconds: float = 0.0
+
+
+class HeaderPool:
+    """`processes` processes; each reads one header at a time.
+
+    `module` is what they run, `seconds` how long one may take to answer.
+    """
+
+    def __init__(
+        self, processes: int = PROCESSES, module: str = MODULE, seconds: float = SECONDS
+    ) -> None:
+        self._free: queue.LifoQueue[_Process] = queue.LifoQueue()
+        self._all = [_Process(module, seconds) for _ in range(processes)]
+        for process in self._all:
+            self._free.put(process)
+
+    def read(self, filename: str, data: bytes, limits: Limits, work: Work | None = None) -> Upload:
+        """What `upload_header.read` returns or refuses; also refused where it exceeds a limit.
+
+        What it took is added to `work`.
+        """
+        asked = {"what": "upload", "name": filename, "limits": asdict(limits)}
+        answer = self._ask(asked, data, work)
+        try:
+            return _UPLOAD.validate_python(answer["upload"])
+        except (ValidationError, KeyError):
+            raise refuse("unreadable") from None
+
+    def read_stored(self, data: bytes) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+        """What `dicom.read` returns or refuses for a file that was accepted before."""
+        phi, keys, header = self._ask({"what": "stored"}, data)["stored"]
+        return phi, keys, header
+
+    def pixels_digest(self, data: bytes) -> str:
+        """What `dicom.pixels_digest` returns or refuses."""
+        return str(self._ask({"what": "pixels_digest"}, data)["digest"])
+
+    def pids(self) -> list[int]:
+        """The processes' ids."""
+        return [process.pid for process in self._all]
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._all:
+            process.stop()
+
+    def _ask(self, asked: dict[str, Any], data: bytes, work: Work | None = None) -> dict[str, Any]:
+        process = self._free.get()
+        try:
+            for _ in range(_TRIES):
+                answer = process.ask(asked, data)
+                if answer is not None:
+                    break
+            else:
+                answer = {"spent": True}
+        finally:
+            self._free.put(process)
+        if work is not None:
+            work.seconds += float(answer.get("seconds", CPU_SECONDS))
+        if "refused" in answer:
+            code, message = answer["refused"]
+            raise Refused(code, message) if code in REASONS else refuse("unreadable")
+        if "spent" in answer:
+            raise refuse("header_limit")
+        if "failed" in answer:
+            _log.error("a header could not be read", extra={"code": answer["failed"]})
+            raise refuse("unreadable")
+        return answer
+
+
+class _Process:
+    """One process and the way to it; used by one thread at a time."""
+
+    def __init__(self, module: str, seconds: float) -> None:
+        self._module = module
+        self._seconds = seconds
+        self._start()
+
+    def _start(self) -> None:
+        self._channel, child_end = socket.socketpair()
+        self._channel.settimeout(self._seconds)
+        self._ready = False
+        with child_end:
+            self._process = subprocess.Popen(  # our own module  # noqa: S603  # nosec B603
+                [sys.executable, "-m", self._module],
+                stdin=child_end.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+                env=_ENVIRONMENT,
+                cwd=_ROOT,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, asked: dict[str, Any], data: bytes) -> dict[str, Any] | None:
+        """The answer; None where the process ended for another reason than its limits."""
+        if self._process.poll() is not None:
+            self._replace()
+        try:
+            if not self._ready:
+                receive(self._channel)
+                self._ready = True
+            send(self._channel, {**asked, "bytes": len(data)})
+            self._channel.sendall(data)
+            answer = receive(self._channel)
+        except TimeoutError:
+            self._process.kill()
+            self._replace()
+            return {"spent": True}
+        except (OSError, EOFError):
+            ended = self._replace()
+            return {"spent": True} if ended in _LIMIT_SIGNALS else None
+        except BaseException:
+            self._replace()  # in the middle of an answer, which would be the next file's
+            raise
+        if "spent" in answer:
+            self._replace()
+        return answer
+
+    def _replace(self) -> int:
+        ended = self.stop()
+        self._start()
+        return ended
+
+    def stop(self) -> int:
+        """End the process; its exit status, negative for a signal."""
+        self._channel.close()
+        with suppress(subprocess.TimeoutExpired):  # it ends by itself, or has ended already
+            return self._process.wait(_TO_END)
+        self._process.kill()
+        return self._process.wait()
+
+
+_lock = Lock()
+_shared: HeaderPool | None = None
+
+
+def shared() -> HeaderPool:
+    """The pool of this process, started by the first who asks for it."""
+    global _shared
+    with _lock:
+        if _shared is None:
+            _shared = HeaderPool()
+            atexit.register(_close, os.getpid())
+        return _shared
+
+
+def _close(owner: int) -> None:
+    """End the pool with the process that started it, not with one that was forked from it."""
+    if _shared is not None and os.getpid() == owner:
+        _shared.close()
+
+
+def _forget() -> None:
+    """A forked process starts its own."""
+    global _lock, _shared
+    _lock, _shared = Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,122 @@
+"""A process that reads headers: bytes of strangers in, a checked header or a reason out.
+
+``python -m portal.formats.header_process`` serves its parent over the socket that is its standard
+input. It has an empty environment, no key and no address of anything. Once it has loaded what it
+needs it can open no file or socket and start no process. Memory and processor time are limited for
+each file, and its end is the answer where a file needs more.
+"""
+
+import codecs
+import pkgutil
+import resource
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Final
+
+if __name__ == "__main__":
+    # pydicom loads what it finds to decode pixels with. Here none are, so it has not to be there.
+    for _name in (
+        *("numpy", "PIL", "gdcm", "_gdcm", "pylibjpeg", "openjpeg", "libjpeg", "rle", "jpeg_ls"),
+        *("requests", "tqdm"),
+    ):
+        sys.modules[_name] = None  # type: ignore[assignment]
+
+from pydicom import charset
+
+from portal.formats import dicom, upload_header
+from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, receive, send
+from portal.formats.refusals import Limits, Refused
+
+_BYTES_PER_CPU_SECONDS: Final = 64 * 2**20
+_FILES: Final = 3  # that are open: the socket and two times nothing
+
+
+def main() -> None:
+    """Read one header after the other until the parent closes the socket."""
+    load_codecs()
+    with socket.socket(fileno=0) as channel:
+        used = data_bytes()
+        limit()
+        send(channel, {"ready": True})
+        with suppress(EOFError, OSError):
+            while True:
+                asked = receive(channel)
+                began = time.process_time()
+                answer = _answer(channel, asked, used)
+                answer["seconds"] = time.process_time() - began
+                send(channel, answer)
+                if "spent" in answer:
+                    return  # the parent starts a fresh one
+
+
+def load_codecs() -> None:
+    """Load what decoding a text may need: no file can be opened any more afterwards."""
+    names = {module.name for module in pkgutil.iter_modules(sys.modules["encodings"].__path__)}
+    for name in names | set(charset.python_encoding.values()):
+        with suppress(LookupError, UnicodeError, ImportError):
+            codecs.lookup(name)
+            b"a\x1b$)C\xb0\xa1".decode(name)
+
+
+def data_bytes() -> int:
+    """How much memory this process has for itself."""
+    with open("/proc/self/status", "rb") as status:
+        lines = status.readlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(b"VmData:"))
+
+
+def limit() -> None:
+    """Give up what reading headers does not need."""
+    lower(resource.RLIMIT_NPROC, 0)
+    lower(resource.RLIMIT_FSIZE, 0)
+    lower(resource.RLIMIT_CORE, 0)
+    lower(resource.RLIMIT_NOFILE, _FILES)
+
+
+def lower(which: int, value: int) -> None:
+    """Lower a limit for good."""
+    _, hard = resource.getrlimit(which)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
+def _answer(channel: socket.socket, asked: dict[str, Any], used: int) -> dict[str, Any]:
+    size = asked["bytes"]
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (used + size + MEMORY_BYTES, hard))
+    # The default of the signal ends the process, wherever it is: also within the standard library.
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS * (1 + size / _BYTES_PER_CPU_SECONDS))
+    try:
+        data = channel.recv(size, socket.MSG_WAITALL) if size else b""
+        if len(data) < size:
+            raise EOFError
+        return _read(asked, data)
+    except Refused as refused:
+        return {"refused": [refused.code, refused.message]}
+    except MemoryError:
+        return {"spent": True}
+    except EOFError:
+        raise
+    except Exception as error:
+        # The file is at fault. The exception's text may hold patient data, its kind does not.
+        return {"failed": type(error).__name__}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _read(asked: dict[str, Any], data: bytes) -> dict[str, Any]:
+    if asked["what"] == "pixels_digest":
+        return {"digest": dicom.pixels_digest(data)}
+    if asked["what"] == "stored":
+        return {"stored": dicom.read(data, Limits(len(data), max_header_bytes=len(data)))}
+    limits = Limits(**asked["limits"])
+    return {"upload": asdict(upload_header.read(asked["name"], data, limits))}
+
+
+if __name__ == "__main__":
+    main()
