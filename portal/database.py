@@ -7,6 +7,7 @@ processes' snapshots readable meanwhile, and nobody waits longer than `busy_time
 
 import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,21 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, CursorResult, Engine, Result, create_engine, event
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Float,
+    Result,
+    create_engine,
+    event,
+    literal,
+)
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.sql.functions import FunctionElement
 
+from portal.models.base import UtcDateTime
 from portal.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
@@ -80,6 +93,33 @@ def commit(session: Session) -> None:
     except BaseException:
         session.rollback()
         raise
+
+
+class DatabaseTime(FunctionElement[datetime]):
+    """So many seconds from now, by the database's clock: one clock for all processes of a portal.
+
+    It is the time at which the statement runs, not the one at which its transaction began.
+    """
+
+    name = "database_time"
+    inherit_cache = True
+    type = UtcDateTime()
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(literal(seconds, Float()))
+
+
+@compiles(DatabaseTime, "postgresql")
+def _on_postgresql(element: DatabaseTime, compiler: Any, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"(clock_timestamp() + {seconds} * interval '1 second')"
+
+
+@compiles(DatabaseTime, "sqlite")
+def _on_sqlite(element: DatabaseTime, compiler: Any, **options: Any) -> str:
+    # Six digits, as the driver stores times: they are compared as text.
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
 
 
 def rows_changed(result: Result[Any]) -> int:

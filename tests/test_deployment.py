@@ -237,10 +237,18 @@ def test_only_the_portal_is_reached_from_outside_and_only_from_this_host() -> No
     assert COMPOSE["networks"]["record"]["internal"] is True
 
 
+def test_a_worker_accepts_the_address_that_it_is_given() -> None:
+    given = {name: str(value) for name, value in SERVICES["render"]["environment"].items()}
+    secrets = {"REDIS_URL": "redis://redis/0", "PLEURA_WORKER_TOKEN": "x"}
+    plain = {name: value for name, value in given.items() if not name.endswith("_FILE")}
+    settings = WorkerSettings.from_env(plain | {"JOB_SECONDS": "120"} | secrets)
+    assert settings.portal_url == "http://portal:8000"
+
+
 def test_a_worker_is_given_time_to_end_its_job() -> None:
     environment = {
         "REDIS_URL": "redis://redis/0",
-        "PLEURA_PORTAL_URL": "http://portal:8000",
+        "PLEURA_PORTAL_URL": "https://portal",
         "PLEURA_WORKER_TOKEN": "x",
     }
     hard = WorkerSettings.from_env(environment).hard_seconds

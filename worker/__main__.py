@@ -10,16 +10,10 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging, worker_process_init
-
-from worker import child_process
+from worker import life
 from worker.contract.job import QUEUES, JobKind, Queue
 from worker.isolation import kernel
 from worker.settings import BadSettings, Settings, check_redis, leave_environment, load
-
-# Decoders and allocators grow: a new process now and then costs less than a leak.
-JOBS_PER_PROCESS = {JobKind.RENDER: 500, JobKind.SEGMENT: 5000}
 
 
 def main(arguments: list[str]) -> int:
@@ -39,11 +33,19 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"worker: {error}\n")
         return 2
     if chosen.command == "alive":
-        return 0 if child_process.is_alive(settings, chosen.queue, time.time()) else 1
+        return 0 if life.is_alive(settings, chosen.queue, time.time()) else 1
     return _work(next(queue for queue in QUEUES if queue == chosen.command), settings)
 
 
 def _work(queue: Queue, settings: Settings) -> int:
+    from celery.exceptions import SecurityWarning
+    from celery.signals import setup_logging, worker_shutting_down
+
+    from worker import celery_app, tasks
+    from worker.client.portal_client import PortalClient
+    from worker.job_source import JobSource
+    from worker.slots import Slot
+
     kernel.make_undumpable()
 
     @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -51,34 +53,51 @@ def _work(queue: Queue, settings: Settings) -> int:
         logging.basicConfig(
             level=logging.INFO,
             stream=sys.stdout,
-            format="%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s",
+            format="%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s",
         )
         for name in ("httpx2", "httpcore2", "celery.worker.strategy", "celery.app.trace"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
-    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
-    def start(**_: Any) -> None:
-        child_process.start(queue, settings)
-
+    set_up_logging()
     # A warning of Celery's about root and pickle: only JSON is taken here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    from worker.celery_app import app
-
     processes = settings.batch if queue is JobKind.SEGMENT else 1
+    portal = PortalClient(settings, queue)
+    watched = life.Life(settings, queue, portal)
+    source = JobSource(queue, portal, watched.stopping)
+    tasks.hand_over_to(source)
+
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+    def stop(**_: Any) -> None:
+        watched.stopping.set()
+
+    slots = [
+        Slot(source, settings, watched.stopping, watched.turned, watched.end)
+        for _ in range(processes)
+    ]
     with _engine(settings) if processes > 1 else nullcontext():
-        app.worker_main(
+        for slot in slots:
+            slot.start()
+        watched.watch(
+            slots,
+            tasks.oldest_unacknowledged,
+            lambda: source.last_message,
+            lambda: celery_app.messages_waiting(queue),
+        )
+        celery_app.app.worker_main(
             [
                 "--quiet",
                 "worker",
                 f"--queues={queue}",
                 f"--hostname={queue}@{settings.name}",
-                f"--concurrency={processes}",
-                f"--max-tasks-per-child={JOBS_PER_PROCESS[queue]}",
                 "--without-gossip",
                 "--without-mingle",
                 "--without-heartbeat",
             ]
         )
+        watched.stopping.set()
+        for slot in slots:
+            slot.join()
     return 0
 
 

@@ -1,10 +1,13 @@
-"""The Celery application ``pleura``: its queues and limits.
+"""The Celery application ``pleura``: its queues, and how messages are taken from Redis.
 
-Messages are JSON and carry one job id. There is no result backend: the portal's database knows how
-a job ended. This module imports no model: that is loaded in the child process.
+Messages are JSON and carry one job id. There is no result backend: the portal's database has how a
+job ended. A task only hands the id over, so Celery's pool is the main thread; jobs are done in
+processes of their own, which go on when Redis does not.
 """
 
 from __future__ import annotations
+
+import logging
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
@@ -13,11 +16,13 @@ from worker.contract.job import QUEUES
 from worker.contract.tls import redis_options
 from worker.settings import Settings, load
 
-LOADING_SECONDS = 300.0
+log = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 5.0
 
 
 def make_app(settings: Settings) -> Celery:
-    """An application whose limits follow from JOB_SECONDS."""
+    """An application for one worker."""
     app = Celery("pleura", broker=settings.redis_url, include=["worker.tasks"], set_as_current=True)
     app.conf.update(
         accept_content=["json"],
@@ -27,20 +32,18 @@ def make_app(settings: Settings) -> Celery:
         enable_utc=True,
         task_queues=[_queue(queue.value) for queue in QUEUES],
         task_create_missing_queues=False,
-        # A message is acknowledged after the work. One whose process died is acknowledged too: the
-        # portal's sweep alone sends a message again.
+        # A message is acknowledged when a thread of the worker has room for its job.
         task_acks_late=True,
-        task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
-        worker_pool="prefork",
+        worker_pool="solo",
         worker_concurrency=1,
-        # A process loads its model before it reports that it is up; Celery would kill it after 4 s
-        # and start another, on a slow machine for ever.
-        worker_proc_alive_timeout=LOADING_SECONDS,
-        task_soft_time_limit=settings.soft_seconds,
-        task_time_limit=settings.hard_seconds,
-        broker_transport_options={"visibility_timeout": settings.visibility_seconds},
-        # A worker survives a Redis that is away: it connects again within seconds.
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_seconds,
+            "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_keepalive": True,
+        },
+        # While Redis is away the worker asks the portal, and Celery tries to connect again. Where
+        # it does not consume afterwards, `worker.life` ends the worker.
         broker_connection_retry_on_startup=True,
         broker_use_ssl=redis_options(settings.redis_url, settings.tls_ca_file) or None,
         broker_connection_max_retries=None,
@@ -59,3 +62,13 @@ def _queue(name: str) -> Queue:
 
 
 app = make_app(load())
+
+
+def messages_waiting(queue: str) -> int:
+    """How many messages wait in Redis for a worker of the queue; 0 where Redis is away."""
+    try:
+        with app.connection_for_read() as connection:
+            return int(connection.default_channel.client.llen(queue))
+    except Exception as error:  # kombu does not wrap its transport's errors
+        log.debug("the queue in Redis could not be read: %s", type(error).__name__)
+        return 0

@@ -1,76 +1,134 @@
-"""The state of one worker process: the portal's client, and a decoder or a segmenter.
+"""The process that does a worker's jobs, one after the other, and loads what they need once.
 
-It is set up after Celery's fork, so that nothing heavy is loaded in the parent. Every 20 seconds
-the process says hello to the portal and touches a file, whose age probes read.
+``python -m worker.child_process QUEUE FD`` gets claims from the worker over a socket and answers
+when an attempt has ended. It has its job's ticket, neither the worker's token nor Redis' address.
+Log lines hold job ids, codes and types, never an error's own text: it may quote a file.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import threading
+import socket
+import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
+from worker import parent_process
 from worker.client.portal_client import Attempt, PortalClient
-from worker.contract.job import JobKind, Queue
+from worker.contract.error_codes import ErrorCode
+from worker.contract.job import QUEUES, Claim, JobKind, Queue
 from worker.contract.result import Result
-from worker.errors import Transient
-from worker.settings import Settings
+from worker.errors import AttemptLost, Permanent, TimeUp, Transient, WorkError
+from worker.framing import receive, send
+from worker.isolation import kernel
+from worker.settings import Settings, load
 
 if TYPE_CHECKING:
-    from worker.render.pictures import Decoder
     from worker.segment.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
-HELLO_SECONDS = 20.0
 # The engine's process is ready within these seconds.
 LOADING_SECONDS = 240.0
-# A probe counts a worker as dead after three missed hellos.
-ALIVE_SECONDS = 3 * HELLO_SECONDS + 10
+_running = False
 
 
-@dataclass
-class ProcessState:
-    """What the tasks of this process use."""
+def main(arguments: list[str]) -> int:
+    """Do jobs until the worker closes the socket; 1 where what they need can't be loaded."""
+    name, descriptor = arguments
+    queue = next(one for one in QUEUES if one == name)
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stdout,
+        format="%(asctime)s %(levelname)s child %(name)s: %(message)s",
+    )
+    for noisy in ("httpx2", "httpcore2"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A signal to the whole group stops the worker, which lets this process finish its job.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, _stop_the_job)
+    parent_process.end_with_it()
+    kernel.make_undumpable()
+    settings = load()
+    with socket.socket(fileno=int(descriptor)) as channel:
+        try:
+            compute, describe = _prepare(queue, settings)
+        except Exception as error:
+            send(channel, {"error": f"{type(error).__name__}: {error}"}, [])
+            return 1
+        portal = PortalClient(settings, queue)
+        while True:
+            try:
+                send(channel, describe(), [])
+                head, _ = receive(channel)
+            except (OSError, EOFError):
+                return 0
+            run(Attempt(portal, Claim.parse(head)), queue, compute)
 
-    portal: PortalClient
-    decoder: Decoder | None = None
-    segmenter: Segmenter | None = None
 
-
-_state: ProcessState | None = None
-
-
-def start(queue: Queue, settings: Settings) -> None:
-    """Load what the queue's jobs need; a worker that can't is stopped with a log line."""
-    global _state
-    state = ProcessState(PortalClient(settings, queue))
-    device = "cpu"
+def run(attempt: Attempt, queue: Queue, compute: Callable[[Attempt], Result]) -> None:
+    """Compute the attempt's result and end the attempt, or report why it failed."""
+    global _running
+    start = time.monotonic()
     try:
-        if queue is JobKind.RENDER:
-            from worker.render.pictures import Decoder
-
-            state.decoder = Decoder(settings)
-        else:
-            state.segmenter = _load_segmenter(settings)
-            device = state.segmenter.device
+        _running = True
+        if attempt.kind is not queue:
+            raise Transient(ErrorCode.WRONG_QUEUE)
+        attempt.finish(compute(attempt))
+        _running = False
+    except AttemptLost:
+        log.warning("job %s: attempt %d is lost", attempt.job_id, attempt.number)
+    except (Permanent, Transient) as error:
+        _fail(attempt, error)
+    except TimeUp:
+        _fail(attempt, Transient(ErrorCode.TIMEOUT))
+    except MemoryError:
+        _fail(attempt, Transient(ErrorCode.OUT_OF_MEMORY))
     except Exception as error:
-        # Celery would start such a child again and again: end the worker, its parent decides.
-        log.critical("the %s worker can't start: %s: %s", queue, type(error).__name__, error)
-        os.kill(os.getppid(), signal.SIGTERM)
-        return
-    _state = state
-    threading.Thread(
-        target=_say_hello,
-        args=(state, device, alive_file(settings, queue)),
-        name="hello",
-        daemon=True,
-    ).start()
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        log.error(
+            "job %s: %s at %s:%s",
+            attempt.job_id,
+            type(error).__name__,
+            where.filename,
+            where.lineno,
+        )
+        _fail(attempt, Transient(ErrorCode.UNEXPECTED))
+    else:
+        seconds = time.monotonic() - start
+        log.info("job %s: attempt %d done, %.2f s", attempt.job_id, attempt.number, seconds)
+    finally:
+        _running = False
+
+
+def _fail(attempt: Attempt, error: WorkError) -> None:
+    global _running
+    _running = False  # the time for the report is the worker's to limit
+    log.warning("job %s: attempt %d failed: %s", attempt.job_id, attempt.number, error.code)
+    attempt.fail(error)
+
+
+def _stop_the_job(_number: int, _frame: FrameType | None) -> None:
+    if _running:
+        raise TimeUp
+
+
+def _prepare(
+    queue: Queue, settings: Settings
+) -> tuple[Callable[[Attempt], Result], Callable[[], dict[str, Any]]]:
+    """What does the queue's jobs, and what describes it in the portal."""
+    if queue is JobKind.RENDER:
+        from worker.render.pictures import Decoder, render
+
+        decoder = Decoder(settings)
+        return lambda attempt: render(attempt, decoder), lambda: {"device": "cpu", "model": ""}
+    segmenter = _load_segmenter(settings)
+    return segmenter.segment, lambda: {"device": segmenter.device, "model": segmenter.model}
 
 
 def _load_segmenter(settings: Settings) -> Segmenter:
@@ -87,53 +145,5 @@ def _load_segmenter(settings: Settings) -> Segmenter:
             time.sleep(1.0)
 
 
-def portal() -> PortalClient:
-    """The portal's client of this process."""
-    return _started().portal
-
-
-def render(attempt: Attempt) -> Result:
-    """Do a render job with this process's decoder."""
-    from worker.render.pictures import render as render_with
-
-    decoder = _started().decoder
-    assert decoder is not None, "a render task reached a process of another queue"
-    return render_with(attempt, decoder)
-
-
-def segment(attempt: Attempt) -> Result:
-    """Do a segment job with this process's models."""
-    segmenter = _started().segmenter
-    assert segmenter is not None, "a segment task reached a process of another queue"
-    return segmenter.segment(attempt)
-
-
-def alive_file(settings: Settings, queue: str) -> Path:
-    """The file whose age shows a probe whether the queue's worker is alive."""
-    return settings.state_dir / f"{settings.name}-{queue}.alive"
-
-
-def is_alive(settings: Settings, queue: str, now: float) -> bool:
-    """Whether a worker of that queue (``*``: of any) has touched its file recently."""
-    files = settings.state_dir.glob(f"{settings.name}-{queue}.alive")
-    return any(now - file.stat().st_mtime < ALIVE_SECONDS for file in files)
-
-
-def _started() -> ProcessState:
-    if _state is None:
-        raise RuntimeError("the worker process has not started")
-    return _state
-
-
-def _say_hello(state: ProcessState, device: str, path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    reached = True
-    while True:
-        # Alive means able to work: a portal that is away for a moment does not make it dead.
-        path.touch()
-        reaches = state.portal.hello(device, state.segmenter.model if state.segmenter else "")
-        if reaches != reached:
-            level = logging.INFO if reaches else logging.WARNING
-            log.log(level, "the portal accepts hello: %s", reaches)
-        reached = reaches
-        time.sleep(HELLO_SECONDS if reaches else HELLO_SECONDS / 10)
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -21,6 +21,10 @@ class Transient(WorkError):
     """Another attempt may succeed: the portal is away, time ran out, memory was short."""
 
 
+class TimeUp(Exception):
+    """The job's time is up: it is stopped wherever it is, and reported as failed."""
+
+
 class AttemptLost(WorkError):
     """The portal has given the job to another attempt, or has ended it: nothing is sent."""
 

@@ -77,6 +77,13 @@ def _redis_url(url: str) -> str:
     return url
 
 
+def job_process_environment() -> dict[str, str]:
+    """The environment of a process that does jobs: it gets neither Redis' address nor the token."""
+    withheld = {"REDIS_URL": "redis://withheld", "PLEURA_WORKER_TOKEN": "withheld"}
+    files = {f"{name}_FILE" for name in SECRETS}
+    return {k: v for k, v in os.environ.items() if k not in files} | withheld
+
+
 def _portal_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -117,10 +124,12 @@ class Settings(JobClock, BaseSettings):
     plain_hosts: Annotated[frozenset[str], BeforeValidator(_names)] = Field(
         frozenset(),
         validation_alias="PLEURA_PLAIN_HOSTS",
-        description="Hosts at which Redis may be reached without TLS, beside this machine (none).",
+        description="Hosts at which Redis and portal may be reached without TLS, beside this "
+        "machine (none).",
     )
     portal_url: Annotated[str, AfterValidator(_portal_url)] = Field(
-        validation_alias="PLEURA_PORTAL_URL", description="Address of the portal."
+        validation_alias="PLEURA_PORTAL_URL",
+        description="Address of the portal: https://, or http:// on this machine.",
     )
     token: str = Field(
         validation_alias="PLEURA_WORKER_TOKEN",
@@ -214,6 +223,14 @@ class Settings(JobClock, BaseSettings):
             settings = cls(environ)
         except ValidationError as error:
             raise BadSettings(_sentence(error.errors()[0])) from None
+        portal = urlsplit(settings.portal_url)
+        host = portal.hostname or ""
+        if portal.scheme == "http" and not tls.is_here(host) and host not in settings.plain_hosts:
+            raise BadSettings(
+                f"PLEURA_PORTAL_URL must start with https://, or {host} would be reached "
+                "unencrypted. In a network that nobody else reads, name the host in "
+                "PLEURA_PLAIN_HOSTS."
+            )
         path = settings.engine_socket
         if path is not None and len(os.fsencode(path)) > SOCKET_BYTES_MAX:
             raise BadSettings("PLEURA_WORKER_STATE is too long a path: the engine listens in it.")

@@ -3,17 +3,23 @@
 `jobs.attempts` is the fencing number: a statement of an earlier attempt finds no row.
 """
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from portal.database import rows_changed
+from portal.database import DatabaseTime, rows_changed
 from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Job, JobState
 from portal.vault import Vault
+
+# How often a job may fail by itself, and how often its attempts may be ended from outside, because
+# a worker or the portal was gone: a job that ends its process at each attempt fails soon, and a few
+# outages fail no job.
+FAILURES: Final = 3
+LOSSES: Final = 10
 
 
 def is_attempt(ticket: Ticket) -> tuple[Any, ...]:
@@ -23,6 +29,11 @@ def is_attempt(ticket: Ticket) -> tuple[Any, ...]:
         Job.state == JobState.RUNNING,
         Job.attempts == ticket.attempt,
     )
+
+
+def is_expired() -> tuple[Any, ...]:
+    """The conditions under which a running attempt no longer belongs to its worker."""
+    return Job.state == JobState.RUNNING, Job.lease_until < DatabaseTime()
 
 
 def attempted(session: Session, ticket: Ticket, *, lock: bool = False) -> Job:

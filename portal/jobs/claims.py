@@ -3,33 +3,35 @@
 A claim is one conditional UPDATE, so that of any number of workers one gets the job.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, case, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.ai_models import registry
+from portal.database import DatabaseTime
 from portal.errors import Conflict
 from portal.formats.display_text import clean
 from portal.jobs import result_checks, tickets
-from portal.jobs.attempts import changed, is_attempt
-from portal.jobs.errors import BadResult
+from portal.jobs.attempts import LOSSES, changed, is_attempt, is_expired
 from portal.jobs.tickets import Ticket
-from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Worker, WorkerToken
+from portal.models import Blob, Instance, Job, JobKind, JobState, Study, WorkerToken
 from portal.settings import Settings
 from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault, VaultError
+from worker.contract.clock import LEASE_SECONDS
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
-from worker.contract.job import Claim, Hello, InputFile
+from worker.contract.job import Claim, InputFile
 from worker.contract.message import InvalidMessage
 
-ATTEMPTS: Final = 3
+# So many jobs whose records do not open are passed over for one that does.
+_TRIES: Final = 10
 
 
 def enqueue(
@@ -66,7 +68,6 @@ def enqueue(
         target=target,
         idempotency_key=key,
         attempts=0,
-        attempt_limit=ATTEMPTS,
         priority=priority,
         created=now,
     )
@@ -76,26 +77,6 @@ def enqueue(
     except IntegrityError:  # asked for twice at once
         return session.scalars(same).one()
     return job
-
-
-def hello(session: Session, sent: Hello, now: datetime) -> None:
-    """Note that a worker runs. Name and queue identify it: a token opens one queue."""
-    name, queue = clean(sent.name, 200), sent.queue
-    if not name:
-        raise BadResult("name must be a text")
-    values = {
-        "last_seen": now,
-        "engine": clean(sent.engine, 100),
-        "model": clean(sent.model, 200),
-    }
-    known = update(Worker).where(Worker.name == name, Worker.queue == queue).values(**values)
-    if not changed(session, known):
-        try:
-            with session.begin_nested():
-                session.execute(insert(Worker).values(name=name, queue=queue, **values))
-        except IntegrityError:  # two reports of it at once
-            changed(session, known)
-    session.commit()
 
 
 def claim(
@@ -118,16 +99,17 @@ def claim(
         .where(
             Job.id == job_id,
             *((Job.kind == token.queue,) if token is not None else ()),
-            Job.attempts < Job.attempt_limit,
             or_(
                 Job.state == JobState.QUEUED,
-                and_(Job.state == JobState.RUNNING, Job.lease_until < now),
+                # One that may not be lost again is ended by the sweep.
+                and_(*is_expired(), Job.losses < LOSSES - 1),
             ),
         )
         .values(
             state=JobState.RUNNING,
             attempts=Job.attempts + 1,
-            lease_until=now + timedelta(seconds=settings.lease_seconds),
+            losses=case((Job.state == JobState.RUNNING, Job.losses + 1), else_=Job.losses),
+            lease_until=DatabaseTime(LEASE_SECONDS),
             worker=clean(worker, 200),
             started_at=now,
             finished_at=None,
@@ -160,7 +142,7 @@ def claim(
         ticket=tickets.issue(
             settings, Ticket(job.id, job.attempts, token.id if token else None), now
         ),
-        lease_seconds=settings.lease_seconds,
+        lease_seconds=LEASE_SECONDS,
         soft_seconds=settings.soft_seconds,
         inputs={
             blob.kind.value: InputFile(bytes=blob.size, media_type=blob.media_type)
@@ -179,6 +161,44 @@ def claim(
     )
     session.commit()
     return claimed
+
+
+def claim_next(
+    session: Session,
+    settings: Settings,
+    vault: Vault,
+    queue: JobKind,
+    worker: str,
+    now: datetime,
+    token: WorkerToken | None = None,
+) -> Claim | None:
+    """Begin an attempt at the job of a queue that comes first; None where none waits.
+
+    Of several workers that ask at once each gets another job. A job whose attempt was lost comes
+    after those that wait, if the sweep has not queued it before.
+    """
+    waiting = (
+        select(Job.id)
+        .where(Job.kind == queue, Job.state == JobState.QUEUED)
+        .order_by(-Job.priority, Job.created)  # in the form of its index
+    )
+    lost = (
+        select(Job.id)
+        .where(Job.kind == queue, *is_expired(), Job.losses < LOSSES - 1)
+        .order_by(Job.lease_until)
+    )
+    for _ in range(_TRIES):
+        job_id = None
+        for query in (waiting, lost):
+            if job_id is None:
+                job_id = session.scalar(query.limit(1).with_for_update(skip_locked=True))
+        if job_id is None:
+            break
+        claimed = claim(session, settings, vault, job_id, worker, now, token)
+        if claimed is not None:
+            return claimed
+    session.rollback()
+    return None
 
 
 def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
@@ -211,20 +231,18 @@ def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> T
     return tickets.read(settings, text, job_id, now)
 
 
-def heartbeat(session: Session, settings: Settings, ticket: Ticket, now: datetime) -> bool:
+def heartbeat(session: Session, ticket: Ticket) -> bool:
     """Prolong the attempt's lease; False when the attempt is lost."""
     prolonged = changed(
         session,
-        update(Job)
-        .where(*is_attempt(ticket))
-        .values(lease_until=now + timedelta(seconds=settings.lease_seconds)),
+        update(Job).where(*is_attempt(ticket)).values(lease_until=DatabaseTime(LEASE_SECONDS)),
     )
     session.commit()
     return prolonged
 
 
 def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
-    """Give a failed job three more attempts, for the caller to announce; Conflict for others."""
+    """Queue a failed job again, with its counts at 0, for the caller to announce; else Conflict."""
     actor.require(Permission.JOBS_MANAGE)
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is None:
@@ -234,8 +252,9 @@ def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
         session.rollback()
         raise Conflict("not_failed", "Only a failed job can be tried again.")
     # Attempts go on counting, so results of an old attempt are still refused.
-    job.attempt_limit = job.attempts + ATTEMPTS
+    job.failures = job.losses = 0
     job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
+    job.queued_at = now
     worklist_order.place(session, job.study_id)
     audit.append(
         session, "job_retried", actor=actor, now=now, study_id=job.study_id, subject_id=job.id

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.jobs import files, prediction_checks, result_checks
-from portal.jobs.attempts import attempted, destroy_files, take_blobs
+from portal.jobs.attempts import FAILURES, LOSSES, attempted, destroy_files, take_blobs
 from portal.jobs.claims import enqueue
 from portal.jobs.errors import OutputMissing
 from portal.jobs.tickets import Ticket
@@ -28,7 +28,7 @@ from portal.models import (
 from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault
 from worker.contract import prediction as contract
-from worker.contract.error_codes import ErrorCode
+from worker.contract.error_codes import FROM_OUTSIDE, ErrorCode
 from worker.contract.job import Failure, FailureKind
 from worker.contract.result import Output
 
@@ -92,8 +92,12 @@ def fail(
         return
     job.lease_until = None
     transient = failure.kind is FailureKind.TRANSIENT
-    if transient and job.attempts < job.attempt_limit:
-        job.state, job.rung_at = JobState.QUEUED, None
+    if failure.code in FROM_OUTSIDE:
+        job.losses += 1
+    else:
+        job.failures += 1
+    if transient and job.failures < FAILURES and job.losses < LOSSES:
+        job.state, job.rung_at, job.queued_at = JobState.QUEUED, None, now
         job.error_code = failure.code
     else:
         job.state, job.finished_at = JobState.FAILED, now

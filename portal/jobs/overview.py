@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal.models import Job, JobKind, JobState, Study, Worker
-from portal.studies.status import WORKER_SILENCE
+from portal.studies import status
 
 _MOST_FAILED: Final = 200
 
@@ -59,6 +59,8 @@ class Board:
     queues: list[QueueView]
     failed: list[StuckJob]
     workers: list[WorkerView]
+    # Queues of which jobs wait although a worker has nothing to do.
+    stalled: frozenset[JobKind]
 
 
 def board(session: Session, now: datetime) -> Board:
@@ -71,7 +73,7 @@ def board(session: Session, now: datetime) -> Board:
     }
     oldest = dict(
         session.execute(
-            select(Job.kind, func.min(Job.created))
+            select(Job.kind, func.min(Job.queued_at))
             .where(Job.state == JobState.QUEUED)
             .group_by(Job.kind)
         ).all()
@@ -116,10 +118,18 @@ def board(session: Session, now: datetime) -> Board:
                 engine=row.engine,
                 model=row.model,
                 last_seen=row.last_seen,
-                is_present=row.last_seen > now - WORKER_SILENCE,
+                is_present=row.last_seen > now - status.WORKER_SILENCE,
             )
             for row in workers
         ],
+        stalled=status.stalled_queues(session, now),
     )
+    session.commit()
+    return found
+
+
+def stalled(session: Session, now: datetime) -> frozenset[JobKind]:
+    """The queues of which jobs wait although a worker has nothing to do, for readiness."""
+    found = status.stalled_queues(session, now)
     session.commit()
     return found

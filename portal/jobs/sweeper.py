@@ -1,7 +1,8 @@
 """The sweep: the one retry mechanism, and the removal of files that belong to nothing.
 
-It gives expired attempts back to the queue, ends jobs without attempts left, and announces those of
-which no worker was notified. Everything here may run twice at the same time, or be killed half-way.
+It gives expired attempts back to the queue, ends jobs that were lost too often, announces those of
+which no worker was notified, and again those that wait beside an idle worker. Everything here may
+run twice at the same time, or be killed half-way.
 """
 
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.database import rows_changed
+from portal.jobs.attempts import LOSSES, is_expired
 from portal.jobs.broker import TASKS, Broker
 from portal.models import Blob, Job, JobKind, JobState
-from portal.studies import worklist_order
+from portal.studies import status, worklist_order
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
 
-# A message that no worker took for so long may be lost.
-RING_AGAIN: Final = timedelta(seconds=30)
+# A message that an idle worker has not taken for so long may be lost.
+NOTIFY_AGAIN: Final = timedelta(seconds=10)
+# So many jobs of a queue are announced again at once: enough to wake workers, and nothing piles up.
+_AGAIN_AT_ONCE: Final = 10
+_MESSAGES_MAX: Final = 1000
 # Files younger than this may belong to something that is being written right now.
 STALE: Final = timedelta(hours=1)
 _AT_ONCE: Final = 500
@@ -29,12 +34,16 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What one sweep did. `redis`: whether jobs could be announced."""
+    """What one sweep did. `redis`: whether jobs could be announced.
+
+    `stalled`: the queues of which jobs wait although a worker has nothing to do.
+    """
 
     requeued: int
     gave_up: int
     notified: int
     redis: bool
+    stalled: frozenset[JobKind] = frozenset()
 
 
 def notify(session: Session, broker: Broker, job_id: UUID, now: datetime) -> bool:
@@ -51,13 +60,15 @@ def notify(session: Session, broker: Broker, job_id: UUID, now: datetime) -> boo
 
 
 def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
-    """Requeue expired attempts, end jobs without attempts left, announce those that wait."""
+    """Requeue expired attempts, end jobs that were lost too often, announce those that wait."""
     requeued = _execute(
         session,
         update(Job)
-        .where(*_expired(now), Job.attempts < Job.attempt_limit)
+        .where(*is_expired(), Job.losses < LOSSES - 1)
         .values(
             state=JobState.QUEUED,
+            losses=Job.losses + 1,
+            queued_at=now,
             lease_until=None,
             rung_at=None,
             error_code=ErrorCode.LEASE_EXPIRED,
@@ -70,7 +81,9 @@ def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
         found = _notify_waiting(session, broker, kind, now)
         redis = redis and found is not None
         notified += found or 0
-    return SweepResult(requeued, gave_up, notified, redis)
+    stalled = status.stalled_queues(session, now)
+    session.commit()
+    return SweepResult(requeued, gave_up, notified, redis, stalled)
 
 
 def tidy(session: Session, vault: Vault, now: datetime) -> int:
@@ -99,19 +112,16 @@ def tidy(session: Session, vault: Vault, now: datetime) -> int:
     return removed + len(names)
 
 
-def _expired(now: datetime) -> tuple[Any, ...]:
-    return Job.state == JobState.RUNNING, Job.lease_until < now
-
-
 def _give_up(session: Session, now: datetime) -> int:
     spent = session.scalars(
         select(Job)
-        .where(*_expired(now), Job.attempts >= Job.attempt_limit)
+        .where(*is_expired(), Job.losses >= LOSSES - 1)
         .order_by(Job.study_id)  # in which their studies are locked
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     ).all()
     for job in spent:
+        job.losses += 1
         job.state, job.error_code = JobState.FAILED, ErrorCode.GAVE_UP
         job.finished_at, job.lease_until = now, None
         worklist_order.place(session, job.study_id)
@@ -129,35 +139,33 @@ def _give_up(session: Session, now: datetime) -> int:
 
 
 def _notify_waiting(session: Session, broker: Broker, kind: JobKind, now: datetime) -> int | None:
-    """Announce jobs that never were, and old ones when Redis has no message left.
+    """Announce jobs that never were, and again those that wait beside an idle worker.
 
-    While messages still wait in Redis, nothing is sent again: they would only pile up. None when
-    Redis is away.
+    An idle worker's message may be lost, or its connection to Redis be gone without its notice; how
+    many messages wait in Redis proves nothing. While all workers are busy, nothing is sent again.
+    None when Redis is away.
     """
     queued = (Job.kind == kind, Job.state == JobState.QUEUED)
-    unheard = or_(Job.rung_at.is_(None), Job.rung_at < now - RING_AGAIN)
-    candidates = session.execute(
-        select(Job.id, Job.rung_at)
-        .where(*queued, unheard)
-        .order_by(-Job.priority, Job.created)  # in the form of its index
-        .limit(_AT_ONCE)
-    ).all()
+    first = (-Job.priority, Job.created)  # in the form of their index
+    new = select(Job.id).where(*queued, Job.rung_at.is_(None)).order_by(*first).limit(_AT_ONCE)
+    found = list(session.scalars(new))
+    if status.has_idle_worker(session, kind, now):
+        again = select(Job.id).where(*queued, Job.rung_at < now - NOTIFY_AGAIN).order_by(*first)
+        repeated = list(session.scalars(again.limit(_AGAIN_AT_ONCE)))
+    else:
+        repeated = []
     session.commit()
-    if not candidates:
-        return 0
-    waiting = broker.waiting(kind)
-    if waiting is None:
-        return None
-    notified = 0
-    for job_id, rung_at in candidates:
-        if rung_at is not None and waiting:
-            continue
+    if repeated:
+        waiting = broker.waiting(kind)
+        if waiting is None:
+            return None
+        found += repeated if waiting < _MESSAGES_MAX else []
+    for job_id in found:
         if not broker.notify(kind, job_id):
             return None
         _execute(session, update(Job).where(Job.id == job_id).values(rung_at=now))
         session.commit()
-        notified += 1
-    return notified
+    return len(found)
 
 
 def _orphans(session: Session, vault: Vault, now: datetime) -> list[str]:

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -11,8 +12,15 @@ from portal.models.vocabulary import JobState
 from worker.contract.job import JobKind
 
 
+def _created(row: Any) -> Any:
+    return row.get_current_parameters()["created"]
+
+
 class Job(Base):
-    """The ledger. `attempts` is the fencing number; `attempt_limit` is where trying ends.
+    """The ledger. `attempts` is the fencing number.
+
+    Trying ends after so many `failures` (attempts that failed by themselves or ended their process)
+    or, later, `losses` (attempts that were ended from outside: the worker or the portal was gone).
 
     A job is about an instance, or about a whole exam where `instance_id` is empty. `target` is
     where its outcome goes, such as another DICOM node. What has the same `idempotency_key` is the
@@ -25,7 +33,7 @@ class Job(Base):
         Index("ix_jobs_study", "study_id", "kind", "state"),
         Index("ix_jobs_instance", "instance_id", "kind"),
         Index("ix_jobs_state", "state", "kind", "lease_until"),
-        # What waits, in the order in which it is announced.
+        # What waits, in the order in which it is announced and given to workers.
         Index("ix_jobs_waiting", "kind", "state", text("(-priority)"), "created"),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -36,10 +44,13 @@ class Job(Base):
     target: Mapped[str | None] = mapped_column(String(200))
     idempotency_key: Mapped[str] = mapped_column(String(300))
     attempts: Mapped[int] = mapped_column(default=0)
-    attempt_limit: Mapped[int] = mapped_column(default=3)
+    failures: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)
     priority: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None] = mapped_column(String(200))
     lease_until: Mapped[datetime | None]
+    # Since when it waits (again), and when a worker was last notified of it.
+    queued_at: Mapped[datetime] = mapped_column(default=_created)
     rung_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     # The model that the claim required of the running attempt; empty where the worker chooses.
@@ -55,13 +66,18 @@ class Worker(Base):
 
     __tablename__ = "workers"
     # A token is for one queue: its worker can't report as one of the other queue.
-    __table_args__ = (UniqueConstraint("name", "queue"),)
+    __table_args__ = (
+        UniqueConstraint("name", "queue"),
+        Index("ix_workers_token", "token_id", "last_seen"),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(String(200))
     queue: Mapped[JobKind] = mapped_column(checked(JobKind, "queue"))
     engine: Mapped[str] = mapped_column(String(100), default="")
     model: Mapped[str] = mapped_column(String(200), default="")
     last_seen: Mapped[datetime]
+    # The worker's own token; empty for the one that all workers share.
+    token_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("worker_tokens.id"))
 
 
 class WorkerToken(Base):

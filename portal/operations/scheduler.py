@@ -105,6 +105,8 @@ def _sweep(engine: Engine, broker: Broker) -> None:
         _log.info(
             "requeued %d, gave up %d, announced %d", done.requeued, done.gave_up, done.notified
         )
+    for queue in sorted(done.stalled):
+        _log.warning("%s jobs wait although a worker has nothing to do", queue.value)
 
 
 def _tidy(engine: Engine, vault: Vault) -> None:

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, MetaData, Table, Uuid, inspect, select
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Uuid, inspect, select
 from sqlalchemy.types import TypeEngine
 
 from portal.models import Base, UtcDateTime
@@ -22,7 +22,11 @@ from portal.models import Base, UtcDateTime
 # Parents before children.
 TABLES: Final = tuple(Base.metadata.sorted_tables)
 # Columns that a version before had, for its backups.
-_DROPPED: Final = {("blobs", "study_id"): Uuid(), ("predictions", "study_id"): Uuid()}
+_DROPPED: Final[dict[tuple[str, str], TypeEngine[Any]]] = {
+    ("blobs", "study_id"): Uuid(),
+    ("predictions", "study_id"): Uuid(),
+    ("jobs", "attempt_limit"): Integer(),
+}
 _AT_ONCE: Final = 1000
 
 

@@ -76,8 +76,8 @@ class Variables(JobClock, BaseSettings):
         "REDIS_URL",
         "",
         "Redis, which notifies workers of new jobs: redis://, rediss:// or "
-        "redis+socket://:password@/path/to/socket. Without it jobs wait until the sweep can "
-        "notify them.",
+        "redis+socket://:password@/path/to/socket. Without it workers ask for jobs every three "
+        "seconds.",
         secret=True,
     )
     tls_ca_file: OptionalPath = variable(
@@ -144,8 +144,8 @@ class Variables(JobClock, BaseSettings):
     job_seconds: WholeNumber = variable(
         "JOB_SECONDS",
         JOB_SECONDS,
-        "How long a job may take. Soft limit 1.0, hard limit 1.25, lease 1.5 and Redis visibility "
-        "timeout 3 times this.",
+        "How long a job may take. Soft limit 1.0, hard limit 1.25 and Redis visibility timeout 3 "
+        "times this.",
         ge=JOB_SECONDS_MIN,
         le=JOB_SECONDS_MAX,
     )

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, not_, select
 from sqlalchemy.orm import Session
 
 from portal.models import (
@@ -31,6 +31,8 @@ from portal.studies import exams
 RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
 # A worker reports every 20 seconds; one that missed three is taken as absent.
 WORKER_SILENCE: Final = timedelta(seconds=70)
+# A worker without a job takes one within seconds: what waits longer beside it is stuck.
+STALLED: Final = timedelta(seconds=30)
 
 
 class State(StrEnum):
@@ -119,7 +121,7 @@ def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[U
             jobs.setdefault(job.instance_id, {})[job.kind] = job
     predictions = exams.last_predictions(session, ids)
     reviews = last_reviews(session, ids)
-    present = workers_present(session, now)
+    present = workers_present(session, now) - stalled_queues(session, now)
     return {
         study_id: _combined(
             study_id,
@@ -155,6 +157,32 @@ def workers_present(session: Session, now: datetime) -> frozenset[JobKind]:
         session.scalars(
             select(Worker.queue).where(Worker.last_seen > now - WORKER_SILENCE).distinct()
         )
+    )
+
+
+def has_idle_worker(session: Session, queue: JobKind, now: datetime) -> bool:
+    """Whether a worker of this queue is present that runs no job."""
+    busy = exists().where(
+        Job.state == JobState.RUNNING, Job.kind == queue, Job.worker == Worker.name
+    )
+    present = exists().where(
+        Worker.queue == queue, Worker.last_seen > now - WORKER_SILENCE, not_(busy)
+    )
+    return bool(session.scalar(select(present)))
+
+
+def stalled_queues(session: Session, now: datetime) -> frozenset[JobKind]:
+    """The queues of which a job has waited for long although a worker has nothing to do."""
+    late = {
+        queue: exists().where(
+            Job.kind == queue, Job.state == JobState.QUEUED, Job.queued_at < now - STALLED
+        )
+        for queue in RESULT_JOBS
+    }
+    return frozenset(
+        queue
+        for queue, waits in late.items()
+        if session.scalar(select(waits)) and has_idle_worker(session, queue, now)
     )
 
 

@@ -28,6 +28,7 @@ SCENARIOS: dict[str, Callable[[RunningPortal], Outcome]] = {
     "whole segment worker killed -9": partial(scenarios.worker_killed, queue="segment"),
     "engine of 3 segment processes killed -9": scenarios.shared_engine_killed,
     "Redis killed and emptied, 10 queued": scenarios.redis_emptied,
+    "Redis killed -9 and started 3 times while jobs run": scenarios.redis_restarted_while_jobs_run,
     "Redis down during an upload": scenarios.redis_away,
     "portal killed during an upload": scenarios.portal_restarted_during_upload,
     "portal killed during a job": scenarios.portal_restarted_during_a_job,

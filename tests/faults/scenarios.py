@@ -153,6 +153,39 @@ def redis_emptied(running: RunningPortal, count: int = 10) -> Outcome:
     )
 
 
+def redis_restarted_while_jobs_run(
+    running: RunningPortal, restarts: int = 3, count: int = 6
+) -> Outcome:
+    """Redis is killed and started again while workers are busy.
+
+    A worker that does not consume any more ends by itself, and its supervisor starts it again.
+    """
+    studies = []
+    for _ in range(restarts):
+        sent = send(running, count)
+        studies += sent
+        running.wait("a job runs", partial(_one_runs, running, sent))
+        running.kill("redis", signal.SIGKILL)
+        running.start_redis()
+    began = time.monotonic()
+    running.wait(
+        "every job has ended", lambda: not running.revive() and running.settled(studies), 60
+    )
+    return Outcome(
+        all_done_once(running, studies),
+        {
+            "restarts": restarts,
+            "pictures": len(studies),
+            "workers that ended by themselves": len(running.ended),
+            "seconds after the last restart": round(time.monotonic() - began, 1),
+        },
+    )
+
+
+def _one_runs(running: RunningPortal, studies: list[UUID]) -> bool:
+    return any(job.state is JobState.RUNNING for job in running.jobs(studies=studies))
+
+
 def redis_away(running: RunningPortal) -> Outcome:
     """Redis is down while a picture is sent, and comes back."""
     running.kill("redis", signal.SIGTERM)

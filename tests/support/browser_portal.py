@@ -34,7 +34,7 @@ from portal.accounts import invitations, sessions
 from portal.ai_models import registry
 from portal.governance import purges
 from portal.intake import submission
-from portal.jobs import claims, files, sweeper, tickets
+from portal.jobs import files, sweeper, tickets, workers
 from portal.models import JobKind, PurgeReason, Role, Study, User
 from tests.support.core import make_settings
 from tests.support.jobs import Jobs, hello_of
@@ -132,7 +132,7 @@ class BrowserPortal:
         with self.core.sessions() as session:
             for queue in QUEUES:
                 sent = hello_of(queue, f"test {queue}", "phantom 1.0")
-                claims.hello(session, sent, datetime.now(UTC))
+                workers.hello(session, sent, datetime.now(UTC))
 
     def render(self, study_id: UUID) -> Picture:
         """Do the study's render job."""

@@ -4,8 +4,8 @@ The defaults are those of a small DICOM picture; `PNG_FACTS` and `UNMEASURED` th
 pixels have no size.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -155,6 +155,18 @@ class Jobs:
     """The jobs of a portal."""
 
     core: Core
+    # The test's time up to which leases have aged: they run by the database's clock.
+    leases_at: datetime = field(default=NOW, init=False)
+
+    def age_leases(self, now: datetime) -> None:
+        """Let every lease have come as much nearer to its end as the test's time has gone on."""
+        passed, self.leases_at = now - self.leases_at, max(now, self.leases_at)
+        if passed > timedelta(0):
+            with self.core.sessions() as session:
+                for job in session.scalars(select(Job).where(Job.lease_until.is_not(None))):
+                    assert job.lease_until is not None
+                    job.lease_until -= passed
+                session.commit()
 
     def job(self, study_id: UUID, kind: JobKind = JobKind.RENDER) -> Job:
         """The study's job of this kind."""
@@ -174,6 +186,7 @@ class Jobs:
 
     def claim(self, job_id: UUID, now: datetime = NOW) -> tickets.Ticket | None:
         """Claim a job as a worker; the ticket, read back from its text."""
+        self.age_leases(now)
         settings, vault = self.core.settings, self.core.vault
         with self.core.sessions() as session:
             claimed = claims.claim(session, settings, vault, job_id, "worker-1", now)

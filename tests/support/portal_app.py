@@ -20,7 +20,7 @@ from portal.intake import submission
 from portal.models import JobKind, Passkey, Role, User, db
 from portal.settings import Settings
 from portal.web import create_app
-from tests.support.core import Core, migrate
+from tests.support.core import NOW, Core, migrate
 from tests.support.jobs import (
     MEDIA_TYPES,
     PNG_FACTS,
@@ -210,6 +210,11 @@ class HttpWorker:
 def job_of(app: Flask, study_id: UUID, kind: JobKind = JobKind.RENDER) -> UUID:
     """The id of a study's job."""
     return Jobs(core_of(app)).job(study_id, kind).id
+
+
+def end_leases(app: Flask) -> None:
+    """Let the lease of every attempt have ended: leases run by the database's clock."""
+    Jobs(core_of(app)).age_leases(NOW + timedelta(minutes=5))
 
 
 def analyse(app: Flask, study_id: UUID) -> None:

@@ -52,6 +52,7 @@ class RunningPortal:
         self.logs.mkdir(parents=True)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.worker_options: dict[str, dict[str, str]] = {}
+        self.ended: list[str] = []  # what has ended by itself and was started again
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.redis = embedded_redis.prepare(folder / "redis")
@@ -131,7 +132,7 @@ class RunningPortal:
         except httpx2.TransportError:
             return False
 
-    def start_worker(self, queue: str, **more: str) -> None:
+    def start_worker(self, queue: str, *, wait: bool = True, **more: str) -> None:
         """Start a worker; a restarted one gets the options of its first start."""
         more = self.worker_options.setdefault(queue, more)
         state = self.folder / "life"
@@ -149,7 +150,8 @@ class RunningPortal:
             PLEURA_THREADS="2",
             **more,
         )
-        self.wait(f"the {queue} worker lives", life.exists)
+        if wait:
+            self.wait(f"the {queue} worker lives", life.exists)
 
     def kill(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a program; SIGKILL also goes to all processes that it started."""
@@ -160,10 +162,22 @@ class RunningPortal:
             process.send_signal(number)
         process.wait(timeout=120)
 
+    def revive(self) -> list[str]:
+        """Start again, as a supervisor does, what has ended by itself; returns the names."""
+        ended = [name for name, process in self.processes.items() if process.poll() is not None]
+        for name in ended:
+            self.ended.append(name)
+            if name in ("render", "segment"):
+                self.start_worker(name, wait=False)
+            else:
+                raise AssertionError(f"{name} has ended by itself. See {self.logs}")
+        return ended
+
     def kill_child(self, name: str) -> int:
         """Kill -9 the process that does a worker's jobs, not the worker itself."""
         parent = self.processes[name].pid
-        listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        tasks = Path(f"/proc/{parent}/task").glob("*/children")
+        listed = [child for task in tasks for child in task.read_text().split()]
         assert len(listed) == 1, f"{name} has children {listed}"
         os.kill(int(listed[0]), signal.SIGKILL)
         return int(listed[0])

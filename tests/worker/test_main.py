@@ -7,12 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support.isolation import processes
 from tests.support.isolation.processes import command_and_environment, is_open_to_its_user
 from tests.support.wait import until
-from worker import child_process
+from worker import life
 from worker.settings import Settings
 
 
@@ -42,9 +40,10 @@ def test_a_worker_with_a_wrong_setting_names_it_and_does_not_start(tmp_path: Pat
 
 def test_a_worker_without_a_model_reports_it_and_ends(tmp_path: Path) -> None:
     done = worker("segment", env=environment_of(tmp_path, PLEURA_WEIGHTS=str(tmp_path / "nothing")))
-    assert "the segment worker can't start: ModelMissing" in done.stdout
+    assert done.returncode == 1
+    assert "the segment worker ends: it can't start: ModelMissing" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
-    assert not (tmp_path / "life").exists()
+    assert not list((tmp_path / "life").glob("*.alive"))
 
 
 def test_a_probe_sees_a_worker_that_lives_and_no_process_shows_its_secrets(tmp_path: Path) -> None:
@@ -52,7 +51,7 @@ def test_a_probe_sees_a_worker_that_lives_and_no_process_shows_its_secrets(tmp_p
     settings = Settings.from_env(environment)
     assert worker("alive", "render", env=environment).returncode == 1
     running = subprocess.Popen([sys.executable, "-m", "worker", "render"], env=environment)
-    alive_file = child_process.alive_file(settings, "render")
+    alive_file = life.alive_file(settings, "render")
     try:
         assert until(alive_file.exists)
         assert worker("alive", "render", env=environment).returncode == 0
@@ -70,12 +69,3 @@ def test_a_probe_sees_a_worker_that_lives_and_no_process_shows_its_secrets(tmp_p
         running.wait()
     os.utime(alive_file, (0, 0))
     assert worker("alive", env=environment).returncode == 1
-
-
-@pytest.mark.parametrize(("age", "alive"), [(0, True), (60, True), (75, False)])
-def test_three_missed_signs_of_life_mean_dead(tmp_path: Path, age: float, alive: bool) -> None:
-    settings = Settings.from_env(environment_of(tmp_path))
-    alive_file = child_process.alive_file(settings, "segment")
-    alive_file.parent.mkdir()
-    alive_file.touch()
-    assert child_process.is_alive(settings, "segment", alive_file.stat().st_mtime + age) is alive

@@ -1,10 +1,11 @@
 """worker.settings: which settings a worker accepts, and that a wrong one stops it by name."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from worker.settings import BadSettings, Settings
+from worker.settings import BadSettings, Settings, job_process_environment
 
 GOOD = {
     "REDIS_URL": "redis://:password@127.0.0.1:6379/0",
@@ -47,14 +48,42 @@ def test_a_unix_socket_is_spelt_as_celery_wants_it() -> None:
 
 
 @pytest.mark.parametrize("seconds", ["5", "120", "3600"])
-def test_soft_is_before_hard_before_lease_before_visibility(seconds: str) -> None:
+def test_soft_is_before_hard_before_visibility(seconds: str) -> None:
     settings = Settings.from_env({**GOOD, "JOB_SECONDS": seconds})
-    assert (
-        settings.soft_seconds
-        < settings.hard_seconds
-        < settings.lease_seconds
-        < settings.visibility_seconds
-    )
+    assert settings.soft_seconds < settings.hard_seconds < settings.visibility_seconds
+
+
+@pytest.mark.parametrize(
+    "url", ["http://portal:8000", "http://10.0.0.1", "http://localhost.example", "HTTP://[2001::1]"]
+)
+def test_pictures_do_not_cross_a_network_unencrypted_unless_a_setting_allows_it(url: str) -> None:
+    with pytest.raises(
+        BadSettings, match=r"PLEURA_PORTAL_URL must start with https.*PLEURA_PLAIN_HOSTS"
+    ):
+        Settings.from_env({**GOOD, "PLEURA_PORTAL_URL": url})
+    host = urlsplit(url).hostname or ""
+    allowed = Settings.from_env({**GOOD, "PLEURA_PORTAL_URL": url, "PLEURA_PLAIN_HOSTS": host})
+    assert allowed.portal_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["https://portal", "http://localhost:1", "http://127.8.0.1", "http://[::1]:8000"]
+)
+def test_encrypted_or_on_this_machine_needs_no_setting(url: str) -> None:
+    assert Settings.from_env({**GOOD, "PLEURA_PORTAL_URL": url}).portal_url == url
+
+
+def test_a_process_that_does_jobs_has_neither_token_nor_redis(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("secret of the worker")
+    monkeypatch.setenv("REDIS_URL", "redis://worker:secret@redis/0")
+    monkeypatch.setenv("PLEURA_PORTAL_URL", "http://127.0.0.1:8000")
+    monkeypatch.setenv("PLEURA_WORKER_TOKEN_FILE", str(tmp_path / "token"))
+    environment = job_process_environment()
+    assert not [value for value in environment.values() if "secret" in value]
+    assert "PLEURA_WORKER_TOKEN_FILE" not in environment
+    assert Settings.from_env(environment).portal_url == "http://127.0.0.1:8000"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,8 @@ to the portal's sweep.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +25,7 @@ from worker.contract.job import (
     FailureKind,
     Hello,
     JobKind,
-    Lease,
+    NextClaim,
     Queue,
     RequiredModel,
 )
@@ -88,15 +86,31 @@ class PortalClient:
         """Claim a job; None when there is nothing to do (done, taken, unknown)."""
         body = ClaimRequest(worker=self._name).as_json()
         answer = self.request("POST", f"jobs/{job_id}/claim", self._token, json=body)
-        if answer.status_code in (401, 403):
-            raise Transient(ErrorCode.WORKER_TOKEN_REFUSED)
-        if answer.status_code != httpx2.codes.OK:
-            return None
+        return self._claimed(answer)
+
+    def claim_next(self) -> Attempt | None:
+        """Claim the job of the queue that comes first; None when none waits.
+
+        Asked once: Transient when the portal does not answer now.
+        """
+        body = NextClaim(worker=self._name, queue=self._queue).as_json()
+        answer = self.request_once("POST", "claim", self._token, json=body)
+        if answer is None:
+            raise Transient(ErrorCode.PORTAL_UNREACHABLE)
+        if answer.status_code >= 500:
+            raise Transient(ErrorCode.PORTAL_BROKEN)
+        return self._claimed(answer)
+
+    def request_once(
+        self, method: str, path: str, token: str, **parts: Any
+    ) -> httpx2.Response | None:
+        """One call that is not repeated; None when the portal is away."""
         try:
-            return Attempt(self, Claim.parse_text(answer.content))
-        except InvalidMessage as error:
-            log.error("job %s: the portal's claim breaks the contract: %s", job_id, error.message)
-            raise Transient(ErrorCode.PORTAL_BROKEN) from None
+            return self._http.request(
+                method, path, headers=_bearer(token), timeout=_timeout(CONNECT_SECONDS), **parts
+            )
+        except httpx2.TransportError:
+            return None
 
     def request(self, method: str, path: str, token: str, **parts: Any) -> httpx2.Response:
         """One call, repeated while the portal is away or broken; Transient when it stays so."""
@@ -120,6 +134,17 @@ class PortalClient:
             left = max(end - self._clock(), SHORTEST_TRY)
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    def _claimed(self, answer: httpx2.Response) -> Attempt | None:
+        if answer.status_code in (401, 403):
+            raise Transient(ErrorCode.WORKER_TOKEN_REFUSED)
+        if answer.status_code != httpx2.codes.OK:
+            return None
+        try:
+            return Attempt(self, Claim.parse_text(answer.content))
+        except InvalidMessage as error:
+            log.error("the portal's claim breaks the contract: %s", error.message)
+            raise Transient(ErrorCode.PORTAL_BROKEN) from None
+
 
 class Attempt:
     """One claimed attempt at a job: its inputs, its outputs, its lease and its end."""
@@ -127,10 +152,13 @@ class Attempt:
     def __init__(self, portal: PortalClient, claim: Claim) -> None:
         self._portal = portal
         self._claim = claim
-        self._lease_seconds = claim.lease_seconds
-        self._lost = threading.Event()
         # Small outputs wait for the result: a request costs more than its bytes.
         self._outputs: list[Output] = []
+
+    @property
+    def claim(self) -> Claim:
+        """What the portal answered to the claim."""
+        return self._claim
 
     @property
     def job_id(self) -> UUID:
@@ -187,34 +215,15 @@ class Attempt:
         except WorkError:
             log.warning("job %s: %s could not be reported", self.job_id, error.code)
 
-    @contextmanager
-    def renewing_lease(self) -> Iterator[None]:
-        """Renew the lease while the body runs, from a thread of its own."""
-        ended = threading.Event()
-        thread = threading.Thread(
-            target=self._renew_lease, args=(ended,), name="heartbeat", daemon=True
-        )
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join(timeout=1.0)
-
-    def _renew_lease(self, ended: threading.Event) -> None:
-        while not ended.wait(self._lease_seconds / 4):
-            try:
-                answer = self._call("POST", "heartbeat")
-                self._lease_seconds = Lease.parse_text(answer.content).lease_seconds
-            except (Transient, Permanent, InvalidMessage):
-                continue
-            except AttemptLost:
-                self._lost.set()
-                return
+    def heartbeat(self) -> bool:
+        """Renew the lease; False while the portal is away, AttemptLost where it is another's."""
+        path = f"jobs/{self.job_id}/heartbeat"
+        answer = self._portal.request_once("POST", path, self._claim.ticket)
+        if answer is not None and answer.status_code in ATTEMPT_LOST:
+            raise AttemptLost
+        return answer is not None and answer.is_success
 
     def _call(self, method: str, path: str, **parts: Any) -> httpx2.Response:
-        if self._lost.is_set():
-            raise AttemptLost
         ticket = self._claim.ticket
         answer = self._portal.request(method, f"jobs/{self.job_id}/{path}", ticket, **parts)
         if answer.status_code in ATTEMPT_LOST:

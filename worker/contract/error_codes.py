@@ -1,6 +1,7 @@
 """Why a job failed, coded: the portal stores the code and shows a sentence for it."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class ErrorCode(StrEnum):
@@ -29,6 +30,7 @@ class ErrorCode(StrEnum):
     ENGINE_LOST = "engine_lost"
     ENGINE_FAILED = "engine_failed"
     OUT_OF_MEMORY = "out_of_memory"
+    PROCESS_LOST = "process_lost"
     TIMEOUT = "timeout"
     UNEXPECTED = "unexpected"
     WRONG_QUEUE = "wrong_queue"
@@ -44,3 +46,7 @@ class ErrorCode(StrEnum):
     GAVE_UP = "gave_up"
     RECORD_DAMAGED = "record_damaged"
     WORKER_TOO_OLD = "worker_too_old"
+
+
+# The attempt was ended by what is neither the job's nor its worker's fault.
+FROM_OUTSIDE: Final = frozenset({ErrorCode.PORTAL_UNREACHABLE, ErrorCode.PORTAL_BROKEN})

@@ -43,6 +43,13 @@ class ClaimRequest(Message):
     worker: str
 
 
+class NextClaim(Message):
+    """A worker asks for the job of its queue that comes first."""
+
+    worker: str
+    queue: Queue
+
+
 class InputFile(PortalMessage):
     """A file that the job reads."""
 

@@ -7,7 +7,6 @@ socket and answers until it is stopped.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from ml.runtime import session
 from ml.runtime.session import Session
+from worker import parent_process
 from worker.segment.batch_engine import BatchEngine
 
 log = logging.getLogger(__name__)
@@ -86,16 +86,8 @@ def main(arguments: list[str]) -> None:
         path.chmod(0o600)
         listener.listen(64)
         threading.Thread(target=engine.listen, args=(listener,), daemon=True).start()
-        threading.Thread(target=_end_with_the_worker, daemon=True).start()
+        parent_process.end_with_it()
         engine.run()
-
-
-def _end_with_the_worker() -> None:
-    """Wait until the pipe is closed whose other end the worker holds, then end the process."""
-    # Not by sys.stdin: its lock, held while it waits, would be held in every fork for ever.
-    while os.read(0, 1):
-        pass
-    os._exit(0)
 
 
 if __name__ == "__main__":

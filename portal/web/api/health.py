@@ -3,8 +3,9 @@
 from flask import Blueprint, Response, json
 
 from portal import database
+from portal.jobs import overview
 from portal.models import db
-from portal.services import UNAVAILABLE
+from portal.services import UNAVAILABLE, db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
@@ -20,17 +21,25 @@ def live() -> Response:
 @blueprint.get("/ready")
 @guard.public
 def ready() -> Response:
-    """Database and schema must be there. Without Redis work goes on, slower: `degraded`."""
-    checks = {"database": "ok", "schema": "ok", "redis": "ok"}
+    """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
+
+    So it is where jobs are `stalled`: they wait although a worker has nothing to do.
+    """
+    checks = {"database": "ok", "schema": "ok", "redis": "ok", "jobs": "ok"}
     try:
         if not database.schema_is_current(db.engine):
             checks["schema"] = "old"
     except UNAVAILABLE:
         checks["database"] = checks["schema"] = "away"
+    if checks["database"] == checks["schema"] == "ok" and overview.stalled(
+        db_session(), guard.now()
+    ):
+        checks["jobs"] = "stalled"
     if not guard.services().redis_answers():
         checks["redis"] = "away"
     able = checks["database"] == checks["schema"] == "ok"
-    status = "ok" if able and checks["redis"] == "ok" else "degraded" if able else "failing"
+    well = all(check == "ok" for check in checks.values())
+    status = "ok" if well else "degraded" if able else "failing"
     return _answer({"status": status, "checks": checks}, 200 if able else 503)
 
 

@@ -1,8 +1,8 @@
 """`/worker/v1`: how workers claim a job, read its inputs, store its outputs and end it.
 
-`hello` and `claim` need the worker's own token, which is for one queue, or the one that all workers
-share; the rest needs the ticket that a claim answers, good for that one job and attempt as long
-as the token works. Bodies are files, or the messages of `worker.contract`.
+`hello` and both claims need the worker's own token, which is for one queue, or the one that all
+workers share; the rest needs the ticket that a claim answers, good for that one job and attempt as
+long as the token works. Bodies are files, or the messages of `worker.contract`.
 """
 
 from typing import Any, Final, TypeVar
@@ -10,15 +10,16 @@ from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request
 
-from portal.jobs import claims, files, outcomes, sweeper, tickets, worker_tokens
+from portal.jobs import claims, files, outcomes, sweeper, tickets, worker_tokens, workers
 from portal.jobs.errors import BadResult, BadTicket, Lost, WorkerRefused
-from portal.models import WorkerToken
+from portal.models import JobKind, WorkerToken
 from portal.services import db_session
 from portal.web.security import guard
 from portal.web.security.errors import Problem, answer
 from portal.web.security.json_body import json_or_none
+from worker.contract.clock import LEASE_SECONDS
 from worker.contract.files import OUTPUT_BYTES_MAX
-from worker.contract.job import ClaimRequest, Failure, Hello, Lease
+from worker.contract.job import ClaimRequest, Failure, Hello, Lease, NextClaim
 from worker.contract.message import InvalidMessage, Message
 from worker.contract.result import BUNDLE, BUNDLE_BYTES_MAX, Output, unpack
 
@@ -37,7 +38,7 @@ def hello() -> tuple[str, int]:
     sent = _message(Hello)
     if token is not None and token.queue.value != sent.queue.value:
         raise Problem(403, "queue", "The token is for another queue.")
-    claims.hello(db_session(), sent, guard.now())
+    workers.hello(db_session(), sent, guard.now(), token)
     return _NOTHING
 
 
@@ -50,6 +51,27 @@ def claim(job_id: UUID) -> Response | tuple[str, int]:
     services = guard.services()
     claimed = claims.claim(
         db_session(), services.settings, services.vault, job_id, name, guard.now(), token
+    )
+    return jsonify(claimed.as_json()) if claimed else _NOTHING
+
+
+@blueprint.post("/claim")
+@guard.worker()
+def claim_next() -> Response | tuple[str, int]:
+    """Begin an attempt at the job of a queue that comes first; an idle worker asks now and then."""
+    token = _token()
+    asked = _message(NextClaim)
+    if token is not None and token.queue.value != asked.queue.value:
+        raise Problem(403, "queue", "The token is for another queue.")
+    services = guard.services()
+    claimed = claims.claim_next(
+        db_session(),
+        services.settings,
+        services.vault,
+        JobKind(asked.queue),
+        asked.worker,
+        guard.now(),
+        token,
     )
     return jsonify(claimed.as_json()) if claimed else _NOTHING
 
@@ -81,10 +103,9 @@ def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
 @guard.worker()
 def heartbeat(job_id: UUID) -> Response:
     """The attempt goes on."""
-    settings = guard.services().settings
-    if not claims.heartbeat(db_session(), settings, _ticket(job_id), guard.now()):
+    if not claims.heartbeat(db_session(), _ticket(job_id)):
         raise Lost
-    return jsonify(Lease(lease_seconds=settings.lease_seconds).as_json())
+    return jsonify(Lease(lease_seconds=LEASE_SECONDS).as_json())
 
 
 @blueprint.post("/jobs/<uuid:job_id>/finish")

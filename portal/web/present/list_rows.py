@@ -78,8 +78,8 @@ def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
     found = []
     if any(state.waiting_for == "worker" for state in open_ones):
         found.append(
-            "No worker is running, so new cases get no AI result for now. They are stored and will "
-            "be analysed when a worker starts. Read urgent ones unaided."
+            "No worker takes jobs, so new cases get no AI result for now. They are stored and will "
+            "be analysed when one does. Read urgent ones unaided."
         )
     if not redis_answers:
         found.append(

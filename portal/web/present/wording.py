@@ -50,7 +50,7 @@ QUALITY = {
     "refused": "Picture: not suitable for AI",
 }
 WAITING = {
-    "worker": "no worker is running",
+    "worker": "no worker takes jobs",
     "redis": "queued; results may be delayed",
 }
 _SPACING = {
@@ -60,7 +60,7 @@ _SPACING = {
 }
 _SIDES = {"right": "right", "left": "left", "both": "both sides"}
 _FAILURES: Final[dict[str, str]] = {
-    ErrorCode.GAVE_UP: "The job failed three times.",
+    ErrorCode.GAVE_UP: "The job failed or was interrupted too often.",
     ErrorCode.DECODE_FAILED: "The picture could not be decoded.",
     ErrorCode.TRUNCATED: "The file is incomplete.",
     ErrorCode.NO_PIXELS: "The file contains no picture.",
@@ -108,7 +108,7 @@ def progress(state: str, waiting_for: str | None) -> str:
         return "Queued. The job queue (Redis) is not available; the case is stored."
     if waiting_for == "worker":
         return (
-            "Queued. No worker is running; the case is stored and will be analysed when one starts."
+            "Queued. No worker takes jobs just now; the case is stored and will be analysed then."
         )
     return {
         "received": "Received. Waiting for a worker.",

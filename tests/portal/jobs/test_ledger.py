@@ -3,9 +3,9 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
@@ -13,7 +13,7 @@ from sqlalchemy import select
 from portal import errors
 from portal.access import Denied
 from portal.audit import verification
-from portal.jobs import claims, overview, sweeper
+from portal.jobs import claims, overview, sweeper, worker_tokens, workers
 from portal.jobs.broker import Broker
 from portal.jobs.errors import BadResult, BadTicket, Lost
 from portal.jobs.files import Output, read_input, store_output
@@ -46,6 +46,8 @@ from tests.support.jobs import (
     segmented,
 )
 from tests.support.pictures import jpeg, png
+from tests.support.queries.query_plan import plan_of, selects
+from worker.contract.clock import LEASE_SECONDS
 
 
 def started(clinic: Clinic) -> Ticket:
@@ -78,7 +80,7 @@ def test_a_claim_holds_everything_that_the_worker_needs(clinic: Clinic) -> None:
     answer = claimed.as_json()
     assert answer["kind"] == "render"
     assert answer["attempt"] == 1
-    assert answer["lease_seconds"] == settings.lease_seconds
+    assert answer["lease_seconds"] == LEASE_SECONDS
     assert answer["inputs"]["source"]["media_type"] == "application/dicom"
     assert answer["facts"] is None
     segment = None
@@ -108,16 +110,129 @@ def test_an_unknown_job_is_nothing_to_do(clinic: Clinic) -> None:
 
 def test_a_running_job_is_taken_over_once_its_lease_has_ended(clinic: Clinic) -> None:
     first = started(clinic)
-    lease = timedelta(seconds=clinic.core.settings.lease_seconds)
-    assert clinic.claim(first.job_id, NOW + lease - timedelta(seconds=1)) is None
+    lease = timedelta(seconds=LEASE_SECONDS)
+    assert clinic.claim(first.job_id, NOW + lease / 2) is None
     with clinic.session as session:
-        assert claims.heartbeat(session, clinic.core.settings, first, NOW + lease / 2)
-    assert clinic.claim(first.job_id, NOW + lease + timedelta(seconds=1)) is None
+        assert claims.heartbeat(session, first)
+    assert clinic.claim(first.job_id, NOW + lease) is None, "it was renewed at its half"
     second = clinic.claim(first.job_id, NOW + lease * 2)
     assert second is not None
     assert second.attempt == 2
     with clinic.session as session:
-        assert not claims.heartbeat(session, clinic.core.settings, first, NOW + lease * 2)
+        assert not claims.heartbeat(session, first)
+
+
+def test_a_portal_with_a_wrong_clock_takes_no_job_from_another_worker(clinic: Clinic) -> None:
+    """Leases run by the database's clock, whatever the process believes that the time is."""
+    first = started(clinic)
+    wrong = after(days=4000)
+    with clinic.session as session:
+        taken = claims.claim(
+            session, clinic.core.settings, clinic.vault, first.job_id, "ahead", wrong
+        )
+        assert taken is None
+        assert sweeper.sweep(session, Broker(""), wrong).requeued == 0
+        job = session.get_one(Job, first.job_id, populate_existing=True)
+        assert (job.state, job.attempts) == (JobState.RUNNING, 1)
+        assert job.lease_until is not None
+        left = job.lease_until - datetime.now(UTC)
+    assert timedelta(0) < left <= timedelta(seconds=LEASE_SECONDS)
+
+
+def test_attempts_that_are_ended_from_outside_have_a_limit_of_their_own(clinic: Clinic) -> None:
+    job_id = clinic.job(clinic.submit().study_id).id
+    for attempt in range(1, 11):
+        ticket = clinic.claim(job_id, after(hours=attempt))
+        assert ticket is not None, "nine lost attempts do not end a job"
+        assert ticket.attempt == attempt
+    clinic.age_leases(after(hours=11))
+    with clinic.session as session:
+        assert sweeper.sweep(session, Broker(""), after(hours=11)).gave_up == 1
+        job = session.get_one(Job, job_id)
+        assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
+        assert (job.failures, job.losses) == (0, 10)
+
+
+def test_failures_count_up_to_three_however_often_the_job_was_lost_between(clinic: Clinic) -> None:
+    job_id = clinic.job(clinic.submit().study_id).id
+    for failed in range(3):
+        assert clinic.claim(job_id, after(hours=2 * failed)) is not None
+        taken_over = clinic.claim(job_id, after(hours=2 * failed + 1))
+        assert taken_over is not None
+        clinic.fail(taken_over, "process_lost", "transient", after(hours=2 * failed + 1))
+    assert clinic.state_of(job_id) is JobState.FAILED
+    with clinic.session as session:
+        job = session.get_one(Job, job_id)
+        assert (job.failures, job.losses, job.error_code) == (3, 3, "gave_up")
+
+
+def test_a_portal_that_was_away_fails_no_job_that_is_well(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    for _ in range(9):
+        clinic.fail(ticket, "portal_unreachable", "transient")
+        again = clinic.claim(ticket.job_id)
+        assert again is not None
+        ticket = again
+    clinic.fail(ticket, "portal_unreachable", "transient")
+    assert clinic.state_of(ticket.job_id) is JobState.FAILED
+
+
+def next_job(clinic: Clinic, queue: JobKind = JobKind.RENDER) -> UUID | None:
+    """The job that a worker gets which asks for the next one of its queue."""
+    with clinic.session as session:
+        found = claims.claim_next(session, clinic.core.settings, clinic.vault, queue, "w", NOW)
+    return found.job if found is not None else None
+
+
+def test_a_worker_that_asks_gets_the_job_that_comes_first(clinic: Clinic) -> None:
+    late, early = (clinic.submit(now=after(minutes=minutes)).study_id for minutes in (2, 1))
+    urgent = clinic.job(clinic.submit(now=after(minutes=3)).study_id).id
+    with clinic.session as session:
+        session.get_one(Job, urgent).priority = 5
+        session.commit()
+    got = [next_job(clinic) for _ in range(4)]
+    assert got == [urgent, clinic.job(early).id, clinic.job(late).id, None]
+    assert next_job(clinic, JobKind.SEGMENT) is None
+
+
+def test_workers_that_ask_at_once_get_different_jobs(clinic: Clinic) -> None:
+    jobs = {clinic.job(clinic.submit().study_id).id for _ in range(6)}
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: next_job(clinic), range(8)))
+    assert {job for job in got if job is not None} == jobs
+    assert got.count(None) == 2
+
+
+def test_a_worker_that_asks_gets_a_lost_job_too_when_no_other_waits(clinic: Clinic) -> None:
+    lost = started(clinic)
+    assert next_job(clinic) is None
+    clinic.age_leases(after(hours=1))
+    waiting = clinic.job(clinic.submit(now=after(hours=1)).study_id).id
+    assert [next_job(clinic), next_job(clinic), next_job(clinic)] == [waiting, lost.job_id, None]
+
+
+def test_a_job_whose_record_is_damaged_does_not_keep_workers_from_the_others(
+    clinic: Clinic,
+) -> None:
+    damaged, well = (clinic.render(clinic.submit().study_id) for _ in range(2))
+    with clinic.session as session:
+        instance = session.get_one(Instance, session.get_one(Job, damaged).instance_id)
+        instance.sealed_facts = b"no longer what it was"
+        session.commit()
+    assert next_job(clinic, JobKind.SEGMENT) == well
+    assert clinic.state_of(damaged) is JobState.FAILED
+
+
+def test_the_next_job_is_found_by_its_index(clinic: Clinic) -> None:
+    """However many jobs there are: each idle worker asks every few seconds."""
+    clinic.submit()
+    engine = clinic.core.engine
+    with selects(engine) as statements:
+        assert next_job(clinic) is not None
+    first = next(one for one in statements if "ORDER BY" in one.text)
+    plan = plan_of(engine, first)
+    assert "ix_jobs_waiting" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_only_the_latest_attempt_can_store_finish_or_fail(clinic: Clinic) -> None:
@@ -191,7 +306,7 @@ def test_a_transient_failure_is_tried_again_until_three_attempts_are_spent(clini
     for attempt in (1, 2, 3):
         assert ticket.attempt == attempt
         clinic.store(ticket, thumb=jpeg())
-        clinic.fail(ticket, "portal_unreachable", "transient")
+        clinic.fail(ticket, "engine_failed", "transient")
         if attempt < 3:
             assert clinic.state_of(job_id) is JobState.QUEUED
             again = clinic.claim(job_id)
@@ -343,7 +458,7 @@ def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic
 def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) -> None:
     def hello(model: str) -> None:
         with clinic.session as session:
-            claims.hello(session, hello_of("segment", model=model), NOW)
+            workers.hello(session, hello_of("segment", model=model), NOW)
 
     with clinic.session as other, ThreadPoolExecutor(1) as pool:
         other.add(Worker(name="w", queue=JobKind.SEGMENT, last_seen=NOW))
@@ -362,12 +477,26 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
 def test_workers_of_two_queues_may_have_one_name(clinic: Clinic) -> None:
     for queue in ("segment", "render"):
         with clinic.session as session:
-            claims.hello(session, hello_of(queue), NOW)
+            workers.hello(session, hello_of(queue), NOW)
     with clinic.session as session:
         assert {worker.queue for worker in session.scalars(select(Worker))} == {
             JobKind.RENDER,
             JobKind.SEGMENT,
         }
+
+
+def test_a_token_has_a_limited_number_of_workers(clinic: Clinic) -> None:
+    """Those that were silent for longest make place; another token's rows stay."""
+    with clinic.session as session:
+        token, _ = worker_tokens.create(
+            session, name="own", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=NOW
+        )
+        workers.hello(session, hello_of("segment", name="shared"), after(hours=-1))
+        for number in range(workers.MOST_PER_TOKEN + 5):
+            sent = hello_of("render", name=f"w{number}")
+            workers.hello(session, sent, after(seconds=number), token)
+        names = set(session.scalars(select(Worker.name)))
+    assert names == {"shared", *(f"w{n}" for n in range(5, workers.MOST_PER_TOKEN + 5))}
 
 
 BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
@@ -553,11 +682,12 @@ def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Cl
     clinic.done()
     with clinic.session as session:
         for _ in range(2):
-            claims.hello(session, hello_of("render"), NOW)
+            workers.hello(session, hello_of("render"), NOW)
         with pytest.raises(BadResult):
-            claims.hello(session, hello_of("render", name="\u200e"), NOW)
+            workers.hello(session, hello_of("render", name="\u200e"), NOW)
         board = overview.board(session, after(seconds=30))
         assert [w.is_present for w in board.workers] == [True]
+        assert board.stalled == frozenset({JobKind.RENDER})
         assert not overview.board(session, after(minutes=3)).workers[0].is_present
     render, segment = board.queues
     assert (render.kind, render.queued, render.failed, render.done) == (JobKind.RENDER, 1, 1, 1)

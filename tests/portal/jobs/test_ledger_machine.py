@@ -6,7 +6,7 @@ ends a job; no job is lost; and the worklist's index agrees with the rows.
 
 import shutil
 import tempfile
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from portal.audit import verification
 from portal.jobs import claims, sweeper
+from portal.jobs.attempts import FAILURES, LOSSES, is_expired
 from portal.jobs.broker import Broker
 from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
@@ -70,14 +71,16 @@ class Ledger(RuleBasedStateMachine):
         return self.claim_job(ids[choice % len(ids)])
 
     def claim_job(self, job_id: Any) -> Ticket | None:
+        self.clinic.age_leases(self.now)
         before = self.job(job_id)
         ticket = self.clinic.claim(before.id, self.now)
-        free = before.state is JobState.QUEUED or (
+        expired = (
             before.state is JobState.RUNNING
             and before.lease_until is not None
-            and before.lease_until < self.now
+            and before.lease_until < datetime.now(UTC)
+            and before.losses < LOSSES - 1
         )
-        assert (ticket is not None) == (free and before.attempts < before.attempt_limit)
+        assert (ticket is not None) == (before.state is JobState.QUEUED or expired)
         if ticket is not None:
             assert (ticket.job_id, ticket.attempt) not in self.claimed
             self.claimed.add((ticket.job_id, ticket.attempt))
@@ -121,7 +124,7 @@ class Ledger(RuleBasedStateMachine):
         after = self.job(ticket.job_id)
         if before.state is not JobState.RUNNING or before.attempts != ticket.attempt:
             assert (before.state, before.attempts) == (after.state, after.attempts)
-        elif kind == "permanent" or before.attempts >= before.attempt_limit:
+        elif kind == "permanent" or before.failures + 1 >= FAILURES:
             assert after.state is JobState.FAILED
         else:
             assert after.state is JobState.QUEUED
@@ -132,7 +135,7 @@ class Ledger(RuleBasedStateMachine):
             return
         before = self.job(ticket.job_id)
         with self.clinic.session as session:
-            renewed = claims.heartbeat(session, self.clinic.core.settings, ticket, self.now)
+            renewed = claims.heartbeat(session, ticket)
         assert renewed == (before.state is JobState.RUNNING and before.attempts == ticket.attempt)
 
     @rule(minutes=st.sampled_from([1, 2, 5, 60]))
@@ -141,11 +144,10 @@ class Ledger(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
+        self.clinic.age_leases(self.now)
         with self.clinic.session as session:
             sweeper.sweep(session, SILENT, self.now)
-            stuck = session.scalars(
-                select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < self.now)
-            ).all()
+            stuck = session.scalars(select(Job).where(*is_expired())).all()
         assert stuck == []
 
     @rule()

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, insert, text
 
-from portal.jobs import sweeper
+from portal.jobs import sweeper, workers
 from portal.jobs.broker import Broker
 from portal.jobs.files import read_input
 from portal.models import Blob, BlobKind, Job, JobKind, JobState
@@ -20,20 +20,22 @@ from portal.services import redis_client
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.jobs import rendered
+from tests.support.jobs import hello_of, rendered
 
 SILENT = Broker("")
 
 
 def test_an_expired_attempt_goes_back_to_the_queue_and_a_spent_one_fails(clinic: Clinic) -> None:
     job_id = clinic.job(clinic.submit().study_id).id
-    for hour in range(3):
+    for hour in range(10):
         assert clinic.claim(job_id, after(hours=hour)) is not None
         with clinic.session as session:
             early = sweeper.sweep(session, SILENT, after(hours=hour, seconds=10))
+        clinic.age_leases(after(hours=hour, minutes=30))
+        with clinic.session as session:
             late = sweeper.sweep(session, SILENT, after(hours=hour, minutes=30))
         assert (early.requeued, early.gave_up) == (0, 0)
-        assert (late.requeued, late.gave_up) == ((1, 0) if hour < 2 else (0, 1))
+        assert (late.requeued, late.gave_up) == ((1, 0) if hour < 9 else (0, 1))
     with clinic.session as session:
         job = session.get_one(Job, job_id)
         assert (job.state, job.error_code) == (JobState.FAILED, "gave_up")
@@ -57,13 +59,36 @@ def test_without_redis_the_sweep_notifies_later(clinic: Clinic, redis_url: str) 
             "its message was sent a second ago"
         )
         assert sweeper.sweep(session, broker, after(minutes=5)).notified == 0, (
-            "its message still waits"
-        )
-        redis.delete("render")
-        assert sweeper.sweep(session, broker, after(minutes=6)).notified == 1, (
-            "the message was lost"
+            "no worker has nothing to do"
         )
     broker.close()
+
+
+def test_a_job_that_waits_beside_an_idle_worker_is_announced_again(
+    clinic: Clinic, redis_url: str
+) -> None:
+    """However many messages wait in Redis: the worker does not take them."""
+    sent, busy = clinic.submit(), clinic.submit()
+    redis = redis_client(redis_url)
+    assert redis is not None
+    redis.delete("render", "segment")
+    broker = Broker(redis_url)
+    with clinic.session as session:
+        assert sweeper.sweep(session, broker, NOW).notified == 2
+        workers.hello(session, hello_of("render", name="worker-1"), NOW)
+        soon = sweeper.sweep(session, broker, after(seconds=5))
+        assert (soon.notified, soon.stalled) == (0, frozenset())
+        later = sweeper.sweep(session, broker, after(seconds=31))
+        assert (later.notified, later.stalled) == (2, {JobKind.RENDER})
+        assert broker.waiting(JobKind.RENDER) == 4
+    assert clinic.claim(clinic.job(busy.study_id).id, after(seconds=40)) is not None
+    with clinic.session as session:
+        workers.hello(session, hello_of("render", name="worker-1"), after(seconds=40))
+        late = sweeper.sweep(session, broker, after(seconds=50))
+        assert (late.notified, late.stalled) == (0, frozenset()), "its worker is busy"
+        assert session.get_one(Job, sent.job_id).rung_at == after(seconds=31)
+    broker.close()
+    redis.delete("render", "segment")
 
 
 def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url: str) -> None:

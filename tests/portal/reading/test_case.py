@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from portal.access import Denied
-from portal.jobs import claims
+from portal.jobs import workers
 from portal.models import AuditEvent, Blob, BlobKind, Instance, JobState, Study
 from portal.reading import case, worklist
 from portal.reading.shown_results import Shown
@@ -168,7 +168,7 @@ def test_waiting_for_a_worker_is_distinguished_from_waiting_for_redis(clinic: Cl
         session.execute(update(Job).values(rung_at=NOW))
         session.commit()
         assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for == "worker"
-        claims.hello(session, hello_of("render"), NOW)
+        workers.hello(session, hello_of("render"), NOW)
         assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for is None
         later = after(minutes=5)
         assert case.study_state(session, clinic.owner, study_id, later).waiting_for == "worker"

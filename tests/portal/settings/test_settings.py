@@ -151,7 +151,7 @@ def test_an_environment_that_has_no_name_is_refused(tmp_path: Path, env: str) ->
 @pytest.mark.parametrize("seconds", [5, 120, 3600])
 def test_the_clock_of_a_job_is_in_order(seconds: int) -> None:
     s = Settings.from_env(PRODUCTION | {"JOB_SECONDS": str(seconds)})
-    assert s.soft_seconds < s.hard_seconds < s.lease_seconds < s.visibility_seconds
+    assert s.soft_seconds < s.hard_seconds < s.visibility_seconds
 
 
 def test_every_variable_is_described() -> None:

@@ -146,8 +146,9 @@ def test_a_lock_of_an_exam_finds_a_job_that_came_in_while_it_waited(
         holding.execute(
             text(
                 "INSERT INTO jobs (id, kind, state, study_id, idempotency_key, attempts, "
-                "attempt_limit, priority, created) SELECT gen_random_uuid(), 'export', 'queued', "
-                "study_id, 'export:1', 0, 3, 0, created FROM jobs WHERE study_id = :id"
+                "failures, losses, priority, created, queued_at) SELECT gen_random_uuid(), "
+                "'export', 'queued', study_id, 'export:1', 0, 0, 0, 0, created, created "
+                "FROM jobs WHERE study_id = :id"
             ),
             {"id": study_id},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from worker.isolation import kernel
@@ -12,11 +13,9 @@ def descendants(pid: int) -> list[int]:
     """A process and all that it started, and these in turn."""
     found = [pid]
     for process in found:
-        try:
-            children = Path(f"/proc/{process}/task/{process}/children").read_text()
-        except OSError:  # it has just ended
-            continue
-        found += [int(child) for child in children.split()]
+        for children in Path(f"/proc/{process}/task").glob("*/children"):  # of each thread
+            with suppress(OSError):  # it has just ended
+                found += [int(child) for child in children.read_text().split()]
     return found
 
 

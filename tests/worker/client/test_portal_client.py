@@ -15,9 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 import pytest
-from celery.exceptions import SoftTimeLimitExceeded
 
-from tests.support.wait import until
 from worker.client.portal_client import ANSWER_SECONDS, Attempt, PortalClient
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
@@ -239,26 +237,31 @@ def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(silent:
     waiting.close()
 
 
-def test_a_claim_that_runs_out_of_time_is_left_to_the_sweep(
-    silent: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_worker_that_asks_names_its_queue_and_gets_a_job_or_none(
+    script: Script, client: PortalClient
 ) -> None:
-    """Celery's soft limit strikes wherever the task is: here in a pause between two tries."""
-    for name, value in (
-        ("REDIS_URL", "redis://127.0.0.1:1/0"),
-        ("PLEURA_PORTAL_URL", silent),
-        ("PLEURA_WORKER_TOKEN", "token-of-a-worker"),
-    ):
-        monkeypatch.setenv(name, value)
-    from worker import child_process, tasks
+    script.answers["claim"] = [200, 204]
+    attempt = client.claim_next()
+    assert attempt is not None
+    assert attempt.job_id == JOB
+    assert client.claim_next() is None
+    path, token, _, body = script.asked[0]
+    assert (path, token) == ("/worker/v1/claim", "Bearer token-of-a-worker")
+    assert json.loads(body) == {"worker": "render@one", "queue": "render"}
 
-    def strike(_: float) -> None:
-        raise SoftTimeLimitExceeded
 
-    absent = PortalClient(settings("http://127.0.0.1:9"), JobKind.RENDER, sleep=strike)
-    monkeypatch.setattr(child_process, "_state", child_process.ProcessState(absent))
-    with caplog.at_level("WARNING"):
-        tasks.run(str(JOB), JobKind.RENDER, lambda attempt: RESULT)
-    assert "left to the sweep: timeout" in caplog.text
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "portal_broken"), (401, "worker_token_refused")]
+)
+def test_a_question_for_a_job_is_not_repeated(
+    script: Script, client: PortalClient, status: int, code: str
+) -> None:
+    script.answers["claim"] = [status, 200]
+    with pytest.raises(Transient, match=code):
+        client.claim_next()
+    assert len(script.asked) == 1
+    with pytest.raises(Transient, match="portal_unreachable"):
+        portal("http://127.0.0.1:9", []).claim_next()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 409])
@@ -285,19 +288,13 @@ def test_reporting_a_failure_never_fails(script: Script, attempt: Attempt) -> No
     assert json.loads(script.asked[1][3]) == {"code": "decode_failed", "kind": "permanent"}
 
 
-def test_the_lease_is_renewed_while_work_goes_on_and_not_longer(
+def test_a_heartbeat_is_sent_once_and_a_lost_attempt_noticed(
     script: Script, attempt: Attempt
 ) -> None:
-    with attempt.renewing_lease():
-        assert until(lambda: len(script.asked) >= 3)
-    assert until(lambda: "heartbeat" not in {thread.name for thread in threading.enumerate()})
-
-
-def test_a_lost_attempt_sends_nothing_more(script: Script, attempt: Attempt) -> None:
-    script.answers["heartbeat"] = [409]
-    with attempt.renewing_lease():
-        assert attempt._lost.wait(60)
-        before = len(script.asked)
-        with pytest.raises(AttemptLost):
-            attempt.finish(RESULT)
-    assert len(script.asked) == before
+    script.answers["heartbeat"] = [200, 503, 409]
+    assert attempt.heartbeat()
+    assert not attempt.heartbeat(), "the portal is away: the next one is soon"
+    with pytest.raises(AttemptLost):
+        attempt.heartbeat()
+    assert [asked[0].rsplit("/", 1)[-1] for asked in script.asked[1:]] == 3 * ["heartbeat"]
+    assert {asked[1] for asked in script.asked[1:]} == {"Bearer ticket-of-this-attempt"}

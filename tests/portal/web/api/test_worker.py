@@ -22,6 +22,7 @@ from tests.support.portal_app import (
     SEGMENTED,
     HttpWorker,
     analyse,
+    end_leases,
     job_of,
     make_study,
     sign_in,
@@ -183,7 +184,7 @@ def test_a_bundle_of_a_lost_attempt_leaves_nothing_behind(
     app: Flask, worker: HttpWorker, job_id: UUID, clock: Clock
 ) -> None:
     old = ticket_for(worker, job_id)
-    clock.forward(seconds=app.extensions["pleura"].settings.lease_seconds + 1)
+    end_leases(app)
     ticket_for(worker, job_id)
     before = stored_files(app)
     assert send_bundle(worker, job_id, old, GOOD).status_code == 409
@@ -250,8 +251,7 @@ def test_a_lost_attempt_is_refused_and_changes_nothing(
     app: Flask, worker: HttpWorker, job_id: UUID, clock: Clock
 ) -> None:
     old = ticket_for(worker, job_id)
-    settings = app.extensions["pleura"].settings
-    clock.forward(seconds=settings.lease_seconds + 1)
+    end_leases(app)
     new = ticket_for(worker, job_id)
     assert worker.call("POST", f"jobs/{job_id}/heartbeat", old).status_code == 409
     assert worker.call("GET", f"jobs/{job_id}/inputs/source", old).status_code == 409
@@ -360,6 +360,23 @@ def test_bodies_have_a_limit(worker: HttpWorker, job_id: UUID) -> None:
     big = {"facts": "x" * 25 * 1024 * 1024}
     assert worker.finish(job_id, ticket, big).status_code == 413
     assert worker.finish(job_id, ticket, {"facts": {"x": "x" * 2_000_000}}).status_code == 422
+
+
+def test_jobs_that_an_idle_worker_does_not_take_are_shown_where_people_look(
+    app: Flask, worker: HttpWorker, job_id: UUID, admin_client: FlaskClient, clock: Clock
+) -> None:
+    hello = {"name": "render@test", "queue": "render", "engine": "cpu", "model": ""}
+    notice = "Render jobs are not taken although a worker is idle."
+    assert worker.call("POST", "hello", json=hello).status_code == 204
+    assert notice not in admin_client.get("/admin/jobs").text
+    clock.forward(seconds=31)
+    assert notice in admin_client.get("/admin/jobs").text
+    ready = admin_client.get("/health/ready")
+    assert (ready.status_code, ready.json["status"]) == (200, "degraded")
+    assert ready.json["checks"]["jobs"] == "stalled"
+    assert worker.claim(job_id).status_code == 200
+    assert notice not in admin_client.get("/admin/jobs").text, "the worker is busy with it"
+    assert admin_client.get("/health/ready").json["checks"]["jobs"] == "ok"
 
 
 def test_a_job_that_failed_is_shown_with_its_reason_and_tried_again(

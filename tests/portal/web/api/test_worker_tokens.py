@@ -16,6 +16,7 @@ from tests.support.portal_app import (
     FACTS,
     RENDERED,
     HttpWorker,
+    end_leases,
     job_of,
     make_app,
     make_person,
@@ -51,6 +52,22 @@ def test_it_does_its_queues_jobs(app: Flask, job_id: UUID, admin_client: FlaskCl
     page = admin_client.get("/admin/jobs").text
     assert "render-7" in page
     assert worker.token not in page
+
+
+def test_it_gets_the_next_job_of_its_queue_alone(app: Flask, job_id: UUID) -> None:
+    ask = {"worker": "w", "queue": "render"}
+    _, other = with_token(app, JobKind.SEGMENT)
+    refused = other.call("POST", "claim", json=ask)
+    assert (refused.status_code, refused.json["code"]) == (403, "queue")
+    assert other.call("POST", "claim", json=ask | {"queue": "segment"}).status_code == 204
+    _, worker = with_token(app)
+    assert worker.call("POST", "claim", "plw_" + "x" * 43, json=ask).status_code == 401
+    found = worker.call("POST", "claim", json=ask)
+    assert (found.status_code, found.json["job"]) == (200, str(job_id))
+    beat = worker.call("POST", f"jobs/{job_id}/heartbeat", found.json["ticket"])
+    assert beat.status_code == 200
+    assert worker.call("POST", "claim", json=ask).status_code == 204
+    assert worker.call("POST", "claim", json={"worker": "w", "queue": "send"}).status_code == 422
 
 
 def test_it_reaches_no_job_of_the_other_queue(app: Flask, job_id: UUID) -> None:
@@ -95,7 +112,7 @@ def test_revoked_in_the_middle_of_a_job_it_delivers_nothing(
         worker.call("POST", f"jobs/{job_id}/fail", ticket, json={"code": "x", "kind": "permanent"}),
     ]
     assert [answer.status_code for answer in answers] == [401] * len(answers)
-    clock.forward(seconds=app.extensions["pleura"].settings.lease_seconds + 1)
+    end_leases(app)
     _, another = with_token(app)
     again = another.claim(job_id).json
     assert again["attempt"] == 2

@@ -61,9 +61,9 @@ def test_sex_and_age_are_what_is_in_the_file_and_no_more(
     ("waiting_for", "redis_answers", "expected"),
     [
         (None, True, []),
-        ("worker", True, ["No worker is running"]),
+        ("worker", True, ["No worker takes jobs"]),
         ("redis", False, ["Redis"]),
-        ("worker", False, ["No worker is running", "Redis"]),
+        ("worker", False, ["No worker takes jobs", "Redis"]),
     ],
 )
 def test_notices_name_what_delays_results(

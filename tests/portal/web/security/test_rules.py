@@ -106,6 +106,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "reading.following": SENDERS,  # to the worklist, whether the case exists or not
     "worker_api.hello": "worker",
     "worker_api.claim": "worker",
+    "worker_api.claim_next": "worker",
     "worker_api.read_input": "worker",
     "worker_api.store_output": "worker",
     "worker_api.heartbeat": "worker",
