@@ -244,7 +244,7 @@ def test_serving_imports_no_training_package():
     ],
     ids=lambda given: f"{given[0]} {given[-2]} {given[-1]}",
 )
-def test_a_number_out_of_bounds_is_told_before_anything_is_done(
+def test_a_number_out_of_bounds_is_refused_before_anything_is_done(
     given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

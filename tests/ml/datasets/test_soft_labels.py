@@ -27,7 +27,7 @@ def test_people_and_teachers_share_the_targets_by_their_weights() -> None:
     assert (float(mix["positive"]), float(mix["outlined"])) == (1, 1)
 
 
-def test_where_people_said_nothing_the_teachers_speak_alone() -> None:
+def test_without_labels_of_people_the_teachers_count_alone() -> None:
     soft = np.zeros((4, 4), dtype=np.float32)
     soft[1, 1] = 0.9
     # Judged positive, not outlined: the label is shared, the outline is the teachers'.

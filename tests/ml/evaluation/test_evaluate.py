@@ -52,7 +52,7 @@ def test_pictures_that_the_table_does_not_list_are_counted(folder, films, tiny_m
     assert (report["data"]["unlisted"], report["data"]["pictures"]) == (1, 5)
 
 
-def test_files_of_one_name_are_told(folder, films, tiny_model, capsys):
+def test_files_of_one_name_are_reported(folder, films, tiny_model, capsys):
     (folder / "pictures" / "other").mkdir()
     (folder / "pictures" / "other" / "b.dcm").write_bytes(phantom.dicom(films["c"]))
     code, report = run(folder, "--weights", str(tiny_model))

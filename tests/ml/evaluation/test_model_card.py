@@ -67,7 +67,7 @@ def test_groups_are_shown_where_the_card_has_them():
     assert "python -m ml drift" in text
 
 
-def test_it_says_whose_pictures_and_whose_word_were_learnt_from():
+def test_it_names_whose_pictures_and_whose_labels_were_learnt_from():
     card = session.read_card(session.locate())
     card["trained"]["config"] |= {"sources": ["masks", "unlabelled"], "taught": "two"}
     text = " ".join(model_card.render(card).split())

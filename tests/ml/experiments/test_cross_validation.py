@@ -195,7 +195,7 @@ def test_a_difference_is_paired_by_picture() -> None:
         held_out.compare([one], [table(2, 0.0)], 20)
 
 
-def test_what_a_network_said_survives_the_file(tmp_path: Path) -> None:
+def test_a_networks_answers_survive_the_file(tmp_path: Path) -> None:
     written = table(3, 0.0)
     cross_validation.save(written, tmp_path / f"{cross_validation.TABLES}.npz")
     again = cross_validation.load(tmp_path / f"{cross_validation.TABLES}.npz")

@@ -53,7 +53,7 @@ def said(cache: Path, name: str = "two") -> dict[str, float]:
         return {row["id"]: float(row["probability"]) for row in csv.DictReader(file)}
 
 
-def test_what_is_kept_is_the_mean_of_what_the_teachers_say(cache: Path, tmp_path: Path) -> None:
+def test_what_is_stored_is_the_mean_of_the_teachers_answers(cache: Path, tmp_path: Path) -> None:
     paths = [teacher(tmp_path / f"{seed}.pt", seed) for seed in (1, 2)]
     assert teach(cache, *paths) == 0
     records = catalogue.read_records(cache)
@@ -183,7 +183,7 @@ def test_teachers_without_weight_change_nothing_and_with_weight_they_do(tmp_path
     assert not torch.equal(other["outline.0.weight"], alone["outline.0.weight"])
 
 
-def test_what_nobody_judged_is_drawn_only_where_teachers_speak(cache: Path) -> None:
+def test_what_nobody_judged_is_drawn_only_with_teachers(cache: Path) -> None:
     records = catalogue.read_records(cache)
     unknown = Record("u", "unlabelled", "u", catalogue.NO_FOLD, False, 64, 64)
     cv2.imwrite(str(cache / "pictures" / "u.png"), np.zeros((64, 64), dtype=np.uint8))

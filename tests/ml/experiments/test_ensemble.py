@@ -44,7 +44,7 @@ def members(tmp_path: Path) -> list[Path]:
     return [member(tmp_path / f"fold-{n}", seed=n, fold=n) for n in range(3)]
 
 
-def test_a_committee_says_the_mean_of_its_members(members: list[Path], tmp_path: Path) -> None:
+def test_an_ensemble_gives_the_mean_of_its_members(members: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "all" / "checkpoint.pt"
     assert together(file, *members) == 0
     content, recipe = checkpoint.read(file)

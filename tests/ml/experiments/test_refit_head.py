@@ -19,7 +19,7 @@ def labelled(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return features, ((features[:, 1] - 3) / 20 + noise > 0).float()
 
 
-def test_the_layer_finds_the_feature_that_tells() -> None:
+def test_the_layer_finds_the_feature_that_decides() -> None:
     features, positive = labelled(400)
     weight, bias = refit_head.fit(features, positive, 1e-3)
     right = ((features @ weight + bias > 0) == (positive > 0)).float().mean()
@@ -69,7 +69,7 @@ def test_the_features_are_those_of_the_image_logit() -> None:
     assert seen.patch_logits.shape == (2, 1, 2, 2)
 
 
-def test_the_patches_are_heard_as_their_log_mean_exp() -> None:
+def test_the_patches_count_by_their_log_mean_exp() -> None:
     net = model.build(Recipe.from_dict({"encoder": "tu-tf_efficientnet_lite0"}), False).eval()
     with torch.no_grad():
         seen = net.outputs(torch.randn(2, 1, 64, 96))

@@ -116,7 +116,7 @@ def test_evaluation_stops_what_service_stops(
     assert rows[1 - stopped]["predicted"] > 0
 
 
-def test_its_word_is_shown_on_the_scale_of_the_networks_own(
+def test_its_probability_is_shown_on_the_scale_of_the_network(
     models: Path, chests: list[Picture]
 ) -> None:
     word = first_words(models, chests)[0]

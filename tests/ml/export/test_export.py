@@ -71,7 +71,7 @@ def phantoms() -> np.ndarray:
     return np.stack(waves)[:, None].astype(np.float32)
 
 
-def test_openvino_says_what_torch_says_calibration_included(
+def test_openvino_gives_what_torch_gives_calibration_included(
     trained: model.Segmenter, folder: Path
 ) -> None:
     masks, images = session.open(folder, device="cpu", precision="f32").run(phantoms())
@@ -126,7 +126,7 @@ def test_weights_that_do_not_fit_fp16_are_not_shipped(tmp_path: Path) -> None:
         export.half_precision(net)
 
 
-def test_a_mirrored_model_says_the_same_of_a_picture_and_of_its_mirror_image(
+def test_a_mirrored_model_gives_the_same_for_a_picture_and_its_mirror_image(
     trained: model.Segmenter, tmp_path: Path
 ) -> None:
     recipe = replace(TINY, mirror=True)

@@ -69,7 +69,7 @@ def serve(
     return plain
 
 
-def test_it_says_what_the_network_says(
+def test_it_gives_what_the_network_gives(
     net: model.Segmenter, exporter: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = serve(monkeypatch, net, Calibration(1.7, -0.4))
@@ -89,7 +89,7 @@ def test_it_says_what_the_network_says(
     assert told["pleura_thresholds"] == '{"mask": 0.1}'
 
 
-def test_a_file_that_says_otherwise_is_not_kept(
+def test_a_file_with_another_answer_is_not_stored(
     net: model.Segmenter, exporter: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(monkeypatch, net, Calibration(0.5, 2.0))

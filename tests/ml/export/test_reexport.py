@@ -101,9 +101,7 @@ def test_the_graph_says_more_and_nothing_else(old: Path, tmp_path: Path) -> None
     }
 
 
-def test_two_readings_are_told_apart_as_torch_tells_them(
-    net: model.Segmenter, shipped: Path
-) -> None:
+def test_two_readings_are_distinguished_as_torch_does(net: model.Segmenter, shipped: Path) -> None:
     graph = session.open(shipped, "cpu")
     card, tensors = graph.card, (shipped / "model.safetensors").read_bytes()
     said, torch_said = (

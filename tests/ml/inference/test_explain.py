@@ -30,7 +30,7 @@ def test_its_loud_neighbours_belong_to_it_and_distant_ones_do_not() -> None:
     assert found.box == (96, 64, 160, 128)
 
 
-def test_a_narrow_picture_lies_in_the_middle_of_the_square_and_its_padding_is_not_heard() -> None:
+def test_a_narrow_picture_lies_in_the_middle_of_the_square_and_its_padding_does_not_count() -> None:
     patches = heard(r5c0=0.99, r5c4=0.6)  # the first of them in the padding
     found = explain.region(patches, None, (384, 192), (384, 192))
     assert found == explain.Region((32, 160, 64, 192), 0.6)

@@ -85,7 +85,7 @@ def test_air_beside_the_found_lung_belongs_to_the_hemithorax() -> None:
     assert found.fraction == pytest.approx(0.5)
 
 
-def test_both_sides_are_told_the_larger_first_and_specks_are_not() -> None:
+def test_both_sides_are_reported_the_larger_first_and_specks_are_not() -> None:
     mask = strip(60) | np.fliplr(strip(90))
     found = size_indices.extents(mask, lungs(), MM, ("L", "F"), "PA")
     assert [one.side for one in found] == ["left", "right"]
@@ -126,7 +126,7 @@ def test_air_between_the_levels_alone_is_no_volume_by_the_formulas_constants() -
     ],
     ids=["none", "too little", "one region"],
 )
-def test_without_two_lungs_nothing_is_said(fields: LungFields) -> None:
+def test_without_two_lungs_nothing_is_reported(fields: LungFields) -> None:
     assert size_indices.extents(strip(), fields, MM, ("L", "F"), "PA") == []
     assert size_indices.midline(fields) is None
 

@@ -49,7 +49,7 @@ def test_a_smaller_copy_of_a_picture_gets_its_mask_in_the_right_place(cache: Pat
     assert (mask > 0).sum() == 100 * 50
 
 
-def test_a_record_tells_what_is_known_of_its_picture(tmp_path: Path) -> None:
+def test_a_record_holds_what_is_known_of_its_picture(tmp_path: Path) -> None:
     film = phantom.draw(1, "left", 30, rows=400, columns=400)
     (tmp_path / "one.dcm").write_bytes(phantom.dicom(film))
     cv2.imwrite(str(tmp_path / "two.png"), np.random.default_rng(0).integers(0, 99, (64, 64)))

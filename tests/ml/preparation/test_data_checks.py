@@ -55,7 +55,7 @@ def test_a_picture_with_a_fold_keeps_it_beside_one_without(turned):
     assert {(one.patient, one.fold) for one in found} == {("A", 3)}
 
 
-def test_two_pictures_of_one_patient_stay_and_are_still_told():
+def test_two_pictures_of_one_patient_stay_and_are_reported():
     findings = data_checks.Findings()
     records = [record("a1", "A", 0, "x"), record("a2", "A", 0, "x")]
     assert data_checks.joined(records, findings) == records
@@ -88,7 +88,7 @@ def test_a_mask_has_the_aspect_of_its_picture(mask, picture, fits):
     assert data_checks.fits(mask, picture) is fits
 
 
-def test_what_was_found_is_told_in_sentences_and_kept_in_full(tmp_path):
+def test_what_was_found_is_printed_in_sentences_and_stored_in_full(tmp_path):
     assert data_checks.Findings().lines() == []
     findings = data_checks.Findings(contradictory=list("abcde"), duplicates=[["x", "y"]])
     first, second = findings.lines()

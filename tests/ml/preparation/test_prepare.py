@@ -156,7 +156,7 @@ def test_the_same_picture_under_two_names_is_never_on_both_sides(
     assert "contradicts their label or another row: c" in said
 
 
-def test_masks_of_another_shape_or_without_anything_are_told(
+def test_masks_of_another_shape_or_without_anything_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for folder in ("pictures", "lungs"):

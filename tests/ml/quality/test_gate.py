@@ -51,7 +51,7 @@ def test_a_frontal_adult_chest_is_fit(chest):
         ((0.0, 0.3), "refused", ["a part"]),
     ],
 )
-def test_lungs_beyond_the_edge_are_told_and_halves_of_films_refused(chest, cut, verdict, said):
+def test_lungs_beyond_the_edge_are_noted_and_halves_of_films_refused(chest, cut, verdict, said):
     checked = gate.check(chest, lambda: Typicality(0.1, 0.5, "upright", 0.9, 0.3, cut))
     assert checked.verdict == verdict
     assert [reason.code for reason in checked.reasons] == ["lungs_cut"] * len(said)
@@ -132,7 +132,7 @@ def test_an_almost_even_picture_is_flat(chest):
 
 @pytest.mark.parametrize("used", [8, 9, 10, 12])
 @pytest.mark.parametrize("kind", ["png", "dicom", "dicom_without_bits_stored"])
-def test_a_sound_picture_that_uses_part_of_its_depth_is_not_flat(chest, used, kind):
+def test_a_good_picture_that_uses_part_of_its_depth_is_not_flat(chest, used, kind):
     """10 or 12 bits in words of 16, as many senders write them."""
     values = chest.pixels >> (12 - used)
     if kind == "png":
@@ -176,7 +176,7 @@ def test_a_picture_of_few_grey_levels_is_refused(chest):
     assert codes(dataclasses.replace(chest, pixels=steps)) == ["few_grey_levels"]
 
 
-def test_mostly_black_is_said_to_be_clipped(chest):
+def test_mostly_black_is_reported_as_clipped(chest):
     black = chest.pixels.copy()
     black[black < np.percentile(black, 60)] = 0
     found = gate.check(dataclasses.replace(chest, pixels=black))
@@ -215,7 +215,7 @@ def test_drawn_chests_of_every_shape_pass():
         assert gate.check(reader.read(phantom.dicom(film))).verdict == "fit"
 
 
-def test_what_refuses_is_said_first(chest):
+def test_the_reason_of_a_refusal_comes_first(chest):
     odd = dataclasses.replace(chest, view=None, body_part="HAND")
     verdict = gate.check(odd)
     assert [reason.code for reason in verdict.reasons] == ["not_chest", "view_unknown"]

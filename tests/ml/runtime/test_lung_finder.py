@@ -63,7 +63,7 @@ def test_specks_are_no_lungs() -> None:
     assert kept.sum() == found.sum() - 8
 
 
-def test_lungs_that_an_edge_cuts_off_are_told_by_their_breadth() -> None:
+def test_lungs_that_an_edge_cuts_off_are_recognised_by_their_breadth() -> None:
     assert boxes((20, 70, 20, 40), (20, 70, 60, 80)).cut == (0, 0)
     assert boxes((0, 70, 20, 40), (20, 100, 50, 80)).cut == (0.4, 0.6)
     assert boxes().cut == (0, 0)

@@ -170,7 +170,7 @@ def test_what_is_too_large_is_refused_packed_and_unpacked(folder: Path, tmp_path
         ("nothing-is-here.zip", "can't be read"),
     ],
 )
-def test_a_source_that_does_not_answer_is_said_to(tmp_path: Path, source: str, words: str) -> None:
+def test_a_source_that_does_not_answer_is_reported(tmp_path: Path, source: str, words: str) -> None:
     with pytest.raises(model_store.NotFetched, match=words):
         model_store.fetch(source, "00" * 32, tmp_path / "shelf", ["127.0.0.1"])
 

@@ -22,7 +22,7 @@ def test_a_file_that_is_no_checkpoint_is_a_sentence(tmp_path: Path) -> None:
         train.restore(train.start(TINY, torch.device("cpu")), tmp_path / "checkpoint.pt")
 
 
-def test_weights_whose_past_nothing_tells_have_none(tmp_path: Path) -> None:
+def test_weights_without_a_recorded_past_have_none(tmp_path: Path) -> None:
     bare = tmp_path / "bare.pt"
     torch.save({"config": TINY.to_dict(), "net": {}, "average": {}}, bare)
     assert checkpoint.history(bare) == []

@@ -63,7 +63,7 @@ def test_the_picture_that_fools_the_network_weighs_most(image_weight: float) -> 
     assert (found[1::2] > 0).all()
 
 
-def test_with_several_findings_the_surest_place_speaks_and_not_the_amount() -> None:
+def test_with_several_findings_the_surest_place_counts_and_not_the_amount() -> None:
     two = replace(TINY, classes=("pneumothorax", "effusion"), image_weight=0.0, patch_weight=0.0)
     net = model.build(two, weights=False)
     faint = torch.full((8, 2, 64, 64), -7.0)  # everywhere a little, nowhere much

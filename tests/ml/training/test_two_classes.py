@@ -107,7 +107,7 @@ def test_one_class_has_the_network_it_always_had() -> None:
     assert net.image.weight[0, model.WIDE :].tolist() == [0.5, 0, 0, 0]
 
 
-def test_discs_and_squares_are_told_apart_and_ship(
+def test_discs_and_squares_are_distinguished_and_ship(
     cache: Path, pictures: data.Pictures, tmp_path: Path
 ) -> None:
     run = train.fit(TWO, pictures, data.Pictures([], [], []), tmp_path / "run")
