@@ -232,8 +232,8 @@ def run(count: int, seed: int, data: Path | None, progress: bool = False) -> Rep
                     except Exception as fault:
                         report.faults.append(f"{index} {mutation.__name__}: {fault!r}")
                 expected = (len(set(exams)), *(len(exams),) * 4)
-                if _stored(temporary) != expected:
-                    report.faults.append(f"{begin}: stored {_stored(temporary)}, not {expected}")
+                if stored(temporary) != expected:
+                    report.faults.append(f"{begin}: stored {stored(temporary)}, not {expected}")
             if decoder._process.pid != server or decoder._process.poll() is not None:
                 report.faults.append(f"{begin}: the decoder's server was lost")
                 server = decoder._process.pid
@@ -292,7 +292,7 @@ def _known(code: str, codes: Collection[str]) -> str:
     return code
 
 
-def _stored(temporary: TemporaryPortal) -> tuple[int, ...]:
+def stored(temporary: TemporaryPortal) -> tuple[int, ...]:
     """How many exams, pictures, blobs, jobs and files there are."""
     counts = [
         db.session.scalar(select(func.count()).select_from(table)) or 0
