@@ -3,6 +3,7 @@
 `python -m gunicorn -c python:portal.server.gunicorn_settings --bind ADDRESS [--workers N]`
 """
 
+from portal.formats import header_pool
 from portal.server import limits
 from portal.settings.process_environment import leave_environment
 from worker.isolation import kernel
@@ -29,3 +30,8 @@ def on_starting(_server: object) -> None:
     """Before anything is opened or started: no secret stays in the environment, no memory open."""
     leave_environment()
     kernel.make_undumpable()
+
+
+def post_worker_init(_worker: object) -> None:
+    """A web process starts the processes that read headers now, not when a picture comes."""
+    header_pool.shared()

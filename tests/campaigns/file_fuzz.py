@@ -12,6 +12,7 @@ import random
 import shutil
 import time
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,8 +136,21 @@ def mutated(kind: str, seed: int, count: int) -> Iterator[bytes]:
     for _ in range(count):
         if kind == "ZIP" and chance.random() < 0.3:
             yield _packed("DICOM", "DICOM", "PNG", data=member)
-        else:
-            yield chance.choice(fuzz.MUTATIONS)(chance, chance.choice(pool), pool)
+            continue
+        data = chance.choice(fuzz.MUTATIONS)(chance, chance.choice(pool), pool)
+        yield _with_right_sums(data) if kind == "PNG" and chance.random() < 0.6 else data
+
+
+def _with_right_sums(data: bytes) -> bytes:
+    """A PNG whose chunks have the sums of what is in them now, so that they are looked at."""
+    changed, at = bytearray(data), 8
+    while at + 12 <= len(changed):
+        end = at + 8 + int.from_bytes(changed[at : at + 4], "big")
+        if end + 4 > len(changed):
+            break
+        changed[end : end + 4] = zlib.crc32(changed[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(changed)
 
 
 def through_intake(kind: str, data: bytes, seen: Seen) -> None:

@@ -162,3 +162,16 @@ def test_a_forked_process_has_its_own_and_all_end_with_theirs() -> None:
     for pid in done.stdout.split():
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
+
+
+_STARTS = """
+from portal.formats import header_pool
+from portal.server import gunicorn_settings
+assert header_pool._shared is None
+gunicorn_settings.post_worker_init(None)
+assert header_pool._shared is not None
+"""
+
+
+def test_a_web_process_has_them_before_the_first_picture() -> None:
+    subprocess.run([sys.executable, "-c", _STARTS], cwd=ROOT, check=True)
