@@ -6,10 +6,12 @@ processes' snapshots readable meanwhile, and nobody waits longer than `busy_time
 """
 
 import contextlib
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from alembic import command
 from alembic.config import Config
@@ -25,6 +27,7 @@ from sqlalchemy import (
     event,
     literal,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
@@ -33,6 +36,12 @@ from portal.models.base import UtcDateTime
 from portal.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
+
+# What reading a damaged row raises: the database's own finding, or a value of another kind.
+UNREADABLE: Final = (DBAPIError, ValueError, LookupError, TypeError)
+_SQLITE_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+_POSTGRES_DAMAGE: Final = ("XX001", "XX002", "58030")  # data, index corrupted; input or output
+Row = TypeVar("Row")
 
 
 @event.listens_for(Engine, "connect")
@@ -120,6 +129,44 @@ def _on_sqlite(element: DatabaseTime, compiler: Any, **options: Any) -> str:
     # Six digits, as the driver stores times: they are compared as text.
     seconds = compiler.process(element.clauses, **options)
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error of `UNREADABLE` is about stored data, not a database away or busy."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, UNREADABLE)
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code is None:  # the driver's own: a text that is none
+            return str(error.orig).startswith("Could not decode")
+        return code & 0xFF in _SQLITE_DAMAGE
+    return getattr(error.orig, "sqlstate", None) in _POSTGRES_DAMAGE
+
+
+def read_readable(
+    session: Session, ids: Sequence[UUID], read: Callable[[Sequence[UUID]], dict[UUID, Row]]
+) -> tuple[dict[UUID, Row], set[UUID]]:
+    """What `read` returns for these ids, and the ids whose rows are damaged.
+
+    All are read at once; where that meets damage, each by itself. Then the session is rolled back:
+    only for what changes nothing.
+    """
+    try:
+        return read(ids), set()
+    except UNREADABLE as error:
+        if not is_damage(error):
+            raise
+        session.rollback()
+    found, damaged = dict[UUID, Row](), set[UUID]()
+    for one in ids:
+        try:
+            found |= read([one])
+        except UNREADABLE as error:
+            if not is_damage(error):
+                raise
+            session.rollback()
+            damaged.add(one)
+    return found, damaged
 
 
 def rows_changed(result: Result[Any]) -> int:

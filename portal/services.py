@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,8 @@ from portal.vault import NotReadable, StorageFull, StorageUnavailable, Vault
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable)
 # Raised by the database for a value that no column can hold, such as a text with a NUL.
 INVALID_VALUE = DataError
+# Raised by the database for everything else, where `database.is_damage` for a damaged page or row.
+DATABASE_ERROR = DatabaseError
 # Raised by the vault when the disk is full; nothing was left behind.
 DISK_FULL = StorageFull
 # Raised by it when a stored file is damaged, missing or not the one that the record names.

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
 from portal.models import Blob, BlobKind, Instance, Prediction, Review, Study, User
 from portal.reading.case_records import (
@@ -109,15 +109,18 @@ def study_state(session: Session, actor: Actor, study_id: UUID, now: datetime) -
 def states(
     session: Session, actor: Actor, ids: Sequence[UUID], now: datetime, shown: Shown
 ) -> dict[UUID, StudyState]:
-    """The states of these studies, for live pages; those that the actor may not see are left out.
+    """The states of these studies, for live pages; those that the actor may not see, or whose rows
+    are damaged, are left out.
 
     One audit row lists those whose result or verdict the session was not `shown` before.
     """
     actor.require(Permission.STUDY_LIST)
-    visible = session.scalars(
-        visible_studies(actor).where(Study.id.in_(ids[:500])).with_only_columns(Study.id)
-    ).all()
-    found = status.of_studies(session, visible, now)
+
+    def read(some: Sequence[UUID]) -> dict[UUID, StudyState]:
+        visible = visible_studies(actor).where(Study.id.in_(some)).with_only_columns(Study.id)
+        return status.of_studies(session, session.scalars(visible).all(), now)
+
+    found, _ = database.read_readable(session, ids[:500], read)
     telling = [i for i, state in found.items() if state.result or state.reviewed]
     fresh = shown.unseen(actor.session_id, telling)
     if fresh:

@@ -1,10 +1,11 @@
 """The worklist and the history: one page at a time, only the page's own rows opened.
 
-`worklist_order` and `worklist_filters` own which studies there are and in which order.
+`worklist_rows` owns what a row holds, `worklist_order` and `worklist_filters` own which studies
+there are and in which order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -12,38 +13,15 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from portal import audit
+from portal import audit, database
 from portal.access import Actor, Permission, sent_by, visible_studies
-from portal.models import POSITIVE, UNAIDED, Blob, BlobKind, Instance, Review, Role, Study, User
-from portal.studies import exams, sealed_fields, status, worklist_filters, worklist_order
-from portal.studies.sealed_fields import Patient
-from portal.studies.status import StudyState
-from portal.vault import NotReadable, Vault, WantedFile
+from portal.models import POSITIVE, UNAIDED, Instance, Review, Role, Study
+from portal.reading import worklist_rows
+from portal.reading.worklist_rows import WorklistRow
+from portal.studies import exams, worklist_filters, worklist_order
+from portal.vault import Vault
 
 PER_PAGE: Final = 50
-
-
-@dataclass(frozen=True, slots=True)
-class WorklistRow:
-    """One line of the list, with the picture that stands for the study (`exams.leading`).
-
-    The thumbnail comes along as bytes, for a `data:` address.
-    """
-
-    study_id: UUID
-    case_number: str
-    created: datetime
-    patient: Patient
-    view: str | None
-    age_years: float | None
-    sex: str | None
-    uploaded_by: str
-    thumb: bytes | None = field(repr=False)
-    thumb_media_type: str | None
-    state: StudyState
-    reader: str | None
-    damaged: bool = False  # the record or its key: nothing of the patient can be shown
-    read_at: datetime | None = None  # when the actor last read it, in their history
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +78,7 @@ def worklist(
     everything = not (state or result or side or query.strip())
     total = waiting.all if everything else worklist_order.count(session, base)
     ids, number, size = worklist_order.page_of(session, base, total, page, per_page)
-    rows = _rows(session, vault, ids, now)
+    rows = worklist_rows.rows(session, vault, ids, now)
     _note(session, actor, "worklist_read", ids, now)
     return Page(rows, total, number, size, waiting)
 
@@ -149,16 +127,45 @@ def history(
         mine = own_reviews.subquery()
         base = base.join(mine, mine.c.study_id == Study.id)
         order = mine.c.last.desc()
-    total = worklist_order.count(session, base)
-    ids, number, size = worklist_order.page_of(
-        session, base, total, page, per_page, order, Study.id
-    )
-    rows = _rows(session, vault, ids, now)
+    try:
+        total = worklist_order.count(session, base)
+        ids, number, size = worklist_order.page_of(
+            session, base, total, page, per_page, order, Study.id
+        )
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        everything = _own_despite_damage(session, actor, chosen)
+        total = len(everything)
+        number, size = worklist_order.place_of_page(total, page, per_page)
+        ids = everything[(number - 1) * size : number * size]
+    rows = worklist_rows.rows(session, vault, ids, now)
     if chosen == "read":
-        last = dict(session.execute(own_reviews.where(now_in.in_(ids))).all())
+        last, _ = database.read_readable(
+            session,
+            ids,
+            lambda some: dict(session.execute(own_reviews.where(now_in.in_(some))).all()),
+        )
         rows = [replace(row, read_at=last.get(row.study_id)) for row in rows]
     _note(session, actor, "history_read", ids, now)
     return Page(rows, total, number, size, Counts(all=total))
+
+
+def _own_despite_damage(
+    session: Session, actor: Actor, chosen: Literal["sent", "read"]
+) -> list[UUID]:
+    """The studies of a history whose rows can't all be read: first those, then the newest."""
+    column: Any = Instance.study_id if chosen == "sent" else Review.study_id
+    mine = (Instance.uploaded_by if chosen == "sent" else Review.reader_id) == actor.user_id
+    ids = session.scalars(select(column).where(mine).distinct()).all()
+
+    def read(some: Sequence[UUID]) -> dict[UUID, datetime]:
+        here = visible_studies(actor).where(Study.id.in_(some))
+        return dict(session.execute(here.with_only_columns(Study.id, Study.created)).all())
+
+    created, damaged = database.read_readable(session, ids, read)
+    return sorted(damaged) + sorted(created, key=created.__getitem__, reverse=True)
 
 
 def next_study(session: Session, actor: Actor, study_id: UUID) -> UUID | None:
@@ -198,121 +205,6 @@ def _counts(session: Session, actor: Actor) -> Counts:
         positive=add(lambda rank, _read: rank == POSITIVE),
         no_result=add(lambda rank, _read: rank == UNAIDED),
     )
-
-
-def _rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
-    if not ids:
-        return []
-    states = status.of_studies(session, ids, now)
-    readers = _readers(session, ids)
-    leading = {
-        study_id: exams.leading(rows)
-        for study_id, rows in exams.pictures(session, ids).items()
-        if rows  # none while another transaction joins the exam into another
-    }
-    thumbs = {
-        blob.instance_id: blob
-        for blob in session.scalars(
-            select(Blob).where(
-                Blob.instance_id.in_([row.id for row in leading.values()]),
-                Blob.kind == BlobKind.THUMB,
-                Blob.current,
-            )
-        )
-    }
-    found = {
-        study.id: (study, leading[study.id], uploader)
-        for study, uploader in session.execute(
-            select(Study, User.name)
-            .join(User, User.id == Study.uploaded_by)
-            .where(Study.id.in_(leading))
-        )
-    }
-    keys = {row.id: _key(vault, row) for row in leading.values()}
-    pictures = _pictures(vault, keys, thumbs)
-    return [
-        _row(
-            vault,
-            study,
-            instance,
-            keys[instance.id],
-            uploader,
-            thumbs.get(instance.id),
-            pictures.get(instance.id),
-            states[study.id],
-            readers.get(study.id),
-        )
-        for study, instance, uploader in (found[i] for i in ids if i in found)
-    ]
-
-
-def _key(vault: Vault, instance: Instance) -> bytes | None:
-    """The picture's data key; None where it does not open: one damaged record hides no other."""
-    try:
-        return sealed_fields.instance_key_of(vault, instance)
-    except NotReadable:
-        return None
-
-
-def _pictures(
-    vault: Vault, keys: Mapping[UUID, bytes | None], thumbs: Mapping[UUID, Blob]
-) -> dict[UUID, bytes | None]:
-    """The thumbnails by picture, read together. One that can't be read leaves a gap in the list;
-    the case page states the reason.
-    """
-    wanted = {
-        i: WantedFile(key, thumbs[i].id, thumbs[i].kind, thumbs[i].name)
-        for i, key in keys.items()
-        if key is not None and i in thumbs
-    }
-    return dict(zip(wanted, vault.get_many(list(wanted.values())), strict=True))
-
-
-def _row(
-    vault: Vault,
-    study: Study,
-    instance: Instance,
-    instance_key: bytes | None,
-    uploader: str,
-    thumb: Blob | None,
-    picture: bytes | None,
-    state: StudyState,
-    reader: str | None,
-) -> WorklistRow:
-    patient, facts, damaged = Patient(), dict[str, Any](), instance_key is None
-    if instance_key is not None:
-        try:
-            data_key = sealed_fields.key_of(vault, study)
-            patient = sealed_fields.open_patient(vault, data_key, study)
-            facts = sealed_fields.open_facts(vault, instance_key, instance) or {}
-        except NotReadable:
-            damaged = True
-    return WorklistRow(
-        study_id=study.id,
-        case_number=study.case_number,
-        created=study.created,
-        patient=patient,
-        view=facts.get("view"),
-        age_years=facts.get("patient_age_years"),
-        sex=facts.get("patient_sex"),
-        uploaded_by=uploader,
-        thumb=picture,
-        thumb_media_type=thumb.media_type if thumb else None,
-        state=state,
-        reader=reader,
-        damaged=damaged,
-    )
-
-
-def _readers(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
-    rows = session.execute(
-        select(exams.exam_id(), User.name)
-        .join(Review, Review.study_id == Study.id)
-        .join(User, User.id == Review.reader_id)
-        .where(exams.is_of(ids))
-        .order_by(Review.created)
-    )
-    return dict(rows.all())  # a Result has keys(), which dict() would call
 
 
 def _note(session: Session, actor: Actor, event: str, ids: Sequence[UUID], now: datetime) -> None:

@@ -102,8 +102,7 @@ def page_of(
     session: Session, base: Select[Study], total: int, page: int, per_page: int, *order: Any
 ) -> tuple[list[UUID], int, int]:
     """The ids of a page, and its number and size as they are after clamping to `total` studies."""
-    size = min(max(per_page, 1), _MOST_PER_PAGE)
-    number = min(max(page, 1), max(1, -(-total // size)))
+    number, size = place_of_page(total, page, per_page)
     ids = session.scalars(
         base.with_only_columns(Study.id)
         .order_by(*(order or ORDER))
@@ -111,3 +110,9 @@ def page_of(
         .offset((number - 1) * size)
     )
     return list(ids), number, size
+
+
+def place_of_page(total: int, page: int, per_page: int) -> tuple[int, int]:
+    """A page's number and size as they are after clamping to `total` studies."""
+    size = min(max(per_page, 1), _MOST_PER_PAGE)
+    return min(max(page, 1), max(1, -(-total // size))), size

@@ -107,7 +107,7 @@ class StudySummary(Body):
 
     id: UUID
     case: str = Field(description="The short number for conversation.")
-    created: Moment
+    created: Moment | None = Field(description="Null where the study's row is damaged.")
     state: State
     waiting_for: Literal["redis", "worker"] | None
     error_code: str | None

@@ -166,7 +166,7 @@ def _state_of(submitted: submission.Submitted) -> status.State | None:
     return study_state(db_session(), guard.actor(), submitted.study_id, guard.now()).state
 
 
-def _summary(state: status.StudyState, case: str, created: datetime) -> bodies.StudySummary:
+def _summary(state: status.StudyState, case: str, created: datetime | None) -> bodies.StudySummary:
     result = state.result
     return bodies.StudySummary(
         id=state.study_id,

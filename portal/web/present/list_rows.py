@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from portal.models import QualityVerdict
-from portal.reading.worklist import WorklistRow
+from portal.reading.worklist_rows import WorklistRow
 from portal.studies.status import StudyState
 from portal.web.present import wording
 
@@ -34,7 +34,7 @@ class ListRow:
     unnamed: str
     sex_age: str
     view: str
-    arrived: datetime
+    arrived: datetime | None
     thumb: str
     read_at: datetime | None
 

@@ -12,11 +12,19 @@ from flask import Flask, Response, current_app, g, json, render_template, reques
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from portal import database
 from portal.accounts.throttle import Throttled
 from portal.errors import Conflict, Invalid
 from portal.formats.refusals import Refused
 from portal.quotas import QuotaReached
-from portal.services import DAMAGED, DISK_FULL, INVALID_VALUE, UNAVAILABLE, db_session
+from portal.services import (
+    DAMAGED,
+    DATABASE_ERROR,
+    DISK_FULL,
+    INVALID_VALUE,
+    UNAVAILABLE,
+    db_session,
+)
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -84,9 +92,9 @@ _BY_STATUS = {
 }
 _BY_CODE = {
     "damaged": ErrorText(
-        "A stored file is damaged",
-        "It cannot be decrypted and is not shown; nothing was changed. Report the number below to "
-        "your administrator, and read the original picture unaided.",
+        "A stored record or file is damaged",
+        "It cannot be read or decrypted and is not shown; nothing was changed. Report the number "
+        "below to your administrator, and read the original picture unaided.",
     ),
     "quota": ErrorText("Too much in a short time", "Wait a little, then try again."),
     "sso_away": ErrorText(
@@ -178,6 +186,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(Invalid, lambda e: answer(Problem(422, e.code, e.message)))
     app.register_error_handler(DISK_FULL, _disk_full)
     app.register_error_handler(DAMAGED, _damaged)
+    app.register_error_handler(DATABASE_ERROR, _database_error)
     app.register_error_handler(INVALID_VALUE, _invalid_value)
     app.register_error_handler(Throttled, _throttled)
     app.register_error_handler(QuotaReached, _quota_reached)
@@ -242,6 +251,13 @@ def _disk_full(error: Exception) -> Response:
 def _damaged(error: Exception) -> Response:
     current_app.logger.error("damaged", exc_info=error)
     return answer(Problem(503, "damaged"))
+
+
+def _database_error(error: Exception) -> Response:
+    if not database.is_damage(error):
+        return _broken(error)
+    _let_go_of_rows()
+    return _damaged(error)
 
 
 def _unavailable(error: Exception) -> Response:

@@ -1,0 +1,191 @@
+"""What a row of worklist or history holds, opened for the page that shows it.
+
+A row that can't be read hides no other: it is shown as damaged.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import database
+from portal.models import Blob, BlobKind, Instance, Review, Study, User
+from portal.studies import exams, sealed_fields, status
+from portal.studies.sealed_fields import Patient
+from portal.studies.status import State, StudyState
+from portal.vault import NotReadable, Vault, WantedFile
+from worker.contract.error_codes import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistRow:
+    """One line of the list, with the picture that stands for the study (`exams.leading`).
+
+    The thumbnail comes along as bytes, for a `data:` address.
+    """
+
+    study_id: UUID
+    case_number: str
+    created: datetime | None  # None where the row is damaged
+    patient: Patient
+    view: str | None
+    age_years: float | None
+    sex: str | None
+    uploaded_by: str
+    thumb: bytes | None = field(repr=False)
+    thumb_media_type: str | None
+    state: StudyState
+    reader: str | None
+    damaged: bool = False  # its row, record or key: nothing of the patient can be shown
+    read_at: datetime | None = None  # when the actor last read it, in their history
+
+
+def rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
+    """The rows of these studies in this order; one that the database can't read is `damaged`."""
+    if not ids:
+        return []
+    found, damaged = database.read_readable(
+        session, ids, lambda some: _rows(session, vault, some, now)
+    )
+    return [_unreadable(i) if i in damaged else found[i] for i in ids if i in damaged or i in found]
+
+
+def _unreadable(study_id: UUID) -> WorklistRow:
+    """What is shown of a study whose row, or one of its picture's, can't be read."""
+    state = StudyState(
+        study_id, State.FAILED, False, None, ErrorCode.RECORD_DAMAGED, result=None, reviewed=None
+    )
+    return WorklistRow(
+        study_id=study_id,
+        case_number=study_id.hex[:6].upper(),
+        created=None,
+        patient=Patient(),
+        view=None,
+        age_years=None,
+        sex=None,
+        uploaded_by="",
+        thumb=None,
+        thumb_media_type=None,
+        state=state,
+        reader=None,
+        damaged=True,
+    )
+
+
+def _rows(
+    session: Session, vault: Vault, ids: Sequence[UUID], now: datetime
+) -> dict[UUID, WorklistRow]:
+    states = status.of_studies(session, ids, now)
+    readers = _readers(session, ids)
+    leading = {
+        study_id: exams.leading(rows)
+        for study_id, rows in exams.pictures(session, ids).items()
+        if rows  # none while another transaction joins the exam into another
+    }
+    thumbs = {
+        blob.instance_id: blob
+        for blob in session.scalars(
+            select(Blob).where(
+                Blob.instance_id.in_([row.id for row in leading.values()]),
+                Blob.kind == BlobKind.THUMB,
+                Blob.current,
+            )
+        )
+    }
+    found = {
+        study.id: (study, leading[study.id], uploader)
+        for study, uploader in session.execute(
+            select(Study, User.name)
+            .join(User, User.id == Study.uploaded_by)
+            .where(Study.id.in_(leading))
+        )
+    }
+    keys = {row.id: _key(vault, row) for row in leading.values()}
+    pictures = _pictures(vault, keys, thumbs)
+    return {
+        study.id: _row(
+            vault,
+            study,
+            instance,
+            keys[instance.id],
+            uploader,
+            thumbs.get(instance.id),
+            pictures.get(instance.id),
+            states[study.id],
+            readers.get(study.id),
+        )
+        for study, instance, uploader in found.values()
+    }
+
+
+def _key(vault: Vault, instance: Instance) -> bytes | None:
+    """The picture's data key; None where it does not open: one damaged record hides no other."""
+    try:
+        return sealed_fields.instance_key_of(vault, instance)
+    except NotReadable:
+        return None
+
+
+def _pictures(
+    vault: Vault, keys: Mapping[UUID, bytes | None], thumbs: Mapping[UUID, Blob]
+) -> dict[UUID, bytes | None]:
+    """The thumbnails by picture, read together. One that can't be read leaves a gap in the list;
+    the case page states the reason.
+    """
+    wanted = {
+        i: WantedFile(key, thumbs[i].id, thumbs[i].kind, thumbs[i].name)
+        for i, key in keys.items()
+        if key is not None and i in thumbs
+    }
+    return dict(zip(wanted, vault.get_many(list(wanted.values())), strict=True))
+
+
+def _row(
+    vault: Vault,
+    study: Study,
+    instance: Instance,
+    instance_key: bytes | None,
+    uploader: str,
+    thumb: Blob | None,
+    picture: bytes | None,
+    state: StudyState,
+    reader: str | None,
+) -> WorklistRow:
+    patient, facts, damaged = Patient(), dict[str, Any](), instance_key is None
+    if instance_key is not None:
+        try:
+            data_key = sealed_fields.key_of(vault, study)
+            patient = sealed_fields.open_patient(vault, data_key, study)
+            facts = sealed_fields.open_facts(vault, instance_key, instance) or {}
+        except NotReadable:
+            damaged = True
+    return WorklistRow(
+        study_id=study.id,
+        case_number=study.case_number,
+        created=study.created,
+        patient=patient,
+        view=facts.get("view"),
+        age_years=facts.get("patient_age_years"),
+        sex=facts.get("patient_sex"),
+        uploaded_by=uploader,
+        thumb=picture,
+        thumb_media_type=thumb.media_type if thumb else None,
+        state=state,
+        reader=reader,
+        damaged=damaged,
+    )
+
+
+def _readers(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
+    rows = session.execute(
+        select(exams.exam_id(), User.name)
+        .join(Review, Review.study_id == Study.id)
+        .join(User, User.id == Review.reader_id)
+        .where(exams.is_of(ids))
+        .order_by(Review.created)
+    )
+    return dict(rows.all())  # a Result has keys(), which dict() would call
