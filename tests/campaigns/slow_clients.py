@@ -64,13 +64,15 @@ def run(arguments: Arguments) -> list[Row]:
         portal = BrowserPortal(make_app(make_settings(Path(folder))), "")
         people = [make_person(portal.app, Role.READER) for _ in range(PEOPLE)]
         drawn = phantom.draw(arguments.seed, rows=512, columns=512)
-        for number in range(CASES):
-            portal.complete(drawn, patient_id=f"CASE{number}")
+        cases = {
+            f"/studies/{portal.complete(drawn, patient_id=f'CASE{number}')[0]}"
+            for number in range(CASES)
+        }
         with portal.app.app_context():
             db.engine.dispose()
         for number in range(arguments.rounds):
             with serve(Path(folder), REAL_LIMITS, PLEURA_CONNECTIONS_PER_ADDRESS="300") as served:
-                part = _Part(arguments, portal, people, served, number)
+                part = _Part(arguments, portal, people, cases, served, number)
                 alone = part.row("nobody", [])
                 kinds = {
                     "half requests": [_half_request],
@@ -92,6 +94,7 @@ class _Part:
     arguments: Arguments
     portal: BrowserPortal
     people: list[Person]
+    cases: set[str]
     served: ServedPortal
     number: int
 
@@ -114,7 +117,7 @@ class _Part:
         options = self.arguments.options
         seconds = max(options.seconds, UPLOAD_SECONDS + 15) if uploads else options.seconds
         chance = random.Random(f"{self.arguments.seed} {name}")
-        crowd = _Crowd(self.served, self.people, seconds, chance)
+        crowd = _Crowd(self.served, self.people, self.cases, seconds, chance)
         slow = [
             _Client(crowd, f"127.0.{kind + 1}.{number % 50 + 2}")
             for kind in range(len(kinds))
@@ -169,6 +172,7 @@ class _Crowd:
 
     served: ServedPortal
     people: list[Person]
+    cases: set[str]
     seconds: float
     random: random.Random
     took: list[float] = field(default_factory=list)
@@ -207,7 +211,8 @@ class _Crowd:
 
     def _read(self, browser: httpx2.Client, until: float) -> None:
         """The worklist, a case, its thumbnail and its picture."""
-        found = sorted(set(re.findall(r"/studies/[0-9a-f-]{36}", self._get(browser, "/worklist"))))
+        listed = set(re.findall(r"/studies/[0-9a-f-]{36}", self._get(browser, "/worklist")))
+        found = sorted(listed & self.cases)  # those that have their pictures
         if not found:
             self.failed.append("an empty worklist")
             self.end.wait(5)
