@@ -22,7 +22,7 @@ from tests.portal.intake.test_submission import NOTHING, rows_of
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
-from tests.support.hostile_files.headers import bombs
+from tests.support.hostile_files.headers import bombs, element, header
 from tests.support.pictures import dicom, png
 
 LIMITS = ArchiveLimits(8 * 2**20, 2 * 2**20, max_files=50)
@@ -260,7 +260,7 @@ class Refusing:
             raise self.error
 
 
-BROKEN = dicom().replace(b"\x02\0\x10\0UI", b"\x02\0\x10\0ZZ")
+BROKEN = header()[: header().index(b"\xe0\x7f\x10\x00OW")] + element(0x7FE00001, b"ZZ", b"")
 
 
 @pytest.mark.parametrize(

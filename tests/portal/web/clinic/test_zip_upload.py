@@ -16,7 +16,7 @@ from tests.support.core import make_settings
 from tests.support.hostile_files.bad_files import zipped
 from tests.support.people import Person
 from tests.support.pictures import dicom, picture
-from tests.support.portal_app import make_app, make_person, make_token, post, sign_in
+from tests.support.portal_app import csrf_of, make_app, make_person, make_token, post, sign_in
 
 
 def disc() -> bytes:
@@ -166,3 +166,20 @@ def test_the_browser_reads_the_same_as_json(app: Flask, technologist: Person) ->
         "skipped", "received", "duplicate", "refused", "refused",
     ]  # fmt: skip
     assert found[1]["url"] == f"/studies/{found[1]['id']}"
+
+
+def test_a_file_without_a_name_is_answered_like_any_other(app: Flask, technologist: Person) -> None:
+    client = sign_in(app, technologist)
+    parts = [("csrf_token", "", csrf_of(client).encode()), ("file", '; filename=""', picture(41))]
+    body = b"".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode()
+        + value
+        + b"\r\n"
+        for name, more, value in parts
+    )
+    answer = client.post(
+        "/studies", data=body + b"--x--\r\n", content_type="multipart/form-data; boundary=x"
+    )
+    assert answer.status_code == 200
+    assert "A file without a name" in answer.text
+    assert "received" in answer.text
