@@ -104,7 +104,8 @@ def certificate_problem(
             with context.wrap_socket(connection, server_hostname=host):
                 return None
     except ssl.SSLCertVerificationError as error:
-        return f"The certificate of {where} is not accepted: {error.verify_message}."
+        reason = error.verify_message.rstrip(".")
+        return f"The certificate of {where} is not accepted: {reason}."
     except ssl.SSLError as error:
         return f"The server at {where} offers no TLS ({error.reason})."
     except OSError:

@@ -89,6 +89,8 @@ def test_a_wrong_certificate_of_redis_stops_the_start_and_gets_nothing(
         (problem,) = refused.value.problems
         assert problem.startswith(f"REDIS_URL: The certificate of localhost:{port} is not accepted")
         assert reason in problem
+        assert problem.endswith(".")
+        assert not problem.endswith("..")
         assert not Broker(made.redis_url, tls=made.redis_tls).notify(JobKind.RENDER, uuid4())
         with pytest.raises(RedisConnectionError, match="certificate verify failed"):
             redis_client(made.redis_url, made.redis_tls).ping()  # type: ignore[union-attr]
@@ -153,6 +155,8 @@ def test_a_wrong_certificate_of_postgresql_stops_the_start_and_gets_nothing(
         (problem,) = refused.value.problems
         assert problem.startswith(f"DATABASE_URL: The certificate of localhost:{port} is not")
         assert reason in problem
+        assert problem.endswith(".")
+        assert not problem.endswith("..")
         with pytest.raises(OperationalError, match=r"certificate|host name"):
             database.open_engine(made).connect()
 
