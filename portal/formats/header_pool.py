@@ -16,6 +16,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -152,7 +153,7 @@ class _Process:
             self._replace()
         try:
             if not self._ready:
-                receive(self._channel)
+                _report(tuple(receive(self._channel)["missing"]))
                 self._ready = True
             send(self._channel, {**asked, "bytes": len(data)})
             self._channel.sendall(data)
@@ -183,6 +184,12 @@ class _Process:
             return self._process.wait(_TO_END)
         self._process.kill()
         return self._process.wait()
+
+
+@cache  # once, although processes are replaced
+def _report(missing: tuple[str, ...]) -> None:
+    if missing:
+        _log.warning("headers are read without these layers of isolation: %s", ", ".join(missing))
 
 
 _lock = Lock()

@@ -2,8 +2,9 @@
 
 ``python -m portal.formats.header_process`` serves its parent over the socket that is its standard
 input. It has an empty environment, no key and no address of anything. Once it has loaded what it
-needs it can open no file or socket and start no process. Memory and processor time are limited for
-each file, and its end is the answer where a file needs more.
+needs it is confined (`worker.isolation`): it can open no file or socket and reach no other process.
+Memory and processor time are limited for each file, and its end is the answer where a file needs
+more.
 """
 
 import codecs
@@ -30,6 +31,8 @@ from pydicom import charset
 from portal.formats import dicom, upload_header
 from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, receive, send
 from portal.formats.refusals import Limits, Refused
+from worker.isolation.confinement import confine, filter_calls
+from worker.isolation.limits import lower
 
 _BYTES_PER_CPU_SECONDS: Final = 64 * 2**20
 _FILES: Final = 3  # that are open: the socket and two times nothing
@@ -40,8 +43,10 @@ def main() -> None:
     load_codecs()
     with socket.socket(fileno=0) as channel:
         used = data_bytes()
+        missing = confine({channel.fileno()})
         limit()
-        send(channel, {"ready": True})
+        filter_calls(missing, also=("setitimer",))
+        send(channel, {"ready": True, "missing": missing})
         with suppress(EOFError, OSError):
             while True:
                 asked = receive(channel)
@@ -75,14 +80,6 @@ def limit() -> None:
     lower(resource.RLIMIT_FSIZE, 0)
     lower(resource.RLIMIT_CORE, 0)
     lower(resource.RLIMIT_NOFILE, _FILES)
-
-
-def lower(which: int, value: int) -> None:
-    """Lower a limit for good."""
-    _, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    resource.setrlimit(which, (value, value))
 
 
 def _answer(channel: socket.socket, asked: dict[str, Any], used: int) -> dict[str, Any]:

@@ -17,17 +17,19 @@ from worker.isolation import kernel, landlock, namespaces, system_calls
 
 # A user and group that no distribution gives to anything.
 OWN_ID = 65531
+_FILTER = "filter of system calls"
 
 
-def confine(keep: Collection[int]) -> list[str]:
+def confine(keep: Collection[int], *, as_first: bool = False) -> list[str]:
     """Confine this process for good; the layers that are missing, each with its reason.
 
     `keep`: the descriptors that stay open. Everything must be loaded: afterwards no file can be
-    opened. Single-threaded processes only, and `namespaces.enter` makes another process of it.
+    opened. Single-threaded processes only, and `namespaces.enter` (see there for `as_first`) makes
+    another process of it.
     """
     close_all_but({0, 1, 2, *keep})
     if not kernel.LINUX:
-        return ["user, namespaces, Landlock, system calls (Linux only)"]
+        return ["namespaces", "a user of its own", "Landlock", f"{_FILTER} (all on Linux only)"]
     missing: list[str] = []
 
     def attempt(layer: str, step: Callable[[], None]) -> None:
@@ -36,17 +38,28 @@ def confine(keep: Collection[int]) -> list[str]:
         except OSError as error:
             missing.append(f"{layer} ({error.strerror})")
 
-    attempt("namespaces", namespaces.enter)
+    started = os.getpid()
+    attempt("namespaces", lambda: namespaces.enter(as_first=as_first))
     if os.geteuid() == 0:
         attempt("a user of its own", become_own_user)
     attempt("capabilities", kernel.drop_capabilities)
     kernel.make_undumpable()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    # After the change of user, which takes it back.
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getpid() != started:
+        # The parent is the process that waits. After the change of user, which takes this back.
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     attempt("Landlock", landlock.deny_everything)
-    attempt("system calls", system_calls.check)
+    attempt(_FILTER, system_calls.check)
     return missing
+
+
+def filter_calls(missing: Collection[str], also: Collection[str] = ()) -> None:
+    """Filter the system calls of this process, as the last step, unless `confine` found it missing.
+
+    `also`: see `system_calls.restrict`.
+    """
+    if not any(layer.startswith(_FILTER) for layer in missing):
+        system_calls.restrict(also)
 
 
 def missing_layers() -> list[str]:

@@ -23,13 +23,16 @@ _PRIVATE_EVERYWHERE = 0x4000 | 0x40000
 _READ_ONLY_NO_PROGRAMS = 0x1 | 0x2 | 0x4 | 0x8
 # Any folder that is everywhere: what is in it can't be seen any more.
 _EMPTY = "/proc"
+# How a first process, which cannot end by a signal, reports that its child did.
+_BY_SIGNAL = 128
 
 
-def enter() -> None:
-    """Go on as the first process of new namespaces, in an empty folder; OSError where refused.
+def enter(*, as_first: bool) -> None:
+    """Go on as a process of new namespaces, in an empty folder; OSError where refused.
 
     The process that calls goes on as a child; the process itself waits for it and ends as it does.
-    Files that are open stay open.
+    Files that are open stay open. `as_first`: as the namespace's first process, which no other of
+    it can end, but which no limit can end by a signal that it has no handler for.
     """
     user, group = os.geteuid(), os.getegid()
     flags = _MOUNTS | _UTS | _IPC | _PIDS | _NETWORK
@@ -43,15 +46,17 @@ def enter() -> None:
         except OSError as error:
             refused = error
     # In any case: no process can be started once the first of the namespace has ended.
-    child = os.fork()
-    if child:
-        _end_with(child)
-    if refused is not None:
-        raise refused
-    kernel.mount("none", "/", "", _PRIVATE_EVERYWHERE, "")
-    kernel.mount("none", _EMPTY, "tmpfs", _READ_ONLY_NO_PROGRAMS, "size=4k,mode=0555")
-    os.chroot(_EMPTY)
-    os.chdir("/")
+    _go_on_as_child()
+    try:
+        if refused is not None:
+            raise refused
+        kernel.mount("none", "/", "", _PRIVATE_EVERYWHERE, "")
+        kernel.mount("none", _EMPTY, "tmpfs", _READ_ONLY_NO_PROGRAMS, "size=4k,mode=0555")
+        os.chroot(_EMPTY)
+        os.chdir("/")
+    finally:
+        if not as_first:
+            _go_on_as_child()
 
 
 def end_all_others() -> None:
@@ -69,14 +74,24 @@ def _write(name: str, text: str) -> None:
         file.write(text.encode())
 
 
-def _end_with(child: int) -> None:
-    """Wait for the child and end like it."""
+def _go_on_as_child() -> None:
+    """Return in a child; this process waits for it and ends like it."""
+    if (child := os.fork()) == 0:
+        return
     kernel.make_undumpable()
+    with suppress(OSError):
+        kernel.drop_capabilities()
+    if os.getpid() == 1:  # else its parent may be a thread that ends before the rest of the process
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.closerange(0, os.sysconf("SC_OPEN_MAX"))
     _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    os._exit(os.waitstatus_to_exitcode(status))
+    code = os.waitstatus_to_exitcode(status)
+    number = -code if code < 0 else code - _BY_SIGNAL
+    if number <= 0:
+        os._exit(code)
+    if os.getpid() == 1:
+        os._exit(_BY_SIGNAL + number)  # a signal to itself would be without effect
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(_BY_SIGNAL + number)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.framing import receive, send
-from worker.isolation import limits, namespaces, system_calls
-from worker.isolation.confinement import confine
+from worker.isolation import limits, namespaces
+from worker.isolation.confinement import confine, filter_calls
 
 Answer = tuple[dict[str, Any], list[bytes]]
 
@@ -35,8 +35,7 @@ def serve(channel: socket.socket, work: Callable[[bytes], Answer], allowed: Limi
     status with which its process ended.
     """
     loaded_bytes = limits.address_space_bytes()
-    missing = confine({channel.fileno()})
-    filtered = not any(layer.startswith("system calls") for layer in missing)
+    missing = confine({channel.fileno()}, as_first=True)
     send(channel, {"missing": missing}, [])
     while True:
         _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
@@ -50,8 +49,7 @@ def serve(channel: socket.socket, work: Callable[[bytes], Answer], allowed: Limi
                     _, (data,) = receive(own)
                     memory_bytes = loaded_bytes + len(data) + allowed.memory_bytes
                     limits.limit(memory_bytes, allowed.cpu_seconds)
-                    if filtered:
-                        system_calls.restrict()
+                    filter_calls(missing)
                     send(own, *work(data))
             finally:
                 os._exit(0)

@@ -13,6 +13,7 @@ import pytest
 from portal.formats import header_pool
 from portal.formats.header_pool import HeaderPool, Work
 from portal.formats.refusals import Limits, Refused
+from tests.support.isolation.processes import descendants
 from tests.support.paths import ROOT
 from tests.support.pictures import dicom, png
 
@@ -51,7 +52,11 @@ def test_a_process_has_no_environment_no_file_and_no_way_out(wrong: HeaderPool) 
         for path in ("/etc/passwd", "/proc/self/status", str(ROOT / "README.md")):
             assert fresh.read("x", asked(f"open:{path}"), LIMITS).header["opened"] is False
         assert fresh.read("x", asked("connect"), LIMITS).header["opened"] is False
-        limits = Path(f"/proc/{fresh.pids()[0]}/limits").read_text(encoding="ascii")
+        signalled = asked(f"signal:{os.getpid()}")
+        assert fresh.read("x", signalled, LIMITS).header["signalled"] is False
+        # The process that was started waits for the confined one.
+        reader = descendants(fresh.pids()[0])[-1]
+        limits = Path(f"/proc/{reader}/limits").read_text(encoding="ascii")
         hard = {line[:26].strip(): line[47:68].strip() for line in limits.splitlines()}
         assert hard["Max open files"] == "3"
         assert hard["Max processes"] == "0"

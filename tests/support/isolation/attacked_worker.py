@@ -39,7 +39,7 @@ def _landlock(_: int) -> None:
 
 
 def _namespaces(_: int) -> None:
-    namespaces.enter()
+    namespaces.enter(as_first=False)
     kernel.drop_capabilities()
 
 
