@@ -37,6 +37,7 @@ FROM ${PYTHON_IMAGE} AS base
 RUN groupadd --system --gid 10001 pleura \
  && useradd --system --uid 10001 --gid pleura --no-create-home --shell /usr/sbin/nologin pleura \
  && install -d -m 0700 -o pleura -g pleura /var/lib/pleura /var/lib/pleura-keys \
+      /var/lib/pleura-anchors \
  && rm -rf /usr/local/lib/python3.11/site-packages/pip* /usr/local/bin/pip*
 ENV PATH=/opt/pleura/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
@@ -54,7 +55,7 @@ COPY migrations migrations
 COPY templates templates
 COPY static static
 ENV PLEURA_ENV=production PLEURA_DATA_DIR=/var/lib/pleura
-VOLUME ["/var/lib/pleura", "/var/lib/pleura-keys"]
+VOLUME ["/var/lib/pleura", "/var/lib/pleura-keys", "/var/lib/pleura-anchors"]
 USER pleura
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \

@@ -180,14 +180,25 @@ def rows_changed(result: Result[Any]) -> int:
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """A connection that sees the whole database as it was at one moment; writers go on."""
     with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":  # in WAL mode a reader keeps what it saw first
-            connection = connection.execution_options(pleura_snapshot=True)
-        else:
-            connection = connection.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
+        connection = connection.execution_options(**_of_one_moment(engine))
         with connection.begin():
             yield connection
+
+
+def read_one_moment(session: Session) -> None:
+    """Begin a transaction that reads the whole database as it is at one moment; writers go on.
+
+    A session within its caller's transaction stays in that one.
+    """
+    bind = session.get_bind()
+    if isinstance(bind, Engine):
+        session.connection(execution_options=_of_one_moment(bind))
+
+
+def _of_one_moment(engine: Engine) -> dict[str, Any]:
+    if engine.dialect.name == "sqlite":  # in WAL mode a reader keeps what it saw first
+        return {"pleura_snapshot": True}
+    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 @contextlib.contextmanager

@@ -146,6 +146,14 @@ def test_the_key_ring_can_be_replaced_by_whoever_needs_it_and_nobody_else_has_it
     assert seeded == {"migrate"}
 
 
+def test_the_anchors_of_the_log_have_a_volume_of_their_own() -> None:
+    for name in ("portal", "scheduler"):
+        folder = Path(SERVICES[name]["environment"]["PLEURA_AUDIT_ANCHOR_FILE"]).parent
+        assert f"anchors:{folder}" in SERVICES[name]["volumes"]
+    assert "anchors" in COMPOSE["volumes"]
+    assert re.search(rf"install -d -m 0700 -o pleura [^&]*{folder}", stages()["base"])
+
+
 def test_the_first_key_ring_gets_into_its_volume_and_a_newer_one_stays(tmp_path: Path) -> None:
     shell, flag, script = SERVICES["migrate"]["command"]
     secret, ring, program = tmp_path / "secret", tmp_path / "keys" / "ring", tmp_path / "python"

@@ -140,7 +140,14 @@ def add(
         )
     row.card, row.source, row.archive_sha256 = dict(card), source[:500], archive_sha256 or None
     session.flush()
-    audit.append(session, "model_added", now=now, subject_id=row.id, detail={"sha256": row.sha256})
+    audit.append(
+        session,
+        "model_added",
+        now=now,
+        subject_id=row.id,
+        detail={"sha256": row.sha256},
+        bound=[row],
+    )
     session.commit()
     return row
 
@@ -176,7 +183,15 @@ def promote(
         "operating_point": point.value,
         "before": before.sha256 if before is not None else None,
     }
-    audit.append(session, event, actor=actor, now=now, subject_id=model.id, detail=detail)
+    audit.append(
+        session,
+        event,
+        actor=actor,
+        now=now,
+        subject_id=model.id,
+        detail=detail,
+        bound=list({row.id: row for row in (model, before) if row is not None}.values()),
+    )
     session.commit()
     return model
 
@@ -205,7 +220,13 @@ def choose_point(
     model.operating_point = point
     detail = {"sha256": model.sha256, "operating_point": point.value}
     audit.append(
-        session, "operating_point_chosen", actor=actor, now=now, subject_id=model.id, detail=detail
+        session,
+        "operating_point_chosen",
+        actor=actor,
+        now=now,
+        subject_id=model.id,
+        detail=detail,
+        bound=[model],
     )
     session.commit()
     return model

@@ -10,7 +10,7 @@ the engine once, at the start.
 import json
 import random
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,9 +20,9 @@ from sqlalchemy import Engine, Select, func, insert, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
-from portal.audit import first_seals, macs
+from portal.audit import bindings, first_seals, macs
 from portal.audit.subjects import studies_named
-from portal.models import AUDIT_NUMBERS, AuditEvent, AuditSubject, AuditWriter
+from portal.models import AUDIT_NUMBERS, AuditEvent, AuditSubject, AuditWriter, Base
 
 Detail = Mapping[str, str | int | bool | list[str] | None]
 
@@ -49,13 +49,15 @@ def append(
     detail: Detail | None = None,
     address: str = "",
     in_order: bool = False,
+    bound: Sequence[Base] = (),
 ) -> AuditEvent:
     """Add a row in the caller's transaction; call it last, a writer is taken until the commit.
 
     `event` names in small letters what happened; `detail` holds ids, codes and counts only. Give
     the actor, or `actor_id` where there is none yet (sign-in). A row about a case that is open by
     emergency access names the grant. Rows `in_order` wait for each other, so that none becomes
-    visible after one with a higher number.
+    visible after one with a higher number. `bound`: the records that this transaction has written
+    and the log is to bind (`bindings`).
     """
     if not _EVENT.fullmatch(event):
         raise ValueError("an event is named in small letters and underscores")
@@ -63,6 +65,8 @@ def append(
     named_detail = dict(detail or {})
     if actor is not None and actor.grant is not None and actor.grant.study_id == study_id:
         named_detail["grant"] = str(actor.grant.id)
+    if bound:
+        named_detail[bindings.DETAIL] = bindings.entries(session, bound)
     session.flush()
     writer = _writer(session, in_order)
     # An end that was changed from outside is never sealed again: the log goes on, the check fails.

@@ -1,7 +1,8 @@
 """Anchors of the access log: where it ended and with which MAC, written elsewhere on a schedule.
 
-With the database and the keys the whole log could be written anew; anchors in a file that can't be
-changed, or on another machine, show it. An anchor is one line of JSON.
+With an older copy of the database its end can be cut off, and with the keys the whole log be
+written anew; anchors in a file outside of the database's folder show it, the better the less this
+machine can change it. An anchor is one line of JSON.
 """
 
 import json
@@ -16,11 +17,18 @@ from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal.audit import chain, macs
+from portal.models import AuditEvent, AuditHead, AuditLink, AuditWriter
+from portal.settings import Settings
 
+# The log's row about a restored backup, and how many rows the chain in it had.
+RESTORED: Final = "backup_restored"
+LINKED_ROWS: Final = "linked_rows"
 _LINE_MOST: Final = 4096
+_AT_ONCE: Final = 500
 
 
 class AnchorFailed(Exception):
@@ -44,11 +52,21 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """What a comparison of the log with its anchors found; `first_bad` as in `Verification`."""
+    """What a comparison of the log with its anchors found; `first_bad` as in `Verification`.
+
+    The newest anchor that fits was taken at `newest` and reaches to the row with the number
+    `last_row`; `rows_after` it there is none. `before_restore`: anchors of rows that the backup did
+    not hold which was restored since. `unread`: lines that were cut off while they were written.
+    """
 
     anchors: int
     first_bad: int | None = None
     problem: str = ""
+    newest: datetime | None = None
+    last_row: int = 0
+    rows_after: int = 0
+    before_restore: int = 0
+    unread: int = 0
 
 
 def take(session: Session, now: datetime) -> Anchor:
@@ -77,6 +95,18 @@ def write(anchor: Anchor, *, file: Path | None, syslog: str) -> None:
         raise AnchorFailed("; ".join(failed))
 
 
+def place(session: Session, settings: Settings) -> Path:
+    """The file of this portal's anchors: the one that is set, or one beside the data folder.
+
+    Its default name belongs to the log's key, so that a portal which is set up anew in the same
+    place does not take the anchors of the one before for its own.
+    """
+    if settings.audit_anchor_file is not None:
+        return settings.audit_anchor_file
+    mark = macs.of_anchor(macs.key_of(session), "file")[:8]
+    return settings.anchor_folder / f"access-log-{mark}.jsonl"
+
+
 def compare(session: Session, lines: Iterable[str]) -> Anchored:
     """Compare the log, found whole by `verification.verify`, with its anchors.
 
@@ -86,9 +116,14 @@ def compare(session: Session, lines: Iterable[str]) -> Anchored:
     after that one is named.
     """
     count, _ = chain.head(session)
-    anchors = sorted(_read(session, lines), key=lambda anchor: anchor.seq)
-    fits = 0
-    for anchor in anchors:
+    anchors, unread = _read(session, lines)
+    restores, macs_at = _restores(session), _macs_at(session, {anchor.seq for anchor in anchors})
+    fits, newest, older = 0, None, 0
+    for anchor in sorted(anchors, key=lambda anchor: (anchor.seq, anchor.at)):
+        at = datetime.fromisoformat(anchor.at)
+        if any(anchor.seq > rows and at <= restored for rows, restored in restores):
+            older += 1
+            continue
         if anchor.seq > count:
             gone = anchor.seq - count
             return Anchored(
@@ -96,25 +131,60 @@ def compare(session: Session, lines: Iterable[str]) -> Anchored:
                 count + 1,
                 f"{gone} rows that were there at {anchor.at} are missing at the end",
             )
-        if anchor.seq and chain.mac_at(session, anchor.seq) != anchor.mac:
+        if anchor.seq and macs_at.get(anchor.seq) != anchor.mac:
             return Anchored(
                 len(anchors),
                 fits + 1,
                 f"rows {fits + 1} to {anchor.seq} are not those that were there at {anchor.at}",
             )
-        fits = anchor.seq
+        fits, newest = anchor.seq, at
+    last_row = session.scalar(select(AuditLink.seq).where(AuditLink.position == fits)) or 0
+    rows = session.scalar(select(func.sum(AuditWriter.count))) or 0
+    linked = sum(json.loads(session.get_one(AuditHead, 1).linked).values())
     session.commit()
-    return Anchored(len(anchors))
+    return Anchored(
+        len(anchors),
+        newest=newest,
+        last_row=last_row,
+        rows_after=count - fits + int(rows) - linked,
+        before_restore=older,
+        unread=unread,
+    )
 
 
-def _read(session: Session, lines: Iterable[str]) -> list[Anchor]:
-    found = list[Anchor]()
+def _macs_at(session: Session, positions: set[int]) -> dict[int, str]:
+    """The MACs of the links at these positions of the chain."""
+    wanted, found = sorted(positions), dict[int, str]()
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = AuditLink.position.in_(wanted[start : start + _AT_ONCE])
+        rows = session.execute(select(AuditLink.position, AuditLink.mac).where(some))
+        found.update((position, mac) for position, mac in rows)
+    return found
+
+
+def _restores(session: Session) -> list[tuple[int, datetime]]:
+    """Of each restore of a backup: how many rows the chain in it had, and when it was restored."""
+    rows = session.execute(
+        select(AuditEvent.at, AuditEvent.detail).where(AuditEvent.event == RESTORED)
+    ).all()
+    details = [(json.loads(row.detail), row.at) for row in rows]
+    return [(detail[LINKED_ROWS], at) for detail, at in details if LINKED_ROWS in detail]
+
+
+def _read(session: Session, lines: Iterable[str]) -> tuple[list[Anchor], int]:
+    """The anchors, and how many lines were cut off while they were written."""
+    found, unread = list[Anchor](), 0
     for number, line in enumerate(lines, 1):
         at = line.find('{"pleura_anchor"')
         if at < 0:
             continue
         try:
-            fields = json.loads(line[at:_LINE_MOST])["pleura_anchor"]
+            whole = json.loads(line[at:_LINE_MOST])
+        except ValueError:
+            unread += 1
+            continue
+        try:
+            fields = whole["pleura_anchor"]
             anchor = Anchor(int(fields["seq"]), fields["mac"], fields["at"], fields["signature"])
         except (ValueError, KeyError, TypeError):
             raise AnchorFailed(f"Line {number} of the anchors can't be read.") from None
@@ -122,7 +192,7 @@ def _read(session: Session, lines: Iterable[str]) -> list[Anchor]:
         if not macs.same(anchor.signature, expected):
             raise AnchorFailed(f"Line {number} of the anchors was not written by this portal.")
         found.append(anchor)
-    return found
+    return found, unread
 
 
 def _signature(session: Session, text: str) -> str:
@@ -131,6 +201,9 @@ def _signature(session: Session, text: str) -> str:
 
 def _append(file: Path, line: str) -> None:
     """Only ever appended, so that the file can be one that takes nothing else (chattr +a)."""
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    if _is_cut_off(file):
+        line = f"\n{line}"
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(descriptor, line.encode() + b"\n")
@@ -138,6 +211,16 @@ def _append(file: Path, line: str) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_cut_off(file: Path) -> bool:
+    """Whether the last line was not written to its end, as on a full disk."""
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    with suppress(OSError), file.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) != b"\n"
+    return False
 
 
 def _send(address: str, line: str) -> None:

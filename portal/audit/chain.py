@@ -37,11 +37,6 @@ def head(session: Session) -> tuple[int, str]:
     return (row.count, row.mac) if row else (0, "")
 
 
-def mac_at(session: Session, position: int) -> str | None:
-    """The MAC of one link; None where there is no such link."""
-    return session.scalar(select(AuditLink.mac).where(AuditLink.position == position))
-
-
 def _link_some(session: Session) -> int:
     # Checked without a lock first: mostly there is nothing to do.
     text = session.scalar(select(AuditHead.linked).where(AuditHead.id == 1))

@@ -1,4 +1,6 @@
-"""Verification of the access log: of every link, every row, the ends, and the index of cases."""
+"""Verification of the access log: of every link, every row, the ends, the index of cases, and the
+records that its rows are about.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import Row, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from portal.audit import macs
+from portal import database
+from portal.audit import bindings, macs
 from portal.audit.subjects import studies_named
 from portal.models import AuditEvent, AuditHead, AuditLink, AuditSubject, AuditWriter, User
 
@@ -26,7 +29,8 @@ class Verification:
 
     `count`: rows that were checked. `unlinked`: the numbers of those of them that wait to be linked
     into the chain, `oldest` the time of the first. `is_late`: the only problem is that one of them
-    has waited for too long.
+    has waited for too long. `records`: reviews, proofs, holds, predictions and models that were
+    compared with the log; `bad_records`: a sentence for each that does not fit.
     """
 
     count: int
@@ -35,11 +39,19 @@ class Verification:
     unlinked: tuple[int, ...] = ()
     oldest: datetime | None = None
     is_late: bool = False
+    records: int = 0
+    bad_records: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
-        """Whether every row is as it was written and none is missing."""
-        return not self.problem
+        """Whether every row and record is as it was written and none is missing."""
+        return not self.problem and not self.bad_records
+
+    @property
+    def findings(self) -> list[str]:
+        """What is wrong, a line each."""
+        of_log = [f"row {self.first_bad}: {self.problem}"] if self.problem else []
+        return [*of_log, *self.bad_records]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,8 @@ class _Walk:
         self.count = 0  # rows
         self.position, self.mac, self.seq = 0, "", 0  # of the last link
         self.ends: dict[int, _End] = {}
+        self.bound: bindings.Bound = {}
+        self.named = 0  # cases in the details of rows
         self.first_bad: int | None = None
         self.problem = ""
 
@@ -98,6 +112,7 @@ class _Walk:
             return self.bad(row.seq, "a row was changed")
         if not self._is_indexed(row, indexed):
             return False
+        bindings.collect(self.bound, row.seq, row.detail)
         self.count += 1
         return True
 
@@ -131,7 +146,9 @@ class _Walk:
     def _is_indexed(
         self, row: Row[*tuple[Any, ...]], indexed: Collection[tuple[UUID, int]]
     ) -> bool:
-        if all((study_id, row.seq) in indexed for study_id in studies_named(row.detail)):
+        named = studies_named(row.detail)
+        self.named += len(named)
+        if all((study_id, row.seq) in indexed for study_id in named):
             return True
         return self.bad(row.seq, "the index of a case that it names lacks it")
 
@@ -142,11 +159,12 @@ class _Walk:
         return False
 
 
-def verify(session: Session, now: datetime | None = None) -> Verification:
-    """Check every row, the chain and its end; writing to the log goes on meanwhile.
+def verify(session: Session, now: datetime | None = None, *, records: bool = True) -> Verification:
+    """Check every row, the chain, its end, and the records; writing to the log goes on meanwhile.
 
     With `now`, rows that wait for more than a minute to be linked fail the check; without, as for
-    a log out of a backup, their age is not looked at. Nothing is changed, nor linked.
+    a log out of a backup, their age is not looked at. Nothing is changed, nor linked. Without
+    `records` those of a version before, which its log does not bind, are not looked at.
     """
     session.commit()
     walk = _Walk(macs.key_of(session))
@@ -154,33 +172,47 @@ def verify(session: Session, now: datetime | None = None) -> Verification:
         session.commit()
         if not _follow(session, walk, links):
             return _result(walk)
+    session.commit()
+    database.read_one_moment(session)
     people = session.scalar(select(func.count()).select_from(User))
-    # The linker changes the head first, so from here on the chain stays as it is.
-    head = session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
+    head = session.get(AuditHead, 1, populate_existing=True)
     if not _follow(session, walk, session.execute(_links(walk.position)).all()):
         session.commit()
         return _result(walk)
-    # One statement, so that the writers' ends and their rows are of one moment.
     ends = session.execute(_ends()).all()
     unlisted = session.scalar(_unlisted())
     indexed = _indexed(session, [found for found in ends if found.seq is not None])
-    session.commit()
     if people and not walk.count and all(found.seq is None for found in ends):
         walk.bad(1, "the log is empty although people are enrolled")
     walk.head(head)
     if unlisted is not None:
         walk.bad(unlisted, "a row was added from outside")
     unlinked = _follow_unlinked(walk, ends, indexed)
+    count, bad = 0, list[str]()
+    if not walk.problem:
+        in_index = session.scalar(select(func.count()).select_from(AuditSubject)) or 0
+        if in_index > walk.named:
+            bad.append(
+                f"audit_subjects: {in_index - walk.named} entries that no row of the log has"
+            )
+        if records:
+            count, of_records = bindings.compare(session, walk.bound)
+            bad += of_records
+    session.commit()
     waiting = sorted(unlinked, key=lambda row: row.seq)
     late = [row for row in waiting if now and abs(now - row.at) > LINKED_WITHIN]
     is_late = bool(late) and not walk.problem
     if is_late:
         walk.bad(late[0].seq, f"not linked into the chain since {late[0].at:%Y-%m-%d %H:%M:%S}")
-    return _result(walk, waiting, is_late)
+    return _result(walk, waiting, is_late, count, bad)
 
 
 def _result(
-    walk: _Walk, unlinked: Sequence[Row[*tuple[Any, ...]]] = (), is_late: bool = False
+    walk: _Walk,
+    unlinked: Sequence[Row[*tuple[Any, ...]]] = (),
+    is_late: bool = False,
+    records: int = 0,
+    bad: Sequence[str] = (),
 ) -> Verification:
     return Verification(
         walk.count,
@@ -189,6 +221,8 @@ def _result(
         tuple(row.seq for row in unlinked),
         min((row.at for row in unlinked), default=None),
         is_late,
+        records,
+        tuple(bad),
     )
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from portal import audit
-from portal.audit import anchors, verification
+from portal.audit import anchored_check, anchors, verification
 from portal.audit import export as logbook
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
@@ -22,7 +24,10 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     verify = actions.add_parser("verify", help="check every row of the access log and its end")
     verify.add_argument(
-        "--anchor", type=Path, metavar="FILE", help="compare with the anchors in this file too"
+        "--anchor",
+        type=Path,
+        metavar="FILE",
+        help="also compare with the anchors in this file, such as a syslog's",
     )
     verify.set_defaults(act=_verify)
     write = actions.add_parser("anchor", help="write where the log ends to file and syslog, now")
@@ -38,34 +43,53 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    with open_portal(Settings.from_env(), linking=False) as (session, _vault, _engine):
-        found = verification.verify(session, now())
+    settings = Settings.from_env()
+    with open_portal(settings, linking=False) as (session, _vault, _engine):
+        checked = anchored_check.check(session, settings, now())
+        found = checked.log
         waiting = _waiting(found)
         if not found.is_whole:
-            what = "is late" if found.is_late else "is broken"
-            problem = f"The access log {what} at row {found.first_bad}: {found.problem}."
-            raise Failed("\n".join([problem, *waiting]))
-        print_line(f"The access log is whole: {found.count} rows.")
+            what = "is late" if found.is_late and not found.bad_records else "is broken"
+            more = len(found.findings) - _NAMED
+            lines = [*found.findings[:_NAMED], *([f"and {more} more"] if more > 0 else [])]
+            if checked.contradiction:
+                lines.append(f"not the log that was anchored, {checked.contradiction}")
+            raise Failed("\n".join([f"The access log {what}:", *lines, *waiting]))
+        print_line(
+            f"The access log is whole: {found.count} rows, and {found.records} records that they "
+            "are about."
+        )
         for line in waiting:
             print_line(line)
-        if chosen.anchor is None:
-            return 0
-        try:
-            with chosen.anchor.open(encoding="utf-8", errors="replace") as lines:
-                anchored = anchors.compare(session, lines)
-        except OSError as error:
-            raise Failed(f"{chosen.anchor} can't be read ({error.strerror}).") from None
-        except anchors.AnchorFailed as failed:
-            raise Failed(str(failed)) from None
-    if anchored.problem:
-        raise Failed(
-            f"It is not the log that was anchored, from row {anchored.first_bad} on: "
-            f"{anchored.problem}."
-        )
-    if not anchored.anchors:
-        raise Failed("There is no anchor in this file.")
-    print_line(f"It fits all of its {anchored.anchors} anchors.")
+        _fail_unless_it_fits(checked.anchored, checked.refused)
+        print_line(checked.reach)
+        if chosen.anchor is not None:
+            _compare(session, settings, chosen.anchor)
     return 0
+
+
+def _compare(session: Session, settings: Settings, file: Path) -> None:
+    """Compare with the anchors of another file, such as a syslog's."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            found = anchors.compare(session, lines)
+    except OSError as error:
+        raise Failed(f"{file} can't be read ({error.strerror}).") from None
+    except anchors.AnchorFailed as failed:
+        raise Failed(f"{file}: {failed}") from None
+    _fail_unless_it_fits(found, "")
+    if not found.anchors:
+        raise Failed("There is no anchor in this file.")
+    print_line(f"{file}: {anchored_check.reach_of(found, settings, now())}")
+
+
+def _fail_unless_it_fits(found: anchors.Anchored | None, refused: str) -> None:
+    if refused:
+        raise Failed(f"The access log can't be compared with its anchors: {refused}")
+    if found is not None and found.problem:
+        raise Failed(
+            f"It is not the log that was anchored, from row {found.first_bad} on: {found.problem}."
+        )
 
 
 def _waiting(found: verification.Verification) -> list[str]:
@@ -83,16 +107,14 @@ def _waiting(found: verification.Verification) -> list[str]:
 
 def _anchor(_chosen: argparse.Namespace) -> int:
     settings = Settings.from_env()
-    file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
-    if file is None and not syslog:
-        raise Failed("Name PLEURA_AUDIT_ANCHOR_FILE or PLEURA_AUDIT_ANCHOR_SYSLOG first.")
     with open_portal(settings) as (session, _vault, _engine):
         taken = anchors.take(session, now())
+        file = anchors.place(session, settings)
     try:
-        anchors.write(taken, file=file, syslog=syslog)
+        anchors.write(taken, file=file, syslog=settings.audit_anchor_syslog)
     except anchors.AnchorFailed as failed:
         raise Failed(str(failed)) from None
-    print_line(f"Anchored at row {taken.seq}.")
+    print_line(f"Anchored at row {taken.seq}, in {file}.")
     return 0
 
 

@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from portal import audit, database
+from portal.audit import anchored_check, anchors
 from portal.errors import Conflict
 from portal.governance import legal_holds, retention
 from portal.governance import purges as purging
@@ -163,6 +165,7 @@ def restore(chosen: argparse.Namespace) -> int:
             done = restoring.restore(
                 engine, vault, key, chosen.file, now(), progress=Progress("files")
             )
+            anchored = _anchor_anew(settings, engine)
         finally:
             engine.dispose()
     except UnusableBackup as bad:
@@ -176,10 +179,24 @@ def restore(chosen: argparse.Namespace) -> int:
     print_line("Restored: counts, files and the end of the access log are those of the backup.")
     if not done.log.is_whole:
         raise Failed(
-            f"The access log was broken before the backup, at row {done.log.first_bad}: "
-            f"{done.log.problem}."
+            "\n".join(["The access log was broken before the backup:", *done.log.findings[:_SHOWN]])
         )
+    print_line(anchored)
     return 0
+
+
+def _anchor_anew(settings: Settings, engine: Engine) -> str:
+    """Compare the restored log with the anchors that are here, and add one; what came of it."""
+    with database.sessions(engine)() as session:
+        checked = anchored_check.check(session, settings, now())
+        taken, file = anchors.take(session, now()), anchors.place(session, settings)
+    try:
+        anchors.write(taken, file=file, syslog=settings.audit_anchor_syslog)
+    except anchors.AnchorFailed as failed:
+        return f"The restored access log is not anchored yet: {failed}."
+    if checked.contradiction:
+        return f"It is not the access log that was anchored here, {checked.contradiction}."
+    return checked.refused or checked.reach
 
 
 def print_backup_key(_chosen: argparse.Namespace) -> int:

@@ -147,6 +147,7 @@ def hold(
         study_id=study_id,
         subject_id=row.id,
         detail=detail,
+        bound=[row],
     )
     session.commit()
     return row
@@ -171,6 +172,7 @@ def lift(
         study_id=study_id,
         subject_id=row.id,
         detail={"reference": reference},
+        bound=[row],
     )
     session.commit()
     return row

@@ -81,9 +81,8 @@ class ToDestroy:
 
     def values(self, of_studies: tuple[str, ...], of_pictures: tuple[str, ...]) -> list[Any]:
         """The values in these columns of all of them."""
-        rows = [(row, of_studies) for row in self.studies]
-        rows += [(row, of_pictures) for row in self.pictures]
-        found = (getattr(row, column) for row, columns in rows for column in columns)
+        found = [getattr(row, column) for row in self.studies for column in of_studies]
+        found += [getattr(row, column) for row in self.pictures for column in of_pictures]
         return [value for value in found if value is not None]
 
     def marks(self) -> list[str]:

@@ -108,6 +108,7 @@ def finish(session: Session, vault: Vault, study_id: UUID, now: datetime) -> Pur
             "reference": proof.reference,
             "proof": proof.digest,
         },
+        bound=[proof],
     )
     session.commit()
     return proof

@@ -16,6 +16,7 @@ from portal.jobs.claims import enqueue
 from portal.jobs.errors import OutputMissing
 from portal.jobs.tickets import Ticket
 from portal.models import (
+    Base,
     Blob,
     Instance,
     Job,
@@ -58,11 +59,11 @@ def finish(
     try:
         job = attempted(session, ticket, lock=True)
         replaced = files.enter(session, job, ticket, blobs)
-        follower = _accept(session, vault, job, ticket.attempt, result, now)
+        follower, made = _accept(session, vault, job, ticket.attempt, result, now)
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
         old = take_blobs(session, job.id, Blob.attempt != ticket.attempt)
         worklist_order.place(session, job.study_id)
-        _log_end(session, "job_finished", job, now)
+        _log_end(session, "job_finished", job, now, made)
     except BaseException as error:
         session.rollback()
         destroy_files(vault, written)
@@ -113,13 +114,13 @@ def fail(
 
 def _accept(
     session: Session, vault: Vault, job: Job, attempt: int, result: dict[str, Any], now: datetime
-) -> UUID | None:
-    """Check and store a result; returns the job that follows."""
+) -> tuple[UUID | None, list[Base]]:
+    """Check and store a result; returns the job that follows, and the records that it has made."""
     stored = session.scalars(
         select(Blob).where(Blob.job_id == job.id, Blob.attempt == attempt)
     ).all()
     sizes = {blob.kind: blob.size for blob in stored}
-    follower = None
+    follower, made = None, list[Base]()
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     if job.kind is JobKind.RENDER:
         facts = result_checks.check_facts(result, sizes)
@@ -135,11 +136,11 @@ def _accept(
         picture = (instance.rows or 0, instance.columns or 0)
         prediction = result_checks.check_prediction(result, sizes)
         prediction_checks.check(session, job, prediction, picture)
-        _predict(session, job, attempt, prediction, now)
+        made = _predict(session, job, attempt, prediction, now)
     for blob in stored:
         blob.current = True
     session.flush()
-    return follower
+    return follower, made
 
 
 def _predict(
@@ -148,53 +149,58 @@ def _predict(
     attempt: int,
     prediction: contract.Prediction,
     now: datetime,
-) -> None:
-    model = _model(session, prediction.model, now)
+) -> list[Base]:
+    model, is_new = _model(session, prediction.model, now)
     grid, measured = prediction.map, prediction.measurements
     body = prediction.as_json()
-    session.add(
-        Prediction(
-            instance_id=job.instance_id,
-            model_id=model.id,
-            job_id=job.id,
-            attempt=attempt,
-            probability=prediction.probability,
-            band=prediction.band,
-            threshold=prediction.threshold,
-            operating_point=prediction.operating_point,
-            map_rows=grid.rows if grid else None,
-            map_columns=grid.columns if grid else None,
-            side=measured.side if measured else None,
-            distance_mm=measured.distance_mm if measured else None,
-            measurements=body.get("measurements"),
-            uncertainty=body.get("uncertainty"),
-            region=body.get("region"),
-            quality_verdict=prediction.quality.verdict,
-            quality=body["quality"],
-            statistics=prediction.statistics or {},
-            seconds=prediction.seconds,
-            created=now,
-        )
+    row = Prediction(
+        id=uuid4(),
+        instance_id=job.instance_id,
+        model_id=model.id,
+        job_id=job.id,
+        attempt=attempt,
+        probability=prediction.probability,
+        band=prediction.band,
+        threshold=prediction.threshold,
+        operating_point=prediction.operating_point,
+        map_rows=grid.rows if grid else None,
+        map_columns=grid.columns if grid else None,
+        side=measured.side if measured else None,
+        distance_mm=measured.distance_mm if measured else None,
+        measurements=body.get("measurements"),
+        uncertainty=body.get("uncertainty"),
+        region=body.get("region"),
+        quality_verdict=prediction.quality.verdict,
+        quality=body["quality"],
+        statistics=prediction.statistics or {},
+        seconds=prediction.seconds,
+        created=now,
     )
+    session.add(row)
+    return [row, model] if is_new else [row]
 
 
-def _model(session: Session, named: contract.ModelIdentity, now: datetime) -> ModelVersion:
-    """The row of a model; the first prediction of a new model adds it."""
+def _model(
+    session: Session, named: contract.ModelIdentity, now: datetime
+) -> tuple[ModelVersion, bool]:
+    """The row of a model, and whether it is new: its first prediction adds it."""
     identity = named.as_json()
     same = select(ModelVersion).filter_by(**identity)
     known = session.scalars(same).first()
     if known is not None:
-        return known
+        return known, False
     model = ModelVersion(id=uuid4(), created=now, **identity)
     try:
         with session.begin_nested():
             session.add(model)
     except IntegrityError:  # another worker's prediction has added it meanwhile
-        return session.scalars(same).one()
-    return model
+        return session.scalars(same).one(), False
+    return model, True
 
 
-def _log_end(session: Session, event: str, job: Job, now: datetime) -> None:
+def _log_end(
+    session: Session, event: str, job: Job, now: datetime, made: Sequence[Base] = ()
+) -> None:
     audit.append(
         session,
         event,
@@ -202,4 +208,5 @@ def _log_end(session: Session, event: str, job: Job, now: datetime) -> None:
         study_id=job.study_id,
         subject_id=job.id,
         detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
+        bound=made,
     )

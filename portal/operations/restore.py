@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select,
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.audit import chain, first_seals, verification
+from portal.audit import anchors, chain, first_bindings, first_seals, verification
 from portal.models import (
     ApiToken,
     AuditHead,
@@ -230,7 +230,7 @@ def _follow_log(connection: Connection, contents: Contents) -> verification.Veri
     """Verify the access log up to the end that the backup states."""
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         first_seals.seal(session)  # of a version before
-        found = verification.verify(session)
+        found = verification.verify(session, records=first_bindings.are_made(session))
         head = session.execute(select(AuditHead.count, AuditHead.mac)).first()
     if head is not None and (head[0], head[1]) != (contents.log["rows"], contents.log["mac"]):
         raise UnusableBackup("The access log in the backup does not end as its list states.")
@@ -247,10 +247,11 @@ def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
             "made_at": contents.made_at.isoformat(),
             "rows": contents.rows,
             "files": contents.blobs["files"],
+            anchors.LINKED_ROWS: contents.log["rows"],
             **ended,
         }
         audit.go_on_numbering(session)
-        audit.append(session, "backup_restored", now=now, detail=detail)
+        audit.append(session, anchors.RESTORED, now=now, detail=detail)
         chain.link(session)
 
 

@@ -131,8 +131,7 @@ def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
 
 
 def _anchor(settings: Settings, engine: Engine) -> None:
-    file, syslog = settings.audit_anchor_file, settings.audit_anchor_syslog
-    if file is not None or syslog:
-        with database.sessions(engine)() as session:
-            taken = anchors.take(session, datetime.now(UTC))
-        anchors.write(taken, file=file, syslog=syslog)
+    with database.sessions(engine)() as session:
+        taken = anchors.take(session, datetime.now(UTC))
+        file = anchors.place(session, settings)
+    anchors.write(taken, file=file, syslog=settings.audit_anchor_syslog)

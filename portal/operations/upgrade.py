@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.audit import first_seals
+from portal.audit import first_bindings, first_seals
 from portal.errors import Conflict
 from portal.formats import dicom, header_pool
 from portal.formats.refusals import Refused
@@ -38,10 +38,13 @@ _TRIES: Final = 8
 
 @dataclass
 class Upgraded:
-    """How many studies were filled and joined, and which do not open: these stay as they are."""
+    """How many studies were filled and joined, how many records were bound as they were found, and
+    which studies do not open: these stay as they are.
+    """
 
     studies: int = 0
     joined: int = 0
+    bound: int = 0
     unreadable: list[UUID] = field(default_factory=list)
 
 
@@ -64,6 +67,7 @@ def upgrade(session: Session, vault: Vault, now: datetime, *, progress: ReportPr
             done.unreadable.append(study_id)
         done.studies += 1
         progress(done.studies, max(total, done.studies))
+    done.bound = first_bindings.bind(session, now)
     if done.studies > len(done.unreadable):
         detail = {
             "studies": done.studies,

@@ -69,15 +69,15 @@ def add_review(
     session.add(review)
     session.flush()
     predictions = exams.last_predictions(session, [study.id])
-    for row in exams.pictures(session, [study.id])[study.id]:
-        prediction = predictions.get(row.id)
-        session.add(
-            ReviewSeen(
-                review_id=review.id,
-                instance_id=row.id,
-                prediction_id=prediction.id if prediction else None,
-            )
+    seen_rows = [
+        ReviewSeen(
+            review_id=review.id,
+            instance_id=row.id,
+            prediction_id=prediction.id if (prediction := predictions.get(row.id)) else None,
         )
+        for row in exams.pictures(session, [study.id])[study.id]
+    ]
+    session.add_all(seen_rows)
     worklist_order.place(session, study.id)
     audit.append(
         session,
@@ -87,6 +87,7 @@ def add_review(
         study_id=study.id,
         subject_id=review.id,
         detail={"verdict": chosen.value},
+        bound=[review, *seen_rows],
     )
     session.commit()
     return review

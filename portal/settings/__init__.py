@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -131,6 +132,13 @@ class Settings(Variables):
         return timedelta(minutes=self.break_glass_minutes)
 
     @property
+    def anchor_folder(self) -> Path:
+        """Where the anchors of the access log lie if no file is set: beside the data folder, so
+        that an older copy of that brings no older anchors with it.
+        """
+        return self.data_dir.with_name(f"{self.data_dir.name}-anchors")
+
+    @property
     def passkey_site(self) -> tuple[str, str] | None:
         """The host name that passkeys belong to and the origin that asks for them.
 
@@ -201,12 +209,24 @@ class Settings(Variables):
                 [f"The key ring {path or ''} can't be written ({error.strerror or error})."]
             ) from None
 
+    @property
+    def _of_sqlite(self) -> Path | None:
+        """The folder of the database's file, where it is one."""
+        name = self.database_url.partition("sqlite:///")[2]
+        return Path(name).absolute().parent if name else None
+
     def _problems(self) -> Iterator[str]:
         """A sentence for each thing that does not go together."""
         if self.key_ring_store_command and not self.key_ring_command:
             yield "PLEURA_KEY_RING_STORE_COMMAND needs PLEURA_KEY_RING_COMMAND."
         if self.key_ring_command and (self.key_ring or self.key_ring_file):
             yield "Give PLEURA_KEY_RING_COMMAND or PLEURA_KEY_RING(_FILE), not both."
+        anchors = self.audit_anchor_file
+        if anchors and (anchors.is_relative_to(self.data_dir) or anchors.parent == self._of_sqlite):
+            yield (
+                "PLEURA_AUDIT_ANCHOR_FILE must lie outside of the data folder and of the "
+                "database's: who puts an older copy of these back would put it back too."
+            )
         if self.sso and self.sso.provision == "mapped" and not self.sso.groups:
             yield "PLEURA_OIDC_ROLES must name a group, or nobody could sign in."
         if self.only_local_flagged and self.sso is None:

@@ -246,8 +246,9 @@ class Variables(JobClock, BaseSettings):
     audit_anchor_file: OptionalPath = variable(
         "PLEURA_AUDIT_ANCHOR_FILE",
         None,
-        "Where the sweep appends the end of the access log from time to time; best a file that "
-        "this machine can only append to.",
+        "Where the sweep appends the end of the access log from time to time, outside of the "
+        "database's folder; best a file that this machine can only append to.",
+        default_text="a file in a folder beside the data folder",
     )
     audit_anchor_syslog: Annotated[str, AfterValidator(_syslog)] = variable(
         "PLEURA_AUDIT_ANCHOR_SYSLOG",

@@ -7,8 +7,6 @@ from portal.audit import chain, verification
 from tests.support.clinic import after
 from tests.support.core import Core
 
-_TABLES = ("audit_events", "audit_links", "audit_subjects")
-
 
 def fill(core: Core, count: int = 5) -> None:
     """Some rows, committed together and not linked."""
@@ -33,11 +31,15 @@ def check(core: Core) -> verification.Verification:
 def disarm(core: Core) -> None:
     """Drop the triggers, as whoever owns the database could."""
     with core.sessions() as session:
-        for table in _TABLES:
-            if core.engine.dialect.name == "sqlite":
-                session.execute(text(f"DROP TRIGGER {table}_update"))
-                session.execute(text(f"DROP TRIGGER {table}_delete"))
-            else:
+        if core.engine.dialect.name == "sqlite":
+            names = text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+            for name in session.scalars(names).all():
+                session.execute(text(f"DROP TRIGGER {name}"))
+        else:
+            names = text(
+                "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
+            )
+            for table in session.scalars(names).all():
                 session.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
         session.commit()
 

@@ -58,7 +58,8 @@ def test_a_log_that_goes_on_fits_all_its_anchors(core: Core, tmp_path: Path) -> 
         fill(core)
         take(core, file)
     fill(core)
-    assert compare(core, file) == anchors.Anchored(4)
+    found = compare(core, file)
+    assert (found.anchors, found.problem, found.rows_after) == (4, "", 5)
     assert file.stat().st_mode & 0o077 == 0
 
 
@@ -98,12 +99,36 @@ def test_a_line_that_was_changed_or_invented_is_refused(core: Core, tmp_path: Pa
     read["pleura_anchor"]["seq"] = 4
     for line, reason in (
         (json.dumps(read), "not written by this portal"),
-        ('{"pleura_anchor": {"seq": 1', "can't be read"),
+        ('{"pleura_anchor": {"seq": 1}}', "can't be read"),
         ('{"pleura_anchor": 7}', "can't be read"),
     ):
         file.write_text(f"Mar  4 host pleura: {taken.line()}\n{line}\n")
         with pytest.raises(anchors.AnchorFailed, match=f"Line 2 .*{reason}"):
             compare(core, file)
+
+
+def test_a_line_that_was_cut_off_is_counted_and_the_next_one_is_whole(
+    core: Core, tmp_path: Path
+) -> None:
+    """As a full disk leaves it: no reason to refuse every check from then on."""
+    file = tmp_path / "anchors"
+    fill(core)
+    line = take(core, file).line()
+    file.write_text(f"{line}\n{line[:40]}")
+    take(core, file)
+    found = compare(core, file)
+    assert (found.anchors, found.unread, found.problem) == (2, 1, "")
+
+
+def test_anchors_lie_beside_the_data_folder_each_portals_in_a_file_of_its_own(core: Core) -> None:
+    fill(core)
+    with core.sessions() as session:
+        file = anchors.place(session, core.settings)
+        assert file.parent == core.data_dir.parent / "data-anchors"
+        audit.bind(core.engine, b"another portal's key")
+        assert anchors.place(session, core.settings) != file
+        chosen = core.settings.model_copy(update={"audit_anchor_file": Path("/x/y")})
+        assert anchors.place(session, chosen) == Path("/x/y")
 
 
 def test_other_lines_of_a_syslog_file_are_passed_over(core: Core, tmp_path: Path) -> None:
@@ -112,7 +137,8 @@ def test_other_lines_of_a_syslog_file_are_passed_over(core: Core, tmp_path: Path
         line = anchors.take(session, after(hours=1)).line()
     file = tmp_path / "syslog"
     file.write_text(f"Mar  4 10:00 host cron: hello\nMar  4 10:00 host pleura: {line}\n")
-    assert compare(core, file) == anchors.Anchored(1)
+    found = compare(core, file)
+    assert (found.anchors, found.problem, found.last_row) == (1, "", 5)
 
 
 def test_an_anchor_reaches_syslog_by_socket_and_by_udp(core: Core, quick_path: Path) -> None:
@@ -136,10 +162,11 @@ def test_an_anchor_reaches_syslog_by_socket_and_by_udp(core: Core, quick_path: P
 def test_what_cannot_be_written_is_reported(core: Core, tmp_path: Path) -> None:
     with core.sessions() as session:
         taken = anchors.take(session, after(hours=1))
+    (tmp_path / "file").touch()
     with pytest.raises(
         anchors.AnchorFailed, match=r"can't be written.*; syslog .* can't be reached"
     ):
-        anchors.write(taken, file=tmp_path / "none" / "x", syslog=str(tmp_path / "no-socket"))
+        anchors.write(taken, file=tmp_path / "file" / "x", syslog=str(tmp_path / "no-socket"))
 
 
 def test_an_anchor_holds_nothing_about_anybody(core: Core, tmp_path: Path) -> None:

@@ -124,19 +124,23 @@ def test_the_log_is_anchored_by_a_command_and_by_the_sweep_and_verified(
     home: tuple[Path, list[UUID]], tmp_path: Path
 ) -> None:
     folder, _ = home
-    nowhere = run(folder, "audit", "anchor")
-    assert (nowhere.returncode, "PLEURA_AUDIT_ANCHOR_FILE" in nowhere.stderr) == (1, True)
+    assert "Anchored at row" in run(folder, "audit", "anchor").stdout
+    (beside,) = (folder.parent / f"{folder.name}-anchors").iterdir()
+    assert "Checked against 1 anchors" in run(folder, "audit", "verify").stdout
     file = tmp_path / "anchors"
     setting = {"PLEURA_AUDIT_ANCHOR_FILE": str(file)}
-    assert "Anchored at row" in run(folder, "audit", "anchor", **setting).stdout
+    assert run(folder, "audit", "anchor", **setting).returncode == 0
     assert run(folder, "sweep", **setting).returncode == 0
     assert len(file.read_text().splitlines()) == 2
-    assert (
-        "fits all of its 2 anchors" in run(folder, "audit", "verify", "--anchor", str(file)).stdout
-    )
+    both = run(folder, "audit", "verify", "--anchor", str(file)).stdout
+    assert "Checked against 1 anchors" in both
+    assert "Checked against 2 anchors" in both
     (tmp_path / "empty").touch()
     none = run(folder, "audit", "verify", "--anchor", str(tmp_path / "empty"))
     assert (none.returncode, none.stderr) == (1, "There is no anchor in this file.\n")
+    beside.write_text(beside.read_text().replace('"seq": ', '"seq": 1'))
+    changed = run(folder, "audit", "verify")
+    assert (changed.returncode, "can't be compared" in changed.stderr) == (1, True)
 
 
 def test_the_log_is_exported_by_a_command(home: tuple[Path, list[UUID]]) -> None:

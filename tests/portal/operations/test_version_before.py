@@ -5,10 +5,10 @@ from pathlib import Path
 from sqlalchemy import create_engine, select
 
 from portal import database
-from portal.audit import verification
+from portal.audit import first_bindings, verification
 from portal.models import Study
 from portal.studies import sealed_fields
-from tests.support.core import open_core
+from tests.support.core import NOW, open_core
 from tests.support.version_before import unpack
 
 
@@ -21,6 +21,9 @@ def test_the_access_log_and_every_patient_of_the_version_before_can_be_read(
     engine.dispose()
     core = open_core(before.data_dir, before.database_url)
     with core.sessions() as session:
+        assert verification.verify(session, records=False).is_whole
+        assert len(verification.verify(session).bad_records) > 0
+        assert first_bindings.bind(session, NOW) > 0  # as `upgrade` does
         assert verification.verify(session).is_whole
         studies = session.scalars(select(Study).where(Study.purged_at.is_(None))).all()
         assert {study.id for study in studies} == {

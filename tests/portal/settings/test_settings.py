@@ -28,6 +28,21 @@ PRODUCTION = {
 }
 
 
+@pytest.mark.parametrize("file", ["data/anchors/log", "data/log", "database/log"])
+def test_anchors_lie_neither_in_the_data_folder_nor_beside_the_database(
+    tmp_path: Path, file: str
+) -> None:
+    given = {
+        "PLEURA_DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/database/pleura.db",
+        "PLEURA_AUDIT_ANCHOR_FILE": str(tmp_path / file),
+    }
+    with pytest.raises(SettingsError, match="PLEURA_AUDIT_ANCHOR_FILE must lie outside"):
+        Settings.from_env(given)
+    given["PLEURA_AUDIT_ANCHOR_FILE"] = str(tmp_path / "elsewhere/log")
+    assert Settings.from_env(given).audit_anchor_file == tmp_path / "elsewhere/log"
+
+
 def test_development_makes_keys_once_and_keeps_them_private(tmp_path: Path) -> None:
     environ = {"PLEURA_DATA_DIR": str(tmp_path / "var")}
     first, second = Settings.from_env(environ), Settings.from_env(environ)

@@ -2,14 +2,17 @@
 
 import csv
 import io
+from dataclasses import replace
+from uuid import uuid4
 
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.models import AuditEvent, db
-from tests.support.core import Clock
+from portal.audit import anchors, macs
+from portal.models import AuditEvent, ModelVersion, db
+from tests.support.core import NOW, Clock
 from tests.support.people import Person
-from tests.support.portal_app import make_study, post, sign_in
+from tests.support.portal_app import analyse, make_study, post, sign_in
 
 
 def test_the_log_is_filtered_by_day(
@@ -51,3 +54,44 @@ def test_an_export_wants_a_fresh_proof(app: Flask, auditor: Person, clock: Clock
     assert (answer.status_code, answer.location.split("?")[0]) == (303, "/confirm")
     with app.app_context():
         assert db.session.query(AuditEvent).filter_by(event="log_exported").count() == 0
+
+
+def test_the_check_on_the_page_reads_the_anchors_and_states_how_far_they_reach(
+    app: Flask, auditor: Person, technologist: Person
+) -> None:
+    make_study(app, technologist)
+    client = sign_in(app, auditor)
+    assert "There is no anchor yet" in post(client, "/audit/verify", {}, page="/audit").text
+    settings = app.extensions["pleura"].settings
+    with app.app_context():
+        file = anchors.place(db.session(), settings)
+        taken = anchors.take(db.session(), NOW)
+    anchors.write(taken, file=file, syslog="")
+    shown = post(client, "/audit/verify", {}, page="/audit").text
+    assert "Checked against 1 anchors" in shown
+    assert "rows after it have no anchor" in shown
+    more = anchors.Anchor(taken.seq + 50, taken.mac, taken.at, "")
+    with app.app_context():
+        signed = macs.of_anchor(macs.key_of(db.session()), f"{more.seq}:{more.mac}:{more.at}")
+    anchors.write(replace(more, signature=signed), file=file, syslog="")
+    shown = post(client, "/audit/verify", {}, page="/audit").text
+    assert "The log has been tampered with." in shown
+    assert "It is not the log that was anchored" in shown
+    file.write_text('{"pleura_anchor": 7}\n')
+    assert "could not be compared" in post(client, "/audit/verify", {}, page="/audit").text
+
+
+def test_a_record_that_was_added_from_outside_is_named_on_the_page_and_no_digest_fills_it(
+    app: Flask, auditor: Person, technologist: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    analyse(app, study_id)
+    client = sign_in(app, auditor)
+    assert "job finished" in client.get("/audit").text
+    assert "predictions/" not in client.get("/audit").text
+    model = ModelVersion(id=uuid4(), name="x", version="1", sha256="ab" * 32, created=NOW)
+    with app.app_context():
+        db.session.add(model)
+        db.session.commit()
+    shown = post(client, "/audit/verify", {}, page="/audit").text
+    assert f"model_versions/{model.id.hex}: no row of the log is about it" in shown

@@ -1,0 +1,85 @@
+"""The check of the access log together with its anchors: what the page and the command show."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from portal.audit import anchors, verification
+from portal.audit.anchors import Anchored, AnchorFailed
+from portal.audit.verification import Verification
+from portal.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found: in the log by itself, and against its anchors.
+
+    `refused`: why the anchors could not be read. `reach`: sentences on how far they reach. Both are
+    empty where the log is broken by itself: it is not compared then.
+    """
+
+    log: Verification
+    anchored: Anchored | None = None
+    refused: str = ""
+    reach: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing speaks against the log."""
+        return self.log.is_whole and not self.refused and not self.contradiction
+
+    @property
+    def contradiction(self) -> str:
+        """What the anchors have against the log."""
+        if self.anchored is None or not self.anchored.problem:
+            return ""
+        return f"from row {self.anchored.first_bad} on: {self.anchored.problem}"
+
+
+def check(session: Session, settings: Settings, now: datetime) -> Checked:
+    """Verify the log (`verification.verify`) and compare it with the anchors of its file."""
+    found = verification.verify(session, now)
+    file = anchors.place(session, settings)
+    if found.problem and not found.is_late:
+        return Checked(found)
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            return _compared(session, found, lines, settings, now)
+    except FileNotFoundError:
+        return _compared(session, found, (), settings, now)
+    except OSError as error:
+        return Checked(found, refused=f"{file} can't be read ({error.strerror}).")
+    except AnchorFailed as failed:
+        return Checked(found, refused=f"{file}: {failed}")
+
+
+def reach_of(found: Anchored, settings: Settings, now: datetime) -> str:
+    """How far the anchors reach, in sentences."""
+    if found.newest is None:
+        text = "There is no anchor yet: only anchors show whether rows were cut off at the end."
+    else:
+        text = (
+            f"Checked against {found.anchors:,} anchors, the newest of "
+            f"{found.newest:%Y-%m-%d %H:%M} UTC. They reach to row {found.last_row:,}; "
+            f"{found.rows_after:,} rows after it have no anchor."
+        )
+        late = timedelta(minutes=2 * settings.audit_anchor_minutes)
+        if found.rows_after and now - found.newest > late:
+            text += " The newest anchor is late: see whether the sweep runs and can write its file."
+    if found.before_restore:
+        text += (
+            f" {found.before_restore:,} anchors are of rows that the backup did not hold which was "
+            "restored since."
+        )
+    if found.unread:
+        text += f" {found.unread:,} lines of the file were cut off and can't be read."
+    return text
+
+
+def _compared(
+    session: Session, log: Verification, lines: Iterable[str], settings: Settings, now: datetime
+) -> Checked:
+    found = anchors.compare(session, lines)
+    return Checked(log, found, reach="" if found.problem else reach_of(found, settings, now))
