@@ -154,7 +154,7 @@ def redis_emptied(running: RunningPortal, count: int = 10) -> Outcome:
 
 
 def redis_restarted_while_jobs_run(
-    running: RunningPortal, restarts: int = 3, count: int = 6
+    running: RunningPortal, restarts: int = 3, count: int = 6, seconds: float = 60
 ) -> Outcome:
     """Redis is killed and started again while workers are busy.
 
@@ -169,7 +169,7 @@ def redis_restarted_while_jobs_run(
         running.start_redis()
     began = time.monotonic()
     running.wait(
-        "every job has ended", lambda: not running.revive() and running.settled(studies), 60
+        "every job has ended", lambda: not running.revive() and running.settled(studies), seconds
     )
     return Outcome(
         all_done_once(running, studies),

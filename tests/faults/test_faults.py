@@ -45,6 +45,12 @@ def test_a_redis_that_was_killed_and_emptied_loses_nothing(running: RunningPorta
     check(scenarios.redis_emptied(running))
 
 
+def test_workers_go_on_after_redis_was_killed_while_they_were_busy(
+    running: RunningPortal,
+) -> None:
+    check(scenarios.redis_restarted_while_jobs_run(running, restarts=1, count=4, seconds=240))
+
+
 def test_a_picture_sent_without_redis_is_taken_and_done_later(running: RunningPortal) -> None:
     check(scenarios.redis_away(running))
 

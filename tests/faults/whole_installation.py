@@ -37,7 +37,7 @@ WORDS = {
     "render": "render",
     "segment": "segment",
     "scheduler": "sweep",
-    "portal": "portal.web",
+    "portal": "gunicorn",
 }
 PARTS = (*WORDS, "postgres")
 
