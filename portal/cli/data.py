@@ -15,7 +15,7 @@ from portal.errors import Conflict
 from portal.governance import legal_holds, retention
 from portal.governance import purges as purging
 from portal.models import PurgeReason
-from portal.operations import backup, integrity
+from portal.operations import background_check, backup, integrity
 from portal.operations import restore as restoring
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.operations.encrypted_stream import UnusableBackup
@@ -213,7 +213,8 @@ def vault_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _vault_verify(_chosen: argparse.Namespace) -> int:
-    with open_portal(Settings.from_env()) as (session, vault, _engine):
+    with open_portal(Settings.from_env()) as (session, vault, engine):
+        damage = background_check.structure(engine)
         report = integrity.inspect(session, vault, now(), progress=Progress("studies"))
     print_line(
         f"Opened {report.files:,} files ({report.size / 1048576:,.1f} MiB) and {report.values:,} "
@@ -223,9 +224,9 @@ def _vault_verify(_chosen: argparse.Namespace) -> int:
         print_line(f"{len(report.orphans)} files that no row names; the sweep removes them:")
         for name in report.orphans:
             print_line(f"  {name}")
-    if report.findings:
-        count = f"{len(report.findings)} are not as they were written:"
-        raise Failed("\n".join([count, *map(str, report.findings)]))
+    found = damage + [str(one) for one in report.findings]
+    if found:
+        raise Failed("\n".join([f"{len(found)} are not as they were written:", *found]))
     print_line("Everything is intact.")
     return 0
 

@@ -15,6 +15,7 @@ from portal.models.governance import (
     AuditSubject,
     AuditWriter,
     Hold,
+    IntegrityCheck,
     Purge,
     StartedPurge,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Hold",
     "HoldReason",
     "Instance",
+    "IntegrityCheck",
     "Invitation",
     "InvitationPurpose",
     "Job",

@@ -155,3 +155,12 @@ class StartedPurge(Base):
     started_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
     statement: Mapped[dict[str, Any]]
     marks: Mapped[list[str]]
+
+
+class IntegrityCheck(Base):
+    """The last check of stored data in the background: one row, its problems named by ids only."""
+
+    __tablename__ = "integrity_checks"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    checked_at: Mapped[datetime]
+    problems: Mapped[list[str]]

@@ -1,41 +1,51 @@
 """Inspection of the vault: every file and every sealed value is read and opened.
 
 Owns what can be wrong with one of them, named by ids only: it is damaged (it does not open or has
-another length), its key does not open, it is missing; and files that no row names.
+another length), its key does not open, it is missing, its row can't be read; and files that no row
+names. Nothing that is found stops the inspection.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Final, Literal
-from uuid import UUID
+from typing import Final, Literal, TypeVar
+from uuid import UUID, uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.jobs.sweeper import STALE
 from portal.models import Blob, BreakGlass, Instance, Review, Study, User
 from portal.studies import sealed_fields
 from portal.vault import NotReadable, Vault
 
-Problem = Literal["damaged", "missing", "key"]
+Problem = Literal["damaged", "missing", "key", "unreadable"]
 ReportProgress = Callable[[int, int], None]
 
+Row = TypeVar("Row", Instance, Review, BreakGlass, Blob)
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it was written. `what` is a table's column or a kind of file."""
+    """One thing that is not as it was written. `what` is a table, its column or a kind of file.
+
+    `row_id` is None where it is not known which rows of the table can't be read.
+    """
 
     problem: Problem
     what: str
-    row_id: UUID
+    row_id: UUID | None
     study_id: UUID | None
 
     def __str__(self) -> str:
+        if self.row_id is None:
+            of = f" of study {self.study_id}" if self.study_id else ""
+            return f"{self.problem}: rows of {self.what}{of}"
         of = f" of study {self.study_id}" if self.study_id not in (None, self.row_id) else ""
         return f"{self.problem}: {self.what} {self.row_id}{of}"
 
@@ -59,26 +69,74 @@ def inspect(session: Session, vault: Vault, now: datetime, *, progress: ReportPr
     an hour are not called orphans: their rows may not be committed yet.
     """
     report = Report()
-    total = (
-        session.scalar(select(func.count()).select_from(Study).where(Study.purged_at.is_(None)))
-        or 0
-    )
-    session.commit()
-    for study_id in _study_ids(session):
-        found = _study(session, vault, study_id, report)
-        if found:  # check again: it may have changed meanwhile
-            session.expire_all()
-            found = _study(session, vault, study_id, Report())
-        report.findings += found
-        report.studies += 1
-        progress(report.studies, max(total, report.studies))
+    total = _count(session)
+    with _noting(session, "studies", None, report.findings):
+        for study_id in _study_ids(session):
+            found = _study(session, vault, study_id, report)
+            if found:  # check again: it may have changed meanwhile
+                session.expire_all()
+                found = _study(session, vault, study_id, Report())
+            if found is None:
+                continue
+            report.findings += found
+            report.studies += 1
+            progress(report.studies, max(total, report.studies))
     _people(session, vault, report)
-    report.orphans = _orphans(session, vault, now)
+    with _noting(session, "blobs", None, report.findings):
+        report.orphans = _orphans(session, vault, now)
     return report
 
 
+def sample(session: Session, vault: Vault, studies: int) -> Report:
+    """Read everything of some studies chosen at random."""
+    report = Report()
+    query = select(Study.id).order_by(Study.id).limit(studies)
+    with _noting(session, "studies", None, report.findings):
+        chosen = list(session.scalars(query.where(Study.id > uuid4())))
+        if len(chosen) < studies:
+            chosen += set(session.scalars(query)) - set(chosen)
+        session.commit()
+        for study_id in chosen[:studies]:
+            found = _study(session, vault, study_id, report)
+            if found:
+                session.expire_all()
+                found = _study(session, vault, study_id, Report())
+            report.findings += found or []
+            report.studies += 1
+    return report
+
+
+@contextlib.contextmanager
+def _noting(
+    session: Session, what: str, study_id: UUID | None, found: list[Finding]
+) -> Iterator[None]:
+    """Note rows that can't be read and go on."""
+    try:
+        yield
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        found.append(Finding("unreadable", what, None, study_id))
+
+
+def _count(session: Session) -> int:
+    """How many studies there are to read; where that can't be read, all that there ever were."""
+    everything = select(func.count()).select_from(Study)
+    try:
+        total = session.scalar(everything.where(Study.purged_at.is_(None)))
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        total = 0
+    session.commit()
+    return total or 0
+
+
 def _study_ids(session: Session) -> Iterator[UUID]:
-    query = select(Study.id).where(Study.purged_at.is_(None)).order_by(Study.id).limit(_AT_ONCE)
+    """All ids, read off their index alone: the rows themselves may be damaged."""
+    query = select(Study.id).order_by(Study.id).limit(_AT_ONCE)
     batch = session.scalars(query).all()
     while batch:
         session.commit()
@@ -87,29 +145,35 @@ def _study_ids(session: Session) -> Iterator[UUID]:
     session.commit()
 
 
-def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> list[Finding]:
-    study = session.get(Study, study_id, populate_existing=True)
-    if study is None or study.purged_at is not None:
-        session.commit()
-        return []
-    fresh = {"populate_existing": True}
-    instances = session.scalars(
-        select(Instance).where(Instance.study_id == study_id), execution_options=fresh
-    ).all()
-    reviews = session.scalars(select(Review).where(Review.study_id == study_id)).all()
-    grants = session.scalars(select(BreakGlass).where(BreakGlass.study_id == study_id)).all()
-    files = (
-        select(Blob)
-        .where(Blob.instance_id.in_([row.id for row in instances]))
-        .order_by(Blob.created, Blob.id)
-    )
-    blobs = session.scalars(files, execution_options=fresh).all()
-    session.commit()  # files are read while nothing is locked
-    try:
-        data_key = sealed_fields.key_of(vault, study)
-    except NotReadable:
-        return [Finding("key", "studies.wrapped_key", study_id, study_id)]
+def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> list[Finding] | None:
+    """What is wrong with a study and its pictures; None if it is purged."""
     found = list[Finding]()
+    study: Study | None = None
+    with _noting(session, "studies", study_id, found):
+        study = session.get(Study, study_id, populate_existing=True)
+        if study is None or study.purged_at is not None:
+            session.commit()
+            return None
+
+    def rows(table: type[Row], *where: ColumnElement[bool]) -> Sequence[Row]:
+        with _noting(session, table.__tablename__, study_id, found):
+            fresh = {"populate_existing": True}
+            return session.scalars(select(table).where(*where), execution_options=fresh).all()
+        return []
+
+    instances = rows(Instance, Instance.study_id == study_id)
+    reviews = rows(Review, Review.study_id == study_id)
+    grants = rows(BreakGlass, BreakGlass.study_id == study_id)
+    blobs = rows(Blob, Blob.instance_id.in_([row.id for row in instances]))
+    session.commit()  # files are read while nothing is locked
+    data_key = b""
+    if study is None:  # what its key has sealed can't be opened; its pictures have their own
+        reviews, grants = [], []
+    else:
+        try:
+            data_key = sealed_fields.key_of(vault, study)
+        except NotReadable:
+            return [*found, Finding("key", "studies.wrapped_key", study_id, study_id)]
 
     def opens(what: str, row_id: UUID, open_: Callable[[], object]) -> None:
         report.values += 1
@@ -118,9 +182,9 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
         except (NotReadable, ValueError):
             found.append(Finding("damaged", what, row_id, study_id))
 
-    opens(
-        "studies.sealed_phi", study_id, lambda: sealed_fields.open_patient(vault, data_key, study)
-    )
+    if study is not None:
+        open_patient = partial(sealed_fields.open_patient, vault, data_key, study)
+        opens("studies.sealed_phi", study_id, open_patient)
     keys = dict[UUID, bytes]()
     for row in instances:
         try:
@@ -169,10 +233,20 @@ def _file(vault: Vault, data_key: bytes, blob: Blob, report: Report) -> Problem 
 
 
 def _people(session: Session, vault: Vault, report: Report) -> None:
-    rows = session.execute(select(User.id, User.sealed_totp, User.sealed_totp_pending)).all()
+    def read(some: Sequence[UUID]) -> dict[UUID, tuple[bytes | None, bytes | None]]:
+        columns = select(User.id, User.sealed_totp, User.sealed_totp_pending)
+        rows = session.execute(columns.where(User.id.in_(some))).all()
+        return {user_id: (sealed, pending) for user_id, sealed, pending in rows}
+
+    people = dict[UUID, tuple[bytes | None, bytes | None]]()
+    with _noting(session, "users", None, report.findings):
+        people, damaged = database.read_readable(
+            session, session.scalars(select(User.id).order_by(User.id)).all(), read
+        )
+        report.findings += [Finding("unreadable", "users", i, None) for i in sorted(damaged)]
     session.commit()
-    for user_id, sealed, pending in rows:
-        for name, value in (("sealed_totp", sealed), ("sealed_totp_pending", pending)):
+    for user_id, values in people.items():
+        for name, value in zip(("sealed_totp", "sealed_totp_pending"), values, strict=True):
             if value is None:
                 continue
             report.values += 1

@@ -1,7 +1,8 @@
 """The process that sweeps: every few seconds the ledger and the purges without a proof, every
 minute the files, every day the studies whose retention period has ended, and from time to time the
-log is anchored. A second thread links the log's rows each second, however long the rest takes. It
-survives an outage of the database or Redis, and stops on SIGTERM or SIGINT.
+log is anchored. A second thread links the log's rows each second, however long the rest takes; a
+third checks stored data every hour. It survives an outage of the database or Redis, and stops on
+SIGTERM or SIGINT.
 """
 
 import logging
@@ -18,14 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from portal import database
 from portal.audit import anchors, chain
 from portal.audit.anchors import AnchorFailed
-from portal.governance import purges, retention
+from portal.governance import integrity_state, purges, retention
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
+from portal.operations import background_check
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
 _LINK_SECONDS: Final = 1.0
 _TIDY_SECONDS: Final = 60
+_CHECK_SECONDS: Final = 3600.0
 _RETENTION_SECONDS: Final = 24 * 3600
 _log = logging.getLogger(__name__)
 
@@ -45,8 +48,12 @@ def run_sweep(
     anchored_at: datetime | None = None
     anchors_apart = timedelta(minutes=settings.audit_anchor_minutes)
     linking = threading.Thread(target=_link_until, args=(engine, stop), name="audit", daemon=True)
+    checking = threading.Thread(
+        target=_check_until, args=(engine, vault, stop), name="integrity", daemon=True
+    )
     if every is not None:
         linking.start()
+        checking.start()
     while True:
         now = datetime.now(UTC)
         _guarded(lambda: _sweep(engine, broker))
@@ -93,6 +100,20 @@ def _link_until(engine: Engine, stop: threading.Event) -> None:
         _guarded(lambda: _link(engine))
 
 
+def _check_until(engine: Engine, vault: Vault, stop: threading.Event) -> None:
+    while not stop.is_set():
+        _guarded(lambda: _check(engine, vault))
+        stop.wait(_CHECK_SECONDS)
+
+
+def _check(engine: Engine, vault: Vault) -> None:
+    problems = background_check.problems(engine, vault)
+    if problems:
+        _log.error("%d problems of stored data: run `python -m portal doctor`", len(problems))
+    with database.sessions(engine)() as session:
+        integrity_state.save(session, problems, datetime.now(UTC))
+
+
 def _link(engine: Engine) -> None:
     with database.sessions(engine)() as session:
         chain.link(session)
@@ -111,6 +132,9 @@ def _sweep(engine: Engine, broker: Broker) -> None:
 
 def _tidy(engine: Engine, vault: Vault) -> None:
     with database.sessions(engine)() as session:
+        checked = integrity_state.last(session)
+        if checked is not None and checked.rows_are_damaged:
+            return  # a file whose row can't be read would look like nobody's
         removed = tidy(session, vault, datetime.now(UTC))
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)

@@ -3,9 +3,10 @@
 from flask import Blueprint, Response, json
 
 from portal import database
+from portal.governance import integrity_state
 from portal.jobs import overview
 from portal.models import db
-from portal.services import UNAVAILABLE, db_session
+from portal.services import DATABASE_ERROR, UNAVAILABLE, db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
@@ -23,24 +24,37 @@ def live() -> Response:
 def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
-    So it is where jobs are `stalled`: they wait although a worker has nothing to do.
+    So it is where jobs are `stalled`: they wait although a worker has nothing to do; and where the
+    last check of stored data is `old` or has found something `damaged`.
     """
-    checks = {"database": "ok", "schema": "ok", "redis": "ok", "jobs": "ok"}
+    checks = {"database": "ok", "schema": "ok", "redis": "ok", "jobs": "ok", "integrity": "ok"}
     try:
         if not database.schema_is_current(db.engine):
             checks["schema"] = "old"
     except UNAVAILABLE:
         checks["database"] = checks["schema"] = "away"
-    if checks["database"] == checks["schema"] == "ok" and overview.stalled(
-        db_session(), guard.now()
-    ):
-        checks["jobs"] = "stalled"
+    if checks["database"] == checks["schema"] == "ok":
+        _look_into(checks)
     if not guard.services().redis_answers():
         checks["redis"] = "away"
     able = checks["database"] == checks["schema"] == "ok"
     well = all(check == "ok" for check in checks.values())
     status = "ok" if well else "degraded" if able else "failing"
     return _answer({"status": status, "checks": checks}, 200 if able else 503)
+
+
+def _look_into(checks: dict[str, str]) -> None:
+    try:
+        if overview.stalled(db_session(), guard.now()):
+            checks["jobs"] = "stalled"
+        checked = integrity_state.last(db_session())
+        if checked is not None:
+            checks["integrity"] = checked.state(guard.now())
+    except DATABASE_ERROR as error:
+        if not database.is_damage(error):
+            raise
+        checks["integrity"] = "damaged"
+        db_session().rollback()
 
 
 def _answer(body: dict[str, object], status: int) -> Response:

@@ -14,11 +14,12 @@ from portal.accounts import break_glass
 from portal.accounts.throttle import Throttle
 from portal.governance import purges
 from portal.models import Blob, BlobKind, BreakGlass, Instance, PurgeReason, Review, Study, User
-from portal.operations import integrity, key_rotation
+from portal.operations import background_check, integrity, key_rotation
 from portal.reading import reviews
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.queries.damaged_pages import overwrite_pages
 
 
 def inspect(clinic: Clinic) -> integrity.Report:
@@ -47,7 +48,7 @@ def path_of(clinic: Clinic, study_id: UUID, kind: BlobKind) -> tuple[UUID, Path]
     return blob.id, clinic.core.data_dir / "blobs" / blob.name[:2] / blob.name
 
 
-def found(report: integrity.Report) -> list[tuple[str, str, UUID]]:
+def found(report: integrity.Report) -> list[tuple[str, str, UUID | None]]:
     return [(one.problem, one.what, one.row_id) for one in report.findings]
 
 
@@ -175,6 +176,32 @@ def test_findings_name_ids_and_nothing_else(clinic: Clinic) -> None:
     path.unlink()
     (finding,) = inspect(clinic).findings
     assert str(finding) == f"missing: source {blob_id} of study {study_id}"
+
+
+def test_a_damaged_page_is_listed_and_stops_nothing(clinic: Clinic) -> None:
+    if clinic.core.engine.dialect.name != "sqlite":
+        pytest.skip("overwrites a page of SQLite's file")
+    studies = [reviewed(clinic) for _ in range(8)]
+    with clinic.session as session:
+        of_study = session.get_one(Study, studies[0]).wrapped_key
+        last = session.scalars(select(Instance).where(Instance.study_id == studies[-1])).one()
+        user = session.get_one(User, clinic.mate.user_id)
+        user.sealed_totp = b"no longer what was sealed"
+        session.commit()
+    assert of_study is not None
+    lost, path = path_of(clinic, studies[-1], BlobKind.SOURCE)
+    path.unlink()
+    assert overwrite_pages(clinic.core.engine, of_study) == 1
+    problems = background_check.problems(clinic.core.engine, clinic.vault)
+    assert any(one.startswith("database: ") for one in problems)
+    report = inspect(clinic)
+    unreadable = {one.study_id for one in report.findings if one.problem == "unreadable"}
+    assert studies[0] in unreadable
+    assert len(unreadable) < report.studies == len(studies)
+    assert ("missing", "source", lost) in found(report)
+    assert ("damaged", "users.sealed_totp", clinic.mate.user_id) in found(report)
+    assert report.orphans == []
+    assert last.id not in {one.row_id for one in report.findings}
 
 
 @pytest.mark.timeout(120)

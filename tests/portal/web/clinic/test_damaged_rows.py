@@ -2,10 +2,14 @@
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
+from portal.governance import integrity_state
 from portal.models import Instance, Study, db
+from portal.operations import background_check
+from tests.support.core import Clock
 from tests.support.people import Person
-from tests.support.portal_app import analyse, make_study, sign_in
+from tests.support.portal_app import analyse, core_of, make_study, sign_in
 from tests.support.queries.damaged_pages import overwrite_pages
 
 CASES = 24
@@ -43,3 +47,27 @@ def test_a_damaged_page_hides_its_own_cases_alone(
     case = client.get(f"/studies/{studies[3]}")
     assert case.status_code == 503
     assert "record or file is damaged" in case.text
+
+
+def test_what_the_check_of_stored_data_found_is_in_readiness_and_on_the_jobs_page(
+    app: Flask, clock: Clock, client: FlaskClient, admin_client: FlaskClient
+) -> None:
+    def integrity() -> str:
+        return str(client.get("/health/ready").json["checks"]["integrity"])
+
+    core = core_of(app)
+    problems = background_check.problems(core.engine, core.vault)
+    with core.sessions() as session:
+        integrity_state.save(session, problems, clock())
+    assert (problems, integrity()) == ([], "ok")
+    assert "Stored data is damaged" not in admin_client.get("/admin/jobs").text
+    with core.sessions() as session:
+        integrity_state.save(session, ["unreadable: rows of studies of study 1"], clock())
+    assert integrity() == "damaged"
+    page = admin_client.get("/admin/jobs").text
+    assert "Stored data is damaged" in page
+    assert "unreadable: rows of studies of study 1" in page
+    with core.sessions() as session:
+        integrity_state.save(session, [], clock())
+    clock.forward(hours=4)
+    assert integrity() == "old"

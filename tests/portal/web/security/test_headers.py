@@ -208,7 +208,13 @@ def test_without_redis_the_portal_is_ready_but_degraded(client: FlaskClient) -> 
     assert ready.status_code == 200
     assert ready.json == {
         "status": "degraded",
-        "checks": {"database": "ok", "schema": "ok", "redis": "away", "jobs": "ok"},
+        "checks": {
+            "database": "ok",
+            "schema": "ok",
+            "redis": "away",
+            "jobs": "ok",
+            "integrity": "ok",
+        },
     }
 
 
