@@ -8,13 +8,15 @@ of the file before, and nothing that it sends is taken for the answer to another
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from worker.framing import receive, send
-from worker.isolation import limits, namespaces
+from worker.isolation import kernel, limits, namespaces
 from worker.isolation.confinement import confine, filter_calls
 
 Answer = tuple[dict[str, Any], list[bytes]]
@@ -31,8 +33,8 @@ class Limits:
 def serve(channel: socket.socket, work: Callable[[bytes], Answer], allowed: Limits) -> None:
     """Answer with ``work(data)`` for each file until the parent closes the socket.
 
-    The first message lists the layers of isolation that are missing; after each file one holds the
-    status with which its process ended.
+    A file that is being worked on then is given up. The first message lists the layers of isolation
+    that are missing; after each file one holds the status with which its process ended.
     """
     loaded_bytes = limits.address_space_bytes()
     missing = confine({channel.fileno()}, as_first=True)
@@ -54,6 +56,21 @@ def serve(channel: socket.socket, work: Callable[[bytes], Answer], allowed: Limi
             finally:
                 os._exit(0)
         os.close(descriptors[0])
+        _wait_for_end(child, channel)
         _, status = os.waitpid(child, 0)
         namespaces.end_all_others()
         send(channel, {"status": status}, [])
+
+
+def _wait_for_end(child: int, channel: socket.socket) -> None:
+    """Wait until the child has ended; end it when the parent has closed the socket."""
+    if not kernel.LINUX:
+        return
+    process = os.pidfd_open(child)
+    try:
+        # Before the status of this file is sent, the parent sends nothing.
+        ended, _, _ = select.select([process, channel], [], [])
+        if process not in ended:
+            os.kill(child, signal.SIGKILL)
+    finally:
+        os.close(process)

@@ -15,6 +15,7 @@ import re
 import resource
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,8 @@ def _work(data: bytes) -> Answer:
     if not data.startswith(b"{"):
         return {"read": len(data)}, []
     asked = json.loads(data)
+    if "sleep" in asked:
+        time.sleep(asked["sleep"])
     if "answer" in asked:
         return asked["answer"], [part.encode() for part in asked["parts"]]
     return attempt(asked["attack"], asked["target"]), []

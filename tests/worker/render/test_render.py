@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from ml.images.picture import Picture
+from tests.support.wait import until
 from worker.errors import Permanent, Transient
-from worker.framing import receive_untrusted
+from worker.framing import receive_untrusted, send
 from worker.render.pictures import Decoder
 from worker.settings import Settings
 
@@ -180,6 +181,22 @@ def test_an_answer_that_cannot_be_fails_for_good(decoder: Decoder) -> None:
                 taken_over.decode(asked(answer, parts))
     finally:
         taken_over.stop()
+
+
+def test_a_file_that_never_ends_does_not_outlive_the_process_that_sent_it() -> None:
+    """That process may be killed, and closes nothing but its sockets then."""
+    taken_over = Decoder(SETTINGS, program="tests.support.isolation.decoder_attacks")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        socket.send_fds(taken_over._channel, [b"f"], [theirs.fileno()])
+        send(ours, {}, [json.dumps({"sleep": 600, "answer": {}, "parts": []}).encode()])
+        forking = children(taken_over._process.pid)[0]
+        assert until(lambda: bool(children(forking)))
+        taken_over._channel.close()
+        try:
+            taken_over._process.wait(timeout=60)
+        finally:
+            taken_over.stop()
 
 
 def asked(answer: dict[str, Any], parts: list[str]) -> bytes:
