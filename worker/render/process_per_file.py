@@ -69,7 +69,7 @@ def _wait_for_end(child: int, channel: socket.socket) -> None:
     process = os.pidfd_open(child)
     try:
         # Before the status of this file is sent, the parent sends nothing.
-        ended, _, _ = select.select([process, channel], [], [])
+        ended, _, _ = select.select([process, channel.fileno()], [], [])
         if process not in ended:
             os.kill(child, signal.SIGKILL)
     finally:
