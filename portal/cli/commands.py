@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from portal import audit, database
 from portal.audit import first_seals
-from portal.cli import data
+from portal.cli import data, doctor
 from portal.cli.ai_models import model_options
 from portal.cli.api_tokens import token_options
 from portal.cli.audit import audit_options
@@ -245,4 +245,10 @@ COMMANDS: Final = (
     Command("new-key-ring", "print a new key ring for PLEURA_KEY_RING_FILE", _new_key_ring),
     Command("settings", "list every setting with its default", _settings, _settings_options),
     Command("check", "list what production would refuse in these settings", _check),
+    Command(
+        "doctor",
+        "look at keys, database, files, Redis, workers, disk, clock and backups, with the way back",
+        doctor.examine,
+        doctor.doctor_options,
+    ),
 )

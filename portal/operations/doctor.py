@@ -1,0 +1,247 @@
+"""What is wrong with an installation, and the way back: one line for each thing that is looked at.
+
+Owns the checks and their advice. Nothing that is broken stops the others. The texts hold ids,
+counts and names of settings: no secrets, nothing about patients.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, Literal
+
+from sqlalchemy import Engine, func, select, union
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from portal import audit, database
+from portal.audit import first_seals
+from portal.governance import integrity_state
+from portal.jobs import overview
+from portal.jobs.broker import Broker
+from portal.models import AuditEvent, Instance, JobKind, Study
+from portal.operations import background_check, integrity
+from portal.settings import Settings, SettingsError
+from portal.studies import exams, status
+from portal.vault import Vault, VaultError
+
+State = Literal["ok", "warning", "failed"]
+_FREE_WARNING: Final = 5 * 1024**3
+_FREE_FAILED: Final = 1024**3
+_BACKUP_OLD: Final = timedelta(days=2)
+_SAMPLE: Final = 20
+_MOST: Final = 20
+_RESTORE: Final = (
+    "Stop the portal and copy the data folder as it is. If only an index is named, run REINDEX "
+    "with the sqlite3 program. Else restore the newest backup into an empty folder "
+    "(`python -m portal restore`), and send the cases again that came after it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: how it is, and what to do where it is not well."""
+
+    name: str
+    state: State
+    text: str
+    advice: str = ""
+
+
+def examine(read_settings: Callable[[], Settings], now: datetime) -> Iterator[Check]:
+    """Everything in turn; what needs a thing that has failed is left out."""
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        text = " ".join(error.problems)
+        yield Check("settings", "failed", text, "`python -m portal settings` lists all of them.")
+        return
+    yield Check("settings", "ok", f"for {settings.env}")
+    vault: Vault | None = None
+    try:
+        vault = Vault(settings)
+        vault.audit_key()
+        yield Check("keys", "ok", f"the key ring holds {len(vault.key_ids)}")
+    except (VaultError, SettingsError, OSError, ValueError) as error:
+        text = f"the key ring can't be read ({type(error).__name__})"
+        yield Check("keys", "failed", text, "Put the key ring back from where it is kept apart.")
+    yield _redis(settings)
+    yield _disk(settings)
+    engine = database.open_engine(settings)
+    try:
+        yield from _with_database(engine, vault, now)
+    finally:
+        engine.dispose()
+
+
+def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterator[Check]:
+    found, needed = None, database.head()
+    try:
+        found, needed = database.revisions(engine)
+    except DBAPIError as error:
+        if not database.is_damage(error):
+            text = f"it can't be opened ({type(error.orig).__name__})"
+            yield Check("database", "failed", text, "Start it, and check DATABASE_URL.")
+            return
+        yield Check("database", "failed", "it is no readable database", _RESTORE)
+        return
+    yield Check("database", "ok", engine.dialect.name)
+    if found != needed:
+        advice = "Run `python -m portal migrate`, then `python -m portal upgrade`."
+        if found is not None and not database.is_before(found):
+            advice = "A newer version has used it: start that version."
+        yield Check("schema", "failed", f"it is {found or 'missing'}, not {needed}", advice)
+        yield _structure(engine)
+        return
+    if vault is not None:
+        audit.bind(engine, vault.audit_key())
+    with database.sessions(engine)() as session:
+        yield _guarded("schema", session, partial(_schema, session))
+        if vault is not None:
+            yield _guarded("key ids", session, partial(_keys_in_use, session, vault))
+        yield _structure(engine)
+        yield _guarded("background check", session, partial(_last_check, session, now))
+        if vault is not None:
+            yield _guarded("files", session, partial(_sample, session, vault))
+        yield _guarded("workers", session, partial(_workers, session, now))
+        yield _guarded("clock", session, partial(_clock, session, now))
+        yield _guarded("backup", session, partial(_backup, session, now))
+
+
+def _guarded(name: str, session: Session, look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except (*database.UNREADABLE, VaultError, OSError) as error:
+        session.rollback()
+        orig = getattr(error, "orig", None)
+        advice = _RESTORE if database.is_damage(error) else "Run it again when this is mended."
+        text = f"it can't be looked at ({type(orig or error).__name__})"
+        return Check(name, "failed", text, advice)
+
+
+def _redis(settings: Settings) -> Check:
+    if not settings.redis_url:
+        return Check("redis", "ok", "not used: workers ask for jobs every few seconds")
+    broker = Broker(settings.redis_url, settings.visibility_seconds, settings.redis_tls)
+    try:
+        if broker.waiting(JobKind.RENDER) is None:
+            advice = "Start it and check REDIS_URL. Jobs go on meanwhile, a little later."
+            return Check("redis", "warning", "it does not answer", advice)
+    finally:
+        broker.close()
+    return Check("redis", "ok", "it answers")
+
+
+def _disk(settings: Settings) -> Check:
+    try:
+        usage = shutil.disk_usage(settings.data_dir)
+    except OSError as error:
+        text = f"the data folder can't be reached ({type(error).__name__})"
+        return Check("disk", "failed", text, "Mount it, and check PLEURA_DATA_DIR.")
+    text = (
+        f"{usage.free / 1024**3:,.1f} GiB free of {usage.total / 1024**3:,.1f} in the data folder"
+    )
+    if usage.free >= _FREE_WARNING:
+        return Check("disk", "ok", text)
+    state: State = "warning" if usage.free >= _FREE_FAILED else "failed"
+    return Check(
+        "disk", state, text, "Free space or enlarge the disk: uploads are refused when full."
+    )
+
+
+def _schema(session: Session) -> Check:
+    waits = exams.await_upgrade(session) or first_seals.are_missing(session)
+    session.commit()
+    if waits:
+        text = "rows of a version before wait"
+        return Check("schema", "failed", text, "Run `python -m portal upgrade`.")
+    return Check("schema", "ok", f"revision {database.head()}")
+
+
+def _keys_in_use(session: Session, vault: Vault) -> Check:
+    used = union(select(Study.key_id), select(Instance.key_id))
+    ids = {key_id for key_id in session.scalars(used) if key_id is not None}
+    session.commit()
+    missing = ids - vault.key_ids
+    if missing:
+        text = f"{len(missing)} keys that cases need are not in the key ring"
+        return Check("key ids", "failed", text, "Put back the key ring that still held them.")
+    return Check("key ids", "ok", f"all {len(ids)} that cases need are there")
+
+
+def _structure(engine: Engine) -> Check:
+    try:
+        problems = background_check.structure(engine)
+    except DBAPIError as error:
+        text = f"it can't be checked ({type(error.orig).__name__})"
+        return Check("integrity", "failed", text, "Run it again when the database answers.")
+    if problems:
+        return Check("integrity", "failed", _listed(problems), _RESTORE)
+    return Check("integrity", "ok", "the database finds no damaged page")
+
+
+def _last_check(session: Session, now: datetime) -> Check:
+    checked, name = integrity_state.last(session), "background check"
+    advice = "Start the scheduler: `python -m portal sweep --loop`."
+    if checked is None:
+        return Check(name, "warning", "never made", advice)
+    state, when = checked.state(now), f"{checked.checked_at:%Y-%m-%d %H:%M} UTC"
+    if state == "damaged":
+        advice = "`python -m portal vault verify` lists everything that is damaged."
+        return Check(name, "failed", f"{when}: {_listed(checked.problems)}", advice)
+    return Check(name, "ok" if state == "ok" else "warning", when, "" if state == "ok" else advice)
+
+
+def _sample(session: Session, vault: Vault) -> Check:
+    report = integrity.sample(session, vault, _SAMPLE)
+    if report.findings:
+        advice = (
+            "`python -m portal vault verify` lists everything. Copy missing files back into the "
+            "vault from a backup; purge cases that are lost, after sending them again."
+        )
+        return Check("files", "failed", _listed([str(one) for one in report.findings]), advice)
+    text = f"{report.files} files and {report.values} sealed values of {report.studies} cases open"
+    return Check("files", "ok", text)
+
+
+def _workers(session: Session, now: datetime) -> Check:
+    present = status.workers_present(session, now)
+    stalled = overview.stalled(session, now)
+    session.commit()
+    missing = [kind.value for kind in (JobKind.RENDER, JobKind.SEGMENT) if kind not in present]
+    if missing:
+        text = f"no {' and no '.join(missing)} worker has reported lately"
+        advice = "Start `python -m worker QUEUE`, or read its log. Read cases unaided meanwhile."
+        return Check("workers", "failed", text, advice)
+    if stalled:
+        text = "jobs wait although a worker is idle"
+        return Check("workers", "warning", text, "Read the worker's log and start it again.")
+    return Check("workers", "ok", "one of each kind at least has reported")
+
+
+def _clock(session: Session, now: datetime) -> Check:
+    newest = session.scalar(select(func.max(AuditEvent.at)))
+    session.commit()
+    if newest is not None and not -timedelta(minutes=5) <= now - newest <= timedelta(days=7):
+        of = f"the newest row of the access log is of {newest:%Y-%m-%d %H:%M}"
+        text = f"{now:%Y-%m-%d %H:%M} UTC; {of}"
+        return Check("clock", "warning", text, "Set the clock of this machine by a time server.")
+    return Check("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+def _backup(session: Session, now: datetime) -> Check:
+    made = session.scalar(select(func.max(AuditEvent.at)).where(AuditEvent.event == "backup_made"))
+    session.commit()
+    advice = "Run `python -m portal backup FILE` every night, and copy the file elsewhere."
+    if made is None:
+        return Check("backup", "warning", "none was ever made", advice)
+    text = f"the newest is of {made:%Y-%m-%d %H:%M} UTC"
+    if now - made > _BACKUP_OLD:
+        return Check("backup", "warning", text, advice)
+    return Check("backup", "ok", text)
+
+
+def _listed(problems: list[str]) -> str:
+    more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+    return "; ".join(problems[:_MOST]) + more
