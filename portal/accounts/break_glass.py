@@ -1,9 +1,9 @@
 """Emergency access (break-glass): one case of others is opened for a while, with an alarm.
 
 The case is named by its number or id, typed in: nothing of a patient is shown before. What does
-not exist and what may not be opened get the same answer. `access` says who may open what; each
-look names the grant in the log (`audit.append`), and the person's own words stay under the case's
-key, for auditors alone.
+not exist and what may not be opened get the same answer. `access` decides who may open what; each
+row of the log names the grant (`audit.append`), and the person's explanation is encrypted under the
+case's key, for auditors alone.
 """
 
 import string
@@ -26,14 +26,14 @@ from portal.models import BreakGlass, BreakGlassReason, Study, User
 from portal.studies import exams, sealed_fields
 from portal.vault import NotReadable, Vault
 
-SHORTEST, LONGEST = 10, 500  # characters of the person's own words
+SHORTEST, LONGEST = 10, 500  # characters of an explanation
 _UNKNOWN: Final = "No case has this number, or it can’t be opened like this."
 _LIST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class GrantView:
-    """A grant as auditors and administrators see it. `words` only for auditors and the person."""
+    """A grant; the explanation is only for auditors and the person, else it is empty."""
 
     id: UUID
     study_id: UUID
@@ -41,7 +41,7 @@ class GrantView:
     person: str
     mine: bool
     reason: BreakGlassReason
-    words: str = field(repr=False)
+    explanation: str = field(repr=False)
     created: datetime
     until: datetime
     stands: bool
@@ -55,7 +55,7 @@ def open_case(
     *,
     case: str,
     reason: str,
-    words: str,
+    explanation: str,
     now: datetime,
     lifetime: timedelta,
 ) -> UUID:
@@ -65,9 +65,9 @@ def open_case(
     ends the grant before. Raises `Invalid`, `Throttled`, and `Denied` for whoever may not.
     """
     actor.require(Permission.BREAK_GLASS)
-    chosen, explanation = _reason(reason), clean_lines(words, LONGEST + 1)
+    chosen, explanation = _reason(reason), clean_lines(explanation, LONGEST + 1)
     if not SHORTEST <= len(explanation) <= LONGEST:
-        raise Invalid("words", f"Give the reason in {SHORTEST} to {LONGEST} characters.")
+        raise Invalid("explanation", f"Give the reason in {SHORTEST} to {LONGEST} characters.")
     throttle.take([(BREAK_GLASS, str(actor.user_id))], now)
     named = _named(case)
     own = list(session.scalars(access.visible_studies(actor).where(named).limit(2)))
@@ -147,7 +147,7 @@ def grants(
 ) -> list[GrantView]:
     """Current grants, and those of these ids: all for auditors and administrators, else one's own.
 
-    Only auditors and the person read the words.
+    Only auditors and the person read the explanation.
     """
     query = (
         select(BreakGlass, Study, User.name)
@@ -170,12 +170,14 @@ def _view(
     vault: Vault, actor: Actor, row: BreakGlass, study: Study, name: str, now: datetime
 ) -> GrantView:
     mine = row.user_id == actor.user_id
-    words = ""
+    explanation = ""
     if mine or actor.may(Permission.AUDIT_READ):
         try:
-            words = sealed_fields.open_explanation(vault, sealed_fields.key_of(vault, study), row)
-        except NotReadable:  # the case was purged: its key is gone, and the words with it
-            words = ""
+            explanation = sealed_fields.open_explanation(
+                vault, sealed_fields.key_of(vault, study), row
+            )
+        except NotReadable:  # the case was purged: its key is gone, and the explanation with it
+            explanation = ""
     return GrantView(
         id=row.id,
         study_id=row.study_id,
@@ -183,7 +185,7 @@ def _view(
         person=name,
         mine=mine,
         reason=row.reason,
-        words=words,
+        explanation=explanation,
         created=row.created,
         until=row.ended_at or row.expires,
         stands=row.ended_at is None and now < row.expires,

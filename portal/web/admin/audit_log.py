@@ -112,7 +112,7 @@ def _page(
         alarms=unseen,
         alarm_count=how_many,
         alarm_events=alarms.ALARMS,
-        explanations={grant.id: grant.words for grant in grants},
+        explanations={grant.id: grant.explanation for grant in grants},
         open_now=[grant for grant in grants if grant.stands],
         emergency_reasons=REASONS,
         events=events,

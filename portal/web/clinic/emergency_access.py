@@ -33,7 +33,7 @@ def page() -> str:
 @guard.permission(Permission.BREAK_GLASS, step_up=_PAGE)
 def open_case() -> BaseResponse | tuple[str, int]:
     """Open one case for a limited time; auditors get an alarm."""
-    form = {name: request.form.get(name, "") for name in ("case", "reason", "words")}
+    form = {name: request.form.get(name, "") for name in ("case", "reason", "explanation")}
     services = guard.services()
     try:
         study_id = break_glass.open_case(

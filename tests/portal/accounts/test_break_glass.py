@@ -21,7 +21,7 @@ from tests.support.core import NOW
 
 HOUR = timedelta(minutes=60)
 LATER = NOW + HOUR
-WORDS = "Called by the ward, their reader is away."
+EXPLANATION = "Called by the ward, their reader is away."
 
 
 def stranger(clinic: Clinic) -> Actor:
@@ -44,7 +44,7 @@ def stranger(clinic: Clinic) -> Actor:
 def open_case(
     clinic: Clinic, actor: Actor, study_id: UUID, now: datetime = NOW, **changes: str
 ) -> UUID:
-    asked = {"case": str(study_id), "reason": "emergency", "words": WORDS} | changes
+    asked = {"case": str(study_id), "reason": "emergency", "explanation": EXPLANATION} | changes
     with clinic.session as session:
         return break_glass.open_case(
             session, clinic.vault, Throttle(), actor, **asked, now=now, lifetime=HOUR
@@ -154,9 +154,9 @@ def test_a_number_that_two_cases_have_asks_for_the_id(clinic: Clinic) -> None:
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
-        ("words", {"words": "because"}),
-        ("words", {"words": "x" * 501}),
-        ("words", {"words": " \n\x00 "}),
+        ("explanation", {"explanation": "because"}),
+        ("explanation", {"explanation": "x" * 501}),
+        ("explanation", {"explanation": " \n\x00 "}),
         ("reason", {"reason": "curious"}),
         ("case", {"case": "7F3A"}),
         ("case", {"case": "%' OR 1=1"}),
@@ -176,7 +176,7 @@ def test_what_is_missing_or_wrong_opens_nothing(
 
 def test_nobody_opens_case_after_case(clinic: Clinic) -> None:
     throttle, study_id = Throttle(), clinic.done()
-    asked = {"case": str(study_id), "reason": "emergency", "words": WORDS}
+    asked = {"case": str(study_id), "reason": "emergency", "explanation": EXPLANATION}
     with clinic.session as session:
         for _ in range(5):
             break_glass.open_case(
@@ -214,7 +214,7 @@ def test_the_log_holds_the_alarm_and_names_the_grant_at_every_access(clinic: Cli
     assert rows["picture_read", admin] == {"grant": str(grant.id), "kind": "preview"}
     assert ("glass_ended", admin) in rows
     assert "grant" not in rows["study_opened", clinic.mate.user_id]
-    assert WORDS not in str(rows)
+    assert EXPLANATION not in str(rows)
 
 
 def test_the_reason_is_sealed_and_read_by_auditors_and_the_person_alone(clinic: Clinic) -> None:
@@ -222,15 +222,21 @@ def test_the_reason_is_sealed_and_read_by_auditors_and_the_person_alone(clinic: 
     open_case(clinic, clinic.outsider, study_id)
     with clinic.session as session:
         stored = session.execute(text("SELECT sealed_words FROM break_glass")).scalar_one()
-        assert WORDS.encode() not in bytes(stored)
+        assert EXPLANATION.encode() not in bytes(stored)
         read = {
             who: [
-                g.words
+                g.explanation
                 for g in break_glass.grants(session, clinic.vault, getattr(clinic, who), NOW)
             ]
             for who in ("outsider", "auditor", "admin", "mate", "owner")
         }
-    assert read == {"outsider": [WORDS], "auditor": [WORDS], "admin": [""], "mate": [], "owner": []}
+    assert read == {
+        "outsider": [EXPLANATION],
+        "auditor": [EXPLANATION],
+        "admin": [""],
+        "mate": [],
+        "owner": [],
+    }
 
 
 @pytest.mark.parametrize(

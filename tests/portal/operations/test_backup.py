@@ -201,7 +201,11 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
         login = sessions.start_session(session, mate, address="", agent="", now=NOW)
     study_id = clinic.done()
     with clinic.session as session:
-        asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
+        asked = {
+            "case": str(study_id),
+            "reason": "emergency",
+            "explanation": "Bed 4, patient worse.",
+        }
         break_glass.open_case(
             session, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=lifetime
         )

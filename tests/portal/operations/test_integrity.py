@@ -129,7 +129,11 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
 def test_a_damaged_reason_of_emergency_access_is_named(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:
-        asked = {"case": str(study_id), "reason": "emergency", "words": "Bed 4, patient worse."}
+        asked = {
+            "case": str(study_id),
+            "reason": "emergency",
+            "explanation": "Bed 4, patient worse.",
+        }
         break_glass.open_case(
             session,
             clinic.vault,

@@ -218,7 +218,7 @@ def test_holds_purges_and_emergency_access_are_as_they_were(record: Record) -> N
             session, record.vault, auditor, after(minutes=58), also=_grants(session)
         )
         assert grant.case_number == ids["prior"].hex[:6].upper()
-        assert grant.words == "Bed 4, patient worse."
+        assert grant.explanation == "Bed 4, patient worse."
         purges.purge(
             session,
             record.vault,

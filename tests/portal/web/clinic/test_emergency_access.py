@@ -11,8 +11,8 @@ from tests.support.core import Clock
 from tests.support.people import Person
 from tests.support.portal_app import analyse, make_person, make_study, post, sign_in
 
-WORDS = "Called by the ward, their reader is away."
-FORM = {"reason": "emergency", "words": WORDS}
+EXPLANATION = "Called by the ward, their reader is away."
+FORM = {"reason": "emergency", "explanation": EXPLANATION}
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_the_auditor_finds_the_alarm_and_ends_it(
     client = sign_in(app, auditor)
     page = client.get("/audit").text
     assert "1 not seen yet" in page
-    assert page.count(WORDS) == 2  # beside the alarm and in the list of what stands open
+    assert page.count(EXPLANATION) == 2  # beside the alarm and in the list of what stands open
     assert "CANARY" not in page
     with app.app_context():
         grant = db.session().query(BreakGlass.id).scalar()

@@ -231,7 +231,7 @@ def _break_glass(hospital: Hospital, person: Person, study_id: UUID) -> UUID:
             sessions.actor_of(session.get_one(User, person.id)),
             case=str(study_id),
             reason="emergency",
-            words="Asked by the ward.",
+            explanation="Asked by the ward.",
             now=hospital.clock(),
             lifetime=timedelta(hours=1),
         )

@@ -171,7 +171,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             sessions.actor_of(person_of(made["outsider"].id)),
             case=str(other_study),
             reason="emergency",
-            words="Asked by the ward.",
+            explanation="Asked by the ward.",
             now=clock(),
             lifetime=timedelta(hours=1),
         )
