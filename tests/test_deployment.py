@@ -35,8 +35,6 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 WORKERS = ("render", "segment", "segment-gpu")
 ONE_SHOT = {"migrate"}
-# What the images of postgres read, beside our own settings.
-FOREIGN = {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD_FILE"}
 
 # Where the key ring is, which `rotate-keys` has to write anew.
 KEYS = "/var/lib/pleura-keys"

@@ -27,11 +27,6 @@ def survivor_of(session: Session, study_id: UUID) -> UUID:
     return joined or study_id
 
 
-def with_joined(session: Session, study_id: UUID) -> list[UUID]:
-    """The exam's id and those of the exams that were joined into it, by ascending id."""
-    return list(session.scalars(select(Study.id).where(is_of([study_id])).order_by(Study.id)))
-
-
 def ids_of_case(session: Session, text: str) -> tuple[UUID, ...]:
     """The ids of the exams with this number or id, and of all that were joined with them.
 

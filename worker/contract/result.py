@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from worker.contract.facts import Facts
-from worker.contract.job import JobKind
 from worker.contract.message import InvalidMessage, Message
 from worker.contract.prediction import Prediction
 
@@ -35,10 +34,6 @@ class SegmentResult(Message):
 
 
 Result = RenderResult | SegmentResult
-RESULTS: Final[dict[JobKind, type[RenderResult] | type[SegmentResult]]] = {
-    JobKind.RENDER: RenderResult,
-    JobKind.SEGMENT: SegmentResult,
-}
 
 
 @dataclass(frozen=True, slots=True)
