@@ -1,7 +1,7 @@
-# Pleura's commands. `make help` lists them; README.md and docs/operation.md say more.
+# Pleura's commands. `make help` lists them; README.md and docs/operation.md describe them.
 #
 # Two virtual environments: .venv runs the portal and stays small; .venv-test has what tests, lint
-# and training need. A stamp file in each remembers what it was installed from.
+# and training need. A stamp file in each records what it was installed from.
 
 VENV := .venv
 TEST_VENV := .venv-test
@@ -97,8 +97,8 @@ sbom: $(VENV)/.installed $(TEST_VENV)/.installed ## list what is installed to ru
 secrets: $(VENV)/.installed ## make the secret files of docker-compose.yml, once
 	@if [ -e secrets ]; then echo "secrets/ is there already and was left alone."; exit 1; fi
 	@umask 077; mkdir secrets; cd secrets; \
-	word() { ../$(VENV)/bin/python -c 'import secrets; print(secrets.token_urlsafe(33), end="")'; }; \
-	word > postgres_password; word > redis_password; word > redis_worker_password; word > secret_key; word > worker_token; \
+	random_text() { ../$(VENV)/bin/python -c 'import secrets; print(secrets.token_urlsafe(33), end="")'; }; \
+	for name in postgres_password redis_password redis_worker_password secret_key worker_token; do random_text > $$name; done; \
 	printf 'postgresql+psycopg://pleura:%s@postgres/pleura' "$$(cat postgres_password)" > database_url; \
 	printf 'redis://pleura:%s@redis:6379/0' "$$(cat redis_password)" > redis_url; \
 	printf 'redis://worker:%s@redis:6379/0' "$$(cat redis_worker_password)" > redis_worker_url; \
@@ -109,7 +109,7 @@ secrets: $(VENV)/.installed ## make the secret files of docker-compose.yml, once
 clean: ## remove both environments and caches; var/ and var-demo/ (data and keys) stay
 	@rm -rf $(VENV) $(TEST_VENV) .venv-lock node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
-	@for kept in var var-demo; do if [ -d $$kept ]; then echo "$$kept/ holds data and keys and was kept."; fi; done
+	@for folder in var var-demo; do if [ -d $$folder ]; then echo "$$folder/ holds data and keys and was not removed."; fi; done
 
 %/bin/python:
 	@python=$$($(FIND_PYTHON)); \

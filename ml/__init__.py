@@ -1,1 +1,1 @@
-"""Pneumothorax segmentation on chest X-rays: data, training, measures. Knows no portal."""
+"""Pneumothorax segmentation on chest X-rays: data, training, measures. Needs no portal."""

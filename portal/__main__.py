@@ -10,7 +10,7 @@ from portal.settings import SettingsError
 from portal.settings.process_environment import leave_environment
 from worker.isolation import kernel
 
-# Commands that run on, beside processes that read strangers' files.
+# Commands that run on, beside processes that read untrusted files.
 _LASTING = ("up", "demo", "sweep")
 
 

@@ -24,7 +24,7 @@ HELLO_SECONDS = 20.0
 ALIVE_SECONDS = 3 * HELLO_SECONDS + 10
 # A message that Redis does not take back for so long: the connection is gone.
 ACKNOWLEDGE_SECONDS = 5.0
-# How often an idle worker looks whether messages wait that it does not get; twice means it is deaf.
+# How often an idle worker checks whether messages wait in Redis; it ends after two such checks.
 LOOK_SECONDS = 10.0
 _TICK_SECONDS = 1.0
 
@@ -41,11 +41,11 @@ def is_alive(settings: Settings, queue: str, now: float) -> bool:
 
 
 class Consumer:
-    """Judges by what it is shown whether a worker still gets its messages."""
+    """Finds out whether a worker still gets its messages, by what it has received."""
 
     def __init__(self) -> None:
         self._look_at: float | None = None
-        self._deaf = 0
+        self._missed = 0
 
     def fault(
         self,
@@ -67,9 +67,9 @@ class Consumer:
             self._look_at = now + LOOK_SECONDS
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            deaf = idle and silent > LOOK_SECONDS and waiting() > 0
-            self._deaf = self._deaf + 1 if deaf else 0
-        return "messages wait in Redis and do not arrive" if self._deaf >= 2 else None
+            missed = idle and silent > LOOK_SECONDS and waiting() > 0
+            self._missed = self._missed + 1 if missed else 0
+        return "messages wait in Redis and do not arrive" if self._missed >= 2 else None
 
 
 class Life:

@@ -20,7 +20,7 @@ from worker.job_source import JobSource
 log = logging.getLogger(__name__)
 
 _source: JobSource | None = None
-# Messages that were acknowledged, when, and whether Redis has heard of it.
+# Messages that were acknowledged, when, and whether Redis has it.
 _acknowledged: list[tuple[float, Any]] = []
 
 

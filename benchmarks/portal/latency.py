@@ -51,7 +51,7 @@ def through_portal(client: httpx2.Client, path: Path, patience: float) -> tuple[
         return 0.0, "left out", ""
     study = answer.json()["id"]
     while time.time() - started < patience:
-        time.sleep(1.0)  # the portal itself tells when the result was there
+        time.sleep(1.0)  # the portal records itself when the result was there
         found = client.get(f"/api/v1/studies/{study}").json()
         if found["state"] in FINAL:
             ended = (found["prediction"] or {}).get("created")

@@ -1,13 +1,13 @@
 """Run-length text of the SIIM-ACR masks: decode, encode, combine.
 
-The only module that knows the competition's text format. The format is column-major
+The only module for the competition's text format. The format is column-major
 (down the first column, then the next), 0-based, and written as pairs "start length". ``start``
 is the number of background pixels since the exclusive end of the previous run (not an absolute
 index), so the pairs followed by the remaining background are exactly COCO's uncompressed counts.
 "-1" means an empty mask.
 
 The competition's own encoder loses a run that touches the last pixel, takes a transposed mask and
-knows only the value 255; this one does not.
+allows only the value 255; this one does not.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ml.errors import BadInput
 from ml.recipe import Recipe
 
 SIDE = 288  # longest side of a stored map, px: teachers' maps are smooth
-PREDICTIONS, ORIGIN = "said.csv", "origin.json"
+PREDICTIONS, ORIGIN = "predictions.csv", "origin.json"
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def facts(
 
 
 def report_missing(gathered: Cases, folder: Path) -> None:
-    """Say on stderr which listed pictures have no file, and how many files share a name."""
+    """Print to stderr which listed pictures have no file, and how many files share a name."""
     if gathered.repeated:
         print(
             f"{gathered.repeated} of the files in {folder} have the name of another one: of each "

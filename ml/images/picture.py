@@ -119,7 +119,7 @@ class Picture:
 def check_size(rows: int, columns: int) -> None:
     """Refuse, before anything is decoded, a picture of no or of far too many pixels."""
     if rows < 1 or columns < 1:
-        raise Unreadable("no_pixels", "The file says that its picture has no pixels.")
+        raise Unreadable("no_pixels", "By the file's header its picture has no pixels.")
     if rows * columns > PIXEL_LIMIT:
         raise Unreadable(
             "too_large",

@@ -282,4 +282,4 @@ def inspect(folder: Path, files: Mapping[str, str] | None) -> None:
     """Tampered unless the folder's card lists exactly these files (None: any)."""
     card = read_card(folder)
     if card is None or (files and card.get("files") != dict(files)):
-        raise Tampered(f"the model in {folder} has other files than the registry knows")
+        raise Tampered(f"the model in {folder} has other files than the registry")

@@ -43,7 +43,7 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """Make a token; the text is returned once and never again.
 
-    Tokens are made on the command line alone, and the access log says so. Raises `Invalid` for an
+    Tokens are made on the command line alone, and the log has a row of it. Raises `Invalid` for an
     unknown scope, for one that the person's role does not have, and for a lifetime of more than a
     year.
     """
@@ -55,7 +55,7 @@ def create_token(
     if beyond:
         raise Invalid("token", f"The role {user.role} does not include {', '.join(beyond)}.")
     if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
-        raise Invalid("token", "A token lives for at most a year.")
+        raise Invalid("token", "A token is valid for at most a year.")
     raw = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken(
         token_hash=hash_token(raw),

@@ -1,6 +1,6 @@
 """Device cookies: a browser in which a person has signed in before has tries of its own.
 
-Who knows a person's e-mail address can use up the tries that are counted for strangers, also from
+Who knows a person's e-mail address can use up the tries that are counted for others, also from
 the same address. A browser that has shown both factors gets a signed entry for that person; with it
 its tries are counted apart from everybody else's. An entry is no proof of identity: whoever steals
 it gets five tries a minute, and password and second factor are still needed.

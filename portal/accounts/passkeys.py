@@ -186,7 +186,7 @@ def check_passkey(
 
 
 def remove_passkey(session: Session, actor: Actor, passkey_id: UUID, now: datetime) -> None:
-    """Forget one of one's own passkeys, else `Denied`; other sessions and the API tokens end."""
+    """Remove one of one's own passkeys, else `Denied`; other sessions and the API tokens end."""
     row = session.get(Passkey, passkey_id)
     if row is None or row.user_id != actor.user_id:
         session.rollback()

@@ -55,28 +55,28 @@ def check_password(
     Takes the same time for people who do not exist. Raises `Throttled` after too many tries: of
     this network address, of this account from here, or of this account from everywhere unless its
     owner has signed in from here before. A browser with a device cookie of this account is counted
-    for itself alone. Strangers can't keep an owner out of their own place.
+    for itself alone, so that others' tries don't lock the owner out of a known place.
     `only_local`: no password opens but those of accounts that are flagged for it.
     """
     email = email.strip().lower()
-    stranger = [(ADDRESS, origin(address)), (ACCOUNT, at(email, address))]
+    by_address = [(ADDRESS, origin(address)), (ACCOUNT, at(email, address))]
     device = device_cookie.read(email, now) if device_cookie else None
     if device is None:
-        throttle.take(stranger, now)  # before the database is asked
+        throttle.take(by_address, now)  # before the database is asked
     # No account has a name with unprintable characters, and no database is asked for a NUL.
     user = session.scalar(select(User).where(User.email == (email if email.isprintable() else "")))
     known_here = {origin(one) for one in recent_addresses(session, user.id if user else None, now)}
     session.commit()  # hashing takes its time: let others write meanwhile
     if device is not None and not device.is_of(user):
         device = None
-        throttle.take(stranger, now)
+        throttle.take(by_address, now)
     if device is not None:
         throttle.take([(DEVICE, device.number)], now)
     elif origin(address) not in known_here:
         throttle.take([(EVERYWHERE, email)], now)
     right = passwords.verify(user.password_hash if user else None, password)
-    shut = user is not None and only_local and not user.local_sign_in
-    if user is None or not right or user.disabled_at is not None or shut:
+    closed = user is not None and only_local and not user.local_sign_in
+    if user is None or not right or user.disabled_at is not None or closed:
         failed = actor_of(user) if user else None
         audit.append(session, "sign_in_refused", actor=failed, now=now, address=address)
         session.commit()

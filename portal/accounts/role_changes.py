@@ -33,7 +33,7 @@ def change(
     Returns whether anything changed.
 
     What was open under the old ones ends for good, and a new way to patients' data, to the log or
-    to the administration sets off an alarm. `how` says which way it came, if not by an admin.
+    to the administration sets off an alarm. `how`: where it came from, if not from an admin.
     """
     had_role, had_team = user.role, user.team_id
     if role is not None:

@@ -1,6 +1,6 @@
 """Teams: who shares a worklist. What a team uploads, its readers see.
 
-A team is never removed: its cases, and what the log says about it, stay.
+A team is never removed: its cases, and its rows in the log, stay.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from portal.models import Team, User
 
 @dataclass(frozen=True, slots=True)
 class TeamLine:
-    """One team, and how many people it has who are not shut out."""
+    """One team, and how many people it has who are not disabled."""
 
     id: UUID
     name: str

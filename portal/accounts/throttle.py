@@ -8,7 +8,7 @@ in before is counted for itself (`device_cookies`), so that nobody else uses up 
 The counts live in Redis, so that all processes of the portal share them; while Redis does not
 answer, or what lies there can be no count, each process counts for itself. Nobody is ever locked
 out for good, not by a writer in Redis either: each time a limit is passed the pause doubles, up to
-a quarter of an hour, and an hour of quiet forgets it.
+a quarter of an hour, and an hour without tries ends it.
 """
 
 import hashlib
@@ -133,7 +133,7 @@ class Throttle:
                 raise Throttled(pause)
 
     def forgive(self, limit: Limit, who: str) -> None:
-        """Forget the tries of a person who has just succeeded."""
+        """Drop the tries of a person who has just succeeded."""
         key = _key(limit, who)
         with self._lock:
             self._counters.pop(key, None)

@@ -187,7 +187,7 @@ def recovery_codes_left(session: Session, user: User) -> int:
 
 
 def drop_factor(session: Session, user: User) -> None:
-    """Forget secret, recovery codes and passkeys, in the caller's transaction."""
+    """Delete secret, recovery codes and passkeys, in the caller's transaction."""
     session.execute(delete(Passkey).where(Passkey.user_id == user.id))
     user.sealed_totp = user.sealed_totp_pending = user.last_totp_step = None
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))

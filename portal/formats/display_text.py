@@ -1,4 +1,4 @@
-"""Texts from strangers, made fit for display: no control characters, no endless length."""
+"""Untrusted texts, made fit for display: no control characters, no endless length."""
 
 import unicodedata
 from typing import Final

@@ -1,4 +1,4 @@
-"""A process that reads headers: bytes of strangers in, a checked header or a reason out.
+"""A process that reads headers: untrusted bytes in, a checked header or a reason out.
 
 ``python -m portal.formats.header_process`` serves its parent over the socket that is its standard
 input. It has an empty environment, no key and no address of anything. Once it has loaded what it

@@ -81,7 +81,7 @@ def _run(engine: Engine, statement: str) -> Any:
 def _search(path: Path, marks: Sequence[bytes]) -> tuple[int, int]:
     """How many of the marks are in the database's files, and how large these are.
 
-    In a process of its own: a process that closes a database's file gives up all of SQLite's locks
+    In a process of its own: a process that closes a database's file releases all of SQLite's locks
     on it.
     """
     found = subprocess.run(  # noqa: S603 this interpreter, and a module of ours

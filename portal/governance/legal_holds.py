@@ -28,7 +28,7 @@ _MOST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A study as an administrator knows it: ids, times, counts, nothing about the patient."""
+    """A study as an administrator sees it: ids, times, counts, nothing about the patient."""
 
     study_id: UUID
     case_number: str

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def check(filename: str, data: bytes, limits: Limits, work: Work | None = None) -> Upload:
-    """Read the header of a DICOM, PNG or JPEG file; Refused says why not.
+    """Read the header of a DICOM, PNG or JPEG file; Refused has the reason.
 
     The processor time that it took is added to `work`.
     """

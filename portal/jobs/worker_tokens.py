@@ -36,7 +36,7 @@ def create(
     if not known or queue not in QUEUES:
         raise ValueError("A worker's token needs a name and the queue render or segment.")
     if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
-        raise ValueError("A worker's token lives for at most a year.")
+        raise ValueError("A worker's token is valid for at most a year.")
     raw = PREFIX + secrets.token_urlsafe(32)
     token = WorkerToken(
         token_hash=hash_token(raw), name=known, queue=queue, created=now, expires=now + lifetime

@@ -20,7 +20,7 @@ graceful_timeout = 8
 loglevel = "warning"
 control_socket_disable = True
 # Nobody sets the environment of a request by headers such as SCRIPT_NAME, from loopback either.
-# What proxies may say is decided by PLEURA_TRUSTED_PROXIES.
+# Which headers of proxies count is decided by PLEURA_TRUSTED_PROXIES.
 forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 Owns processes and their logs; `up` defines what they are. Every child has a process group of its
 own, so that Ctrl-C reaches this process alone, and gets a signal from the kernel when this process
-dies, so that nothing is left behind.
+ends, so that nothing is left behind.
 """
 
 from __future__ import annotations

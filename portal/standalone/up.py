@@ -147,7 +147,7 @@ class _Tree:
     def _prepare_database(self) -> None:
         try:
             first_start.migrate(self.settings)
-            done = first_start.upgrade_rows(self.settings, progress=_tell_now_and_then)
+            done = first_start.upgrade_rows(self.settings, progress=_print_progress)
             # With PLEURA_WEIGHTS set, the registry is managed by the operator.
             own = worker_variable("PLEURA_WEIGHTS")
             new = None if own else first_start.register_shipped(self.settings)
@@ -311,7 +311,7 @@ def _listen(options: Options) -> socket.socket:
     raise CannotStart(f"no port of {options.host} is free.")
 
 
-def _tell_now_and_then(done: int, everything: int) -> None:
+def _print_progress(done: int, everything: int) -> None:
     if done % 500 == 0:
         _print_line(f"{done} of {everything} studies of a version before …")
 

@@ -1,4 +1,4 @@
-"""Confining a process before it reads a stranger's bytes, in layers of which each is tried.
+"""Confining a process before it reads untrusted bytes, in layers of which each is tried.
 
 A kernel or a container that refuses a layer leaves the others; what is missing is reported, for the
 log and for whoever starts the portal. Limits (`limits`) and the filter of system calls

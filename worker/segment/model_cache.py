@@ -50,7 +50,7 @@ class ModelCache:
     def choose(self, required: RequiredModel | None) -> tuple[Serving, OperatingPoint]:
         """The model and the operating point for a job; None: the worker's own, balanced.
 
-        Permanent where the model cannot be found or is not the one that the registry knows.
+        Permanent where the model cannot be found or is not the one of the registry.
         """
         if required is None:
             self._last = self._own

@@ -53,7 +53,7 @@ def register() -> BaseResponse | tuple[str, int]:
 @blueprint.post("/<uuid:passkey_id>/remove")
 @_own
 def remove(passkey_id: UUID) -> BaseResponse:
-    """Forget one of one's own passkeys."""
+    """Remove one of one's own passkeys."""
     passkeys.remove_passkey(db_session(), guard.actor(), passkey_id, guard.now())
     device_cookie.remember(g.user)
     flash(f"The passkey no longer works. {_ENDED}", "ok")

@@ -215,7 +215,7 @@ def _quota_reached(reached: QuotaReached) -> Response:
 
 
 def waiting(throttled: Throttled) -> str:
-    """How long to wait, as people say it."""
+    """How long to wait, as a text."""
     wait = throttled.seconds
     return f"in {wait} seconds" if wait < 90 else f"in {round(wait / 60)} minutes"
 

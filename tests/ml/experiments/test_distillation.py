@@ -49,7 +49,7 @@ def teach(cache: Path, *teachers: Path, name: str = "two") -> int:
 
 
 def said(cache: Path, name: str = "two") -> dict[str, float]:
-    with (cache / "taught" / name / "said.csv").open(newline="") as file:
+    with (cache / "taught" / name / "predictions.csv").open(newline="") as file:
         return {row["id"]: float(row["probability"]) for row in csv.DictReader(file)}
 
 
@@ -81,7 +81,7 @@ def test_a_stopped_look_goes_on_with_what_is_left(cache: Path, tmp_path: Path) -
     path = teacher(tmp_path / "one.pt")
     teach(cache, path)
     whole = said(cache)
-    words = cache / "taught" / "two" / "said.csv"
+    words = cache / "taught" / "two" / "predictions.csv"
     lines = words.read_text().splitlines()
     words.write_text("\n".join(lines[:-3]) + "\n")
     first = cache / "taught" / "two" / f"{lines[1].split(',')[0]}.png"
