@@ -32,7 +32,7 @@ START_SECONDS = 300.0
 JOBS_PER_PROCESS = {JobKind.RENDER: 500, JobKind.SEGMENT: 5000}
 
 
-class CannotStart(Exception):
+class NotReady(Exception):
     """The process could not load what its jobs need; the text gives the reason."""
 
 
@@ -56,7 +56,7 @@ class JobProcess:
         return runs and self._jobs < JOBS_PER_PROCESS[self._queue]
 
     def start(self) -> None:
-        """Start the process unless it runs; CannotStart where it does not get ready."""
+        """Start the process unless it runs; NotReady where it does not get ready."""
         if self.is_ready:
             return
         self.stop()
@@ -74,7 +74,7 @@ class JobProcess:
         self._jobs = 0
         if not self._answers(START_SECONDS):
             self.stop()
-            raise CannotStart("its process did not get ready in time")
+            raise NotReady("its process did not get ready in time")
         self._read_answer()
 
     def run(self, attempt: Attempt, turned: Callable[[], None]) -> None:
@@ -136,7 +136,7 @@ class JobProcess:
         assert self._channel is not None
         head, _ = receive(self._channel)
         if "error" in head:
-            raise CannotStart(str(head["error"]))
+            raise NotReady(str(head["error"]))
         self.device, self.model = str(head["device"]), str(head["model"])
 
     def _give_up(self, attempt: Attempt, code: ErrorCode) -> None:

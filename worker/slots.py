@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from worker.contract.clock import POLL_SECONDS
-from worker.job_process import START_SECONDS, CannotStart, JobProcess
+from worker.job_process import START_SECONDS, JobProcess, NotReady
 from worker.job_source import JobSource
 from worker.settings import Settings
 
@@ -59,7 +59,7 @@ class Slot(threading.Thread):
                 # And so is the report of a failure.
                 self._expect(self._settings.hard_seconds + self._settings.job_seconds / 4)
                 self.process.run(attempt, self._turned)
-        except (CannotStart, EOFError, OSError) as error:
+        except (NotReady, EOFError, OSError) as error:
             self._end(f"it can't start: {error or type(error).__name__}")
         except Exception as error:
             self._end(f"a thread ended: {type(error).__name__}")

@@ -36,7 +36,7 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 logger = logging.getLogger(__name__)
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The server answers with this status instead of the portal."""
 
     def __init__(self, status: int) -> None:
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class AppAnswer:
     """What a WSGI call returned."""
 
     status: int
@@ -87,22 +87,22 @@ class Application:
         has_place = self._requests.take(client)
         try:
             if not has_place:
-                raise Refused(503)
+                raise RequestRefused(503)
             answer = await self._answer(scope, body)
-        except Refused as refused:
+        except RequestRefused as refused:
             parts = self.own_answers.parts(refused.status)
-            answer = Answer(refused.status, *parts)
+            answer = AppAnswer(refused.status, *parts)
         try:
             await self._send(scope, answer, body, receive, send)
         finally:
             if has_place:
                 self._requests.give_back(client)
 
-    async def _answer(self, scope: Scope, body: _Body) -> Answer:
+    async def _answer(self, scope: Scope, body: _Body) -> AppAnswer:
         try:
             environ = environ_of(scope)
         except BadTarget:
-            raise Refused(400) from None
+            raise RequestRefused(400) from None
         path = environ["PATH_INFO"]
         lane = self._people
         if path.startswith("/worker/"):
@@ -125,12 +125,12 @@ class Application:
             async with lane.memory.hold(length if length >= 0 else limit):
                 await body.read(limit)
                 if not body.complete:
-                    raise Refused(413)
+                    raise RequestRefused(413)
                 return await self._call(lane, environ, body.file)
         except TimeoutError:
-            raise Refused(503) from None
+            raise RequestRefused(503) from None
 
-    async def _call(self, lane: Lane, environ: Environ, file: io.BytesIO) -> Answer:
+    async def _call(self, lane: Lane, environ: Environ, file: io.BytesIO) -> AppAnswer:
         """The portal's answer, made in a thread."""
         if body_check.CHECK_ONLY not in environ and (length := file.seek(0, io.SEEK_END)):
             environ["CONTENT_LENGTH"] = str(length)
@@ -141,9 +141,9 @@ class Application:
             return await loop.run_in_executor(lane.threads, self._run, environ)
         except Exception as error:  # its text may hold what was sent
             logger.error("The portal failed: %s", type(error).__name__)
-            raise Refused(500) from None
+            raise RequestRefused(500) from None
 
-    def _run(self, environ: Environ) -> Answer:
+    def _run(self, environ: Environ) -> AppAnswer:
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(
@@ -159,10 +159,10 @@ class Application:
             if hasattr(result, "close"):
                 result.close()
         status, headers = started[-1]
-        return Answer(int(status.split(" ", 1)[0]), headers, body)
+        return AppAnswer(int(status.split(" ", 1)[0]), headers, body)
 
     async def _send(
-        self, scope: Scope, answer: Answer, body: _Body, receive: Receive, send: Send
+        self, scope: Scope, answer: AppAnswer, body: _Body, receive: Receive, send: Send
     ) -> None:
         connection = scope["portal.connection"]
         lines = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.headers]
@@ -213,7 +213,7 @@ class _Body:
         self._deadline = asyncio.get_running_loop().time() + limits.BODY_SECONDS
 
     async def read(self, most: int) -> None:
-        """Read until the body is complete or longer than this; raises Refused."""
+        """Read until the body is complete or longer than this; raises RequestRefused."""
         if self.declared is not None and self.declared > most:
             return
         while not self.complete and self.file.tell() <= most:
@@ -221,9 +221,9 @@ class _Body:
                 async with asyncio.timeout_at(self._deadline):
                     message = await self._receive()
             except TimeoutError:
-                raise Refused(408) from None
+                raise RequestRefused(408) from None
             if message["type"] != "http.request":
-                raise Refused(408)  # nothing came for too long, or nobody is there any more
+                raise RequestRefused(408)  # nothing came for too long, or nobody is there any more
             size = self.file.write(message.get("body", b""))
             self._deadline += size / limits.BYTES_PER_SECOND
             self.complete = not message.get("more_body", False)

@@ -27,7 +27,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     app: Application
     transport: asyncio.Transport
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: GunicornWorker) -> None:
         super().__init__(worker)
         self._address = ""
         self._has_place = False
@@ -123,7 +123,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
             self.worker.loop.call_later(limits.CLOSE_SECONDS, self.abort)
 
 
-class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
+class GunicornWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
     """A process of gunicorn: one event loop, and the threads of `Application`."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -9,7 +9,7 @@ from portal.settings.process_environment import leave_environment
 from worker.isolation import kernel
 
 wsgi_app = "portal.server.application:create()"
-worker_class = "portal.server.connection.Worker"
+worker_class = "portal.server.connection.GunicornWorker"
 asgi_loop = "asyncio"
 asgi_lifespan = "off"
 http_parser = "python"
