@@ -18,7 +18,7 @@ from portal.settings import Settings
 
 _HOUR: Final = 3600
 _MINUTE: Final = 60
-_MOST_COUNTED = 20_000  # buckets in this process while Redis is away
+_MOST_COUNTED = 20_000  # buckets in this process while Redis is down
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from portal.reading.shown_results import Shown
 from portal.settings import Settings
 from portal.vault import NotReadable, StorageFull, StorageUnavailable, Vault
 
-# Raised when the database, Redis or the storage is away or busy: the answer is 503, try again.
+# Raised when the database, Redis or the storage is down or busy: the answer is 503, try again.
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable)
 # Raised by the database for a value that no column can hold, such as a text with a NUL.
 INVALID_VALUE = DataError

@@ -42,7 +42,7 @@ def make_app(settings: Settings) -> Celery:
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_keepalive": True,
         },
-        # While Redis is away the worker asks the portal, and Celery tries to connect again. Where
+        # While Redis is down the worker asks the portal, and Celery tries to connect again. Where
         # it does not consume afterwards, `worker.life` ends the worker.
         broker_connection_retry_on_startup=True,
         broker_use_ssl=redis_options(settings.redis_url, settings.tls_ca_file) or None,
@@ -65,7 +65,7 @@ app = make_app(load())
 
 
 def messages_waiting(queue: str) -> int:
-    """How many messages wait in Redis for a worker of the queue; 0 where Redis is away."""
+    """How many messages wait in Redis for a worker of the queue; 0 where Redis is down."""
     try:
         with app.connection_for_read() as connection:
             return int(connection.default_channel.client.llen(queue))

@@ -18,7 +18,7 @@ class Permanent(WorkError):
 
 
 class Transient(WorkError):
-    """Another attempt may succeed: the portal is away, time ran out, memory was short."""
+    """Another attempt may succeed: the portal is down, time ran out, memory was short."""
 
 
 class TimeUp(Exception):

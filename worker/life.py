@@ -99,7 +99,7 @@ class Life:
         """Look after these threads from now on, and after their consumer of messages.
 
         `unacknowledged`: seconds for which a message could not be acknowledged; `last_message`:
-        when one came; `messages_waiting`: how many wait in Redis, 0 where it is away.
+        when one came; `messages_waiting`: how many wait in Redis, 0 where it is down.
         """
         self._slots = slots
         looks = (unacknowledged, last_message, messages_waiting)

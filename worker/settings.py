@@ -246,7 +246,7 @@ VARIABLES: Final = {
 def check_redis(settings: Settings) -> None:
     """Raise BadSettings where Redis needs TLS, or answers with a certificate not accepted.
 
-    Connects to it, if it is reached by TLS; one that is away is no problem here.
+    Connects to it, if it is reached by TLS; one that is down is no problem here.
     """
     url, ca_file = settings.redis_url, settings.tls_ca_file
     problem = tls.ca_file_problem(ca_file) or tls.redis_problem(url, ca_file, settings.plain_hosts)

@@ -50,7 +50,7 @@ class Slot(threading.Thread):
                 self.is_idle = self.is_idle and self.process.is_ready
                 self.process.start()
                 self._turned()
-                # A claim is repeated for a quarter of the job's time while the portal is away.
+                # A claim is repeated for a quarter of the job's time while the portal is down.
                 self._expect(POLL_SECONDS + self._settings.job_seconds / 4)
                 attempt = self._source.next()
                 self.is_idle = attempt is None

@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 WINDOW_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 900.0
 _FORGET_SECONDS = 3600
-_MOST_KEPT = 20_000  # keys counted in this process while Redis is away
+_MOST_KEPT = 20_000  # keys counted in this process while Redis is down
 
 
 @dataclass(frozen=True)

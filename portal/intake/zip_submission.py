@@ -57,7 +57,7 @@ def submit_archive(
 
     Raises Refused before the first where the ZIP as a whole is not acceptable. `admit` is called
     before each file and raises Refused where no more are accepted now. Each file is a transaction
-    of its own: where the database goes away in the middle, what was received stays, the others are
+    of its own: where the database goes down in the middle, what was received stays, the others are
     named as not tried, and sending the ZIP again finds what is known.
     """
     actor.require(Permission.STUDY_SUBMIT)

@@ -1,6 +1,6 @@
 """Notification of workers over Redis: a Celery message with a job's id and nothing else.
 
-Redis may be away, lose a message or deliver it twice; the database has the jobs. So nothing here
+Redis may be down, lose a message or deliver it twice; the database has the jobs. So nothing here
 raises, and nothing waits for longer than a second or two.
 """
 
@@ -63,7 +63,7 @@ class Broker:
         return True
 
     def waiting(self, kind: JobKind) -> int | None:
-        """How many messages of this kind wait for a worker; None when Redis is away."""
+        """How many messages of this kind wait for a worker; None when Redis is down."""
         if self._celery is None:
             return None
         try:

@@ -47,7 +47,7 @@ class SweepResult:
 
 
 def notify(session: Session, broker: Broker, job_id: UUID, now: datetime) -> bool:
-    """Announce a queued job after its commit; False when Redis is away: the sweep does it later."""
+    """Announce a queued job after its commit; False when Redis is down: the sweep does it later."""
     kind = session.scalars(
         select(Job.kind).where(Job.id == job_id, Job.state == JobState.QUEUED)
     ).one_or_none()
@@ -143,7 +143,7 @@ def _notify_waiting(session: Session, broker: Broker, kind: JobKind, now: dateti
 
     An idle worker's message may be lost, or its connection to Redis be gone without its notice; how
     many messages wait in Redis proves nothing. While all workers are busy, nothing is sent again.
-    None when Redis is away.
+    None when Redis is down.
     """
     queued = (Job.kind == kind, Job.state == JobState.QUEUED)
     first = (-Job.priority, Job.created)  # in the form of their index

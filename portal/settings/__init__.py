@@ -167,7 +167,7 @@ class Settings(Variables):
             raise SettingsError(problems)
 
     def certificate_problems(self) -> list[str]:
-        """A sentence for each of these servers; one that is away is no problem here."""
+        """A sentence for each of these servers; one that is down is no problem here."""
         return list(tls.certificate_problems(self))
 
     @cached_property

@@ -51,7 +51,7 @@ def database_options(settings: "Settings") -> dict[str, Any]:
 def certificate_problems(settings: "Settings") -> Iterator[str]:
     """A sentence for each server that answers with a certificate that is not accepted.
 
-    Connects to those that are reached by TLS. One that is away is no problem here.
+    Connects to those that are reached by TLS. One that is down is no problem here.
     """
     ca_file, url = settings.tls_ca_file, _database(settings)
     if ca_file is None:

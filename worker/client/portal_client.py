@@ -1,6 +1,6 @@
 """The worker's HTTP client of the portal: its token claims jobs, a ticket serves one attempt.
 
-Retries are here: a portal that is away for a moment is asked again with growing pauses, for at
+Retries are here: a portal that is down for a moment is asked again with growing pauses, for at
 most a quarter of the job's time, requests without an answer included. After that the job is left
 to the portal's sweep.
 """
@@ -104,7 +104,7 @@ class PortalClient:
     def request_once(
         self, method: str, path: str, token: str, **parts: Any
     ) -> httpx2.Response | None:
-        """One call that is not repeated; None when the portal is away."""
+        """One call that is not repeated; None when the portal is down."""
         try:
             return self._http.request(
                 method, path, headers=_bearer(token), timeout=_timeout(CONNECT_SECONDS), **parts
@@ -113,7 +113,7 @@ class PortalClient:
             return None
 
     def request(self, method: str, path: str, token: str, **parts: Any) -> httpx2.Response:
-        """One call, repeated while the portal is away or broken; Transient when it stays so."""
+        """One call, repeated while the portal is down or broken; Transient when it stays so."""
         headers = {**parts.pop("headers", {}), **_bearer(token)}
         pause, left = FIRST_PAUSE, self._retry_seconds
         end = self._clock() + left
@@ -216,7 +216,7 @@ class Attempt:
             log.warning("job %s: %s could not be reported", self.job_id, error.code)
 
     def heartbeat(self) -> bool:
-        """Renew the lease; False while the portal is away, AttemptLost where it is another's."""
+        """Renew the lease; False while the portal is down, AttemptLost where it is another's."""
         path = f"jobs/{self.job_id}/heartbeat"
         answer = self._portal.request_once("POST", path, self._claim.ticket)
         if answer is not None and answer.status_code in ATTEMPT_LOST:

@@ -243,7 +243,7 @@ def _identify() -> SignedIn | None:
 
 
 def _identify_if_possible() -> None:
-    """For public pages: the person is known if possible; the database may be away."""
+    """For public pages: the person is known if possible; the database may be down."""
     try:
         _identify()
     except UNAVAILABLE:
