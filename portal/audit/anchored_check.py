@@ -27,7 +27,7 @@ class Checked:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing speaks against the log."""
+        """Whether no problem of the log was found."""
         return self.log.is_whole and not self.refused and not self.contradiction
 
     @property

@@ -33,7 +33,7 @@ Bound = dict[str, tuple[int, str]]
 
 
 def entries(session: Session, rows: Sequence[Base]) -> list[str]:
-    """What the log's detail says of these rows, as they are in the database now."""
+    """What the log's detail holds of these rows, as they are in the database now."""
     session.flush()
     found = list[str]()
     for table in TABLES:

@@ -81,7 +81,7 @@ def end_session(session_id: UUID) -> BaseResponse:
 def end_others() -> BaseResponse:
     """End all of one's own sessions but this one."""
     count = sessions.end_other_sessions(db_session(), guard.actor(), guard.now())
-    device_cookie.remember(g.user)  # the one before has ended with the sessions
+    device_cookie.issue(g.user)  # the one before has ended with the sessions
     flash(f"{count} other sessions have ended." if count != 1 else "One session has ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 

@@ -45,7 +45,7 @@ def register() -> BaseResponse | tuple[str, int]:
         )
     except Invalid as bad:
         return account.page({"passkey": bad.message}), 422
-    device_cookie.remember(g.user)  # the change has ended the one before
+    device_cookie.issue(g.user)  # the change has ended the one before
     flash(f"The passkey {made.name} can be used now. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -55,7 +55,7 @@ def register() -> BaseResponse | tuple[str, int]:
 def remove(passkey_id: UUID) -> BaseResponse:
     """Remove one of one's own passkeys."""
     passkeys.remove_passkey(db_session(), guard.actor(), passkey_id, guard.now())
-    device_cookie.remember(g.user)
+    device_cookie.issue(g.user)
     flash(f"The passkey no longer works. {_ENDED}", "ok")
     return redirect(url_for(_PAGE), 303)
 

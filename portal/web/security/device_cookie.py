@@ -12,7 +12,7 @@ def sent() -> DeviceCookie:
     return DeviceCookie(request.cookies.get(_name(), ""), services().settings.secret_key)
 
 
-def remember(user: User) -> None:
+def issue(user: User) -> None:
     """Give the browser an entry for a person who has shown both factors."""
     value = sent().with_person(user, now())
 

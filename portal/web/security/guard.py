@@ -129,7 +129,7 @@ def sign_in(user: User, *, proved: bool) -> None:
         raise Problem(401, "signed_out")  # disabled in this very moment
     g.user, g.login = found
     if proved:
-        device_cookie.remember(g.user)
+        device_cookie.issue(g.user)
 
 
 def leave() -> None:
