@@ -42,7 +42,7 @@ from portal import audit
 from portal.access import Actor, Denied
 from portal.accounts.api_tokens import revoke_all
 from portal.accounts.device_cookies import DeviceCookie
-from portal.accounts.sessions import actor_of, close_sessions
+from portal.accounts.sessions import actor_of, close_sessions, lock_unchanged
 from portal.accounts.throttle import Throttle
 from portal.accounts.totp import count_try
 from portal.database import rows_changed
@@ -99,7 +99,8 @@ def register_passkey(
     """Keep a passkey that the browser has just made; other sessions and the API tokens end.
 
     Raises `Invalid` where the answer is not for this session's challenge, comes from another
-    site, proves no person, or is known already.
+    site, proves no person, or is known already, and `SignedOut` where the person's sessions were
+    ended meanwhile.
     """
     challenge = _take_challenge(session, login, "create", now)
     label = clean(name, 100)
@@ -120,6 +121,7 @@ def register_passkey(
             raise Invalid("passkey", "from a frame, or a key of another kind than it claims")
     except Exception:  # it parses untrusted input: any failure means that there is no proof
         raise Invalid("passkey", "The passkey was not accepted. Try again.") from None
+    lock_unchanged(session, login.user)
     row = Passkey(
         user_id=login.user_id,
         credential_key=_key_of(made.credential_id),

@@ -7,7 +7,7 @@ modules of their own.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -19,6 +19,7 @@ from portal.accounts.invitations import RESET_LIFETIME, link_for_reset, withdraw
 from portal.accounts.sessions import (
     actor_of,
     close_sessions,
+    lock_unchanged,
     recent_addresses,
     recheck_permission,
     record_confirmation,
@@ -86,7 +87,12 @@ def check_password(
     else:
         throttle.forgive(ACCOUNT, at(email, address))
     if user.password_hash and passwords.is_outdated(user.password_hash):
-        user.password_hash = passwords.hash_password(password)
+        again = passwords.hash_password(password)
+        session.execute(  # unless it was changed or taken away meanwhile
+            update(User)
+            .where(User.id == user.id, User.password_hash == user.password_hash)
+            .values(password_hash=again)
+        )
         session.commit()
     return user
 
@@ -104,7 +110,8 @@ def change_password(
     """Change one's own password; False when `old` is wrong.
 
     Ends all sessions, the one in use too, and all API tokens. Raises `Invalid` when the new one
-    breaks a rule, and `Throttled` after too many tries of this login session.
+    breaks a rule, `Throttled` after too many tries of this login session, and `SignedOut` where it
+    was ended meanwhile.
     """
     user, actor = login.user, actor_of(login.user, login.id, address)
     throttle.take([(STEP_UP, str(login.id))], now)
@@ -115,7 +122,9 @@ def change_password(
     if old == new:
         raise Invalid("password", "This is the password that you have. Choose another.")
     passwords.check_new(new, (user.name, user.email))
-    user.password_hash = passwords.hash_password(new)
+    hashed = passwords.hash_password(new)
+    lock_unchanged(session, user)
+    user.password_hash = hashed
     close_sessions(session, user.id, now)
     ended = {"tokens": revoke_all(session, user.id, now)}
     audit.append(session, "password_changed", actor=actor, now=now, detail=ended)

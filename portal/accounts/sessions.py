@@ -60,6 +60,26 @@ def recheck_permission(session: Session, actor: Actor, needed: Permission, *othe
         raise Denied("person")
 
 
+class SignedOut(Exception):
+    """The person's sessions were ended while this request went on; the sign-in page is next."""
+
+
+def lock_unchanged(session: Session, user: User) -> None:
+    """Lock a person's row until the caller's commit, before something new opens for them.
+
+    Raises `SignedOut` where they were disabled or their sessions were ended since `user` was read,
+    as a new password, a reset or another role do: what was proved before counts no more.
+    """
+    now = session.execute(
+        select(User.device_generation, User.disabled_at)
+        .where(User.id == user.id)
+        .with_for_update(key_share=True)
+    ).one()
+    if now.disabled_at is not None or now.device_generation != user.device_generation:
+        session.rollback()
+        raise SignedOut
+
+
 def hash_token(raw: str) -> str:
     """What is stored of a random token: it has 256 bits, so one plain hash is enough."""
     return hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest()
@@ -77,8 +97,10 @@ def start_session(
 ) -> str:
     """Start a session and return the token for the browser.
 
-    `proved`: the second factor was shown, which counts as a fresh proof of identity.
+    `proved`: the second factor was shown, which counts as a fresh proof of identity. `user` as read
+    before the proof: raises `SignedOut` where that counts no more, see `lock_unchanged`.
     """
+    lock_unchanged(session, user)
     raw = secrets.token_urlsafe(32)
     login = LoginSession(
         token_hash=hash_token(raw),

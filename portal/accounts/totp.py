@@ -21,7 +21,7 @@ from portal import audit
 from portal.access import Actor
 from portal.accounts.api_tokens import revoke_all
 from portal.accounts.device_cookies import DeviceCookie
-from portal.accounts.sessions import actor_of, close_sessions, recent_addresses
+from portal.accounts.sessions import actor_of, close_sessions, lock_unchanged, recent_addresses
 from portal.accounts.throttle import (
     CODE,
     CODE_EVERYWHERE,
@@ -86,7 +86,8 @@ def confirm_totp(
     """Make the waiting secret count, end sessions and API tokens, and return ten recovery codes.
 
     Raises `Invalid` and changes nothing unless the code was made with the secret that waits for
-    this login session, and `Throttled` after too many tries.
+    this login session, `Throttled` after too many tries, and `SignedOut` where the person's
+    sessions were ended meanwhile.
     """
     if throttle is not None:
         throttle.take([(STEP_UP, f"enrol {session_id or user.id}")], now)
@@ -96,6 +97,7 @@ def confirm_totp(
     step = matching_step(secret, code, now)
     if step is None:
         raise Invalid("code", "the code does not match")
+    lock_unchanged(session, user)
     user.sealed_totp, user.sealed_totp_pending = vault.seal_totp(user.id, secret), None
     user.last_totp_step = step
     user.enrolled_at = user.enrolled_at or now
@@ -171,7 +173,11 @@ def count_try(
 
 
 def new_recovery_codes(session: Session, user: User, now: datetime) -> list[str]:
-    """Ten new recovery codes, to be shown once; the old ones no longer work."""
+    """Ten new recovery codes, to be shown once; the old ones no longer work.
+
+    Raises `SignedOut` where the person's sessions were ended meanwhile.
+    """
+    lock_unchanged(session, user)  # also: of two requests at once, the later ends the codes of both
     codes = _replace_recovery_codes(session, user)
     audit.append(session, "recovery_codes_made", actor=actor_of(user), now=now)
     session.commit()

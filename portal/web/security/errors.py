@@ -13,6 +13,7 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from portal import database
+from portal.accounts.sessions import SignedOut
 from portal.accounts.throttle import Throttled
 from portal.errors import Conflict, Invalid
 from portal.formats.refusals import Refused
@@ -190,6 +191,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(INVALID_VALUE, _invalid_value)
     app.register_error_handler(Throttled, _throttled)
     app.register_error_handler(QuotaReached, _quota_reached)
+    app.register_error_handler(SignedOut, lambda _error: answer(Problem(401, "signed_out")))
     app.register_error_handler(CSRFError, lambda _error: answer(Problem(400, "csrf")))
     app.register_error_handler(HTTPException, _http)
     for kind in UNAVAILABLE:

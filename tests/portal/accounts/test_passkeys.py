@@ -372,3 +372,16 @@ def test_guessing_from_elsewhere_keeps_nobody_out(rita: Person, core: Core) -> N
             session, rita.throttle, SITE, rita.login(session, NOW), "{}", NOW, address="203.0.113.9"
         )
     assert rita.show(rita.device.get(rita.ask(), ORIGIN))
+
+
+def test_a_passkey_is_not_made_after_a_reset_came_between(core: Core) -> None:
+    rita = Person(core)
+    with core.sessions() as session:
+        login = rita.login(session, NOW)
+        made = rita.device.create(passkeys.begin_passkey(session, SITE, login, NOW), ORIGIN)
+        with core.sessions() as other:
+            people.reset_factor(other, None, rita.id, NOW)
+        with pytest.raises(sessions.SignedOut):
+            passkeys.register_passkey(session, SITE, login, name="x", credential=made, now=NOW)
+    with core.sessions() as session:
+        assert passkeys.passkeys_of(session, rita.id) == []

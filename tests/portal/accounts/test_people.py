@@ -29,6 +29,7 @@ def test_only_hashes_are_stored(core: Core) -> None:
     user = invited(core)
     secret, codes = enrol(core, user)
     with core.sessions() as session:
+        user = session.get_one(User, user.id)
         raw = sessions.start_session(session, user, address="", agent="", now=NOW)
         _, token = api_tokens.create_token(
             session, user, scopes=["studies:read"], name="t", lifetime=timedelta(days=1), now=NOW
@@ -199,6 +200,7 @@ def test_who_knows_one_factor_alone_keeps_nobody_out_at_the_other(core: Core) ->
             return "in" if right else "wrong"
 
     with core.sessions() as session:
+        user = session.get_one(User, user.id)
         sessions.start_session(session, user, address="198.51.100.7", agent="", now=NOW)
     for quarter in range(8):
         now = NOW + timedelta(minutes=16 * quarter)

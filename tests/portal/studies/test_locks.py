@@ -3,63 +3,26 @@
 The interleaving is held still: one transaction stops at a statement until the other waits for it.
 """
 
-import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import pytest
 from pydicom.uid import generate_uid
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 
 from portal.governance import joins, purges
 from portal.models import Instance, PurgeReason, Study
 from portal.operations import upgrade
 from portal.studies import locks
-from tests.support import wait
 from tests.support.clinic import Clinic, after
+from tests.support.interleaving import only_on_postgresql, stopped_once, until_it_waits
 from tests.support.pictures import dicom
-
-
-@contextmanager
-def stopped_once(clinic: Clinic, words: str, meanwhile: Callable[[], None]) -> Iterator[None]:
-    """Call a function after the first statement of this thread that begins or ends like this."""
-    thread, left = threading.get_ident(), [meanwhile]
-
-    def look(*sent: Any) -> None:
-        if threading.get_ident() == thread and words in sent[2] and left:
-            left.pop()()
-
-    event.listen(clinic.core.engine, "after_cursor_execute", look)
-    try:
-        yield
-    finally:
-        event.remove(clinic.core.engine, "after_cursor_execute", look)
-
-
-def until_it_waits(clinic: Clinic, other: Future[Any]) -> None:
-    """Until the other has ended, or waits for a row that we have locked."""
-
-    def stands() -> bool:
-        if other.done():
-            return True
-        with clinic.core.engine.connect() as connection:
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            return bool(connection.scalar(text(f"{waiting} AND datname = current_database()")))
-
-    assert wait.until(stands)
 
 
 def join(clinic: Clinic, survivor: UUID, absorbed: UUID) -> None:
     with clinic.session as session:
         joins.join(session, clinic.vault, None, survivor, absorbed, after(hours=1))
-
-
-def on_postgres(clinic: Clinic) -> None:
-    if clinic.core.engine.dialect.name == "sqlite":
-        pytest.skip("on SQLite there is one transaction at a time")
 
 
 @pytest.fixture
@@ -72,7 +35,7 @@ def pair(clinic: Clinic) -> tuple[UUID, UUID]:
 def test_an_upgrade_and_a_join_of_the_same_exams_do_not_wait_for_each_other(
     clinic: Clinic, pair: tuple[UUID, UUID]
 ) -> None:
-    on_postgres(clinic)
+    only_on_postgresql(clinic.core.engine)
     first, marked = pair
     with clinic.session as session:
         for study_id in pair:
@@ -84,10 +47,10 @@ def test_an_upgrade_and_a_join_of_the_same_exams_do_not_wait_for_each_other(
 
         def join_too() -> None:
             running.append(pool.submit(join, clinic, first, marked))
-            until_it_waits(clinic, running[0])
+            until_it_waits(clinic.core.engine, running[0])
 
         running: list[Future[None]] = []
-        with stopped_once(clinic, "FOR NO KEY UPDATE", join_too):
+        with stopped_once(clinic.core.engine, "FOR NO KEY UPDATE", join_too):
             upgrade.upgrade(
                 session, clinic.vault, after(hours=1), progress=lambda _done, _all: None
             )
@@ -101,7 +64,7 @@ def test_a_purge_locks_all_rows_of_the_exam_in_their_order(
     clinic: Clinic, pair: tuple[UUID, UUID]
 ) -> None:
     """As the rotation of keys does, which holds many rows: here the smaller id, then the larger."""
-    on_postgres(clinic)
+    only_on_postgresql(clinic.core.engine)
     absorbed, survivor = pair
     join(clinic, survivor, absorbed)
 
@@ -115,7 +78,7 @@ def test_a_purge_locks_all_rows_of_the_exam_in_their_order(
     with ThreadPoolExecutor(1) as pool, clinic.session as rotating:
         row = rotating.get_one(Study, absorbed, with_for_update=True)
         purging = pool.submit(purge)
-        until_it_waits(clinic, purging)
+        until_it_waits(clinic.core.engine, purging)
         rotating.get_one(Study, survivor, with_for_update=True)
         assert row.purged_at is None
         rotating.commit()
@@ -127,7 +90,7 @@ def test_a_purge_locks_all_rows_of_the_exam_in_their_order(
 def test_a_lock_of_an_exam_finds_a_job_that_came_in_while_it_waited(
     clinic: Clinic, pair: tuple[UUID, UUID]
 ) -> None:
-    on_postgres(clinic)
+    only_on_postgresql(clinic.core.engine)
     uid = str(generate_uid())
     study_id = clinic.submit(dicom(StudyInstanceUID=uid)).study_id
 
@@ -142,7 +105,7 @@ def test_a_lock_of_an_exam_finds_a_job_that_came_in_while_it_waited(
     with ThreadPoolExecutor(1) as pool, clinic.session as holding:
         holding.get_one(Study, study_id, with_for_update={"key_share": True})
         waiting = pool.submit(lock)
-        until_it_waits(clinic, waiting)
+        until_it_waits(clinic.core.engine, waiting)
         holding.execute(
             text(
                 "INSERT INTO jobs (id, kind, state, study_id, idempotency_key, attempts, "
