@@ -26,13 +26,14 @@ from sqlalchemy import (
     create_engine,
     event,
     literal,
+    text,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
 
-from portal.models.base import UtcDateTime
+from portal.models.base import Base, UtcDateTime
 from portal.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
@@ -167,6 +168,17 @@ def read_readable(
             session.rollback()
             damaged.add(one)
     return found, damaged
+
+
+def lock_table(session: Session, table: type[Base]) -> None:
+    """Wait until nobody else has changes of a table open, and let nobody begin one until the end.
+
+    For a decision that rests on several rows or on there being none, and that no constraint
+    expresses. Readers go on. Call it before anything is read for the decision. SQLite does it for
+    every transaction.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"LOCK TABLE {table.__tablename__} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def rows_changed(result: Result[Any]) -> int:

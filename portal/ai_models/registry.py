@@ -8,7 +8,7 @@ the one that it was shipped with.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
+from portal.database import lock_table
 from portal.errors import Conflict, Invalid
 from portal.models import Band, ModelState, ModelVersion, OperatingPoint, Prediction
 from worker.contract.job import RequiredModel
@@ -112,6 +113,7 @@ def previous(session: Session) -> ModelVersion | None:
         .where(ModelVersion.state == ModelState.RETIRED, ModelVersion.retired_at.is_not(None))
         .order_by(ModelVersion.retired_at.desc())
         .limit(1)
+        .execution_options(populate_existing=True)
     ).first()
 
 
@@ -129,7 +131,9 @@ def add(
         named = ModelIdentity.parse(identity).as_json()
     except InvalidMessage as error:
         raise Invalid("card", f"The card can't be used: {error.message}.") from None
-    row = session.scalars(select(ModelVersion).filter_by(**named)).first()
+    lock_table(session, ModelVersion)  # whether it is known decides
+    same = select(ModelVersion).filter_by(**named).execution_options(populate_existing=True)
+    row = session.scalars(same).first()
     if row is None:
         row = ModelVersion(id=uuid4(), created=now, **named)
         session.add(row)
@@ -160,19 +164,25 @@ def promote(
     *,
     point: OperatingPoint = OperatingPoint.BALANCED,
     event: str = "model_promoted",
+    only_if: Callable[[ModelVersion | None], bool] | None = None,
 ) -> ModelVersion:
     """Make a model the active one from the next job on; the one before is retired.
 
-    actor None: the command line. Conflict where the model may not be promoted.
+    actor None: the command line. `only_if` is asked about the active one that would be retired.
+    Conflict where the model may not be promoted, or not in the place of that one.
     """
     if actor is not None:
         actor.require(Permission.MODELS_MANAGE)
-    model = _get(session, model_id, lock=True)
+    lock_table(session, ModelVersion)  # of two promotions at once, the later retires the earlier's
+    model = _get(session, model_id, anew=True)
     problems = list(problems_of(model.card))
     if problems:
         session.rollback()
         raise Conflict("not_promotable", f"It can't be promoted: {' '.join(problems)}")
     before = _active(session)
+    if only_if is not None and not only_if(before):
+        session.rollback()
+        raise Conflict("changed", "Another model was promoted meanwhile.")
     if before is not None and before.id != model.id:
         before.state, before.retired_at = ModelState.RETIRED, now
         session.flush()  # one active at most, at any moment
@@ -199,6 +209,7 @@ def promote(
 def roll_back(session: Session, actor: Actor, now: datetime) -> ModelVersion:
     """Make the model before active again, at its operating point; Conflict if none did."""
     actor.require(Permission.MODELS_MANAGE)
+    lock_table(session, ModelVersion)
     before = previous(session)
     if before is None:
         session.rollback()
@@ -213,7 +224,8 @@ def choose_point(
 ) -> ModelVersion:
     """Let the active model call at another of its thresholds, from the next job on."""
     actor.require(Permission.MODELS_MANAGE)
-    model = _get(session, model_id, lock=True)
+    lock_table(session, ModelVersion)
+    model = _get(session, model_id, anew=True)
     if model.state is not ModelState.ACTIVE:
         session.rollback()
         raise Conflict("not_active", "Only the active model has an operating point to choose.")
@@ -287,12 +299,14 @@ def _number(value: Any) -> float:
 
 def _active(session: Session) -> ModelVersion | None:
     return session.scalars(
-        select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE)
+        select(ModelVersion)
+        .where(ModelVersion.state == ModelState.ACTIVE)
+        .execution_options(populate_existing=True)
     ).first()
 
 
-def _get(session: Session, model_id: UUID, *, lock: bool = False) -> ModelVersion:
-    row = session.get(ModelVersion, model_id, with_for_update=lock, populate_existing=lock)
+def _get(session: Session, model_id: UUID, *, anew: bool = False) -> ModelVersion:
+    row = session.get(ModelVersion, model_id, populate_existing=anew)
     if row is None:
         session.rollback()
         raise Denied("model")

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from portal import database
 from portal.accounts import invitations
 from portal.ai_models import registry
-from portal.errors import Invalid
+from portal.errors import Conflict, Invalid
 from portal.models import ModelState, ModelVersion, OperatingPoint, Role, User
 from portal.operations import upgrade
 from portal.operations.context import Failed, now, open_portal
@@ -88,7 +88,15 @@ def register_shipped(settings: Settings) -> str | None:
         model = registry.add(session, card, source=registry.SHIPPED, now=now())
         if active is None or active.id != model.id:
             point = active.operating_point if active is not None else OperatingPoint.BALANCED
-            registry.promote(session, None, model.id, now(), point=point)
+            chosen = active.id if active is not None else None
+            try:
+                registry.promote(
+                    *(session, None, model.id, now()),
+                    point=point,
+                    only_if=lambda other: (other.id if other else None) == chosen,
+                )
+            except Conflict:
+                return None  # an administrator, or another start, has chosen one meanwhile
         return f"{model.name} {model.version}"
 
 

@@ -1,19 +1,23 @@
 """The registry: what may be promoted, what a job gets, and that old results never change."""
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
 
 from portal.access import Denied
 from portal.ai_models import registry
+from portal.audit import verification
 from portal.errors import Conflict, Invalid
 from portal.jobs import claims, tickets
 from portal.jobs.errors import BadResult
 from portal.models import AuditEvent, Instance, ModelState, ModelVersion, OperatingPoint, Prediction
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
+from tests.support.interleaving import only_on_postgresql, stopped_once, until_it_waits
 from tests.support.jobs import SHA256, prediction_of, segmented
 
 OTHER = "cd" * 32
@@ -286,3 +290,92 @@ def test_every_change_is_in_the_access_log(clinic: Clinic) -> None:
         ("model_rolled_back", admin),
         ("operating_point_chosen", admin),
     ]
+
+
+# Several at once
+
+
+def act_beside(
+    clinic: Clinic, words: str, first: Callable[[], Any], other: Callable[[], Any]
+) -> Any:
+    """Do the other after a statement of the first; returns what became of the other."""
+    only_on_postgresql(clinic.core.engine)
+    running = list[Future[Any]]()
+    with ThreadPoolExecutor(1) as pool:
+
+        def begin() -> None:
+            running.append(pool.submit(other))
+            until_it_waits(clinic.core.engine, running[0])
+
+        with stopped_once(clinic.core.engine, words, begin):
+            first()
+        return running[0].result(60)
+
+
+READ_ACTIVE = "model_versions.state = "
+
+
+@pytest.mark.parametrize("with_an_active_one", [False, True])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_promotions_at_once_the_later_retires_the_earlier(
+    clinic: Clinic, with_an_active_one: bool, swapped: bool
+) -> None:
+    one, two = add(clinic), add(clinic, OTHER)
+    if with_an_active_one:
+        promote(clinic, add(clinic, "ef" * 32))
+    one, two = (two, one) if swapped else (one, two)
+    act_beside(clinic, READ_ACTIVE, lambda: promote(clinic, one), lambda: promote(clinic, two))
+    with clinic.session as session:
+        assert session.get_one(ModelVersion, two).state is ModelState.ACTIVE
+        assert session.get_one(ModelVersion, one).state is ModelState.RETIRED
+        assert verification.verify(session).first_bad is None
+
+
+def test_a_point_chosen_during_a_promotion_does_not_break_the_log(clinic: Clinic) -> None:
+    one, two = add(clinic), add(clinic, OTHER)
+    promote(clinic, one)
+
+    def choose() -> str:
+        with clinic.session as session:
+            point = OperatingPoint.HIGH_SENSITIVITY
+            try:
+                registry.choose_point(session, clinic.admin, one, point, NOW)
+            except Conflict as conflict:
+                return conflict.code
+            return "chosen"
+
+    found = act_beside(clinic, READ_ACTIVE, lambda: promote(clinic, two), choose)
+    with clinic.session as session:
+        assert verification.verify(session).problem == ""
+    assert found == "not_active"
+
+
+def test_a_model_that_is_added_twice_at_once_is_one(clinic: Clinic) -> None:
+    looked = "model_versions.sha256 = "
+    assert act_beside(clinic, looked, lambda: add(clinic), lambda: add(clinic)) is not None
+    assert states(clinic) == {SHA256[:2]: "candidate"}
+
+
+def test_of_two_cards_of_one_model_added_at_once_the_later_is_refused(clinic: Clinic) -> None:
+    def add_other() -> str:
+        try:
+            add(clinic, limits=["Another limit."])
+        except Invalid as bad:
+            return bad.code
+        return "added"
+
+    with clinic.session as session:  # known from a prediction, without a card
+        names = {key: card()[key] for key in ("name", "version", "sha256")}
+        session.add(ModelVersion(id=uuid4(), created=NOW, **names))
+        session.commit()
+    looked = "model_versions.sha256 = "
+    assert act_beside(clinic, looked, lambda: add(clinic), add_other) == "card"
+
+
+def test_the_shipped_model_does_not_replace_one_that_was_chosen_meanwhile(clinic: Clinic) -> None:
+    chosen, shipped = add(clinic), add(clinic, OTHER)
+    promote(clinic, chosen)
+    with clinic.session as session, pytest.raises(Conflict) as conflict:
+        registry.promote(session, None, shipped, NOW, only_if=lambda before: before is None)
+    assert conflict.value.code == "changed"
+    assert states(clinic) == {SHA256[:2]: "active", OTHER[:2]: "candidate"}
