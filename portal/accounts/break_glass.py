@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from portal import access, audit
 from portal.access import Actor, Denied, Grant, Permission
+from portal.accounts.sessions import recheck_permission
 from portal.accounts.throttle import BREAK_GLASS, Throttle
 from portal.audit import alarms
 from portal.errors import Invalid
@@ -81,6 +82,8 @@ def open_case(
         session.commit()
         return own[0].id
     study = others[0]
+    # Locked: of two grants at once the later ends the earlier, and what ends all ends this one too.
+    recheck_permission(session, actor, Permission.BREAK_GLASS)
     same = exams.within(BreakGlass.study_id, study.id)
     _end(session, actor, now, BreakGlass.user_id == actor.user_id, same)
     row = BreakGlass(

@@ -17,7 +17,7 @@ from portal.accounts import passwords
 from portal.accounts.sessions import actor_of, close_sessions, hash_token, recheck_permission
 from portal.accounts.throttle import LINK, Throttle
 from portal.audit import alarms
-from portal.database import rows_changed
+from portal.database import lock_table, rows_changed
 from portal.errors import Invalid
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
 
@@ -63,6 +63,10 @@ def invite(
         raise Invalid("email", "There is an account with this address already.")
     if actor is not None:
         recheck_permission(session, actor, Permission.PEOPLE_MANAGE)
+    team_id = _team_id(session, actor, team, now)
+    lock_table(
+        session, Invitation
+    )  # of two to one address at once, the later withdraws the earlier
     withdraw_sent_to(session, email, now)
     return _make_invitation(
         session,
@@ -72,7 +76,7 @@ def invite(
             email=email,
             name=name,
             role=role,
-            team_id=_team_id(session, actor, team, now),
+            team_id=team_id,
         ),
         lifetime,
         now,
@@ -269,6 +273,7 @@ def _team_id(session: Session, actor: Actor | None, name: str | None, now: datet
     if not (name or "").strip() and actor is not None:
         return actor.team_id
     wanted = team_name(session, name or "Radiology")
+    lock_table(session, Team)
     for team in session.scalars(select(Team)):
         if team.name.casefold() == wanted.casefold():
             return team.id

@@ -96,7 +96,10 @@ def _link(
 ) -> User | None:
     """The account that has this address already; linked only if the provider has verified it."""
     email = _email(claims)
-    user = session.scalar(select(User).where(User.email == email))
+    named = select(User).where(User.email == email)
+    user = session.scalar(  # locked: of two who name one address at once, one is linked
+        named.with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
     if user is None:
         return None
     taken = user.sso_key is not None or user.local_sign_in
@@ -190,8 +193,11 @@ def _team(session: Session, mapped: Mapped, now: datetime) -> Team:
     team = session.scalars(query.where(Team.name == mapped.team) if mapped.team else query).first()
     if team is None:
         team = Team(name=mapped.team or "Radiology", created=now)
-        session.add(team)
-        session.flush()
+        try:
+            with session.begin_nested():
+                session.add(team)
+        except IntegrityError:  # the first two of a group have come at once
+            return session.scalars(select(Team).where(Team.name == team.name)).one()
     return team
 
 

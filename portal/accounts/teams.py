@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.accounts.invitations import team_name
+from portal.database import lock_table
 from portal.errors import Invalid
 from portal.models import Team, User
 
@@ -71,6 +72,7 @@ def _kept(session: Session, actor: Actor, team: Team, event: str, now: datetime)
 
 def _free_name(session: Session, text: str, *, but: UUID | None = None) -> str:
     wanted = team_name(session, text)
+    lock_table(session, Team)  # the constraint takes names for equal only letter by letter
     for team in session.scalars(select(Team)):
         if team.id != but and team.name.casefold() == wanted.casefold():
             session.rollback()
