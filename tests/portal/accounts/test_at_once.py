@@ -20,7 +20,7 @@ from portal.models import BreakGlass, Role, Team, User
 from portal.settings.single_sign_on import SingleSignOn
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
-from tests.support.interleaving import only_on_postgresql, stopped_once, until_it_waits
+from tests.support.wait import only_on_postgresql, stopped_once, until_it_waits
 
 SSO = SingleSignOn.model_validate(
     {
@@ -129,7 +129,7 @@ def open_case(clinic: Clinic, study_id: Any) -> bool:
                 *(session, clinic.vault, Throttle(), clinic.outsider),
                 case=str(study_id),
                 reason="emergency",
-                words="Called by the ward, their reader is away.",
+                explanation="Called by the ward, their reader is away.",
                 now=NOW,
                 lifetime=timedelta(hours=1),
             )

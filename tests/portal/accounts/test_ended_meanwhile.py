@@ -16,8 +16,8 @@ from portal.accounts import passwords, people, sessions, totp
 from portal.accounts.throttle import EVERYWHERE, STEP_UP, Throttle
 from portal.models import LoginSession, RecoveryCode, User
 from tests.support.core import NOW, Core
-from tests.support.interleaving import StoppedThrottle, only_on_postgresql, until_it_waits
 from tests.support.people import PASSWORD, enrol, join
+from tests.support.wait import StoppedThrottle, only_on_postgresql, until_it_waits
 
 EMAIL, NEW = "a@example.org", "red lantern on friday"
 

@@ -17,8 +17,8 @@ from portal.jobs.errors import BadResult
 from portal.models import AuditEvent, Instance, ModelState, ModelVersion, OperatingPoint, Prediction
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
-from tests.support.interleaving import only_on_postgresql, stopped_once, until_it_waits
 from tests.support.jobs import SHA256, prediction_of, segmented
+from tests.support.wait import only_on_postgresql, stopped_once, until_it_waits
 
 OTHER = "cd" * 32
 

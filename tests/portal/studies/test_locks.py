@@ -16,8 +16,8 @@ from portal.models import Instance, PurgeReason, Study
 from portal.operations import upgrade
 from portal.studies import locks
 from tests.support.clinic import Clinic, after
-from tests.support.interleaving import only_on_postgresql, stopped_once, until_it_waits
 from tests.support.pictures import dicom
+from tests.support.wait import only_on_postgresql, stopped_once, until_it_waits
 
 
 def join(clinic: Clinic, survivor: UUID, absorbed: UUID) -> None:
