@@ -139,7 +139,8 @@ def fail(job_id: UUID) -> tuple[str, int]:
 
 @blueprint.errorhandler(WorkerRefused)
 def _refused(error: WorkerRefused) -> Response:
-    return answer(Problem(_STATUS[type(error)], error.code, error.message))
+    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    return answer(Problem(status, error.code, error.message))
 
 
 def _token() -> WorkerToken | None:

@@ -164,7 +164,6 @@ BAD_BUNDLES = [
     (GOOD.replace(b'"bytes": ', b'"bytes": 1.', 1), 400),
     (bundle({"facts": {}}, RENDERED), 422),
     (bundle({"facts": FACTS}, {**RENDERED, "mask": b"x"}), 422),
-    (bundle({"facts": FACTS}, {"thumb": RENDERED["thumb"]}), 422),
     (GOOD.replace(b'"preview"', b'"thumb"', 1), 422),
 ]
 
@@ -178,6 +177,18 @@ def test_a_bundle_that_cannot_be_leaves_nothing_behind(
     assert send_bundle(worker, job_id, ticket, body).status_code == status
     assert stored_files(app) == before
     assert send_bundle(worker, job_id, ticket, GOOD).status_code == 204
+
+
+def test_a_bundle_without_a_required_output_leaves_the_job_to_another_worker(
+    app: Flask, worker: HttpWorker, job_id: UUID
+) -> None:
+    ticket = ticket_for(worker, job_id)
+    before = stored_files(app)
+    lacking = bundle({"facts": FACTS}, {"thumb": RENDERED["thumb"]})
+    assert send_bundle(worker, job_id, ticket, lacking).status_code == 422
+    assert stored_files(app) == before
+    assert send_bundle(worker, job_id, ticket, GOOD).status_code == 409
+    assert send_bundle(worker, job_id, ticket_for(worker, job_id), GOOD).status_code == 204
 
 
 def test_a_bundle_of_a_lost_attempt_leaves_nothing_behind(
@@ -346,7 +357,8 @@ def test_an_output_that_does_not_belong_is_refused(
     worker: HttpWorker, job_id: UUID, kind: str, data: bytes, media_type: str
 ) -> None:
     ticket = ticket_for(worker, job_id)
-    (answer,) = worker.store(job_id, ticket, {kind: (data, media_type)})
+    path = f"jobs/{job_id}/outputs/{kind}"
+    answer = worker.call("PUT", path, ticket, data=data, content_type=media_type)
     assert (answer.status_code, answer.json["code"]) == (422, "bad_result")
 
 
