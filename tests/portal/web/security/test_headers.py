@@ -13,7 +13,7 @@ from tests.support.core import make_settings
 from tests.support.people import Person
 from tests.support.portal_app import csrf_of, make_app, post, sign_in
 
-Furnished = tuple[Path, dict[Role, Person]]
+Staffed = tuple[Path, dict[Role, Person]]
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -58,8 +58,8 @@ def test_every_answer_carries_the_headers(app: Flask, reader: Person) -> None:
             assert answer.status_code < 500, (method, path)
 
 
-def test_every_unsafe_route_wants_the_form_token(app: Flask, furnished: Furnished) -> None:
-    for role, person in furnished[1].items():
+def test_every_unsafe_route_wants_the_form_token(app: Flask, staffed: Staffed) -> None:
+    for role, person in staffed[1].items():
         client = sign_in(app, person)
         for method, path, endpoint in urls(app):
             if method in ("GET", "HEAD", "OPTIONS"):
