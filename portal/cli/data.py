@@ -76,7 +76,9 @@ def purge(chosen: argparse.Namespace) -> int:
 def retention_options(parser: argparse.ArgumentParser) -> None:
     """Describe `retention`."""
     parser.add_argument(
-        "--purge", action="store_true", help="purge what is listed; without it nothing is changed"
+        "--purge",
+        action="store_true",
+        help="purge what was announced seven days ago; without it nothing is changed",
     )
 
 
@@ -91,6 +93,11 @@ def retain(chosen: argparse.Namespace) -> int:
             print_line(f"Kept by a legal hold although their time has ended: {held}.")
         if chosen.purge:
             done = retention.run(session, vault, settings, now())
+            if done.clock_state != "ok":
+                raise Failed(
+                    f"The clock is {done.clock_state} of what the portal has seen: nothing was "
+                    "purged. Set it, or confirm it as an administrator under Data."
+                )
             print_line(f"Purged: {len(done.purged)}.")
             if done.left:
                 raise Failed(f"Not purged: {', '.join(one.case_number for one in done.left)}.")
@@ -100,7 +107,10 @@ def retain(chosen: argparse.Namespace) -> int:
         print_line(f"{one.study_id}  case {one.case_number}  {one.kind} since {one.since:%Y-%m-%d}")
     if len(due) > _SHOWN:
         print_line(f"… and {len(due) - _SHOWN} more.")
-    print_line(f"{len(due)} would be purged. Nothing was changed." if due else "Nothing is due.")
+    if due:
+        print_line(f"{len(due)} are due. The sweep lists each for seven days, then purges it.")
+    else:
+        print_line("Nothing is due.")
     return 0
 
 

@@ -3,20 +3,27 @@
 Owns the three classes and what is due in each. The time of a reviewed study counts from its last
 review, that of the others from the arrival of their last picture. A class without a number of days
 is never purged.
+
+A study is announced seven days before: administrators see it listed, and can hold it. The days are
+counted by the clock and by the scheduler's running time, so that a jump of the clock skips none.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, not_, or_, select
 from sqlalchemy.orm import Session
 
+from portal import audit, database
+from portal.access import Actor, Permission
 from portal.errors import Conflict
+from portal.governance import clock
 from portal.governance.purges import purge
 from portal.models import (
+    AnnouncedPurge,
     Hold,
     Instance,
     Job,
@@ -32,7 +39,9 @@ from portal.vault import Vault
 
 Kind = Literal["reviewed", "unreviewed", "no_result"]
 KINDS: Final[tuple[Kind, ...]] = ("reviewed", "unreviewed", "no_result")
-_AT_ONCE: Final = 500
+ANNOUNCED_BEFORE: Final = timedelta(days=7)
+MOST_PURGED: Final = 20
+_MOST_ANNOUNCED: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +56,23 @@ class DueStudy:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a round did: studies purged, and those that could not be."""
+    """What a round did: studies purged, and those that could not be. Nothing if the clock is not
+    `ok`.
+    """
 
     purged: list[DueStudy]
     left: list[DueStudy]
+    clock_state: clock.State = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A study that is going to be purged, not before `earliest`."""
+
+    study_id: UUID
+    case_number: str
+    kind: Kind
+    earliest: datetime
 
 
 def days_of(settings: Settings) -> dict[Kind, int]:
@@ -62,55 +84,137 @@ def days_of(settings: Settings) -> dict[Kind, int]:
     }
 
 
-def due(
-    session: Session, settings: Settings, now: datetime, *, limit: int | None = None
-) -> list[DueStudy]:
+def due(session: Session, settings: Settings, now: datetime) -> list[DueStudy]:
     """The studies that are due and not held, the oldest of each class first."""
     found = list[DueStudy]()
     for kind, days in days_of(settings).items():
         if days:
             query = _ended(kind, now - timedelta(days=days), held=False)
-            rows = session.execute(query.limit(limit)) if limit else session.execute(query)
-            found += [DueStudy(study_id, number, kind, since) for study_id, number, since in rows]
+            found += [
+                DueStudy(study_id, number, kind, since)
+                for study_id, number, since in session.execute(query)
+            ]
     session.commit()
     return found
 
 
 def held_back(session: Session, settings: Settings, now: datetime) -> int:
-    """How many studies would be due but for a legal hold."""
+    """How many studies would be due but for a legal hold; 0 where damaged rows prevent it."""
     count = 0
-    for kind, days in days_of(settings).items():
-        if days:
-            ended = _ended(kind, now - timedelta(days=days), held=True).order_by(None).subquery()
-            count += session.scalar(select(func.count()).select_from(ended)) or 0
+    try:
+        for kind, days in days_of(settings).items():
+            if days:
+                ended = _ended(kind, now - timedelta(days=days), held=True).order_by(None)
+                query = select(func.count()).select_from(ended.subquery())
+                count += session.scalar(query) or 0
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        count = 0
     session.commit()
     return count
 
 
 def run(session: Session, vault: Vault, settings: Settings, now: datetime) -> Done:
-    """Purge what is due, a study at a time; what fails is left for the next round."""
+    """Announce what will be due, and purge what was announced seven days ago and is due: at most 20
+    studies, one at a time. What fails is left for the next round.
+    """
     purged, left = list[DueStudy](), list[DueStudy]()
-    while True:
-        batch = due(session, settings, now, limit=_AT_ONCE + len(left))
-        batch = [one for one in batch if one not in left]
-        if not batch:
-            return Done(purged, left)
-        for one in batch:
-            try:
-                purge(
-                    session,
-                    vault,
-                    None,
-                    one.study_id,
-                    now,
-                    reason=PurgeReason.RETENTION_ENDED,
-                    only_if=partial(_is_still_due, session, settings, now, one),
+    state = clock.look(session, now)
+    if state.state != "ok":
+        return Done(purged, left, state.state)
+    _announce(session, settings, now, state.running)
+    for one in _ripe(session, settings, now, state.running):
+        try:
+            purge(
+                session,
+                vault,
+                None,
+                one.study_id,
+                now,
+                reason=PurgeReason.RETENTION_ENDED,
+                only_if=partial(_is_still_due, session, settings, now, one),
+            )
+        except Conflict:  # held, purged, joined, or something came to it just now
+            session.rollback()
+            left.append(one)
+        else:
+            purged.append(one)
+        session.execute(delete(AnnouncedPurge).where(AnnouncedPurge.study_id == one.study_id))
+        session.commit()
+    return Done(purged, left)
+
+
+def announced(session: Session, actor: Actor, *, limit: int = 200) -> tuple[list[Announced], int]:
+    """The studies that are going to be purged, the first ones first, and how many there are."""
+    actor.require(Permission.DATA_MANAGE)
+    order = (AnnouncedPurge.announced_at, AnnouncedPurge.study_id)
+    rows = session.scalars(select(AnnouncedPurge).order_by(*order).limit(limit)).all()
+    total = session.scalar(select(func.count()).select_from(AnnouncedPurge)) or 0
+    session.commit()
+    found = [
+        Announced(
+            study_id=row.study_id,
+            case_number=row.study_id.hex[:6].upper(),  # as the study's row may be damaged
+            kind=cast("Kind", row.kind),
+            earliest=row.announced_at + ANNOUNCED_BEFORE,
+        )
+        for row in rows
+    ]
+    return found, total
+
+
+def _announce(session: Session, settings: Settings, now: datetime, running: timedelta) -> None:
+    """List what ends within seven days; what no longer does, or is held, is taken off the list."""
+    for kind, days in days_of(settings).items():
+        own = AnnouncedPurge.kind == kind
+        if not days:
+            session.execute(delete(AnnouncedPurge).where(own))
+            continue
+        ending = _ended(kind, now + ANNOUNCED_BEFORE - timedelta(days=days), held=False)
+        ids = ending.with_only_columns(Study.id).order_by(None)
+        session.execute(
+            delete(AnnouncedPurge).where(own, AnnouncedPurge.study_id.not_in(ids)),
+            execution_options={"synchronize_session": False},
+        )
+        listed = select(AnnouncedPurge.study_id)
+        fresh = session.execute(ending.where(Study.id.not_in(listed)).limit(_MOST_ANNOUNCED)).all()
+        for study_id, _number, _since in fresh:
+            seconds = running.total_seconds()
+            session.add(
+                AnnouncedPurge(
+                    study_id=study_id, kind=kind, announced_at=now, announced_running=seconds
                 )
-            except Conflict:  # held, purged, joined, or something came to it just now
-                session.rollback()
-                left.append(one)
-            else:
-                purged.append(one)
+            )
+            detail: audit.Detail = {"kind": kind}
+            audit.append(session, "purge_announced", now=now, study_id=study_id, detail=detail)
+        session.commit()
+
+
+def _ripe(
+    session: Session, settings: Settings, now: datetime, running: timedelta
+) -> list[DueStudy]:
+    found = list[DueStudy]()
+    for kind, days in days_of(settings).items():
+        if days and len(found) < MOST_PURGED:
+            query = (
+                _ended(kind, now - timedelta(days=days), held=False)
+                .join(AnnouncedPurge, AnnouncedPurge.study_id == Study.id)
+                .where(
+                    AnnouncedPurge.kind == kind,
+                    AnnouncedPurge.announced_at <= now - ANNOUNCED_BEFORE,
+                    AnnouncedPurge.announced_running
+                    <= (running - ANNOUNCED_BEFORE).total_seconds(),
+                )
+                .limit(MOST_PURGED - len(found))
+            )
+            found += [
+                DueStudy(study_id, number, kind, since)
+                for study_id, number, since in session.execute(query)
+            ]
+    session.commit()
+    return found
 
 
 def _is_still_due(

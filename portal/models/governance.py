@@ -164,3 +164,29 @@ class IntegrityCheck(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     checked_at: Mapped[datetime]
     problems: Mapped[list[str]]
+
+
+class ClockState(Base):
+    """What the clock is measured by: one row. Rows of the log up to `after_seq` do not count.
+
+    `running_seconds`: how long the scheduler has run altogether, by a clock that nobody sets.
+    """
+
+    __tablename__ = "clock_states"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    trusted_at: Mapped[datetime | None]
+    after_seq: Mapped[int] = mapped_column(BigInteger)
+    running_seconds: Mapped[float]
+
+
+class AnnouncedPurge(Base):
+    """A study that retention will purge, listed for administrators for seven days at least.
+
+    `announced_running`: the scheduler's running time at the announcement.
+    """
+
+    __tablename__ = "announced_purges"
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    announced_at: Mapped[datetime]
+    announced_running: Mapped[float]

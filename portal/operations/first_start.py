@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,10 +34,12 @@ def migrate(settings: Settings) -> str | None:
         engine.dispose()
 
 
-def upgrade_rows(settings: Settings, *, progress: Callable[[int, int], None]) -> upgrade.Upgraded:
-    """Bring the rows of a version before to this one, see `upgrade`."""
+def upgrade_rows(
+    settings: Settings, *, progress: Callable[[int, int], None], at: datetime | None = None
+) -> upgrade.Upgraded:
+    """Bring the rows of a version before to this one, see `upgrade`. `at`: the time, if not now."""
     with open_portal(settings, upgrading=True) as (session, vault, _engine):
-        return upgrade.upgrade(session, vault, now(), progress=progress)
+        return upgrade.upgrade(session, vault, at or now(), progress=progress)
 
 
 def admin_link(

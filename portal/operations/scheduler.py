@@ -1,15 +1,17 @@
 """The process that sweeps: every few seconds the ledger and the purges without a proof, every
-minute the files, every day the studies whose retention period has ended, and from time to time the
-log is anchored. A second thread links the log's rows each second, however long the rest takes; a
-third checks stored data every hour. It survives an outage of the database or Redis, and stops on
-SIGTERM or SIGINT.
+minute the clock and the files, every hour the studies whose retention period ends, and from time to
+time the log is anchored. A second thread links the log's rows each second, however long the rest
+takes; a third checks stored data every hour. It survives an outage of the database or Redis, and
+stops on SIGTERM or SIGINT.
 """
 
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -19,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from portal import database
 from portal.audit import anchors, chain
 from portal.audit.anchors import AnchorFailed
-from portal.governance import integrity_state, purges, retention
+from portal.governance import clock, integrity_state, purges, retention
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
 from portal.operations import background_check
@@ -27,9 +29,9 @@ from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
 _LINK_SECONDS: Final = 1.0
-_TIDY_SECONDS: Final = 60
+_TIDY_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 3600.0
-_RETENTION_SECONDS: Final = 24 * 3600
+_RETENTION_SECONDS: Final = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -43,10 +45,8 @@ def run_sweep(
     if every is not None:
         _stop_on_signals(stop)
         _log.info("sweeping every %g seconds", every)
-    tidied_at: datetime | None = None
-    retained_at: datetime | None = None
-    anchored_at: datetime | None = None
-    anchors_apart = timedelta(minutes=settings.audit_anchor_minutes)
+    anchoring = _Every(settings.audit_anchor_minutes * 60.0)
+    tidying, retaining = _Every(_TIDY_SECONDS), _Every(_RETENTION_SECONDS)
     linking = threading.Thread(target=_link_until, args=(engine, stop), name="audit", daemon=True)
     checking = threading.Thread(
         target=_check_until, args=(engine, vault, stop), name="integrity", daemon=True
@@ -55,17 +55,14 @@ def run_sweep(
         linking.start()
         checking.start()
     while True:
-        now = datetime.now(UTC)
         _guarded(lambda: _sweep(engine, broker))
         _guarded(lambda: _finish_purges(engine, vault))
-        if tidied_at is None or (now - tidied_at).total_seconds() >= _TIDY_SECONDS:
-            tidied_at = now
-            _guarded(lambda: _tidy(engine, vault))
-        if retained_at is None or (now - retained_at).total_seconds() >= _RETENTION_SECONDS:
-            retained_at = now
+        passed = tidying.passed()
+        if passed is not None:
+            _guarded(partial(_tidy, engine, vault, timedelta(seconds=passed)))
+        if retaining.passed() is not None:
             _guarded(lambda: _retain(settings, engine, vault))
-        if anchored_at is None or now - anchored_at >= anchors_apart:
-            anchored_at = now
+        if anchoring.passed() is not None:
             _guarded(lambda: _anchor(settings, engine))
         if every is None or stop.wait(every):
             break
@@ -74,6 +71,25 @@ def run_sweep(
     stop.set()
     _guarded(lambda: _link(engine))  # rows written until now are not left to the next start
     broker.close()
+
+
+class _Every:
+    """A period, by a clock that nobody sets: the machine's may jump."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last: float | None = None
+
+    def passed(self) -> float | None:
+        """The seconds since the last time if the period is over (0 at first), else None."""
+        now = time.monotonic()
+        before, since = self._last, 0.0
+        if before is not None:
+            since = now - before
+            if since < self._seconds:
+                return None
+        self._last = now
+        return since
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
@@ -130,12 +146,17 @@ def _sweep(engine: Engine, broker: Broker) -> None:
         _log.warning("%s jobs wait although a worker has nothing to do", queue.value)
 
 
-def _tidy(engine: Engine, vault: Vault) -> None:
+def _tidy(engine: Engine, vault: Vault, running: timedelta) -> None:
+    now = datetime.now(UTC)
     with database.sessions(engine)() as session:
+        found = clock.judge(session, now, running)
+        if found.state != "ok":  # by a wrong clock a file that is being written looks old
+            _log.error("the clock is %s: purges and clean-up wait for a confirmation", found.state)
+            return
         checked = integrity_state.last(session)
         if checked is not None and checked.rows_are_damaged:
             return  # a file whose row can't be read would look like nobody's
-        removed = tidy(session, vault, datetime.now(UTC))
+        removed = tidy(session, vault, now)
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
 

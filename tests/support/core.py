@@ -66,7 +66,7 @@ def open_core(data_dir: Path, database_url: str) -> Core:
     return Core(settings, vault, engine, sessions)
 
 
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, at: datetime | None = None) -> None:
     """Bring a new database to this version's schema and fill it as `python -m portal upgrade` does.
 
     An SQLite file is copied, because migrations take half a second; one that exists is left.
@@ -76,7 +76,7 @@ def migrate(settings: Settings) -> None:
         first_start.migrate(settings)
     elif url.database and not Path(url.database).exists():
         Path(url.database).write_bytes(migrated_sqlite())
-    first_start.upgrade_rows(settings, progress=lambda _done, _all: None)
+    first_start.upgrade_rows(settings, progress=lambda _done, _all: None, at=at)
 
 
 @functools.cache

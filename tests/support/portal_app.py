@@ -43,7 +43,7 @@ PREDICTION = prediction_of(**UNMEASURED)
 
 def make_app(settings: Settings, clock: Callable[[], datetime] | None = None) -> Flask:
     """The portal on a migrated database."""
-    migrate(settings)
+    migrate(settings, clock() if clock else None)
     return create_app(settings, clock=clock)
 
 

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal import errors
 from portal.access import Permission
-from portal.governance import legal_holds, purges, retention
+from portal.governance import clock, legal_holds, purges, retention
 from portal.models import HoldReason, PurgeReason
 from portal.services import db_session
 from portal.web.security import guard
@@ -56,6 +56,15 @@ _KINDS = {
 def page() -> str:
     """Find a case; the holds in force, the times of retention, the newest purges."""
     return _page()
+
+
+@blueprint.post("/clock")
+@_change
+def confirm_clock() -> BaseResponse:
+    """Confirm that the clock is right after it has jumped."""
+    clock.confirm(db_session(), guard.actor(), guard.now())
+    flash("The clock is confirmed. Purges and clean-up go on.", "ok")
+    return redirect(url_for(_PAGE), 303)
 
 
 @blueprint.post("/<uuid:study_id>/purge")
@@ -160,6 +169,7 @@ def proof_file(study_id: UUID) -> Response:
 def _page(asked: str = "", error: str = "") -> str:
     asked = asked or request.args.get("case", "").strip()[:64]
     settings = guard.services().settings
+    upcoming, upcoming_total = retention.announced(db_session(), guard.actor())
     return render_template(
         "admin/data.html",
         asked=asked,
@@ -170,6 +180,11 @@ def _page(asked: str = "", error: str = "") -> str:
         holds=legal_holds.holds(db_session(), guard.actor()),
         proofs=purges.proofs(db_session(), guard.actor()),
         retention=[(_KINDS[kind], days) for kind, days in retention.days_of(settings).items()],
+        upcoming=upcoming,
+        upcoming_total=upcoming_total,
+        kinds=_KINDS,
+        clock=clock.look(db_session(), guard.now()),
+        most_purged=retention.MOST_PURGED,
         held_back=retention.held_back(db_session(), settings, guard.now()),
         purge_reasons=[("", "Choose a reason"), *list(PURGE_REASONS.items())],
         hold_reasons=[("", "Choose a reason"), *list(HOLD_REASONS.items())],

@@ -10,7 +10,7 @@ from portal.access import Permission
 from portal.accounts import invitations, people, sessions, teams
 from portal.errors import Invalid
 from portal.formats.refusals import REASONS
-from portal.governance import integrity_state
+from portal.governance import clock, integrity_state
 from portal.jobs import claims, overview, sweeper, worker_tokens
 from portal.models import Invitation, InvitationPurpose, Role
 from portal.services import db_session
@@ -172,6 +172,7 @@ def jobs_page() -> str:
         board=board,
         missing=[queue.kind for queue in board.queues if queue.kind not in present],
         tokens=worker_tokens.working(db_session(), guard.now()),
+        clock=clock.look(db_session(), guard.now()),
         checked=integrity_state.last(db_session()),
         shared=guard.services().settings.shared_worker_token,
         redis_answers=guard.services().redis_answers(),

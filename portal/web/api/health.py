@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, json
 
 from portal import database
-from portal.governance import integrity_state
+from portal.governance import clock, integrity_state
 from portal.jobs import overview
 from portal.models import db
 from portal.services import DATABASE_ERROR, UNAVAILABLE, db_session
@@ -25,9 +25,10 @@ def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
     So it is where jobs are `stalled`: they wait although a worker has nothing to do; and where the
-    last check of stored data is `old` or has found something `damaged`.
+    last check of stored data is `old` or has found something `damaged`; and where the clock is
+    `ahead` or `behind`, by which nothing else is then judged.
     """
-    checks = {"database": "ok", "schema": "ok", "redis": "ok", "jobs": "ok", "integrity": "ok"}
+    checks = dict.fromkeys(("database", "schema", "redis", "clock", "jobs", "integrity"), "ok")
     try:
         if not database.schema_is_current(db.engine):
             checks["schema"] = "old"
@@ -45,11 +46,12 @@ def ready() -> Response:
 
 def _look_into(checks: dict[str, str]) -> None:
     try:
-        if overview.stalled(db_session(), guard.now()):
-            checks["jobs"] = "stalled"
+        checks["clock"] = clock.look(db_session(), guard.now()).state
         checked = integrity_state.last(db_session())
-        if checked is not None:
+        if checked is not None and (checked.problems or checks["clock"] == "ok"):
             checks["integrity"] = checked.state(guard.now())
+        if checks["clock"] == "ok" and overview.stalled(db_session(), guard.now()):
+            checks["jobs"] = "stalled"
     except DATABASE_ERROR as error:
         if not database.is_damage(error):
             raise

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from portal.models import Role, db
+from portal.models import AnnouncedPurge, ClockState, Role, db
 from portal.settings.secret_files import new_backup_key
 from tests.portal.cli.test_commands import run
 from tests.portal.vault.test_vault import files
-from tests.support.core import make_settings
+from tests.support.core import make_settings, open_core
 from tests.support.portal_app import analyse, make_app, make_person, make_study
 
 KEY = {"PLEURA_BACKUP_KEY": new_backup_key()}
@@ -50,23 +50,52 @@ def test_a_case_is_purged_and_the_proof_printed(home: tuple[Path, list[UUID]]) -
     assert run(folder, "purge", str(studies[1]), "--reason", "because").returncode == 2
 
 
+def announce_long_ago(folder: Path, studies: list[UUID]) -> None:
+    """The database as a scheduler that ran for eight days since the announcement leaves it."""
+    now = datetime.now(UTC)
+    core = open_core(folder, f"sqlite:///{folder / 'pleura.db'}")
+    with core.sessions() as session:
+        days = timedelta(days=8)
+        session.merge(
+            ClockState(id=1, trusted_at=now, after_seq=0, running_seconds=days.total_seconds())
+        )
+        for study_id in studies:
+            session.add(
+                AnnouncedPurge(
+                    study_id=study_id,
+                    kind="unreviewed",
+                    announced_at=now - days,
+                    announced_running=0.0,
+                )
+            )
+        session.commit()
+    core.engine.dispose()
+
+
 def test_retention_lists_first_and_purges_on_request(home: tuple[Path, list[UUID]]) -> None:
     folder, studies = home
     days = {"PLEURA_RETENTION_UNREVIEWED_DAYS": "30"}
     assert "Nothing is due." in run(folder, "retention").stdout
     listed = run(folder, "retention", **days)
-    assert "3 would be purged. Nothing was changed." in listed.stdout
+    assert "3 are due." in listed.stdout
     assert all(str(study_id) in listed.stdout for study_id in studies)
+    refused = run(folder, "retention", "--purge", **days)  # nothing happened for 40 days
+    assert (refused.returncode, "The clock is ahead" in refused.stderr) == (1, True)
     assert len(files(folder)) == 21
+    announce_long_ago(folder, studies)
     assert "Purged: 3." in run(folder, "retention", "--purge", **days).stdout
     assert files(folder) == []
     assert "Nothing is due." in run(folder, "retention", **days).stdout
 
 
-def test_the_sweep_purges_what_is_due(home: tuple[Path, list[UUID]]) -> None:
-    folder, _ = home
-    assert run(folder, "sweep").returncode == 0
-    assert len(files(folder)) == 21
+def test_the_sweep_purges_what_is_due_and_nothing_by_a_clock_that_is_ahead(
+    home: tuple[Path, list[UUID]],
+) -> None:
+    folder, studies = home
+    swept = run(folder, "sweep", PLEURA_RETENTION_UNREVIEWED_DAYS="30")
+    assert (swept.returncode, len(files(folder))) == (0, 21)
+    assert "the clock is ahead" in swept.stderr
+    announce_long_ago(folder, studies)
     swept = run(folder, "sweep", PLEURA_RETENTION_UNREVIEWED_DAYS="30")
     assert "purged 3 studies" in swept.stderr
     assert files(folder) == []

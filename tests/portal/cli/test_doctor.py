@@ -71,7 +71,7 @@ def test_what_is_broken_is_named_with_the_way_back(
     code, checks = run(capsys)
     assert code == 1
     found = states(checks)
-    assert (found["redis"], found["workers"], found["clock"]) == ("warning", "failed", "warning")
+    assert (found["redis"], found["workers"], found["clock"]) == ("warning", "failed", "failed")
     assert found["key ids"] == "failed"
     assert found["files"] == "failed"
     assert all(check["advice"] for check in checks.values() if check["state"] != "ok")

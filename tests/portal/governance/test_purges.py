@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from portal import errors
 from portal.access import Denied
 from portal.audit import verification
-from portal.governance import joins, legal_holds, purges, retention
+from portal.governance import clock, joins, legal_holds, purges, retention
 from portal.models import AuditEvent, HoldReason, Purge, PurgeReason, Study
 from portal.reading import reviews
 from portal.settings import Settings
@@ -202,6 +202,21 @@ def test_only_an_administrator_finds_holds_lifts_and_reads_proofs(
             attempt(session)
 
 
+def sweep(clinic: Clinic, settings: Settings, until: int, since: int = 0) -> list[list[UUID]]:
+    """Rounds of retention, one a day, by a scheduler that runs on; what each has purged."""
+    found = []
+    for day in range(since, until + 1):
+        with clinic.session as session:
+            clock.judge(session, after(days=day), timedelta(days=1))
+            done = retention.run(session, clinic.vault, settings, after(days=day))
+        found.append([one.study_id for one in done.purged])
+    return found
+
+
+def purged_in(rounds: list[list[UUID]]) -> list[UUID]:
+    return [study_id for one in rounds for study_id in one]
+
+
 # Holds
 
 
@@ -213,8 +228,7 @@ def test_a_held_study_is_not_purged_by_a_person_or_by_retention(clinic: Clinic) 
     settings = keeping(clinic, unreviewed=10)
     with clinic.session as session:
         assert retention.held_back(session, settings, after(days=11)) == 1
-        done = retention.run(session, clinic.vault, settings, after(days=11))
-    assert [one.study_id for one in done.purged] == [other]
+    assert purged_in(sweep(clinic, settings, until=12)) == [other]
     assert not is_purged(clinic, study_id)
 
 
@@ -277,9 +291,9 @@ def test_retention_purges_what_is_due_with_its_reason(clinic: Clinic) -> None:
     old = [clinic.done() for _ in range(3)]
     young = clinic.done(now=after(days=20))
     settings = keeping(clinic, unreviewed=30)
-    with clinic.session as session:
-        done = retention.run(session, clinic.vault, settings, after(days=31))
-    assert {one.study_id for one in done.purged} == set(old)
+    *before, last = sweep(clinic, settings, until=31)
+    assert purged_in(before) == []
+    assert set(last) == set(old)
     assert not is_purged(clinic, young)
     with clinic.session as session:
         for study_id in old:
@@ -287,7 +301,7 @@ def test_retention_purges_what_is_due_with_its_reason(clinic: Clinic) -> None:
             proof = session.get_one(Purge, study_id)
             assert (proof.reason, proof.purged_by) == (PurgeReason.RETENTION_ENDED, None)
         again = retention.run(session, clinic.vault, settings, after(days=31))
-    assert (again.purged, again.left) == ([], [])
+    assert (again.purged, again.left, again.clock_state) == ([], [], "ok")
 
 
 def test_retention_does_not_purge_what_a_picture_or_a_join_has_just_reached(
@@ -297,17 +311,68 @@ def test_retention_does_not_purge_what_a_picture_or_a_join_has_just_reached(
     grown = clinic.submit(**uid, SOPInstanceUID="1.2.3.5.1").study_id
     joined, young = clinic.done(), clinic.done(now=after(days=30))
     settings, now = keeping(clinic, unreviewed=30), after(days=31)
+    sweep(clinic, settings, until=30)
     with clinic.session as session:
+        clock.judge(session, now, timedelta(days=1))
         found = retention.due(session, settings, now)
     assert {one.study_id for one in found} == {grown, joined}
     clinic.submit(now=now, **uid, SOPInstanceUID="1.2.3.5.2")
     with clinic.session as session:
         joins.join(session, clinic.vault, clinic.admin, young, joined, now)
-    monkeypatch.setattr(retention, "due", lambda *_args, **_options: found)
+    monkeypatch.setattr(retention, "_ripe", lambda *_args: found)
     with clinic.session as session:
         done = retention.run(session, clinic.vault, settings, now)
     assert done.purged == []
     assert not any(is_purged(clinic, study_id) for study_id in (grown, joined, young))
+
+
+def test_a_case_is_listed_for_seven_days_and_a_hold_takes_it_off(clinic: Clinic) -> None:
+    first, second = clinic.done(), clinic.done()
+    settings = keeping(clinic, unreviewed=30)
+    sweep(clinic, settings, until=22)
+    with clinic.session as session:
+        assert retention.announced(session, clinic.admin) == ([], 0)
+    sweep(clinic, settings, since=23, until=24)
+    with clinic.session as session, pytest.raises(Denied):
+        retention.announced(session, clinic.mate)
+    with clinic.session as session:
+        listed, total = retention.announced(session, clinic.admin)
+        events = session.scalars(
+            select(AuditEvent.study_id).where(AuditEvent.event == "purge_announced")
+        ).all()
+    assert {one.study_id for one in listed} == {first, second} == set(events)
+    assert total == 2
+    assert all(one.earliest > after(days=30) for one in listed)
+    hold(clinic, second)
+    assert purged_in(sweep(clinic, settings, since=25, until=32)) == [first]
+    with clinic.session as session:
+        assert retention.announced(session, clinic.admin) == ([], 0)
+        legal_holds.lift(session, clinic.admin, second, now=after(days=32))
+    assert purged_in(sweep(clinic, settings, since=33, until=39)) == []
+    assert purged_in(sweep(clinic, settings, since=40, until=41)) == [second]
+
+
+def test_a_jump_of_the_clock_skips_no_day_of_the_list(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    settings = keeping(clinic, unreviewed=10)
+    sweep(clinic, settings, until=4)
+    for hours in range(3):  # six days in which the scheduler has run three hours
+        with clinic.session as session:
+            clock.judge(session, after(days=10, hours=hours), timedelta(hours=1))
+            done = retention.run(
+                session, clinic.vault, settings, after(days=10 + hours, hours=hours)
+            )
+        assert (done.purged, done.clock_state) == ([], "ok")
+    assert not is_purged(clinic, study_id)
+
+
+def test_a_round_purges_twenty_at_most(clinic: Clinic) -> None:
+    studies = {clinic.submit().study_id for _ in range(22)}
+    settings = keeping(clinic, unreviewed=10)
+    assert purged_in(sweep(clinic, settings, until=9)) == []
+    rounds = sweep(clinic, settings, since=10, until=13)
+    assert [len(one) for one in rounds if one] == [20, 2]
+    assert set(purged_in(rounds)) == studies
 
 
 def test_of_a_hold_and_a_purge_at_the_same_time_only_one_comes_through(clinic: Clinic) -> None:

@@ -1,6 +1,7 @@
 """The administrators' page about data: purge with proof, holds, retention; never a patient."""
 
 import json
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -10,11 +11,12 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from portal import database
-from portal.governance import erasure, purges
+from portal.governance import erasure, purges, retention
+from portal.governance.clock import judge
 from portal.models import AuditEvent, Hold, Purge, Study, db
 from tests.support.core import NOW, Clock
 from tests.support.people import Person
-from tests.support.portal_app import analyse, make_study, post, sign_in
+from tests.support.portal_app import analyse, core_of, make_study, post, sign_in
 
 PAGE = "/admin/data"
 
@@ -149,3 +151,41 @@ def test_what_is_no_case_finds_nothing(admin_client: FlaskClient) -> None:
         answer = admin_client.get(PAGE, query_string={"case": asked})
         assert answer.status_code == 200
         assert "No such case" in answer.text
+
+
+def test_a_clock_that_has_jumped_is_shown_and_confirmed_by_an_administrator(
+    app: Flask, clock: Clock, admin: Person, auditor: Person, client: FlaskClient
+) -> None:
+    def state() -> str:
+        return str(client.get("/health/ready").json["checks"]["clock"])
+
+    with core_of(app).sessions() as session:
+        judge(session, clock(), timedelta(0))  # as the scheduler does every minute
+    assert state() == "ok"
+    clock.forward(days=30)
+    assert state() == "ahead"
+    later = sign_in(app, admin)
+    assert "clock is far ahead" in later.get(PAGE).text
+    assert "clock is far ahead" in later.get("/admin/jobs").text
+    assert sign_in(app, auditor).post(f"{PAGE}/clock").status_code in (400, 403)
+    assert post(later, f"{PAGE}/clock", {}, page=PAGE).status_code == 303
+    assert state() == "ok"
+    assert "clock is far ahead" not in later.get(PAGE).text
+    with app.app_context():
+        event = db.session.query(AuditEvent).filter_by(event="clock_confirmed").one()
+        assert event.actor_id == admin.id
+
+
+def test_what_retention_purges_next_is_listed(
+    app: Flask, clock: Clock, admin: Person, technologist: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    analyse(app, study_id)
+    core = core_of(app)
+    settings = core.settings.model_copy(update={"retention_unreviewed_days": 10})
+    clock.forward(days=4)
+    with core.sessions() as session:
+        retention.run(session, core.vault, settings, clock())
+    page = sign_in(app, admin).get(PAGE).text
+    assert "1 case is purged by retention" in page
+    assert number(study_id) in page

@@ -212,6 +212,7 @@ def test_without_redis_the_portal_is_ready_but_degraded(client: FlaskClient) -> 
             "database": "ok",
             "schema": "ok",
             "redis": "away",
+            "clock": "ok",
             "jobs": "ok",
             "integrity": "ok",
         },

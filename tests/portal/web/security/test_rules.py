@@ -67,6 +67,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "admin.jobs_page": {"admin"},
     "admin.retry": {"admin"},
     "data.page": {"admin"},
+    "data.confirm_clock": {"admin"},
     "data.purge": {"admin"},  # what they send says no reason: 422, nothing is destroyed
     "data.hold": {"admin"},
     "data.lift": {"admin"},

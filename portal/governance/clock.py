@@ -1,0 +1,114 @@
+"""Whether this machine's clock can be trusted with what can't be undone.
+
+Purges and clean-up follow the clock, so they pause where it has jumped: more than seven days ahead
+of the access log's newest row, or more than five minutes behind it. An administrator confirms the
+time, or the clock comes back by itself. Rows that a wrong clock has dated do not hide its jump:
+what counts is a gap of more than seven days since the time that was trusted last.
+
+The scheduler's running time is counted beside it, by a clock that nobody sets: what has to wait for
+days waits by both.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission
+from portal.models import AnnouncedPurge, AuditEvent, ClockState
+
+AHEAD: Final = timedelta(days=7)
+BEHIND: Final = timedelta(minutes=5)
+_ONLY: Final = 1
+
+State = Literal["ok", "ahead", "behind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How the clock stands. `reference`: the time that it is measured by; None in an empty log.
+
+    `running` is how long the scheduler has run altogether while the clock was trusted.
+    """
+
+    state: State
+    reference: datetime | None
+    running: timedelta
+
+
+def look(session: Session, now: datetime) -> Clock:
+    """How the clock stands, for pages and readiness; changes nothing."""
+    row = session.get(ClockState, _ONLY, populate_existing=True)
+    found = _judge(session, row, now)
+    session.commit()
+    return found
+
+
+def judge(session: Session, now: datetime, running: timedelta) -> Clock:
+    """The same for the scheduler, which notes that the clock was right. `running`: how long it has
+    run since it last did, by a clock that nobody sets.
+    """
+    row = _locked(session)
+    found = _judge(session, row, now)
+    if found.state == "ok":
+        if row.trusted_at is not None:  # two schedulers together count no more than has passed
+            passed = min(running, now - row.trusted_at)
+            row.running_seconds += max(passed.total_seconds(), 0.0)
+        if row.trusted_at is None or now > row.trusted_at:
+            row.trusted_at = now
+        found = Clock("ok", found.reference, timedelta(seconds=row.running_seconds))
+    elif found.state == "ahead" and row.trusted_at is None:
+        row.trusted_at = found.reference  # rows that follow, dated by this clock, do not hide it
+    session.commit()
+    return found
+
+
+def confirm(session: Session, actor: Actor, now: datetime) -> None:
+    """Trust the clock as it is, because an administrator confirms it. The log's rows until now no
+    longer count, and what retention had announced waits its seven days again.
+    """
+    actor.require(Permission.DATA_MANAGE)
+    row = _locked(session)
+    before = _judge(session, row, now)
+    row.trusted_at = now
+    row.after_seq = session.scalar(select(func.max(AuditEvent.seq))) or 0
+    session.execute(delete(AnnouncedPurge))
+    reference = before.reference.isoformat() if before.reference else ""
+    detail: audit.Detail = {"state": before.state, "reference": reference}
+    audit.append(session, "clock_confirmed", actor=actor, now=now, detail=detail)
+    session.commit()
+
+
+def _locked(session: Session) -> ClockState:
+    row = session.get(ClockState, _ONLY, with_for_update=True, populate_existing=True)
+    if row is None:
+        row = ClockState(id=_ONLY, trusted_at=None, after_seq=0, running_seconds=0.0)
+        session.add(row)
+    return row
+
+
+def _judge(session: Session, row: ClockState | None, now: datetime) -> Clock:
+    after = row.after_seq if row is not None else 0
+    trusted = row.trusted_at if row is not None else None
+    running = timedelta(seconds=row.running_seconds if row is not None else 0.0)
+    # As a sum, so that the index of times is used and not that of numbers.
+    newest_first = select(AuditEvent.at).order_by(AuditEvent.at.desc()).limit(1)
+    if after:
+        newest_first = newest_first.where(AuditEvent.seq + 0 > after)
+    newest = session.scalar(newest_first)
+    reference = max((time for time in (newest, trusted) if time is not None), default=None)
+    if reference is None:
+        return Clock("ok", None, running)
+    if now < reference - BEHIND:
+        return Clock("behind", reference, running)
+    start = trusted or reference
+    while now - start > AHEAD:
+        within = newest_first.where(AuditEvent.at > start, AuditEvent.at <= start + AHEAD)
+        latest = session.scalar(within)
+        if latest is None:
+            return Clock("ahead", start, running)
+        start = latest
+    return Clock("ok", reference, running)
