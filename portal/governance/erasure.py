@@ -84,7 +84,7 @@ def _search(path: Path, marks: Sequence[bytes]) -> tuple[int, int]:
     In a process of its own: a process that closes a database's file releases all of SQLite's locks
     on it.
     """
-    found = subprocess.run(  # noqa: S603 this interpreter, and a module of ours
+    found = subprocess.run(  # this interpreter, our own module  # noqa: S603  # nosec B603
         [sys.executable, "-I", byte_search.__file__, str(path)],
         input="\n".join(mark.hex() for mark in marks).encode(),
         capture_output=True,

@@ -190,7 +190,9 @@ class Jobs:
         settings, vault = self.core.settings, self.core.vault
         with self.core.sessions() as session:
             claimed = claims.claim(session, settings, vault, job_id, "worker-1", now)
-        return claimed and claims.open_ticket(settings, claimed.ticket, job_id, now)
+        if claimed is None:
+            return None
+        return claims.open_ticket(settings, claimed.ticket, job_id, now)
 
     def store(self, ticket: tickets.Ticket, now: datetime = NOW, **outputs: bytes) -> None:
         """Store outputs of an attempt, each with its right media type."""
