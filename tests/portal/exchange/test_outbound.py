@@ -190,6 +190,7 @@ def test_nothing_else_in_the_portal_opens_a_connection() -> None:
         *ASKS_ITSELF,
         *ITS_OWN_PROCESSES,
         *CALLS_ONE_ADDRESS,
+        *SERVES,
     }
 
 
@@ -201,6 +202,8 @@ ITS_OWN_PROCESSES = {
     "formats/header_process.py",
     "formats/header_messages.py",
 }
+# The server sets an option of the connections that it accepts.
+SERVES = {"server/connection.py"}
 # The single sign-on issuer (nothing but its origin: see test_single_sign_on), the vault's bucket,
 # and the syslog that the access log is anchored in.
 CALLS_ONE_ADDRESS = {"accounts/openid_connect.py", "vault/blob_store.py", "audit/anchors.py"}

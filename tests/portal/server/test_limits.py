@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -49,7 +50,9 @@ def test_a_body_waits_until_there_is_memory_for_it(monkeypatch: pytest.MonkeyPat
         async with memory.hold(10):
             pass
 
-    asyncio.run(run())
+    # In a thread, because a browser's event loop may be running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()
     assert events == [
         "first begins",
         "first ends",
