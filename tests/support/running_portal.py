@@ -173,6 +173,13 @@ class RunningPortal:
                 raise AssertionError(f"{name} has ended by itself. See {self.logs}")
         return ended
 
+    def renew_workers(self) -> None:
+        """Replace both workers: one that lost Redis may end by itself some seconds later."""
+        for queue in ("render", "segment"):
+            self.kill(queue, signal.SIGKILL)
+        for queue in ("render", "segment"):
+            self.start_worker(queue)
+
     def kill_child(self, name: str) -> int:
         """Kill -9 the process that does a worker's jobs, not the worker itself."""
         parent = self.processes[name].pid
@@ -285,9 +292,12 @@ class RunningPortal:
         )
 
     def wait(self, what: str, true: Callable[[], bool], seconds: float = 120.0) -> None:
-        """Wait until `true()`; fails with `what` after so many seconds."""
+        """Wait until `true()`; fails with `what` after so many seconds.
+
+        Workers that end meanwhile, as one that Redis has left does, are started again.
+        """
         end = time.monotonic() + seconds
-        while not true():
+        while self.revive() or not true():
             if time.monotonic() > end:
                 raise AssertionError(f"after {seconds:.0f} s: {what}? See {self.logs}")
             time.sleep(0.05)
@@ -296,6 +306,7 @@ class RunningPortal:
         """Return True as soon as a study's job runs; False if it ended before that was seen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            self.revive()
             job = self.job(kind, study)
             if job is not None and job.state is JobState.RUNNING:
                 return True
