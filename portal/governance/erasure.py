@@ -72,7 +72,7 @@ def _run(engine: Engine, statement: str) -> Any:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {round(_WAIT_SECONDS * 1000)}")
         return cursor.execute(statement).fetchone()
-    except sqlite3.OperationalError:  # somebody else writes
+    except sqlite3.OperationalError:  # another connection is writing
         raise NotErased from None
     finally:
         connection.invalidate()  # the next one has its usual timeout again

@@ -55,7 +55,7 @@ def purge(
     """Destroy a study's data keys, patient data, lookups and files; returns the written proof.
 
     None: all of it is destroyed, and the proof follows (`finish_started`): a file can't be removed
-    just now, or somebody still reads the database's older pages.
+    just now, or another connection still reads the database's older pages.
 
     For administrators (who need not see the case), the command line and retention (`actor` None).
     Its jobs end; a worker that is at one loses it. `only_if` is asked last, about the study that is
@@ -125,7 +125,7 @@ def finish_started(session: Session, vault: Vault, now: datetime) -> int:
             finished += finish(session, vault, study_id, now) is not None
         except NotErased:
             session.rollback()
-            break  # somebody reads: the others would wait for the same
+            break  # another connection is reading: all others would wait for it too
         except (VaultError, OSError):
             session.rollback()
     return finished
