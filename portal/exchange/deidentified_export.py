@@ -27,11 +27,11 @@ from portal.exchange.codestream_scrub import NotCleanable
 from portal.exchange.deidentify import Identity
 from portal.formats import png_jpeg
 from portal.formats.refusals import Refused
-from portal.models import Blob, BlobKind, Instance, Prediction, Review, Study
+from portal.models import BlobKind, Instance, Prediction, Review, Study
 from portal.reading.case import load
-from portal.studies import exams, sealed_fields
+from portal.studies import exams, sealed_fields, stored_files
 from portal.studies.sealed_fields import open_patient
-from portal.vault import NotReadable, Vault
+from portal.vault import Vault
 
 _DICOM: Final = "application/dicom"
 _PNG_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -178,15 +178,8 @@ def _picture(
 def _blob(
     session: Session, vault: Vault, data_key: bytes, instance: Instance, kind: BlobKind
 ) -> tuple[bytes, str] | None:
-    blob = session.scalars(
-        select(Blob).where(Blob.instance_id == instance.id, Blob.kind == kind, Blob.current)
-    ).first()
-    if blob is None:
-        return None
-    data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-    if len(data) != blob.size:
-        raise NotReadable("a file has another length than was written")
-    return data, blob.media_type
+    blob = stored_files.current(session, instance.id, kind)
+    return (stored_files.read(vault, data_key, blob), blob.media_type) if blob else None
 
 
 def _result(session: Session, study: Study, leading: Prediction | None) -> dict[str, Any]:

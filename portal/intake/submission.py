@@ -19,7 +19,7 @@ from portal.formats.refusals import Refused
 from portal.intake import check
 from portal.jobs.claims import enqueue
 from portal.models import Blob, BlobKind, Instance, JobKind, Study
-from portal.studies import exams, header_columns, sealed_fields, worklist_order
+from portal.studies import exams, header_columns, sealed_fields, stored_files, worklist_order
 from portal.vault import NotReadable, Vault, WrappedKey, content_digest
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
@@ -245,17 +245,12 @@ def _of_team(session: Session, actor: Actor, **same: str | None) -> Instance | N
 
 def _stored_digest(session: Session, vault: Vault, instance: Instance) -> str | None:
     """The pixels' digest of a stored picture; None where its file can't be read any more."""
-    blob = session.scalars(
-        select(Blob).where(
-            Blob.instance_id == instance.id, Blob.kind == BlobKind.SOURCE, Blob.current
-        )
-    ).first()
+    blob = stored_files.current(session, instance.id, BlobKind.SOURCE)
     if blob is None:
         return None
     try:
         data_key = sealed_fields.instance_key_of(vault, instance)
-        source = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-        return check.pixels_digest(source)
+        return check.pixels_digest(stored_files.read(vault, data_key, blob))
     except (NotReadable, Refused):
         return None
 

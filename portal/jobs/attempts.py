@@ -3,16 +3,20 @@
 `jobs.attempts` is the fencing number: a statement of an earlier attempt finds no row.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from portal import audit
 from portal.database import DatabaseTime, rows_changed
 from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
-from portal.models import Blob, Job, JobState
+from portal.models import Base, Blob, Job, JobState
+from portal.studies import worklist_order
 from portal.vault import Vault
 
 # How often a job may fail by itself, and how often its attempts may be ended from outside, because
@@ -44,6 +48,28 @@ def attempted(session: Session, ticket: Ticket, *, lock: bool = False) -> Job:
         session.rollback()
         raise Lost
     return job
+
+
+def end_as_failed(session: Session, job: Job, code: str, now: datetime) -> None:
+    """No further attempt is made; the caller logs it."""
+    job.state, job.error_code = JobState.FAILED, str(code)
+    job.finished_at, job.lease_until = now, None
+    worklist_order.place(session, job.study_id)
+
+
+def log_end(
+    session: Session, event: str, job: Job, now: datetime, made: Sequence[Base] = ()
+) -> None:
+    """The row of the access log about an attempt's end, bound to the records that it has made."""
+    audit.append(
+        session,
+        event,
+        now=now,
+        study_id=job.study_id,
+        subject_id=job.id,
+        detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
+        bound=made,
+    )
 
 
 def take_blobs(session: Session, job_id: UUID, *conditions: Any) -> list[str]:

@@ -18,7 +18,14 @@ from portal.database import DatabaseTime
 from portal.errors import Conflict
 from portal.formats.display_text import clean
 from portal.jobs import result_checks, tickets
-from portal.jobs.attempts import LOSSES, changed, is_attempt, is_expired
+from portal.jobs.attempts import (
+    LOSSES,
+    changed,
+    end_as_failed,
+    is_attempt,
+    is_expired,
+    log_end,
+)
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Instance, Job, JobKind, JobState, Study, WorkerToken
 from portal.settings import Settings
@@ -123,7 +130,9 @@ def claim(
     try:
         facts = _facts_for(session, vault, job)
     except (VaultError, InvalidMessage):
-        _fail_damaged(session, job, now)
+        end_as_failed(session, job, ErrorCode.RECORD_DAMAGED, now)
+        log_end(session, "job_failed", job, now)
+        session.commit()
         return None
     model = registry.model_for_jobs(session) if job.kind is JobKind.SEGMENT else None
     job.model_sha256 = model.sha256 if model else None
@@ -209,21 +218,6 @@ def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
     data_key = sealed_fields.instance_key_of(vault, instance)
     facts = sealed_fields.open_facts(vault, data_key, instance)
     return Facts.parse(facts) if facts is not None else None
-
-
-def _fail_damaged(session: Session, job: Job, now: datetime) -> None:
-    job.state, job.error_code = JobState.FAILED, ErrorCode.RECORD_DAMAGED
-    job.finished_at, job.lease_until = now, None
-    worklist_order.place(session, job.study_id)
-    audit.append(
-        session,
-        "job_failed",
-        now=now,
-        study_id=job.study_id,
-        subject_id=job.id,
-        detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
-    )
-    session.commit()
 
 
 def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import database
@@ -14,7 +13,7 @@ from portal.jobs.attempts import attempted, destroy_files, take_blobs
 from portal.jobs.errors import BadResult
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Instance, Job
-from portal.studies import sealed_fields
+from portal.studies import sealed_fields, stored_files
 from portal.vault import Vault
 from worker.contract.result import Output
 
@@ -25,17 +24,13 @@ def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tup
     allowed = {blob.value: blob for blob in result_checks.INPUTS.get(job.kind, ())}
     if kind not in allowed:
         raise BadResult("the job has no such input")
-    blob = session.scalars(
-        select(Blob).where(
-            Blob.instance_id == job.instance_id, Blob.kind == allowed[kind], Blob.current
-        )
-    ).one_or_none()
+    blob = stored_files.current(session, job.instance_id, allowed[kind])
     if blob is None:
         raise BadResult("the job has no such input")
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     data_key = sealed_fields.instance_key_of(vault, instance)
     session.commit()
-    return vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name), blob.media_type
+    return stored_files.read(vault, data_key, blob), blob.media_type
 
 
 def store_output(

@@ -9,9 +9,17 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal import audit, database
+from portal import database
 from portal.jobs import files, prediction_checks, result_checks
-from portal.jobs.attempts import FAILURES, LOSSES, attempted, destroy_files, take_blobs
+from portal.jobs.attempts import (
+    FAILURES,
+    LOSSES,
+    attempted,
+    destroy_files,
+    end_as_failed,
+    log_end,
+    take_blobs,
+)
 from portal.jobs.claims import enqueue
 from portal.jobs.errors import OutputMissing
 from portal.jobs.tickets import Ticket
@@ -63,7 +71,7 @@ def finish(
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
         old = take_blobs(session, job.id, Blob.attempt != ticket.attempt)
         worklist_order.place(session, job.study_id)
-        _log_end(session, "job_finished", job, now, made)
+        log_end(session, "job_finished", job, now, made)
     except BaseException as error:
         session.rollback()
         destroy_files(vault, written)
@@ -100,14 +108,13 @@ def fail(
     if transient and job.failures < FAILURES and job.losses < LOSSES:
         job.state, job.rung_at, job.queued_at = JobState.QUEUED, None, now
         job.error_code = failure.code
+        worklist_order.place(session, job.study_id)
     else:
-        job.state, job.finished_at = JobState.FAILED, now
         # What an administrator can mend stays named: workers that are too old.
         spent = transient and failure.code != ErrorCode.WORKER_TOO_OLD
-        job.error_code = ErrorCode.GAVE_UP.value if spent else failure.code
+        end_as_failed(session, job, ErrorCode.GAVE_UP if spent else failure.code, now)
     old = take_blobs(session, job.id, Blob.current.is_(False))
-    worklist_order.place(session, job.study_id)
-    _log_end(session, "job_failed", job, now)
+    log_end(session, "job_failed", job, now)
     session.commit()
     destroy_files(vault, old)
 
@@ -196,17 +203,3 @@ def _model(
     except IntegrityError:  # another worker's prediction has added it meanwhile
         return session.scalars(same).one(), False
     return model, True
-
-
-def _log_end(
-    session: Session, event: str, job: Job, now: datetime, made: Sequence[Base] = ()
-) -> None:
-    audit.append(
-        session,
-        event,
-        now=now,
-        study_id=job.study_id,
-        subject_id=job.id,
-        detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
-        bound=made,
-    )

@@ -13,12 +13,11 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from portal import audit
 from portal.database import rows_changed
-from portal.jobs.attempts import LOSSES, is_expired
+from portal.jobs.attempts import LOSSES, end_as_failed, is_expired, log_end
 from portal.jobs.broker import TASKS, Broker
 from portal.models import Blob, Job, JobKind, JobState
-from portal.studies import status, worklist_order
+from portal.studies import status
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
 
@@ -122,18 +121,9 @@ def _give_up(session: Session, now: datetime) -> int:
     ).all()
     for job in spent:
         job.losses += 1
-        job.state, job.error_code = JobState.FAILED, ErrorCode.GAVE_UP
-        job.finished_at, job.lease_until = now, None
-        worklist_order.place(session, job.study_id)
+        end_as_failed(session, job, ErrorCode.GAVE_UP, now)
     for job in spent:
-        audit.append(
-            session,
-            "job_failed",
-            now=now,
-            study_id=job.study_id,
-            subject_id=job.id,
-            detail={"kind": job.kind.value, "attempt": job.attempts, "code": job.error_code},
-        )
+        log_end(session, "job_failed", job, now)
     session.commit()
     return len(spent)
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from portal import database
 from portal.jobs.sweeper import STALE
 from portal.models import Blob, BreakGlass, Instance, Review, Study, User
-from portal.studies import sealed_fields
+from portal.studies import sealed_fields, stored_files
 from portal.vault import NotReadable, Vault
 
 Problem = Literal["damaged", "missing", "key", "unreadable"]
@@ -225,11 +225,10 @@ def _file(vault: Vault, data_key: bytes, blob: Blob, report: Report) -> Problem 
     if not vault.has(blob.name):
         return "missing"
     try:
-        data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+        report.size += len(stored_files.read(vault, data_key, blob))
     except NotReadable:
         return "damaged"
-    report.size += len(data)
-    return None if len(data) == blob.size else "damaged"
+    return None
 
 
 def _people(session: Session, vault: Vault, report: Report) -> None:

@@ -25,8 +25,8 @@ from portal.errors import Conflict
 from portal.formats import dicom, header_pool
 from portal.formats.refusals import Refused
 from portal.governance import joins
-from portal.models import Blob, BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
-from portal.studies import exams, header_columns, sealed_fields, worklist_order
+from portal.models import BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
+from portal.studies import exams, header_columns, sealed_fields, stored_files, worklist_order
 from portal.studies.locks import SHARED_KEY, lock_exams
 from portal.vault import NotReadable, Vault
 
@@ -195,15 +195,11 @@ def _header(
     session: Session, vault: Vault, instance: Instance, data_key: bytes
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Any]] | None:
     """The stored file's header (see `dicom.read`): more than was sealed of it before."""
-    blob = session.scalars(
-        select(Blob).where(
-            Blob.instance_id == instance.id, Blob.kind == BlobKind.SOURCE, Blob.current
-        )
-    ).first()
+    blob = stored_files.current(session, instance.id, BlobKind.SOURCE)
     if blob is None:
         return None
     try:
-        data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
+        data = stored_files.read(vault, data_key, blob)
         if not dicom.looks_like(data):
             return None
         return header_pool.shared().read_stored(data)

@@ -24,10 +24,10 @@ from portal.reading.case_records import (
     StudyView,
 )
 from portal.reading.shown_results import Shown
-from portal.studies import exams, sealed_fields, status
+from portal.studies import exams, sealed_fields, status, stored_files
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
-from portal.vault import NotReadable, Vault
+from portal.vault import Vault
 
 # What a page may ask for. Not the source file: its header names the patient.
 SERVED: Final = frozenset(BlobKind) - {BlobKind.SOURCE}
@@ -152,11 +152,7 @@ def read_blob(
         raise Denied("blob")
     rows = exams.pictures(session, [study.id])[study.id]
     instance = _chosen(rows, study_id, picture)
-    blob = session.scalars(
-        select(Blob)
-        .where(Blob.instance_id == instance.id, Blob.kind == BlobKind(kind), Blob.current)
-        .order_by(Blob.created.desc())
-    ).first()
+    blob = stored_files.current(session, instance.id, BlobKind(kind))
     if blob is None:
         raise Denied("blob")
     audit.append(
@@ -170,10 +166,7 @@ def read_blob(
     )
     session.commit()
     data_key = sealed_fields.instance_key_of(vault, instance)
-    data = vault.get(data_key, blob_id=blob.id, kind=blob.kind, name=blob.name)
-    if len(data) != blob.size:
-        raise NotReadable("a file has another length than was written")
-    return BlobData(data, blob.media_type)
+    return BlobData(stored_files.read(vault, data_key, blob), blob.media_type)
 
 
 def _chosen(rows: Sequence[Instance], asked: UUID, picture: UUID | None) -> Instance:

@@ -85,9 +85,8 @@ def code() -> BaseResponse | str | tuple[str, int]:
         return redirect(target or "/")
     if user.sealed_totp is None:
         return redirect(url_for("auth.enrol"))
-    passkeys = has_passkeys()
     if request.method == "GET":
-        return render_template("auth/code.html", target=target, passkeys=passkeys)
+        return _code_page(target)
     try:
         accepted = totp.check_second_factor(
             db_session(),
@@ -101,15 +100,9 @@ def code() -> BaseResponse | str | tuple[str, int]:
             device_cookie=device_cookie.sent(),
         )
     except throttle.Throttled as throttled:
-        page = render_template(
-            "auth/code.html", target=target, passkeys=passkeys, too_often=throttled.seconds
-        )
-        return _try_later(page, throttled)
+        return _try_later(_code_page(target, too_often=throttled.seconds), throttled)
     if not accepted:
-        page = render_template(
-            "auth/code.html", target=target, passkeys=passkeys, error=_WRONG_CODE
-        )
-        return page, 401
+        return _code_page(target, error=_WRONG_CODE), 401
     guard.sign_in(user, proved=True)
     _warn_when_codes_run_out()
     return redirect(target or "/", 303)
@@ -143,15 +136,9 @@ def passkey() -> BaseResponse | tuple[str, int]:
             device_cookie=device_cookie.sent(),
         )
     except throttle.Throttled as throttled:
-        page = render_template(
-            "auth/code.html", target=target, passkeys=True, too_often=throttled.seconds
-        )
-        return _try_later(page, throttled)
+        return _try_later(_code_page(target, too_often=throttled.seconds), throttled)
     if not accepted:
-        page = render_template(
-            "auth/code.html", target=target, passkeys=has_passkeys(), error=_WRONG_PASSKEY
-        )
-        return page, 401
+        return _code_page(target, error=_WRONG_PASSKEY), 401
     guard.sign_in(g.user, proved=True)
     return redirect(target or "/", 303)
 
@@ -271,6 +258,16 @@ def _sign_in_page(
         too_often=too_often,
         signed_out="out" in request.args,
         sso=guard.services().settings.sso is not None,
+    )
+
+
+def _code_page(target: str | None, *, error: str = "", too_often: int = 0) -> str:
+    return render_template(
+        "auth/code.html",
+        target=target,
+        passkeys=has_passkeys(),
+        error=error,
+        too_often=too_often,
     )
 
 
