@@ -83,6 +83,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     return {
         "hide_parameters": True,  # an error's text does not quote what was sent
         "pool_pre_ping": True,
+        "max_overflow": 20,  # more than the web server has threads
         "connect_args": {"connect_timeout": 5, **settings.database_tls},
     }
 

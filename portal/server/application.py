@@ -1,7 +1,8 @@
 """The portal as gunicorn calls it: bodies are read before a thread is taken, answers sent after.
 
-The event loop does everything that can wait for a client. Views run in threads, those of workers
-and of health checks apart from those of people. A body of more than a few kilobytes is read only
+The event loop does everything that can wait for a client. Views run in threads. Those for workers,
+for health checks and for whoever has not signed in are apart from those of people who have: a crowd
+of strangers keeps nobody from work. A body of more than a few kilobytes is read only
 after the portal has checked who sends it (`guard`), and stays in memory: nothing of it is written
 to a disk.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+from flask import Flask
 
 from portal.server import limits
 from portal.server.environ import BadTarget, declared_length, environ_of
@@ -24,6 +27,7 @@ from portal.settings import Settings
 from portal.web import create_app
 from portal.web.event_stream import EventStream
 from portal.web.security import body_check, headers
+from portal.web.security.login_cookie import is_of_a_login
 from worker.contract.files import OUTPUT_BYTES_MAX
 
 Scope = dict[str, Any]
@@ -31,7 +35,6 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Environ = dict[str, Any]
-Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +59,16 @@ class AppAnswer:
 class Lane:
     """The threads and the memory for one kind of request."""
 
-    def __init__(self, name: str, threads: int, memory: int) -> None:
+    def __init__(self, name: str, threads: int, memory: limits.Memory) -> None:
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self.memory = limits.Memory(memory)
+        self.memory = memory
 
 
 class Application:
     """An ASGI application around the portal's WSGI application."""
 
-    def __init__(self, wsgi: Wsgi, settings: Settings) -> None:
-        self._wsgi = wsgi
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self._app = app
         self._proxies = settings.trusted_proxies
         secure = settings.base_url.startswith("https://")
         self.own_answers = OwnAnswers(headers.fixed(secure=secure))
@@ -74,11 +77,12 @@ class Application:
         self.connections = limits.Places(limits.CONNECTIONS if self._proxies else most)
         self._requests = limits.Places(most)
         largest = body_check.largest_upload(settings)
-        self._people = Lane("people", limits.PEOPLE_THREADS, limits.LARGEST_BODIES * largest)
-        self._workers = Lane(
-            "workers", limits.WORKER_THREADS, limits.LARGEST_BODIES * OUTPUT_BYTES_MAX
-        )
-        self._health = Lane("health", limits.HEALTH_THREADS, 0)
+        uploads = limits.Memory(limits.LARGEST_BODIES * largest)
+        outputs = limits.Memory(limits.LARGEST_BODIES * OUTPUT_BYTES_MAX)
+        self._people = Lane("people", limits.PEOPLE_THREADS, uploads)
+        self._others = Lane("others", limits.OTHER_THREADS, uploads)
+        self._workers = Lane("workers", limits.WORKER_THREADS, outputs)
+        self._health = Lane("health", limits.HEALTH_THREADS, limits.Memory(0))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -103,12 +107,7 @@ class Application:
             environ = environ_of(scope)
         except BadTarget:
             raise RequestRefused(400) from None
-        path = environ["PATH_INFO"]
-        lane = self._people
-        if path.startswith("/worker/"):
-            lane = self._workers
-        elif path.startswith("/health/"):
-            lane = self._health
+        lane = self._lane(environ)
         await body.read(limits.UNCHECKED_BYTES)
         if body.complete:
             return await self._call(lane, environ, body.file)
@@ -129,6 +128,14 @@ class Application:
                 return await self._call(lane, environ, body.file)
         except TimeoutError:
             raise RequestRefused(503) from None
+
+    def _lane(self, environ: Environ) -> Lane:
+        path = environ["PATH_INFO"]
+        if path.startswith("/worker/"):
+            return self._workers
+        if path.startswith("/health/"):
+            return self._health
+        return self._people if is_of_a_login(self._app, environ) else self._others
 
     async def _call(self, lane: Lane, environ: Environ, file: io.BytesIO) -> AppAnswer:
         """The portal's answer, made in a thread."""
@@ -152,7 +159,7 @@ class Application:
             started.append((status, headers))
             return _no_write
 
-        result = self._wsgi(environ, start_response)
+        result = self._app(environ, start_response)
         try:
             body = result if isinstance(result, EventStream) else b"".join(list(result))
         finally:
@@ -181,6 +188,8 @@ class Application:
                 return
             view = memoryview(answer.body)
             for offset in range(0, max(len(view), 1), limits.ANSWER_PART):
+                if connection.has_ended:
+                    return
                 part = view[offset : offset + limits.ANSWER_PART]
                 more = offset + limits.ANSWER_PART < len(view)
                 message = {"type": "http.response.body", "body": part, "more_body": more}

@@ -44,6 +44,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
             transport.write(self.app.own_answers.whole(503))
             transport.close()
             return
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SEND_BUFFER)
         self.worker.connections.add(self)
         self._header_timer = self.worker.loop.call_later(limits.HEADER_SECONDS, self._header_late)
         super().connection_made(transport)
@@ -62,6 +64,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         self.worker.connections.discard(self)
         self._stop_header_timer()
         super().connection_lost(exc)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody is at the other side any more: what is sent would be lost."""
+        return not self._has_place or self.transport.is_closing()
 
     @property
     def idle(self) -> bool:

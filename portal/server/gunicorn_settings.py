@@ -3,6 +3,8 @@
 `python -m gunicorn -c python:portal.server.gunicorn_settings --bind ADDRESS [--workers N]`
 """
 
+import gc
+
 from portal.formats import header_pool
 from portal.server import limits
 from portal.settings.process_environment import leave_environment
@@ -33,5 +35,11 @@ def on_starting(_server: object) -> None:
 
 
 def post_worker_init(_worker: object) -> None:
-    """A web process starts the processes that read headers now, not when a picture comes."""
+    """A web process starts the processes that read headers now, not when a picture comes.
+
+    What is loaded by now stays, and Python's search for unreachable objects leaves it out: with
+    many connections at once, the search went through all of it so often that everybody waited.
+    """
     header_pool.shared()
+    gc.collect()
+    gc.freeze()

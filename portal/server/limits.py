@@ -21,6 +21,9 @@ BYTES_PER_SECOND: Final = 16 * 1024
 # So many bytes of an answer have to be taken within this time, also an event of a stream.
 ANSWER_PART: Final = 64 * 1024
 ANSWER_SECONDS: Final = 30.0
+# What the system takes of an answer before its reader does. Left to itself, it takes 4 MB from each
+# of many readers who read nothing, and the event loop is busy with nothing else meanwhile.
+SEND_BUFFER: Final = 256 * 1024
 # How long a request waits for memory that other bodies hold.
 MEMORY_SECONDS: Final = 30.0
 # How long what is left of a refused body is read and dropped, so that the client gets the answer.
@@ -33,8 +36,10 @@ KEEPALIVE_SECONDS: Final = 15
 UNCHECKED_BYTES: Final = 64 * 1024
 
 CONNECTIONS: Final = 2000
-# Threads that run views: of people and their programs, of workers, of health checks.
+# Threads that run views: for browsers in which somebody has signed in, for others and for programs,
+# for workers, for health checks.
 PEOPLE_THREADS: Final = 8
+OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4
 HEALTH_THREADS: Final = 2
 # So many bodies of the largest size may be in memory, of people and of workers.

@@ -23,6 +23,7 @@ from portal.models import LoginSession, User
 from portal.services import UNAVAILABLE, db_session
 from portal.web.security import body_check, device_cookie
 from portal.web.security.errors import Problem, answer, wants_problem
+from portal.web.security.login_cookie import TOKEN_KEY
 from portal.web.security.request_context import (
     actor,
     address,
@@ -74,7 +75,6 @@ __all__ = [
 
 FRESH = timedelta(minutes=10)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_COOKIE_KEY = "login"  # where the signed cookie keeps the login session's random token
 
 csrf = CSRFProtect()
 login_manager = LoginManager()
@@ -123,7 +123,7 @@ def sign_in(user: User, *, proved: bool) -> None:
         proved=proved,
         lifetime=services().settings.session_absolute,
     )
-    session[_COOKIE_KEY] = raw
+    session[TOKEN_KEY] = raw
     found = sessions.load_session(db_session(), raw, now())
     if found is None:
         raise Problem(401, "signed_out")  # disabled in this very moment
@@ -134,7 +134,7 @@ def sign_in(user: User, *, proved: bool) -> None:
 
 def leave() -> None:
     """End the browser's login session, if it has one, and empty the cookie."""
-    raw = session.get(_COOKIE_KEY)
+    raw = session.get(TOKEN_KEY)
     if isinstance(raw, str):
         sessions.end_by_token(db_session(), raw, now())
     session.clear()
@@ -171,7 +171,7 @@ def is_fresh() -> bool:
 
 def _load(_request: object) -> SignedIn | None:
     """The person by the login session behind the browser's cookie, for Flask-Login."""
-    raw = session.get(_COOKIE_KEY)
+    raw = session.get(TOKEN_KEY)
     if not isinstance(raw, str) or g.get("database_away"):
         return None
     rule = rule_of(current_app, request.endpoint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,11 +14,12 @@ import httpx2
 import pytest
 from flask import Flask
 
+from portal.models import db
 from portal.server import limits
 from tests.support import wait
 from tests.support.people import Person
 from tests.support.pictures import jpeg
-from tests.support.portal_app import make_token
+from tests.support.portal_app import make_token, sign_in
 from tests.support.served.portal import ServedPortal
 from tests.support.served.raw_http import (
     answer_of,
@@ -29,7 +31,9 @@ from tests.support.served.raw_http import (
 )
 
 MB = 1024 * 1024
-THREADS = limits.PEOPLE_THREADS + limits.WORKER_THREADS + limits.HEALTH_THREADS
+THREADS = (
+    limits.PEOPLE_THREADS + limits.OTHER_THREADS + limits.WORKER_THREADS + limits.HEALTH_THREADS
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,20 +110,73 @@ def test_an_upload_that_takes_its_time_takes_no_thread(served: ServedPortal, tok
     assert len(found) == THREADS
 
 
-def test_health_checks_and_workers_have_threads_of_their_own(served: ServedPortal) -> None:
+def test_people_workers_and_health_checks_do_not_wait_for_others(
+    served: ServedPortal, app: Flask, technologist: Person
+) -> None:
+    """Strangers, also with forged cookies, take their own threads alone; and so do people."""
+    cookie = sign_in(app, technologist).get_cookie("pleura")
+    with app.app_context():
+        db.engine.dispose()
+    assert cookie is not None
+    own = {"Cookie": f"pleura={cookie.value}"}
+    forged = {"Cookie": f"pleura={cookie.value[:-4]}AAAA"}
+    crowd = 2 * limits.OTHER_THREADS
+
     def held() -> int:
         return int(httpx2.get(f"{served.url}/health/test/held", timeout=60).text)
 
-    with ThreadPoolExecutor(limits.PEOPLE_THREADS) as people:
-        url = f"{served.url}/test/hold"
-        busy = [people.submit(httpx2.get, url, timeout=60) for _ in range(limits.PEOPLE_THREADS)]
-        assert wait.until(lambda: held() == limits.PEOPLE_THREADS)
+    def hold(headers: dict[str, str]) -> str:
+        return httpx2.get(f"{served.url}/test/hold", headers=headers, timeout=60).text
+
+    with ThreadPoolExecutor(2 * crowd + limits.PEOPLE_THREADS) as clients:
+        busy = [clients.submit(hold, headers) for headers in ({}, forged) for _ in range(crowd)]
+        assert wait.until(lambda: held() == limits.OTHER_THREADS)
+        worklist = httpx2.get(f"{served.url}/worklist", headers=own, timeout=60)
+        assert worklist.status_code == 200
+        busy += [clients.submit(hold, own) for _ in range(limits.PEOPLE_THREADS)]
+        assert wait.until(lambda: held() == limits.OTHER_THREADS + limits.PEOPLE_THREADS)
         assert served.answers("/health/ready")
         hello = httpx2.post(f"{served.url}/worker/v1/hello", json={}, timeout=60)
         assert hello.status_code == 401
         assert not any(one.done() for one in busy)
         assert httpx2.get(f"{served.url}/worker/test/free", timeout=60).text == "free"
-        assert {one.result().text for one in busy} == {"held"}
+        assert {one.result() for one in busy} == {"held"}
+
+
+def test_a_reader_who_reads_nothing_is_sent_little(served: ServedPortal) -> None:
+    with connect(served.port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(request("/test/large"))
+        port = connection.getsockname()[1]
+        assert wait.until(lambda: _waiting_to_be_sent(served.port, port) > 0)
+        before = -1
+        while before != (before := _waiting_to_be_sent(served.port, port)):
+            time.sleep(0.2)
+        assert before < 4 * limits.SEND_BUFFER
+
+
+def test_an_answer_whose_reader_has_gone_is_given_up(served: ServedPortal) -> None:
+    with connect(served.port) as connection:
+        connection.sendall(request("/test/large"))
+        connection.recv(65536)
+    assert served.answers("/sign-in")
+    assert served.answers("/sign-in")
+    assert "socket.send() raised exception" not in served.log.read_text()
+
+
+def test_what_was_loaded_is_left_out_of_the_search_for_unreachable_objects(
+    served: ServedPortal,
+) -> None:
+    assert int(httpx2.get(f"{served.url}/test/frozen", timeout=60).text) > 10_000
+
+
+def _waiting_to_be_sent(port: int, other: int) -> int:
+    """Bytes that the system holds for a connection's reader."""
+    for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+        _, here, there, _, queues, *_ = line.split()
+        if (int(here.split(":")[1], 16), int(there.split(":")[1], 16)) == (port, other):
+            return int(queues.split(":")[0], 16)
+    return 0
 
 
 def test_nobody_unknown_gets_a_large_body_read(served: ServedPortal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncGenerator
 
@@ -78,7 +79,11 @@ def add_views(app: Flask) -> None:
     def large() -> bytes:
         return bytes(LARGE_ANSWER)
 
-    for view in (events, end_events, hold, large):
+    @guard.public
+    def frozen() -> str:
+        return str(gc.get_freeze_count())
+
+    for view in (events, end_events, hold, large, frozen):
         app.add_url_rule(f"/test/{view.__name__}", view.__name__, view)
     app.add_url_rule("/health/test/held", "held_threads", held_threads)
     app.add_url_rule("/worker/test/free", "free_threads", free_threads)
