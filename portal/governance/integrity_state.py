@@ -1,4 +1,4 @@
-"""What the last check of stored data found, for readiness, pages and the command line.
+"""What the last checks of stored data and the access log found: for readiness, pages and commands.
 
 The scheduler makes the check; without a scheduler there is none, and it grows old.
 """

@@ -1,15 +1,19 @@
-"""The check of stored data that runs beside everything else: structure, and a sample of the cases.
+"""The checks that run beside everything else: of stored data each hour, of the access log each day.
 
-A whole check is `vault verify`. This one is short enough to be made every hour.
+A whole check of stored data is `vault verify`; this one looks at the database's structure and at a
+sample of the cases. The log is checked whole, as by `audit verify`.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine, text
 
 from portal import database
+from portal.audit import anchored_check
 from portal.operations import integrity
+from portal.settings import Settings
 from portal.vault import Vault
 
 _STUDIES: Final = 10
@@ -22,6 +26,18 @@ def problems(engine: Engine, vault: Vault) -> list[str]:
     with database.sessions(engine)() as session:
         found += [str(one) for one in integrity.sample(session, vault, _STUDIES).findings]
     return found
+
+
+def problems_of_log(engine: Engine, settings: Settings, now: datetime) -> list[str]:
+    """What contradicts the access log, its anchors or the records that it binds.
+
+    That rows have waited for long to be linked is none: there may have been no scheduler meanwhile.
+    """
+    with database.sessions(engine)() as session:
+        checked = anchored_check.check(session, settings, now)
+    found = [*checked.log.bad_records] if checked.log.is_late else checked.log.findings
+    found += [one for one in (checked.refused, checked.contradiction) if one]
+    return [f"access log: {one}" for one in found[:_MOST]]
 
 
 def structure(engine: Engine) -> list[str]:

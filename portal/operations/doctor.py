@@ -188,7 +188,7 @@ def _last_check(session: Session, now: datetime) -> Check:
         return Check(name, "warning", "never made", advice)
     state, when = checked.state(now), f"{checked.checked_at:%Y-%m-%d %H:%M} UTC"
     if state == "damaged":
-        advice = "`python -m portal vault verify` lists everything that is damaged."
+        advice = "`python -m portal vault verify` and `audit verify` list all that is damaged."
         return Check(name, "failed", f"{when}: {_listed(checked.problems)}", advice)
     return Check(name, "ok" if state == "ok" else "warning", when, "" if state == "ok" else advice)
 

@@ -1,8 +1,8 @@
 """The process that sweeps: every few seconds the ledger and the purges without a proof, every
 minute the clock and the files, every hour the studies whose retention period ends, and from time to
 time the log is anchored. A second thread links the log's rows each second, however long the rest
-takes; a third checks stored data every hour. It survives an outage of the database or Redis, and
-stops on SIGTERM or SIGINT.
+takes; a third checks stored data every hour and the whole log every day. It survives an outage of
+the database or Redis, and stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -31,6 +31,7 @@ from portal.vault import Vault, VaultError
 _LINK_SECONDS: Final = 1.0
 _TIDY_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 3600.0
+_VERIFY_SECONDS: Final = 24 * 3600.0
 _RETENTION_SECONDS: Final = 3600.0
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,10 @@ def run_sweep(
     tidying, retaining = _Every(_TIDY_SECONDS), _Every(_RETENTION_SECONDS)
     linking = threading.Thread(target=_link_until, args=(engine, stop), name="audit", daemon=True)
     checking = threading.Thread(
-        target=_check_until, args=(engine, vault, stop), name="integrity", daemon=True
+        target=_check_until,
+        args=(settings, engine, vault, stop),
+        name="integrity",
+        daemon=True,
     )
     if every is not None:
         linking.start()
@@ -116,14 +120,21 @@ def _link_until(engine: Engine, stop: threading.Event) -> None:
         _guarded(lambda: _link(engine))
 
 
-def _check_until(engine: Engine, vault: Vault, stop: threading.Event) -> None:
+def _check_until(settings: Settings, engine: Engine, vault: Vault, stop: threading.Event) -> None:
+    verifying, of_log = _Every(_VERIFY_SECONDS), list[str]()
+
+    def verify() -> None:
+        of_log[:] = background_check.problems_of_log(engine, settings, datetime.now(UTC))
+
     while not stop.is_set():
-        _guarded(lambda: _check(engine, vault))
+        if verifying.passed() is not None:
+            _guarded(verify)
+        _guarded(lambda: _check(engine, vault, of_log))
         stop.wait(_CHECK_SECONDS)
 
 
-def _check(engine: Engine, vault: Vault) -> None:
-    problems = background_check.problems(engine, vault)
+def _check(engine: Engine, vault: Vault, of_log: list[str]) -> None:
+    problems = of_log + background_check.problems(engine, vault)
     if problems:
         _log.error("%d problems of stored data: run `python -m portal doctor`", len(problems))
     with database.sessions(engine)() as session:

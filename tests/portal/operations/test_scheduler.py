@@ -1,4 +1,4 @@
-"""The process that sweeps: it links the access log each second, and once more at its end."""
+"""The process that sweeps: it links and checks the access log."""
 
 import os
 import signal
@@ -6,9 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from portal import audit
-from tests.support.audit_log import check, fill
+from portal.governance import integrity_state
+from portal.operations import background_check
+from tests.support.audit_log import check, fill, link, tamper
 from tests.support.core import NOW, Core
 from tests.support.paths import ROOT
 from tests.support.wait import until
@@ -68,3 +71,25 @@ def test_what_was_written_before_its_end_waits_for_no_next_start(core: Core) -> 
     assert process.returncode == 0
     assert "Traceback" not in errors
     assert check(core).unlinked == ()
+
+
+def test_a_log_that_was_changed_is_found_without_anybody_asking(core: Core) -> None:
+    fill(core)
+    link(core)
+    tamper(core, "UPDATE audit_events SET event = 'other' WHERE seq = 2")
+
+    def found() -> list[str]:
+        with core.sessions() as session:
+            last = integrity_state.last(session)
+        return last.problems if last else []
+
+    with sweeping(core, every="3600"):
+        assert until(lambda: any(one.startswith("access log: row ") for one in found()))
+    check = background_check.problems_of_log(core.engine, core.settings, NOW)
+    assert check == [one for one in found() if one.startswith("access log")]
+
+
+def test_rows_that_wait_to_be_linked_are_no_finding(core: Core) -> None:
+    fill(core)
+    later = NOW + timedelta(days=1)
+    assert background_check.problems_of_log(core.engine, core.settings, later) == []
