@@ -5,6 +5,7 @@ everything that the core needs, once on SQLite and once on PostgreSQL; `tests/su
 fills it with people.
 """
 
+import gc
 import os
 import shutil
 import subprocess
@@ -27,6 +28,12 @@ from tests.support.postgres import postgres
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: searched for unreachable objects, it takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
