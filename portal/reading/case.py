@@ -8,18 +8,18 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
 from portal.models import Blob, BlobKind, Instance, Prediction, Review, Study, User
+from portal.reading import other_exams
 from portal.reading.case_records import (
     BlobData,
     BlobInfo,
     PictureView,
     PredictionView,
-    Prior,
     ReviewView,
     StudyView,
 )
@@ -31,7 +31,6 @@ from portal.vault import Vault
 
 # What a page may ask for. Not the source file: its header names the patient.
 SERVED: Final = frozenset(BlobKind) - {BlobKind.SOURCE}
-_PRIORS: Final = 20
 
 
 def load(session: Session, actor: Actor, study_id: UUID) -> Study:
@@ -73,8 +72,8 @@ def open_study(
     state = status.of_studies(session, [study.id], now)[study.id]
     pictures = _pictures(session, vault, patient, rows, state.pictures)
     uploader = session.get_one(User, study.uploaded_by)
-    sharing = _with_same_uid(session, rows)
-    others = {row.study_id for row in sharing} - {study.id}
+    priors = other_exams.of_patient(session, vault, actor, study, now)
+    shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows, now)
     view = StudyView(
         study_id=study.id,
         case_number=study.case_number,
@@ -86,13 +85,20 @@ def open_study(
         picture=next(one for one in pictures if one.instance_id == chosen.id),
         facts=facts,
         reviews=_reviews(session, vault, study.id),
-        priors=_priors(session, actor, study, now),
-        shares_uid=bool(sharing),
-        same_uid=_seen(session, visible_studies(actor).where(Study.id.in_(others)), now)
-        if others
-        else [],
+        priors=priors,
+        shares_uid=shares_uid,
+        same_uid=same_uid,
     )
-    audit.append(session, "study_opened", actor=actor, now=now, study_id=study.id)
+    # The dates of the others are patients' data too: the row names those exams as well.
+    named = sorted({other.study_id.hex for other in (*priors, *same_uid)})
+    audit.append(
+        session,
+        "study_opened",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        detail={"studies": named} if named else None,
+    )
     session.commit()
     return view
 
@@ -259,35 +265,3 @@ def _reviews(session: Session, vault: Vault, study_id: UUID) -> list[ReviewView]
         )
         for review, reviewed, reader in rows
     ]
-
-
-def _priors(session: Session, actor: Actor, study: Study, now: datetime) -> list[Prior]:
-    if study.patient_key is None:
-        return []
-    same_patient = visible_studies(actor).where(
-        Study.team_id == study.team_id,
-        Study.patient_key == study.patient_key,
-        Study.id != study.id,
-    )
-    return _seen(session, same_patient, now)
-
-
-def _with_same_uid(session: Session, rows: Sequence[Instance]) -> list[Instance]:
-    """The other pictures that share a SOPInstanceUID with one of these."""
-    firsts = {row.same_uid_as or row.id for row in rows}
-    sharing = session.scalars(select(Instance).where(Instance.same_uid_as.in_(firsts))).all()
-    shared = {row.same_uid_as for row in sharing}
-    if not shared:
-        return []
-    of_uids = session.scalars(
-        select(Instance).where(or_(Instance.id.in_(shared), Instance.same_uid_as.in_(shared)))
-    )
-    own = {row.id for row in rows}
-    others = [row for row in of_uids if row.id not in own]
-    return others or [row for row in rows if row.same_uid_as in own]
-
-
-def _seen(session: Session, studies: Select[Study], now: datetime) -> list[Prior]:
-    rows = session.scalars(studies.order_by(Study.created.desc()).limit(_PRIORS)).all()
-    found = status.of_studies(session, [row.id for row in rows], now)
-    return [Prior(row.id, row.case_number, row.created, found[row.id]) for row in rows]

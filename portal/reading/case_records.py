@@ -56,12 +56,18 @@ class ReviewView:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """An earlier or later exam of the same patient, or one with a picture under the same UID."""
+    """An earlier or later exam of the same patient, or one with a picture under the same UID.
+
+    `exam_date` is the header's, empty without one. `is_later`: taken after the exam that is open;
+    None where one of them states no time.
+    """
 
     study_id: UUID
     case_number: str
     created: datetime
     state: StudyState
+    exam_date: str = field(repr=False)
+    is_later: bool | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,15 @@ class ReviewLine:
 
 @dataclass(frozen=True)
 class PriorLine:
-    """Another picture of the same patient, or with the same SOPInstanceUID."""
+    """Another exam of the same patient, or with the same SOPInstanceUID.
+
+    `exam_date` is empty where the header has none; `is_later`: it was taken after the open one.
+    """
 
     id: UUID
     number: str
+    exam_date: str
+    is_later: bool
     arrived: datetime
     label: wording.StatusLabel
 
@@ -81,6 +86,10 @@ class CasePage:
     number: str
     name: str
     sex_age: str
+    birth_date: str
+    patient_id: str
+    exam: str
+    accession: str
     view: str
     arrived: datetime
     pictures: list[PictureLine]
@@ -136,6 +145,10 @@ def case_page(view: StudyView, actor: Actor) -> CasePage:
         sex_age=wording.sex_and_age(
             view.patient.sex, view.patient.age, facts.get("patient_age_years")
         ),
+        birth_date=view.patient.birth_date,
+        patient_id=view.patient.patient_id,
+        exam=f"{view.patient.study_date} {view.patient.study_time}".strip(),
+        accession=view.patient.accession,
         view=facts.get("view") or "",
         arrived=view.created,
         pictures=_picture_lines(view) if len(view.pictures) > 1 else [],
@@ -213,7 +226,14 @@ def _seen(view: StudyView) -> str:
 def _prior_line(prior: Prior) -> PriorLine:
     result = prior.state.result
     label = wording.status_label(prior.state.state, result.band if result else None)
-    return PriorLine(prior.study_id, prior.case_number, prior.created, label)
+    return PriorLine(
+        prior.study_id,
+        prior.case_number,
+        prior.exam_date,
+        bool(prior.is_later),
+        prior.created,
+        label,
+    )
 
 
 def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:

@@ -25,7 +25,10 @@ class RowStatus:
 
 @dataclass(frozen=True)
 class ListRow:
-    """One row of worklist or history: `thumb` is a `data:` URL, `unnamed` stands for no name."""
+    """One row of worklist or history: `thumb` is a `data:` URL, `unnamed` stands for no name.
+
+    `exam`, `birth_date`, `patient_id` and `accession` are the header's, empty without one.
+    """
 
     status: RowStatus
     id: UUID
@@ -33,6 +36,10 @@ class ListRow:
     name: str
     unnamed: str
     sex_age: str
+    birth_date: str
+    patient_id: str
+    exam: str
+    accession: str
     view: str
     arrived: datetime | None
     thumb: str
@@ -65,6 +72,10 @@ def row(source: WorklistRow) -> ListRow:
         name=source.patient.patient_name,
         unnamed=wording.DAMAGED if source.damaged else wording.UNNAMED,
         sex_age=wording.sex_and_age(source.patient.sex, source.patient.age, source.age_years),
+        birth_date=source.patient.birth_date,
+        patient_id=source.patient.patient_id,
+        exam=source.patient.study_date,
+        accession=source.patient.accession,
         view=source.view or "",
         arrived=source.created,
         thumb=thumb,

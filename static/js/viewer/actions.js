@@ -1,6 +1,7 @@
 // The viewer's actions by name, called by toolbar buttons ([data-action]) and by keys.
 
 import { isTyping, keyOf } from "../base.js";
+import { wireToolbar } from "./toolbar.js";
 
 const ZOOM = 1.25;
 
@@ -134,8 +135,15 @@ export function wireButtons(root, actions, keys) {
     const key = Object.keys(keys).find((name) => keys[name] === button.dataset.action);
     if (key) button.setAttribute("aria-keyshortcuts", key);
   }
+  const bar = root.querySelector("[role=toolbar]");
+  if (bar) wireToolbar(bar);
   root.addEventListener("click", (event) => {
     const button = event.target.closest("[data-action]");
-    if (button) actions[button.dataset.action]?.(event);
+    if (!button) return;
+    actions[button.dataset.action]?.(event);
+    // After a click by pointer the arrow keys belong to the picture again, not to the toolbar.
+    if (event.detail && button === document.activeElement && bar?.contains(button)) {
+      root.querySelector(".film-stage").focus({ preventScroll: true });
+    }
   });
 }
