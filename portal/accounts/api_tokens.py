@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission, permissions_of
-from portal.accounts.sessions import actor_of, hash_token
+from portal.accounts.sessions import actor_of, hash_token, lock_unchanged
 from portal.errors import Invalid
-from portal.models import ApiToken, User
+from portal.models import ApiToken, Role, User
 
 PREFIX: Final = "plr_"
 LONGEST_LIFETIME: Final = timedelta(days=366)
@@ -32,6 +32,12 @@ SCOPES: Final = MappingProxyType(
 )
 
 
+def scopes_of(role: Role) -> list[str]:
+    """The scopes that a token of a person with this role can have; an admin's can have none."""
+    held = permissions_of(role)
+    return [name for name, needed in SCOPES.items() if needed <= held]
+
+
 def create_token(
     session: Session,
     user: User,
@@ -40,12 +46,13 @@ def create_token(
     name: str,
     lifetime: timedelta,
     now: datetime,
+    actor: Actor | None = None,
 ) -> tuple[ApiToken, str]:
     """Make a token; the text is returned once and never again.
 
-    Tokens are made on the command line alone, and the log has a row of it. Raises `Invalid` for an
-    unknown scope, for one that the person's role does not have, and for a lifetime of more than a
-    year.
+    `actor`: the owner in their browser; None on the command line. Raises `Invalid` for an unknown
+    scope, for one that the person's role does not have, and for a lifetime of more than a year, and
+    `SignedOut` where the owner's sessions were ended meanwhile.
     """
     wanted = sorted(set(scopes))
     if not wanted or any(scope not in SCOPES for scope in wanted):
@@ -56,6 +63,8 @@ def create_token(
         raise Invalid("token", f"The role {user.role} does not include {', '.join(beyond)}.")
     if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
         raise Invalid("token", "A token is valid for at most a year.")
+    if actor is not None:
+        lock_unchanged(session, user)
     raw = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken(
         token_hash=hash_token(raw),
@@ -67,7 +76,7 @@ def create_token(
     )
     session.add(token)
     session.flush()
-    owner = replace(actor_of(user), via="cli")
+    owner = actor or replace(actor_of(user), via="cli")
     audit.append(session, "token_made", actor=owner, now=now, subject_id=token.id)
     session.commit()
     return token, raw

@@ -95,7 +95,14 @@ def address_of(session: Session, vault: Vault, actor: Actor, query: str) -> str:
         named is not None and worklist_order.count(session, visible_studies(actor).where(named)) > 0
     )
     session.commit()
-    return query if known or not query else worklist_filters.sealed_query(vault, query)
+    if known or not query:
+        return query
+    return worklist_filters.sealed_query(vault, query, actor.user_id)
+
+
+def typed_of(vault: Vault, actor: Actor, query: str) -> str:
+    """What the actor typed to get the query of an address, for the search field of the page."""
+    return worklist_filters.typed_query(vault, query, actor.user_id)
 
 
 def history(

@@ -24,12 +24,12 @@ def describe_study(
 ) -> None:
     """Fill the columns of an exam from the header of its first picture (see `intake.Upload`)."""
     study.study_uid_key = keyed(vault, "study_uid", keys)
-    study.patient_id_key = keyed(vault, "patient_id", keys)
+    study.patient_id_key = _searched(vault, "patient_id", keys)
     study.patient_key = None
     if keys.get("patient_id"):
         known_by = json.dumps([keys.get("issuer", ""), keys["patient_id"]])
         study.patient_key = vault.lookup("patient", known_by)
-    study.accession_key = keyed(vault, "accession", keys)
+    study.accession_key = _searched(vault, "accession", keys)
     study.acquired = None if acquired is None else vault.acquired(acquired)
     study.sex, study.age_band = Sex.of(phi.get("sex")), age_band(phi)
 
@@ -42,6 +42,17 @@ def describe_picture(
     instance.view = View.of(header.get("view"))
     acquired = header.get("acquired")
     instance.acquired = None if acquired is None else vault.acquired(acquired)
+
+
+def folded(number: str) -> str:
+    """A patient ID or accession number as the search compares it: without case, blanks around it."""
+    return number.strip().casefold()
+
+
+def _searched(vault: Vault, name: str, keys: dict[str, str]) -> str | None:
+    """The digest that the search looks for, the same for all spellings of one number."""
+    value = folded(keys.get(name, ""))
+    return vault.lookup(name, value) if value else None
 
 
 def keyed(vault: Vault, name: str, keys: dict[str, str]) -> str | None:

@@ -1,18 +1,20 @@
 """The worklist's filters and its search, as conditions on `studies`.
 
-What is typed is matched exactly, or as the beginning of a case number: what is sealed can't be
-searched in. In an address a query stands as keyed digests.
+What is typed is matched as a whole, in any case of its letters, or as the beginning of a case
+number: what is sealed can't be searched in. In an address a query stands as keyed digests.
 """
 
 import base64
 import string
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, not_, or_, select
 from sqlalchemy.orm import aliased
 
 from portal.models import Band, Job, JobKind, JobState, Study
+from portal.studies.header_columns import folded
 from portal.studies.status import RESULT_JOBS, State
 from portal.vault import NotReadable, Vault
 
@@ -38,36 +40,59 @@ def filters(
 
 
 def _matches(vault: Vault, query: str) -> ColumnElement[bool]:
-    """Exact matches only: what is sealed can't be searched in."""
-    ready = query.startswith(SEALED)
-    sealed = query if ready else sealed_query(vault, query)
-    patient, accession, hidden = (*sealed.removeprefix(SEALED).split("."), "", "")[:3]
-    found = [Study.patient_id_key == patient, Study.accession_key == accession]
-    named = by_case_number(_open_number(vault, hidden) if ready else query)
+    """Whole numbers only: what is sealed can't be searched in."""
+    typed = query
+    patients, accessions = set[str](), set[str]()
+    if query.startswith(SEALED):
+        patient, accession, hidden = (*query.removeprefix(SEALED).split("."), "", "")[:3]
+        patients, accessions = {patient}, {accession}
+        _, typed = _open_typed(vault, hidden)
+    for number in _spellings(typed):
+        patients.add(vault.lookup("patient_id", number))
+        accessions.add(vault.lookup("accession", number))
+    found = [Study.patient_id_key.in_(patients), Study.accession_key.in_(accessions)]
+    named = by_case_number(typed)
     return or_(*found, *([] if named is None else [named]))
 
 
-def sealed_query(vault: Vault, query: str) -> str:
+def _spellings(typed: str) -> set[str]:
+    """How a number may have been written when its digest was made: rows of the versions before
+    have that of the number as it stands in the header.
+    """
+    return {folded(typed), typed, typed.upper(), typed.lower()} if typed else set()
+
+
+def sealed_query(vault: Vault, query: str, person: UUID) -> str:
     """A search by patient ID or accession number as keyed digests, which reveal nothing.
 
-    What may be the beginning of a case number too goes along, sealed: no digest finds beginnings.
+    What was typed goes along, sealed: no digest finds the beginning of a case number, and the page
+    shows its search again, to the same person alone.
     """
-    number = query[:64]
-    keyed = f"{SEALED}{vault.lookup('patient_id', number)}.{vault.lookup('accession', number)}"
-    return keyed if by_case_number(number) is None else f"{keyed}.{_seal_number(vault, number)}"
+    typed = query[:64]
+    sealed = vault.seal(_search_key(vault), _SEARCH, f"{person.hex}:{typed}".encode())
+    hidden = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+    number = folded(typed)
+    patient, accession = vault.lookup("patient_id", number), vault.lookup("accession", number)
+    return f"{SEALED}{patient}.{accession}.{hidden}"
 
 
-def _seal_number(vault: Vault, number: str) -> str:
-    sealed = vault.seal(_search_key(vault), _SEARCH, number.encode())
-    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+def typed_query(vault: Vault, query: str, person: UUID) -> str:
+    """What this person typed to get the query of an address; empty for another's sealed one."""
+    if not query.startswith(SEALED):
+        return query
+    by, typed = _open_typed(vault, query.rpartition(".")[2])
+    return typed if by == person.hex else ""
 
 
-def _open_number(vault: Vault, hidden: str) -> str:
+def _open_typed(vault: Vault, hidden: str) -> tuple[str, str]:
+    """Who typed what; empty texts where nothing is there, or it is forged."""
     try:
         sealed = base64.urlsafe_b64decode(hidden + "=" * (-len(hidden) % 4))
-        return vault.open_(_search_key(vault), _SEARCH, sealed).decode()
+        text = vault.open_(_search_key(vault), _SEARCH, sealed).decode()
     except (ValueError, NotReadable):
-        return ""  # without this part, or forged
+        return "", ""
+    by, colon, typed = text.partition(":")
+    return (by, typed) if colon else ("", text)  # addresses of the version before have no person
 
 
 def _search_key(vault: Vault) -> bytes:

@@ -1,5 +1,6 @@
 """One's own account: password, second factor, recovery codes, sessions, tokens."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
@@ -8,6 +9,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.accounts import api_tokens, passkeys, people, sessions, totp
 from portal.errors import Invalid
+from portal.models import ApiToken
 from portal.services import db_session
 from portal.web.security import device_cookie, guard
 
@@ -16,6 +18,12 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 _PAGE = "account.account"
 _BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
 _SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS", "Linux")
+_SCOPES = {
+    "studies:write": "send X-rays",
+    "studies:read": "list and read cases",
+    "reviews:write": "write reviews",
+}
+_DAYS = {"30": "30 days", "90": "90 days", "365": "one year"}
 _NAMES = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}
 
 
@@ -86,6 +94,26 @@ def end_others() -> BaseResponse:
     return redirect(url_for(_PAGE), 303)
 
 
+@blueprint.post("/tokens")
+@guard.permission(Permission.SELF, step_up=_PAGE)
+def make_token() -> str | tuple[str, int]:
+    """Make an API token and show it once."""
+    chosen = request.form.get("days", "")
+    try:
+        token, raw = api_tokens.create_token(
+            db_session(),
+            g.user,
+            scopes=request.form.getlist("scope"),
+            name=request.form.get("name", ""),
+            lifetime=timedelta(days=int(chosen) if chosen in _DAYS else 0),
+            now=guard.now(),
+            actor=guard.actor(),
+        )
+    except Invalid as bad:
+        return page({"token": bad.message}), 422
+    return page(made=(token, raw))
+
+
 @blueprint.post("/tokens/<uuid:token_id>/revoke")
 @guard.permission(Permission.SELF)
 def revoke_token(token_id: UUID) -> BaseResponse:
@@ -95,8 +123,8 @@ def revoke_token(token_id: UUID) -> BaseResponse:
     return redirect(url_for(_PAGE), 303)
 
 
-def page(errors: dict[str, str] | None = None) -> str:
-    """The account page, with what was wrong in a form."""
+def page(errors: dict[str, str] | None = None, *, made: tuple[ApiToken, str] | None = None) -> str:
+    """The account page, with what was wrong in a form, or with the token that was just made."""
     return render_template(
         "account/account.html",
         errors=errors or {},
@@ -105,6 +133,9 @@ def page(errors: dict[str, str] | None = None) -> str:
         ),
         here=g.login.id,
         tokens=api_tokens.tokens_of(db_session(), g.user.id, guard.now()),
+        scopes={name: _SCOPES[name] for name in api_tokens.scopes_of(g.user.role)},
+        days=_DAYS,
+        made=made,
         codes_left=totp.recovery_codes_left(db_session(), g.user),
         passkeys=passkeys.passkeys_of(db_session(), g.user.id),
         passkey_site=guard.services().settings.passkey_site,

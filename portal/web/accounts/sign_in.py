@@ -138,7 +138,7 @@ def passkey() -> BaseResponse | tuple[str, int]:
     except throttle.Throttled as throttled:
         return _try_later(_code_page(target, too_often=throttled.seconds), throttled)
     if not accepted:
-        return _code_page(target, error=_WRONG_PASSKEY), 401
+        return _code_page(target, passkey_error=_WRONG_PASSKEY), 401
     guard.sign_in(g.user, proved=True)
     return redirect(target or "/", 303)
 
@@ -261,12 +261,15 @@ def _sign_in_page(
     )
 
 
-def _code_page(target: str | None, *, error: str = "", too_often: int = 0) -> str:
+def _code_page(
+    target: str | None, *, error: str = "", passkey_error: str = "", too_often: int = 0
+) -> str:
     return render_template(
         "auth/code.html",
         target=target,
         passkeys=has_passkeys(),
         error=error,
+        passkey_error=passkey_error,
         too_often=too_often,
     )
 

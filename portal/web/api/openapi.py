@@ -56,7 +56,8 @@ def build() -> Json:
                     "type": "http",
                     "scheme": "bearer",
                     "description": (
-                        "An API token, `plr_…`, made with `python -m portal token create`. "
+                        "An API token, `plr_…`, made on the account page or with "
+                        "`python -m portal token create`. "
                         "Scopes: studies:write, studies:read, reviews:write."
                     ),
                 }

@@ -40,6 +40,7 @@ _OPTIONS = {
     "side": [("", "All sides"), ("right", "Right"), ("left", "Left"), ("both", "Both sides")],
 }
 _MOST_IDS = 200
+_LONGEST = 700  # of a sealed search
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class ListPage:
     counts: worklists.Counts
     notices: list[str]
     filters: dict[str, str]
+    typed: str = ""  # the text of the search field
     number: int = 1
     per_page: int = 1
     total: int = 0
@@ -76,14 +78,9 @@ class ListPage:
         return _address(self.args)
 
     @property
-    def typed(self) -> str:
-        """The text of the search field; never a patient's number."""
-        return "" if self.sealed else self.filters.get("q", "")
-
-    @property
     def sealed(self) -> bool:
-        """Whether the search is for a patient ID or an accession number."""
-        return self.filters.get("q", "").startswith("~")
+        """Whether the search is another person's, by an address that does not reveal it."""
+        return not self.typed and self.filters.get("q", "").startswith("~")
 
 
 @blueprint.get("")
@@ -91,7 +88,7 @@ class ListPage:
 def worklist() -> str:
     """The list: AI-positive first, then what needs unaided reading, then the newest."""
     filters = {name: _choice(name) for name in ("state", "result", "side")}
-    filters["q"] = request.args.get("q", "").strip()[:200]
+    filters["q"] = request.args.get("q", "").strip()[:_LONGEST]
     found = worklists.worklist(
         db_session(),
         guard.services().vault,
@@ -109,6 +106,7 @@ def worklist() -> str:
         counts=found.counts,
         notices=_notices([row.state for row in found.rows]),
         filters=filters,
+        typed=worklists.typed_of(guard.services().vault, guard.actor(), filters["q"]),
         number=found.page,
         per_page=found.per_page,
         total=found.total,
@@ -123,8 +121,8 @@ def search() -> BaseResponse:
     """Redirect from what was typed to an address that reveals nothing about a patient."""
     args = {name: _chosen(name, request.form.get(name, "")) for name in _OPTIONS}
     sought = request.form.get("q", "").strip()[:64]
-    # The field never shows a patient's number: left empty, the search for it stays.
-    previous = request.form.get("sealed", "")[:200]
+    # Another person's search is not shown: left empty, the field leaves it as it is.
+    previous = request.form.get("sealed", "")[:_LONGEST]
     args["q"] = previous if previous.startswith("~") else ""
     if sought:
         args["q"] = worklists.address_of(

@@ -58,6 +58,7 @@ def test_patients_are_distinguished_by_issuer_and_found_by_their_number(core: Co
     assert len({here[0], there[0], bare[0]}) == 3
     assert here[1] == there[1] == bare[1] == core.vault.lookup("patient_id", "7")
     assert keys(issuer="A") == (None, None)
+    assert keys(patient_id="Mrn-7 ")[1] == keys(patient_id="MRN-7")[1]
 
 
 def test_the_order_of_acquisition_is_true_and_no_date(core: Core) -> None:

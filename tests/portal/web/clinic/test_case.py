@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from portal.models import Review, Study, db
+from portal.models import Review, Role, Study, db
 from tests.support.people import Person
-from tests.support.portal_app import analyse, make_study, post, sign_in
+from tests.support.portal_app import analyse, make_person, make_study, post, sign_in
 
 NUMBER = "481502"
 
@@ -77,25 +77,52 @@ def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> N
         assert str(numbered) not in page.text
 
 
-def test_another_filter_keeps_the_search_for_a_patient(app: Flask, reader: Person) -> None:
-    theirs, others = make_study(app, reader), make_study(app, reader, shade=1)
+def with_patient_id(app: Flask, study: UUID, number: str) -> None:
     vault = app.extensions["pleura"].vault
     with app.app_context():
         session = db.session()
-        session.get_one(Study, theirs).patient_id_key = vault.lookup("patient_id", "77123")
+        session.get_one(Study, study).patient_id_key = vault.lookup("patient_id", number)
         session.commit()
+
+
+def test_a_search_shows_its_term_to_who_typed_it_alone(app: Flask, reader: Person) -> None:
+    theirs, others = make_study(app, reader), make_study(app, reader, shade=1)
+    with_patient_id(app, theirs, "mrn-77123")
     client = sign_in(app, reader)
-    location = post(client, "/worklist/search", {"q": "77123"}).location
+    location = post(client, "/worklist/search", {"q": "MRN-77123"}).location
+    assert "77123" not in location
     page = client.get(location).text
+    assert 'value="MRN-77123"' in page
+    assert str(theirs) in page
+    assert str(others) not in page
+    colleague = sign_in(app, make_person(app, Role.READER))
+    page = colleague.get(location).text
+    assert "77123" not in page
+    assert str(theirs) in page
+    assert str(others) not in page
+    # Another filter leaves the search as it is, although the field is empty for them.
     (sealed,) = re.findall(r'name="sealed" value="([^"]+)"', page)
-    filtered = post(client, "/worklist/search", {"q": "", "sealed": sealed, "state": "to_read"})
-    page = client.get(filtered.location).text
+    filtered = post(colleague, "/worklist/search", {"q": "", "sealed": sealed, "state": "to_read"})
+    page = colleague.get(filtered.location).text
     assert str(theirs) in page
     assert str(others) not in page
     # A new search takes its place, and nothing but a sealed one is stored.
-    new = post(client, "/worklist/search", {"q": "88", "sealed": sealed}).location
+    new = post(colleague, "/worklist/search", {"q": "88", "sealed": sealed}).location
     assert sealed not in new
-    assert "q=" not in post(client, "/worklist/search", {"q": "", "sealed": "77123"}).location
+    assert "q=" not in post(colleague, "/worklist/search", {"q": "", "sealed": "77123"}).location
+
+
+@pytest.mark.parametrize("stored", ["mrn-77a", "MRN-77A"])
+def test_a_number_that_the_version_before_stored_is_found_in_any_case_of_letters(
+    app: Flask, reader: Person, stored: str
+) -> None:
+    """Its digest is of the number as the header has it."""
+    study = make_study(app, reader)
+    with_patient_id(app, study, stored)
+    client = sign_in(app, reader)
+    for typed in ("mrn-77a", "MRN-77A", " Mrn-77A "):
+        location = post(client, "/worklist/search", {"q": typed}).location
+        assert str(study) in client.get(location).text, typed
 
 
 def test_the_page_shows_the_comment_that_was_stored(app: Flask, reader: Person) -> None:
