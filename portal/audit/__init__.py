@@ -103,12 +103,14 @@ def append(
 class AuditFilter:
     """Which rows of the log; what is left out asks for all. `until` itself is not in it.
 
-    `study_ids`: a case and those that were joined with it, see `exams.ids_of_case`.
+    `study_ids`: a case and those that were joined with it, see `exams.ids_of_case`. `actor_ids` and
+    `subject_ids`: any of them.
     """
 
     event: str = ""
-    actor_id: UUID | None = None
+    actor_ids: tuple[UUID, ...] = ()
     study_ids: tuple[UUID, ...] = ()
+    subject_ids: tuple[UUID, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
 
@@ -118,8 +120,10 @@ def matching(criteria: AuditFilter) -> Select[AuditEvent]:
     query = select(AuditEvent)
     if criteria.event:
         query = query.where(AuditEvent.event == criteria.event)
-    if criteria.actor_id:
-        query = query.where(AuditEvent.actor_id == criteria.actor_id)
+    if criteria.actor_ids:
+        query = query.where(AuditEvent.actor_id.in_(criteria.actor_ids))
+    if criteria.subject_ids:
+        query = query.where(AuditEvent.subject_id.in_(criteria.subject_ids))
     if criteria.study_ids:
         query = query.where(*_about(criteria.study_ids))
     if criteria.since:

@@ -122,7 +122,7 @@ def _export(chosen: argparse.Namespace) -> int:
     try:
         criteria = audit.AuditFilter(
             event=chosen.event,
-            actor_id=chosen.person,
+            actor_ids=(chosen.person,) if chosen.person else (),
             since=logbook.moment(chosen.since),
             until=logbook.moment(chosen.until, end=True),
         )

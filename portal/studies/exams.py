@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from portal.models import Instance, Prediction, Study
 
 _NUMBER: Final = re.compile(r"[0-9A-Fa-f]{6}")
+_BEGINNING: Final = re.compile(r"[0-9a-f]{7,31}")
 
 
 def await_upgrade(session: Session) -> bool:
@@ -30,13 +31,18 @@ def survivor_of(session: Session, study_id: UUID) -> UUID:
 def ids_of_case(session: Session, text: str) -> tuple[UUID, ...]:
     """The ids of the exams with this number or id, and of all that were joined with them.
 
-    An id that no exam has stands for itself; empty where the text is no id and no exam's number.
+    Seven characters of an id or more are enough. An id that no exam has stands for itself; empty
+    where the text is no id and no exam's number.
     """
     text = text.strip().lstrip("#")
     named = select(exam_id())
+    own: tuple[UUID, ...] = ()
+    digits = text.replace("-", "").lower()
     if _NUMBER.fullmatch(text):
         named = named.where(Study.case_number == text.upper())
-        own: tuple[UUID, ...] = ()
+    elif _BEGINNING.fullmatch(digits):
+        first, last = UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+        named = named.where(Study.id.between(first, last))
     else:
         try:
             own = (UUID(text),)

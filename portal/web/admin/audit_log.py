@@ -1,10 +1,9 @@
-"""The access log for auditors: ids only, preceded by the alarms not seen yet."""
+"""The access log for auditors, preceded by the alarms not seen yet: ids, and what they are called."""
 
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
@@ -14,6 +13,7 @@ from portal.access import Permission
 from portal.accounts import break_glass
 from portal.audit import alarms, anchored_check
 from portal.audit import export as logbook
+from portal.audit import names as id_names
 from portal.audit.bindings import DETAIL
 from portal.errors import Conflict
 from portal.services import db_session
@@ -24,6 +24,7 @@ from portal.web.security import guard
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
 _PER_PAGE = 100
+_LONGEST = 200
 _EVENT = re.compile("[a-z_]{1,64}")
 
 
@@ -116,6 +117,7 @@ def _page(
         open_now=[grant for grant in grants if grant.stands],
         emergency_reasons=REASONS,
         events=events,
+        names=id_names.names_of(db_session(), guard.actor(), events),
         asked=asked,
         errors=errors,
         checked=checked,
@@ -129,14 +131,21 @@ def _page(
 
 def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter, dict[str, str]]:
     """The search as typed, as a filter, and its errors by field."""
-    names = ("event", "person", "case", "since", "until")
-    asked = {name: str(source.get(name, "")).strip() for name in names}
+    names = ("event", "person", "case", "subject", "since", "until")
+    asked = {name: str(source.get(name, "")).strip()[:_LONGEST] for name in names}
     errors = {}
-    if asked["person"] and not _id(asked["person"]):
-        errors["person"] = "This is not an id."
-    study_ids = exams.ids_of_case(db_session(), asked["case"]) if asked["case"] else ()
+    session, actor = db_session(), guard.actor()
+    actor_ids = id_names.people_meant(session, actor, asked["person"]) if asked["person"] else ()
+    if asked["person"] and not actor_ids:
+        errors["person"] = "Nobody has this name, address or id."
+    subject_ids = (
+        id_names.subjects_meant(session, actor, asked["subject"]) if asked["subject"] else ()
+    )
+    if asked["subject"] and not subject_ids:
+        errors["subject"] = "No entry is about this id, and nobody has this name."
+    study_ids = exams.ids_of_case(session, asked["case"]) if asked["case"] else ()
     if asked["case"] and not study_ids:
-        errors["case"] = "There is no case with this number, and it is not an id."
+        errors["case"] = "There is no case with this number or id."
     event = asked["event"].lower().replace(" ", "_")
     if event and not _EVENT.fullmatch(event):
         errors["event"] = "This is not an event name."
@@ -149,15 +158,10 @@ def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter
             times[name] = None
     criteria = audit.AuditFilter(
         event="" if "event" in errors else event,
-        actor_id=_id(asked["person"]),
+        actor_ids=actor_ids,
         study_ids=study_ids,
+        subject_ids=subject_ids,
         **times,
     )
     return asked, criteria, errors
 
-
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -80,7 +80,7 @@ def test_rows_are_found_by_time_event_person_and_case(clinic: Clinic) -> None:
         assert "study_opened" not in {row.event for row in before}
         assert "study_submitted" in {row.event for row in before}
         criteria = audit.AuditFilter(
-            actor_id=clinic.mate.user_id, until=export.moment("2026-03-05")
+            actor_ids=(clinic.mate.user_id,), until=export.moment("2026-03-05")
         )
         assert audit.search(session, clinic.auditor, now=NOW, criteria=criteria) == []
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import replace
 from uuid import uuid4
 
@@ -26,6 +27,34 @@ def test_the_log_is_filtered_by_day(
     assert "No matching entries" in later
     assert "This is not a date." in client.get("/audit?since=yesterday").text
     assert "This is not an event name." in client.get("/audit?event=study-opened").text
+
+
+def test_the_search_takes_every_id_and_number_that_the_page_shows(
+    app: Flask, auditor: Person, technologist: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    other = make_study(app, technologist, shade=9)
+    analyse(app, study_id)
+    client = sign_in(app, auditor)
+    page = client.get("/audit?event=study_submitted").text
+    links = re.findall(r'<a href="(/audit\?(?:person|case)=[^"]+)" title="([^"]+)">(.*?)</a>', page)
+    texts = {re.sub("<[^>]+>", "", text).strip() for _, _, text in links}
+    assert texts == {
+        f"Test technologist {technologist.id.hex[:8]}",
+        study_id.hex[:6].upper(),
+        other.hex[:6].upper(),
+    }
+    for shown in ("Test technologist", technologist.id.hex[:8], technologist.email):
+        answer = client.get("/audit", query_string={"event": "study_submitted", "person": shown})
+        assert f"case={study_id}" in answer.text, shown
+    for shown in (study_id.hex[:6].upper(), study_id.hex[:8], str(study_id)):
+        answer = client.get("/audit", query_string={"event": "study_submitted", "case": shown}).text
+        assert f"case={study_id}" in answer
+        assert f"case={other}" not in answer
+    (subject,) = set(re.findall(r"/audit\?subject=([0-9a-f-]{36})", client.get("/audit?event=job_finished").text)[:1])
+    answer = client.get("/audit", query_string={"subject": subject[:8]}).text
+    assert f"subject={subject}" in answer
+    assert "study submitted" not in answer
 
 
 def test_the_log_is_exported_as_it_was_searched(
