@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
-from portal.models import Blob, Instance, Purge, PurgeReason, StartedPurge, Study
+from portal.models import Blob, Instance, Purge, PurgeReason, ReviewDraft, StartedPurge, Study
 from portal.studies import exams
 from portal.vault import NONCE_BYTES, Vault
 
@@ -56,6 +56,7 @@ class ToDestroy:
     studies: list[Study]
     pictures: list[Instance]
     blobs: list[Blob]
+    drafts: list[ReviewDraft]
 
     @classmethod
     def of(cls, session: Session, study: Study) -> "ToDestroy":
@@ -63,11 +64,14 @@ class ToDestroy:
         fresh = {"populate_existing": True}
         joined = select(Study).where(Study.joined_into == study.id).order_by(Study.id)
         pictures = exams.pictures(session, [study.id])[study.id]
-        files = select(Blob).where(Blob.instance_id.in_([row.id for row in pictures]))
+        ids = [row.id for row in pictures]
+        files = select(Blob).where(Blob.instance_id.in_(ids))
+        drafts = select(ReviewDraft).where(ReviewDraft.instance_id.in_(ids))
         return cls(
             studies=[study, *session.scalars(joined, execution_options=fresh)],
             pictures=pictures,
             blobs=list(session.scalars(files.order_by(Blob.id), execution_options=fresh)),
+            drafts=list(session.scalars(drafts, execution_options=fresh)),
         )
 
     @property
@@ -91,7 +95,13 @@ class ToDestroy:
         A nonce is no secret, and no other value begins with it.
         """
         columns = (("wrapped_key", *SEALED), ("wrapped_key", *PICTURE_SEALED))
-        return [value[:NONCE_BYTES].hex() for value in self.values(*columns)]
+        sealed = [*self.values(*columns), *(draft.sealed_rulers for draft in self.drafts)]
+        return [value[:NONCE_BYTES].hex() for value in sealed]
+
+    @property
+    def sealed_values(self) -> int:
+        """How many sealed values there are in all."""
+        return self.filled(SEALED, PICTURE_SEALED) + len(self.drafts)
 
 
 def statement(
@@ -118,7 +128,7 @@ def statement(
                 {"study": str(row.id), "case": row.case_number, "key": _destroyed_key(row)}
                 for row in gone.studies[1:]
             ],
-            "sealed_values": gone.filled(SEALED, PICTURE_SEALED),
+            "sealed_values": gone.sealed_values,
             "lookups": gone.filled(LOOKUPS, PICTURE_LOOKUPS),
             "jobs_ended": jobs_ended,
             "files": [
@@ -165,7 +175,7 @@ def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualDat
     names = {blob.name for blob in found.blobs} | set(names_of_files(stated))
     left = ResidualData(
         key=found.filled(KEY, KEY) > 0,
-        sealed_values=found.filled(SEALED, PICTURE_SEALED),
+        sealed_values=found.sealed_values,
         lookups=found.filled(LOOKUPS, PICTURE_LOOKUPS),
         files=sum(vault.has(name) for name in names),
     )

@@ -34,6 +34,7 @@ from portal.models.people import (
 )
 from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
 from portal.models.studies import POSITIVE, REST, UNAIDED, Blob, Instance, Study
+from portal.models.viewing import ReviewDraft, ViewerPreferences
 from portal.models.vocabulary import (
     BlobKind,
     BreakGlassReason,
@@ -42,6 +43,8 @@ from portal.models.vocabulary import (
     JobState,
     ModelState,
     OperatingPoint,
+    OverlayMode,
+    OverlayShown,
     PurgeReason,
     Reason,
     Role,
@@ -84,6 +87,8 @@ __all__ = [
     "ModelState",
     "ModelVersion",
     "OperatingPoint",
+    "OverlayMode",
+    "OverlayShown",
     "Passkey",
     "Prediction",
     "Purge",
@@ -92,6 +97,7 @@ __all__ = [
     "Reason",
     "RecoveryCode",
     "Review",
+    "ReviewDraft",
     "ReviewSeen",
     "Role",
     "Sex",
@@ -102,6 +108,7 @@ __all__ = [
     "UtcDateTime",
     "Verdict",
     "View",
+    "ViewerPreferences",
     "Worker",
     "WorkerToken",
     "db",

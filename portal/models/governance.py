@@ -38,6 +38,7 @@ class AuditEvent(Base):
         Index("ix_audit_events_actor", "actor_id", "seq"),
         Index("ix_audit_events_at", "at"),
         Index("ix_audit_events_event", "event", "seq"),
+        Index("ix_audit_events_subject", "subject_id", "seq"),
         Index("uq_audit_events_writer", "writer", "writer_seq", unique=True),
     )
     # Not BigInteger on SQLite: only INTEGER PRIMARY KEY is the row id there.

@@ -125,6 +125,22 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+class OverlayShown(StrEnum):
+    """When the AI overlay is drawn: never, while its key asks for it, or as soon as a case opens."""
+
+    OFF = "off"
+    KEY = "key"
+    ON = "on"
+
+
+class OverlayMode(StrEnum):
+    """How the AI overlay is drawn."""
+
+    OUTLINE = "outline"
+    FILL = "fill"
+    HEAT = "heat"
+
+
 class BreakGlassReason(StrEnum):
     """Why a person opens a case that is not theirs, coded."""
 

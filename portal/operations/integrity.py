@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 
 from portal import database
 from portal.jobs.sweeper import STALE
-from portal.models import Blob, BreakGlass, Instance, Review, Study, User
+from portal.models import Blob, BreakGlass, Instance, Review, ReviewDraft, Study, User
 from portal.studies import sealed_fields, stored_files
 from portal.vault import NotReadable, Vault
 
 Problem = Literal["damaged", "missing", "key", "unreadable"]
 ReportProgress = Callable[[int, int], None]
 
-Row = TypeVar("Row", Instance, Review, BreakGlass, Blob)
+Row = TypeVar("Row", Instance, Review, ReviewDraft, BreakGlass, Blob)
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
 
@@ -164,7 +164,9 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     instances = rows(Instance, Instance.study_id == study_id)
     reviews = rows(Review, Review.study_id == study_id)
     grants = rows(BreakGlass, BreakGlass.study_id == study_id)
-    blobs = rows(Blob, Blob.instance_id.in_([row.id for row in instances]))
+    of_these = [row.id for row in instances]
+    blobs = rows(Blob, Blob.instance_id.in_(of_these))
+    drafts = rows(ReviewDraft, ReviewDraft.instance_id.in_(of_these))
     session.commit()  # files are read while nothing is locked
     data_key = b""
     if study is None:  # what its key has sealed can't be opened; its pictures have their own
@@ -204,6 +206,14 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
                 "reviews.sealed_comment",
                 review.id,
                 partial(sealed_fields.open_comment, vault, data_key, review),
+            )
+    for draft in drafts:
+        if draft.instance_id in keys:
+            key = keys[draft.instance_id]
+            opens(
+                "review_drafts.sealed_rulers",
+                draft.instance_id,
+                partial(sealed_fields.open_rulers, vault, key, draft),
             )
     for grant in grants:
         opens(

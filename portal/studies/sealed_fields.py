@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
-from portal.models import BreakGlass, Instance, Review, Study
+from portal.models import BreakGlass, Instance, Review, ReviewDraft, Study
 from portal.vault import NotReadable, Vault
 
 
@@ -108,6 +108,23 @@ def open_comment(vault: Vault, data_key: bytes, review: Review) -> str:
     if review.sealed_comment is None:
         return ""
     return vault.open_(data_key, f"reviews:{review.id}:comment", review.sealed_comment).decode()
+
+
+def seal_rulers(
+    vault: Vault, data_key: bytes, instance_id: UUID, reader_id: UUID, rulers: Any
+) -> bytes:
+    """A reader's rulers of a picture, for `review_drafts.sealed_rulers`."""
+    aad = f"review_drafts:{instance_id}:{reader_id}:rulers"
+    return vault.seal(data_key, aad, json.dumps(rulers, allow_nan=False).encode())
+
+
+def open_rulers(
+    vault: Vault, data_key: bytes, draft: ReviewDraft
+) -> list[tuple[float, float, float, float]]:
+    """The rulers of a draft, each from x, y to x, y in pixels of the source."""
+    aad = f"review_drafts:{draft.instance_id}:{draft.reader_id}:rulers"
+    found = json.loads(vault.open_(data_key, aad, draft.sealed_rulers))
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in found]
 
 
 def seal_explanation(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.errors import Invalid
 from portal.formats.display_text import clean_lines
-from portal.reading import reviews, worklist
+from portal.reading import drafts, reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
 from portal.reading.reviews import COMMENT_LENGTH
@@ -36,7 +36,12 @@ def case(study_id: UUID) -> str:
         picture=_picture(),
     )
     guard.services().shown.add(guard.actor().session_id, [study_id])
-    return render_template("case/case.html", case=case_view.case_page(view, guard.actor()))
+    looks = viewer_preferences.preferences_of(db_session(), guard.actor())
+    rulers = drafts.rulers_of(
+        db_session(), guard.services().vault, guard.actor(), view.picture.instance_id
+    )
+    page = case_view.case_page(view, guard.actor(), looks, rulers)
+    return render_template("case/case.html", case=page)
 
 
 @blueprint.get("/state")

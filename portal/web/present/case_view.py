@@ -9,6 +9,8 @@ from uuid import UUID
 from portal.access import Actor, Permission
 from portal.models import Band, BlobKind, View
 from portal.reading.case_records import Prior, ReviewView, StudyView
+from portal.reading.drafts import Ruler
+from portal.reading.viewer_preferences import Preferences
 from portal.studies.status import State
 from portal.web.present import size_lines, wording
 
@@ -127,8 +129,10 @@ class CasePage:
     viewer: dict[str, Any]
 
 
-def case_page(view: StudyView, actor: Actor) -> CasePage:
-    """The page of an opened study for this person."""
+def case_page(
+    view: StudyView, actor: Actor, preferences: Preferences, rulers: Sequence[Ruler]
+) -> CasePage:
+    """The page of an opened study for this person, as they look at pictures."""
     state, prediction = view.picture.state, view.picture.prediction
     facts = view.facts or {}
     measured = (prediction.measurements if prediction else None) or {}
@@ -196,7 +200,16 @@ def case_page(view: StudyView, actor: Actor) -> CasePage:
         may_review=actor.may(Permission.REVIEW_WRITE),
         may_export=actor.may(Permission.STUDY_EXPORT),
         reasons=_REASONS,
-        viewer=_viewer(view, facts, measured),
+        viewer={
+            **_viewer(view, facts, measured),
+            "preferences": preferences.as_json(),
+            "preferencesUrl": "/viewer/preferences",
+            "picture": str(view.picture.instance_id),
+            "rulers": rulers,
+            "rulersUrl": f"/studies/{view.study_id}/rulers"
+            if actor.may(Permission.REVIEW_WRITE)
+            else None,
+        },
     )
 
 

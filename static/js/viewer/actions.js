@@ -12,6 +12,13 @@ export function viewerActions(viewer, tools, threshold) {
   const moved = (change) => () => { change(); viewer.moved(); };
   const windowChanged = (change) => () => { change(); viewer.windowChanged(); };
   const layer = (change) => () => { change(); viewer.refreshLayer(); };
+  const mode = (name) => layer(() => { overlay.mode = name; overlay.shown = true; viewer.remember({ mode: name }); });
+  const setting = (name) => layer(() => {
+    overlay.setting = name;
+    overlay.shown = name === "on";
+    viewer.remember({ overlay: name });
+  });
+  let lines = overlay.mode === "fill" ? "fill" : "outline"; // what the heat map gives way to
   const actions = {
     "fit": moved(() => geometry.fit()),
     "actual": moved(() => geometry.setScale(1 / viewer.ratio, centre().x, centre().y)),
@@ -22,7 +29,7 @@ export function viewerActions(viewer, tools, threshold) {
     "right": moved(() => geometry.pan(-40, 0)),
     "up": moved(() => geometry.pan(0, 40)),
     "down": moved(() => geometry.pan(0, -40)),
-    "invert": windowChanged(() => windowing.invert()),
+    "invert": windowChanged(() => { windowing.invert(); viewer.remember({ inverted: windowing.inverted }); }),
     "narrower": windowChanged(() => windowing.drag(-16, 0)),
     "wider": windowChanged(() => windowing.drag(16, 0)),
     "brighter": windowChanged(() => windowing.drag(0, -16)),
@@ -30,17 +37,21 @@ export function viewerActions(viewer, tools, threshold) {
     "reset": () => {
       geometry.reset();
       windowing.reset();
+      viewer.remember({ inverted: false, preset: windowing.presets[0].code });
       viewer.rulers.clear();
       viewer.moved();
     },
     "remove-ruler": layer(() => viewer.rulers.removeLast()),
-    "overlay": layer(() => { overlay.visible = !overlay.visible; }),
-    "heat": layer(() => { overlay.mode = overlay.mode === "heat" ? "fill" : "heat"; overlay.visible = true; }),
-    "outline": layer(() => { overlay.mode = overlay.mode === "outline" ? "fill" : "outline"; overlay.visible = true; }),
-    "mode-fill": layer(() => { overlay.mode = "fill"; overlay.visible = true; }),
-    "mode-outline": layer(() => { overlay.mode = "outline"; overlay.visible = true; }),
-    "mode-heat": layer(() => { overlay.mode = "heat"; overlay.visible = true; }),
-    "region": layer(() => { overlay.showsRegion = !overlay.showsRegion; overlay.visible = true; }),
+    "overlay": layer(() => { overlay.shown = !overlay.shown; }),
+    "overlay-on": setting("on"),
+    "overlay-key": setting("key"),
+    "overlay-off": setting("off"),
+    "heat": () => actions[`mode-${overlay.mode === "heat" ? lines : "heat"}`](),
+    "outline": () => actions[overlay.mode === "outline" ? "mode-fill" : "mode-outline"](),
+    "mode-fill": () => { lines = "fill"; mode("fill")(); },
+    "mode-outline": () => { lines = "outline"; mode("outline")(); },
+    "mode-heat": mode("heat"),
+    "region": layer(() => { overlay.showsRegion = !overlay.showsRegion; overlay.shown = true; }),
     "fainter": layer(() => { overlay.opacity = Math.max(0.1, overlay.opacity - 0.1); }),
     "stronger": layer(() => { overlay.opacity = Math.min(1, overlay.opacity + 0.1); }),
     "threshold-down": () => threshold?.step(-1),
@@ -50,7 +61,10 @@ export function viewerActions(viewer, tools, threshold) {
   };
   for (const tool of ["window", "pan", "zoom", "ruler", "loupe"]) actions[`tool-${tool}`] = () => tools.use(tool);
   windowing.presets.forEach((preset, i) => {
-    actions[`preset-${i + 1}`] = windowChanged(() => windowing.set(preset.centre, preset.width));
+    actions[`preset-${i + 1}`] = windowChanged(() => {
+      windowing.set(preset.centre, preset.width);
+      viewer.remember({ preset: preset.code });
+    });
   });
   return actions;
 }

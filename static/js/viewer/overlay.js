@@ -4,6 +4,10 @@
 import { heatTable } from "./colormap.js";
 import { padded, rings, toPath } from "./contour.js";
 
+// CSS pixels. Alone the outline is thin, so that the film is seen before it.
+const THIN = 1.25;
+const THICK = 2;
+
 export class Overlay {
   constructor(columns, rows) {
     this.columns = columns;
@@ -16,9 +20,19 @@ export class Overlay {
     this.showsLevels = false;
     this.region = null;        // [x0, y0, x1, y1]: the patches that contribute most to the probability
     this.showsRegion = false;
-    this.visible = true;
-    this.mode = "fill";   // fill (outline and 25 % fill), outline, heat
+    this.setting = "on";      // on: drawn at once; key: once its key asks for it; off: never
+    this.shown = true;
+    this.mode = "outline";    // outline (thin), fill (outline and 25 % fill), heat
     this.opacity = 1;
+  }
+
+  get visible() { return this.shown && this.setting !== "off"; }
+
+  /** What a reader's preferences begin a case with. */
+  begin({ overlay, mode }) {
+    this.setting = overlay;
+    this.mode = mode;
+    this.shown = overlay === "on";
   }
 
   /** `map`: bytes of the probability grid. */
@@ -68,7 +82,8 @@ export class Overlay {
         context.globalAlpha = this.opacity;
       }
       context.lineJoin = "round";
-      this.#stroke(context, this.path, 2 * ratio / scale, colourText, ratio / scale);
+      const width = this.mode === "outline" ? THIN : THICK;
+      this.#stroke(context, this.path, width * ratio / scale, colourText, ratio / scale);
     }
     if (this.showsRegion && this.region) this.#brackets(context, ratio / scale, colourText);
     if (showLine && this.showsLevels) for (const line of this.levelLines) this.#distance(context, line, ratio / scale, colourText);

@@ -1,9 +1,11 @@
-// The reader's own measurements, in amber. They are not stored.
+// The reader's own measurements, in amber. They are kept with the reader's draft of the picture.
 
 export class Rulers {
-  constructor(spacing) {
+  /** `onChange` is called with all lines when one was finished or removed. */
+  constructor(spacing, lines = [], onChange = (_lines) => {}) {
     this.spacing = spacing;   // {row_mm, column_mm, source} or null
-    this.lines = [];          // [x0, y0, x1, y1] in source pixels
+    this.lines = lines;       // [x0, y0, x1, y1] in source pixels
+    this.onChange = onChange;
   }
 
   /** Starts a line and returns it; it may be removed while it is being dragged. */
@@ -21,13 +23,17 @@ export class Rulers {
   /** A click without a drag leaves no ruler. */
   finish(line, minimum) {
     if (Math.hypot(line[2] - line[0], line[3] - line[1]) < minimum) this.remove(line);
+    else this.onChange(this.lines);
   }
 
   remove(line) { this.lines = this.lines.filter((other) => other !== line); }
 
-  removeLast() { this.lines.pop(); }
+  removeLast() { this.lines.pop(); this.onChange(this.lines); }
 
-  clear() { this.lines = []; }
+  clear() {
+    if (this.lines.length) this.onChange([]);
+    this.lines = [];
+  }
 
   text([x0, y0, x1, y1]) {
     if (!this.spacing) return `${Math.hypot(x1 - x0, y1 - y0).toFixed(0)} px`;

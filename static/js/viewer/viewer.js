@@ -1,11 +1,13 @@
 // The viewer: puts picture, overlay and rulers on two canvases at the film's own resolution.
-// State lives in memory only; tools.js turns pointers into calls, actions.js keys and buttons.
+// What a reader chose is remembered on the server, what they drew is kept with their draft there; no
+// state is in the browser. tools.js turns pointers into calls, actions.js keys and buttons.
 
 import { Geometry } from "./geometry.js";
 import { Overlay } from "./overlay.js";
 import { buildPyramid, decodePixels } from "./pyramid.js";
 import { Rulers } from "./rulers.js";
 import { Sampler } from "./sampler.js";
+import { Saver } from "./saver.js";
 import { fetchBytes } from "./transfer.js";
 import { Windowing } from "./windowing.js";
 
@@ -20,7 +22,7 @@ export class Viewer extends EventTarget {
   #quality = 1;
   #moving = false;
 
-  /** `info`: rows, columns, bits, windows, spacing, leftSide; `root`: the .film element. */
+  /** `info`: rows, columns, bits, windows, spacing, leftSide, preferences, rulers; `root`: the .film element. */
   constructor(root, info) {
     super();
     this.root = root;
@@ -33,7 +35,14 @@ export class Viewer extends EventTarget {
     this.geometry = new Geometry(info.columns, info.rows);
     this.windowing = new Windowing(info.windows, info.bits);
     this.overlay = new Overlay(info.columns, info.rows);
-    this.rulers = new Rulers(info.spacing);
+    this.preferences = { ...info.preferences };
+    this.overlay.begin(this.preferences);
+    this.windowing.choose(this.preferences.preset);
+    if (this.preferences.inverted) this.windowing.invert();
+    this.preferenceSaver = new Saver(info.preferencesUrl);
+    const draft = new Saver(info.rulersUrl);
+    this.rulers = new Rulers(info.spacing, info.rulers.map((line) => [...line]),
+      (rulers) => draft.later({ picture: info.picture, rulers }));
     this.levels = null;
     this.sampler = null;
     this.loupeSampler = null;
@@ -74,6 +83,12 @@ export class Viewer extends EventTarget {
     const { columns, rows } = this.info;
     if (!this.levels || x < 0 || y < 0 || x >= columns || y >= rows) return null;
     return this.levels[0].data[y * columns + x];
+  }
+
+  /** Remembers a choice of overlay, mode, inversion or preset for the reader's next case. */
+  remember(choice) {
+    Object.assign(this.preferences, choice);
+    this.preferenceSaver.later(this.preferences);
   }
 
   moved() { this.#sampleStale = this.#pictureStale = true; this.#request(true); }

@@ -31,6 +31,12 @@ export class Windowing {
 
   reset() { this.inverted = false; this.set(this.first.centre, this.first.width); }
 
+  /** The preset of this code, if the picture has it: another picture's header may have had more. */
+  choose(code) {
+    const preset = this.presets.find((one) => one.code === code);
+    if (preset) this.set(preset.centre, preset.width);
+  }
+
   /** 65,536 opaque greys as 32-bit pixels, remade only after a change. */
   lookup() {
     if (!this.#stale) return this.table;
@@ -47,13 +53,14 @@ export class Windowing {
   }
 }
 
+// `code` is what is remembered of a choice: a place in the header's list, or Pleura's own name.
 function presets(windows, first, maximum) {
   const named = windows.map(([centre, width, name], i) => ({
-    name: name ? String(name).toLowerCase() : i === 0 ? "as sent" : `window ${i + 1}`, centre, width,
+    name: name ? String(name).toLowerCase() : i === 0 ? "as sent" : `window ${i + 1}`, code: `window-${i + 1}`, centre, width,
   }));
-  if (named.length === 0) named.push({ name: "full range", ...first });
+  if (named.length === 0) named.push({ name: "full range", code: "full", ...first });
   // Half the width over the darker half: the edge of a collapsed lung is a faint line in dark air.
-  named.push({ name: "lung", centre: first.centre - first.width / 4, width: first.width / 2 });
-  named.push({ name: "full range", centre: maximum / 2, width: maximum });
+  named.push({ name: "lung", code: "lung", centre: first.centre - first.width / 4, width: first.width / 2 });
+  named.push({ name: "full range", code: "full", centre: maximum / 2, width: maximum });
   return named.filter((p, i) => named.findIndex((q) => q.name === p.name) === i).slice(0, 6);
 }

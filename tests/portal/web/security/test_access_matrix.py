@@ -55,6 +55,7 @@ ALLOWED: dict[str, Rights] = {
     "reading.state": LOOK,
     "reading.blob": LOOK,
     "reading.review": JUDGE,
+    "viewer.rulers": JUDGE,
     "reading.following": {T: EVERY, R: EVERY},  # on to the worklist, whatever is named
     "api.study": READ,
     "api.mask": READ,

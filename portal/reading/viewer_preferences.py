@@ -1,0 +1,60 @@
+"""What the viewer remembers of a person: the same in every browser, and nothing of a patient."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.access import Actor, Permission
+from portal.errors import Invalid
+from portal.models import OverlayMode, OverlayShown, User, ViewerPreferences
+
+# A window of the picture's own header by its place, or one that Pleura offers for every picture.
+PRESETS: Final = (*(f"window-{place}" for place in range(1, 7)), "lung", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What was chosen last. At first a thin outline without fill: the film before the machine."""
+
+    overlay: OverlayShown = OverlayShown.ON
+    mode: OverlayMode = OverlayMode.OUTLINE
+    inverted: bool = False
+    preset: str = PRESETS[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """For the viewer."""
+        return asdict(self)
+
+
+def preferences_of(session: Session, actor: Actor) -> Preferences:
+    """What the actor chose last."""
+    row = session.get(ViewerPreferences, actor.user_id)
+    session.commit()
+    if row is None:
+        return Preferences()
+    return Preferences(row.overlay, row.mode, row.inverted, row.preset)
+
+
+def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) -> None:
+    """Remember what the viewer sends: all four values. Raises Invalid for anything else."""
+    actor.require(Permission.STUDY_READ)
+    overlay, mode, inverted, preset = (
+        sent.get(name) for name in ("overlay", "mode", "inverted", "preset")
+    )
+    if (
+        overlay not in tuple(OverlayShown)
+        or mode not in tuple(OverlayMode)
+        or not isinstance(inverted, bool)
+        or preset not in PRESETS
+    ):
+        raise Invalid("preferences", "Send overlay, mode, inverted and preset as the viewer does.")
+    chosen = Preferences(OverlayShown(overlay), OverlayMode(mode), inverted, preset)
+    # Two tabs of one person wait for each other.
+    mine = select(User.id).where(User.id == actor.user_id)
+    session.execute(mine.with_for_update(key_share=True))
+    session.merge(ViewerPreferences(user_id=actor.user_id, **chosen.as_json()))
+    session.commit()
+

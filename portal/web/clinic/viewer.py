@@ -1,0 +1,51 @@
+"""What the viewer of the case page stores: a person's preferences, and rulers on a picture."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, request
+
+from portal.access import Permission
+from portal.reading import drafts, viewer_preferences
+from portal.services import db_session
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+from portal.web.security.json_body import json_or_none
+
+blueprint = Blueprint("viewer", __name__)
+
+
+@blueprint.post("/viewer/preferences")
+@guard.permission(Permission.STUDY_READ)
+def preferences() -> Response:
+    """Remember overlay, mode, inversion and preset for the person's next case."""
+    viewer_preferences.save_preferences(db_session(), guard.actor(), _sent())
+    return Response(status=204)
+
+
+@blueprint.post("/studies/<uuid:study_id>/rulers")
+@guard.permission(Permission.REVIEW_WRITE)
+def rulers(study_id: UUID) -> Response:
+    """Keep the rulers on one of the study's pictures with the reader's draft."""
+    sent = _sent()
+    try:
+        picture = UUID(str(sent.get("picture", "")))
+    except ValueError:
+        raise Problem(422, "picture", "Name the picture by its id.") from None
+    drafts.save_rulers(
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        study_id,
+        picture,
+        sent.get("rulers"),
+        guard.now(),
+    )
+    return Response(status=204)
+
+
+def _sent() -> dict[str, Any]:
+    sent = json_or_none() if request.is_json else None
+    if not isinstance(sent, dict):
+        raise Problem(422, "bad_json", "Send an object as JSON.")
+    return sent
