@@ -3,7 +3,7 @@ Duplicates are recognised by content, and by unique indexes of the database wher
 come at once: the second request begins anew and finds the first picture.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
@@ -32,7 +32,7 @@ class Submitted:
     """What became of a file. A duplicate leads to the existing study.
 
     `same_uid`: another picture had come under the same SOPInstanceUID; both are stored. `joined`:
-    it was added to an existing exam.
+    it was added to an existing exam. `patient_name` is that of the file itself, for who sent it.
     """
 
     study_id: UUID
@@ -42,6 +42,7 @@ class Submitted:
     duplicate: bool
     same_uid: bool = False
     joined: bool = False
+    patient_name: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,13 @@ def submit(
     upload = check.check(filename, data, limits, work)
     for _ in range(_TRIES - 1):
         try:
-            return _take(session, vault, actor, upload, data, now)
+            taken = _take(session, vault, actor, upload, data, now)
+            break
         except (IntegrityError, _Changed):
             continue  # another request has stored this picture, UID or exam
-    return _take(session, vault, actor, upload, data, now)
+    else:
+        taken = _take(session, vault, actor, upload, data, now)
+    return replace(taken, patient_name=upload.phi.get("patient_name", ""))
 
 
 def _take(

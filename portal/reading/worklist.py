@@ -113,9 +113,12 @@ def history(
     what: Literal["sent", "read"] | None = None,
     page: int = 1,
     per_page: int = PER_PAGE,
+    since: datetime | None = None,
     now: datetime,
 ) -> Page:
-    """What the actor sent or read, newest first; without `what`, what fits the role."""
+    """What the actor sent or read, newest first; without `what`, what fits the role. `since`: only
+    exams of which they sent a picture from then on.
+    """
     actor.require(Permission.STUDY_LIST)
     chosen = what or ("read" if actor.role is Role.READER else "sent")
     base = visible_studies(actor)
@@ -129,6 +132,11 @@ def history(
     )
     if chosen == "sent":
         base = base.where(Study.id.in_(sent_by(actor.user_id)))
+        if since is not None:
+            fresh = select(Instance.study_id).where(
+                Instance.uploaded_by == actor.user_id, Instance.created >= since
+            )
+            base = base.where(Study.id.in_(fresh))
         order: Any = Study.created.desc()
     else:
         mine = own_reviews.subquery()

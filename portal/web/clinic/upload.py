@@ -1,6 +1,8 @@
 """Upload from the browser: one file or ZIP a request by script, several by the form."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from flask import Blueprint, Response, jsonify, render_template, request
 from werkzeug.datastructures import FileStorage
@@ -9,13 +11,18 @@ from portal import errors
 from portal.access import Permission
 from portal.intake import submission, zip_submission
 from portal.intake.check import Refused
+from portal.reading import worklist
+from portal.services import db_session
 from portal.studies import status
-from portal.web.present import wording
+from portal.web.present import list_rows, wording
 from portal.web.receive_file import receive
 from portal.web.security import guard
 from portal.web.security.errors import Problem, wants_problem
 
 blueprint = Blueprint("upload", __name__)
+
+# How long the page lists what a person has sent: a shift, and the handover after it.
+_RECENT: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ def _outcomes(file: FileStorage) -> list[Outcome]:
 
 def _outcome(name: str, submitted: submission.Submitted) -> Outcome:
     text = "already known" if submitted.duplicate else "received"
-    message, tone = f"Case {submitted.case_number}: {text}", "ok"
+    whose = f", {submitted.patient_name}" if submitted.patient_name else ""
+    message, tone = f"Case {submitted.case_number}{whose}: {text}", "ok"
     if submitted.same_uid:
         message, tone = f"{message}. {wording.SAME_UID}", "warn"
     return Outcome(name, message, tone, f"/studies/{submitted.study_id}")
@@ -90,6 +98,7 @@ def _as_json(submitted: submission.Submitted) -> dict[str, object]:
         "id": str(submitted.study_id),
         "url": f"/studies/{submitted.study_id}",
         "case": submitted.case_number,
+        "patient": submitted.patient_name,
         "duplicate": submitted.duplicate,
         "remark": wording.SAME_UID if submitted.same_uid else None,
         "state": None if submitted.duplicate else status.State.RECEIVED.value,
@@ -104,8 +113,19 @@ def _file_as_json(arrival: zip_submission.Arrival) -> dict[str, object]:
 
 def _page(outcomes: list[Outcome]) -> str:
     settings = guard.services().settings
+    found = worklist.history(
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        what="sent",
+        since=guard.now() - _RECENT,
+        now=guard.now(),
+    )
+    guard.services().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
     return render_template(
         "upload/upload.html",
+        recent=[(list_rows.row(row), row.patient.filename) for row in found.rows],
+        recent_total=found.total,
         outcomes=outcomes,
         max_bytes=settings.max_upload_bytes,
         max_mb=settings.max_upload_mb,

@@ -6,26 +6,47 @@ function size(bytes) {
   return bytes < 1048576 ? `${(bytes / 1024).toFixed(0)} KB` : `${(bytes / 1048576).toFixed(1)} MB`;
 }
 
-export class FileRow {
-  /** `again` is called to send the file once more; `above`: the row to put this one below. */
-  constructor(file, list, again, above = null) {
-    this.file = file;
-    this.again = again;
-    this.id = null;
-    const template = /** @type {HTMLTemplateElement} */ (document.getElementById("file-row"));
-    this.element = /** @type {HTMLElement} */ (template.content.firstElementChild.cloneNode(true));
-    this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
-    this.element.querySelector(".file-size").textContent = above ? "" : size(file.size);
-    this.status = this.element.querySelector(".file-status");
-    this.action = this.element.querySelector(".file-action");
-    this.bar = /** @type {HTMLElement} */ (this.element.querySelector(".file-bar"));
-    if (above) above.element.after(this.element); else list.append(this.element);
+/** A row whose case's result is still to come: also one of an upload before, made by the server. */
+export class FollowedRow {
+  constructor(element, id = null) {
+    this.element = element;
+    this.id = id;
+    this.status = element.querySelector(".file-status");
   }
 
   /** Whether a result is still to come. */
   get follows() { return this.state === "received"; }
 
   get state() { return this.element.dataset.state; }
+
+  /** Shows the current state: `row` of /worklist/state. */
+  show(row) {
+    const template = document.createElement("template");
+    template.innerHTML = row.html;
+    const result = template.content.querySelector("[data-part=result]");
+    const number = template.content.querySelector("[data-part=number]").textContent;
+    if (row.found) result.append(` ${number}`);
+    if (result.textContent !== this.status.textContent) {
+      result.classList.add("fade-in");
+      this.status.replaceChildren(result);
+    }
+    if (row.settled) this.element.dataset.state = "done";
+  }
+}
+
+export class FileRow extends FollowedRow {
+  /** `again` is called to send the file once more; `above`: the row to put this one below. */
+  constructor(file, list, again, above = null) {
+    const template = /** @type {HTMLTemplateElement} */ (document.getElementById("file-row"));
+    super(/** @type {HTMLElement} */ (template.content.firstElementChild.cloneNode(true)));
+    this.file = file;
+    this.again = again;
+    this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
+    this.element.querySelector(".file-size").textContent = above ? "" : size(file.size);
+    this.action = this.element.querySelector(".file-action");
+    this.bar = /** @type {HTMLElement} */ (this.element.querySelector(".file-bar"));
+    if (above) above.element.after(this.element); else list.append(this.element);
+  }
 
   #set(state, text, badge = "") {
     this.element.dataset.state = state;
@@ -47,8 +68,14 @@ export class FileRow {
     this.bar.style.transform = `scaleX(${share})`;
   }
 
-  received({ id, url, duplicate, remark, case: number }) {
+  received({ id, url, duplicate, remark, case: number, patient }) {
     this.id = id;
+    /** @type {HTMLElement} */
+    const whose = this.element.querySelector(".file-case");
+    const name = document.createElement("bdi");
+    name.textContent = patient || "No name in the file";
+    whose.replaceChildren(`${number} · `, name);
+    whose.hidden = false;
     if (remark) this.remark(remark);
     if (duplicate) this.#set("known", `Already known: case ${number}`, "dash");
     else this.#set("received", `Case ${number} received`, "ok");
@@ -66,20 +93,6 @@ export class FileRow {
     place.className = "file-remark";
     place.textContent = text;
     this.element.append(place);
-  }
-
-  /** Shows the current state: `row` of /worklist/state. */
-  show(row) {
-    const template = document.createElement("template");
-    template.innerHTML = row.html;
-    const result = template.content.querySelector("[data-part=result]");
-    const number = template.content.querySelector("[data-part=number]").textContent;
-    if (row.found) result.append(` ${number}`);
-    if (result.textContent !== this.status.textContent) {
-      result.classList.add("fade-in");
-      this.status.replaceChildren(result);
-    }
-    if (row.settled) this.element.dataset.state = "done";
   }
 
   /** A ZIP: its files are listed below. */
