@@ -154,6 +154,12 @@ def load_session(
     return found
 
 
+def remaining(login: LoginSession, now: datetime, *, idle: timedelta = IDLE) -> tuple[int, int]:
+    """The seconds until a live session ends without activity, and until it ends in any case."""
+    quiet, whole = login.last_seen + idle - now, login.expires - now
+    return max(0, int(quiet.total_seconds())), max(0, int(whole.total_seconds()))
+
+
 def record_confirmation(
     session: Session, login: LoginSession, now: datetime, *, address: str = ""
 ) -> None:

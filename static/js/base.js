@@ -1,5 +1,7 @@
-// What every page shares: theme, tooltips, the "?" sheet, relative times, jumps by "g" + letter.
+// What every page shares: theme, tooltips, the "?" sheet, relative times, jumps by "g" + letter, the
+// person's session, tables that become cards in narrow windows.
 
+import { watchSession } from "./session.js";
 import { startClock } from "./time.js";
 
 const THEMES = ["dark", "light", "system"];
@@ -103,7 +105,7 @@ function wireKeys() {
   let afterG = null;  // when G was pressed; not 0, or every key in a page's first second would count as "after G"
   document.addEventListener("keydown", (event) => {
     const key = keyOf(event);
-    if (!key || event.repeat || isTyping(event.target)) return;
+    if (!key || event.repeat || isTyping(event.target) || document.querySelector("dialog[open]:not(#keys)")) return;
     if (key === "?") { event.preventDefault(); if (sheet.open) sheet.close(); else open(); return; }
     const jump = /** @type {HTMLElement | null} */ (/^[a-z]$/.test(key) ? sheet.querySelector(`[data-jump=${key}]`) : null);
     if (afterG !== null && event.timeStamp - afterG < 900 && jump) {
@@ -135,8 +137,30 @@ function wireMenus() {
   });
 }
 
+// In a narrow window a table's rows become cards; each cell then has its column's name beside it. The
+// roles stay: browsers drop them where CSS displays a table as something else.
+function labelCells() {
+  for (const table of document.querySelectorAll(".table")) {
+    const names = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
+    table.setAttribute("role", "table");
+    for (const group of table.querySelectorAll("thead, tbody")) group.setAttribute("role", "rowgroup");
+    for (const head of table.querySelectorAll("th")) head.setAttribute("role", "columnheader");
+    /** @type {NodeListOf<HTMLTableRowElement>} */
+    const rows = table.querySelectorAll("tr");
+    for (const row of rows) {
+      row.setAttribute("role", "row");
+      [...row.cells].forEach((cell, at) => {
+        if (cell.matches("td")) cell.setAttribute("role", "cell");
+        if (cell.colSpan === 1) cell.dataset.label = names[at] ?? "";
+      });
+    }
+  }
+}
+
 wireTheme();
+labelCells();
 wireTips();
 wireKeys();
 wireMenus();
 startClock();
+watchSession();

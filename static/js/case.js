@@ -2,7 +2,7 @@
 
 import { Review } from "./case/review.js";
 import { Threshold } from "./case/threshold.js";
-import { getJson, poll, SignedOut, swap } from "./poll.js";
+import { getJson, poll, swap } from "./poll.js";
 import { refreshTimes } from "./time.js";
 import { VIEWER_KEYS, viewerActions, wireButtons, wireKeys } from "./viewer/actions.js";
 import { Readout } from "./viewer/readout.js";
@@ -142,13 +142,7 @@ function live() {
   let known = info.signature;
   if (info.final) return;
   poll(async () => {
-    let state;
-    try {
-      state = await getJson(info.stateUrl);
-    } catch (error) {
-      if (error instanceof SignedOut) { trouble("offline", "You were signed out.", () => location.reload()); return null; }
-      throw error;
-    }
+    const state = await getJson(info.stateUrl);
     const signature = `${state.state}/${state.waiting_for ?? ""}`;
     if (signature !== known) {
       await refresh();

@@ -39,14 +39,23 @@ async function get(options) {
 
 const CALLS = { create, get };
 
-/** @type {NodeListOf<HTMLFormElement>} */
-const forms = document.querySelectorAll("[data-passkey]");
-for (const form of forms) {
-  if (!window.PublicKeyCredential) continue;
+/** Shows the forms in `root` that use a passkey, and has them do so. A form is sent as usual, unless
+    somebody who listens for its event "passkey" prevents that.
+    @param {ParentNode} root */
+export function wirePasskeys(root) {
+  /** @type {NodeListOf<HTMLFormElement>} */
+  const forms = root.querySelectorAll("[data-passkey]");
+  for (const form of forms) if (form.hidden) wire(form); // once each
+}
+
+/** @param {HTMLFormElement} form */
+function wire(form) {
+  if (!window.PublicKeyCredential) return;
   form.hidden = false;
   const error = /** @type {HTMLElement} */ (form.querySelector("[data-passkey-error]"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    event.stopPropagation();
     error.hidden = true;
     const buttons = form.querySelectorAll("button");
     for (const button of buttons) button.disabled = true;
@@ -56,7 +65,7 @@ for (const form of forms) {
         id: made.id, rawId: toText(made.rawId), type: made.type,
         response: { clientDataJSON: toText(made.response.clientDataJSON), ...response },
       });
-      form.submit();
+      if (form.dispatchEvent(new Event("passkey", { bubbles: true, cancelable: true }))) form.submit();
     } catch (problem) {
       const cancelled = problem instanceof DOMException; // cancelled, timed out, or no such passkey here
       error.textContent = (!cancelled && problem instanceof Error && problem.message) || "No passkey was used. Try again, or use a code.";
@@ -65,3 +74,5 @@ for (const form of forms) {
     }
   });
 }
+
+wirePasskeys(document);

@@ -1,6 +1,7 @@
 // Asks the portal repeatedly: never while the tab is hidden, and less often after errors.
 
 /** Calls `ask()` until `stop()`; ask resolves to the milliseconds until the next call, or null to end.
+    After the end of the session it waits until the person has signed in again (session.js).
     `onTrouble(n)` gets the number of failures in a row, and 0 once the portal answers again.
     @param {() => Promise<number | null>} ask  @param {(failures: number) => void} onTrouble */
 export function poll(ask, first = 1500, onTrouble = () => {}) {
@@ -17,7 +18,13 @@ export function poll(ask, first = 1500, onTrouble = () => {}) {
       wait = await ask();
       if (failures) onTrouble(0);
       failures = 0;
-    } catch {
+    } catch (error) {
+      if (error instanceof SignedOut) {
+        asking = false;
+        document.addEventListener("session-back", () => turn(), { once: true });
+        document.dispatchEvent(new Event("session-lost"));
+        return;
+      }
       failures += 1;
       onTrouble(failures);
       wait = Math.min(30000, 2000 * 2 ** failures);

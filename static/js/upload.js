@@ -3,8 +3,8 @@
 
 import { csrfToken, isTyping, keyOf, renewToken } from "./base.js";
 import { filesOf } from "./upload/dropped.js";
-import { FileRow } from "./upload/row.js";
-import { getJson, poll, SignedOut } from "./poll.js";
+import { FileRow, FollowedRow } from "./upload/row.js";
+import { getJson, poll } from "./poll.js";
 
 const AT_ONCE = 3;
 const TRIES = [1000, 3000, 8000];
@@ -12,6 +12,9 @@ const TRIES = [1000, 3000, 8000];
 const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const list = document.getElementById("files-list");
 const rows = [];
+// What was sent before this page was opened, as the server lists it.
+const before = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#recent .file"))]
+  .map((element) => new FollowedRow(element, element.dataset.id));
 const waiting = [];
 let sending = 0;
 
@@ -52,7 +55,11 @@ async function send(row) {
       return;
     }
     if (answer.status === 400 && answer.body?.code === "csrf" && turn === 0 && await renewToken()) continue;
-    if (answer.status === 401) { row.lost("You were signed out. Sign in again, then retry."); return; }
+    if (answer.status === 401) {
+      document.dispatchEvent(new Event("session-lost"));
+      row.lost("You were signed out. Sign in again, then retry.");
+      return;
+    }
     const again = [0, 429, 502, 503, 504].includes(answer.status) && turn < TRIES.length;
     if (!again) {
       if (answer.status === 0) row.lost("The portal cannot be reached.");
@@ -116,16 +123,11 @@ function summary() {
 }
 
 const live = poll(async () => {
-  const open = rows.filter((row) => row.follows).slice(0, 100);
+  const open = [...rows, ...before].filter((row) => row.follows).slice(0, 100);
   if (open.length === 0) return 3000;
-  try {
-    const answer = await getJson(`${form.dataset.stateUrl}?ids=${open.map((row) => row.id).join(",")}`);
-    for (const row of open) if (answer.rows[row.id]) row.show(answer.rows[row.id]);
-    summary();
-  } catch (error) {
-    if (error instanceof SignedOut) { trouble("You were signed out: sign in again in another tab, then reload."); return null; }
-    throw error;
-  }
+  const answer = await getJson(`${form.dataset.stateUrl}?ids=${open.map((row) => row.id).join(",")}`);
+  for (const row of open) if (answer.rows[row.id]) row.show(answer.rows[row.id]);
+  summary();
   return 1500;
 }, 1000, (failures) => trouble(failures > 1 ? "The portal cannot be reached; results will appear later." : ""));
 

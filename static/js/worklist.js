@@ -1,6 +1,6 @@
 // The live worklist: results fade into their rows; new cases are announced and never move the rows.
 
-import { getJson, poll, SignedOut, swap } from "./poll.js";
+import { getJson, poll, swap } from "./poll.js";
 import { wireListKeys } from "./list_keys.js";
 
 const list = document.getElementById("list");
@@ -55,28 +55,14 @@ function announce(all) {
   newCases.querySelector("span").textContent = `${more.toLocaleString("en-US")} new case${more === 1 ? "" : "s"} – show`;
 }
 
-function signedOut() {
-  const link = document.createElement("a");
-  link.className = "btn wide";
-  link.href = location.href;
-  link.textContent = "You were signed out – sign in again";
-  newCases.replaceChildren(link);
-  newCases.hidden = false;
-}
-
 async function ask() {
   const pending = list ? [...list.querySelectorAll("[data-settled=no]")] : [];
   const shown = links.map((link) => link.parentElement.dataset.id);
-  try {
-    const answer = await getJson(`${newCases.dataset.stateUrl}?ids=${shown.join(",")}`);
-    for (const [id, row] of Object.entries(answer.rows)) update(id, row);
-    replaceIfChanged(counts, answer.counts);
-    replaceIfChanged(notices, answer.notices);
-    announce(answer.all);
-  } catch (error) {
-    if (error instanceof SignedOut) { signedOut(); return null; }
-    throw error;
-  }
+  const answer = await getJson(`${newCases.dataset.stateUrl}?ids=${shown.join(",")}`);
+  for (const [id, row] of Object.entries(answer.rows)) update(id, row);
+  replaceIfChanged(counts, answer.counts);
+  replaceIfChanged(notices, answer.notices);
+  announce(answer.all);
   return pending.length ? 2000 : 8000;
 }
 

@@ -67,6 +67,7 @@ NO_PAGES = {
     "reading.blob": "a file for the case page",
     "reading.following": "leads on",
     "reading.state": "JSON for the case page",
+    "session.state": "JSON for every page",
     "sso.back": "leads on at once; needs a provider, and errors are shown by the page of sign-in",
     "sso.leave": "leads on to the provider",
     "static": "files of the pages",

@@ -186,7 +186,11 @@ def _load(_request: object) -> SignedIn | None:
 
 
 def _context() -> dict[str, Any]:
-    return {"actor": g.get("actor"), "user": g.get("user"), "now": now()}
+    known = {"actor": g.get("actor"), "user": g.get("user"), "now": now()}
+    if "actor" in g and "login" in g:
+        ends = sessions.remaining(g.login, now(), idle=services().settings.session_idle)
+        known["session_ends"] = {"idle": ends[0], "whole": ends[1]}
+    return known
 
 
 def _guard() -> BaseResponse | None:

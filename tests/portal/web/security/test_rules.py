@@ -48,6 +48,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "passkeys.begin": EVERYBODY,
     "passkeys.register": EVERYBODY,
     "passkeys.remove": {"owner"},
+    "session.state": EVERYBODY,
+    "session.active": EVERYBODY,
     "auth.start": EVERYBODY,
     "account.account": EVERYBODY,
     "account.password": EVERYBODY,
@@ -103,6 +105,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "reading.state": OF_THE_CASE,
     "reading.blob": set(),  # none is ready: the picture of this study still waits
     "reading.review": {"reader"},
+    "viewer.preferences": SENDERS,  # what they send is refused with 422
+    "viewer.rulers": {"reader"},
     "export.page": {"reader"},
     "export.export": {"reader"},
     "reading.following": SENDERS,  # to the worklist, whether the case exists or not
@@ -310,11 +314,11 @@ def events(world: World) -> int:
 def test_opening_a_patients_data_writes_exactly_one_row(world: World) -> None:
     study = world.arguments["*"]["study_id"]
     client = world.clients["reader"]
-    for path in ("/worklist", "/history", f"/studies/{study}"):
+    for path in ("/worklist", "/history", "/upload", f"/studies/{study}"):
         before = events(world)
         assert client.get(path).status_code == 200
         assert events(world) == before + 1, path
-    for path in (f"/studies/{study}/state", f"/worklist/state?ids={study}", "/upload", "/account"):
+    for path in (f"/studies/{study}/state", f"/worklist/state?ids={study}", "/account"):
         before = events(world)
         assert client.get(path).status_code == 200
         assert events(world) == before, path

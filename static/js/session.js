@@ -1,0 +1,190 @@
+// The session of the person: work in the page counts as activity, a warning comes before the end, and
+// when it has ended the page is hidden until the same person signs in again in its place.
+
+import { csrfToken } from "./base.js";
+
+const TURN = 5000;          // ms between two looks at the clock
+const ASK_EVERY = 60_000;   // the portal is asked this often: the session may be ended from elsewhere
+const WARN = 120_000;       // before the end; a third of a short time without activity
+
+/** @type {HTMLMetaElement | null} */
+const meta = document.querySelector("meta[name=session]");
+const channel = "BroadcastChannel" in window ? new BroadcastChannel("pleura-session") : null;
+
+let idleEnd = 0;
+let wholeEnd = 0;
+let warnFor = WARN;
+let askedAt = Date.now();
+let isActive = false;
+let isHidden = false;
+let asking = null;
+let title = "";
+
+const ended = () => /** @type {HTMLDialogElement} */ (document.getElementById("session-ended"));
+const warning = () => document.getElementById("session-warning");
+
+function learn({ idle_seconds: idle, left_seconds: left }) {
+  idleEnd = Date.now() + idle * 1000;
+  wholeEnd = Date.now() + left * 1000;
+}
+
+/** Puts the token of the present session into the page and all its forms. */
+function useToken(token) {
+  /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=csrf-token]")).content = token;
+  /** @type {NodeListOf<HTMLInputElement>} */
+  const fields = document.querySelectorAll("input[name=csrf_token]");
+  for (const field of fields) field.value = token;
+}
+
+// One request at a time. POST is activity of the person, GET is not.
+function ask(method) {
+  asking ??= request(method).finally(() => { asking = null; });
+  return asking;
+}
+
+async function request(method) {
+  askedAt = Date.now();
+  if (method === "POST") isActive = false;
+  const headers = { Accept: "application/json", "X-CSRFToken": csrfToken() };
+  const response = await fetch(meta.dataset.state, { method, headers, cache: "no-store" }).catch(() => null);
+  if (response?.ok) accept(await response.json());
+  else if (response?.status === 401) hide();
+  else if (method === "POST" && response?.status === 400) await request("GET"); // another session, another token
+  else if (Date.now() >= Math.min(idleEnd, wholeEnd)) hide(); // the portal can't be asked
+}
+
+function accept(state) {
+  if (state.person !== meta.content) { location.replace("/"); return; }
+  learn(state);
+  useToken(state.csrf);
+  if (isHidden) show();
+  warn();
+}
+
+function warn() {
+  const place = warning();
+  const left = Math.min(idleEnd, wholeEnd) - Date.now();
+  const due = !isHidden && left < warnFor;
+  if (due) {
+    const seconds = Math.max(0, Math.round(left / 1000));
+    const time = seconds > 90 ? `${Math.round(seconds / 60)} minutes` : `${seconds} seconds`;
+    const whole = wholeEnd <= idleEnd;
+    place.querySelector("p").textContent = whole
+      ? `Your session ends in ${time}, as every session does. Save what you write; then sign in again here.`
+      : `Your session ends in ${time}, because nothing was done.`;
+    place.querySelector("button").hidden = whole;
+  }
+  if (due === !place.hidden) return;
+  place.hidden = !due;
+  if (due) place.showPopover?.(); else place.hidePopover?.(); // above full screen, too
+}
+
+function turn() {
+  const now = Date.now();
+  const since = now - askedAt;
+  const near = Math.min(idleEnd, wholeEnd) - now < warnFor;
+  if (isHidden) {
+    if (since > 2 * TURN && !ended().querySelector(".solo form")) ask("GET"); // the portal was away
+    return;
+  }
+  if (now >= Math.min(idleEnd, wholeEnd)) {
+    cover(); // at once; shown again if another tab kept the session alive while this one slept
+    ask("GET");
+  } else if (isActive && (idleEnd - now < warnFor || since > ASK_EVERY / 2)) ask("POST");
+  else if (near ? since > 2 * TURN : since > ASK_EVERY && !document.hidden) ask("GET");
+  warn();
+}
+
+function cover() {
+  if (isHidden) return;
+  isHidden = true;
+  title = document.title;
+  document.title = "Signed out · Pleura";
+  document.documentElement.classList.add("signed-out");
+  warn();
+  if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
+}
+
+function hide() {
+  cover();
+  const dialog = ended();
+  if (!dialog.open) dialog.showModal();
+  if (dialog.querySelector(".solo form")) return;
+  openForm(meta.dataset.signIn);
+}
+
+function show() {
+  isHidden = false;
+  document.title = title;
+  document.documentElement.classList.remove("signed-out");
+  const dialog = ended();
+  dialog.querySelector(".solo").replaceChildren();
+  dialog.close();
+  document.dispatchEvent(new Event("session-back"));
+}
+
+function report(text) {
+  /** @type {HTMLElement} */
+  const place = ended().querySelector(".error");
+  place.textContent = text;
+  place.hidden = !text;
+}
+
+async function openForm(address, sent = null) {
+  report("");
+  const response = await fetch(address, { method: sent ? "POST" : "GET", body: sent, cache: "no-store" }).catch(() => null);
+  if (!response) { report("The portal cannot be reached. Try again."); return; }
+  const isPage = response.headers.get("Content-Type")?.startsWith("text/html");
+  const page = isPage ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
+  const column = page?.querySelector(".solo");
+  if (!column || response.status >= 500) { // signed in, or something went wrong
+    await ask("GET");
+    if (isHidden) report("Signing in here did not work. Reload the page.");
+    else channel?.postMessage("changed");
+    return;
+  }
+  column.querySelector(".brand")?.remove();
+  const place = ended().querySelector(".solo");
+  place.replaceChildren(...column.childNodes);
+  for (const link of place.querySelectorAll("a")) { // the hospital's own sign-in: in a tab of its own
+    link.target = "_blank";
+    link.href = link.href.replace(/next=[^&]*/, "next=%2Faccount");
+  }
+  if (place.querySelector("[data-passkey]")) (await import("./passkey.js")).wirePasskeys(place);
+  const first = "[aria-invalid=true], [autofocus], [data-focus]";
+  /** @type {HTMLElement | null} */ (place.querySelector(first) ?? place.querySelector("input:not([type=hidden])"))?.focus();
+}
+
+function wireSigningIn() {
+  const dialog = ended();
+  const send = (event) => {
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    if (!form.closest(".solo")) return;
+    event.preventDefault();
+    const fields = /** @type {any} */ (new FormData(form));
+    openForm(form.action, new URLSearchParams(fields));
+  };
+  dialog.addEventListener("submit", send);
+  dialog.addEventListener("passkey", send);
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  dialog.addEventListener("close", () => { if (isHidden) dialog.showModal(); });
+}
+
+/** Watches the session of a signed-in page, once. */
+export function watchSession() {
+  channel?.postMessage("changed"); // signed in or out: other tabs look at once
+  if (!meta) return;
+  learn({ idle_seconds: Number(meta.dataset.idle), left_seconds: Number(meta.dataset.left) });
+  warnFor = Math.min(WARN, Number(meta.dataset.idle) * 1000 / 3);
+  const act = () => { isActive = true; if (!warning().hidden) turn(); };
+  for (const name of ["pointerdown", "keydown", "wheel"]) document.addEventListener(name, act, { passive: true, capture: true });
+  document.addEventListener("pointermove", (event) => {
+    if (event.movementX || event.movementY) act(); // not where the page moved under a still pointer
+  }, { passive: true });
+  warning().querySelector("button").addEventListener("click", () => ask("POST"));
+  wireSigningIn();
+  document.addEventListener("session-lost", () => ask("GET"));
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { if (isHidden) ask("GET"); else turn(); } });
+  channel?.addEventListener("message", () => ask("GET"));
+  setInterval(turn, TURN);
+}
