@@ -150,6 +150,7 @@ def cases(site: BrowserPortal) -> Cases:
 def visitor(browser: Browser, site: BrowserPortal) -> Iterator[Visitor]:
     """A person at the browser; at the end there must be no problem."""
     site.register_workers()  # they count as gone after a while, and a slow run takes longer
+    site.forget_preferences()
     opened = Visitor(browser, site)
     yield opened
     for context in browser.contexts:

@@ -449,9 +449,6 @@ def test_the_region_that_drives_the_probability_can_be_shown(
     visitor: Visitor, cases: Cases
 ) -> None:
     page = _open(visitor, cases.likely)
-    filled = page.evaluate(_PAINTED)
-    page.keyboard.press("k")  # no fill: only lines are painted, with the next frame
-    _until(page, lambda painted: painted < filled)
     before = page.evaluate(_PAINTED)
     button = page.locator("[data-action=region]")
     expect(button).to_have_attribute("aria-pressed", "false")

@@ -166,6 +166,26 @@ def test_an_uploaded_row_follows_its_case_to_the_result(visitor: Visitor, files:
     expect(page.locator(".file")).to_contain_text("likely")
 
 
+def test_finished_rows_name_case_and_patient_and_survive_a_reload(
+    visitor: Visitor, files: Write
+) -> None:
+    drawn = draw(62)
+    page = visitor.open("/upload", Role.TECHNOLOGIST)
+    page.set_input_files("#files", files("one.dcm", phantom.dicom(drawn, patient_name="UP^LASTS")))
+    row = page.locator("#files-list .file")
+    study = (row.locator("a").get_attribute("href") or "").removeprefix("/studies/")
+    found = visitor.site.study_of(study)
+    number = found.hex[:6].upper()
+    expect(row).to_contain_text(f"{number} · UP, LASTS")
+    page.reload()
+    row = page.locator(f"#recent .file[data-id='{study}']")
+    expect(row).to_contain_text("one.dcm")
+    expect(row).to_contain_text(f"{number} · UP, LASTS")
+    visitor.site.segment(found, visitor.site.render(found), drawn.mask, 0.9)
+    expect(row).to_contain_text("likely")  # the list goes on following it
+    expect(row).to_contain_text(f"{number} · UP, LASTS")
+
+
 def test_too_large_a_file_is_refused_before_it_is_sent(visitor: Visitor, files: Write) -> None:
     page = visitor.open("/upload")
     sent: list[str] = []

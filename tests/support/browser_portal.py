@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from flask import Flask
 from numpy.typing import NDArray
+from sqlalchemy import delete
 from werkzeug.serving import make_server
 
 from ml.images import overlay, reader
@@ -35,7 +36,7 @@ from portal.ai_models import registry
 from portal.governance import purges
 from portal.intake import submission
 from portal.jobs import files, sweeper, tickets, workers
-from portal.models import JobKind, PurgeReason, Role, Study, User
+from portal.models import JobKind, PurgeReason, Role, Study, User, ViewerPreferences
 from tests.support.core import make_settings
 from tests.support.jobs import Jobs, hello_of
 from tests.support.people import Person
@@ -126,6 +127,12 @@ class BrowserPortal:
         """The study with this id, as text from a link; raises if there is none."""
         with self.core.sessions() as session:
             return session.get_one(Study, UUID(study)).id
+
+    def forget_preferences(self) -> None:
+        """Let the viewer be for everybody as at first."""
+        with self.core.sessions() as session:
+            session.execute(delete(ViewerPreferences))
+            session.commit()
 
     def register_workers(self) -> None:
         """Register a worker for each queue."""

@@ -1,0 +1,69 @@
+"""A phone, and a monitor at 200 % zoom: the same work is possible without reaching aside."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from portal.models import Role
+from tests.browser.conftest import TWO_FRAMES, Cases, Visitor
+
+pytestmark = pytest.mark.browser
+
+# A phone; 1440 × 900 and 1280 × 720 at 200 %.
+SMALL = [(390, 844), (720, 450), (640, 360)]
+
+
+@pytest.mark.parametrize("size", SMALL)
+def test_in_a_case_the_overlay_the_menu_and_the_finding_are_reached(
+    visitor: Visitor, cases: Cases, size: tuple[int, int]
+) -> None:
+    page = visitor.open(f"/studies/{cases.likely}", size=size)
+    page.wait_for_selector("#film[data-depth=full]")
+    seen = """element => {
+        const box = element.getBoundingClientRect();
+        return box.left >= 0 && box.right <= innerWidth && box.width >= 24 && box.height >= 24;
+    }"""
+    for part in ("[data-action=overlay]", "[data-action=heat]", ".bar .menu > summary"):
+        assert page.locator(part).evaluate(seen), part
+    assert page.locator(".bar .menu > summary").evaluate("e => e.getBoundingClientRect().top") < 60
+    expect(page.locator("#case-result")).to_be_visible()
+    page.click(".bar .menu > summary")
+    expect(page.get_by_text("Sign out")).to_be_visible()
+    expect(page.get_by_text("Sign out")).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    page.click(".to-reader")
+    page.evaluate(TWO_FRAMES)
+    expect(page.locator("#review button").first).to_be_in_viewport()
+    assert page.locator("#review button").first.evaluate(
+        """element => {
+            const box = element.getBoundingClientRect();
+            const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+            return element.contains(top);
+        }"""
+    ), "something lies over it"
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        ("/admin/people", Role.ADMIN),
+        ("/admin/jobs", Role.ADMIN),
+        ("/admin/models", Role.ADMIN),
+        ("/audit", Role.AUDITOR),
+        ("/account", Role.READER),
+    ],
+)
+def test_tables_fit_a_phone_and_name_their_columns(
+    visitor: Visitor, cases: Cases, path: str, role: Role
+) -> None:
+    page = visitor.open(path, role, size=(390, 844))
+    tables = page.locator(".table-wrap")
+    assert tables.count() > 0
+    for table in tables.all():
+        wide, room = table.evaluate("e => [e.scrollWidth, e.clientWidth]")
+        assert wide <= room
+    cell = page.locator(".table tbody td").first
+    heading = page.locator(".table thead th").first.text_content() or ""
+    shown = cell.evaluate("e => getComputedStyle(e, '::before').content")
+    assert shown == f'"{heading.strip()}"'

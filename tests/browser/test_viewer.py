@@ -1,0 +1,163 @@
+"""The viewer as one reader uses it: the toolbar by keys, what is remembered, rulers, full screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw, wait_until
+
+pytestmark = pytest.mark.browser
+
+_COLOURS = """() => {
+    const canvas = document.querySelector(".film-layer");
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let ai = 0, reader = 0;
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i + 3] <= 40) continue;
+        if (data[i + 1] > data[i] + 40) ai += 1;
+        if (data[i] > data[i + 2] + 60 && data[i] > data[i + 1]) reader += 1;
+    }
+    return [ai, reader];
+}"""
+_FOCUSED = "document.activeElement.dataset.action ?? document.activeElement.className"
+
+
+def _open(visitor: Visitor, study: object, **options: object) -> Page:
+    page = visitor.open(f"/studies/{study}", **options)  # type: ignore[arg-type]
+    page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
+    page.evaluate(TWO_FRAMES)
+    return page
+
+
+def _until(page: Page, so: Callable[[int, int], bool]) -> None:
+    """Wait until this many pixels have the AI's and the reader's colour."""
+    wait_until(page, lambda: so(*page.evaluate(_COLOURS)))
+
+
+def _saved(page: Page, path: str) -> Callable[[], None]:
+    """Waits until the page has stored something at this path."""
+    done: list[int] = []
+    page.on("response", lambda r: done.append(r.status) if r.url.endswith(path) else None)
+    return lambda: wait_until(page, lambda: bool(done) and done[-1] == 204)
+
+
+def test_the_toolbar_is_one_stop_of_the_tab_key(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.locator(".film-stage").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate(_FOCUSED) == "tool-window"
+    window = page.inner_text("[data-out=zoom]")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(_FOCUSED) == "tool-zoom"
+    page.keyboard.press("End")
+    assert page.evaluate(_FOCUSED) == "full"
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(_FOCUSED) == "tool-window"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(_FOCUSED) == "heat"
+    assert page.inner_text("[data-out=zoom]") == window  # the picture has not moved
+    page.keyboard.press("Tab")
+    inside = page.evaluate("Boolean(document.activeElement.closest('.film-tools'))")
+    assert not inside
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate(_FOCUSED) == "heat"
+
+
+def test_after_a_click_on_a_tool_the_arrows_move_the_picture(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    page.click("[data-action=tool-pan]")
+    assert "film-stage" in page.evaluate(_FOCUSED)
+
+
+def test_at_first_the_outline_has_no_fill(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    expect(page.locator("[data-action=mode-outline]")).to_have_attribute("aria-pressed", "true")
+    _until(page, lambda ai, _: ai > 200)
+    thin = page.evaluate(_COLOURS)[0]
+    page.click("[data-action=mode-fill]")
+    _until(page, lambda ai, _: ai > 5 * thin)
+
+
+def test_what_a_reader_chose_is_there_in_another_browser(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    stored = _saved(page, "/viewer/preferences")
+    page.click("[data-action=mode-fill]")
+    page.keyboard.press("i")
+    before = page.inner_text("[data-out=window]")
+    page.click("[data-action=presets]")
+    page.click("#film-presets button:has-text('lung')")
+    expect(page.locator("[data-out=window]")).not_to_have_text(before)
+    chosen = page.inner_text("[data-out=window]")
+    page.click("[data-action=overlay-key]")
+    stored()
+    other = _open(visitor, cases.likely)
+    expect(other.locator("[data-out=flags]")).to_have_text("inverted")
+    expect(other.locator("[data-out=window]")).to_have_text(chosen)
+    assert other.evaluate(_COLOURS)[0] == 0
+    other.keyboard.press("o")
+    _until(other, lambda ai, _: ai > 1000)
+    another_reader = _open(visitor, cases.likely, role=visitor.site.second_reader())
+    expect(another_reader.locator("[data-out=flags]")).to_have_text("")
+
+
+def test_an_overlay_that_is_off_stays_off_and_says_so(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.click("[data-action=overlay-off]")
+    expect(page.locator("[data-out=flags]")).to_have_text("AI overlay off")
+    page.keyboard.press("o")
+    page.keyboard.press("h")
+    page.evaluate(TWO_FRAMES)
+    page.evaluate(TWO_FRAMES)
+    assert page.evaluate(_COLOURS)[0] == 0
+    page.click("[data-action=overlay-on]")
+    page.click("[data-action=mode-outline]")
+    _until(page, lambda ai, _: ai > 200)
+
+
+def test_rulers_survive_a_reload_and_a_reset_removes_them(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(71), patient_name="RULER^READER")
+    page = _open(visitor, study)
+    stored = _saved(page, "/rulers")
+    page.keyboard.press("l")
+    page.mouse.move(400, 300)
+    page.mouse.down()
+    page.mouse.move(560, 420, steps=3)
+    page.mouse.up()
+    _until(page, lambda _, reader: reader > 100)
+    stored()
+    page.reload()
+    page.wait_for_selector("#film[data-depth=full]")
+    _until(page, lambda _, reader: reader > 100)
+    gone = _saved(page, "/rulers")
+    page.keyboard.press("r")
+    gone()
+    page.reload()
+    page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
+    page.evaluate(TWO_FRAMES)
+    assert page.evaluate(_COLOURS)[1] == 0
+
+
+def test_full_screen_names_the_patient_over_the_film(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    strip = page.locator(".film-patient")
+    expect(strip).to_be_hidden()
+    page.keyboard.press("f")
+    expect(strip).to_contain_text("CANARY, ZEBRA")
+    expect(strip).to_contain_text("ID")
+
+
+def test_print_shows_patient_picture_and_result(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.emulate_media(media="print")
+    expect(page.locator(".film-patient")).to_be_visible()
+    expect(page.locator(".film-patient")).to_contain_text("CANARY, ZEBRA")
+    expect(page.locator(".film-picture")).to_be_visible()
+    expect(page.locator("#ai-panel")).to_contain_text("Pneumothorax likely")
+    expect(page.locator(".film-tools")).to_be_hidden()

@@ -1,0 +1,52 @@
+"""What the viewer remembers of a person."""
+
+from typing import Any
+
+import pytest
+
+from portal.access import Denied
+from portal.errors import Invalid
+from portal.reading import viewer_preferences
+from portal.reading.viewer_preferences import Preferences
+from tests.support.clinic import Clinic
+
+CHOICE = {"overlay": "key", "mode": "heat", "inverted": True, "preset": "lung"}
+
+
+def of(clinic: Clinic, actor: Any) -> Preferences:
+    with clinic.session as session:
+        return viewer_preferences.preferences_of(session, actor)
+
+
+def save(clinic: Clinic, actor: Any, sent: dict[str, Any]) -> None:
+    with clinic.session as session:
+        viewer_preferences.save_preferences(session, actor, sent)
+
+
+def test_at_first_the_outline_is_thin_and_shown(clinic: Clinic) -> None:
+    first = of(clinic, clinic.mate).as_json()
+    assert first == {"overlay": "on", "mode": "outline", "inverted": False, "preset": "window-1"}
+
+
+def test_each_person_has_their_own(clinic: Clinic) -> None:
+    save(clinic, clinic.mate, CHOICE)
+    save(clinic, clinic.mate, {**CHOICE, "mode": "fill"})
+    assert of(clinic, clinic.mate).as_json() == {**CHOICE, "mode": "fill"}
+    assert of(clinic, clinic.owner) == Preferences()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"overlay": "sometimes"}, {"overlay": ["on"]}, {"mode": None}, {"inverted": 1}),
+        *({"preset": "window-9"}, {"preset": "PHANTOM^ONE"}, {"preset": {}}),
+    ],
+)
+def test_anything_else_is_refused(clinic: Clinic, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        save(clinic, clinic.mate, {**CHOICE, **wrong})
+
+
+def test_who_sees_no_pictures_has_none(clinic: Clinic) -> None:
+    with pytest.raises(Denied):
+        save(clinic, clinic.admin, CHOICE)
