@@ -207,7 +207,7 @@ class Variables(JobClock, BaseSettings):
     session_idle_minutes: WholeNumber = variable(
         "PLEURA_SESSION_IDLE_MINUTES",
         15,
-        "A session ends after this long without a request.",
+        "A session ends after this long without activity.",
         ge=1,
         le=24 * 60,
     )
