@@ -61,17 +61,24 @@ function accept(state) {
   warn();
 }
 
+// In steps, so that a screen reader does not announce every few seconds.
+function timeLeft(ms) {
+  if (ms > 75_000) return "2 minutes";
+  if (ms > 45_000) return "1 minute";
+  return ms > 20_000 ? "30 seconds" : "a few seconds";
+}
+
 function warn() {
   const place = warning();
   const left = Math.min(idleEnd, wholeEnd) - Date.now();
   const due = !isHidden && left < warnFor;
   if (due) {
-    const seconds = Math.max(0, Math.round(left / 1000));
-    const time = seconds > 90 ? `${Math.round(seconds / 60)} minutes` : `${seconds} seconds`;
     const whole = wholeEnd <= idleEnd;
-    place.querySelector("p").textContent = whole
-      ? `Your session ends in ${time}, as every session does. Save what you write; then sign in again here.`
-      : `Your session ends in ${time}, because nothing was done.`;
+    const text = whole
+      ? `Your session ends in ${timeLeft(left)}, as every session does. Save what you write; then sign in again here.`
+      : `Your session ends in ${timeLeft(left)}, because nothing was done.`;
+    const line = place.querySelector("p");
+    if (line.textContent !== text) line.textContent = text;
     place.querySelector("button").hidden = whole;
   }
   if (due === !place.hidden) return;
@@ -130,6 +137,16 @@ function report(text) {
   place.hidden = !text;
 }
 
+/** @param {Element} root */
+function renameIds(root) {
+  for (const element of root.querySelectorAll("[id]")) element.id = `again-${element.id}`;
+  for (const name of ["for", "aria-describedby"]) {
+    for (const element of root.querySelectorAll(`[${name}]`)) {
+      element.setAttribute(name, element.getAttribute(name).split(" ").map((id) => `again-${id}`).join(" "));
+    }
+  }
+}
+
 async function openForm(address, sent = null) {
   report("");
   const response = await fetch(address, { method: sent ? "POST" : "GET", body: sent, cache: "no-store" }).catch(() => null);
@@ -146,6 +163,7 @@ async function openForm(address, sent = null) {
   column.querySelector(".brand")?.remove();
   const place = ended().querySelector(".solo");
   place.replaceChildren(...column.childNodes);
+  renameIds(place); // the hidden page may have the same ones
   for (const link of place.querySelectorAll("a")) { // the hospital's own sign-in: in a tab of its own
     link.target = "_blank";
     link.href = link.href.replace(/next=[^&]*/, "next=%2Faccount");
