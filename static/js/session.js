@@ -153,7 +153,7 @@ async function openForm(address, sent = null) {
   if (!response) { report("The portal cannot be reached. Try again."); return; }
   const isPage = response.headers.get("Content-Type")?.startsWith("text/html");
   const page = isPage ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
-  const column = page?.querySelector(".solo");
+  const column = page?.querySelector("main .solo");
   if (!column || response.status >= 500) { // signed in, or something went wrong
     await ask("GET");
     if (isHidden) report("Signing in here did not work. Reload the page.");
