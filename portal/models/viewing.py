@@ -11,7 +11,7 @@ from portal.models.vocabulary import OverlayMode, OverlayShown
 
 
 class ViewerPreferences(Base):
-    """What a person chose last in the viewer. `preset` is a code of `reading.viewer_preferences`."""
+    """What a person chose last in the viewer; `preset`: see `reading.viewer_preferences`."""
 
     __tablename__ = "viewer_preferences"
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)

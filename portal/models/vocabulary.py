@@ -126,7 +126,7 @@ class Reason(StrEnum):
 
 
 class OverlayShown(StrEnum):
-    """When the AI overlay is drawn: never, while its key asks for it, or as soon as a case opens."""
+    """When the AI overlay is drawn: never, once its key asks for it, or at once."""
 
     OFF = "off"
     KEY = "key"

@@ -3,7 +3,6 @@
 It is sealed under the picture's key, and a purge of the case removes it.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,13 +30,13 @@ def save_rulers(
     vault: Vault,
     actor: Actor,
     study_id: UUID,
-    picture: UUID,
+    picture: Any,
     sent: Any,
     now: datetime,
 ) -> None:
-    """Keep these rulers of one of the study's pictures instead of the ones before; an empty list
-    removes the draft. One audit row. Raises Invalid, and Denied where the actor may not review the
-    study or it has no such picture.
+    """Keep these rulers (`sent`) of one of the study's pictures instead of the ones before; an
+    empty list removes the draft. One audit row. Raises Denied where the actor may not review the
+    study, then Invalid for what are no rulers or no picture of it.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
@@ -47,16 +46,16 @@ def save_rulers(
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
     rows = exams.pictures(session, [study.id])[study.id]
-    instance = next((row for row in rows if row.id == picture), None)
+    instance = next((row for row in rows if str(row.id) == str(picture)), None)
     if instance is None:
-        raise Denied("picture")
-    draft = session.get(ReviewDraft, (actor.user_id, picture))
+        raise Invalid("picture", "Name one of the case's pictures by its id.")
+    draft = session.get(ReviewDraft, (actor.user_id, instance.id))
     if rulers:
         data_key = sealed_fields.instance_key_of(vault, instance)
-        sealed = sealed_fields.seal_rulers(vault, data_key, picture, actor.user_id, rulers)
+        sealed = sealed_fields.seal_rulers(vault, data_key, instance.id, actor.user_id, rulers)
         session.merge(
             ReviewDraft(
-                reader_id=actor.user_id, instance_id=picture, sealed_rulers=sealed, updated=now
+                reader_id=actor.user_id, instance_id=instance.id, sealed_rulers=sealed, updated=now
             )
         )
     elif draft is not None:
@@ -67,7 +66,7 @@ def save_rulers(
         actor=actor,
         now=now,
         study_id=study.id,
-        subject_id=picture,
+        subject_id=instance.id,
         detail={"rulers": len(rulers)},
     )
     session.commit()

@@ -36,7 +36,12 @@ def of_patient(
 
 
 def of_same_uid(
-    session: Session, vault: Vault, actor: Actor, study: Study, rows: Sequence[Instance], now: datetime
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study: Study,
+    rows: Sequence[Instance],
+    now: datetime,
 ) -> tuple[bool, list[Prior]]:
     """Whether a picture of this exam shares its SOPInstanceUID with another, and the other exams
     with such pictures that the actor may see.
@@ -80,9 +85,7 @@ def _seen(
             row.created,
             found[row.id],
             exam_date=_patient(vault, row).study_date,
-            is_later=None
-            if row.acquired is None or acquired is None
-            else row.acquired > acquired,
+            is_later=None if row.acquired is None or acquired is None else row.acquired > acquired,
         )
         for row in rows
     ]

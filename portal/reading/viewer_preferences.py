@@ -57,4 +57,3 @@ def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) ->
     session.execute(mine.with_for_update(key_share=True))
     session.merge(ViewerPreferences(user_id=actor.user_id, **chosen.as_json()))
     session.commit()
-

@@ -45,7 +45,7 @@ def describe_picture(
 
 
 def folded(number: str) -> str:
-    """A patient ID or accession number as the search compares it: without case, blanks around it."""
+    """A patient ID or accession number as the search compares it: no case, no blanks around it."""
     return number.strip().casefold()
 
 

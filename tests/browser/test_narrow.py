@@ -38,7 +38,8 @@ def test_in_a_case_the_overlay_the_menu_and_the_finding_are_reached(
     assert page.locator("#review button").first.evaluate(
         """element => {
             const box = element.getBoundingClientRect();
-            const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+            const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+            const top = document.elementFromPoint(x, y);
             return element.contains(top);
         }"""
     ), "something lies over it"

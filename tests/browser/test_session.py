@@ -1,4 +1,4 @@
-"""The session in a page: a warning before its end, the page hidden after it, signing in in place."""
+"""The session in a page: a warning before its end, then hidden until one signs in in place."""
 
 from __future__ import annotations
 

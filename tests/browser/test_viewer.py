@@ -1,4 +1,4 @@
-"""The viewer as one reader uses it: the toolbar by keys, what is remembered, rulers, full screen."""
+"""The viewer as one reader uses it: toolbar by keys, what is remembered, rulers, full screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The access log for auditors, preceded by the alarms not seen yet: ids, and what they are called."""
+"""The access log for auditors, preceded by the alarms not seen yet: ids with their names."""
 
 import json
 import re
@@ -164,4 +164,3 @@ def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter
         **times,
     )
     return asked, criteria, errors
-

@@ -1,8 +1,9 @@
 // The reader's own measurements, in amber. They are kept with the reader's draft of the picture.
 
 export class Rulers {
-  /** `onChange` is called with all lines when one was finished or removed. */
-  constructor(spacing, lines = [], onChange = (_lines) => {}) {
+  /** `onChange` is called with all lines when one was finished or removed.
+      @param {((lines: number[][]) => void) | null} onChange */
+  constructor(spacing, lines = [], onChange = null) {
     this.spacing = spacing;   // {row_mm, column_mm, source} or null
     this.lines = lines;       // [x0, y0, x1, y1] in source pixels
     this.onChange = onChange;
@@ -23,15 +24,15 @@ export class Rulers {
   /** A click without a drag leaves no ruler. */
   finish(line, minimum) {
     if (Math.hypot(line[2] - line[0], line[3] - line[1]) < minimum) this.remove(line);
-    else this.onChange(this.lines);
+    else this.onChange?.(this.lines);
   }
 
   remove(line) { this.lines = this.lines.filter((other) => other !== line); }
 
-  removeLast() { this.lines.pop(); this.onChange(this.lines); }
+  removeLast() { this.lines.pop(); this.onChange?.(this.lines); }
 
   clear() {
-    if (this.lines.length) this.onChange([]);
+    if (this.lines.length) this.onChange?.([]);
     this.lines = [];
   }
 

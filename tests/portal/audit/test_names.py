@@ -17,7 +17,13 @@ def test_a_person_is_meant_by_name_address_id_or_its_beginning(clinic: Clinic) -
         mate = session.get_one(User, clinic.mate.user_id)
         mate.name = "Ångström, Zoë"
         session.commit()
-        for text in (str(mate.id), mate.id.hex[:8], f" {mate.id.hex[:8].upper()} ", "zoë", mate.email):
+        for text in (
+            str(mate.id),
+            mate.id.hex[:8],
+            f" {mate.id.hex[:8].upper()} ",
+            "zoë",
+            mate.email,
+        ):
             assert names.people_meant(session, clinic.auditor, text) == (mate.id,), text
         unknown = uuid4()
         assert names.people_meant(session, clinic.auditor, str(unknown)) == (unknown,)

@@ -95,7 +95,7 @@ def test_only_who_may_review_the_case_draws_in_it(clinic: Clinic) -> None:
     for actor in (clinic.owner, clinic.outsider, clinic.admin):
         with pytest.raises(Denied):
             save(clinic, study_id, RULERS, actor)
-    with pytest.raises(Denied):
+    with pytest.raises(Invalid):
         save(clinic, study_id, RULERS, picture=uuid4())
 
 

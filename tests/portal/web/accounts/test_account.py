@@ -1,4 +1,4 @@
-"""API tokens made on the account page: shown once, no further than the role, after a fresh proof."""
+"""API tokens made on the account page: shown once, within the role, after a fresh proof."""
 
 import json
 import re

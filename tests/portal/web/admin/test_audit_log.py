@@ -51,7 +51,11 @@ def test_the_search_takes_every_id_and_number_that_the_page_shows(
         answer = client.get("/audit", query_string={"event": "study_submitted", "case": shown}).text
         assert f"case={study_id}" in answer
         assert f"case={other}" not in answer
-    (subject,) = set(re.findall(r"/audit\?subject=([0-9a-f-]{36})", client.get("/audit?event=job_finished").text)[:1])
+    (subject,) = set(
+        re.findall(
+            r"/audit\?subject=([0-9a-f-]{36})", client.get("/audit?event=job_finished").text
+        )[:1]
+    )
     answer = client.get("/audit", query_string={"subject": subject[:8]}).text
     assert f"subject={subject}" in answer
     assert "study submitted" not in answer
