@@ -248,7 +248,7 @@ def test_refusals_do_not_show_who_has_an_account(
         form = {"email": email, "password": "not the password"}
         answer = post(client, "/sign-in", form, page="/sign-in")
         assert answer.status_code == 401
-        message = re.search(r'role="alert".*?</div>\s*</div>', answer.text, re.S)
+        message = re.search(r'id="f-password-error".*?</p>', answer.text, re.S)
         assert message is not None
         return message.group(), [extract_parameters(stored) for stored in hashes]
 
