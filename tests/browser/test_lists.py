@@ -75,7 +75,7 @@ def test_without_redis_pictures_are_accepted_and_the_page_shows_it(
         visitor.site = alone
         page = visitor.open("/upload")
         page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(56))))
-        expect(page.locator(".file")).to_contain_text("results may be delayed")
+        expect(page.locator("#files-list .file")).to_contain_text("results may be delayed")
         page.goto(f"{alone.url}/worklist")
         expect(page.locator("#notices")).to_contain_text("Redis) is not available")
         expect(page.locator(".case")).to_contain_text("queued")
@@ -106,7 +106,7 @@ def test_three_files_have_three_outcomes(visitor: Visitor, cases: Cases, files: 
             files("again.dcm", data),
         ],
     )
-    rows = page.locator(".file")
+    rows = page.locator("#files-list .file")
     expect(rows.nth(0)).to_contain_text("waiting")
     expect(rows.nth(1)).to_contain_text("not a DICOM")
     expect(rows.nth(2)).to_contain_text("Already known")
@@ -127,7 +127,7 @@ def test_a_zip_unfolds_into_a_row_for_each_file(visitor: Visitor, files: Write) 
         "#files",
         [files("disc.zip", stream.getvalue()), files("after.dcm", phantom.dicom(draw(58)))],
     )
-    rows = page.locator(".file")
+    rows = page.locator("#files-list .file")
     expect(rows).to_have_count(5)
     expect(rows.nth(0)).to_contain_text("ZIP with 3 files")
     expect(rows.nth(1)).to_contain_text("Skipped: not a picture")
@@ -149,21 +149,21 @@ def test_a_folder_is_sent_with_the_folders_in_it(visitor: Visitor, tmp_path: Pat
     (tmp_path / "films" / ".hidden").write_bytes(b"not for you")
     page = visitor.open("/upload")
     page.set_input_files("#folder", tmp_path / "films")
-    expect(page.locator(".file")).to_have_count(2)
-    expect(page.locator(".file").nth(0)).to_contain_text("films/a/")
+    expect(page.locator("#files-list .file")).to_have_count(2)
+    expect(page.locator("#files-list .file").nth(0)).to_contain_text("films/a/")
     for row in (0, 1):
-        expect(page.locator(".file").nth(row).locator("a")).to_have_text("Open")
+        expect(page.locator("#files-list .file").nth(row).locator("a")).to_have_text("Open")
 
 
 def test_an_uploaded_row_follows_its_case_to_the_result(visitor: Visitor, files: Write) -> None:
     drawn = draw(53)
     page = visitor.open("/upload", Role.TECHNOLOGIST)
     page.set_input_files("#files", files("one.dcm", phantom.dicom(drawn, patient_name="UP^LIVE")))
-    link = page.locator(".file a")
+    link = page.locator("#files-list .file a")
     study = (link.get_attribute("href") or "").removeprefix("/studies/")
     found = visitor.site.study_of(study)
     visitor.site.segment(found, visitor.site.render(found), drawn.mask, 0.9)
-    expect(page.locator(".file")).to_contain_text("likely")
+    expect(page.locator("#files-list .file")).to_contain_text("likely")
 
 
 def test_finished_rows_name_case_and_patient_and_survive_a_reload(
@@ -192,7 +192,7 @@ def test_too_large_a_file_is_refused_before_it_is_sent(visitor: Visitor, files: 
     page.on("request", lambda r: sent.append(r.url) if r.method == "POST" else None)
     page.evaluate("document.getElementById('upload').dataset.maxBytes = '10'")
     page.set_input_files("#files", files("large.dcm", b"x" * 100))
-    expect(page.locator(".file")).to_contain_text("larger than 64 MB")
+    expect(page.locator("#files-list .file")).to_contain_text("larger than 64 MB")
     assert sent == []
 
 
@@ -202,7 +202,7 @@ def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write
     page.route("**/studies", lambda route: route.abort())
     page.clock.install()
     page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(54))))
-    lost = page.locator(".file", has_text="cannot be reached")
+    lost = page.locator("#files-list .file", has_text="cannot be reached")
 
     def is_lost_after_another_try() -> bool:
         page.clock.run_for(9000)  # each try waits longer than the one before it
@@ -212,7 +212,7 @@ def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write
     expect(lost).to_be_visible()
     page.unroute("**/studies")
     page.click("text=Try again")
-    expect(page.locator(".file a")).to_have_text("Open")
+    expect(page.locator("#files-list .file a")).to_have_text("Open")
 
 
 def test_upload_works_without_script(visitor: Visitor, cases: Cases, files: Write) -> None:
@@ -227,8 +227,8 @@ def test_upload_works_without_script(visitor: Visitor, cases: Cases, files: Writ
     )
     page.click("#plain-send")
     # The click answers when the form is on its way, not when the next page is painted.
-    expect(page.locator(".file").nth(0)).to_contain_text("received")
-    expect(page.locator(".file").nth(1)).to_contain_text("not a DICOM")
+    expect(page.locator("#files-list .file").nth(0)).to_contain_text("received")
+    expect(page.locator("#files-list .file").nth(1)).to_contain_text("not a DICOM")
 
 
 def test_history_shows_what_was_read_and_the_verdict(visitor: Visitor, cases: Cases) -> None:
