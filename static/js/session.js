@@ -168,6 +168,13 @@ async function openForm(address, sent = null) {
     link.target = "_blank";
     link.href = link.href.replace(/next=[^&]*/, "next=%2Faccount");
   }
+  /** @type {HTMLInputElement | null} */
+  const email = place.querySelector("[name=email]");
+  if (email && !email.value) { // who has to sign in here is known
+    email.value = meta.dataset.email;
+    email.autofocus = false;
+    /** @type {HTMLInputElement} */ (place.querySelector("[name=password]")).autofocus = true;
+  }
   if (place.querySelector("[data-passkey]")) (await import("./passkey.js")).wirePasskeys(place);
   const first = "[aria-invalid=true], [autofocus], [data-focus]";
   /** @type {HTMLElement | null} */ (place.querySelector(first) ?? place.querySelector("input:not([type=hidden])"))?.focus();
