@@ -16,12 +16,14 @@ FROM build AS build-portal
 COPY portal portal
 COPY worker worker
 COPY ml ml
+COPY xray_files xray_files
 RUN pip install --require-hashes -r requirements/portal.txt \
  && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
 
 FROM build AS build-worker-cpu
 COPY worker worker
 COPY ml ml
+COPY xray_files xray_files
 COPY portal portal
 RUN pip install --require-hashes -r requirements/worker-cpu.txt \
  && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
@@ -29,6 +31,7 @@ RUN pip install --require-hashes -r requirements/worker-cpu.txt \
 FROM build AS build-worker-gpu
 COPY worker worker
 COPY ml ml
+COPY xray_files xray_files
 COPY portal portal
 RUN pip install --require-hashes -r requirements/worker-gpu.txt \
  && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
@@ -45,6 +48,7 @@ WORKDIR /app
 FROM base AS portal
 COPY --from=build-portal /opt/pleura /opt/pleura
 COPY portal portal
+COPY xray_files xray_files
 COPY worker/__init__.py worker/
 COPY worker/contract worker/contract
 COPY worker/isolation worker/isolation
@@ -71,6 +75,7 @@ FROM worker AS worker-cpu
 COPY --from=build-worker-cpu /opt/pleura /opt/pleura
 COPY worker worker
 COPY ml ml
+COPY xray_files xray_files
 USER pleura
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-m", "worker", "alive"]
@@ -80,6 +85,7 @@ FROM worker AS worker-gpu
 COPY --from=build-worker-gpu /opt/pleura /opt/pleura
 COPY worker worker
 COPY ml ml
+COPY xray_files xray_files
 USER pleura
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-m", "worker", "alive"]

@@ -58,7 +58,7 @@ lint: $(TEST_VENV)/.installed node_modules/.package-lock.json ## style, arrows b
 	@$(TEST_VENV)/bin/ruff check .
 	@$(TEST_VENV)/bin/ruff format --check .
 	@$(TEST_VENV)/bin/lint-imports
-	@$(TEST_VENV)/bin/bandit -q -c pyproject.toml -r portal worker ml
+	@$(TEST_VENV)/bin/bandit -q -c pyproject.toml -r portal worker ml xray_files
 	@$(NODE) node_modules/eslint/bin/eslint.js eslint.config.js static/js
 	@$(NODE) node_modules/typescript/bin/tsc --project tsconfig.json
 	@$(TEST_VENV)/bin/python -m tests.support.template_rules

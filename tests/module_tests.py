@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-PACKAGES = ("portal", "worker", "ml")
+PACKAGES = ("portal", "worker", "ml", "xray_files")
 DOCUMENT = ROOT / "docs" / "architecture.md"
 HEAD = "| folder | modules | tested in |\n|---|---|---|\n"
 _ROW = re.compile(r"\| `([\w/]+)` \| (.+?) \| (.+?) \|\n")

@@ -186,7 +186,7 @@ def _read(
 
     def read(case: Case) -> tuple[Picture, PreparedPicture] | str:
         try:
-            picture = reader.read(case.file.read_bytes())
+            picture = reader.read(case.file.read_bytes()).without_hidden()
         except reader.Unreadable as error:
             return f"{error.code}: {error.message}"
         except OSError as error:

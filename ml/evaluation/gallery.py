@@ -70,7 +70,7 @@ def pictures(
 def _drawn(
     kind: str, row: dict[str, Any], case: Case, opened: Serving, shape: tuple[int, int]
 ) -> GalleryPicture:
-    picture = reader.read(case.file.read_bytes()).pixels
+    picture = reader.read(case.file.read_bytes()).without_hidden().pixels
     seen = opened.prepare(picture)
     masks, _ = opened.run([seen])
     # The outline is shown even where the picture was not called: why it was missed is the point.

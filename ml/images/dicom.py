@@ -1,90 +1,55 @@
 """DICOM files as pictures: header checks first, then decoding, then the grey-scale pipeline.
 
-Owns refusals and their reasons, and colour; grey values are ``ml.images.grayscale``'s, tags
+Which files are read is decided in `xray_files`, by the rules that the portal accepts them by. Owns
+what becomes of a read one: colour and geometry; grey values are ``ml.images.grayscale``'s, tags
 ``ml.images.dicom_tags``'s.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import FileDataset
-from pydicom.pixels.processing import apply_color_lut
-from pydicom.uid import UID
+from pydicom.dataset import Dataset
 
-from ml.images import decoders, dicom_tags, grayscale
+from ml.images import decoders, dicom_tags, grayscale, shutter, square_pixels
 from ml.images.picture import (
     Picture,
+    Spacing,
     Unreadable,
     Window,
     automatic_window,
-    check_size,
     colour_share,
+    unreadable,
 )
-
-MODALITIES = frozenset({"CR", "DX", "DR", "RG", "SC", "OT"})
-# For files that leave the modality out: CR, DX for presentation and processing, the four SC kinds.
-_IMAGE_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.1",
-        "1.2.840.10008.5.1.4.1.1.1.1",
-        "1.2.840.10008.5.1.4.1.1.1.1.1",
-        "1.2.840.10008.5.1.4.1.1.7",
-        "1.2.840.10008.5.1.4.1.1.7.2",
-        "1.2.840.10008.5.1.4.1.1.7.3",
-        "1.2.840.10008.5.1.4.1.1.7.4",
-    }
-)
-_TRANSFER_SYNTAXES = frozenset(
-    f"1.2.840.10008.1.2{suffix}"
-    for suffix in (
-        "",  # implicit little endian
-        ".1",  # explicit little endian
-        ".2",  # explicit big endian
-        ".4.50",  # JPEG baseline
-        ".4.51",  # JPEG extended
-        ".4.57",  # JPEG lossless
-        ".4.70",  # JPEG lossless, first-order prediction
-        ".4.80",  # JPEG-LS lossless
-        ".4.81",  # JPEG-LS near-lossless
-        ".4.90",  # JPEG 2000 lossless
-        ".4.91",  # JPEG 2000
-        ".5",  # RLE lossless
-    )
-)
-_GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
-_COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
-
-
-def looks_like(data: bytes) -> bool:
-    """Whether the bytes are DICOM, with the preamble or (older files) beginning with a tag."""
-    if data[128:132] == b"DICM":
-        return True
-    # No preamble: groups 0002 or 0008 come first, with a small element number.
-    return len(data) > 132 and data[:2] in (b"\x02\x00", b"\x08\x00") and data[3] == 0
+from xray_files import grey_values, kinds, lookup_table, picture_header, pixel_frame
+from xray_files.bad_file import BadFile
+from xray_files.header import walk
+from xray_files.listed_elements import PICTURE
+from xray_files.picture_header import PictureHeader
 
 
 def read(data: bytes) -> Picture:
     """Read one single-frame projection picture; reasons for refusal: ``ml.images.reader``."""
     with _quiet():
         try:
-            dataset = _parsed(data)
-            notes = _checked(dataset, len(data))
-            return _picture(dataset, decoders.stored(dataset), notes)
+            found = walk(data, PICTURE, len(data))
+            dataset = found.dataset(PICTURE)
+            picture_header.check_modality(dataset)
+            header = picture_header.read(dataset, found)
+            stored = decoders.stored(header, pixel_frame.frame(found, header))
+            return _picture(dataset, header, stored, _notes(dataset, found.mislabelled))
+        except BadFile as bad:
+            raise unreadable(bad) from None
         except (Unreadable, MemoryError):
             raise
         except Exception:
-            # Parsers and decoders throw whatever they like on damaged bytes. The cause is dropped
-            # on purpose: its text may quote the file.
+            # Decoders throw whatever they like on damaged bytes. The cause is dropped on purpose:
+            # its text may quote the file.
             raise Unreadable(
                 "decode_failed", "The DICOM file is damaged or its pixels could not be decoded."
             ) from None
@@ -104,109 +69,48 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _parsed(data: bytes) -> FileDataset:
-    # A deflated header would be blown up by the parser without a limit. What stands before the
-    # name of the syntax may be as long as the sender likes, so look everywhere.
-    if _DEFLATED in data:
-        raise Unreadable(
-            "unsupported_transfer_syntax", "The DICOM file is deflated, which is not supported."
-        )
-    return pydicom.dcmread(io.BytesIO(data), force=True)
+def _notes(dataset: Dataset, mislabelled: bool) -> tuple[str, ...]:
+    found = {
+        "modality_missing": dicom_tags.text(dataset, "Modality") is None,
+        "transfer_syntax_wrong": mislabelled,
+        "for_processing": dicom_tags.text(dataset, "PresentationIntentType") == "FOR PROCESSING",
+    }
+    return tuple(code for code, holds in found.items() if holds)
 
 
-def _checked(dataset: FileDataset, length: int) -> tuple[str, ...]:
-    """Go through the header before any pixel is decoded; returns notes for the picture."""
-    if len(dataset) == 0 or ("PixelData" not in dataset and _ends_early(dataset, length)):
-        raise Unreadable("truncated", "The DICOM file is cut off before its pixels.")
-    notes = []
-    modality = dicom_tags.text(dataset, "Modality")
-    sop_class = dicom_tags.text(dataset, "SOPClassUID")
-    if modality is None:
-        notes.append("modality_missing")
-    known = modality in MODALITIES if modality else sop_class in _IMAGE_CLASSES | {None}
-    if not known:
-        # Two letters by the standard; anything longer may be text of the sender.
-        kind = modality if modality and len(modality) <= 4 and modality.isalnum() else "another"
-        raise Unreadable(
-            "unsupported_modality",
-            f"Only projection X-rays (CR, DX) are read; this file's modality is {kind}.",
-        )
-    if "PixelData" not in dataset:
-        raise Unreadable("no_pixels", "The DICOM file holds no picture.")
-    if (dicom_tags.number(dataset, "NumberOfFrames") or 1) > 1:
-        raise Unreadable("not_single_frame", "The DICOM file holds several frames, not one.")
-    rows = int(dicom_tags.number(dataset, "Rows") or 0)
-    columns = int(dicom_tags.number(dataset, "Columns") or 0)
-    check_size(rows, columns)
-    syntax = _transfer_syntax(dataset)
-    if syntax not in _TRANSFER_SYNTAXES:
-        raise Unreadable(
-            "unsupported_transfer_syntax", "The DICOM file's transfer syntax is not supported."
-        )
-    photometric = dicom_tags.text(dataset, "PhotometricInterpretation")
-    if photometric not in _GREY | _COLOUR:
-        raise Unreadable(
-            "unsupported_photometric",
-            "The DICOM file's photometric interpretation is not supported.",
-        )
-    allocated = dicom_tags.number(dataset, "BitsAllocated") or 0
-    if allocated not in (8, 16):
-        raise Unreadable(
-            "unsupported_photometric", "Only pictures of 8 to 16 bits per sample are supported."
-        )
-    samples = 1 if photometric in _GREY or photometric == "PALETTE COLOR" else 3
-    if not UID(syntax).is_encapsulated:
-        needed = rows * columns * samples * int(allocated) // 8
-        if photometric == "YBR_FULL_422":
-            needed = needed * 2 // 3
-        if len(dataset.PixelData) < needed:
-            raise Unreadable("truncated", "The DICOM file is cut off within its pixels.")
-    return tuple(notes)
-
-
-def _transfer_syntax(dataset: FileDataset) -> str:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None:  # no preamble: pydicom has found out while parsing
-        implicit, little = dataset.original_encoding
-        suffix = "" if implicit else ".1" if little else ".2"
-        syntax = UID(f"1.2.840.10008.1.2{suffix}")
-        dataset.file_meta.TransferSyntaxUID = syntax
-    return str(syntax)
-
-
-def _ends_early(dataset: FileDataset, length: int) -> bool:
-    """Whether the last element of the header is longer than the rest of the file."""
-    last = dataset.get_item(max(dataset.keys()))
-    return isinstance(last, RawDataElement) and last.value_tell + last.length != length
-
-
-def _picture(dataset: FileDataset, stored: NDArray[np.generic], notes: tuple[str, ...]) -> Picture:
-    photometric = dicom_tags.text(dataset, "PhotometricInterpretation") or ""
-    colour = 0.0
-    windows: list[Window] = []
-    valid: NDArray[np.bool_] | None = None
-    if photometric in _GREY:
-        pixels, bits, windows, valid = grayscale.canonical(
-            dataset, stored, photometric == "MONOCHROME1"
-        )
+def _picture(
+    dataset: Dataset, header: PictureHeader, stored: NDArray[np.generic], notes: tuple[str, ...]
+) -> Picture:
+    spacing = dicom_tags.spacing(dataset)
+    if square_pixels.is_implausible(spacing):
+        spacing, notes = None, (*notes, "pixel_aspect_implausible")
+    aspect = square_pixels.aspect(dataset, spacing)
+    shutters = shutter.of(dataset, header.rows, header.columns, aspect)
+    visible = shutter.shown(shutters, header.rows, header.columns) if shutters else None
+    colour, windows = 0.0, list[Window]()
+    if header.photometric in kinds.GREY:
+        pixels, bits, windows, valid = grayscale.canonical(dataset, header, stored, visible)
     else:
-        if photometric == "PALETTE COLOR":
-            stored = apply_color_lut(stored, dataset)
-        bits = 8 * stored.dtype.itemsize
+        if header.photometric == "PALETTE COLOR":
+            stored = _of_palette(dataset, header, stored)
+        bits, valid = 8 * stored.dtype.itemsize, visible
         colour = colour_share(stored, 2**bits - 1)
         # Rec. 601 luminance, as JPEG itself and OpenCV use.
         weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
         luminance = stored[..., :3].astype(np.float32) @ weights
         pixels = np.rint(luminance).astype(np.uint16)
-    if dicom_tags.text(dataset, "PresentationIntentType") == "FOR PROCESSING":
-        notes = (*notes, "for_processing")
+    windows.append(automatic_window(pixels, valid))
+    size = square_pixels.shape(header.rows, header.columns, aspect)
+    if spacing is not None and aspect != 1:
+        side = min(spacing.row_mm, spacing.column_mm)
+        spacing = Spacing(side, side, spacing.source)
     return Picture(
-        pixels=np.ascontiguousarray(pixels),
+        pixels=np.ascontiguousarray(square_pixels.resampled(pixels, size)),
         bits=bits,
         media_type="application/dicom",
-        windows=(*windows, automatic_window(pixels, valid)),
-        photometric=photometric,
-        spacing=dicom_tags.spacing(dataset),
+        windows=tuple(windows),
+        photometric=header.photometric,
+        spacing=spacing,
         view=dicom_tags.view(dataset),
         modality=dicom_tags.text(dataset, "Modality"),
         body_part=dicom_tags.text(dataset, "BodyPartExamined"),
@@ -215,4 +119,23 @@ def _picture(dataset: FileDataset, stored: NDArray[np.generic], notes: tuple[str
         patient_sex=dicom_tags.sex(dataset),
         colour=colour,
         notes=notes,
+        shutters=shutter.scaled(shutters, size[1] / header.columns, size[0] / header.rows),
+        source_size=(header.rows, header.columns) if aspect != 1 else None,
     )
+
+
+def _of_palette(
+    dataset: Dataset, header: PictureHeader, stored: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    """Stored values through the tables of the three colours, (rows, columns, 3)."""
+    channels, depth = [], 8
+    for colour in ("Red", "Green", "Blue"):
+        name = f"{colour}PaletteColorLookupTable"
+        table = lookup_table.read(dataset, name, *grey_values.stored_range(header))
+        if table is None:
+            raise ValueError("a colour without its table")
+        depth = max(depth, table.depth)
+        entries = np.array(table.entries, np.uint16)
+        at = np.clip(stored.astype(np.int32) - table.first, 0, entries.size - 1)
+        channels.append(entries[at])
+    return np.stack(channels, axis=2).astype(np.uint8 if depth == 8 else np.uint16)

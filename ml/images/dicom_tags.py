@@ -1,65 +1,29 @@
 """Single facts from a DICOM header, each tolerant of what real files do wrong.
 
-Owns the rules for spacing, view, age, orientation, windows and padding. A value that cannot be
-understood is treated as absent; nothing here raises on a strange header.
+Owns the rules for spacing, windows and padding; view and age are read as in `xray_files`. A value
+that cannot be understood is treated as absent; nothing here raises on a strange header.
 """
 
 from __future__ import annotations
-
-import math
-import re
-from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ml.images.picture import Spacing, SpacingSource, Window
+from xray_files import dates
+from xray_files.values import code, number, numbers, word
+from xray_files.view import orientation, view
 
-# SNOMED CT and the older SNOMED RT codes of DICOM CID 4010 and 4011.
-_VIEW_CODES = {
-    "272479007": "PA",
-    "R-10214": "PA",
-    "399348003": "AP",
-    "R-10206": "AP",
-    "399173006": "LL",
-    "R-10236": "LL",
-    "399198007": "RL",
-    "R-10232": "RL",
-}
-_VIEW_NAMES = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "RL", "LAT": "LL", "LATERAL": "LL"}
-_AGE = re.compile(r"(\d{1,3})([DWMY]?)", re.ASCII)
+__all__ = ["age_years", "number", "orientation", "spacing", "text", "view"]
+
 # No detector's values come near: beyond it a window is a mistake.
 _WINDOW_LIMIT = 1e6
-_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 
 
 def text(dataset: Dataset, keyword: str) -> str | None:
-    """A tag's value as upper-case text without padding, None when absent or empty."""
-    try:
-        value = str(dataset.get(keyword) or "").strip(" \0").upper()
-    except Exception:  # a value that pydicom cannot convert counts as absent
-        return None
-    return value or None
-
-
-def numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """A tag's values as finite floats; empty when absent or when any is not a number."""
-    try:
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            return []
-        values = [value] if isinstance(value, str | int | float) else list(value)
-        found = [float(item) for item in values]
-    except Exception:
-        return []
-    return found if all(map(math.isfinite, found)) else []
-
-
-def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first of a tag's numbers, or None."""
-    found = numbers(dataset, keyword)
-    return found[0] if found else None
+    """A tag's first value as upper-case text without padding, None when absent or empty."""
+    return code(dataset, keyword) or None
 
 
 def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
@@ -91,44 +55,10 @@ def spacing(dataset: Dataset) -> Spacing | None:
     return Spacing(found[0], found[1], source) if found else None
 
 
-def view(dataset: Dataset) -> str | None:
-    """PA, AP, LL or RL, from ViewPosition or else the view code; None for any other."""
-    position = text(dataset, "ViewPosition")
-    if position and position.split():
-        return _VIEW_NAMES.get(position.split()[0])
-    try:
-        return _VIEW_CODES.get(str(dataset.ViewCodeSequence[0].CodeValue))
-    except (AttributeError, IndexError):
-        return None
-
-
-def orientation(dataset: Dataset) -> tuple[str, str] | None:
-    """PatientOrientation as (towards the right edge, towards the bottom), e.g. ('L', 'F')."""
-    try:
-        value = dataset.get("PatientOrientation")
-    except Exception:
-        return None
-    if not value or isinstance(value, str) or len(value) != 2:
-        return None
-    first, second = (str(item).strip().upper() for item in value)
-    return (first, second) if first and second else None
-
-
 def age_years(dataset: Dataset) -> float | None:
     """The patient's age, from PatientAge (a bare number counts years) or the two dates."""
-    match = _AGE.fullmatch(text(dataset, "PatientAge") or "")
-    if match:
-        return round(int(match[1]) * _YEARS[match[2]], 2)
-    try:
-        born, taken = (
-            date.fromisoformat(str(dataset.get(name) or ""))
-            for name in ("PatientBirthDate", "StudyDate")
-        )
-    except ValueError:
-        return None
-    # Whole years: a difference to the day would reveal too much about one of the dates.
-    years = taken.year - born.year - ((taken.month, taken.day) < (born.month, born.day))
-    return float(years) if 0 <= years <= 130 else None
+    tags = ("PatientAge", "PatientBirthDate", "StudyDate")
+    return dates.age_years(*(code(dataset, tag) for tag in tags))
 
 
 def sex(dataset: Dataset) -> str | None:
@@ -148,7 +78,9 @@ def windows(dataset: Dataset) -> tuple[list[Window], str]:
         names = []
     found = []
     for index, (centre, width) in enumerate(zip(centres, widths, strict=False)):
-        if not 0 < width < _WINDOW_LIMIT or abs(centre) > _WINDOW_LIMIT:
+        # PS3.3 C.11.2.1.2.1: a LINEAR window of less than 1 is none, of the others one of 0.
+        least = 1.0 if curve == "LINEAR" else 1e-6
+        if not least <= width < _WINDOW_LIMIT or abs(centre) > _WINDOW_LIMIT:
             continue
         if curve == "LINEAR":
             # PS3.3 C.11.2.1.2: its ramp is one step narrower and half a step lower.
@@ -163,12 +95,14 @@ def windows(dataset: Dataset) -> tuple[list[Window], str]:
 _WINDOW_NAMES = frozenset({"NORMAL", "HARDER", "SOFTER", "WINDOW1", "WINDOW2", "USER"})
 
 
-def not_padding(dataset: Dataset, values: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+def not_padding(
+    dataset: Dataset, values: NDArray[np.int32], signed: bool
+) -> NDArray[np.bool_] | None:
     """Where stored values are picture and not PixelPaddingValue; None without padding."""
-    first = number(dataset, "PixelPaddingValue")
+    first = word(dataset, "PixelPaddingValue", signed)
     if first is None:
         return None
-    last = number(dataset, "PixelPaddingRangeLimit")
+    last = word(dataset, "PixelPaddingRangeLimit", signed)
     last = first if last is None else last
     valid = (values < min(first, last)) | (values > max(first, last))
     # All of it or none of it: then the tag means nothing for this picture.

@@ -14,6 +14,9 @@ from pydicom.dataset import Dataset
 
 from ml.images import dicom_tags
 from ml.images.picture import Pixels, Window
+from xray_files import grey_values
+from xray_files.lookup_table import LookupTable
+from xray_files.picture_header import PictureHeader
 
 
 @dataclass(frozen=True)
@@ -30,22 +33,27 @@ class _Scale:
 
 
 def canonical(
-    dataset: Dataset, stored: NDArray[np.generic], inverted: bool
+    dataset: Dataset,
+    header: PictureHeader,
+    stored: NDArray[np.generic],
+    visible: NDArray[np.bool_] | None = None,
 ) -> tuple[Pixels, int, list[Window], NDArray[np.bool_] | None]:
-    """Canonical pixels, their bits, the header's windows in those units, and what is no padding."""
+    """Canonical pixels, their bits, the header's windows in those units, and what is picture.
+
+    visible: what a shutter leaves. The last is what is neither padding nor behind a shutter.
+    """
     if stored.ndim != 2:
         raise ValueError("a grey picture has two dimensions")
-    values, bits, low = _values(dataset, stored)
-    valid = dicom_tags.not_padding(dataset, values)
+    values, bits, low = _values(header, stored)
+    valid = dicom_tags.not_padding(dataset, values, header.signed)
     slope, intercept = 1.0, 0.0
-    if dataset.get("ModalityLUTSequence"):
-        values, bits = _looked_up(dataset, "ModalityLUTSequence", values)
-        low = 0
+    table = grey_values.modality_table(dataset, header)
+    if table is not None:
+        values, bits, low = _looked_up(table, values), table.depth, 0
     else:
-        slope = dicom_tags.number(dataset, "RescaleSlope") or 1.0
-        intercept = dicom_tags.number(dataset, "RescaleIntercept") or 0.0
-        if not 1e-6 < abs(slope) < 1e6 or abs(intercept) > 1e9:
-            slope, intercept = 1.0, 0.0  # not a plausible rescale
+        slope, intercept = grey_values.rescale(dataset)
+    inverted = header.photometric == "MONOCHROME1"
+    voi_table = grey_values.voi_table(dataset, header)
     windows, curve = dicom_tags.windows(dataset)
     if windows and curve == "SIGMOID":
         # A sigmoid's tails stay apart in 16 bits, so nothing visible is lost by applying it.
@@ -53,9 +61,9 @@ def canonical(
         steep = 4.0 * (values * slope + intercept - centre) / max(width, 1e-6)
         shown = np.rint(65535.0 / (1.0 + np.exp(-np.clip(steep, -50, 50))))
         bits, windows, scale = 16, [], _Scale(1.0, 0.0)
-    elif not windows and dataset.get("VOILUTSequence"):
+    elif not windows and voi_table is not None:
         modality_values = np.rint(values * slope + intercept).astype(np.int32)
-        shown, bits = _looked_up(dataset, "VOILUTSequence", modality_values)
+        shown, bits = _looked_up(voi_table, modality_values), voi_table.depth
         scale = _Scale(1.0, 0.0)
     else:
         # Rescaling is linear, so the stored steps are kept as they are: no rounding, no loss.
@@ -75,6 +83,9 @@ def canonical(
         # As black as the picture's own black and no blacker: what looks at the whole picture (the
         # network's percentiles, the quality gate) must not lose its contrast to the padding.
         pixels[~valid] = darkest
+    if visible is not None:
+        valid = visible if valid is None else valid & visible
+        valid = valid if valid.any() else None
     # A window that misses every pixel shows a black or white picture: better none than that.
     windows = [
         w
@@ -84,45 +95,23 @@ def canonical(
     return pixels, bits, windows, valid
 
 
-def _values(dataset: Dataset, stored: NDArray[np.generic]) -> tuple[NDArray[np.int32], int, int]:
+def _values(
+    header: PictureHeader, stored: NDArray[np.generic]
+) -> tuple[NDArray[np.int32], int, int]:
     """Stored values (PS3.5 8.1.1), their bits, and the lowest value these can represent.
 
     Bits beside the stored ones may have any value (old files have overlays there).
     """
-    bits = int(
-        dicom_tags.number(dataset, "BitsStored")
-        or dicom_tags.number(dataset, "BitsAllocated")
-        or 16
-    )
-    high = dicom_tags.number(dataset, "HighBit")
-    shift = 0 if high is None else int(high) + 1 - bits
-    if not 1 <= bits <= 16 or not 0 <= shift <= 16 - bits:
-        raise ValueError("the stored bits do not fit into the allocated ones")
+    bits = header.stored
+    shift = header.high + 1 - bits
     values = (stored.astype(np.int32) >> shift) & (2**bits - 1)
-    if dicom_tags.number(dataset, "PixelRepresentation") != 1:
+    if not header.signed:
         return values, bits, 0
     sign = 2 ** (bits - 1)
     return (values ^ sign) - sign, bits, -sign
 
 
-def _looked_up(
-    dataset: Dataset, keyword: str, values: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], int]:
-    """Values through the first table of a sequence, and the bits of its entries.
-
-    Below and above its range a table goes on with its first and last entry.
-    """
-    item = dataset[keyword][0]
-    count, first, bits = (int(number) for number in item.LUTDescriptor)
-    data = item.LUTData
-    if isinstance(data, bytes):
-        little = dataset.original_encoding[1] is not False
-        table = np.frombuffer(data, dtype="<u2" if little else ">u2")
-    else:
-        table = np.asarray(data)
-    table = table.astype(np.int32)[: count or 2**16]
-    if not 1 <= bits <= 16 or table.size == 0 or table.min() < 0 or table.max() > 65535:
-        raise ValueError("a table that is none")
-    # Some descriptors give fewer bits than their entries have.
-    bits = max(bits, int(table.max()).bit_length())
-    return table[np.clip(values - first, 0, table.size - 1)], bits
+def _looked_up(table: LookupTable, values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Values through a table, which goes on below and above its range with its ends."""
+    entries = np.array(table.entries, np.int32)
+    return entries[np.clip(values - table.first, 0, entries.size - 1)]

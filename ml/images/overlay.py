@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.images.picture import Picture, windowed
+from ml.images.picture import Picture, shown_grey
 
 # Cyan-teal, the model's colour on every page, as blue, green, red for OpenCV.
 AI_COLOUR = (199, 212, 45)
@@ -25,8 +25,7 @@ def mask_png(mask: NDArray[np.bool_]) -> bytes:
 
 def overlay_png(picture: Picture, mask: NDArray[np.bool_]) -> bytes:
     """The picture through its first window, the mask filled and outlined with a dark halo."""
-    grey = windowed(picture.pixels, picture.windows[0])
-    return _png(overlay(grey, mask))
+    return _png(overlay(shown_grey(picture), mask))
 
 
 def overlay(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -7,17 +7,22 @@ LINEAR_EXACT: black at centre - width / 2, white at centre + width / 2, in those
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ml.images import shutter
+from xray_files import picture_header
+from xray_files.bad_file import BadFile
+from xray_files.kinds import MOST_PIXELS
 
 Pixels = NDArray[np.uint16]
 SpacingSource = Literal["calibrated", "corrected", "detector"]
 
-# Above this a picture is not decoded at all: a chest film at the finest detectors has 20 MP.
-PIXEL_LIMIT = 100_000_000
+PIXEL_LIMIT = MOST_PIXELS
 
 
 class Unreadable(Exception):
@@ -78,6 +83,10 @@ class Picture:
     colour: float = 0.0
     # Stable codes for missing or unusual values of the file, e.g. 'modality_missing'.
     notes: tuple[str, ...] = ()
+    # What the sender shows: inside of all these polygons (`ml.images.shutter`).
+    shutters: tuple[tuple[tuple[float, float], ...], ...] = ()
+    # (rows, columns) in the file, where its pixels are not square; the pixels here are.
+    source_size: tuple[int, int] | None = None
 
     @property
     def rows(self) -> int:
@@ -87,6 +96,29 @@ class Picture:
     def columns(self) -> int:
         return int(self.pixels.shape[1])
 
+    def without_hidden(self) -> Picture:
+        """The same picture with what its shutters hide as dark as the darkest of the rest.
+
+        What looks at the whole picture (the network's percentiles, the quality gate) must see
+        nothing of it.
+        """
+        if not self.shutters:
+            return self
+        inside = shutter.shown(self.shutters, self.rows, self.columns)
+        pixels = self.pixels.copy()
+        pixels[~inside] = pixels[inside].min()
+        return replace(self, pixels=pixels, shutters=())
+
+    def as_in_source(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask of this picture on the pixels of its file."""
+        size = self.source_size
+        if size is None or mask.shape == size:
+            return mask
+        small = cv2.resize(
+            mask.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        return np.asarray(small, dtype=np.bool_)
+
     def facts(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON; no name, identifier or date in it."""
         facts = {name: value for name, value in vars(self).items() if name != "pixels"}
@@ -94,6 +126,11 @@ class Picture:
         facts["windows"] = [list(window) for window in self.windows]
         facts["orientation"] = list(self.orientation) if self.orientation else None
         facts["notes"] = list(self.notes)
+        facts["shutters"] = [[list(corner) for corner in polygon] for polygon in self.shutters]
+        facts["source_size"] = list(self.source_size) if self.source_size else None
+        for rare in ("shutters", "source_size"):
+            if not facts[rare]:  # workers and portals of before do not know them
+                del facts[rare]
         return {"rows": self.rows, "columns": self.columns, **facts}
 
     def canonical(self) -> bytes:
@@ -112,20 +149,47 @@ class Picture:
         known["windows"] = tuple(Window(*window) for window in known["windows"])
         known["orientation"] = (orientation[0], orientation[1]) if orientation else None
         known["notes"] = tuple(known.get("notes", ()))
+        known["shutters"] = tuple(
+            tuple((corner[0], corner[1]) for corner in polygon)
+            for polygon in known.get("shutters") or ()
+        )
+        size = known.get("source_size")
+        known["source_size"] = (size[0], size[1]) if size else None
         pixels = np.frombuffer(data, dtype="<u2").reshape(rows, columns).astype(np.uint16)
         return cls(pixels=pixels, **known)
 
 
 def check_size(rows: int, columns: int) -> None:
     """Refuse, before anything is decoded, a picture of no or of far too many pixels."""
-    if rows < 1 or columns < 1:
-        raise Unreadable("no_pixels", "By the file's header its picture has no pixels.")
-    if rows * columns > PIXEL_LIMIT:
-        raise Unreadable(
-            "too_large",
-            f"The picture has {columns} x {rows} pixels; "
-            f"at most {PIXEL_LIMIT // 1_000_000} megapixels are read.",
-        )
+    try:
+        picture_header.check_size(rows, columns)
+    except BadFile as bad:
+        raise unreadable(bad) from None
+
+
+_SENTENCES = {
+    "truncated": "The file is cut off: its end is missing.",
+    "no_pixels": "The file holds no picture, or by its header one without pixels.",
+    "not_single_frame": "The file holds several frames, not one.",
+    "unsupported_modality": "Only projection X-rays (CR, DX) are read; this file's is {kind}.",
+    "unsupported_transfer_syntax": "The file is compressed in a way that is not supported.",
+    "unsupported_photometric": "The picture's kind of pixels is not supported.",
+    "too_large": "The file holds far more than is read of a chest X-ray.",
+    "decode_failed": "The file is damaged or its header contradicts itself.",
+}
+_CODES = {
+    **dict.fromkeys(
+        ("damaged", "contradictory", "inconsistent", "too_many_parts"), "decode_failed"
+    ),
+    "too_many_elements": "decode_failed",
+    **dict.fromkeys(("too_many_pixels", "header_too_large", "unfolds_too_large"), "too_large"),
+}
+
+
+def unreadable(bad: BadFile) -> Unreadable:
+    """The refusal of a file whose header or structure is bad."""
+    code = _CODES.get(bad.code, bad.code)
+    return Unreadable(code, _SENTENCES[code].format(kind=bad.values.get("kind", "another")))
 
 
 def automatic_window(pixels: Pixels, valid: NDArray[np.bool_] | None = None) -> Window:
@@ -138,6 +202,14 @@ def automatic_window(pixels: Pixels, valid: NDArray[np.bool_] | None = None) -> 
     low, high = (float(value) for value in np.percentile(sample, (0.5, 99.5)))
     width = max(high - low, 1.0)
     return Window((low + high) / 2, width, "automatic")
+
+
+def shown_grey(picture: Picture) -> NDArray[np.uint8]:
+    """The picture through its first window, black where a shutter hides it."""
+    grey = windowed(picture.pixels, picture.windows[0])
+    if picture.shutters:
+        grey[~shutter.shown(picture.shutters, picture.rows, picture.columns)] = 0
+    return grey
 
 
 def windowed(pixels: NDArray[np.generic], window: Window) -> NDArray[np.uint8]:

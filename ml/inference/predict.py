@@ -88,6 +88,7 @@ def predict_batch(
 ) -> list[Prediction]:
     """Several pictures in one run of the network; the seconds are shared evenly."""
     start = time.perf_counter()
+    pictures = [picture.without_hidden() for picture in pictures]
     verdicts, prepared, accepted = [], [], []
     for i, picture in enumerate(pictures):
         verdict, ready = checked(picture, serving)

@@ -83,7 +83,9 @@ def _write(
     facts = {"picture": picture.facts(), "prediction": prediction.facts()}
     (folder / f"{stem}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if prediction.mask is not None:
-        (folder / f"{stem}.mask.png").write_bytes(overlay.mask_png(prediction.mask))
+        (folder / f"{stem}.mask.png").write_bytes(
+            overlay.mask_png(picture.as_in_source(prediction.mask))
+        )
         (folder / f"{stem}.overlay.png").write_bytes(overlay.overlay_png(picture, prediction.mask))
 
 

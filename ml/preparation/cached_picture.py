@@ -66,7 +66,7 @@ def write(source: Source) -> Cached:
     Raises Unreadable, OSError, or ValueError for a mask that does not fit.
     """
     cv2.setNumThreads(0)
-    picture = reader.read(source.path.read_bytes())
+    picture = reader.read(source.path.read_bytes()).without_hidden()
     small = transforms.canonical(picture.pixels, source.side)
     mask = _outline(source)
     dataset.write_png(source.cache / "pictures" / f"{source.id}.png", small)

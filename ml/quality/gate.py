@@ -124,7 +124,7 @@ def _header(picture: Picture) -> Iterator[Reason]:
         yield Reason("not_chest", "The header names another body part than the chest.", True)
     if picture.view in ("LL", "RL"):
         yield Reason("lateral_view", "A lateral view; the model reads frontal views only.", True)
-    elif picture.view is None and picture.media_type == "application/dicom":
+    elif picture.view not in ("PA", "AP") and picture.media_type == "application/dicom":
         yield Reason("view_unknown", "The header does not say that this is a frontal view.")
     if picture.patient_age_years is not None and picture.patient_age_years < ADULT_YEARS:
         yield Reason("under_18", "The patient is under 18; the model was made for adults.", True)

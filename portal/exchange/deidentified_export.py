@@ -23,15 +23,16 @@ from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
 from portal.exchange import deidentify
-from portal.exchange.codestream_scrub import NotCleanable
 from portal.exchange.deidentify import Identity
-from portal.formats import png_jpeg
+from portal.formats.codestream_scrub import NotCleanable
 from portal.formats.refusals import Refused
 from portal.models import BlobKind, Instance, Prediction, Review, Study
 from portal.reading.case import load
 from portal.studies import exams, sealed_fields, stored_files
 from portal.studies.sealed_fields import open_patient
 from portal.vault import Vault
+from xray_files.bad_file import BadFile
+from xray_files.streams import png
 
 _DICOM: Final = "application/dicom"
 _PNG_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -239,13 +240,13 @@ def _manifest(
 
 def _clean_png(data: bytes) -> bytes | None:
     """A PNG's picture without its texts and times; None where it is no PNG."""
-    if not data.startswith(png_jpeg.PNG_MARK):
+    if not data.startswith(png.MARK):
         return None
     try:
-        chunks = [data[a:b] for kind, a, b in png_jpeg.png_chunks(data) if kind in _PNG_CHUNKS]
-    except Refused:
+        chunks = [data[a:b] for kind, a, b in png.chunks(data) if kind in _PNG_CHUNKS]
+    except BadFile:
         return None
-    return png_jpeg.PNG_MARK + b"".join(chunks)
+    return png.MARK + b"".join(chunks)
 
 
 def _json(content: dict[str, Any]) -> bytes:

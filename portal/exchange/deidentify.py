@@ -8,33 +8,39 @@ are no part of its pixel are cleared, and lookup tables that can be no curve are
 """
 
 import io
-import itertools
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
-from portal.exchange import codestream_scrub
-from portal.exchange.codestream_scrub import NotCleanable
-from portal.formats import dicom, patient_tags
+from portal.formats import codestream_scrub, dicom, patient_tags
+from portal.formats.codestream_scrub import NotCleanable
+from xray_files import grey_values, kinds, lookup_table, values, view
+from xray_files.listed_elements import MOST_VERTICES, SHUTTER_EDGES
+from xray_files.lookup_table import LookupTable
+from xray_files.picture_header import PictureHeader
 
 METHOD: Final = "Pleura: DICOM PS3.15 Basic Application Confidentiality Profile"
 _SECONDARY: Final = "1.2.840.10008.5.1.4.1.1.7"
-_RLE: Final = "1.2.840.10008.1.2.5"
-_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 
 # Whole numbers, and decimals (which are texts in the file: only what is a number is taken over).
 _WHOLE: Final = (
     *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit"),
-    *("PixelRepresentation", "PlanarConfiguration", "SmallestImagePixelValue"),
-    *("LargestImagePixelValue", "PixelPaddingValue", "PixelPaddingRangeLimit"),
-    *("PixelIntensityRelationshipSign", "PixelAspectRatio"),
+    *("PixelRepresentation", "PlanarConfiguration", "PixelAspectRatio"),
+    *(f"Shutter{edge}Edge" for edge in SHUTTER_EDGES),
+    *("CenterOfCircularShutter", "RadiusOfCircularShutter", "VerticesOfThePolygonalShutter"),
+)
+# Of the pixels' own sign.
+_OF_PIXELS: Final = (
+    *("SmallestImagePixelValue", "LargestImagePixelValue"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 )
 _DECIMAL: Final = (
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
@@ -43,12 +49,12 @@ _DECIMAL: Final = (
     *("RescaleIntercept", "RescaleSlope"),
 )
 _WORDS: Final = {
-    "Modality": dicom.MODALITIES,
-    "ViewPosition": {"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO"},
+    "Modality": kinds.MODALITIES,
+    "ViewPosition": view.FRONTAL | view.NOT_FRONTAL,
     "ImageLaterality": {"L", "R", "B", "U"},
     "Laterality": {"L", "R"},
     "BodyPartExamined": {"CHEST"},
-    "PhotometricInterpretation": dicom.GREY | dicom.COLOUR,
+    "PhotometricInterpretation": kinds.GREY | kinds.COLOUR,
     "PresentationLUTShape": {"IDENTITY", "INVERSE"},
     "PresentationIntentType": {"FOR PRESENTATION", "FOR PROCESSING"},
     "PixelIntensityRelationship": {"LIN", "LOG", "DISP"},
@@ -60,7 +66,7 @@ _WORDS: Final = {
     "ConversionType": {"DV", "DI", "DF", "WSD", "SD", "SI", "DRW", "SYN"},
 }
 _ORIENTATION: Final = re.compile(r"[APRLHF]{1,3}")
-_LUTS: Final = ("ModalityLUTSequence", "VOILUTSequence")
+_SHUTTERS: Final = frozenset({"RECTANGULAR", "CIRCULAR", "POLYGONAL"})
 _PALETTE: Final = ("Red", "Green", "Blue")
 # Type 2 by the standard: there, and empty.
 _EMPTY: Final = (
@@ -81,18 +87,20 @@ class Identity:
 def deidentify(data: bytes, identity: Identity) -> bytes:
     """A stored picture's file without anything that names a patient; raises NotCleanable."""
     source, header, frame = dicom.picture(data)
-    syntax = header["transfer_syntax"]
-    new = _dataset(source, identity)
+    syntax = header.transfer_syntax
+    if syntax in (kinds.BIG_ENDIAN, kinds.DEFLATED):
+        syntax = kinds.EXPLICIT  # retired, and seldom understood
+    new = _dataset(source, header, identity)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(syntax)
     meta.MediaStorageSOPClassUID = new.SOPClassUID
     meta.MediaStorageSOPInstanceUID = new.SOPInstanceUID
-    if UID(syntax).is_encapsulated:
+    if header.encapsulated:
         new.PixelData = encapsulate([_clean(frame, header)])
         new["PixelData"].VR = "OB"
         new["PixelData"].is_undefined_length = True
     else:
-        frame = _without_spare_bits(frame, source, header)
+        frame = _without_spare_bits(_little_endian(frame, header), header)
         new.PixelData = frame + b"\0" * (len(frame) % 2)
         new["PixelData"].VR = "OW"
     stream = io.BytesIO()
@@ -104,27 +112,29 @@ def deidentify(data: bytes, identity: Identity) -> bytes:
     return stream.getvalue()
 
 
-def _clean(frame: bytes, header: dict[str, Any]) -> bytes:
-    if header["transfer_syntax"] != _RLE:
+def _clean(frame: bytes, header: PictureHeader) -> bytes:
+    if header.transfer_syntax != kinds.RLE:
         return codestream_scrub.clean(frame)
-    grey = not header["colour"] or header["photometric"] == "PALETTE COLOR"
-    segments = (1 if grey else 3) * header["bits_allocated"] // 8
-    return codestream_scrub.clean_rle(frame, segments, header["rows"] * header["columns"])
+    segments = header.samples * header.allocated // 8
+    return codestream_scrub.clean_rle(frame, segments, header.rows * header.columns)
 
 
-def _without_spare_bits(frame: bytes, source: Dataset, header: dict[str, Any]) -> bytes:
+def _little_endian(frame: bytes, header: PictureHeader) -> bytes:
+    if header.transfer_syntax != kinds.BIG_ENDIAN:
+        return frame
+    # Words are swapped, also where each holds two pixels of a byte (PS3.5 7.3).
+    swapped = bytearray(frame + b"\0" * (len(frame) % 2))
+    swapped[::2], swapped[1::2] = swapped[1::2], swapped[::2]
+    return bytes(swapped)
+
+
+def _without_spare_bits(frame: bytes, header: PictureHeader) -> bytes:
     """The same pixels, and nothing in the bits of a word that are none of its pixel's.
 
     Older machines drew overlays there, and anything else can be written into them. Of signed
     pixels these bits repeat the sign, as readers of today expect.
     """
-    allocated = header["bits_allocated"]
-    stored = patient_tags.whole(source, "BitsStored", allocated)
-    high = patient_tags.whole(source, "HighBit", stored - 1)
-    if not 0 < stored <= high + 1 <= allocated:
-        raise NotCleanable
-    if header["transfer_syntax"] == _BIG_ENDIAN:
-        raise NotCleanable  # retired: its bytes are not swapped here
+    allocated, stored, high = header.allocated, header.stored, header.high
     if stored == allocated:
         return frame
     size = allocated // 8
@@ -135,7 +145,7 @@ def _without_spare_bits(frame: bytes, source: Dataset, header: dict[str, Any]) -
 
     pixels = int.from_bytes(frame[: words * size], "little")
     pixels &= everywhere(((1 << stored) - 1) << (high + 1 - stored))
-    if patient_tags.whole(source, "PixelRepresentation", 0) == 1:
+    if header.signed:
         signs = pixels & everywhere(1 << high)
         pixels += signs * ((1 << (allocated - high)) - 2)
     return pixels.to_bytes(words * size, "little")
@@ -149,7 +159,7 @@ def burned_in(data: bytes) -> list[str]:
     but what was drawn there was often drawn into the picture as well). And `table_left_out`: a
     lookup table was left out that is no curve and may be a text.
     """
-    source, _, _ = dicom.picture(data)
+    source, header, _ = dicom.picture(data)
     stated = patient_tags.code(source, "BurnedInAnnotation")
     found = [] if stated == "NO" else ["burned_in_yes" if stated == "YES" else "burned_in_unknown"]
     captured = patient_tags.code(source, "Modality") in ("SC", "OT")
@@ -159,16 +169,23 @@ def burned_in(data: bytes) -> list[str]:
     drawn = [group for group in groups if 0x6000 <= group <= 0x601E]  # overlays: their rows
     if any((group, 0x3000) not in source for group in drawn):
         found.append("overlay_in_pixels")
-    if any(_has_odd_table(source, keyword) for keyword in _LUTS):
+    if any(_has_odd_table(source, header, keyword) for keyword in _ranges(source, header)):
         found.append("table_left_out")
     return found
 
 
-def _dataset(source: Dataset, identity: Identity) -> Dataset:
+def _dataset(source: Dataset, header: PictureHeader, identity: Identity) -> Dataset:
     new = Dataset()
     _identify(new, source, identity)
     for keyword in _WHOLE:
         _keep(new, keyword, _values(source, keyword, int))
+    sign = values.number(source, "PixelIntensityRelationshipSign")
+    if sign in (1, -1):
+        new.PixelIntensityRelationshipSign = int(sign)
+    for keyword in _OF_PIXELS:
+        value = values.word(source, keyword, header.signed)
+        if value is not None:
+            new.add(DataElement(keyword, "SS" if header.signed else "US", value))
     for keyword in _DECIMAL:
         _keep(new, keyword, _values(source, keyword, _decimal))
     for keyword, allowed in _WORDS.items():
@@ -176,27 +193,33 @@ def _dataset(source: Dataset, identity: Identity) -> Dataset:
         if code in allowed:
             setattr(new, keyword, code)
     new.Modality = new.get("Modality", "OT")
-    kinds = ({"ORIGINAL", "DERIVED"}, {"PRIMARY", "SECONDARY"})
+    types = ({"ORIGINAL", "DERIVED"}, {"PRIMARY", "SECONDARY"})
     image_type = [value.upper() for value in _values(source, "ImageType", str)][:2]
-    if len(image_type) == 2 and all(a in b for a, b in zip(image_type, kinds, strict=True)):
+    if len(image_type) == 2 and all(a in b for a, b in zip(image_type, types, strict=True)):
         new.ImageType = image_type
     directions = _values(source, "PatientOrientation", str)
     if len(directions) == 2 and all(_ORIENTATION.fullmatch(value) for value in directions):
         new.PatientOrientation = directions
-    for keyword in _LUTS:
-        tables = _tables(source, keyword)
+    shapes = values.words(source, "ShutterShape")
+    if shapes and _SHUTTERS.issuperset(shapes):
+        new.ShutterShape = shapes
+    for keyword, ends in _ranges(source, header).items():
+        tables = _tables(source, keyword, ends)
         if tables:
             setattr(new, keyword, Sequence(tables))
-    for colour in _PALETTE:
-        name = f"{colour}PaletteColorLookupTable"
-        if f"{name}Data" in source and not _keep_table(new, source, name):
-            raise NotCleanable  # without its colours the picture can't be shown
+    if header.photometric == "PALETTE COLOR":
+        for colour in ("Red", "Green", "Blue"):
+            name = f"{colour}PaletteColorLookupTable"
+            table = lookup_table.read(source, name, *grey_values.stored_range(header))
+            if table is None or not table.is_curve:
+                raise NotCleanable  # without its colours the picture can't be shown
+            _write_table(new, name, table)
     return new
 
 
 def _identify(new: Dataset, source: Dataset, identity: Identity) -> None:
     sop_class = patient_tags.uid(source, "SOPClassUID")
-    new.SOPClassUID = sop_class if sop_class in dicom.IMAGE_CLASSES else _SECONDARY
+    new.SOPClassUID = sop_class if sop_class in kinds.IMAGE_CLASSES else _SECONDARY
     new.StudyInstanceUID = identity.uid("study", patient_tags.uid(source, "StudyInstanceUID"))
     new.SeriesInstanceUID = identity.uid("series", patient_tags.uid(source, "SeriesInstanceUID"))
     new.SOPInstanceUID = identity.uid("instance", patient_tags.uid(source, "SOPInstanceUID"))
@@ -213,9 +236,9 @@ def _identify(new: Dataset, source: Dataset, identity: Identity) -> None:
     new.LongitudinalTemporalInformationModified = "REMOVED"
 
 
-def _keep(new: Dataset, keyword: str, values: list[Any]) -> None:
-    if values:
-        setattr(new, keyword, values if len(values) > 1 else values[0])
+def _keep(new: Dataset, keyword: str, several: list[Any]) -> None:
+    if several:
+        setattr(new, keyword, several if len(several) > 1 else several[0])
 
 
 def _values(source: Dataset, keyword: str, convert: Callable[[str], Any]) -> list[Any]:
@@ -227,7 +250,7 @@ def _values(source: Dataset, keyword: str, convert: Callable[[str], Any]) -> lis
         several = (
             value if not isinstance(value, str | bytes) and hasattr(value, "__len__") else [value]
         )
-        return [convert(str(one).strip()) for one in several][:64]
+        return [convert(str(one).strip()) for one in several][: 2 * MOST_VERTICES]
     except Exception:  # a malformed value counts as missing
         return []
 
@@ -240,70 +263,54 @@ def _decimal(text: str) -> str:
     return f"{number:.10g}"
 
 
-def _tables(source: Dataset, keyword: str) -> list[Dataset]:
+def _ranges(source: Dataset, header: PictureHeader) -> dict[str, tuple[float, float]]:
+    """The sequences of tables by which a picture is shown, and the range of their inputs."""
+    return {
+        grey_values.MODALITY: grey_values.stored_range(header),
+        grey_values.VOI: grey_values.modality_range(source, header),
+    }
+
+
+def _tables(source: Dataset, keyword: str, ends: tuple[float, float]) -> list[Dataset]:
     """Lookup tables by which a picture is shown: numbers alone."""
     found = list[Dataset]()
-    try:
-        items = list(source.get(keyword) or ())[:8]
-    except Exception:
-        return []
-    for item in items:
-        new = Dataset()
-        if not _keep_table(new, item, "LUT"):
+    for item in _items(source, keyword):
+        table = lookup_table.read(item, "LUT", *ends)
+        if table is None or not table.is_curve:
             continue
+        new = Dataset()
+        _write_table(new, "LUT", table)
         kind = patient_tags.code(item, "ModalityLUTType")
         if kind in _WORDS["RescaleType"]:
             new.ModalityLUTType = kind
-        elif keyword == "ModalityLUTSequence":
+        elif keyword == grey_values.MODALITY:
             new.ModalityLUTType = "US"
         found.append(new)
     return found
 
 
-def _has_odd_table(source: Dataset, keyword: str) -> bool:
+def _items(source: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence that hold something."""
+    try:
+        return [item for item in list(source.get(keyword) or ())[:8] if len(item)]
+    except Exception:
+        return []
+
+
+def _has_odd_table(source: Dataset, header: PictureHeader, keyword: str) -> bool:
     """Whether a table is there that is not taken over."""
-    try:
-        return len(source.get(keyword) or ()) != len(_tables(source, keyword))
-    except Exception:
-        return True
+    ends = _ranges(source, header)[keyword]
+    return len(_items(source, keyword)) != len(_tables(source, keyword, ends))
 
 
-def _keep_table(new: Dataset, source: Dataset, name: str) -> bool:
-    """Copy a table if it has as many entries as its descriptor states, and is a curve."""
-    descriptor = _values(source, f"{name}Descriptor", int)
-    if len(descriptor) != 3:
-        return False
-    entries, bits = descriptor[0] or 65536, descriptor[2]
-    try:
-        raw = source.get(f"{name}Data")
-    except Exception:
-        return False
-    if isinstance(raw, bytes):
-        if not 0 < entries <= 65536 or len(raw) not in (entries * 2, entries + entries % 2):
-            return False
-    elif not 8 <= bits <= 16 or len(raw or ()) != entries:
-        return False
-    if not any(_is_curve(values) for values in _entries(raw, entries)):
-        return False
-    setattr(new, f"{name}Descriptor", descriptor)
-    setattr(new, f"{name}Data", raw)
-    new[f"{name}Data"].VR = "OW" if isinstance(raw, bytes) else "US"
-    return True
-
-
-def _entries(raw: Any, entries: int) -> list[Iterable[int]]:
-    """A table's values, read in each way that its bytes may be: either order, or one for each."""
-    if not isinstance(raw, bytes):
-        return [[int(value) for value in raw]]
-    if len(raw) == entries * 2:
-        return [struct.unpack(f"{order}{entries}H", raw) for order in "<>"]
-    return [raw[:entries]]  # the last byte may be there to fill
-
-
-def _is_curve(values: Iterable[int]) -> bool:
-    """Whether a table rises or falls throughout, as what maps pixels to greys does.
-
-    A text written as numbers does not: its letters go up and down.
-    """
-    pairs = list(itertools.pairwise(values))
-    return all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)
+def _write_table(new: Dataset, name: str, table: LookupTable) -> None:
+    """Write a table with entries of 16 bits, and its descriptor in the VR that holds it."""
+    count, first = len(table.entries), table.first
+    signed = first < 0 and count < 2**15
+    head = [count & 0xFFFF, first if signed else first & 0xFFFF, table.bits]
+    new.add(DataElement(f"{name}Descriptor", "SS" if signed else "US", head))
+    if count < 2**15:
+        new.add(DataElement(f"{name}Data", "US", list(table.entries)))
+    else:  # too long for a VR with two bytes of length
+        data = struct.pack(f"<{count}H", *table.entries)
+        new.add(DataElement(f"{name}Data", "OW", data))

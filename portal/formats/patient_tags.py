@@ -5,18 +5,18 @@ cannot be understood is an empty text, never an error.
 """
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from portal.formats.display_text import clean
+from xray_files import dates, values
+from xray_files.values import first
 
 _TEXT: Final = 200
 _UID: Final = re.compile(r"[0-9.]{1,64}")
-_AGE: Final = re.compile(r"0*(\d{1,3})([DWMY])", re.ASCII)
 _TIME: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d)", re.ASCII)
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d)?([0-5]\d)?", re.ASCII)
 
@@ -60,7 +60,7 @@ def name(dataset: Dataset) -> str:
 
     The parts stand between carets (DICOM PS3.5 6.2.1): family, given, middle, prefix, suffix.
     """
-    value = _first(dataset, "PatientName")
+    value = first(dataset, "PatientName")
     try:
         known = value if isinstance(value, PersonName) else PersonName(str(value or ""))
         groups = [str(part) for part in known.components]
@@ -74,7 +74,7 @@ def name(dataset: Dataset) -> str:
 
 def text(dataset: Dataset, keyword: str, length: int) -> str:
     """A tag's first value as a clean text."""
-    value = _first(dataset, keyword)
+    value = first(dataset, keyword)
     try:
         return clean(str(value), length) if value is not None else ""
     except Exception:
@@ -86,14 +86,6 @@ def code(dataset: Dataset, keyword: str) -> str:
     return text(dataset, keyword, 64).upper()
 
 
-def whole(dataset: Dataset, keyword: str, default: int) -> int:
-    """A tag's first value as a whole number, or the default."""
-    try:
-        return int(str(_first(dataset, keyword)).strip())
-    except (ValueError, OverflowError):
-        return default
-
-
 def uid(dataset: Dataset, keyword: str) -> str:
     """A tag's value if it can be a UID: digits and points, at most 64."""
     value = text(dataset, keyword, 100)
@@ -102,10 +94,8 @@ def uid(dataset: Dataset, keyword: str) -> str:
 
 def day(dataset: Dataset, keyword: str) -> str:
     """A date tag as YYYY-MM-DD."""
-    try:
-        return date.fromisoformat(text(dataset, keyword, 16).replace(".", "")).isoformat()
-    except ValueError:
-        return ""
+    found = dates.day(text(dataset, keyword, 26))
+    return found.isoformat() if found else ""
 
 
 def clock(dataset: Dataset, keyword: str) -> str:
@@ -121,16 +111,14 @@ def taken(dataset: Dataset) -> int | None:
     its beginning.
     """
     full = text(dataset, "AcquisitionDateTime", 26)
-    dated = [(full[:8], full[8:14])] if full else []
+    dated = [(full, full[8:14])] if full else []
     for part in ("Acquisition", "Content", "Study"):
         dated.append((text(dataset, f"{part}Date", 16), text(dataset, f"{part}Time", 16)))
     for on, at in dated:
-        try:
-            midnight = datetime.combine(
-                date.fromisoformat(on.replace(".", "")), datetime.min.time(), UTC
-            )
-        except ValueError:
+        found = dates.day(on)
+        if found is None:
             continue
+        midnight = datetime.combine(found, datetime.min.time(), UTC)
         match = _CLOCK.match(at.replace(":", ""))
         hours, minutes, seconds = (
             (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
@@ -140,19 +128,9 @@ def taken(dataset: Dataset) -> int | None:
 
 
 def age(dataset: Dataset) -> str:
-    """The age tag as a number and its unit: 63Y, 8M, 2W, 5D."""
-    match = _AGE.fullmatch(code(dataset, "PatientAge"))
-    return f"{match[1]}{match[2]}" if match else ""
-
-
-def _first(dataset: Dataset, keyword: str) -> object:
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # a value that pydicom cannot convert is as good as none
-        return None
-    if isinstance(value, MultiValue | list | tuple):
-        return value[0] if len(value) else None
-    return value
+    """The age as a number and its unit, 63Y, 8M, 2W, 5D, as the worker's decoder reads it."""
+    tags = ("PatientAge", "PatientBirthDate", "StudyDate")
+    return dates.age_text(*(values.code(dataset, tag) for tag in tags))
 
 
 def _readable(group: str) -> str:

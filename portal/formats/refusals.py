@@ -1,9 +1,16 @@
 """Why an upload is not acceptable: the codes, a sentence for a person each, and the limits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 from portal.errors import Invalid
+from xray_files.bad_file import BadFile
+from xray_files.kinds import LONGEST_SIDE, MOST_PIXELS
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 REASONS: Final = {
     "empty": "The file is empty.",
@@ -12,6 +19,7 @@ REASONS: Final = {
     "disguised": "The file is a picture and at the same time another kind of file.",
     "truncated": "The file is cut off: its end is missing. Send it again.",
     "damaged": "The file is damaged and can't be read.",
+    "contradictory": "The header's values about the pixels contradict each other.",
     "no_pixels": "The file holds no picture.",
     "too_many_parts": "The file is in far more pieces than a picture is stored in.",
     "header_too_large": "The file's header is larger than {megabytes} MB.",
@@ -26,6 +34,7 @@ REASONS: Final = {
     ),
     "unsupported_transfer_syntax": "The DICOM file is compressed in a way that is not supported.",
     "unsupported_photometric": "The picture's kind of pixels is not supported.",
+    "unfolds_too_large": "The deflated file unfolds to more than {megabytes} MB.",
     "inconsistent": "The compressed picture is not of the size that its header claims.",
 }
 
@@ -59,9 +68,12 @@ class Limits:
     """What is accepted at most. Pixels are counted before anything is decoded."""
 
     max_bytes: int
-    max_pixels: int = 100_000_000
-    max_side: int = 20_000
+    max_pixels: int = MOST_PIXELS
+    max_side: int = LONGEST_SIDE
     max_header_bytes: int = MAX_HEADER_BYTES
+
+
+_USUAL: Final = {"megapixels": MOST_PIXELS // 1_000_000, "side": LONGEST_SIDE}
 
 
 class Refused(Invalid):
@@ -71,7 +83,20 @@ class Refused(Invalid):
 def refuse(code: str, **values: str | int) -> Refused:
     """The refusal of this code, its sentence filled in."""
     sentence = REASONS.get(code) or ARCHIVE_REASONS[code]
-    return Refused(code, sentence.format(**values))
+    return Refused(code, sentence.format(**(_USUAL | values)))
+
+
+def refusing(read: Callable[P, R]) -> Callable[P, R]:
+    """The same function, with a file that `xray_files` finds bad as a refusal."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return read(*args, **kwargs)
+        except BadFile as bad:
+            raise refuse(bad.code, **bad.values) from None
+
+    return reading
 
 
 def check_size(rows: int, columns: int, limits: Limits) -> None:

@@ -12,6 +12,8 @@ from portal.formats import dicom, png_jpeg
 from portal.formats.display_text import clean
 from portal.formats.polyglot import is_disguised
 from portal.formats.refusals import Limits, refuse
+from xray_files import kinds
+from xray_files.streams import jpeg, png
 
 _FILENAME_LENGTH: Final = 200
 
@@ -56,8 +58,8 @@ def read(filename: str, data: bytes, limits: Limits) -> Upload:
 
 def media_type(data: bytes) -> str | None:
     """What the bytes look like, by their beginning; None where they are no picture."""
-    if dicom.looks_like(data):
+    if kinds.looks_like_dicom(data):
         return "application/dicom"
-    if data[: len(png_jpeg.PNG_MARK)] == png_jpeg.PNG_MARK:
+    if data[: len(png.MARK)] == png.MARK:
         return "image/png"
-    return "image/jpeg" if data[: len(png_jpeg.JPEG_MARK)] == png_jpeg.JPEG_MARK else None
+    return "image/jpeg" if data[: len(jpeg.MARK)] == jpeg.MARK else None

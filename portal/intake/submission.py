@@ -5,7 +5,7 @@ come at once: the second request begins anew and finds the first picture.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
@@ -23,6 +23,7 @@ from portal.studies import exams, header_columns, sealed_fields, stored_files, w
 from portal.vault import NotReadable, Vault, WrappedKey, content_digest
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
+Remark = Literal["transfer_syntax_wrong", "not_exportable"]
 # A try fails when another request has just stored the same content, UID or exam.
 _TRIES: Final = 8
 
@@ -33,6 +34,7 @@ class Submitted:
 
     `same_uid`: another picture had come under the same SOPInstanceUID; both are stored. `joined`:
     it was added to an existing exam. `patient_name` is that of the file itself, for who sent it.
+    `remarks`: codes of what the sender should know about the file (`Remark`).
     """
 
     study_id: UUID
@@ -43,6 +45,7 @@ class Submitted:
     same_uid: bool = False
     joined: bool = False
     patient_name: str = field(default="", repr=False)
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,16 @@ def submit(
             continue  # another request has stored this picture, UID or exam
     else:
         taken = _take(session, vault, actor, upload, data, now)
-    return replace(taken, patient_name=upload.phi.get("patient_name", ""))
+    name = upload.phi.get("patient_name", "")
+    return replace(taken, patient_name=name, remarks=_remarks(upload))
+
+
+def _remarks(upload: check.Upload) -> tuple[Remark, ...]:
+    found: dict[Remark, bool] = {
+        "transfer_syntax_wrong": upload.header.get("mislabelled", False),
+        "not_exportable": not upload.header.get("exportable", True),
+    }
+    return tuple(code for code, holds in found.items() if holds)
 
 
 def _take(

@@ -16,12 +16,14 @@ from worker.contract.files import OutputRule
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import Prediction
 from worker.contract.result import RenderResult, SegmentResult
+from xray_files.streams import jpeg, png
 
 # The contract's tables by the kinds of the portal's own tables.
 OUTPUTS: Final = {
     JobKind(kind): {BlobKind(file): rule for file, rule in rules.items()}
     for kind, rules in files.OUTPUTS.items()
 }
+_MOST_ASPECT: Final = 4.01  # with rounding
 INPUTS: Final = {
     JobKind(kind): tuple(BlobKind(file) for file in read) for kind, read in files.INPUTS.items()
 }
@@ -57,13 +59,27 @@ def _is_picture(data: bytes, rule: OutputRule, picture: tuple[int, int]) -> bool
     """
     is_png = rule.media_type == files.PNG
     limits = Limits(len(data), max_side=max(picture) if is_png else rule.side_max)
-    if not data.startswith(png_jpeg.PNG_MARK if is_png else png_jpeg.JPEG_MARK):
+    if not data.startswith(png.MARK if is_png else jpeg.MARK):
         return False
     try:
         header = png_jpeg.png(data, limits) if is_png else png_jpeg.jpeg(data, limits)
     except Refused:
         return False
-    return not is_png or (header["rows"], header["columns"]) == picture
+    size = header["rows"], header["columns"]
+    if rule.of_source and size != picture:
+        return _is_source(size, picture)
+    return not is_png or size == picture
+
+
+def _is_source(size: tuple[int, int], picture: tuple[int, int]) -> bool:
+    """Whether a file of this size can be the source of a picture that was made square.
+
+    It was enlarged in one direction, no more than the decoder takes for plausible.
+    """
+    return any(
+        size[same] == picture[same] and size[other] < picture[other] <= _MOST_ASPECT * size[other]
+        for same, other in ((0, 1), (1, 0))
+    )
 
 
 def check_facts(result: Any, sizes: Mapping[BlobKind, int]) -> Facts:
@@ -78,6 +94,8 @@ def check_facts(result: Any, sizes: Mapping[BlobKind, int]) -> Facts:
     _require_stored(JobKind.RENDER, sizes)
     if sizes[BlobKind.PIXELS] != facts.rows * facts.columns * 2:
         raise BadResult("pixels are not rows x columns of 16 bits")
+    if facts.source_size and not _is_source(facts.source_size, (facts.rows, facts.columns)):
+        raise BadResult("the file's size is not that of a picture with pixels that are not square")
     return facts
 
 

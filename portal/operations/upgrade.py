@@ -22,13 +22,14 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.audit import first_bindings, first_seals
 from portal.errors import Conflict
-from portal.formats import dicom, header_pool
+from portal.formats import header_pool
 from portal.formats.refusals import Refused
 from portal.governance import joins
 from portal.models import BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
 from portal.studies import exams, header_columns, sealed_fields, stored_files, worklist_order
 from portal.studies.locks import SHARED_KEY, lock_exams
 from portal.vault import NotReadable, Vault
+from xray_files import kinds
 
 ReportProgress = Callable[[int, int], None]
 
@@ -200,7 +201,7 @@ def _header(
         return None
     try:
         data = stored_files.read(vault, data_key, blob)
-        if not dicom.looks_like(data):
+        if not kinds.looks_like_dicom(data):
             return None
         return header_pool.shared().read_stored(data)
     except (NotReadable, Refused):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 
 import numpy as np
+import pydicom
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -13,6 +15,7 @@ from ml.inference import predict
 from ml.preparation import phantom
 from portal.models import Role
 from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw, wait_until
+from tests.support.browser_portal import BrowserPortal
 
 pytestmark = pytest.mark.browser
 
@@ -159,6 +162,34 @@ def test_a_drag_changes_window_and_level(visitor: Visitor, cases: Cases) -> None
     page.keyboard.press("r")
     expect(line).to_have_text(before)
     page.wait_for_function(f"() => ({_GREY})([560, 300]) === {grey}")
+
+
+def test_what_the_sender_hides_is_black_until_the_reader_asks_for_it(
+    visitor: Visitor, site: BrowserPortal
+) -> None:
+    drawn = draw(31)
+    file = pydicom.dcmread(io.BytesIO(phantom.dicom(drawn, patient_name="PHANTOM^SHUTTER")))
+    file.ShutterShape = "RECTANGULAR"
+    file.ShutterLeftVerticalEdge, file.ShutterRightVerticalEdge = 65, 640
+    file.ShutterUpperHorizontalEdge, file.ShutterLowerHorizontalEdge = 1, 720
+    stream = io.BytesIO()
+    file.save_as(stream)
+    study = site.submit(stream.getvalue())
+    site.segment(study, site.render(study), drawn.mask, 0.9)
+    page = _open(visitor, study)
+    box = page.locator(".film-preview").bounding_box()
+    assert box is not None
+    hidden, shown = ([round(box["x"] + box["width"] * at / 640), 400] for at in (40, 90))
+    grey = page.evaluate(_GREY, shown)
+    assert (page.evaluate(_GREY, hidden), grey > 0) == (0, True)
+    expect(page.locator("[data-out=flags]")).to_have_text("edges hidden")
+    page.keyboard.press("e")
+    page.wait_for_function(f"() => ({_GREY})({hidden}) > 0")
+    expect(page.locator("[data-action=shutter]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("[data-out=flags]")).to_have_text("")
+    assert page.evaluate(_GREY, shown) == grey
+    page.keyboard.press("r")
+    page.wait_for_function(f"() => ({_GREY})({hidden}) === 0")
 
 
 def test_the_full_picture_replaces_the_preview_without_a_jump(

@@ -168,7 +168,7 @@ class BrowserPortal:
         if found.probability_map is not None and found.mask is not None:
             outputs = {
                 "probability": found.probability_map.tobytes(),
-                "mask": overlay.mask_png(found.mask),
+                "mask": overlay.mask_png(picture.as_in_source(found.mask)),
                 "overlay": overlay.overlay_png(picture, found.mask),
             }
         ticket = self._claim(study_id, JobKind.SEGMENT)

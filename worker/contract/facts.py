@@ -28,6 +28,12 @@ Window = tuple[
 ]
 
 
+_Place = Annotated[float, Field(ge=-200_000, le=200_000)]
+# What the sender shows: the corners (x, y) of a polygon, in pixels.
+Shutter = Annotated[list[tuple[_Place, _Place]], Field(min_length=3, max_length=1000)]
+_Side = Annotated[int, Field(ge=1, le=65535)]
+
+
 def _two_or_none(directions: list[str] | None) -> list[str] | None:
     if directions and len(directions) != 2:
         raise ValueError("two directions")
@@ -35,7 +41,11 @@ def _two_or_none(directions: list[str] | None) -> list[str] | None:
 
 
 class Facts(Message):
-    """One picture. `bits`: depth of its grey values; `colour`: share of coloured pixels."""
+    """One picture. `bits`: depth of its grey values; `colour`: share of coloured pixels.
+
+    `source_size`: rows and columns of the file, where its pixels are not square; those of the
+    picture are. Mask files have the size of the file.
+    """
 
     rows: Annotated[int, Field(ge=1, le=65535)]
     columns: Annotated[int, Field(ge=1, le=65535)]
@@ -55,4 +65,6 @@ class Facts(Message):
     patient_age_years: Annotated[float, Field(ge=0, le=1000)] | None = None
     patient_sex: Annotated[str, text(16)] | None = None
     colour: Annotated[float, Field(ge=0, le=1)] | None = None
+    shutters: Annotated[list[Shutter], Field(max_length=3)] | None = None
+    source_size: tuple[_Side, _Side] | None = None
     notes: Annotated[list[Annotated[str, text(64)]], Field(max_length=100)] | None = None

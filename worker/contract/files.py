@@ -34,6 +34,7 @@ class OutputRule:
     bytes_max: int
     bytes_per_pixel: int = 0
     side_max: int = 0  # of a JPEG; a PNG has the size of the X-ray
+    of_source: bool = False  # it may have the file's size, whose pixels are not square
 
     def limit(self, rows: int, columns: int) -> int:
         """The largest output in bytes for an X-ray of this size."""
@@ -46,13 +47,14 @@ INPUTS: Final = {
 }
 OUTPUTS: Final = {
     JobKind.RENDER: {
-        FileKind.PIXELS: OutputRule(BYTES, 0, bytes_per_pixel=2),
+        # 16 bits, and up to four times as many pixels as the file has where its own are not square.
+        FileKind.PIXELS: OutputRule(BYTES, 0, bytes_per_pixel=8),
         FileKind.PREVIEW: OutputRule(JPEG, 8 * _MB, side_max=2048),
         FileKind.THUMB: OutputRule(JPEG, _MB, side_max=256),
     },
     JobKind.SEGMENT: {
         FileKind.PROBABILITY: OutputRule(BYTES, 4 * _MB),
-        FileKind.MASK: OutputRule(PNG, _MB, bytes_per_pixel=1),
+        FileKind.MASK: OutputRule(PNG, _MB, bytes_per_pixel=1, of_source=True),
         FileKind.OVERLAY: OutputRule(PNG, _MB, bytes_per_pixel=4),
     },
 }

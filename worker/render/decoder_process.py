@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy.ma  # noqa: F401 numpy loads it when it first needs it, when no file can be opened
 
-from ml.images import reader
+from ml.images import decoder_messages, reader
 from worker.contract.error_codes import ErrorCode
 from worker.render.process_per_file import Limits, serve
 
@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> None:
     # Only this process's main thread survives a fork: no library may have started others.
     cv2.setNumThreads(0)
     with socket.socket(fileno=descriptor) as channel:
-        serve(channel, _decode, Limits(memory_bytes, cpu_seconds))
+        limits = Limits(memory_bytes, cpu_seconds)
+        serve(channel, _decode, limits, decoder_messages.install)
 
 
 def _decode(data: bytes) -> tuple[dict[str, Any], list[bytes]]:

@@ -30,8 +30,15 @@ class Limits:
     cpu_seconds: int
 
 
-def serve(channel: socket.socket, work: Callable[[bytes], Answer], allowed: Limits) -> None:
+def serve(
+    channel: socket.socket,
+    work: Callable[[bytes], Answer],
+    allowed: Limits,
+    prepare: Callable[[], None],
+) -> None:
     """Answer with ``work(data)`` for each file until the parent closes the socket.
+
+    ``prepare()`` is called in the file's process while it may still open something.
 
     A file that is being worked on then is given up. The first message lists the layers of isolation
     that are missing; after each file one holds the status with which its process ended.
@@ -49,6 +56,7 @@ def serve(channel: socket.socket, work: Callable[[bytes], Answer], allowed: Limi
                 channel.close()
                 with socket.socket(fileno=descriptors[0]) as own:
                     _, (data,) = receive(own)
+                    prepare()
                     memory_bytes = loaded_bytes + len(data) + allowed.memory_bytes
                     limits.limit(memory_bytes, allowed.cpu_seconds)
                     filter_calls(missing)

@@ -58,5 +58,5 @@ def _store(attempt: Attempt, picture: Picture, found: ModelPrediction) -> None:
     if found.probability_map is None or found.mask is None:
         return
     attempt.store_output(FileKind.PROBABILITY, found.probability_map.tobytes())
-    attempt.store_output(FileKind.MASK, overlay.mask_png(found.mask))
+    attempt.store_output(FileKind.MASK, overlay.mask_png(picture.as_in_source(found.mask)))
     attempt.store_output(FileKind.OVERLAY, overlay.overlay_png(picture, found.mask))

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json_schema
 
+from portal.intake.submission import Remark
 from portal.models import Reason, Verdict, View
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.studies.status import State
@@ -70,6 +71,11 @@ class Submitted(Body):
     duplicate: bool = Field(description="It was here already: `id` is the old.")
     same_uid: bool = Field(
         description="Another picture has the same SOPInstanceUID; both are stored."
+    )
+    remarks: list[Remark] = Field(
+        description="`transfer_syntax_wrong`: the file names another encoding than it has, and was "
+        "read as it is encoded. `not_exportable`: it can't be exported without its patient: "
+        "a part of its pixels' encoding is unknown."
     )
     state: State | None
 

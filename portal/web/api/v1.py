@@ -142,6 +142,7 @@ def _submitted(submitted: submission.Submitted) -> bodies.Submitted:
         instance=submitted.instance_id,
         duplicate=submitted.duplicate,
         same_uid=submitted.same_uid,
+        remarks=list(submitted.remarks),
         state=_state_of(submitted),
     )
 

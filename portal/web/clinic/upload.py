@@ -79,9 +79,16 @@ def _outcome(name: str, submitted: submission.Submitted) -> Outcome:
     text = "already known" if submitted.duplicate else "received"
     whose = f", {submitted.patient_name}" if submitted.patient_name else ""
     message, tone = f"Case {submitted.case_number}{whose}: {text}", "ok"
-    if submitted.same_uid:
-        message, tone = f"{message}. {wording.SAME_UID}", "warn"
+    remark = _remark(submitted)
+    if remark:
+        message, tone = f"{message}. {remark}", "warn"
     return Outcome(name, message, tone, f"/studies/{submitted.study_id}")
+
+
+def _remark(submitted: submission.Submitted) -> str:
+    """What the sender should know about an accepted file."""
+    own = [wording.FILE_REMARKS[code] for code in submitted.remarks]
+    return " ".join([wording.SAME_UID, *own] if submitted.same_uid else own)
 
 
 def _of_arrival(archive: str, arrival: zip_submission.Arrival) -> Outcome:
@@ -100,7 +107,7 @@ def _as_json(submitted: submission.Submitted) -> dict[str, object]:
         "case": submitted.case_number,
         "patient": submitted.patient_name,
         "duplicate": submitted.duplicate,
-        "remark": wording.SAME_UID if submitted.same_uid else None,
+        "remark": _remark(submitted) or None,
         "state": None if submitted.duplicate else status.State.RECEIVED.value,
     }
 

@@ -314,6 +314,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "bits": facts.get("bits", 16),
         "windows": facts.get("windows", []),
         "spacing": facts.get("spacing"),
+        "shutters": facts.get("shutters") or [],
         "leftSide": _left_side(facts.get("orientation")) if has_pixels else None,
         "map": {
             "url": f"{base}/blobs/probability{several}",

@@ -32,6 +32,12 @@ SAME_UID = (
     "Another picture has the same SOPInstanceUID. Both are stored: "
     "check that each belongs to the right patient."
 )
+FILE_REMARKS = {
+    "transfer_syntax_wrong": "The file names another encoding than it has; it was read as it is "
+    "encoded. Inform whoever looks after the sending system.",
+    "not_exportable": "This picture can’t be exported: a part of how its pixels are encoded is "
+    "unknown and might hold a text.",
+}
 NAMES_ANOTHER = (
     "The header of this picture names another patient than that of the first picture of this case: "
     "check whose it is."

@@ -31,16 +31,25 @@ PROBLEM_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A request that is answered with an error. `detail` is written for people."""
+    """A request that is answered with an error. `detail` is written for people, as is `title`,
+    which replaces that of the code.
+    """
 
     def __init__(
-        self, status: int, code: str, detail: str = "", *, retry_after: int | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str = "",
+        *,
+        retry_after: int | None = None,
+        title: str = "",
     ) -> None:
         super().__init__(code)
         self.status = status
         self.code = code
         self.detail = detail
         self.retry_after = retry_after
+        self.title = title
 
 
 @dataclass(frozen=True)
@@ -154,6 +163,8 @@ def wants_problem() -> bool:
 def answer(problem: Problem) -> Response:
     """The problem as a page or as a problem document."""
     text = _BY_CODE.get(problem.code) or _BY_STATUS.get(problem.status) or _BY_STATUS[500]
+    if problem.title:  # also where the code is that of another kind of problem
+        text = ErrorText(problem.title, "Nothing was stored.")
     error_id = g.get("request_id", "")
     if wants_problem():
         body = {
@@ -203,7 +214,9 @@ def install(app: Flask) -> None:
 
 
 def _refused(refused: Refused) -> Response:
-    return answer(Problem(_REFUSED.get(refused.code, 422), refused.code, refused.message))
+    status = _REFUSED.get(refused.code, 422)
+    title = "" if status in (413, 415) else "The file that was sent is not accepted"
+    return answer(Problem(status, refused.code, refused.message, title=title))
 
 
 def _throttled(throttled: Throttled) -> Response:

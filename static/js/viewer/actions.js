@@ -38,10 +38,12 @@ export function viewerActions(viewer, tools, threshold) {
       geometry.reset();
       windowing.reset();
       viewer.remember({ inverted: false, preset: windowing.presets[0].code });
+      viewer.shutter.closed = viewer.shutter.polygons.length > 0;
       viewer.rulers.clear();
       viewer.moved();
     },
     "remove-ruler": layer(() => viewer.rulers.removeLast()),
+    "shutter": windowChanged(() => { viewer.shutter.closed = !viewer.shutter.closed && viewer.shutter.polygons.length > 0; }),
     "overlay": layer(() => { overlay.shown = !overlay.shown; }),
     "overlay-on": setting("on"),
     "overlay-key": setting("key"),
@@ -72,7 +74,7 @@ export function viewerActions(viewer, tools, threshold) {
 /** Keys of the viewer; the page adds its own. */
 export const VIEWER_KEYS = {
   "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "l": "tool-ruler", "m": "tool-loupe",
-  "i": "invert", "x": "flip", "0": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
+  "i": "invert", "x": "flip", "e": "shutter", "0": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
   "r": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-ruler", "Backspace": "remove-ruler",
   "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
   "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",

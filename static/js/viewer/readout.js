@@ -33,16 +33,17 @@ export class Readout {
   }
 
   #show() {
-    const { geometry, windowing, overlay, ratio } = this.viewer;
+    const { geometry, windowing, overlay, shutter, ratio } = this.viewer;
     this.#out("window", `W ${Math.round(windowing.width)} L ${Math.round(windowing.centre)}`);
     this.#out("zoom", `${Math.round(geometry.scale * ratio * 100)} %`);
     const off = overlay.setting === "off" && overlay.map;
-    const flags = [windowing.inverted && "inverted", geometry.flipped && "mirrored", off && "AI overlay off"];
+    const flags = [windowing.inverted && "inverted", geometry.flipped && "mirrored", shutter.closed && "edges hidden", off && "AI overlay off"];
     this.#out("flags", flags.filter(Boolean).join(", "));
     this.#out("pixel", this.#pixelText());
     for (const tool of ["window", "pan", "zoom", "ruler", "loupe"]) this.#press(`tool-${tool}`, this.tools.current === tool);
     this.#press("invert", windowing.inverted);
     this.#press("flip", geometry.flipped);
+    this.#press("shutter", !shutter.closed);
     this.#press("overlay", overlay.visible);
     this.#press("heat", overlay.visible && overlay.mode === "heat");
     for (const mode of ["fill", "outline", "heat"]) this.#press(`mode-${mode}`, overlay.mode === mode);

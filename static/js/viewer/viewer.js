@@ -8,6 +8,7 @@ import { buildPyramid, decodePixels } from "./pyramid.js";
 import { Rulers } from "./rulers.js";
 import { Sampler } from "./sampler.js";
 import { Saver } from "./saver.js";
+import { Shutter } from "./shutter.js";
 import { fetchBytes } from "./transfer.js";
 import { Windowing } from "./windowing.js";
 
@@ -22,7 +23,7 @@ export class Viewer extends EventTarget {
   #quality = 1;
   #moving = false;
 
-  /** `info`: rows, columns, bits, windows, spacing, leftSide, preferences, rulers; `root`: the .film element. */
+  /** `info`: rows, columns, bits, windows, spacing, leftSide, shutters, preferences, rulers; `root`: the .film element. */
   constructor(root, info) {
     super();
     this.root = root;
@@ -43,6 +44,7 @@ export class Viewer extends EventTarget {
     const draft = new Saver(info.rulersUrl);
     this.rulers = new Rulers(info.spacing, info.rulers.map((line) => [...line]),
       (rulers) => draft.later({ picture: info.picture, rulers }));
+    this.shutter = new Shutter(info.shutters);
     this.levels = null;
     this.sampler = null;
     this.loupeSampler = null;
@@ -172,6 +174,9 @@ export class Viewer extends EventTarget {
     context.fillStyle = "#000";
     context.fillRect(0, 0, width, height);
     if (image) this.#put(context, image, quality);
+    this.#toPicture(context);
+    this.shutter.draw(context, this.geometry.columns, this.geometry.rows);
+    context.setTransform(1, 0, 0, 1, 0, 0);
     this.#sampleStale = this.#pictureStale = false;
     const spent = performance.now() - begun;
     if (this.#moving && spent > FRAME_BUDGET) this.#quality = Math.max(0.35, this.#quality * 0.8);
@@ -189,14 +194,21 @@ export class Viewer extends EventTarget {
       rect.width / quality, rect.height / quality);
   }
 
+  // The transform from source pixels to the film's canvases; returns its scale.
+  #toPicture(context) {
+    const { geometry, ratio } = this;
+    const scale = geometry.scale * ratio;
+    const left = (geometry.x + (geometry.flipped ? geometry.columns * geometry.scale : 0)) * ratio;
+    context.setTransform(geometry.flipped ? -scale : scale, 0, 0, scale, left, geometry.y * ratio);
+    return scale;
+  }
+
   #drawLayer() {
     const context = this.layer.getContext("2d");
     const { geometry, ratio } = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.layer.width, this.layer.height);
-    const scale = geometry.scale * ratio;
-    const left = (geometry.x + (geometry.flipped ? geometry.columns * geometry.scale : 0)) * ratio;
-    context.setTransform(geometry.flipped ? -scale : scale, 0, 0, scale, left, geometry.y * ratio);
+    const scale = this.#toPicture(context);
     this.overlay.draw(context, scale, ratio, this.aiColour, true);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.#drawSides(context);
@@ -246,6 +258,7 @@ export class Viewer extends EventTarget {
     if (image) context.putImageData(image, this.loupeSampler.rect.x, this.loupeSampler.rect.y);
     const flipped = this.geometry.flipped ? -scale : scale;
     context.setTransform(flipped, 0, 0, scale, output / 2 - point.x * flipped, output / 2 - point.y * scale);
+    this.shutter.draw(context, this.info.columns, this.info.rows);
     this.overlay.draw(context, scale, this.ratio, this.aiColour, false);
     context.setTransform(1, 0, 0, 1, 0, 0);
   }

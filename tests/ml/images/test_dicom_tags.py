@@ -13,8 +13,9 @@ from tests.support.ml.dicom_files import made, read
 
 SPACINGS: list[tuple[dict[str, Any], Spacing | None]] = [
     ({}, None),
-    ({"PixelSpacing": [0.2, 0.1]}, Spacing(0.2, 0.1, "detector")),
-    ({"ImagerPixelSpacing": [0.2, 0.1]}, Spacing(0.2, 0.1, "detector")),
+    ({"PixelSpacing": [0.2, 0.1]}, Spacing(0.1, 0.1, "detector")),  # made square
+    ({"ImagerPixelSpacing": [0.2, 0.1]}, Spacing(0.1, 0.1, "detector")),
+    ({"ImagerPixelSpacing": [0.2, 0.01]}, None),
     (
         {"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.2, 0.2]},
         Spacing(0.2, 0.2, "detector"),
@@ -57,7 +58,13 @@ def test_spacing_says_where_it_holds(tags, expected):
         ({"ViewPosition": "LATERAL"}, "LL"),
         ({"ViewPosition": "RL"}, "RL"),
         ({"ViewPosition": "RAO"}, None),
+        ({"ViewPosition": "LLD"}, "LLD"),
         ({}, None),
+        ({"PatientOrientation": ["A", "F"]}, "LL"),
+        ({"ViewPosition": "", "PatientOrientation": ["PL", "F"]}, "LL"),
+        ({"PatientOrientation": ["L", "F"]}, None),
+        ({"PatientOrientation": ["LA", "F"]}, None),
+        ({"ViewPosition": "PA", "PatientOrientation": ["A", "F"]}, "PA"),
     ],
 )
 def test_views(tags, view):
@@ -89,6 +96,7 @@ def test_the_view_code_stands_in_for_a_missing_position():
         ({"PatientBirthDate": "20010302", "StudyDate": "20190301"}, 17),
         ({"StudyDate": "x"}, None),
         ({"PatientBirthDate": "20300101"}, None),
+        ({"PatientBirthDate": "2018.01.01"}, 6),
     ],
 )
 def test_ages(tags, years):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
 
+from ml.images import reader
 from ml.images.reader import Window
 from ml.preprocessing import transforms
-from tests.support.ml.dicom_files import RAMP, made, read
+from tests.support.ml.dicom_files import RAMP, made, read, written
 
 
 def test_a_plain_picture_keeps_its_values():
@@ -91,6 +93,68 @@ def test_a_modality_lut_is_applied(vr):
     picture = read(made(stored, 4, ModalityLUTSequence=[lut(0, 10, table, vr)]))
     np.testing.assert_array_equal(picture.pixels.ravel(), table)
     assert picture.bits == 10
+
+
+def test_tables_of_eight_bits_packed_two_in_a_word_are_the_same_curve():
+    stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    curve = np.rint(255 * (np.arange(4096) / 4095) ** 0.8).astype(np.uint8)
+    # the descriptor counts entries, of which the 2,048 words hold two each
+    file = made(stored, VOILUTSequence=[lut(0, 8, curve.view("<u2").tolist(), "OW")])
+    file.VOILUTSequence[0].LUTDescriptor = [4096, 0, 8]
+    packed = read(file)
+    spread = read(made(stored, VOILUTSequence=[lut(0, 8, curve.tolist())]))
+    np.testing.assert_array_equal(packed.pixels.ravel(), curve)
+    np.testing.assert_array_equal(packed.pixels, spread.pixels)
+    assert packed.bits == 8
+    file = made(stored, ModalityLUTSequence=file.VOILUTSequence)
+    np.testing.assert_array_equal(read(file).pixels.ravel(), curve)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize(("vr", "first"), [("SS", -1024), ("US", 64512)])
+def test_a_table_may_begin_at_a_negative_value(implicit, vr, first):
+    stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    curve = np.rint(4095 * (np.arange(4096) / 4095) ** 0.8).astype(np.uint16)
+    item = lut(0, 12, curve.tolist())
+    item.add_new("LUTDescriptor", vr, [4096, first, 12])
+    file = made(stored, RescaleIntercept=-1024, RescaleSlope=1, VOILUTSequence=[item])
+    data = written(file)
+    if implicit:
+        file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        item.add_new("LUTDescriptor", "US", [4096, 64512, 12])
+        data = written(file)
+    np.testing.assert_array_equal(reader.read(data).pixels.ravel(), curve)
+
+
+def test_an_empty_item_of_a_table_sequence_is_passed_over():
+    stored = np.arange(16, dtype=np.uint16).reshape(4, 4)
+    table = lut(0, 8, [n * 3 for n in range(16)])
+    picture = read(made(stored, 4, VOILUTSequence=[Dataset(), table]))
+    np.testing.assert_array_equal(picture.pixels.ravel(), range(0, 48, 3))
+    only_empty = read(made(stored, 4, VOILUTSequence=[Dataset()]))
+    np.testing.assert_array_equal(only_empty.pixels, stored)
+
+
+def test_padding_of_signed_pixels_may_be_written_unsigned():
+    stored = RAMP.astype(np.int16) - 1000
+    stored[0] = -2000
+    file = made(stored, 16)
+    file.add_new("PixelPaddingValue", "US", 63536)
+    picture = read(file)
+    assert (picture.pixels[0] == picture.pixels[1:].min()).all()
+    window = picture.windows[0]
+    assert window.width < int(RAMP[1:].max()) - int(RAMP[1:].min()) + 1
+
+
+@pytest.mark.parametrize(
+    ("curve", "width", "kept"),
+    [("LINEAR", 0.5, 0), ("LINEAR", 1, 1), ("LINEAR_EXACT", 0.5, 1), ("LINEAR_EXACT", 0, 0)],
+)
+def test_a_window_of_a_width_that_its_function_does_not_allow_is_left_out(curve, width, kept):
+    picture = read(made(WindowCenter=2000, WindowWidth=width, VOILUTFunction=curve))
+    assert len(picture.windows) == 1 + kept
+    if not kept:
+        assert picture.windows[0].name == "automatic"
 
 
 def test_a_table_goes_on_with_its_ends():

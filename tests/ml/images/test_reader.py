@@ -112,7 +112,8 @@ REFUSALS: list[tuple[str, str, Callable[[], bytes]]] = [
         lambda: written(made(Modality=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.2")),
     ),
     ("cine", "not_single_frame", lambda: written(made(NumberOfFrames=12))),
-    ("deflated", "unsupported_transfer_syntax", deflated),
+    ("deflated and cut off", "truncated", lambda: deflated()[:-20]),
+    ("bits beyond those allocated", "decode_failed", lambda: written(made(HighBit=3))),
     ("video", "unsupported_transfer_syntax", lambda: with_syntax("1.2.840.10008.1.2.9")),
     ("CMYK", "unsupported_photometric", lambda: written(made(PhotometricInterpretation="CMYK"))),
     (

@@ -17,13 +17,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from portal.formats import dicom as dicom_header
-from portal.formats import png_jpeg, upload_header, zip_archive
+from portal.formats import upload_header, zip_archive
 from portal.formats.refusals import REASONS
 from portal.intake import check as intake
 from portal.intake.check import Limits, Refused, check
 from tests.support.paths import XRAYS
 from tests.support.pictures import chunk, compressed_dicom, dicom, jpeg, png
+from xray_files.streams import jpeg as jpeg_stream
 
 LIMITS = Limits(2 * 1024 * 1024, max_header_bytes=1024 * 1024)
 
@@ -128,7 +128,29 @@ ACCEPTED = {
     "JPEG in some hundred segments": lambda: jpeg()[:2] + b"\xff\xe1\0\2" * 500 + jpeg()[2:],
     "JPEG with fill bytes": lambda: jpeg()[:3] + b"\xff" * 5000 + jpeg()[3:],
     "a frame in some hundred fragments": lambda: with_empty_items(compressed_dicom(jpeg()), 500),
-    "JPEG with padding behind it": lambda: jpeg() + bytes(100),
+    "JPEG with padding behind it": lambda: jpeg() + bytes(10_000),
+    "PNG with padding behind it": lambda: png() + bytes(10_000),
+    "JPEG inside with padding behind it": lambda: compressed_dicom(jpeg() + bytes(10_000)),
+    "deflated": lambda: dicom(TransferSyntaxUID=DeflatedExplicitVRLittleEndian),
+    "explicit, named implicit": lambda: dicom().replace(
+        b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x14\x001.2.840.10008.1.2\0\0\0"
+    ),
+    "private elements whose VR is none": lambda: with_private(
+        dicom(),
+        b"\x09\x00\x10\x00LO\x04\x00ACME"
+        b"\x09\x00\x10\x10\0\0\x04\x00abcd"
+        b"\x09\x00\x11\x10??\x06\x00abcdef"
+        b"\x09\x00\x12\x10??\0\0\x02\0\0\0ab",
+    ),
+    "most of a megabyte of private data": lambda: with_private(
+        dicom(), b"\x09\x00\x01\x10OB\0\0" + struct.pack("<I", 10**6) + bytes(10**6)
+    ),
+    "a private sequence of no length, of unknown VR": lambda: with_private(
+        dicom(),
+        b"\x09\x00\x01\x10UN\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        b"\x09\x00\x10\x00\x04\0\0\0ACME"
+        b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0",
+    ),
 }
 REFUSED = {
     "nothing": (lambda: b"", "empty"),
@@ -158,10 +180,24 @@ REFUSED = {
     "a film of frames": (lambda: dicom(NumberOfFrames="12"), "not_single_frame"),
     "60,000 pixels high": (lambda: dicom(Rows=60_000), "too_many_pixels"),
     "115 megapixels": (lambda: dicom(Rows=12_000, Columns=9_600), "too_many_pixels"),
-    "deflated": (
-        lambda: dicom(TransferSyntaxUID=DeflatedExplicitVRLittleEndian),
-        "unsupported_transfer_syntax",
+    "deflated to more than is inflated": (
+        lambda: dicom(
+            rows=4096,
+            columns=4097,
+            pixels=bytes(4096 * 4097 * 2),
+            TransferSyntaxUID=DeflatedExplicitVRLittleEndian,
+        ),
+        "unfolds_too_large",
     ),
+    "deflated and cut off": (
+        lambda: dicom(TransferSyntaxUID=DeflatedExplicitVRLittleEndian)[:-9],
+        "truncated",
+    ),
+    "three samples of a grey picture": (
+        lambda: dicom(SamplesPerPixel=3, pixels=bytes(8 * 6 * 2 * 3)),
+        "contradictory",
+    ),
+    "a highest bit below the stored ones": (lambda: dicom(HighBit=3), "contradictory"),
     "a video inside": (
         lambda: compressed_dicom(jpeg()).replace(
             b"1.2.840.10008.1.2.4.50", b"1.2.840.10008.1.2.4.10"
@@ -264,9 +300,9 @@ def test_every_reason_is_tried_above() -> None:
 
 def test_fill_bytes_before_a_marker_are_passed_over_at_once() -> None:
     filled = Counted(jpeg()[:3] + b"\xff" * 100_000 + jpeg()[3:])
-    frame = png_jpeg.jpeg_frame(filled)
+    frame = jpeg_stream.frame(filled)
     assert frame is not None
-    assert (frame["rows"], frame["columns"]) == (8, 6)
+    assert frame.size == (8, 6)
     assert filled.reads < 50
 
 
@@ -478,13 +514,35 @@ def test_a_zip_bomb_in_a_png_is_never_inflated() -> None:
     assert check("x", png(extra=bomb), LIMITS).header["rows"] == 8
 
 
-def test_check_and_decoder_refuse_the_same() -> None:
-    decoder = pytest.importorskip("ml.images.dicom")
-    assert decoder.MODALITIES == dicom_header.MODALITIES
-    assert decoder._TRANSFER_SYNTAXES == dicom_header.TRANSFER_SYNTAXES
-    assert decoder._IMAGE_CLASSES == dicom_header.IMAGE_CLASSES
-    assert decoder._GREY == dicom_header.GREY
-    assert decoder._COLOUR == dicom_header.COLOUR
+def test_a_file_that_names_another_encoding_than_it_has_is_read_with_a_remark() -> None:
+    explicit, implicit = dicom(), resaved(dicom(), ImplicitVRLittleEndian)
+    named = {b"1.2.840.10008.1.2.1\0": b"1.2.840.10008.1.2\0\0\0"}
+    for old, new in named.items():
+        wrong = check("x", explicit.replace(old, new), LIMITS)
+        right = check("x", explicit, LIMITS)
+        assert (wrong.header["mislabelled"], right.header["mislabelled"]) == (True, False)
+        assert wrong.phi == right.phi
+    at = implicit.index(b"1.2.840.10008.1.2\0")
+    longer = implicit[: at - 2] + b"\x14\x001.2.840.10008.1.2.1\0" + implicit[at + 18 :]
+    assert check("x", longer, LIMITS).header["mislabelled"]
+
+
+def test_dates_with_points_make_a_child_a_child() -> None:
+    upload = check("x", dicom(PatientBirthDate="2020.01.01", StudyDate="20260304"), LIMITS)
+    assert upload.phi["birth_date"] == "2020-01-01"
+    assert upload.phi["age"] == "6Y"
+
+
+def test_a_row_that_runs_to_the_front_is_a_lateral_view() -> None:
+    upload = check("x", dicom(ViewPosition=None, PatientOrientation=["A", "F"]), LIMITS)
+    assert upload.header["view"] == "LL"
+
+
+def test_what_cannot_be_exported_is_known_at_the_door() -> None:
+    unknown = jpeg().replace(b"\xff\xda\x00\x08", b"\xff\xda\x00\x0a\0\0")
+    assert not check("x", compressed_dicom(unknown), LIMITS).header["exportable"]
+    for known in (dicom(), compressed_dicom(jpeg()), ACCEPTED["explicit big endian"]()):
+        assert check("x", known, LIMITS).header["exportable"]
 
 
 @pytest.mark.skipif(not XRAYS.is_dir(), reason="needs the X-rays beside the repository")

@@ -12,12 +12,40 @@ from hypothesis import strategies as st
 
 from portal.jobs import prediction_checks, result_checks
 from portal.jobs.errors import BadResult
-from portal.models import BlobKind
+from portal.models import BlobKind, JobKind
 from portal.web.present import size_lines, wording
 from tests.support.jobs import REFUSED, facts_of, prediction_of, rendered, segmented
+from tests.support.pictures import png
 
 RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}
 SEGMENTED = {BlobKind(kind): len(data) for kind, data in segmented().items()}
+
+PIXELS_OF = {BlobKind(kind): len(data) for kind, data in rendered(8, 12).items()}
+
+
+def test_a_mask_may_have_the_size_of_a_file_whose_pixels_are_not_square() -> None:
+    facts = facts_of(8, 12) | {"source_size": [8, 6]}
+    found = result_checks.check_facts({"facts": facts}, PIXELS_OF)
+    assert found.source_size == (8, 6)
+    for size, fits in (((8, 12), True), ((8, 6), True), ((4, 12), True), ((4, 6), False),
+                       ((8, 2), False), ((8, 13), False), ((16, 12), False)):  # fmt: skip
+        data = png(rows=size[0], columns=size[1])
+        if fits:
+            kind = result_checks.check_output(JobKind.SEGMENT, "mask", data, "image/png", (8, 12))
+            assert kind is BlobKind.MASK
+        else:
+            with pytest.raises(BadResult):
+                result_checks.check_output(JobKind.SEGMENT, "mask", data, "image/png", (8, 12))
+    overlay = png(rows=8, columns=6)
+    with pytest.raises(BadResult):
+        result_checks.check_output(JobKind.SEGMENT, "overlay", overlay, "image/png", (8, 12))
+
+
+@pytest.mark.parametrize("size", [[8, 12], [4, 6], [8, 2], [16, 12]])
+def test_a_files_size_that_its_picture_cannot_come_from_is_refused(size: list[int]) -> None:
+    with pytest.raises(BadResult):
+        result_checks.check_facts({"facts": facts_of(8, 12) | {"source_size": size}}, PIXELS_OF)
+
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),

@@ -193,7 +193,7 @@ def test_nothing_but_the_settings_reads_the_environment() -> None:
     reads = re.compile(r"\bos\.(?:environ|getenv)\b|\bfrom os import .*\b(?:environ|getenv)\b")
     found = {
         path.relative_to(ROOT).as_posix()
-        for package in ("portal", "worker", "ml")
+        for package in ("portal", "worker", "ml", "xray_files")
         for path in (ROOT / package).rglob("*.py")
         if reads.search(path.read_text("utf-8"))
     }

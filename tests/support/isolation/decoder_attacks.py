@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ml.images import decoder_messages
 from worker.isolation import kernel
 from worker.render.process_per_file import Answer, Limits, serve
 
@@ -270,7 +271,8 @@ def main(arguments: list[str]) -> None:
     """Serve as the decoder process does."""
     descriptor, memory_bytes, cpu_seconds = (int(argument) for argument in arguments)
     with socket.socket(fileno=descriptor) as channel:
-        serve(channel, _work, Limits(memory_bytes, cpu_seconds))
+        limits = Limits(memory_bytes, cpu_seconds)
+        serve(channel, _work, limits, decoder_messages.install)
 
 
 if __name__ == "__main__":

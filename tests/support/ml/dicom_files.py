@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import cv2
+import gdcm
 import numpy as np
 import pydicom
 import pytest
@@ -98,3 +99,53 @@ def compress(file: FileDataset, syntax: UID) -> None:
         file.file_meta.TransferSyntaxUID = syntax
     else:
         file.compress(syntax, generate_instance_uid=False)
+
+
+def with_stream(file: FileDataset, syntax: UID | str, *fragments: bytes, **tags: Any) -> bytes:
+    """The same file with a compressed stream in these fragments behind an empty offset table."""
+    items = [b"", *fragments]
+    body = b"".join(
+        b"\xfe\xff\x00\xe0" + len(item).to_bytes(4, "little") + item for item in map(_even, items)
+    )
+    file.PixelData = body + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    file["PixelData"].VR = "OB"
+    file["PixelData"].is_undefined_length = True
+    file.file_meta.TransferSyntaxUID = UID(syntax)
+    for keyword, value in tags.items():
+        setattr(file, keyword, value)
+    return written(file)
+
+
+def _even(item: bytes) -> bytes:
+    return item + b"\0" * (len(item) % 2)
+
+
+def stream_by_gdcm(values: np.ndarray, bits: int, *, lossless: bool) -> bytes:
+    """Grey values (rows, columns) as a JPEG stream, lossless or of the extended process."""
+    rows, columns = values.shape
+    kind = gdcm.TransferSyntax
+    syntax = kind.JPEGLosslessProcess14_1 if lossless else kind.JPEGExtendedProcess2_4
+    image = gdcm.Image()
+    image.thisown = False  # `change` deletes it
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((columns, rows, 1))
+    allocated = 8 if bits <= 8 else 16
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, bits, bits - 1, 0))
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetTransferSyntax(kind(kind.ExplicitVRLittleEndian))
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetByteStringValue(values.astype("<u2" if allocated == 16 else "u1").tobytes())
+    image.SetDataElement(element)
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(kind(syntax))
+    codec = gdcm.JPEGCodec()
+    codec.SetLossless(lossless)
+    if not lossless:
+        codec.SetQuality(100)
+    change.SetUserCodec(codec)
+    change.SetInput(image)
+    assert change.Change()
+    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
+    return fragments.GetFragment(0).GetByteValue().GetBuffer().encode("utf-8", "surrogateescape")

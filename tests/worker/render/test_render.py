@@ -70,6 +70,18 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def test_a_jpeg_with_missing_bytes_is_noticed_in_the_confined_process(decoder: Decoder) -> None:
+    rng = np.random.default_rng(4)
+    grey = cv2.GaussianBlur(rng.integers(0, 255, (200, 180)).astype(np.uint8), (0, 0), 2)
+    stream = cv2.imencode(".jpg", grey)[1].tobytes()
+    middle = len(stream) * 2 // 3
+    for _ in range(2):  # and the next file is whole again
+        with pytest.raises(Permanent) as failed:
+            decoder.decode(stream[:middle] + stream[middle + 40 :])
+        assert failed.value.code == "decode_failed"
+        assert decoder.decode(stream).facts.rows == 200
+
+
 def test_a_picture_comes_back_whole_with_preview_thumb_and_facts(decoder: Decoder) -> None:
     rendered = decoder.decode(picture())
     assert (rendered.facts.rows, rendered.facts.columns) == (40, 60)

@@ -19,7 +19,7 @@ from portal.accounts import people, sessions
 from portal.models import Role, User, db
 from tests.support.core import Clock, make_settings
 from tests.support.people import Person
-from tests.support.pictures import picture
+from tests.support.pictures import compressed_dicom, dicom, jpeg, picture
 from tests.support.portal_app import analyse, make_app, make_person, make_study, make_token, sign_in
 
 ALL = ("studies:write", "studies:read", "reviews:write")
@@ -113,6 +113,22 @@ def test_a_bad_file_has_its_reason(tmp_path: Path, data: bytes, status: int, cod
     assert is_problem(program.send(data), status, code)
     assert program.get("/studies").json["total"] == 0
     assert not list((tmp_path / "blobs").glob("??/*"))
+
+
+def test_a_refusal_is_about_the_sent_file_and_not_about_a_stored_one(program: Program) -> None:
+    wrong_sum = picture().replace(b"IDAT", b"IDAX")
+    answer = program.send(wrong_sum)
+    assert is_problem(answer, 422, "damaged")
+    assert answer.json["title"] == "The file that was sent is not accepted"
+
+
+def test_an_answer_states_what_the_sender_should_know(program: Program) -> None:
+    plain = program.send(dicom(), "x.dcm").json
+    assert plain["remarks"] == []
+    named = dicom().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0")
+    assert program.send(named, "x.dcm").json["remarks"] == ["transfer_syntax_wrong"]
+    unknown = jpeg().replace(b"\xff\xda\x00\x08", b"\xff\xda\x00\x0a\0\0")
+    assert program.send(compressed_dicom(unknown), "x.dcm").json["remarks"] == ["not_exportable"]
 
 
 def test_an_upload_is_exactly_one_file(app: Flask, program: Program) -> None:

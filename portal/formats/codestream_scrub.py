@@ -31,7 +31,8 @@ _MOST_SEGMENTS: Final = 20_000
 _MOST_RUNS: Final = 8_000_000
 # What a decoder needs of an application segment: JFIF's density, HP's and Adobe's kind of colour.
 _NEEDED: Final = {_APP0: (b"JFIF\0", 14), _APP8: (b"mrfx", 5), _APP14: (b"Adobe", 12)}
-_J2K_SOT, _J2K_SOD, _J2K_EOC = 0xFF90, 0xFF93, 0xFFD9
+_J2K_SOT, _J2K_SOD, _J2K_EOC, _J2K_CAP = 0xFF90, 0xFF93, 0xFFD9, 0xFF50
+_J2K_END: Final = re.compile(rb"\xff\xd9")
 # SIZ to COC, tile-part and packet lengths, QCD to POC, packed packet headers, CRG and SOT.
 _J2K_ALLOWED: Final = frozenset(
     {*range(0xFF51, 0xFF54), 0xFF55, 0xFF57, 0xFF58, *range(0xFF5C, 0xFF62), 0xFF63, _J2K_SOT}
@@ -42,23 +43,41 @@ class NotCleanable(Exception):
     """A stream that can't be parsed, so that its content is unknown."""
 
 
-def clean(stream: bytes) -> bytes:
+def clean(stream: bytes | memoryview) -> bytes:
     """The same stream without what no decoder needs, cut off at its end mark."""
-    if stream[:2] == b"\xff\xd8":
-        return _clean_jpeg(bytearray(stream))
-    if stream[:4] == b"\xff\x4f\xff\x51":
-        return _clean_jpeg_2000(bytearray(stream))
+    blanks, end = _blanks(stream)
+    data = bytearray(stream[:end])
+    for start, stop in blanks:
+        data[start:stop] = bytes(stop - start)
+    return bytes(data)
+
+
+def is_cleanable(stream: bytes | memoryview) -> bool:
+    """Whether `clean` can parse the stream."""
+    try:
+        _blanks(stream)
+    except NotCleanable:
+        return False
+    return True
+
+
+def _blanks(stream: bytes | memoryview) -> tuple[list[tuple[int, int]], int]:
+    """What has to be blanked, as begins and ends, and where the stream ends."""
+    if bytes(stream[:2]) == b"\xff\xd8":
+        return _blanks_of_jpeg(stream)
+    if bytes(stream[:4]) == b"\xff\x4f\xff\x51":
+        return _blanks_of_jpeg_2000(stream)
     raise NotCleanable
 
 
-def _clean_jpeg(data: bytearray) -> bytes:
+def _blanks_of_jpeg(data: bytes | memoryview) -> tuple[list[tuple[int, int]], int]:
     """JPEG and JPEG-LS (ITU-T T.81 B.1, T.87): segments up to each scan, the scan, and so on."""
-    at, allowed = 2, _ALLOWED
+    at, allowed, blanks = 2, _ALLOWED, list[tuple[int, int]]()
     for _ in range(_MOST_SEGMENTS):
         at = _next_marker(data, at)
         marker = data[at + 1]
         if marker == _EOI:
-            return bytes(data[: at + 2])
+            return blanks, at + 2
         if marker in _BARE:
             at += 2
             continue
@@ -66,7 +85,7 @@ def _clean_jpeg(data: bytearray) -> bytes:
         if marker == _LS_FRAME:
             allowed = _ALLOWED | _LS_ALLOWED
         if marker not in allowed:
-            _blank(data, at + 4, end, marker)
+            blanks.append((_kept_until(data, at + 4, end, marker), end))
         elif end - at - 2 != _true_length(data, at, marker):
             raise NotCleanable
         at = end
@@ -75,7 +94,7 @@ def _clean_jpeg(data: bytearray) -> bytes:
     raise NotCleanable
 
 
-def _next_marker(data: bytearray, at: int) -> int:
+def _next_marker(data: bytes | memoryview, at: int) -> int:
     """Where the next marker stands; it may be filled up with 0xFF before."""
     filled = _FILL.match(data, at)
     if filled is None or filled.end() >= len(data) or data[filled.end()] == 0:
@@ -83,14 +102,14 @@ def _next_marker(data: bytearray, at: int) -> int:
     return filled.end() - 1
 
 
-def _end_of_scan(data: bytearray, at: int) -> int:
+def _end_of_scan(data: bytes | memoryview, at: int) -> int:
     found = _END_OF_SCAN.search(data, at)
     if found is None:
         raise NotCleanable
     return found.start()
 
 
-def _true_length(data: bytearray, at: int, marker: int) -> int:
+def _true_length(data: bytes | memoryview, at: int, marker: int) -> int:
     """How long the segment has to be, by its kind and the components that it names."""
     stated = int.from_bytes(data[at + 2 : at + 4], "big")
     if marker == _SOS:
@@ -100,34 +119,39 @@ def _true_length(data: bytearray, at: int, marker: int) -> int:
     return 4 if marker in _FIXED else stated
 
 
-def _blank(data: bytearray, start: int, end: int, marker: int) -> None:
+def _kept_until(data: bytes | memoryview, start: int, end: int, marker: int) -> int:
+    """Where what no decoder needs of a segment begins."""
     mark, needed = _NEEDED.get(marker, (b"", 0))
-    if needed and data[start:end].startswith(mark):
-        start = min(start + needed, end)
-    data[start:end] = bytes(end - start)
+    if needed and bytes(data[start : start + len(mark)]) == mark:
+        return min(start + needed, end)
+    return start
 
 
-def _clean_jpeg_2000(data: bytearray) -> bytes:
+def _blanks_of_jpeg_2000(data: bytes | memoryview) -> tuple[list[tuple[int, int]], int]:
     """ISO/IEC 15444-1 annex A: the main header, then tile-parts, each with a header of its own."""
-    at, tile_end = 2, 0
+    at, tile_end, blanks = 2, 0, list[tuple[int, int]]()
     for _ in range(_MOST_SEGMENTS):
         marker = int.from_bytes(data[at : at + 2], "big")
         if marker == _J2K_EOC:
-            return bytes(data[: at + 2])
+            return blanks, at + 2
         if marker == _J2K_SOD:
             if tile_end <= at:  # Psot was 0: the tile-part goes on to the end of the stream
                 # No packet holds the end mark: the bits after 0xFF are stuffed (annex B.10).
-                end = data.find(b"\xff\xd9", at)
-                if end < 0:
+                found = _J2K_END.search(data, at)
+                if found is None:
                     raise NotCleanable
-                return bytes(data[: end + 2])
+                return blanks, found.end()
             at = tile_end
             continue
         if marker < 0xFF40:  # below 0xFF30 none is, and the others have no length
             raise NotCleanable
         end = at + 2 + _length(data, at + 2)
-        if marker not in _J2K_ALLOWED:
-            data[at + 4 : end] = bytes(end - at - 4)
+        if marker == _J2K_CAP:
+            # As long as the capabilities that it names (ISO/IEC 15444-15): no text fits in.
+            if end - at != 8 + 2 * int.from_bytes(data[at + 4 : at + 8], "big").bit_count():
+                raise NotCleanable
+        elif marker not in _J2K_ALLOWED:
+            blanks.append((at + 4, end))
         elif marker == _J2K_SOT:
             size = int.from_bytes(data[at + 6 : at + 10], "big")
             tile_end = at + size if size else 0
@@ -175,7 +199,7 @@ def _end_of_runs(frame: bytes, at: int, limit: int, pixels: int) -> int:
     return at
 
 
-def _length(data: bytearray, at: int) -> int:
+def _length(data: bytes | memoryview, at: int) -> int:
     length = int.from_bytes(data[at : at + 2], "big")
     if length < 2 or at + length > len(data):
         raise NotCleanable

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from portal.formats.refusals import refuse
+from xray_files.bad_file import BadFile
 
 ITEM: Final = 0xFFFEE000
 ITEM_END: Final = 0xFFFEE00D
@@ -27,9 +27,12 @@ _SHORT: Final = frozenset(
         *(b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
     )
 )
+VRS: Final = _LONG | _SHORT
 # Elements, items and their ends together; the header of a scanner has some hundred.
 _MOST_STEPS: Final = 10_000
 _DEEPEST: Final = 64
+# How many elements in a row may have a VR that is none.
+_MOST_ODD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class ElementStream:
         vr = self.data[at + 4 : at + 6]
         if vr in _LONG:
             if at + 12 > len(self.data):
-                raise refuse("truncated")
+                raise BadFile("truncated")
             length = struct.unpack_from(f"{order}I", self.data, at + 8)[0]
             return Found(tag, vr, at + 12, length, False)
         if vr in _SHORT or (vr.isalpha() and vr.isupper()):
@@ -75,31 +78,46 @@ class ElementStream:
 
     def _of_odd_vr(self, tag: int, at: int, order: str) -> Found:
         """An element whose VR is none: of its possible lengths the one that leads to another."""
+        possible = self._possible(tag, at, order)
+        for found in possible:
+            if found.length != UNDEFINED and self._leads_on(found, order, _MOST_ODD):
+                return found
+        return possible[0]
+
+    def _possible(self, tag: int, at: int, order: str) -> list[Found]:
         unpack = struct.unpack_from
         possible = [self._implicit(tag, at, order)]
         possible.append(Found(tag, b"UN", at + 8, unpack(f"{order}H", self.data, at + 6)[0], False))
         if at + 12 <= len(self.data):
             long = unpack(f"{order}I", self.data, at + 8)[0]
             possible.append(Found(tag, b"UN", at + 12, long, False))
-        for found in possible:
-            behind = found.start + found.length
-            if found.length == UNDEFINED or behind + 8 > len(self.data):
-                continue
-            group, number = unpack(f"{order}HH", self.data, behind)
-            vr = self.data[behind + 4 : behind + 6]
-            if group << 16 | number > tag and (vr in _SHORT or vr in _LONG):
-                return found
-        return possible[0]
+        return possible
+
+    def _leads_on(self, found: Found, order: str, most: int) -> bool:
+        """Whether a later element with a VR follows, or one without that leads on itself."""
+        behind = found.start + found.length
+        if most == 0 or behind + 8 > len(self.data):
+            return False
+        tag = self._tag(behind, order)
+        if tag <= found.tag:
+            return False
+        if self.data[behind + 4 : behind + 6] in VRS:
+            return True
+        return any(
+            self._leads_on(one, order, most - 1)
+            for one in self._possible(tag, behind, order)[1:]
+            if one.length != UNDEFINED
+        )
 
     def step(self, at: int) -> None:
         """Count a step, with at least the eight bytes that every element begins with."""
         self.taken += 1
         if self.taken > _MOST_STEPS:
-            raise refuse("too_many_elements")
+            raise BadFile("too_many_elements")
         if at + 8 > len(self.data):
-            raise refuse("truncated")
+            raise BadFile("truncated")
         if at > self.most_bytes:
-            raise refuse("header_too_large", megabytes=self.most_bytes // 2**20)
+            raise BadFile("header_too_large", megabytes=self.most_bytes // 2**20)
 
     def end(self, found: Found, little: bool) -> int:
         """Where the element's value ends; sequences of no stated length are walked through."""
@@ -120,15 +138,17 @@ class ElementStream:
             if in_sequence and tag == ITEM:
                 length = struct.unpack_from(f"{order}I", self.data, at + 4)[0]
                 if length == UNDEFINED:
-                    opened.append((False, implicit))
                     at += 8
+                    if found.vr == b"UN":  # implicit by the standard, not in every file
+                        implicit = self.data[at + 4 : at + 6] not in VRS
+                    opened.append((False, implicit))
                 else:
                     at = self._behind(at + 8, length)
             elif tag == (SEQUENCE_END if in_sequence else ITEM_END):
                 opened.pop()
                 at = self._behind(at, 8)
             elif in_sequence or tag >> 16 == 0xFFFE:
-                raise refuse("damaged")
+                raise BadFile("damaged")
             else:
                 inner = self.element(at, implicit, little)
                 if inner.length == UNDEFINED:
@@ -137,12 +157,12 @@ class ElementStream:
                 else:
                     at = self._behind(inner.start, inner.length)
             if len(opened) > _DEEPEST:
-                raise refuse("too_many_elements")
+                raise BadFile("too_many_elements")
         return at
 
     def _behind(self, start: int, length: int) -> int:
         if length == UNDEFINED or start + length > len(self.data):
-            raise refuse("truncated")
+            raise BadFile("truncated")
         return start + length
 
     def _tag(self, at: int, order: str) -> int:

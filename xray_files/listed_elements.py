@@ -1,4 +1,4 @@
-"""The elements of a DICOM header that the portal reads, and how much of each at most.
+"""The elements of a DICOM header that are read, and how much of each at most.
 
 Every other element is passed over by its length. What is longer than its bound is cut before
 anything is converted: texts are shown shortened anyway, and of several values only the first ones
@@ -40,6 +40,8 @@ _NUMBERS: Final = Bound(64 * 64, 64)
 _TABLE: Final = Bound(2 * 65536, 65536, _BULK_VRS)
 
 CHARACTER_SET: Final = 0x00080005
+SHUTTER_EDGES: Final = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
+MOST_VERTICES: Final = 1000
 
 INTAKE: Final = _tags(
     {
@@ -55,13 +57,22 @@ INTAKE: Final = _tags(
             (
                 *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
                 *("Modality", "PatientSex", "PatientAge", "ViewPosition"),
+                *("BodyPartExamined", "PresentationIntentType"),
                 *("PhotometricInterpretation", "PatientBirthDate", "AcquisitionDateTime"),
                 *("StudyDate", "StudyTime", "AcquisitionDate", "AcquisitionTime"),
                 *("ContentDate", "ContentTime"),
             ),
             _CODE,
         ),
-        **dict.fromkeys(("Rows", "Columns", "BitsAllocated", "NumberOfFrames"), _NUMBER),
+        **dict.fromkeys(
+            (
+                *("Rows", "Columns", "BitsAllocated", "NumberOfFrames", "SamplesPerPixel"),
+                *("BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
+            ),
+            _NUMBER,
+        ),
+        "PatientOrientation": Bound(1024, 16),
+        "ViewCodeSequence": Bound(values=1, items=_tags({"CodeValue": _CODE})),
     }
 )
 """What an upload is checked by and described with."""
@@ -72,26 +83,29 @@ EXPORT: Final = INTAKE | _tags(
     {
         **dict.fromkeys(
             (
-                *("SamplesPerPixel", "BitsStored", "HighBit", "PixelRepresentation"),
-                *("PlanarConfiguration", "SmallestImagePixelValue", "LargestImagePixelValue"),
+                *("SmallestImagePixelValue", "LargestImagePixelValue"),
                 *("PixelPaddingValue", "PixelPaddingRangeLimit", "PixelAspectRatio"),
                 *("PixelIntensityRelationshipSign", "PixelSpacing", "ImagerPixelSpacing"),
                 *("NominalScannedPixelSpacing", "EstimatedRadiographicMagnificationFactor"),
                 *("DistanceSourceToDetector", "DistanceSourceToPatient", "WindowCenter"),
                 *("WindowWidth", "RescaleIntercept", "RescaleSlope"),
+                *(f"Shutter{edge}Edge" for edge in SHUTTER_EDGES),
+                *("CenterOfCircularShutter", "RadiusOfCircularShutter"),
             ),
             _NUMBERS,
         ),
         **dict.fromkeys(
             (
-                *("ImageLaterality", "Laterality", "BodyPartExamined", "PresentationLUTShape"),
-                *("PresentationIntentType", "PixelIntensityRelationship", "RescaleType"),
+                *("ImageLaterality", "Laterality", "PresentationLUTShape"),
+                *("PixelIntensityRelationship", "RescaleType"),
                 *("PixelSpacingCalibrationType", "VOILUTFunction", "LossyImageCompression"),
                 *("BurnedInAnnotation", "ConversionType"),
             ),
             _CODE,
         ),
-        **dict.fromkeys(("ImageType", "PatientOrientation"), Bound(1024, 16)),
+        "ImageType": Bound(1024, 16),
+        "ShutterShape": Bound(256, 3),
+        "VerticesOfThePolygonalShutter": Bound(16 * 2 * MOST_VERTICES, 2 * MOST_VERTICES),
         **dict.fromkeys(("ModalityLUTSequence", "VOILUTSequence"), Bound(values=9, items=_LUT)),
         **{
             f"{colour}PaletteColorLookupTable{part}": bound
@@ -101,6 +115,9 @@ EXPORT: Final = INTAKE | _tags(
     }
 )
 """What a picture is exported with, without its patient."""
+
+PICTURE: Final = EXPORT | _tags({"WindowCenterWidthExplanation": Bound(64 * 64, 64)})
+"""What a picture is decoded and displayed by."""
 
 
 def is_overlay(tag: int) -> bool:
