@@ -12,12 +12,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from ml.images import grayscale, reader
+from ml.images import reader
 from ml.images.picture import Picture
 from ml.inference import predict, serving
 from ml.preparation import phantom
 from ml.quality import gate
 from ml.quality.typicality import Typicality
+from tests.support.ml.dicom_files import made, read
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +159,8 @@ def test_a_good_picture_that_uses_part_of_its_depth_is_not_flat(chest, used, kin
 
 
 def test_the_depth_of_a_file_that_names_none_is_that_of_its_words(chest):
-    dataset = pydicom.Dataset()
-    dataset.BitsAllocated = 8
-    values, bits, low = grayscale._values(dataset, np.arange(256, dtype=np.uint8)[None])
-    assert (bits, low, values.max()) == (8, 0, 255)
+    picture = read(made(np.arange(256, dtype=np.uint8)[None], 8, BitsStored=None, HighBit=None))
+    assert (picture.bits, picture.pixels.max()) == (8, 255)
 
 
 def test_a_picture_that_is_all_marker_is_flat(chest):

@@ -109,7 +109,9 @@ def move_file(target: Any) -> str:
 
 
 def inherited(_: Any) -> str:
-    """Descriptors that can be read beyond the empty standard ones and the file's own socket."""
+    """Descriptors that can be read beyond the empty standard ones, the file's own socket, and the
+    pipe that holds what this process itself printed.
+    """
     found = []
     for number in range(3, 300):
         try:
@@ -117,7 +119,7 @@ def inherited(_: Any) -> str:
         except OSError:
             continue
         found.append(number)
-    return str(found) if len(found) > 1 else _nothing()
+    return str(found) if len(found) > 2 else _nothing()
 
 
 def tcp(target: Any) -> str:
