@@ -29,6 +29,9 @@ def frame(found: Header, header: PictureHeader) -> bytes | memoryview:
         raise BadFile("no_pixels")
     whole = fragments[0] if len(fragments) == 1 else b"".join(fragments)
     if header.transfer_syntax == kinds.RLE:
+        # A segment for each byte of a pixel (PS3.5 G.2); its size is not stated.
+        if int.from_bytes(whole[:4], "little") != header.samples * header.allocated // 8:
+            raise BadFile("inconsistent")
         return whole
     stream = jpeg_2000.codestream(whole)
     _check_size(stream, header)

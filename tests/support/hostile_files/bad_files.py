@@ -247,6 +247,11 @@ BAD_FILES: dict[str, Bad] = {
     "RLE of 100 megapixels in 3 MB": Bad(
         ACCEPTED, _STOPPED, lambda: rle_dicom(10_000, 10_000, 100_000_000)
     ),
+    "RLE of more segments than bytes of a pixel": Bad(
+        "inconsistent",
+        ("decode_failed",),
+        lambda: rle_dicom(8, 6, 1280).replace(struct.pack("<2I", 2, 64), struct.pack("<2I", 3, 64)),
+    ),
     "RLE that unfolds to more than its header states": Bad(
         ACCEPTED, (DECODED, "decode_failed"), lambda: rle_dicom(8, 6, 50_000_000)
     ),
