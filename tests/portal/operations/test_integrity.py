@@ -13,7 +13,17 @@ from sqlalchemy import select, text
 from portal.accounts import break_glass
 from portal.accounts.throttle import Throttle
 from portal.governance import purges
-from portal.models import Blob, BlobKind, BreakGlass, Instance, PurgeReason, Review, Study, User
+from portal.models import (
+    Blob,
+    BlobKind,
+    BreakGlass,
+    Instance,
+    PurgeReason,
+    Review,
+    ReviewDraft,
+    Study,
+    User,
+)
 from portal.operations import background_check, integrity, key_rotation
 from portal.reading import reviews
 from tests.portal.vault.test_vault import files
@@ -107,6 +117,14 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
         assert study.sealed_phi is not None
         study.sealed_phi = study.sealed_phi[:-1] + b"\0"
         instance.sealed_facts = b"x"
+        session.add(
+            ReviewDraft(
+                reader_id=clinic.mate.user_id,
+                instance_id=instance.id,
+                sealed_rulers=b"z",
+                updated=NOW,
+            )
+        )
         user = session.get_one(User, clinic.mate.user_id)
         user.sealed_totp = clinic.vault.seal_totp(clinic.owner.user_id, "SECRET")  # another's
         session.commit()
@@ -121,6 +139,7 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
             ("damaged", "studies.sealed_phi", study_id),
             ("damaged", "instances.sealed_facts", instance.id),
             ("damaged", "reviews.sealed_comment", review.id),
+            ("damaged", "review_drafts.sealed_rulers", instance.id),
             ("damaged", "users.sealed_totp", clinic.mate.user_id),
         ]
     )

@@ -6,12 +6,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from portal.access import Denied
 from portal.errors import Invalid
-from portal.governance import purges
-from portal.models import AuditEvent, Instance, PurgeReason, ReviewDraft
+from portal.governance import purge_proofs, purges
+from portal.models import AuditEvent, Instance, PurgeReason, ReviewDraft, Study
 from portal.reading import drafts
+from portal.vault import NONCE_BYTES
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 
@@ -99,10 +101,19 @@ def test_only_who_may_review_the_case_draws_in_it(clinic: Clinic) -> None:
         save(clinic, study_id, RULERS, picture=uuid4())
 
 
+def _marks(session: Session, study_id: UUID) -> list[str]:
+    """What a purge looks for in old pages of the database."""
+    return purge_proofs.ToDestroy.of(session, session.get_one(Study, study_id)).marks()
+
+
 def test_a_purge_removes_the_rulers_and_counts_them(clinic: Clinic) -> None:
     study_id = clinic.done()
     save(clinic, study_id, RULERS)
     with clinic.session as session:
+        sealed = session.scalars(select(ReviewDraft.sealed_rulers)).one()
+    with clinic.session as session:
+        assert sealed[:NONCE_BYTES].hex() in _marks(session, study_id)
+        session.commit()
         purges.purge(
             *(session, clinic.vault, clinic.admin, study_id, after(minutes=1)),
             reason=PurgeReason.TEST_DATA,
