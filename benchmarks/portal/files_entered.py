@@ -77,7 +77,7 @@ def measure() -> dict[str, set[str]]:
         worker.do(portal_app.job_of(app, study_id, JobKind.SEGMENT))
         page = f"/studies/{study_id}"
         run("open case", lambda: viewer.get(page), 200)
-        form = {"csrf_token": portal_app.csrf_of(viewer, page), "verdict": "agree"}
+        form = {"csrf_token": portal_app.csrf_of(viewer, page), "finding": "right"}
         run("review", lambda: viewer.post(f"{page}/reviews", data=form), 200, 303)
     return found
 

@@ -184,7 +184,7 @@ def _blob(
 
 
 def _result(session: Session, study: Study, leading: Prediction | None) -> dict[str, Any]:
-    """The model's numbers and the readers' coded verdicts: no name, no comment, no time."""
+    """The model's numbers and the readers' coded findings: no name, no comment, no time."""
     reviews = session.scalars(
         select(Review)
         .join(Study, Study.id == Review.study_id)
@@ -194,9 +194,15 @@ def _result(session: Session, study: Study, leading: Prediction | None) -> dict[
     return {
         "prediction": _prediction(leading),
         "reviews": [
-            {"verdict": one.verdict.value, "reason": one.reason.value if one.reason else None}
+            {
+                "finding": one.finding.value if one.finding else None,
+                "size": one.size.value if one.size else None,
+                "verdict": one.verdict.value,
+                "reason": one.reason.value if one.reason else None,
+            }
             for one in reviews
         ],
+        "size_of_reviews": "share of the lung field's area in percent, judged by eye",
         "note": "Research use only: not a medical device.",
     }
 

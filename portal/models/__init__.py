@@ -33,11 +33,12 @@ from portal.models.people import (
     User,
 )
 from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
-from portal.models.studies import POSITIVE, REST, UNAIDED, Blob, Instance, Study
+from portal.models.studies import POSITIVE, READ, REST, UNAIDED, Blob, Instance, Study
 from portal.models.viewing import ReviewDraft, ViewerPreferences
 from portal.models.vocabulary import (
     BlobKind,
     BreakGlassReason,
+    Finding,
     HoldReason,
     InvitationPurpose,
     JobState,
@@ -49,6 +50,7 @@ from portal.models.vocabulary import (
     Reason,
     Role,
     Sex,
+    SizeClass,
     Verdict,
     View,
 )
@@ -58,6 +60,7 @@ from worker.contract.prediction import Band, QualityVerdict
 __all__ = [
     "AUDIT_NUMBERS",
     "POSITIVE",
+    "READ",
     "REST",
     "UNAIDED",
     "AnnouncedPurge",
@@ -74,6 +77,7 @@ __all__ = [
     "BreakGlass",
     "BreakGlassReason",
     "ClockState",
+    "Finding",
     "Hold",
     "HoldReason",
     "Instance",
@@ -101,6 +105,7 @@ __all__ = [
     "ReviewSeen",
     "Role",
     "Sex",
+    "SizeClass",
     "StartedPurge",
     "Study",
     "Team",

@@ -4,12 +4,19 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, checked
 from portal.models.people import User
-from portal.models.vocabulary import ModelState, OperatingPoint, Reason, Verdict
+from portal.models.vocabulary import (
+    Finding,
+    ModelState,
+    OperatingPoint,
+    Reason,
+    SizeClass,
+    Verdict,
+)
 from worker.contract.prediction import Band, QualityVerdict
 
 
@@ -77,17 +84,25 @@ class Prediction(Base):
 
 
 class Review(Base):
-    """A reader's review of the model's result. Rows are only ever added."""
+    """A reader's finding, and how it compares with the model's result. Rows are only ever added.
+
+    Rows of a version before have a verdict alone: their `finding` is null.
+    """
 
     __tablename__ = "reviews"
     __table_args__ = (
         Index("ix_reviews_study", "study_id", "created"),
         # A reader's own reviews, without reading their rows.
         Index("ix_reviews_reader", "reader_id", "created", "study_id"),
+        CheckConstraint(
+            "size IS NULL OR finding IN ('right', 'left', 'both')", name="size_of_finding"
+        ),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
     reader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    finding: Mapped[Finding | None] = mapped_column(checked(Finding, "finding"))
+    size: Mapped[SizeClass | None] = mapped_column(checked(SizeClass, "size"))
     verdict: Mapped[Verdict] = mapped_column(checked(Verdict, "verdict"))
     reason: Mapped[Reason | None] = mapped_column(checked(Reason, "reason"))
     sealed_comment: Mapped[bytes | None]

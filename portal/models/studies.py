@@ -20,8 +20,8 @@ from portal.models.base import Base, checked
 from portal.models.vocabulary import BlobKind, Sex, View
 from worker.contract.prediction import Band
 
-# The worklist's three groups, in their order.
-POSITIVE, UNAIDED, REST = 0, 1, 2
+# The worklist's groups, in their order.
+POSITIVE, UNAIDED, REST, READ = 0, 1, 2, 3
 # The exams that lists show: neither purged nor joined into another.
 LISTED = "purged_at IS NULL AND joined_into IS NULL"
 

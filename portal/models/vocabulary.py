@@ -104,16 +104,44 @@ class OperatingPoint(StrEnum):
     HIGH_PRECISION = "high_precision"
 
 
+class Finding(StrEnum):
+    """A reader's finding: where there is a pneumothorax, of the patient's sides."""
+
+    NONE = "none"
+    RIGHT = "right"
+    LEFT = "left"
+    BOTH = "both"
+    UNSURE = "unsure"
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether the reader sees a pneumothorax."""
+        return self in (Finding.RIGHT, Finding.LEFT, Finding.BOTH)
+
+
+class SizeClass(StrEnum):
+    """A reader's estimate of a pneumothorax's share of the lung field's area, by eye.
+
+    On both sides: of the larger one.
+    """
+
+    BELOW_10 = "below_10"
+    FROM_10_TO_30 = "10_to_30"
+    ABOVE_30 = "above_30"
+    UNKNOWN = "unknown"
+
+
 class Verdict(StrEnum):
-    """The reader's verdict on the model's result."""
+    """How a reader's finding compares with the model's result; `unaided`: there was none."""
 
     AGREE = "agree"
     DISAGREE = "disagree"
     UNSURE = "unsure"
+    UNAIDED = "unaided"
 
 
 class Reason(StrEnum):
-    """Why a reader does not agree, coded."""
+    """Why a reader's finding is another than the model's, or what is wrong with the outline."""
 
     MISSED = "missed"
     FALSE_ALARM = "false_alarm"

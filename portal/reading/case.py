@@ -254,8 +254,11 @@ def _reviews(session: Session, vault: Vault, study_id: UUID) -> list[ReviewView]
     )
     return [
         ReviewView(
+            review_id=review.id,
             reader=reader,
             reader_id=review.reader_id,
+            finding=review.finding,
+            size=review.size,
             verdict=review.verdict,
             reason=review.reason,
             comment=sealed_fields.open_comment(

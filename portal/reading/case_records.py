@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from portal.models import BlobKind, Reason, Verdict, View
+from portal.models import BlobKind, Finding, Reason, SizeClass, Verdict, View
 from portal.studies import status
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
@@ -44,10 +44,13 @@ class PredictionView:
 
 @dataclass(frozen=True, slots=True)
 class ReviewView:
-    """One reader's review."""
+    """One reader's review; those of a version before have no finding."""
 
+    review_id: UUID
     reader: str
     reader_id: UUID
+    finding: Finding | None
+    size: SizeClass | None
     verdict: Verdict
     reason: Reason | None
     comment: str = field(repr=False)

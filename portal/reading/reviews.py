@@ -1,22 +1,39 @@
-"""Readers' reviews of the model's results: added, never changed."""
+"""Readers' findings: added, never changed. Whether a reader agrees with the model follows from the
+finding and the model's result (`findings`).
+"""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from enum import StrEnum
+from typing import Final, TypeVar
 from uuid import UUID, uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
-from portal.models import Reason, Review, ReviewSeen, Verdict
+from portal.models import Finding, Reason, Review, ReviewSeen, SizeClass, Study, Verdict
+from portal.reading import findings
 from portal.reading.case import load
 from portal.studies import exams, sealed_fields, status, worklist_order
-from portal.studies.status import State, StudyState
+from portal.studies.status import Result, State, StudyState
 from portal.vault import Vault
 
 COMMENT_LENGTH: Final = 2000
+
+_Code = TypeVar("_Code", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A review as it is stored. `is_new` is false where the newest one says the same already."""
+
+    review: Review
+    comment: str
+    is_new: bool
 
 
 def add_review(
@@ -25,19 +42,24 @@ def add_review(
     actor: Actor,
     study_id: UUID,
     *,
-    verdict: str,
+    finding: str,
+    size: str | None = None,
     reason: str | None = None,
     comment: str = "",
     seen: str | None = None,
+    after: str | None = None,
     now: datetime,
-) -> Review:
-    """Add a reader's verdict on a study; earlier ones stay. It names the pictures that are there
-    and the newest prediction of each.
+) -> Saved:
+    """Add a reader's finding on a study; earlier ones stay. It names the pictures that are there
+    and the newest prediction of each. The same once more, without a new comment, adds nothing.
 
+    A `size` or `reason` of None is that of the reader's review before, if it has the same finding;
+    "" is none. Who disagrees without a reason gets the one that is true in any case.
     `seen` is the state that the reader had before them, with the number of pictures if there were
-    several ("done/2"): nobody agrees with a result or a picture that came in meanwhile. Raises
-    Invalid for unknown codes, Conflict where there is nothing to judge yet or the state is not the
-    one seen, Denied.
+    several ("done/2"): nobody judges a result or a picture that came in meanwhile. `after` is the
+    id of the newest review that they had before them, "" if there was none. Raises Invalid for
+    unknown codes, Conflict where there is nothing to judge yet, the state or the newest review is
+    not the one seen, or the reason does not fit; Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
@@ -45,38 +67,34 @@ def add_review(
     session.refresh(study, with_for_update={"key_share": True})
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
-    chosen, why = _coded(verdict, reason)
+    state = status.of_studies(session, [study.id], now)[study.id]
     text = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(text) > COMMENT_LENGTH:
         raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
-    state = status.of_studies(session, [study.id], now)[study.id]
     if seen is not None and not _is_as_seen(seen, state):
         raise Conflict(
-            "changed", "The case has changed since you opened it. Look at it again, then review it."
+            "changed", "The case has changed since you opened it. Look at it again, then save."
         )
-    _check_ready(state, chosen, why)
-    review = Review(
-        id=uuid4(),
-        study_id=study.id,
-        reader_id=actor.user_id,
-        verdict=chosen,
-        reason=why,
-        created=now,
-    )
+    own = _newest(session, study.id, actor.user_id)
+    review = _stated(study.id, actor.user_id, state, own, (finding, size, reason), now)
+    newest = _newest(session, study.id)
+    seen_rows = _seen_rows(session, study.id, review.id)
+    if newest is not None and _is_same(session, newest, review, seen_rows):
+        written = _comment_of(session, vault, newest)
+        if text in ("", written):
+            session.commit()
+            return Saved(newest, written, is_new=False)
+    if after is not None and after != (newest.id.hex if newest else ""):
+        raise Conflict(
+            "reviewed",
+            "Another version was saved since you opened this case, in another window or by a "
+            "colleague. Look at it, then save yours again; what you wrote is still here.",
+        )
     if text:
         data_key = sealed_fields.key_of(vault, study)
         review.sealed_comment = sealed_fields.seal_comment(vault, data_key, review.id, text)
     session.add(review)
     session.flush()
-    predictions = exams.last_predictions(session, [study.id])
-    seen_rows = [
-        ReviewSeen(
-            review_id=review.id,
-            instance_id=row.id,
-            prediction_id=prediction.id if (prediction := predictions.get(row.id)) else None,
-        )
-        for row in exams.pictures(session, [study.id])[study.id]
-    ]
     session.add_all(seen_rows)
     worklist_order.place(session, study.id)
     audit.append(
@@ -86,11 +104,40 @@ def add_review(
         now=now,
         study_id=study.id,
         subject_id=review.id,
-        detail={"verdict": chosen.value},
+        detail={"finding": finding, "verdict": review.verdict.value},
         bound=[review, *seen_rows],
     )
     session.commit()
-    return review
+    return Saved(review, text, is_new=True)
+
+
+def _stated(
+    study_id: UUID,
+    reader_id: UUID,
+    state: StudyState,
+    own: Review | None,
+    codes: tuple[str, str | None, str | None],
+    now: datetime,
+) -> Review:
+    """The review that states finding, size and reason; `own` is the reader's newest so far."""
+    sent, size, reason = codes
+    try:
+        finding = Finding(sent)
+    except ValueError:
+        raise Invalid("unknown_finding", "Choose none, right, left, both or unsure.") from None
+    _check_ready(state, finding)
+    result = findings.result_of(state)
+    kept = own if own is not None and own.finding is finding else None
+    return Review(
+        id=uuid4(),
+        study_id=study_id,
+        reader_id=reader_id,
+        finding=finding,
+        size=_size(finding, size, kept),
+        verdict=findings.verdict_of(finding, result),
+        reason=_reason(finding, result, reason, kept),
+        created=now,
+    )
 
 
 def _is_as_seen(seen: str, state: StudyState) -> bool:
@@ -98,26 +145,87 @@ def _is_as_seen(seen: str, state: StudyState) -> bool:
     return seen == f"{state.state.value}{several}"
 
 
-def _coded(verdict: str, reason: str | None) -> tuple[Verdict, Reason | None]:
+def _coded(kind: type[_Code], text: str, code: str, message: str) -> _Code | None:
     try:
-        chosen = Verdict(verdict)
+        return kind(text) if text else None
     except ValueError:
-        raise Invalid("unknown_verdict", "Choose agree, disagree or unsure.") from None
-    try:
-        why = Reason(reason) if reason else None
-    except ValueError:
-        raise Invalid("unknown_reason", "Choose one of the listed reasons.") from None
-    if why is not None and chosen is Verdict.AGREE:
-        raise Invalid("reason_without_need", "A review that agrees has no reason.")
-    return chosen, why
+        raise Invalid(code, message) from None
 
 
-def _check_ready(state: StudyState, verdict: Verdict, reason: Reason | None) -> None:
-    """Without a picture there is nothing to judge, without a result nothing to agree with."""
-    found_unaided = verdict is Verdict.DISAGREE and reason is Reason.MISSED
+def _size(finding: Finding, sent: str | None, kept: Review | None) -> SizeClass | None:
+    if sent is None:
+        return kept.size if kept else None
+    size = _coded(SizeClass, sent, "unknown_size", "Choose one of the listed sizes.")
+    if size is not None and not finding.is_positive:
+        raise Invalid("size_without_finding", "Only a pneumothorax on a side has a size.")
+    return size
+
+
+def _reason(
+    finding: Finding, result: Result | None, sent: str | None, kept: Review | None
+) -> Reason | None:
+    fitting = findings.reasons_for(finding, result)
+    if sent is None and kept is not None and kept.reason in fitting:
+        return kept.reason
+    reason = _coded(Reason, sent or "", "unknown_reason", "Choose one of the listed reasons.")
+    if reason is not None and reason not in fitting:
+        raise Conflict(
+            "reason_does_not_fit",
+            "This reason does not fit the finding beside the AI result. Choose another or none.",
+        )
+    disagrees = findings.verdict_of(finding, result) is Verdict.DISAGREE
+    return fitting[0] if reason is None and disagrees else reason
+
+
+def _newest(session: Session, study_id: UUID, reader_id: UUID | None = None) -> Review | None:
+    """The newest review of an exam, or of those by one reader."""
+    query = (
+        select(Review)
+        .join(Study, Study.id == Review.study_id)
+        .where(exams.is_of([study_id]))
+        .order_by(Review.created.desc())
+        .limit(1)
+    )
+    if reader_id is not None:
+        query = query.where(Review.reader_id == reader_id)
+    return session.scalars(query).first()
+
+
+def _seen_rows(session: Session, study_id: UUID, review_id: UUID) -> list[ReviewSeen]:
+    predictions = exams.last_predictions(session, [study_id])
+    return [
+        ReviewSeen(
+            review_id=review_id,
+            instance_id=row.id,
+            prediction_id=prediction.id if (prediction := predictions.get(row.id)) else None,
+        )
+        for row in exams.pictures(session, [study_id])[study_id]
+    ]
+
+
+def _is_same(session: Session, newest: Review, review: Review, seen_rows: list[ReviewSeen]) -> bool:
+    """Whether the newest review states what this one would, about the same pictures and results."""
+    for name in ("reader_id", "finding", "size", "verdict", "reason"):
+        if getattr(newest, name) != getattr(review, name):
+            return False
+    known = session.scalars(select(ReviewSeen).where(ReviewSeen.review_id == newest.id))
+    return {(row.instance_id, row.prediction_id) for row in known} == {
+        (row.instance_id, row.prediction_id) for row in seen_rows
+    }
+
+
+def _comment_of(session: Session, vault: Vault, review: Review) -> str:
+    """A review's comment, under the key of the exam that it was written in."""
+    written_in = session.get_one(Study, review.study_id)
+    return sealed_fields.open_comment(vault, sealed_fields.key_of(vault, written_in), review)
+
+
+def _check_ready(state: StudyState, finding: Finding) -> None:
+    """Without a picture there is nothing to judge; what was found elsewhere can be stated."""
     if state.state in (State.RECEIVED, State.PREPARING):
         raise Conflict("not_ready", "The picture is still being prepared.")
-    if state.state is State.ANALYSING and verdict is Verdict.AGREE:
-        raise Conflict("not_ready", "There is no AI result yet to agree with.")
-    if not state.has_picture and not found_unaided:
-        raise Conflict("no_picture", "The picture could not be prepared, so it can't be reviewed.")
+    if not state.has_picture and not finding.is_positive:
+        raise Conflict(
+            "no_picture",
+            "The picture could not be prepared. Only a pneumothorax found elsewhere can be stated.",
+        )

@@ -75,8 +75,9 @@ def worklist(
         *worklist_filters.filters(vault, state, result, side, query)
     )
     waiting = _counts(session, actor)
-    everything = not (state or result or side or query.strip())
-    total = waiting.all if everything else worklist_order.count(session, base)
+    known = {"": waiting.all, "to_read": waiting.to_read}  # they are counted already
+    narrowed = bool(result or side or query.strip()) or state not in known
+    total = worklist_order.count(session, base) if narrowed else known[state]
     ids, number, size = worklist_order.page_of(session, base, total, page, per_page)
     rows = worklist_rows.rows(session, vault, ids, now)
     _note(session, actor, "worklist_read", ids, now)
@@ -183,15 +184,34 @@ def _own_despite_damage(
     return sorted(damaged) + sorted(created, key=created.__getitem__, reverse=True)
 
 
-def next_study(session: Session, actor: Actor, study_id: UUID) -> UUID | None:
-    """The unread study after this one in the worklist's order, or else the first unread one."""
+def next_study(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    *,
+    state: str = "",
+    result: str = "",
+    side: str = "",
+    query: str = "",
+) -> UUID | None:
+    """The unread study that follows this one in a list with these filters (see `worklist`), or else
+    its first unread one; in the list of those that were read, the one that follows or none.
+    """
     actor.require(Permission.STUDY_READ)
-    unread = visible_studies(actor).where(Study.is_read.is_(False), Study.id != study_id)
+    rereads = state == "read"
+    listed = visible_studies(actor).where(
+        *worklist_filters.filters(vault, state, result, side, query), Study.id != study_id
+    )
+    if not rereads:
+        listed = listed.where(Study.is_read.is_(False))
     here = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
     found = None
-    if here is not None and not here.is_read:
-        found = worklist_order.first(session, worklist_order.following(unread, here))
-    found = found or worklist_order.first(session, unread)
+    if here is not None and (here.is_read or not rereads):
+        after = worklist_order.following(listed, here, as_unread=not rereads)
+        found = worklist_order.first(session, after)
+    if not rereads:
+        found = found or worklist_order.first(session, listed)
     session.commit()
     return found
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from portal.models import (
     Band,
+    Finding,
     Job,
     JobKind,
     JobState,
@@ -92,6 +93,7 @@ class StudyState:
     error_code: str | None
     result: Result | None
     reviewed: Verdict | None
+    finding: Finding | None = None  # of the newest review; those of a version before have none
     pictures: tuple[PictureState, ...] = ()
 
     @property
@@ -248,6 +250,7 @@ def _combined(
         error_code=next((p.error_code for p in failed), None) if state is State.FAILED else None,
         result=min(results, key=suspicion, default=None),
         reviewed=review.verdict if review else None,
+        finding=review.finding if review else None,
         pictures=pictures,
     )
 

@@ -1,8 +1,9 @@
 """The worklist's order.
 
-Order: unread studies in which the model found something, by band and probability; then unread ones
-without a result, which need unaided reading; then the rest, newest first. Where a study stands in
-it is derived by `place` from the rows that count (jobs, predictions, reviews) and stored beside the
+Order: unread studies in which the model found something, the likely ones before the possible ones;
+then unread ones without a result, which need unaided reading; then the other unread ones; each of
+these the oldest first. Last come those that were read, the newest first. Where a study stands in it
+is derived by `place` from the rows that count (jobs, predictions, reviews) and stored beside the
 study as an index, so that a page of a hundred thousand studies is read off one index.
 
 The order in which rows are locked is that of `locks`.
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from portal.models import (
     POSITIVE,
+    READ,
     REST,
     UNAIDED,
     Band,
@@ -30,6 +32,8 @@ from portal.studies import exams, status
 from portal.studies.locks import SHARED_KEY
 
 ORDER: Final = (Study.rank, Study.weight, Study.id)
+# Puts the weight of every possible finding behind that of every likely one.
+_BEHIND: Final = 1e10
 _MOST_PER_PAGE: Final = 200
 
 
@@ -63,26 +67,33 @@ def place(session: Session, study_id: UUID) -> Study:
     study.side = foremost.side if foremost else None
     is_finished = foremost is not None and len(predictions) == len(rows)
     study.is_without_result = bool(failed) or (is_finished and study.band is None)
-    study.rank, study.weight = REST, by_arrival(study.created)
-    if not study.is_read and foremost and study.band in (Band.LIKELY, Band.POSSIBLE):
-        study.rank = POSITIVE
-        # Smaller comes first: every likely one before every possible one, then by probability.
-        study.weight = -(foremost.probability or 0.0) - (1 if study.band is Band.LIKELY else 0)
-    elif not study.is_read and study.is_without_result:
-        study.rank = UNAIDED
+    study.rank, study.weight = _unread_place(study)
+    if study.is_read:
+        study.rank, study.weight = READ, -by_arrival(study.created)
     return study
 
 
+def _unread_place(study: Study) -> tuple[int, float]:
+    """Rank and weight of a study as long as it is unread; smaller comes first."""
+    arrived = by_arrival(study.created)
+    if study.band in (Band.LIKELY, Band.POSSIBLE):
+        return POSITIVE, arrived + (_BEHIND if study.band is Band.POSSIBLE else 0.0)
+    return (UNAIDED if study.is_without_result else REST), arrived
+
+
 def by_arrival(created: datetime) -> float:
-    """The weight that puts newer studies first."""
-    return -created.timestamp()
+    """The weight that puts older studies first."""
+    return created.timestamp()
 
 
-def following(base: Select[Study], study: Study) -> Select[Study]:
-    """Those of the studies that come after this one."""
+def following(base: Select[Study], study: Study, *, as_unread: bool = False) -> Select[Study]:
+    """Those of the studies that come after this one; `as_unread`: after the place that it had
+    before it was read.
+    """
+    rank, weight = _unread_place(study) if as_unread else (study.rank, study.weight)
     here = tuple_(
-        bindparam(None, study.rank, Study.rank.type),
-        bindparam(None, study.weight, Study.weight.type),
+        bindparam(None, rank, Study.rank.type),
+        bindparam(None, weight, Study.weight.type),
         bindparam(None, study.id, Study.id.type),
     )
     return base.where(tuple_(*ORDER) > here)

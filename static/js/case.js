@@ -9,7 +9,11 @@ import { Readout } from "./viewer/readout.js";
 import { Tools } from "./viewer/tools.js";
 import { Viewer } from "./viewer/viewer.js";
 
-const KEYS = { ...VIEWER_KEYS, "a": "agree", "d": "disagree", "u": "unsure", "c": "comment", "n": "next" };
+const KEYS = {
+  ...VIEWER_KEYS,
+  "a": "agree", "y": "agree-next", "0": "finding-none", "r": "finding-right", "l": "finding-left", "b": "finding-both",
+  "u": "finding-unsure", "d": "details", "c": "comment", "n": "next", "q": "worklist",
+};
 const film = document.getElementById("film");
 const panel = document.getElementById("panel");
 const progress = document.getElementById("film-progress");
@@ -18,6 +22,8 @@ const info = JSON.parse(film.dataset.viewer);
 let viewer = null;
 let tools = null;
 let threshold = null;
+let review = null;
+const failed = { pixels: false, overlay: false, overlayWaived: false };
 
 /** @returns {HTMLFormElement | null} */
 function reviewForm() { return /** @type {any} */ (document.getElementById("review")); }
@@ -27,25 +33,44 @@ function field(form, name) { return /** @type {any} */ (form.elements.namedItem(
 
 function wireReview() {
   const form = reviewForm();
-  const next = /** @type {HTMLAnchorElement | null} */ (document.getElementById("next-case"));
-  if (next) actions.next = () => location.assign(next.href); // no next case under emergency access
+  for (const [name, id] of [["next", "next-case"], ["worklist", "to-list"]]) {
+    const link = /** @type {HTMLAnchorElement | null} */ (document.getElementById(id));
+    if (!link) continue; // no next case under emergency access
+    actions[name] = async () => { if (!review || await review.mayLeave()) location.assign(link.href); };
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab: this page stays
+      event.preventDefault();
+      actions[name]();
+    });
+  }
   if (!form) return;
-  const review = new Review(form);
-  actions.next = async () => { if (await review.mayLeave()) location.assign(next.href); };
-  next.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab: this page stays
-    event.preventDefault();
-    actions.next();
-  });
-  // A verdict is given with the panel in view, and only once the case can be read.
+  review = new Review(form, refresh);
+  // A finding is stated with the panel in view, and only once the case can be read.
   const withPanel = (act) => async () => {
     if (document.body.classList.contains("full-screen")) await actions.full();
-    if (!form.querySelector("fieldset").disabled) act();
+    if (!form.querySelector("fieldset").disabled) await act();
   };
-  for (const verdict of ["agree", "disagree", "unsure"]) actions[verdict] = withPanel(() => review.choose(verdict));
+  actions.agree = withPanel(() => review.agree());
+  actions["agree-next"] = withPanel(async () => { if (await review.agree()) await actions.next(); });
+  for (const finding of ["none", "right", "left", "both", "unsure"]) {
+    actions[`finding-${finding}`] = withPanel(() => review.choose(finding));
+  }
   actions.comment = withPanel(() => field(form, "comment").focus());
+  actions.details = withPanel(() => (field(form, "size").disabled ? field(form, "reason") : field(form, "size")).focus());
   addEventListener("beforeunload", (event) => { if (review.isOpen) event.preventDefault(); });
 }
+
+/** Why no finding can be saved yet, "" where nothing is in the way. */
+function hindrance() {
+  if (!info.pixels) return info.final ? "" : "The picture is being prepared.";
+  if (failed.pixels) return "The full picture has not been loaded, so no finding can be saved.";
+  if (film.dataset.depth !== "full") return "The picture is being loaded.";
+  if (!Threshold.wanted(info, panel) || failed.overlayWaived) return "";
+  if (failed.overlay) return "The AI outline has not been loaded. Try again, or read without it.";
+  return film.dataset.overlay === "ready" ? "" : "The AI outline is being drawn.";
+}
+
+function judge() { review?.hinder(hindrance()); }
 
 function showPreview() {
   if (!info.preview || film.querySelector(".film-preview")) return;
@@ -90,19 +115,24 @@ function bar(share) {
 }
 
 async function loadPixels() {
+  failed.pixels = false;
+  judge();
   try {
     await viewer.loadPixels(info.pixels, bar);
-    bar(1);
   } catch {
-    bar(1);
-    trouble("pixels", "The full picture could not be loaded; this is the preview.", loadPixels);
+    failed.pixels = true;
+    trouble("pixels", "The full picture could not be loaded; this is the preview.", { "Try again": loadPixels });
   }
+  bar(1);
+  judge();
 }
 
 async function startThreshold() {
   if (threshold || !viewer || !Threshold.wanted(info, panel)) return;
   const own = new Threshold(viewer, info, panel);
   threshold = own;
+  failed.overlay = false;
+  judge();
   try {
     const map = await viewer.loadProbability(info.map.url, info.map.rows, info.map.columns);
     viewer.overlay.region = info.region;
@@ -110,28 +140,38 @@ async function startThreshold() {
     viewer.overlay.showsRegion = Boolean(info.region) && !info.measuredPixels;
     own.reset();
     own.count(map);
+    await frame(); // the outline is cut in the first one and drawn in the second
+    await frame();
     film.dataset.overlay = "ready";
   } catch {
     threshold = null;
-    trouble("layer", "The AI overlay could not be loaded.", startThreshold);
+    failed.overlay = true;
+    trouble("layer", "The AI overlay could not be loaded.", {
+      "Try again": startThreshold,
+      ...(review && { "Read without it": () => { failed.overlayWaived = true; judge(); } }),
+    });
   }
+  judge();
 }
 
+function frame() { return new Promise((done) => requestAnimationFrame(done)); }
+
 // One line for each part that is missing, in the corner of the film, until it has loaded.
-function trouble(cause, text, retry = null) {
+/** @param {Record<string, () => void>} choices  what its buttons do, by their texts */
+function trouble(cause, text, choices = {}) {
   const place = document.getElementById("film-trouble");
   place.querySelector(`[data-cause=${cause}]`)?.remove();
   if (!text) return;
   const line = document.createElement("p");
   line.dataset.cause = cause;
   line.textContent = `${text} `;
-  if (retry) {
+  for (const [name, act] of Object.entries(choices)) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "btn small";
-    button.textContent = "Try again";
-    button.addEventListener("click", () => { line.remove(); retry(); });
-    line.append(button);
+    button.textContent = name;
+    button.addEventListener("click", () => { line.remove(); act(); });
+    line.append(button, " ");
   }
   place.append(line);
 }
@@ -165,17 +205,20 @@ async function refresh() {
   const started = Boolean(viewer);
   Object.assign(info, JSON.parse(text));
   const form = reviewForm();
-  if (form) {
-    form.querySelector("fieldset").disabled = !info.readable;
-    field(form, "seen").value = info.seen;
+  const fresh = /** @type {HTMLFormElement | null} */ (page.getElementById("review"));
+  if (form && fresh) {
+    form.querySelector("fieldset").disabled = fresh.querySelector("fieldset").disabled;
+    review.know(JSON.parse(fresh.dataset.known));
   }
   if (!started) startViewer();
   startThreshold();
+  judge();
 }
 
 bar(0);
 wireReview();
 startViewer();
 startThreshold();
+judge();
 wireKeys(actions, KEYS, film.querySelector(".film-stage"), (held) => { if (tools) tools.space = held; });
 live();

@@ -27,6 +27,7 @@ PAGES = [
     ("/confirm", Role.READER),
     ("/worklist", Role.READER),
     ("/worklist?q=nothing-like-this", Role.READER),
+    ("/worklist?side=both", Role.READER),  # all read
     ("/upload", Role.TECHNOLOGIST),
     ("/history", Role.READER),
     ("/history?what=sent", Role.TECHNOLOGIST),

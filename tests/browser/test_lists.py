@@ -234,7 +234,7 @@ def test_upload_works_without_script(visitor: Visitor, cases: Cases, files: Writ
 def test_history_shows_what_was_read_and_the_verdict(visitor: Visitor, cases: Cases) -> None:
     study, _ = visitor.site.complete(draw(61), patient_name="HISTORY^ONE")
     page = visitor.open(f"/studies/{study}")
-    page.wait_for_selector("#film[data-depth=full]")
+    page.wait_for_selector("#review[data-ready=yes]")
     page.keyboard.press("u")
     expect(page.locator("#review-current")).to_have_text("Unsure")
     page.goto(f"{visitor.site.url}/history")

@@ -106,7 +106,7 @@ def work_a_day(running: RunningPortal) -> None:
             browser.get(f"/studies/{study}/blobs/{kind}")
         answer = browser.post(
             f"/studies/{study}/reviews",
-            json={"verdict": "unsure", "reason": "other", "comment": CANARIES["comment"]},
+            json={"finding": "unsure", "reason": "other", "comment": CANARIES["comment"]},
             headers={"X-CSRFToken": token, "Accept": "application/json"},
         )
         assert answer.status_code in (200, 201), answer.text

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json_schema
 
 from portal.intake.submission import Remark
-from portal.models import Reason, Verdict, View
+from portal.models import Finding, Reason, SizeClass, Verdict, View
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.studies.status import State
 from worker.contract.measurements import Measurements
@@ -117,7 +117,8 @@ class StudySummary(Body):
     state: State
     waiting_for: Literal["redis", "worker"] | None
     error_code: str | None
-    reviewed: Verdict | None
+    reviewed: Verdict | None = Field(description="The verdict of the newest review.")
+    finding: Finding | None = Field(description="Its finding; null before findings were stated.")
     result: Result | None
 
 
@@ -157,11 +158,19 @@ class Prediction(Body):
     created: Moment
 
 
-class Review(Body):
-    """One reader's verdict."""
+_SIZE: Final = (
+    "Share of the lung field's area in percent, estimated by eye; on both sides, of the larger one."
+)
+_REASON: Final = "Why the finding is another than the AI result, or what is wrong with the outline."
 
-    verdict: Verdict
-    reason: Reason | None = Field(description="Why the reader does not agree.")
+
+class Review(Body):
+    """One reader's finding, and the verdict on the AI result that follows from it."""
+
+    finding: Finding | None = Field(description="Null before findings were stated.")
+    size: SizeClass | None = Field(description=_SIZE)
+    verdict: Verdict = Field(description="`unaided`: there was no AI result to compare with.")
+    reason: Reason | None = Field(description=_REASON)
     comment: str
     created: Moment
 
@@ -202,24 +211,29 @@ class Study(StudySummary):
 
 
 class NewReview(Body):
-    """A reader's verdict as it is sent."""
+    """A reader's finding as it is sent. Size and reason that are left out stay as they were, if the
+    same reader had stated the same finding before.
+    """
 
-    verdict: Verdict
-    reason: Reason | None = Field(None, description="Why the reader does not agree.")
+    finding: Finding
+    size: SizeClass | None = Field(None, description=_SIZE)
+    reason: Reason | None = Field(
+        None, description=f"{_REASON} One that does not fit the result is a conflict."
+    )
     comment: str = Field("", json_schema_extra={"maxLength": COMMENT_LENGTH})
 
 
-class Agreement(NewReview):
-    """The reader agrees with the model's result."""
+class PositiveFinding(NewReview):
+    """The reader sees a pneumothorax."""
 
-    verdict: Literal[Verdict.AGREE]
-    reason: None = None
+    finding: Literal[Finding.RIGHT, Finding.LEFT, Finding.BOTH]
 
 
-class Disagreement(NewReview):
-    """The reader disagrees or is unsure."""
+class OtherFinding(NewReview):
+    """The reader sees none, or is unsure: there is no size."""
 
-    verdict: Literal[Verdict.DISAGREE, Verdict.UNSURE]
+    finding: Literal[Finding.NONE, Finding.UNSURE]
+    size: None = None
 
 
 MOST_PER_PAGE: Final = 200
@@ -276,8 +290,8 @@ _NAMED: Final = (
     StudyPage,
     Study,
     Review,
-    Agreement,
-    Disagreement,
+    PositiveFinding,
+    OtherFinding,
     Measurements,
     Uncertainty,
     Region,

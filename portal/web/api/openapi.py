@@ -112,7 +112,7 @@ def _study_paths() -> dict[str, Json]:
         "schema": {"type": "string", "format": "uuid"},
     }
     png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
-    review = {"application/json": {"schema": ref(bodies.Agreement, bodies.Disagreement)}}
+    review = {"application/json": {"schema": ref(bodies.PositiveFinding, bodies.OtherFinding)}}
     which = parameters(bodies.PictureQuery)
     return {
         "": {
@@ -151,9 +151,12 @@ def _study_paths() -> dict[str, Json]:
             "parameters": [at],
             "post": _operation(
                 "addReview",
-                "Add a reader's verdict; earlier ones stay",
+                "Add a reader's finding; earlier ones stay",
                 "reviews:write",
-                {"201": _json("The review as it was stored.", bodies.Review)},
+                {
+                    "200": _json("The newest review says the same already.", bodies.Review),
+                    "201": _json("The review as it was stored.", bodies.Review),
+                },
                 body=review,
                 problems=("400", "404", "409", "413", "415"),
             ),

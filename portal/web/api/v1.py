@@ -11,12 +11,10 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import ValidationError
 
 from portal.access import Permission
-from portal.formats.display_text import clean_lines
 from portal.intake import submission, zip_submission
 from portal.reading import reviews, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import PictureView, PredictionView
-from portal.reading.reviews import COMMENT_LENGTH
 from portal.services import db_session
 from portal.studies import status
 from portal.web.api import bodies
@@ -84,6 +82,8 @@ def study(study_id: UUID) -> Response:
         prediction=_prediction(view.picture.prediction),
         reviews=[
             bodies.Review(
+                finding=review.finding,
+                size=review.size,
                 verdict=review.verdict,
                 reason=review.reason,
                 comment=review.comment,
@@ -114,25 +114,29 @@ def overlay(study_id: UUID) -> Response:
 @blueprint.post("/studies/<uuid:study_id>/reviews")
 @guard.scope("reviews:write")
 def review(study_id: UUID) -> tuple[Response, int]:
-    """Add a reader's verdict."""
+    """Add a reader's finding."""
     sent = _review()
     saved = reviews.add_review(
         db_session(),
         guard.services().vault,
         guard.actor(),
         study_id,
-        verdict=sent.verdict.value,
+        finding=sent.finding.value,
+        size=sent.size.value if sent.size is not None else None,
         reason=sent.reason.value if sent.reason is not None else None,
         comment=sent.comment,
         now=guard.now(),
     )
+    row = saved.review
     body = bodies.Review(
-        verdict=saved.verdict,
-        reason=saved.reason,
-        comment=clean_lines(sent.comment, COMMENT_LENGTH),
-        created=saved.created,
+        finding=row.finding,
+        size=row.size,
+        verdict=row.verdict,
+        reason=row.reason,
+        comment=saved.comment,
+        created=row.created,
     )
-    return jsonify(body.as_json()), 201
+    return jsonify(body.as_json()), 201 if saved.is_new else 200
 
 
 def _submitted(submitted: submission.Submitted) -> bodies.Submitted:
@@ -177,6 +181,7 @@ def _summary(state: status.StudyState, case: str, created: datetime | None) -> b
         waiting_for=state.waiting_for,
         error_code=state.error_code,
         reviewed=state.reviewed,
+        finding=state.finding,
         result=_result(result) if result is not None else None,
     )
 

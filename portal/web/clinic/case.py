@@ -3,19 +3,27 @@
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, g, jsonify, redirect, render_template, request
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.errors import Invalid
-from portal.formats.display_text import clean_lines
 from portal.reading import drafts, reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
-from portal.reading.reviews import COMMENT_LENGTH
 from portal.services import db_session
 from portal.studies.status import StudyState
-from portal.web.present import case_view
+from portal.web.present import case_view, list_filters, review_view
 from portal.web.security import guard
 from portal.web.security.errors import Problem, wants_problem
 from portal.web.security.json_body import json_or_none
@@ -41,7 +49,8 @@ def case(study_id: UUID) -> str:
         db_session(), guard.services().vault, guard.actor(), view.picture.instance_id
     )
     page = case_view.case_page(view, guard.actor(), looks, rulers)
-    return render_template("case/case.html", case=page)
+    place = list_filters.of_request().place
+    return render_template("case/case.html", case=page, place=place)
 
 
 @blueprint.get("/state")
@@ -71,50 +80,75 @@ def blob(study_id: UUID, kind: str) -> Response:
 @blueprint.post("/reviews")
 @guard.permission(Permission.REVIEW_WRITE)
 def review(study_id: UUID) -> Response | BaseResponse:
-    """A new version of the review, from the form or as JSON."""
+    """A new version of the review, from the form or as JSON. What is left out of size and reason
+    stays as it was.
+    """
     sent: Any = json_or_none() if request.is_json else request.form
     if not hasattr(sent, "get"):
-        raise Problem(400, "bad_json", "Send an object with verdict, reason and comment.")
-    fields = {name: sent.get(name) or "" for name in ("verdict", "reason", "comment", "seen")}
-    if not all(isinstance(value, str) for value in fields.values()):
-        raise Problem(422, "bad_review", "Verdict, reason, comment and seen must be strings.")
+        raise Problem(400, "bad_json", "Send an object with finding, size, reason and comment.")
+    names = ("finding", "size", "reason", "comment", "seen", "after")
+    fields = {name: sent.get(name) for name in names}
+    if not all(value is None or isinstance(value, str) for value in fields.values()):
+        raise Problem(422, "bad_review", f"These fields must be strings: {', '.join(names)}.")
     try:
         saved = reviews.add_review(
             db_session(),
             guard.services().vault,
             guard.actor(),
             study_id,
-            verdict=fields["verdict"],
-            reason=fields["reason"] or None,
-            comment=fields["comment"],
+            finding=fields["finding"] or "",
+            size=fields["size"],
+            reason=fields["reason"],
+            comment=fields["comment"] or "",
             seen=fields["seen"] or None,
+            after=fields["after"],
             now=guard.now(),
         )
     except Invalid as bad:
         raise Problem(422, bad.code, bad.message) from bad
     if not wants_problem():
-        return redirect(f"/studies/{study_id}", 303)
+        return redirect(url_for(".case", study_id=study_id, **list_filters.of_request().place), 303)
+    return jsonify(_saved(saved))
+
+
+def _saved(saved: reviews.Saved) -> dict[str, Any]:
+    """The version for the page; one that was there already is shown by the page itself."""
+    row = saved.review
     view = ReviewView(
+        review_id=row.id,
         reader=g.user.name,
-        reader_id=saved.reader_id,
-        verdict=saved.verdict,
-        reason=saved.reason,
-        comment=clean_lines(fields["comment"], COMMENT_LENGTH),
-        created=saved.created,
+        reader_id=row.reader_id,
+        finding=row.finding,
+        size=row.size,
+        verdict=row.verdict,
+        reason=row.reason,
+        comment=saved.comment,
+        created=row.created,
     )
-    line = case_view.review_lines([view], guard.actor())[0]
-    return jsonify(
-        label=line.label,
-        line=render_template("case/version.html", review=line, now=guard.now()),
-    )
+    line = review_view.review_lines([view], guard.actor())[0]
+    shown = render_template("case/version.html", review=line, now=guard.now())
+    return {
+        "is_new": saved.is_new,
+        "after": row.id.hex,
+        "stated": review_view.stated_by([view], guard.actor()),
+        "label": line.label,
+        "line": shown if saved.is_new else "",
+    }
 
 
 @blueprint.get("/next")
 @guard.permission(Permission.STUDY_READ)
 def following(study_id: UUID) -> BaseResponse:
-    """Redirect to the next case of the worklist, or from the last one to the list."""
-    found = worklist.next_study(db_session(), guard.actor(), study_id)
-    return redirect(f"/studies/{found}" if found else "/worklist", 303)
+    """Redirect to the next case of the list in the address, or from the last one to the list."""
+    filters = list_filters.of_request()
+    found = worklist.next_study(
+        db_session(), guard.services().vault, guard.actor(), study_id, **filters.query
+    )
+    if found:
+        return redirect(url_for(".case", study_id=found, **filters.place), 303)
+    if filters.state not in (list_filters.TO_READ, "read"):
+        flash("All read: no case of this list is left to read.", "ok")
+    return redirect(url_for("worklist.worklist", **filters.args), 303)
 
 
 def state_json(found: StudyState) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """The worklist and its live rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
@@ -13,34 +12,13 @@ from portal.reading import case
 from portal.reading import worklist as worklists
 from portal.services import db_session
 from portal.studies import status
-from portal.web.present import list_rows
+from portal.web.present import list_filters, list_rows
+from portal.web.present.list_filters import ListFilters
 from portal.web.security import guard
 
 blueprint = Blueprint("worklist", __name__, url_prefix="/worklist")
 
-_OPTIONS = {
-    "state": [
-        ("", "All cases"),
-        ("to_read", "To read"),
-        ("read", "Read"),
-        ("received", "Waiting"),
-        ("preparing", "Preparing"),
-        ("analysing", "Analysing"),
-        ("done", "With AI result"),
-        ("failed", "Failed"),
-    ],
-    "result": [
-        ("", "All results"),
-        ("positive", "AI positive"),
-        ("likely", "Likely"),
-        ("possible", "Possible"),
-        ("none_found", "None found"),
-        ("no_result", "No AI result"),
-    ],
-    "side": [("", "All sides"), ("right", "Right"), ("left", "Left"), ("both", "Both sides")],
-}
 _MOST_IDS = 200
-_LONGEST = 700  # of a sealed search
 
 
 @dataclass(frozen=True)
@@ -50,7 +28,7 @@ class ListPage:
     rows: list[list_rows.ListRow]
     counts: worklists.Counts
     notices: list[str]
-    filters: dict[str, str]
+    filters: ListFilters = field(default_factory=ListFilters)
     typed: str = ""  # the text of the search field
     number: int = 1
     per_page: int = 1
@@ -60,44 +38,53 @@ class ListPage:
     @property
     def options(self) -> dict[str, list[tuple[str, str]]]:
         """What the filters offer."""
-        return _OPTIONS
+        return list_filters.OPTIONS
 
     @property
-    def args(self) -> dict[str, str]:
+    def args(self) -> dict[str, Any]:
         """The filters that are set, for links to other pages of the same list."""
-        return {name: value for name, value in self.filters.items() if value}
+        return self.filters.args
 
     @property
-    def filtered(self) -> bool:
-        """Whether a filter hides cases."""
-        return bool(self.args)
+    def place(self) -> dict[str, Any]:
+        """The same with the page that is shown, for links to cases."""
+        return replace(self.filters, page=self.number).place
 
     @property
     def here(self) -> str:
         """The first page of the list with these filters."""
-        return _address(self.args)
+        return _address(self.filters)
+
+    @property
+    def all_cases(self) -> str:
+        """The whole list, with the cases that were read."""
+        return _address(ListFilters(state=list_filters.ALL))
+
+    @property
+    def is_all_read(self) -> bool:
+        """Whether the list, if it is empty, is so because everything in it was read."""
+        is_unread = self.filters.state == list_filters.TO_READ and not self.filters.q
+        return is_unread and self.counts.all > 0
 
     @property
     def sealed(self) -> bool:
         """Whether the search is another person's, by an address that does not reveal it."""
-        return not self.typed and self.filters.get("q", "").startswith("~")
+        return not self.typed and self.filters.q.startswith("~")
 
 
 @blueprint.get("")
 @guard.permission(Permission.STUDY_LIST)
 def worklist() -> str:
-    """The list: AI-positive first, then what needs unaided reading, then the newest."""
-    filters = {name: _choice(name) for name in ("state", "result", "side")}
-    filters["q"] = request.args.get("q", "").strip()[:_LONGEST]
+    """The list, at first of what is to be read: AI-positive first, then what needs unaided reading,
+    then the rest, each the oldest first.
+    """
+    filters = list_filters.of_request()
     found = worklists.worklist(
         db_session(),
         guard.services().vault,
         guard.actor(),
-        state=filters["state"],
-        result=filters["result"],
-        side=filters["side"],
-        query=filters["q"],
-        page=_page_number(),
+        **filters.query,
+        page=filters.page,
         now=guard.now(),
     )
     guard.services().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
@@ -106,7 +93,7 @@ def worklist() -> str:
         counts=found.counts,
         notices=_notices([row.state for row in found.rows]),
         filters=filters,
-        typed=worklists.typed_of(guard.services().vault, guard.actor(), filters["q"]),
+        typed=worklists.typed_of(guard.services().vault, guard.actor(), filters.q),
         number=found.page,
         per_page=found.per_page,
         total=found.total,
@@ -119,16 +106,19 @@ def worklist() -> str:
 @guard.permission(Permission.STUDY_LIST)
 def search() -> BaseResponse:
     """Redirect from what was typed to an address that reveals nothing about a patient."""
-    args = {name: _chosen(name, request.form.get(name, "")) for name in _OPTIONS}
+    chosen = replace(list_filters.filters_of(request.form), q="")
     sought = request.form.get("q", "").strip()[:64]
     # Another person's search is not shown: left empty, the field leaves it as it is.
-    previous = request.form.get("sealed", "")[:_LONGEST]
-    args["q"] = previous if previous.startswith("~") else ""
+    previous = request.form.get("sealed", "")[: list_filters.LONGEST]
     if sought:
-        args["q"] = worklists.address_of(
-            db_session(), guard.services().vault, guard.actor(), sought
-        )
-    return redirect(_address(args), 303)
+        query = worklists.address_of(db_session(), guard.services().vault, guard.actor(), sought)
+        # Who begins to look for a case wants it also if it was read.
+        is_new = sought != request.form.get("typed", "")
+        begins = is_new and chosen.state == list_filters.TO_READ
+        chosen = replace(chosen, q=query, state=list_filters.ALL if begins else chosen.state)
+    elif previous.startswith("~"):
+        chosen = replace(chosen, q=previous)
+    return redirect(_address(chosen), 303)
 
 
 @blueprint.get("/state")
@@ -140,7 +130,7 @@ def states() -> Response:
     """
     found = case.states(db_session(), guard.actor(), _ids(), guard.now(), guard.services().shown)
     counts = worklists.counts(db_session(), guard.actor())
-    page = ListPage([], counts, _notices(list(found.values())), {})
+    page = ListPage([], counts, _notices(list(found.values())))
     return jsonify(
         rows={str(study_id): _live(study_id, state) for study_id, state in found.items()},
         counts=render_template("worklist/counts.html", page=page),
@@ -165,22 +155,8 @@ def _notices(states: list[status.StudyState]) -> list[str]:
     return list_rows.notices(states, redis_answers=guard.services().redis_answers())
 
 
-def _address(filters: dict[str, str]) -> str:
-    args = {name: value for name, value in filters.items() if value}
-    return "/worklist" + (f"?{urlencode(args)}" if args else "")
-
-
-def _choice(name: str) -> str:
-    return _chosen(name, request.args.get(name, ""))
-
-
-def _chosen(name: str, value: str) -> str:
-    return value if any(value == known for known, _ in _OPTIONS[name]) else ""
-
-
-def _page_number() -> int:
-    text = request.args.get("page", "1")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 1
+def _address(filters: ListFilters) -> str:
+    return url_for("worklist.worklist", **filters.args)
 
 
 def _ids() -> list[UUID]:

@@ -8,14 +8,18 @@ from uuid import UUID
 
 from portal.access import Actor, Permission
 from portal.models import Band, BlobKind, View
-from portal.reading.case_records import Prior, ReviewView, StudyView
+from portal.reading.case_records import Prior, StudyView
 from portal.reading.drafts import Ruler
 from portal.reading.viewer_preferences import Preferences
-from portal.studies.status import State
-from portal.web.present import size_lines, wording
+from portal.web.present import review_view, size_lines, wording
+from portal.web.present.review_view import ReviewForm, ReviewLine
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
-_REASONS = [("", "Reason (if you don’t agree)"), *wording.REASONS.items()]
+# Reasons of the quality gate why a picture shows no chest from the front (see ml.quality.gate).
+_NO_FRONTAL_CHEST = frozenset(
+    {"not_chest", "lateral_view", "aspect", "colour", "flat", "few_grey_levels"}
+    | {"not_like_chest", "no_lungs", "rotated", "unlike_training"}
+)
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,6 @@ class Quality:
     verdict: str
     label: str
     reasons: list[str]
-
-
-@dataclass(frozen=True)
-class ReviewLine:
-    """One version of the review."""
-
-    verdict: str
-    label: str
-    reason: str
-    comment: str
-    reader: str
-    mine: bool
-    when: datetime
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,6 @@ class CasePage:
     arrived: datetime
     pictures: list[PictureLine]
     names_another: str
-    seen: str
     state: str
     label: wording.StatusLabel
     side: str
@@ -123,9 +113,8 @@ class CasePage:
     priors: list[PriorLine]
     same_uid_note: str
     same_uid: list[PriorLine]
-    may_review: bool
+    review: ReviewForm | None  # for who may review
     may_export: bool
-    reasons: Sequence[tuple[str, str]]
     viewer: dict[str, Any]
 
 
@@ -157,7 +146,6 @@ def case_page(
         arrived=view.created,
         pictures=_picture_lines(view) if len(view.pictures) > 1 else [],
         names_another=wording.NAMES_ANOTHER if view.picture.names_another else "",
-        seen=_seen(view),
         state=state.state.value,
         label=wording.status_label(state.state, band),
         side=measured.get("side") or "",
@@ -193,13 +181,12 @@ def case_page(
         if prediction
         else None,
         quality=_quality(view),
-        reviews=review_lines(view.reviews, actor),
+        reviews=review_view.review_lines(view.reviews, actor),
         priors=[_prior_line(prior) for prior in view.priors],
         same_uid_note=wording.SAME_UID if view.shares_uid else "",
         same_uid=[_prior_line(other) for other in view.same_uid],
-        may_review=actor.may(Permission.REVIEW_WRITE),
+        review=review_view.review_form(view, actor) if actor.may(Permission.REVIEW_WRITE) else None,
         may_export=actor.may(Permission.STUDY_EXPORT),
-        reasons=_REASONS,
         viewer={
             **_viewer(view, facts, measured),
             "preferences": preferences.as_json(),
@@ -230,12 +217,6 @@ def _picture_lines(view: StudyView) -> list[PictureLine]:
     ]
 
 
-def _seen(view: StudyView) -> str:
-    """What a review states as seen: the state of the case, and of how many pictures if several."""
-    several = f"/{len(view.pictures)}" if len(view.pictures) > 1 else ""
-    return f"{view.state.state.value}{several}"
-
-
 def _prior_line(prior: Prior) -> PriorLine:
     result = prior.state.result
     label = wording.status_label(prior.state.state, result.band if result else None)
@@ -247,22 +228,6 @@ def _prior_line(prior: Prior) -> PriorLine:
         prior.created,
         label,
     )
-
-
-def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:
-    """The versions of the review as this person sees them, the newest first."""
-    return [
-        ReviewLine(
-            verdict=review.verdict.value,
-            label=wording.VERDICTS[review.verdict],
-            reason=wording.REASONS[review.reason] if review.reason else "",
-            comment=review.comment,
-            reader=review.reader,
-            mine=review.reader_id == actor.user_id,
-            when=review.created,
-        )
-        for review in reversed(reviews)
-    ]
 
 
 def _film_note(view: StudyView) -> str:
@@ -302,10 +267,8 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
     state = view.state
     return {
         "state": shown.state.state.value,
-        "seen": _seen(view),
         "signature": f"{state.state}/{state.waiting_for or ''}",
         "final": state.is_settled,
-        "readable": state.state not in (State.RECEIVED, State.PREPARING),
         "stateUrl": f"{base}/state",
         "preview": f"{base}/blobs/preview{several}" if BlobKind.PREVIEW in shown.blobs else None,
         "pixels": f"{base}/blobs/pixels{several}" if has_pixels else None,
@@ -315,7 +278,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "windows": facts.get("windows", []),
         "spacing": facts.get("spacing"),
         "shutters": facts.get("shutters") or [],
-        "leftSide": _left_side(facts.get("orientation")) if has_pixels else None,
+        "leftSide": _left_side(view, facts) if has_pixels else None,
         "map": {
             "url": f"{base}/blobs/probability{several}",
             "rows": prediction.map_rows,
@@ -334,9 +297,19 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
     }
 
 
-def _left_side(orientation: Sequence[str] | None) -> str:
-    """The patient's side at the picture's left edge: R or L; "" if neither side is there (a lateral
-    or rotated picture); "R?", as usual, if the header does not state it."""
-    if not orientation:
-        return "R?"
-    return {"L": "R", "R": "L"}.get(str(orientation[0])[:1], "")
+def _left_side(view: StudyView, facts: dict[str, Any]) -> str:
+    """The patient's side at the picture's left edge: R or L; "" where neither side is there (a
+    lateral or rotated picture, a photograph). "R?", as usual, if the header does not state it and
+    the picture is a frontal chest by its header or, where that names no view, by the quality gate.
+    """
+    named = View.of(facts.get("view") or view.picture.view.value)
+    orientation = facts.get("orientation")
+    if orientation and named not in (View.LL, View.RL):
+        return {"L": "R", "R": "L"}.get(str(orientation[0])[:1], "")
+    if named is not View.UNKNOWN and not named.is_frontal:
+        return ""
+    prediction = view.picture.prediction
+    if prediction is None:
+        return "R?" if named.is_frontal else ""
+    codes = {reason.get("code") for reason in prediction.result.reasons}
+    return "" if codes & _NO_FRONTAL_CHEST else "R?"

@@ -55,7 +55,11 @@ def row_status(state: StudyState, reader: str | None) -> RowStatus:
         detail=_detail(state, label),
         probability=wording.probability(result.probability) if result else "",
         reader=reader or "",
-        verdict=wording.VERDICTS[state.reviewed].lower() if state.reviewed else "",
+        verdict=wording.review_label(
+            state.reviewed.value, state.finding.value if state.finding else None
+        ).lower()
+        if state.reviewed
+        else "",
         settled=state.is_settled,
     )
 

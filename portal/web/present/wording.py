@@ -20,7 +20,28 @@ REASONS = {
     "poor_image": "Poor picture",
     "other": "Other",
 }
-VERDICTS = {"agree": "Agreed", "disagree": "Disagreed", "unsure": "Unsure"}
+VERDICTS = {
+    "agree": "Agreed",
+    "disagree": "Disagreed",
+    "unsure": "Unsure",
+    "unaided": "Read unaided",
+}
+FINDINGS = {
+    "none": "None",
+    "right": "Right",
+    "left": "Left",
+    "both": "Both sides",
+    "unsure": "Unsure",
+}
+SIZES = {
+    "below_10": "below 10 %",
+    "10_to_30": "10–30 %",
+    "above_30": "above 30 %",
+    "unknown": "not known",
+}
+SIZE_METHOD = (
+    "Size (optional): share of the lung field’s area by eye; on both sides, of the larger one."
+)
 OPERATING_POINTS = {
     "high_sensitivity": "high sensitivity",
     "balanced": "balanced",
@@ -106,6 +127,13 @@ def status_label(state: str, band: str | None) -> StatusLabel:
     if state == "done" and band is not None:
         return _BANDS[band]
     return _STATES.get(state, _STATES["failed"])
+
+
+def review_label(verdict: str, finding: str | None) -> str:
+    """'Right · agreed'; 'Agreed' of a version before, which stated no finding."""
+    if finding is None or verdict == "unsure":
+        return VERDICTS[verdict]
+    return f"{FINDINGS[finding]} · {VERDICTS[verdict].lower()}"
 
 
 def progress(state: str, waiting_for: str | None) -> str:

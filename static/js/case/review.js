@@ -1,69 +1,116 @@
-// The reader's review: A and U save at once, D asks for a reason first. Every save is a new version;
-// nothing is overwritten.
+// The reader's finding: every key saves at once. Every save is a new version; nothing is overwritten.
 
 import { csrfToken, renewToken } from "../base.js";
 import { refreshTimes } from "../time.js";
 
 export class Review {
-  #pending = null;
   #saving = null;   // the last save, until it has ended
   #warned = false;
   #dropped = false; // the reader was warned and leaves without saving
+  #hindrance = "";
 
-  constructor(form) {
+  /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`. */
+  constructor(form, seeAgain) {
     this.form = form;
+    this.seeAgain = seeAgain;
+    this.size = form.elements.size;
     this.reason = form.elements.reason;
     this.comment = form.elements.comment;
     this.status = form.querySelector("#review-status");
     this.save = document.getElementById("review-save");
-    this.buttons = [...form.querySelectorAll("[name=verdict]")];
+    this.known = JSON.parse(form.dataset.known);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.choose(event.submitter?.name === "verdict" ? event.submitter.value : this.#pending);
+      if (event.submitter?.name === "finding") this.choose(event.submitter.value);
     });
     this.save.addEventListener("click", () => this.#saveAgain());
-    this.reason.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") { event.preventDefault(); this.#saveAgain(); }
-      if (event.key === "Escape") { this.#setPending(null); this.reason.blur(); }
-    });
+    for (const choice of [this.size, this.reason]) {
+      choice.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") { event.preventDefault(); this.#saveAgain(); }
+        if (event.key === "Escape") choice.blur();
+      });
+    }
     this.comment.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#saveAgain(); }
       if (event.key === "Escape") this.comment.blur();
     });
-    for (const field of [this.reason, this.comment]) field.addEventListener("input", () => this.#offerSave());
+    for (const field of [this.size, this.reason, this.comment]) field.addEventListener("input", () => this.#offerSave());
+    this.#offerChoices();
   }
 
-  /** The current verdict, null before the first. */
-  current() { return this.buttons.find((b) => b.getAttribute("aria-pressed") === "true")?.value ?? null; }
+  /** What the page shows of the case and its versions now; what the reader has entered stays. */
+  know(known) {
+    const untouched = !this.#isChanged;
+    this.known = known;
+    for (const name of ["seen", "after"]) this.form.elements[name].value = known[name];
+    if (untouched) { this.size.value = known.stated.size; this.reason.value = known.stated.reason; }
+    this.#showStated();
+  }
+
+  /** Nothing can be saved as long as there is a hindrance: a sentence, "" for none. */
+  hinder(hindrance) {
+    const before = this.#hindrance;
+    this.#hindrance = hindrance;
+    this.form.dataset.ready = hindrance ? "no" : "yes";
+    for (const button of this.form.querySelectorAll("button")) button.setAttribute("aria-disabled", String(Boolean(hindrance)));
+    if (hindrance || this.status.textContent === before) this.#show(hindrance);
+  }
 
   /** Whether leaving now would lose something. */
-  get isOpen() { return Boolean(this.#saving || (!this.#dropped && (this.#pending || this.comment.value.trim()))); }
+  get isOpen() { return Boolean(this.#saving || (!this.#dropped && this.#isChanged)); }
+
+  get #isChanged() {
+    const { size, reason } = this.known.stated;
+    return Boolean(this.comment.value.trim()) || this.size.value !== size || this.reason.value !== reason;
+  }
+
+  /** Saves a finding; resolves to whether it was saved. */
+  choose(finding) {
+    if (this.#hindrance) { this.#show(this.#hindrance, true); return Promise.resolve(false); }
+    return this.#send(finding);
+  }
+
+  /** Saves the finding of the AI. */
+  agree() {
+    const { agree } = this.known;
+    if (agree) return this.choose(agree);
+    this.#show(this.#hindrance || this.form.querySelector("#agree-row").textContent.trim(), true);
+    return Promise.resolve(false);
+  }
 
   #saveAgain() {
-    if (this.#pending) this.choose(this.#pending);
-    else if (this.current()) this.#send(this.current()); // a further comment on the same verdict
-    else this.#show("Choose agree, disagree or unsure first.", true);
-  }
-
-  choose(verdict) {
-    if (verdict === "disagree" && !this.reason.value) {
-      this.#setPending("disagree");
-      this.#show("Choose the reason, then Enter.");
-      this.reason.focus();
-      return;
-    }
-    this.#send(verdict);
-  }
-
-  #setPending(verdict) {
-    this.#pending = verdict;
-    for (const button of this.buttons) button.classList.toggle("pending", button.value === verdict);
-    this.#offerSave();
+    const { finding } = this.known.stated;
+    if (finding) this.choose(finding); // with another size or reason, or a further comment
+    else this.#show("Choose a finding first: none, right, left, both or unsure.", true);
   }
 
   #offerSave() {
     this.#warned = false;
-    this.save.hidden = !(this.#pending || (this.current() && (this.comment.value.trim() || this.reason.value)));
+    this.save.hidden = !(this.known.stated.finding && this.#isChanged);
+  }
+
+  // A size belongs to a pneumothorax, a reason to what was stated beside the AI result.
+  #offerChoices() {
+    const { finding } = this.known.stated;
+    this.size.disabled = finding === "none" || finding === "unsure";
+    const fitting = this.#fitting(finding);
+    for (const option of this.reason.options) option.hidden = option.disabled = Boolean(option.value) && !fitting.has(option.value);
+    this.reason.disabled = !fitting.size;
+    this.#offerSave();
+  }
+
+  // Before there is a finding: every reason that some finding has.
+  #fitting(finding) {
+    const { reasons } = this.known;
+    return new Set(finding ? reasons[finding] : Object.values(reasons).flat());
+  }
+
+  #showStated() {
+    const { finding } = this.known.stated;
+    for (const button of this.form.querySelectorAll("[data-act=finding]")) {
+      button.setAttribute("aria-pressed", String(button.value === finding));
+    }
+    this.#offerChoices();
   }
 
   #show(text, bad = false) {
@@ -71,36 +118,46 @@ export class Review {
     this.status.classList.toggle("bad", bad);
   }
 
-  /** True once it is safe to leave the case: saves have arrived, and no comment is lost. */
+  /** True once it is safe to leave the case: saves have arrived, and nothing entered is lost. */
   async mayLeave() {
     if (this.#saving && !(await this.#saving)) return false;
-    if (this.#warned || !(this.comment.value.trim() || this.#pending)) { this.#dropped = true; return true; }
+    if (this.#warned || !this.#isChanged) { this.#dropped = true; return true; }
     this.#warned = true;
     this.#show("Not saved yet. Save, or leave again to discard it.", true);
     return false;
   }
 
-  // One after the other: a second verdict while the first is being saved counts as well.
-  #send(verdict) {
+  // One after the other: a second finding while the first is being saved counts as well.
+  #send(finding) {
     this.#show("Saving …");
-    const saving = (this.#saving ?? Promise.resolve()).then(() => this.#post(verdict));
+    const saving = (this.#saving ?? Promise.resolve()).then(() => this.#post(finding));
     this.#saving = saving;
     saving.finally(() => { if (this.#saving === saving) this.#saving = null; });
+    return saving;
+  }
+
+  #body(finding) {
+    const body = new FormData(this.form);
+    const isPositive = ["right", "left", "both"].includes(finding);
+    body.set("finding", finding);
+    body.set("size", isPositive ? this.size.value : "");
+    body.set("reason", this.#fitting(finding).has(this.reason.value) ? this.reason.value : "");
+    body.set("csrf_token", csrfToken());
+    return body;
   }
 
   // Resolves to whether it was saved.
-  async #post(verdict, renewed = false) {
-    const body = new FormData(this.form);
-    body.set("verdict", verdict);
-    body.set("csrf_token", csrfToken());
-    if (verdict === "agree") body.set("reason", "");
-    const sent = { focus: document.activeElement, comment: this.comment.value, reason: this.reason.value };
+  async #post(finding, renewed = false) {
+    const sent = { focus: document.activeElement, comment: this.comment.value, size: this.size.value, reason: this.reason.value };
     try {
-      const response = await fetch(this.form.action, { method: "POST", body, headers: { Accept: "application/json" }, keepalive: true });
+      const response = await fetch(this.form.action, {
+        method: "POST", body: this.#body(finding), headers: { Accept: "application/json" }, keepalive: true,
+      });
       const answer = await response.json().catch(() => ({}));
-      if (answer.code === "csrf" && !renewed && await renewToken()) return this.#post(verdict, true);
+      if (answer.code === "csrf" && !renewed && await renewToken()) return this.#post(finding, true);
+      if (response.status === 409) await this.seeAgain().catch(() => {}); // the sentence counts even so
       if (!response.ok) throw new Error(answer.detail || "It was not saved. Try again.");
-      this.#saved(verdict, answer, sent);
+      await this.#saved(answer, sent);
       return true;
     } catch (error) {
       const offline = error instanceof TypeError;
@@ -120,14 +177,18 @@ export class Review {
   }
 
   // Text typed since the save was sent stays, and so does the focus.
-  #saved(verdict, answer, sent) {
-    for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.value === verdict));
-    this.#addVersion(answer.line);
+  async #saved(answer, sent) {
+    const elsewhere = !answer.is_new && answer.after !== this.known.after;
+    if (answer.is_new) this.#addVersion(answer.line);
+    else if (elsewhere) await this.seeAgain().catch(() => {});
+    this.known.after = this.form.elements.after.value = answer.after;
+    this.known.stated = answer.stated;
     document.getElementById("review-current").textContent = answer.label;
     if (this.comment.value === sent.comment) this.comment.value = "";
-    if (this.reason.value === sent.reason) this.reason.value = "";
-    this.#setPending(null);
-    this.#show(`${answer.label}. Saved.`);
+    if (this.size.value === sent.size) this.size.value = answer.stated.size;
+    if (this.reason.value === sent.reason) this.reason.value = answer.stated.reason;
+    this.#showStated();
+    this.#show(elsewhere ? `${answer.label}. It was saved before, in another window.` : `${answer.label}. Saved.`);
     const unmoved = document.activeElement === sent.focus && this.form.contains(sent.focus);
     if (unmoved && !this.comment.value) sent.focus.blur();
   }

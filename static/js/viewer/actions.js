@@ -73,9 +73,9 @@ export function viewerActions(viewer, tools, threshold) {
 
 /** Keys of the viewer; the page adds its own. */
 export const VIEWER_KEYS = {
-  "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "l": "tool-ruler", "m": "tool-loupe",
-  "i": "invert", "x": "flip", "e": "shutter", "0": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
-  "r": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-ruler", "Backspace": "remove-ruler",
+  "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "t": "tool-ruler", "m": "tool-loupe",
+  "i": "invert", "x": "flip", "e": "shutter", "8": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
+  "v": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-ruler", "Backspace": "remove-ruler",
   "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
   "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",
   "Shift+ArrowLeft": "narrower", "Shift+ArrowRight": "wider", "Shift+ArrowUp": "brighter", "Shift+ArrowDown": "darker",

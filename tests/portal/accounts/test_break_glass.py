@@ -113,7 +113,7 @@ def test_a_grant_opens_one_case_for_reading_and_nothing_else(clinic: Clinic, who
         held = {p for p in Permission if here.may(p)}
         assert held == {Permission.STUDY_READ, Permission.SELF}
         with pytest.raises(Denied):
-            reviews.add_review(session, clinic.vault, here, study_id, verdict="agree", now=NOW)
+            reviews.add_review(session, clinic.vault, here, study_id, finding="right", now=NOW)
         with pytest.raises(Denied):
             worklist.worklist(session, clinic.vault, here, now=NOW)
         # Not even a right that is held by mistake goes further than the look.

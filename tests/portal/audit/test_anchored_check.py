@@ -155,7 +155,7 @@ def test_an_older_file_of_the_database_put_back_is_found_for_every_table(clinic:
     steps: dict[str, Callable[[], object]] = {
         "predictions, model_versions": clinic.done,
         "reviews, review_seen": lambda: reviews.add_review(
-            clinic.session, clinic.vault, clinic.mate, first, verdict="agree", now=NOW
+            clinic.session, clinic.vault, clinic.mate, first, finding="right", now=NOW
         ),
         "holds": lambda: legal_holds.hold(
             clinic.session, clinic.admin, first, reason=HoldReason.OTHER, now=NOW

@@ -21,6 +21,7 @@ from portal.governance import legal_holds, purges
 from portal.models import (
     AuditEvent,
     Base,
+    Finding,
     Hold,
     HoldReason,
     ModelVersion,
@@ -28,7 +29,6 @@ from portal.models import (
     PurgeReason,
     Review,
     ReviewSeen,
-    Verdict,
 )
 from portal.reading import reviews, worklist
 from tests.support.audit_log import check, link
@@ -41,7 +41,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "audit_events": {"event": "other"},
     "audit_links": {"mac": "ff" * 32},
     "audit_subjects": {"study_id": UUID(int=7)},
-    "reviews": {"verdict": Verdict.UNSURE},
+    "reviews": {"finding": Finding.LEFT},
     "review_seen": {"prediction_id": None},
     "purges": {"reference": "x1"},
     "predictions": {"probability": 0.01},
@@ -60,7 +60,7 @@ def used(clinic: Clinic) -> Clinic:
     first, second, third = (clinic.done() for _ in range(3))
     clinic.submit()
     with clinic.session as session:
-        reviews.add_review(session, clinic.vault, clinic.mate, first, verdict="agree", now=NOW)
+        reviews.add_review(session, clinic.vault, clinic.mate, first, finding="right", now=NOW)
     with clinic.session as session:
         legal_holds.hold(session, clinic.admin, second, reason=HoldReason.INCIDENT, now=NOW)
     with clinic.session as session:

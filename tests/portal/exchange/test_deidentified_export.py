@@ -604,8 +604,8 @@ def done(clinic: Clinic, **tags: Any) -> Any:
     with clinic.session as session:
         reviews.add_review(
             *(session, clinic.vault, clinic.mate, study_id),
-            verdict="disagree",
-            reason="missed",
+            finding="left",
+            size="10_to_30",
             comment="CANARY^ZEBRA was here",
             now=NOW,
         )
@@ -645,7 +645,10 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
         assert study_id.hex[:6].upper().encode() not in data
     result = json.loads(files["result.json"])
     assert result["prediction"]["probability"] == 0.91
-    assert result["reviews"] == [{"verdict": "disagree", "reason": "missed"}]
+    assert result["reviews"] == [
+        {"finding": "left", "size": "10_to_30", "verdict": "disagree", "reason": "wrong_side"}
+    ]
+    assert "by eye" in result["size_of_reviews"]
     manifest = json.loads(files["manifest.json"])
     assert manifest["files"]["image.dcm"]["bytes"] == len(files["image.dcm"])
     assert manifest["looked_for_burned_in_text"] is True

@@ -41,7 +41,7 @@ def reviewed(clinic: Clinic, minute: int, comment: str) -> UUID:
             clinic.vault,
             clinic.mate,
             study_id,
-            verdict="unsure",
+            finding="unsure",
             comment=comment,
             now=after(minutes=minute + 1),
         )

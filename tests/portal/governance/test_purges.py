@@ -42,7 +42,7 @@ def hold(clinic: Clinic, study_id: UUID) -> None:
 
 def review(clinic: Clinic, study_id: UUID, now: datetime = NOW) -> None:
     with clinic.session as session:
-        reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=now)
+        reviews.add_review(session, clinic.vault, clinic.mate, study_id, finding="right", now=now)
 
 
 def keeping(clinic: Clinic, **days: int) -> Settings:

@@ -329,17 +329,17 @@ def test_a_picture_that_comes_after_the_review_makes_the_exam_unread(clinic: Cli
     first = clinic.submit(of_exam(1))
     clinic.segment(clinic.render(first.study_id))
 
-    def add(verdict: str) -> None:
+    def add(finding: str) -> None:
         with clinic.session as session:
             reviews.add_review(
-                session, clinic.vault, clinic.mate, first.study_id, verdict=verdict, now=NOW
+                session, clinic.vault, clinic.mate, first.study_id, finding=finding, now=NOW
             )
 
     def is_read() -> bool:
         with clinic.session as session:
             return session.get_one(Study, first.study_id).is_read
 
-    add("agree")
+    add("right")
     assert is_read()
     clinic.submit(of_exam(2), now=after(minutes=1))
     assert not is_read()
@@ -444,7 +444,7 @@ def test_nothing_of_the_patient_is_readable_in_database_or_files(clinic: Clinic)
             clinic.vault,
             clinic.mate,
             sent.study_id,
-            verdict="unsure",
+            finding="unsure",
             comment="ZEBRA has a drain",
             now=NOW,
         )

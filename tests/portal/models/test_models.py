@@ -126,7 +126,7 @@ def test_log_and_reviews_can_only_grow(clinic: Clinic, table: str, verb: str) ->
         pytest.skip("SQLite has no TRUNCATE")
     study_id = clinic.done()
     with clinic.session as session:
-        reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+        reviews.add_review(session, clinic.vault, clinic.mate, study_id, finding="right", now=NOW)
         worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)
         chain.link(session)
     column = {"reviews": "verdict", "review_seen": "prediction_id"}.get(table, "seq")

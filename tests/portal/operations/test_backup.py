@@ -120,8 +120,8 @@ def lived_in(clinic: Clinic) -> list[UUID]:
     with clinic.session as session:
         reviews.add_review(
             *(session, clinic.vault, clinic.mate, studies[0]),
-            verdict="disagree",
-            reason="missed",
+            finding="none",
+            reason="skin_fold",
             comment="a comment",
             now=NOW,
         )

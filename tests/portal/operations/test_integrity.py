@@ -43,7 +43,7 @@ def reviewed(clinic: Clinic) -> UUID:
     study_id = clinic.done()
     with clinic.session as session:
         reviews.add_review(
-            session, clinic.vault, clinic.mate, study_id, verdict="unsure", comment="words", now=NOW
+            session, clinic.vault, clinic.mate, study_id, finding="unsure", comment="words", now=NOW
         )
     return study_id
 

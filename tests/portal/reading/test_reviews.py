@@ -16,6 +16,7 @@ from portal.jobs import claims
 from portal.jobs.errors import Lost
 from portal.models import AuditEvent, Job, JobState, PurgeReason, Review, ReviewSeen, Study
 from portal.reading import case, reviews, worklist
+from portal.reading.case_records import ReviewView
 from portal.vault import NotReadable
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
@@ -26,10 +27,22 @@ from tests.support.pictures import dicom, jpeg
 MISTAKE = PurgeReason.SENT_BY_MISTAKE
 
 
-def review(clinic: Clinic, study_id: UUID, actor: Any = None, **values: Any) -> Review:
+def save(clinic: Clinic, study_id: UUID, actor: Any = None, **values: Any) -> reviews.Saved:
     with clinic.session as session:
-        given = {"verdict": "agree", "now": NOW} | values
+        given = {"finding": "right", "now": NOW} | values
         return reviews.add_review(session, clinic.vault, actor or clinic.mate, study_id, **given)
+
+
+def review(clinic: Clinic, study_id: UUID, actor: Any = None, **values: Any) -> Review:
+    return save(clinic, study_id, actor, **values).review
+
+
+def versions(clinic: Clinic, study_id: UUID) -> list[ReviewView]:
+    with clinic.session as session:
+        return case.open_study(session, clinic.vault, clinic.mate, study_id, NOW).reviews
+
+
+NONE_FOUND = {"band": "none_found", "probability": 0.04}
 
 
 def failed(clinic: Clinic, *, render: bool) -> UUID:
@@ -76,25 +89,27 @@ def test_a_picture_that_comes_in_during_a_review_was_not_seen(
 
 def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
     study_id = clinic.done()
-    review(clinic, study_id, verdict="unsure", reason="poor_image", comment="one\r\n\x00two")
-    review(clinic, study_id, verdict="agree", now=after(minutes=1))
+    review(clinic, study_id, finding="unsure", reason="poor_image", comment="one\r\n\x00two")
+    review(clinic, study_id, size="10_to_30", now=after(minutes=1))
     with clinic.session as session:
         view = case.open_study(session, clinic.vault, clinic.owner, study_id, NOW)
-    assert [(r.verdict, r.reason, r.comment) for r in view.reviews] == [
-        ("unsure", "poor_image", "one\ntwo"),
-        ("agree", None, ""),
+    assert [(r.finding, r.size, r.verdict, r.reason, r.comment) for r in view.reviews] == [
+        ("unsure", None, "unsure", "poor_image", "one\ntwo"),
+        ("right", "10_to_30", "agree", None, ""),
     ]
-    assert view.state.reviewed == "agree"
+    assert (view.state.finding, view.state.reviewed) == ("right", "agree")
     assert view.reviews[0].reader == "Test mate"
 
 
 @pytest.mark.parametrize(
     ("values", "code"),
     [
-        ({"verdict": "maybe"}, "unknown_verdict"),
-        ({"verdict": ""}, "unknown_verdict"),
-        ({"verdict": "disagree", "reason": "because"}, "unknown_reason"),
-        ({"verdict": "agree", "reason": "missed"}, "reason_without_need"),
+        ({"finding": "maybe"}, "unknown_finding"),
+        ({"finding": ""}, "unknown_finding"),
+        ({"finding": "none", "reason": "because"}, "unknown_reason"),
+        ({"size": "huge"}, "unknown_size"),
+        ({"finding": "none", "size": "below_10"}, "size_without_finding"),
+        ({"finding": "unsure", "size": "unknown"}, "size_without_finding"),
         ({"comment": "x" * 2001}, "comment_too_long"),
     ],
 )
@@ -106,45 +121,89 @@ def test_unknown_values_are_refused(clinic: Clinic, values: dict[str, str], code
 
 
 def test_a_review_takes_no_other_field(clinic: Clinic) -> None:
-    with pytest.raises(TypeError):
-        review(clinic, clinic.done(), reader_id=clinic.owner.user_id)
+    for field in ("reader_id", "verdict"):
+        with pytest.raises(TypeError):
+            review(clinic, clinic.done(), **{field: "agree"})
 
 
-@pytest.mark.parametrize("verdict", ["agree", "disagree", "unsure"])
+@pytest.mark.parametrize(
+    ("result", "finding", "reason"),
+    [
+        ({}, "right", "missed"),  # beside a positive
+        ({}, "left", "missed"),
+        ({}, "right", "false_alarm"),
+        (NONE_FOUND, "none", "false_alarm"),
+        (NONE_FOUND, "left", "wrong_side"),
+        (REFUSED, "right", "missed"),
+    ],
+)
+def test_a_reason_that_does_not_fit_is_refused(
+    clinic: Clinic, result: dict[str, Any], finding: str, reason: str
+) -> None:
+    study_id = clinic.done(**result)
+    with pytest.raises(errors.Conflict) as conflict:
+        review(clinic, study_id, finding=finding, reason=reason)
+    assert conflict.value.code == "reason_does_not_fit"
+    assert versions(clinic, study_id) == []
+
+
+@pytest.mark.parametrize(
+    ("result", "finding", "reason"),
+    [
+        ({}, "none", "false_alarm"),
+        ({}, "left", "wrong_side"),
+        ({}, "right", None),
+        (NONE_FOUND, "both", "missed"),
+        (NONE_FOUND, "none", None),
+        (REFUSED, "right", None),
+    ],
+)
+def test_who_disagrees_without_a_reason_gets_the_one_that_is_true(
+    clinic: Clinic, result: dict[str, Any], finding: str, reason: str | None
+) -> None:
+    for given in (None, ""):
+        assert review(clinic, clinic.done(**result), finding=finding, reason=given).reason == reason
+
+
+@pytest.mark.parametrize("finding", ["none", "unsure"])
 def test_a_picture_that_could_not_be_prepared_has_nothing_to_judge(
-    clinic: Clinic, verdict: str
+    clinic: Clinic, finding: str
 ) -> None:
     study_id = failed(clinic, render=True)
     with pytest.raises(errors.Conflict) as conflict:
-        review(clinic, study_id, verdict=verdict)
+        review(clinic, study_id, finding=finding)
     assert conflict.value.code == "no_picture"
 
 
-def test_a_missed_finding_can_be_reported_for_any_picture(clinic: Clinic) -> None:
+def test_what_was_found_elsewhere_can_be_stated_for_any_picture(clinic: Clinic) -> None:
     study_id = failed(clinic, render=True)
-    assert review(clinic, study_id, verdict="disagree", reason="missed").verdict == "disagree"
+    assert review(clinic, study_id, finding="left").verdict == "unaided"
 
 
-def test_a_case_without_a_result_can_be_read_unaided(clinic: Clinic) -> None:
+def test_a_case_without_a_result_is_read_unaided(clinic: Clinic) -> None:
+    """There is nothing to agree with."""
     for study_id in (failed(clinic, render=False), clinic.done(**REFUSED)):
-        review(clinic, study_id, verdict="agree")
+        for minute, finding in enumerate(("none", "right")):
+            stated = review(clinic, study_id, finding=finding, now=after(minutes=minute))
+            assert (stated.verdict, stated.reason) == ("unaided", None)
 
 
-def test_there_is_nothing_to_agree_with_before_the_result(clinic: Clinic) -> None:
+def test_before_the_result_a_finding_is_one_read_unaided(clinic: Clinic) -> None:
     study_id = clinic.submit().study_id
     with pytest.raises(errors.Conflict):
-        review(clinic, study_id, verdict="disagree", reason="other")
-    clinic.render(study_id)
-    with pytest.raises(errors.Conflict):
-        review(clinic, study_id, verdict="agree")
-    review(clinic, study_id, verdict="disagree", reason="missed")
+        review(clinic, study_id, finding="none")
+    segmenting = clinic.render(study_id)
+    assert review(clinic, study_id, finding="right").verdict == "unaided"
+    clinic.segment(segmenting)
+    # The same finding beside the result is another version: now it agrees.
+    assert review(clinic, study_id, now=after(minutes=1)).verdict == "agree"
 
 
 def test_a_review_leaves_the_prediction_unchanged(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:
         before = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW).picture
-    review(clinic, study_id, verdict="disagree", reason="false_alarm")
+    review(clinic, study_id, finding="none", reason="false_alarm")
     with clinic.session as session:
         after_it = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW).picture
     assert before.prediction is not None

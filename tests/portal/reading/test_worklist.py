@@ -1,5 +1,6 @@
 """The worklist: its order, its filters, and that where a study stands follows from its rows."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -45,15 +46,17 @@ def day(clinic: Clinic) -> dict[str, UUID]:
     clinic.render(analysing, after(minutes=8))
     with clinic.session as session:
         reviews.add_review(
-            session, clinic.vault, clinic.mate, made["read"], verdict="agree", now=after(minutes=9)
+            session, clinic.vault, clinic.mate, made["read"], finding="right", now=after(minutes=9)
         )
     return made | {"failed": failed, "waiting": waiting, "analysing": analysing}
 
 
+# Each group the oldest first, whatever the probability; read ones last.
 ORDER = [
-    *("likelier", "likely", "possible"),
-    *("failed", "refused"),
-    *("analysing", "waiting", "none", "read"),
+    *("likely", "likelier", "possible"),
+    *("refused", "failed"),
+    *("none", "waiting", "analysing"),
+    "read",
 ]
 
 
@@ -80,18 +83,18 @@ FILTERS: list[tuple[dict[str, str], list[str]]] = [
     ({"state": "received"}, ["waiting"]),
     ({"state": "preparing"}, []),
     ({"state": "analysing"}, ["analysing"]),
-    ({"state": "done"}, ["likelier", "likely", "possible", "none", "read"]),
+    ({"state": "done"}, ["likely", "likelier", "possible", "none", "read"]),
     ({"state": "no_result"}, ["refused"]),
     ({"state": "failed"}, ["failed"]),
     ({"state": "nonsense"}, ORDER),
-    ({"result": "positive"}, ["likelier", "likely", "possible", "read"]),
-    ({"result": "likely"}, ["likelier", "likely", "read"]),
+    ({"result": "positive"}, ["likely", "likelier", "possible", "read"]),
+    ({"result": "likely"}, ["likely", "likelier", "read"]),
     ({"result": "possible"}, ["possible"]),
     ({"result": "none_found"}, ["none"]),
-    ({"result": "no_result"}, ["failed", "refused"]),
-    ({"side": "right"}, ["likelier", "likely", "possible", "read"]),
+    ({"result": "no_result"}, ["refused", "failed"]),
+    ({"side": "right"}, ["likely", "likelier", "possible", "read"]),
     ({"side": "left"}, []),
-    ({"state": "to_read", "result": "likely", "side": "right"}, ["likelier", "likely"]),
+    ({"state": "to_read", "result": "likely", "side": "right"}, ["likely", "likelier"]),
     ({"query": "P-0001"}, ORDER),
     ({"query": " a-77 "}, ORDER),
     ({"query": "p-0001"}, ORDER),
@@ -160,7 +163,7 @@ def test_everybody_sees_their_own_list(clinic: Clinic, day: dict[str, UUID]) -> 
 def test_a_row_shows_what_is_needed_to_decide(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:
-        reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+        reviews.add_review(session, clinic.vault, clinic.mate, study_id, finding="right", now=NOW)
         (row,) = worklist.worklist(session, clinic.vault, clinic.owner, now=NOW).rows
     assert row.patient.patient_name == "PHANTOM, ONE"
     assert (row.view, row.age_years, row.sex) == ("PA", 62.0, "F")
@@ -249,10 +252,10 @@ def test_history_is_what_i_sent_and_what_i_read(clinic: Clinic, day: dict[str, U
 
     with clinic.session as session:
         reviews.add_review(
-            session, clinic.vault, clinic.mate, day["none"], verdict="agree", now=after(minutes=10)
+            session, clinic.vault, clinic.mate, day["none"], finding="none", now=after(minutes=10)
         )
         reviews.add_review(
-            session, clinic.vault, clinic.mate, day["read"], verdict="unsure", now=after(minutes=11)
+            session, clinic.vault, clinic.mate, day["read"], finding="unsure", now=after(minutes=11)
         )
     with clinic.session as session:  # a colleague's later word does not change when I read it
         later = Review(
@@ -271,18 +274,68 @@ def test_history_is_what_i_sent_and_what_i_read(clinic: Clinic, day: dict[str, U
     assert len(ids(clinic.owner, per_page=4, page=3)) == 1
 
 
-def test_next_goes_down_the_unread_ones_and_round(clinic: Clinic, day: dict[str, UUID]) -> None:
-    unread = [name for name in ORDER if name != "read"]
+@pytest.fixture
+def following(clinic: Clinic, day: dict[str, UUID]) -> Callable[..., str | None]:
+    """The name of the case that Next leads to."""
+    names = {study_id: name for name, study_id in day.items()}
 
-    def following(name: str) -> UUID | None:
+    def find(name: str, **filters: str) -> str | None:
         with clinic.session as session:
-            return worklist.next_study(session, clinic.mate, day[name])
+            found = worklist.next_study(session, clinic.vault, clinic.mate, day[name], **filters)
+        return names[found] if found else None
 
-    for here, there in zip(unread, [*unread[1:], unread[0]], strict=True):
-        assert following(here) == day[there], here
-    assert following("read") == day["likelier"]
+    return find
+
+
+def read(clinic: Clinic, study_id: UUID, finding: str = "unsure") -> None:
     with clinic.session as session:
-        assert worklist.next_study(session, clinic.outsider, day["none"]) is None
+        reviews.add_review(
+            *(session, clinic.vault, clinic.mate, study_id),
+            finding=finding,
+            now=after(minutes=10),
+        )
+
+
+def test_next_goes_down_the_unread_ones_and_round(
+    clinic: Clinic, day: dict[str, UUID], following: Callable[..., str | None]
+) -> None:
+    unread = [name for name in ORDER if name != "read"]
+    for here, there in zip(unread, [*unread[1:], unread[0]], strict=True):
+        assert following(here) == there, here
+    assert following("read") == "likely"  # it stood before it, as the oldest of the likely ones
+    with clinic.session as session:
+        next_one = worklist.next_study(session, clinic.vault, clinic.outsider, day["none"])
+        assert next_one is None
+
+
+def test_after_a_finding_next_goes_on_from_where_the_case_stood(
+    clinic: Clinic, day: dict[str, UUID], following: Callable[..., str | None]
+) -> None:
+    read(clinic, day["possible"])
+    assert following("possible") == "refused"
+    read(clinic, day["analysing"])
+    assert following("analysing") == "likely"  # those that were left out come again
+
+
+def test_next_stays_in_the_list_that_it_was_asked_from(
+    clinic: Clinic, day: dict[str, UUID], following: Callable[..., str | None]
+) -> None:
+    assert following("possible", result="positive", state="to_read") == "likely"
+    assert following("likely", result="no_result") == "refused"
+    assert following("likely", side="left") is None
+    for name in ("refused", "failed"):
+        read(clinic, day[name], "right" if name == "failed" else "unsure")
+    assert following("failed", result="no_result", state="to_read") is None
+    # The list of those that were read ends, and does not begin again.
+    order = ["failed", "refused", "read"]
+    assert [following(name, state="read") for name in order] == [*order[1:], None]
+    assert following("none", state="read") is None
+
+
+def test_read_cases_stand_below_every_unread_one(clinic: Clinic, day: dict[str, UUID]) -> None:
+    read(clinic, day["likely"])
+    read(clinic, day["none"])
+    assert listed(clinic)[-3:] == [day[name] for name in ("none", "likely", "read")]
 
 
 def test_names_in_every_script_come_through(clinic: Clinic) -> None:

@@ -73,7 +73,7 @@ def test_lists_and_the_sweep_read_what_they_show_off_indexes(clinic: Clinic) -> 
     add_reviewed(clinic, COUNT)
     study_id = clinic.done()
     with clinic.session as session:
-        reviews.add_review(session, clinic.vault, clinic.mate, study_id, verdict="agree", now=NOW)
+        reviews.add_review(session, clinic.vault, clinic.mate, study_id, finding="right", now=NOW)
     with selects(engine) as found, clinic.session as session:
         worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)
         worklist.history(session, clinic.vault, clinic.owner, what="sent", now=NOW)

@@ -98,7 +98,7 @@ def test_the_most_suspicious_picture_decides(clinic: Clinic) -> None:
     found, study = state(clinic)
     assert found.result is not None
     assert (found.result.band, found.result.probability) == ("possible", 0.4)
-    assert (study.rank, study.band, study.weight) == (POSITIVE, "possible", -0.4)
+    assert (study.rank, study.band) == (POSITIVE, "possible")
 
 
 def test_a_failed_picture_beside_one_without_finding_is_to_be_read_unaided(clinic: Clinic) -> None:
@@ -130,7 +130,7 @@ def test_nobody_agrees_with_a_picture_that_came_in_behind_their_back(clinic: Cli
             clinic.vault,
             clinic.mate,
             study.id,
-            verdict="agree",
+            finding="right",
             seen="done",
             now=NOW,
         )
@@ -141,7 +141,7 @@ def test_nobody_agrees_with_a_picture_that_came_in_behind_their_back(clinic: Cli
             clinic.vault,
             clinic.mate,
             study.id,
-            verdict="agree",
+            finding="right",
             seen="done/2",
             now=NOW,
         )

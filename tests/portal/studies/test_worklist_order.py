@@ -12,7 +12,7 @@ from portal.governance import purges
 from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
 from portal.models import (
-    REST,
+    READ,
     Band,
     Instance,
     Job,
@@ -80,7 +80,7 @@ def test_a_review_and_a_result_at_once_are_both_seen(
             True,
             Band.LIKELY,
             "right",
-            REST,
+            READ,
         )
 
 

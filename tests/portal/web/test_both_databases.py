@@ -36,7 +36,7 @@ def test_sign_in_send_analyse_read_and_review(
     assert browser.get(f"/studies/{study}").status_code == 200
     for kind in ("preview", "pixels", "mask", "overlay", "probability"):
         assert browser.get(f"/studies/{study}/blobs/{kind}").status_code == 200
-    answer = post(browser, f"/studies/{study}/reviews", {"verdict": "agree"})
+    answer = post(browser, f"/studies/{study}/reviews", {"finding": "right"})
     assert answer.status_code == 303
 
     token = make_token(app, reader, "studies:write", "studies:read")

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from sqlalchemy import insert, text
 
-from portal.models import Band, Instance, Job, JobKind, JobState, Review, Study, Verdict
+from portal.models import READ, Band, Instance, Job, JobKind, JobState, Review, Study, Verdict
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
 
@@ -29,6 +29,7 @@ def add_reviewed(clinic: Clinic, count: int) -> None:
                 "created": at,
                 "case_number": study_id.hex[:6].upper(),
                 "joined_into": joined_into,
+                "rank": READ,
                 "weight": -at.timestamp(),
                 "is_read": True,
                 "band": Band.NONE_FOUND,

@@ -75,10 +75,16 @@ def test_from_sending_to_reviewing(app: Flask, program: Program) -> None:
     assert (mask.content_type, mask.data[:4]) == ("image/png", b"\x89PNG")
     assert mask.headers["Cache-Control"] == "no-store"
 
-    answer = program.review(study, verdict="disagree", reason="wrong_side", comment="It is left.")
+    stated = {"finding": "left", "size": "below_10", "comment": "It is left."}
+    answer = program.review(study, **stated)
     assert answer.status_code == 201
-    (review,) = program.get(f"/studies/{study}").json["reviews"]
-    assert review == answer.json
+    assert answer.json | stated == answer.json
+    assert (answer.json["verdict"], answer.json["reason"]) == ("disagree", "wrong_side")
+    again = program.review(study, finding="left")
+    assert (again.status_code, again.json) == (200, answer.json)
+    found = program.get(f"/studies/{study}").json
+    assert found["reviews"] == [answer.json]
+    assert (found["reviewed"], found["finding"]) == ("disagree", "left")
     listed = program.get("/studies?state=read").json
     assert [row["id"] for row in listed["studies"]] == [str(study)]
 
@@ -159,14 +165,16 @@ def test_an_unknown_parameter_is_refused_by_name(program: Program, query: str) -
     ("body", "code"),
     [
         ({}, "bad_field"),
-        ({"verdict": "maybe"}, "bad_field"),
-        ({"verdict": ["agree"]}, "bad_field"),
-        ({"verdict": "disagree", "reason": "because"}, "bad_field"),
-        ({"verdict": "agree", "comment": 7}, "bad_field"),
-        ({"verdict": "agree", "reader": str(uuid4())}, "unknown_field"),
-        ({"verdict": "agree", "probability": 0.1, "signed_at": "now"}, "unknown_field"),
-        ({"verdict": "unsure", "comment": "x" * 2001}, "comment_too_long"),
-        ({"verdict": "agree", "reason": "other"}, "reason_without_need"),
+        ({"finding": "maybe"}, "bad_field"),
+        ({"finding": ["none"]}, "bad_field"),
+        ({"finding": "none", "reason": "because"}, "bad_field"),
+        ({"finding": "right", "size": "huge"}, "bad_field"),
+        ({"finding": "right", "comment": 7}, "bad_field"),
+        ({"finding": "right", "verdict": "agree"}, "unknown_field"),
+        ({"finding": "right", "reader": str(uuid4())}, "unknown_field"),
+        ({"finding": "right", "probability": 0.1, "signed_at": "now"}, "unknown_field"),
+        ({"finding": "unsure", "comment": "x" * 2001}, "comment_too_long"),
+        ({"finding": "none", "size": "below_10"}, "size_without_finding"),
     ],
 )
 def test_a_review_holds_the_readers_fields_and_nothing_else(
@@ -178,9 +186,18 @@ def test_a_review_holds_the_readers_fields_and_nothing_else(
     assert program.get(f"/studies/{study}").json["reviews"] == []
 
 
+def test_a_reason_that_does_not_fit_the_result_is_a_conflict(
+    app: Flask, reader: Person, program: Program
+) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    answer = program.review(study, finding="right", reason="missed")
+    assert is_problem(answer, 409, "reason_does_not_fit")
+
+
 def test_what_is_not_ready_cannot_be_reviewed(app: Flask, reader: Person, program: Program) -> None:
     study = make_study(app, reader)
-    assert is_problem(program.review(study, verdict="agree"), 409, "not_ready")
+    assert is_problem(program.review(study, finding="right"), 409, "not_ready")
 
 
 TABLE = [
@@ -247,7 +264,7 @@ def test_another_role_ends_the_tokens_of_the_one_before(
         for role in (Role.AUDITOR, Role.READER):
             people.set_role(session, boss, reader.id, role, clock())
             assert is_problem(program.get("/studies"), 401, "token")
-            assert is_problem(program.review(study, verdict="agree"), 401, "token")
+            assert is_problem(program.review(study, finding="right"), 401, "token")
 
 
 def test_what_is_not_yours_looks_like_none(app: Flask, reader: Person) -> None:
@@ -263,7 +280,7 @@ def test_what_is_not_yours_looks_like_none(app: Flask, reader: Person) -> None:
                 assert is_problem(answer, 404, "not_found")
         assert program.get("/studies").json["total"] == 0
     program = Program(app, make_token(app, outsider, *ALL))
-    assert is_problem(program.review(study, verdict="agree"), 404, "not_found")
+    assert is_problem(program.review(study, finding="right"), 404, "not_found")
 
 
 def test_guessing_tokens_has_to_wait_and_good_ones_do_not(app: Flask, program: Program) -> None:

@@ -1,6 +1,9 @@
-"""Reviews against the state that was seen, and addresses that reveal nothing about a patient."""
+"""Reviews against what was seen, addresses that reveal nothing about a patient, and the filters of
+the list that a case was opened from.
+"""
 
 import re
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -9,7 +12,7 @@ from flask import Flask
 
 from portal.models import Review, Role, Study, db
 from tests.support.people import Person
-from tests.support.portal_app import analyse, make_person, make_study, post, sign_in
+from tests.support.portal_app import analyse, csrf_of, make_person, make_study, post, sign_in
 
 NUMBER = "481502"
 
@@ -27,7 +30,7 @@ def test_a_review_of_another_state_than_was_seen_is_refused(
     study = make_study(app, reader)
     analyse(app, study)
     client = sign_in(app, reader)
-    form = {"verdict": "agree", "seen": seen}
+    form = {"finding": "right", "seen": seen}
     json = {"Accept": "application/json"}
     refused = post(client, f"/studies/{study}/reviews", form, headers=json)
     assert (refused.status_code, refused.get_json()["code"]) == (409, "changed")
@@ -39,9 +42,41 @@ def test_a_review_of_what_was_seen_is_stored(app: Flask, reader: Person) -> None
     analyse(app, study)
     client = sign_in(app, reader)
     assert 'name="seen" value="done"' in client.get(f"/studies/{study}").text
-    form = {"verdict": "agree", "seen": "done"}
+    form = {"finding": "right", "seen": "done"}
     assert post(client, f"/studies/{study}/reviews", form).status_code == 303
     assert reviews_of(app, study) == 1
+
+
+def test_the_second_window_is_answered_with_a_conflict_and_the_first_with_its_version(
+    app: Flask, reader: Person
+) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    path, json = f"/studies/{study}/reviews", {"Accept": "application/json"}
+    assert 'name="after" value=""' in client.get(f"/studies/{study}").text
+    first = {"finding": "none", "seen": "done", "after": ""}
+    saved = post(client, path, first, headers=json).get_json()
+    assert (saved["is_new"], saved["label"]) == (True, "None · disagreed")
+    assert saved["stated"] == {"finding": "none", "size": "", "reason": "false_alarm"}
+    again = post(client, path, first, headers=json)  # a double click
+    assert (again.status_code, again.get_json()["is_new"]) == (200, False)
+    late = post(client, path, first | {"finding": "left", "comment": "x"}, headers=json)
+    assert (late.status_code, late.get_json()["code"]) == (409, "reviewed")
+    assert "in another window or by a colleague" in late.get_json()["detail"]
+    assert reviews_of(app, study) == 1
+    assert f'name="after" value="{saved["after"]}"' in client.get(f"/studies/{study}").text
+
+
+@pytest.mark.parametrize("field", ["finding", "size", "reason", "comment", "seen", "after"])
+def test_a_field_that_is_no_text_is_refused(app: Flask, reader: Person, field: str) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    headers = {"Accept": "application/json", "X-CSRFToken": csrf_of(client)}
+    sent = {"finding": "right"} | {field: ["none"]}
+    answer = client.post(f"/studies/{study}/reviews", json=sent, headers=headers)
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "bad_review")
 
 
 def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> None:
@@ -129,9 +164,73 @@ def test_the_page_shows_the_comment_that_was_stored(app: Flask, reader: Person) 
     study = make_study(app, reader)
     analyse(app, study)
     client = sign_in(app, reader)
-    form = {"verdict": "agree", "seen": "done", "comment": "apical\u202e and\x07 basal"}
+    form = {"finding": "right", "seen": "done", "comment": "apical\u202e and\x07 basal"}
     json = {"Accept": "application/json"}
     line = post(client, f"/studies/{study}/reviews", form, headers=json).get_json()["line"]
     assert "\u202e" not in line
     assert "\x07" not in line
     assert "apical" in line
+
+
+def ways_on(page: str) -> dict[str, str]:
+    """Where the links of a case page lead, by their names."""
+    found = {
+        "back": r'id="to-list" href="([^"]+)"',
+        "next": r'id="next-case" href="([^"]+)"',
+        "save": r'<form id="review" method="post" action="([^"]+)"',
+    }
+    return {name: unescape(re.findall(part, page)[0]) for name, part in found.items()}
+
+
+def test_back_next_and_save_keep_the_filters_of_the_list(app: Flask, reader: Person) -> None:
+    first, second, third = (make_study(app, reader, shade) for shade in range(3))
+    for study in (first, second):
+        analyse(app, study)
+    client = sign_in(app, reader)
+    page = client.get("/worklist?result=positive&side=right").text
+    assert str(third) not in page
+    (opened,) = re.findall(rf'href="(/studies/{first}[^"]*)"', page)
+    place = "?result=positive&side=right"
+    assert unescape(opened) == f"/studies/{first}{place}"
+    links = ways_on(client.get(unescape(opened)).text)
+    assert links == {
+        "back": f"/worklist{place}",
+        "next": f"/studies/{first}/next{place}",
+        "save": f"/studies/{first}/reviews{place}",
+    }
+    assert post(client, links["save"], {"finding": "right"}).location == unescape(opened)
+    assert client.get(links["next"]).location == f"/studies/{second}{place}"
+    post(client, f"/studies/{second}/reviews{place}", {"finding": "none"})
+    end = client.get(f"/studies/{second}/next{place}").location
+    assert end == f"/worklist{place}"
+    ended = client.get(end).text
+    assert "All read" in ended
+    assert "1 other is." in ended
+    # Without a filter nothing stands in the addresses.
+    links = ways_on(client.get(f"/studies/{third}").text)
+    assert links["back"] == "/worklist"
+
+
+def test_the_list_begins_with_what_is_to_be_read(app: Flask, reader: Person) -> None:
+    assert "No cases yet" in sign_in(app, reader).get("/worklist").text
+    read, unread = make_study(app, reader), make_study(app, reader, shade=1)
+    analyse(app, read)
+    client = sign_in(app, reader)
+    post(client, f"/studies/{read}/reviews", {"finding": "right"})
+
+    def shown(path: str) -> list[UUID]:
+        page = client.get(path).text
+        return [study for study in (read, unread) if f"case-{study}" in page]
+
+    assert shown("/worklist") == [unread]
+    assert shown("/worklist?state=nonsense") == [unread]
+    assert shown("/worklist?state=all") == [read, unread]
+    assert shown("/worklist?state=read") == [read]
+    # Who looks for a case finds it, read or not; then the filter can be set.
+    found = post(client, "/worklist/search", {"q": read.hex[:6], "state": "to_read"}).location
+    assert shown(found) == [read]
+    assert "state=" not in found
+    narrowed = post(client, "/worklist/search", {"q": "", "state": "to_read"}).location
+    assert narrowed == "/worklist"
+    assert client.get(f"/studies/{unread}/next?state=all").location == "/worklist?state=all"
+    assert "All read: no case of this list" in client.get("/worklist?state=all").text

@@ -50,7 +50,7 @@ def test_from_the_form_to_the_case_and_back(
     assert outsider_client.get(f"/studies/{study}/blobs/preview").status_code == 200
     assert outsider_client.get(f"/studies/{study}/state").status_code == 200
     assert "CANARY" not in outsider_client.get("/worklist").text
-    refused = post(outsider_client, f"/studies/{study}/reviews", {"verdict": "agree"})
+    refused = post(outsider_client, f"/studies/{study}/reviews", {"finding": "right"})
     assert refused.status_code == 404
 
     with app.app_context():

@@ -273,7 +273,7 @@ def ask(
         headers["Authorization"] = f"Bearer {api_token}"
     sent: dict[str, object] = {} if method == "GET" else {"data": {"csrf_token": form_token}}
     if rule.endpoint == "api.review":
-        sent = {"json": {"verdict": "agree"}}
+        sent = {"json": {"finding": "right"}}
     return client.open(path, method=method, headers=headers, **sent)
 
 

@@ -1,0 +1,62 @@
+"""A reader's finding against the model's result: whether they agree, and which reasons fit.
+
+Pure functions. The model's result counts only once no picture of the case is waited for any more.
+"""
+
+from typing import Final
+
+from portal.models import Band, Finding, Reason, Verdict
+from portal.studies.status import Result, StudyState
+
+_NOT_THERE: Final = (Reason.FALSE_ALARM, Reason.SKIN_FOLD, Reason.POOR_IMAGE, Reason.OTHER)
+_OVERLOOKED: Final = (Reason.MISSED, Reason.POOR_IMAGE, Reason.OTHER)
+_ELSEWHERE: Final = (Reason.WRONG_SIDE, Reason.POOR_IMAGE, Reason.OTHER)
+_OUTLINE: Final = (Reason.OUTLINE_TOO_LARGE, Reason.OUTLINE_TOO_SMALL)
+
+
+def result_of(state: StudyState) -> Result | None:
+    """The model's result of a case; None while it is waited for and where there is none."""
+    result = state.result if state.is_settled else None
+    return result if result is not None and result.band is not None else None
+
+
+def is_positive(result: Result) -> bool:
+    """Whether the model found a pneumothorax."""
+    return result.band in (Band.LIKELY, Band.POSSIBLE)
+
+
+def same_as(result: Result | None) -> Finding | None:
+    """The finding of a reader who agrees; None where there is no result, or none with a side."""
+    if result is None:
+        return None
+    if not is_positive(result):
+        return Finding.NONE
+    sides = (Finding.RIGHT, Finding.LEFT, Finding.BOTH)
+    return next((side for side in sides if side.value == result.side), None)
+
+
+def verdict_of(finding: Finding, result: Result | None) -> Verdict:
+    """Whether the reader agrees: on whether there is a pneumothorax, and on the side, where the
+    model names one.
+    """
+    if finding is Finding.UNSURE:
+        return Verdict.UNSURE
+    if result is None:
+        return Verdict.UNAIDED
+    if finding.is_positive is not is_positive(result):
+        return Verdict.DISAGREE
+    return Verdict.AGREE if same_as(result) in (None, finding) else Verdict.DISAGREE
+
+
+def reasons_for(finding: Finding, result: Result | None) -> tuple[Reason, ...]:
+    """The reasons that fit. Of a reader who disagrees the first one is true in any case."""
+    verdict = verdict_of(finding, result)
+    if result is None:
+        return (Reason.POOR_IMAGE, Reason.OTHER) if verdict is Verdict.UNSURE else ()
+    if verdict is Verdict.UNSURE:
+        return _NOT_THERE[1:] if is_positive(result) else _OVERLOOKED[1:]
+    if verdict is Verdict.AGREE:
+        return _OUTLINE if finding.is_positive else ()
+    if not finding.is_positive:
+        return _NOT_THERE
+    return _ELSEWHERE if is_positive(result) else _OVERLOOKED

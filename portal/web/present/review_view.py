@@ -1,0 +1,138 @@
+"""The reader's part of the case page: earlier versions, and what the form offers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from portal.access import Actor
+from portal.models import Finding
+from portal.reading import findings
+from portal.reading.case_records import ReviewView, StudyView
+from portal.studies.status import State
+from portal.web.present import wording
+
+# As on a film: the patient's right is on the reader's left.
+_KEYS: Final = {
+    Finding.NONE: "0",
+    Finding.RIGHT: "R",
+    Finding.LEFT: "L",
+    Finding.BOTH: "B",
+    Finding.UNSURE: "U",
+}
+
+
+@dataclass(frozen=True)
+class ReviewLine:
+    """One version of the review."""
+
+    label: str
+    size: str
+    reason: str
+    comment: str
+    reader: str
+    mine: bool
+    when: datetime
+
+
+@dataclass(frozen=True)
+class ReviewForm:
+    """What a reader can state. `agree` is the finding of who agrees with the AI, "" where there is
+    none to agree with; `known` is read by static/js/case/review.js.
+    """
+
+    findings: list[tuple[str, str, str]]  # code, text, key
+    sizes: list[tuple[str, str]]
+    reasons: list[tuple[str, str]]
+    size_note: str
+    agree: str
+    agree_text: str
+    no_agree: str
+    finding: str
+    size: str
+    reason: str
+    seen: str
+    readable: bool
+    known: dict[str, Any]
+
+
+def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:
+    """The versions of the review as this person sees them, the newest first."""
+    return [
+        ReviewLine(
+            label=wording.review_label(
+                review.verdict.value, review.finding.value if review.finding else None
+            ),
+            size=wording.SIZES[review.size.value] if review.size else "",
+            reason=wording.REASONS[review.reason] if review.reason else "",
+            comment=review.comment,
+            reader=review.reader,
+            mine=review.reader_id == actor.user_id,
+            when=review.created,
+        )
+        for review in reversed(reviews)
+    ]
+
+
+def review_form(view: StudyView, actor: Actor) -> ReviewForm:
+    """The form for this person, with what they stated last."""
+    result = findings.result_of(view.state)
+    agrees = findings.same_as(result)
+    stated = stated_by(view.reviews, actor)
+    return ReviewForm(
+        findings=[(one.value, wording.FINDINGS[one.value], key) for one, key in _KEYS.items()],
+        sizes=[("", "Size"), *wording.SIZES.items()],
+        reasons=[("", "Reason"), *wording.REASONS.items()],
+        size_note=wording.SIZE_METHOD,
+        agree=agrees.value if agrees else "",
+        agree_text=_agree_text(agrees),
+        no_agree="" if agrees else _why_no_agreement(view),
+        finding=stated["finding"],
+        size=stated["size"],
+        reason=stated["reason"],
+        seen=seen(view),
+        readable=is_readable(view),
+        known={
+            "seen": seen(view),
+            "after": view.reviews[-1].review_id.hex if view.reviews else "",
+            "agree": agrees.value if agrees else "",
+            "stated": stated,
+            "reasons": {one.value: list(findings.reasons_for(one, result)) for one in Finding},
+        },
+    )
+
+
+def stated_by(reviews: Sequence[ReviewView], actor: Actor) -> dict[str, str]:
+    """The codes of the newest review by this person; empty where there is none."""
+    mine = next((one for one in reversed(reviews) if one.reader_id == actor.user_id), None)
+    return {
+        "finding": mine.finding.value if mine and mine.finding else "",
+        "size": mine.size.value if mine and mine.size else "",
+        "reason": mine.reason.value if mine and mine.reason else "",
+    }
+
+
+def seen(view: StudyView) -> str:
+    """What a review states as seen: the state of the case, and of how many pictures if several."""
+    several = f"/{len(view.pictures)}" if len(view.pictures) > 1 else ""
+    return f"{view.state.state.value}{several}"
+
+
+def is_readable(view: StudyView) -> bool:
+    """Whether the case can be judged: its picture is prepared, or has failed."""
+    return view.state.state not in (State.RECEIVED, State.PREPARING)
+
+
+def _agree_text(agrees: Finding | None) -> str:
+    if agrees is None:
+        return ""
+    found = "none found" if agrees is Finding.NONE else wording.FINDINGS[agrees.value].lower()
+    return f"Agree: {found}"
+
+
+def _why_no_agreement(view: StudyView) -> str:
+    if not view.state.is_settled:
+        return "No AI result yet: a finding now is one read unaided."
+    if findings.result_of(view.state) is None:
+        return "No AI result: read unaided."
+    return "The AI names no side: choose one."

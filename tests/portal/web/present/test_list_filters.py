@@ -1,0 +1,29 @@
+"""Filters in addresses: what is usual is left out, what is unknown is the usual."""
+
+import pytest
+
+from portal.web.present import list_filters
+
+ROWS = [
+    ({}, {}, "to_read"),
+    ({"state": "to_read"}, {}, "to_read"),
+    ({"state": "gone", "side": "up", "page": "-1"}, {}, "to_read"),
+    ({"state": "all"}, {"state": "all"}, ""),
+    ({"state": "read", "side": "left"}, {"state": "read", "side": "left"}, "read"),
+    ({"q": " 7F3A "}, {"q": "7F3A"}, ""),
+    ({"q": "7F3A", "state": "to_read"}, {"q": "7F3A", "state": "to_read"}, "to_read"),
+    ({"page": "3"}, {}, "to_read"),
+    ({"page": "9" * 20}, {}, "to_read"),
+]
+
+
+@pytest.mark.parametrize(("sent", "stated", "state"), ROWS)
+def test_filters_of_an_address(sent: dict[str, str], stated: dict[str, str], state: str) -> None:
+    found = list_filters.filters_of(sent)
+    assert (found.args, found.query["state"]) == (stated, state)
+    assert list_filters.filters_of(found.place) == found
+
+
+def test_a_case_leads_back_to_its_page_of_the_list() -> None:
+    found = list_filters.filters_of({"page": "3", "result": "likely"})
+    assert found.place == {"page": "3", "result": "likely"}
