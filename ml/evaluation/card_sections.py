@@ -110,7 +110,8 @@ def use(card: dict[str, Any]) -> str:
             points,
             markdown.paragraph(
                 f"On a called picture, pixels of probability {thresholds['mask']:g} and more are "
-                + f"outlined{_few_pixels(thresholds['area_px_min'])}."
+                + f"outlined{_few_pixels(thresholds['area_px_min'])}"
+                + f"{_islands(thresholds.get('island_px_min', 0))}."
             ),
         ]
     )
@@ -118,6 +119,10 @@ def use(card: dict[str, Any]) -> str:
 
 def _few_pixels(least: int) -> str:
     return f"; fewer than {least} of them on the network's map are not shown" if least else ""
+
+
+def _islands(least: int) -> str:
+    return f"; regions of fewer than {least} pixels of the map are not outlined" if least else ""
 
 
 def factors(card: dict[str, Any]) -> str:

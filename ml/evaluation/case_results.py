@@ -21,7 +21,7 @@ from ml.datasets import cases
 from ml.datasets.cases import Case
 from ml.images import reader
 from ml.images.picture import Picture
-from ml.inference import predict
+from ml.inference import outline, predict
 from ml.inference.serving import PreparedPicture, Serving
 from ml.metrics import calibration, subgroups, surface_distance
 from ml.metrics.calibration import HeldOutPredictions
@@ -116,7 +116,13 @@ def _add(
     outlined = np.zeros(shape, dtype=np.bool_)
     map_ = read.prepared.map_of(mask)
     if band != "none_found":
-        outlined = predict.outline(map_, thresholds["mask"], thresholds["area_px_min"], *shape)
+        outlined = outline.mask(
+            map_,
+            thresholds["mask"],
+            thresholds["area_px_min"],
+            *shape,
+            island_px_min=outline.island_floor(thresholds),
+        )
     truth = read.case.truth(*shape)
     distances = surface_distance.distances(outlined, truth)
     known = subgroups.traits(
@@ -150,7 +156,7 @@ def counted(map_: NDArray[np.uint8], truth: NDArray[np.bool_]) -> tuple[Counts, 
     levels = (calibration.GRID * 255).astype(np.float32)
     bins = len(levels) + 1
     hits, outlined = np.zeros(bins, dtype=np.int64), np.zeros(bins, dtype=np.int64)
-    for part, large in predict.enlarged(map_, *truth.shape):
+    for part, large in outline.enlarged(map_, *truth.shape):
         reached = np.searchsorted(levels, large, side="right")
         outlined += np.bincount(reached.ravel(), minlength=bins)
         hits += np.bincount(reached[truth[part]], minlength=bins)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ml.datasets.cases import Case
 from ml.images import reader
-from ml.inference import predict
+from ml.inference import outline
 from ml.inference.serving import Serving
 from ml.metrics import measures
 from ml.preprocessing import transforms
@@ -74,7 +74,9 @@ def _drawn(
     seen = opened.prepare(picture)
     masks, _ = opened.run([seen])
     # The outline is shown even where the picture was not called: why it was missed is the point.
-    outlined = predict.outline(seen.map_of(masks[0]), opened.card["thresholds"]["mask"], 1, *shape)
+    thresholds = opened.card["thresholds"]
+    floor = outline.island_floor(thresholds)
+    outlined = outline.mask(seen.map_of(masks[0]), thresholds["mask"], 1, *shape, floor)
     grey = transforms.canonical(picture, SIDE)
     image = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
     for mask, colour in ((case.truth(*shape), TRUTH), (outlined, MODEL)):

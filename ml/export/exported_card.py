@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ml.evaluation.card_sections import OUTLINE_USE, USE
-from ml.metrics.calibration import Calibration, Thresholds
+from ml.metrics.calibration import ISLAND_SHARE, Calibration, Thresholds
 from ml.preprocessing import transforms
 from ml.recipe import Recipe
 from ml.runtime import lung_finder, session
@@ -86,6 +86,7 @@ def build(
         "thresholds": {
             "mask": thresholds.mask,
             "area_px_min": thresholds.area_px_min,
+            "island_px_min": round(ISLAND_SHARE * recipe.size**2) if recipe.image_weight else 0,
             "image": {
                 "high_sensitivity": thresholds.high_sensitivity,
                 "balanced": thresholds.balanced,

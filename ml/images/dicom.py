@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from ml.images import decoders, dicom_tags, grayscale, shutter, square_pixels
+from ml.images import decoders, dicom_tags, field_size, grayscale, shutter, square_pixels
 from ml.images.picture import (
     Picture,
     Spacing,
@@ -104,6 +104,7 @@ def _picture(
     if spacing is not None and aspect != 1:
         side = min(spacing.row_mm, spacing.column_mm)
         spacing = Spacing(side, side, spacing.source)
+    spacing, notes = field_size.checked(spacing, size[0], size[1], notes)
     return Picture(
         pixels=np.ascontiguousarray(square_pixels.resampled(pixels, size)),
         bits=bits,

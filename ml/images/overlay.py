@@ -23,9 +23,26 @@ def mask_png(mask: NDArray[np.bool_]) -> bytes:
     return _png(mask.astype(np.uint8) * 255)
 
 
-def overlay_png(picture: Picture, mask: NDArray[np.bool_]) -> bytes:
-    """The picture through its first window, the mask filled and outlined with a dark halo."""
-    return _png(overlay(shown_grey(picture), mask))
+def overlay_png(picture: Picture, mask: NDArray[np.bool_], mark: str = "") -> bytes:
+    """The picture through its first window, the mask filled and outlined with a dark halo.
+
+    mark: a text for the lower left corner, in ASCII.
+    """
+    drawn = overlay(shown_grey(picture), mask)
+    if mark:
+        _write(drawn, mark)
+    return _png(drawn)
+
+
+def _write(drawn: NDArray[np.uint8], mark: str) -> None:
+    """A text over a third of the picture's width, on a dark halo."""
+    rows, columns = drawn.shape[:2]
+    (width, height), _ = cv2.getTextSize(mark, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    scale = columns / (3 * width)
+    place = (round(0.02 * columns), rows - max(2, round(0.5 * height * scale)))
+    line = max(1, round(2 * scale))
+    for colour, thick in ((HALO, 3 * line), (AI_COLOUR, line)):
+        cv2.putText(drawn, mark, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
 
 
 def overlay(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -16,17 +16,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ml.images.picture import Spacing
+from ml.inference import hemithorax
 
 Mask = NDArray[np.bool_]
 
-# Zones are thirds of the lungs' height; this is where they begin and end without lung fields. Over
-# 260 lung masks the lungs reach, at the median, from 9 % to 84 % of the picture's height.
-LEVELS = (0.34, 0.59)
 # A zone is named when this share of the component lies in it.
 _ZONE_SHARE = 0.2
 # A component smaller than this share of the whole does not decide on which side the finding is.
 _SPECK = 0.05
-_ZONES = ("apical", "lateral", "basal")
 # Directions tried for the shortest chord: 1° apart, whose error is 1 - cos(0.5°) < 0.004 %.
 _DIRECTIONS = 180
 _STEP = 0.25
@@ -59,14 +56,14 @@ def measure(
     spacing: Spacing | None = None,
     orientation: tuple[str, str] | None = None,
     midline: float | None = None,
-    levels: tuple[float, float] = LEVELS,
+    zones: NDArray[np.uint8] | None = None,
 ) -> dict[str, Any]:
     """Everything measured on one mask, ready for JSON.
 
     ``midline``: the column of the patient's midline, the picture's middle when unknown.
-    ``levels``: where the apical zone ends and the basal one begins, in shares of the height.
+    ``zones``: the zone of every pixel (``hemithorax.zones``); without it none is named.
     """
-    found = components(mask, spacing, orientation, midline, levels)
+    found = components(mask, spacing, orientation, midline, zones)
     total = sum(component.area_px for component in found)
     large = [component for component in found if component.area_px >= _SPECK * total]
     sides = {component.side for component in large if component.side}
@@ -76,7 +73,8 @@ def measure(
         "area_mm2": area_mm2(total, spacing),
         "side": None if not sides else "both" if len(sides) > 1 else sides.pop(),
         "side_assumed": _left_edge(orientation) is None and not _is_rotated(orientation),
-        "zones": [zone for zone in _ZONES if any(zone in part.zones for part in large)],
+        "zones": [zone for zone in hemithorax.ZONES if any(zone in part.zones for part in large)],
+        "zones_by": None if zones is None else "lung_field",
         "distance_px": round(distance.px, 2) if distance else None,
         "distance_mm": round(distance.mm, 2) if distance and distance.mm is not None else None,
         "distance_line": [round(value, 2) for value in distance.line] if distance else None,
@@ -95,7 +93,7 @@ def components(
     spacing: Spacing | None = None,
     orientation: tuple[str, str] | None = None,
     midline: float | None = None,
-    levels: tuple[float, float] = LEVELS,
+    zones: NDArray[np.uint8] | None = None,
 ) -> list[Component]:
     """The mask's connected regions (8 neighbours), the largest first."""
     middle = mask.shape[1] / 2 if midline is None else midline
@@ -111,7 +109,9 @@ def components(
                 area_px=area,
                 area_mm2=area_mm2(area, spacing),
                 side=side(float(centroids[label][0]) + 0.5, middle, orientation),
-                zones=_zones(region.sum(axis=1), top, mask.shape[0], orientation, levels),
+                zones=_zones(region, zones[top : top + height, left : left + width])
+                if zones is not None and not _is_rotated(orientation)
+                else (),
                 box=(left, top, left + width, top + height),
             )
         )
@@ -144,24 +144,11 @@ def _is_rotated(orientation: tuple[str, str] | None) -> bool:
     return bool(towards & set("HF")) and not towards & set("LR")
 
 
-def _zones(
-    per_row: NDArray[np.intp],
-    top: int,
-    rows: int,
-    orientation: tuple[str, str] | None,
-    levels: tuple[float, float],
-) -> tuple[str, ...]:
-    """Which of apical, lateral and basal hold a fair share of a component; none when rotated."""
-    if _is_rotated(orientation):
-        return ()
-    height = (np.arange(top, top + len(per_row)) + 0.5) / rows
-    if orientation and orientation[1].startswith("H"):  # the head is at the picture's bottom
-        height = 1 - height
-    apical = per_row[height < levels[0]].sum()
-    basal = per_row[height >= levels[1]].sum()
-    shares = (apical, per_row.sum() - apical - basal, basal)
-    least = _ZONE_SHARE * per_row.sum()
-    return tuple(zone for zone, share in zip(_ZONES, shares, strict=True) if share >= least)
+def _zones(region: Mask, zones: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Which zones hold a fair share of a component; both (rows, columns) of its box."""
+    pixels = np.bincount(zones[region], minlength=len(hemithorax.ZONES) + 1)
+    least = _ZONE_SHARE * region.sum()
+    return tuple(zone for zone in hemithorax.ZONES if pixels[hemithorax.number(zone)] >= least)
 
 
 def interpleural_distance(mask: Mask, spacing: Spacing | None = None) -> Distance | None:

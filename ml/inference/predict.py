@@ -5,24 +5,34 @@ Owns what a prediction holds and the rules that turn the network's probabilities
 - band: 'likely' from the image threshold of high precision upwards, 'possible' from that of the
   chosen operating point upwards, else 'none_found' (which does not exclude a pneumothorax);
 - the probability map is the network's, cut to the picture and rounded to 8 bits (value / 255);
-- the mask is that map enlarged linearly (half-pixel centres) and compared with threshold * 255,
-  in 32-bit floats that a browser can repeat; empty when none was found or when fewer pixels of
-  the map than the model's floor reach the threshold;
+- two thresholds: the image threshold of the operating point calls the picture, the pixel threshold
+  outlines; the model's card has both;
+- the mask is that map without its islands (regions of the map that reach the pixel threshold and
+  are smaller than the card's `island_px_min`), enlarged linearly (half-pixel centres) and compared
+  with threshold * 255, in 32-bit floats that a browser can repeat; empty when none was found or
+  when fewer pixels of the map than `area_px_min` reach the threshold;
 - a picture that quality refuses has no probability and no outline.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.images.picture import Picture
-from ml.inference import explain, measurements, size_indices
+from ml.images import field_size
+from ml.images.picture import Picture, Spacing
+from ml.inference import (
+    explain,
+    hemithorax,
+    lung_size,
+    measurements,
+    outline,
+    size_indices,
+)
 from ml.inference.serving import PreparedPicture, Serving
 from ml.preprocessing import image_statistics
 from ml.quality import gate
@@ -45,7 +55,9 @@ STOPPED = gate.Reason(
 class Prediction:
     """The model's prediction for one picture; fields are None where quality refused it.
 
-    probability_map: uint8 (S', S'') covering exactly the picture; mask: bool (rows, columns).
+    threshold: the pixel threshold, of the outline; image_threshold: that of the operating point;
+    likely_threshold: from which image probability on the band is 'likely'. probability_map: uint8
+    (S', S'') covering exactly the picture; mask: bool (rows, columns).
     """
 
     model: dict[str, str]
@@ -55,12 +67,20 @@ class Prediction:
     probability: float | None = None
     band: Band | None = None
     threshold: float | None = None
+    image_threshold: float | None = None
+    likely_threshold: float | None = None
     probability_map: NDArray[np.uint8] | None = None
     mask: NDArray[np.bool_] | None = None
     measurements: dict[str, Any] | None = None
     statistics: dict[str, float] | None = None
     uncertainty: dict[str, Any] | None = None
     region: dict[str, Any] | None = None
+
+    @property
+    def mark(self) -> str:
+        """What every output of this prediction has to state: a patient under 18; else empty."""
+        codes = [reason["code"] for reason in self.quality.get("reasons", [])]
+        return "PATIENT UNDER 18" if gate.UNDER_AGE in codes else ""
 
     def facts(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
@@ -75,9 +95,13 @@ def predict(
     serving: Serving,
     operating_point: OperatingPoint = "balanced",
     refuse: bool = True,
+    age_min: float = gate.ADULT_YEARS,
 ) -> Prediction:
-    """The prediction for one picture. refuse False: run the model even if quality refuses."""
-    return predict_batch([picture], serving, operating_point, refuse)[0]
+    """The prediction for one picture. refuse False: run the model even if quality refuses.
+
+    age_min: from which age on, in years, pictures of under-18s get a result, with a remark.
+    """
+    return predict_batch([picture], serving, operating_point, refuse, age_min)[0]
 
 
 def predict_batch(
@@ -85,13 +109,14 @@ def predict_batch(
     serving: Serving,
     operating_point: OperatingPoint = "balanced",
     refuse: bool = True,
+    age_min: float = gate.ADULT_YEARS,
 ) -> list[Prediction]:
     """Several pictures in one run of the network; the seconds are shared evenly."""
     start = time.perf_counter()
     pictures = [picture.without_hidden() for picture in pictures]
     verdicts, prepared, accepted = [], [], []
     for i, picture in enumerate(pictures):
-        verdict, ready = checked(picture, serving)
+        verdict, ready = checked(picture, serving, age_min)
         verdicts.append(verdict)
         if not refuse or verdict.verdict != "refused":
             accepted.append(i)
@@ -137,7 +162,9 @@ def predict_batch(
     return predictions
 
 
-def checked(picture: Picture, serving: Serving) -> tuple[gate.Quality, PreparedPicture | None]:
+def checked(
+    picture: Picture, serving: Serving, age_min: float = gate.ADULT_YEARS
+) -> tuple[gate.Quality, PreparedPicture | None]:
     """The gate's verdict on a picture, and the prepared picture where the gate needed it."""
     prepared: list[PreparedPicture] = []
 
@@ -145,7 +172,7 @@ def checked(picture: Picture, serving: Serving) -> tuple[gate.Quality, PreparedP
         prepared.append(serving.prepare(picture.pixels))
         return prepared[0].typicality
 
-    verdict = gate.check(picture, typicality)
+    verdict = gate.check(picture, typicality, age_min)
     return verdict, prepared[0] if prepared else None
 
 
@@ -189,37 +216,66 @@ def conclude(
     thresholds = card["thresholds"]
     band = band_of(probability, thresholds["image"], operating_point)
     threshold = float(thresholds["mask"])
-    if band == "none_found":
-        mask = np.zeros((picture.rows, picture.columns), dtype=np.bool_)
-    else:
-        mask = outline(map_, threshold, thresholds["area_px_min"], picture.rows, picture.columns)
+    mask = np.zeros((picture.rows, picture.columns), dtype=np.bool_)
+    islands, least = 0, outline.island_floor(thresholds)
+    if band != "none_found":
+        kept, islands = outline.without_islands(map_, threshold * 255, least)
+        area_px_min = thresholds["area_px_min"]
+        mask = outline.mask(kept, threshold, area_px_min, picture.rows, picture.columns)
+    measured = measured_on(picture, mask, fields, midline)
     return {
         "probability": round(probability, 4),
         "band": band,
         "threshold": threshold,
+        "image_threshold": float(thresholds["image"][operating_point]),
+        "likely_threshold": float(thresholds["image"]["high_precision"]),
         "probability_map": map_,
         "mask": mask,
-        "measurements": _measured(picture, mask, fields, midline),
+        "measurements": measured | {"island_px_min": least, "islands_left_out": islands},
     }
 
 
-def _measured(
-    picture: Picture, mask: NDArray[np.bool_], fields: LungFields, midline: float | None
+def measured_on(
+    picture: Picture, mask: NDArray[np.bool_], fields: LungFields, midline: float | None = None
 ) -> dict[str, Any]:
     """The measurements and size indices of a mask on its picture and its lungs.
 
     midline: the column to use where it cannot be derived from the lungs.
     """
-    middle, levels = size_indices.midline(fields), measurements.LEVELS
-    if lungs := size_indices.span(fields, mask):
-        top, bottom = lungs
-        if picture.orientation and picture.orientation[1].startswith("H"):  # upside down
-            top, bottom = 1 - bottom, 1 - top
-        levels = (top + (bottom - top) / 3, bottom - (bottom - top) / 3)
+    middle = hemithorax.midline(fields)
+    spacing, problem = _spacing(picture, mask, fields)
     column = midline if middle is None else middle * picture.columns
-    found = measurements.measure(mask, picture.spacing, picture.orientation, column, levels)
-    sides = size_indices.extents(mask, fields, picture.spacing, picture.orientation, picture.view)
-    return found | {"lungs_found": middle is not None, "extents": [one.facts() for one in sides]}
+    zones = None
+    if mask.any():
+        upside_down = bool(picture.orientation and picture.orientation[1].startswith("H"))
+        zones = hemithorax.zones(fields, mask, column, upside_down=upside_down)
+    found = measurements.measure(mask, spacing, picture.orientation, column, zones)
+    sides = size_indices.extents(
+        mask,
+        fields,
+        spacing,
+        picture.orientation,
+        picture.view,
+        field_size.NOTE if problem == "not_plausible" else "no_spacing",
+    )
+    return found | {
+        "spacing_problem": problem,
+        "lungs_found": middle is not None,
+        "extents": [one.facts() for one in sides],
+    }
+
+
+def _spacing(
+    picture: Picture, mask: NDArray[np.bool_], fields: LungFields
+) -> tuple[Spacing | None, Literal["unknown", "not_plausible"] | None]:
+    """The spacing to measure with, or why there is none."""
+    if picture.spacing is None:
+        return None, "not_plausible" if field_size.NOTE in picture.notes else "unknown"
+    if not lung_size.is_plausible(
+        picture.spacing, hemithorax.thorax(fields, mask), picture.rows, picture.columns
+    ):
+        return None, "not_plausible"
+    return picture.spacing, None
 
 
 def band_of(
@@ -229,44 +285,3 @@ def band_of(
     if probability < thresholds[operating_point]:
         return "none_found"
     return "likely" if probability >= thresholds["high_precision"] else "possible"
-
-
-def outline(
-    map_: NDArray[np.uint8], threshold: float, area_px_min: int, rows: int, columns: int
-) -> NDArray[np.bool_]:
-    """The mask (rows, columns) of a map; empty below ``area_px_min`` pixels of the map."""
-    level = threshold * 255
-    if int((map_ >= level).sum()) < max(area_px_min, 1):
-        return np.zeros((rows, columns), dtype=np.bool_)
-    mask = np.empty((rows, columns), dtype=np.bool_)
-    for part, large in enlarged(map_, rows, columns):
-        mask[part] = large >= np.float32(level)
-    return mask
-
-
-def enlarged(
-    map_: NDArray[np.uint8], rows: int, columns: int
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """A map at the size of the picture, some rows at a time: which, and their values 0..255."""
-    # Not by OpenCV, whose rounding depends on processor and libraries: a browser repeats this to
-    # the pixel (static/js/viewer/upsample.js), first along the rows, then down the columns.
-    left, right, across = _taps(map_.shape[1], columns)
-    upper, lower, down = _taps(map_.shape[0], rows)
-    values = map_.astype(np.float32)
-    wide = values[:, left] * (1 - across) + values[:, right] * across
-    for start in range(0, rows, 256):
-        part = slice(start, start + 256)
-        share = down[part, None]
-        large: NDArray[np.float32] = wide[upper[part]] * (1 - share)
-        large += wide[lower[part]] * share
-        yield part, large
-
-
-def _taps(
-    cells: int, length: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of ``length`` pixels the two cells it lies between and the second one's share."""
-    at = ((np.arange(length) + 0.5) * (cells / length) - 0.5).astype(np.float32)
-    at = np.clip(at, 0, cells - 1)
-    low = np.floor(at).astype(np.intp)
-    return low, np.minimum(low + 1, cells - 1), at - low.astype(np.float32)

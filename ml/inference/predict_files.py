@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ml import cli_options
 from ml.images import overlay, reader
 from ml.inference import predict, serving
+from ml.quality import gate
 from ml.runtime import session
 
 _BANDS = {
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=predict.OPERATING_POINTS,
         default="balanced",
         help="which of the model's image thresholds calls a picture positive (default: balanced)",
+    )
+    parser.add_argument(
+        "--age-min",
+        type=cli_options.within(float, 0, gate.ADULT_YEARS),
+        default=gate.ADULT_YEARS,
+        help="from which age on, in years, under-18s get a result, which is marked (default: none)",
     )
     cli_options.add_model_options(parser)
 
@@ -56,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             reason = error.strerror or "cannot be opened"
         else:
-            prediction = predict.predict(picture, opened, args.operating_point)
+            prediction = predict.predict(
+                picture, opened, args.operating_point, age_min=args.age_min
+            )
             stem = _stem(file, taken)
             _write(args.out, stem, picture, prediction)
             tqdm.write(f"{file}: {sentence(prediction)}")
@@ -83,10 +92,10 @@ def _write(
     facts = {"picture": picture.facts(), "prediction": prediction.facts()}
     (folder / f"{stem}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if prediction.mask is not None:
-        (folder / f"{stem}.mask.png").write_bytes(
-            overlay.mask_png(picture.as_in_source(prediction.mask))
-        )
-        (folder / f"{stem}.overlay.png").write_bytes(overlay.overlay_png(picture, prediction.mask))
+        mask = overlay.mask_png(picture.as_in_source(prediction.mask))
+        (folder / f"{stem}.mask.png").write_bytes(mask)
+        drawn = overlay.overlay_png(picture, prediction.mask, prediction.mark)
+        (folder / f"{stem}.overlay.png").write_bytes(drawn)
 
 
 def sentence(prediction: predict.Prediction) -> str:
@@ -101,4 +110,6 @@ def sentence(prediction: predict.Prediction) -> str:
     line = f"{', '.join(parts)}; probability {prediction.probability:.2f}"
     if found["distance_mm"] is not None:
         line += f"; greatest distance {found['distance_mm']:.0f} mm"
-    return line
+    if found.get("spacing_problem") == "not_plausible":
+        line += "; no sizes in mm: the pixel spacing is not plausible"
+    return f"{line}; patient under 18" if prediction.mark else line

@@ -23,6 +23,9 @@ from ml.metrics.measures import Counts, Flags, Floats
 GRID: Floats = np.round(np.arange(0.05, 0.96, 0.05), 2)
 # Smallest outlines that are tried, as shares of the network's square (58 px at 384).
 AREA_SHARES = (0.0, 0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.0032)
+# Outlined regions smaller than this share of the network's square are islands: at 384 px 22 px, a
+# spot of about 5 mm in an adult. Fixed, not chosen: too few pictures have any to choose by.
+ISLAND_SHARE = 0.00015
 HIGH_SENSITIVITY = 0.95  # sensitivity that the first image threshold reaches
 HIGH_SPECIFICITY = 0.97  # specificity that the last one reaches
 

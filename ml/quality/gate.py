@@ -45,6 +45,7 @@ FIELDS_MIN, FIELDS_CERTAIN_MIN = 0.04, 0.5
 CUT_MAX = (0.5, 0.22)
 CUT_USUAL = 0.1
 ADULT_YEARS = 18
+UNDER_AGE = "under_18"
 
 # English, and the stems of the term in most languages in Latin script.
 _CHEST_TERMS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
@@ -88,14 +89,17 @@ def with_reason(verdict: Quality, reason: Reason) -> Quality:
 
 
 def check(
-    picture: Picture, typicality_of: Callable[[], Typicality | None] | None = None
+    picture: Picture,
+    typicality_of: Callable[[], Typicality | None] | None = None,
+    age_min: float = ADULT_YEARS,
 ) -> Quality:
     """Apply every rule, the expensive ones only where no cheap one refuses.
 
     typicality_of: returns the picture's typicality, by the lung finder. Without it the anatomy is
-    checked with a template alone.
+    checked with a template alone. age_min: from which age on, in years, a picture of a patient
+    under 18 is not refused; it is remarked on all the same.
     """
-    reasons = [*_header(picture), *_pixels(picture)]
+    reasons = [*_header(picture, age_min), *_pixels(picture)]
     midline = None
     if not any(reason.code in ("flat", "few_grey_levels") for reason in reasons):
         likeness = chest_template.compare(picture)
@@ -109,7 +113,7 @@ def check(
     return Quality(tuple(reasons), midline)
 
 
-def _header(picture: Picture) -> Iterator[Reason]:
+def _header(picture: Picture, age_min: float) -> Iterator[Reason]:
     if picture.media_type != "application/dicom":
         yield Reason(
             "no_header",
@@ -126,8 +130,11 @@ def _header(picture: Picture) -> Iterator[Reason]:
         yield Reason("lateral_view", "A lateral view; the model reads frontal views only.", True)
     elif picture.view not in ("PA", "AP") and picture.media_type == "application/dicom":
         yield Reason("view_unknown", "The header does not say that this is a frontal view.")
-    if picture.patient_age_years is not None and picture.patient_age_years < ADULT_YEARS:
-        yield Reason("under_18", "The patient is under 18; the model was made for adults.", True)
+    age = picture.patient_age_years
+    if age is not None and age < ADULT_YEARS:
+        yield Reason(
+            UNDER_AGE, "The patient is under 18; the model was made for adults.", age < age_min
+        )
     if "for_processing" in picture.notes:
         yield Reason("for_processing", "Raw detector values, not the picture meant for reading.")
 

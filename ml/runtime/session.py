@@ -131,7 +131,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         for number in (thresholds["mask"], *thresholds["image"].values()):
             if not 0 < float(number) < 1:
                 raise ValueError("a threshold lies between 0 and 1")
-        if int(thresholds["area_px_min"]) < 0 or not thresholds["image"]:
+        floors = thresholds["area_px_min"], thresholds.get("island_px_min", 0)
+        if any(int(floor) < 0 for floor in floors) or not thresholds["image"]:
             raise ValueError("thresholds are incomplete")
         for key in ("name", "version", "files", "sha256"):
             if not card[key]:

@@ -49,12 +49,12 @@ def hello_of(queue: str, name: str = "w", model: str = "") -> Hello:
 
 
 def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
-    """The facts of a picture from a render job."""
+    """The facts of a picture from a render job; by its spacing it is 320 x 270 mm large."""
     return {
         "rows": rows,
         "columns": columns,
         "bits": 12,
-        "spacing": {"row_mm": 0.14, "column_mm": 0.14, "source": "detector"},
+        "spacing": {"row_mm": 320 / rows, "column_mm": 270 / columns, "source": "detector"},
         "windows": [[2048.0, 4096.0, "automatic"]],
         "view": "PA",
         "modality": "DX",
@@ -78,6 +78,8 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
         "probability": 0.91,
         "band": "likely",
         "threshold": 0.5,
+        "image_threshold": 0.21,
+        "likely_threshold": 0.74,
         "operating_point": "balanced",
         "map": {"rows": 4, "columns": 4},
         "measurements": {
@@ -86,6 +88,7 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
             "side": "right",
             "side_assumed": False,
             "zones": ["apical"],
+            "zones_by": "lung_field",
             "distance_px": 5.0,
             "distance_mm": 17.5,
             "distance_line": [1, 2, 3, 4],
@@ -99,10 +102,14 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
                 }
             ],
             "spacing": None,
+            "spacing_problem": None,
+            "island_px_min": 22,
+            "islands_left_out": 1,
             "lungs_found": True,
             "extents": [
                 {
                     "side": "right",
+                    "border_found": True,
                     "fraction": 0.12,
                     "apex": {"px": 4.0, "mm": 5.5, "line": [1, 2, 3, 4]},
                     "upper": {"px": 2.1, "mm": 2.9, "line": [1, 2, 3, 4]},
@@ -124,6 +131,8 @@ REFUSED = {
     "probability": None,
     "band": None,
     "threshold": None,
+    "image_threshold": None,
+    "likely_threshold": None,
     "map": None,
     "measurements": None,
     "quality": {

@@ -185,6 +185,11 @@ class Attempt:
         """The model to use; None leaves the choice to the worker."""
         return self._claim.model
 
+    @property
+    def age_min(self) -> float:
+        """From which age on, in years, the picture is to be analysed."""
+        return self._claim.age_min
+
     def read_input(self, kind: FileKind) -> bytes:
         """The bytes of one of the job's inputs."""
         return self._call("GET", f"inputs/{kind}").content

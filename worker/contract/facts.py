@@ -3,7 +3,7 @@
 As `ml.images.picture.Picture.facts` gives them; no name, identifier or date.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
@@ -18,6 +18,18 @@ class Spacing(Message):
     row_mm: Millimetres
     column_mm: Millimetres
     source: Annotated[str, text(32)]
+
+
+# Shortest and longest side of an adult's whole chest X-ray, mm, as `ml.images.field_size` has them:
+# a spacing by which the picture is smaller or larger is not that of its detector.
+FIELD_MM: Final = (250.0, 500.0)
+# The note of a picture whose spacing was left out for that.
+NOT_PLAUSIBLE: Final = "spacing_not_plausible"
+
+
+def is_plausible(row_mm: float, column_mm: float, rows: int, columns: int) -> bool:
+    """Whether a spacing makes the picture as large as a chest X-ray."""
+    return all(FIELD_MM[0] <= side <= FIELD_MM[1] for side in (rows * row_mm, columns * column_mm))
 
 
 # Centre and width in grey values, and the window's name.

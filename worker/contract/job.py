@@ -9,6 +9,9 @@ from pydantic import Field
 from worker.contract.facts import Facts
 from worker.contract.message import Code, Message, PortalMessage
 
+# From this age on pictures are analysed by default.
+ADULT_YEARS: Final = 18
+
 
 class JobKind(StrEnum):
     """What a job does."""
@@ -70,7 +73,10 @@ class RequiredModel(PortalMessage):
 
 
 class Claim(PortalMessage):
-    """One attempt at a job, given to one worker. `model` None: the worker uses its own."""
+    """One attempt at a job, given to one worker. `model` None: the worker uses its own. `age_min`:
+    from which age on, in years, a picture of a patient under 18 is analysed; a worker of an older
+    version refuses them all.
+    """
 
     job: UUID
     kind: JobKind
@@ -81,6 +87,7 @@ class Claim(PortalMessage):
     inputs: dict[str, InputFile] = Field(default_factory=dict)
     facts: Facts | None = None
     model: RequiredModel | None = None
+    age_min: Annotated[float, Field(ge=0, le=ADULT_YEARS)] = ADULT_YEARS
 
 
 class Lease(PortalMessage):

@@ -58,10 +58,15 @@ class SizeIndex(Message):
 
 
 class Extent(Message):
-    """One side: the air's share of the hemithorax, its levels and the size indices."""
+    """One side: the air's share of the hemithorax, its levels and the size indices.
+
+    `border_found`: whether the visceral border was really found; without it there is neither share
+    nor index. Workers of older versions do not send it: theirs may be wrong.
+    """
 
     side: Literal["right", "left"]
-    fraction: Share
+    border_found: bool | None = None
+    fraction: Share | None
     apex: Level
     upper: Level
     middle: Level | None = None  # workers of older versions do not send it
@@ -76,17 +81,27 @@ def _empty_if_none(value: Any) -> Any:
 
 
 class Measurements(Message):
-    """All of one picture."""
+    """All of one picture.
+
+    `zones_by` "lung_field": zones are apical, lateral, medial and basal parts of the lung field; in
+    results of older versions, which lack it, they are thirds of the lungs' height, and "lateral" is
+    the middle one. `spacing_problem`: why there are no lengths in mm. `island_px_min`: outlined
+    regions smaller than this, in pixels of the map, are left out; `islands_left_out` of them were.
+    """
 
     area_px: Area | None = None
     area_mm2: Length | None = None
     side: Side | None = None
     side_assumed: bool | None = None
     zones: Annotated[Zones, BeforeValidator(_empty_if_none)] = Field(default_factory=list)
+    zones_by: Literal["lung_field"] | None = None
     distance_px: Length | None = None
     distance_mm: Annotated[float, Field(ge=0, le=2000)] | None = None
     distance_line: Line | None = None
     components: Annotated[list[Component], Field(max_length=10_000)] | None = None
     spacing: Spacing | None = None
+    spacing_problem: Literal["unknown", "not_plausible"] | None = None
+    island_px_min: Area | None = None
+    islands_left_out: Area | None = None
     lungs_found: bool | None = None
     extents: Annotated[list[Extent], Field(max_length=2)] | None = None

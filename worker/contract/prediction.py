@@ -62,6 +62,10 @@ class Region(Message):
     probability: Share
 
 
+# The reason of a picture of a patient under 18. With a result beside it, the team allows that.
+UNDER_AGE: Final = "under_18"
+
+
 class QualityReason(Message):
     """Why a picture is limited or refused: a stable code and a sentence."""
 
@@ -87,13 +91,18 @@ _ABSENT_WHERE_REFUSED: Final = (
 
 
 class Prediction(Message):
-    """One picture's result. `threshold` is the outline's; `statistics` are kept for monitoring."""
+    """One picture's result. `threshold` is the pixel threshold, of the outline; `image_threshold`
+    that of the operating point, `likely_threshold` the probability from which on the band is
+    "likely" (workers of older versions send neither). `statistics` are kept for monitoring.
+    """
 
     model: ModelIdentity
     quality: Quality
     probability: Share | None = None
     band: Band | None = None
     threshold: Share | None = None
+    image_threshold: Share | None = None
+    likely_threshold: Share | None = None
     operating_point: Annotated[str, text(50)] | None = None
     map: MapSize | None = None
     measurements: Measurements | None = None

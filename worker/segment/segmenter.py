@@ -44,7 +44,7 @@ class Segmenter:
         except (ValueError, TypeError, KeyError):
             raise Permanent(ErrorCode.PIXELS_DO_NOT_FIT) from None
         model, operating_point = self._models.choose(attempt.model)
-        found = predict(picture, model, operating_point)
+        found = predict(picture, model, operating_point, age_min=attempt.age_min)
         try:
             prediction = Prediction.parse(found.facts())
         except InvalidMessage:
@@ -59,4 +59,5 @@ def _store(attempt: Attempt, picture: Picture, found: ModelPrediction) -> None:
         return
     attempt.store_output(FileKind.PROBABILITY, found.probability_map.tobytes())
     attempt.store_output(FileKind.MASK, overlay.mask_png(picture.as_in_source(found.mask)))
-    attempt.store_output(FileKind.OVERLAY, overlay.overlay_png(picture, found.mask))
+    drawn = overlay.overlay_png(picture, found.mask, found.mark)
+    attempt.store_output(FileKind.OVERLAY, drawn)

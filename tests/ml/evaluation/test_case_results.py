@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ml.evaluation import case_results
-from ml.inference import predict
+from ml.inference import outline
 from ml.metrics import calibration
 from tests.support.ml.evaluation import SIDE, run
 
@@ -31,7 +31,7 @@ def test_every_level_is_counted_as_the_outline_of_that_level(films):
     truth = films["d"].mask
     hits, found, on_map = case_results.counted(map_, truth)
     for number, level in enumerate(calibration.GRID):
-        outlined = predict.outline(map_, float(level), 0, *truth.shape)
+        outlined = outline.mask(map_, float(level), 0, *truth.shape)
         assert found[number] == outlined.sum()
         assert hits[number] == (outlined & truth).sum()
         assert on_map[number] == (map_ >= level * 255).sum()

@@ -39,3 +39,15 @@ def test_pictures_of_a_result_are_png_in_source_geometry(chest):
         np.frombuffer(overlay.overlay_png(chest, mask), np.uint8), cv2.IMREAD_UNCHANGED
     )
     assert drawn.shape == (360, 300, 3)
+
+
+def test_a_mark_is_written_into_the_lower_left_corner(chest):
+    mask = np.zeros((360, 300), bool)
+    plain, marked = (
+        cv2.imdecode(np.frombuffer(overlay.overlay_png(chest, mask, mark), np.uint8), 1)
+        for mark in ("", "PATIENT UNDER 18")
+    )
+    rows, columns = np.nonzero((plain != marked).any(axis=2))
+    assert len(rows) > 100
+    assert rows.min() > 330
+    assert columns.max() < 150

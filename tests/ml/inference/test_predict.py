@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 
-from ml.images import reader
-from ml.images.picture import Picture
-from ml.inference import predict, serving
+from ml.images import field_size, reader
+from ml.images.picture import Picture, Spacing
+from ml.inference import outline, predict, serving
 from ml.preparation import phantom
 from ml.runtime.lung_finder import LungFields
 
@@ -103,6 +104,71 @@ def test_an_outline_below_the_floor_is_not_shown(chest):
     small[20:23, 20:23] = 255
     assert not predict.conclude(chest, card(area_px_min=10), small, 0.9, fields())["mask"].any()
     assert predict.conclude(chest, card(area_px_min=9), small, 0.9, fields())["mask"].any()
+
+
+def test_both_thresholds_are_named(opened, chest):
+    found = predict.predict(chest, opened, "high_sensitivity").facts()
+    assert (found["threshold"], found["image_threshold"]) == (0.5, 0.05)
+    assert found["likely_threshold"] == 0.9
+
+
+def test_islands_are_not_outlined_as_findings(chest):
+    spots = np.zeros((64, 64), np.uint8)
+    spots[20:24, 20:24] = 255
+    spots[40:42, 30:32] = spots[42, 32] = 255  # five pixels, joined at a corner
+    spots[50, 50] = 255
+    outlined = {}
+    for floor in (0, 5, 6, 17):
+        thresholds = card(area_px_min=0, island_px_min=floor)
+        found = predict.conclude(chest, thresholds, spots, 0.9, fields())
+        measured = found["measurements"]
+        outlined[floor] = (len(measured["components"]), measured["islands_left_out"])
+        assert measured["island_px_min"] == floor
+        assert found["probability_map"][50, 50] == 255  # the map itself stays
+    assert outlined == {0: (3, 0), 5: (2, 1), 6: (1, 2), 17: (0, 3)}
+
+
+def test_an_island_changes_no_pixel_of_the_other_outlines(chest):
+    map_ = np.random.default_rng(5).integers(0, 256, (48, 40), dtype=np.uint8)
+    whole = outline.mask(map_, 0.7, 0, 360, 300)
+    kept = outline.mask(map_, 0.7, 0, 360, 300, island_px_min=8)
+    assert not (kept & ~whole).any()
+    assert 0 < kept.sum() < whole.sum()
+    # What is left out are whole regions.
+    _, labels = cv2.connectedComponents(whole.astype(np.uint8))
+    assert not set(np.unique(labels[whole & ~kept])) & set(np.unique(labels[kept]))
+
+
+def test_a_spacing_by_which_the_lungs_are_no_adults_gives_no_millimetres(opened, chest):
+    small = Spacing(0.71, 0.86, "detector")  # a field of 256 x 258 mm
+    assert field_size.is_plausible(small, chest.rows, chest.columns)
+    lungs = np.zeros((360, 300), dtype=bool)
+    lungs[60:260, 40:140] = lungs[60:260, 160:260] = True  # by `small` 189 mm wide
+    spots = np.zeros((36, 30), np.uint8)
+    spots[8:14, 6:9] = 255
+    for spacing, problem in ((chest.spacing, None), (small, "not_plausible"), (None, "unknown")):
+        picture = dataclasses.replace(chest, spacing=spacing)
+        found = predict.conclude(picture, card(), spots, 0.9, LungFields(lungs))["measurements"]
+        assert found["spacing_problem"] == problem
+        lengths = [found["distance_mm"], found["area_mm2"], found["components"][0]["area_mm2"]]
+        lengths += [found["extents"][0][name]["mm"] for name in ("apex", "upper", "lower")]
+        assert all((length is None) is (problem is not None) for length in lengths)
+        reason = found["extents"][0]["collins"]["reason"]
+        expected = {"not_plausible": "spacing_not_plausible", "unknown": "no_spacing", None: None}
+        assert reason == expected[problem]
+
+
+@pytest.mark.parametrize(
+    ("age_min", "verdict"), [(18, "refused"), (16, "limited"), (17, "refused")]
+)
+def test_under_18s_get_a_result_from_the_age_that_is_allowed(opened, chest, age_min, verdict):
+    child = dataclasses.replace(chest, patient_age_years=16.5)
+    found = predict.predict(child, opened, age_min=age_min)
+    assert found.quality["verdict"] == verdict
+    assert [reason["code"] for reason in found.quality["reasons"]] == ["under_18"]
+    assert (found.mask is None) is (verdict == "refused")
+    assert found.mark == "PATIENT UNDER 18"
+    assert predict.predict(chest, opened, age_min=age_min).mark == ""
 
 
 def test_the_map_is_cut_to_the_picture_and_rounded():

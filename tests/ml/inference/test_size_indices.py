@@ -1,12 +1,10 @@
 """Fractions, levels and indices on drawn lungs of known size."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from ml.images.picture import Spacing
-from ml.inference import size_indices
+from ml.inference import hemithorax, size_indices
 from ml.preparation import phantom
 from ml.runtime.lung_finder import LungFields
 
@@ -83,6 +81,68 @@ def test_air_beside_the_found_lung_belongs_to_the_hemithorax() -> None:
     collapsed[:, :250] = False  # the network saw only what is left of the lung
     found = one(strip(150), fields=LungFields(collapsed))
     assert found.fraction == pytest.approx(0.5)
+    assert found.light.percent == pytest.approx(100 * (1 - 0.5**3), abs=0.1)
+
+
+INDICES = ("collins", "rhea", "light")
+
+
+@pytest.mark.parametrize(
+    "missed",
+    [
+        slice(100, 385),  # almost all of the collapsed lung: air alone would be the hemithorax
+        slice(258, 400),  # all but a rim along the outline
+        slice(160, 300),  # what is found of it does not begin at the air
+    ],
+)
+def test_where_the_lung_beside_the_air_was_not_found_nothing_is_compared_with_it(
+    missed: slice,
+) -> None:
+    mask = lungs().mask.copy()
+    mask[:, missed] = False
+    found = one(strip(150), fields=LungFields(mask))
+    assert (found.border_found, found.fraction) == (False, None)
+    for name in INDICES:
+        index = getattr(found, name)
+        assert (index.percent, index.applies, index.reason) == (None, False, "border_not_found")
+    assert found.middle.mm == pytest.approx(75.0)  # distances are the outline's own
+
+
+def test_a_side_much_smaller_than_the_other_lacks_lung() -> None:
+    mask = lungs().mask.copy()
+    mask[:400, :500] = False  # only the lower half of this lung was found
+    air = strip(60)
+    air[:400] = False
+    found = one(air, fields=LungFields(mask))
+    assert (found.border_found, found.fraction) == (False, None)
+
+
+def test_an_index_needs_the_border_at_its_own_levels() -> None:
+    mask = lungs().mask.copy()
+    mask[350:450, :500] = False  # lung is missing at the middle alone
+    found = one(strip(60), fields=LungFields(mask))
+    assert found.border_found
+    assert found.light.reason == "border_not_found"
+    assert found.collins.applies
+    mask = lungs().mask.copy()
+    mask[500:600, :500] = False  # and at the middle of the lower half
+    found = one(strip(60), fields=LungFields(mask))
+    assert (found.light.applies, found.collins.reason) == (True, "border_not_found")
+
+
+@pytest.mark.parametrize(("below", "applies"), [(60, True), (20, False)])
+def test_light_needs_an_even_collapse(below: int, applies: bool) -> None:
+    mask = strip(60)
+    mask[300:, 100 + below :] = False  # thick at the apex alone
+    found = one(mask)
+    assert found.light.applies is applies
+    assert found.light.reason == (None if applies else "uneven")
+    assert found.collins.applies
+
+
+def test_the_reason_tells_an_implausible_spacing_from_none() -> None:
+    found = one(strip(), spacing=None, no_spacing="spacing_not_plausible")
+    assert found.collins.reason == found.rhea.reason == "spacing_not_plausible"
 
 
 def test_both_sides_are_reported_the_larger_first_and_specks_are_not() -> None:
@@ -128,7 +188,7 @@ def test_air_between_the_levels_alone_is_no_volume_by_the_formulas_constants() -
 )
 def test_without_two_lungs_nothing_is_reported(fields: LungFields) -> None:
     assert size_indices.extents(strip(), fields, MM, ("L", "F"), "PA") == []
-    assert size_indices.midline(fields) is None
+    assert hemithorax.midline(fields) is None
 
 
 def test_an_empty_mask_and_a_picture_upside_down_have_no_extent() -> None:
@@ -150,11 +210,3 @@ def test_a_phantom_s_width_and_area_come_back(side: phantom.Side, width: float) 
     cavity = drawn.lungs | drawn.mask
     half = cavity[:, :512] if side == "right" else cavity[:, 512:]
     assert found.fraction == pytest.approx(drawn.mask.sum() / half.sum(), rel=0.02)
-
-
-def test_the_span_reaches_over_lungs_and_air() -> None:
-    assert size_indices.span(lungs()) == (0.1, 0.7)
-    air = np.zeros((2000, 100), dtype=bool)
-    air[100:1000] = True
-    assert size_indices.span(lungs(), air) == (0.05, 0.7)
-    assert size_indices.span(replace(lungs(), mask=np.zeros((10, 10), bool))) is None

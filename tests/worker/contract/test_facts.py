@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.images import reader
-from ml.images.picture import Picture
+from ml.images import field_size, reader
+from ml.images.picture import Picture, Spacing
 from ml.preparation import phantom
-from worker.contract.facts import Facts
+from worker.contract.facts import FIELD_MM, NOT_PLAUSIBLE, Facts, is_plausible
 from worker.contract.message import InvalidMessage
 
 WHOLE = {"rows": 8, "columns": 6, "bits": 12, "windows": [[2048, 4096.0, "automatic"]]}
@@ -56,6 +56,26 @@ def test_facts_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 def test_the_size_the_depth_and_the_windows_are_required(name: str) -> None:
     with pytest.raises(InvalidMessage, match=name):
         Facts.parse({key: value for key, value in WHOLE.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("row_mm", "column_mm", "plausible"),
+    [
+        (0.35, 0.35, True),
+        (0.143, 0.143, False),  # a picture that was reduced after acquisition
+        (1.0, 1.0, False),  # of a converter
+        (0.244, 0.244, False),  # 249.9 mm
+        (0.2442, 0.488, True),
+        (0.35, 0.489, False),
+    ],
+)
+def test_portal_and_ml_find_the_same_spacings_plausible(
+    row_mm: float, column_mm: float, plausible: bool
+) -> None:
+    spacing = Spacing(row_mm, column_mm, "detector")
+    assert field_size.is_plausible(spacing, 1024, 1024) is plausible
+    assert is_plausible(row_mm, column_mm, 1024, 1024) is plausible
+    assert (FIELD_MM, NOT_PLAUSIBLE) == (field_size.FIELD_MM, field_size.NOTE)
 
 
 def test_an_empty_orientation_is_none() -> None:

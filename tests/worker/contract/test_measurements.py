@@ -12,6 +12,7 @@ DOES_NOT = {"percent": None, "applies": False, "reason": "not_pa"}
 LEVEL = {"px": 4.0, "mm": None, "line": [1, 2, 3, 4]}
 EXTENT = {
     "side": "right",
+    "border_found": True,
     "fraction": 0.12,
     **dict.fromkeys(("apex", "upper", "middle", "lower"), LEVEL),
     **dict.fromkeys(("collins", "rhea"), DOES_NOT),
@@ -67,6 +68,20 @@ def test_measurements_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     assert Measurements.parse(whole).as_json() == whole
     with pytest.raises(InvalidMessage):
         Measurements.parse(whole | wrong)
+
+
+def test_what_older_workers_do_not_send_is_left_out() -> None:
+    old = {name: value for name, value in EXTENT.items() if name != "border_found"}
+    assert Extent.parse(old).as_json() == old
+    sent = {"area_px": 9, "zones": ["lateral"], "extents": [old]}
+    assert Measurements.parse(sent).as_json() == sent
+
+
+def test_a_side_whose_border_was_not_found_has_no_share() -> None:
+    sent = EXTENT | {"border_found": False, "fraction": None}
+    assert Extent.parse(sent).as_json() == sent
+    with pytest.raises(InvalidMessage, match="spacing_problem"):
+        Measurements.parse({"spacing_problem": "odd"})
 
 
 def test_no_zones_are_an_empty_list() -> None:

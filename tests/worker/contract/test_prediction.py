@@ -11,10 +11,12 @@ from ml.images import reader
 from ml.inference import serving
 from ml.inference.predict import OPERATING_POINTS, OperatingPoint, predict
 from ml.preparation import phantom
+from ml.quality import gate
 from tests.ml.conftest import write_tiny_model
 from tests.support.jobs import REFUSED, prediction_of
+from worker.contract.job import ADULT_YEARS
 from worker.contract.message import InvalidMessage
-from worker.contract.prediction import Band, Prediction, QualityVerdict
+from worker.contract.prediction import UNDER_AGE, Band, Prediction, QualityVerdict
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,14 @@ def test_a_picture_that_ml_refuses_is_taken_without_a_result(tiny: serving.Servi
     assert found.quality.verdict is QualityVerdict.REFUSED
     assert found.quality.reasons
     assert found.map is None
+
+
+def test_a_patient_under_18_is_named_by_ml_and_portal_alike(tiny: serving.Serving) -> None:
+    picture = reader.read(phantom.dicom(phantom.draw(3), patient_age="015Y"))
+    found = Prediction.parse(sent(predict(picture, tiny, age_min=15)))
+    assert found.quality.verdict is QualityVerdict.LIMITED
+    assert [reason.code for reason in found.quality.reasons or ()] == [UNDER_AGE]
+    assert gate.ADULT_YEARS == ADULT_YEARS
 
 
 @pytest.mark.parametrize(
