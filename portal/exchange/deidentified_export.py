@@ -28,7 +28,7 @@ from portal.formats.codestream_scrub import NotCleanable
 from portal.formats.refusals import Refused
 from portal.models import BlobKind, Instance, Prediction, Review, Study
 from portal.reading.case import load
-from portal.studies import exams, sealed_fields, stored_files
+from portal.studies import exams, sealed_fields, stored_files, stored_results
 from portal.studies.sealed_fields import open_patient
 from portal.vault import Vault
 from xray_files.bad_file import BadFile
@@ -143,10 +143,14 @@ def _collect(
         files |= named
         warnings += [code for code in found if code not in warnings]
         results.append(
-            {"files": sorted(named), "prediction": _prediction(predictions.get(instance.id))}
+            {
+                "files": sorted(named),
+                "prediction": _prediction(predictions.get(instance.id), instance),
+            }
         )
     leading = exams.leading(pictures)
-    result = _result(session, study, predictions.get(leading.id))
+    shown = _prediction(predictions.get(leading.id), leading)
+    result = _result(session, study, shown)
     files["result.json"] = _json(result | {"pictures": results})
     return files, warnings, pseudonym
 
@@ -183,7 +187,7 @@ def _blob(
     return (stored_files.read(vault, data_key, blob), blob.media_type) if blob else None
 
 
-def _result(session: Session, study: Study, leading: Prediction | None) -> dict[str, Any]:
+def _result(session: Session, study: Study, prediction: dict[str, Any] | None) -> dict[str, Any]:
     """The model's numbers and the readers' coded findings: no name, no comment, no time."""
     reviews = session.scalars(
         select(Review)
@@ -192,7 +196,7 @@ def _result(session: Session, study: Study, leading: Prediction | None) -> dict[
         .order_by(Review.created)
     ).all()
     return {
-        "prediction": _prediction(leading),
+        "prediction": prediction,
         "reviews": [
             {
                 "finding": one.finding.value if one.finding else None,
@@ -207,9 +211,10 @@ def _result(session: Session, study: Study, leading: Prediction | None) -> dict[
     }
 
 
-def _prediction(row: Prediction | None) -> dict[str, Any] | None:
+def _prediction(row: Prediction | None, picture: Instance) -> dict[str, Any] | None:
     if row is None:
         return None
+    image_threshold, likely_threshold = stored_results.image_thresholds(row)
     return {
         "model": {
             "name": row.model.name,
@@ -218,9 +223,12 @@ def _prediction(row: Prediction | None) -> dict[str, Any] | None:
         },
         "probability": row.probability,
         "band": row.band.value if row.band else None,
-        "threshold": row.threshold,
+        "under_18": stored_results.is_of_under_18(row),
+        "pixel_threshold": row.threshold,
         "operating_point": row.operating_point,
-        "measurements": row.measurements,
+        "image_threshold": image_threshold,
+        "likely_threshold": likely_threshold,
+        "measurements": stored_results.measurements(row, picture),
         "quality": {
             "verdict": row.quality_verdict.value,
             "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],

@@ -22,6 +22,7 @@ from pydicom.uid import UID
 
 from portal.formats import codestream_scrub, dicom, patient_tags
 from portal.formats.codestream_scrub import NotCleanable
+from worker.contract import facts
 from xray_files import grey_values, kinds, lookup_table, values, view
 from xray_files.listed_elements import MOST_VERTICES, SHUTTER_EDGES
 from xray_files.lookup_table import LookupTable
@@ -42,8 +43,9 @@ _OF_PIXELS: Final = (
     *("SmallestImagePixelValue", "LargestImagePixelValue"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 )
+_SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _DECIMAL: Final = (
-    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
+    *_SPACINGS,
     *("EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector"),
     *("DistanceSourceToPatient", "WindowCenter", "WindowWidth"),
     *("RescaleIntercept", "RescaleSlope"),
@@ -157,7 +159,8 @@ def burned_in(data: bytes) -> list[str]:
     `burned_in_yes`, `burned_in_unknown` (not stated), `secondary_capture` (a screen or a scan),
     `overlay_in_pixels` (drawn in spare bits of the pixels, as older machines do: they are cleared,
     but what was drawn there was often drawn into the picture as well). And `table_left_out`: a
-    lookup table was left out that is no curve and may be a text.
+    lookup table was left out that is no curve and may be a text; `spacing_left_out`: a pixel
+    spacing that no chest X-ray has.
     """
     source, header, _ = dicom.picture(data)
     stated = patient_tags.code(source, "BurnedInAnnotation")
@@ -171,7 +174,23 @@ def burned_in(data: bytes) -> list[str]:
         found.append("overlay_in_pixels")
     if any(_has_odd_table(source, header, keyword) for keyword in _ranges(source, header)):
         found.append("table_left_out")
+    if _wrong_spacings(source, header):
+        found.append("spacing_left_out")
     return found
+
+
+def _wrong_spacings(source: Dataset, header: PictureHeader) -> list[str]:
+    """The spacings by which the picture would not be as large as a chest X-ray; of unequal ones the
+    picture's proportions depend, so these are no reason.
+    """
+    pairs = {name: [float(v) for v in _values(source, name, _decimal)] for name in _SPACINGS}
+    return [
+        name
+        for name, pair in pairs.items()
+        if len(pair) == 2
+        and pair[0] == pair[1]
+        and not facts.is_plausible(pair[0], pair[1], header.rows, header.columns)
+    ]
 
 
 def _dataset(source: Dataset, header: PictureHeader, identity: Identity) -> Dataset:
@@ -186,8 +205,10 @@ def _dataset(source: Dataset, header: PictureHeader, identity: Identity) -> Data
         value = values.word(source, keyword, header.signed)
         if value is not None:
             new.add(DataElement(keyword, "SS" if header.signed else "US", value))
+    wrong = _wrong_spacings(source, header)
     for keyword in _DECIMAL:
-        _keep(new, keyword, _values(source, keyword, _decimal))
+        if keyword not in wrong:
+            _keep(new, keyword, _values(source, keyword, _decimal))
     for keyword, allowed in _WORDS.items():
         code = patient_tags.code(source, keyword)
         if code in allowed:

@@ -27,14 +27,14 @@ from portal.jobs.attempts import (
     log_end,
 )
 from portal.jobs.tickets import Ticket
-from portal.models import Blob, Instance, Job, JobKind, JobState, Study, WorkerToken
+from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Team, WorkerToken
 from portal.settings import Settings
 from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault, VaultError
 from worker.contract.clock import LEASE_SECONDS
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
-from worker.contract.job import Claim, InputFile
+from worker.contract.job import ADULT_YEARS, Claim, InputFile
 from worker.contract.message import InvalidMessage
 
 # So many jobs whose records do not open are passed over for one that does.
@@ -159,6 +159,7 @@ def claim(
         },
         facts=facts,
         model=model,
+        age_min=_age_min(session, job),
     )
     audit.append(
         session,
@@ -218,6 +219,13 @@ def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
     data_key = sealed_fields.instance_key_of(vault, instance)
     facts = sealed_fields.open_facts(vault, data_key, instance)
     return Facts.parse(facts) if facts is not None else None
+
+
+def _age_min(session: Session, job: Job) -> int:
+    """From which age on the picture's team has under-18s analysed."""
+    of_team = select(Team.age_min).join(Study, Study.team_id == Team.id)
+    chosen = session.scalar(of_team.where(Study.id == job.study_id))
+    return ADULT_YEARS if chosen is None else chosen
 
 
 def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:

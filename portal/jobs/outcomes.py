@@ -169,6 +169,8 @@ def _predict(
         probability=prediction.probability,
         band=prediction.band,
         threshold=prediction.threshold,
+        image_threshold=prediction.image_threshold,
+        likely_threshold=prediction.likely_threshold,
         operating_point=prediction.operating_point,
         map_rows=grid.rows if grid else None,
         map_columns=grid.columns if grid else None,

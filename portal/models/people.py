@@ -3,7 +3,15 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, false
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    false,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, checked
@@ -16,6 +24,8 @@ class Team(Base):
     __tablename__ = "teams"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(String(200), unique=True)
+    # From which age on, in years, pictures of under-18s are analysed; None: not at all.
+    age_min: Mapped[int | None] = mapped_column(SmallInteger)
     created: Mapped[datetime]
 
 

@@ -64,7 +64,9 @@ class Prediction(Base):
     attempt: Mapped[int]
     probability: Mapped[float | None]
     band: Mapped[Band | None] = mapped_column(checked(Band, "band"))
-    threshold: Mapped[float | None]
+    threshold: Mapped[float | None]  # of a pixel: the outline's
+    image_threshold: Mapped[float | None]  # of the operating point
+    likely_threshold: Mapped[float | None]
     operating_point: Mapped[str | None] = mapped_column(String(50))
     map_rows: Mapped[int | None]
     map_columns: Mapped[int | None]

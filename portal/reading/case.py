@@ -24,7 +24,7 @@ from portal.reading.case_records import (
     StudyView,
 )
 from portal.reading.shown_results import Shown
-from portal.studies import exams, sealed_fields, status, stored_files
+from portal.studies import exams, sealed_fields, status, stored_files, stored_results
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
 from portal.vault import Vault
@@ -207,7 +207,7 @@ def _pictures(
             rows=row.rows,
             columns=row.columns,
             state=by_id[row.id],
-            prediction=_prediction(predictions.get(row.id)),
+            prediction=_prediction(predictions.get(row.id), row),
             blobs=blobs[row.id],
             names_another=_names_another(vault, patient, row),
         )
@@ -220,20 +220,23 @@ def _names_another(vault: Vault, patient: Patient, row: Instance) -> bool:
     return patient.is_another(sealed_fields.open_picture_patient(vault, data_key, row))
 
 
-def _prediction(row: Prediction | None) -> PredictionView | None:
+def _prediction(row: Prediction | None, picture: Instance) -> PredictionView | None:
     if row is None:
         return None
+    image_threshold, likely_threshold = stored_results.image_thresholds(row)
     return PredictionView(
         model_id=row.model_id,
         model_name=row.model.name,
         model_version=row.model.version,
         model_sha256=row.model.sha256,
-        result=status.result_of(row),
+        result=status.result_of(row, picture),
         threshold=row.threshold,
+        image_threshold=image_threshold,
+        likely_threshold=likely_threshold,
         operating_point=row.operating_point,
         map_rows=row.map_rows,
         map_columns=row.map_columns,
-        measurements=row.measurements,
+        measurements=stored_results.measurements(row, picture),
         uncertainty=row.uncertainty,
         region=row.region,
         quality=row.quality,

@@ -30,6 +30,8 @@ class PredictionView:
     model_sha256: str
     result: status.Result
     threshold: float | None
+    image_threshold: float | None
+    likely_threshold: float | None
     operating_point: str | None
     map_rows: int | None
     map_columns: int | None

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from portal.models import BreakGlass, Instance, Review, ReviewDraft, Study
 from portal.vault import NotReadable, Vault
+from worker.contract import facts as contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,18 @@ def open_facts(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, A
         return None
     aad = f"instances:{instance.id}:facts"
     facts: dict[str, Any] = json.loads(vault.open_(data_key, aad, instance.sealed_facts))
-    return facts
+    return _with_plausible_spacing(facts)
+
+
+def _with_plausible_spacing(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as a render job of today would find them: older ones may hold any spacing."""
+    spacing = facts.get("spacing")
+    if not spacing or contract.is_plausible(
+        spacing["row_mm"], spacing["column_mm"], facts["rows"], facts["columns"]
+    ):
+        return facts
+    notes = [*(facts.get("notes") or ()), contract.NOT_PLAUSIBLE]
+    return facts | {"spacing": None, "notes": notes}
 
 
 def seal_comment(vault: Vault, data_key: bytes, review_id: UUID, comment: str) -> bytes:

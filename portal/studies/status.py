@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from portal.models import (
     Band,
     Finding,
+    Instance,
     Job,
     JobKind,
     JobState,
@@ -26,7 +27,7 @@ from portal.models import (
     Verdict,
     Worker,
 )
-from portal.studies import exams
+from portal.studies import exams, stored_results
 
 # The jobs that a picture's result comes from.
 RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
@@ -55,6 +56,8 @@ class Result:
     probability: float | None
     side: str | None
     distance_mm: float | None
+    hemithorax_share: float | None  # of the larger finding's side
+    under_18: bool
     quality: QualityVerdict
     reasons: list[dict[str, Any]]
 
@@ -128,8 +131,7 @@ def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[U
         study_id: _combined(
             study_id,
             tuple(
-                _derive(row.id, jobs.get(row.id, {}), predictions.get(row.id), present)
-                for row in rows
+                _derive(row, jobs.get(row.id, {}), predictions.get(row.id), present) for row in rows
             ),
             reviews.get(study_id),
         )
@@ -188,21 +190,25 @@ def stalled_queues(session: Session, now: datetime) -> frozenset[JobKind]:
     )
 
 
-def result_of(prediction: Prediction) -> Result:
-    """The short form of a prediction."""
+def result_of(prediction: Prediction, picture: Instance) -> Result:
+    """The short form of a prediction of this picture."""
     reasons = prediction.quality.get("reasons", [])
+    measured = stored_results.measurements(prediction, picture) or {}
+    share = stored_results.hemithorax_share(measured)
     return Result(
         band=prediction.band,
         probability=prediction.probability,
         side=prediction.side,
-        distance_mm=prediction.distance_mm,
+        distance_mm=measured.get("distance_mm"),
+        hemithorax_share=share[1] if share else None,
+        under_18=stored_results.is_of_under_18(prediction),
         quality=prediction.quality_verdict,
         reasons=reasons if isinstance(reasons, list) else [],
     )
 
 
 def _derive(
-    instance_id: UUID,
+    picture: Instance,
     jobs: dict[JobKind, Job],
     prediction: Prediction | None,
     present: frozenset[JobKind],
@@ -219,12 +225,12 @@ def _derive(
     else:
         state = State.PREPARING if render.state is JobState.RUNNING else State.RECEIVED
     return PictureState(
-        instance_id=instance_id,
+        instance_id=picture.id,
         state=state,
         has_picture=render is not None and render.state is JobState.DONE,
         waiting_for=_waiting_for(waiting, present) if failed is None else None,
         error_code=failed.error_code if failed else None,
-        result=result_of(prediction) if prediction is not None else None,
+        result=result_of(prediction, picture) if prediction is not None else None,
     )
 
 

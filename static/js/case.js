@@ -211,6 +211,8 @@ async function refresh() {
     review.know(JSON.parse(fresh.dataset.known));
   }
   if (!started) startViewer();
+  // The found lungs may have shown that the header's spacing can't be right.
+  if (viewer) viewer.rulers.spacing = info.spacing;
   startThreshold();
   judge();
 }

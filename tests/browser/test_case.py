@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from ml.inference import predict
+from ml.inference import outline
 from ml.preparation import phantom
 from portal.models import Role
 from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw, wait_until
@@ -76,7 +76,13 @@ def test_the_finding_comes_first_and_the_numbers_are_the_servers(
     assert measured is not None
     panel = page.inner_text("#ai-panel")
     assert panel.index("Pneumothorax likely") < panel.index("right")
-    assert f"{measured['distance_mm']:.0f} mm" in panel
+    # One size at first; the rest unfolds.
+    share = measured["extents"][0]["fraction"]
+    assert f"{100 * share:.0f} % of the right hemithorax" in panel
+    distance = f"{measured['distance_mm']:.0f} mm"
+    assert distance not in panel
+    page.click("#sizes summary")
+    assert distance in page.inner_text("#sizes")
     assert _area(page) == measured["area_px"]
     assert "phantom 1.0" in (page.text_content("#ai-panel") or "")
 
@@ -94,11 +100,14 @@ def test_a_moved_threshold_has_exactly_the_servers_area(
 ) -> None:
     page = _open(visitor, cases.likely)
     page.fill("#threshold-input", str(position / 100))
-    name = "balanced" if position == 45 else "your threshold"
+    name = "the model’s" if position == 45 else "your threshold"
     expect(page.locator("[data-threshold=name]")).to_have_text(name)
+    area = page.text_content("[data-measure=area]")
+    beside = "" if position == 45 else f", area {area}"
+    expect(page.locator("[data-threshold=area]")).to_have_text(beside)
     map_ = cases.likely_prediction.probability_map
     assert map_ is not None
-    mask = predict.outline(map_, position / 100, 0, 720, 640)
+    mask = outline.mask(map_, position / 100, 0, 720, 640)
     assert _area(page) == int(mask.sum())
 
 
@@ -133,8 +142,45 @@ def test_the_browser_counts_every_threshold_as_the_server_does(
             }""",
             [map_.ravel().tolist(), rows, columns, tall, wide, thresholds],
         )
-        expected = [int(predict.outline(map_, t, 0, tall, wide).sum()) for t in thresholds]
+        expected = [int(outline.mask(map_, t, 0, tall, wide).sum()) for t in thresholds]
         assert counted == expected
+
+
+def test_the_browser_leaves_out_the_islands_that_the_server_leaves_out(visitor: Visitor) -> None:
+    page = visitor.open("/worklist")
+    random = np.random.default_rng(11)
+    thresholds = [round(0.05 * k, 2) for k in range(1, 20)]
+    for rows, columns, tall, wide in [(40, 33, 311, 173), (5, 7, 23, 41), (64, 64, 50, 49)]:
+        map_ = random.integers(0, 256, (rows, columns)).astype(np.uint8)
+        counted = page.evaluate(
+            """async ([map, rows, columns, tall, wide, thresholds]) => {
+                const { countAtThresholds } = await import("/static/js/viewer/upsample.js");
+                const islands = await import("/static/js/viewer/islands.js");
+                const { islandPixels, withoutIslands } = islands;
+                const bytes = Uint8Array.from(map);
+                const all = countAtThresholds(bytes, rows, columns, tall, wide, thresholds);
+                return thresholds.map((t, k) => {
+                    const kept = withoutIslands(bytes, rows, columns, t * 255, 6);
+                    const [count] = countAtThresholds(kept, rows, columns, tall, wide, [t]);
+                    return [all[k] - islandPixels(bytes, rows, columns, tall, wide, t, 6), count];
+                });
+            }""",
+            [map_.ravel().tolist(), rows, columns, tall, wide, thresholds],
+        )
+        expected = [
+            int(outline.mask(map_, t, 0, tall, wide, island_px_min=6).sum()) for t in thresholds
+        ]
+        assert counted == [[count, count] for count in expected]
+
+
+def test_pixel_threshold_and_image_operating_point_are_named_apart(
+    visitor: Visitor, cases: Cases
+) -> None:
+    panel = _open(visitor, cases.likely).inner_text("#ai-panel")
+    assert "Possible: probability from 0.40 (image operating point: balanced)" in panel
+    assert "Likely: from 0.70" in panel
+    assert "Pixel threshold" in panel
+    assert "0.45 · the model’s" in " ".join(panel.split())
 
 
 def test_threshold_keys_move_and_give_back_the_models(visitor: Visitor, cases: Cases) -> None:
@@ -145,7 +191,7 @@ def test_threshold_keys_move_and_give_back_the_models(visitor: Visitor, cases: C
     expect(page.locator("[data-threshold=value]")).to_have_text("0.42")
     assert _area(page) > before
     page.keyboard.press("\\")
-    expect(page.locator("[data-threshold=name]")).to_have_text("balanced")
+    expect(page.locator("[data-threshold=name]")).to_have_text("the model’s")
     assert _area(page) == before
 
 

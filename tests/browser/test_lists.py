@@ -88,7 +88,8 @@ def test_a_result_is_shown_by_text_and_shape_not_by_colour_alone(
     likely = page.locator(f"#case-{cases.likely}")
     expect(likely).to_contain_text("likely")
     expect(likely).to_contain_text("right")
-    expect(likely).to_contain_text("mm")
+    expect(likely).to_contain_text("% of hemithorax")
+    expect(page.locator(".worklist-page")).to_contain_text("image operating point in use")
     expect(page.locator(f"#case-{cases.none_found}")).to_contain_text("none found")
     expect(page.locator(f"#case-{cases.failed}")).to_contain_text("read unaided")
 

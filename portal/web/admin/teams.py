@@ -1,4 +1,4 @@
-"""Teams for administrators: create and rename. People are moved on the People page."""
+"""Teams for administrators: create, rename, under-18s. People are moved on the People page."""
 
 from uuid import UUID
 
@@ -51,12 +51,29 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
     return redirect(url_for(_PAGE), 303)
 
 
-def _page(*, name: str = "", wrong: UUID | None = None, error: str = "") -> str:
+@blueprint.post("/<uuid:team_id>/age")
+@_manage
+def age(team_id: UUID) -> BaseResponse | tuple[str, int]:
+    """From which age on pictures of under-18s are analysed."""
+    typed = request.form.get("age", "")
+    try:
+        team = teams.choose_age(db_session(), guard.actor(), team_id, typed, guard.now())
+    except Invalid as bad:
+        return _page(wrong_age=team_id, error=bad.message), 422
+    chosen = "not analysed" if team.age_min is None else f"analysed from {team.age_min} years on"
+    flash(f"Pictures of patients under 18 of the team {team.name} are {chosen}.", "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+def _page(
+    *, name: str = "", wrong: UUID | None = None, wrong_age: UUID | None = None, error: str = ""
+) -> str:
     return render_template(
         "admin/teams.html",
         teams=teams.teams(db_session()),
         name=name,
         wrong=wrong,
+        wrong_age=wrong_age,
         error=error,
         fresh=guard.is_fresh(),
     )

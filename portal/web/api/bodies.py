@@ -105,6 +105,13 @@ class Result(Body):
     probability: float | None
     side: str | None
     distance_mm: float | None
+    hemithorax_share: float | None = Field(
+        description="Of the hemithorax's area, of the larger finding; null where the border of "
+        "the lung was not found."
+    )
+    under_18: bool = Field(
+        description="A result of a patient under 18, for whom the model was not made."
+    )
     quality: QualityVerdict
 
 
@@ -145,8 +152,20 @@ class Prediction(Body):
     model: Model
     band: Band | None
     probability: float | None
-    threshold: float | None
-    operating_point: str | None
+    threshold: float | None = Field(description="An older name of `pixel_threshold`.")
+    pixel_threshold: float | None = Field(description="From which on a pixel is outlined.")
+    operating_point: str | None = Field(
+        description="Which of the model's image thresholds calls a picture positive."
+    )
+    image_threshold: float | None = Field(
+        description="That threshold: the band is `possible` from this probability on."
+    )
+    likely_threshold: float | None = Field(
+        description="The band is `likely` from this probability on."
+    )
+    under_18: bool = Field(
+        description="A result of a patient under 18, for whom the model was not made."
+    )
     measurements: Annotated[SkipValidation[Measurements | None], _AsStored]
     uncertainty: Annotated[SkipValidation[Uncertainty | None], _AsStored]
     region: Annotated[SkipValidation[Region | None], _AsStored]

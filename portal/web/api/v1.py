@@ -192,6 +192,8 @@ def _result(result: status.Result) -> bodies.Result:
         probability=result.probability,
         side=result.side,
         distance_mm=result.distance_mm,
+        hemithorax_share=result.hemithorax_share,
+        under_18=result.under_18,
         quality=result.quality,
     )
 
@@ -225,7 +227,11 @@ def _prediction(view: PredictionView | None) -> bodies.Prediction | None:
             "band": view.result.band,
             "probability": view.result.probability,
             "threshold": view.threshold,
+            "pixel_threshold": view.threshold,
             "operating_point": view.operating_point,
+            "image_threshold": view.image_threshold,
+            "likely_threshold": view.likely_threshold,
+            "under_18": view.result.under_18,
             "measurements": view.measurements,
             "uncertainty": view.uncertainty,
             "region": view.region,

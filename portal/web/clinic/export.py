@@ -29,6 +29,9 @@ WARNINGS = {
         "A lookup table is left out: it is not a curve and may contain text. "
         "The exported picture may look different."
     ),
+    "spacing_left_out": (
+        "The pixel spacing is left out: by it the picture would not be as large as a chest X-ray."
+    ),
     "no_dicom": "The picture was uploaded as PNG or JPEG and is left out: only DICOM is exported.",
     "not_cleanable": "The picture may contain text that cannot be removed and is left out.",
     "mask_left_out": "The outline could not be read and is left out.",

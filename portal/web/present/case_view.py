@@ -93,15 +93,18 @@ class CasePage:
     where: str
     probability: str
     percent: float
+    size: tuple[str, str] | None
     distance: str
     area: str
+    bands: str
+    islands: str
+    under_18: str
     measure_note: str
     sizes: list[size_lines.Size]
     sizes_note: str
     floor_note: str
     readings: str
     unsure: str
-    operating_point: str
     progress: str
     failure: str
     film_note: str
@@ -125,7 +128,7 @@ def case_page(
     state, prediction = view.picture.state, view.picture.prediction
     facts = view.facts or {}
     measured = (prediction.measurements if prediction else None) or {}
-    spacing = measured.get("spacing") or facts.get("spacing")
+    spacing, problem = size_lines.spacing(facts, measured)
     row_mm, source = (spacing["row_mm"], spacing["source"]) if spacing else (None, None)
     probability = state.result.probability if state.result else None
     band = state.result.band if state.result else None
@@ -153,24 +156,30 @@ def case_page(
             measured.get("side"),
             measured.get("zones", ()),
             assumed=bool(measured.get("side_assumed")),
+            thirds=measured.get("zones_by") is None,
         ),
         probability=wording.probability(probability),
         percent=round(100 * (probability or 0), 1),
+        size=size_lines.figure(measured) if outlined else None,
         distance=wording.length(measured.get("distance_mm"), measured.get("distance_px")),
         area=wording.area(measured.get("area_mm2"), measured.get("area_px")) if outlined else "–",
-        measure_note=wording.spacing_note(row_mm, source),
+        bands=wording.bands(
+            prediction.operating_point, prediction.image_threshold, prediction.likely_threshold
+        )
+        if prediction
+        else "",
+        islands=wording.islands(measured.get("island_px_min"), measured.get("islands_left_out")),
+        under_18=wording.UNDER_18 if state.result and state.result.under_18 else "",
+        measure_note=wording.spacing_note(row_mm, source, problem),
         sizes=size_lines.sizes(measured),
         sizes_note=size_lines.METHOD,
         floor_note=wording.BELOW_FLOOR if band in _FOUND and not outlined else "",
         readings=wording.readings(doubt["spread"], doubt["outline_dice"]) if doubt else "",
         unsure=wording.UNSURE if doubt and doubt["unsure"] else "",
-        operating_point=wording.OPERATING_POINTS.get(
-            (prediction.operating_point if prediction else None) or "", "the model’s"
-        ),
         progress=wording.progress(state.state, state.waiting_for),
         failure=wording.failure(state.error_code),
         film_note=_film_note(view),
-        spacing_note=wording.spacing(row_mm, source) if facts else "",
+        spacing_note=wording.spacing(row_mm, source, problem) if facts else "",
         limits=wording.LIMITS,
         model=Model(
             prediction.model_id,
@@ -276,7 +285,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "columns": facts.get("columns") if has_pixels else None,
         "bits": facts.get("bits", 16),
         "windows": facts.get("windows", []),
-        "spacing": facts.get("spacing"),
+        "spacing": size_lines.spacing(facts, measured)[0],
         "shutters": facts.get("shutters") or [],
         "leftSide": _left_side(view, facts) if has_pixels else None,
         "map": {
@@ -287,6 +296,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         if has_map and prediction
         else None,
         "threshold": prediction.threshold if prediction else None,
+        "islandFloor": measured.get("island_px_min") or 0,
         "measuredPixels": measured.get("area_px") or 0,
         "distanceLine": measured.get("distance_line"),
         "levelLines": size_lines.level_lines(measured),

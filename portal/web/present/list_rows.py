@@ -7,7 +7,7 @@ from uuid import UUID
 
 from portal.models import QualityVerdict
 from portal.reading.worklist_rows import WorklistRow
-from portal.studies.status import StudyState
+from portal.studies.status import Result, StudyState
 from portal.web.present import wording
 
 
@@ -112,8 +112,16 @@ def _detail(state: StudyState, label: wording.StatusLabel) -> str:
         return str(next((r.get("message", "") for r in result.reasons), ""))
     if result is None:
         return wording.failure(state.error_code)
-    size = wording.length(result.distance_mm, None) if label.found else ""
+    size = _size(result) if label.found else ""
     where = wording.where(result.side, ()) if label.found else ""
     limited = "picture of limited use" if result.quality is QualityVerdict.LIMITED else ""
     failed = wording.failed_pictures(state.unaided, len(state.pictures)) if state.unaided else ""
-    return " · ".join(part for part in (failed, where, size, limited) if part)
+    young = wording.UNDER_18_SHORT if result.under_18 else ""
+    return " · ".join(part for part in (failed, young, where, size, limited) if part)
+
+
+def _size(result: Result) -> str:
+    """The same figure as in the case, if it has a unit."""
+    if result.hemithorax_share is not None:
+        return f"{wording.share(result.hemithorax_share)} of hemithorax"
+    return wording.length(result.distance_mm, None)

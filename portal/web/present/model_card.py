@@ -128,9 +128,11 @@ def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     image = _mapping(known.get("image"))
     for point, text in POINTS.items():
         if (value := _number(image.get(point))) is not None:
-            yield f"Picture positive, {text}", f"at {value:.3f} or above"
+            yield f"Image operating point, {text}", f"picture positive at {value:.3f} or above"
     if (mask := _number(known.get("mask"))) is not None:
-        yield "Pixel outlined", f"at {mask:.3f} or above"
+        yield "Pixel threshold", f"outlined at {mask:.3f} or above"
+    if island := _number(known.get("island_px_min")):
+        yield "Areas not outlined", f"below {island:.0f} px of the model’s map"
     if area := _number(known.get("area_px_min")):
         yield "Outlines discarded", f"below {area:.0f} px of the model’s grid"
     calibration = _mapping(card.get("calibration"))

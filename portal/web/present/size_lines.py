@@ -1,10 +1,12 @@
-"""The size of a pneumothorax relative to its lung, for the result panel: a block for each side."""
+"""The size of a pneumothorax for the result panel: one figure, and a block for each side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portal.studies.stored_results import hemithorax_share
 from portal.web.present import wording
+from worker.contract.facts import NOT_PLAUSIBLE
 
 _LEVELS: Final = (
     ("apex", "At the apex"),
@@ -15,6 +17,11 @@ _LEVELS: Final = (
 _INDICES: Final = (("collins", "Collins"), ("rhea", "Rhea"), ("light", "Light"))
 _WHY_NOT: Final = {
     "no_spacing": "the pixel spacing is unknown",
+    "spacing_not_plausible": "the pixel spacing is not plausible",
+    "border_not_found": "the border of the lung beside the air was not found",
+    "border_not_checked": "an older version made this result; it did not check whether the border "
+    "of the lung was found",
+    "uneven": "the lung has not collapsed evenly, which Light assumes",
     "not_pa": "valid for erect PA views only",
     "no_air_at_level": "nothing is outlined at the middle of the lung’s height",
     "no_air_at_levels": "nothing is outlined at the apex or at the middle of either half",
@@ -37,6 +44,33 @@ class Size:
     reason: str
 
 
+def spacing(
+    facts: Mapping[str, Any], measured: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The pixel spacing to measure with, and why there is none: the header's is not used where the
+    lungs would have a size by it that no adult's have.
+    """
+    if measured.get("spacing_problem") == "not_plausible":
+        return None, "not_plausible"
+    known = measured.get("spacing") or facts.get("spacing")
+    if known is None and NOT_PLAUSIBLE in (facts.get("notes") or ()):
+        return None, "not_plausible"
+    return known, None
+
+
+def figure(measured: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name and value of the one size that is shown at first; None where nothing is outlined.
+
+    The share of the hemithorax needs no pixel spacing; where the lung's border was not found it is
+    the greatest distance.
+    """
+    if found := hemithorax_share(measured):
+        side, value = found
+        return "Size", f"{wording.share(value)} of the {side} hemithorax"
+    length = wording.length(measured.get("distance_mm"), measured.get("distance_px"))
+    return ("Greatest distance", length) if length else None
+
+
 def sizes(measured: Mapping[str, Any]) -> list[Size]:
     """The sides of a prediction's measurements, the larger first."""
     return [_size(extent) for extent in measured.get("extents") or ()]
@@ -53,7 +87,7 @@ def _size(extent: Mapping[str, Any]) -> Size:
     reasons = {extent[name]["reason"] for name, _ in _INDICES if not extent[name]["applies"]}
     return Size(
         side=extent["side"].capitalize(),
-        share=f"{100 * extent['fraction']:.0f} %",
+        share=_share(extent),
         levels=[
             (text, wording.length(level.get("mm"), level["px"]) if level["px"] else "none")
             for name, text in _LEVELS
@@ -67,3 +101,9 @@ def _size(extent: Mapping[str, Any]) -> Size:
         ],
         reason="; ".join(sorted(_WHY_NOT.get(code or "", code or "") for code in reasons)),
     )
+
+
+def _share(extent: Mapping[str, Any]) -> str:
+    if extent["fraction"] is None:
+        return "not measured"
+    return wording.share(extent["fraction"])

@@ -63,7 +63,9 @@ NAMES_ANOTHER = (
     "The header of this picture names another patient than that of the first picture of this case: "
     "check whose it is."
 )
-BELOW_FLOOR = "No outline: the area above the threshold is below the model’s size limit."
+BELOW_FLOOR = "No outline: the area above the pixel threshold is below the model’s size limit."
+UNDER_18 = "Patient under 18: the model was made for adults."
+UNDER_18_SHORT = "under 18: model made for adults"
 NONE_FOUND = "This does not exclude a pneumothorax: small ones are missed."
 UNSURE = "Uncertain: the model’s two readings of this picture differ."
 LIMITS = (
@@ -85,6 +87,7 @@ _SPACING = {
     "corrected": "corrected for magnification",
     "detector": "at the detector",
 }
+_THIRDS = {"apical": "upper third", "lateral": "middle third", "basal": "lower third"}
 _SIDES = {"right": "right", "left": "left", "both": "both sides"}
 _FAILURES: Final[dict[str, str]] = {
     ErrorCode.GAVE_UP: "The job failed or was interrupted too often.",
@@ -161,12 +164,39 @@ def failed_pictures(failed: int, all_of_them: int) -> str:
     return f"{failed} of {all_of_them} pictures failed: read unaided"
 
 
-def where(side: str | None, zones: Sequence[str], *, assumed: bool = False) -> str:
-    """'right · apical, lateral'; the side is marked if it is not given in the file."""
+def where(
+    side: str | None, zones: Sequence[str], *, assumed: bool = False, thirds: bool = False
+) -> str:
+    """'right · apical, lateral'; the side is marked if it is not given in the file.
+
+    thirds: the zones are an older version's, whose "lateral" was the middle third of the height.
+    """
     if side is None:
         return ""
     text = _SIDES.get(side, side) + (" (side assumed)" if assumed else "")
-    return " · ".join(part for part in (text, ", ".join(zones)) if part)
+    named = [_THIRDS.get(zone, zone) if thirds else zone for zone in zones]
+    return " · ".join(part for part in (text, ", ".join(named)) if part)
+
+
+def bands(point: str | None, image_threshold: float | None, likely_threshold: float | None) -> str:
+    """What likely and possible mean for this result, with its model's numbers."""
+    name = OPERATING_POINTS.get(point or "", "the model’s")
+    if image_threshold is None or likely_threshold is None:
+        return f"Image operating point: {name}."
+    if image_threshold >= likely_threshold:
+        return f"Likely: probability from {likely_threshold:.2f} (image operating point: {name})."
+    return (
+        f"Possible: probability from {image_threshold:.2f} (image operating point: {name}). "
+        f"Likely: from {likely_threshold:.2f}."
+    )
+
+
+def islands(floor: int | None, left_out: int | None) -> str:
+    """The size floor of outlined areas, and whether any were left out; "" without a floor."""
+    if not floor:
+        return ""
+    some = f"; {left_out} left out here" if left_out else ""
+    return f"Areas smaller than {floor} pixels of the model’s map are not outlined{some}."
 
 
 def probability(value: float | None) -> str:
@@ -198,15 +228,26 @@ def area(mm2: float | None, px: int | None) -> str:
     return f"{mm2 / 100:.1f} cm²" if mm2 >= 99.5 else f"{mm2:.0f} mm²"
 
 
-def spacing(row_mm: float | None, source: str | None) -> str:
-    """'0.143 mm (at the detector)' or that sizes are in pixels."""
+def share(value: float) -> str:
+    """'23 %' of the hemithorax's area."""
+    return f"{100 * value:.0f} %" if value >= 0.01 else "under 1 %"
+
+
+def spacing(row_mm: float | None, source: str | None, problem: str | None = None) -> str:
+    """'0.143 mm (at the detector)' or why sizes are in pixels."""
     if row_mm is None or source is None:
-        return "spacing unknown: sizes in pixels"
+        known = "not plausible" if problem == "not_plausible" else "unknown"
+        return f"spacing {known}: sizes in pixels"
     return f"{row_mm:.3f} mm ({_SPACING.get(source, source)})"
 
 
-def spacing_note(row_mm: float | None, source: str | None) -> str:
+def spacing_note(row_mm: float | None, source: str | None, problem: str | None = None) -> str:
     """What the lengths and areas beside it are based on."""
+    if problem == "not_plausible":
+        return (
+            "Spacing not plausible: by the file’s pixel spacing this would not be the chest of an "
+            "adult. No sizes in mm."
+        )
     if row_mm is None or source is None:
         return "Pixel spacing unknown: no sizes in mm."
     return {

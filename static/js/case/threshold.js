@@ -24,7 +24,8 @@ export class Threshold {
     this.position = this.modelPosition;
     this.counts = null;
     this.modelArea = this.#part("area").textContent;
-    this.modelDistance = this.#part("distance")?.textContent ?? "";
+    this.measured = ["size", "distance"].map((name) => this.#part(name)).filter(Boolean)
+      .map((element) => ({ element, text: element.textContent }));
     this.pointName = this.#out("name").textContent;
     const share = (this.modelPosition - 1) / (STEPS - 1);
     panel.querySelector(".operating").style.left = `calc(8px + (100% - 16px) * ${share} - 1px)`;
@@ -49,7 +50,7 @@ export class Threshold {
     const { rows, columns } = this.info;
     worker.postMessage({
       map, rows: this.info.map.rows, columns: this.info.map.columns,
-      sourceRows: rows, sourceColumns: columns, thresholds: this.thresholds,
+      sourceRows: rows, sourceColumns: columns, thresholds: this.thresholds, least: this.info.islandFloor,
     });
   }
 
@@ -70,7 +71,7 @@ export class Threshold {
   // Where the model found none, its own threshold outlines nothing; a moved one shows the map at that level.
   #cut() {
     const empty = this.isAtModel && !this.info.measuredPixels;
-    this.viewer.overlay.cut(empty ? null : this.value);
+    this.viewer.overlay.cut(empty ? null : this.value, this.info.islandFloor);
     this.viewer.overlay.distanceLine = this.isAtModel ? this.info.distanceLine : null;
     this.viewer.overlay.levelLines = this.isAtModel ? this.info.levelLines : [];
     this.viewer.refreshLayer();
@@ -83,12 +84,12 @@ export class Threshold {
     const unknown = this.counts ? "not counted" : "…";
     area.textContent = atModel ? this.modelArea : pixels === undefined ? unknown : pixels ? areaText(pixels, this.info.spacing) : "–";
     area.dataset.pixels = pixels ?? "";
-    // Distance and side are measured by the server, at the model's threshold alone.
-    const distance = this.#part("distance");
-    if (distance) {
-      distance.classList.toggle("stale", !atModel);
-      distance.textContent = atModel ? this.modelDistance : `${this.modelDistance} at ${this.info.threshold.toFixed(2)}`;
+    // Size, distance and side are measured by the server, at the model's threshold alone.
+    for (const { element, text } of this.measured) {
+      element.classList.toggle("stale", !atModel);
+      element.textContent = atModel ? text : `${text} at ${this.info.threshold.toFixed(2)}`;
     }
+    this.#out("area").textContent = atModel ? "" : `, area ${area.textContent}`;
     this.#out("value").textContent = this.value.toFixed(2);
     this.#out("name").textContent = atModel ? this.pointName : "your threshold";
     this.#out("name").classList.toggle("yours", !atModel);

@@ -2,7 +2,7 @@
 // Grid values sit at half-pixel centres and are clamped towards the edges, as the server's bilinear
 // upsampling does, and the outline closes along the picture's edge.
 
-/** The map with its edge values repeated at the picture's border and -1 beyond; computed once. */
+/** The map with its edge values repeated at the picture's border and -1 beyond. */
 export function padded(map, rows, columns) {
   const w = columns + 4;
   const h = rows + 4;

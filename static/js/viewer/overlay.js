@@ -3,6 +3,7 @@
 
 import { heatTable } from "./colormap.js";
 import { padded, rings, toPath } from "./contour.js";
+import { withoutIslands } from "./islands.js";
 
 // CSS pixels. Alone the outline is thin, so that the film is seen before it.
 const THIN = 1.25;
@@ -37,15 +38,18 @@ export class Overlay {
 
   /** `map`: bytes of the probability grid. */
   setMap(map, rows, columns) {
-    this.map = { data: map, rows, columns, grid: padded(map, rows, columns) };
+    this.map = { data: map, rows, columns };
     this.heat = null;
   }
 
-  /** Outlines all that reaches the threshold; null outlines nothing. */
-  cut(threshold) {
+  /** Outlines all that reaches the threshold but islands of fewer than `least` pixels of the map; null
+      outlines nothing. */
+  cut(threshold, least = 0) {
     if (!this.map) return;
+    const { data, rows, columns } = this.map;
     this.path = threshold === null ? null
-      : toPath(rings(this.map.grid, threshold * 255, this.rows, this.columns));
+      : toPath(rings(padded(withoutIslands(data, rows, columns, threshold * 255, least), rows, columns),
+        threshold * 255, this.rows, this.columns));
   }
 
   #heatImage() {

@@ -1,11 +1,12 @@
-// The server's arithmetic for masks (ml.inference.predict.outline), repeated to the pixel: the probability map
+// The server's arithmetic for masks (ml.inference.outline.mask), repeated to the pixel: the probability map
 // (bytes) is enlarged to the picture in 32-bit floats, bilinearly (half-pixel centres, clamped at the
 // edges, first along the rows, then down the columns), and a pixel is inside when its value is at
 // least threshold × 255.
 
 const f = Math.fround;
 
-function taps(cells, length) {
+/** For each of `length` pixels the two of `cells` that it lies between, and the second one’s share. */
+export function taps(cells, length) {
   const low = new Int32Array(length);
   const high = new Int32Array(length);
   const part = new Float32Array(length);

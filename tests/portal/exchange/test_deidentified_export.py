@@ -40,6 +40,8 @@ from tests.support.jobs import prediction_of
 from tests.support.pictures import compressed_dicom, dicom, jpeg, png
 
 CANARY = "CANARY"
+# By it a picture of 8 x 6 pixels is as large as a chest X-ray.
+SPACING = 45.0
 TEXTS = {
     **dict.fromkeys(("PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE"), "CANARY^ZEBRA"),
     **{"CS": "CANARY", "UR": "http://CANARY", "AS": "077Y", "DA": "19470321", "TM": "114711"},
@@ -140,7 +142,7 @@ def test_what_the_picture_needs_stays() -> None:
     lut["LUTData"].VR = "US"
     lut.LUTExplanation = "CANARY"
     tags = {
-        "PixelSpacing": [0.14, 0.14],
+        "PixelSpacing": [SPACING, SPACING],
         "WindowCenter": [2048, 100],
         "WindowWidth": [4096, 50],
         "PresentationLUTShape": "INVERSE",
@@ -154,7 +156,7 @@ def test_what_the_picture_needs_stays() -> None:
     }
     out = deidentify.deidentify(dicom(**tags), identity())
     new = pydicom.dcmread(io.BytesIO(out))
-    assert [float(v) for v in new.PixelSpacing] == [0.14, 0.14]
+    assert [float(v) for v in new.PixelSpacing] == [SPACING, SPACING]
     assert [float(v) for v in new.WindowCenter] == [2048, 100]
     assert (new.PresentationLUTShape, new.PhotometricInterpretation) == ("INVERSE", "MONOCHROME1")
     assert list(new.ImageType) == ["DERIVED", "PRIMARY"]
@@ -163,6 +165,16 @@ def test_what_the_picture_needs_stays() -> None:
     assert float(new.RescaleSlope) == 1.25
     assert list(new.VOILUTSequence[0].LUTData) == [1, 2, 3, 4]
     assert b"CANARY" not in out
+
+
+def test_a_spacing_that_no_chest_x_ray_has_is_left_out_and_named() -> None:
+    data = dicom(PixelSpacing=[1.0, 1.0], ImagerPixelSpacing=[SPACING, SPACING])
+    new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(data, identity())))
+    assert "PixelSpacing" not in new
+    assert [float(v) for v in new.ImagerPixelSpacing] == [SPACING, SPACING]
+    assert "spacing_left_out" in deidentify.burned_in(data)
+    assert "spacing_left_out" in WARNINGS
+    assert "spacing_left_out" not in deidentify.burned_in(dicom())
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from portal.models import (
     ModelVersion,
     Prediction,
     Study,
+    Team,
     Worker,
 )
 from portal.reading import case
@@ -95,6 +96,20 @@ def test_a_claim_holds_everything_that_the_worker_needs(clinic: Clinic) -> None:
         "pixels": {"bytes": 96, "media_type": "application/octet-stream"}
     }
     assert claimed.as_json()["facts"] == facts_of(8, 6)
+
+
+@pytest.mark.parametrize(("chosen", "age_min"), [(None, 18), (12, 12), (0, 0)])
+def test_a_claim_has_the_age_of_the_pictures_own_team(
+    clinic: Clinic, chosen: int | None, age_min: int
+) -> None:
+    segment = clinic.render(clinic.submit().study_id)
+    with clinic.session as session:
+        for team in session.scalars(select(Team)):
+            team.age_min = chosen if team.id == clinic.owner.team_id else 5
+        session.commit()
+        claimed = claims.claim(session, clinic.core.settings, clinic.vault, segment, "w", NOW)
+    assert claimed is not None
+    assert claimed.age_min == age_min
 
 
 def test_of_twenty_workers_at_once_one_gets_the_job(clinic: Clinic) -> None:

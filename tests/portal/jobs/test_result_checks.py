@@ -115,6 +115,10 @@ def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     for size in size_lines.sizes(measured):
         assert size.side in ("Right", "Left")
         assert all(value for _, value in [*size.levels, *size.indices])
+        assert size.share
+    assert all(size_lines.figure(measured) or ["none"])
+    wording.islands(measured.get("island_px_min"), measured.get("islands_left_out"))
+    wording.bands(body.get("operating_point"), body.get("image_threshold"), None)
     for reason in body["quality"].get("reasons") or ():
         assert reason["message"]
 
@@ -157,6 +161,17 @@ def test_a_size_is_shown_with_its_method_or_the_reason_why_not() -> None:
     assert size.indices == [("Collins", "12 %")]
     assert size.reason == "valid for erect PA views only"
     assert size_lines.sizes({}) == size_lines.level_lines({}) == []
+
+
+def test_one_figure_is_shown_the_share_before_the_distance() -> None:
+    measured = prediction_of()["measurements"]
+    assert size_lines.figure(measured) == ("Size", "12 % of the right hemithorax")
+    measured["extents"][0] |= {"border_found": False, "fraction": None}
+    assert size_lines.figure(measured) == ("Greatest distance", "18 mm")
+    (size,) = size_lines.sizes(measured)
+    assert size.share == "not measured"
+    assert size_lines.figure(measured | {"distance_mm": None}) == ("Greatest distance", "5 px")
+    assert size_lines.figure({}) is None
 
 
 def test_a_worker_of_an_older_version_sends_no_middle_of_the_lung() -> None:

@@ -18,9 +18,11 @@ MADE = datetime(2026, 3, 1, 12, 30, 5, 678901, tzinfo=UTC)
 def body_of(**changes: Any) -> bodies.Prediction:
     sent = prediction_of(**changes)
     names = ("model", "band", "probability", "threshold", "operating_point", "measurements")
+    names += ("image_threshold", "likely_threshold")
     return bodies.Prediction.model_validate(
         {name: sent[name] for name in (*names, "quality", "statistics", "seconds")}
         | {"uncertainty": None, "region": None, "created": MADE}
+        | {"pixel_threshold": sent["threshold"], "under_18": False}
     )
 
 

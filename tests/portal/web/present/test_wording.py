@@ -35,6 +35,39 @@ def test_a_length_is_in_millimetres_only_where_the_spacing_is_known(
 
 
 @pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ((0.143, "detector", None), "0.143 mm (at the detector)"),
+        ((None, None, None), "spacing unknown: sizes in pixels"),
+        ((None, None, "unknown"), "spacing unknown: sizes in pixels"),
+        ((None, None, "not_plausible"), "spacing not plausible: sizes in pixels"),
+    ],
+)
+def test_a_spacing_that_is_not_used_has_its_reason(
+    given: tuple[float | None, str | None, str | None], text: str
+) -> None:
+    assert wording.spacing(*given) == text
+    assert ("not plausible" in wording.spacing_note(*given)) is ("not plausible" in text)
+
+
+def test_likely_and_possible_are_explained_with_their_thresholds() -> None:
+    text = wording.bands("balanced", 0.208, 0.736)
+    assert text == (
+        "Possible: probability from 0.21 (image operating point: balanced). Likely: from 0.74."
+    )
+    assert "Possible" not in wording.bands("high_precision", 0.736, 0.736)
+    assert wording.bands("balanced", None, None) == "Image operating point: balanced."
+
+
+def test_zones_of_older_results_are_thirds_of_the_height() -> None:
+    zones = ["apical", "lateral", "basal"]
+    assert wording.where("left", zones) == "left · apical, lateral, basal"
+    assert (
+        wording.where("left", zones, thirds=True) == "left · upper third, middle third, lower third"
+    )
+
+
+@pytest.mark.parametrize(
     ("value", "text"), [(0.874, "0.87"), (0.9999, "0.99"), (0.0, "0.01"), (None, "")]
 )
 def test_a_probability_is_never_certainty(value: float | None, text: str) -> None:

@@ -75,6 +75,7 @@ ALLOWED: dict[str, Rights] = {
     "admin.retry": {A: {OWN, TEAM, OTHER}},
     "admin.revoke_worker": {A: {OTHER}},
     "teams.rename": {A: {TEAM, OTHER}},
+    "teams.age": {A: {TEAM, OTHER}},
     "data.purge": {A: EVERY},  # what they send says no reason: 422, nothing is destroyed
     "data.hold": {A: EVERY},
     "data.lift": {A: EVERY},

@@ -81,6 +81,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.page": {"admin"},
     "teams.make": {"admin"},
     "teams.rename": {"admin"},
+    "teams.age": {"admin"},
     "models.models_page": {"admin"},
     "models.model_page": {"admin"},
     "model_card.page": SENDERS,
