@@ -257,7 +257,7 @@ def _compared(found: list[made.Outlined], name: str) -> Iterator[dict[str, Any]]
                 "Collins": sum(extent.collins.applies for _, extent in sides),
                 "both": len(ratios),
                 "within twice": sum(ratio <= 2 for ratio in ratios),
-                "median Light/Collins distance factor": round(statistics.median(ratios), 2)
+                "median of larger to smaller": round(statistics.median(ratios), 2)
                 if ratios
                 else None,
                 "sides with an index": len(applied),

@@ -223,6 +223,8 @@ def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
 
 def _age_min(session: Session, job: Job) -> int:
     """From which age on the picture's team has under-18s analysed."""
+    if job.kind is not JobKind.SEGMENT:
+        return ADULT_YEARS
     of_team = select(Team.age_min).join(Study, Study.team_id == Team.id)
     chosen = session.scalar(of_team.where(Study.id == job.study_id))
     return ADULT_YEARS if chosen is None else chosen

@@ -73,7 +73,10 @@ function reach({ low, high }, cells) {
   return [begin, end];
 }
 
-function between(map, [a, b, c, d], share, downward) {
+/** The value between four cells: upper left, upper right, lower left, lower right.
+    @param {number[]} corners */
+function between(map, corners, share, downward) {
+  const [a, b, c, d] = corners;
   const upper = f(f(map[a] * f(1 - share)) + f(map[b] * share));
   const lower = f(f(map[c] * f(1 - share)) + f(map[d] * share));
   return f(f(upper * f(1 - downward)) + f(lower * downward));

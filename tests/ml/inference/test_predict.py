@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 
-import cv2
 import numpy as np
 import pytest
 
 from ml.images import field_size, reader
 from ml.images.picture import Picture, Spacing
-from ml.inference import outline, predict, serving
+from ml.inference import predict, serving
 from ml.preparation import phantom
 from ml.runtime.lung_finder import LungFields
 
@@ -126,17 +125,6 @@ def test_islands_are_not_outlined_as_findings(chest):
         assert measured["island_px_min"] == floor
         assert found["probability_map"][50, 50] == 255  # the map itself stays
     assert outlined == {0: (3, 0), 5: (2, 1), 6: (1, 2), 17: (0, 3)}
-
-
-def test_an_island_changes_no_pixel_of_the_other_outlines(chest):
-    map_ = np.random.default_rng(5).integers(0, 256, (48, 40), dtype=np.uint8)
-    whole = outline.mask(map_, 0.7, 0, 360, 300)
-    kept = outline.mask(map_, 0.7, 0, 360, 300, island_px_min=8)
-    assert not (kept & ~whole).any()
-    assert 0 < kept.sum() < whole.sum()
-    # What is left out are whole regions.
-    _, labels = cv2.connectedComponents(whole.astype(np.uint8))
-    assert not set(np.unique(labels[whole & ~kept])) & set(np.unique(labels[kept]))
 
 
 def test_a_spacing_by_which_the_lungs_are_no_adults_gives_no_millimetres(opened, chest):
