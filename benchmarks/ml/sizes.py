@@ -149,7 +149,24 @@ def experts(data: Path) -> list[dict[str, Any]]:
     found = [
         _outlined(case, finder, views.get(case.id)) for case in tqdm(_positives(data), disable=None)
     ]
-    return [*_compared([one for one in found if one], "experts' outlines")]
+    known = [one for one in found if one]
+    return [_limits(known), *_compared(known, "experts' outlines")]
+
+
+def _limits(found: list[made.Outlined]) -> dict[str, Any]:
+    """Field and lungs, were each thorax as wide as an adult's: what the limits let through."""
+    sizes = []
+    for one in found:
+        thorax = hemithorax.thorax(one.fields, one.mask)
+        rows, columns = one.mask.shape
+        if thorax:
+            sizes.append((columns * one.mm, rows * one.mm, thorax.height * rows * one.mm))
+    low, middle, high = np.percentile(np.array(sizes), (1, 50, 99), axis=0).round().astype(int)
+    names = ("field's width", "field's height", "lungs' height")
+    return {
+        f"{name} mm (1st, 50th, 99th percentile)": f"{low[i]}, {middle[i]}, {high[i]}"
+        for i, name in enumerate(names)
+    }
 
 
 def model(data: Path) -> list[dict[str, Any]]:

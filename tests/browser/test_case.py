@@ -54,7 +54,7 @@ def _open(visitor: Visitor, study: object) -> Page:
     """The case page once picture and map have loaded and been painted."""
     page = visitor.open(f"/studies/{study}")
     page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
-    page.wait_for_selector("[data-measure=area][data-pixels]")
+    page.wait_for_selector("[data-measure=area][data-pixels]", state="attached")
     page.evaluate(TWO_FRAMES)
     return page
 
@@ -78,7 +78,7 @@ def test_the_finding_comes_first_and_the_numbers_are_the_servers(
     assert panel.index("Pneumothorax likely") < panel.index("right")
     # One size at first; the rest unfolds.
     share = measured["extents"][0]["fraction"]
-    assert f"{100 * share:.0f} % of the right hemithorax" in panel
+    assert f"Share of the right hemithorax {100 * share:.0f} %" in " ".join(panel.split())
     distance = f"{measured['distance_mm']:.0f} mm"
     assert distance not in panel
     page.click("#sizes summary")
@@ -103,7 +103,7 @@ def test_a_moved_threshold_has_exactly_the_servers_area(
     name = "the model’s" if position == 45 else "your threshold"
     expect(page.locator("[data-threshold=name]")).to_have_text(name)
     area = page.text_content("[data-measure=area]")
-    beside = "" if position == 45 else f", area {area}"
+    beside = "" if position == 45 else f"Area {area} at your threshold"
     expect(page.locator("[data-threshold=area]")).to_have_text(beside)
     map_ = cases.likely_prediction.probability_map
     assert map_ is not None

@@ -94,6 +94,7 @@ class CasePage:
     probability: str
     percent: float
     size: tuple[str, str] | None
+    size_note: str
     distance: str
     area: str
     bands: str
@@ -161,6 +162,8 @@ def case_page(
         probability=wording.probability(probability),
         percent=round(100 * (probability or 0), 1),
         size=size_lines.figure(measured) if outlined else None,
+        # Why there are no mm, at once; where lengths are measured from, beside the lengths.
+        size_note=wording.spacing_note(row_mm, source, problem) if problem else "",
         distance=wording.length(measured.get("distance_mm"), measured.get("distance_px")),
         area=wording.area(measured.get("area_mm2"), measured.get("area_px")) if outlined else "–",
         bands=wording.bands(

@@ -66,7 +66,7 @@ def figure(measured: Mapping[str, Any]) -> tuple[str, str] | None:
     """
     if found := hemithorax_share(measured):
         side, value = found
-        return "Size", f"{wording.share(value)} of the {side} hemithorax"
+        return f"Share of the {side} hemithorax", wording.share(value)
     length = wording.length(measured.get("distance_mm"), measured.get("distance_px"))
     return ("Greatest distance", length) if length else None
 

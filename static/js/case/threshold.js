@@ -89,7 +89,7 @@ export class Threshold {
       element.classList.toggle("stale", !atModel);
       element.textContent = atModel ? text : `${text} at ${this.info.threshold.toFixed(2)}`;
     }
-    this.#out("area").textContent = atModel ? "" : `, area ${area.textContent}`;
+    this.#out("area").textContent = atModel ? "" : `Area ${area.textContent} at your threshold`;
     this.#out("value").textContent = this.value.toFixed(2);
     this.#out("name").textContent = atModel ? this.pointName : "your threshold";
     this.#out("name").classList.toggle("yours", !atModel);

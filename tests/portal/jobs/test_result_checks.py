@@ -165,7 +165,7 @@ def test_a_size_is_shown_with_its_method_or_the_reason_why_not() -> None:
 
 def test_one_figure_is_shown_the_share_before_the_distance() -> None:
     measured = prediction_of()["measurements"]
-    assert size_lines.figure(measured) == ("Size", "12 % of the right hemithorax")
+    assert size_lines.figure(measured) == ("Share of the right hemithorax", "12 %")
     measured["extents"][0] |= {"border_found": False, "fraction": None}
     assert size_lines.figure(measured) == ("Greatest distance", "18 mm")
     (size,) = size_lines.sizes(measured)

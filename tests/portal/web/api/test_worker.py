@@ -73,6 +73,7 @@ def test_from_the_upload_to_the_result(
         "attempt",
         "ticket",
         "lease_seconds",
+        "age_min",
         "soft_seconds",
         "inputs",
         "facts",
