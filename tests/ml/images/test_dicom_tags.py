@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from ml.images import dicom_tags
 from ml.images.reader import Spacing
 from tests.support.ml.dicom_files import made, read
 
@@ -45,7 +46,7 @@ SPACINGS: list[tuple[dict[str, Any], Spacing | None]] = [
 
 @pytest.mark.parametrize(("tags", "expected"), SPACINGS)
 def test_spacing_says_where_it_holds(tags, expected):
-    assert read(made(**tags)).spacing == expected
+    assert dicom_tags.spacing(made(**tags)) == expected
 
 
 @pytest.mark.parametrize(
