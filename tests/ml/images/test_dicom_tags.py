@@ -14,9 +14,8 @@ from tests.support.ml.dicom_files import made, read
 
 SPACINGS: list[tuple[dict[str, Any], Spacing | None]] = [
     ({}, None),
-    ({"PixelSpacing": [0.2, 0.1]}, Spacing(0.1, 0.1, "detector")),  # made square
-    ({"ImagerPixelSpacing": [0.2, 0.1]}, Spacing(0.1, 0.1, "detector")),
-    ({"ImagerPixelSpacing": [0.2, 0.01]}, None),
+    ({"PixelSpacing": [0.2, 0.1]}, Spacing(0.2, 0.1, "detector")),
+    ({"ImagerPixelSpacing": [0.2, 0.1]}, Spacing(0.2, 0.1, "detector")),
     (
         {"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.2, 0.2]},
         Spacing(0.2, 0.2, "detector"),

@@ -33,7 +33,9 @@ def test_the_field_decides_whether_a_spacing_is_kept(field_mm: float, kept: bool
 
 def test_both_sides_of_the_field_count() -> None:
     assert read(370.0, ImagerPixelSpacing=[1.4, 0.9]).spacing is None
-    assert read(370.0, ImagerPixelSpacing=[1.4, 1.9]).spacing == Spacing(1.4, 1.9, "detector")
+    wide = read(370.0, ImagerPixelSpacing=[1.4, 1.9])  # made square: 358 x 486 mm
+    assert wide.spacing == Spacing(1.4, 1.4, "detector")
+    assert read(370.0, ImagerPixelSpacing=[1.4, 2.0]).spacing is None
 
 
 def test_a_file_without_a_spacing_has_no_remark() -> None:

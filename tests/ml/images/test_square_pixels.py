@@ -22,8 +22,8 @@ def squeezed(**tags: object) -> tuple[np.ndarray, bytes]:
 @pytest.mark.parametrize(
     ("tags", "spacing"),
     [
-        ({"ImagerPixelSpacing": [0.7, 1.4]}, 0.7),
-        ({"PixelSpacing": [0.7, 1.4]}, 0.7),
+        ({"ImagerPixelSpacing": [1.4, 2.8]}, 1.4),
+        ({"PixelSpacing": [1.4, 2.8]}, 1.4),
         ({"PixelAspectRatio": [1, 2]}, None),
     ],
 )
