@@ -56,10 +56,10 @@ class Result:
     probability: float | None
     side: str | None
     distance_mm: float | None
-    hemithorax_share: float | None  # of the larger finding's side
-    under_18: bool
     quality: QualityVerdict
     reasons: list[dict[str, Any]]
+    hemithorax_share: float | None = None  # of the larger finding's side
+    under_18: bool = False
 
 
 @dataclass(frozen=True, slots=True)
