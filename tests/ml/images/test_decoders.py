@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 
@@ -24,6 +25,10 @@ from pydicom.uid import (
 
 from ml.images import reader
 from ml.preparation import phantom
+from portal.exchange import deidentify
+from portal.exchange.deidentify import Identity
+from portal.formats import upload_header
+from portal.formats.refusals import Limits
 from tests.support.ml.dicom_files import (
     RAMP,
     code_of,
@@ -146,6 +151,27 @@ def test_jpeg_2000_with_a_comment_before_its_end_in_boxes_or_followed_by_bytes()
         "truncated",
         "decode_failed",
     )
+
+
+# 16 x 16 values, 16 more from each to the next, losslessly by OpenJPH 0.26: openjpeg decodes
+# High-Throughput JPEG 2000 but does not write it.
+HIGH_THROUGHPUT = base64.b64decode(
+    "/0//UQApQAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB"
+    "/1wAEyCIkJCQkJCQkJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAH4AAf+TwAAmSfYFB3QA"
+    "AMAAEsAAEwAiAYd0AEbyA4d0AMAAE0AAE4AQyAECdAAe6ZEAw1QAwAAVEAAFYIZhGKpwgnUAfvTDDz/+wFKB7LYAwAAr"
+    "IAAWkO7u7u7nwKenp8J4AP79/f39/f39/Yxge/Yxgey6AP/Z"
+)
+
+
+@pytest.mark.parametrize("syntax", ["201", "202", "203"])
+def test_high_throughput_jpeg_2000_is_decoded_accepted_and_exported(syntax):
+    values = np.arange(256, dtype=np.uint16).reshape(16, 16) * 16
+    data = with_stream(made(values), f"1.2.840.10008.1.2.4.{syntax}", HIGH_THROUGHPUT)
+    np.testing.assert_array_equal(reader.read(data).pixels, values)
+    assert upload_header.read("x", data, Limits(2**20)).header["exportable"]
+    exported = deidentify.deidentify(data, Identity("PLR1", lambda kind, old: "2.25.1"))
+    assert b"OpenJPH" not in exported
+    np.testing.assert_array_equal(reader.read(exported).pixels, values)
 
 
 def test_one_frame_in_two_fragments_is_joined_whatever_the_offset_table_states():

@@ -7,11 +7,13 @@ import itertools
 import random
 import struct
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from portal.formats import dicom, header_pool
 from portal.formats.refusals import REASONS, Limits, Refused
@@ -179,3 +181,21 @@ def test_sequences_without_lengths_are_walked_through_however_deep() -> None:
     outcome, calls, _ = cost(lambda: dicom.read(nested(40_000), LIMITS))
     assert outcome == "too_many_elements"
     assert calls < 10_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome"),
+    [(3900, "read"), (4300, "unfolds_too_large")],
+)
+def test_a_deflated_file_is_inflated_within_a_limit(rows: int, outcome: str) -> None:
+    data = picture(
+        rows=rows,
+        columns=4096,
+        pixels=bytes(rows * 4096 * 2),
+        TransferSyntaxUID=DeflatedExplicitVRLittleEndian,
+    )
+    assert len(data) < MEGABYTE
+    began = time.process_time()
+    found, calls, memory = cost(lambda: dicom.read(data, LIMITS))
+    assert (found, calls < MOST_CALLS, memory < MOST_MEMORY) == (outcome, True, True)
+    assert time.process_time() - began < 2
