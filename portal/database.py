@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
 
 from portal.models.base import Base, UtcDateTime
-from portal.settings import Settings
+from portal.settings import Settings, SettingsError
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
 
@@ -47,8 +47,14 @@ Row = TypeVar("Row")
 
 @event.listens_for(Engine, "connect")
 def _set_up_connection(connection: Any, _record: Any) -> None:
-    """Prepare a raw SQLite connection; other databases are ready as they are."""
-    if type(connection).__module__.partition(".")[0] != "sqlite3":
+    """Prepare a raw SQLite connection; look at the encoding of PostgreSQL's.
+
+    Called before SQLAlchemy reads anything: in SQL_ASCII it would get bytes for texts.
+    """
+    driver = type(connection).__module__.partition(".")[0]
+    if driver == "psycopg":
+        _refuse_encoding(connection.info.parameter_status("server_encoding"))
+    if driver != "sqlite3":
         return
     connection.isolation_level = None  # the driver would begin transactions of its own kind
     cursor = connection.cursor()
@@ -69,6 +75,16 @@ def _begin(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         reading = connection.get_execution_options().get("pleura_snapshot", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _refuse_encoding(encoding: str) -> None:
+    if encoding != "UTF8":
+        raise SettingsError(
+            [
+                f"DATABASE_URL: the database stores texts in {encoding}, which can't hold all "
+                "names. Make it anew: createdb --template=template0 --encoding=UTF8 NAME"
+            ]
+        )
 
 
 def open_engine(settings: Settings) -> Engine:

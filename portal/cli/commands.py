@@ -152,6 +152,8 @@ def _check(_chosen: argparse.Namespace) -> int:
             problems.append(f"The database can't be used: {type(error.orig).__name__}.")
         except VaultError as error:
             problems.append(f"The vault can't be used: {error}.")
+        except SettingsError as error:  # the database's encoding
+            problems += error.problems
         finally:
             engine.dispose()
     if problems:

@@ -79,6 +79,9 @@ def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterat
     found, needed = None, database.head()
     try:
         found, needed = database.revisions(engine)
+    except SettingsError as error:
+        yield Check("database", "failed", " ".join(error.problems), "Then run `migrate`.")
+        return
     except DBAPIError as error:
         if not database.is_damage(error):
             text = f"it can't be opened ({type(error.orig).__name__})"

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 from portal.models import Role, Study, Team, User
@@ -212,6 +212,28 @@ def test_a_database_that_is_away_is_a_sentence(folder: Path) -> None:
     assert done.returncode == 1
     assert "The database can't be used" in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("command", ["migrate", "check", "doctor"])
+def test_a_database_in_another_encoding_is_a_sentence(
+    tmp_path: Path, postgres_url: str, command: str
+) -> None:
+    """PostgreSQL makes its databases in SQL_ASCII where the system has no locale."""
+    server = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    name = f"ascii_{uuid4().hex}"
+    with server.connect() as connection:
+        made = f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        connection.execute(text(f"{made} TEMPLATE template0"))
+    url = server.url.set(database=name).render_as_string(hide_password=False)
+    done = run(tmp_path / "var", command, DATABASE_URL=url)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+    assert done.returncode == 1
+    assert "stores texts in SQL_ASCII" in done.stdout + done.stderr
+    assert "--encoding=UTF8" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_sweep_runs_once_or_until_it_is_stopped(folder: Path, tmp_path: Path) -> None:
