@@ -5,6 +5,7 @@ OpenID Connect Core 1.0, RFC 7636 (PKCE), RFC 6749.
 """
 
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -138,8 +139,13 @@ def _client(sso: SingleSignOn, back: str) -> Any:
         timeout=_TIMEOUT,
         follow_redirects=False,
         trust_env=False,
-        transport=_BoundedTransport(trust_env=False),
+        transport=_BoundedTransport(trust_env=False, verify=_authorities(sso)),
     )
+
+
+def _authorities(sso: SingleSignOn) -> ssl.SSLContext | bool:
+    """Whose signature the provider's certificate needs; True: one of the system's list."""
+    return ssl.create_default_context(cafile=str(sso.ca_file)) if sso.ca_file else True
 
 
 class BoundedBody(httpx2.SyncByteStream):

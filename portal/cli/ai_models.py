@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 from portal.ai_models import registry
 from portal.errors import Conflict, Invalid
 from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
+from portal.operations import first_start
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
+from portal.settings.process_environment import child_environment
 
 _DAYS_MAX: Final = 36_500
 
@@ -27,6 +29,11 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add.add_argument("source", help="folder, ZIP file, file://, https:// or gdrive:ID")
     add.add_argument("--sha256", default="", help="checksum of the ZIP file; for a folder optional")
     add.set_defaults(act=_add)
+    shipped = actions.add_parser(
+        "add-shipped",
+        help="make this version's own model the active one, unless another was chosen",
+    )
+    shipped.set_defaults(act=_add_shipped)
     actions.add_parser("list", help="every known model").set_defaults(act=_list)
     promote = actions.add_parser("promote", help="make a model the active one from the next job on")
     promote.add_argument("sha256", help="the model's sha256, or its beginning")
@@ -47,7 +54,7 @@ def model_options(parser: argparse.ArgumentParser) -> None:
 def _add(chosen: argparse.Namespace) -> int:
     settings = Settings.from_env()
     source = str(Path(chosen.source).resolve()) if Path(chosen.source).exists() else chosen.source
-    card = _fetched(source, chosen.sha256.lower(), settings)
+    card = fetch_card(source, chosen.sha256.lower(), settings)
     with open_portal(settings) as (session, _vault, _engine):
         try:
             model = registry.add(
@@ -61,7 +68,15 @@ def _add(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _fetched(source: str, sha256: str, settings: Settings) -> Any:
+def _add_shipped(_chosen: argparse.Namespace) -> int:
+    name = first_start.register_shipped(Settings.from_env())
+    print_line(
+        f"{name} is active from the next job on." if name else "The models stay as they are."
+    )
+    return 0
+
+
+def fetch_card(source: str, sha256: str, settings: Settings) -> Any:
     """The card of a model; `ml.runtime.model_store` fetches and checks it in its own process."""
     done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
         [
@@ -70,6 +85,8 @@ def _fetched(source: str, sha256: str, settings: Settings) -> Any:
             *(("--sha256", sha256) if sha256 else ()),
             *("--", source),
         ],
+        # Python's own variable for the authorities of https.
+        env=child_environment({"SSL_CERT_FILE": str(settings.ca_file)} if settings.ca_file else {}),
         capture_output=True,
         text=True,
         check=False,

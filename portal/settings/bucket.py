@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from portal.settings.declaration import MODEL, variable
+from portal.settings.declaration import MODEL, OptionalPath, variable
 
 _ADDRESS: Final = re.compile(
     r"s3://(?P<name>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w./-]+?))?/*", re.ASCII
@@ -44,6 +44,8 @@ class Bucket(BaseModel):
     region: str = variable("PLEURA_BUCKET_REGION", "us-east-1", "Region of the bucket.")
     key_id: str = variable("PLEURA_BUCKET_KEY_ID", ..., "Access key of the bucket.", secret=True)
     secret: str = variable("PLEURA_BUCKET_SECRET", ..., "Secret of the access key.", secret=True)
+
+    ca_file: OptionalPath = variable("PLEURA_CA_FILE", None, "")
 
     @property
     def name(self) -> str:

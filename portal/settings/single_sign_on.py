@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from portal.settings.declaration import MODEL, variable
+from portal.settings.declaration import MODEL, OptionalPath, variable
 
 ROLES: Final = ("technologist", "reader", "admin", "auditor")
 
@@ -77,6 +77,8 @@ class SingleSignOn(BaseModel):
         "mapped: accounts are made by group; invited: only for a verified address that was "
         "invited, with the invitation's role and team.",
     )
+
+    ca_file: OptionalPath = variable("PLEURA_CA_FILE", None, "")
 
     def unfit_for_production(self) -> str | None:
         """Why production may not call this issuer, if it may not."""

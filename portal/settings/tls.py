@@ -20,6 +20,8 @@ def problems(settings: "Settings") -> Iterator[str]:
     if (problem := tls.ca_file_problem(settings.tls_ca_file)) is not None:
         yield problem
         return
+    if (problem := tls.ca_file_problem(settings.ca_file, "PLEURA_CA_FILE")) is not None:
+        yield problem
     plain = settings.plain_hosts if settings.production else None
     if (problem := tls.redis_problem(settings.redis_url, settings.tls_ca_file, plain)) is not None:
         yield problem

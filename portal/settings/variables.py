@@ -87,6 +87,13 @@ class Variables(JobClock, BaseSettings):
         "theirs; the host's name is checked too. Needed for rediss:// and, in production, for "
         "PostgreSQL on another host.",
     )
+    ca_file: OptionalPath = variable(
+        "PLEURA_CA_FILE",
+        None,
+        "The certificates (PEM) of the authorities whose signature the single sign-on's issuer, "
+        "the bucket's server and model hosts need on theirs, in place of the system's list: for a "
+        "hospital with an authority of its own.",
+    )
     plain_hosts: Names = variable(
         "PLEURA_PLAIN_HOSTS",
         (),

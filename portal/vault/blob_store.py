@@ -179,6 +179,7 @@ class BucketStorage:
             "s3",
             endpoint_url=self._bucket.endpoint or None,
             region_name=self._bucket.region,
+            verify=str(self._bucket.ca_file) if self._bucket.ca_file else None,
             aws_access_key_id=self._bucket.key_id,
             aws_secret_access_key=self._bucket.secret,
             config=Config(

@@ -76,16 +76,16 @@ def redis_certificate_problem(url: str, ca_file: Path | None) -> str | None:
     return certificate_problem(parts.hostname or "", parts.port or _REDIS_PORT, ca_file)
 
 
-def ca_file_problem(ca_file: Path | None) -> str | None:
-    """Why the file of authorities can't be used, if it is given."""
+def ca_file_problem(ca_file: Path | None, name: str = "PLEURA_TLS_CA_FILE") -> str | None:
+    """Why the file of authorities can't be used, if it is given; `name`: its variable."""
     if ca_file is None:
         return None
     try:
         ssl.create_default_context(cafile=str(ca_file))
     except ssl.SSLError:
-        return "PLEURA_TLS_CA_FILE holds no certificates (PEM)."
+        return f"{name} holds no certificates (PEM)."
     except OSError as error:
-        return f"PLEURA_TLS_CA_FILE can't be read: {error.strerror}."
+        return f"{name} can't be read: {error.strerror}."
     return None
 
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -104,8 +105,15 @@ def _base64(data: bytes) -> str:
 
 
 @contextmanager
-def serve() -> Iterator[Provider]:
-    """The provider served over HTTP for the duration of the block."""
+def serve(
+    address: tuple[str, int] = ("127.0.0.1", 0),
+    url: str = "",
+    context: ssl.SSLContext | None = None,
+) -> Iterator[Provider]:
+    """The provider served for the duration of the block: by HTTP, or with a context by TLS.
+
+    url: by which it is known, where that is not its address.
+    """
     provider = Provider(now=time.time())
 
     class Handler(BaseHTTPRequestHandler):
@@ -145,8 +153,10 @@ def serve() -> Iterator[Provider]:
         def log_message(self, *_words: object) -> None:
             """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    provider.url = f"http://127.0.0.1:{server.server_port}"
+    server = ThreadingHTTPServer(address, Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    provider.url = url or f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
