@@ -9,38 +9,43 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/pleura
 ENV PATH=/opt/pleura/bin:$PATH
 WORKDIR /app
-COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY requirements requirements
 
+# Packages come before the program: a change of the program installs none of them anew.
 FROM build AS build-portal
+RUN pip install --require-hashes -r requirements/portal.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY portal portal
 COPY worker worker
 COPY ml ml
 COPY xray_files xray_files
-RUN pip install --require-hashes -r requirements/portal.txt \
- && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
+# Of the shipped models the portal registers the cards; the weights belong to the workers.
+RUN pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip \
+ && find ml/weights -type f ! -name CURRENT ! -name card.json -delete
 
 FROM build AS build-worker-cpu
+RUN pip install --require-hashes -r requirements/worker-cpu.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY ml ml
 COPY xray_files xray_files
 COPY portal portal
-RUN pip install --require-hashes -r requirements/worker-cpu.txt \
- && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
+RUN pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
 
 FROM build AS build-worker-gpu
+RUN pip install --require-hashes -r requirements/worker-gpu.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY ml ml
 COPY xray_files xray_files
 COPY portal portal
-RUN pip install --require-hashes -r requirements/worker-gpu.txt \
- && pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
+RUN pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
 
 FROM ${PYTHON_IMAGE} AS base
 RUN groupadd --system --gid 10001 pleura \
  && useradd --system --uid 10001 --gid pleura --no-create-home --shell /usr/sbin/nologin pleura \
- && install -d -m 0700 -o pleura -g pleura /var/lib/pleura /var/lib/pleura-keys \
-      /var/lib/pleura-anchors \
+ && install -d -m 0700 -o pleura -g pleura /var/lib/pleura /var/lib/pleura/models \
+      /var/lib/pleura-keys /var/lib/pleura-anchors \
  && rm -rf /usr/local/lib/python3.11/site-packages/pip* /usr/local/bin/pip*
 ENV PATH=/opt/pleura/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
@@ -55,6 +60,7 @@ COPY worker/isolation worker/isolation
 # What `portal model add` calls; it needs nothing but Python.
 COPY ml/__init__.py ml/__main__.py ml/errors.py ml/
 COPY ml/runtime/__init__.py ml/runtime/model_store.py ml/runtime/
+COPY --from=build-portal /app/ml/weights ml/weights
 COPY migrations migrations
 COPY templates templates
 COPY static static
@@ -68,7 +74,7 @@ CMD ["gunicorn", "-c", "python:portal.server.gunicorn_settings", "--bind", "0.0.
      "--workers", "2", "--worker-tmp-dir", "/dev/shm"]
 
 FROM base AS worker
-ENV PLEURA_WORKER_STATE=/tmp/pleura
+ENV PLEURA_WORKER_STATE=/tmp/pleura PLEURA_MODELS=/var/lib/pleura/models
 STOPSIGNAL SIGTERM
 
 FROM worker AS worker-cpu

@@ -78,7 +78,7 @@ lock: ## install the newest versions that fit; write constraints.txt and require
 	   .venv-lock/bin/python -m pip freeze --exclude-editable; } > constraints.txt
 	@.venv-lock/bin/python $(PIP) uv
 	@mkdir -p requirements
-	@for list in portal:portal worker-cpu:worker-cpu run:portal,embedded,worker-cpu \
+	@for list in portal:portal,s3 worker-cpu:worker-cpu run:portal,embedded,worker-cpu \
 			worker-gpu:worker-gpu train:many,onnx,oracle \
 			test:portal,embedded,worker-cpu,test,lint; do \
 		extras=$$(echo "build,$${list#*:}" | sed 's/,/ --extra /g'); \
@@ -94,17 +94,8 @@ sbom: $(VENV)/.installed $(TEST_VENV)/.installed ## list what is installed to ru
 		-o build/sbom.cdx.json $(VENV)/bin/python
 	@echo "build/sbom.cdx.json"
 
-secrets: $(VENV)/.installed ## make the secret files of docker-compose.yml, once
-	@if [ -e secrets ]; then echo "secrets/ is there already and was left alone."; exit 1; fi
-	@umask 077; mkdir secrets; cd secrets; \
-	random_text() { ../$(VENV)/bin/python -c 'import secrets; print(secrets.token_urlsafe(33), end="")'; }; \
-	for name in postgres_password redis_password redis_worker_password secret_key worker_token; do random_text > $$name; done; \
-	printf 'postgresql+psycopg://pleura:%s@postgres/pleura' "$$(cat postgres_password)" > database_url; \
-	printf 'redis://pleura:%s@redis:6379/0' "$$(cat redis_password)" > redis_url; \
-	printf 'redis://worker:%s@redis:6379/0' "$$(cat redis_worker_password)" > redis_worker_url; \
-	../$(VENV)/bin/python -m portal new-key-ring > key_ring; \
-	chmod 0444 *; ls
-	@echo "secrets/ holds all keys of the installation: keep a copy of it apart from the backups."
+secrets: ## make the secret files of docker-compose.yml that are missing
+	@sh deploy/make_secrets.sh secrets
 
 clean: ## remove both environments and caches; var/ and var-demo/ (data and keys) stay
 	@rm -rf $(VENV) $(TEST_VENV) .venv-lock node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
