@@ -11,7 +11,7 @@ MOST_MODULES = 14
 FOLDERS = sorted(
     {
         path.parent.relative_to(ROOT)
-        for package in (*module_tests.PACKAGES, "benchmarks", "tests")
+        for package in (*module_tests.PACKAGES, "benchmarks", "deploy", "tests")
         for path in (ROOT / package).rglob("*.py")
     }
 )
