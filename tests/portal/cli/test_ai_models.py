@@ -24,11 +24,11 @@ from tests.support.jobs import SHA256, prediction_of
 from tests.support.paths import ROOT
 
 
-def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", "portal", *arguments],
-        env=inherited | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"} | more,
+        env=inherited | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"},
         cwd=ROOT,
         capture_output=True,
         text=True,
