@@ -144,11 +144,10 @@ def test_a_database_that_is_only_being_made_is_not_healthy() -> None:
     assert test[test.index("-h") + 1] == "127.0.0.1"
 
 
-def test_a_tmpfs_has_no_option_that_podman_lacks() -> None:
+def test_a_tmpfs_needs_no_option_that_podman_lacks() -> None:
+    """podman 4 refuses uid= and gid=, and mode= does not count where the folder exists."""
     for name, service in SERVICES.items():
-        for mount in service.get("tmpfs", []):
-            options = set(mount.partition(":")[2].split(",")) - {""}
-            assert {option.partition("=")[0] for option in options} <= {"mode", "size"}, name
+        assert service.get("tmpfs", []) in ([], ["/tmp"]), name
 
 
 def test_the_driver_of_the_gpu_worker_is_that_of_its_cuda() -> None:

@@ -107,7 +107,8 @@ class Installation:
     def up(self, *services: str) -> None:
         """Start services anew, one after the other, each as soon as the one before is ready."""
         for name in services:
-            self._compose("up", "-d", "--no-build", "--force-recreate", name)
+            run("podman", "rm", "-f", "-i", "-t", "20", self.container(name))
+            self._compose("up", "-d", "--no-build", "--no-recreate", name)
             if name == "migrate":
                 code = run("podman", "wait", self.container(name))
                 require(code == "0", f"migrate ended with {code}:\n{self.logs(name)}")
@@ -183,7 +184,15 @@ class Installation:
         return run(*words, check=False)
 
     def _compose(self, *words: str) -> None:
-        command = [*self.compose.split(), "-p", PROJECT, "-f", str(self.folder / "compose.yml")]
+        command = [
+            *self.compose.split(),
+            "--in-pod",
+            "false",
+            "-p",
+            PROJECT,
+            "-f",
+            str(self.folder / "compose.yml"),
+        ]
         done = subprocess.run(
             [*command, *words], cwd=self.folder, capture_output=True, text=True, check=False
         )
