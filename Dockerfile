@@ -9,10 +9,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/pleura
 ENV PATH=/opt/pleura/bin:$PATH
 WORKDIR /app
-COPY requirements requirements
 
 # Packages come before the program: a change of the program installs none of them anew.
 FROM build AS build-portal
+COPY requirements/portal.txt requirements/
 RUN pip install --require-hashes -r requirements/portal.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY portal portal
@@ -24,6 +24,7 @@ RUN pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptoo
  && find ml/weights -type f ! -name CURRENT ! -name card.json -delete
 
 FROM build AS build-worker-cpu
+COPY requirements/worker-cpu.txt requirements/
 RUN pip install --require-hashes -r requirements/worker-cpu.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
@@ -33,6 +34,7 @@ COPY portal portal
 RUN pip install --no-deps --no-build-isolation -e . && pip uninstall -y setuptools pip
 
 FROM build AS build-worker-gpu
+COPY requirements/worker-gpu.txt requirements/
 RUN pip install --require-hashes -r requirements/worker-gpu.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
