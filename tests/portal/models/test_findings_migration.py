@@ -85,7 +85,9 @@ def test_old_reviews_are_as_they_were_and_can_only_grow(old: Clinic) -> None:
     with old.session as session:
         row = session.scalars(select(Review)).one()
         assert (row.verdict, row.finding, row.size) == (Verdict.DISAGREE, None, None)
-        assert verification.verify(session).is_whole
+        # Of other tables a later revision may have left out values on the way down.
+        bad = verification.verify(session).bad_records
+        assert [record for record in bad if record.startswith("review")] == []
     again = (
         "INSERT INTO reviews SELECT * FROM reviews"
         if old.core.engine.dialect.name == "postgresql"
