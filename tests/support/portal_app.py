@@ -197,11 +197,13 @@ class HttpWorker:
         """Finish the attempt."""
         return self.call("POST", f"jobs/{job_id}/finish", ticket, json=result)
 
-    def do(self, job_id: UUID) -> None:
-        """Do a whole job successfully."""
+    def do(self, job_id: UUID, **changes: Any) -> None:
+        """Do a whole job successfully; `changes` are of a segment job's prediction."""
         claimed = self.claim(job_id).json
         assert claimed is not None
         outputs, result = _DONE[JobKind(claimed["kind"])]
+        if claimed["kind"] == JobKind.SEGMENT:
+            result = {"prediction": result["prediction"] | changes}
         stored = self.store(job_id, claimed["ticket"], outputs)
         assert [answer.status_code for answer in stored] == [204] * len(outputs)
         assert self.finish(job_id, claimed["ticket"], result).status_code == 204
@@ -217,8 +219,8 @@ def end_leases(app: Flask) -> None:
     Jobs(core_of(app)).age_leases(NOW + timedelta(minutes=5))
 
 
-def analyse(app: Flask, study_id: UUID) -> None:
-    """Do both jobs of a study as workers would, over HTTP."""
+def analyse(app: Flask, study_id: UUID, **changes: Any) -> None:
+    """Do both jobs of a study as workers would, over HTTP; `changes` are of the prediction."""
     worker = HttpWorker(app)
     for kind in (JobKind.RENDER, JobKind.SEGMENT):
-        worker.do(job_of(app, study_id, kind))
+        worker.do(job_of(app, study_id, kind), **changes)
