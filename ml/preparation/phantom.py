@@ -25,6 +25,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from tqdm import tqdm
 
 from ml import cli_options
+from ml.errors import BadInput
 from ml.images import overlay
 from ml.images.picture import Spacing
 from ml.preparation import phantom_anatomy
@@ -82,7 +83,8 @@ def draw(
         # Divided by the stature: the drawing is scaled, the width is in real millimetres.
         lung = canvas.fill(outlines[side] + inward * width_mm / canvas.stature)
         mask = _largest(fields[side] & ~lung)
-    pixels = _film(canvas, random, list(fields.values()), mask)
+    moved = np.zeros(2) if side is None else inward * width_mm / mm
+    pixels = _film(canvas, random, list(fields.values()), mask, moved)
     return Phantom(
         pixels=pixels,
         mask=mask,
@@ -109,24 +111,34 @@ def _film(
     random: np.random.Generator,
     fields: list[NDArray[np.bool_]],
     mask: NDArray[np.bool_],
+    moved: phantom_anatomy.Points,
 ) -> NDArray[np.uint16]:
-    """Add up what rays pass and turn it into grey values with noise, as a CR reader does."""
+    """Add up what rays pass and turn it into grey values with noise, as a CR reader does.
+
+    moved: how far the collapsed lung is from its place, px (x, y).
+    """
     air = canvas.blur(mask.astype(np.float32), 0.4)
     cavity = np.logical_or.reduce(fields)
     lung = np.clip(canvas.blur(cavity.astype(np.float32), 0.6) - air, 0, 1)
-    # The visceral pleura: a fine line where air meets lung.
-    rim = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    # The visceral pleura is thin, but a ray along it passes a centimetre or two of it.
     inner = cv2.erode(cavity.astype(np.uint8), np.ones((5, 5), np.uint8))
-    pleura = canvas.blur((rim * inner).astype(np.float32), 0.35)
+    pleura = canvas.blur((canvas.border(mask) & (inner > 0)).astype(np.float32), 0.35)
     water = phantom_anatomy.body(canvas) - phantom_anatomy.lungs(canvas, fields)
     water += phantom_anatomy.mediastinum(canvas) * np.clip(water / 4, 0, 1)
-    water += phantom_anatomy.bones(canvas, random) + phantom_anatomy.markings(canvas, random) * lung
+    water += phantom_anatomy.bones(canvas, random)
+    vessels = phantom_anatomy.markings(canvas, random)
+    for field in fields:
+        if (field & mask).any():  # the collapsed lung takes its vessels along
+            shift = np.array([[1, 0, moved[0]], [0, 1, moved[1]]], dtype=np.float32)
+            collapsed = cv2.warpAffine(vessels, shift, vessels.shape[::-1])
+            vessels = np.where(field, collapsed, vessels)
+    water += vessels * lung
     # Air instead of lung: what was left of the lung there is gone, too.
-    water -= 1.2 * air
-    water += 0.55 * pleura
+    water -= 0.6 * air
+    water += 2.0 * pleura
     coarse = random.standard_normal((canvas.rows // 8 + 2, canvas.columns // 8 + 2))
     cloud = cv2.resize(coarse.astype(np.float32), (canvas.columns, canvas.rows))
-    water += 0.16 * canvas.blur(cloud, 2.5) * lung
+    water += 0.5 * canvas.blur(cloud, 2.5) * lung
     water = np.maximum(water, 0)
     # Fewer quanta pass where there is more tissue, so noise grows with it.
     grain = canvas.blur(random.standard_normal(water.shape).astype(np.float32), 0.25)
@@ -244,18 +256,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="of the first picture (default 1)",
     )
+    parser.add_argument(
+        "--width-mm",
+        type=cli_options.within(float, 1, 60),
+        nargs=2,
+        default=(10.0, 40.0),
+        metavar=("LEAST", "MOST"),
+        help="greatest thickness of the air (default 10 to 40)",
+    )
     parser.add_argument("--png", action="store_true", help="write PNG instead of DICOM")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write pictures, their masks and truth.json; every third has no pneumothorax."""
+    least, most = args.width_mm
+    if least > most:
+        raise BadInput(f"--width-mm: {least:g} is more than {most:g}")
     args.out.mkdir(parents=True, exist_ok=True)
     truth = {}
     for index in tqdm(range(args.count), desc="drawing", unit="picture", disable=None):
         seed = args.seed + index
         random = np.random.default_rng(seed)
         side: Side | None = None if index % 3 == 2 else "right" if index % 3 == 0 else "left"
-        phantom = draw(seed, side, width_mm=round(float(random.uniform(10, 40)), 1))
+        phantom = draw(seed, side, width_mm=round(float(random.uniform(least, most)), 1))
         name = f"phantom-{seed:03d}"
         if args.png:
             (args.out / f"{name}.png").write_bytes(png(phantom))

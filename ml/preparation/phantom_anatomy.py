@@ -105,6 +105,17 @@ class Canvas:
         sigma = max(mm * self.stature / self.mm, 0.3)
         return np.asarray(cv2.GaussianBlur(layer, (0, 0), sigma), dtype=np.float32)
 
+    def border(self, field: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The pixels within three quarters of a millimetre of a field's border, at least one."""
+        if not field.any():
+            return field
+        inside, outside = (
+            cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) * self.mm
+            for part in (field, ~field)
+        )
+        near: NDArray[np.bool_] = np.maximum(inside, outside) <= max(0.75, self.mm)
+        return near
+
     def rounded(self, field: NDArray[np.bool_], edge_mm: float) -> Layer:
         """0..1: how deep a body with this shadow is, elliptic over ``edge_mm`` from its border."""
         inside = cv2.distanceTransform(field.astype(np.uint8), cv2.DIST_L2, 5)

@@ -33,6 +33,8 @@ TEAM = "Demo"
 SENDER = "sender@demo.invalid"
 GUESTS = ((Role.TECHNOLOGIST, "technologist@demo.invalid"), (Role.READER, "reader@demo.invalid"))
 PHANTOMS = 12
+# Two of three have a pneumothorax, wide enough for the shipped model to find all of them.
+PHANTOM_OPTIONS = ("--seed", "11", "--width-mm", "25", "45")
 REAL_WITH, REAL_WITHOUT = 4, 2
 # Research data that may lie beside the repository, never inside it.
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "siim"
@@ -57,20 +59,24 @@ def fill(settings: Settings, address: str, print_line: PrintLine) -> None:
         if _has_sent(session, sender):
             print_line("the demo pictures were sent before")
         else:
-            drawn = _draw(Path(folder), print_line)
+            drawn = draw(Path(folder), print_line)
             key = _key(session, sender, datetime.now(UTC))
             sent = sum(_send(address, key, path, print_line) for path in [*drawn, *_real_ones()])
             print_line(
                 f"{sent} X-rays were sent ({len(drawn)} synthetic); results follow in seconds"
             )
+            print_line(
+                "the synthetic ones are drawn, with large pneumothoraces and nothing else: they "
+                "show how Pleura works, not how well it finds"
+            )
     engine.dispose()
 
 
-def _draw(folder: Path, print_line: PrintLine) -> list[Path]:
+def draw(folder: Path, print_line: PrintLine, count: int = PHANTOMS) -> list[Path]:
     """Synthetic X-rays, drawn by a program of their own: the portal makes no pixels."""
-    draw = [sys.executable, "-m", "ml", "phantom", "--out", str(folder)]
+    command = [sys.executable, "-m", "ml", "phantom", "--out", str(folder)]
     done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
-        [*draw, "--count", str(PHANTOMS), "--seed", "11"],
+        [*command, "--count", str(count), *PHANTOM_OPTIONS],
         capture_output=True,
         process_group=0,
         check=False,
