@@ -53,10 +53,49 @@ def test_a_frontal_adult_chest_is_fit(chest):
     ],
 )
 def test_lungs_beyond_the_edge_are_noted_and_halves_of_films_refused(chest, cut, verdict, said):
-    checked = gate.check(chest, lambda: Typicality(0.1, 0.5, "upright", 0.9, 0.3, cut))
+    checked = gate.check(chest, lambda: Typicality(0.1, 0.5, "upright", 0.9, 0.3, cut, 0.8, True))
     assert checked.verdict == verdict
     assert [reason.code for reason in checked.reasons] == ["lungs_cut"] * len(said)
     assert all(word in r.message for word, r in zip(said, checked.reasons, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cut", "height", "verdict"),
+    [
+        ((0.6, 0.0), 0.98, "limited"),  # a portable film without its apices
+        ((0.0, 0.5), 1.2, "limited"),
+        ((0.6, 0.0), 0.6, "refused"),  # half a film
+        ((0.2, 0.0), 0.6, "refused"),
+        ((0.05, 0.0), 0.6, "fit"),  # little air in both lungs
+    ],
+)
+def test_lungs_of_the_usual_height_are_read_though_an_edge_cuts_them(chest, cut, height, verdict):
+    typical = Typicality(0.1, 0.5, "upright", 0.9, 0.3, cut, height, True)
+    assert gate.check(chest, lambda: typical).verdict == verdict
+
+
+@pytest.mark.parametrize(("clear", "verdict"), [(True, "limited"), (False, "refused")])
+def test_an_unusual_chest_is_refused_only_where_it_may_be_something_else(chest, clear, verdict):
+    typical = Typicality(1.5, 0.5, "upright", 0.9, 0.3, (0.0, 0.0), 1.0, clear)
+    assert gate.check(chest, lambda: typical).verdict == verdict
+
+
+def test_a_tilted_chest_beside_a_bright_table_is_not_called_turned():
+    upright = phantom.draw(11, "right", 40, rows=400, columns=400).pixels
+    tilt = cv2.getRotationMatrix2D((200, 200), -20, 0.9)
+    tilted = cv2.warpAffine(upright, tilt, (400, 400))
+    tilted[:, 340:] = 4095
+    opened = serving.open(device="cpu")
+    turns = {}
+    for name, pixels in {
+        "tilted": tilted,
+        "turned": np.ascontiguousarray(np.rot90(upright)),
+        "upside down": np.ascontiguousarray(np.rot90(upright, 2)),
+    }.items():
+        prepared = opened.prepare(pixels)
+        assert prepared.typicality is not None
+        turns[name] = prepared.typicality.turn
+    assert turns == {"tilted": "upright", "turned": "quarter", "upside down": "half"}
 
 
 @pytest.mark.parametrize(
