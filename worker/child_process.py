@@ -65,10 +65,12 @@ def main(arguments: list[str]) -> int:
         while True:
             try:
                 send(channel, describe(), [])
-                head, _ = receive(channel)
+                head, inputs = receive(channel)
             except (OSError, EOFError):
                 return 0
-            run(Attempt(portal, Claim.parse(head)), queue, compute)
+            claim = Claim.parse(head)
+            came = dict(zip(claim.inputs, inputs, strict=True)) if inputs else None
+            run(Attempt(portal, claim, came), queue, compute)
 
 
 def run(attempt: Attempt, queue: Queue, compute: Callable[[Attempt], Result]) -> None:

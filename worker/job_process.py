@@ -88,7 +88,7 @@ class JobProcess:
         began = time.monotonic()
         was_asked = False
         try:
-            send(self._channel, attempt.claim.as_json(), [])
+            send(self._channel, attempt.claim.as_json(), attempt.take_inputs())
             while not self._answers(self._heartbeat_seconds):
                 seconds = time.monotonic() - began
                 if seconds > self._settings.hard_seconds:

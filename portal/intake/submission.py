@@ -152,7 +152,8 @@ def _take(
             session.add(row)
             session.flush()
         job = enqueue(session, JobKind.RENDER, now, instance=instance)
-        worklist_order.place(session, study.id)
+        if exam is not None:  # a new one stands where its columns begin
+            worklist_order.place(session, study.id)
         detail = {"picture": instance.id.hex} if exam else {}
         if namesake is not None:
             detail["same_uid_as"] = namesake.study_id.hex

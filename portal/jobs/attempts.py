@@ -35,6 +35,11 @@ def is_attempt(ticket: Ticket) -> tuple[Any, ...]:
     )
 
 
+def is_running(job: Job, ticket: Ticket) -> bool:
+    """The same about the ticket's job, as it was read."""
+    return job.state is JobState.RUNNING and job.attempts == ticket.attempt
+
+
 def is_expired() -> tuple[Any, ...]:
     """The conditions under which a running attempt no longer belongs to its worker."""
     return Job.state == JobState.RUNNING, Job.lease_until < DatabaseTime()
@@ -76,7 +81,8 @@ def take_blobs(session: Session, job_id: UUID, *conditions: Any) -> list[str]:
     """Remove rows of files that a job has stored; the caller destroys the files afterwards."""
     where = (Blob.job_id == job_id, *conditions)
     names = list(session.scalars(select(Blob.name).where(*where)))
-    session.execute(delete(Blob).where(*where))
+    if names:
+        session.execute(delete(Blob).where(*where))
     return names
 
 

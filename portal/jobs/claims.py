@@ -3,6 +3,8 @@
 A claim is one conditional UPDATE, so that of any number of workers one gets the job.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
@@ -30,7 +32,7 @@ from portal.jobs.tickets import Ticket
 from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Team, WorkerToken
 from portal.settings import Settings
 from portal.studies import sealed_fields, worklist_order
-from portal.vault import Vault, VaultError
+from portal.vault import Vault, VaultError, WantedFile
 from worker.contract.clock import LEASE_SECONDS
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
@@ -39,6 +41,14 @@ from worker.contract.message import InvalidMessage
 
 # So many jobs whose records do not open are passed over for one that does.
 _TRIES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that has begun: what its worker is sent, and its inputs, by kind, to be read."""
+
+    claim: Claim
+    inputs: dict[str, WantedFile]
 
 
 def enqueue(
@@ -94,7 +104,7 @@ def claim(
     worker: str,
     now: datetime,
     token: WorkerToken | None = None,
-) -> Claim | None:
+) -> Claimed | None:
     """Begin an attempt at a job; None where there is nothing to do (done, taken, spent).
 
     A worker's own token reaches only the jobs of its queue. A job whose record does not open has
@@ -128,7 +138,7 @@ def claim(
         return None
     job = session.get_one(Job, job_id, populate_existing=True)
     try:
-        facts = _facts_for(session, vault, job)
+        data_key, facts = _opened(session, vault, job)
     except (VaultError, InvalidMessage):
         end_as_failed(session, job, ErrorCode.RECORD_DAMAGED, now)
         log_end(session, "job_failed", job, now)
@@ -137,14 +147,8 @@ def claim(
     model = registry.model_for_jobs(session) if job.kind is JobKind.SEGMENT else None
     job.model_sha256 = model.sha256 if model else None
     job.operating_point = model.operating_point if model else None
-    inputs = session.scalars(
-        select(Blob).where(
-            Blob.instance_id == job.instance_id,
-            Blob.current,
-            Blob.kind.in_(result_checks.INPUTS.get(job.kind, ())),
-        )
-    )
-    claimed = Claim(
+    inputs = _inputs(session, job)
+    claim = Claim(
         job=job.id,
         kind=job.kind,
         attempt=job.attempts,
@@ -170,7 +174,8 @@ def claim(
         detail={"kind": job.kind.value, "attempt": job.attempts},
     )
     session.commit()
-    return claimed
+    files = {b.kind.value: WantedFile(data_key, b.id, b.kind, b.name) for b in inputs}
+    return Claimed(claim, files)
 
 
 def claim_next(
@@ -181,7 +186,7 @@ def claim_next(
     worker: str,
     now: datetime,
     token: WorkerToken | None = None,
-) -> Claim | None:
+) -> Claimed | None:
     """Begin an attempt at the job of a queue that comes first; None where none waits.
 
     Of several workers that ask at once each gets another job. A job whose attempt was lost comes
@@ -211,14 +216,22 @@ def claim_next(
     return None
 
 
-def _facts_for(session: Session, vault: Vault, job: Job) -> Facts | None:
-    """What a segment job needs of the picture beside its pixels."""
-    if job.kind is not JobKind.SEGMENT:
-        return None
+def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | None]:
+    """The picture's key, and what a segment job needs of the picture beside its pixels."""
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     data_key = sealed_fields.instance_key_of(vault, instance)
+    if job.kind is not JobKind.SEGMENT:
+        return data_key, None
     facts = sealed_fields.open_facts(vault, data_key, instance)
-    return Facts.parse(facts) if facts is not None else None
+    return data_key, Facts.parse(facts) if facts is not None else None
+
+
+def _inputs(session: Session, job: Job) -> Sequence[Blob]:
+    """The files that a job reads, as far as they are there."""
+    kinds = result_checks.INPUTS.get(job.kind, ())
+    return session.scalars(
+        select(Blob).where(Blob.instance_id == job.instance_id, Blob.current, Blob.kind.in_(kinds))
+    ).all()
 
 
 def _age_min(session: Session, job: Job) -> int:

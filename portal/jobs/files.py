@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 from portal import database
 from portal.jobs import result_checks
 from portal.jobs.attempts import attempted, destroy_files, take_blobs
+from portal.jobs.claims import Claimed
 from portal.jobs.errors import BadResult
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Instance, Job
 from portal.studies import sealed_fields, stored_files
-from portal.vault import Vault
+from portal.vault import Vault, VaultError
+from worker.contract.claim_bundle import BUNDLE_INPUT_BYTES
 from worker.contract.result import Output
 
 
@@ -33,6 +35,24 @@ def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tup
     return stored_files.read(vault, data_key, blob), blob.media_type
 
 
+def inputs_of(vault: Vault, claimed: Claimed) -> dict[str, bytes] | None:
+    """All inputs of an attempt that has just begun, to be sent with its claim.
+
+    None where they are large, or one can't be read: the worker then asks for it and gets the
+    reason.
+    """
+    listed = claimed.claim.inputs
+    if sum(file.bytes for file in listed.values()) > BUNDLE_INPUT_BYTES:
+        return None
+    try:
+        found = vault.get_many([claimed.inputs[kind] for kind in listed])
+    except VaultError:
+        return None
+    inputs = {kind: data for kind, data in zip(listed, found, strict=True) if data is not None}
+    fits = all(len(inputs.get(kind, b"")) == file.bytes for kind, file in listed.items())
+    return inputs if fits else None
+
+
 def store_output(
     session: Session, vault: Vault, ticket: Ticket, output: Output, now: datetime
 ) -> None:
@@ -40,7 +60,7 @@ def store_output(
 
     Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
     """
-    blobs = write(session, vault, ticket, [output], now)
+    blobs = write(session, vault, attempted(session, ticket), [output], now)
     written = [blob.name for blob in blobs]
     try:
         job = attempted(session, ticket, lock=True)
@@ -54,13 +74,13 @@ def store_output(
 
 
 def write(
-    session: Session, vault: Vault, ticket: Ticket, outputs: Sequence[Output], now: datetime
+    session: Session, vault: Vault, job: Job, outputs: Sequence[Output], now: datetime
 ) -> list[Blob]:
-    """Check outputs and write their files in parallel; the caller enters their rows.
+    """Check outputs of the job's attempt and write their files in parallel; ends the transaction.
 
-    Raises Lost, BadResult or VaultError; then no file is left.
+    The caller enters their rows. Raises BadResult or VaultError; then no file is left.
     """
-    job = attempted(session, ticket)
+    attempt = job.attempts
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     picture = (instance.rows or 0, instance.columns or 0)
     kinds = [
@@ -76,7 +96,7 @@ def write(
             id=uuid4(),
             instance_id=instance.id,
             job_id=job.id,
-            attempt=ticket.attempt,
+            attempt=attempt,
             kind=kind,
             size=len(sent.data),
             media_type=result_checks.OUTPUTS[job.kind][kind].media_type,
@@ -92,7 +112,7 @@ def write(
                 data_key,
                 blob_id=blob.id,
                 kind=blob.kind,
-                attempt=ticket.attempt,
+                attempt=attempt,
                 data=sent.data,
             )
             for blob, sent in zip(blobs, outputs, strict=True)

@@ -17,11 +17,12 @@ from portal.jobs.attempts import (
     attempted,
     destroy_files,
     end_as_failed,
+    is_running,
     log_end,
     take_blobs,
 )
 from portal.jobs.claims import enqueue
-from portal.jobs.errors import OutputMissing
+from portal.jobs.errors import Lost, OutputMissing
 from portal.jobs.tickets import Ticket
 from portal.models import (
     Base,
@@ -57,12 +58,14 @@ def finish(
     stored. Sent twice by the same attempt, the second time changes nothing. Where an output is
     missing that this portal requires, the job also goes back to the queue, for a newer worker.
     """
-    job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
-    if job is not None and job.attempts == ticket.attempt and job.state is JobState.DONE:
+    found = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
+    if found is None or not is_running(found, ticket):
         session.rollback()
+        if found is None or found.attempts != ticket.attempt or found.state is not JobState.DONE:
+            raise Lost
         return None
-    session.rollback()
-    blobs = files.write(session, vault, ticket, sent, now) if sent else []
+    blobs = files.write(session, vault, found, sent, now) if sent else []
+    session.commit()  # without files, it is still locked
     written = [blob.name for blob in blobs]
     try:
         job = attempted(session, ticket, lock=True)

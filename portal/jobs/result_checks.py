@@ -116,6 +116,6 @@ def check_prediction(result: Any, sizes: Mapping[BlobKind, int]) -> Prediction:
 
 
 def _require_stored(job: JobKind, sizes: Mapping[BlobKind, int]) -> None:
-    for kind in OUTPUTS[job]:
-        if kind not in sizes:
+    for kind, rule in OUTPUTS[job].items():
+        if rule.is_required and kind not in sizes:
             raise OutputMissing(f"{kind.value} was not stored, which this portal requires")

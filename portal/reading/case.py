@@ -5,7 +5,6 @@ The id of a case that was joined into another leads to the other one.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -14,23 +13,19 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
 from portal.models import Blob, BlobKind, Instance, Prediction, Review, Study, User
-from portal.reading import other_exams
+from portal.reading import other_exams, served_files
 from portal.reading.case_records import (
     BlobData,
-    BlobInfo,
     PictureView,
     PredictionView,
     ReviewView,
     StudyView,
 )
 from portal.reading.shown_results import Shown
-from portal.studies import exams, sealed_fields, status, stored_files, stored_results
+from portal.studies import exams, sealed_fields, status, stored_results
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
 from portal.vault import Vault
-
-# What a page may ask for. Not the source file: its header names the patient.
-SERVED: Final = frozenset(BlobKind) - {BlobKind.SOURCE}
 
 
 def load(session: Session, actor: Actor, study_id: UUID) -> Study:
@@ -154,12 +149,13 @@ def read_blob(
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
-    if kind not in {served.value for served in SERVED}:
+    if kind not in {served.value for served in served_files.SERVED}:
         raise Denied("blob")
     rows = exams.pictures(session, [study.id])[study.id]
     instance = _chosen(rows, study_id, picture)
-    blob = stored_files.current(session, instance.id, BlobKind(kind))
-    if blob is None:
+    wanted = BlobKind(kind)
+    stored = served_files.of(session, instance)
+    if wanted not in served_files.available(stored):
         raise Denied("blob")
     audit.append(
         session,
@@ -168,11 +164,10 @@ def read_blob(
         now=now,
         study_id=study.id,
         subject_id=instance.id,
-        detail={"kind": blob.kind.value},
+        detail={"kind": wanted.value},
     )
     session.commit()
-    data_key = sealed_fields.instance_key_of(vault, instance)
-    return BlobData(stored_files.read(vault, data_key, blob), blob.media_type)
+    return served_files.read(vault, instance, stored, wanted)
 
 
 def _chosen(rows: Sequence[Instance], asked: UUID, picture: UUID | None) -> Instance:
@@ -191,11 +186,13 @@ def _pictures(
     rows: Sequence[Instance],
     states: Iterable[PictureState],
 ) -> list[PictureView]:
-    blobs: dict[UUID, dict[BlobKind, BlobInfo]] = {row.id: {} for row in rows}
-    for blob in session.scalars(
-        select(Blob).where(Blob.instance_id.in_(blobs), Blob.current, Blob.kind.in_(SERVED))
+    blobs: dict[UUID, set[BlobKind]] = {row.id: set() for row in rows}
+    for instance_id, kind in session.execute(
+        select(Blob.instance_id, Blob.kind).where(
+            Blob.instance_id.in_(blobs), Blob.current, Blob.kind.in_(served_files.SERVED)
+        )
     ):
-        blobs[blob.instance_id][blob.kind] = BlobInfo(blob.kind, blob.size, blob.media_type)
+        blobs[instance_id].add(kind)
     predictions = exams.last_predictions(session, {row.study_id for row in rows})
     by_id = {state.instance_id: state for state in states}
     return [
@@ -208,7 +205,7 @@ def _pictures(
             columns=row.columns,
             state=by_id[row.id],
             prediction=_prediction(predictions.get(row.id), row),
-            blobs=blobs[row.id],
+            blobs=served_files.available(blobs[row.id]),
             names_another=_names_another(vault, patient, row),
         )
         for row in rows

@@ -12,15 +12,6 @@ from portal.studies.status import PictureState, StudyState
 
 
 @dataclass(frozen=True, slots=True)
-class BlobInfo:
-    """A picture that can be read."""
-
-    kind: BlobKind
-    size: int
-    media_type: str
-
-
-@dataclass(frozen=True, slots=True)
 class PredictionView:
     """The model's prediction in full."""
 
@@ -79,7 +70,8 @@ class Prior:
 class PictureView:
     """One picture of the exam, as far as all of them are shown together.
 
-    `names_another`: its header names another patient than the exam's first picture does.
+    `names_another`: its header names another patient than the exam's first picture does. `blobs`:
+    the files of it that can be asked for.
     """
 
     instance_id: UUID
@@ -90,7 +82,7 @@ class PictureView:
     columns: int | None
     state: PictureState
     prediction: PredictionView | None
-    blobs: dict[BlobKind, BlobInfo]
+    blobs: frozenset[BlobKind]
     names_another: bool
 
 

@@ -51,22 +51,19 @@ def place(session: Session, study_id: UUID) -> Study:
     rows = exams.pictures(session, [study_id])[study_id]
     predictions = exams.last_predictions(session, [study_id])
     foremost = min(predictions.values(), key=status.suspicion, default=None)
-    failed = session.scalar(
-        select(
-            exists().where(
-                Job.study_id == study_id,
-                Job.kind.in_(status.RESULT_JOBS),
-                Job.state == JobState.FAILED,
-            )
-        )
+    failed = exists().where(
+        Job.study_id == study_id,
+        Job.kind.in_(status.RESULT_JOBS),
+        Job.state == JobState.FAILED,
     )
     seen = exists().where(ReviewSeen.instance_id == Instance.id)
     unseen = exists().where(Instance.study_id == study_id, not_(seen))
-    study.is_read = bool(rows) and not session.scalar(select(unseen))
+    has_failed, has_unseen = session.execute(select(failed, unseen)).one()
+    study.is_read = bool(rows) and not has_unseen
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None
     is_finished = foremost is not None and len(predictions) == len(rows)
-    study.is_without_result = bool(failed) or (is_finished and study.band is None)
+    study.is_without_result = bool(has_failed) or (is_finished and study.band is None)
     study.rank, study.weight = _unread_place(study)
     if study.is_read:
         study.rank, study.weight = READ, -by_arrival(study.created)

@@ -169,7 +169,6 @@ class BrowserPortal:
             outputs = {
                 "probability": found.probability_map.tobytes(),
                 "mask": overlay.mask_png(picture.as_in_source(found.mask)),
-                "overlay": overlay.overlay_png(picture, found.mask),
             }
         ticket = self._claim(study_id, JobKind.SEGMENT)
         self._finish(ticket, {"prediction": found.facts()}, **outputs)

@@ -39,7 +39,6 @@ def segmented(rows: int = 8, columns: int = 6) -> dict[str, bytes]:
     return {
         "probability": bytes(4 * 4),
         "mask": png(rows=rows, columns=columns),
-        "overlay": png(rows=rows, columns=columns, colour=2),
     }
 
 
@@ -201,7 +200,7 @@ class Jobs:
             claimed = claims.claim(session, settings, vault, job_id, "worker-1", now)
         if claimed is None:
             return None
-        return claims.open_ticket(settings, claimed.ticket, job_id, now)
+        return claims.open_ticket(settings, claimed.claim.ticket, job_id, now)
 
     def store(self, ticket: tickets.Ticket, now: datetime = NOW, **outputs: bytes) -> None:
         """Store outputs of an attempt, each with its right media type."""

@@ -136,3 +136,15 @@ def test_a_process_ends_with_its_worker(unlimited: JobProcess) -> None:
     assert running.stdin is not None
     running.stdin.close()  # as the kernel does when the worker is killed
     assert running.wait(60) == 0
+
+
+def test_the_inputs_of_a_claim_reach_the_process_and_are_not_asked_for(
+    script: SlowScript, unlimited: JobProcess
+) -> None:
+    script.inputs = {"source": b"no picture"}
+    client = PortalClient(settings(f"http://127.0.0.1:{script.server_port}"), JobKind.RENDER)
+    attempt = client.claim(JOB)
+    assert attempt is not None
+    unlimited.run(attempt, lambda: None)
+    assert script.sent("source") == []
+    assert [json.loads(body)["code"] for body in script.sent("fail")] == ["not_an_image"]

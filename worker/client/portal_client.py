@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 import httpx2
 
+from worker.contract import claim_bundle
+from worker.contract.claim_bundle import CLAIM_BUNDLE
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
 from worker.contract.files import OUTPUTS, FileKind
@@ -44,6 +46,7 @@ CONNECT_SECONDS = 5.0
 SHORTEST_TRY = 0.1
 # How the portal answers a ticket whose attempt no longer runs.
 ATTEMPT_LOST = frozenset({401, 403, 404, 409, 410})
+_WITH_INPUTS = {"Accept": CLAIM_BUNDLE}
 
 
 class PortalClient:
@@ -85,7 +88,8 @@ class PortalClient:
     def claim(self, job_id: UUID) -> Attempt | None:
         """Claim a job; None when there is nothing to do (done, taken, unknown)."""
         body = ClaimRequest(worker=self._name).as_json()
-        answer = self.request("POST", f"jobs/{job_id}/claim", self._token, json=body)
+        path = f"jobs/{job_id}/claim"
+        answer = self.request("POST", path, self._token, json=body, headers=_WITH_INPUTS)
         return self._claimed(answer)
 
     def claim_next(self) -> Attempt | None:
@@ -94,7 +98,7 @@ class PortalClient:
         Asked once: Transient when the portal does not answer now.
         """
         body = NextClaim(worker=self._name, queue=self._queue).as_json()
-        answer = self.request_once("POST", "claim", self._token, json=body)
+        answer = self.request_once("POST", "claim", self._token, json=body, headers=_WITH_INPUTS)
         if answer is None:
             raise Transient(ErrorCode.PORTAL_UNREACHABLE)
         if answer.status_code >= 500:
@@ -105,9 +109,10 @@ class PortalClient:
         self, method: str, path: str, token: str, **parts: Any
     ) -> httpx2.Response | None:
         """One call that is not repeated; None when the portal is down."""
+        headers = {**parts.pop("headers", {}), **_bearer(token)}
         try:
             return self._http.request(
-                method, path, headers=_bearer(token), timeout=_timeout(CONNECT_SECONDS), **parts
+                method, path, headers=headers, timeout=_timeout(CONNECT_SECONDS), **parts
             )
         except httpx2.TransportError:
             return None
@@ -140,6 +145,8 @@ class PortalClient:
         if answer.status_code != httpx2.codes.OK:
             return None
         try:
+            if answer.headers.get("Content-Type") == CLAIM_BUNDLE:
+                return Attempt(self, *claim_bundle.unpack(answer.content))
             return Attempt(self, Claim.parse_text(answer.content))
         except InvalidMessage as error:
             log.error("the portal's claim breaks the contract: %s", error.message)
@@ -147,11 +154,17 @@ class PortalClient:
 
 
 class Attempt:
-    """One claimed attempt at a job: its inputs, its outputs, its lease and its end."""
+    """One claimed attempt at a job: its inputs, its outputs, its lease and its end.
 
-    def __init__(self, portal: PortalClient, claim: Claim) -> None:
+    `inputs`: those that came with the claim, by kind.
+    """
+
+    def __init__(
+        self, portal: PortalClient, claim: Claim, inputs: Mapping[str, bytes] | None = None
+    ) -> None:
         self._portal = portal
         self._claim = claim
+        self._inputs = dict(inputs or {})
         # Small outputs wait for the result: a request costs more than its bytes.
         self._outputs: list[Output] = []
 
@@ -191,8 +204,16 @@ class Attempt:
         return self._claim.age_min
 
     def read_input(self, kind: FileKind) -> bytes:
-        """The bytes of one of the job's inputs."""
+        """The bytes of one of the job's inputs; asked for unless they came with the claim."""
+        if kind in self._inputs:
+            return self._inputs.pop(kind)  # they may be large, and are read once
         return self._call("GET", f"inputs/{kind}").content
+
+    def take_inputs(self) -> list[bytes]:
+        """The inputs that came with the claim, in its order, which this attempt then forgets."""
+        taken = [self._inputs[kind] for kind in self._claim.inputs if kind in self._inputs]
+        self._inputs.clear()
+        return taken
 
     def store_output(self, kind: FileKind, data: bytes) -> None:
         """Store one of the job's outputs: a large one now, others together with the result."""

@@ -35,6 +35,7 @@ class OutputRule:
     bytes_per_pixel: int = 0
     side_max: int = 0  # of a JPEG; a PNG has the size of the X-ray
     of_source: bool = False  # it may have the file's size, whose pixels are not square
+    is_required: bool = True
 
     def limit(self, rows: int, columns: int) -> int:
         """The largest output in bytes for an X-ray of this size."""
@@ -55,6 +56,7 @@ OUTPUTS: Final = {
     JobKind.SEGMENT: {
         FileKind.PROBABILITY: OutputRule(BYTES, 4 * _MB),
         FileKind.MASK: OutputRule(PNG, _MB, bytes_per_pixel=1, of_source=True),
-        FileKind.OVERLAY: OutputRule(PNG, _MB, bytes_per_pixel=4),
+        # By workers of a version before, and where the portal can't draw it from pixels and mask.
+        FileKind.OVERLAY: OutputRule(PNG, _MB, bytes_per_pixel=4, is_required=False),
     },
 }

@@ -59,5 +59,7 @@ def _store(attempt: Attempt, picture: Picture, found: ModelPrediction) -> None:
         return
     attempt.store_output(FileKind.PROBABILITY, found.probability_map.tobytes())
     attempt.store_output(FileKind.MASK, overlay.mask_png(picture.as_in_source(found.mask)))
-    drawn = overlay.overlay_png(picture, found.mask, found.mark)
-    attempt.store_output(FileKind.OVERLAY, drawn)
+    # Elsewhere the portal draws it when it is asked for, from pixels and mask alone.
+    if found.mark or picture.shutters or picture.source_size:
+        drawn = overlay.overlay_png(picture, found.mask, found.mark)
+        attempt.store_output(FileKind.OVERLAY, drawn)

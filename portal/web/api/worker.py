@@ -2,7 +2,7 @@
 
 `hello` and both claims need the worker's own token, which is for one queue, or the one that all
 workers share; the rest needs the ticket that a claim answers, good for that one job and attempt as
-long as the token works. Bodies are files, or the messages of `worker.contract`.
+long as the token works. Bodies are files, the messages of `worker.contract`, or both in one.
 """
 
 from typing import Any, Final, TypeVar
@@ -17,6 +17,8 @@ from portal.services import db_session
 from portal.web.security import guard
 from portal.web.security.errors import Problem, answer
 from portal.web.security.json_body import json_or_none
+from worker.contract import claim_bundle
+from worker.contract.claim_bundle import CLAIM_BUNDLE
 from worker.contract.clock import LEASE_SECONDS
 from worker.contract.files import OUTPUT_BYTES_MAX
 from worker.contract.job import ClaimRequest, Failure, Hello, Lease, NextClaim
@@ -52,7 +54,7 @@ def claim(job_id: UUID) -> Response | tuple[str, int]:
     claimed = claims.claim(
         db_session(), services.settings, services.vault, job_id, name, guard.now(), token
     )
-    return jsonify(claimed.as_json()) if claimed else _NOTHING
+    return _answer(claimed) if claimed else _NOTHING
 
 
 @blueprint.post("/claim")
@@ -73,7 +75,7 @@ def claim_next() -> Response | tuple[str, int]:
         guard.now(),
         token,
     )
-    return jsonify(claimed.as_json()) if claimed else _NOTHING
+    return _answer(claimed) if claimed else _NOTHING
 
 
 @blueprint.get("/jobs/<uuid:job_id>/inputs/<kind>")
@@ -141,6 +143,16 @@ def fail(job_id: UUID) -> tuple[str, int]:
 def _refused(error: WorkerRefused) -> Response:
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
     return answer(Problem(status, error.code, error.message))
+
+
+def _answer(claimed: claims.Claimed) -> Response:
+    """The claim, with its inputs for a worker that takes them along."""
+    inputs = None
+    if request.headers.get("Accept") == CLAIM_BUNDLE:
+        inputs = files.inputs_of(guard.services().vault, claimed)
+    if inputs is None:
+        return jsonify(claimed.claim.as_json())
+    return Response(claim_bundle.pack(claimed.claim, inputs), content_type=CLAIM_BUNDLE)
 
 
 def _token() -> WorkerToken | None:

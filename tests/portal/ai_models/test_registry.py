@@ -58,7 +58,7 @@ def claimed(clinic: Clinic, job_id: UUID) -> dict[str, Any]:
     with clinic.session as session:
         found = claims.claim(session, clinic.core.settings, clinic.vault, job_id, "w", NOW)
     assert found is not None
-    return found.as_json()
+    return found.claim.as_json()
 
 
 def ticket(clinic: Clinic, claim: dict[str, Any], job_id: UUID) -> tickets.Ticket:

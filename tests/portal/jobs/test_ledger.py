@@ -69,7 +69,7 @@ def test_a_picture_goes_from_upload_to_prediction(clinic: Clinic) -> None:
     assert view.patient.patient_name == "PHANTOM, ONE"
     assert view.facts is not None
     assert view.facts["view"] == "PA"
-    assert len(files(clinic.core.data_dir)) == 7
+    assert len(files(clinic.core.data_dir)) == 6
 
 
 def test_a_claim_holds_everything_that_the_worker_needs(clinic: Clinic) -> None:
@@ -78,24 +78,24 @@ def test_a_claim_holds_everything_that_the_worker_needs(clinic: Clinic) -> None:
     with clinic.session as session:
         claimed = claims.claim(session, settings, clinic.vault, clinic.job(study_id).id, "w", NOW)
     assert claimed is not None
-    answer = claimed.as_json()
+    answer = claimed.claim.as_json()
     assert answer["kind"] == "render"
     assert answer["attempt"] == 1
     assert answer["lease_seconds"] == LEASE_SECONDS
     assert answer["inputs"]["source"]["media_type"] == "application/dicom"
     assert answer["facts"] is None
     segment = None
-    ticket = claims.open_ticket(settings, claimed.ticket, claimed.job, NOW)
+    ticket = claims.open_ticket(settings, claimed.claim.ticket, claimed.claim.job, NOW)
     clinic.store(ticket, **rendered(8, 6))
     segment = clinic.finish(ticket, {"facts": facts_of(8, 6)})
     assert segment is not None
     with clinic.session as session:
         claimed = claims.claim(session, settings, clinic.vault, segment, "w", NOW)
     assert claimed is not None
-    assert claimed.as_json()["inputs"] == {
+    assert claimed.claim.as_json()["inputs"] == {
         "pixels": {"bytes": 96, "media_type": "application/octet-stream"}
     }
-    assert claimed.as_json()["facts"] == facts_of(8, 6)
+    assert claimed.claim.as_json()["facts"] == facts_of(8, 6)
 
 
 @pytest.mark.parametrize(("chosen", "age_min"), [(None, 18), (12, 12), (0, 0)])
@@ -196,7 +196,7 @@ def next_job(clinic: Clinic, queue: JobKind = JobKind.RENDER) -> UUID | None:
     """The job that a worker gets which asks for the next one of its queue."""
     with clinic.session as session:
         found = claims.claim_next(session, clinic.core.settings, clinic.vault, queue, "w", NOW)
-    return found.job if found is not None else None
+    return found.claim.job if found is not None else None
 
 
 def test_a_worker_that_asks_gets_the_job_that_comes_first(clinic: Clinic) -> None:
@@ -673,7 +673,7 @@ def test_tickets_are_for_one_job_one_attempt_and_some_minutes(clinic: Clinic) ->
         job_id = clinic.job(clinic.submit().study_id).id
         claimed = claims.claim(session, settings, clinic.vault, job_id, "w", NOW)
     assert claimed is not None
-    text = claimed.ticket
+    text = claimed.claim.ticket
     assert claims.open_ticket(settings, text, job_id, NOW) == Ticket(job_id, 1)
     end = NOW + timedelta(seconds=settings.visibility_seconds)
     forged = text[:-4] + ("AAAA" if not text.endswith("AAAA") else "BBBB")

@@ -17,10 +17,12 @@ from uuid import uuid4
 import pytest
 
 from worker.client.portal_client import ANSWER_SECONDS, Attempt, PortalClient
+from worker.contract import claim_bundle
+from worker.contract.claim_bundle import CLAIM_BUNDLE
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
 from worker.contract.files import FileKind
-from worker.contract.job import JobKind
+from worker.contract.job import Claim, JobKind
 from worker.contract.result import RenderResult
 from worker.errors import AttemptLost, Permanent, Transient
 from worker.settings import Settings
@@ -46,6 +48,8 @@ class Script(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.answers: dict[str, list[int]] = {}
+        # Sent along with a claim; without any it is sent alone, as by the version before.
+        self.inputs: dict[str, bytes] = {}
         self.asked: list[tuple[str, str, str, bytes]] = []
 
     def status(self, path: str) -> int:
@@ -64,6 +68,14 @@ class Answer(BaseHTTPRequestHandler):
         status = self.server.status(self.path)
         answer = json.dumps(CLAIM).encode() if status == 200 else b""
         self.send_response(status)
+        if status == 200 and self.server.inputs and self.headers["Accept"] == CLAIM_BUNDLE:
+            listed = {
+                kind: {"bytes": len(data), "media_type": "a/b"}
+                for kind, data in self.server.inputs.items()
+            }
+            claim = Claim.parse({**CLAIM, "inputs": listed})
+            answer = claim_bundle.pack(claim, self.server.inputs)
+            self.send_header("Content-Type", CLAIM_BUNDLE)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -137,6 +149,27 @@ def test_a_claim_shows_the_workers_token_and_everything_after_it_the_ticket(
     tokens = [asked[1] for asked in script.asked]
     assert tokens == ["Bearer token-of-a-worker"] + 2 * ["Bearer ticket-of-this-attempt"]
     assert json.loads(script.asked[2][3]) == FACTS
+
+
+@pytest.mark.parametrize("way", ["claim", "claim_next"])
+def test_inputs_that_came_with_the_claim_are_not_asked_for(
+    script: Script, client: PortalClient, way: str
+) -> None:
+    script.inputs = {"source": b"a\npicture"}
+    attempt = client.claim(JOB) if way == "claim" else client.claim_next()
+    assert attempt is not None
+    assert attempt.read_input(FileKind.SOURCE) == b"a\npicture"
+    assert len(script.asked) == 1
+    attempt.read_input(FileKind.SOURCE)  # it is not kept
+    assert script.asked[1][0].endswith("/inputs/source")
+
+
+def test_the_inputs_of_a_claim_are_handed_on_once(script: Script, client: PortalClient) -> None:
+    script.inputs = {"source": b"picture", "pixels": b""}
+    attempt = client.claim(JOB)
+    assert attempt is not None
+    assert attempt.take_inputs() == [b"picture", b""]
+    assert attempt.take_inputs() == []
 
 
 def test_small_outputs_are_sent_with_the_result_in_one_request(

@@ -10,6 +10,8 @@ from itsdangerous import URLSafeSerializer
 from werkzeug.test import TestResponse
 
 from portal.jobs import overview
+from portal.jobs.claims import Claimed
+from portal.jobs.files import inputs_of
 from portal.models import JobKind, db
 from tests.support.core import Clock
 from tests.support.jobs import MEDIA_TYPES
@@ -22,11 +24,14 @@ from tests.support.portal_app import (
     SEGMENTED,
     HttpWorker,
     analyse,
+    core_of,
     end_leases,
     job_of,
     make_study,
     sign_in,
 )
+from worker.contract.claim_bundle import BUNDLE_INPUT_BYTES, CLAIM_BUNDLE, unpack
+from worker.contract.job import Claim, InputFile
 
 
 @pytest.fixture
@@ -59,6 +64,64 @@ def test_hello_is_seen_by_the_admin(worker: HttpWorker, admin_client: FlaskClien
     assert "render@box" in page
     assert "No segment worker is running" in page
     assert "No render worker is running" not in page
+
+
+def test_a_worker_that_takes_inputs_along_gets_them_with_the_claim(
+    worker: HttpWorker, job_id: UUID
+) -> None:
+    answer = claim_with(worker, job_id, CLAIM_BUNDLE)
+    assert answer.content_type == CLAIM_BUNDLE
+    claim, inputs = unpack(answer.data)
+    assert inputs == {"source": picture()}
+    source = worker.call("GET", f"jobs/{job_id}/inputs/source", claim.ticket)
+    assert source.data == picture()
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", f"text/html, {CLAIM_BUNDLE}"])
+def test_a_worker_of_the_version_before_gets_the_claim_alone(
+    worker: HttpWorker, job_id: UUID, accept: str
+) -> None:
+    answer = claim_with(worker, job_id, accept)
+    assert answer.content_type == "application/json"
+    assert answer.json["inputs"]["source"]["bytes"] == len(picture())
+
+
+def test_the_next_job_comes_with_its_inputs_too(worker: HttpWorker, job_id: UUID) -> None:
+    body = {"worker": "render@test", "queue": "render"}
+    answer = worker.call("POST", "claim", json=body, headers={"Accept": CLAIM_BUNDLE})
+    assert unpack(answer.data)[0].job == job_id
+
+
+def test_an_input_that_is_gone_leaves_the_claim_as_it_is(
+    app: Flask, worker: HttpWorker, job_id: UUID
+) -> None:
+    for path in (core_of(app).data_dir / "blobs").rglob("*-0"):
+        path.unlink()
+    answer = claim_with(worker, job_id, CLAIM_BUNDLE)
+    assert answer.content_type == "application/json"
+    source = worker.call("GET", f"jobs/{job_id}/inputs/source", answer.json["ticket"])
+    assert (source.status_code, source.json["code"]) == (503, "damaged")
+
+
+def test_large_inputs_are_not_sent_with_the_claim(app: Flask) -> None:
+    vault = core_of(app).vault
+    for size, expected in ((BUNDLE_INPUT_BYTES + 1, None), (0, {})):
+        listed = {"pixels": InputFile(bytes=size, media_type="a/b")} if size else {}
+        claim = Claim(
+            job=uuid4(),
+            kind=JobKind.SEGMENT,
+            attempt=1,
+            ticket="",
+            lease_seconds=1.0,
+            soft_seconds=1.0,
+            inputs=listed,
+        )
+        assert inputs_of(vault, Claimed(claim, {})) == expected
+
+
+def claim_with(worker: HttpWorker, job_id: UUID, accept: str) -> TestResponse:
+    body = {"worker": "render@test"}
+    return worker.call("POST", f"jobs/{job_id}/claim", json=body, headers={"Accept": accept})
 
 
 def test_from_the_upload_to_the_result(
