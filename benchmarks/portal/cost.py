@@ -25,7 +25,6 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from benchmarks.portal.memory import command, tree
 from ml.images.reader import Unreadable, read
 from ml.inference import serving
 from ml.inference.predict import predict
@@ -40,10 +39,25 @@ _WARM = 4
 _THREADS = 2
 
 
+def descending(root: int) -> list[int]:
+    """A process and all that descend from it."""
+    try:
+        tasks = Path(f"/proc/{root}/task").glob("*/children")
+        children = [int(child) for task in tasks for child in task.read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        children = []
+    return [root, *(pid for child in children for pid in descending(child))]
+
+
+def command(pid: int) -> str:
+    """What a process was started with."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
 def processor_seconds(root: int) -> dict[str, float]:
     """Seconds of a process and all that descend from it, by what each is; ended ones included."""
     found: dict[str, float] = defaultdict(float)
-    for pid in tree(root):
+    for pid in descending(root):
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             name = _name(command(pid))

@@ -68,13 +68,15 @@ def canonical(
     else:
         # Rescaling is linear, so the stored steps are kept as they are: no rounding, no loss.
         sign, start = (1, -low) if slope > 0 else (-1, low + 2**bits - 1)
-        shown = sign * values + start
+        shown = values
+        shown *= sign
+        shown += start
         scale = _Scale(sign / slope, start - sign * intercept / slope)
     top = 2**bits - 1
     windows = [scale.window(window) for window in windows]
-    shown = np.clip(shown, 0, top)
+    np.clip(shown, 0, top, out=shown)
     if inverted:
-        shown = top - shown
+        np.subtract(top, shown, out=shown)
         windows = [Window(top - w.centre, w.width, w.name) for w in windows]
     pixels: Pixels = shown.astype(np.uint16)
     inside = pixels if valid is None else pixels[valid]
@@ -104,11 +106,16 @@ def _values(
     """
     bits = header.stored
     shift = header.high + 1 - bits
-    values = (stored.astype(np.int32) >> shift) & (2**bits - 1)
+    # In place, here and above: memory that is touched first costs a fresh process the most.
+    values = stored.astype(np.int32)
+    values >>= shift
+    values &= 2**bits - 1
     if not header.signed:
         return values, bits, 0
     sign = 2 ** (bits - 1)
-    return (values ^ sign) - sign, bits, -sign
+    values ^= sign
+    values -= sign
+    return values, bits, -sign
 
 
 def _looked_up(table: LookupTable, values: NDArray[np.int32]) -> NDArray[np.int32]:

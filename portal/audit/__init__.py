@@ -29,6 +29,15 @@ Detail = Mapping[str, str | int | bool | list[str] | None]
 # The writer of rows whose numbers have to be in the order of their commits.
 _IN_ORDER: Final = 0
 _EVENT: Final = re.compile(r"[a-z][a-z_]{1,63}")
+# Made once: nearly every request writes a row.
+_WRITERS: Final = select(AuditWriter).execution_options(populate_existing=True)
+_FREE_WRITER: Final = (
+    _WRITERS.where(AuditWriter.id != _IN_ORDER)
+    .order_by(AuditWriter.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_NEXT_NUMBER: Final = select(func.coalesce(func.max(AuditEvent.seq), 0) + 1)
 
 
 def bind(engine: Engine, key: bytes) -> None:
@@ -186,16 +195,12 @@ def _about(study_ids: Collection[UUID]) -> tuple[Any, Any]:
 
 def _writer(session: Session, in_order: bool) -> AuditWriter:
     """A writer for this transaction alone; where all are taken, it waits for one."""
-    query = select(AuditWriter).execution_options(populate_existing=True)
     others = AuditWriter.id != _IN_ORDER
-    found = None
-    if not in_order:
-        free = query.where(others).order_by(AuditWriter.id).limit(1)
-        found = session.scalars(free.with_for_update(skip_locked=True)).one_or_none()
+    found = None if in_order else session.scalars(_FREE_WRITER).one_or_none()
     if found is None:
         ids = [_IN_ORDER] if in_order else session.scalars(select(AuditWriter.id).where(others))
         wanted = random.choice(list(ids) or [_IN_ORDER])  # noqa: S311 no secret
-        taken = query.where(AuditWriter.id == wanted).with_for_update()
+        taken = _WRITERS.where(AuditWriter.id == wanted).with_for_update()
         found = session.scalars(taken).one_or_none()
     if found is None:
         raise RuntimeError("the access log can't be written: its writers are missing")
@@ -206,4 +211,4 @@ def _number(session: Session) -> int:
     """The row's number, drawn while its writer is held, so that a writer's numbers rise."""
     if session.get_bind().dialect.name == "postgresql":
         return session.scalars(select(AUDIT_NUMBERS.next_value())).one()
-    return session.scalars(select(func.coalesce(func.max(AuditEvent.seq), 0) + 1)).one()
+    return session.scalars(_NEXT_NUMBER).one()

@@ -38,6 +38,8 @@ def entries(session: Session, rows: Sequence[Base]) -> list[str]:
     found = list[str]()
     for table in TABLES:
         keys = [_key_of(table, row.__dict__) for row in rows if row.__tablename__ == table.name]
+        if not keys:
+            continue
         found += [entry(table, row) for row in session.execute(with_keys(table, keys)).mappings()]
     if len(found) != len(rows):
         raise ValueError("a row that the log binds is not in the database")

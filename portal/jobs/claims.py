@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import and_, case, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -72,28 +72,24 @@ def enqueue(
         raise ValueError("a job is about a picture or a study")
     subject = study_id if instance is None else instance.id
     key = ":".join((kind.value, subject.hex, *([target] if target else [])))
-    same = select(Job).where(Job.idempotency_key == key)
-    known = session.scalars(same).first()
-    if known is not None:
-        return known
-    job = Job(
-        id=uuid4(),
-        kind=kind,
-        state=JobState.QUEUED,
-        study_id=study_id,
-        instance_id=instance.id if instance else None,
-        target=target,
-        idempotency_key=key,
-        attempts=0,
-        priority=priority,
-        created=now,
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(
+        dialect.insert(Job)
+        .values(
+            id=uuid4(),
+            kind=kind,
+            state=JobState.QUEUED,
+            study_id=study_id,
+            instance_id=instance.id if instance else None,
+            target=target,
+            idempotency_key=key,
+            attempts=0,
+            priority=priority,
+            created=now,
+        )
+        .on_conflict_do_nothing(index_elements=[Job.idempotency_key])
     )
-    try:
-        with session.begin_nested():
-            session.add(job)
-    except IntegrityError:  # asked for twice at once
-        return session.scalars(same).one()
-    return job
+    return session.scalars(select(Job).where(Job.idempotency_key == key)).one()
 
 
 def claim(
@@ -110,8 +106,7 @@ def claim(
     A worker's own token reaches only the jobs of its queue. A job whose record does not open has
     failed: another attempt would fail as well.
     """
-    won = changed(
-        session,
+    begin = (
         update(Job)
         .where(
             Job.id == job_id,
@@ -131,12 +126,14 @@ def claim(
             started_at=now,
             finished_at=None,
             error_code=None,
-        ),
+        )
+        .returning(Job)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
-    if not won:
+    job = session.scalars(begin).one_or_none()
+    if job is None:
         session.rollback()
         return None
-    job = session.get_one(Job, job_id, populate_existing=True)
     try:
         data_key, facts = _opened(session, vault, job)
     except (VaultError, InvalidMessage):

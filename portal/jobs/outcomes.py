@@ -67,12 +67,15 @@ def finish(
     blobs = files.write(session, vault, found, sent, now) if sent else []
     session.commit()  # without files, it is still locked
     written = [blob.name for blob in blobs]
+    for blob in blobs:
+        blob.current = True  # from the start: they become rows only if the result is accepted
     try:
         job = attempted(session, ticket, lock=True)
         replaced = files.enter(session, job, ticket, blobs)
         follower, made = _accept(session, vault, job, ticket.attempt, result, now)
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
-        old = take_blobs(session, job.id, Blob.attempt != ticket.attempt)
+        is_first = ticket.attempt == 1  # and has none before it that may have left something
+        old = [] if is_first else take_blobs(session, job.id, Blob.attempt != ticket.attempt)
         worklist_order.place(session, job.study_id)
         log_end(session, "job_finished", job, now, made)
     except BaseException as error:

@@ -46,16 +46,19 @@ class SweepResult:
 
 
 def notify(session: Session, broker: Broker, job_id: UUID, now: datetime) -> bool:
-    """Announce a queued job after its commit; False when Redis is down: the sweep does it later."""
-    kind = session.scalars(
-        select(Job.kind).where(Job.id == job_id, Job.state == JobState.QUEUED)
-    ).one_or_none()
+    """Announce a queued job after its commit; False when Redis is down: the sweep does it later.
+
+    It is marked first, which a portal that ends in between leaves as if the message were lost.
+    """
+    queued = (Job.id == job_id, Job.state == JobState.QUEUED)
+    marked = update(Job).where(*queued).values(rung_at=now).returning(Job.kind)
+    kind = session.scalars(marked, execution_options={"synchronize_session": False}).one_or_none()
     session.commit()
-    if kind is None or not broker.notify(kind, job_id):
-        return False
-    _execute(session, update(Job).where(Job.id == job_id).values(rung_at=now))
+    if kind is None or broker.notify(kind, job_id):
+        return kind is not None
+    _execute(session, update(Job).where(*queued, Job.rung_at == now).values(rung_at=None))
     session.commit()
-    return True
+    return False
 
 
 def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
