@@ -89,7 +89,9 @@ class Measured:
 
     def __init__(self, running: RunningPortal, stages: Path) -> None:
         self._running, self._stages = running, stages
-        self._began, self._processes, self._noted = time.monotonic(), {}, {}
+        self._processes: dict[str, float] = {}
+        self._noted: dict[tuple[str, str], float] = {}
+        self._began = 0.0
         self.start()
 
     def start(self) -> None:

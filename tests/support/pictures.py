@@ -73,7 +73,7 @@ def png(
 ) -> bytes:
     """A grey PNG with this size in its header; its pixels may be fewer."""
     header = struct.pack(">IIBBBBB", columns, rows, depth, colour, 0, 0, 0)
-    pixels = zlib.compress(bytes(min(rows, 64) * (min(columns, 64) + 1)))
+    pixels = zlib.compress(bytes(min(rows, 1024) * (min(columns, 1024) + 1)))
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)

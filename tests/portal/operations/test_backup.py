@@ -161,7 +161,7 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
         for folder in (clinic.core.data_dir, host.core.data_dir)
     )
     assert ours == theirs
-    assert made.blobs == len(ours) == 15
+    assert made.blobs == len(ours) == 13
     with clinic.session as one, host.core.sessions() as other:
         length = restored["audit_events"]["rows"]
         old = {row.seq: row.mac for row in one.scalars(select(AuditEvent))}

@@ -1,5 +1,6 @@
 """The drawn overlay, beside what OpenCV draws of the same picture and mask."""
 
+import zlib
 from typing import Any
 
 import cv2
@@ -102,7 +103,10 @@ def filtered(mask: NDArray[np.bool_]) -> bytes:
         b"no picture",
         pictures.png(rows=ROWS, columns=COLUMNS, colour=2),
         pictures.png(rows=COLUMNS, columns=ROWS),
-        pictures.png(rows=ROWS, columns=COLUMNS),  # with fewer pixels
+        pictures.png(rows=ROWS, columns=COLUMNS).replace(
+            pictures.chunk(b"IDAT", zlib.compress(bytes(ROWS * (COLUMNS + 1)))),
+            pictures.chunk(b"IDAT", zlib.compress(bytes(ROWS * COLUMNS))),
+        ),
         overlay.mask_png(some_mask("inside"))[:-20],
         filtered(some_mask("inside")),
     ],
