@@ -4,8 +4,8 @@ Hardly anybody does, since the pages draw the outline themselves; so no worker d
 picture. It is made from what is stored: the pixels, which are plain numbers, and the mask, whose
 lines lie unfiltered in its PNG. Nothing is decoded but its deflate stream.
 
-Workers still store one where more belongs to it than pixels and mask: a shutter, or pixels that are
-not square in the file.
+Workers still store one where more belongs to it than pixels and mask: a shutter, a mark of the
+picture's age, or pixels that are not square in the file.
 """
 
 import re
