@@ -109,7 +109,7 @@ def test_a_claim_has_the_age_of_the_pictures_own_team(
         session.commit()
         claimed = claims.claim(session, clinic.core.settings, clinic.vault, segment, "w", NOW)
     assert claimed is not None
-    assert claimed.age_min == age_min
+    assert claimed.claim.age_min == age_min
 
 
 def test_of_twenty_workers_at_once_one_gets_the_job(clinic: Clinic) -> None:
