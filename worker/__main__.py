@@ -10,10 +10,16 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from worker import life
-from worker.contract.job import QUEUES, JobKind, Queue
-from worker.isolation import kernel
-from worker.settings import BadSettings, Settings, check_redis, leave_environment, load
+try:
+    from worker import life
+    from worker.contract.job import QUEUES, JobKind, Queue
+    from worker.isolation import kernel
+    from worker.settings import BadSettings, Settings, check_redis, leave_environment, load
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"worker: it needs {missing.name}: install it with `pip install .[worker-cpu]`, or "
+        "`.[worker-gpu]` for a GPU"
+    ) from None
 
 
 def main(arguments: list[str]) -> int:
@@ -106,7 +112,8 @@ def _engine(settings: Settings) -> AbstractContextManager[None]:
 
     path = settings.engine_socket
     assert path is not None, "several processes have one engine"
-    return batch_process.running(path, settings.device, settings.threads, settings.batch)
+    where = settings.device, settings.threads, settings.batch, settings.precision, settings.engine
+    return batch_process.running(path, *where)
 
 
 if __name__ == "__main__":

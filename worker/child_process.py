@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ml.errors import BadInput
 from worker import parent_process
 from worker.client.portal_client import Attempt, PortalClient
 from worker.contract.error_codes import ErrorCode
@@ -58,6 +59,9 @@ def main(arguments: list[str]) -> int:
     with socket.socket(fileno=int(descriptor)) as channel:
         try:
             compute, describe = _prepare(queue, settings)
+        except BadInput as error:
+            send(channel, {"error": str(error)}, [])
+            return 1
         except Exception as error:
             send(channel, {"error": f"{type(error).__name__}: {error}"}, [])
             return 1

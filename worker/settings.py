@@ -168,6 +168,18 @@ class Settings(JobClock, BaseSettings):
         validation_alias="PLEURA_DEVICE",
         description="auto (the GPU where torch sees one, else the CPU), cpu or cuda.",
     )
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        "auto",
+        validation_alias="PLEURA_ENGINE",
+        description="auto (torch on a GPU; on the CPU OpenVINO, or torch without it), openvino or "
+        "torch.",
+    )
+    precision: Literal["f32", "bf16", "fp16"] = Field(
+        "f32",
+        validation_alias="PLEURA_PRECISION",
+        description="Of the network's arithmetic: f32, bf16 (quicker, results differ by some "
+        "hundredths) or fp16 (likewise, GPU alone).",
+    )
     threads: WholeNumber = Field(
         0,
         ge=0,

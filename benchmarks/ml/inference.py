@@ -24,6 +24,7 @@ import torch
 from ml.images.reader import Unreadable, read
 from ml.inference import serving
 from ml.runtime import session
+from ml.runtime.torch_session import TorchSession
 
 
 def main() -> int:
@@ -38,8 +39,8 @@ def main() -> int:
     threshold = float(card["thresholds"]["mask"])
     model = serving.open(options.weights, "cpu", options.threads)
     tensors = (session.locate(options.weights) / session.TENSORS).read_bytes()
-    eager = session.TorchSession(card, tensors, "cpu")
-    plain = session.TorchSession(card, tensors, "cpu", channels_last=False)
+    eager = TorchSession(card, tensors, "cpu")
+    plain = TorchSession(card, tensors, "cpu", channels_last=False)
 
     decode, ours, theirs, plainly, overlaps = [], [], [], [], []
     of_maps, of_images = [], []

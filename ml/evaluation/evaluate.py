@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         if gathered.missing and not args.allow_missing:
             print("nothing measured (--allow-missing measures the rest)", file=sys.stderr)
             return INCOMPLETE
-        opened = serving.open(args.weights, args.device, args.threads, args.precision)
+        opened = serving.open(args.weights, args.device, args.threads, args.precision, args.engine)
         override(opened.card["thresholds"], args)
         listed = cases.read_traits(args.index, subgroups.COLUMNS) if args.index else {}
         shape = tuple(args.mask_size)

@@ -21,7 +21,7 @@ from ml.quality import typicality
 from ml.quality.typicality import GateInput, Typicality
 from ml.runtime import lung_finder, model_store, session
 from ml.runtime.lung_finder import LungFields
-from ml.runtime.session import Answer, Device, Floats, ModelMissing, Precision, Session
+from ml.runtime.session import Answer, Device, Engine, Floats, ModelMissing, Precision, Session
 
 
 @dataclass(frozen=True)
@@ -158,17 +158,18 @@ def open(
     device: Device = "auto",
     threads: int = 0,
     precision: Precision = "f32",
+    engine: Engine = "auto",
     opens: Callable[[Path], Session] | None = None,
 ) -> Serving:
-    """Load the model, its first network if it has one, and the lung finder.
+    """Load the model, its first network if it has one, and the lung finder, on one back end.
 
     opens: another way to open a network's folder than `session.open`, whose parameters and errors
     are the others here.
     """
     folder = session.locate(weights)
-    if opens is None:
-        opens = functools.partial(session.open, device=device, threads=threads, precision=precision)
-    finder = lung_finder.Finder(threads=threads)
+    in_float32 = functools.partial(session.open, device=device, threads=threads, engine=engine)
+    finder = lung_finder.Finder(opens=opens or in_float32)
+    opens = opens or functools.partial(in_float32, precision=precision)
     network = opens(folder)
     first_stage = None
     if named := network.card.get("gate"):

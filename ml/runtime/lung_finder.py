@@ -1,11 +1,14 @@
 """The lung fields of a picture, by a small network, and the crop around them.
 
-Owns the criteria of a plausible pair of lungs. numpy, cv2 and OpenVINO only: serving has no torch.
-The network (`ml/recipes/lungs-256.toml`) outlines both lungs as one; its card has its numbers.
+Owns the criteria of a plausible pair of lungs. The network (`ml/recipes/lungs-256.toml`) outlines
+both lungs as one; its card has its numbers. It runs on either back end, as any other network does,
+and always in float32: a crop that begins a pixel beside would move everything after it.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,11 +81,20 @@ def _within(begin: float, side: float, limit: float) -> float:
 
 
 class Finder:
-    """The loaded network. Raises ModelMissing and TamperedModel as `session.open` does."""
+    """The loaded network. Raises ModelMissing and TamperedModel as `session.open` does.
 
-    def __init__(self, weights: Path = session.WEIGHTS, threads: int = 0) -> None:
-        self._session = session.open(weights / NAME, "cpu", threads)
-        self.card = self._session.card
+    opens: how the network's folder is opened; the default is `session.open` on the CPU.
+    """
+
+    def __init__(
+        self,
+        weights: Path = session.WEIGHTS,
+        threads: int = 0,
+        opens: Callable[[Path], session.Session] | None = None,
+    ) -> None:
+        opens = opens or functools.partial(session.open, device="cpu", threads=threads)
+        self._session = opens(weights / NAME)
+        self.card, self.device = self._session.card, self._session.device
 
     def find(self, canonical: NDArray[np.uint8]) -> LungFields:
         """The lung fields of a canonical picture (see `ml.preprocessing.transforms.canonical`)."""

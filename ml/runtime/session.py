@@ -1,7 +1,9 @@
-"""A loaded model: its files are checked, an engine is chosen, inputs become probability maps.
+"""A loaded model: its files are checked, a back end is chosen, inputs become probability maps.
 
-Owns the choice between torch on a GPU and OpenVINO on the CPU. torch is imported only where there
-is a GPU; a CPU machine does not need it.
+Owns what a back end gives (`Session`, `Answer`) and the choice between the two: OpenVINO on the
+CPU (`openvino_session`), torch on a GPU or a CPU (`torch_session`). The pneumothorax network, a
+first network before it and the lung finder, by which the quality gate judges, are all opened here.
+Each back end is imported only where it is chosen: neither needs the other's packages.
 
 A model is a folder with ``card.json`` and the files whose sha256 the card names; a folder of
 models names its default in the file ``CURRENT``.
@@ -9,12 +11,12 @@ models names its default in the file ``CURRENT``.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +26,8 @@ from numpy.typing import NDArray
 from ml.errors import BadInput
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["f32", "bf16"]
+Engine = Literal["auto", "openvino", "torch"]
+Precision = Literal["f32", "bf16", "fp16"]
 Floats = NDArray[np.float32]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -47,7 +50,9 @@ class Answer:
     masks (N, S, S) and images (N,): probabilities, the images' calibrated. patches (N, P, P): the
     probability that a patch holds a finding, over the same square. Of a model that also predicts
     on the mirror image: spreads (N,), the distance of its two image probabilities, and differences
-    (N, S, S), half of the difference of the two masks.
+    (N, S, S), half of the difference of the two masks. Of a model of C > 1 classes these are of the
+    first; other_masks (N, C - 1, S, S) and other_images (N, C - 1) are of the others, whose image
+    probabilities are not calibrated.
     """
 
     masks: Floats
@@ -55,6 +60,18 @@ class Answer:
     patches: Floats | None = None
     spreads: Floats | None = None
     differences: Floats | None = None
+    other_masks: Floats | None = None
+    other_images: Floats | None = None
+
+    @classmethod
+    def of_outputs(cls, outputs: Sequence[Floats | None]) -> Answer:
+        """From a network's outputs (N, C or 1, …) in the order of OUTPUTS; None: it has no such."""
+        masks, images, *more = outputs
+        assert masks is not None, "every network outlines"
+        assert images is not None, "and has an image-level output"
+        others = (masks[:, 1:], images[:, 1:]) if images.shape[1] > 1 else (None, None)
+        first = [None if one is None else one[:, 0] for one in more]
+        return cls(masks[:, 0], images[:, 0], *first, *others)
 
 
 class ModelMissing(BadInput):
@@ -92,20 +109,53 @@ def open(
     device: Device = "auto",
     threads: int = 0,
     precision: Precision = "f32",
+    engine: Engine = "auto",
 ) -> Session:
     """Load a model: from ``weights``, a model's folder or a folder of models, or the shipped one.
 
-    device 'auto' takes the GPU where torch sees one, else the CPU. threads: CPU threads, 0 for as
-    many as there are cores. precision: of the CPU's arithmetic. bf16 takes half of the
-    time where the processor has it, but moved image probabilities by up to 0.03 and single pixels
-    by 0.2: a result must not depend on the machine, so f32 is the default.
+    device 'auto' takes the GPU where torch sees one, else the CPU. engine 'auto' is torch on a GPU;
+    on a CPU it is OpenVINO, or torch where OpenVINO is not installed. threads: CPU threads, 0 for
+    as many as there are cores. precision: of the arithmetic; fp16 is for a GPU. bf16 takes half of
+    the time where the processor has it, but moved image probabilities by up to 0.03 and single
+    pixels by 0.2: a result must not depend on the machine, so f32 is the default.
+
+    Raises ModelMissing for an incomplete model, a missing package or GPU, and for settings that do
+    not go together; TamperedModel for a file that is not the one of its card.
     """
     folder = locate(weights)
     card = read_card(folder)
-    if device == "cuda" or (device == "auto" and _has_gpu()):
-        return TorchSession(card, checked(folder, card, TENSORS), "cuda")
-    graph = checked(folder, card, GRAPH)
-    return _OpenVinoSession(card, graph, checked(folder, card, GRAPH_WEIGHTS), threads, precision)
+    chosen, place = choose(device, engine, precision)
+    if chosen == "torch":
+        from ml.runtime.torch_session import TorchSession
+
+        tensors = checked(folder, card, TENSORS)
+        return TorchSession(card, tensors, place, precision=precision, threads=threads)
+    from ml.runtime.openvino_session import OpenVinoSession
+
+    graph, values = checked(folder, card, GRAPH), checked(folder, card, GRAPH_WEIGHTS)
+    return OpenVinoSession(card, graph, values, threads, precision)
+
+
+def choose(
+    device: Device, engine: Engine, precision: Precision
+) -> tuple[Literal["openvino", "torch"], Literal["cpu", "cuda"]]:
+    """The back end and the place; ModelMissing where these settings or packages do not allow it."""
+    if device == "cuda" and engine == "openvino":
+        raise ModelMissing("OpenVINO runs on the CPU here: for a GPU the engine is torch")
+    if device == "cuda" or (device == "auto" and engine != "openvino" and _has_gpu()):
+        return "torch", "cuda"
+    if precision == "fp16":
+        raise ModelMissing("fp16 is for a GPU: on a CPU the precision is f32 or bf16")
+    if engine != "auto":
+        return engine, "cpu"
+    if importlib.util.find_spec("openvino") is not None:
+        return "openvino", "cpu"
+    if importlib.util.find_spec("torch") is not None:
+        return "torch", "cpu"
+    raise ModelMissing(
+        "neither OpenVINO nor torch is installed, and a model needs one of them: "
+        "`pip install .[worker-cpu]` for the CPU, `.[worker-gpu]` for a GPU"
+    )
 
 
 def locate(weights: Path | None = None) -> Path:
@@ -163,119 +213,7 @@ def _has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-class _OpenVinoSession(Session):
-    """The exported graph on the CPU."""
-
-    def __init__(
-        self,
-        card: dict[str, Any],
-        graph: bytes,
-        weights: bytes,
-        threads: int,
-        precision: Precision,
-    ) -> None:
-        import openvino
-
-        core = openvino.Core()
-        settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": precision,
-        }
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        try:
-            network = core.read_model(model=graph, weights=weights)
-            shape = network.input("picture").get_partial_shape()
-        except RuntimeError as error:
-            raise ModelMissing(f"the graph of the model {card.get('name')} is none") from error
-        # A graph made for one picture at a time is given one at a time.
-        self._single = shape[0].is_static
-        named = {name for output in network.outputs for name in output.get_names()}
-        self._outputs = [name for name in OUTPUTS if name in named]
-        self._request = core.compile_model(network, "CPU", settings).create_infer_request()
-        super().__init__(card, f"cpu openvino {precision}", shape[2].get_length())
-
-    def answer(self, inputs: Floats) -> Answer:
-        _check_shape(inputs, self.size)
-        step = 1 if self._single else len(inputs)
-        found: dict[str, list[Floats]] = {name: [] for name in self._outputs}
-        for start in range(0, len(inputs), step):
-            self._request.infer({"picture": inputs[start : start + step]})
-            for name, parts in found.items():
-                # Copies: the request writes its next answer over these.
-                parts.append(self._request.get_tensor(name).data[:, 0].copy())
-        return Answer(*(np.concatenate(found[n]) if n in found else None for n in OUTPUTS))  # type: ignore[arg-type]  # the first two are always there
-
-
-class TorchSession(Session):
-    """The network itself, rebuilt from the recipe in its card: on a GPU, or to compare engines."""
-
-    def __init__(
-        self,
-        card: dict[str, Any],
-        tensors: bytes,
-        place: Literal["cuda", "cpu"],
-        channels_last: bool = True,
-    ) -> None:
-        try:
-            import safetensors.torch
-            import torch
-
-            from ml.network import model
-            from ml.recipe import Recipe
-        except ModuleNotFoundError as error:
-            raise ModelMissing(
-                f"a model in torch needs {error.name}: install it with `pip install .[train]`"
-            ) from error
-
-        if place == "cuda" and not torch.cuda.is_available():
-            raise ModelMissing("torch sees no GPU on this machine")
-        self._torch, self._place = torch, place
-        named = f"the model {card.get('name')}"
-        try:
-            recipe = Recipe.from_dict(card["trained"]["config"])
-            net = model.build(recipe, weights=False)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelMissing(f"{named} has no usable recipe on its card: {error}") from error
-        try:
-            state = {name: value.float() for name, value in safetensors.torch.load(tensors).items()}
-            net.load_state_dict(state)
-        except (RuntimeError, safetensors.SafetensorError) as error:
-            raise ModelMissing(
-                f"the weights of {named} are not of the architecture on its card"
-            ) from error
-        self._layout = torch.channels_last if channels_last else torch.contiguous_format
-        net.eval().to(place).to(memory_format=self._layout)
-        self._patches = recipe.patch_weight > 0
-        self._readings = functools.partial(model.readings, net, mirror=recipe.mirror)
-        calibration = card.get("calibration") or {}
-        self._temperature = float(calibration.get("temperature", 1.0))
-        self._bias = float(calibration.get("bias", 0.0))
-        name = torch.cuda.get_device_name() if place == "cuda" else "f32"
-        super().__init__(card, f"{place} torch {name}", recipe.size)
-
-    def answer(self, inputs: Floats) -> Answer:
-        _check_shape(inputs, self.size)
-        torch = self._torch
-        with torch.inference_mode():
-            batch = torch.from_numpy(inputs).to(self._place, memory_format=self._layout)
-            found = self._readings(batch)
-            logits = found.image_logits[:, 0] / self._temperature + self._bias
-            image, alone = logits.mean(1).sigmoid(), logits.sigmoid()
-            answer = Answer(
-                found.mask[:, 0].cpu().numpy(),
-                image.cpu().numpy(),
-                found.patch[:, 0].cpu().numpy() if self._patches else None,
-            )
-            if found.difference is None:
-                return answer
-            return replace(
-                answer,
-                spreads=(alone[:, 0] - alone[:, 1]).abs().cpu().numpy(),
-                differences=found.difference[:, 0].cpu().numpy(),
-            )
-
-
-def _check_shape(inputs: Floats, size: int) -> None:
+def check_shape(inputs: Floats, size: int) -> None:
+    """ValueError unless the inputs are (N, 1, S, S) with N > 0."""
     if inputs.ndim != 4 or inputs.shape[1:] != (1, size, size) or len(inputs) == 0:
         raise ValueError(f"inputs are (N, 1, {size}, {size}), not {inputs.shape}")

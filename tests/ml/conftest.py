@@ -21,12 +21,17 @@ TINY_SIZE = 64
 
 
 def write_tiny_model(
-    folder: Path, size: int = TINY_SIZE, batch: int = -1, **thresholds: Any
+    folder: Path,
+    size: int = TINY_SIZE,
+    batch: int = -1,
+    bright: dict[str, Any] | None = None,
+    **thresholds: Any,
 ) -> Path:
     """An OpenVINO graph with the shipped model's names: what is dark is called pleural air.
 
     mask = sigmoid(-6 (picture + 0.3)); image = the share of the mask's mean, so that dark pictures
-    are likely ones. batch: how many pictures at a time, -1 for any number.
+    are likely ones. batch: how many pictures at a time, -1 for any number. bright: the points of a
+    second class, which outlines what is bright in the same way.
     """
     import openvino
     from openvino import opset13 as ops
@@ -34,6 +39,8 @@ def write_tiny_model(
     picture = ops.parameter([batch, 1, size, size], np.float32, name="picture")
     picture.output(0).get_tensor().set_names({"picture"})
     logits = ops.multiply(ops.add(picture, np.float32([0.3])), np.float32([-6.0]))
+    if bright is not None:
+        logits = ops.concat([logits, ops.multiply(logits, np.float32([-1]))], axis=1)
     mask = ops.sigmoid(logits)
     mask.output(0).get_tensor().set_names({"mask_probability"})
     image = ops.reduce_mean(mask, np.int64([2, 3]), keep_dims=False)
@@ -59,6 +66,11 @@ def write_tiny_model(
             ),
         },
     }
+    if bright is not None:
+        card |= {
+            "classes": ["pneumothorax", "bright-part"],
+            "other_points": {"bright-part": bright},
+        }
     (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
     return folder
 

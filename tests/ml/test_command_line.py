@@ -184,7 +184,7 @@ def test_a_gpu_without_the_packages_for_it_is_a_sentence(film, tiny_model, tmp_p
         PYTHONPATH=str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith(f"predict: a model in torch needs {missing}")
+    assert done.stderr.startswith(f"predict: a model in torch needs {missing}: install it with")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -1,7 +1,7 @@
 """A running installation of real processes, each of which a test can kill.
 
 Redis server, portal under gunicorn, sweep and Celery workers run as in production, in a folder of
-their own, on SQLite or a given PostgreSQL.
+their own, on SQLite or a given PostgreSQL; each with the packages of its image alone.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from portal.operations import first_start
 from portal.settings import Settings
 from portal.standalone import embedded_redis
 from portal.vault import Vault
+from tests.support.image_packages import hidden
 from tests.support.people import add_person
 
 # Long enough for jobs on a slow machine, short enough to wait for a lease to expire.
@@ -52,6 +53,7 @@ class RunningPortal:
         self.logs.mkdir(parents=True)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.worker_options: dict[str, dict[str, str]] = {}
+        self.worker_images: dict[str, str] = {}
         self.ended: list[str] = []  # what has ended by itself and was started again
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -88,12 +90,12 @@ class RunningPortal:
 
     # Processes
 
-    def start(self, name: str, *module: str, **more: str) -> None:
-        """Start a program under a name; its output goes to log/<name>.log."""
+    def start(self, name: str, *module: str, image: str = "portal", **more: str) -> None:
+        """Start a program with the packages of an image; its output goes to log/<name>.log."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", *module],
-                env={**self.environment, **more},
+                env={**self.environment, **hidden.environment(image), **more},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -132,9 +134,12 @@ class RunningPortal:
         except httpx2.TransportError:
             return False
 
-    def start_worker(self, queue: str, *, wait: bool = True, **more: str) -> None:
+    def start_worker(
+        self, queue: str, *, wait: bool = True, image: str = "worker-cpu", **more: str
+    ) -> None:
         """Start a worker; a restarted one gets the options of its first start."""
         more = self.worker_options.setdefault(queue, more)
+        image = self.worker_images.setdefault(queue, image)
         state = self.folder / "life"
         life = state / f"test-{queue}.alive"
         life.unlink(missing_ok=True)
@@ -148,6 +153,7 @@ class RunningPortal:
             PLEURA_WORKER_NAME="test",
             PLEURA_WORKER_STATE=str(state),
             PLEURA_THREADS="2",
+            image=image,
             **more,
         )
         if wait:
@@ -205,7 +211,7 @@ class RunningPortal:
         with (self.logs / "commands.log").open("ab") as log:
             done = subprocess.run(
                 [sys.executable, "-m", "portal", *words],
-                env=self.environment,
+                env={**self.environment, **hidden.environment("portal")},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -96,6 +96,8 @@ def test_a_process_that_does_jobs_has_neither_token_nor_redis(
         ("PLEURA_PORTAL_URL", "file:///etc"),
         ("PLEURA_WORKER_TOKEN", "  "),
         ("PLEURA_DEVICE", "tpu"),
+        ("PLEURA_ENGINE", "onnx"),
+        ("PLEURA_PRECISION", "fp8"),
         ("JOB_SECONDS", "4"),
         ("JOB_SECONDS", "-5"),
         ("JOB_SECONDS", "soon"),

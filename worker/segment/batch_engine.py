@@ -29,8 +29,9 @@ from worker.framing import receive, send
 
 log = logging.getLogger(__name__)
 
-# As many networks as one process may use (see worker.segment.model_cache), each with its gate.
-MODELS_MAX = 6
+# As many networks as one process may use (see worker.segment.model_cache), each with its gate, and
+# the lung finder.
+MODELS_MAX = 7
 # A client that does not receive its answer within this time is dropped.
 SEND_SECONDS = 10
 ANSWER_ARRAYS = tuple(field.name for field in dataclasses.fields(Answer))

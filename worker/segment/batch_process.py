@@ -1,7 +1,7 @@
 """The process of the batch engine: started by the worker, started again whenever it ends.
 
-``python -m worker.segment.batch_process SOCKET DEVICE THREADS PICTURES_MAX`` listens at a Unix
-socket and answers until it is stopped.
+``python -m worker.segment.batch_process SOCKET DEVICE THREADS PICTURES_MAX PRECISION ENGINE``
+listens at a Unix socket and answers until it is stopped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ml.runtime import session
-from ml.runtime.session import Session
+from ml.runtime import lung_finder, session
+from ml.runtime.session import Device, Engine, Precision, Session
 from worker import parent_process
 from worker.segment.batch_engine import BatchEngine
 
@@ -24,7 +24,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def running(path: Path, device: str, threads: int, pictures_max: int) -> Iterator[None]:
+def running(
+    path: Path,
+    device: Device,
+    threads: int,
+    pictures_max: int,
+    precision: Precision = "f32",
+    engine: Engine = "auto",
+) -> Iterator[None]:
     """The engine's process while the body runs."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [
@@ -35,6 +42,8 @@ def running(path: Path, device: str, threads: int, pictures_max: int) -> Iterato
         device,
         str(threads),
         str(pictures_max),
+        precision,
+        engine,
     ]
     ended = threading.Event()
     current: list[subprocess.Popen[bytes]] = []
@@ -68,7 +77,7 @@ def running(path: Path, device: str, threads: int, pictures_max: int) -> Iterato
 
 def main(arguments: list[str]) -> None:
     """Listen and answer until stopped."""
-    socket_path, device, threads, pictures_max = arguments
+    socket_path, device, threads, pictures_max, precision, engine_name = arguments
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stdout,
@@ -76,7 +85,8 @@ def main(arguments: list[str]) -> None:
     )
 
     def open_model(folder: Path) -> Session:
-        return session.open(folder, device, int(threads))  # type: ignore[arg-type]  # checked by worker.settings
+        wanted = "f32" if folder.name == lung_finder.NAME else precision
+        return session.open(folder, device, int(threads), wanted, engine_name)  # type: ignore[arg-type]  # checked by worker.settings
 
     engine = BatchEngine(open_model, int(pictures_max))
     path = Path(socket_path)

@@ -106,6 +106,8 @@ class ModelCache:
         return folder
 
     def _open(self, weights: Path | None) -> Serving:
-        engine = self._settings.engine_socket
-        opens = functools.partial(BatchSession, engine) if engine else None
-        return serving.open(weights, self._settings.device, self._settings.threads, opens=opens)
+        settings = self._settings
+        shared = settings.engine_socket
+        opens = functools.partial(BatchSession, shared) if shared else None
+        where = settings.device, settings.threads, settings.precision, settings.engine
+        return serving.open(weights, *where, opens=opens)

@@ -81,7 +81,7 @@ def test_serving_and_training_see_the_same_crop(finder: lung_finder.Finder, tmp_
     small = transforms.canonical(drawn.pixels, side)
     (tmp_path / "pictures").mkdir()
     cv2.imwrite(str(tmp_path / "pictures" / "a.png"), small)
-    record = Record("a", "masks", "A", 0, True, 900, 700)
+    record = Record("a", "masks", "A", 0, False, 900, 700)
     catalogue.write_records(tmp_path, prepare.with_lungs(tmp_path, [record]))
     kept = catalogue.read_records(tmp_path)[0].lungs
     assert kept is not None

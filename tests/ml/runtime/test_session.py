@@ -12,6 +12,7 @@ import pytest
 from ml.preparation import phantom
 from ml.preprocessing import transforms
 from ml.runtime import session
+from ml.runtime.torch_session import TorchSession
 
 TINY_SIZE = 64  # of the model in conftest
 
@@ -131,6 +132,44 @@ def test_an_empty_folder_is_no_model(tmp_path):
         session.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("device", "engine", "precision", "chosen"),
+    [
+        ("cpu", "auto", "f32", ("openvino", "cpu")),
+        ("cpu", "openvino", "bf16", ("openvino", "cpu")),
+        ("cpu", "torch", "bf16", ("torch", "cpu")),
+        ("auto", "openvino", "f32", ("openvino", "cpu")),
+        ("cuda", "auto", "fp16", ("torch", "cuda")),
+        ("cuda", "torch", "bf16", ("torch", "cuda")),
+    ],
+)
+def test_device_and_engine_choose_the_back_end(device, engine, precision, chosen):
+    assert session.choose(device, engine, precision) == chosen
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "precision", "sentence"),
+    [
+        ("cuda", "openvino", "f32", "for a GPU the engine is torch"),
+        ("cpu", "auto", "fp16", "fp16 is for a GPU"),
+        ("cpu", "torch", "fp16", "fp16 is for a GPU"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_a_sentence(device, engine, precision, sentence):
+    with pytest.raises(session.ModelMissing, match=sentence):
+        session.choose(device, engine, precision)
+
+
+def test_a_second_class_is_answered_beside_the_first(tmp_path, write_model):
+    folder = write_model(tmp_path / "two", bright={"image": 0.4})
+    answer = session.open(folder, "cpu").answer(random_inputs(2))
+    assert answer.other_masks.shape == (2, 1, TINY_SIZE, TINY_SIZE)
+    np.testing.assert_allclose(answer.other_masks[:, 0], 1 - answer.masks, atol=1e-5)
+    np.testing.assert_allclose(answer.other_images[:, 0], 1 - answer.images, atol=1e-5)
+    alone = session.open(write_model(tmp_path / "one"), "cpu").answer(random_inputs(2))
+    assert alone.other_masks is None
+
+
 @pytest.mark.torch
 def test_both_engines_say_the_same_of_the_shipped_model():
     pytest.importorskip("torch")
@@ -140,7 +179,7 @@ def test_both_engines_say_the_same_of_the_shipped_model():
         pytest.skip("no model is shipped yet")
     exact = session.open(folder, device="cpu", precision="f32")
     tensors = (folder / session.TENSORS).read_bytes()
-    torch_session = session.TorchSession(exact.card, tensors, "cpu")
+    torch_session = TorchSession(exact.card, tensors, "cpu")
     drawn = phantom.draw(1, "right", 30, rows=512, columns=512)
     canonical = transforms.canonical(drawn.pixels, transforms.canonical_side(exact.size))
     picture = transforms.place(canonical, exact.size)[None, None]
