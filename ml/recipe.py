@@ -26,6 +26,7 @@ LOSSES = (
     "bce", "dice", "tversky", "focal", "bce_dice", "focal_tversky_bce", "lovasz", "bce_lovasz",
 )  # fmt: skip
 MEMBERS_MAX = 16
+CLASSES_MAX = 9  # a result holds the first and eight others
 FOLD_PLACEHOLDER = "{fold}"
 NAME = "[a-z0-9-]+"  # of a class, or of a set of soft labels: a part of a file's name
 # Where a picture's label comes from: "masks": outlined by radiologists (an empty mask where there
@@ -69,6 +70,8 @@ class Recipe:
     # "": random weights; "efficientnet-lite2": that encoder's ImageNet weights, from a package;
     # "imagenet": any encoder's ImageNet weights, downloaded by segmentation_models_pytorch.
     pretrained: str = ""
+    # 3: the encoder gets the grey picture three times, as networks for photos do
+    channels: int = 1
     outline_stride: int = 1  # 2: the outline is predicted at half of the size and enlarged
     size: Annotated[int, SIZE] = 384  # side of the network's square input, px
 
@@ -157,6 +160,8 @@ class Recipe:
     noise: Share = 0.04  # standard deviation at most, input being -1..1
     warp: Share = 0.0  # smooth distortion: standard deviation of its knots, share of the side
     detail: Share = 0.0  # local contrast, relative, either way: sharper or softer pictures
+    # motion blur: length at most, share of the side
+    motion: Annotated[float, Between(0, 0.2)] = 0.0
     erase: Share = 0.0  # probability that rectangles beside the outline are erased
 
     held_out_fold: Annotated[int, Between(-1, 10**6)] = 0  # -1 trains on everything
@@ -261,6 +266,8 @@ class Recipe:
             raise BadRecipe(
                 f"the weights of efficientnet-lite2 are for {LITE2}, not {self.encoder}"
             )
+        if self.channels not in (1, 3):
+            raise BadRecipe("channels must be 1 or 3")
         if self.outline_stride not in (1, 2):
             raise BadRecipe("outline_stride must be 1 or 2")
         if self.outline_stride == 2 and kind not in WITH_HALF_OUTLINE:
@@ -299,6 +306,8 @@ class Recipe:
         plain = all(re.fullmatch(NAME, str(name)) for name in self.classes)
         if not self.classes or not plain or len(set(self.classes)) < len(self.classes):
             raise BadRecipe("classes are different names of small letters, digits and hyphens")
+        if len(self.classes) > CLASSES_MAX:
+            raise BadRecipe(f"there are at most {CLASSES_MAX} classes")
         if not self.sources or not set(self.sources) <= set(SOURCES):
             raise BadRecipe(f"sources are some of {', '.join(SOURCES)}")
         named = re.fullmatch(NAME, self.taught.replace(FOLD_PLACEHOLDER, "0"))

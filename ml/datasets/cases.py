@@ -55,12 +55,13 @@ class Cases:
 def read_table(table: Path) -> dict[str, list[str]]:
     """The competition's CSV as run-length texts per picture.
 
-    Columns ImageId and EncodedPixels (the original's second is spelt with a leading space);
-    several rows of one picture are several outlines of it.
+    Columns ImageId and EncodedPixels (the original's second is spelt with a leading space; copies
+    have small letters, or names with the suffix .dcm); several rows of one picture are several
+    outlines of it.
     """
     texts: dict[str, list[str]] = defaultdict(list)
     for number, row in read_rows(table, ("ImageId", "EncodedPixels")):
-        name = row["ImageId"]
+        name = picture_name(row["ImageId"])
         if not name:
             raise BadTable(f"{table}, line {number}: no ImageId")
         texts[name].append(row["EncodedPixels"])
@@ -73,8 +74,9 @@ def read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Patient and fold of each picture, from a CSV with ImageId, patient and, if any, fold."""
     patients, folds = {}, {}
     for _, row in read_rows(index, ("ImageId", "patient")):
-        patients[row["ImageId"]] = row["patient"] or row["ImageId"]
-        folds[row["ImageId"]] = row.get("fold") or ""
+        name = picture_name(row["ImageId"])
+        patients[name] = row["patient"] or name
+        folds[name] = row.get("fold") or ""
     return patients, folds
 
 
@@ -83,7 +85,7 @@ def read_traits(
 ) -> dict[str, dict[str, str]]:
     """The values of each picture in an index, of those columns that it has."""
     return {
-        row[key]: {name: row[name] for name in columns if name in row}
+        picture_name(row[key]): {name: row[name] for name in columns if name in row}
         for _, row in read_rows(index, (key,))
     }
 
@@ -141,14 +143,21 @@ def _bare(path: Path) -> bool:
 def read_rows(table: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV with stripped names and values, and their line numbers.
 
-    BadTable where the file cannot be read or lacks one of `columns`.
+    Columns are recognised in any case and spacing: `imageid` and `Image_Id` are ImageId. Those in
+    `columns` have that spelling in the rows, the others small letters. Of a picture's name
+    (`picture_name`) the caller takes care. BadTable where the file cannot be read, lacks one of
+    `columns`, or has a column twice.
     """
+    wanted = {_plain(name): name for name in columns}
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
-            names = [name.strip() for name in reader.fieldnames or ()]
+            given = [name.strip() for name in reader.fieldnames or ()]
+            names = [wanted.get(_plain(name), name.lower()) for name in given]
             if missing := set(columns) - set(names):
                 raise BadTable(f"{table} has no column {' and no '.join(sorted(missing))}")
+            if twice := {name for name in columns if names.count(name) > 1}:
+                raise BadTable(f"{table} has the column {min(twice)} twice")
             reader.fieldnames = names
             return [
                 (reader.line_num, {name: (row[name] or "").strip() for name in names})
@@ -156,3 +165,14 @@ def read_rows(table: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadTable(f"{table} cannot be read: {error}") from error
+
+
+def picture_name(text: str) -> str:
+    """A picture's name in a table as `pictures` has it: without a known suffix such as .dcm."""
+    suffix = Path(text).suffix
+    return text[: -len(suffix)] if suffix.lower() in SUFFIXES else text
+
+
+def _plain(column: str) -> str:
+    """A column's letters and digits alone, in small letters."""
+    return "".join(filter(str.isalnum, column.lower()))

@@ -23,6 +23,7 @@ FIELDS = ("id", "source", "patient", "fold", "positive", "rows", "columns", "lun
 # A picture's attributes; caches of older versions have none of these columns.
 MORE_FIELDS = (
     "view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels", "reported",
+    "severity",
 )  # fmt: skip
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
 
@@ -33,7 +34,8 @@ class Attributes:
 
     spacing_mm: of rows, by the header; lesions, area, side: separate outlines, their share of
     the picture, and the patient's side; tags: see ml.preprocessing.image_statistics; pixels: the
-    start of their sha256; reported: whether the radiologist's report names a pneumothorax.
+    start of their sha256; reported: whether the radiologist's report names a pneumothorax;
+    severity: see ml.inference.severity, "" without an outline or where lungs were not looked for.
     """
 
     view: str = ""
@@ -46,6 +48,7 @@ class Attributes:
     tags: tuple[str, ...] = ()
     pixels: str = ""
     reported: bool | None = None
+    severity: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,14 +135,19 @@ def _attributes(row: dict[str, str]) -> Attributes:
         tuple((row.get("tags") or "").split()),
         row.get("pixels") or "",
         {"1": True, "0": False}.get(row.get("reported") or ""),
+        row.get("severity") or "",
     )
 
 
 def _written(attributes: Attributes) -> tuple[object, ...]:
     """The columns of MORE_FIELDS, empty where nothing is known."""
-    values = (getattr(attributes, name) for name in MORE_FIELDS[:-1])
-    reported = "" if attributes.reported is None else int(attributes.reported)
-    return (*(" ".join(v) if isinstance(v, tuple) else v for v in values), reported)
+    return tuple(_cell(getattr(attributes, name)) for name in MORE_FIELDS)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return int(value) if isinstance(value, bool) else value
 
 
 def _crop(text: str) -> Crop | None:

@@ -65,8 +65,7 @@ class Pictures:
             if len(classes) > 1:
                 masks.append(_planes(cache, record, classes, pictures[-1].shape))
                 continue
-            mask = cache / "masks" / f"{record.id}.png"
-            masks.append(_png(mask) if record.outlined else None)
+            masks.append(cls.read_mask(cache, record))
         return cls(records, pictures, masks)
 
     def part(self, numbers: Iterable[int]) -> Pictures:
@@ -88,6 +87,11 @@ class Pictures:
             picture = transforms.clean(self.pictures[number], recipe.denoise, recipe.clahe)
             self._preprocessed[key] = picture
         return self._preprocessed[key]
+
+    @staticmethod
+    def read_mask(cache: Path, record: Record) -> NDArray[np.uint8] | None:
+        """The first class's mask in the cache, 0 or 255; None where nothing is outlined."""
+        return _png(cache / "masks" / f"{record.id}.png") if record.outlined else None
 
     @staticmethod
     def read_one(cache: Path, record: Record) -> NDArray[np.uint8]:

@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ml.datasets import catalogue, dataset
 from ml.evaluation import held_out
 from ml.metrics import calibration
@@ -46,12 +48,16 @@ def of(
     """Calibration, thresholds and the card's measured parts.
 
     folds: what each of an ensemble's members held out; of a single network, or of members that
-    agree, the one. gate: see held_out.predict.
+    agree, the one. gate: see held_out.predict. BadInput, before anything is predicted, for a fold
+    that is too small for thresholds.
     """
     records = catalogue.read_records(cache)
     catalogue.check_crop(records, recipe)
     parts, training = _parts(net, recipe, records, folds)
     measured = [record for _, part in parts for record in part]
+    if recipe.image_weight:
+        for fold, (_, part) in zip(folds, parts, strict=False):
+            check_fold(part, fold, recipe)
     statistics = held_out.ReferenceStatistics() if recipe.image_weight else None
     tables = _tables(parts, recipe, cache, statistics, gate=gate)
     together = held_out.concatenated(tables)
@@ -70,12 +76,37 @@ def of(
         if len(parts) == 1
         else MEMBERS_MEASURED.format(folds=", ".join(map(str, folds)))
     )
-    found["other_classes"] = {
-        name: held_out.pooled(_tables(parts, recipe, cache, finding=number))["metrics"]
-        for number, name in enumerate(recipe.classes)
-        if number
-    }
+    found["other_classes"], found["other_points"] = {}, {}
+    for number, name in enumerate(recipe.classes[1:], 1):
+        others = _tables(parts, recipe, cache, finding=number)
+        found["other_classes"][name] = held_out.pooled(others)["metrics"]
+        found["other_points"][name] = _points(held_out.concatenated(others))
     return fitted, calibration.choose(together, fitted), found
+
+
+def _points(predictions: HeldOutPredictions) -> dict[str, float]:
+    """The calibration of another class, and the thresholds by which serving shows it."""
+    fitted = calibration.fit(predictions.image_logits, predictions.positive)
+    chosen = calibration.choose(predictions, fitted)
+    return {
+        "temperature": fitted.temperature,
+        "bias": fitted.bias,
+        "mask": chosen.mask,
+        "image": chosen.balanced,
+        "area_px_min": chosen.area_px_min,
+    }
+
+
+def check_fold(records: list[catalogue.Record], fold: int, recipe: Recipe) -> None:
+    """BadInput where a held-out fold is too small for thresholds to be chosen on its halves."""
+    patients = np.array([record.patient for record in records], dtype=np.str_)
+    for number, name in enumerate(recipe.classes):
+        shown = [
+            record.source in catalogue.OUTLINED and record.shows(recipe)[number]
+            for record in records
+        ]
+        what = f"held-out fold {fold} is too small" + (f" for {name}" if number else "")
+        calibration.check_halves(patients, np.array(shown, dtype=np.bool_), what)
 
 
 def _parts(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
@@ -21,7 +22,7 @@ from ml.datasets import cases
 from ml.datasets.cases import Case
 from ml.images import reader
 from ml.images.picture import Picture
-from ml.inference import outline, predict
+from ml.inference import outline, predict, severity
 from ml.inference.serving import PreparedPicture, Serving
 from ml.metrics import calibration, subgroups, surface_distance
 from ml.metrics.calibration import HeldOutPredictions
@@ -141,6 +142,8 @@ def _add(
             "pixels": truth.size,
             "border_mean_px": round(distances.mean, 2),
             "hausdorff95_px": round(distances.hausdorff95, 2),
+            "lesions": cv2.connectedComponents(outlined.astype(np.uint8))[0] - 1,
+            "severity": severity.of_mask(outlined, read.prepared.fields) or "",
             "quality": read.verdict,
             **asdict(known),
         }

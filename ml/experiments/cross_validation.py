@@ -22,13 +22,13 @@ from ml import cli_options
 from ml.datasets import catalogue, dataset
 from ml.datasets.catalogue import NO_FOLD, Record
 from ml.errors import BadInput
-from ml.evaluation import held_out
+from ml.evaluation import card_numbers, held_out
 from ml.evaluation.report_text import number
 from ml.metrics.calibration import HeldOutPredictions
 from ml.network import model
 from ml.recipe import FOLD_PLACEHOLDER, Recipe
 from ml.runtime import session
-from ml.training import checkpoint, distributed, run_state, train, weight_averaging
+from ml.training import checkpoint, distributed, requirements, run_state, train, weight_averaging
 from ml.training.distributed import ProcessGroup
 
 TABLES, REPORT = "heldout", "folds"
@@ -104,9 +104,20 @@ def run(args: argparse.Namespace) -> int:
         recipe = dataclasses.replace(recipe, minutes=args.minutes)
     if recipe.hidden:
         raise BadInput(f"{recipe.name} has no image-level output to evaluate: see `train`")
-    group = distributed.start(recipe)
+    requirements.check_packages(recipe)
     records = catalogue.read_records(args.cache)
     folds = cli_options.numbers(args.only, int) if args.only else folds_of(records)
+    if not folds:
+        raise BadInput(f"{args.cache} has no fold with outlined pictures to hold out")
+    if recipe.image_weight:
+        for fold in folds:
+            _, left_out = train.split(recipe.of_fold(fold), records)
+            one = dataclasses.replace(
+                recipe, classes=recipe.classes[:1]
+            )  # the one that is measured
+            card_numbers.check_fold(left_out, fold, one)
+    requirements.check_sizes(recipe, args.served_size)
+    group = distributed.start(recipe)
     others = [
         _other_predictions(args.against, fold, args.cache, records)
         for fold in folds

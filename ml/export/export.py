@@ -29,7 +29,7 @@ from ml.metrics.calibration import Calibration, Thresholds
 from ml.network import model
 from ml.recipe import Recipe
 from ml.runtime import session
-from ml.training import checkpoint
+from ml.training import checkpoint, requirements
 
 FILES = (session.TENSORS, session.GRAPH, session.GRAPH_WEIGHTS)
 
@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     content, recipe = checkpoint.read_trained(args.checkpoint)
     recipe = recipe.served(args.crop, args.size, args.mirror)
     name = args.name or recipe.name
+    if args.size:
+        requirements.check_sizes(recipe)
     measured = args.cache is not None
     if Path(name).name != name or name.startswith("."):
         raise BadInput(f"a model cannot be called {name!r}: its name is that of a folder")
@@ -176,12 +178,9 @@ def write(
     folder.mkdir(parents=True)
     half = half_precision(net)
     net.load_state_dict(half)
-    # The lung finder always runs on the CPU: it needs no tensors for torch.
-    files = FILES if recipe.image_weight else FILES[1:]
-    if session.TENSORS in files:
-        (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
+    (folder / session.TENSORS).write_bytes(safetensors.torch.save(half))
     graph.save(graph.to_openvino(net, recipe, calibration), folder)
-    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     card = exported_card.build(recipe, calibration, thresholds, facts, limits, sums)
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / session.CARD).write_text(text, encoding="utf-8")

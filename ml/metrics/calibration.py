@@ -134,13 +134,7 @@ def choose(held_out: HeldOutPredictions, calibration: Calibration) -> Thresholds
     high_sensitivity, high_precision: the operating points named at the top of this module.
     Raises BadInput where a class is missing: no threshold follows from one class alone.
     """
-    some = int(held_out.positive.sum())
-    if not 0 < some < len(held_out.positive):
-        raise BadInput(
-            f"thresholds are to be chosen on {some} pictures with a pneumothorax and "
-            f"{len(held_out.positive) - some} without: hold out more (each half of the held-out "
-            "patients needs both)"
-        )
+    _require_both(held_out.positive)
     probability = calibration.probability(held_out.image_logits)
 
     def positive_dice(mask: float) -> float:
@@ -223,6 +217,29 @@ def pooled(
     return measures.Results(
         *(np.concatenate([getattr(part, name) for part in parts])[back] for name in names)
     )
+
+
+def check_halves(patients: NDArray[np.str_], positive: Flags, what: str) -> None:
+    """BadInput, naming `what`, where no thresholds can be chosen on one half of these pictures.
+
+    For the time before a network predicts them, or is trained without them.
+    """
+    first = halves(patients)
+    try:
+        for half in (first, ~first):
+            _require_both(positive[half])
+    except BadInput as error:
+        raise BadInput(f"{what}: {error}") from None
+
+
+def _require_both(positive: Flags) -> None:
+    some = int(positive.sum())
+    if not 0 < some < len(positive):
+        raise BadInput(
+            f"thresholds are to be chosen on {some} pictures with the finding and "
+            f"{len(positive) - some} without: hold out more (each half of the held-out patients "
+            "needs both)"
+        )
 
 
 def halves(patients: NDArray[np.str_]) -> Flags:

@@ -35,8 +35,8 @@ def lite2_state(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[st
     """The package's weights under timm's names, without the classifier and the layer before it.
 
     source: `_blocks.N.*`, numbered through; target: timm's `blocks.STAGE.N.*`, of which only the
-    names and shapes are used. The three colour channels of the stem are summed: a grey picture
-    repeated three times gives the same answer as that sum.
+    names and shapes are used. For one channel the three colour channels of the stem are summed: a
+    grey picture repeated three times gives the same answer as that sum.
     """
     places = sorted(
         {
@@ -59,7 +59,8 @@ def lite2_state(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[st
             part, leaf = name.split(".")
             state[f"model.{stem[part]}.{leaf}"] = value
     weight = state["model.conv_stem.weight"]
-    state["model.conv_stem.weight"] = weight.sum(dim=1, keepdim=True)
+    if target["model.conv_stem.weight"].shape[1] == 1:
+        state["model.conv_stem.weight"] = weight.sum(dim=1, keepdim=True)
     return state
 
 

@@ -50,8 +50,9 @@ class Network(nn.Module, ABC):
 class Segmenter(Network):
     """One encoder and decoder, with image-level layers on the encoder's last features."""
 
-    def __init__(self, network: Any, dropout: float, classes: int = 1) -> None:
+    def __init__(self, network: Any, dropout: float, classes: int = 1, channels: int = 1) -> None:
         super().__init__()
+        self.channels = channels
         self.encoder: nn.Module = network.encoder
         self.decoder: nn.Module = network.decoder
         self.outline: nn.Module = network.segmentation_head
@@ -75,6 +76,8 @@ class Segmenter(Network):
         return logit
 
     def outputs(self, picture: Tensor) -> NetworkOutputs:
+        if self.channels > 1:
+            picture = picture.repeat(1, self.channels, 1, 1)
         encoded = self.encoder(picture)
         mask_logits = self.outline(self.decoder(encoded))
         wide = self.widen(encoded[-1])
@@ -208,7 +211,11 @@ def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
         own["drop_path_rate"] = recipe.drop_path
     try:
         network = kind(
-            recipe.encoder, encoder_weights=fetched, in_channels=1, classes=classes, **own
+            recipe.encoder,
+            encoder_weights=fetched,
+            in_channels=recipe.channels,
+            classes=classes,
+            **own,
         )
     except Exception as error:
         # Any error of the libraries: no connection, no such weights, an incomplete file.
@@ -233,7 +240,7 @@ def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
         network.segmentation_head = SegmentationHead(
             recipe.decoder_channels[-2], classes, kernel_size=3, upsampling=2
         )
-    built = Segmenter(network, recipe.dropout, classes)
+    built = Segmenter(network, recipe.dropout, classes, recipe.channels)
     if weights and recipe.pretrained == "efficientnet-lite2":
         imagenet.load_lite2(network.encoder)
         imagenet.load_lite2_top(built.widen)

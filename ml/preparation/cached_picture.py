@@ -6,6 +6,7 @@ Owns what each reading process does; `ml.preparation.prepare` starts the process
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class Source:
     cache: Path
     # View, sex and age from an index, which take precedence over the header.
     listed: dict[str, str] = field(default_factory=dict)
+    # The outlines of other classes, by name.
+    also: Mapping[str, Sequence[str] | Path] = field(default_factory=dict)
+    # A folder for the picture and its masks at their own size.
+    png: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Cached:
     attributes: Attributes
     mask_fits: bool = True
     mask_empty: bool = False
+    other_classes: tuple[str, ...] = ()
 
 
 def attempt(source: Source) -> Cached | str:
@@ -68,16 +74,36 @@ def write(source: Source) -> Cached:
     cv2.setNumThreads(0)
     picture = reader.read(source.path.read_bytes()).without_hidden()
     small = transforms.canonical(picture.pixels, source.side)
-    mask = _outline(source)
+    mask = _outline(source.mask or source.texts)
+    others = {name: _outline(given) for name, given in source.also.items()}
     dataset.write_png(source.cache / "pictures" / f"{source.id}.png", small)
-    if mask.any():
-        dataset.write_png(source.cache / "masks" / f"{source.id}.png", shrunk(mask, *small.shape))
+    masks = {"masks": mask, **{f"masks-{name}": other for name, other in others.items()}}
+    for folder, drawn in masks.items():
+        if drawn.any():
+            dataset.write_png(
+                source.cache / folder / f"{source.id}.png", shrunk(drawn, *small.shape)
+            )
+    if source.png:
+        _write_whole(source, picture, masks)
     shape = (picture.rows, picture.columns)
     # The competition's masks are square whatever the size of the picture's copy.
     fits = data_checks.fits(mask.shape, shape) if source.mask else True
     given = source.mask is not None or any(text != rle.EMPTY for text in source.texts)
     attributes = described(picture, small, mask, source.listed)
-    return Cached(*shape, attributes, fits, given and not bool(mask.any()))
+    shown = tuple(name for name, other in others.items() if other.any())
+    return Cached(*shape, attributes, fits, given and not bool(mask.any()), shown)
+
+
+def _write_whole(source: Source, picture: Picture, masks: dict[str, NDArray[np.bool_]]) -> None:
+    """The picture and its masks at the picture's own size; masks only where there is a label."""
+    assert source.png is not None
+    name, shape = f"{source.id}.png", (picture.rows, picture.columns)
+    dataset.write_png(
+        source.png / "pictures" / name, transforms.canonical(picture.pixels, max(shape))
+    )
+    for folder, mask in masks.items():
+        if source.mask or source.texts:
+            dataset.write_png(source.png / folder / name, shrunk(mask, *shape))
 
 
 def described(
@@ -112,14 +138,15 @@ def shrunk(mask: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.uint8
     return (share >= 0.5).astype(np.uint8) * np.uint8(255)
 
 
-def _outline(source: Source) -> NDArray[np.bool_]:
-    if source.mask:
+def _outline(given: Sequence[str] | Path) -> NDArray[np.bool_]:
+    """A mask from a file or from run-length texts."""
+    if isinstance(given, Path):
         try:
-            return reader.read(source.mask.read_bytes()).pixels > 0
+            return reader.read(given.read_bytes()).pixels > 0
         except reader.Unreadable as error:
             raise ValueError(f"its mask: {error.message}") from error
     # A few published copies of the pictures are smaller than 1024 px; their masks are not.
     try:
-        return rle.combine(source.texts, *cases.MASK_SHAPE)
+        return rle.combine(given, *cases.MASK_SHAPE)
     except ValueError as error:
         raise ValueError(f"its mask: {error}") from error

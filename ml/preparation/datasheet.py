@@ -63,6 +63,8 @@ def describe(records: list[Record]) -> dict[str, Any]:
                 "age": [subgroups.age_group(record.attributes.age) for record in records],
                 "side": [record.attributes.side for record in outlined],
                 "lesions": [str(record.attributes.lesions or "") for record in outlined],
+                "severity": [record.attributes.severity for record in outlined],
+                "other findings": [name for record in records for name in record.other_classes],
                 "tags": [tag for record in records for tag in record.attributes.tags],
                 "lungs found": ["yes" if record.lungs else "no" for record in records],
             }.items()

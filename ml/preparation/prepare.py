@@ -25,6 +25,7 @@ from ml.datasets import dataset
 from ml.datasets.catalogue import Record, write_records
 from ml.errors import BadInput
 from ml.evaluation.evaluate import INCOMPLETE
+from ml.inference import severity
 from ml.preparation import cached_picture, data_checks, selection
 from ml.preparation.cached_picture import Cached, Source
 from ml.preparation.data_checks import Findings
@@ -78,7 +79,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lungs",
         action="store_true",
-        help="find the lungs of every picture, for recipes that crop to them",
+        help="find the lungs of every picture, for recipes that crop to them, and the size class "
+        "of every outline",
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="another class: a CSV like that of --rle, which lists every picture, or a folder of "
+        "mask PNGs, where a picture without one has none of it; repeatable",
+    )
+    parser.add_argument(
+        "--png",
+        type=Path,
+        metavar="FOLDER",
+        help="also write every picture as an 8-bit PNG of its own size into FOLDER/pictures, and "
+        "the outline of every picture that has a label into FOLDER/masks (0 or 255), for other "
+        "programs",
     )
     parser.add_argument("--out", type=Path, required=True, help="the cache's folder")
     parser.add_argument(
@@ -98,10 +116,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read every picture of the tables and write the cache; 3 where some could not be read."""
     _check_options(args)
-    for name in ("pictures", "masks"):
-        (args.out / name).mkdir(parents=True, exist_ok=True)
     chosen = select(args)
-    sources = sources_of(chosen, args.out, transforms.canonical_side(args.size, args.lungs))
+    others = [f"masks-{name}" for name in chosen.also]
+    for folder in (args.out, args.png):
+        for name in ("pictures", "masks", *others) if folder else ():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    side = transforms.canonical_side(args.size, args.lungs)
+    sources = sources_of(chosen, args.out, side, args.png)
     if not sources:
         raise BadInput(f"no picture of {args.rle or args.masks} is in {args.dicom}")
     cached = cache_all(sources, args.workers)
@@ -128,6 +149,11 @@ def _check_options(args: argparse.Namespace) -> None:
         raise BadInput("--panel and --panel-index belong together")
     if (args.pseudo is None) != (args.pseudo_masks is None):
         raise BadInput("--pseudo and --pseudo-masks belong together")
+    if args.also and (args.panel or args.pseudo):
+        raise BadInput(
+            "--also is for outlined pictures alone, without --panel and --pseudo: every picture "
+            "needs a label for every class"
+        )
 
 
 def select(args: argparse.Namespace) -> Selection:
@@ -136,6 +162,9 @@ def select(args: argparse.Namespace) -> Selection:
         chosen = selection.outlined_by_table(args.rle, args.dicom, args.index)
     else:
         chosen = selection.outlined_by_masks(args.masks, args.dicom, args.index)
+    for text in args.also:
+        name, _, path = text.partition("=")
+        chosen.add_class(name, Path(path))
     if args.panel:
         chosen.add_panel(args.panel, args.panel_index, args.reports, args.unlabelled)
     if args.pseudo:
@@ -143,8 +172,8 @@ def select(args: argparse.Namespace) -> Selection:
     return chosen
 
 
-def sources_of(chosen: Selection, cache: Path, side: int) -> list[Source]:
-    """The pictures that have a file; side: longest side of a cached picture, px."""
+def sources_of(chosen: Selection, cache: Path, side: int, png: Path | None = None) -> list[Source]:
+    """The pictures that have a file; side: longest side of a cached picture, px; png: see --png."""
     return [
         Source(
             name,
@@ -154,6 +183,8 @@ def sources_of(chosen: Selection, cache: Path, side: int) -> list[Source]:
             side,
             cache,
             chosen.listed.get(name, {}),
+            {other: found[name] for other, found in chosen.also.items() if name in found},
+            png,
         )
         for name, path in chosen.files().items()
     ]
@@ -198,6 +229,7 @@ def records_of(
                 label.positive and not one.mask_empty,
                 one.rows,
                 one.columns,
+                other_classes=one.other_classes,
                 attributes=one.attributes,
             )
         )
@@ -205,13 +237,16 @@ def records_of(
 
 
 def with_lungs(cache: Path, records: list[Record]) -> list[Record]:
-    """The records with the crops around their pictures' lungs, as serving finds them."""
+    """The records with the crops around their pictures' lungs, as serving finds them, and the
+    size classes of their outlines."""
     finder = lung_finder.Finder()
     cropped = []
     for record in tqdm(records, desc="finding lungs", unit="picture", disable=None):
         picture = dataset.Pictures.read_one(cache, record)
         fields = finder.find(picture)
         tags = image_statistics.tags(image_statistics.of_canonical(picture), fields.mask)
-        attributes = dataclasses.replace(record.attributes, tags=tags)
+        mask = dataset.Pictures.read_mask(cache, record)
+        size = severity.of_mask(mask > 127, fields) if mask is not None else None
+        attributes = dataclasses.replace(record.attributes, tags=tags, severity=size or "")
         cropped.append(dataclasses.replace(record, lungs=fields.crop(), attributes=attributes))
     return cropped

@@ -6,6 +6,7 @@ before the one with an image-level label, and that before the one that models ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from ml.datasets.cases import BadTable
 from ml.datasets.catalogue import NO_FOLD
 from ml.metrics import subgroups
 from ml.preparation import fold_split
+from ml.recipe import NAME
 
 
 class Label(NamedTuple):
@@ -36,6 +38,29 @@ class Selection:
     masks: dict[str, Path] = field(default_factory=dict)
     listed: dict[str, dict[str, str]] = field(default_factory=dict)
     pseudo: frozenset[str] = frozenset()
+    # Of other classes, by name: the outlines of each picture, as run-length texts or as a file.
+    also: dict[str, dict[str, list[str] | Path]] = field(default_factory=dict)
+
+    def add_class(self, name: str, source: Path) -> None:
+        """Add the outlines of another class: a competition's table, or a folder of masks.
+
+        BadTable for a name that is no class's, and for a table that lacks some of the pictures: an
+        unlabelled picture would be trained on as one without the finding.
+        """
+        if not re.fullmatch(NAME, name) or name in self.also or not str(source).strip("."):
+            raise BadTable(
+                "--also takes NAME=PATH, each NAME once, of small letters, digits and hyphens"
+            )
+        if source.is_dir():
+            self.also[name] = dict(cases.pictures(source)[0])
+            return
+        listed = cases.read_table(source)
+        if missing := [one for one in self.labels if one not in listed]:
+            raise BadTable(
+                f"{source} does not list {len(missing)} of the pictures, such as {missing[0]}: "
+                "every picture needs a label for every class"
+            )
+        self.also[name] = dict(listed)
 
     def add_panel(
         self, folder: Path, index: Path, reports: bool = False, unlabelled: bool = False
@@ -125,7 +150,7 @@ def panel_labels(
     """
     wanted = ("radiologist panel", *["text-mined"] * reports)
     return {
-        row["id"]: Label(
+        cases.picture_name(row["id"]): Label(
             row["patient"], folds.get(row["patient"], NO_FOLD), row["pneumothorax"] == "1"
         )
         for _, row in cases.read_rows(index, ("id", "label", "pneumothorax", "patient"))

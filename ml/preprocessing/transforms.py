@@ -235,7 +235,10 @@ def _erase(
 def _grey(
     unit: NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Detail, gamma, contrast, brightness and noise on grey values in 0..1."""
+    """Motion, detail, gamma, contrast, brightness and noise on grey values in 0..1."""
+    if recipe.motion:
+        length = rng.uniform(0, recipe.motion) * len(unit)
+        unit = _moved(unit, length, rng.uniform(0, 180))
     if recipe.detail:
         smooth = np.asarray(cv2.GaussianBlur(unit, (0, 0), len(unit) * rng.uniform(0.004, 0.04)))
         strength = np.float32(rng.uniform(-recipe.detail, recipe.detail))
@@ -247,6 +250,24 @@ def _grey(
     sigma = rng.uniform(0, recipe.noise) / 2  # the setting is on the scale of -1..1
     unit = unit + rng.standard_normal(unit.shape, dtype=np.float32) * np.float32(sigma)
     return np.clip(unit, 0, 1)
+
+
+def _moved(unit: NDArray[np.float32], length: float, degrees: float) -> NDArray[np.float32]:
+    """The blur of a movement during the exposure (breath, heart): along a line of `length` px."""
+    middle = int(np.ceil(length / 2)) + 1
+    along = np.linspace(-length / 2, length / 2, 8 * middle + 1)
+    angle = np.deg2rad(degrees)
+    places = middle + np.stack([along * np.sin(angle), along * np.cos(angle)])
+    row, column = np.floor(places).astype(np.intp)
+    down, right = places - (row, column)
+    line = np.zeros((2 * middle + 2, 2 * middle + 2), dtype=np.float32)
+    np.add.at(line, (row, column), (1 - down) * (1 - right))
+    np.add.at(line, (row, column + 1), (1 - down) * right)
+    np.add.at(line, (row + 1, column), down * (1 - right))
+    np.add.at(line, (row + 1, column + 1), down * right)
+    line = line[:-1, :-1]
+    blurred = cv2.filter2D(unit, -1, line / line.sum(), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, dtype=np.float32)
 
 
 def _fit(shape: tuple[int, ...], side: int) -> tuple[int, int]:

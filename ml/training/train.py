@@ -29,6 +29,7 @@ from ml.training import (  # fmt: skip
     batches,
     distributed,
     hard_negatives,
+    requirements,
     run_log,
     schedule,
     validation,
@@ -77,6 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "out "
         "can start from this one (`folds --only 0,1 --start`)",
     )
+    parser.add_argument(
+        "--board-pictures",
+        type=cli_options.within(int, 0, 64),
+        default=0,
+        metavar="N",
+        help="log N fixed pictures' maps and decisions, and the inputs' statistics, to TensorBoard "
+        "after each epoch (0: losses and measures alone)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,9 +99,13 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(
             "soft labels may be of teachers trained on the patients that --without leaves out"
         )
-    group = distributed.start(recipe)
+    requirements.check_packages(recipe)
+    if args.board_pictures:
+        requirements.check_board()
     records = catalogue.without(catalogue.read_records(args.cache), left_out)
     training, held_out = split(recipe, records)
+    requirements.check_sizes(recipe)
+    group = distributed.start(recipe)
     fit(
         recipe,
         dataset.Pictures.read_for_training(args.cache, training, recipe),
@@ -102,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         group,
         left_out,
         args.other_patients,
+        args.board_pictures,
     )
     return 0
 
@@ -127,12 +141,15 @@ def fit(
     group: ProcessGroup | None = None,
     left_out: Collection[int] = (),
     other_patients: bool = False,
+    board_pictures: int = 0,
 ) -> State:
     """The training loop. The result is the last average, not chosen by the held-out pictures.
 
     Exceptions: `patience` and `keep_by = "best"` in the recipe.
-    team: the processes that train together, each of which calls this. left_out: folds that
+    group: the processes that train together, each of which calls this. left_out: folds that
     `training` has nothing of, beside the held-out one. other_patients: see run_state.start_from.
+    board_pictures: how many held-out pictures (without a held-out fold: trained ones) are logged,
+    see ml.training.board.
     """
     group = group or ProcessGroup()
     out.mkdir(parents=True, exist_ok=True)
@@ -157,6 +174,12 @@ def fit(
     pictures_per_step = recipe.batch * recipe.accumulate
     steps_per_epoch = recipe.epoch_pictures // pictures_per_step
     log = run_log.open(out) if group.is_first else None
+    board = None
+    if board_pictures and group.is_first:
+        from ml.training.board import Board  # needs tensorboard
+
+        shown = held_out if held_out.records else training
+        board = Board(out, shown, recipe, min(board_pictures, len(shown.records)))
 
     began = time.monotonic() - state.elapsed
 
@@ -195,6 +218,8 @@ def fit(
                 parameters["lr"] = parameters["rate"] * rate
             state.optimizer.zero_grad(set_to_none=True)
             passes = [batches.to(device, batch) for batch in passes]
+            if board is not None and not taken:
+                board.inputs(passes[0]["picture"], state.step)
             whole = losses.StepCounts.of(passes, group.sum_of)
             for batch in passes:
                 with precision.autocast(recipe, device):
@@ -253,6 +278,8 @@ def fit(
                 measured = validation.validate(state.average, held_out, recipe, device)
             measured = group.broadcast(measured)
             schedule.record_measure(state.schedule, measured[recipe.stop_on], state.epoch)
+        if board is not None:
+            board.answers(state.average, state.step, device)
         state.elapsed = time.monotonic() - began
         if log is not None:
             weight_averaging.keep(state, out, measured.get(recipe.stop_on))

@@ -15,6 +15,7 @@ from ml.network import model  # noqa: E402
 from ml.recipe import Recipe  # noqa: E402
 from ml.recipe_limits import BadRecipe  # noqa: E402
 from ml.runtime import session  # noqa: E402
+from ml.runtime.torch_session import TorchSession  # noqa: E402
 from ml.training import checkpoint, run_state  # noqa: E402
 from tests.support.ml.tiny_training import TINY, cache_of_three_folds  # noqa: E402
 
@@ -75,7 +76,7 @@ def test_it_is_exported_and_both_engines_agree(members: list[Path], tmp_path: Pa
     card = session.read_card(folder)
     assert card["trained"]["config"]["members"] == 3
     graph = session.open(folder, "cpu")
-    network = session.TorchSession(card, session.checked(folder, card, session.TENSORS), "cpu")
+    network = TorchSession(card, session.checked(folder, card, session.TENSORS), "cpu")
     for ours, theirs in zip(graph.run(PICTURES), network.run(PICTURES), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=0.01)
 

@@ -20,6 +20,7 @@ from ml.metrics.calibration import Calibration, Thresholds  # noqa: E402
 from ml.network import model  # noqa: E402
 from ml.recipe import DENOISERS, Recipe  # noqa: E402
 from ml.runtime import session  # noqa: E402
+from ml.runtime.torch_session import TorchSession  # noqa: E402
 from ml.training import train  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -152,9 +153,7 @@ def test_a_mirrored_model_gives_the_same_for_a_picture_and_its_mirror_image(
     logits = np.log(plain_images / (1 - plain_images))
     mean = 1 / (1 + np.exp(-(logits[:3] + logits[3:]) / 2))
     np.testing.assert_allclose(images, mean, atol=1e-3)
-    torch_session = session.TorchSession(
-        opened.card, (folder / session.TENSORS).read_bytes(), "cpu"
-    )
+    torch_session = TorchSession(opened.card, (folder / session.TENSORS).read_bytes(), "cpu")
     torch_masks, torch_images = torch_session.run(phantoms())
     np.testing.assert_allclose(masks, torch_masks, atol=0.01)
     np.testing.assert_allclose(images, torch_images, atol=0.01)
@@ -261,7 +260,7 @@ def test_weights_that_do_not_fit_their_card_are_no_model(folder: Path, change: s
     else:
         tensors = tensors[:100]
     with pytest.raises(session.ModelMissing, match="the model tiny"):
-        session.TorchSession(card, tensors, "cpu")
+        TorchSession(card, tensors, "cpu")
 
 
 def test_the_shipped_model_is_whole_and_its_card_honest() -> None:

@@ -21,6 +21,7 @@ from ml.metrics.calibration import Calibration, Thresholds  # noqa: E402
 from ml.network import model  # noqa: E402 - only where torch is
 from ml.recipe import Recipe  # noqa: E402 - only where torch is
 from ml.runtime import session  # noqa: E402 - only where torch is
+from ml.runtime.torch_session import TorchSession  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -106,7 +107,7 @@ def test_two_readings_are_distinguished_as_torch_does(net: model.Segmenter, ship
     card, tensors = graph.card, (shipped / "model.safetensors").read_bytes()
     said, torch_said = (
         graph.answer(views()),
-        session.TorchSession(card, tensors, "cpu").answer(views()),
+        TorchSession(card, tensors, "cpu").answer(views()),
     )
     for name in ("masks", "images", "patches", "spreads", "differences"):
         np.testing.assert_allclose(getattr(said, name), getattr(torch_said, name), atol=0.01)

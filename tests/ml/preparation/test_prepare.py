@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-from ml.datasets import catalogue, dataset  # noqa: E402 - with torch
+from ml.datasets import catalogue, dataset, rle  # noqa: E402 - with torch
 from ml.datasets.catalogue import Attributes, Record  # noqa: E402
 from ml.errors import BadInput  # noqa: E402
-from ml.preparation import prepare  # noqa: E402 - with torch
+from ml.inference import severity  # noqa: E402
+from ml.preparation import phantom, prepare  # noqa: E402 - with torch
 from ml.recipe import Recipe  # noqa: E402
+from ml.runtime import lung_finder  # noqa: E402
 from tests.support.ml.training_cache import given, made_cache, options, table  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -179,3 +181,84 @@ def test_masks_of_another_shape_or_without_anything_are_reported(
     records = catalogue.read_records(tmp_path / "cache")
     assert {r.id: r.positive for r in records} == {"turned": True, "empty": False}
     assert len(dataset.Pictures.read(tmp_path / "cache", records).masks) == 2
+
+
+def test_pictures_and_masks_are_also_written_as_png_of_their_own_size(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    deep = np.random.default_rng(0).integers(0, 4000, (700, 600), np.uint16)
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "films" / f"{name}.png"), deep)
+    left = np.zeros((1024, 1024), dtype=bool)
+    left[256:512, 0:512] = True
+    outlines = [["a.dcm", rle.encode(left)], ["b.dcm", "-1"]]
+    arguments = given(tmp_path, outlines, dicom=tmp_path / "films", png=tmp_path / "png")
+    assert prepare.run(arguments) == 0
+    for name, share in (("a", 0.125), ("b", 0.0)):
+        picture, mask = (
+            cv2.imread(str(tmp_path / "png" / folder / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+            for folder in ("pictures", "masks")
+        )
+        assert (picture.dtype, picture.shape, mask.shape) == (np.uint8, (700, 600), (700, 600))
+        assert np.ptp(picture) == 255
+        assert set(np.unique(mask)) <= {0, 255}
+        assert (mask > 0).mean() == pytest.approx(share, abs=0.002)
+
+
+def test_another_class_gets_its_masks_and_its_column(tmp_path: Path) -> None:
+    films, fluid = tmp_path / "films", tmp_path / "fluid"
+    films.mkdir()
+    fluid.mkdir()
+    grey = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
+    for name in "abc":
+        cv2.imwrite(str(films / f"{name}.png"), grey + np.uint8(ord(name)))
+    low = np.zeros((300, 300), np.uint8)
+    low[200:250, 50:100] = 255
+    cv2.imwrite(str(fluid / "b.png"), low)
+    air = np.zeros((1024, 1024), dtype=bool)
+    air[100:300, 100:200] = True
+    outlines = [["a", rle.encode(air)], ["b", "-1"], ["c", "-1"]]
+    given_so = given(tmp_path, outlines, dicom=films, also=f"pleural-effusion={fluid}")
+    assert prepare.run(given_so) == 0
+    cache = tmp_path / "cache"
+    records = {record.id: record for record in catalogue.read_records(cache)}
+    assert [records[name].other_classes for name in "abc"] == [(), ("pleural-effusion",), ()]
+    assert [records[name].positive for name in "abc"] == [True, False, False]
+    classes = ("pneumothorax", "pleural-effusion")
+    masks = dataset.Pictures.read(cache, [records["a"], records["b"]], classes).masks
+    assert [mask.any((0, 1)).tolist() for mask in masks] == [[True, False], [False, True]]
+
+
+def test_another_class_that_does_not_label_every_picture_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((300, 300), np.uint8))
+    fluid = table(tmp_path / "fluid.csv", ["ImageId", "EncodedPixels"], [["b", "-1"]])
+    outlines = [["a", "-1"]]
+    with pytest.raises(BadInput, match="does not list 1 of the pictures, such as a"):
+        prepare.run(given(tmp_path, outlines, also=f"fluid={fluid}"))
+    for wrong in ("fluid", "=x", f"Fluid={fluid}"):
+        with pytest.raises(BadInput, match="NAME=PATH"):
+            prepare.run(given(tmp_path, outlines, also=wrong))
+    panel = {"panel": tmp_path, "panel_index": fluid}
+    with pytest.raises(BadInput, match="every picture needs a label for every class"):
+        prepare.run(given(tmp_path, outlines, also=f"fluid={fluid}", **panel))
+
+
+def test_the_index_has_the_size_class_of_every_outline(tmp_path: Path) -> None:
+    drawn = phantom.draw(7, "right", 30.0)
+    (tmp_path / "films").mkdir()
+    (tmp_path / "air").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "films" / f"{name}.dcm").write_bytes(phantom.dicom(drawn))
+    cv2.imwrite(str(tmp_path / "air" / "one.png"), drawn.mask.astype(np.uint8) * 255)
+    lungs = lung_finder.Finder(threads=1)
+    arguments = given(
+        tmp_path, [], rle=None, masks=tmp_path / "air", dicom=tmp_path / "films", lungs=True
+    )
+    assert prepare.run(arguments) == 0
+    (record,) = catalogue.read_records(tmp_path / "cache")
+    small = dataset.Pictures.read_one(tmp_path / "cache", record)
+    mask = dataset.Pictures.read_mask(tmp_path / "cache", record)
+    assert mask is not None
+    expected = severity.of_mask(mask > 127, lungs.find(small))
+    assert expected in ("small", "moderate", "large")
+    assert record.attributes.severity == expected
+    assert record.attributes.lesions == 1

@@ -216,3 +216,30 @@ def test_equalisation_raises_local_contrast_and_nothing_is_done_unasked() -> Non
     dull = rng.integers(120, 136, (96, 96)).astype(np.uint8)
     assert transforms.clean(dull, clahe=4.0).std() > 1.5 * dull.std()
     assert transforms.clean(dull) is dull
+
+
+def test_motion_blurs_along_one_line_and_keeps_brightness_and_outline() -> None:
+    point = np.zeros((65, 65), np.float32)
+    point[32, 32] = 1
+    across, down = transforms._moved(point, 10, 0), transforms._moved(point, 10, 90)
+    for blurred in (across, down):
+        assert blurred.sum() == pytest.approx(1, abs=1e-5)
+    assert (across[32] > 1e-6).sum() in (10, 11)
+    assert (across.sum(1) > 1e-6).sum() == 1
+    np.testing.assert_allclose(down, across.T, atol=1e-5)
+    np.testing.assert_allclose(transforms._moved(point, 0, 45), point, atol=1e-6)
+
+
+def test_motion_is_drawn_at_random_and_only_where_a_recipe_has_it() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (128, 128)).astype(np.uint8)
+    mask = (scene(128, 128) > 128).astype(np.uint8) * 255
+    moving = replace(STILL, motion=0.1)
+
+    def view(recipe: Recipe, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        return transforms.augment(picture, mask, 64, recipe, np.random.default_rng(seed))
+
+    still, outline = view(STILL, 1)
+    sharpness = [np.abs(np.diff(view(moving, seed)[0])).mean() for seed in range(6)]
+    assert min(sharpness) < 0.9 * np.abs(np.diff(still)).mean()
+    assert len(set(sharpness)) == 6
+    np.testing.assert_array_equal(view(moving, 1)[1], outline)

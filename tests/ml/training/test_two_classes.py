@@ -135,7 +135,13 @@ def test_discs_and_squares_are_distinguished_and_ship(
     outputs = graph({"picture": shown[:3].numpy()})
     assert outputs["mask_probability"].shape == (3, 2, 64, 64)
     assert outputs["image_probability"].shape == (3, 2)
-    # What serves one finding goes on with the first.
-    served, images = session.open(folder, device="cpu").run(shown[:3].numpy())
-    np.testing.assert_allclose(served, outputs["mask_probability"][:, 0], atol=0.02)
-    assert images.shape == (3,)
+    for engine in ("openvino", "torch"):
+        answer = session.open(folder, device="cpu", engine=engine).answer(shown[:3].numpy())
+        np.testing.assert_allclose(answer.masks, outputs["mask_probability"][:, 0], atol=0.02)
+        np.testing.assert_allclose(
+            answer.other_masks[:, 0], outputs["mask_probability"][:, 1], atol=0.02
+        )
+        np.testing.assert_allclose(answer.images, outputs["image_probability"][:, 0], atol=0.02)
+        np.testing.assert_allclose(
+            answer.other_images[:, 0], outputs["image_probability"][:, 1], atol=0.02
+        )
