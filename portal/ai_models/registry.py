@@ -1,7 +1,8 @@
 """The registry of models: which there are, which one is active, and at which operating point.
 
-Owns the states (candidate, active, retired; one active at most) and the rule that a model is not
-promoted without thresholds and calibration of its own. Predictions keep the model and the operating
+Owns the states (candidate, active, retired; one active at most) and the rules that a model is not
+promoted without thresholds and calibration of its own, nor, without a reason, where its card is
+worse than the active one's (`comparison`). Predictions keep the model and the operating
 point that they were made with: nothing here changes one. Without an active model every worker uses
 the one that it was shipped with.
 """
@@ -19,8 +20,10 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
+from portal.ai_models import comparison
 from portal.database import lock_table
 from portal.errors import Conflict, Invalid
+from portal.formats.display_text import clean
 from portal.models import Band, ModelState, ModelVersion, OperatingPoint, Prediction
 from worker.contract.job import RequiredModel
 from worker.contract.message import InvalidMessage
@@ -30,11 +33,14 @@ from worker.contract.prediction import ModelIdentity
 SHIPPED: Final = "shipped"
 _CARD_BYTES: Final = 512 * 1024
 _ROUNDED: Final = 0.0001
+_REASON_SHORTEST: Final = 10
+_REASON_LENGTH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model as its pages show it. `problems` keep it from being promoted."""
+    """A model as its pages show it. `problems` keep it from being promoted; where `worse` has
+    sentences, a promotion needs a reason."""
 
     model_id: UUID
     name: str
@@ -49,6 +55,8 @@ class ModelView:
     retired_at: datetime | None
     predictions: int
     problems: list[str]
+    worse: list[str]
+    override_reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,8 @@ def models(session: Session, actor: Actor) -> list[ModelView]:
     actor.require(Permission.MODELS_MANAGE)
     counts = _counts(session)
     rows = session.scalars(select(ModelVersion).order_by(ModelVersion.created.desc())).all()
-    found = [_view(row, counts.get(row.id, 0)) for row in rows]
+    active = _active(session)
+    found = [_view(row, counts.get(row.id, 0), active) for row in rows]
     session.commit()
     return sorted(found, key=lambda view: view.state is not ModelState.ACTIVE)
 
@@ -92,7 +101,8 @@ def models(session: Session, actor: Actor) -> list[ModelView]:
 def model(session: Session, actor: Actor, model_id: UUID) -> ModelView:
     """One model; Denied where there is none."""
     actor.require(Permission.MODELS_MANAGE)
-    view = _view(_get(session, model_id), _counts(session).get(model_id, 0))
+    row, active = _get(session, model_id), _active(session)
+    view = _view(row, _counts(session).get(model_id, 0), active)
     session.commit()
     return view
 
@@ -165,12 +175,16 @@ def promote(
     point: OperatingPoint = OperatingPoint.BALANCED,
     event: str = "model_promoted",
     only_if: Callable[[ModelVersion | None], bool] | None = None,
+    override: str = "",
 ) -> ModelVersion:
     """Make a model the active one from the next job on; the one before is retired.
 
     actor None: the command line. `only_if` is asked about the active one that would be retired.
-    Conflict where the model may not be promoted, or not in the place of that one.
+    `override`: why a model is promoted whose card is worse than the active one's; stored with it.
+    Conflict where the model may not be promoted, or not in the place of that one; Invalid for a
+    reason that is too short or too long.
     """
+    reason = _checked_reason(override)
     if actor is not None:
         actor.require(Permission.MODELS_MANAGE)
     lock_table(session, ModelVersion)  # of two promotions at once, the later retires the earlier's
@@ -183,15 +197,24 @@ def promote(
     if only_if is not None and not only_if(before):
         session.rollback()
         raise Conflict("changed", "Another model was promoted meanwhile.")
+    worse = _worse(model, before)
+    if worse and not reason:
+        session.rollback()
+        sentences = " ".join(one.sentence for one in worse)
+        raise Conflict(
+            "worse_than_active", f"It is worse than the active model: {sentences} Give a reason."
+        )
     if before is not None and before.id != model.id:
         before.state, before.retired_at = ModelState.RETIRED, now
         session.flush()  # one active at most, at any moment
     model.state, model.promoted_at, model.retired_at = ModelState.ACTIVE, now, None
     model.operating_point = point
+    model.override_reason = reason if worse else None
     detail = {
         "sha256": model.sha256,
         "operating_point": point.value,
         "before": before.sha256 if before is not None else None,
+        **({"worse_in": [one.measure for one in worse]} if worse else {}),
     }
     audit.append(
         session,
@@ -215,7 +238,10 @@ def roll_back(session: Session, actor: Actor, now: datetime) -> ModelVersion:
         session.rollback()
         raise Conflict("no_previous", "No model was active before this one.")
     return promote(
-        session, actor, before.id, now, point=before.operating_point, event="model_rolled_back"
+        *(session, actor, before.id, now),
+        point=before.operating_point,
+        event="model_rolled_back",
+        override="Rolled back to the model that was active before.",
     )
 
 
@@ -318,7 +344,24 @@ def _counts(session: Session) -> dict[UUID, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def _view(row: ModelVersion, predictions: int) -> ModelView:
+def _worse(model: ModelVersion, active: ModelVersion | None) -> list[comparison.Worse]:
+    """In what a model is worse than the active one; nothing of that one itself."""
+    if active is None or active.id == model.id:
+        return []
+    return comparison.worse(model.card, active.card)
+
+
+def _checked_reason(text: str) -> str:
+    reason = clean(text, _REASON_LENGTH + 1)
+    if reason and not _REASON_SHORTEST <= len(reason) <= _REASON_LENGTH:
+        raise Invalid(
+            "override_reason",
+            f"Give the reason in {_REASON_SHORTEST} to {_REASON_LENGTH} characters.",
+        )
+    return reason
+
+
+def _view(row: ModelVersion, predictions: int, active: ModelVersion | None) -> ModelView:
     return ModelView(
         model_id=row.id,
         name=row.name,
@@ -333,4 +376,6 @@ def _view(row: ModelVersion, predictions: int) -> ModelView:
         retired_at=row.retired_at,
         predictions=predictions,
         problems=list(problems_of(row.card)),
+        worse=[one.sentence for one in _worse(row, active)],
+        override_reason=row.override_reason or "",
     )

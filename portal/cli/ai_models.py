@@ -40,6 +40,12 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     promote.add_argument(
         "--operating-point", choices=[point.value for point in OperatingPoint], default="balanced"
     )
+    promote.add_argument(
+        "--override",
+        default="",
+        metavar="REASON",
+        help="promote it although its card is worse than the active model's, for this reason",
+    )
     promote.set_defaults(act=_promote)
     statistics = actions.add_parser(
         "statistics",
@@ -112,10 +118,15 @@ def _promote(chosen: argparse.Namespace) -> int:
         model = _meant(session, chosen.sha256.lower())
         try:
             registry.promote(
-                session, None, model.id, now(), point=OperatingPoint(chosen.operating_point)
+                *(session, None, model.id, now()),
+                point=OperatingPoint(chosen.operating_point),
+                override=chosen.override,
             )
         except Conflict as conflict:
-            raise Failed(conflict.message) from None
+            hint = " (--override REASON)" if conflict.code == "worse_than_active" else ""
+            raise Failed(conflict.message + hint) from None
+        except Invalid as bad:
+            raise Failed(bad.message) from None
         print_line(f"{model.name} {model.version} is active from the next job on.")
     return 0
 

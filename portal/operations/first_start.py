@@ -96,6 +96,8 @@ def register_shipped(settings: Settings) -> str | None:
                     *(session, None, model.id, now()),
                     point=point,
                     only_if=lambda other: (other.id if other else None) == chosen,
+                    # The one before is no longer part of the installation.
+                    override="It came with this version of the program.",
                 )
             except Conflict:
                 return None  # an administrator, or another start, has chosen one meanwhile

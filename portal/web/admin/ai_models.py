@@ -52,7 +52,11 @@ def model_page(model_id: UUID) -> str:
 @_manage
 def promote(model_id: UUID) -> BaseResponse:
     """Make a model the active one from the next job on."""
-    model = registry.promote(db_session(), guard.actor(), model_id, guard.now(), point=_point())
+    model = registry.promote(
+        *(db_session(), guard.actor(), model_id, guard.now()),
+        point=_point(),
+        override=request.form.get("override_reason", ""),
+    )
     return _done(f"{model.name} {model.version} is active from the next job on.")
 
 

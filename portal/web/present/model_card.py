@@ -4,7 +4,7 @@ A card comes from outside: what is missing or of another type is left out.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from portal.web.present import wording
@@ -76,7 +76,7 @@ def present(card: Mapping[str, Any] | None) -> Card | None:
     limits = card.get("limits")
     return Card(
         use=_text(card.get("use")),
-        metrics=list(_metrics(card, _METRICS)),
+        metrics=[*_metrics(card, _METRICS), *_of_other_classes(card)],
         measured=_text(card.get("measured")).replace("`", ""),
         groups=list(_groups(card)),
         thresholds=list(_thresholds(card)),
@@ -102,6 +102,13 @@ def _metrics(card: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Line
         interval = f"{low:.3f} – {high:.3f}" if low is not None and high is not None else ""
         count = _number(found.get("n"))
         yield Line(text, f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
+
+
+def _of_other_classes(card: Mapping[str, Any]) -> Iterator[Line]:
+    for name, metrics in _mapping(card.get("other_classes")).items():
+        finding = _text(name).replace("-", " ").capitalize()
+        for line in _metrics({"metrics": metrics}, _HEADLINE):
+            yield replace(line, name=f"{finding}: {line.name}")
 
 
 def _groups(card: Mapping[str, Any]) -> Iterator[Group]:

@@ -379,3 +379,52 @@ def test_the_shipped_model_does_not_replace_one_that_was_chosen_meanwhile(clinic
         registry.promote(session, None, shipped, NOW, only_if=lambda before: before is None)
     assert conflict.value.code == "changed"
     assert states(clinic) == {SHA256[:2]: "active", OTHER[:2]: "candidate"}
+
+
+WORSE = {"metrics": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}}}
+
+
+def test_a_worse_model_is_promoted_only_with_a_reason_which_is_kept_and_bound(
+    clinic: Clinic,
+) -> None:
+    first, worse = add(clinic), add(clinic, OTHER, **WORSE)
+    promote(clinic, first)
+    with clinic.session as session, pytest.raises(Conflict, match=r"0\.800 is below") as refused:
+        registry.promote(session, clinic.admin, worse, NOW)
+    assert refused.value.code == "worse_than_active"
+    assert states(clinic) == {"ab": "active", "cd": "candidate"}
+    for reason in ("short", "x" * 501):
+        with clinic.session as session, pytest.raises(Invalid, match="override_reason"):
+            registry.promote(session, clinic.admin, worse, NOW, override=reason)
+    reason = "Measured on harder films, agreed on in the meeting."
+    with clinic.session as session:
+        registry.promote(session, clinic.admin, worse, NOW, override=f" {reason}\n")
+    with clinic.session as session:
+        shown = {view.sha256: view for view in registry.models(session, clinic.admin)}
+        assert shown[OTHER].override_reason == reason
+        assert shown[OTHER].worse == []
+        event = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc())).first()
+        assert event is not None
+        assert '"worse_in":["auc"]' in event.detail
+        assert reason not in event.detail
+        assert verification.verify(session).problem == ""
+
+
+def test_going_back_to_a_worse_model_needs_no_reason(clinic: Clinic) -> None:
+    worse, better = add(clinic, OTHER, **WORSE), add(clinic)
+    promote(clinic, worse)
+    promote(clinic, better)
+    with clinic.session as session:
+        assert registry.roll_back(session, clinic.admin, NOW).id == worse
+        assert verification.verify(session).problem == ""
+    # The same model at another operating point is not compared with itself.
+    promote(clinic, worse, "high_precision")
+    with clinic.session as session:
+        assert session.get_one(ModelVersion, worse).override_reason is None
+
+
+def test_a_reason_that_is_not_needed_is_not_kept(clinic: Clinic) -> None:
+    model_id = add(clinic)
+    with clinic.session as session:
+        registry.promote(session, clinic.admin, model_id, NOW, override="There is no other one.")
+        assert session.get_one(ModelVersion, model_id).override_reason is None

@@ -101,7 +101,13 @@ def test_the_shipped_model_is_active_where_nobody_chose_another(
     assert "active" in run(path, "model", "list").stdout
     bundle, sha256 = model(tmp_path / "mine", version="9")
     assert run(path, "model", "add", str(bundle)).returncode == 0
-    assert run(path, "model", "promote", sha256).returncode == 0
+    refused = run(path, "model", "promote", sha256)
+    assert refused.returncode == 1
+    assert "is not on its card; the active model’s is" in refused.stderr
+    assert "(--override REASON)" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    reason = ("--override", "It was measured elsewhere.")
+    assert run(path, "model", "promote", sha256, *reason).returncode == 0
     assert first_start.register_shipped(settings) is None
     assert f"{sha256[:12]}  active" in run(path, "model", "list").stdout
 

@@ -176,3 +176,34 @@ def test_promotion_needs_a_fresh_proof(app: Flask, client: FlaskClient, clock: C
     assert answer.status_code == 303
     assert answer.location.startswith("/confirm")
     assert states(app) == ["candidate"]
+
+
+def test_a_worse_model_asks_for_a_reason_and_shows_it_afterwards(
+    app: Flask, client: FlaskClient, clock: Clock
+) -> None:
+    first = add(app, clock)
+    worse = add(app, clock, "cd" * 32, version="2", metrics={"auc": {"value": 0.8}})
+    assert send(client, f"/admin/models/{first}/promote", operating_point="balanced").status_code
+    assert "worse than the active one" in client.get("/admin/models").text
+    page = client.get(f"/admin/models/{worse}").text
+    assert "AUC 0.800 is below the active model’s interval (0.850 – 0.940)." in page
+    assert 'name="override_reason"' in page
+    assert 'name="override_reason"' not in client.get(f"/admin/models/{first}").text
+    path, form = f"/admin/models/{worse}/promote", {"operating_point": "balanced"}
+    refused = send(client, path, **form)
+    assert refused.status_code == 409
+    assert "worse than the active model" in refused.text
+    assert send(client, path, **form, override_reason="Short").status_code == 422
+    reason = "A film <b>harder</b> than before."
+    assert send(client, path, **form, override_reason=reason).status_code == 303
+    page = client.get(f"/admin/models/{worse}").text
+    assert "A film &lt;b&gt;harder&lt;/b&gt; than before." in page
+
+
+def test_a_card_has_the_numbers_of_every_class(
+    app: Flask, client: FlaskClient, clock: Clock
+) -> None:
+    others = {"pleural-effusion": {"auc": {"value": 0.777, "low": 0.7, "high": 0.8}}, "odd": 3}
+    page = client.get(f"/admin/models/{add(app, clock, other_classes=others)}").text
+    assert "Pleural effusion: AUC" in page
+    assert "0.777" in page
