@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -18,6 +19,8 @@ HALO = (24, 16, 8)
 FILL = 0.25
 # The outline is this share of the long edge wide: 2 px at 1024.
 _LINE_SHARE = 2 / 1024
+# Dashes and gaps of other findings, in widths of the line.
+_DASH = 6
 
 
 def mask_png(mask: NDArray[np.bool_]) -> bytes:
@@ -36,12 +39,20 @@ def mask_png(mask: NDArray[np.bool_]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in chunks)
 
 
-def overlay_png(picture: Picture, mask: NDArray[np.bool_], mark: str = "") -> bytes:
+def overlay_png(
+    picture: Picture,
+    mask: NDArray[np.bool_],
+    mark: str = "",
+    others: Iterable[NDArray[np.bool_]] = (),
+) -> bytes:
     """The picture through its first window, the mask filled and outlined with a dark halo.
 
-    mark: a text for the lower left corner, in ASCII.
+    mark: a text for the lower left corner, in ASCII; others: masks of other findings, which have a
+    dashed outline and no fill.
     """
     drawn = overlay(shown_grey(picture), mask)
+    for other in others:
+        _outline(drawn, other, dashed=True)
     if mark:
         _write(drawn, mark)
     return _png(drawn)
@@ -68,16 +79,31 @@ def overlay(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint
     part = drawn[y : y + rows, x : x + columns]
     tinted = cv2.addWeighted(part, 1 - FILL, np.full_like(part, AI_COLOUR), FILL, 0)
     cv2.copyTo(tinted, inside[y : y + rows, x : x + columns], part)
-    outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    width = max(1, round(max(grey.shape) * _LINE_SHARE))
-    cv2.drawContours(drawn, outlines, -1, HALO, width + 2 * max(1, width // 2), cv2.LINE_AA)
-    cv2.drawContours(drawn, outlines, -1, AI_COLOUR, width, cv2.LINE_AA)
+    _outline(drawn, mask)
     return drawn.astype(np.uint8, copy=False)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     crc = zlib.crc32(kind + body)
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+def _outline(drawn: NDArray[np.uint8], mask: NDArray[np.bool_], dashed: bool = False) -> None:
+    """Draw a mask's borders in the model's colour with a dark halo."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(max(mask.shape) * _LINE_SHARE))
+    lines = list(found)
+    if dashed:
+        dash = _DASH * width
+        lines = [
+            border[start : start + dash]
+            for border in found
+            for start in range(0, len(border), 2 * dash)
+        ]
+    if not lines:
+        return
+    for colour, wide in ((HALO, width + 2 * max(1, width // 2)), (AI_COLOUR, width)):
+        cv2.polylines(drawn, lines, not dashed, colour, wide, cv2.LINE_AA)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

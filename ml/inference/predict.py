@@ -17,7 +17,7 @@ Owns what a prediction holds and the rules that turn the network's probabilities
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,9 +30,12 @@ from ml.inference import (
     hemithorax,
     lung_size,
     measurements,
+    other_findings,
     outline,
+    severity,
     size_indices,
 )
+from ml.inference.other_findings import OtherFinding
 from ml.inference.serving import PreparedPicture, Serving
 from ml.preprocessing import image_statistics
 from ml.quality import gate
@@ -75,6 +78,7 @@ class Prediction:
     statistics: dict[str, float] | None = None
     uncertainty: dict[str, Any] | None = None
     region: dict[str, Any] | None = None
+    other_findings: list[OtherFinding] | None = None
 
     @property
     def mark(self) -> str:
@@ -85,6 +89,8 @@ class Prediction:
     def facts(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
         facts = {k: v for k, v in vars(self).items() if k not in ("probability_map", "mask")}
+        others = self.other_findings
+        facts["other_findings"] = None if others is None else [other.facts() for other in others]
         shape = None if self.probability_map is None else self.probability_map.shape
         facts["map"] = {"rows": shape[0], "columns": shape[1]} if shape else None
         return facts
@@ -139,6 +145,11 @@ def predict_batch(
                 explanations[i] = _explained(
                     pictures[i], serving.card, ready, answer, n, operating_point
                 )
+                if answer.other_masks is not None:
+                    explanations[i]["other_findings"] = other_findings.of_answer(
+                        *(pictures[i], serving.card, ready, answer, n),
+                        midline=verdicts[i].midline,
+                    )
     model = {key: str(serving.card[key]) for key in ("name", "version", "sha256")}
     predictions = []
     for i, picture in enumerate(pictures):
@@ -156,6 +167,10 @@ def predict_batch(
             )
             result["statistics"] = image_statistics.of_answer(ready.input, map_, ready.fields.mask)
             result |= explanations.get(i, {})
+            if result["measurements"]["spacing_problem"] and result.get("other_findings"):
+                result["other_findings"] = [
+                    replace(other, area_mm2=None) for other in result["other_findings"]
+                ]
         seconds = (time.perf_counter() - start) / len(pictures)
         facts = verdicts[i].facts()
         predictions.append(Prediction(model, operating_point, facts, round(seconds, 4), **result))
@@ -262,6 +277,8 @@ def measured_on(
         "spacing_problem": problem,
         "lungs_found": middle is not None,
         "extents": [one.facts() for one in sides],
+        "lesions": len(found["components"]),
+        "severity": severity.of_shares(one.fraction for one in sides) if mask.any() else None,
     }
 
 

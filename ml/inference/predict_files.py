@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict every file; 1 when any could not be read."""
     try:
-        opened = serving.open(args.weights, args.device, args.threads, args.precision)
+        opened = serving.open(args.weights, args.device, args.threads, args.precision, args.engine)
     except (session.ModelMissing, session.TamperedModel) as error:
         tqdm.write(f"predict: {error}", file=sys.stderr)
         return 1
@@ -94,7 +94,8 @@ def _write(
     if prediction.mask is not None:
         mask = overlay.mask_png(picture.as_in_source(prediction.mask))
         (folder / f"{stem}.mask.png").write_bytes(mask)
-        drawn = overlay.overlay_png(picture, prediction.mask, prediction.mark)
+        others = [other.mask for other in prediction.other_findings or ()]
+        drawn = overlay.overlay_png(picture, prediction.mask, prediction.mark, others)
         (folder / f"{stem}.overlay.png").write_bytes(drawn)
 
 
@@ -112,4 +113,8 @@ def sentence(prediction: predict.Prediction) -> str:
         line += f"; greatest distance {found['distance_mm']:.0f} mm"
     if found.get("spacing_problem") == "not_plausible":
         line += "; no sizes in mm: the pixel spacing is not plausible"
+    for other in prediction.other_findings or ():
+        where = f", {other.side}" if other.side else ""
+        state = f"found{where}" if other.found else "none found"
+        line += f"; {other.name}: {state}, probability {other.probability:.2f}"
     return f"{line}; patient under 18" if prediction.mark else line

@@ -229,6 +229,7 @@ def _prediction(row: Prediction | None, picture: Instance) -> dict[str, Any] | N
         "image_threshold": image_threshold,
         "likely_threshold": likely_threshold,
         "measurements": stored_results.measurements(row, picture),
+        "other_findings": row.other_findings,
         "quality": {
             "verdict": row.quality_verdict.value,
             "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],

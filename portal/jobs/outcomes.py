@@ -185,6 +185,7 @@ def _predict(
         measurements=body.get("measurements"),
         uncertainty=body.get("uncertainty"),
         region=body.get("region"),
+        other_findings=body.get("other_findings"),
         quality_verdict=prediction.quality.verdict,
         quality=body["quality"],
         statistics=prediction.statistics or {},

@@ -26,7 +26,9 @@ def require_within(prediction: Prediction, rows: int, columns: int) -> None:
         for level in (side.apex, side.upper, side.middle, side.lower)
         if level is not None
     ]
+    others = prediction.other_findings or []
     areas = [measured.area_px or 0, *(part.area_px for part in parts)]
+    areas += [other.area_px for other in others]
     lengths = [measured.distance_px or 0, *(level.px for level in levels)]
     lines = [measured.distance_line, *(level.line for level in levels)]
     boxes = [part.box for part in parts]
@@ -44,6 +46,9 @@ def require_within(prediction: Prediction, rows: int, columns: int) -> None:
         for x, y in (line[:2], line[2:])
     ):
         raise BadResult("a line leaves the picture")
+    corners = [corner for other in others for outline in other.outlines for corner in outline]
+    if not all(x <= columns and y <= rows for x, y in corners):
+        raise BadResult("an outline leaves the picture")
     if not all(x0 <= x1 <= columns and y0 <= y1 <= rows for x0, y0, x1, y1 in boxes):
         raise BadResult("a box leaves the picture")
 

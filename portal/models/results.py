@@ -47,6 +47,8 @@ class ModelVersion(Base):
     card: Mapped[dict[str, Any] | None]
     source: Mapped[str] = mapped_column(String(500), default="")
     archive_sha256: Mapped[str | None] = mapped_column(String(64))
+    # Why it was promoted although its card is worse than that of the active model then.
+    override_reason: Mapped[str | None] = mapped_column(String(500))
     promoted_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
     created: Mapped[datetime]
@@ -75,6 +77,7 @@ class Prediction(Base):
     measurements: Mapped[dict[str, Any] | None]
     uncertainty: Mapped[dict[str, Any] | None]
     region: Mapped[dict[str, Any] | None]
+    other_findings: Mapped[list[dict[str, Any]] | None]
     quality_verdict: Mapped[QualityVerdict] = mapped_column(
         checked(QualityVerdict, "quality_verdict")
     )

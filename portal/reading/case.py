@@ -236,6 +236,7 @@ def _prediction(row: Prediction | None, picture: Instance) -> PredictionView | N
         measurements=stored_results.measurements(row, picture),
         uncertainty=row.uncertainty,
         region=row.region,
+        other_findings=row.other_findings,
         quality=row.quality,
         statistics=row.statistics,
         seconds=row.seconds,

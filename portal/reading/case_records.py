@@ -29,6 +29,7 @@ class PredictionView:
     measurements: dict[str, Any] | None
     uncertainty: dict[str, Any] | None
     region: dict[str, Any] | None
+    other_findings: list[dict[str, Any]] | None
     quality: dict[str, Any]
     statistics: dict[str, Any]
     seconds: float | None

@@ -136,6 +136,7 @@ async function startThreshold() {
   try {
     const map = await viewer.loadProbability(info.map.url, info.map.rows, info.map.columns);
     viewer.overlay.region = info.region;
+    viewer.overlay.setOthers(info.otherOutlines);
     // Where nothing is outlined, the region behind the probability is shown at once.
     viewer.overlay.showsRegion = Boolean(info.region) && !info.measuredPixels;
     own.reset();

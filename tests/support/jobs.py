@@ -68,6 +68,19 @@ def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+# What a network of two classes found beside a pneumothorax.
+OTHER_FINDING = {
+    "name": "pleural-effusion",
+    "probability": 0.7,
+    "threshold": 0.4,
+    "found": True,
+    "side": "left",
+    "area_px": 6,
+    "area_mm2": 207.0,
+    "outlines": [[[1.5, 1.5], [4.5, 1.5], [4.5, 3.5]]],
+}
+
+
 def prediction_of(**changes: Any) -> dict[str, Any]:
     """The prediction of a segment job; with `none_found` nothing is outlined."""
     if changes.get("band") == "none_found":
@@ -105,6 +118,8 @@ def prediction_of(**changes: Any) -> dict[str, Any]:
             "island_px_min": 22,
             "islands_left_out": 1,
             "lungs_found": True,
+            "lesions": 1,
+            "severity": "moderate",
             "extents": [
                 {
                     "side": "right",

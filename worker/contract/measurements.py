@@ -105,3 +105,7 @@ class Measurements(Message):
     islands_left_out: Area | None = None
     lungs_found: bool | None = None
     extents: Annotated[list[Extent], Field(max_length=2)] | None = None
+    # Workers of older versions send neither. Severity: the air's share of the hemithorax in the
+    # picture, under 10 %, 10 to 30 %, above 30 %; None where nothing is outlined.
+    lesions: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    severity: Literal["small", "moderate", "large", "unknown"] | None = None

@@ -1,7 +1,7 @@
 """A prediction: what a segment job finds in one picture.
 
 As `ml.inference.predict.Prediction.facts` gives it. A picture whose quality is refused has no
-probability, band, map, measurements, uncertainty or region.
+probability, band, map, measurements, uncertainty, region or other findings.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from worker.contract.measurements import Measurements
+from worker.contract.measurements import Area, Length, Measurements, Side
 from worker.contract.message import Code, Message, Sha256, Share, text
 
 
@@ -65,6 +65,32 @@ class Region(Message):
 # The reason of a picture of a patient under 18. With a result beside it, the team allows that.
 UNDER_AGE: Final = "under_18"
 
+Corner = tuple[Annotated[float, Field(ge=0, le=65535)], Annotated[float, Field(ge=0, le=65535)]]
+
+
+class FurtherFinding(Message):
+    """Another finding of a network of several classes; without an outline where none is found.
+
+    `outlines` are the borders of its regions as corners (x, y) in pixels of the picture.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+    probability: Share
+    threshold: Share
+    found: bool
+    side: Side | None = None
+    area_px: Area = 0
+    area_mm2: Length | None = None
+    outlines: Annotated[
+        list[Annotated[list[Corner], Field(max_length=120)]], Field(max_length=10)
+    ] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _is_outlined_only_where_found(self) -> Self:
+        if not self.found and (self.area_px or self.outlines):
+            raise ValueError("where a finding is none nothing is outlined")
+        return self
+
 
 class QualityReason(Message):
     """Why a picture is limited or refused: a stable code and a sentence."""
@@ -87,6 +113,7 @@ _ABSENT_WHERE_REFUSED: Final = (
     "measurements",
     "uncertainty",
     "region",
+    "other_findings",
 )
 
 
@@ -108,6 +135,8 @@ class Prediction(Message):
     measurements: Measurements | None = None
     uncertainty: Uncertainty | None = None
     region: Region | None = None
+    # A worker of a version before sends none, nor does a network of one class.
+    other_findings: Annotated[list[FurtherFinding], Field(max_length=8)] | None = None
     statistics: (
         Annotated[
             dict[Code, Annotated[float, Field(ge=-1e12, le=1e12)]],

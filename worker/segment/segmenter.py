@@ -57,9 +57,10 @@ def _store(attempt: Attempt, picture: Picture, found: ModelPrediction) -> None:
     """Store the pictures of a prediction; a refused picture has none."""
     if found.probability_map is None or found.mask is None:
         return
+    others = [other.mask for other in found.other_findings or ()]
     attempt.store_output(FileKind.PROBABILITY, found.probability_map.tobytes())
     attempt.store_output(FileKind.MASK, overlay.mask_png(picture.as_in_source(found.mask)))
     # Elsewhere the portal draws it when it is asked for, from pixels and mask alone.
-    if found.mark or picture.shutters or picture.source_size:
-        drawn = overlay.overlay_png(picture, found.mask, found.mark)
+    if found.mark or picture.shutters or picture.source_size or others:
+        drawn = overlay.overlay_png(picture, found.mask, found.mark, others)
         attempt.store_output(FileKind.OVERLAY, drawn)

@@ -20,7 +20,14 @@ from portal.models import Finding, Reason, SizeClass, Verdict, View
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.studies.status import State
 from worker.contract.measurements import Measurements
-from worker.contract.prediction import Band, Quality, QualityVerdict, Region, Uncertainty
+from worker.contract.prediction import (
+    Band,
+    FurtherFinding,
+    Quality,
+    QualityVerdict,
+    Region,
+    Uncertainty,
+)
 
 Json = dict[str, Any]
 _PLACE: Final = "#/components/schemas/"
@@ -169,6 +176,9 @@ class Prediction(Body):
     measurements: Annotated[SkipValidation[Measurements | None], _AsStored]
     uncertainty: Annotated[SkipValidation[Uncertainty | None], _AsStored]
     region: Annotated[SkipValidation[Region | None], _AsStored]
+    other_findings: list[Annotated[SkipValidation[FurtherFinding], _AsStored]] | None = Field(
+        description="What a network of several classes finds beside a pneumothorax."
+    )
     quality: Annotated[SkipValidation[Quality], _AsStored] = Field(
         description="`refused` means: no result, read unaided. `reasons` explain why."
     )
@@ -314,6 +324,7 @@ _NAMED: Final = (
     Measurements,
     Uncertainty,
     Region,
+    FurtherFinding,
     Quality,
 )
 

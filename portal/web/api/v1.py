@@ -235,6 +235,7 @@ def _prediction(view: PredictionView | None) -> bodies.Prediction | None:
             "measurements": view.measurements,
             "uncertainty": view.uncertainty,
             "region": view.region,
+            "other_findings": view.other_findings,
             "quality": view.quality,
             "statistics": view.statistics,
             "seconds": view.seconds,

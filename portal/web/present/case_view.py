@@ -12,6 +12,7 @@ from portal.reading.case_records import Prior, StudyView
 from portal.reading.drafts import Ruler
 from portal.reading.viewer_preferences import Preferences
 from portal.web.present import review_view, size_lines, wording
+from portal.web.present.other_lines import OtherLine, other_lines
 from portal.web.present.review_view import ReviewForm, ReviewLine
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
@@ -101,6 +102,9 @@ class CasePage:
     islands: str
     under_18: str
     measure_note: str
+    severity: str
+    lesions: int
+    others: list[OtherLine]
     sizes: list[size_lines.Size]
     sizes_note: str
     floor_note: str
@@ -174,6 +178,9 @@ def case_page(
         islands=wording.islands(measured.get("island_px_min"), measured.get("islands_left_out")),
         under_18=wording.UNDER_18 if state.result and state.result.under_18 else "",
         measure_note=wording.spacing_note(row_mm, source, problem),
+        severity=size_lines.severity(measured),
+        lesions=size_lines.lesions(measured),
+        others=other_lines(prediction.other_findings if prediction else None),
         sizes=size_lines.sizes(measured),
         sizes_note=size_lines.METHOD,
         floor_note=wording.BELOW_FLOOR if band in _FOUND and not outlined else "",
@@ -303,6 +310,11 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
         "measuredPixels": measured.get("area_px") or 0,
         "distanceLine": measured.get("distance_line"),
         "levelLines": size_lines.level_lines(measured),
+        "otherOutlines": [
+            outline
+            for other in (prediction.other_findings if prediction else None) or ()
+            for outline in other.get("outlines", ())
+        ],
         # Only with a finding: otherwise it would mark a normal region.
         "region": prediction.region["box"]
         if prediction and prediction.region and prediction.result.band in _FOUND

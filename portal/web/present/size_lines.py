@@ -26,6 +26,12 @@ _WHY_NOT: Final = {
     "no_air_at_level": "nothing is outlined at the middle of the lung’s height",
     "no_air_at_levels": "nothing is outlined at the apex or at the middle of either half",
 }
+_SEVERITIES: Final = {
+    "small": "under 10 % of the hemithorax",
+    "moderate": "10 – 30 % of the hemithorax",
+    "large": "over 30 % of the hemithorax",
+    "unknown": "unknown (lungs not found)",
+}
 METHOD: Final = (
     "Share of the hemithorax’s area in the picture; this is not a volume. Distances between the "
     "pleural layers at the model’s threshold. Collins, Rhea and Light estimate a volume and "
@@ -69,6 +75,17 @@ def figure(measured: Mapping[str, Any]) -> tuple[str, str] | None:
         return f"Share of the {side} hemithorax", wording.share(value)
     length = wording.length(measured.get("distance_mm"), measured.get("distance_px"))
     return ("Greatest distance", length) if length else None
+
+
+def severity(measured: Mapping[str, Any]) -> str:
+    """The size class in words; empty where nothing is outlined, or in a result of before."""
+    return _SEVERITIES.get(measured.get("severity") or "", "")
+
+
+def lesions(measured: Mapping[str, Any]) -> int:
+    """How many separate regions are outlined; of a result of before, by its regions."""
+    count = measured.get("lesions")
+    return len(measured.get("components") or ()) if count is None else int(count)
 
 
 def sizes(measured: Mapping[str, Any]) -> list[Size]:

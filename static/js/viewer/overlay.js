@@ -21,6 +21,7 @@ export class Overlay {
     this.showsLevels = false;
     this.region = null;        // [x0, y0, x1, y1]: the patches that contribute most to the probability
     this.showsRegion = false;
+    this.others = null;        // Path2D: outlines of the network's other findings
     this.setting = "on";      // on: drawn at once; key: once its key asks for it; off: never
     this.shown = true;
     this.mode = "outline";    // outline (thin), fill (outline and 25 % fill), heat
@@ -50,6 +51,15 @@ export class Overlay {
     this.path = threshold === null ? null
       : toPath(rings(padded(withoutIslands(data, rows, columns, threshold * 255, least), rows, columns),
         threshold * 255, this.rows, this.columns));
+  }
+
+  /** `outlines`: lists of corners [x, y] in source pixels, each a closed border. */
+  setOthers(outlines) {
+    this.others = outlines.length ? new Path2D() : null;
+    for (const corners of outlines) {
+      corners.forEach(([x, y], k) => (k ? this.others.lineTo(x, y) : this.others.moveTo(x, y)));
+      this.others.closePath();
+    }
   }
 
   #heatImage() {
@@ -88,6 +98,11 @@ export class Overlay {
       context.lineJoin = "round";
       const width = this.mode === "outline" ? THIN : THICK;
       this.#stroke(context, this.path, width * ratio / scale, colourText, ratio / scale);
+    }
+    if (this.others) {
+      context.setLineDash([8 * ratio / scale, 6 * ratio / scale]);
+      this.#stroke(context, this.others, 1.5 * ratio / scale, colourText, ratio / scale);
+      context.setLineDash([]);
     }
     if (this.showsRegion && this.region) this.#brackets(context, ratio / scale, colourText);
     if (showLine && this.showsLevels) for (const line of this.levelLines) this.#distance(context, line, ratio / scale, colourText);

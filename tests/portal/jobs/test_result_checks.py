@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 from portal.jobs import prediction_checks, result_checks
 from portal.jobs.errors import BadResult
 from portal.models import BlobKind, JobKind
-from portal.web.present import size_lines, wording
-from tests.support.jobs import REFUSED, facts_of, prediction_of, rendered, segmented
+from portal.web.present import other_lines, size_lines, wording
+from tests.support.jobs import (
+    OTHER_FINDING,
+    REFUSED,
+    facts_of,
+    prediction_of,
+    rendered,
+    segmented,
+)
 from tests.support.pictures import png
 
 RENDERED = {BlobKind(kind): len(data) for kind, data in rendered(8, 6).items()}
@@ -92,7 +99,7 @@ def test_facts_that_pass_can_be_shown(sent: Any) -> None:
 
 
 @settings(max_examples=300)
-@given(spoilt(prediction_of()))
+@given(spoilt(prediction_of(other_findings=[OTHER_FINDING])))
 def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     try:
         found = result_checks.check_prediction({"prediction": sent}, SEGMENTED)
@@ -119,6 +126,11 @@ def test_predictions_that_pass_can_be_shown(sent: Any) -> None:
     assert all(size_lines.figure(measured) or ["none"])
     wording.islands(measured.get("island_px_min"), measured.get("islands_left_out"))
     wording.bands(body.get("operating_point"), body.get("image_threshold"), None)
+    size_lines.severity(measured)
+    assert size_lines.lesions(measured) >= 0
+    for line in other_lines.other_lines(body.get("other_findings")):
+        assert line.name
+        assert line.text.startswith(("found", "none found"))
     for reason in body["quality"].get("reasons") or ():
         assert reason["message"]
 
@@ -183,3 +195,26 @@ def test_a_worker_of_an_older_version_sends_no_middle_of_the_lung() -> None:
     (size,) = size_lines.sizes(measured)
     assert [words.split()[-1] for words, _ in size.levels] == ["apex", "half", "half"]
     assert len(size_lines.level_lines(measured)) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"area_px": 99}, {"outlines": [[[1, 1], [7, 1], [2, 2]]]}], ids=["area", "outline"]
+)
+def test_another_finding_lies_within_the_picture(wrong: dict[str, Any]) -> None:
+    whole = {"prediction": prediction_of(other_findings=[OTHER_FINDING])}
+    prediction_checks.require_within(result_checks.check_prediction(whole, SEGMENTED), 8, 6)
+    spoilt_one = {"prediction": prediction_of(other_findings=[OTHER_FINDING | wrong])}
+    with pytest.raises(BadResult, match=r"larger than the picture|leaves the picture"):
+        prediction_checks.require_within(
+            result_checks.check_prediction(spoilt_one, SEGMENTED), 8, 6
+        )
+
+
+def test_a_result_of_a_worker_of_before_has_neither_class_nor_count() -> None:
+    older = dict(prediction_of()["measurements"])
+    del older["lesions"], older["severity"]
+    sent = {"prediction": prediction_of(measurements=older)}
+    assert result_checks.check_prediction(sent, SEGMENTED).as_json()["measurements"] == older
+    assert size_lines.severity(older) == ""
+    assert size_lines.lesions(older) == 1
+    assert size_lines.severity(prediction_of()["measurements"]) == "10 – 30 % of the hemithorax"

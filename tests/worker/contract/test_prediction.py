@@ -13,7 +13,7 @@ from ml.inference.predict import OPERATING_POINTS, OperatingPoint, predict
 from ml.preparation import phantom
 from ml.quality import gate
 from tests.ml.conftest import write_tiny_model
-from tests.support.jobs import REFUSED, prediction_of
+from tests.support.jobs import OTHER_FINDING, REFUSED, prediction_of
 from worker.contract.job import ADULT_YEARS
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import UNDER_AGE, Band, Prediction, QualityVerdict
@@ -45,6 +45,37 @@ def test_a_prediction_of_ml_is_taken_as_it_is(
     assert found.band in Band
 
 
+def test_a_prediction_of_two_classes_is_taken_as_it_is(tmp_path: Path) -> None:
+    points = {"image": 0.3, "mask": 0.6, "temperature": 2.0, "bias": 0.1, "area_px_min": 2}
+    opened = serving.open(write_tiny_model(tmp_path / "two", bright=points), "cpu", 1)
+    picture = reader.read(phantom.png(phantom.draw(3, "left", rows=700, columns=500)))
+    body = sent(predict(picture, opened, refuse=False))
+    assert Prediction.parse(body).as_json() == body
+    (other,) = body["other_findings"]
+    assert (other["name"], other["found"]) == ("bright-part", True)
+    assert other["area_px"] > 0
+    assert other["outlines"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"found": False},
+        {"name": "Effusion!"},
+        {"outlines": [[[1, 2, 3]]]},
+        {"outlines": [[[1, 2]] * 121]},
+        {"outlines": [[]] * 11},
+        {"probability": 1.2},
+    ],
+)
+def test_another_finding_that_is_not_of_the_contract_is_refused(wrong: dict[str, Any]) -> None:
+    Prediction.parse(prediction_of(other_findings=[OTHER_FINDING]))
+    with pytest.raises(InvalidMessage):
+        Prediction.parse(prediction_of(other_findings=[OTHER_FINDING | wrong]))
+    with pytest.raises(InvalidMessage):
+        Prediction.parse(prediction_of(other_findings=[OTHER_FINDING] * 9))
+
+
 def test_a_picture_that_ml_refuses_is_taken_without_a_result(tiny: serving.Serving) -> None:
     picture = reader.read(phantom.png(phantom.draw(3, rows=40, columns=30)))
     body = sent(predict(picture, tiny))
@@ -64,12 +95,14 @@ def test_a_patient_under_18_is_named_by_ml_and_portal_alike(tiny: serving.Servin
 
 
 @pytest.mark.parametrize(
-    "name", ["probability", "band", "map", "measurements", "uncertainty", "region"]
+    "name",
+    ["probability", "band", "map", "measurements", "uncertainty", "region", "other_findings"],
 )
 def test_a_refused_picture_has_no_result(name: str) -> None:
     parts = {
         "uncertainty": {"spread": 0.1, "outline_dice": None, "unsure": False},
         "region": {"box": [0, 0, 1, 1], "probability": 0.5},
+        "other_findings": [],
     }
     Prediction.parse(prediction_of(**REFUSED))
     with pytest.raises(InvalidMessage, match="a refused picture has no result"):

@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from pydantic import ValidationError
 
 from portal.web.api import bodies
-from tests.support.jobs import REFUSED, prediction_of
+from tests.support.jobs import OTHER_FINDING, REFUSED, prediction_of
 
 MADE = datetime(2026, 3, 1, 12, 30, 5, 678901, tzinfo=UTC)
 
@@ -21,6 +21,7 @@ def body_of(**changes: Any) -> bodies.Prediction:
     names += ("image_threshold", "likely_threshold")
     return bodies.Prediction.model_validate(
         {name: sent[name] for name in (*names, "quality", "statistics", "seconds")}
+        | {"other_findings": sent.get("other_findings")}
         | {"uncertainty": None, "region": None, "created": MADE}
         | {"pixel_threshold": sent["threshold"], "under_18": False}
     )
@@ -33,7 +34,15 @@ def test_every_reference_of_the_schemas_is_among_them() -> None:
     assert not [name for name in found if "__" in name], "two models share a name"
 
 
-@pytest.mark.parametrize("changes", [{}, REFUSED, {"measurements": {"area_px": 0, "side": None}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        REFUSED,
+        {"measurements": {"area_px": 0, "side": None}},
+        {"other_findings": [OTHER_FINDING]},
+    ],
+)
 def test_a_stored_prediction_is_sent_as_it_is_and_as_it_is_described(
     changes: dict[str, Any],
 ) -> None:

@@ -2,6 +2,7 @@
 the list that a case was opened from.
 """
 
+import json
 import re
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
@@ -10,9 +11,21 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from portal.models import Review, Role, Study, db
+from portal.models import JobKind, Review, Role, Study, db
+from tests.support.jobs import OTHER_FINDING
 from tests.support.people import Person
-from tests.support.portal_app import analyse, csrf_of, make_person, make_study, post, sign_in
+from tests.support.portal_app import (
+    PREDICTION,
+    SEGMENTED,
+    HttpWorker,
+    analyse,
+    csrf_of,
+    job_of,
+    make_person,
+    make_study,
+    post,
+    sign_in,
+)
 
 NUMBER = "481502"
 
@@ -77,6 +90,23 @@ def test_a_field_that_is_no_text_is_refused(app: Flask, reader: Person, field: s
     sent = {"finding": "right"} | {field: ["none"]}
     answer = client.post(f"/studies/{study}/reviews", json=sent, headers=headers)
     assert (answer.status_code, answer.get_json()["code"]) == (422, "bad_review")
+
+
+def test_other_findings_of_the_network_are_on_the_page(app: Flask, reader: Person) -> None:
+    study, worker = make_study(app, reader), HttpWorker(app)
+    worker.do(job_of(app, study))
+    job_id = job_of(app, study, JobKind.SEGMENT)
+    claimed = worker.claim(job_id).json
+    assert claimed is not None
+    worker.store(job_id, claimed["ticket"], SEGMENTED)
+    result = {"prediction": PREDICTION | {"other_findings": [OTHER_FINDING]}}
+    assert worker.finish(job_id, claimed["ticket"], result).status_code == 204
+    client = sign_in(app, reader)
+    page = client.get(f"/studies/{study}").text
+    assert "Pleural effusion" in page
+    assert "found, left, 2.1 cm² · 0.70" in page
+    shown = json.loads(unescape(re.search(r'data-viewer="([^"]*)"', page)[1]))
+    assert shown["otherOutlines"] == OTHER_FINDING["outlines"]
 
 
 def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> None:
