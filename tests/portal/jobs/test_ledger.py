@@ -615,7 +615,7 @@ def test_a_result_without_its_outputs_is_refused(clinic: Clinic) -> None:
         ("thumb", b"\xff\xd8\xffthumb", "image/jpeg"),
         ("thumb", jpeg(rows=257), "image/jpeg"),
         ("preview", jpeg(columns=65_500), "image/jpeg"),
-        ("pixels", bytes(97), "application/octet-stream"),
+        ("pixels", bytes(8 * 6 * 8 + 1), "application/octet-stream"),
     ],
 )
 def test_an_output_of_the_wrong_kind_or_size_is_refused(

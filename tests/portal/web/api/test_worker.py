@@ -406,7 +406,7 @@ def test_a_body_that_is_no_json_object_is_refused(
 @pytest.mark.parametrize(
     ("kind", "data", "media_type"),
     [
-        ("pixels", bytes(640 * 512 * 2 + 1), "application/octet-stream"),
+        ("pixels", bytes(640 * 512 * 8 + 1), "application/octet-stream"),
         ("pixels", b"", "application/octet-stream"),
         ("preview", b"<html>", "image/jpeg"),
         ("preview", RENDERED["preview"], "text/html"),
