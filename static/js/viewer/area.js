@@ -5,6 +5,10 @@ import { islandPixels } from "./islands.js";
 import { countAtThresholds } from "./upsample.js";
 
 self.addEventListener("message", (event) => {
+  /** @type {{
+        map: Uint8Array, rows: number, columns: number, sourceRows: number, sourceColumns: number,
+        thresholds: number[], least: number,
+      }} */
   const { map, rows, columns, sourceRows, sourceColumns, thresholds, least } = event.data;
   const counts = countAtThresholds(map, rows, columns, sourceRows, sourceColumns, thresholds);
   thresholds.forEach((threshold, k) => {

@@ -6,7 +6,8 @@ const POINTS = [
   [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37],
 ];
 
-/** Red, green, blue of a share 0…1. */
+/** Red, green, blue of a share 0…1.
+    @param {number} share */
 export function colour(share) {
   const at = Math.min(Math.max(share, 0), 1) * (POINTS.length - 1);
   const i = Math.min(Math.floor(at), POINTS.length - 2);
@@ -24,7 +25,8 @@ export function heatTable() {
   return table;
 }
 
-/** Paints the scale from left (0) to right (1) into a canvas. */
+/** Paints the scale from left (0) to right (1) into a canvas.
+    @param {HTMLCanvasElement} canvas */
 export function paintLegend(canvas) {
   const context = canvas.getContext("2d");
   for (let x = 0; x < canvas.width; x += 1) {

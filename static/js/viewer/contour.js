@@ -2,7 +2,10 @@
 // Grid values sit at half-pixel centres and are clamped towards the edges, as the server's bilinear
 // upsampling does, and the outline closes along the picture's edge.
 
-/** The map with its edge values repeated at the picture's border and -1 beyond. */
+/** @typedef {{ values: Int16Array, w: number, h: number }} Grid  a padded map */
+
+/** The map with its edge values repeated at the picture's border and -1 beyond.
+    @param {Uint8Array} map  @param {number} rows  @param {number} columns  @returns {Grid} */
 export function padded(map, rows, columns) {
   const w = columns + 4;
   const h = rows + 4;
@@ -16,12 +19,15 @@ export function padded(map, rows, columns) {
   return { values, w, h };
 }
 
-/** Flat rings [x0, y0, x1, y1, …] in source pixels around all of a padded map that is >= level. */
+/** Flat rings [x0, y0, x1, y1, …] in source pixels around all of a padded map that is >= level.
+    @param {Grid} grid  @param {number} level  @param {number} sourceRows
+    @param {number} sourceColumns  @returns {number[][]} */
 export function rings(grid, level, sourceRows, sourceColumns) {
   const { values, w, h } = grid;
   const xs = positions(w - 4, sourceColumns);
   const ys = positions(h - 4, sourceRows);
   // Edge 2 * (j * w + i) runs from grid point (i, j) to the right, the odd one down.
+  /** @type {Map<number, number>} */
   const next = new Map();
   for (let j = 0; j < h - 1; j += 1) {
     let a = -1;
@@ -38,6 +44,7 @@ export function rings(grid, level, sourceRows, sourceColumns) {
   return trace(next, values, xs, ys, w, level);
 }
 
+/** @param {number} cells  @param {number} length */
 function positions(cells, length) {
   const out = new Float64Array(cells + 4);
   const size = length / cells;
@@ -49,11 +56,14 @@ function positions(cells, length) {
 
 // Directed pieces through a cell, the inside on the left: [from, to] of T, R, B, L.
 const T = 0, R = 1, B = 2, L = 3;
+/** @type {Record<number, [from: number, to: number][]>} */
 const PIECES = {
   1: [[B, L]], 2: [[R, B]], 3: [[R, L]], 4: [[T, R]], 6: [[T, B]], 7: [[T, L]], 8: [[L, T]],
   9: [[B, T]], 11: [[R, T]], 12: [[L, R]], 13: [[B, R]], 14: [[L, B]],
 };
 
+/** @param {Map<number, number>} next  @param {number} kind  @param {number} i  @param {number} j
+    @param {number} w  @param {boolean} middleInside */
 function link(next, kind, i, j, w, middleInside) {
   const cell = 2 * (j * w + i);
   const edges = [cell, cell + 3, cell + 2 * w, cell + 1];
@@ -63,6 +73,8 @@ function link(next, kind, i, j, w, middleInside) {
   for (const [from, to] of pieces) next.set(edges[from], edges[to]);
 }
 
+/** @param {Map<number, number>} next  @param {Int16Array} values  @param {Float64Array} xs
+    @param {Float64Array} ys  @param {number} w  @param {number} level */
 function trace(next, values, xs, ys, w, level) {
   const found = [];
   for (const start of next.keys()) {
@@ -88,7 +100,8 @@ function trace(next, values, xs, ys, w, level) {
   return found;
 }
 
-/** Rings as one path, to be stroked or filled by the even-odd rule. */
+/** Rings as one path, to be stroked or filled by the even-odd rule.
+    @param {number[][]} list */
 export function toPath(list) {
   const path = new Path2D();
   for (const ring of list) {

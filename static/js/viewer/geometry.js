@@ -3,7 +3,13 @@
 
 const MAX_SCALE = 32;
 
+/** @typedef {{ x: number, y: number }} Point */
+/** @typedef {[x: number, y: number]} Corner  in source pixels */
+/** @typedef {[x0: number, y0: number, x1: number, y1: number]} Line  in source pixels */
+/** @typedef {{ left: number, top: number, right: number, bottom: number }} Inset */
+
 export class Geometry {
+  /** @param {number} columns  @param {number} rows */
   constructor(columns, rows) {
     this.columns = columns;
     this.rows = rows;
@@ -17,6 +23,7 @@ export class Geometry {
     this.y = 0;
   }
 
+  /** @param {number} width  @param {number} height  @param {Inset} inset */
   resize(width, height, inset) {
     const centre = this.toPicture(this.width / 2, this.height / 2);
     this.width = Math.max(1, width);
@@ -39,16 +46,19 @@ export class Geometry {
     this.fitted = true;
   }
 
+  /** @param {number} sx  @param {number} sy  @returns {Point} */
   toPicture(sx, sy) {
     const x = (sx - this.x) / this.scale;
     return { x: this.flipped ? this.columns - x : x, y: (sy - this.y) / this.scale };
   }
 
+  /** @param {number} px  @param {number} py  @returns {Point} */
   toScreen(px, py) {
     const x = this.flipped ? this.columns - px : px;
     return { x: this.x + x * this.scale, y: this.y + py * this.scale };
   }
 
+  /** @param {Point} point  @param {number} sx  @param {number} sy */
   #place(point, sx, sy) {
     const x = this.flipped ? this.columns - point.x : point.x;
     this.x = sx - x * this.scale;
@@ -66,8 +76,10 @@ export class Geometry {
     this.y = Math.min(this.height - my, Math.max(my - h, this.y));
   }
 
+  /** @param {number} factor  @param {number} sx  @param {number} sy */
   zoomAt(factor, sx, sy) { this.setScale(this.scale * factor, sx, sy); }
 
+  /** @param {number} scale  @param {number} sx  @param {number} sy */
   setScale(scale, sx = this.width / 2, sy = this.height / 2) {
     const point = this.toPicture(sx, sy);
     this.scale = Math.min(MAX_SCALE, Math.max(Math.min(this.fitScale() / 2, 1), scale));
@@ -75,6 +87,7 @@ export class Geometry {
     this.#place(point, sx, sy);
   }
 
+  /** @param {number} dx  @param {number} dy */
   pan(dx, dy) {
     this.x += dx;
     this.y += dy;

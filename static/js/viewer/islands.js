@@ -5,7 +5,9 @@ import { taps } from "./upsample.js";
 
 const f = Math.fround;
 
-/** The cells of each region (8 neighbours) of fewer than `least` cells at or above the level. */
+/** The cells of each region (8 neighbours) of fewer than `least` cells at or above the level.
+    @param {Uint8Array} map  @param {number} rows  @param {number} columns  @param {number} level
+    @param {number} least */
 function islands(map, rows, columns, level, least) {
   const found = [];
   const seen = new Uint8Array(map.length);
@@ -28,7 +30,9 @@ function islands(map, rows, columns, level, least) {
   return found;
 }
 
-/** The map with its islands set to 0. */
+/** The map with its islands set to 0.
+    @param {Uint8Array} map  @param {number} rows  @param {number} columns  @param {number} level
+    @param {number} least */
 export function withoutIslands(map, rows, columns, level, least) {
   if (!(least > 1)) return map;
   const small = islands(map, rows, columns, level, least);
@@ -38,7 +42,10 @@ export function withoutIslands(map, rows, columns, level, least) {
   return kept;
 }
 
-/** How many source pixels at or above a threshold belong to islands. */
+/** How many source pixels at or above a threshold belong to islands.
+    @param {Uint8Array} map  @param {number} rows  @param {number} columns
+    @param {number} sourceRows  @param {number} sourceColumns  @param {number} threshold
+    @param {number} least */
 export function islandPixels(map, rows, columns, sourceRows, sourceColumns, threshold, least) {
   if (!(least > 1)) return 0;
   const level = f(threshold * 255);
@@ -62,7 +69,8 @@ export function islandPixels(map, rows, columns, sourceRows, sourceColumns, thre
   return count;
 }
 
-/** The stretch of source pixels, first and end, that lie between any of these cells and their neighbours. */
+/** The stretch of source pixels, first and end, that lie between any of these cells and their neighbours.
+    @param {import("./upsample.js").Taps} taps  @param {number[]} cells */
 function reach({ low, high }, cells) {
   const first = Math.min(...cells);
   const last = Math.max(...cells);
@@ -74,7 +82,8 @@ function reach({ low, high }, cells) {
 }
 
 /** The value between four cells: upper left, upper right, lower left, lower right.
-    @param {number[]} corners */
+    @param {Uint8Array} map  @param {number[]} corners  @param {number} share
+    @param {number} downward */
 function between(map, corners, share, downward) {
   const [a, b, c, d] = corners;
   const upper = f(f(map[a] * f(1 - share)) + f(map[b] * share));

@@ -9,42 +9,59 @@ import { withoutIslands } from "./islands.js";
 const THIN = 1.25;
 const THICK = 2;
 
+/** @typedef {import("./geometry.js").Line} Line */
+/** @typedef {"on" | "key" | "off"} Setting  key: drawn once its key asks for it */
+/** @typedef {"outline" | "fill" | "heat"} Mode  fill: the outline and 25 % fill */
+
 export class Overlay {
+  /** @param {number} columns  @param {number} rows */
   constructor(columns, rows) {
     this.columns = columns;
     this.rows = rows;
+    /** @type {{ data: Uint8Array, rows: number, columns: number } | null} */
     this.map = null;
+    /** @type {Path2D | null} */
     this.path = null;
+    /** @type {HTMLCanvasElement | null} */
     this.heat = null;
-    this.distanceLine = null;  // [x0, y0, x1, y1], as all lines
+    /** @type {Line | null} */
+    this.distanceLine = null;
+    /** @type {Line[]} */
     this.levelLines = [];
     this.showsLevels = false;
-    this.region = null;        // [x0, y0, x1, y1]: the patches that contribute most to the probability
+    /** @type {Line | null} */
+    this.region = null;        // a box: the patches that contribute most to the probability
     this.showsRegion = false;
-    this.others = null;        // Path2D: outlines of the network's other findings
-    this.setting = "on";      // on: drawn at once; key: once its key asks for it; off: never
+    /** @type {Path2D | null} */
+    this.others = null;        // outlines of the network's other findings
+    /** @type {Setting} */
+    this.setting = "on";
     this.shown = true;
-    this.mode = "outline";    // outline (thin), fill (outline and 25 % fill), heat
+    /** @type {Mode} */
+    this.mode = "outline";
     this.opacity = 1;
   }
 
   get visible() { return this.shown && this.setting !== "off"; }
 
-  /** What a reader's preferences begin a case with. */
+  /** What a reader's preferences begin a case with.
+      @param {{ overlay: Setting, mode: Mode }} preferences */
   begin({ overlay, mode }) {
     this.setting = overlay;
     this.mode = mode;
     this.shown = overlay === "on";
   }
 
-  /** `map`: bytes of the probability grid. */
+  /** `map`: bytes of the probability grid.
+      @param {Uint8Array} map  @param {number} rows  @param {number} columns */
   setMap(map, rows, columns) {
     this.map = { data: map, rows, columns };
     this.heat = null;
   }
 
   /** Outlines all that reaches the threshold but islands of fewer than `least` pixels of the map; null
-      outlines nothing. */
+      outlines nothing.
+      @param {number | null} threshold  @param {number} least */
   cut(threshold, least = 0) {
     if (!this.map) return;
     const { data, rows, columns } = this.map;
@@ -53,7 +70,8 @@ export class Overlay {
         threshold * 255, this.rows, this.columns));
   }
 
-  /** `outlines`: lists of corners [x, y] in source pixels, each a closed border. */
+  /** `outlines`: lists of corners [x, y] in source pixels, each a closed border.
+      @param {import("./geometry.js").Corner[][]} outlines */
   setOthers(outlines) {
     this.others = outlines.length ? new Path2D() : null;
     for (const corners of outlines) {
@@ -78,7 +96,9 @@ export class Overlay {
     return this.heat;
   }
 
-  /** Draws in source pixels; `scale` is output pixels per source pixel, `ratio` per CSS pixel. */
+  /** Draws in source pixels; `scale` is output pixels per source pixel, `ratio` per CSS pixel.
+      @param {CanvasRenderingContext2D} context  @param {number} scale  @param {number} ratio
+      @param {string} colourText  @param {boolean} showLine */
   draw(context, scale, ratio, colourText, showLine) {
     if (!this.visible || !this.map) return;
     context.save();
@@ -110,6 +130,8 @@ export class Overlay {
     context.restore();
   }
 
+  /** @param {CanvasRenderingContext2D} context  @param {Path2D} path  @param {number} width
+      @param {string} colourText  @param {number} pixel */
   #stroke(context, path, width, colourText, pixel) {
     context.lineWidth = width + 3 * pixel;
     context.strokeStyle = "rgb(0 0 0 / 55%)";
@@ -120,6 +142,8 @@ export class Overlay {
   }
 
   // Corners only: a whole box would look like an outline.
+  /** @param {CanvasRenderingContext2D} context  @param {number} pixel
+      @param {string} colourText */
   #brackets(context, pixel, colourText) {
     const [x0, y0, x1, y1] = this.region;
     const arm = Math.min(x1 - x0, y1 - y0) / 4;
@@ -130,6 +154,8 @@ export class Overlay {
     this.#stroke(context, path, 1.5 * pixel, colourText, pixel);
   }
 
+  /** @param {CanvasRenderingContext2D} context  @param {Line} line  @param {number} pixel
+      @param {string} colourText */
   #distance(context, line, pixel, colourText) {
     const [x0, y0, x1, y1] = line;
     const length = Math.hypot(x1 - x0, y1 - y0) || 1;

@@ -1,32 +1,42 @@
 // The reader's own measurements, in amber. They are kept with the reader's draft of the picture.
 
+/** @typedef {import("./geometry.js").Point} Point */
+/** @typedef {import("./geometry.js").Line} Line */
+/** @typedef {{ row_mm: number, column_mm: number, source: string }} Spacing */
+
 export class Rulers {
   /** `onChange` is called with all lines when one was finished or removed.
-      @param {((lines: number[][]) => void) | null} onChange */
+      @param {Spacing | null} spacing  @param {Line[]} lines
+      @param {((lines: Line[]) => void) | null} onChange */
   constructor(spacing, lines = [], onChange = null) {
-    this.spacing = spacing;   // {row_mm, column_mm, source} or null
+    this.spacing = spacing;   // null where it is not known
     this.lines = lines;       // [x0, y0, x1, y1] in source pixels
     this.onChange = onChange;
   }
 
-  /** Starts a line and returns it; it may be removed while it is being dragged. */
+  /** Starts a line and returns it; it may be removed while it is being dragged.
+      @param {Point} point */
   start(point) {
+    /** @type {Line} */
     const line = [point.x, point.y, point.x, point.y];
     this.lines.push(line);
     return line;
   }
 
+  /** @param {Line} line  @param {Point} point */
   stretch(line, point) {
     line[2] = point.x;
     line[3] = point.y;
   }
 
-  /** A click without a drag leaves no ruler. */
+  /** A click without a drag leaves no ruler.
+      @param {Line} line  @param {number} minimum */
   finish(line, minimum) {
     if (Math.hypot(line[2] - line[0], line[3] - line[1]) < minimum) this.remove(line);
     else this.onChange?.(this.lines);
   }
 
+  /** @param {Line} line */
   remove(line) { this.lines = this.lines.filter((other) => other !== line); }
 
   removeLast() { this.lines.pop(); this.onChange?.(this.lines); }
@@ -36,6 +46,7 @@ export class Rulers {
     this.lines = [];
   }
 
+  /** @param {Line} line */
   text([x0, y0, x1, y1]) {
     if (!this.spacing) return `${Math.hypot(x1 - x0, y1 - y0).toFixed(0)} px`;
     const { row_mm: down, column_mm: across, source } = this.spacing;
@@ -43,7 +54,9 @@ export class Rulers {
     return `${length.toFixed(1)} mm (${source})`;
   }
 
-  /** Draws on the unscaled context through `toScreen`, so that the lettering stays upright. */
+  /** Draws on the unscaled context through `toScreen`, so that the lettering stays upright.
+      @param {CanvasRenderingContext2D} context  @param {(px: number, py: number) => Point} toScreen
+      @param {number} ratio  @param {string} colourText */
   draw(context, toScreen, ratio, colourText) {
     context.save();
     context.font = `500 ${13 * ratio}px system-ui, sans-serif`;

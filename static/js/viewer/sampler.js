@@ -4,17 +4,21 @@
 import { levelFor } from "./pyramid.js";
 
 export class Sampler {
+  /** @param {import("./pyramid.js").Level[]} levels */
   constructor(levels) {
     this.levels = levels;
     this.values = new Uint16Array(0);
     this.columnsAt = new Int32Array(0);
     this.columnsPart = new Int32Array(0);
+    /** @type {ImageData | null} */
     this.image = null;
     this.rect = { x: 0, y: 0, width: 0, height: 0 };
   }
 
   /** Samples the picture as it lies at `left`, `top` with `scale` output pixels per source pixel
-      on an output of width × height. Only the covered rectangle is sampled and kept. */
+      on an output of width × height. Only the covered rectangle is sampled and kept.
+      @param {number} left  @param {number} top  @param {number} scale  @param {boolean} flipped
+      @param {number} width  @param {number} height */
   sample(left, top, scale, flipped, width, height) {
     const base = this.levels[0];
     const x0 = Math.max(0, Math.round(left));
@@ -45,6 +49,8 @@ export class Sampler {
     this.#rows(level, y0, h, w, top, step);
   }
 
+  /** @param {import("./pyramid.js").Level} level  @param {number} y0  @param {number} h
+      @param {number} w  @param {number} top  @param {number} step */
   #rows(level, y0, h, w, top, step) {
     const { data, columns } = level;
     const { values, columnsAt, columnsPart } = this;
@@ -67,7 +73,8 @@ export class Sampler {
     }
   }
 
-  /** The last sampled rectangle as ImageData through the look-up table (grey per value). */
+  /** The last sampled rectangle as ImageData through the look-up table (grey per value).
+      @param {Uint32Array} table */
   grey(table) {
     const { width, height } = this.rect;
     if (width === 0 || height === 0) return null;

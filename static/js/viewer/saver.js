@@ -7,15 +7,18 @@ const DELAY = 400;
 
 export class Saver {
   #timer = 0;
+  /** @type {object | null} */
   #value = null;
 
-  /** `url` null: nothing is stored. */
+  /** `url` null: nothing is stored.
+      @param {string | null} url */
   constructor(url) {
     this.url = url;
     addEventListener("pagehide", () => this.now());
   }
 
-  /** Stores the value, unless another one follows within a moment. */
+  /** Stores the value, unless another one follows within a moment.
+      @param {object} value */
   later(value) {
     if (!this.url) return;
     this.#value = value;
@@ -31,9 +34,10 @@ export class Saver {
     this.#send(body, true);
   }
 
+  /** @param {string} body  @param {boolean} mayRenew */
   async #send(body, mayRenew) {
     const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken(), Accept: "application/json" };
-    const response = await fetch(this.url, { method: "POST", body, headers, keepalive: true }).catch(() => null);
+    const response = await fetch(this.url, { method: "POST", body, headers, keepalive: true }).catch(/** @returns {null} */ () => null);
     if (response?.status === 400 && mayRenew && await renewToken()) await this.#send(body, false);
   }
 }

@@ -5,7 +5,10 @@
 
 const f = Math.fround;
 
-/** For each of `length` pixels the two of `cells` that it lies between, and the second one’s share. */
+/** @typedef {{ low: Int32Array, high: Int32Array, part: Float32Array }} Taps */
+
+/** For each of `length` pixels the two of `cells` that it lies between, and the second one’s share.
+    @param {number} cells  @param {number} length  @returns {Taps} */
 export function taps(cells, length) {
   const low = new Int32Array(length);
   const high = new Int32Array(length);
@@ -24,6 +27,8 @@ export function taps(cells, length) {
   return { low, high, part };
 }
 
+/** @param {Uint8Array} map  @param {number} offset  @param {Taps} across
+    @param {Float32Array} out */
 function stretchRow(map, offset, across, out) {
   for (let x = 0; x < out.length; x += 1) {
     const share = across.part[x];
@@ -31,7 +36,9 @@ function stretchRow(map, offset, across, out) {
   }
 }
 
-/** For each threshold (ascending, 0…1) the number of source pixels at or above it. */
+/** For each threshold (ascending, 0…1) the number of source pixels at or above it.
+    @param {Uint8Array} map  @param {number} rows  @param {number} columns
+    @param {number} sourceRows  @param {number} sourceColumns  @param {number[]} thresholds */
 export function countAtThresholds(map, rows, columns, sourceRows, sourceColumns, thresholds) {
   const levels = Float32Array.from(thresholds, (threshold) => threshold * 255);
   // First level that a whole value may fail to reach, so that most pixels need one comparison.

@@ -1,9 +1,13 @@
 // Window and level: which densities become which grey. A window is a linear ramp, black at
 // centre - width / 2 and white at centre + width / 2 (DICOM's LINEAR_EXACT), as on the server.
 
+/** @typedef {[centre: number, width: number, name: string]} HeaderWindow  name: "" for none */
+/** @typedef {{ name: string, code: string, centre: number, width: number }} Preset */
+
 export class Windowing {
   #stale = true;
 
+  /** @param {HeaderWindow[]} windows  @param {number} bits */
   constructor(windows, bits) {
     this.maximum = 2 ** bits - 1;
     const [centre, width] = windows[0] ?? [this.maximum / 2, this.maximum];
@@ -15,13 +19,15 @@ export class Windowing {
     this.presets = presets(windows, this.first, this.maximum);
   }
 
+  /** @param {number} centre  @param {number} width */
   set(centre, width) {
     this.width = Math.min(4 * this.maximum + 4, Math.max(1, width));
     this.centre = Math.min(2 * this.maximum, Math.max(-this.maximum, centre));
     this.#stale = true;
   }
 
-  /** A drag of dx, dy CSS pixels: right widens, up brightens; finer where the window is narrow. */
+  /** A drag of dx, dy CSS pixels: right widens, up brightens; finer where the window is narrow.
+      @param {number} dx  @param {number} dy */
   drag(dx, dy) {
     const rate = Math.max(this.width, this.maximum / 64) / 320;
     this.set(this.centre + dy * rate, this.width + dx * rate);
@@ -31,7 +37,8 @@ export class Windowing {
 
   reset() { this.inverted = false; this.set(this.first.centre, this.first.width); }
 
-  /** The preset of this code, if the picture has it: another picture's header may have had more. */
+  /** The preset of this code, if the picture has it: another picture's header may have had more.
+      @param {string} code */
   choose(code) {
     const preset = this.presets.find((one) => one.code === code);
     if (preset) this.set(preset.centre, preset.width);
@@ -54,6 +61,8 @@ export class Windowing {
 }
 
 // `code` is what is remembered of a choice: a place in the header's list, or Pleura's own name.
+/** @param {HeaderWindow[]} windows  @param {{ centre: number, width: number }} first
+    @param {number} maximum  @returns {Preset[]} */
 function presets(windows, first, maximum) {
   const named = windows.map(([centre, width, name], i) => ({
     name: name ? String(name).toLowerCase() : i === 0 ? "as sent" : `window ${i + 1}`, code: `window-${i + 1}`, centre, width,
