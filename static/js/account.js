@@ -1,6 +1,6 @@
 // Conveniences of the sign-in and account pages; every form works without them.
 
-/** @returns {NodeListOf<HTMLButtonElement>} */
+/** @param {string} selector  @returns {NodeListOf<HTMLButtonElement>} */
 function buttons(selector) { return document.querySelectorAll(selector); }
 
 for (const button of buttons("[data-show]")) {

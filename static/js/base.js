@@ -4,6 +4,12 @@
 import { watchSession } from "./session.js";
 import { startClock } from "./time.js";
 
+/** A part of the page. What it finds inside is HTML: nothing looks up SVG.
+    @typedef {{
+      querySelector<E extends HTMLElement = HTMLElement>(selectors: string): E | null,
+      querySelectorAll<E extends HTMLElement = HTMLElement>(selectors: string): NodeListOf<E>,
+    } & HTMLElement} Part */
+
 const THEMES = ["dark", "light", "system"];
 
 /** The token that every unsafe request carries. */
@@ -25,13 +31,15 @@ export async function renewToken() {
   return true;
 }
 
-/** True while the person is typing: single-letter keys are then text, not shortcuts. */
+/** True while the person is typing: single-letter keys are then text, not shortcuts.
+    @param {EventTarget | null} target */
 export function isTyping(target) {
   return target instanceof HTMLElement &&
     (target.isContentEditable || target.matches("textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=button], [type=file])"));
 }
 
-/** The key of an event, letters in lower case despite Caps Lock; null for the browser's own shortcuts. */
+/** The key of an event, letters in lower case despite Caps Lock; null for the browser's own shortcuts.
+    @param {KeyboardEvent} event  @returns {string | null} */
 export function keyOf(event) {
   const altGr = event.getModifierState?.("AltGraph"); // types "[" on many keyboards, and reports Ctrl+Alt
   if (event.metaKey || ((event.ctrlKey || event.altKey) && !altGr)) return null;
@@ -57,10 +65,12 @@ function wireTheme() {
   }
 }
 
+/** @type {HTMLElement | null} */
 let tip = null;
 
 function hideTip() { tip?.remove(); tip = null; }
 
+/** @param {Element & Partial<HTMLOrSVGElement>} target */
 function showTip(target) {
   hideTip();
   tip = document.createElement("div");
@@ -102,6 +112,7 @@ function wireKeys() {
   const open = () => { if (!sheet.open) sheet.showModal(); };
   for (const button of document.querySelectorAll("[data-keys-open]")) button.addEventListener("click", open);
   sheet.addEventListener("click", (event) => { if (event.target === sheet) sheet.close(); });
+  /** @type {number | null} */
   let afterG = null;  // when G was pressed; not 0, or every key in a page's first second would count as "after G"
   document.addEventListener("keydown", (event) => {
     const key = keyOf(event);

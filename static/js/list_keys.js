@@ -2,18 +2,21 @@
 
 import { isTyping, keyOf } from "./base.js";
 
-/** @returns {HTMLAnchorElement | null} */
+/** @param {string} rel  @returns {HTMLAnchorElement | null} */
 function linkTo(rel) { return document.querySelector(`a[rel=${rel}]`); }
 
-/** Listens for the keys of a list; `more` adds keys of the page. */
+/** Listens for the keys of a list; `more` adds keys of the page.
+    @param {Record<string, () => void>} more */
 export function wireListKeys(more = {}) {
   const links = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".case-link")]);
+  /** @param {number} by */
   const move = (by) => {
     const at = links.indexOf(/** @type {HTMLElement} */ (document.activeElement));
     const to = at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by));
     links[to]?.focus();
     links[to]?.scrollIntoView({ block: "nearest" });
   };
+  /** @type {Record<string, () => void>} */
   const keys = {
     j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1),
     "[": () => linkTo("prev")?.click(),

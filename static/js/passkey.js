@@ -3,10 +3,26 @@
 
 import { csrfToken } from "./base.js";
 
+// What the server asks for: as the browser wants it, but its bytes are text.
+/** @template T @typedef {Omit<T, "id"> & { id: string }} WithId */
+/** @typedef {Omit<
+      PublicKeyCredentialCreationOptions, "challenge" | "user" | "excludeCredentials"
+    > & {
+      challenge: string, user: WithId<PublicKeyCredentialUserEntity>,
+      excludeCredentials?: WithId<PublicKeyCredentialDescriptor>[],
+    }} CreationOptions */
+/** @typedef {Omit<PublicKeyCredentialRequestOptions, "challenge" | "allowCredentials"> & {
+      challenge: string, allowCredentials?: WithId<PublicKeyCredentialDescriptor>[],
+    }} RequestOptions */
+
+/** @param {string} text */
 const toBytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+/** @param {ArrayBuffer} buffer */
 const toText = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+/** @param {WithId<PublicKeyCredentialDescriptor>[]} list */
 const withIds = (list) => (list ?? []).map((one) => ({ ...one, id: toBytes(one.id) }));
 
+/** @param {string} path */
 async function ask(path) {
   const response = await fetch(path, {
     method: "POST", cache: "no-store", headers: { "X-CSRFToken": csrfToken(), "Accept": "application/json" },
@@ -16,6 +32,7 @@ async function ask(path) {
   throw new Error(problem.detail ?? "");
 }
 
+/** @param {CreationOptions} options */
 async function create(options) {
   const made = await /** @type {Promise<any>} */ (navigator.credentials.create({ publicKey: {
     ...options, challenge: toBytes(options.challenge), excludeCredentials: withIds(options.excludeCredentials),
@@ -27,6 +44,7 @@ async function create(options) {
   } };
 }
 
+/** @param {RequestOptions} options */
 async function get(options) {
   const made = await /** @type {Promise<any>} */ (navigator.credentials.get({ publicKey: {
     ...options, challenge: toBytes(options.challenge), allowCredentials: withIds(options.allowCredentials),
@@ -37,6 +55,7 @@ async function get(options) {
   } };
 }
 
+/** @type {Record<string, (options: any) => Promise<{ made: any, response: object }>>} */
 const CALLS = { create, get };
 
 /** Shows the forms in `root` that use a passkey, and has them do so. A form is sent as usual, unless

@@ -44,7 +44,8 @@ export function poll(ask, first = 1500, onTrouble = () => {}) {
 
 export class SignedOut extends Error {}
 
-/** JSON of a GET that does not count as activity of the person; throws SignedOut after the session. */
+/** JSON of a GET that does not count as activity of the person; throws SignedOut after the session.
+    @param {string} url  @returns {Promise<any>} */
 export async function getJson(url) {
   const response = await fetch(url, { headers: { Accept: "application/json" }, cache: "no-store" });
   if (response.status === 401 || response.redirected) throw new SignedOut();
@@ -52,7 +53,8 @@ export async function getJson(url) {
   return response.json();
 }
 
-/** Replaces the element's content, fading in, if it differs; returns whether it did. */
+/** Replaces the element's content, fading in, if it differs; returns whether it did.
+    @param {Element} old  @param {Element} fresh */
 export function swap(old, fresh) {
   if (old.innerHTML === fresh.innerHTML) return false;
   old.replaceChildren(...fresh.childNodes);

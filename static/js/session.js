@@ -17,18 +17,21 @@ let warnFor = WARN;
 let askedAt = Date.now();
 let isActive = false;
 let isHidden = false;
+/** @type {Promise<void> | null} */
 let asking = null;
 let title = "";
 
 const ended = () => /** @type {HTMLDialogElement} */ (document.getElementById("session-ended"));
 const warning = () => document.getElementById("session-warning");
 
+/** @param {{ idle_seconds: number, left_seconds: number }} state */
 function learn({ idle_seconds: idle, left_seconds: left }) {
   idleEnd = Date.now() + idle * 1000;
   wholeEnd = Date.now() + left * 1000;
 }
 
-/** Puts the token of the present session into the page and all its forms. */
+/** Puts the token of the present session into the page and all its forms.
+    @param {string} token */
 function useToken(token) {
   /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=csrf-token]")).content = token;
   /** @type {NodeListOf<HTMLInputElement>} */
@@ -37,22 +40,25 @@ function useToken(token) {
 }
 
 // One request at a time. POST is activity of the person, GET is not.
+/** @param {"GET" | "POST"} method */
 function ask(method) {
   asking ??= request(method).finally(() => { asking = null; });
   return asking;
 }
 
+/** @param {"GET" | "POST"} method */
 async function request(method) {
   askedAt = Date.now();
   if (method === "POST") isActive = false;
   const headers = { Accept: "application/json", "X-CSRFToken": csrfToken() };
-  const response = await fetch(meta.dataset.state, { method, headers, cache: "no-store" }).catch(() => null);
+  const response = await fetch(meta.dataset.state, { method, headers, cache: "no-store" }).catch(/** @returns {null} */ () => null);
   if (response?.ok) accept(await response.json());
   else if (response?.status === 401) hide();
   else if (method === "POST" && response?.status === 400) await request("GET"); // another session, another token
   else if (Date.now() >= Math.min(idleEnd, wholeEnd)) hide(); // the portal can't be asked
 }
 
+/** @param {{ person: string, idle_seconds: number, left_seconds: number, csrf: string }} state */
 function accept(state) {
   if (state.person !== meta.content) { location.replace("/"); return; }
   learn(state);
@@ -62,6 +68,7 @@ function accept(state) {
 }
 
 // In steps, so that a screen reader does not announce every few seconds.
+/** @param {number} ms */
 function timeLeft(ms) {
   if (ms > 75_000) return "2 minutes";
   if (ms > 45_000) return "1 minute";
@@ -130,6 +137,7 @@ function show() {
   document.dispatchEvent(new Event("session-back"));
 }
 
+/** @param {string} text */
 function report(text) {
   /** @type {HTMLElement} */
   const place = ended().querySelector(".error");
@@ -147,9 +155,10 @@ function renameIds(root) {
   }
 }
 
+/** @param {string} address  @param {URLSearchParams | null} sent */
 async function openForm(address, sent = null) {
   report("");
-  const response = await fetch(address, { method: sent ? "POST" : "GET", body: sent, cache: "no-store" }).catch(() => null);
+  const response = await fetch(address, { method: sent ? "POST" : "GET", body: sent, cache: "no-store" }).catch(/** @returns {null} */ () => null);
   if (!response) { report("The portal cannot be reached. Try again."); return; }
   const isPage = response.headers.get("Content-Type")?.startsWith("text/html");
   const page = isPage ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
@@ -182,6 +191,7 @@ async function openForm(address, sent = null) {
 
 function wireSigningIn() {
   const dialog = ended();
+  /** @param {Event} event */
   const send = (event) => {
     const form = /** @type {HTMLFormElement} */ (event.target);
     if (!form.closest(".solo")) return;

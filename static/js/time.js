@@ -4,7 +4,8 @@ const exact = new Intl.DateTimeFormat(undefined, {
   year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
 
-/** "just now", "4 min ago", "3 h ago", "2 days ago": the same texts as the server's macro. */
+/** "just now", "4 min ago", "3 h ago", "2 days ago": the same texts as the server's macro.
+    @param {number} seconds */
 export function agoText(seconds) {
   if (seconds < 45) return "just now";
   if (seconds < 5400) return `${Math.floor((seconds + 30) / 60)} min ago`;
@@ -12,6 +13,7 @@ export function agoText(seconds) {
   return `${Math.floor((seconds + 43200) / 86400)} days ago`;
 }
 
+/** @param {{ querySelectorAll(selectors: string): NodeListOf<HTMLTimeElement> }} root */
 function refresh(root) {
   for (const time of root.querySelectorAll("time[data-ago]")) {
     const when = new Date(time.dateTime);

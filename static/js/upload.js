@@ -6,20 +6,29 @@ import { filesOf } from "./upload/dropped.js";
 import { FileRow, FollowedRow } from "./upload/row.js";
 import { getJson, poll } from "./poll.js";
 
+/** A file of a ZIP: `detail` says why it was refused.
+    @typedef {import("./upload/row.js").Received & {
+      name: string, outcome: string, detail: string | null,
+    }} Unpacked */
+
 const AT_ONCE = 3;
 const TRIES = [1000, 3000, 8000];
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const list = document.getElementById("files-list");
+/** @type {FileRow<import("./upload/row.js").Named>[]} */
 const rows = [];
 // What was sent before this page was opened, as the server lists it.
 const before = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#recent .file"))]
   .map((element) => new FollowedRow(element, element.dataset.id));
+/** @type {FileRow<File>[]} */
 const waiting = [];
 let sending = 0;
 
+/** @param {File[]} files */
 function add(files) {
   for (const file of files) {
+    /** @type {FileRow<File>} */
     const row = new FileRow(file, list, () => enqueue(row));
     rows.push(row);
     const zip = /\.zip$/i.test(file.name);
@@ -31,6 +40,7 @@ function add(files) {
   summary();
 }
 
+/** @param {FileRow<File>} row */
 function enqueue(row) {
   row.wait();
   waiting.push(row);
@@ -45,6 +55,7 @@ function pump() {
   summary();
 }
 
+/** @param {FileRow<File>} row */
 async function send(row) {
   for (let turn = 0; ; turn += 1) {
     const answer = await transfer(row);
@@ -73,8 +84,10 @@ async function send(row) {
 }
 
 // The files of a ZIP in their order, each a row below it.
+/** @param {FileRow<File>} row  @param {Unpacked[]} files */
 function unpack(row, files) {
   row.unpacked(files.length);
+  /** @type {FollowedRow} */
   let above = row;
   for (const file of files) {
     const inner = new FileRow({ name: `${row.file.name} / ${file.name}` }, list, null, above);
@@ -86,6 +99,7 @@ function unpack(row, files) {
   }
 }
 
+/** @param {FileRow<File>} row  @returns {Promise<{ status: number, body: any }>} */
 function transfer(row) {
   return new Promise((done) => {
     const body = new FormData();
@@ -106,9 +120,11 @@ function transfer(row) {
 }
 
 function summary() {
+  /** @param {string[]} states */
   const count = (...states) => rows.filter((row) => states.includes(row.state)).length;
   const files = rows.length - count("unpacked");
   const parts = [`${files} file${files === 1 ? "" : "s"}`];
+  /** @param {number} number  @param {string} text */
   const addPart = (number, text) => { if (number) parts.push(`${number} ${text}`); };
   addPart(count("waiting", "sending"), "in progress");
   addPart(count("received", "done"), "received");
@@ -131,6 +147,7 @@ const live = poll(async () => {
   return 1500;
 }, 1000, (failures) => trouble(failures > 1 ? "The portal cannot be reached; results will appear later." : ""));
 
+/** @param {string} text */
 function trouble(text) {
   const place = document.getElementById("trouble");
   if (place.textContent !== text) place.textContent = text;
@@ -163,6 +180,7 @@ function wireChoosing() {
 
 function wireDropping() {
   let depth = 0;
+  /** @param {boolean} on */
   const over = (on) => form.classList.toggle("over", on);
   addEventListener("dragenter", (event) => { event.preventDefault(); depth += 1; over(true); });
   addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) { depth = 0; over(false); } });

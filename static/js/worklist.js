@@ -3,18 +3,25 @@
 import { getJson, poll, swap } from "./poll.js";
 import { wireListKeys } from "./list_keys.js";
 
+/** A case's present state: /worklist/state.
+    @typedef {{
+      settled: boolean, found: boolean, verdict: string, thumb: string | null, html: string,
+    }} CaseState */
+
 const list = document.getElementById("list");
 const links = list ? [...list.querySelectorAll(".case-link")] : [];
 const counts = document.getElementById("counts");
 const notices = document.getElementById("notices");
 const newCases = document.getElementById("new-cases");
 
+/** @param {string} html */
 function fragment(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   return template.content;
 }
 
+/** @param {string} id  @param {CaseState} row */
 function update(id, row) {
   const item = document.getElementById(`case-${id}`);
   if (!item) return;
@@ -43,12 +50,14 @@ function update(id, row) {
   }
 }
 
+/** @param {HTMLElement} place  @param {string} html */
 function replaceIfChanged(place, html) {
   const holder = document.createElement(place.tagName);
   holder.append(fragment(html));
   if (place.textContent !== holder.textContent) place.replaceChildren(...holder.childNodes);
 }
 
+/** @param {number} all */
 function announce(all) {
   const more = all - Number(newCases.dataset.known);
   newCases.hidden = more <= 0;
@@ -58,6 +67,7 @@ function announce(all) {
 async function ask() {
   const pending = list ? [...list.querySelectorAll("[data-settled=no]")] : [];
   const shown = links.map((link) => link.parentElement.dataset.id);
+  /** @type {{ rows: Record<string, CaseState>, counts: string, notices: string, all: number }} */
   const answer = await getJson(`${newCases.dataset.stateUrl}?ids=${shown.join(",")}`);
   for (const [id, row] of Object.entries(answer.rows)) update(id, row);
   replaceIfChanged(counts, answer.counts);

@@ -1,6 +1,16 @@
 // One file's row: waiting, sending with progress, then the outcome. A ZIP's files have rows of
 // their own below it.
 
+/** What a row shows of a file: a File itself, or the name of one inside a ZIP.
+    @typedef {{ name: string, size?: number, webkitRelativePath?: string }} Named */
+
+/** The server's answer about an accepted file.
+    @typedef {{
+      id: string, url: string, duplicate: boolean, remark: string | null,
+      case: string, patient: string | null,
+    }} Received */
+
+/** @param {number} bytes */
 function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   return bytes < 1048576 ? `${(bytes / 1024).toFixed(0)} KB` : `${(bytes / 1048576).toFixed(1)} MB`;
@@ -8,6 +18,7 @@ function size(bytes) {
 
 /** A row whose case's result is still to come: also one of an upload before, made by the server. */
 export class FollowedRow {
+  /** @param {import("../base.js").Part} element  @param {string | null} id */
   constructor(element, id = null) {
     this.element = element;
     this.id = id;
@@ -19,7 +30,8 @@ export class FollowedRow {
 
   get state() { return this.element.dataset.state; }
 
-  /** Shows the current state: `row` of /worklist/state. */
+  /** Shows the current state: `row` of /worklist/state.
+      @param {import("../worklist.js").CaseState} row */
   show(row) {
     const template = document.createElement("template");
     template.innerHTML = row.html;
@@ -34,8 +46,11 @@ export class FollowedRow {
   }
 }
 
+/** @template {Named} F */
 export class FileRow extends FollowedRow {
-  /** `again` is called to send the file once more; `above`: the row to put this one below. */
+  /** `again` is called to send the file once more; `above`: the row to put this one below.
+      @param {F} file  @param {HTMLElement} list  @param {(() => void) | null} again
+      @param {FollowedRow | null} above */
   constructor(file, list, again, above = null) {
     const template = /** @type {HTMLTemplateElement} */ (document.getElementById("file-row"));
     super(/** @type {HTMLElement} */ (template.content.firstElementChild.cloneNode(true)));
@@ -43,11 +58,13 @@ export class FileRow extends FollowedRow {
     this.again = again;
     this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
     this.element.querySelector(".file-size").textContent = above ? "" : size(file.size);
+    /** @type {HTMLElement} */
     this.action = this.element.querySelector(".file-action");
     this.bar = /** @type {HTMLElement} */ (this.element.querySelector(".file-bar"));
     if (above) above.element.after(this.element); else list.append(this.element);
   }
 
+  /** @param {string} state  @param {string} text */
   #set(state, text, badge = "") {
     this.element.dataset.state = state;
     const place = document.createElement("span");
@@ -59,8 +76,10 @@ export class FileRow extends FollowedRow {
 
   wait() { this.#set("waiting", "Waiting"); }
 
+  /** @param {string} text */
   pause(text) { this.#set("sending", text); this.bar.style.transform = "scaleX(0)"; }
 
+  /** @param {number} share */
   progress(share) {
     const text = share >= 1 ? "Checking" : `Sending ${Math.round(share * 100)} %`;
     if (this.state !== "sending") this.#set("sending", text);
@@ -68,6 +87,7 @@ export class FileRow extends FollowedRow {
     this.bar.style.transform = `scaleX(${share})`;
   }
 
+  /** @param {Received} answer */
   received({ id, url, duplicate, remark, case: number, patient }) {
     this.id = id;
     /** @type {HTMLElement} */
@@ -87,7 +107,8 @@ export class FileRow extends FollowedRow {
     this.action.replaceChildren(link);
   }
 
-  /** A remark on an accepted file that needs attention; it stays when the result comes. */
+  /** A remark on an accepted file that needs attention; it stays when the result comes.
+      @param {string} text */
   remark(text) {
     const place = document.createElement("span");
     place.className = "file-remark";
@@ -95,13 +116,16 @@ export class FileRow extends FollowedRow {
     this.element.append(place);
   }
 
-  /** A ZIP: its files are listed below. */
+  /** A ZIP: its files are listed below.
+      @param {number} count */
   unpacked(count) { this.#set("unpacked", count === 1 ? "ZIP with 1 file" : `ZIP with ${count} files`); }
 
   skip() { this.#set("skipped", "Skipped: not a picture"); }
 
+  /** @param {string} reason */
   refuse(reason) { this.#set("refused", reason, "danger"); }
 
+  /** @param {string} reason */
   lost(reason) {
     this.#set("lost", reason, "danger");
     const button = document.createElement("button");
