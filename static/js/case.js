@@ -17,18 +17,24 @@ const KEYS = {
 const film = document.getElementById("film");
 const panel = document.getElementById("panel");
 const progress = document.getElementById("film-progress");
+/** @type {import("./viewer/actions.js").Actions} */
 const actions = {};
+/** @type {import("./viewer/viewer.js").ViewerInfo} */
 const info = JSON.parse(film.dataset.viewer);
+/** @type {Viewer | null} */
 let viewer = null;
+/** @type {Tools | null} */
 let tools = null;
+/** @type {Threshold | null} */
 let threshold = null;
+/** @type {Review | null} */
 let review = null;
 const failed = { pixels: false, overlay: false, overlayWaived: false };
 
-/** @returns {HTMLFormElement | null} */
+/** @returns {import("./case/review.js").ReviewForm | null} */
 function reviewForm() { return /** @type {any} */ (document.getElementById("review")); }
 
-/** @param {HTMLFormElement} form  @returns {HTMLInputElement} */
+/** @param {HTMLFormElement} form  @param {string} name  @returns {HTMLInputElement} */
 function field(form, name) { return /** @type {any} */ (form.elements.namedItem(name)); }
 
 function wireReview() {
@@ -46,6 +52,7 @@ function wireReview() {
   if (!form) return;
   review = new Review(form, refresh);
   // A finding is stated with the panel in view, and only once the case can be read.
+  /** @param {() => void | Promise<unknown>} act */
   const withPanel = (act) => async () => {
     if (document.body.classList.contains("full-screen")) await actions.full();
     if (!form.querySelector("fieldset").disabled) await act();
@@ -109,6 +116,7 @@ function startViewer() {
   loadPixels();
 }
 
+/** @param {number} share */
 function bar(share) {
   progress.style.transform = `scaleX(${share})`;
   progress.classList.toggle("done", share >= 1);
@@ -158,7 +166,8 @@ async function startThreshold() {
 function frame() { return new Promise((done) => requestAnimationFrame(done)); }
 
 // One line for each part that is missing, in the corner of the film, until it has loaded.
-/** @param {Record<string, () => void>} choices  what its buttons do, by their texts */
+/** @param {string} cause  @param {string} text
+    @param {Record<string, () => void>} choices  what its buttons do, by their texts */
 function trouble(cause, text, choices = {}) {
   const place = document.getElementById("film-trouble");
   place.querySelector(`[data-cause=${cause}]`)?.remove();

@@ -3,13 +3,34 @@
 import { csrfToken, renewToken } from "../base.js";
 import { refreshTimes } from "../time.js";
 
+/** @typedef {{ finding: string, size: string, reason: string }} Stated  codes, "" for none */
+
+/** What the page shows: the state that a save states as `seen`, the version `after` which it comes,
+    the finding by which one agrees with the AI, each finding's reasons.
+    @typedef {{
+      seen: string, after: string, agree: string, stated: Stated, reasons: Record<string, string[]>,
+    }} Known */
+
+/** @typedef {{
+      elements: { size: HTMLSelectElement, reason: HTMLSelectElement, comment: HTMLTextAreaElement }
+        & Record<string, HTMLInputElement>,
+      querySelectorAll(selectors: "[data-act=finding]"): NodeListOf<HTMLButtonElement>,
+    } & HTMLFormElement} ReviewForm */
+
+/** @typedef {{ focus: any, comment: string, size: string, reason: string }} Sent */
+/** @typedef {{
+      is_new: boolean, after: string, stated: Stated, label: string, line: string,
+    }} Saved */
+
 export class Review {
+  /** @type {Promise<boolean | void> | null} */
   #saving = null;   // the last save, until it has ended
   #warned = false;
   #dropped = false; // the reader was warned and leaves without saving
   #hindrance = "";
 
-  /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`. */
+  /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`.
+      @param {ReviewForm} form  @param {() => Promise<void>} seeAgain */
   constructor(form, seeAgain) {
     this.form = form;
     this.seeAgain = seeAgain;
@@ -18,8 +39,9 @@ export class Review {
     this.comment = form.elements.comment;
     this.status = form.querySelector("#review-status");
     this.save = document.getElementById("review-save");
+    /** @type {Known} */
     this.known = JSON.parse(form.dataset.known);
-    form.addEventListener("submit", (event) => {
+    form.addEventListener("submit", (/** @type {SubmitEvent & { submitter: any }} */ event) => {
       event.preventDefault();
       if (event.submitter?.name === "finding") this.choose(event.submitter.value);
     });
@@ -38,7 +60,8 @@ export class Review {
     this.#offerChoices();
   }
 
-  /** What the page shows of the case and its versions now; what the reader has entered stays. */
+  /** What the page shows of the case and its versions now; what the reader has entered stays.
+      @param {Known & Record<string, any>} known */
   know(known) {
     const untouched = !this.#isChanged;
     this.known = known;
@@ -47,7 +70,8 @@ export class Review {
     this.#showStated();
   }
 
-  /** Nothing can be saved as long as there is a hindrance: a sentence, "" for none. */
+  /** Nothing can be saved as long as there is a hindrance: a sentence, "" for none.
+      @param {string} hindrance */
   hinder(hindrance) {
     const before = this.#hindrance;
     this.#hindrance = hindrance;
@@ -64,7 +88,8 @@ export class Review {
     return Boolean(this.comment.value.trim()) || this.size.value !== size || this.reason.value !== reason;
   }
 
-  /** Saves a finding; resolves to whether it was saved. */
+  /** Saves a finding; resolves to whether it was saved.
+      @param {string} finding */
   choose(finding) {
     if (this.#hindrance) { this.#show(this.#hindrance, true); return Promise.resolve(false); }
     return this.#send(finding);
@@ -100,6 +125,7 @@ export class Review {
   }
 
   // Before there is a finding: every reason that some finding has.
+  /** @param {string} finding */
   #fitting(finding) {
     const { reasons } = this.known;
     return new Set(finding ? reasons[finding] : Object.values(reasons).flat());
@@ -113,6 +139,7 @@ export class Review {
     this.#offerChoices();
   }
 
+  /** @param {string} text */
   #show(text, bad = false) {
     this.status.textContent = text;
     this.status.classList.toggle("bad", bad);
@@ -128,6 +155,7 @@ export class Review {
   }
 
   // One after the other: a second finding while the first is being saved counts as well.
+  /** @param {string} finding */
   #send(finding) {
     this.#show("Saving …");
     const saving = (this.#saving ?? Promise.resolve()).then(() => this.#post(finding));
@@ -136,6 +164,7 @@ export class Review {
     return saving;
   }
 
+  /** @param {string} finding */
   #body(finding) {
     const body = new FormData(this.form);
     const isPositive = ["right", "left", "both"].includes(finding);
@@ -147,6 +176,7 @@ export class Review {
   }
 
   // Resolves to whether it was saved.
+  /** @param {string} finding  @returns {Promise<boolean>} */
   async #post(finding, renewed = false) {
     const sent = { focus: document.activeElement, comment: this.comment.value, size: this.size.value, reason: this.reason.value };
     try {
@@ -166,6 +196,7 @@ export class Review {
     return false;
   }
 
+  /** @param {string} line */
   #addVersion(line) {
     const history = document.getElementById("review-history");
     const list = history.querySelector("ol");
@@ -177,6 +208,7 @@ export class Review {
   }
 
   // Text typed since the save was sent stays, and so does the focus.
+  /** @param {Saved} answer  @param {Sent} sent */
   async #saved(answer, sent) {
     const elsewhere = !answer.is_new && answer.after !== this.known.after;
     if (answer.is_new) this.#addVersion(answer.line);

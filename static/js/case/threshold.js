@@ -3,7 +3,8 @@
 
 const STEPS = 99;
 
-/** '31 cm²', '4.2 cm²', '85 mm²' or '12,345 px': the same texts as the server's. */
+/** '31 cm²', '4.2 cm²', '85 mm²' or '12,345 px': the same texts as the server's.
+    @param {number} pixels  @param {import("../viewer/rulers.js").Spacing | null} spacing */
 export function areaText(pixels, spacing) {
   if (!spacing) return `${pixels.toLocaleString("en-US")} px`;
   const mm2 = pixels * spacing.row_mm * spacing.column_mm;
@@ -11,17 +12,23 @@ export function areaText(pixels, spacing) {
   return mm2 >= 99.5 ? `${(mm2 / 100).toFixed(1)} cm²` : `${mm2.toFixed(0)} mm²`;
 }
 
+/** @typedef {import("../viewer/viewer.js").ViewerInfo} ViewerInfo */
+
 export class Threshold {
   #frame = 0;
 
+  /** @param {import("../viewer/viewer.js").Viewer} viewer  @param {ViewerInfo} info
+      @param {import("../base.js").Part} panel */
   constructor(viewer, info, panel) {
     this.viewer = viewer;
     this.info = info;
     this.panel = panel;
+    /** @type {HTMLInputElement & { value: any }} read and set as a number */
     this.input = panel.querySelector("#threshold-input");
     this.modelPosition = Math.min(STEPS, Math.max(1, Math.round(info.threshold * 100)));
     this.thresholds = Array.from({ length: STEPS }, (_, i) => (i + 1 === this.modelPosition ? info.threshold : (i + 1) / 100));
     this.position = this.modelPosition;
+    /** @type {Float64Array | number[] | null} */
     this.counts = null;
     this.modelArea = this.#part("area").textContent;
     this.measured = ["size", "distance"].map((name) => this.#part(name)).filter(Boolean)
@@ -34,11 +41,14 @@ export class Threshold {
     this.#cut();
   }
 
+  /** @param {string} name */
   #part(name) { return this.panel.querySelector(`[data-measure=${name}]`); }
 
+  /** @param {string} name */
   #out(name) { return this.panel.querySelector(`[data-threshold=${name}]`); }
 
-  /** Counts the area for every position of the slider, away from the main thread. */
+  /** Counts the area for every position of the slider, away from the main thread.
+      @param {Uint8Array} map */
   count(map) {
     const worker = new Worker(new URL("../viewer/area.js", import.meta.url), { type: "module" });
     worker.addEventListener("message", (event) => {
@@ -58,10 +68,12 @@ export class Threshold {
 
   get isAtModel() { return this.position === this.modelPosition; }
 
+  /** @param {number} by */
   step(by) { this.set(this.position + by); }
 
   reset() { this.set(this.modelPosition); }
 
+  /** @param {number} position */
   set(position) {
     this.position = Math.min(STEPS, Math.max(1, position));
     this.input.value = this.position / 100;
@@ -79,6 +91,7 @@ export class Threshold {
 
   #update() {
     const atModel = this.isAtModel;
+    /** @type {HTMLElement & { dataset: { pixels?: any } }} */
     const area = this.#part("area");
     const pixels = atModel ? this.info.measuredPixels : this.counts?.[this.position - 1];
     const unknown = this.counts ? "not counted" : "…";
@@ -96,6 +109,7 @@ export class Threshold {
     this.input.setAttribute("aria-valuetext", `${this.value.toFixed(2)}, ${atModel ? this.pointName : "your threshold"}, area ${area.textContent}`);
   }
 
-  /** Whether the panel has a slider; asked again after the live page has replaced the panel. */
+  /** Whether the panel has a slider; asked again after the live page has replaced the panel.
+      @param {ViewerInfo} info  @param {Element} panel */
   static wanted(info, panel) { return Boolean(info.map && panel.querySelector("#threshold-input")); }
 }

@@ -5,20 +5,33 @@ import { wireToolbar } from "./toolbar.js";
 
 const ZOOM = 1.25;
 
-/** Name → function. `threshold` is the slider's controller, null without a probability map. */
+/** @typedef {import("./overlay.js").Mode} Mode */
+/** @typedef {import("./overlay.js").Setting} Setting */
+/** @typedef {Record<string, (event?: Event) => void | Promise<unknown>>} Actions  by their names */
+/** @typedef {Record<string, string>} Keys  the names of actions by keys */
+
+/** Name → function. `threshold` is the slider's controller, null without a probability map.
+    @param {import("./viewer.js").Viewer} viewer  @param {import("./tools.js").Tools} tools
+    @param {{ step(by: number): void, reset(): void } | null} threshold */
 export function viewerActions(viewer, tools, threshold) {
   const { geometry, windowing, overlay } = viewer;
   const centre = () => tools.hover ?? { x: geometry.width / 2, y: geometry.height / 2 };
+  /** @param {() => void} change */
   const moved = (change) => () => { change(); viewer.moved(); };
+  /** @param {() => void} change */
   const windowChanged = (change) => () => { change(); viewer.windowChanged(); };
+  /** @param {() => void} change */
   const layer = (change) => () => { change(); viewer.refreshLayer(); };
+  /** @param {Mode} name */
   const mode = (name) => layer(() => { overlay.mode = name; overlay.shown = true; viewer.remember({ mode: name }); });
+  /** @param {Setting} name */
   const setting = (name) => layer(() => {
     overlay.setting = name;
     overlay.shown = name === "on";
     viewer.remember({ overlay: name });
   });
   let lines = overlay.mode === "fill" ? "fill" : "outline"; // what the heat map gives way to
+  /** @type {Actions} */
   const actions = {
     "fit": moved(() => geometry.fit()),
     "actual": moved(() => geometry.setScale(1 / viewer.ratio, centre().x, centre().y)),
@@ -85,6 +98,7 @@ export const VIEWER_KEYS = {
 let entering = Promise.resolve();
 
 // Resolves once the browser has switched: it does so late, and leaving full screen moves the focus.
+/** @param {HTMLElement} root */
 function toggleFull(root) {
   const on = !document.body.classList.contains("full-screen");
   document.body.classList.toggle("full-screen", on);
@@ -95,6 +109,7 @@ function toggleFull(root) {
   return entering.then(() => (document.fullscreenElement ? document.exitFullscreen() : null));
 }
 
+/** @param {KeyboardEvent} event */
 function nameOf(event) {
   const key = keyOf(event);
   return key?.startsWith("Arrow") && event.shiftKey ? `Shift+${key}` : key;
@@ -104,7 +119,9 @@ function nameOf(event) {
 const REPEATS = /^(Shift\+)?Arrow|^[-+=[\],.]$/;
 
 /** Listens for keys of the whole page, once. Holding O hides the overlay while it is held;
-    `holdSpace(true | false)` is called for the space bar over the `stage`. */
+    `holdSpace(true | false)` is called for the space bar over the `stage`.
+    @param {Actions} actions  @param {Keys} keys  @param {Element} stage
+    @param {(held: boolean) => void} holdSpace */
 export function wireKeys(actions, keys, stage, holdSpace) {
   let heldSince = 0;
   document.addEventListener("keydown", (event) => {
@@ -145,7 +162,8 @@ export function wireKeys(actions, keys, stage, holdSpace) {
   });
 }
 
-/** Buttons with data-action, also those that a live page adds later. */
+/** Buttons with data-action, also those that a live page adds later.
+    @param {import("../base.js").Part} root  @param {Actions} actions  @param {Keys} keys */
 export function wireButtons(root, actions, keys) {
   for (const button of root.querySelectorAll("[data-action]")) {
     const key = Object.keys(keys).find((name) => keys[name] === button.dataset.action);
@@ -153,7 +171,8 @@ export function wireButtons(root, actions, keys) {
   }
   const bar = root.querySelector("[role=toolbar]");
   if (bar) wireToolbar(bar);
-  root.addEventListener("click", (event) => {
+  root.addEventListener("click", (/** @type {MouseEvent & { target: any }} */ event) => {
+    /** @type {HTMLElement | null} */
     const button = event.target.closest("[data-action]");
     if (!button) return;
     actions[button.dataset.action]?.(event);

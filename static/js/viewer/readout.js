@@ -5,6 +5,7 @@ import { paintLegend } from "./colormap.js";
 export class Readout {
   #frame = 0;
 
+  /** @param {import("./viewer.js").Viewer} viewer  @param {import("./tools.js").Tools} tools */
   constructor(viewer, tools) {
     this.viewer = viewer;
     this.tools = tools;
@@ -22,11 +23,13 @@ export class Readout {
 
   #schedule() { if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#show(); }); }
 
+  /** @param {string} name  @param {string} text */
   #out(name, text) {
     const place = this.root.querySelector(`[data-out=${name}]`);
     if (place.textContent !== text) place.textContent = text;
   }
 
+  /** @param {string} action  @param {boolean} on */
   #press(action, on) {
     const button = document.querySelector(`[data-action=${action}]`);
     if (button && button.getAttribute("aria-pressed") !== String(on)) button.setAttribute("aria-pressed", String(on));
@@ -62,6 +65,7 @@ export class Readout {
     return value === null ? "" : `x ${Math.floor(point.x)} y ${Math.floor(point.y)} = ${value}`;
   }
 
+  /** @param {import("./actions.js").Actions} actions */
   togglePresets(actions) {
     const anchor = this.root.querySelector("[data-action=presets]");
     if (!this.presets.hidden) { this.#closePresets(); return; }
@@ -80,7 +84,7 @@ export class Readout {
     this.presets.querySelector("button").focus();
     this.open = new AbortController();
     const until = { capture: true, signal: this.open.signal };
-    document.addEventListener("pointerdown", (event) => {
+    document.addEventListener("pointerdown", (/** @type {{ target: any }} */ event) => {
       if (!this.presets.contains(event.target) && !anchor.contains(event.target)) this.#closePresets();
     }, until);
     document.addEventListener("keydown", (event) => {
@@ -88,6 +92,7 @@ export class Readout {
       if (event.key.startsWith("Arrow")) { // the menu's own keys, while it is open
         event.preventDefault();
         event.stopImmediatePropagation();
+        /** @type {(Element & Partial<HTMLOrSVGElement>)[]} */
         const items = [...this.presets.children];
         const by = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
         items[(items.indexOf(document.activeElement) + by + items.length) % items.length].focus();

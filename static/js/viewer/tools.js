@@ -1,16 +1,24 @@
 // Pointers on the film: drag for the chosen tool, right or middle button and space pan, two fingers
 // pinch, the wheel zooms to the cursor.
 
+/** @typedef {import("./geometry.js").Point} Point */
+/** @typedef {import("./geometry.js").Line} Line */
+
 export class Tools extends EventTarget {
+  /** @type {Map<number, Point>} */
   #pointers = new Map();
+  /** @type {{ distance: number, x: number, y: number } | null} */
   #pinch = null;
+  /** @type {{ tool: string, from: Point, last: Point, line?: Line } | null} */
   #drag = null;
 
+  /** @param {import("./viewer.js").Viewer} viewer */
   constructor(viewer) {
     super();
     this.viewer = viewer;
     this.current = "window";
     this.space = false;
+    /** @type {Point | null} */
     this.hover = null;      // last position of the cursor on the film, for zoom by key and the readout
     const { stage } = viewer;
     stage.addEventListener("pointerdown", (event) => this.#down(event));
@@ -22,6 +30,7 @@ export class Tools extends EventTarget {
     stage.addEventListener("dblclick", (event) => this.#double(event));
   }
 
+  /** @param {string} name */
   use(name) {
     this.current = name;
     this.viewer.root.dataset.tool = name;
@@ -31,16 +40,19 @@ export class Tools extends EventTarget {
 
   #changed() { this.dispatchEvent(new Event("change")); }
 
+  /** @param {MouseEvent} event  @returns {Point} */
   #at(event) {
     const box = this.viewer.stage.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   }
 
+  /** @param {PointerEvent} event */
   #toolFor(event) {
     if (event.button === 1 || event.button === 2 || this.space) return "pan";
     return this.current;
   }
 
+  /** @param {PointerEvent} event */
   #down(event) {
     const at = this.#at(event);
     this.viewer.stage.focus({ preventScroll: true });
@@ -63,6 +75,7 @@ export class Tools extends EventTarget {
     this.#pinch = { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
   }
 
+  /** @param {PointerEvent} event */
   #move(event) {
     const at = this.#at(event);
     this.hover = at;
@@ -76,6 +89,7 @@ export class Tools extends EventTarget {
     this.#dragTo(at);
   }
 
+  /** @param {Point} at */
   #dragTo(at) {
     const { viewer } = this;
     const { tool, from, last } = this.#drag;
@@ -99,6 +113,7 @@ export class Tools extends EventTarget {
     this.viewer.moved();
   }
 
+  /** @param {Event & Partial<PointerEvent>} event */
   #up(event) {
     this.#pointers.delete(event.pointerId);
     if (this.#pointers.size < 2) this.#pinch = null;
@@ -111,6 +126,7 @@ export class Tools extends EventTarget {
     delete this.viewer.root.dataset.dragging;
   }
 
+  /** @param {WheelEvent} event */
   #wheel(event) {
     event.preventDefault();
     const at = this.#at(event);
@@ -120,6 +136,7 @@ export class Tools extends EventTarget {
     this.viewer.moved();
   }
 
+  /** @param {MouseEvent} event */
   #double(event) {
     if (this.current === "ruler") return;
     const { geometry } = this.viewer;

@@ -15,6 +15,30 @@ import { Windowing } from "./windowing.js";
 const REST = 140;          // ms after the last move until the full resolution is drawn
 const FRAME_BUDGET = 11;   // ms for the picture while something moves
 
+/** @typedef {import("./geometry.js").Line} Line */
+/** @typedef {import("./geometry.js").Corner} Corner */
+
+/** What a reader chose last, for the next case too.
+    @typedef {{
+      overlay: import("./overlay.js").Setting, mode: import("./overlay.js").Mode,
+      inverted: boolean, preset: string,
+    }} Preferences */
+
+/** What the server tells of the picture and its result (portal.web.present.case_view): numbers and
+    addresses only. `signature` changes with the state of the case, which is `final` in the end.
+    @typedef {{
+      signature: string, final: boolean, stateUrl: string,
+      preview: string | null, pixels: string | null, rows: number | null, columns: number | null,
+      bits: number, windows: import("./windowing.js").HeaderWindow[],
+      spacing: import("./rulers.js").Spacing | null,
+      shutters: Corner[][], leftSide: "R" | "L" | "R?" | "" | null,
+      map: { url: string, rows: number, columns: number } | null,
+      threshold: number | null, islandFloor: number, measuredPixels: number,
+      distanceLine: Line | null, levelLines: Line[], otherOutlines: Corner[][], region: Line | null,
+      preferences: Preferences, preferencesUrl: string,
+      picture: string, rulers: Line[], rulersUrl: string | null,
+    }} ViewerInfo */
+
 export class Viewer extends EventTarget {
   #frame = 0;
   #restTimer = 0;
@@ -23,15 +47,20 @@ export class Viewer extends EventTarget {
   #quality = 1;
   #moving = false;
 
-  /** `info`: rows, columns, bits, windows, spacing, leftSide, shutters, preferences, rulers; `root`: the .film element. */
+  /** `root`: the .film element.
+      @param {import("../base.js").Part} root  @param {ViewerInfo} info */
   constructor(root, info) {
     super();
     this.root = root;
     this.info = info;
     this.stage = root.querySelector(".film-stage");
+    /** @type {HTMLImageElement | null} */
     this.preview = root.querySelector(".film-preview");
+    /** @type {HTMLCanvasElement} */
     this.canvas = root.querySelector(".film-picture");
+    /** @type {HTMLCanvasElement} */
     this.layer = root.querySelector(".film-layer");
+    /** @type {HTMLCanvasElement} */
     this.loupe = root.querySelector(".film-loupe");
     this.geometry = new Geometry(info.columns, info.rows);
     this.windowing = new Windowing(info.windows, info.bits);
@@ -45,9 +74,13 @@ export class Viewer extends EventTarget {
     this.rulers = new Rulers(info.spacing, info.rulers.map((line) => [...line]),
       (rulers) => draft.later({ picture: info.picture, rulers }));
     this.shutter = new Shutter(info.shutters);
+    /** @type {import("./pyramid.js").Level[] | null} */
     this.levels = null;
+    /** @type {Sampler | null} */
     this.sampler = null;
+    /** @type {Sampler | null} */
     this.loupeSampler = null;
+    /** @type {MediaQueryList | null} */
     this.screen = null;      // the query that a change of monitor ends
     this.onScreen = () => this.#resize();
     this.scratch = document.createElement("canvas");
@@ -59,6 +92,7 @@ export class Viewer extends EventTarget {
     this.#resize();
   }
 
+  /** @param {string} url  @param {(share: number) => void} onProgress */
   async loadPixels(url, onProgress) {
     const buffer = await fetchBytes(url, onProgress);
     const data = decodePixels(buffer, this.info.columns, this.info.rows);
@@ -70,6 +104,7 @@ export class Viewer extends EventTarget {
     this.dispatchEvent(new Event("pixels"));
   }
 
+  /** @param {string} url  @param {number} rows  @param {number} columns */
   async loadProbability(url, rows, columns) {
     const bytes = new Uint8Array(await fetchBytes(url));
     if (bytes.length !== rows * columns) throw new Error("the probability map does not fit");
@@ -78,7 +113,8 @@ export class Viewer extends EventTarget {
     return bytes;
   }
 
-  /** The density at a source pixel, null outside the picture or before it has loaded. */
+  /** The density at a source pixel, null outside the picture or before it has loaded.
+      @param {import("./geometry.js").Point} point  @returns {number | null} */
   valueAt(point) {
     const x = Math.floor(point.x);
     const y = Math.floor(point.y);
@@ -87,7 +123,8 @@ export class Viewer extends EventTarget {
     return this.levels[0].data[y * columns + x];
   }
 
-  /** Remembers a choice of overlay, mode, inversion or preset for the reader's next case. */
+  /** Remembers a choice of overlay, mode, inversion or preset for the reader's next case.
+      @param {Partial<Preferences>} choice */
   remember(choice) {
     Object.assign(this.preferences, choice);
     this.preferenceSaver.later(this.preferences);
@@ -99,6 +136,7 @@ export class Viewer extends EventTarget {
 
   refreshLayer() { this.#request(false); }
 
+  /** @param {boolean} moving */
   #request(moving) {
     if (moving) {
       this.#moving = true;
@@ -183,6 +221,8 @@ export class Viewer extends EventTarget {
     else if (this.#moving && spent < FRAME_BUDGET / 3) this.#quality = Math.min(1, this.#quality * 1.1);
   }
 
+  /** @param {CanvasRenderingContext2D} context  @param {ImageData} image
+      @param {number} quality */
   #put(context, image, quality) {
     const { rect } = this.sampler;
     if (quality === 1) { context.putImageData(image, rect.x, rect.y); return; }
@@ -195,6 +235,7 @@ export class Viewer extends EventTarget {
   }
 
   // The transform from source pixels to the film's canvases; returns its scale.
+  /** @param {CanvasRenderingContext2D} context */
   #toPicture(context) {
     const { geometry, ratio } = this;
     const scale = geometry.scale * ratio;
@@ -212,6 +253,7 @@ export class Viewer extends EventTarget {
     this.overlay.draw(context, scale, ratio, this.aiColour, true);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.#drawSides(context);
+    /** @param {number} px  @param {number} py */
     const toScreen = (px, py) => {
       const p = geometry.toScreen(px, py);
       return { x: p.x * ratio, y: p.y * ratio };
@@ -220,10 +262,12 @@ export class Viewer extends EventTarget {
   }
 
   // The patient's side at both edges of the picture, in the surround where there is room.
+  /** @param {CanvasRenderingContext2D} context */
   #drawSides(context) {
     if (!this.info.leftSide) return;
     const { geometry, ratio } = this;
     const other = { "R": "L", "L": "R", "R?": "L?" }[this.info.leftSide];
+    /** @type {any[]} texts, beside numbers below */
     const names = geometry.flipped ? [other, this.info.leftSide] : [this.info.leftSide, other];
     const y = Math.min(Math.max(geometry.y + 26, 26), geometry.height - 12) * ratio;
     const start = Math.max(geometry.inset.left + 6, geometry.x - 22);
@@ -238,7 +282,8 @@ export class Viewer extends EventTarget {
     }
   }
 
-  /** The magnifier at a film position: the picture at 2.5 times its present size. */
+  /** The magnifier at a film position: the picture at 2.5 times its present size.
+      @param {number} sx  @param {number} sy */
   showLoupe(sx, sy) {
     if (!this.levels) return;
     const size = 220;
