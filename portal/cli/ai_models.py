@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.ai_models import registry
+from portal.ai_models import cards, registry
 from portal.errors import Conflict, Invalid
 from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
 from portal.operations import first_start
@@ -69,7 +69,7 @@ def _add(chosen: argparse.Namespace) -> int:
         except Invalid as bad:
             raise Failed(bad.message) from None
         print_line(f"{model.name} {model.version} is a candidate: {model.sha256}")
-        for problem in registry.problems_of(model.card):
+        for problem in cards.problems_of(model.card):
             print_line(f"It can't be promoted. {problem}")
     return 0
 

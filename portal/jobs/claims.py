@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
-from portal.ai_models import registry
+from portal.ai_models import known_models
 from portal.database import DatabaseTime
 from portal.errors import Conflict
 from portal.formats.display_text import clean
@@ -141,7 +141,7 @@ def claim(
         log_end(session, "job_failed", job, now)
         session.commit()
         return None
-    model = registry.model_for_jobs(session) if job.kind is JobKind.SEGMENT else None
+    model = known_models.model_for_jobs(session) if job.kind is JobKind.SEGMENT else None
     job.model_sha256 = model.sha256 if model else None
     job.operating_point = model.operating_point if model else None
     inputs = _inputs(session, job)

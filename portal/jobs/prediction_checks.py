@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from portal.ai_models import registry
+from portal.ai_models import cards
 from portal.jobs.errors import BadResult
 from portal.models import Job
 from worker.contract.measurements import Measurements
@@ -69,7 +69,7 @@ def _require_band(session: Session, prediction: Prediction) -> None:
     """
     if prediction.probability is None or prediction.band is None:
         return
-    bands = registry.bands_of(
+    bands = cards.bands_of(
         session,
         prediction.model.sha256,
         prediction.operating_point or "",

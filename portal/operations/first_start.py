@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from portal import database
 from portal.accounts import invitations
-from portal.ai_models import registry
+from portal.ai_models import cards, registry
 from portal.errors import Conflict, Invalid
 from portal.models import ModelState, ModelVersion, OperatingPoint, Role, User
 from portal.operations import upgrade
@@ -79,7 +79,7 @@ def register_shipped(settings: Settings) -> str | None:
     Returns its name where that is new.
     """
     card = _shipped()
-    if card is None or list(registry.problems_of(card)):
+    if card is None or list(cards.problems_of(card)):
         return None
     with open_portal(settings) as (session, _vault, _engine):
         active = session.scalars(

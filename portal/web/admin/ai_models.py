@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.ai_models import registry
+from portal.ai_models import known_models, registry
 from portal.models import OperatingPoint
 from portal.services import db_session
 from portal.web.present import model_card
@@ -23,12 +23,12 @@ _manage = guard.permission(Permission.MODELS_MANAGE, step_up=_LIST)
 @guard.permission(Permission.MODELS_MANAGE)
 def models_page() -> str:
     """Every model, and which one is active."""
-    found = registry.models(db_session(), guard.actor())
+    found = known_models.models(db_session(), guard.actor())
     return render_template(
         "admin/models.html",
         models=[(view, model_card.summary(view.card)) for view in found],
         active=next((view for view in found if view.state == "active"), None),
-        previous=registry.previous(db_session()),
+        previous=known_models.previous(db_session()),
         points=model_card.POINTS,
         fresh=guard.is_fresh(),
     )
@@ -38,7 +38,7 @@ def models_page() -> str:
 @guard.permission(Permission.MODELS_MANAGE)
 def model_page(model_id: UUID) -> str:
     """One model's card."""
-    view = registry.model(db_session(), guard.actor(), model_id)
+    view = known_models.model(db_session(), guard.actor(), model_id)
     return render_template(
         "admin/model.html",
         model=view,

@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import Blueprint, render_template
 
 from portal.access import Permission
-from portal.ai_models import registry
+from portal.ai_models import known_models
 from portal.services import db_session
 from portal.web.present import model_card
 from portal.web.security import guard
@@ -17,5 +17,5 @@ blueprint = Blueprint("model_card", __name__, url_prefix="/models")
 @guard.permission(Permission.STUDY_READ)
 def page(model_id: UUID) -> str:
     """The whole card of one model."""
-    model = registry.card(db_session(), guard.actor(), model_id)
+    model = known_models.card(db_session(), guard.actor(), model_id)
     return render_template("case/model.html", model=model, card=model_card.present(model.card))

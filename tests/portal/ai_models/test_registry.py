@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.access import Denied
-from portal.ai_models import registry
+from portal.ai_models import cards, known_models, registry
 from portal.audit import verification
 from portal.errors import Conflict, Invalid
 from portal.jobs import claims, tickets
@@ -144,8 +144,8 @@ def test_the_card_decides_the_band_of_a_probability(
 ) -> None:
     add(clinic)
     with clinic.session as session:
-        assert registry.bands_of(session, SHA256, point, probability) == bands
-        assert registry.bands_of(session, OTHER, point, probability) is None
+        assert cards.bands_of(session, SHA256, point, probability) == bands
+        assert cards.bands_of(session, OTHER, point, probability) is None
 
 
 def test_a_promotion_in_the_middle_of_a_job_does_not_lose_it(clinic: Clinic) -> None:
@@ -212,7 +212,7 @@ def test_a_model_without_thresholds_and_calibration_of_its_own_is_not_promoted(
 def test_a_model_that_has_spoken_here_has_no_card_and_gets_it_by_adding(clinic: Clinic) -> None:
     clinic.done(model={"name": "net", "version": "1", "sha256": SHA256})
     with clinic.session as session:
-        (view,) = registry.models(session, clinic.admin)
+        (view,) = known_models.models(session, clinic.admin)
     assert view.predictions == 1
     assert view.card is None
     assert view.problems == ["Its card is not known here."]
@@ -260,7 +260,7 @@ def test_nobody_but_an_admin_may(clinic: Clinic) -> None:
     for actor in (clinic.owner, clinic.mate, clinic.auditor):
         with clinic.session as session:
             for act in (
-                lambda session=session, a=actor: registry.models(session, a),
+                lambda session=session, a=actor: known_models.models(session, a),
                 lambda session=session, a=actor: registry.promote(session, a, model_id, NOW),
                 lambda session=session, a=actor: registry.roll_back(session, a, NOW),
             ):
@@ -400,7 +400,7 @@ def test_a_worse_model_is_promoted_only_with_a_reason_which_is_kept_and_bound(
     with clinic.session as session:
         registry.promote(session, clinic.admin, worse, NOW, override=f" {reason}\n")
     with clinic.session as session:
-        shown = {view.sha256: view for view in registry.models(session, clinic.admin)}
+        shown = {view.sha256: view for view in known_models.models(session, clinic.admin)}
         assert shown[OTHER].override_reason == reason
         assert shown[OTHER].worse == []
         event = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc())).first()
