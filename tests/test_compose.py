@@ -49,7 +49,11 @@ def test_every_setting_of_the_portal_can_be_given(service: str) -> None:
 @pytest.mark.parametrize("service", WORKERS)
 def test_every_setting_of_a_worker_can_be_given(service: str) -> None:
     given = {name.removesuffix("_FILE") for name in environment(service)}
-    more = {"PLEURA_DEVICE", "PLEURA_BATCH"} if service != "segment-gpu" else set()
+    more = {
+        "render": {"PLEURA_DEVICE", "PLEURA_BATCH", "PLEURA_ENGINE", "PLEURA_PRECISION"},
+        "segment": {"PLEURA_BATCH"},
+        "segment-gpu": set[str](),
+    }[service]
     assert set(WORKER_VARIABLES) - given - NOT_PASSED_TO_WORKERS <= more
 
 

@@ -22,7 +22,8 @@ import httpx2
 from deploy.trial.containers import URL, Installation
 from deploy.trial.shell import Broken, require
 
-PASSWORD = "a lamp beside forty green chairs"  # of people who exist in this trial alone
+# Of people who exist in this trial alone.
+PASSWORD = "a lamp beside forty green chairs"  # pragma: allowlist secret
 _TEAM = "Radiology"
 _PROXY = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "Host": "xray.example"}
 

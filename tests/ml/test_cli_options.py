@@ -38,6 +38,7 @@ def test_the_options_of_a_model_have_the_defaults_of_serving() -> None:
         "weights": None,
         "device": "auto",
         "threads": 0,
+        "engine": "auto",
         "precision": "f32",
     }
     given = parser.parse_args(["--weights", "models/x", "--device", "cpu", "--threads", "2"])

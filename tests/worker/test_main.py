@@ -41,7 +41,8 @@ def test_a_worker_with_a_wrong_setting_names_it_and_does_not_start(tmp_path: Pat
 def test_a_worker_without_a_model_reports_it_and_ends(tmp_path: Path) -> None:
     done = worker("segment", env=environment_of(tmp_path, PLEURA_WEIGHTS=str(tmp_path / "nothing")))
     assert done.returncode == 1
-    assert "the segment worker ends: it can't start: ModelMissing" in done.stdout
+    assert "the segment worker ends: it can't start: " in done.stdout
+    assert "nothing (neither card.json nor CURRENT)" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert not list((tmp_path / "life").glob("*.alive"))
 

@@ -156,10 +156,12 @@ def test_jpeg_2000_with_a_comment_before_its_end_in_boxes_or_followed_by_bytes()
 # 16 x 16 values, 16 more from each to the next, losslessly by OpenJPH 0.26: openjpeg decodes
 # High-Throughput JPEG 2000 but does not write it.
 HIGH_THROUGHPUT = base64.b64decode(
-    "/0//UQApQAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB"
-    "/1wAEyCIkJCQkJCQkJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAH4AAf+TwAAmSfYFB3QA"
-    "AMAAEsAAEwAiAYd0AEbyA4d0AMAAE0AAE4AQyAECdAAe6ZEAw1QAwAAVEAAFYIZhGKpwgnUAfvTDDz/+wFKB7LYAwAAr"
-    "IAAWkO7u7u7nwKenp8J4AP79/f39/f39/Yxge/Yxgey6AP/Z"
+    "/0//UQApQAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAAB"  # pragma: allowlist secret
+    "DwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"  # pragma: allowlist secret
+    "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAH4A"  # pragma: allowlist secret
+    "Af+TwAAmSfYFB3QAAMAAEsAAEwAiAYd0AEbyA4d0AMAAE0AAE4AQyAEC"  # pragma: allowlist secret
+    "dAAe6ZEAw1QAwAAVEAAFYIZhGKpwgnUAfvTDDz/+wFKB7LYAwAArIAAW"  # pragma: allowlist secret
+    "kO7u7u7nwKenp8J4AP79/f39/f39/Yxge/Yxgey6AP/Z"  # pragma: allowlist secret
 )
 
 

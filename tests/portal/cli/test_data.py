@@ -40,7 +40,7 @@ def test_a_case_is_purged_and_the_proof_printed(home: tuple[Path, list[UUID]]) -
     assert done.returncode == 0, done.stderr
     proof, _ = json.JSONDecoder().raw_decode(done.stdout)
     assert proof["study"] == str(studies[0])
-    assert len(proof["destroyed"]["files"]) == 7
+    assert len(proof["destroyed"]["files"]) == 6
     assert "no file of it is left" in done.stdout
     again = run(folder, "purge", str(studies[0]), "--reason", "test_data")
     assert (again.returncode, again.stderr) == (1, "This case was purged before.\n")
@@ -81,7 +81,7 @@ def test_retention_lists_first_and_purges_on_request(home: tuple[Path, list[UUID
     assert all(str(study_id) in listed.stdout for study_id in studies)
     refused = run(folder, "retention", "--purge", **days)  # nothing happened for 40 days
     assert (refused.returncode, "The clock is ahead" in refused.stderr) == (1, True)
-    assert len(files(folder)) == 21
+    assert len(files(folder)) == 18
     announce_long_ago(folder, studies)
     assert "Purged: 3." in run(folder, "retention", "--purge", **days).stdout
     assert files(folder) == []
@@ -112,7 +112,7 @@ def test_backup_and_restore_from_the_keyboard(
     assert not Path(file).exists()
     made = run(folder, "backup", file, **KEY)
     assert made.returncode == 0, made.stderr
-    assert "and 21 files" in made.stdout
+    assert "and 18 files" in made.stdout
     twice = run(folder, "backup", file, **KEY)
     assert (twice.returncode, "left alone" in twice.stderr) == (1, True)
     assert "The backup is whole" in run(folder, "restore", file, "--check", **KEY).stdout
@@ -138,7 +138,7 @@ def test_vault_verify_names_what_is_wrong_and_ends_with_1(home: tuple[Path, list
     folder, _ = home
     whole = run(folder, "vault", "verify")
     assert whole.returncode == 0, whole.stderr
-    assert "Opened 21 files" in whole.stdout
+    assert "Opened 18 files" in whole.stdout
     os.truncate(files(folder)[0], 20)
     files(folder)[1].unlink()
     broken = run(folder, "vault", "verify")

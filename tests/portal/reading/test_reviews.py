@@ -228,7 +228,7 @@ def test_a_purged_study_is_gone_and_its_log_stays(clinic: Clinic) -> None:
     with clinic.session as session:
         rows = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
         assert [row.study_id for row in rows] == [other]
-    assert len(files(clinic.core.data_dir)) == 7
+    assert len(files(clinic.core.data_dir)) == 6
     with clinic.session as session:
         assert session.scalars(select(AuditEvent).where(AuditEvent.event == "study_purged")).one()
         assert verification.verify(session).is_whole

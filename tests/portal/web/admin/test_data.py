@@ -50,7 +50,7 @@ def test_a_case_is_purged_by_its_number_and_the_proof_is_shown(
     assert "no key, encrypted value, lookup or file of this case is left" in shown
     assert "DS-2026/14" in shown
     file = admin_client.get(f"{PAGE}/{study_id}/proof.json")
-    assert len(json.loads(file.data)["destroyed"]["files"]) == 7
+    assert len(json.loads(file.data)["destroyed"]["files"]) == 6
     assert "CANARY" not in file.text + shown
     with app.app_context():
         assert db.session.get_one(Study, study_id).wrapped_key is None
