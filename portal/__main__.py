@@ -15,8 +15,8 @@ except ModuleNotFoundError as missing:
         f"portal: it needs {missing.name}: install it with `pip install .[portal]`"
     ) from None
 
-# Commands that run on, beside processes that read untrusted files.
-_LASTING = ("up", "demo", "sweep")
+# Commands that run beside processes that read untrusted files.
+_BESIDE_READERS = ("up", "demo", "sweep", "upgrade")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if any(argument in _LASTING for argument in sys.argv[1:2]):
+    if any(argument in _BESIDE_READERS for argument in sys.argv[1:2]):
         leave_environment()
         kernel.make_undumpable()
     sys.exit(main())

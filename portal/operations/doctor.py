@@ -201,7 +201,8 @@ def _sample(session: Session, vault: Vault) -> Check:
     if report.findings:
         advice = (
             "`python -m portal vault verify` lists everything. Copy missing files back into the "
-            "vault from a backup; purge cases that are lost, after sending them again."
+            "vault from a backup. Purge cases whose files are lost: their pictures can be sent "
+            "again afterwards, not before."
         )
         return Check("files", "failed", _listed([str(one) for one in report.findings]), advice)
     text = f"{report.files} files and {report.values} sealed values of {report.studies} cases open"

@@ -75,7 +75,7 @@ class Application:
         # All that comes by a proxy has the proxy's address: there requests are counted instead.
         most = settings.connections_per_address
         self.connections = limits.Places(limits.CONNECTIONS if self._proxies else most)
-        self._requests = limits.Places(most)
+        self.requests = limits.Places(most)
         largest = body_check.largest_upload(settings)
         uploads = limits.Memory(limits.LARGEST_BODIES * largest)
         outputs = limits.Memory(limits.LARGEST_BODIES * OUTPUT_BYTES_MAX)
@@ -88,19 +88,20 @@ class Application:
         """Answer one request."""
         body = _Body(scope, receive)
         client = self._client(scope)
-        has_place = self._requests.take(client)
-        try:
-            if not has_place:
-                raise RequestRefused(503)
-            answer = await self._answer(scope, body)
-        except RequestRefused as refused:
-            parts = self.own_answers.parts(refused.status)
-            answer = AppAnswer(refused.status, *parts)
-        try:
+        if not self.requests.take(client):
+            await self._send(scope, self._refusal(503), body, receive, send)
+            return
+        try:  # a client that leaves ends this anywhere
+            try:
+                answer = await self._answer(scope, body)
+            except RequestRefused as refused:
+                answer = self._refusal(refused.status)
             await self._send(scope, answer, body, receive, send)
         finally:
-            if has_place:
-                self._requests.give_back(client)
+            self.requests.give_back(client)
+
+    def _refusal(self, status: int) -> AppAnswer:
+        return AppAnswer(status, *self.own_answers.parts(status))
 
     async def _answer(self, scope: Scope, body: _Body) -> AppAnswer:
         try:

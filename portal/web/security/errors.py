@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app, g, json, render_template, request
+from flask.globals import request_ctx
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -153,7 +154,12 @@ _REFUSED = {
 
 
 def wants_problem() -> bool:
-    """Whether a program rather than a person gets the answer."""
+    """Whether a program rather than a person gets the answer.
+
+    So does who sends a Host that is no host: a page could name no address.
+    """
+    if request_ctx.url_adapter is None:
+        return True
     if request.path.startswith(("/api/", "/worker/")):
         return True
     offered = ["text/html", "application/json", PROBLEM_TYPE]

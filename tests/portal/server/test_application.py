@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import time
@@ -16,6 +17,8 @@ from flask import Flask
 
 from portal.models import db
 from portal.server import limits
+from portal.server.application import Application
+from tests.portal.server.test_environ import scope
 from tests.support import wait
 from tests.support.people import Person
 from tests.support.pictures import jpeg
@@ -153,6 +156,27 @@ def test_a_reader_who_reads_nothing_is_sent_little(served: ServedPortal) -> None
         while before != (before := _waiting_to_be_sent(served.port, port)):
             time.sleep(0.2)
         assert before < 4 * limits.SEND_BUFFER
+
+
+def test_a_client_that_leaves_before_its_answer_gives_its_place_back(app: Flask) -> None:
+    settings = app.extensions["pleura"].settings
+    half = scope("/sign-in", ("Content-Length", "100")) | {"client": ("192.0.2.1", 1)}
+
+    async def never(*_: object) -> dict[str, object]:
+        return await asyncio.get_running_loop().create_future()
+
+    async def run() -> bool:
+        application = Application(app, settings)
+        for _ in range(settings.connections_per_address):
+            request = asyncio.ensure_future(application(half, never, never))
+            await asyncio.sleep(0)
+            request.cancel()  # as gunicorn does three seconds after a client has left
+            await asyncio.wait({request})
+        return application.requests.take("192.0.2.1")
+
+    # In a thread, because a browser's event loop may be running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(asyncio.run, run()).result()
 
 
 def test_an_answer_whose_reader_has_gone_is_given_up(served: ServedPortal) -> None:

@@ -148,3 +148,11 @@ def test_json_without_end_is_a_bad_body(
     for path, headers in doors.items():
         answer = client.post(path, data=body, headers=headers, content_type="application/json")
         assert (answer.status_code, answer.get_json()["code"]) == (400, "bad_json"), path
+
+
+@pytest.mark.parametrize("host", [".", "a..b"])
+def test_a_host_that_is_none_is_answered_in_words(app: Flask, host: str) -> None:
+    answer = app.test_client().get("/sign-in", headers={"Host": host})
+    assert answer.status_code == 400
+    assert answer.get_json()["error_id"]
+    assert "Content-Security-Policy" in answer.headers
