@@ -32,7 +32,8 @@ import httpx2
 import pyotp
 
 from portal import audit, database
-from portal.accounts import invitations, passwords, teams
+from portal.accounts import invitations, teams
+from portal.accounts.factors import passwords
 from portal.models import Role, User
 from portal.operations import first_start
 from portal.server import limits

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
-from portal.accounts import passwords
+from portal.accounts.factors import passwords
 from portal.accounts.sessions import actor_of, close_sessions, hash_token, recheck_permission
 from portal.accounts.throttle import LINK, Throttle
 from portal.audit import alarms

@@ -12,9 +12,11 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
-from portal.accounts import passwords, role_changes
+from portal.accounts import role_changes
 from portal.accounts.api_tokens import revoke_all
 from portal.accounts.device_cookies import DeviceCookie
+from portal.accounts.factors import passwords
+from portal.accounts.factors.totp import check_second_factor, drop_factor
 from portal.accounts.invitations import RESET_LIFETIME, link_for_reset, withdraw_sent_to
 from portal.accounts.sessions import (
     actor_of,
@@ -34,7 +36,6 @@ from portal.accounts.throttle import (
     at,
     origin,
 )
-from portal.accounts.totp import check_second_factor, drop_factor
 from portal.errors import Invalid
 from portal.models import Invitation, LoginSession, Role, Team, User
 from portal.vault import Vault

@@ -9,7 +9,7 @@ import pyotp
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.accounts import passwords, totp
+from portal.accounts.factors import passwords, totp
 from portal.models import Role, Team, User
 from tests.support.core import NOW, Core
 

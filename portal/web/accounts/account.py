@@ -7,7 +7,8 @@ from flask import Blueprint, flash, g, redirect, render_template, request, url_f
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import api_tokens, passkeys, people, sessions, totp
+from portal.accounts import api_tokens, people, sessions
+from portal.accounts.factors import passkeys, totp
 from portal.errors import Invalid
 from portal.models import ApiToken
 from portal.services import db_session

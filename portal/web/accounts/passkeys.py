@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, g, jsonify, redirect, request, url
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import passkeys
+from portal.accounts.factors import passkeys
 from portal.errors import Invalid
 from portal.services import db_session
 from portal.web.accounts import account

@@ -14,8 +14,9 @@ from flask import (
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Denied, Permission
-from portal.accounts import invitations, people, throttle, totp
-from portal.accounts.passkeys import ask_passkey, check_passkey, passkeys_of
+from portal.accounts import invitations, people, throttle
+from portal.accounts.factors import totp
+from portal.accounts.factors.passkeys import ask_passkey, check_passkey, passkeys_of
 from portal.errors import Invalid
 from portal.models import Role
 from portal.services import db_session

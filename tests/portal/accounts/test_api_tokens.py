@@ -6,7 +6,8 @@ import pyotp
 import pytest
 
 from portal.access import Permission
-from portal.accounts import api_tokens, people, sessions, totp
+from portal.accounts import api_tokens, people, sessions
+from portal.accounts.factors import totp
 from portal.accounts.sessions import actor_of
 from portal.accounts.throttle import Throttle
 from portal.errors import Invalid

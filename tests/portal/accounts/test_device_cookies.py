@@ -11,8 +11,9 @@ import pytest
 from itsdangerous.encoding import base64_decode
 from sqlalchemy.orm import Session
 
-from portal.accounts import passkeys, people, sessions, teams, totp
+from portal.accounts import people, sessions, teams
 from portal.accounts.device_cookies import LIFETIME, MOST_PEOPLE, DeviceCookie
+from portal.accounts.factors import passkeys, totp
 from portal.accounts.sessions import actor_of
 from portal.accounts.throttle import (
     ACCOUNT,

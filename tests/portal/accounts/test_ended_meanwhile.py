@@ -12,7 +12,8 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import event, func, select
 
-from portal.accounts import passwords, people, sessions, totp
+from portal.accounts import people, sessions
+from portal.accounts.factors import passwords, totp
 from portal.accounts.throttle import EVERYWHERE, STEP_UP, Throttle
 from portal.models import LoginSession, RecoveryCode, User
 from tests.support.core import NOW, Core

@@ -7,7 +7,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from portal.access import Denied
-from portal.accounts import api_tokens, invitations, people, sessions, totp
+from portal.accounts import api_tokens, invitations, people, sessions
+from portal.accounts.factors import totp
 from portal.accounts.sessions import actor_of
 from portal.accounts.throttle import EVERYWHERE, Throttle, Throttled
 from portal.audit import verification

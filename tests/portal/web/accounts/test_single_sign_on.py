@@ -15,7 +15,8 @@ from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 from werkzeug.test import TestResponse
 
-from portal.accounts import invitations, openid_connect, people, sessions, teams, totp
+from portal.accounts import invitations, openid_connect, people, sessions, teams
+from portal.accounts.factors import totp
 from portal.accounts.throttle import LEAVE
 from portal.audit import alarms
 from portal.models import AuditEvent, Role, User, db

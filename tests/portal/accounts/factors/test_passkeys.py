@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
 
 from portal.access import Denied
-from portal.accounts import api_tokens, passkeys, people, sessions
+from portal.accounts import api_tokens, people, sessions
+from portal.accounts.factors import passkeys
 from portal.accounts.throttle import Throttle, Throttled
 from portal.errors import Invalid
 from portal.models import AuditEvent, LoginSession, Passkey, User

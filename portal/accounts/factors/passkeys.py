@@ -42,9 +42,9 @@ from portal import audit
 from portal.access import Actor, Denied
 from portal.accounts.api_tokens import revoke_all
 from portal.accounts.device_cookies import DeviceCookie
+from portal.accounts.factors.totp import count_try
 from portal.accounts.sessions import actor_of, close_sessions, lock_unchanged
 from portal.accounts.throttle import Throttle
-from portal.accounts.totp import count_try
 from portal.database import rows_changed
 from portal.errors import Invalid
 from portal.formats.display_text import clean

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from portal.accounts import passwords
+from portal.accounts.factors import passwords
 from portal.errors import Invalid
 
 

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pyotp
 import pytest
 
-from portal.accounts import totp
-from portal.accounts.totp import matching_step, qr_code
+from portal.accounts.factors import totp
+from portal.accounts.factors.totp import matching_step, qr_code
 from portal.errors import Invalid
 from portal.models import RecoveryCode, User
 from tests.support.core import NOW, Core
