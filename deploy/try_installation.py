@@ -65,6 +65,12 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-build", action="store_true", help="use the images of the last run")
     parser.add_argument("--build-only", nargs="*", metavar="TARGET", help="build these, then end")
+    parser.add_argument(
+        "--go-on",
+        type=int,
+        metavar="N",
+        help="use the installation that is there, and pictures after the first N",
+    )
     parser.add_argument("--remove", action="store_true", help="remove containers and volumes")
     return parser
 
@@ -105,10 +111,13 @@ def _build(chosen: argparse.Namespace) -> None:
 def _try(chosen: argparse.Namespace, running: containers.Installation) -> None:
     if chosen.pictures is None:
         options().error("--pictures is needed")
-    pictures = iter(sorted(chosen.pictures.glob("*.dcm")))
+    pictures = iter(sorted(chosen.pictures.glob("*.dcm"))[chosen.go_on or 0 :])
     trial = parts.Trial(running, pictures, chosen.seed, chosen.load)
     wanted = chosen.parts or list(parts.ALL)
-    if "first" not in wanted:
+    if chosen.go_on is not None:
+        trial.program = parts.technologist(running)
+        wanted = [name for name in wanted if name != "first"]
+    elif "first" not in wanted:
         wanted = ["first", *wanted]  # the others need its people
     for name, part in parts.ALL.items():
         if name in wanted:

@@ -27,17 +27,20 @@ def under_load(
     pictures: Sequence[Path],
     faults: Sequence[tuple[str, str]],
     *,
-    pause: float = 4.0,
+    pause: float = 2.0,
 ) -> None:
     """Do each fault, ("kill" or "restart", service), while pictures are sent.
 
     All have their result at the end, none is lost and none doubled: the cases and predictions of
-    the database are counted, too. The faults stay far enough apart for a part to come back.
+    the database are counted, too.
     """
     cases, predictions = running.count("studies"), running.count("predictions")
     with ThreadPoolExecutor(4) as people:
-        sending = [people.submit(program.upload, picture) for picture in pictures]
-        for kind, service in faults:
+        sending = []
+        for number, (kind, service) in enumerate(faults):
+            # A share of the pictures before each fault, so that each one meets work.
+            for picture in pictures[number :: len(faults)]:
+                sending.append(people.submit(program.upload, picture))
             time.sleep(pause)
             getattr(running, kind)(service)
             say(f"{kind} {service}")

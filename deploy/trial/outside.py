@@ -1,12 +1,13 @@
 """What the portal reaches outside: an S3 server and an issuer, both on this machine.
 
-They listen at the gateway of the network `edge`, under names that the containers' hosts file gives
-them. Needs the test environment: moto, and the test issuer of `tests/support`.
+They listen at the gateway of the network `edge`; the issuer has a name in the containers' hosts
+file. Needs the test environment: moto, and the test issuer of `tests/support`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from deploy.trial.shell import require, run, say
 from tests.support.servers.tls_front import Authority
 from tests.support.sign_in import identity_provider
 
-_BUCKET, _S3, _ISSUER = "pleura-trial", "s3.xray.example", "login.xray.example"
+_BUCKET, _ISSUER = "pleura-trial", "login.xray.example"
 SIGN_ON = {
     "PLEURA_OIDC_ISSUER": f"https://{_ISSUER}:PORT",
     "PLEURA_OIDC_CLIENT_ID": identity_provider.CLIENT,
@@ -39,6 +40,7 @@ def s3_server(running: Installation, port: int) -> Iterator[dict[str, str]]:
     import boto3
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(ip_address=gateway(), port=port, verbose=False)
     server.start()
     try:
@@ -52,10 +54,10 @@ def s3_server(running: Installation, port: int) -> Iterator[dict[str, str]]:
         client.create_bucket(Bucket=_BUCKET)
         for name in ("bucket_key_id", "bucket_secret"):
             (running.folder / "secrets" / name).write_text("trial", "utf-8")
-        running.hosts.append(f"{_S3}:{gateway()}")
+        # By its address: moto takes the first part of a host's name for a bucket.
         yield {
             "PLEURA_BUCKET": f"s3://{_BUCKET}/files",
-            "PLEURA_BUCKET_ENDPOINT": f"http://{_S3}:{port}",
+            "PLEURA_BUCKET_ENDPOINT": f"http://{gateway()}:{port}",
         }
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET)
         sizes = [one["Size"] for page in pages for one in page.get("Contents", ())]

@@ -77,9 +77,14 @@ def _begin(trial: Trial, settings: dict[str, str]) -> Browser:
     containers.start(running, settings)
     admin = people.first_admin(running)
     people.invite(admin, running, "technologist")
-    token = people.token(running, "technologist", "studies:write", "studies:read")
-    trial.program, trial.sent = Program(running.address, token), []
+    trial.program, trial.sent = technologist(running), []
     return admin
+
+
+def technologist(running: Installation) -> Program:
+    """The program of a technologist who is there, with a new token."""
+    token = people.token(running, "technologist", "studies:write", "studies:read")
+    return Program(running.address, token)
 
 
 def restarts(trial: Trial) -> None:
