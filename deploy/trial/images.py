@@ -52,7 +52,9 @@ def _build_here(name: str, *images: str) -> None:
 def build(targets: Sequence[str], base: str, mounts: Sequence[str]) -> None:
     """Build the images of these targets; `mounts` are given to `podman build` as volumes."""
     for target in targets:
-        words = ["podman", "build", "--network=host", "--format", "docker", "--target", target]
+        # Without intermediate images: half of the time and of the disk (30 GB for the GPU's).
+        words = ["podman", "build", "--layers=false", "--network=host", "--format", "docker"]
+        words += ["--target", target]
         words += ["--build-arg", f"PYTHON_IMAGE={base}"] if base else []
         words += [f"--volume={mount}" for mount in mounts]
         with measured(f"image {target}"):
