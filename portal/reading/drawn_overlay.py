@@ -1,4 +1,4 @@
-"""The X-ray with the model's outline as a PNG, drawn when somebody asks for it.
+"""The X-ray with the model's outline as a PNG, drawn on request.
 
 Hardly anybody does, since the pages draw the outline themselves; so no worker draws it for every
 picture. It is made from what is stored: the pixels, which are plain numbers, and the mask, whose

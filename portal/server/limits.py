@@ -36,8 +36,8 @@ KEEPALIVE_SECONDS: Final = 15
 UNCHECKED_BYTES: Final = 64 * 1024
 
 CONNECTIONS: Final = 2000
-# Threads that run views: for browsers in which somebody has signed in, for others and for programs,
-# for workers, for health checks.
+# Threads that run views: for browsers with a login, for others and for programs, for workers, for
+# health checks.
 PEOPLE_THREADS: Final = 8
 OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4

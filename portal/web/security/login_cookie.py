@@ -13,7 +13,7 @@ TOKEN_KEY = "login"  # noqa: S105 - a name
 
 
 def is_of_a_login(app: Flask, environ: dict[str, str]) -> bool:
-    """Whether a request comes from a browser in which somebody has signed in, or has been.
+    """Whether a request comes from a browser with a login, now or before.
 
     Costs a signature and no query: the portal alone makes such a cookie, after a right password.
     """
