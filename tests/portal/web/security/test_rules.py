@@ -233,7 +233,7 @@ def is_refused(answer: TestResponse) -> bool:
 
 def test_every_route_has_an_expectation(world: World) -> None:
     endpoints = {rule.endpoint for rule in world.app.url_map.iter_rules()}
-    assert endpoints - set(EXPECTED) == set()
+    assert endpoints - set(EXPECTED) == set(), "add a row to EXPECTED"
 
 
 def test_each_person_gets_what_is_theirs_and_nothing_else(world: World) -> None:
@@ -254,7 +254,7 @@ def test_each_person_gets_what_is_theirs_and_nothing_else(world: World) -> None:
                     allowed = isinstance(expected, set) and who in expected
                 if shut is allowed:
                     wrong.append((method, rule.rule, who, answer.status_code))
-    assert wrong == []
+    assert wrong == [], "served although not in EXPECTED, or refused although in it"
 
 
 # These end the sessions that the walk needs; tests of their own look at them.
