@@ -59,7 +59,7 @@ async function get(options) {
 const CALLS = { create, get };
 
 /** Shows the forms in `root` that use a passkey, and has them do so. A form is sent as usual, unless
-    somebody who listens for its event "passkey" prevents that.
+    a listener for its event "passkey" prevents that.
     @param {ParentNode} root */
 export function wirePasskeys(root) {
   /** @type {NodeListOf<HTMLFormElement>} */

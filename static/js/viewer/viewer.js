@@ -24,7 +24,7 @@ const FRAME_BUDGET = 11;   // ms for the picture while something moves
       inverted: boolean, preset: string,
     }} Preferences */
 
-/** What the server tells of the picture and its result (portal.web.present.case_view): numbers and
+/** The picture and its result as the server describes them (portal.web.present.case_view): numbers and
     addresses only. `signature` changes with the state of the case, which is `final` in the end.
     @typedef {{
       signature: string, final: boolean, stateUrl: string,
