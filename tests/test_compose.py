@@ -23,6 +23,23 @@ OURS = ("portal", "scheduler", "migrate")
 SECRETS_SCRIPT = ROOT / "deploy" / "make_secrets.sh"
 # A command that an image would have to hold.
 NOT_PASSED = {"PLEURA_KEY_RING_COMMAND", "PLEURA_KEY_RING_STORE_COMMAND"}
+# To scheduler and migration nobody signs in, no worker calls them, and neither makes backups.
+OF_THE_PORTAL_ALONE = {
+    "PLEURA_WORKER_TOKEN",
+    "PLEURA_BACKUP_KEY",
+    "PLEURA_LOCAL_SIGN_IN",
+    *(one.name for one in Settings.describe() if one.name.startswith("PLEURA_OIDC_")),
+}
+# PostgreSQL and Redis, the signature and the bucket: production does not start without them.
+OF_ALL_OURS = {"database_url", "redis_url", "secret_key", "bucket_key_id", "bucket_secret"}
+SECRETS_OF = {
+    "postgres": {"postgres_password"},
+    "redis": {"redis_password", "redis_worker_password"},
+    "migrate": OF_ALL_OURS | {"key_ring"},
+    "portal": OF_ALL_OURS | {"worker_token", "backup_key", "oidc_client_secret"},
+    "scheduler": OF_ALL_OURS,
+    **{name: {"redis_worker_url", "worker_token"} for name in WORKERS},
+}
 # A worker of the compose file reaches no host of models, has its models in a volume and its name
 # from its container, and Redis without TLS.
 NOT_PASSED_TO_WORKERS = {
@@ -43,7 +60,13 @@ def test_every_setting_of_the_portal_can_be_given(service: str) -> None:
         environment(service)
     )
     missing = {one.name for one in Settings.describe()} - given - NOT_PASSED
-    assert missing == set(), "name them in docker-compose.yml, or here with the reason"
+    expected = set[str]() if service == "portal" else OF_THE_PORTAL_ALONE
+    assert missing == expected, "name them in docker-compose.yml, or here with the reason"
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_service_has_no_secret_that_it_does_not_need(service: str) -> None:
+    assert set(SERVICES[service]["secrets"]) == SECRETS_OF[service]
 
 
 @pytest.mark.parametrize("service", WORKERS)
@@ -77,8 +100,9 @@ def make_secrets(folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.parametrize("service", OURS)
 def test_the_script_makes_every_secret_and_production_takes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str
 ) -> None:
     folder = tmp_path / "secrets"
     make_secrets(folder)
@@ -94,7 +118,10 @@ def test_the_script_makes_every_secret_and_production_takes_them(
     for name in list(os.environ):
         if name.startswith(("PLEURA_", "DATABASE_", "REDIS_")):
             monkeypatch.delenv(name)
-    for name, value in environment("portal").items():
+    for path in folder.iterdir():
+        if path.name not in SERVICES[service]["secrets"] and path.name != "key_ring":
+            path.unlink()
+    for name, value in environment(service).items():
         filled = re.sub(r"\$\{\w+(?::-(.*?)|:\?.*?)?\}", lambda found: found[1] or "", value)
         filled = filled.replace("/run/secrets", str(folder))
         monkeypatch.setenv(
