@@ -283,7 +283,7 @@ class Variables(JobClock, BaseSettings):
         "PLEURA_MODEL_HOSTS",
         (),
         "Hosts that `model add` may fetch a model from by https, separated by commas; Google Drive "
-        "is drive.google.com. Workers need the same, to fetch what was promoted.",
+        "is drive.usercontent.google.com. Workers need the same, to fetch what was promoted.",
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = (
         variable("PLEURA_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")

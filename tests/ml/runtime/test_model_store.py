@@ -284,9 +284,26 @@ def test_an_unknown_certificate_is_not_believed(
         model_store.fetch(f"{address}/{file.name}", sha256, tmp_path / "shelf", ["localhost"])
 
 
-def test_the_drive_needs_its_package_or_says_that_it_gave_nothing(tmp_path: Path) -> None:
-    with pytest.raises(model_store.NotFetched, match=r"gdown|Google Drive"):
-        model_store.fetch("gdrive:no-such-file", "00" * 32, tmp_path / "shelf", [model_store.DRIVE])
+def test_a_file_on_google_drive_comes_by_its_address_from_a_listed_host(
+    https: tuple[str, Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, served = https
+    file, sha256 = zipped(folder, served)
+    (served / "page.html").write_text("<title>Quota exceeded</title>")
+    assert model_store.host_of("gdrive:1aB_-") == "drive.usercontent.google.com"
+    # A server of this test in its place: the id is what is left of the address.
+    monkeypatch.setattr(model_store, "DRIVE", f"{address}/")
+    fetch = functools.partial(model_store.fetch, sha256=sha256, into=tmp_path / "shelf")
+    placed = fetch(f"gdrive:{file.name}", hosts=["localhost"])
+    assert (placed / "model.xml").read_bytes() == b"<graph/>"
+    with pytest.raises(model_store.NotFetched, match="shared with everybody"):
+        fetch("gdrive:page.html", hosts=["localhost"])
+    with pytest.raises(model_store.NotFetched, match="larger than 9 bytes"):
+        fetch(f"gdrive:{file.name}", hosts=["localhost"], max_bytes=9)
+    with pytest.raises(model_store.NotFetched, match="localhost is not listed"):
+        fetch(f"gdrive:{file.name}", hosts=["drive.google.com"])
+    with pytest.raises(model_store.NotFetched, match="answers 404"):
+        fetch("gdrive:../away", hosts=["localhost"])
 
 
 def test_the_command_prints_the_card_and_needs_no_package(folder: Path, tmp_path: Path) -> None:
