@@ -2,11 +2,12 @@
 
 On SQLite a transaction takes the write lock when it begins: nearly every one writes (the audit
 row at least), and a reader that turns writer later can fail without waiting. WAL keeps other
-processes' snapshots readable meanwhile, and nobody waits longer than `busy_timeout`.
+processes' snapshots readable meanwhile, and nobody waits longer than `_BUSY_SECONDS`.
 """
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +37,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from portal.models.base import Base, UtcDateTime
 from portal.settings import Settings, SettingsError
 
+# How long a transaction waits for another's end on SQLite, and between two looks at the write lock.
+_BUSY_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.01
 MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
 
 # What reading a damaged row raises: the database's own finding, or a value of another kind.
@@ -59,7 +63,7 @@ def _set_up_connection(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver would begin transactions of its own kind
     cursor = connection.cursor()
     for pragma in (
-        "busy_timeout = 10000",
+        f"busy_timeout = {_milliseconds(_BUSY_SECONDS)}",
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
@@ -73,8 +77,38 @@ def _set_up_connection(connection: Any, _record: Any) -> None:
 @event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
-        reading = connection.get_execution_options().get("pleura_snapshot", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("pleura_snapshot", False):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _begin_writing(connection)
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Take the write lock of SQLite, beside others who take it all the time.
+
+    SQLite itself would look every tenth of a second in the end: beside somebody who lets go of the
+    lock for a millisecond only, it waits in vain. So it is asked for short waits, again and again.
+    """
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    end = time.monotonic() + _BUSY_SECONDS
+    raw.execute(f"PRAGMA busy_timeout = {_milliseconds(_LOOK_SECONDS)}")
+    try:
+        while time.monotonic() < end:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break  # asked once more below, for SQLAlchemy's own error
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {_milliseconds(_BUSY_SECONDS)}")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _refuse_encoding(encoding: str) -> None:

@@ -173,8 +173,8 @@ def measure(pictures: list[bytes], options: argparse.Namespace) -> dict[str, Any
         stages.mkdir()
         running = RunningPortal(Path(folder) / "portal")
         if not options.plain:
-            running.environment |= {"PYTHONPATH": f"{CLOCK}:{Path.cwd()}"}
-            running.environment |= {"STAGE_CLOCK": str(stages)}
+            # One `sitecustomize` alone is loaded: nothing is hidden from these processes.
+            running.for_all = {"PYTHONPATH": f"{CLOCK}:{Path.cwd()}", "STAGE_CLOCK": str(stages)}
         with running:
             running.start_worker("render")
             running.start_worker("segment")

@@ -52,6 +52,7 @@ class RunningPortal:
         self.logs = folder / "log"
         self.logs.mkdir(parents=True)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.for_all: dict[str, str] = {}  # variables of every process, before all others
         self.worker_options: dict[str, dict[str, str]] = {}
         self.worker_images: dict[str, str] = {}
         self.ended: list[str] = []  # what has ended by itself and was started again
@@ -95,7 +96,7 @@ class RunningPortal:
         with (self.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", *module],
-                env={**self.environment, **hidden.environment(image), **more},
+                env={**self.environment, **hidden.environment(image), **more, **self.for_all},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,5 +1,9 @@
 """Tables: aware times, CHECKed enums, migrations up and down, append-only logs."""
 
+import sqlite3
+import threading
+import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from uuid import uuid4
@@ -146,3 +150,32 @@ def test_writers_wait_for_each_other_on_sqlite(clinic: Clinic) -> None:
         assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert session.execute(text("PRAGMA foreign_keys")).scalar() == 1
         assert session.execute(text("PRAGMA busy_timeout")).scalar() == 10000
+
+
+def test_a_writer_gets_in_beside_one_that_hardly_lets_go(clinic: Clinic) -> None:
+    engine = clinic.core.engine
+    if engine.dialect.name != "sqlite":
+        pytest.skip("about SQLite")
+    ended, held = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        """Always writing, but for a millisecond after a third of a second."""
+        with closing(sqlite3.connect(str(engine.url.database), isolation_level=None)) as connection:
+            while not ended.is_set():
+                connection.execute("BEGIN IMMEDIATE")
+                held.set()
+                time.sleep(0.3)
+                connection.execute("COMMIT")
+                time.sleep(0.001)
+
+    greedy = threading.Thread(target=hold)
+    greedy.start()
+    try:
+        assert held.wait(30)
+        for _ in range(3):
+            with clinic.session as session:
+                audit.append(session, "tried", now=NOW)
+                session.commit()
+    finally:
+        ended.set()
+        greedy.join()
