@@ -15,11 +15,12 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
+from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,9 +48,13 @@ _TRIES: Final = 2
 
 @dataclass
 class Work:
-    """Processor seconds that reading the files of one upload has taken so far."""
+    """Processor seconds that reading the files of one upload has taken so far.
+
+    `pixels`: digests of stored pictures that files of the upload were compared with, by their ids.
+    """
 
     seconds: float = 0.0
+    pixels: dict[UUID, str] = field(default_factory=dict)
 
 
 class HeaderPool:
@@ -83,9 +88,9 @@ class HeaderPool:
         phi, keys, header = self._ask({"what": "stored"}, data)["stored"]
         return phi, keys, header
 
-    def pixels_digest(self, data: bytes) -> str:
-        """What `dicom.pixels_digest` returns or refuses."""
-        return str(self._ask({"what": "pixels_digest"}, data)["digest"])
+    def pixels_digest(self, data: bytes, work: Work | None = None) -> str:
+        """What `dicom.pixels_digest` returns or refuses; what it took is added to `work`."""
+        return str(self._ask({"what": "pixels_digest"}, data, work)["digest"])
 
     def pids(self) -> list[int]:
         """The processes' ids."""

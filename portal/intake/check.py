@@ -36,10 +36,13 @@ def check(filename: str, data: bytes, limits: Limits, work: Work | None = None) 
         raise refuse("unreadable") from error
 
 
-def pixels_digest(data: bytes) -> str:
-    """The digest of a stored picture's pixels (see `dicom.pixels_digest`), or Refused."""
+def pixels_digest(data: bytes, work: Work | None = None) -> str:
+    """The digest of an accepted picture's pixels (see `dicom.pixels_digest`), or Refused.
+
+    The processor time that it took is added to `work`.
+    """
     try:
-        return header_pool.shared().pixels_digest(data)
+        return header_pool.shared().pixels_digest(data, work)
     except Refused:
         raise
     except Exception as error:

@@ -1,6 +1,6 @@
 """Submitting a picture: rows, sealed file, audit row and render job, all of them or none.
-Duplicates are recognised by content, and by unique indexes of the database where several pictures
-come at once: the second request begins anew and finds the first picture.
+Duplicates are recognised by content (`known_pictures`), and by unique indexes of the database where
+several pictures come at once: the second request begins anew and finds the first picture.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,17 +13,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.access import Actor, Permission, visible_studies
-from portal.errors import Conflict
-from portal.formats.refusals import Refused
-from portal.intake import check
+from portal.access import Actor, Permission
+from portal.intake import check, known_pictures
+from portal.intake.known_pictures import Changed, Known
 from portal.jobs.claims import enqueue
 from portal.models import Blob, BlobKind, Instance, JobKind, Study
-from portal.studies import exams, header_columns, sealed_fields, stored_files, worklist_order
-from portal.vault import NotReadable, Vault, WrappedKey, content_digest
+from portal.studies import exams, header_columns, sealed_fields, worklist_order
+from portal.vault import Vault, WrappedKey
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
-Remark = Literal["transfer_syntax_wrong", "not_exportable"]
+Remark = Literal["transfer_syntax_wrong", "not_exportable", "stored_again"]
 # A try fails when another request has just stored the same content, UID or exam.
 _TRIES: Final = 8
 
@@ -33,8 +32,9 @@ class Submitted:
     """What became of a file. A duplicate leads to the existing study.
 
     `same_uid`: another picture had come under the same SOPInstanceUID; both are stored. `joined`:
-    it was added to an existing exam. `patient_name` is that of the file itself, for who sent it.
-    `remarks`: codes of what the sender should know about the file (`Remark`).
+    it was added to an existing exam. A duplicate has a `job_id` where its stored file was lost and
+    put back, and the job had failed without it. `patient_name` is that of the file itself, for who
+    sent it. `remarks`: codes of what the sender should know about the file (`Remark`).
     """
 
     study_id: UUID
@@ -46,19 +46,6 @@ class Submitted:
     joined: bool = False
     patient_name: str = field(default="", repr=False)
     remarks: tuple[Remark, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """The keyed digests by which this file, picture and exam are found again."""
-
-    content: str
-    sop: str | None
-    study: str | None
-
-
-class _Changed(Exception):
-    """What was found before the file was written has changed."""
 
 
 def submit(
@@ -74,25 +61,27 @@ def submit(
 ) -> Submitted:
     """Check and store a file; the caller announces `job_id` afterwards. `work`: see `check`.
 
-    Raises Refused (the file), Conflict `already_sent` (a colleague's case, which the actor may not
-    see) or VaultError (nothing is left behind). The same file, or another with the same
-    SOPInstanceUID and the same pixels, is recognised within the team. Other pixels under a known
+    Raises Refused (the file), Conflict (see `known_pictures.decide`) or VaultError (nothing is left
+    behind). The same file, or another with the same SOPInstanceUID and the same pixels, is
+    recognised within the team; where its stored file is lost, this one takes its place. Other
+    pixels under a known
     UID are stored beside the first: some machines and copying tools give a UID twice, and a picture
     taken for a duplicate would never be read. Pictures of one StudyInstanceUID are one exam of the
     team; a file without one is an exam of its own.
     """
     actor.require(Permission.STUDY_SUBMIT)
+    work = check.Work() if work is None else work
     upload = check.check(filename, data, limits, work)
     for _ in range(_TRIES - 1):
         try:
-            taken = _take(session, vault, actor, upload, data, now)
+            taken = _take(session, vault, actor, upload, data, now, work)
             break
-        except (IntegrityError, _Changed):
-            continue  # another request has stored this picture, UID or exam
+        except (IntegrityError, Changed):
+            session.rollback()  # another request has stored this picture, UID or exam
     else:
-        taken = _take(session, vault, actor, upload, data, now)
+        taken = _take(session, vault, actor, upload, data, now, work)
     name = upload.phi.get("patient_name", "")
-    return replace(taken, patient_name=name, remarks=_remarks(upload))
+    return replace(taken, patient_name=name, remarks=(*_remarks(upload), *taken.remarks))
 
 
 def _remarks(upload: check.Upload) -> tuple[Remark, ...]:
@@ -104,11 +93,18 @@ def _remarks(upload: check.Upload) -> tuple[Remark, ...]:
 
 
 def _take(
-    session: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes, now: datetime
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    upload: check.Upload,
+    data: bytes,
+    now: datetime,
+    work: check.Work,
 ) -> Submitted:
-    keys, namesake, known = _look_up(session, vault, actor, upload, data)
-    if known is not None:
-        return _known(session, actor, known, now)
+    found = known_pictures.look_up(session, vault, actor, upload, data, work)
+    if found.known is not None:
+        return _duplicate(known_pictures.decide(session, vault, actor, found, data, now))
+    keys, namesake = found.keys, found.namesake
     exam = _exam(session, actor, keys.study)
     session.commit()  # the file is written while nothing is locked
 
@@ -176,6 +172,18 @@ def _take(
     )
 
 
+def _duplicate(known: Known) -> Submitted:
+    """The study that holds this picture already."""
+    return Submitted(
+        known.study.id,
+        known.study.case_number,
+        known.instance_id,
+        known.job_id,
+        duplicate=True,
+        remarks=("stored_again",) if known.stored_again else (),
+    )
+
+
 def _exam(session: Session, actor: Actor, uid_key: str | None) -> Study | None:
     """The team's exam of this StudyInstanceUID that has not been purged."""
     if uid_key is None:
@@ -222,61 +230,11 @@ def _new_exam(
 
 
 def _joined(session: Session, instance: Instance) -> Study:
-    """The exam of the picture, locked; _Changed where it was purged or joined meanwhile."""
+    """The exam of the picture, locked; Changed where it was purged or joined meanwhile."""
     weak = {"key_share": True}
     study = session.get_one(Study, instance.study_id, with_for_update=weak, populate_existing=True)
     if study.purged_at is not None or study.joined_into is not None:
-        raise _Changed
+        raise Changed
     if instance.acquired is not None:
         study.acquired = min(instance.acquired, study.acquired or instance.acquired)
     return study
-
-
-def _look_up(
-    session: Session, vault: Vault, actor: Actor, upload: check.Upload, data: bytes
-) -> tuple[_Keys, Instance | None, Instance | None]:
-    """The file's keys, the picture that came under its UID before, and this picture if it is known.
-
-    Known is what has the same content, or what was compared here and has the same pixels: another
-    row under the same UID may have come a moment ago and be another picture.
-    """
-    keys = _Keys(
-        content=vault.lookup("content", content_digest(data)),
-        sop=header_columns.keyed(vault, "sop_uid", upload.keys),
-        study=header_columns.keyed(vault, "study_uid", upload.keys),
-    )
-    known = _of_team(session, actor, content_key=keys.content)
-    first = _of_team(session, actor, sop_key=keys.sop) if keys.sop and known is None else None
-    if first is None:
-        return keys, None, known
-    digest = check.pixels_digest(data)
-    if digest == _stored_digest(session, vault, first):
-        return keys, None, first
-    own = vault.lookup("sop_uid", f"{upload.keys['sop_uid']}:{digest}")
-    return replace(keys, sop=own), first, _of_team(session, actor, sop_key=own)
-
-
-def _of_team(session: Session, actor: Actor, **same: str | None) -> Instance | None:
-    return session.scalars(select(Instance).filter_by(team_id=actor.team_id, **same)).first()
-
-
-def _stored_digest(session: Session, vault: Vault, instance: Instance) -> str | None:
-    """The pixels' digest of a stored picture; None where its file can't be read any more."""
-    blob = stored_files.current(session, instance.id, BlobKind.SOURCE)
-    if blob is None:
-        return None
-    try:
-        data_key = sealed_fields.instance_key_of(vault, instance)
-        return check.pixels_digest(stored_files.read(vault, data_key, blob))
-    except (NotReadable, Refused):
-        return None
-
-
-def _known(session: Session, actor: Actor, instance: Instance, now: datetime) -> Submitted:
-    """The study that holds this picture already."""
-    study = session.scalars(visible_studies(actor).where(Study.id == instance.study_id)).first()
-    if study is None:
-        raise Conflict("already_sent", "A colleague of your team has already sent this picture.")
-    audit.append(session, "study_sent_again", actor=actor, now=now, study_id=study.id)
-    session.commit()
-    return Submitted(study.id, study.case_number, instance.id, None, duplicate=True)

@@ -265,13 +265,18 @@ def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
     if job.state is not JobState.FAILED or study.purged_at is not None:
         session.rollback()
         raise Conflict("not_failed", "Only a failed job can be tried again.")
-    # Attempts go on counting, so results of an old attempt are still refused.
-    job.failures = job.losses = 0
-    job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
-    job.queued_at = now
-    worklist_order.place(session, job.study_id)
+    queue_again(session, job, now)
     audit.append(
         session, "job_retried", actor=actor, now=now, study_id=job.study_id, subject_id=job.id
     )
     session.commit()
     return job
+
+
+def queue_again(session: Session, job: Job, now: datetime) -> None:
+    """Queue a failed job with its counts at 0, in the caller's transaction, which logs it."""
+    # Attempts go on counting, so results of an old attempt are still refused.
+    job.failures = job.losses = 0
+    job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
+    job.queued_at = now
+    worklist_order.place(session, job.study_id)

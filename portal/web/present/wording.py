@@ -58,6 +58,7 @@ FILE_REMARKS = {
     "encoded. Inform whoever looks after the sending system.",
     "not_exportable": "This picture can’t be exported: a part of how its pixels are encoded is "
     "unknown and might hold a text.",
+    "stored_again": "Its stored file was lost or damaged and has been stored again.",
 }
 NAMES_ANOTHER = (
     "The header of this picture names another patient than that of the first picture of this case: "

@@ -1,12 +1,11 @@
 """Sending pictures in: all or nothing, once, and nothing readable on disk."""
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, current_thread
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from portal import errors
 from portal.access import Actor, Denied
@@ -28,6 +27,7 @@ from portal.models import (
 from portal.reading import case, reviews, worklist
 from portal.studies import sealed_fields
 from portal.vault import StorageFull, Vault
+from tests.campaigns.same_uid import shown
 from tests.portal.vault.test_vault import file_limit, files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
@@ -77,11 +77,6 @@ def test_another_file_with_the_same_sop_instance_uid_is_the_same_picture(clinic:
     first = clinic.submit(dicom(SOPInstanceUID="1.2.3.4"))
     again = clinic.submit(dicom(SOPInstanceUID="1.2.3.4", PatientID="P-0002"))
     assert again.study_id == first.study_id
-
-
-def shown(shade: int, **tags: str) -> bytes:
-    """A picture under a UID that is always the same; each shade has other pixels."""
-    return dicom(SOPInstanceUID="1.2.3.4", pixels=bytes([shade, 0]) * 48, **tags)
 
 
 def test_other_pixels_under_a_known_uid_are_a_case_of_their_own(clinic: Clinic) -> None:
@@ -139,64 +134,6 @@ def test_two_pictures_of_a_uid_sent_at_once_are_two_cases(clinic: Clinic) -> Non
     assert len({one.study_id for one in sent}) == 2
     assert len({one.study_id for one in sent[::2]}) == 1
     assert len(files(clinic.core.data_dir)) == 2
-
-
-@pytest.mark.parametrize("held", [1, 2])
-def test_a_picture_is_stored_beside_one_of_its_uid_that_came_while_it_was_written(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, held: int
-) -> None:
-    """The held one has looked for others, and found none, when the other comes in whole."""
-    data, other = shown(held), shown(3 - held)
-    waits, goes_on, put = Event(), Event(), Vault.put
-
-    def slow(vault: Vault, data_key: bytes, **parts: Any) -> str:
-        if parts["data"] == data and not goes_on.is_set():
-            waits.set()
-            assert goes_on.wait(30)
-        return put(vault, data_key, **parts)
-
-    monkeypatch.setattr(Vault, "put", slow)
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(clinic.submit, data)
-        assert waits.wait(30)
-        first = clinic.submit(other)
-        goes_on.set()
-        second = coming.result()
-    assert not second.duplicate
-    assert (first.same_uid, second.same_uid) == (False, True)
-    assert first.instance_id != second.instance_id
-    assert len(files(clinic.core.data_dir)) == 2
-
-
-@pytest.mark.parametrize("held", [1, 2])
-def test_a_picture_that_came_between_two_queries_is_not_taken_for_another(
-    clinic: Clinic, held: int
-) -> None:
-    """The look for the same content is over when another picture of the UID comes in."""
-    engine = clinic.core.engine
-    if engine.dialect.name == "sqlite":
-        pytest.skip("on SQLite nobody writes between two statements of a transaction")
-    waits, goes_on = Event(), Event()
-
-    def pause(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        looked = "instances.content_key = " in statement and current_thread().name != "MainThread"
-        if looked and not goes_on.is_set():
-            waits.set()
-            assert goes_on.wait(30)
-
-    event.listen(engine, "after_cursor_execute", pause)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(clinic.submit, shown(held))
-            assert waits.wait(30)
-            first = clinic.submit(shown(3 - held))
-            goes_on.set()
-            second = coming.result()
-    finally:
-        event.remove(engine, "after_cursor_execute", pause)
-    assert not second.duplicate
-    assert second.same_uid
-    assert first.instance_id != second.instance_id
 
 
 # Exams
