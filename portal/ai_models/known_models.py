@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -12,6 +12,13 @@ from portal.access import Actor, Denied, Permission
 from portal.ai_models import cards, comparison
 from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
 from worker.contract.job import RequiredModel
+
+# Made once, as it runs with every job.
+_ACTIVE: Final = (
+    select(ModelVersion)
+    .where(ModelVersion.state == ModelState.ACTIVE)
+    .execution_options(populate_existing=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +112,7 @@ def previous(session: Session) -> ModelVersion | None:
 
 def active_model(session: Session) -> ModelVersion | None:
     """The model that new results come from, read anew."""
-    return session.scalars(
-        select(ModelVersion)
-        .where(ModelVersion.state == ModelState.ACTIVE)
-        .execution_options(populate_existing=True)
-    ).first()
+    return session.scalars(_ACTIVE).first()
 
 
 def get(session: Session, model_id: UUID, *, anew: bool = False) -> ModelVersion:

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, Table, and_, or_, select
+from sqlalchemy import RowMapping, Select, Table, and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from portal.models import Base, Hold, ModelVersion, Prediction, Purge, Review, ReviewSeen
@@ -25,6 +25,13 @@ TABLES: Final[tuple[Table, ...]] = tuple(
 )
 DETAIL: Final = "bound"
 _AT_ONCE: Final = 1000
+# Made once, as a prediction is bound with every result.
+_BY_KEY: Final = {
+    table: select(table).where(
+        *(column == bindparam(column.name) for column in table.primary_key.columns)
+    )
+    for table in TABLES
+}
 
 # A row of a table, as a query or an instance gives it.
 Values = RowMapping | Mapping[str, Any]
@@ -40,7 +47,10 @@ def entries(session: Session, rows: Sequence[Base]) -> list[str]:
         keys = [_key_of(table, row.__dict__) for row in rows if row.__tablename__ == table.name]
         if not keys:
             continue
-        found += [entry(table, row) for row in session.execute(with_keys(table, keys)).mappings()]
+        names = [column.name for column in table.primary_key.columns]
+        for key in sorted(keys):
+            row = session.execute(_BY_KEY[table], dict(zip(names, key, strict=True)))
+            found += [entry(table, one) for one in row.mappings()]
     if len(found) != len(rows):
         raise ValueError("a row that the log binds is not in the database")
     return found

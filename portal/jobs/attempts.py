@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -24,6 +24,17 @@ from portal.vault import Vault
 # outages fail no job.
 FAILURES: Final = 3
 LOSSES: Final = 10
+# Made once, as they run with every result.
+_RUNNING: Final = (
+    select(Job)
+    .where(
+        Job.id == bindparam("its_id"),
+        Job.state == JobState.RUNNING,
+        Job.attempts == bindparam("its_attempt"),
+    )
+    .execution_options(populate_existing=True)
+)
+_LOCKED: Final = _RUNNING.with_for_update()
 
 
 def is_attempt(ticket: Ticket) -> tuple[Any, ...]:
@@ -47,8 +58,9 @@ def is_expired() -> tuple[Any, ...]:
 
 def attempted(session: Session, ticket: Ticket, *, lock: bool = False) -> Job:
     """The job, while the ticket's attempt is the one that runs; else Lost."""
-    query = select(Job).where(*is_attempt(ticket)).execution_options(populate_existing=True)
-    job = session.scalars(query.with_for_update() if lock else query).one_or_none()
+    query = _LOCKED if lock else _RUNNING
+    named = {"its_id": ticket.job_id, "its_attempt": ticket.attempt}
+    job = session.scalars(query, named).one_or_none()
     if job is None:
         session.rollback()
         raise Lost

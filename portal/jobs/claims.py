@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, case, or_, select, update
+from sqlalchemy import and_, bindparam, case, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -41,6 +41,54 @@ from worker.contract.message import InvalidMessage
 
 # So many jobs whose records do not open are passed over for one that does.
 _TRIES: Final = 10
+# Made once, as they run with every job.
+_BEGIN: Final = (
+    update(Job)
+    .where(
+        Job.id == bindparam("its_id"),
+        Job.kind.in_(bindparam("kinds", expanding=True)),
+        or_(
+            Job.state == JobState.QUEUED,
+            # One that may not be lost again is ended by the sweep.
+            and_(*is_expired(), Job.losses < LOSSES - 1),
+        ),
+    )
+    .values(
+        state=JobState.RUNNING,
+        attempts=Job.attempts + 1,
+        losses=case((Job.state == JobState.RUNNING, Job.losses + 1), else_=Job.losses),
+        lease_until=DatabaseTime(LEASE_SECONDS),
+        worker=bindparam("by"),
+        started_at=bindparam("now"),
+        finished_at=None,
+        error_code=None,
+    )
+    .returning(Job)
+    .execution_options(synchronize_session=False, populate_existing=True)
+)
+_OF_QUEUE: Final = Job.kind == bindparam("queue", type_=Job.kind.type)
+_WAITING: Final = (
+    select(Job.id)
+    .where(_OF_QUEUE, Job.state == JobState.QUEUED)
+    .order_by(-Job.priority, Job.created)  # in the form of its index
+)
+_LOST: Final = (
+    select(Job.id)
+    .where(_OF_QUEUE, *is_expired(), Job.losses < LOSSES - 1)
+    .order_by(Job.lease_until)
+)
+# What comes first in a queue, beside others that ask.
+_NEXT: Final = tuple(q.limit(1).with_for_update(skip_locked=True) for q in (_WAITING, _LOST))
+_INPUTS: Final = select(Blob).where(
+    Blob.instance_id == bindparam("picture"),
+    Blob.current,
+    Blob.kind.in_(bindparam("kinds", expanding=True)),
+)
+_AGE_MIN: Final = (
+    select(Team.age_min)
+    .join(Study, Study.team_id == Team.id)
+    .where(Study.id == bindparam("study_id"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +154,9 @@ def claim(
     A worker's own token reaches only the jobs of its queue. A job whose record does not open has
     failed: another attempt would fail as well.
     """
-    begin = (
-        update(Job)
-        .where(
-            Job.id == job_id,
-            *((Job.kind == token.queue,) if token is not None else ()),
-            or_(
-                Job.state == JobState.QUEUED,
-                # One that may not be lost again is ended by the sweep.
-                and_(*is_expired(), Job.losses < LOSSES - 1),
-            ),
-        )
-        .values(
-            state=JobState.RUNNING,
-            attempts=Job.attempts + 1,
-            losses=case((Job.state == JobState.RUNNING, Job.losses + 1), else_=Job.losses),
-            lease_until=DatabaseTime(LEASE_SECONDS),
-            worker=clean(worker, 200),
-            started_at=now,
-            finished_at=None,
-            error_code=None,
-        )
-        .returning(Job)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-    job = session.scalars(begin).one_or_none()
+    reached = (token.queue,) if token is not None else tuple(JobKind)
+    named = {"its_id": job_id, "kinds": reached, "by": clean(worker, 200), "now": now}
+    job = session.scalars(_BEGIN, named).one_or_none()
     if job is None:
         session.rollback()
         return None
@@ -189,21 +215,11 @@ def claim_next(
     Of several workers that ask at once each gets another job. A job whose attempt was lost comes
     after those that wait, if the sweep has not queued it before.
     """
-    waiting = (
-        select(Job.id)
-        .where(Job.kind == queue, Job.state == JobState.QUEUED)
-        .order_by(-Job.priority, Job.created)  # in the form of its index
-    )
-    lost = (
-        select(Job.id)
-        .where(Job.kind == queue, *is_expired(), Job.losses < LOSSES - 1)
-        .order_by(Job.lease_until)
-    )
     for _ in range(_TRIES):
         job_id = None
-        for query in (waiting, lost):
+        for query in _NEXT:
             if job_id is None:
-                job_id = session.scalar(query.limit(1).with_for_update(skip_locked=True))
+                job_id = session.scalar(query, {"queue": queue})
         if job_id is None:
             break
         claimed = claim(session, settings, vault, job_id, worker, now, token)
@@ -226,17 +242,14 @@ def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | No
 def _inputs(session: Session, job: Job) -> Sequence[Blob]:
     """The files that a job reads, as far as they are there."""
     kinds = result_checks.INPUTS.get(job.kind, ())
-    return session.scalars(
-        select(Blob).where(Blob.instance_id == job.instance_id, Blob.current, Blob.kind.in_(kinds))
-    ).all()
+    return session.scalars(_INPUTS, {"picture": job.instance_id, "kinds": kinds}).all()
 
 
 def _age_min(session: Session, job: Job) -> int:
     """From which age on the picture's team has under-18s analysed."""
     if job.kind is not JobKind.SEGMENT:
         return ADULT_YEARS
-    of_team = select(Team.age_min).join(Study, Study.team_id == Team.id)
-    chosen = session.scalar(of_team.where(Study.id == job.study_id))
+    chosen = session.scalar(_AGE_MIN, {"study_id": job.study_id})
     return ADULT_YEARS if chosen is None else chosen
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -42,6 +42,11 @@ from worker.contract.error_codes import FROM_OUTSIDE, ErrorCode
 from worker.contract.job import Failure, FailureKind
 from worker.contract.result import Output
 
+# The files that an attempt has stored. Made once, as it runs with every result.
+_STORED: Final = select(Blob).where(
+    Blob.job_id == bindparam("its_job"), Blob.attempt == bindparam("its_attempt")
+)
+
 
 def finish(
     session: Session,
@@ -76,7 +81,8 @@ def finish(
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
         is_first = ticket.attempt == 1  # and has none before it that may have left something
         old = [] if is_first else take_blobs(session, job.id, Blob.attempt != ticket.attempt)
-        worklist_order.place(session, job.study_id)
+        if made:  # else nothing has changed that its place depends on
+            worklist_order.place(session, job.study_id)
         log_end(session, "job_finished", job, now, made)
     except BaseException as error:
         session.rollback()
@@ -129,9 +135,7 @@ def _accept(
     session: Session, vault: Vault, job: Job, attempt: int, result: dict[str, Any], now: datetime
 ) -> tuple[UUID | None, list[Base]]:
     """Check and store a result; returns the job that follows, and the records that it has made."""
-    stored = session.scalars(
-        select(Blob).where(Blob.job_id == job.id, Blob.attempt == attempt)
-    ).all()
+    stored = session.scalars(_STORED, {"its_job": job.id, "its_attempt": attempt}).all()
     sizes = {blob.kind: blob.size for blob in stored}
     follower, made = None, list[Base]()
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)

@@ -8,13 +8,20 @@ from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from portal.models import Instance, Prediction, Study
 
 _NUMBER: Final = re.compile(r"[0-9A-Fa-f]{6}")
 _BEGINNING: Final = re.compile(r"[0-9a-f]{7,31}")
+# Made once, as it runs with every result.
+_PREDICTIONS: Final = (
+    select(Prediction)
+    .join(Instance, Instance.id == Prediction.instance_id)
+    .where(Instance.study_id.in_(bindparam("study_ids", expanding=True)))
+    .order_by(Prediction.created)
+)
 
 
 def await_upgrade(session: Session) -> bool:
@@ -109,10 +116,5 @@ def leading(pictures: Sequence[Instance], asked: UUID | None = None) -> Instance
 
 def last_predictions(session: Session, ids: Collection[UUID]) -> dict[UUID, Prediction]:
     """The newest prediction of each picture of these exams that has one, by the picture's id."""
-    rows = session.scalars(
-        select(Prediction)
-        .join(Instance, Instance.id == Prediction.instance_id)
-        .where(Instance.study_id.in_(ids))
-        .order_by(Prediction.created)
-    )
+    rows = session.scalars(_PREDICTIONS, {"study_ids": list(ids)})
     return {row.instance_id: row for row in rows}

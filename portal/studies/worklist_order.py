@@ -35,6 +35,22 @@ ORDER: Final = (Study.rank, Study.weight, Study.id)
 # Puts the weight of every possible finding behind that of every likely one.
 _BEHIND: Final = 1e10
 _MOST_PER_PAGE: Final = 200
+# Made once, for these run with every result: a study's pictures, whether one of them was not seen
+# in a review, and whether one of its jobs failed.
+_OF_STUDY: Final = bindparam("study_id", type_=Study.id.type)
+_SEEN: Final = exists().where(ReviewSeen.instance_id == Instance.id)
+_MARKS: Final = select(
+    select(func.count())
+    .select_from(Instance)
+    .where(Instance.study_id == _OF_STUDY)
+    .scalar_subquery(),
+    exists().where(Instance.study_id == _OF_STUDY, not_(_SEEN)),
+    exists().where(
+        Job.study_id == _OF_STUDY,
+        Job.kind.in_(status.RESULT_JOBS),
+        Job.state == JobState.FAILED,
+    ),
+)
 
 
 def place(session: Session, study_id: UUID) -> Study:
@@ -48,21 +64,13 @@ def place(session: Session, study_id: UUID) -> Study:
     """
     session.flush()
     study = session.get_one(Study, study_id, with_for_update=SHARED_KEY, populate_existing=True)
-    rows = exams.pictures(session, [study_id])[study_id]
+    pictures, has_unseen, has_failed = session.execute(_MARKS, {"study_id": study_id}).one()
     predictions = exams.last_predictions(session, [study_id])
     foremost = min(predictions.values(), key=status.suspicion, default=None)
-    failed = exists().where(
-        Job.study_id == study_id,
-        Job.kind.in_(status.RESULT_JOBS),
-        Job.state == JobState.FAILED,
-    )
-    seen = exists().where(ReviewSeen.instance_id == Instance.id)
-    unseen = exists().where(Instance.study_id == study_id, not_(seen))
-    has_failed, has_unseen = session.execute(select(failed, unseen)).one()
-    study.is_read = bool(rows) and not has_unseen
+    study.is_read = pictures > 0 and not has_unseen
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None
-    is_finished = foremost is not None and len(predictions) == len(rows)
+    is_finished = foremost is not None and len(predictions) == pictures
     study.is_without_result = bool(has_failed) or (is_finished and study.band is None)
     study.rank, study.weight = _unread_place(study)
     if study.is_read:
