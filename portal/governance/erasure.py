@@ -105,9 +105,10 @@ def _vacuum(engine: Engine) -> dict[str, Any]:
     """
     notices = list[str]()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        since = connection.scalar(text("SELECT clock_timestamp()"))
+        # Whatever destroyed the values has a lower number.
+        limit = connection.scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text"))
         end = time.monotonic() + _WAIT_SECONDS
-        while connection.scalar(_OLDER, {"since": since}):
+        while connection.scalar(_OLDER, {"limit": limit}):
             if time.monotonic() > end:
                 raise NotErased
             time.sleep(0.05)
@@ -132,8 +133,19 @@ def _vacuum(engine: Engine) -> dict[str, Any]:
     }
 
 
-# Transactions that may still see the values as they were.
+# Whether anything may make VACUUM leave versions that a transaction below the limit has replaced.
+# By numbers of transactions, which every role sees of all others; a transaction's start, for one,
+# is hidden from a role without pg_read_all_stats, and a prepared one has no row there at all.
+# 1. A transaction that has a number and has not ended: of any role and database, prepared ones too.
+# 2. A snapshot that somebody holds, or a standby without a slot (no database).
+# 3. A standby's snapshot that its slot holds, also while it is away. What a slot holds of the
+#    catalogue (catalog_xmin) does not concern these tables.
+# Once the first is false, every new snapshot is above the limit.
 _OLDER: Final = text(
-    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-    "AND datname = current_database() AND backend_xmin IS NOT NULL AND xact_start < :since)"
+    "SELECT pg_snapshot_xmin(pg_current_snapshot()) < CAST(:limit AS xid8) "
+    "OR EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+    "AND (datname = current_database() OR datname IS NULL) "
+    "AND age(backend_xmin) > age(xid(CAST(:limit AS xid8)))) "
+    "OR EXISTS (SELECT FROM pg_replication_slots "
+    "WHERE age(xmin) > age(xid(CAST(:limit AS xid8))))"
 )

@@ -23,7 +23,14 @@ def postgres(within: str | None = None) -> Iterator[str]:
     execute = pgserver.pgexec
 
     def patiently(*words: Any, **more: Any) -> Any:
-        """The package gives a server ten seconds to start; a busy machine may need more."""
+        """The package gives a server ten seconds to start; a busy machine may need more.
+
+        Tests of what holds up a purge prepare transactions, which a server refuses by default.
+        """
+        if words[0] == "pg_ctl" and "-o" in words[1]:
+            given = list(words[1])
+            given[given.index("-o") + 1] += " -c max_prepared_transactions=4"
+            words = (words[0], tuple(given), *words[2:])
         return execute(*words, **(more | {"timeout": 120} if "timeout" in more else more))
 
     # A short path, because it holds a socket; an own folder, because the package locks it.

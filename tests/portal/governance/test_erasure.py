@@ -6,11 +6,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import select
 
 from portal import audit, database
 from portal.audit import verification
@@ -237,37 +236,6 @@ def test_two_who_finish_a_purge_write_one_proof(
     assert first is not None
     assert second is not None
     assert first.digest == second.digest
-
-
-def test_on_postgresql_the_proof_states_what_it_cannot_promise(clinic: Clinic) -> None:
-    if clinic.core.engine.dialect.name != "postgresql":
-        pytest.skip("about PostgreSQL")
-    proof = purge(clinic, clinic.done())
-    assert proof is not None
-    done = erasure_of(proof)
-    assert done["done"] == ["vacuumed"]
-    assert "write_ahead_log" in str(done["not_covered"])
-    assert "row_versions" not in str(done["not_covered"])
-
-
-def test_a_user_who_may_not_vacuum_is_not_said_to_have_done_it(clinic: Clinic) -> None:
-    engine = clinic.core.engine
-    if engine.dialect.name != "postgresql":
-        pytest.skip("about PostgreSQL")
-    role = f"reader_{uuid4().hex}"
-    with engine.begin() as connection:
-        connection.execute(text(f"CREATE ROLE {role} LOGIN"))
-    url = make_url(str(engine.url)).set(username=role)
-    other = database.create_engine(url)
-    try:
-        with database.sessions(other)() as session:
-            found = erasure.erase(session, [])
-    finally:
-        other.dispose()
-        with engine.begin() as connection:
-            connection.execute(text(f"DROP ROLE {role}"))
-    assert found["done"] == []
-    assert "row_versions" in found["not_covered"]
 
 
 def test_a_search_that_fails_is_no_search_that_found_nothing(
