@@ -29,11 +29,13 @@ from sqlalchemy import (
     literal,
     text,
 )
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
 
+from portal import postgres
 from portal.models.base import Base, UtcDateTime
 from portal.settings import Settings, SettingsError
 
@@ -47,6 +49,12 @@ UNREADABLE: Final = (DBAPIError, ValueError, LookupError, TypeError)
 _SQLITE_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 _POSTGRES_DAMAGE: Final = ("XX001", "XX002", "58030")  # data, index corrupted; input or output
 Row = TypeVar("Row")
+
+
+@event.listens_for(Engine, "do_connect")
+def _connect(dialect: Any, _record: Any, args: Any, options: dict[str, Any]) -> Any:
+    """To PostgreSQL by a connection that waits for a limited time."""
+    return postgres.connect(*args, **options) if dialect.driver == "psycopg" else None
 
 
 @event.listens_for(Engine, "connect")
@@ -122,19 +130,31 @@ def _refuse_encoding(encoding: str) -> None:
 
 
 def open_engine(settings: Settings) -> Engine:
-    """An engine for the command line, the sweep and tests."""
-    return create_engine(settings.database_url, **engine_options(settings))
+    """An engine for the command line, the sweep and tests: a statement may take its time."""
+    return create_engine(settings.database_url, **_engine_options(settings))
 
 
-def engine_options(settings: Settings) -> dict[str, Any]:
-    """What create_engine needs beside the address; for SQLALCHEMY_ENGINE_OPTIONS too."""
+def request_engine_options(settings: Settings) -> dict[str, Any]:
+    """What create_engine needs beside the address for requests, whose threads are few: no
+    statement takes longer than the settings allow, whether the server answers or not.
+    """
+    made = _engine_options(settings)
+    if "connect_args" in made:
+        given = make_url(settings.database_url).query.get("options")
+        made["connect_args"] |= postgres.statement_limit(settings.statement_seconds, given)
+    return made
+
+
+def _engine_options(settings: Settings) -> dict[str, Any]:
     if settings.database_url.startswith("sqlite"):
         return {"hide_parameters": True}
+    query = make_url(settings.database_url).query
+    network = {name: value for name, value in postgres.NETWORK.items() if name not in query}
     return {
         "hide_parameters": True,  # an error's text does not quote what was sent
         "pool_pre_ping": True,
         "max_overflow": 20,  # more than the web server has threads
-        "connect_args": {"connect_timeout": 5, **settings.database_tls},
+        "connect_args": {**network, **settings.database_tls},
     }
 
 

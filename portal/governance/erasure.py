@@ -15,12 +15,14 @@ from typing import Any, Final
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from portal import postgres
 from portal.governance import byte_search
 
 _TABLES: Final = ("studies", "instances")
 # Whoever writes waits for a checkpoint that waits for readers, so it does not wait for long.
 _WAIT_SECONDS: Final = 1.0
 _SEARCH_SECONDS: Final = 600
+_VACUUM_SECONDS: Final = 600  # large tables; longer than a statement of a request usually may
 
 
 class NotErased(Exception):
@@ -119,7 +121,8 @@ def _vacuum(engine: Engine) -> dict[str, Any]:
 
         raw.add_notice_handler(note)
         try:
-            connection.execute(text(f"VACUUM {', '.join(_TABLES)}"))
+            with postgres.allow(connection, _VACUUM_SECONDS):
+                connection.execute(text(f"VACUUM {', '.join(_TABLES)}"))
         finally:
             raw.remove_notice_handler(note)
     is_done = "WARNING" not in notices  # who does not own a table gets a warning and nothing else

@@ -82,6 +82,7 @@ class Application:
         self._people = Lane("people", limits.PEOPLE_THREADS, uploads)
         self._others = Lane("others", limits.OTHER_THREADS, uploads)
         self._workers = Lane("workers", limits.WORKER_THREADS, outputs)
+        self._live = Lane("live", limits.LIVE_THREADS, limits.Memory(0))
         self._health = Lane("health", limits.HEALTH_THREADS, limits.Memory(0))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,6 +135,8 @@ class Application:
         path = environ["PATH_INFO"]
         if path.startswith("/worker/"):
             return self._workers
+        if path == "/health/live":
+            return self._live
         if path.startswith("/health/"):
             return self._health
         return self._people if is_of_a_login(self._app, environ) else self._others

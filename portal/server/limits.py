@@ -37,11 +37,12 @@ UNCHECKED_BYTES: Final = 64 * 1024
 
 CONNECTIONS: Final = 2000
 # Threads that run views: for browsers with a login, for others and for programs, for workers, for
-# health checks.
+# health checks, and for whether the process lives: that waits for no check that waits itself.
 PEOPLE_THREADS: Final = 8
 OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4
 HEALTH_THREADS: Final = 2
+LIVE_THREADS: Final = 1
 # So many bodies of the largest size may be in memory, of people and of workers.
 LARGEST_BODIES: Final = 4
 

@@ -71,6 +71,8 @@ class Settings(Variables):
             wrong = problems_by_variable(error, cls)
             settings = cls._without(given, wrong)
         problems = [*wrong.values(), *settings._problems()]
+        if settings.production:
+            problems += tls.libpq_problems(settings, given)
         if problems:
             raise SettingsError(problems)
         return settings

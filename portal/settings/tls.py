@@ -1,7 +1,7 @@
 """What the settings require of the connections to PostgreSQL and Redis."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 _CHECKED = "verify-full"  # libpq's mode that checks authority and name
 _POSTGRES_PORT = 5432
+# By these libpq goes elsewhere than DATABASE_URL names, or by less than its TLS; GSSAPI's own
+# encryption would come before TLS. What only says who asks (PGUSER, PGPASSWORD) is not among them.
+_LIBPQ_VARIABLES: Final = (
+    *("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR"),
+    *("PGSSLMODE", "PGREQUIRESSL", "PGSSLROOTCERT", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLSNI"),
+    *("PGSSLNEGOTIATION", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION", "PGGSSENCMODE"),
+)
+_ELSEWHERE: Final = ("service", "servicefile")
 
 
 def problems(settings: "Settings") -> Iterator[str]:
@@ -42,12 +50,32 @@ def problems(settings: "Settings") -> Iterator[str]:
         )
 
 
+def libpq_problems(settings: "Settings", environ: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each thing beside DATABASE_URL by which libpq would find its server.
+
+    For production: the rule above judges the address, so nothing else may count.
+    """
+    url = _database(settings)
+    if url is None:
+        return
+    for name in _LIBPQ_VARIABLES:
+        if environ.get(name):
+            yield f"{name} must not be set: DATABASE_URL alone leads to PostgreSQL."
+    for name in _ELSEWHERE:
+        if name in url.query:
+            yield f"DATABASE_URL must hold no {name}: it names the host itself."
+
+
 def database_options(settings: "Settings") -> dict[str, Any]:
     """What libpq needs beside the address: nothing, or TLS with the certificate checked."""
     url = _database(settings)
     if url is None or not _is_checked(settings, url):
         return {}
-    return {"sslmode": _CHECKED, "sslrootcert": str(settings.tls_ca_file)}
+    return {
+        "sslmode": _CHECKED,
+        "sslrootcert": str(settings.tls_ca_file),
+        "gssencmode": "disable",  # its encryption would come first, and check no certificate
+    }
 
 
 def certificate_problems(settings: "Settings") -> Iterator[str]:

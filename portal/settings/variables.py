@@ -100,6 +100,15 @@ class Variables(JobClock, BaseSettings):
         "Hosts at which production may reach PostgreSQL and Redis without TLS, separated by "
         "commas: only in a network that nobody else reads. This machine needs no mention.",
     )
+    statement_seconds: WholeNumber = variable(
+        "PLEURA_STATEMENT_SECONDS",
+        30,
+        "How long a statement of a request may take on PostgreSQL, in seconds, waits for others "
+        "included; 5 seconds more where the server does not answer at all. Commands, the "
+        "scheduler and clearing after a purge have no such limit.",
+        ge=5,
+        le=600,
+    )
     bucket: Bucket | None = None
     secret_key: str = variable(
         "PLEURA_SECRET_KEY",

@@ -118,7 +118,7 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SQLALCHEMY_DATABASE_URI=settings.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings),
+        SQLALCHEMY_ENGINE_OPTIONS=database.request_engine_options(settings),
         # A cookie named __Host- is only kept when it is Secure, without a domain, for the path /.
         SESSION_COOKIE_NAME="__Host-pleura" if secure else "pleura",
         SESSION_COOKIE_SECURE=secure,

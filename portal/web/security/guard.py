@@ -74,6 +74,7 @@ __all__ = [
 ]
 
 FRESH = timedelta(minutes=10)
+_NOBODYS = frozenset({"static", "health.live", "health.ready"})  # no query for whoever asks
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 csrf = CSRFProtect()
@@ -211,7 +212,7 @@ def _guard() -> BaseResponse | None:
         case "worker":
             pass  # the view checks token or ticket
         case "public":
-            if request.endpoint != "static":
+            if request.endpoint not in _NOBODYS:
                 _identify_if_possible()
         case "signing_in" | "person":
             refused = _admit_person(rule)

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+import psycopg
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
@@ -17,7 +18,7 @@ from portal import database
 from portal.jobs.broker import Broker
 from portal.models import JobKind
 from portal.services import redis_client
-from portal.settings import Settings, SettingsError
+from portal.settings import Settings, SettingsError, tls
 from portal.web import create_app
 from tests.portal.settings.test_settings import PRODUCTION
 from tests.support.servers.tls_front import Authority, tls_front
@@ -180,7 +181,11 @@ def test_a_postgresql_without_tls_is_refused(
 def test_production_checks_certificates_of_other_hosts_by_default(ours: Authority) -> None:
     change = {"PLEURA_PLAIN_HOSTS": "", "REDIS_URL": "rediss://:pw@redis/0"}
     made = Settings.from_env(PRODUCTION | change | {"PLEURA_TLS_CA_FILE": str(ours.file)})
-    assert made.database_tls == {"sslmode": "verify-full", "sslrootcert": str(ours.file)}
+    assert made.database_tls == {
+        "sslmode": "verify-full",
+        "sslrootcert": str(ours.file),
+        "gssencmode": "disable",
+    }
     assert made.redis_tls["ssl_ca_certs"] == str(ours.file)
 
 
@@ -222,9 +227,73 @@ REFUSED = {
         {"DATABASE_URL": "postgresql+psycopg://p:x@/p?host=localhost,db&sslmode=prefer"},
         "sslmode must be verify-full for db",
     ),
+    "another host by libpq's variables": (
+        {"DATABASE_URL": "postgresql+psycopg://p:x@/p", "PGHOST": "db"},
+        "^PGHOST must not be set",
+    ),
+    "another address for this machine's name": (
+        {"DATABASE_URL": "postgresql+psycopg://p:x@localhost/p", "PGHOSTADDR": "192.0.2.7"},
+        "^PGHOSTADDR must not be set",
+    ),
+    "a service by libpq's variables": ({"PGSERVICE": "other"}, "^PGSERVICE must not be set"),
+    "a service in the address": (
+        {"DATABASE_URL": "postgresql+psycopg://p:x@/p?service=other"},
+        "^DATABASE_URL must hold no service",
+    ),
+    "TLS by libpq's variables": ({"PGSSLMODE": "disable"}, "^PGSSLMODE must not be set"),
     "no such file": ({"PLEURA_TLS_CA_FILE": "/nowhere.pem"}, "^PLEURA_TLS_CA_FILE can't be read"),
     "no certificates": ({"PLEURA_TLS_CA_FILE": __file__}, "holds no certificates"),
 }
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "path",
+    [
+        "PGHOST=localhost PGPORT={port}",
+        "PGHOSTADDR=127.0.0.1 PGPORT={port}",
+        "PGSERVICE=other PGSERVICEFILE={file}",
+    ],
+)
+def test_what_leads_libpq_elsewhere_is_refused(
+    tmp_path: Path,
+    postgres_url: str,
+    postgres_socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    """By libpq's own doing: these do lead to another server than the address names."""
+    file = tmp_path / "services"
+    with tls_front(postgres_socket, None, postgres=True) as port:
+        file.write_text(f"[other]\nhost=localhost\nport={port}\n", "utf-8")
+        variables = dict(one.split("=") for one in path.format(port=port, file=file).split())
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        url = make_url(postgres_url).set(query={})
+        address = url.render_as_string(hide_password=False)
+        with database.open_engine(settings(tmp_path, None, DATABASE_URL=address)).connect() as made:
+            raw: Any = made.connection.driver_connection
+            assert raw.info.port == port
+    change = {"DATABASE_URL": "postgresql+psycopg://p:x@/p", **variables}
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env(PRODUCTION | change)
+    assert {one.split()[0] for one in refused.value.problems} == set(variables)
+    Settings.from_env(PRODUCTION | change | dict.fromkeys(variables, ""))
+
+
+def test_every_variable_of_libpq_about_server_and_encryption_is_known() -> None:
+    """libpq lists its own variables; a new one of a later version shows up here."""
+    beside = {
+        *("PGUSER", "PGPASSWORD", "PGPASSFILE", "PGDATABASE", "PGREQUIREAUTH", "PGCHANNELBINDING"),
+        *("PGOPTIONS", "PGAPPNAME", "PGCLIENTENCODING", "PGCONNECT_TIMEOUT", "PGKRBSRVNAME"),
+        *("PGGSSLIB", "PGGSSDELEGATION", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"),
+        *("PGSSLCERT", "PGSSLKEY", "PGSSLCERTMODE", "PGSSLCOMPRESSION", "PGREQUIREPEER"),
+        *("PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGREPLICATION", "PGSSLKEYLOGFILE"),
+        *("PGOAUTHDEBUG", "PGTTY", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGLOCALEDIR"),
+    }
+    defaults = psycopg.pq.Conninfo.get_defaults()
+    named = {one.envvar.decode() for one in defaults if one.envvar}
+    assert named - beside - set(tls._LIBPQ_VARIABLES) == set()
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
