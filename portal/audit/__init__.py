@@ -108,6 +108,14 @@ def append(
     return row
 
 
+def hold_order(session: Session) -> None:
+    """Let nobody else write a row `in_order` until the commit.
+
+    For a decision that rests on such rows; call it before they are read.
+    """
+    _writer(session, in_order=True)
+
+
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Which rows of the log; what is left out asks for all. `until` itself is not in it.

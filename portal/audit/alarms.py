@@ -126,6 +126,7 @@ def unseen(session: Session, actor: Actor) -> tuple[list[Alarm], int]:
 def mark_seen(session: Session, actor: Actor, up_to: int, now: datetime) -> None:
     """Note that an auditor has looked at every alarm up to a row of the log."""
     actor.require(Permission.AUDIT_READ)
+    audit.hold_order(session)  # of two at once, the one who has seen less takes nothing back
     last = session.scalar(select(func.max(AuditEvent.seq)).where(AuditEvent.event.in_(ALARMS))) or 0
     reached = min(up_to, last)
     if reached > _seen_up_to(session):

@@ -74,8 +74,7 @@ def begin_passkey(
 ) -> dict[str, Any]:
     """What the browser needs to make a passkey for the person who is signed in."""
     known = passkeys_of(session, login.user_id)
-    if len(known) >= MOST:
-        raise Invalid("passkey", f"You have {MOST} passkeys. Remove one first.")
+    _check_room(known)
     options = webauthn.generate_registration_options(
         rp_id=site[0],
         rp_name="Pleura",
@@ -99,8 +98,8 @@ def register_passkey(
     """Keep a passkey that the browser has just made; other sessions and the API tokens end.
 
     Raises `Invalid` where the answer is not for this session's challenge, comes from another
-    site, proves no person, or is known already, and `SignedOut` where the person's sessions were
-    ended meanwhile.
+    site, proves no person, is known already or one too many, and `SignedOut` where the person's
+    sessions were ended meanwhile.
     """
     challenge = _take_challenge(session, login, "create", now)
     label = clean(name, 100)
@@ -122,6 +121,7 @@ def register_passkey(
     except Exception:  # it parses untrusted input: any failure means that there is no proof
         raise Invalid("passkey", "The passkey was not accepted. Try again.") from None
     lock_unchanged(session, login.user)
+    _check_room(passkeys_of(session, login.user_id))  # others may have come since it began
     row = Passkey(
         user_id=login.user_id,
         credential_key=_key_of(made.credential_id),
@@ -199,6 +199,11 @@ def remove_passkey(session: Session, actor: Actor, passkey_id: UUID, now: dateti
         session, "passkey_removed", actor=actor, now=now, subject_id=passkey_id, detail=ended
     )
     session.commit()
+
+
+def _check_room(known: list[Passkey]) -> None:
+    if len(known) >= MOST:
+        raise Invalid("passkey", f"You have {MOST} passkeys. Remove one first.")
 
 
 def _end_others(

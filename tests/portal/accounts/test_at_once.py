@@ -15,6 +15,7 @@ from portal.access import Denied
 from portal.accounts import break_glass, invitations, people, single_sign_on, teams
 from portal.accounts.openid_connect import SignInRefused
 from portal.accounts.throttle import Throttle
+from portal.audit import alarms
 from portal.errors import Invalid
 from portal.models import BreakGlass, Role, Team, User
 from portal.settings.single_sign_on import SingleSignOn
@@ -167,3 +168,21 @@ def test_no_grant_outlives_an_account_that_is_disabled_at_once(clinic: Clinic, s
 
     beside(clinic, stop, lambda: open_case(clinic, study_id), disable)
     assert grants_in_force(clinic) == 0
+
+
+def test_of_two_who_have_seen_alarms_at_once_the_one_behind_takes_nothing_back(
+    clinic: Clinic,
+) -> None:
+    for _ in range(2):
+        open_case(clinic, clinic.submit().study_id)
+    with clinic.session as session:
+        newest, oldest = (alarm.seq for alarm in alarms.unseen(session, clinic.auditor)[0])
+
+    def see(up_to: int) -> None:
+        with clinic.session as session:
+            alarms.mark_seen(session, clinic.auditor, up_to, NOW)
+
+    latest = "ORDER BY audit_events.seq DESC"  # how far auditors have seen already
+    beside(clinic, latest, lambda: see(oldest), lambda: see(newest))
+    with clinic.session as session:
+        assert alarms.unseen(session, clinic.auditor) == ([], 0)

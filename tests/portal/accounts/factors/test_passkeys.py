@@ -386,3 +386,32 @@ def test_a_passkey_is_not_made_after_a_reset_came_between(core: Core) -> None:
             passkeys.register_passkey(session, SITE, login, name="x", credential=made, now=NOW)
     with core.sessions() as session:
         assert passkeys.passkeys_of(session, rita.id) == []
+
+
+def test_a_passkey_that_came_while_another_was_made_counts(
+    rita: Person, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one session: the second begins while the first waits between its check and its row."""
+    for number in range(passkeys.MOST - 1):
+        rita.device = Device()
+        rita.register(name=f"Key {number}")
+    verify, second = passkeys.webauthn.verify_registration_response, list[str]()
+
+    def begin_another(**given: Any) -> Any:
+        if not second:
+            with core.sessions() as session:
+                options = passkeys.begin_passkey(session, SITE, rita.login(session, NOW), NOW)
+            second.append(Device().create(options, ORIGIN))
+        return verify(**given)
+
+    monkeypatch.setattr(passkeys.webauthn, "verify_registration_response", begin_another)
+    rita.device = Device()
+    rita.register(name="The last")
+    with core.sessions() as session:
+        login = rita.login(session, NOW)
+        with pytest.raises(Invalid, match="Remove one first"):
+            passkeys.register_passkey(
+                session, SITE, login, name="One more", credential=second[0], now=NOW
+            )
+    with core.sessions() as session:
+        assert len(passkeys.passkeys_of(session, rita.id)) == passkeys.MOST
