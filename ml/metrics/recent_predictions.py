@@ -15,11 +15,16 @@ _NOT_SPACE = re.compile(r"\S")
 
 
 class RecentPredictions(NamedTuple):
-    """The numbers of recent predictions. refused: without a result; others: of other models."""
+    """The numbers of recent predictions.
+
+    refused: without a result; others: of other models; no_mm: of the results, those without sizes
+    in mm because their pixel spacing is not plausible.
+    """
 
     rows: list[dict[str, float]]
     refused: int
     others: int
+    no_mm: int = 0
 
     @property
     def summary(self) -> str:
@@ -27,6 +32,8 @@ class RecentPredictions(NamedTuple):
         count = len(self.rows) + self.refused
         text = f"{count} predictions, {self.refused} of them refused by the quality gate"
         text += f" ({self.refused / count:.1%})" if count else ""
+        if self.no_mm:
+            text += f"; {self.no_mm} without sizes in mm, because their spacing is not plausible"
         return text + (f"; {self.others} of other models left out" if self.others else "")
 
 
@@ -38,7 +45,7 @@ def read(path: Path, sha256: str | None = None) -> RecentPredictions:
     model; predictions of another one are left out.
     """
     rows: list[dict[str, float]] = []
-    refused = others = 0
+    refused = others = no_mm = 0
     for line, value in _values(path):
         try:
             for found in value if isinstance(value, list) else [value]:
@@ -48,6 +55,8 @@ def read(path: Path, sha256: str | None = None) -> RecentPredictions:
                 if sha256 and (prediction.get("model") or {}).get("sha256", sha256) != sha256:
                     others += 1
                     continue
+                measured = prediction.get("measurements") or {}
+                no_mm += measured.get("spacing_problem") == "not_plausible"
                 numbers = prediction.get("statistics", prediction) or {}
                 if prediction.get("probability") is not None:
                     numbers = {**numbers, "probability": prediction["probability"]}
@@ -57,7 +66,7 @@ def read(path: Path, sha256: str | None = None) -> RecentPredictions:
                     refused += 1
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise BadInput(f"{path}, line {line}: not a prediction's statistics") from error
-    return RecentPredictions(rows, refused, others)
+    return RecentPredictions(rows, refused, others, no_mm)
 
 
 def _values(path: Path) -> Iterator[tuple[int, Any]]:

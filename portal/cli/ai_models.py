@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from portal.ai_models import cards, registry
 from portal.errors import Conflict, Invalid
-from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
+from portal.models import Instance, ModelState, ModelVersion, OperatingPoint, Prediction
 from portal.operations import first_start
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
 from portal.settings.process_environment import child_environment
+from portal.studies import stored_results
 
 _DAYS_MAX: Final = 36_500
 
@@ -136,13 +137,18 @@ def _statistics(chosen: argparse.Namespace) -> int:
         raise Failed(f"--days lies between 0 and {_DAYS_MAX}.")
     with open_portal(Settings.from_env()) as (session, _vault, _engine):
         model = _meant(session, chosen.sha256.lower())
-        wanted = select(Prediction).where(
-            Prediction.model_id == model.id,
-            Prediction.created >= now() - timedelta(days=chosen.days),
+        wanted = (
+            select(Prediction, Instance)
+            .join(Instance, Instance.id == Prediction.instance_id)
+            .where(
+                Prediction.model_id == model.id,
+                Prediction.created >= now() - timedelta(days=chosen.days),
+            )
         )
-        for one in session.scalars(
+        for one, picture in session.execute(
             wanted.order_by(Prediction.created).execution_options(yield_per=500)
         ):
+            measured = stored_results.measurements(one, picture) or {}
             print_line(
                 json.dumps(
                     {
@@ -150,6 +156,7 @@ def _statistics(chosen: argparse.Namespace) -> int:
                         "statistics": one.statistics,
                         "probability": one.probability,
                         "quality": {"verdict": one.quality_verdict.value},
+                        "measurements": {"spacing_problem": measured.get("spacing_problem")},
                     }
                 )
             )

@@ -137,17 +137,14 @@ def _collect(
                 old = f"{old}:{instance.id}"
             return f"2.25.{int(keyed(kind, old or f'{study.id}:{kind}')[:32], 16)}"
 
-        own, found = _picture(session, vault, instance, Identity(pseudonym, uid, number_of))
+        prediction = _prediction(predictions.get(instance.id), instance)
+        identity = Identity(pseudonym, uid, number_of)
+        own, found = _picture(session, vault, instance, identity, prediction)
         end = f"-{number_of}" if len(pictures) > 1 else ""
         named = {name.replace(".", f"{end}."): data for name, data in own.items()}
         files |= named
         warnings += [code for code in found if code not in warnings]
-        results.append(
-            {
-                "files": sorted(named),
-                "prediction": _prediction(predictions.get(instance.id), instance),
-            }
-        )
+        results.append({"files": sorted(named), "prediction": prediction})
     leading = exams.leading(pictures)
     shown = _prediction(predictions.get(leading.id), leading)
     result = _result(session, study, shown)
@@ -156,9 +153,15 @@ def _collect(
 
 
 def _picture(
-    session: Session, vault: Vault, instance: Instance, identity: Identity
+    session: Session,
+    vault: Vault,
+    instance: Instance,
+    identity: Identity,
+    prediction: dict[str, Any] | None,
 ) -> tuple[dict[str, bytes], list[str]]:
     """A picture's files by name, and the warnings as codes."""
+    measured = (prediction or {}).get("measurements") or {}
+    is_wrong = measured.get("spacing_problem") == "not_plausible"
     files, warnings = dict[str, bytes](), list[str]()
     data_key = sealed_fields.instance_key_of(vault, instance)
     source = _blob(session, vault, data_key, instance, BlobKind.SOURCE)
@@ -166,8 +169,10 @@ def _picture(
         warnings.append("no_dicom")
     else:
         try:
-            files["image.dcm"] = deidentify.deidentify(source[0], identity)
-            warnings += deidentify.burned_in(source[0])
+            files["image.dcm"] = deidentify.deidentify(
+                source[0], identity, spacing_is_wrong=is_wrong
+            )
+            warnings += deidentify.burned_in(source[0], spacing_is_wrong=is_wrong)
         except (NotCleanable, Refused):
             warnings.append("not_cleanable")
     mask = _blob(session, vault, data_key, instance, BlobKind.MASK)

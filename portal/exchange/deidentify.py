@@ -86,13 +86,16 @@ class Identity:
     number: int = 1  # of the picture in what is exported
 
 
-def deidentify(data: bytes, identity: Identity) -> bytes:
-    """A stored picture's file without anything that names a patient; raises NotCleanable."""
+def deidentify(data: bytes, identity: Identity, *, spacing_is_wrong: bool = False) -> bytes:
+    """A stored picture's file without anything that names a patient; raises NotCleanable.
+
+    spacing_is_wrong: by the file's pixel spacing the found lungs would be no adult's.
+    """
     source, header, frame = dicom.picture(data)
     syntax = header.transfer_syntax
     if syntax in (kinds.BIG_ENDIAN, kinds.DEFLATED):
         syntax = kinds.EXPLICIT  # retired, and seldom understood
-    new = _dataset(source, header, identity)
+    new = _dataset(source, header, identity, spacing_is_wrong)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(syntax)
     meta.MediaStorageSOPClassUID = new.SOPClassUID
@@ -153,7 +156,7 @@ def _without_spare_bits(frame: bytes, header: PictureHeader) -> bytes:
     return pixels.to_bytes(words * size, "little")
 
 
-def burned_in(data: bytes) -> list[str]:
+def burned_in(data: bytes, *, spacing_is_wrong: bool = False) -> list[str]:
     """Why text may stand in the picture itself, as codes; none where the header says there is none.
 
     `burned_in_yes`, `burned_in_unknown` (not stated), `secondary_capture` (a screen or a scan),
@@ -174,14 +177,14 @@ def burned_in(data: bytes) -> list[str]:
         found.append("overlay_in_pixels")
     if any(_has_odd_table(source, header, keyword) for keyword in _ranges(source, header)):
         found.append("table_left_out")
-    if _wrong_spacings(source, header):
+    if _wrong_spacings(source, header, spacing_is_wrong):
         found.append("spacing_left_out")
     return found
 
 
-def _wrong_spacings(source: Dataset, header: PictureHeader) -> list[str]:
-    """The spacings by which the picture would not be as large as a chest X-ray; of unequal ones the
-    picture's proportions depend, so these are no reason.
+def _wrong_spacings(source: Dataset, header: PictureHeader, each: bool) -> list[str]:
+    """The spacings by which the picture would not be as large as a chest X-ray, or each of them; on
+    unequal ones the picture's proportions depend, so these are never left out.
     """
     pairs = {name: [float(v) for v in _values(source, name, _decimal)] for name in _SPACINGS}
     return [
@@ -189,11 +192,13 @@ def _wrong_spacings(source: Dataset, header: PictureHeader) -> list[str]:
         for name, pair in pairs.items()
         if len(pair) == 2
         and pair[0] == pair[1]
-        and not facts.is_plausible(pair[0], pair[1], header.rows, header.columns)
+        and (each or not facts.is_plausible(pair[0], pair[1], header.rows, header.columns))
     ]
 
 
-def _dataset(source: Dataset, header: PictureHeader, identity: Identity) -> Dataset:
+def _dataset(
+    source: Dataset, header: PictureHeader, identity: Identity, spacing_is_wrong: bool
+) -> Dataset:
     new = Dataset()
     _identify(new, source, identity)
     for keyword in _WHOLE:
@@ -205,7 +210,7 @@ def _dataset(source: Dataset, header: PictureHeader, identity: Identity) -> Data
         value = values.word(source, keyword, header.signed)
         if value is not None:
             new.add(DataElement(keyword, "SS" if header.signed else "US", value))
-    wrong = _wrong_spacings(source, header)
+    wrong = _wrong_spacings(source, header, spacing_is_wrong)
     for keyword in _DECIMAL:
         if keyword not in wrong:
             _keep(new, keyword, _values(source, keyword, _decimal))

@@ -18,6 +18,7 @@ def test_bare_statistics_are_read_too(tmp_path):
 
 def test_what_commands_and_the_portal_write_is_read(tmp_path):
     told = {"model": {"sha256": "a"}, "statistics": {"input_mean": 0.5}, "probability": 0.25}
+    told["measurements"] = {"spacing_problem": "not_plausible"}
     other = {**told, "model": {"sha256": "b"}}
     refused = {"model": {"sha256": "a"}, "statistics": {}, "probability": None}
     path = tmp_path / "many.json"
@@ -29,9 +30,10 @@ def test_what_commands_and_the_portal_write_is_read(tmp_path):
         + json.dumps({"study": 2, "prediction": None})
     )
     found = recent_predictions.read(path, "a")
-    assert found == ([{"input_mean": 0.5, "probability": 0.25}] * 2, 1, 1)
+    assert found == ([{"input_mean": 0.5, "probability": 0.25}] * 2, 1, 1, 2)
     assert found.summary == (
-        "3 predictions, 1 of them refused by the quality gate (33.3%); 1 of other models left out"
+        "3 predictions, 1 of them refused by the quality gate (33.3%); "
+        "2 without sizes in mm, because their spacing is not plausible; 1 of other models left out"
     )
     assert len(recent_predictions.read(path).rows) == 3
 

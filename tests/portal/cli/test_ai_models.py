@@ -131,6 +131,7 @@ def test_what_a_models_predictions_stored_is_written_for_drift_and_names_no_case
     assert facts["statistics"] == prediction_of()["statistics"]
     assert facts["probability"] == prediction_of()["probability"]
     assert (facts["model"]["sha256"], facts["quality"]["verdict"]) == (SHA256, "fit")
+    assert facts["measurements"] == {"spacing_problem": None}
     assert study.hex not in line.replace("-", "")
     for wrong in (-1.0, math.nan, 1e9):
         with pytest.raises(Failed, match="--days lies between"):
