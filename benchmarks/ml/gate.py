@@ -126,8 +126,10 @@ def _measure_wrong(
         total[kind][_verdict(opened, data)] += 1
     table = {kind: _row(codes) for kind, codes in total.items()}
     for kind, row in table.items():
+        low, high = row["interval"]
         print(
-            f"{kind:34} {row['refused']:4} of {row['n']:4} refused {row['share']:7.1%}",
+            f"{kind:34} {row['refused']:4} of {row['n']:4} refused "
+            f"{row['share']:7.1%} ({low:.1%} to {high:.1%})",
             row["codes"],
         )
     return table
@@ -136,7 +138,13 @@ def _measure_wrong(
 def _row(codes: Counter[str]) -> dict[str, Any]:
     count, passed = codes.total(), codes["passed"]
     refused = {code: number for code, number in codes.most_common() if code != "passed"}
-    return {"n": count, "refused": count - passed, "share": 1 - passed / count, "codes": refused}
+    return {
+        "n": count,
+        "refused": count - passed,
+        "share": 1 - passed / count,
+        "interval": real.wilson(count - passed, count),
+        "codes": refused,
+    }
 
 
 def _verdict(opened: serving.Serving, data: bytes) -> str:

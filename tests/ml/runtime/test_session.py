@@ -189,6 +189,8 @@ def test_both_engines_say_the_same_of_the_shipped_model():
     assert abs(torch_masks - masks).max() < 0.01
     np.testing.assert_allclose(torch_images, images, atol=5e-3)
     fast_masks, fast_images = session.open(folder, device="cpu", precision="bf16").run(inputs)
-    assert abs(fast_masks - masks).mean() < 0.01
-    # On 20 real X-rays 0.016 at most (benchmarks/ml/backends.py); a drawn chest is far from these.
+    # Equal where the processor has no bf16. Of three drawn chests, in torch's bf16, the mean over
+    # the mask was off by 0.0014 at most, the image probability by 0.033 (on 20 X-rays 0.016:
+    # benchmarks/ml/backends.py): nearly twice that, and more of the mask, as OpenVINO rounds more.
+    assert abs(fast_masks - masks).mean() < 0.005
     np.testing.assert_allclose(fast_images, images, atol=0.06)
