@@ -60,11 +60,12 @@ def canonical(
         centre, width, _ = windows[0]
         steep = 4.0 * (values * slope + intercept - centre) / max(width, 1e-6)
         shown = np.rint(65535.0 / (1.0 + np.exp(-np.clip(steep, -50, 50))))
-        bits, windows, scale = 16, [], _Scale(1.0, 0.0)
+        bits, windows, scale = 16, [_whole(16)], _Scale(1.0, 0.0)
     elif not windows and voi_table is not None:
         modality_values = np.rint(values * slope + intercept).astype(np.int32)
         shown, bits = _looked_up(voi_table, modality_values), voi_table.depth
-        scale = _Scale(1.0, 0.0)
+        # Files are known whose table has 12 bits and states 16: they would look black.
+        windows, scale = [_whole(max(voi_table.entries).bit_length())], _Scale(1.0, 0.0)
     else:
         # Rescaling is linear, so the stored steps are kept as they are: no rounding, no loss.
         sign, start = (1, -low) if slope > 0 else (-1, low + 2**bits - 1)
@@ -95,6 +96,12 @@ def canonical(
         if w.centre + w.width / 2 > darkest and w.centre - w.width / 2 < brightest
     ]
     return pixels, bits, windows, valid
+
+
+def _whole(bits: int) -> Window:
+    """What a curve gives is shown as it is: it is the sender's own window."""
+    top = 2**bits - 1
+    return Window(top / 2, max(top, 1), "window 1")
 
 
 def _values(

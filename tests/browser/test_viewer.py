@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw, wait_until
+from tests.support.pictures import to_greys
 
 pytestmark = pytest.mark.browser
 
@@ -21,6 +23,13 @@ _COLOURS = """() => {
         if (data[i] > data[i + 2] + 60 && data[i] > data[i + 1]) reader += 1;
     }
     return [ai, reader];
+}"""
+_GREYS = """async ([bits, centre, width, inverted]) => {
+    const module = document.querySelector("script[type=module][src*=case]").src;
+    const { Windowing } = await import(new URL("./viewer/windowing.js", module));
+    const windowing = new Windowing([[centre, width, "window 1"]], bits);
+    if (inverted) windowing.invert();
+    return Array.from(windowing.lookup(), (pixel) => pixel & 255);
 }"""
 _FOCUSED = "document.activeElement.dataset.action ?? document.activeElement.className"
 
@@ -161,3 +170,15 @@ def test_print_shows_patient_picture_and_result(visitor: Visitor, cases: Cases) 
     expect(page.locator(".film-picture")).to_be_visible()
     expect(page.locator("#ai-panel")).to_contain_text("Pneumothorax likely")
     expect(page.locator(".film-tools")).to_be_hidden()
+
+
+def test_the_viewers_greys_are_those_of_the_reference_table(visitor: Visitor, cases: Cases) -> None:
+    """Of every value of 16 bits, through windows as headers have them; pydicom's greys are equal
+    to these (tests/ml/images/test_reference_greys.py)."""
+    page = _open(visitor, cases.likely)
+    values = np.arange(65536.0)
+    for bits, centre, width in ((8, 127.5, 255), (12, 1842.7, 2511.3), (16, 29491.2, 40174.1)):
+        for inverted in (False, True):
+            drawn = page.evaluate(_GREYS, [bits, centre, width, inverted])
+            expected = to_greys(values, centre - width / 2, centre + width / 2)
+            assert drawn == (255 - expected if inverted else expected).tolist()

@@ -5,11 +5,19 @@ import struct
 import zlib
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 CANARY = "CANARY^ZEBRA"
+
+
+def to_greys(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """0 to 255 from black at `low` to white at `high`, halves upwards as the browser rounds."""
+    grey = np.floor((values - low) * (255 / (high - low)) + 0.5)
+    return np.clip(grey, 0, 255).astype(np.uint8)
 
 
 def dicom(*, rows: int = 8, columns: int = 6, pixels: bytes | None = None, **tags: Any) -> bytes:

@@ -169,6 +169,7 @@ def test_a_voi_lut_is_applied_when_there_is_no_window():
     picture = read(made(stored, 4, VOILUTSequence=[lut(0, 14, table)]))
     np.testing.assert_array_equal(picture.pixels.ravel(), table)
     assert picture.bits == 14
+    assert picture.windows[0][:2] == (16383 / 2, 16383)
     # With a window beside it, depth is kept and the window offered instead.
     both = read(made(stored, 4, VOILUTSequence=[lut(0, 14, table)], WindowCenter=8, WindowWidth=9))
     np.testing.assert_array_equal(both.pixels, stored)
@@ -181,7 +182,8 @@ def test_a_sigmoid_is_applied_and_keeps_the_order():
     expected = 65535 / (1 + np.exp(-4 * (RAMP.astype(float) - 2000) / 1000))
     np.testing.assert_allclose(picture.pixels, expected, atol=0.51)
     assert picture.bits == 16
-    assert [window.name for window in picture.windows] == ["automatic"]
+    assert [window.name for window in picture.windows] == ["window 1", "automatic"]
+    assert picture.windows[0][:2] == (65535 / 2, 65535)  # the sender's curve as it is
     assert (np.diff(picture.pixels.ravel().astype(int)) >= 0).all()
 
 
