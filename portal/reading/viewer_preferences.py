@@ -12,7 +12,7 @@ from portal.errors import Invalid
 from portal.models import OverlayMode, OverlayShown, User, ViewerPreferences
 
 # A window of the picture's own header by its place, or one that Pleura offers for every picture.
-PRESETS: Final = (*(f"window-{place}" for place in range(1, 7)), "lung", "full")
+PRESETS: Final = (*(f"window-{place}" for place in range(1, 7)), "lung", "soft", "bone", "full")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -24,12 +25,45 @@ _COLOURS = """() => {
     }
     return [ai, reader];
 }"""
+_MODULE = """const module = (name) => import(new URL(`./viewer/${name}.js`,
+    document.querySelector("script[type=module][src*=case]").src));"""
 _GREYS = """async ([bits, centre, width, inverted]) => {
-    const module = document.querySelector("script[type=module][src*=case]").src;
-    const { Windowing } = await import(new URL("./viewer/windowing.js", module));
+    MODULE
+    const { Windowing } = await module("windowing");
     const windowing = new Windowing([[centre, width, "window 1"]], bits);
     if (inverted) windowing.invert();
     return Array.from(windowing.lookup(), (pixel) => pixel & 255);
+}""".replace("MODULE", _MODULE)
+_SAMPLED = """async ([values, columns, rows, turn, flipped]) => {
+    MODULE
+    const { Sampler } = await module("sampler");
+    const { Geometry } = await module("geometry");
+    const geometry = new Geometry(columns, rows);
+    geometry.resize(200, 300, { left: 0, right: 0, top: 0, bottom: 0 });
+    for (let i = 0; i < turn; i += 1) geometry.rotate(1);
+    if (flipped) geometry.flip();
+    const sampler = new Sampler([{ data: Uint16Array.from(values), columns, rows }]);
+    sampler.sample(0, 0, 1, geometry, geometry.across, geometry.down);
+    let farthest = 0;
+    for (const [x, y] of [[0, 0], [columns, 0], [3.5, 7.25], [columns, rows]]) {
+        const film = geometry.toScreen(x, y);
+        const back = geometry.toPicture(film.x, film.y);
+        farthest = Math.max(farthest, Math.abs(back.x - x), Math.abs(back.y - y));
+    }
+    const { width, height } = sampler.rect;
+    return { size: [width, height], values: Array.from(sampler.values), farthest };
+}""".replace("MODULE", _MODULE)
+_WINDOW_OF = """async ([values, columns, rows, box]) => {
+    MODULE
+    const { windowOf } = await module("windowing");
+    return windowOf({ data: Uint16Array.from(values), columns, rows }, box);
+}""".replace("MODULE", _MODULE)
+_FILM = """() => {
+    const canvas = document.querySelector(".film-picture");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let sum = 0;
+    for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i]) % 2147483647;
+    return sum;
 }"""
 _FOCUSED = "document.activeElement.dataset.action ?? document.activeElement.className"
 
@@ -61,7 +95,7 @@ def test_the_toolbar_is_one_stop_of_the_tab_key(visitor: Visitor, cases: Cases) 
     window = page.inner_text("[data-out=zoom]")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(_FOCUSED) == "tool-zoom"
+    assert page.evaluate(_FOCUSED) == "tool-pan"
     page.keyboard.press("End")
     assert page.evaluate(_FOCUSED) == "full"
     page.keyboard.press("ArrowDown")
@@ -182,3 +216,61 @@ def test_the_viewers_greys_are_those_of_the_reference_table(visitor: Visitor, ca
             drawn = page.evaluate(_GREYS, [bits, centre, width, inverted])
             expected = to_greys(values, centre - width / 2, centre + width / 2)
             assert drawn == (255 - expected if inverted else expected).tolist()
+
+
+def test_a_turned_and_mirrored_picture_is_sampled_pixel_by_pixel(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    picture = np.random.default_rng(5).integers(0, 65536, (23, 31))
+    for turn, flipped in itertools.product(range(4), (False, True)):
+        expected = np.rot90(picture, -turn)
+        expected = expected[:, ::-1] if flipped else expected
+        seen = page.evaluate(_SAMPLED, [picture.ravel().tolist(), 31, 23, turn, flipped])
+        assert seen["size"] == [expected.shape[1], expected.shape[0]]
+        assert seen["values"] == expected.ravel().tolist()
+        assert seen["farthest"] < 1e-9  # there and back by screen coordinates
+
+
+def test_a_picture_is_turned_by_keys_and_its_sides_go_with_it(
+    visitor: Visitor, cases: Cases
+) -> None:
+    page = _open(visitor, cases.likely)
+    flags = page.locator("[data-out=flags]")
+    page.keyboard.press("v")
+    expect(flags).to_have_text("")
+    page.evaluate(TWO_FRAMES)
+    before = page.evaluate(_FILM)
+    page.keyboard.press(">")
+    expect(flags).to_have_text("turned 90°")
+    page.evaluate(TWO_FRAMES)
+    assert page.evaluate(_FILM) != before
+    page.keyboard.press("<")
+    page.keyboard.press("<")
+    expect(flags).to_have_text("turned 270°")
+    page.keyboard.press("x")
+    expect(flags).to_have_text("turned 270°, mirrored")
+    page.keyboard.press("v")
+    expect(flags).to_have_text("")
+    wait_until(page, lambda: page.evaluate(_FILM) == before)
+
+
+def test_a_window_from_an_area_is_that_of_its_pixels(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    picture = np.random.default_rng(6).integers(0, 4096, (40, 50))
+    box = picture[5:31, 8:20]
+    low, high = np.percentile(box, (1, 99), method="inverted_cdf")
+    found = page.evaluate(_WINDOW_OF, [picture.ravel().tolist(), 50, 40, [8.3, 5.0, 19.2, 30.9]])
+    assert found == {"centre": (low + high) / 2, "width": high - low}
+    assert page.evaluate(_WINDOW_OF, [picture.ravel().tolist(), 50, 40, [3, 3, 5, 5]]) is None
+    page.keyboard.press("v")
+    window = page.locator("[data-out=window]")
+    before = window.inner_text()
+    page.keyboard.press("s")
+    page.mouse.move(400, 300)
+    page.mouse.down()
+    page.mouse.move(560, 420, steps=3)
+    page.mouse.up()
+    expect(window).not_to_have_text(before)
+    page.keyboard.press("v")
+    expect(window).to_have_text(before)

@@ -2,6 +2,7 @@
 
 import { isTyping, keyOf } from "../base.js";
 import { wireToolbar } from "./toolbar.js";
+import { TOOLS } from "./tools.js";
 
 const ZOOM = 1.25;
 
@@ -38,6 +39,8 @@ export function viewerActions(viewer, tools, threshold) {
     "zoom-in": moved(() => geometry.zoomAt(ZOOM, centre().x, centre().y)),
     "zoom-out": moved(() => geometry.zoomAt(1 / ZOOM, centre().x, centre().y)),
     "flip": moved(() => geometry.flip()),
+    "turn-right": moved(() => geometry.rotate(1)),
+    "turn-left": moved(() => geometry.rotate(-1)),
     "left": moved(() => geometry.pan(40, 0)),
     "right": moved(() => geometry.pan(-40, 0)),
     "up": moved(() => geometry.pan(0, 40)),
@@ -74,7 +77,7 @@ export function viewerActions(viewer, tools, threshold) {
     "threshold-reset": () => threshold?.reset(),
     "full": () => toggleFull(viewer.root),
   };
-  for (const tool of ["window", "pan", "zoom", "ruler", "loupe"]) actions[`tool-${tool}`] = () => tools.use(tool);
+  for (const tool of TOOLS) actions[`tool-${tool}`] = () => tools.use(tool);
   windowing.presets.forEach((preset, i) => {
     actions[`preset-${i + 1}`] = windowChanged(() => {
       windowing.set(preset.centre, preset.width);
@@ -86,13 +89,13 @@ export function viewerActions(viewer, tools, threshold) {
 
 /** Keys of the viewer; the page adds its own. */
 export const VIEWER_KEYS = {
-  "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "t": "tool-ruler", "m": "tool-loupe",
-  "i": "invert", "x": "flip", "e": "shutter", "8": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
+  "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "t": "tool-ruler", "m": "tool-loupe", "s": "tool-area",
+  "i": "invert", "x": "flip", ">": "turn-right", "<": "turn-left", "e": "shutter", "8": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
   "v": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-ruler", "Backspace": "remove-ruler",
   "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
   "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",
   "Shift+ArrowLeft": "narrower", "Shift+ArrowRight": "wider", "Shift+ArrowUp": "brighter", "Shift+ArrowDown": "darker",
-  "1": "preset-1", "2": "preset-2", "3": "preset-3", "4": "preset-4", "5": "preset-5", "6": "preset-6",
+  "1": "preset-1", "2": "preset-2", "3": "preset-3", "4": "preset-4", "5": "preset-5", "6": "preset-6", "7": "preset-7",
 };
 
 let entering = Promise.resolve();

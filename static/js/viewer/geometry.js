@@ -1,5 +1,6 @@
 // Where the picture lies in the window. Picture coordinates are source pixels with (0, 0) at the
-// top left corner of the first pixel; screen coordinates are CSS pixels of the film.
+// top left corner of the first pixel; shown coordinates are the same pixels once the picture was
+// turned and then mirrored; screen coordinates are CSS pixels of the film.
 
 const MAX_SCALE = 32;
 
@@ -16,12 +17,19 @@ export class Geometry {
     this.width = 1;      // of the film
     this.height = 1;
     this.inset = { left: 0, top: 0, right: 0, bottom: 0 };
-    this.flipped = false;
+    this.turn = 0;       // quarter turns clockwise, 0 to 3
+    this.flipped = false; // left and right, after the turn
     this.fitted = true;  // follows the window's size until the reader zooms or pans
     this.scale = 1;      // CSS pixels for one source pixel
-    this.x = 0;          // left edge of the (unflipped) picture on the film
+    this.x = 0;          // left edge of the shown picture on the film
     this.y = 0;
   }
+
+  /** Columns of the shown picture. */
+  get across() { return this.turn % 2 ? this.rows : this.columns; }
+
+  /** Rows of the shown picture. */
+  get down() { return this.turn % 2 ? this.columns : this.rows; }
 
   /** @param {number} width  @param {number} height  @param {Inset} inset */
   resize(width, height, inset) {
@@ -35,41 +43,77 @@ export class Geometry {
 
   fitScale() {
     const { left, top, right, bottom } = this.inset;
-    return Math.min((this.width - left - right) / this.columns, (this.height - top - bottom) / this.rows);
+    return Math.min((this.width - left - right) / this.across, (this.height - top - bottom) / this.down);
   }
 
   fit() {
     const { left, top, right, bottom } = this.inset;
     this.scale = this.fitScale();
-    this.x = left + (this.width - left - right - this.columns * this.scale) / 2;
-    this.y = top + (this.height - top - bottom - this.rows * this.scale) / 2;
+    this.x = left + (this.width - left - right - this.across * this.scale) / 2;
+    this.y = top + (this.height - top - bottom - this.down * this.scale) / 2;
     this.fitted = true;
+  }
+
+  /** @param {Point} point  @returns {Point} */
+  toShown({ x, y }) {
+    const turned = [
+      { x, y },
+      { x: this.rows - y, y: x },
+      { x: this.columns - x, y: this.rows - y },
+      { x: y, y: this.columns - x },
+    ][this.turn];
+    return { x: this.flipped ? this.across - turned.x : turned.x, y: turned.y };
+  }
+
+  /** @param {Point} point  @returns {Point} */
+  fromShown({ x, y }) {
+    const u = this.flipped ? this.across - x : x;
+    return [
+      { x: u, y },
+      { x: y, y: this.rows - u },
+      { x: this.columns - u, y: this.rows - y },
+      { x: this.columns - y, y: u },
+    ][this.turn];
   }
 
   /** @param {number} sx  @param {number} sy  @returns {Point} */
   toPicture(sx, sy) {
-    const x = (sx - this.x) / this.scale;
-    return { x: this.flipped ? this.columns - x : x, y: (sy - this.y) / this.scale };
+    return this.fromShown({ x: (sx - this.x) / this.scale, y: (sy - this.y) / this.scale });
   }
 
   /** @param {number} px  @param {number} py  @returns {Point} */
   toScreen(px, py) {
-    const x = this.flipped ? this.columns - px : px;
-    return { x: this.x + x * this.scale, y: this.y + py * this.scale };
+    const shown = this.toShown({ x: px, y: py });
+    return { x: this.x + shown.x * this.scale, y: this.y + shown.y * this.scale };
+  }
+
+  /** The canvas transform from picture coordinates to an output on which the shown picture begins at
+      `left`, `top` with `scale` pixels for one of the source.
+      @param {number} scale  @param {number} left  @param {number} top
+      @returns {[number, number, number, number, number, number]} */
+  transform(scale, left, top) {
+    const origin = this.toShown({ x: 0, y: 0 });
+    const right = this.toShown({ x: 1, y: 0 });
+    const below = this.toShown({ x: 0, y: 1 });
+    return [
+      (right.x - origin.x) * scale, (right.y - origin.y) * scale,
+      (below.x - origin.x) * scale, (below.y - origin.y) * scale,
+      left + origin.x * scale, top + origin.y * scale,
+    ];
   }
 
   /** @param {Point} point  @param {number} sx  @param {number} sy */
   #place(point, sx, sy) {
-    const x = this.flipped ? this.columns - point.x : point.x;
-    this.x = sx - x * this.scale;
-    this.y = sy - point.y * this.scale;
+    const shown = this.toShown(point);
+    this.x = sx - shown.x * this.scale;
+    this.y = sy - shown.y * this.scale;
     this.#keepVisible();
   }
 
   // At least a quarter of the film still shows the picture, so that it cannot be lost.
   #keepVisible() {
-    const w = this.columns * this.scale;
-    const h = this.rows * this.scale;
+    const w = this.across * this.scale;
+    const h = this.down * this.scale;
     const mx = Math.min(w, this.width) / 4;
     const my = Math.min(h, this.height) / 4;
     this.x = Math.min(this.width - mx, Math.max(mx - w, this.x));
@@ -95,14 +139,26 @@ export class Geometry {
     this.#keepVisible();
   }
 
-  flip() {
+  flip() { this.#lay(() => { this.flipped = !this.flipped; }); }
+
+  /** Turns the shown picture, also a mirrored one.
+      @param {number} quarters  clockwise */
+  rotate(quarters) {
+    const by = this.flipped ? -quarters : quarters;
+    this.#lay(() => { this.turn = (this.turn + by + 4) % 4; });
+  }
+
+  // What was in the middle of the film stays there.
+  /** @param {() => void} change */
+  #lay(change) {
     const middle = this.toPicture(this.width / 2, this.height / 2);
-    this.flipped = !this.flipped;
+    change();
     if (this.fitted) this.fit();
     else this.#place(middle, this.width / 2, this.height / 2);
   }
 
   reset() {
+    this.turn = 0;
     this.flipped = false;
     this.fit();
   }

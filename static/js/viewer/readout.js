@@ -1,6 +1,7 @@
 // The state of the viewer on the page: readout line, pressed buttons, presets, legend.
 
 import { paintLegend } from "./colormap.js";
+import { TOOLS } from "./tools.js";
 
 export class Readout {
   #frame = 0;
@@ -40,10 +41,10 @@ export class Readout {
     this.#out("window", `W ${Math.round(windowing.width)} L ${Math.round(windowing.centre)}`);
     this.#out("zoom", `${Math.round(geometry.scale * ratio * 100)} %`);
     const off = overlay.setting === "off" && overlay.map;
-    const flags = [windowing.inverted && "inverted", geometry.flipped && "mirrored", shutter.closed && "edges hidden", off && "AI overlay off"];
+    const flags = [windowing.inverted && "inverted", geometry.turn && `turned ${geometry.turn * 90}°`, geometry.flipped && "mirrored", shutter.closed && "edges hidden", off && "AI overlay off"];
     this.#out("flags", flags.filter(Boolean).join(", "));
     this.#out("pixel", this.#pixelText());
-    for (const tool of ["window", "pan", "zoom", "ruler", "loupe"]) this.#press(`tool-${tool}`, this.tools.current === tool);
+    for (const tool of TOOLS) this.#press(`tool-${tool}`, this.tools.current === tool);
     this.#press("invert", windowing.inverted);
     this.#press("flip", geometry.flipped);
     this.#press("shutter", !shutter.closed);

@@ -4,6 +4,8 @@
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./geometry.js").Line} Line */
 
+export const TOOLS = ["window", "area", "pan", "zoom", "ruler", "loupe"];
+
 export class Tools extends EventTarget {
   /** @type {Map<number, Point>} */
   #pointers = new Map();
@@ -69,6 +71,7 @@ export class Tools extends EventTarget {
   }
 
   #startPinch() {
+    this.viewer.area = null;
     if (this.#drag?.tool === "ruler") this.viewer.rulers.remove(this.#drag.line);
     this.#drag = null;
     const [a, b] = [...this.#pointers.values()];
@@ -98,9 +101,18 @@ export class Tools extends EventTarget {
     this.#drag.last = at;
     if (tool === "window") { viewer.windowing.drag(dx, dy); viewer.windowChanged(); }
     if (tool === "pan") { viewer.geometry.pan(dx, dy); viewer.moved(); }
+    if (tool === "area") { viewer.area = this.#box(from, at); viewer.refreshLayer(); }
     if (tool === "zoom") { viewer.geometry.zoomAt(Math.exp(-dy * 0.008), from.x, from.y); viewer.moved(); }
     if (tool === "ruler") { viewer.rulers.stretch(this.#drag.line, viewer.geometry.toPicture(at.x, at.y)); viewer.refreshLayer(); }
     if (tool === "loupe") viewer.showLoupe(at.x, at.y);
+  }
+
+  /** Between two points of the film.
+      @param {Point} from  @param {Point} to  @returns {Line} */
+  #box(from, to) {
+    const a = this.viewer.geometry.toPicture(from.x, from.y);
+    const b = this.viewer.geometry.toPicture(to.x, to.y);
+    return [Math.min(a.x, b.x), Math.min(a.y, b.y), Math.max(a.x, b.x), Math.max(a.y, b.y)];
   }
 
   #pinchTo() {
@@ -119,6 +131,11 @@ export class Tools extends EventTarget {
     if (this.#pointers.size < 2) this.#pinch = null;
     if (this.#drag?.tool === "ruler") {
       this.viewer.rulers.finish(this.#drag.line, 3 / this.viewer.geometry.scale);
+      this.viewer.refreshLayer();
+    }
+    if (this.viewer.area) {
+      if (event.type === "pointerup") this.viewer.windowToArea();
+      this.viewer.area = null;
       this.viewer.refreshLayer();
     }
     if (event.pointerType !== "mouse") this.viewer.hideLoupe();

@@ -10,7 +10,7 @@ import { Sampler } from "./sampler.js";
 import { Saver } from "./saver.js";
 import { Shutter } from "./shutter.js";
 import { fetchBytes } from "./transfer.js";
-import { Windowing } from "./windowing.js";
+import { Windowing, windowOf } from "./windowing.js";
 
 const REST = 140;          // ms after the last move until the full resolution is drawn
 const FRAME_BUDGET = 11;   // ms for the picture while something moves
@@ -83,6 +83,8 @@ export class Viewer extends EventTarget {
     /** @type {MediaQueryList | null} */
     this.screen = null;      // the query that a change of monitor ends
     this.onScreen = () => this.#resize();
+    /** @type {Line | null} */
+    this.area = null;        // where the reader draws a box for a window
     this.scratch = document.createElement("canvas");
     const style = getComputedStyle(document.documentElement);
     this.aiColour = style.getPropertyValue("--film-ai").trim();
@@ -121,6 +123,15 @@ export class Viewer extends EventTarget {
     const { columns, rows } = this.info;
     if (!this.levels || x < 0 || y < 0 || x >= columns || y >= rows) return null;
     return this.levels[0].data[y * columns + x];
+  }
+
+  /** Window and level for the pixels of the area; nothing where it holds too few of them. */
+  windowToArea() {
+    if (!this.levels) return;
+    const fitting = windowOf(this.levels[0], this.area);
+    if (!fitting) return;
+    this.windowing.set(fitting.centre, fitting.width);
+    this.windowChanged();
   }
 
   /** Remembers a choice of overlay, mode, inversion or preset for the reader's next case.
@@ -185,13 +196,13 @@ export class Viewer extends EventTarget {
 
   #placePreview() {
     if (!this.preview) return;
-    const { x, y, scale, columns, rows, flipped } = this.geometry;
+    const { x, y, scale, columns, rows, across, down, turn, flipped } = this.geometry;
     const style = this.preview.style;
-    style.left = `${x}px`;
-    style.top = `${y}px`;
+    style.left = `${x + (across - columns) / 2 * scale}px`; // it turns about its middle
+    style.top = `${y + (down - rows) / 2 * scale}px`;
     style.width = `${columns * scale}px`;
     style.height = `${rows * scale}px`;
-    style.transform = flipped ? "scaleX(-1)" : "";
+    style.transform = `${flipped ? "scaleX(-1) " : ""}rotate(${turn * 90}deg)`;
     style.filter = this.windowing.inverted ? "invert(1)" : "";
     this.preview.classList.add("placed");
   }
@@ -201,9 +212,9 @@ export class Viewer extends EventTarget {
     const quality = this.#moving ? this.#quality : 1;
     const ratio = this.ratio * quality;
     const { width, height } = this.canvas;
-    const { x, y, scale, flipped } = this.geometry;
+    const { x, y, scale } = this.geometry;
     if (this.#sampleStale || quality !== this.drawnQuality) {
-      this.sampler.sample(x * ratio, y * ratio, scale * ratio, flipped,
+      this.sampler.sample(x * ratio, y * ratio, scale * ratio, this.geometry,
         Math.round(width * quality), Math.round(height * quality));
       this.drawnQuality = quality;
     }
@@ -239,8 +250,7 @@ export class Viewer extends EventTarget {
   #toPicture(context) {
     const { geometry, ratio } = this;
     const scale = geometry.scale * ratio;
-    const left = (geometry.x + (geometry.flipped ? geometry.columns * geometry.scale : 0)) * ratio;
-    context.setTransform(geometry.flipped ? -scale : scale, 0, 0, scale, left, geometry.y * ratio);
+    context.setTransform(...geometry.transform(scale, geometry.x * ratio, geometry.y * ratio));
     return scale;
   }
 
@@ -251,6 +261,7 @@ export class Viewer extends EventTarget {
     context.clearRect(0, 0, this.layer.width, this.layer.height);
     const scale = this.#toPicture(context);
     this.overlay.draw(context, scale, ratio, this.aiColour, true);
+    if (this.area) this.#drawArea(context, ratio / scale);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.#drawSides(context);
     /** @param {number} px  @param {number} py */
@@ -261,25 +272,53 @@ export class Viewer extends EventTarget {
     this.rulers.draw(context, toScreen, ratio, this.readerColour);
   }
 
+  /** @param {CanvasRenderingContext2D} context  @param {number} pixel  of the source for one of CSS */
+  #drawArea(context, pixel) {
+    const [x0, y0, x1, y1] = this.area;
+    for (const [width, colour] of /** @type {const} */ ([[3, "rgb(0 0 0 / 55%)"], [1, this.readerColour]])) {
+      context.lineWidth = width * pixel;
+      context.strokeStyle = colour;
+      context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    }
+  }
+
   // The patient's side at both edges of the picture, in the surround where there is room.
   /** @param {CanvasRenderingContext2D} context */
   #drawSides(context) {
     if (!this.info.leftSide) return;
-    const { geometry, ratio } = this;
-    const other = { "R": "L", "L": "R", "R?": "L?" }[this.info.leftSide];
-    /** @type {any[]} texts, beside numbers below */
-    const names = geometry.flipped ? [other, this.info.leftSide] : [this.info.leftSide, other];
-    const y = Math.min(Math.max(geometry.y + 26, 26), geometry.height - 12) * ratio;
-    const start = Math.max(geometry.inset.left + 6, geometry.x - 22);
-    const end = Math.min(geometry.width - 20, geometry.x + geometry.columns * geometry.scale + 8);
+    const { ratio } = this;
     context.font = `600 ${16 * ratio}px system-ui, sans-serif`;
     context.lineWidth = 3 * ratio;
     context.strokeStyle = "rgb(0 0 0 / 70%)";
     context.fillStyle = "#aab0b8";
-    for (const [text, x] of [[names[0], start], [names[1], end]]) {
-      context.strokeText(text, x * ratio, y);
-      context.fillText(text, x * ratio, y);
+    for (const { text, x, y } of this.#sides()) {
+      context.strokeText(text, x * ratio, y * ratio);
+      context.fillText(text, x * ratio, y * ratio);
     }
+  }
+
+  // At the right and left edges of the film, or at its top and bottom where the picture was turned.
+  /** @returns {{ text: string, x: number, y: number }[]} */
+  #sides() {
+    const { geometry, info } = this;
+    const other = { "R": "L", "L": "R", "R?": "L?" }[info.leftSide || "R"];
+    const { x: u, y: v } = geometry.toShown({ x: 0, y: info.rows / 2 });
+    const isFirst = geometry.turn % 2 ? v === 0 : u === 0;
+    const [first, last] = isFirst ? [info.leftSide, other] : [other, info.leftSide];
+    const right = geometry.x + geometry.across * geometry.scale;
+    const bottom = geometry.y + geometry.down * geometry.scale;
+    if (geometry.turn % 2) {
+      const x = Math.min(Math.max((geometry.x + right) / 2, geometry.inset.left + 6), geometry.width - 20);
+      return [
+        { text: first, x, y: Math.max(20, geometry.y - 8) },
+        { text: last, x, y: Math.min(geometry.height - 8, bottom + 20) },
+      ];
+    }
+    const y = Math.min(Math.max(geometry.y + 26, 26), geometry.height - 12);
+    return [
+      { text: first, x: Math.max(geometry.inset.left + 6, geometry.x - 22), y },
+      { text: last, x: Math.min(geometry.width - 20, right + 8), y },
+    ];
   }
 
   /** The magnifier at a film position: the picture at 2.5 times its present size.
@@ -294,15 +333,14 @@ export class Viewer extends EventTarget {
     this.loupe.style.top = `${sy - size / 2}px`;
     this.loupeSampler ??= new Sampler(this.levels);
     const scale = this.geometry.scale * 2.5 * this.ratio;
-    const point = this.geometry.toPicture(sx, sy);
-    const across = this.geometry.flipped ? this.info.columns - point.x : point.x;
-    this.loupeSampler.sample(output / 2 - across * scale, output / 2 - point.y * scale, scale,
-      this.geometry.flipped, output, output);
+    const shown = this.geometry.toShown(this.geometry.toPicture(sx, sy));
+    const left = output / 2 - shown.x * scale;
+    const top = output / 2 - shown.y * scale;
+    this.loupeSampler.sample(left, top, scale, this.geometry, output, output);
     const context = this.loupe.getContext("2d", { alpha: false });
     const image = this.loupeSampler.grey(this.windowing.lookup());
     if (image) context.putImageData(image, this.loupeSampler.rect.x, this.loupeSampler.rect.y);
-    const flipped = this.geometry.flipped ? -scale : scale;
-    context.setTransform(flipped, 0, 0, scale, output / 2 - point.x * flipped, output / 2 - point.y * scale);
+    context.setTransform(...this.geometry.transform(scale, left, top));
     this.shutter.draw(context, this.info.columns, this.info.rows);
     this.overlay.draw(context, scale, this.ratio, this.aiColour, false);
     context.setTransform(1, 0, 0, 1, 0, 0);

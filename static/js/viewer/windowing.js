@@ -4,6 +4,9 @@
 /** @typedef {[centre: number, width: number, name: string]} HeaderWindow  name: "" for none */
 /** @typedef {{ name: string, code: string, centre: number, width: number }} Preset */
 
+// With Pleura's four there is a key (1 to 7) for each.
+const MOST_FROM_HEADER = 3;
+
 export class Windowing {
   #stale = true;
 
@@ -68,8 +71,41 @@ function presets(windows, first, maximum) {
     name: name ? String(name).toLowerCase() : i === 0 ? "as sent" : `window ${i + 1}`, code: `window-${i + 1}`, centre, width,
   }));
   if (named.length === 0) named.push({ name: "full range", code: "full", ...first });
-  // Half the width over the darker half: the edge of a collapsed lung is a faint line in dark air.
-  named.push({ name: "lung", code: "lung", centre: first.centre - first.width / 4, width: first.width / 2 });
+  // Shares of the first window. The edge of a collapsed lung is a faint line in dark air: half the
+  // width over the darker half. Bone is the brighter half, what lies behind the heart the middle.
+  named.splice(MOST_FROM_HEADER);
+  const { centre, width } = first;
+  named.push({ name: "lung", code: "lung", centre: centre - width / 4, width: width / 2 });
+  named.push({ name: "soft tissue", code: "soft", centre: centre + width / 16, width: width * 5 / 8 });
+  named.push({ name: "bone", code: "bone", centre: centre + width / 4, width: width / 2 });
   named.push({ name: "full range", code: "full", centre: maximum / 2, width: maximum });
-  return named.filter((p, i) => named.findIndex((q) => q.name === p.name) === i).slice(0, 6);
+  return named.filter((p, i) => named.findIndex((q) => q.name === p.name) === i);
+}
+
+/** The window from the 1st to the 99th percentile of a box of the picture; null for fewer than 16 pixels.
+    @param {import("./pyramid.js").Level} level  the full one
+    @param {import("./geometry.js").Line} box */
+export function windowOf({ data, columns, rows }, [x0, y0, x1, y1]) {
+  const left = Math.max(0, Math.floor(x0));
+  const right = Math.min(columns, Math.ceil(x1));
+  const top = Math.max(0, Math.floor(y0));
+  const bottom = Math.min(rows, Math.ceil(y1));
+  const total = Math.max(0, right - left) * Math.max(0, bottom - top);
+  if (total < 16) return null;
+  const counts = new Uint32Array(65536);
+  for (let y = top; y < bottom; y += 1) {
+    for (let i = y * columns + left, end = y * columns + right; i < end; i += 1) counts[data[i]] += 1;
+  }
+  const low = percentile(counts, total * 0.01);
+  const high = percentile(counts, total * 0.99);
+  return { centre: (low + high) / 2, width: Math.max(1, high - low) };
+}
+
+/** The value that so many pixels do not exceed.
+    @param {Uint32Array} counts  @param {number} wanted */
+function percentile(counts, wanted) {
+  let seen = counts[0];
+  let value = 0;
+  while (seen < wanted) seen += counts[value += 1];
+  return value;
 }
