@@ -6,6 +6,7 @@ processes' snapshots readable meanwhile, and nobody waits longer than `_BUSY_SEC
 """
 
 import contextlib
+import functools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -340,6 +341,7 @@ def revisions(engine: Engine) -> tuple[str | None, str | None]:
         return MigrationContext.configure(connection).get_current_revision(), head()
 
 
+@functools.cache  # every question whether the portal is ready asks for it, and files are read
 def head() -> str | None:
     """The revision that this code needs."""
     return ScriptDirectory(str(MIGRATIONS)).get_current_head()
