@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 try:
-    from worker import life
+    from worker import life, probe
     from worker.contract.job import QUEUES, JobKind, Queue
     from worker.isolation import kernel
     from worker.settings import BadSettings, Settings, check_redis, leave_environment, load
@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for queue in QUEUES:
         commands.add_parser(queue.value, help=f"do {queue} jobs until stopped")
-    alive = commands.add_parser("alive", help="exit 0 when the queue's worker is alive")
-    alive.add_argument("queue", nargs="?", default="*", help="all queues of this name if left out")
+    alive = commands.add_parser("alive", help="exit 0 while the queue's worker works, else say why")
+    alive.add_argument("queue", nargs="?", default="*", help="all workers of this name if left out")
     chosen = parser.parse_args(arguments)
     try:
         settings = load()
@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"worker: {error}\n")
         return 2
     if chosen.command == "alive":
-        return 0 if life.is_alive(settings, chosen.queue, time.time()) else 1
+        problem = probe.problem(settings, chosen.queue, time.time())
+        sys.stderr.write(f"worker: {problem}\n" if problem else "")
+        return 1 if problem else 0
     return _work(next(queue for queue in QUEUES if queue == chosen.command), settings)
 
 
@@ -70,7 +72,7 @@ def _work(queue: Queue, settings: Settings) -> int:
     processes = settings.batch if queue is JobKind.SEGMENT else 1
     portal = PortalClient(settings, queue)
     watched = life.Life(settings, queue, portal)
-    source = JobSource(queue, portal, watched.stopping)
+    source = JobSource(queue, portal, watched.stopping, heard=watched.heard)
     tasks.hand_over_to(source)
 
     @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -104,6 +106,7 @@ def _work(queue: Queue, settings: Settings) -> int:
         watched.stopping.set()
         for slot in slots:
             slot.join()
+        watched.ended()
     return 0
 
 

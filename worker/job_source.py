@@ -26,7 +26,11 @@ _STEP_SECONDS = 0.25
 
 
 class JobSource:
-    """The next job for the threads of a worker. `stopping` ends all waiting."""
+    """The next job for the threads of a worker. `stopping` ends all waiting.
+
+    `heard` is called whenever the portal was asked: with "" where it gave a job or had none, else
+    with the code of why it gave no answer.
+    """
 
     def __init__(
         self,
@@ -34,9 +38,11 @@ class JobSource:
         portal: PortalClient,
         stopping: threading.Event,
         clock: Callable[[], float] = time.monotonic,
+        heard: Callable[[str], None] = lambda refused: None,
     ) -> None:
         self.queue = of_queue
         self._portal, self._stopping, self._clock = portal, stopping, clock
+        self._heard = heard
         self._ids: queue.Queue[UUID] = queue.Queue(maxsize=1)
         self._lock = threading.Lock()
         self._ask_at = clock()
@@ -91,13 +97,17 @@ class JobSource:
             attempt = self._portal.claim(job_id)
         except Transient as error:
             log.warning("job %s: left to the sweep: %s", job_id, error.code)
+            self._heard(error.code)
             return None
         if attempt is None:
             log.info("job %s: nothing to claim", job_id)
+        else:
+            self._heard("")
         return attempt
 
     def _note(self, refused: str) -> None:
-        """Log why the portal gave no answer, once."""
+        """Pass on why the portal gave no answer, and log it once."""
+        self._heard(refused)
         if refused and refused != self._refused:
             log.warning("the portal gives no jobs: %s", refused)
         self._refused = refused

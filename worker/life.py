@@ -1,7 +1,8 @@
 """Whether a worker works, shown by what it consumes: jobs, or answers that there is none.
 
-The file whose age probes read, and the hello to the portal, follow from that alone. A worker that
-does not consume any more, or can't acknowledge a message, ends with status 1, to be started anew.
+The file whose age probes read, and the hello to the portal, follow from that alone; a second file
+has the code of why the portal gave no answer. A worker that does not consume any more, or can't
+acknowledge a message, ends with status 1, to be started anew.
 """
 
 from __future__ import annotations
@@ -34,10 +35,9 @@ def alive_file(settings: Settings, queue: str) -> Path:
     return settings.state_dir / f"{settings.name}-{queue}.alive"
 
 
-def is_alive(settings: Settings, queue: str, now: float) -> bool:
-    """Whether a worker of that queue (``*``: of any) has touched its file recently."""
-    files = settings.state_dir.glob(f"{settings.name}-{queue}.alive")
-    return any(now - file.stat().st_mtime < ALIVE_SECONDS for file in files)
+def trouble_file(settings: Settings, queue: str) -> Path:
+    """The file that has the code of why the portal gives the queue's worker no answer, if any."""
+    return alive_file(settings, queue).with_suffix(".trouble")
 
 
 class Consumer:
@@ -78,6 +78,7 @@ class Life:
     def __init__(self, settings: Settings, queue: str, portal: PortalClient) -> None:
         self.stopping = threading.Event()
         self._file = alive_file(settings, queue)
+        self._trouble = trouble_file(settings, queue)
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings, self._queue, self._portal = settings, queue, portal
         self._turned_at = 0.0
@@ -85,9 +86,22 @@ class Life:
         self._slots: Sequence[Slot] = ()
 
     def turned(self) -> None:
-        """A thread has consumed something, or does a job whose lease it has just renewed."""
+        """A thread has consumed something, or does a job, which has a limit of time."""
         self._turned_at = time.monotonic()
         self._file.touch()
+
+    def heard(self, refused: str) -> None:
+        """The portal was asked for a job: "" where it answered, else the code of why not."""
+        if refused:
+            self._trouble.write_text(refused, "ascii")
+        else:
+            self._trouble.unlink(missing_ok=True)
+            self.turned()
+
+    def ended(self) -> None:
+        """The worker does no jobs any more: probes see none."""
+        for file in (self._file, self._trouble):
+            file.unlink(missing_ok=True)
 
     def watch(
         self,
@@ -121,7 +135,7 @@ class Life:
                 slot.join(_TICK_SECONDS)
         for slot in self._slots:
             slot.process.stop()
-        self._file.unlink(missing_ok=True)
+        self.ended()
         logging.shutdown()
         os._exit(1)
 

@@ -19,7 +19,7 @@ _GRACE_SECONDS = 60.0
 
 
 class Slot(threading.Thread):
-    """One thread. `turned` is called whenever it has got on; `end` where it can't go on."""
+    """One thread. `turned` is called while a job of it goes on; `end` where it can't go on."""
 
     def __init__(
         self,
@@ -49,7 +49,6 @@ class Slot(threading.Thread):
                 self._expect(START_SECONDS)
                 self.is_idle = self.is_idle and self.process.is_ready
                 self.process.start()
-                self._turned()
                 # A claim is repeated for a quarter of the job's time while the portal is down.
                 self._expect(POLL_SECONDS + self._settings.job_seconds / 4)
                 attempt = self._source.next()

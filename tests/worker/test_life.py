@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.worker.test_main import environment_of
-from worker import life
 from worker.life import Consumer
-from worker.settings import Settings
-
-
-@pytest.mark.parametrize(("age", "alive"), [(0, True), (60, True), (75, False)])
-def test_three_missed_signs_of_life_mean_dead(tmp_path: Path, age: float, alive: bool) -> None:
-    settings = Settings.from_env(environment_of(tmp_path))
-    alive_file = life.alive_file(settings, "segment")
-    alive_file.parent.mkdir()
-    alive_file.touch()
-    assert life.is_alive(settings, "segment", alive_file.stat().st_mtime + age) is alive
 
 
 def test_a_message_that_cannot_be_acknowledged_ends_the_worker() -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 from tests.support.isolation import processes
 from tests.support.isolation.processes import command_and_environment, is_open_to_its_user
 from tests.support.wait import until
+from tests.worker.client.test_portal_client import Script, script
 from worker import life
 from worker.settings import Settings
+
+__all__ = ["script"]
 
 
 def environment_of(folder: Path, **more: str) -> dict[str, str]:
@@ -47,8 +50,29 @@ def test_a_worker_without_a_model_reports_it_and_ends(tmp_path: Path) -> None:
     assert not list((tmp_path / "life").glob("*.alive"))
 
 
-def test_a_probe_sees_a_worker_that_lives_and_no_process_shows_its_secrets(tmp_path: Path) -> None:
+def test_a_worker_that_reaches_neither_portal_nor_redis_is_not_alive(tmp_path: Path) -> None:
     environment = environment_of(tmp_path)
+    settings = Settings.from_env(environment)
+    running = subprocess.Popen([sys.executable, "-m", "worker", "render"], env=environment)
+    try:
+        assert until(life.trouble_file(settings, "render").exists)
+        done = worker("alive", "render", env=environment)
+    finally:
+        running.kill()
+        running.wait()
+    assert done.returncode == 1
+    assert done.stderr == (
+        "worker: the render worker has had no answer since it started: neither the portal at "
+        "http://127.0.0.1:9 nor Redis can be reached.\n"
+    )
+
+
+def test_a_probe_sees_a_worker_that_lives_and_no_process_shows_its_secrets(
+    tmp_path: Path, script: Script
+) -> None:
+    script.answers["claim"] = [204]
+    address = f"http://127.0.0.1:{script.server_port}"
+    environment = environment_of(tmp_path, PLEURA_PORTAL_URL=address)
     settings = Settings.from_env(environment)
     assert worker("alive", "render", env=environment).returncode == 1
     running = subprocess.Popen([sys.executable, "-m", "worker", "render"], env=environment)

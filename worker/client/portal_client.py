@@ -46,6 +46,7 @@ CONNECT_SECONDS = 5.0
 SHORTEST_TRY = 0.1
 # How the portal answers a ticket whose attempt no longer runs.
 ATTEMPT_LOST = frozenset({401, 403, 404, 409, 410})
+_REFUSED = (401, 403)
 _WITH_INPUTS = {"Accept": CLAIM_BUNDLE}
 
 
@@ -101,7 +102,8 @@ class PortalClient:
         answer = self.request_once("POST", "claim", self._token, json=body, headers=_WITH_INPUTS)
         if answer is None:
             raise Transient(ErrorCode.PORTAL_UNREACHABLE)
-        if answer.status_code >= 500:
+        known = (httpx2.codes.OK, httpx2.codes.NO_CONTENT, *_REFUSED)
+        if answer.status_code not in known:  # broken, or something else at the portal's address
             raise Transient(ErrorCode.PORTAL_BROKEN)
         return self._claimed(answer)
 
@@ -140,7 +142,7 @@ class PortalClient:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _claimed(self, answer: httpx2.Response) -> Attempt | None:
-        if answer.status_code in (401, 403):
+        if answer.status_code in _REFUSED:
             raise Transient(ErrorCode.WORKER_TOKEN_REFUSED)
         if answer.status_code != httpx2.codes.OK:
             return None
