@@ -27,6 +27,7 @@ ALARMS: Final = MappingProxyType(
         "auditor_made": "Gave a person access to this page",
         "admin_made": "Gave a person the rights of an administrator",
         "inviter_followed_link": "Followed a link that they had made themselves",
+        "anchors_gone": "The access log’s anchors are gone: its end can have been cut off",
     }
 )
 # Giving any of these roles is an alarm, so that no administrator can take it unseen through a
@@ -63,12 +64,15 @@ def raise_alarm(
     event: str,
     *,
     now: datetime,
-    actor: Actor,
+    actor: Actor | None,
     study_id: UUID | None = None,
     subject_id: UUID | None = None,
     detail: audit.Detail | None = None,
 ) -> None:
-    """Write an alarm in the caller's transaction; like `audit.append`, call it last."""
+    """Write an alarm in the caller's transaction; like `audit.append`, call it last.
+
+    Without an actor it is about the portal itself.
+    """
     if event not in ALARMS:
         raise ValueError("this event is no alarm")
     audit.append(

@@ -1,12 +1,12 @@
 """The check of the access log together with its anchors: what the page and the command show."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from portal.audit import anchors, verification
+from portal.audit import anchor_file, anchors, verification
 from portal.audit.anchors import Anchored, AnchorFailed
 from portal.audit.verification import Verification
 from portal.settings import Settings
@@ -16,8 +16,8 @@ from portal.settings import Settings
 class Checked:
     """What was found: in the log by itself, and against its anchors.
 
-    `refused`: why the anchors could not be read. `reach`: sentences on how far they reach. Both are
-    empty where the log is broken by itself: it is not compared then.
+    `refused`: why the anchors could not be read, or that they are gone. `reach`: sentences on how
+    far they reach. Both are empty where the log is broken by itself: it is not compared then.
     """
 
     log: Verification
@@ -42,17 +42,25 @@ def check(session: Session, settings: Settings, now: datetime) -> Checked:
     """Verify the log (`verification.verify`) and compare it with the anchors of its file."""
     found = verification.verify(session, now)
     file = anchors.place(session, settings)
+    known = anchor_file.history(session, file)
     if found.problem and not found.is_late:
         return Checked(found)
     try:
         with file.open(encoding="utf-8", errors="replace") as lines:
-            return _compared(session, found, lines, settings, now)
+            checked = _compared(session, found, lines, settings, now)
     except FileNotFoundError:
-        return _compared(session, found, (), settings, now)
+        checked = _compared(session, found, (), settings, now)
     except OSError as error:
         return Checked(found, refused=f"{file} can't be read ({error.strerror}).")
     except AnchorFailed as failed:
         return Checked(found, refused=f"{file}: {failed}")
+    if known.was_begun and checked.anchored is not None and not checked.anchored.anchors:
+        gone = f"the log reaches to row {found.count:,}, its anchors are gone: {file} has none."
+        return replace(checked, refused=gone, reach="")
+    if known.lost_at is not None and checked.reach:
+        lost = f" Anchors of before {known.lost_at:%Y-%m-%d %H:%M} UTC are gone (see the alarm)."
+        return replace(checked, reach=checked.reach + lost)
+    return checked
 
 
 def reach_of(found: Anchored, settings: Settings, now: datetime) -> str:

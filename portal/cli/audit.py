@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.audit import anchored_check, anchors, verification
+from portal.audit import anchor_file, anchored_check, anchors, verification
 from portal.audit import export as logbook
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
@@ -108,12 +108,11 @@ def _waiting(found: verification.Verification) -> list[str]:
 def _anchor(_chosen: argparse.Namespace) -> int:
     settings = Settings.from_env()
     with open_portal(settings) as (session, _vault, _engine):
-        taken = anchors.take(session, now())
         file = anchors.place(session, settings)
-    try:
-        anchors.write(taken, file=file, syslog=settings.audit_anchor_syslog)
-    except anchors.AnchorFailed as failed:
-        raise Failed(str(failed)) from None
+        try:
+            taken = anchor_file.keep(session, settings, now())
+        except anchors.AnchorFailed as failed:
+            raise Failed(str(failed)) from None
     print_line(f"Anchored at row {taken.seq}, in {file}.")
     return 0
 

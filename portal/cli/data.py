@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from portal import audit, database
-from portal.audit import anchored_check, anchors
+from portal.audit import anchor_file, anchored_check, anchors
 from portal.errors import Conflict
 from portal.governance import legal_holds, retention
 from portal.governance import purges as purging
@@ -199,11 +199,10 @@ def _anchor_anew(settings: Settings, engine: Engine) -> str:
     """Compare the restored log with the anchors that are here, and add one; what came of it."""
     with database.sessions(engine)() as session:
         checked = anchored_check.check(session, settings, now())
-        taken, file = anchors.take(session, now()), anchors.place(session, settings)
-    try:
-        anchors.write(taken, file=file, syslog=settings.audit_anchor_syslog)
-    except anchors.AnchorFailed as failed:
-        return f"The restored access log is not anchored yet: {failed}."
+        try:
+            anchor_file.keep(session, settings, now())
+        except anchors.AnchorFailed as failed:
+            return f"The restored access log is not anchored yet: {failed}."
     if checked.contradiction:
         return f"It is not the access log that was anchored here, {checked.contradiction}."
     return checked.refused or checked.reach

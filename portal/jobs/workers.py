@@ -31,14 +31,17 @@ def hello(session: Session, sent: Hello, now: datetime, token: WorkerToken | Non
         "model": clean(sent.model, 200),
         "token_id": token.id if token is not None else None,
     }
-    known = update(Worker).where(Worker.name == name, Worker.queue == queue).values(**values)
-    if not changed(session, known):
-        try:
-            with session.begin_nested():
-                session.execute(insert(Worker).values(name=name, queue=queue, **values))
-        except IntegrityError:  # two reports of it at once
-            changed(session, known)
-        of_token = Worker.token_id.is_(None) if token is None else Worker.token_id == token.id
+    of_token = Worker.token_id.is_(None) if token is None else Worker.token_id == token.id
+    same = update(Worker).where(Worker.name == name, Worker.queue == queue)
+    # One that reported by another token counts among this one's from now on.
+    if not changed(session, same.where(of_token).values(**values)):
+        known = same.values(**values)
+        if not changed(session, known):
+            try:
+                with session.begin_nested():
+                    session.execute(insert(Worker).values(name=name, queue=queue, **values))
+            except IntegrityError:  # two reports of it at once
+                changed(session, known)
         newest = (
             select(Worker.id)
             .where(of_token)

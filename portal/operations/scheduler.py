@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from portal import database
-from portal.audit import anchors, chain
+from portal.audit import anchor_file, chain
 from portal.audit.anchors import AnchorFailed
 from portal.governance import clock, integrity_state, purges, retention
 from portal.jobs.broker import Broker
@@ -188,6 +188,4 @@ def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
 
 def _anchor(settings: Settings, engine: Engine) -> None:
     with database.sessions(engine)() as session:
-        taken = anchors.take(session, datetime.now(UTC))
-        file = anchors.place(session, settings)
-    anchors.write(taken, file=file, syslog=settings.audit_anchor_syslog)
+        anchor_file.keep(session, settings, datetime.now(UTC))

@@ -20,8 +20,8 @@ from tests.support.core import NOW, Core
 
 def anchor(core: Core, now: float = 1) -> None:
     with core.sessions() as session:
-        taken, file = anchors.take(session, after(hours=now)), anchors.place(session, core.settings)
-    anchors.write(taken, file=file, syslog="")
+        taken = anchors.take(session, after(hours=now))
+        anchors.write(taken, file=anchors.place(session, core.settings), syslog="")
 
 
 def check(core: Core, hours: float = 1) -> anchored_check.Checked:

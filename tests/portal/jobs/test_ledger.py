@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from portal import errors
 from portal.access import Denied
@@ -512,6 +512,24 @@ def test_a_token_has_a_limited_number_of_workers(clinic: Clinic) -> None:
             workers.hello(session, sent, after(seconds=number), token)
         names = set(session.scalars(select(Worker.name)))
     assert names == {"shared", *(f"w{n}" for n in range(5, workers.MOST_PER_TOKEN + 5))}
+
+
+def test_the_shared_token_has_a_limited_number_of_workers_too(clinic: Clinic) -> None:
+    """Also of those that another token has reported first, again and again."""
+    most, rounds = workers.MOST_PER_TOKEN, 3
+    with clinic.session as session:
+        token, _ = worker_tokens.create(
+            session, name="own", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=NOW
+        )
+        for number in range(most + 5):
+            workers.hello(session, hello_of("segment", name=f"s{number}"), after(seconds=number))
+        assert session.scalar(select(func.count()).select_from(Worker)) == most
+        for number in range(rounds * most):
+            sent, now = hello_of("render", name=f"w{number}"), after(minutes=5, seconds=number)
+            for by in (token, None):
+                workers.hello(session, sent, now, by)
+        names = set(session.scalars(select(Worker.name)))
+    assert names == {f"w{number}" for number in range((rounds - 1) * most, rounds * most)}
 
 
 BAD_PREDICTIONS: dict[str, dict[str, Any]] = {
