@@ -98,16 +98,16 @@ def _rotate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _rotate_keys(chosen: argparse.Namespace) -> int:
-    with open_portal(Settings.from_env()) as (session, vault, _engine):
+    with open_portal(Settings.from_env()) as (session, vault, engine):
         if not chosen.resume:
-            vault.add_key(now())
+            key_rotation.add_key(engine, vault, now())
         done = key_rotation.rewrap(session, vault, now())
         print_line(
             f"Key {done.key_id} now wraps {done.studies} studies, {done.pictures} pictures and "
             f"{done.people} secrets more."
         )
         if chosen.drop_old:
-            dropped = vault.drop_keys(key_rotation.keys_in_use(session, vault), now())
+            dropped = key_rotation.drop_keys(engine, session, vault, now())
             print_line(f"Removed from the key ring: {', '.join(dropped.gone) or 'nothing'}.")
             if dropped.waiting:
                 print_line(f"Retired within the last hour and kept: {', '.join(dropped.waiting)}.")

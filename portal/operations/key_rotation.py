@@ -5,20 +5,25 @@ sealed anew, a batch at a time, so that the portal goes on meanwhile. Stopped ha
 run again.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.jobs.attempts import changed
 from portal.models import Instance, Study, User
-from portal.vault import NotReadable, Vault
+from portal.operations.context import Failed
+from portal.vault import Dropped, NotReadable, Vault
 
 _BATCH: Final = 200
+# The number of PostgreSQL's advisory lock, in one database; it has no other meaning.
+_RING_LOCK: Final = 0x504C4B52
 _Keyed = TypeVar("_Keyed", Study, Instance)
 
 
@@ -33,6 +38,18 @@ class Rotated:
     unreadable_studies: tuple[UUID, ...] = ()
     unreadable_pictures: tuple[UUID, ...] = ()
     unreadable_people: tuple[UUID, ...] = ()
+
+
+def add_key(engine: Engine, vault: Vault, now: datetime) -> str:
+    """Add a key to the ring and make it the active one; Failed where another host changes it."""
+    with _ring_lock(engine):
+        return vault.add_key(now)
+
+
+def drop_keys(engine: Engine, session: Session, vault: Vault, now: datetime) -> Dropped:
+    """Remove the ring's keys that nothing needs; Failed where another host changes it."""
+    with _ring_lock(engine):
+        return vault.drop_keys(keys_in_use(session, vault), now)
 
 
 def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
@@ -143,3 +160,27 @@ def _reseal_factors(session: Session, vault: Vault, user_id: UUID) -> int:
                 changed = 1
     session.commit()
     return changed
+
+
+@contextmanager
+def _ring_lock(engine: Engine) -> Iterator[None]:
+    """Let this host alone change the key ring.
+
+    A ring that a command stores has no lock of its own: of two hosts that each add a key to what
+    they have read, one would take the other's key away, and what it wraps could not be opened. The
+    hosts of a portal share its database, so the lock is there. With SQLite there is one host, and
+    the lock of its files is enough.
+    """
+    if engine.dialect.name == "sqlite":
+        yield
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.scalar(select(func.pg_try_advisory_lock(_RING_LOCK))):
+            raise Failed(
+                "Another host is changing the key ring right now, so nothing was changed here. "
+                "Try again when it has ended."
+            )
+        try:
+            yield
+        finally:
+            connection.scalar(select(func.pg_advisory_unlock(_RING_LOCK)))

@@ -192,7 +192,7 @@ class Settings(Variables):
         """Replace the key ring by `change` of it, one process after the other.
 
         Raises SettingsError where the ring is not in a file or command, or can't be written. A
-        command's key ring is locked on this machine alone: rotate on one machine at a time.
+        command's key ring is locked on this machine alone; `rotate-keys` locks the other hosts out.
         """
         path = self.key_ring_file
         try:

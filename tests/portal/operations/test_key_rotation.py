@@ -1,6 +1,9 @@
 """Rotating keys under load: every read goes on, and nothing needs the old key afterwards."""
 
+import json
 import threading
+from collections.abc import Callable
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -9,10 +12,54 @@ from sqlalchemy import select
 from portal.audit import verification
 from portal.models import Instance, Study, User
 from portal.operations import key_rotation
+from portal.operations.context import Failed
 from portal.reading import case
+from portal.settings import Settings
 from portal.vault import Vault
 from tests.support.clinic import Clinic, after
-from tests.support.core import NOW
+from tests.support.core import NOW, make_settings
+from tests.support.wait import only_on_postgresql
+
+
+def test_of_two_hosts_that_change_the_ring_the_second_is_refused(clinic: Clinic) -> None:
+    """A command stores the ring, as a key service does: no lock of a file is between the hosts.
+
+    Each has a data folder of its own; the first stands between reading and storing the ring.
+    """
+    only_on_postgresql(clinic.core.engine)
+    shared = clinic.core.data_dir.parent / "ring.json"
+    shared.write_text(clinic.core.settings.read_key_ring())
+    hosts = [
+        make_settings(
+            clinic.core.data_dir.parent / name,
+            DATABASE_URL=clinic.core.settings.database_url,
+            PLEURA_KEY_RING_COMMAND=f"cat {shared}",
+            PLEURA_KEY_RING_STORE_COMMAND=f"cp /dev/stdin {shared}",
+        )
+        for name in ("one", "two")
+    ]
+    engine = clinic.core.engine
+
+    def rotate(host: Settings) -> str:
+        return key_rotation.add_key(engine, Vault(host), NOW)
+
+    first, second = hosts
+    change, refused = Settings.change_key_ring, list[str]()
+
+    def held(settings: Settings, how: Callable[[str], str]) -> None:
+        def changed(text: str) -> str:
+            if settings is first:
+                with pytest.raises(Failed) as busy:
+                    rotate(second)
+                refused.append(str(busy.value))
+            return how(text)
+
+        change(settings, changed)
+
+    with mock.patch.object(Settings, "change_key_ring", held):
+        added = [rotate(first), rotate(second)]
+    assert set(added) < set(json.loads(shared.read_text())["keys"])
+    assert refused[0].startswith("Another host is changing the key ring right now")
 
 
 def test_keys_rotate_while_cases_are_read(clinic: Clinic) -> None:
