@@ -5,13 +5,13 @@ A claim is one conditional UPDATE, so that of any number of workers one gets the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, bindparam, case, or_, select, update
+from sqlalchemy import and_, bindparam, case, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
@@ -39,14 +39,29 @@ from worker.contract.facts import Facts
 from worker.contract.job import ADULT_YEARS, Claim, InputFile
 from worker.contract.message import InvalidMessage
 
+# So long a worker that lacked a job's model gets no other one: it may get the model, or be updated.
+MODEL_PAUSE: Final = timedelta(seconds=60)
 # So many jobs whose records do not open are passed over for one that does.
 _TRIES: Final = 10
 # Made once, as they run with every job.
+_waiting: Final = aliased(Job)
+# No job waits because the worker that asks has just lacked its model.
+_MAY_HAVE_MODEL: Final = or_(
+    Job.kind != JobKind.SEGMENT,
+    ~exists().where(
+        _waiting.kind == JobKind.SEGMENT,
+        _waiting.state == JobState.QUEUED,
+        _waiting.error_code == ErrorCode.MODEL_MISSING,
+        _waiting.worker == bindparam("asks"),
+        _waiting.queued_at > bindparam("since"),
+    ),
+)
 _BEGIN: Final = (
     update(Job)
     .where(
         Job.id == bindparam("its_id"),
         Job.kind.in_(bindparam("kinds", expanding=True)),
+        _MAY_HAVE_MODEL,
         or_(
             Job.state == JobState.QUEUED,
             # One that may not be lost again is ended by the sweep.
@@ -69,12 +84,12 @@ _BEGIN: Final = (
 _OF_QUEUE: Final = Job.kind == bindparam("queue", type_=Job.kind.type)
 _WAITING: Final = (
     select(Job.id)
-    .where(_OF_QUEUE, Job.state == JobState.QUEUED)
+    .where(_OF_QUEUE, Job.state == JobState.QUEUED, _MAY_HAVE_MODEL)
     .order_by(-Job.priority, Job.created)  # in the form of its index
 )
 _LOST: Final = (
     select(Job.id)
-    .where(_OF_QUEUE, *is_expired(), Job.losses < LOSSES - 1)
+    .where(_OF_QUEUE, *is_expired(), Job.losses < LOSSES - 1, _MAY_HAVE_MODEL)
     .order_by(Job.lease_until)
 )
 # What comes first in a queue, beside others that ask.
@@ -151,12 +166,13 @@ def claim(
 ) -> Claimed | None:
     """Begin an attempt at a job; None where there is nothing to do (done, taken, spent).
 
-    A worker's own token reaches only the jobs of its queue. A job whose record does not open has
-    failed: another attempt would fail as well.
+    A worker's own token reaches only the jobs of its queue. One that has just lacked the model of a
+    job gets none for `MODEL_PAUSE`: they wait for others that have it. A job whose record does not
+    open has failed: another attempt would fail as well.
     """
     reached = (token.queue,) if token is not None else tuple(JobKind)
     named = {"its_id": job_id, "kinds": reached, "by": clean(worker, 200), "now": now}
-    job = session.scalars(_BEGIN, named).one_or_none()
+    job = session.scalars(_BEGIN, named | _asked_by(worker, now)).one_or_none()
     if job is None:
         session.rollback()
         return None
@@ -219,7 +235,7 @@ def claim_next(
         job_id = None
         for query in _NEXT:
             if job_id is None:
-                job_id = session.scalar(query, {"queue": queue})
+                job_id = session.scalar(query, {"queue": queue} | _asked_by(worker, now))
         if job_id is None:
             break
         claimed = claim(session, settings, vault, job_id, worker, now, token)
@@ -227,6 +243,11 @@ def claim_next(
             return claimed
     session.rollback()
     return None
+
+
+def _asked_by(worker: str, now: datetime) -> dict[str, Any]:
+    """The values of `_MAY_HAVE_MODEL`."""
+    return {"asks": clean(worker, 200), "since": now - MODEL_PAUSE}
 
 
 def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | None]:

@@ -105,7 +105,8 @@ def fail(
 ) -> None:
     """End an attempt badly: transient failures are tried again, permanent ones are not.
 
-    A lost attempt has nothing left to fail.
+    A job whose model the worker lacks waits, uncounted, for one that has it: while workers are
+    updated, some are of the version before. A lost attempt has nothing left to fail.
     """
     job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if job is None or job.attempts != ticket.attempt or job.state is not JobState.RUNNING:
@@ -113,11 +114,14 @@ def fail(
         return
     job.lease_until = None
     transient = failure.kind is FailureKind.TRANSIENT
-    if failure.code in FROM_OUTSIDE:
+    waits = failure.code == ErrorCode.MODEL_MISSING
+    if waits:
+        pass
+    elif failure.code in FROM_OUTSIDE:
         job.losses += 1
     else:
         job.failures += 1
-    if transient and job.failures < FAILURES and job.losses < LOSSES:
+    if waits or (transient and job.failures < FAILURES and job.losses < LOSSES):
         job.state, job.rung_at, job.queued_at = JobState.QUEUED, None, now
         job.error_code = failure.code
         worklist_order.place(session, job.study_id)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.models import Job, JobKind, JobState, Study, Worker
 from portal.studies import status
+from worker.contract.error_codes import ErrorCode
 
 _MOST_FAILED: Final = 200
 
@@ -61,6 +62,9 @@ class Board:
     workers: list[WorkerView]
     # Queues of which jobs wait although a worker has nothing to do.
     stalled: frozenset[JobKind]
+    # How many jobs wait for the active model, and the workers that were found without it.
+    waiting_for_model: int
+    without_model: list[str]
 
 
 def board(session: Session, now: datetime) -> Board:
@@ -85,6 +89,13 @@ def board(session: Session, now: datetime) -> Board:
         .order_by(Job.finished_at.desc())
         .limit(_MOST_FAILED)
     ).all()
+    lacking = dict(
+        session.execute(
+            select(Job.worker, func.count())
+            .where(Job.state == JobState.QUEUED, Job.error_code == ErrorCode.MODEL_MISSING)
+            .group_by(Job.worker)
+        ).all()
+    )
     workers = session.scalars(select(Worker).order_by(Worker.last_seen.desc()).limit(200)).all()
     found = Board(
         queues=[
@@ -123,6 +134,8 @@ def board(session: Session, now: datetime) -> Board:
             for row in workers
         ],
         stalled=status.stalled_queues(session, now),
+        waiting_for_model=sum(lacking.values()),
+        without_model=sorted(name for name in lacking if name),
     )
     session.commit()
     return found

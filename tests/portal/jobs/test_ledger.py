@@ -763,6 +763,42 @@ def test_where_every_worker_is_too_old_the_job_ends_with_that_reason(clinic: Cli
     assert (job.state, job.error_code) == (JobState.FAILED, "worker_too_old")
 
 
+def test_a_job_whose_model_a_worker_lacks_waits_for_one_that_has_it(clinic: Clinic) -> None:
+    """As after an update: workers of the version before do not have the new version's model."""
+    settings, vault = clinic.core.settings, clinic.vault
+    first, second = (clinic.render(clinic.submit().study_id, after(minutes=m)) for m in (-9, -8))
+
+    def ask(worker: str, now: datetime) -> Ticket | None:
+        with clinic.session as session:
+            found = claims.claim_next(session, settings, vault, JobKind.SEGMENT, worker, now)
+        if found is None:
+            return None
+        return claims.open_ticket(settings, found.claim.ticket, found.claim.job, now)
+
+    for minutes in range(5):  # more often than a job may fail
+        ticket = ask("segment@old", after(minutes=2 * minutes))
+        assert ticket is not None
+        assert ticket.job_id == first
+        clinic.fail(ticket, "model_missing", "permanent", after(minutes=2 * minutes))
+    now = after(minutes=8, seconds=30)
+    assert ask("segment@old", now) is None
+    with clinic.session as session:
+        for job_id in (first, second):  # nor by a message
+            assert claims.claim(session, settings, vault, job_id, "segment@old", now) is None
+        job = session.get_one(Job, first)
+        assert (job.state, job.failures, job.losses) == (JobState.QUEUED, 0, 0)
+        board = overview.board(session, now)
+    assert (board.waiting_for_model, board.without_model) == (1, ["segment@old"])
+    assert (board.failed, board.queues[1].queued) == ([], 2)
+    taken = [ask("segment@new", now) for _ in range(2)]
+    assert [ticket.job_id for ticket in taken if ticket] == [first, second]
+    with clinic.session as session:
+        assert overview.board(session, now).waiting_for_model == 0
+    render = clinic.job(clinic.submit(now=now).study_id).id  # which needs no model
+    with clinic.session as session:
+        assert claims.claim(session, settings, vault, render, "segment@old", now) is not None
+
+
 def test_a_refused_output_names_what_is_accepted(clinic: Clinic) -> None:
     ticket = started(clinic)
     for kind, data, words in (

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from portal.jobs import overview
 from portal.jobs.claims import Claimed
 from portal.jobs.files import inputs_of
-from portal.models import JobKind, db
+from portal.models import Job, JobKind, db
 from tests.support.core import Clock
 from tests.support.jobs import MEDIA_TYPES
 from tests.support.people import Person
@@ -436,6 +436,20 @@ def test_bodies_have_a_limit(worker: HttpWorker, job_id: UUID) -> None:
     big = {"facts": "x" * 25 * 1024 * 1024}
     assert worker.finish(job_id, ticket, big).status_code == 413
     assert worker.finish(job_id, ticket, {"facts": {"x": "x" * 2_000_000}}).status_code == 422
+
+
+def test_jobs_that_wait_for_a_model_are_shown_with_the_workers_that_lack_it(
+    app: Flask, job_id: UUID, admin_client: FlaskClient
+) -> None:
+    notice = "job waits for a worker that has the promoted model."
+    assert notice not in admin_client.get("/admin/jobs").text
+    with app.app_context():
+        job = db.session.get_one(Job, job_id)
+        job.error_code, job.worker = "model_missing", "segment@old"
+        db.session.commit()
+    page = admin_client.get("/admin/jobs").text
+    assert notice in page
+    assert "segment@old</bdi>" in page
 
 
 def test_jobs_that_an_idle_worker_does_not_take_are_shown_where_people_look(
