@@ -22,7 +22,7 @@ from portal.studies import exams, header_columns, sealed_fields, worklist_order
 from portal.vault import Vault, WrappedKey
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
-Remark = Literal["transfer_syntax_wrong", "not_exportable", "stored_again"]
+Remark = Literal["transfer_syntax_wrong", "not_exportable", "not_dicom", "stored_again"]
 # A try fails when another request has just stored the same content, UID or exam.
 _TRIES: Final = 8
 
@@ -88,6 +88,7 @@ def _remarks(upload: check.Upload) -> tuple[Remark, ...]:
     found: dict[Remark, bool] = {
         "transfer_syntax_wrong": upload.header.get("mislabelled", False),
         "not_exportable": not upload.header.get("exportable", True),
+        "not_dicom": upload.media_type != "application/dicom",
     }
     return tuple(code for code, holds in found.items() if holds)
 

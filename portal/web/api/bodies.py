@@ -82,7 +82,8 @@ class Submitted(Body):
     remarks: list[Remark] = Field(
         description="`transfer_syntax_wrong`: the file names another encoding than it has, and was "
         "read as it is encoded. `not_exportable`: it can't be exported without its patient: "
-        "a part of its pixels' encoding is unknown. `stored_again`: the stored file of this "
+        "a part of its pixels' encoding is unknown. `not_dicom`: exports hold no other pictures. "
+        "`stored_again`: the stored file of this "
         "duplicate was lost or damaged, and was replaced."
     )
     state: State | None

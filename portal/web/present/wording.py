@@ -58,6 +58,7 @@ FILE_REMARKS = {
     "encoded. Inform whoever looks after the sending system.",
     "not_exportable": "This picture can’t be exported: a part of how its pixels are encoded is "
     "unknown and might hold a text.",
+    "not_dicom": "No DICOM file: exports of this case have outline and result, not the picture.",
     "stored_again": "Its stored file was lost or damaged and has been stored again.",
 }
 NAMES_ANOTHER = (

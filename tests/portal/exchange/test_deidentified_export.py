@@ -763,8 +763,9 @@ def test_nobody_but_a_reader_of_the_team_exports(clinic: Clinic, person: str) ->
 
 
 def test_a_png_is_left_out_and_listed(clinic: Clinic) -> None:
-    study_id = clinic.submit(png(rows=640, columns=512)).study_id
-    _, files = export(clinic, study_id)
+    sent = clinic.submit(png(rows=640, columns=512))
+    assert sent.remarks == ("not_dicom",)
+    _, files = export(clinic, sent.study_id)
     assert sorted(files) == ["manifest.json", "result.json"]
     assert json.loads(files["manifest.json"])["warnings"] == ["no_dicom"]
     assert json.loads(files["result.json"])["prediction"] is None
