@@ -64,13 +64,20 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
-def test_every_test_that_the_security_page_names_exists() -> None:
-    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+@pytest.mark.parametrize(("page", "at_least"), [("security.md", 30), ("trial.md", 100)])
+def test_every_test_that_a_page_names_exists(page: str, at_least: int) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
-    assert len(named) > 30
+    assert len(named) > at_least
     missing = [
         f"{file}::{name}"
         for file, name in named
         if f"def {name}(" not in (ROOT / "tests" / file).read_text("utf-8")
     ]
     assert missing == []
+
+
+def test_every_line_of_the_trials_has_a_test() -> None:
+    text = (ROOT / "docs" / "trial.md").read_text("utf-8")
+    rows = [row for row in text.splitlines() if row.startswith("| ") and "| tests |" not in row]
+    assert [row for row in rows if "::test_" not in row.split(" | ")[1]] == []
