@@ -38,6 +38,11 @@ class PictureHeader:
         return self.transfer_syntax in kinds.ENCAPSULATED
 
     @property
+    def rle_segments(self) -> int:
+        """How many segments an RLE frame has: one for each byte of a pixel (PS3.5 G.2)."""
+        return self.samples * self.allocated // 8
+
+    @property
     def native_bytes(self) -> int:
         """How many bytes the pixels take that are not compressed."""
         needed = self.rows * self.columns * self.samples * self.allocated // 8

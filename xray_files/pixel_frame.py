@@ -13,10 +13,12 @@ from xray_files.bad_file import BadFile
 from xray_files.element_stream import UNDEFINED
 from xray_files.header import Header
 from xray_files.picture_header import PictureHeader, pixels_of
-from xray_files.streams import jpeg, jpeg_2000
+from xray_files.streams import jpeg, jpeg_2000, rle
 
 # One frame of the largest file, cut into pieces of 8 KB, has fewer.
 _MOST_FRAGMENTS: Final = 10_000
+# Of RLE, so many are followed here, which takes some hundredths of a second.
+_MOST_RUNS: Final = 200_000
 
 
 def frame(found: Header, header: PictureHeader) -> bytes | memoryview:
@@ -29,9 +31,7 @@ def frame(found: Header, header: PictureHeader) -> bytes | memoryview:
         raise BadFile("no_pixels")
     whole = fragments[0] if len(fragments) == 1 else b"".join(fragments)
     if header.transfer_syntax == kinds.RLE:
-        # A segment for each byte of a pixel (PS3.5 G.2); its size is not stated.
-        if int.from_bytes(whole[:4], "little") != header.samples * header.allocated // 8:
-            raise BadFile("inconsistent")
+        rle.check(whole, header.rle_segments, (header.rows, header.columns), most_runs=_MOST_RUNS)
         return whole
     stream = jpeg_2000.codestream(whole)
     _check_size(stream, header)

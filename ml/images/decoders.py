@@ -25,7 +25,7 @@ from ml.images import decoder_messages
 from ml.images.picture import Unreadable
 from xray_files import kinds
 from xray_files.picture_header import PictureHeader
-from xray_files.streams import jpeg, jpeg_2000
+from xray_files.streams import jpeg, jpeg_2000, rle
 
 _JPEG_LS = "1.2.840.10008.1.2.4.80"
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
@@ -38,6 +38,9 @@ def stored(header: PictureHeader, frame: bytes | memoryview) -> NDArray[Any]:
     frame: native pixels, or a compressed stream from its begin to its end mark (`xray_files`).
     Which of their bits are stored ones is not decided here (see ``ml.images.grayscale``).
     """
+    if header.transfer_syntax == kinds.RLE:
+        size = header.rows, header.columns
+        rle.check(frame, header.rle_segments, size, most_runs=len(frame))
     if not header.encapsulated or header.transfer_syntax == kinds.RLE:
         values = _by_pydicom(header, header.transfer_syntax, frame)
     elif bytes(frame[:4]) == jpeg_2000.MARK:

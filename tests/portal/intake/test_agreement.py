@@ -145,8 +145,6 @@ def test_they_agree_on_headers_with_other_values(syntax: Any, changes: list[Any]
             data = changed(dict(changes), syntax)
         except Exception:  # pydicom does not write it
             return
-    if syntax == RLELossless and {"Rows", "Columns"} & dict(changes).keys():
-        return  # such a stream states no size, so only who decodes it notices
     compare(data)
 
 

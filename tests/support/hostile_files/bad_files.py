@@ -253,9 +253,11 @@ BAD_FILES: dict[str, Bad] = {
         lambda: rle_dicom(8, 6, 1280).replace(struct.pack("<2I", 2, 64), struct.pack("<2I", 3, 64)),
     ),
     "RLE that unfolds to more than its header states": Bad(
-        ACCEPTED, (DECODED, "decode_failed"), lambda: rle_dicom(8, 6, 50_000_000)
+        "inconsistent", ("decode_failed",), lambda: rle_dicom(8, 6, 50_000_000)
     ),
-    "RLE that ends early": Bad(ACCEPTED, ("decode_failed",), lambda: rle_dicom(900, 900, 1280)),
+    "RLE that ends early": Bad(
+        "inconsistent", ("decode_failed",), lambda: rle_dicom(900, 900, 1280)
+    ),
     "JPEG 2000 of 30,000 × 30,000": Bad(
         "too_many_pixels",
         ("too_large",),
