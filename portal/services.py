@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError, DataError, InterfaceError, Operational
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from portal.accounts.openid_connect import ProviderMetadata
+from portal.accounts.openid_connect import Provider
 from portal.accounts.throttle import Throttle
 from portal.jobs.broker import Broker
 from portal.models import db
@@ -45,7 +45,7 @@ class Services:
     redis: Any | None
     throttle: Throttle
     quotas: Quotas
-    provider_metadata: ProviderMetadata
+    provider: Provider
     clock: Callable[[], datetime]
     shown: Shown = field(default_factory=Shown)
 
@@ -61,7 +61,7 @@ class Services:
             redis=client,
             throttle=Throttle(client),
             quotas=Quotas(settings, client),
-            provider_metadata=ProviderMetadata(),
+            provider=Provider(),
             clock=clock or _utc_now,
         )
 

@@ -4,12 +4,15 @@ The provider's own origin is the only place that is called, and its answers are 
 OpenID Connect Core 1.0, RFC 7636 (PKCE), RFC 6749.
 """
 
+import math
 import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -27,6 +30,9 @@ _TIMEOUT: Final = 5.0  # to connect, and for each part of an answer
 _ANSWER_SECONDS: Final = 10.0  # for its whole body
 _LEEWAY: Final = 60  # seconds by which the clocks may differ
 _LARGEST_ANSWER: Final = 256 * 1024
+_EXCHANGES: Final = 2  # threads that wait for the provider with a code; of those without a login
+_AWAY: Final = timedelta(seconds=30)  # how long nobody asks a provider that gave no answer
+_TRY_AGAIN: Final = 5  # seconds after which whoever found the few places taken may come back
 _METADATA_LIFETIME: Final = timedelta(minutes=5)  # how long the provider's metadata is kept
 
 
@@ -39,7 +45,11 @@ class SignInRefused(Exception):
 
 
 class ProviderUnavailable(Exception):
-    """The provider does not answer as it should."""
+    """The provider does not answer as it should, or too many wait for it; `seconds` to wait."""
+
+    def __init__(self, seconds: int = _TRY_AGAIN) -> None:
+        super().__init__(f"wait {seconds} s")
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +62,81 @@ class AuthorizationRequest:
     verifier: str
 
 
-class ProviderMetadata:
-    """The addresses of the provider, read from it once and kept for some minutes."""
+class Provider:
+    """What this process knows of the provider: its addresses, and whether it answers.
+
+    Those who sign in share few threads with those who use a password, so that few wait for the
+    provider: one for its addresses, `_EXCHANGES` for what a code stands for. Whoever else comes
+    meanwhile, or within half a minute after it gave no usable addresses, is sent away at once.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[str, str] = {}
-        self._until = datetime.min.replace(tzinfo=UTC)
+        self._lock = Lock()
+        self._metadata: dict[str, str] = {}
+        self._until = self._away_until = datetime.min.replace(tzinfo=UTC)
+        self._is_reading = False
+        self._exchanging = 0
 
-    def read(self, client: Any, sso: SingleSignOn, now: datetime) -> dict[str, str]:
-        """The addresses, all at the provider's own origin. Raises `ProviderUnavailable`."""
-        if now >= self._until:
-            self._kept = _discover(client, sso)
-            self._until = now + _METADATA_LIFETIME
-        return self._kept
+    def metadata(self, client: Any, sso: SingleSignOn, now: datetime) -> dict[str, str]:
+        """The addresses, all at the provider's own origin, read once and kept for some minutes.
+
+        Raises `ProviderUnavailable`. While one reads them again, others take those of before.
+        """
+        with self._lock:
+            self._refuse_while_away(now)
+            if now < self._until or (self._is_reading and self._metadata):
+                return self._metadata
+            if self._is_reading:
+                raise ProviderUnavailable
+            self._is_reading = True
+        found: dict[str, str] = {}
+        try:
+            found = _discover(client, sso)
+        except ProviderUnavailable:
+            raise ProviderUnavailable(math.ceil(_AWAY.total_seconds())) from None
+        finally:
+            with self._lock:
+                self._is_reading = False
+                self._metadata = found
+                if found:
+                    self._until = now + _METADATA_LIFETIME
+                else:
+                    self._away_until = now + _AWAY
+        return found
+
+    @contextmanager
+    def exchange(self, now: datetime) -> Iterator[None]:
+        """One of the few who wait for what a code stands for; `ProviderUnavailable` for others.
+
+        A failure here says nothing about others yet, since the code was sent by whoever came: the
+        next one reads the addresses again, and that decides.
+        """
+        with self._lock:
+            self._refuse_while_away(now)
+            if self._exchanging >= _EXCHANGES:
+                raise ProviderUnavailable
+            self._exchanging += 1
+        try:
+            yield
+        except ProviderUnavailable:
+            with self._lock:
+                self._until = datetime.min.replace(tzinfo=UTC)
+            raise
+        finally:
+            with self._lock:
+                self._exchanging -= 1
+
+    def _refuse_while_away(self, now: datetime) -> None:
+        left = self._away_until - now
+        if timedelta() < left <= _AWAY:  # more: the clock was set back
+            raise ProviderUnavailable(math.ceil(left.total_seconds()))
 
 
-def begin(
-    sso: SingleSignOn, metadata: ProviderMetadata, back: str, now: datetime
-) -> AuthorizationRequest:
+def begin(sso: SingleSignOn, provider: Provider, back: str, now: datetime) -> AuthorizationRequest:
     """Where to send the browser. Raises `ProviderUnavailable`."""
     state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
     with _client(sso, back) as client:
-        found = metadata.read(client, sso, now)
+        found = provider.metadata(client, sso, now)
         url, _ = client.create_authorization_url(
             found["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
         )
@@ -82,7 +145,7 @@ def begin(
 
 def claims_of(
     sso: SingleSignOn,
-    metadata: ProviderMetadata,
+    provider: Provider,
     back: str,
     code: str,
     *,
@@ -93,19 +156,10 @@ def claims_of(
     """The claims about the person who came back with the code. Raises `SignInRefused` and
     `ProviderUnavailable`."""
     with _client(sso, back) as client:
-        found = metadata.read(client, sso, now)
-        try:
-            token = client.fetch_token(
-                found["token_endpoint"],
-                code=code,
-                code_verifier=verifier,
-                grant_type="authorization_code",
-            )
-        except AuthlibBaseError:
-            raise SignInRefused("code") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError):
-            raise ProviderUnavailable from None
-        keys: Any = _get(client, found["jwks_uri"])
+        found = provider.metadata(client, sso, now)
+        with provider.exchange(now):
+            token = _fetch_token(client, found["token_endpoint"], code, verifier)
+            keys: Any = _get(client, found["jwks_uri"])
     try:
         read = jwt.decode(str(token["id_token"]), KeySet.import_key_set(keys), list(_ALGORITHMS))
         jwt.JWTClaimsRegistry(
@@ -127,6 +181,17 @@ def claims_of(
     ):
         raise SignInRefused("token")
     return claims
+
+
+def _fetch_token(client: Any, address: str, code: str, verifier: str) -> Any:
+    try:
+        return client.fetch_token(
+            address, code=code, code_verifier=verifier, grant_type="authorization_code"
+        )
+    except AuthlibBaseError:
+        raise SignInRefused("code") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError):
+        raise ProviderUnavailable from None
 
 
 def _client(sso: SingleSignOn, back: str) -> Any:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from portal.accounts.throttle import origin
+
 # A header must be complete after this time.
 HEADER_SECONDS: Final = 10.0
 # A body gets this time, and a second more for so many bytes that came.
@@ -48,7 +50,7 @@ LARGEST_BODIES: Final = 4
 
 
 class Places:
-    """How many connections or requests each client address has."""
+    """How many connections or requests each client address has; of IPv6 each network of 64 bits."""
 
     def __init__(self, per_address: int) -> None:
         self._per_address = per_address
@@ -56,6 +58,7 @@ class Places:
 
     def take(self, address: str) -> bool:
         """Take a place; False if the address, or the server, has no more."""
+        address = origin(address)
         if self._taken[address] >= self._per_address or self._taken.total() >= CONNECTIONS:
             return False
         self._taken[address] += 1
@@ -63,6 +66,7 @@ class Places:
 
     def give_back(self, address: str) -> None:
         """Give a place back."""
+        address = origin(address)
         self._taken[address] -= 1
         if not self._taken[address]:
             del self._taken[address]

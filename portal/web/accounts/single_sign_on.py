@@ -13,10 +13,10 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.accounts import openid_connect, single_sign_on
-from portal.accounts.throttle import ADDRESS, LEAVE, origin
+from portal.accounts.throttle import ADDRESS, BACK_BROWSER, LEAVE, LEAVE_BROWSER, Limit, origin
 from portal.services import db_session
 from portal.settings.single_sign_on import SingleSignOn
-from portal.web.security import guard
+from portal.web.security import device_cookie, guard
 from portal.web.security.errors import Problem
 
 blueprint = Blueprint("sso", __name__, url_prefix="/sign-in/sso")
@@ -32,18 +32,18 @@ _SORRY = (
 def leave() -> BaseResponse:
     """To the provider."""
     settings = _settings()
-    guard.services().throttle.take([(LEAVE, origin(guard.address()))], guard.now())
+    browser = device_cookie.sent().browser(guard.now())
+    _count(LEAVE_BROWSER, browser, LEAVE)
     try:
-        begun = openid_connect.begin(
-            settings, guard.services().provider_metadata, _back(), guard.now()
-        )
-    except openid_connect.ProviderUnavailable:
-        raise Problem(503, "sso_away", retry_after=30) from None
+        begun = openid_connect.begin(settings, guard.services().provider, _back(), guard.now())
+    except openid_connect.ProviderUnavailable as away:
+        raise Problem(503, "sso_away", retry_after=away.seconds) from None
     kept = {
         "state": begun.state,
         "nonce": begun.nonce,
         "verifier": begun.verifier,
         "next": guard.safe_next(request.args.get("next")),
+        "browser": browser,  # its own cookie does not come along from another site
     }
     response = redirect(begun.url, 303)
     response.set_cookie(
@@ -63,12 +63,13 @@ def leave() -> BaseResponse:
 def back() -> BaseResponse:
     """From the provider: the person's claims, then on to the second factor."""
     settings = _settings()
-    guard.services().throttle.take([(ADDRESS, origin(guard.address()))], guard.now())
+    taken = _taken_along()
+    _count(BACK_BROWSER, taken.get("browser"), ADDRESS)
     try:
-        kept = _kept()
+        kept = _answered(taken)
         claims = openid_connect.claims_of(
             settings,
-            guard.services().provider_metadata,
+            guard.services().provider,
             _back(),
             request.args.get("code", ""),
             nonce=kept["nonce"],
@@ -78,8 +79,8 @@ def back() -> BaseResponse:
         user = single_sign_on.person_of(
             db_session(), settings, claims, guard.now(), address=guard.address()
         )
-    except openid_connect.ProviderUnavailable:
-        raise Problem(503, "sso_away", retry_after=30) from None
+    except openid_connect.ProviderUnavailable as away:
+        raise Problem(503, "sso_away", retry_after=away.seconds) from None
     except openid_connect.SignInRefused as refused:
         single_sign_on.note_refusal(db_session(), refused.why, guard.now(), guard.address())
         page = render_template("auth/sign_in.html", error=_SORRY, sso=True)
@@ -110,17 +111,30 @@ def _signer() -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(guard.services().settings.secret_key, salt="pleura.sso")
 
 
-def _kept() -> dict[str, Any]:
-    """What this browser took along when it left, if the answer is to that."""
+def _count(of_browser: Limit, browser: str | None, of_address: Limit) -> None:
+    """Count the request: by the browser if somebody has signed in there, else by the address.
+
+    A hospital may have one address, at which somebody uses up the tries of all others.
+    """
+    counted = (of_browser, browser) if browser else (of_address, origin(guard.address()))
+    guard.services().throttle.take([counted], guard.now())
+
+
+def _taken_along() -> dict[str, Any]:
+    """What this browser took along when it left; nothing where it did not or was too long away."""
     try:
-        kept = _signer().loads(request.cookies.get(_cookie(), ""), max_age=_SECONDS)
+        found = _signer().loads(request.cookies.get(_cookie(), ""), max_age=_SECONDS)
     except BadData:
-        raise openid_connect.SignInRefused("state") from None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _answered(taken: dict[str, Any]) -> dict[str, Any]:
+    """The same, if the answer is to that."""
     given = request.args.get("state", "").encode("utf-8", "surrogatepass")
-    if not hmac.compare_digest(str(kept["state"]).encode(), given):
+    if not taken or not hmac.compare_digest(str(taken["state"]).encode(), given):
         raise openid_connect.SignInRefused("state")
-    found: dict[str, Any] = kept
-    return found
+    return taken
 
 
 def _forget(response: BaseResponse) -> BaseResponse:

@@ -110,7 +110,8 @@ _BY_CODE = {
     "quota": ErrorText("Too much in a short time", "Wait a little, then try again."),
     "sso_away": ErrorText(
         "Hospital sign-in not available",
-        "Your hospital’s sign-in service could not be reached. Try again in a moment.",
+        "Your hospital’s sign-in service could not be reached. If you have a password of Pleura, "
+        "sign in with it; otherwise try again in a moment.",
         _SIGN_IN,
     ),
     "csrf": ErrorText(

@@ -141,7 +141,7 @@ def test_a_stolen_cookie_takes_no_tries_of_anybody_else(core: Core) -> None:
 
 def changed(sent: str) -> str:
     """With another first character of the signature; the last one holds bits of no meaning."""
-    payload, signature = sent.split(".")
+    payload, _, signature = sent.partition(".")
     return f"{payload}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
@@ -189,19 +189,34 @@ def test_several_people_share_a_browser() -> None:
     sent = ""
     for user in (*staff, staff[0]):
         sent = remembered(user, sent).sent
-    assert sent.count("~") == 2  # who signs in again replaces the entry from before
+    assert sent.count("~") == 3  # who signs in again replaces the entry from before; the browser's
     assert all(cookie(sent).device_of(user, NOW) for user in staff)
     strangers = "~".join(["abc.def"] * 20)
-    assert remembered(staff[0], strangers).sent.count("~") == MOST_PEOPLE - 1
+    assert remembered(staff[0], strangers).sent.count("~") == MOST_PEOPLE
 
 
 def test_an_entry_names_nobody() -> None:
     user = person()
     sent = remembered(user).sent
-    held = base64_decode(sent.partition(".")[0])
-    assert len(json.loads(held)) == 3  # a random number, the time and the generation
+    # A random number and the time; the person's own has the generation too.
+    held = [json.loads(base64_decode(one.partition(".")[0])) for one in sent.split("~")]
+    assert [len(claims) for claims in held] == [3, 2]
     for hidden in (user.email, user.name, str(user.id), user.id.hex):
-        assert hidden.encode() not in held
+        assert hidden not in str(held)
+
+
+def test_a_browser_has_a_number_of_its_own_once_somebody_has_signed_in() -> None:
+    """For what is counted before it is known who comes; it opens and names nothing."""
+    own = remembered(person())
+    number = own.browser(NOW)
+    assert number is not None
+    assert own.browser(NOW + LIFETIME) is None
+    assert cookie(own.sent, "another secret of another portal").browser(NOW) is None
+    people_alone = own.sent.rpartition("~")[0]
+    assert cookie(people_alone).browser(NOW) is None
+    assert cookie(own.sent.rpartition("~")[2]).read(EMAIL, NOW) is None
+    again = remembered(person(), own.sent)
+    assert again.browser(NOW) not in (None, number)  # one entry, the newest
 
 
 End = Callable[[Session, User, User], object]

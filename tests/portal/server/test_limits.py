@@ -18,6 +18,15 @@ def test_an_address_takes_no_more_places_than_it_has() -> None:
     assert places.take("a")
 
 
+def test_a_network_of_ipv6_has_the_places_of_one_address() -> None:
+    places = limits.Places(2)
+    taken = [places.take(f"2001:db8:1:2::{number}") for number in range(3)]
+    assert taken == [True, True, False]
+    assert places.take("2001:db8:1:3::1")
+    places.give_back("2001:db8:1:2::7")
+    assert places.take("2001:db8:1:2::1")
+
+
 def test_all_addresses_together_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS", 3)
     places = limits.Places(2)

@@ -62,7 +62,7 @@ def test_the_issuer_may_have_a_certificate_of_an_own_authority(
         def begin(**more: str) -> str:
             sso = settings(tmp_path, **given, **more).sso
             assert sso is not None
-            metadata = openid_connect.ProviderMetadata()
+            metadata = openid_connect.Provider()
             return openid_connect.begin(sso, metadata, "https://back", datetime.now(UTC)).url
 
         assert begin(PLEURA_CA_FILE=str(ours.file)).startswith(f"{provider.url}/authorize?")

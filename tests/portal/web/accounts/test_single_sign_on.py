@@ -313,9 +313,11 @@ ANSWERS: dict[str, Callable[[], Iterable[bytes]]] = {
 
 @pytest.mark.parametrize("path", [DISCOVERY, KEYS, TOKEN])
 def test_an_odd_answer_of_the_issuer_is_cut_off_and_lets_nobody_in(
-    app: Flask, provider: Provider, client: FlaskClient, path: str
+    app: Flask, provider: Provider, client: FlaskClient, clock: Clock, path: str
 ) -> None:
     for answer, parts in ANSWERS.items():
+        clock.forward(seconds=31)  # after no usable answer nobody asks for half a minute
+        provider.now = clock().timestamp()
         provider.false_answers, provider.answered_bytes = {path: parts()}, 0
         if path == DISCOVERY:
             assert client.get("/sign-in/sso").status_code == 503, answer
