@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -44,6 +45,9 @@ WAITING = timedelta(minutes=15)  # how long a new secret waits for its first cod
 _ISSUER = "Pleura"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no look-alikes  # pragma: allowlist secret
 _GROUPS, _GROUP = 7, 4  # 28 characters, 138 bits: a plain hash is enough
+# Begins what is stored of such a code. Version 0.1 had codes of 16 characters, 79 bits, and stored
+# the hash alone; so do codes of 28 that were made before they were marked.
+_MARK = "28:"
 
 
 def begin_totp(
@@ -185,11 +189,13 @@ def new_recovery_codes(session: Session, user: User, now: datetime) -> list[str]
 
 
 def recovery_codes_left(session: Session, user: User) -> int:
-    """How many recovery codes have not been used."""
-    unused = select(RecoveryCode.id).where(
-        RecoveryCode.user_id == user.id, RecoveryCode.used_at.is_(None)
-    )
-    return len(session.scalars(unused).all())
+    """How many recovery codes have not been used; without those that may be of version 0.1."""
+    return sum(stored.startswith(_MARK) for stored in _unused(session, user))
+
+
+def has_old_recovery_codes(session: Session, user: User) -> bool:
+    """Whether a person has unused codes that may be of version 0.1, whose codes no longer work."""
+    return not all(stored.startswith(_MARK) for stored in _unused(session, user))
 
 
 def drop_factor(session: Session, user: User) -> None:
@@ -248,14 +254,25 @@ def _use_totp(session: Session, vault: Vault, user: User, code: str, now: dateti
     return rows_changed(won) == 1
 
 
+def _unused(session: Session, user: User) -> Sequence[str]:
+    return session.scalars(
+        select(RecoveryCode.code_hash).where(
+            RecoveryCode.user_id == user.id, RecoveryCode.used_at.is_(None)
+        )
+    ).all()
+
+
 def _use_recovery_code(
     session: Session, user: User, typed: str, now: datetime, actor: Actor
 ) -> bool:
+    bare = _bare(typed)
+    if len(bare) != _GROUPS * _GROUP:  # as those of version 0.1 are
+        return False
     used = session.execute(
         update(RecoveryCode)
         .where(
             RecoveryCode.user_id == user.id,
-            RecoveryCode.code_hash == _hash(typed),
+            RecoveryCode.code_hash.in_((_MARK + _hash(bare), _hash(bare))),
             RecoveryCode.used_at.is_(None),
         )
         .values(used_at=now)
@@ -272,10 +289,14 @@ def _replace_recovery_codes(session: Session, user: User) -> list[str]:
         for _ in range(RECOVERY_CODES)
     ]
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
-    session.add_all(RecoveryCode(user_id=user.id, code_hash=_hash(code)) for code in codes)
+    hashes = [_MARK + _hash(_bare(code)) for code in codes]
+    session.add_all(RecoveryCode(user_id=user.id, code_hash=one) for one in hashes)
     return codes
 
 
-def _hash(code: str) -> str:
-    bare = re.sub(r"[\s-]", "", code).casefold()
+def _bare(code: str) -> str:
+    return re.sub(r"[\s-]", "", code).casefold()
+
+
+def _hash(bare: str) -> str:
     return hashlib.sha256(bare.encode("utf-8", "surrogatepass")).hexdigest()

@@ -141,6 +141,7 @@ def passkey() -> BaseResponse | tuple[str, int]:
     if not accepted:
         return _code_page(target, passkey_error=_WRONG_PASSKEY), 401
     guard.sign_in(g.user, proved=True)
+    _warn_when_codes_run_out()
     return redirect(target or "/", 303)
 
 
@@ -309,6 +310,11 @@ def _try_later(page: str, throttled: throttle.Throttled) -> Response:
 
 def _warn_when_codes_run_out() -> None:
     left = totp.recovery_codes_left(db_session(), g.user)
-    if left < 4:
+    if left == 0 and totp.has_old_recovery_codes(db_session(), g.user):
+        flash(
+            "Recovery codes of an earlier version no longer work. Create new ones under Account.",
+            "warn",
+        )
+    elif left < 4:
         warning = f"Only {left} recovery codes are left." if left else "No recovery codes are left."
         flash(f"{warning} Create new ones under Account.", "warn")

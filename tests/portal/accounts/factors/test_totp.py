@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pyotp
 import pytest
+from sqlalchemy import delete
 
 from portal.accounts.factors import totp
 from portal.accounts.factors.totp import matching_step, qr_code
@@ -112,17 +113,30 @@ def test_recovery_codes_cannot_be_computed_from_their_digests(core: Core) -> Non
         assert len(bare) * math.log2(len(letters)) >= 128
 
 
-def test_recovery_codes_of_before_work_until_they_are_replaced(core: Core) -> None:
+def test_recovery_codes_of_version_0_1_open_nothing(core: Core) -> None:
+    """79 bits; what is stored of them is their digest alone. The app's codes go on working."""
     user = join(core)
-    enrol(core, user)
+    secret, _ = enrol(core, user)
+    weak, between = "abcdefghjkmnpqrs", "abcdefghjkmnpqrstuvwxyz23456"
     with core.sessions() as session:
-        for code in ("abcdefghjkmnpqrs", "23456789abcdefgh"):
+        row = session.get_one(User, user.id)
+        session.execute(delete(RecoveryCode))
+        for code in (weak, between):
             digest = hashlib.sha256(code.encode()).hexdigest()
             session.add(RecoveryCode(user_id=user.id, code_hash=digest))
-        row = session.get_one(User, user.id)
-        assert totp.check_second_factor(session, core.vault, row, "abcd-efgh-jkmn-pqrs", NOW)
-        totp.new_recovery_codes(session, row, NOW)
-        assert not totp.check_second_factor(session, core.vault, row, "2345-6789-abcd-efgh", NOW)
+        session.commit()
+        assert totp.recovery_codes_left(session, row) == 0
+        assert totp.has_old_recovery_codes(session, row)
+        for typed in (weak, "abcd-efgh-jkmn-pqrs", weak.upper()):
+            assert not totp.check_second_factor(session, core.vault, row, typed, NOW)
+        # One of 138 bits that was made before codes were marked is as good as any.
+        assert totp.check_second_factor(session, core.vault, row, between, NOW)
+        code = pyotp.TOTP(secret).at(NOW)
+        assert totp.check_second_factor(session, core.vault, row, code, NOW)
+        codes = totp.new_recovery_codes(session, row, NOW)
+        assert totp.recovery_codes_left(session, row) == len(codes)
+        assert not totp.has_old_recovery_codes(session, row)
+        assert totp.check_second_factor(session, core.vault, row, codes[0], NOW)
 
 
 def test_codes_may_be_typed_with_spaces() -> None:

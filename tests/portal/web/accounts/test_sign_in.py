@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.accounts import invitations, people
-from portal.models import Role, db
+from portal.models import RecoveryCode, Role, db
 from tests.support.core import Clock, make_settings
 from tests.support.people import PASSWORD, Person
 from tests.support.portal_app import make_app, post, sign_in, sign_in_by_pages
@@ -167,6 +167,19 @@ def test_an_older_code_is_refused_after_a_newer_one(
     clock.forward(minutes=5)
     assert sign_in_by_pages(client, reader, clock() + timedelta(seconds=30)).status_code == 303
     assert sign_in_by_pages(app.test_client(), reader, clock()).status_code == 401
+
+
+def test_who_has_recovery_codes_of_version_0_1_is_asked_to_make_new_ones(
+    app: Flask, client: FlaskClient, reader: Person, clock: Clock
+) -> None:
+    with app.app_context():
+        for row in db.session.scalars(db.select(RecoveryCode)):
+            row.code_hash = row.code_hash.partition(":")[2]
+        db.session.commit()
+    sign_in_by_pages(client, reader, clock())
+    page = client.get("/account").text
+    assert "Recovery codes of an earlier version no longer work" in page
+    assert "0 of 10 recovery codes are unused" in page
 
 
 def test_a_recovery_code_stands_in_once(app: Flask, client: FlaskClient, reader: Person) -> None:
