@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, insert, text
 
+from portal.governance import clock
 from portal.jobs import sweeper, workers
 from portal.jobs.broker import Broker
 from portal.jobs.files import read_input
@@ -89,6 +90,21 @@ def test_a_job_that_waits_beside_an_idle_worker_is_announced_again(
         assert session.get_one(Job, sent.job_id).rung_at == after(seconds=31)
     broker.close()
     redis.delete("render", "segment")
+
+
+def test_by_a_clock_that_has_jumped_no_job_seems_to_wait(clinic: Clinic) -> None:
+    """The alarm pauses, as on pages and in readiness; the sweep's own work goes on."""
+    sent, jumped = clinic.submit(), after(days=400)
+    with clinic.session as session:
+        workers.hello(session, hello_of("render", name="worker-1"), jumped)
+        assert sweeper.sweep(session, SILENT, jumped).stalled == frozenset()
+        clock.confirm(session, clinic.admin, jumped)
+        assert sweeper.sweep(session, SILENT, jumped).stalled == {JobKind.RENDER}
+    job_id = clinic.job(sent.study_id).id
+    assert clinic.claim(job_id, jumped) is not None
+    clinic.age_leases(after(days=900))
+    with clinic.session as session:
+        assert sweeper.sweep(session, SILENT, after(days=900)).requeued == 1
 
 
 def test_a_message_holds_the_jobs_id_and_nothing_else(clinic: Clinic, redis_url: str) -> None:
