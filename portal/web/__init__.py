@@ -131,6 +131,8 @@ def _configure(app: Flask, settings: Settings) -> None:
     )
     if settings.trusted_proxies:
         n = settings.trusted_proxies
+        # Not X-Forwarded-Host: a proxy that does not set it lets through what the client sent, and
+        # no page needs it (addresses that are sent elsewhere begin with PLEURA_BASE_URL).
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=n, x_proto=n, x_host=n
+            app.wsgi_app, x_for=n, x_proto=n, x_host=0
         )

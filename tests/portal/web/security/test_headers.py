@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from flask.testing import FlaskClient
 
 from portal.models import Role, db
@@ -132,6 +132,23 @@ def test_an_address_is_taken_from_trusted_proxies_alone(app: Flask, tmp_path: Pa
     plain = {"X-Forwarded-For": "203.0.113.9"}
     with app.test_request_context("/", headers=plain, environ_base={"REMOTE_ADDR": "10.0.0.1"}):
         assert guard.address() == "10.0.0.1"
+
+
+@pytest.mark.parametrize("proxies", [0, 1, 2])
+def test_no_client_names_the_portals_host_whatever_proxies_there_are(
+    tmp_path: Path, proxies: int
+) -> None:
+    """A proxy that sets X-Forwarded-For alone lets a client's X-Forwarded-Host through."""
+    app = make_app(make_settings(tmp_path, PLEURA_TRUSTED_PROXIES=str(proxies)))
+    seen: list[tuple[str, str | None]] = []
+    app.before_request(lambda: seen.append((request.host, request.remote_addr)))
+    sent = {
+        "Host": "pleura.example",
+        "X-Forwarded-Host": "evil.example, evil.example",
+        "X-Forwarded-For": "192.0.2.1, 192.0.2.2",
+    }
+    app.test_client().get("/health/live", headers=sent)
+    assert seen == [("pleura.example", ["127.0.0.1", "192.0.2.2", "192.0.2.1"][proxies])]
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/studies/not-an-id", "/api", "/static/nothing.css"])
