@@ -31,13 +31,29 @@ def issue(settings: Settings, ticket: Ticket, now: datetime) -> str:
 
 def read(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
     """The ticket, or BadTicket unless it is genuine, for this job and not expired."""
+    ticket = _read(settings, text, now)
+    if ticket.job_id != job_id:
+        raise BadTicket
+    return ticket
+
+
+def is_genuine(settings: Settings, text: str, now: datetime) -> bool:
+    """Whether the text is a ticket of any job that has not expired."""
+    try:
+        _read(settings, text, now)
+    except BadTicket:
+        return False
+    return True
+
+
+def _read(settings: Settings, text: str, now: datetime) -> Ticket:
     try:
         job, attempt, expires, token = _serializer(settings).loads(text)
         ticket = Ticket(UUID(hex=job), int(attempt), UUID(hex=token) if token else None)
         end = datetime.fromtimestamp(expires, UTC)
     except (BadData, ValueError, TypeError, AttributeError, OverflowError, OSError):
         raise BadTicket from None
-    if ticket.job_id != job_id or now >= end:
+    if now >= end:
         raise BadTicket
     return ticket
 

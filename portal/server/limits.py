@@ -1,19 +1,14 @@
 """What the server bounds before anybody has signed in: time, connections, memory, threads.
 
 A connection that waits, for a header, a body or a reader, takes no thread. All numbers are those of
-one process.
+one process. A *stranger* is whoever sends a request without the login, token or ticket that the
+server knows as genuine (`portal.web.security.known_senders`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import resource
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
-
-from portal.accounts.throttle import origin
 
 # A header must be complete after this time.
 HEADER_SECONDS: Final = 10.0
@@ -26,7 +21,7 @@ ANSWER_SECONDS: Final = 30.0
 # What the system takes of an answer before its reader does. Left to itself, it takes 4 MB from each
 # of many readers who read nothing, and the event loop is busy with nothing else meanwhile.
 SEND_BUFFER: Final = 256 * 1024
-# How long a request waits for memory that other bodies hold.
+# How long a body waits for memory that others hold.
 MEMORY_SECONDS: Final = 30.0
 # How long what is left of a refused body is read and dropped, so that the client gets the answer.
 REST_SECONDS: Final = 5.0
@@ -38,60 +33,38 @@ KEEPALIVE_SECONDS: Final = 15
 UNCHECKED_BYTES: Final = 64 * 1024
 
 CONNECTIONS: Final = 2000
+# So many of them are never taken by strangers: the portal works on no more than the others for
+# them at a time, and where it waits for a stranger, that connection gives way to a new one.
+RESERVED_CONNECTIONS: Final = 200
+# A header may be so long before it is complete. Browsers send about 1 KB; gunicorn alone would
+# hold 100 lines of 8 KB for each connection.
+HEADER_BYTES: Final = 64 * 1024
+# What strangers have sent, headers and bodies together, of requests that the portal waits for, and
+# again of those that it works on: 16 KB for each connection, eight times what browsers need.
+STRANGERS_BYTES: Final = 32 * 1024 * 1024
+# How long a token is remembered as genuine after it was last checked in the database, and how many
+# are.
+KNOWN_SECONDS: Final = 600.0
+KNOWN_TOKENS: Final = 1000
+
 # Threads that run views: for browsers with a login, for others and for programs, for workers, for
-# health checks, and for whether the process lives: that waits for no check that waits itself.
+# health checks (of which there are two kinds, each made once for all who ask).
 PEOPLE_THREADS: Final = 8
 OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4
 HEALTH_THREADS: Final = 2
-LIVE_THREADS: Final = 1
-# So many bodies of the largest size may be in memory, of people and of workers.
+# The answer to a health check serves all who ask within this time.
+HEALTH_SECONDS: Final = 1.0
+# A probe asks every few seconds; so many at one address are no probes.
+HEALTH_CHECKS_PER_SECOND: Final = 100
+# So many bodies of the largest size may be in memory, of people and of workers; a body counts as
+# far as it has arrived, in these steps.
 LARGEST_BODIES: Final = 4
-
-
-class Places:
-    """How many connections or requests each client address has; of IPv6 each network of 64 bits."""
-
-    def __init__(self, per_address: int) -> None:
-        self._per_address = per_address
-        self._taken: Counter[str] = Counter()
-
-    def take(self, address: str) -> bool:
-        """Take a place; False if the address, or the server, has no more."""
-        address = origin(address)
-        if self._taken[address] >= self._per_address or self._taken.total() >= CONNECTIONS:
-            return False
-        self._taken[address] += 1
-        return True
-
-    def give_back(self, address: str) -> None:
-        """Give a place back."""
-        address = origin(address)
-        self._taken[address] -= 1
-        if not self._taken[address]:
-            del self._taken[address]
-
-
-class Memory:
-    """How many bytes of bodies may be in memory at the same time."""
-
-    def __init__(self, size: int) -> None:
-        self._free = self._size = size
-        self._changed = asyncio.Condition()
-
-    @asynccontextmanager
-    async def hold(self, wanted: int) -> AsyncIterator[None]:
-        """Reserve so many bytes during the block; TimeoutError if none get free in time."""
-        wanted = min(wanted, self._size)
-        async with asyncio.timeout(MEMORY_SECONDS), self._changed:
-            await self._changed.wait_for(lambda: self._free >= wanted)
-            self._free -= wanted
-        try:
-            yield
-        finally:
-            self._free += wanted
-            async with self._changed:
-                self._changed.notify_all()
+BODY_STEP: Final = 1024 * 1024
+# So many answers of the largest size may wait for their readers. Whoever reads an answer more
+# slowly than this is behind by the difference, and who is behind most gives way.
+LARGEST_ANSWERS: Final = 2
+READ_BYTES_PER_SECOND: Final = 256 * 1024
 
 
 def allow_enough_files() -> None:

@@ -11,10 +11,16 @@ _TEXTS = {
     413: "The request is too large.",
     414: "The address is too long.",
     431: "The headers are too large.",
+    429: "That was asked too often. Try again in a moment.",
     500: "Internal error.",
     501: "The server does not support this.",
     503: "The server is busy. Try again in a moment.",
     505: "The server supports HTTP/1.1.",
+}
+# Seconds.
+_RETRY_AFTER: dict[int, str] = {
+    HTTPStatus.SERVICE_UNAVAILABLE: "5",
+    HTTPStatus.TOO_MANY_REQUESTS: "1",
 }
 
 
@@ -33,8 +39,8 @@ class OwnAnswers:
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
         ]
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers.append(("Retry-After", "5"))
+        if status in _RETRY_AFTER:
+            headers.append(("Retry-After", _RETRY_AFTER[status]))
         return headers, body
 
     def whole(self, status: int) -> bytes:

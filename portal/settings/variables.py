@@ -247,15 +247,17 @@ class Variables(JobClock, BaseSettings):
     trusted_proxies: WholeNumber = variable(
         "PLEURA_TRUSTED_PROXIES",
         0,
-        "How many proxies in front of the portal set X-Forwarded-For and -Proto.",
+        "How many proxies in front of the portal set X-Forwarded-For and -Proto. "
+        "X-Forwarded-Host is never read.",
         ge=0,
         le=10,
     )
     connections_per_address: WholeNumber = variable(
         "PLEURA_CONNECTIONS_PER_ADDRESS",
         300,
-        "How many connections one client address may have to a process of the portal; behind "
-        "proxies (PLEURA_TRUSTED_PROXIES) how many requests at the same time.",
+        "How many connections one client address (of IPv6, a network of 64 bits) may have to a "
+        "process of the portal; behind proxies (PLEURA_TRUSTED_PROXIES) how many requests at the "
+        "same time.",
         ge=20,
         le=2000,
     )

@@ -14,7 +14,7 @@ from portal.jobs import claims, files, outcomes, sweeper, tickets, worker_tokens
 from portal.jobs.errors import BadResult, BadTicket, Lost, WorkerRefused
 from portal.models import JobKind, WorkerToken
 from portal.services import db_session
-from portal.web.security import guard
+from portal.web.security import guard, known_senders
 from portal.web.security.errors import Problem, answer
 from portal.web.security.json_body import json_or_none
 from worker.contract import claim_bundle
@@ -162,6 +162,7 @@ def _token() -> WorkerToken | None:
     own = worker_tokens.load(db_session(), guard.bearer(), guard.now())
     if own is None:
         raise Problem(401, "worker_token")
+    known_senders.confirm(known_senders.Sender.WORKER)
     return own
 
 

@@ -21,7 +21,7 @@ from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
 from portal.services import UNAVAILABLE, db_session
-from portal.web.security import body_check, device_cookie
+from portal.web.security import body_check, device_cookie, known_senders
 from portal.web.security.errors import Problem, answer, wants_problem
 from portal.web.security.login_cookie import TOKEN_KEY
 from portal.web.security.request_context import (
@@ -304,6 +304,7 @@ def _admit_program(rule: Rule) -> None:
         if looks_like_token(bearer()):  # a guess; a forgotten header is none
             services().throttle.take([(BAD_TOKEN, origin(address()))], now())
         raise Problem(401, "token")
+    known_senders.confirm(known_senders.Sender.PROGRAM)
     user, token = found
     g.user, g.actor, g.person = (
         user,

@@ -46,7 +46,12 @@ def safe_next(target: str | None) -> str | None:
 
 def bearer() -> str:
     """The request's bearer credential, or the empty string."""
-    kind, _, credential = request.headers.get("Authorization", "").partition(" ")
+    return credential_of(request.headers.get("Authorization", ""))
+
+
+def credential_of(header: str) -> str:
+    """The bearer credential of an Authorization header, or the empty string."""
+    kind, _, credential = header.partition(" ")
     return credential.strip() if kind.lower() == "bearer" else ""
 
 

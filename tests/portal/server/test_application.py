@@ -116,33 +116,41 @@ def test_an_upload_that_takes_its_time_takes_no_thread(served: ServedPortal, tok
 def test_people_workers_and_health_checks_do_not_wait_for_others(
     served: ServedPortal, app: Flask, technologist: Person
 ) -> None:
-    """Strangers, also with forged cookies, take their own threads alone; and so do people."""
+    """Strangers, also with forged cookies or tokens or at workers' addresses, take their own
+    threads alone; and so do people."""
     cookie = sign_in(app, technologist).get_cookie("pleura")
     with app.app_context():
         db.engine.dispose()
     assert cookie is not None
     own = {"Cookie": f"pleura={cookie.value}"}
     forged = {"Cookie": f"pleura={cookie.value[:-4]}AAAA"}
+    shared_token = app.extensions["pleura"].settings.worker_token
+    worker = {"Authorization": f"Bearer {shared_token}"}
+    no_worker = {"Authorization": f"Bearer {shared_token[::-1]}"}
     crowd = 2 * limits.OTHER_THREADS
 
     def held() -> int:
-        return int(httpx2.get(f"{served.url}/health/test/held", timeout=60).text)
+        asked = httpx2.get(f"{served.url}/worker/test/held", headers=worker, timeout=60)
+        return int(asked.text)
 
-    def hold(headers: dict[str, str]) -> str:
-        return httpx2.get(f"{served.url}/test/hold", headers=headers, timeout=60).text
+    def hold(headers: dict[str, str], path: str = "/test/hold") -> str:
+        return httpx2.get(served.url + path, headers=headers, timeout=60).text
 
-    with ThreadPoolExecutor(2 * crowd + limits.PEOPLE_THREADS) as clients:
+    with ThreadPoolExecutor(4 * crowd + limits.PEOPLE_THREADS) as clients:
         busy = [clients.submit(hold, headers) for headers in ({}, forged) for _ in range(crowd)]
+        for headers in ({}, no_worker):
+            busy += [clients.submit(hold, headers, "/worker/test/hold") for _ in range(crowd)]
         assert wait.until(lambda: held() == limits.OTHER_THREADS)
         worklist = httpx2.get(f"{served.url}/worklist", headers=own, timeout=60)
         assert worklist.status_code == 200
         busy += [clients.submit(hold, own) for _ in range(limits.PEOPLE_THREADS)]
         assert wait.until(lambda: held() == limits.OTHER_THREADS + limits.PEOPLE_THREADS)
         assert served.answers("/health/ready")
-        hello = httpx2.post(f"{served.url}/worker/v1/hello", json={}, timeout=60)
-        assert hello.status_code == 401
+        hello = httpx2.post(f"{served.url}/worker/v1/hello", json={}, headers=worker, timeout=60)
+        assert hello.status_code == 422
         assert not any(one.done() for one in busy)
-        assert httpx2.get(f"{served.url}/worker/test/free", timeout=60).text == "free"
+        free = httpx2.get(f"{served.url}/worker/test/free", headers=worker, timeout=60)
+        assert free.text == "free"
         assert {one.result() for one in busy} == {"held"}
 
 
@@ -161,6 +169,7 @@ def test_a_reader_who_reads_nothing_is_sent_little(served: ServedPortal) -> None
 def test_a_client_that_leaves_before_its_answer_gives_its_place_back(app: Flask) -> None:
     settings = app.extensions["pleura"].settings
     half = scope("/sign-in", ("Content-Length", "100")) | {"client": ("192.0.2.1", 1)}
+    ended: list[None] = []
 
     async def never(*_: object) -> dict[str, object]:
         return await asyncio.get_running_loop().create_future()
@@ -168,11 +177,13 @@ def test_a_client_that_leaves_before_its_answer_gives_its_place_back(app: Flask)
     async def run() -> bool:
         application = Application(app, settings)
         for _ in range(settings.connections_per_address):
-            request = asyncio.ensure_future(application(half, never, never))
+            place = application.connections.take("192.0.2.1", lambda: ended.append(None))
+            begun = half | {"portal.place": place}
+            request = asyncio.ensure_future(application(begun, never, never))
             await asyncio.sleep(0)
             request.cancel()  # as gunicorn does three seconds after a client has left
             await asyncio.wait({request})
-        return application.requests.take("192.0.2.1")
+        return application.requests.take("192.0.2.1") and not ended
 
     # In a thread, because a browser's event loop may be running in this one.
     with ThreadPoolExecutor(1) as thread:

@@ -1,4 +1,4 @@
-"""The served portal of tests: the real one with short time limits and three views more."""
+"""The served portal of tests: the real one with other limits and a few views more."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.support.served.raw_http import PATIENCE
 HEADER_SECONDS = 1.0
 BODY_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
+FEW_CONNECTIONS = 100
+FEW_BYTES = 1024 * 1024
 # Made once: what is tried is a reader who does not read, not the cost of making an answer.
 LARGE_ANSWER = bytes(16 * 1024 * 1024)
 
@@ -30,6 +32,16 @@ def create() -> Application:
     limits.ANSWER_SECONDS = ANSWER_SECONDS  # type: ignore[misc]
     limits.CLOSE_SECONDS = 1.0  # type: ignore[misc]
     limits.REST_SECONDS = 1.0  # type: ignore[misc]
+    return create_with_real_limits()
+
+
+def create_with_few_places() -> Application:
+    """The portal of this process, patient, with little room for connections and memory."""
+    limits.CONNECTIONS = FEW_CONNECTIONS  # type: ignore[misc]
+    limits.RESERVED_CONNECTIONS = FEW_CONNECTIONS // 5  # type: ignore[misc]
+    limits.STRANGERS_BYTES = FEW_BYTES  # type: ignore[misc]
+    limits.MEMORY_SECONDS = 1.0  # type: ignore[misc]
+    limits.ANSWER_SECONDS = 600.0  # type: ignore[misc]
     return create_with_real_limits()
 
 
@@ -86,5 +98,6 @@ def add_views(app: Flask) -> None:
 
     for view in (events, end_events, hold, large, frozen):
         app.add_url_rule(f"/test/{view.__name__}", view.__name__, view)
-    app.add_url_rule("/health/test/held", "held_threads", held_threads)
+    app.add_url_rule("/worker/test/hold", "hold_as_worker", hold)
+    app.add_url_rule("/worker/test/held", "held_threads", held_threads)
     app.add_url_rule("/worker/test/free", "free_threads", free_threads)

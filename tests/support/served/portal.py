@@ -18,6 +18,7 @@ from tests.support.paths import ROOT
 
 CONNECTIONS_PER_ADDRESS = 60
 REAL_LIMITS = "tests.support.served.application:create_with_real_limits()"
+FEW_PLACES = "tests.support.served.application:create_with_few_places()"
 SHORT_LIMITS = "tests.support.served.application:create()"
 
 

@@ -36,9 +36,9 @@ def read_to_end(connection: socket.socket) -> bytes:
     return received
 
 
-def exchange(port: int, request: bytes) -> bytes:
+def exchange(port: int, request: bytes, source: str = "127.0.0.1") -> bytes:
     """Send the bytes and return what comes until the server closes the connection."""
-    with connect(port) as connection:
+    with connect(port, source) as connection:
         connection.sendall(request)
         return read_to_end(connection)
 

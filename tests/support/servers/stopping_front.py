@@ -17,6 +17,8 @@ class StoppingFront:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._live: list[socket.socket] = [self._listener]
         self.accepted = 0
+        # How often something came that had to wait.
+        self.stopped = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -42,6 +44,7 @@ class StoppingFront:
     def _serve(self, client: socket.socket) -> None:
         self._live.append(client)
         with suppress(OSError):
+            self.stopped += not self.open.is_set()
             self.open.wait()
             server = socket.socket(socket.AF_UNIX)
             server.connect(str(self._behind))
@@ -52,6 +55,7 @@ class StoppingFront:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                self.stopped += not self.open.is_set()
                 self.open.wait()
                 target.sendall(data)
         for one in (source, target):

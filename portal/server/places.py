@@ -1,0 +1,186 @@
+"""Places of connections and requests: how many an address has, and who gives way to whom.
+
+An address is an IPv4 address or an IPv6 network of 64 bits. When there are no more places, the
+connection of a stranger gives way for whom the portal waits: of the address with most of them the
+one that has waited longest. People who have signed in, workers and programs whose token is known
+keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from itertools import chain
+
+from portal.accounts.throttle import origin
+from portal.server import limits
+
+
+class Full(Exception):
+    """An address, or all strangers together, have as many requests in progress as they may."""
+
+
+class Requests:
+    """How many requests each client address has in progress."""
+
+    def __init__(self, per_address: int) -> None:
+        self._per_address = per_address
+        self._taken: Counter[str] = Counter()
+
+    def take(self, address: str) -> bool:
+        """Begin a request; False if the address has too many."""
+        network = origin(address)
+        if self._taken[network] >= self._per_address:
+            return False
+        self._taken[network] += 1
+        return True
+
+    def give_back(self, address: str) -> None:
+        """A request has ended."""
+        _subtract(self._taken, origin(address))
+
+
+class State(Enum):
+    """What a connection waits for, and who is at its other side."""
+
+    WAITING = "a stranger, for whom the portal waits"
+    IN_WORK = "a stranger, for whom the portal works"
+    KNOWN = "a person, a worker or a program"
+
+
+class Place:
+    """The place of one connection."""
+
+    def __init__(self, network: str, close: Callable[[], None]) -> None:
+        self.network = network
+        self.close = close
+        # Bytes of the request that is being received or answered.
+        self.received = 0
+        self.state = State.WAITING
+        # A header has come, and nobody has looked yet whose it is.
+        self.is_unread = False
+        self.has_ended = False
+
+
+class Connections:
+    """The connections that are served."""
+
+    def __init__(self, per_address: int) -> None:
+        self._per_address = per_address
+        self._taken: Counter[str] = Counter()
+        self._total = 0
+        self._in_work = 0
+        # Of each address those for whom the portal waits; the longest wait is the first.
+        self._waiting: dict[str, dict[Place, None]] = {}
+        self._received = dict.fromkeys(State, 0)
+
+    def take(self, address: str, close: Callable[[], None]) -> Place | None:
+        """A place for a new connection, which `close` ends; None if nobody gives way to it."""
+        network = origin(address)
+        if self._taken[network] >= self._per_address and not self._make_way(network):
+            return None
+        if self._total >= limits.CONNECTIONS and not self._make_way():
+            return None
+        place = Place(network, close)
+        self._taken[network] += 1
+        self._total += 1
+        self._enter(place)
+        return place
+
+    def give_back(self, place: Place) -> None:
+        """The connection has ended; for one that gave way already, nothing happens."""
+        if not place.has_ended:
+            self._leave(place)
+            place.has_ended = True
+            _subtract(self._taken, place.network)
+            self._total -= 1
+
+    def set_known(self, place: Place, known: bool) -> None:
+        """Whether the request that has begun comes from somebody whom the portal knows."""
+        place.is_unread = False
+        self._move(place, State.KNOWN if known else State.WAITING)
+
+    def receive(self, place: Place, size: int) -> None:
+        """Count bytes that have arrived. Who has sent most of those waiting may have to give way.
+
+        A small request that has just come is not the one that has sent most, and a large one is
+        first looked at.
+        """
+        place.received += size
+        if place.has_ended:
+            return
+        self._received[place.state] += size
+        while self._received[State.WAITING] > limits.STRANGERS_BYTES:
+            waiting = chain.from_iterable(self._waiting.values())
+            read = [one for one in waiting if not one.is_unread]
+            if not read:
+                break
+            self._end(max(read, key=lambda one: one.received))
+        if self._received[State.IN_WORK] > limits.STRANGERS_BYTES and not place.has_ended:
+            self._end(place)  # it sends more although its request is complete
+
+    def finish(self, place: Place) -> None:
+        """The request is answered; the next one may come."""
+        if not place.has_ended:
+            self._leave(place)
+            place.received, place.is_unread = 0, False
+            self._enter(place)
+
+    @contextmanager
+    def work(self, place: Place) -> Iterator[None]:
+        """The portal works on a request: its connection does not give way; raises Full."""
+        if place.state is State.KNOWN or place.has_ended:
+            yield
+            return
+        if (
+            self._in_work >= limits.CONNECTIONS - limits.RESERVED_CONNECTIONS
+            or self._received[State.IN_WORK] + place.received > limits.STRANGERS_BYTES
+        ):
+            raise Full
+        self._move(place, State.IN_WORK)
+        try:
+            yield
+        finally:
+            self._move(place, State.WAITING)
+
+    def _move(self, place: Place, state: State) -> None:
+        if not place.has_ended and place.state is not state:
+            self._leave(place)
+            place.state = state
+            self._enter(place)
+
+    def _enter(self, place: Place) -> None:
+        self._received[place.state] += place.received
+        self._in_work += place.state is State.IN_WORK
+        if place.state is State.WAITING:
+            self._waiting.setdefault(place.network, {})[place] = None
+
+    def _leave(self, place: Place) -> None:
+        self._received[place.state] -= place.received
+        self._in_work -= place.state is State.IN_WORK
+        if place.state is State.WAITING:
+            of_network = self._waiting[place.network]
+            del of_network[place]
+            if not of_network:
+                del self._waiting[place.network]
+
+    def _make_way(self, network: str | None = None) -> bool:
+        """End a connection, of this address if one is given; False if there is none to end."""
+        if network is None and self._waiting:
+            network = max(self._waiting, key=lambda one: len(self._waiting[one]))
+        if network is None or network not in self._waiting:
+            return False
+        self._end(next(iter(self._waiting[network])))
+        return True
+
+    def _end(self, place: Place) -> None:
+        self.give_back(place)
+        place.close()
+
+
+def _subtract(counts: Counter[str], network: str) -> None:
+    counts[network] -= 1
+    if not counts[network]:
+        del counts[network]

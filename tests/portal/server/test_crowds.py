@@ -1,0 +1,180 @@
+"""Crowds of strangers at a server with few places: whoever is known is served, and health is."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx2
+import pytest
+from flask import Flask
+
+from portal.models import db
+from portal.server import limits
+from tests.support import wait
+from tests.support.people import Person
+from tests.support.portal_app import make_token, sign_in
+from tests.support.served.application import FEW_BYTES, FEW_CONNECTIONS
+from tests.support.served.portal import (
+    CONNECTIONS_PER_ADDRESS,
+    FEW_PLACES,
+    ServedPortal,
+    serve,
+)
+from tests.support.served.raw_http import (
+    answer_of,
+    connect,
+    exchange,
+    read_to_end,
+    request,
+    statuses,
+)
+
+ADDRESSES = 3
+MB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def narrow(app: Flask) -> Iterator[ServedPortal]:
+    """With the largest upload of 10 MB, so that two answers of 16 MB are too much."""
+    small = {"PLEURA_MAX_UPLOAD_MB": "10", "PLEURA_MAX_ARCHIVE_MB": "10"}
+    with serve(app.extensions["pleura"].settings.data_dir, FEW_PLACES, **small) as served:
+        yield served
+
+
+def crowd(stack: ExitStack, port: int, sent: bytes) -> list[socket.socket]:
+    """More connections of strangers than there are places, none of which goes on."""
+    assert ADDRESSES * CONNECTIONS_PER_ADDRESS > FEW_CONNECTIONS
+    made = []
+    for number in range(ADDRESSES * CONNECTIONS_PER_ADDRESS):
+        connection = stack.enter_context(connect(port, f"127.0.1.{number % ADDRESSES + 1}"))
+        try:
+            connection.sendall(sent)
+        except OSError:  # the server has refused it already
+            continue
+        made.append(connection)
+    return made
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        request("/sign-in", "Content-Length: 100", method="POST", body=b"email="),
+        request("/worker/v1/hello", "Content-Length: 100", method="POST", body=b"{"),
+        request("/health/ready", "Content-Length: 100", method="POST", body=b"{"),
+        b"GET /sign-in HTTP/1.1\r\nHost: a\r\nX-A: ",
+        b"",
+    ],
+    ids=["bodies", "workers' bodies", "bodies for health", "headers", "nothing"],
+)
+def test_a_crowd_of_halves_stops_neither_health_workers_nor_people(
+    narrow: ServedPortal, app: Flask, technologist: Person, half: bytes
+) -> None:
+    cookie = sign_in(app, technologist).get_cookie("pleura")
+    with app.app_context():
+        db.engine.dispose()
+    assert cookie is not None
+    token = app.extensions["pleura"].settings.worker_token
+    with ExitStack() as stack:
+        crowd(stack, narrow.port, half)
+        assert narrow.answers("/health/ready")
+        worker = {"Authorization": f"Bearer {token}"}
+        claim = {"worker": "gpu-1", "queue": "render"}
+        url = f"{narrow.url}/worker/v1/claim"
+        assert httpx2.post(url, json=claim, headers=worker, timeout=60).status_code == 204
+        own = {"Cookie": f"pleura={cookie.value}"}
+        assert httpx2.get(f"{narrow.url}/worklist", headers=own, timeout=60).status_code == 200
+        assert narrow.answers("/sign-in"), "of another address than the crowd"
+
+
+def test_an_address_has_a_limited_number_of_connections_and_its_oldest_gives_way(
+    narrow: ServedPortal,
+) -> None:
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(connect(narrow.port, "127.0.0.9"))
+            for _ in range(CONNECTIONS_PER_ADDRESS)
+        ]
+        last = exchange(narrow.port, request(), "127.0.0.9")
+        assert statuses(last) == [200]
+        refused = answer_of(read_to_end(silent[0]))
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+        assert refused.headers["X-Content-Type-Options"] == "nosniff"
+        assert not any(map(_has_answer, silent[1:]))
+
+
+def test_a_person_whose_upload_has_begun_keeps_the_place(
+    narrow: ServedPortal, app: Flask, technologist: Person
+) -> None:
+    """The oldest connection of the crowd's address; its beginning shows who sends it."""
+    token = make_token(app, technologist, "studies:write")
+    body = b"--b\r\n" + bytes(200_000)
+    kind = "Content-Type: multipart/form-data; boundary=b"
+    length = f"Content-Length: {len(body)}"
+    given = (f"Authorization: Bearer {token}", kind, length, "Expect: 100-continue")
+    with ExitStack() as stack:
+        upload = stack.enter_context(connect(narrow.port, "127.0.1.1"))
+        upload.sendall(request("/api/v1/studies", *given, method="POST"))
+        assert statuses(upload.recv(65536)) == [100]
+        crowd(stack, narrow.port, b"GET ")
+        upload.sendall(body)
+        assert 400 <= answer_of(upload.recv(65536)).status < 500
+
+
+def test_halves_hold_a_bounded_amount_of_memory(narrow: ServedPortal) -> None:
+    size = limits.HEADER_BYTES - 4096
+    line = b"X-A: %s\r\n" % (b"a" * 4000)
+    half = b"GET /sign-in HTTP/1.1\r\nHost: a\r\n" + line * (size // len(line))
+    with ExitStack() as stack:
+        halves = crowd(stack, narrow.port, half)[: 2 * FEW_BYTES // len(half)]
+        allowed = FEW_BYTES // len(half)
+        assert wait.until(lambda: len(halves) - sum(map(_has_answer, halves)) <= allowed)
+        refused = next(connection for connection in halves if _has_answer(connection))
+        assert set(statuses(read_to_end(refused))) <= {503}
+        assert narrow.answers()
+
+
+def test_a_slow_reader_gives_way_when_answers_are_too_many(narrow: ServedPortal) -> None:
+    """The server's limits of time are far away."""
+    with connect(narrow.port) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(request("/test/large"))
+        assert slow.recv(1) == b"H", "its answer has begun"
+        whole = answer_of(exchange(narrow.port, request("/test/large")))
+        assert len(whole.body) >= 16 * MB
+        assert wait.until(lambda: _was_cut_off(slow))
+
+
+def test_bodies_that_are_announced_keep_no_others_waiting(
+    narrow: ServedPortal, app: Flask, technologist: Person
+) -> None:
+    """Four of the largest size have begun; all memory would be theirs."""
+    token = make_token(app, technologist, "studies:write")
+    kind = "Content-Type: multipart/form-data; boundary=b"
+
+    def upload(size: int) -> bytes:
+        sent = (f"Authorization: Bearer {token}", kind, f"Content-Length: {size}")
+        return request("/api/v1/studies", *sent, method="POST")
+
+    with ExitStack() as stack:
+        for _ in range(limits.LARGEST_BODIES + 1):
+            begun = stack.enter_context(connect(narrow.port))
+            begun.sendall(upload(10 * MB) + bytes(100_000))
+        assert narrow.answers()
+        whole = exchange(narrow.port, upload(MB) + bytes(MB))
+        assert statuses(whole) != [503]
+        assert 400 <= answer_of(whole).status < 500
+
+
+def _has_answer(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _was_cut_off(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))

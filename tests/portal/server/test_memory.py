@@ -1,0 +1,103 @@
+"""Memory of bodies and answers: taken as it is needed, given back, and never more than there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+import pytest
+
+from portal.server import limits
+from portal.server.memory import BodyMemory, WaitingAnswers
+
+LARGEST = 100
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_STEP", 10)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    """In a thread, because a browser's event loop may be running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, test).result()
+
+
+def test_bodies_that_have_only_begun_keep_no_other_waiting() -> None:
+    async def many_begin() -> None:
+        memory = BodyMemory(4 * LARGEST, LARGEST)
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                begun = await stack.enter_async_context(memory.hold())
+                await begun.grow(1)
+            async with memory.hold() as whole, asyncio.timeout(60):
+                await whole.grow(LARGEST)
+                assert whole.size == LARGEST
+
+    run(many_begin())
+
+
+def test_a_body_waits_until_there_is_memory_for_what_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def wait() -> None:
+        memory = BodyMemory(2 * LARGEST, LARGEST)
+        async with memory.hold() as oldest:
+            async with memory.hold() as second:
+                await second.grow(LARGEST)
+                async with memory.hold() as third:
+                    growing = asyncio.create_task(third.grow(1))
+                    await asyncio.sleep(0)
+                    assert not growing.done()
+                    await oldest.grow(LARGEST)  # what it may still need was left free for it
+                    monkeypatch.setattr(limits, "MEMORY_SECONDS", 0.01)
+                    async with memory.hold() as fourth:
+                        with pytest.raises(TimeoutError):
+                            await fourth.grow(1)
+                    growing.cancel()
+            async with memory.hold() as after:
+                await after.grow(LARGEST)
+
+    run(wait())
+
+
+def test_bodies_that_grow_together_all_come_to_their_end() -> None:
+    """Each has a part of the memory and needs more; none waits for another in a circle."""
+
+    async def grow(memory: BodyMemory) -> None:
+        async with memory.hold() as hold:
+            for size in range(1, LARGEST + 1):
+                await hold.grow(size)
+                await asyncio.sleep(0)
+
+    async def all_of_them() -> None:
+        memory = BodyMemory(2 * LARGEST, LARGEST)
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(grow(memory) for _ in range(12)))
+
+    run(all_of_them())
+
+
+def test_who_is_behind_most_gives_way_to_a_new_answer() -> None:
+    pace = limits.READ_BYTES_PER_SECOND
+    answers, ended = WaitingAnswers(3 * LARGEST), list[str]()
+    with ExitStack() as stack:
+
+        def wait(name: str, now: float, taken: int = 0, size: int = LARGEST) -> None:
+            answer = answers.wait(size, lambda: ended.append(name), now)
+            stack.enter_context(answer).take(taken)
+
+        wait("reads nothing", 5.0)
+        wait("reads slowly", 0.0, taken=8 * pace)
+        wait("reads well", 0.0, taken=20 * pace)
+        assert ended == []
+        wait("new", 10.0)
+        assert ended == ["reads nothing"]
+        wait("newer", 10.0, size=2 * LARGEST)
+        assert ended == ["reads nothing", "reads slowly", "new"]
+    with answers.wait(9 * LARGEST, lambda: ended.append("alone"), 20.0):
+        assert ended == ["reads nothing", "reads slowly", "new"], "it gives way to another only"
