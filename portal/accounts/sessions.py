@@ -170,6 +170,13 @@ def record_confirmation(
     session.commit()
 
 
+def remember_list(session: Session, login: LoginSession, filters: dict[str, str]) -> None:
+    """Remember the filters of the worklist that was shown last, for the way back to it."""
+    if (login.list_filters or {}) != filters:
+        login.list_filters = filters
+    session.commit()
+
+
 def end_by_token(session: Session, raw: str, now: datetime) -> None:
     """End the session of the browser that signs out."""
     login = session.scalar(

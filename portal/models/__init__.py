@@ -34,7 +34,7 @@ from portal.models.people import (
 )
 from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
 from portal.models.studies import POSITIVE, READ, REST, UNAIDED, Blob, Instance, Study
-from portal.models.viewing import ReviewDraft, ViewerPreferences
+from portal.models.viewing import RefusedFile, ReviewDraft, ViewerPreferences
 from portal.models.vocabulary import (
     BlobKind,
     BreakGlassReason,
@@ -100,6 +100,7 @@ __all__ = [
     "QualityVerdict",
     "Reason",
     "RecoveryCode",
+    "RefusedFile",
     "Review",
     "ReviewDraft",
     "ReviewSeen",

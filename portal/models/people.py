@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -121,6 +122,8 @@ class LoginSession(Base):
     step_up_at: Mapped[datetime | None]
     challenge: Mapped[str | None] = mapped_column(String(120))  # what a passkey has to sign, once
     challenge_at: Mapped[datetime | None]
+    # Those of the worklist that was shown last, without what was searched for.
+    list_filters: Mapped[dict[str, Any] | None]
     user: Mapped[User] = relationship()
 
 

@@ -1,4 +1,4 @@
-"""Tables of how a reader looks at pictures: what the viewer remembers, and unfinished work."""
+"""Tables of what pages remember: how a reader looks at pictures, unfinished work, refused files."""
 
 import uuid
 from datetime import datetime
@@ -30,3 +30,19 @@ class ReviewDraft(Base):
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"), primary_key=True)
     sealed_rulers: Mapped[bytes]
     updated: Mapped[datetime]
+
+
+class RefusedFile(Base):
+    """A file that was refused, for the upload page of the session that sent it: sealed, because a
+    file's name may be a patient's. Removed after a day.
+    """
+
+    __tablename__ = "refused_files"
+    __table_args__ = (
+        Index("ix_refused_files_session", "session_id", "created"),
+        Index("ix_refused_files_created", "created"),
+    )
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("login_sessions.id"))
+    sealed_refusal: Mapped[bytes]
+    created: Mapped[datetime]

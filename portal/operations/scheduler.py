@@ -25,6 +25,7 @@ from portal.governance import clock, integrity_state, purges, retention
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
 from portal.operations import background_check
+from portal.reading import refused_files
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
@@ -168,6 +169,7 @@ def _tidy(engine: Engine, vault: Vault, running: timedelta) -> None:
         if checked is not None and checked.rows_are_damaged:
             return  # a file whose row can't be read would look like nobody's
         removed = tidy(session, vault, now)
+        refused_files.forget_old(session, now)
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
 

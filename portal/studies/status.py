@@ -27,7 +27,7 @@ from portal.models import (
     Verdict,
     Worker,
 )
-from portal.studies import exams, stored_results
+from portal.studies import exams, late_results, stored_results
 
 # The jobs that a picture's result comes from.
 RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
@@ -86,7 +86,8 @@ class StudyState:
     It is analysed until every picture is settled. Then it has a result if one picture has; it has
     failed if none has and one could not be done; else there is no result. `result` is that of the
     most suspicious picture, also while others are still waited for. `pictures` are in the order of
-    their arrival.
+    their arrival. `found_after_reading`: the model has found something in a picture that was read
+    without it, so the case is to be read again.
     """
 
     study_id: UUID
@@ -98,6 +99,7 @@ class StudyState:
     reviewed: Verdict | None
     finding: Finding | None = None  # of the newest review; those of a version before have none
     pictures: tuple[PictureState, ...] = ()
+    found_after_reading: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -125,6 +127,7 @@ def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[U
         if job.instance_id is not None:
             jobs.setdefault(job.instance_id, {})[job.kind] = job
     predictions = exams.last_predictions(session, ids)
+    late = late_results.found_after_reading(session, predictions)
     reviews = last_reviews(session, ids)
     present = workers_present(session, now) - stalled_queues(session, now)
     return {
@@ -134,6 +137,7 @@ def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[U
                 _derive(row, jobs.get(row.id, {}), predictions.get(row.id), present) for row in rows
             ),
             reviews.get(study_id),
+            late,
         )
         for study_id, rows in exams.pictures(session, ids).items()
     }
@@ -235,7 +239,10 @@ def _derive(
 
 
 def _combined(
-    study_id: UUID, pictures: tuple[PictureState, ...], review: Review | None
+    study_id: UUID,
+    pictures: tuple[PictureState, ...],
+    review: Review | None,
+    late: Collection[UUID],
 ) -> StudyState:
     found = {picture.state for picture in pictures}
     if not pictures or State.ANALYSING in found:
@@ -258,6 +265,7 @@ def _combined(
         reviewed=review.verdict if review else None,
         finding=review.finding if review else None,
         pictures=pictures,
+        found_after_reading=any(picture.instance_id in late for picture in pictures),
     )
 
 

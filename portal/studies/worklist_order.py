@@ -28,7 +28,7 @@ from portal.models import (
     ReviewSeen,
     Study,
 )
-from portal.studies import exams, status
+from portal.studies import exams, late_results, status
 from portal.studies.locks import SHARED_KEY
 
 ORDER: Final = (Study.rank, Study.weight, Study.id)
@@ -57,8 +57,9 @@ def place(session: Session, study_id: UUID) -> Study:
     """Put a study where it belongs in the worklist, in the caller's transaction.
 
     Its place is that of its most suspicious picture. It is read once each of its pictures was seen
-    in a review: one that comes later makes it unread again. It is among those without a result,
-    to be read unaided, if one of its pictures failed or none of them has a result.
+    in a review: one that comes later makes it unread again, and so does a pneumothorax that the
+    model finds in a picture that was read without it. It is among those without a result, to be
+    read unaided, if one of its pictures failed or none of them has a result.
     The study's row is locked before anything is read: of two that place it at the same time, the
     later sees what the earlier has changed.
     """
@@ -67,7 +68,11 @@ def place(session: Session, study_id: UUID) -> Study:
     pictures, has_unseen, has_failed = session.execute(_MARKS, {"study_id": study_id}).one()
     predictions = exams.last_predictions(session, [study_id])
     foremost = min(predictions.values(), key=status.suspicion, default=None)
-    study.is_read = pictures > 0 and not has_unseen
+    study.is_read = (
+        pictures > 0
+        and not has_unseen
+        and not late_results.found_after_reading(session, predictions)
+    )
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None
     is_finished = foremost is not None and len(predictions) == pictures

@@ -33,11 +33,22 @@ function add(files) {
     rows.push(row);
     const zip = /\.zip$/i.test(file.name);
     const [most, mb] = zip ? [form.dataset.maxArchiveBytes, form.dataset.maxArchiveMb] : [form.dataset.maxBytes, form.dataset.maxMb];
-    if (file.size > Number(most)) row.refuse(`The file is larger than ${mb} MB.`);
+    if (file.size > Number(most)) { row.refuse(`The file is larger than ${mb} MB.`); noteTooLarge(file.name, zip); }
     else enqueue(row);
   }
   form.classList.toggle("busy", rows.length > 0);
   summary();
+}
+
+// So that the row is listed after a reload as well, like files that the server has refused.
+/** @param {string} name  @param {boolean} archive */
+async function noteTooLarge(name, archive) {
+  const send = () => fetch(form.dataset.tooLargeUrl, {
+    method: "POST", headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify({ name, archive }),
+  });
+  const answer = await send().catch(() => null);
+  if (answer?.status === 400 && await renewToken()) await send().catch(() => {});
 }
 
 /** @param {FileRow<File>} row */

@@ -9,18 +9,21 @@ from werkzeug.datastructures import FileStorage
 
 from portal import errors
 from portal.access import Permission
+from portal.formats.refusals import refuse
 from portal.intake import submission, zip_submission
 from portal.intake.check import Refused
-from portal.reading import worklist
+from portal.reading import refused_files, worklist
 from portal.services import db_session
 from portal.studies import status
 from portal.web.present import list_rows, wording
 from portal.web.receive_file import receive
 from portal.web.security import guard
 from portal.web.security.errors import Problem, wants_problem
+from portal.web.security.json_body import json_or_none
 
 blueprint = Blueprint("upload", __name__)
 
+_Refusal = refused_files.Refusal
 # How long the page lists what a person has sent: a shift, and the handover after it.
 _RECENT: Final = timedelta(hours=24)
 
@@ -58,10 +61,45 @@ def submit() -> tuple[Response | str, int]:
         return (_page(outcomes), 200) if files else (_page([]), 422)
     if len(files) != 1:
         raise Problem(422, "one_file", "Send exactly one file in the field `file`.")
-    received = receive(files[0])
+    try:
+        received = receive(files[0])
+    except (Refused, errors.Conflict) as refused:
+        _note(_Refusal(files[0].filename or "", refused.message))
+        raise
     if isinstance(received, submission.Submitted):
         return jsonify(_as_json(received)), 202
+    _note(*_refused_in(files[0].filename or "", received))
     return jsonify(files=[_file_as_json(arrival) for arrival in received]), 202
+
+
+@blueprint.post("/upload/too-large")
+@guard.permission(Permission.STUDY_SUBMIT)
+def too_large() -> Response:
+    """The page has refused a file for its size, before it was sent: listed like other refusals."""
+    sent = json_or_none() if request.is_json else None
+    name, is_archive = (
+        (sent.get("name"), sent.get("archive")) if isinstance(sent, dict) else ("", 0)
+    )
+    if not isinstance(name, str) or not name:
+        raise Problem(422, "bad_name", "Send an object with the file's name.")
+    settings = guard.services().settings
+    most = settings.max_archive_mb if is_archive is True else settings.max_upload_mb
+    _note(_Refusal(name, refuse("too_large", megabytes=most).message))
+    return Response(status=204)
+
+
+def _note(*refused: refused_files.Refusal) -> None:
+    refused_files.note(db_session(), guard.services().vault, guard.actor(), refused, guard.now())
+
+
+def _refused_in(
+    archive: str, arrivals: list[zip_submission.Arrival]
+) -> list[refused_files.Refusal]:
+    return [
+        _Refusal(f"{archive} / {one.name}", one.message)
+        for one in arrivals
+        if one.outcome == "refused"
+    ]
 
 
 def _outcomes(file: FileStorage) -> list[Outcome]:
@@ -69,9 +107,11 @@ def _outcomes(file: FileStorage) -> list[Outcome]:
     try:
         received = receive(file)
     except (Refused, errors.Conflict) as refused:
+        _note(_Refusal(name, refused.message))
         return [Outcome(name, refused.message, "danger")]
     if isinstance(received, submission.Submitted):
         return [_outcome(name, received)]
+    _note(*_refused_in(name, received))
     return [_of_arrival(name, arrival) for arrival in received]
 
 
@@ -129,10 +169,15 @@ def _page(outcomes: list[Outcome]) -> str:
         now=guard.now(),
     )
     guard.services().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
+    now_shown = sum(outcome.tone == "danger" for outcome in outcomes)
+    refused = refused_files.of_session(
+        db_session(), guard.services().vault, guard.actor(), guard.now(), skip=now_shown
+    )
     return render_template(
         "upload/upload.html",
         recent=[(list_rows.row(row), row.patient.filename) for row in found.rows],
         recent_total=found.total,
+        refused=refused,
         outcomes=outcomes,
         max_bytes=settings.max_upload_bytes,
         max_mb=settings.max_upload_mb,

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
+from portal.accounts import sessions
 from portal.reading import case
 from portal.reading import worklist as worklists
 from portal.services import db_session
@@ -88,6 +89,7 @@ def worklist() -> str:
         now=guard.now(),
     )
     guard.services().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
+    sessions.remember_list(db_session(), g.login, filters.remembered)
     page = ListPage(
         rows=[list_rows.row(row) for row in found.rows],
         counts=found.counts,

@@ -101,6 +101,7 @@ class CasePage:
     bands: str
     islands: str
     under_18: str
+    late_note: str
     measure_note: str
     severity: str
     lesions: int
@@ -177,6 +178,7 @@ def case_page(
         else "",
         islands=wording.islands(measured.get("island_px_min"), measured.get("islands_left_out")),
         under_18=wording.UNDER_18 if state.result and state.result.under_18 else "",
+        late_note=wording.FOUND_AFTER_READING if view.state.found_after_reading else "",
         measure_note=wording.spacing_note(row_mm, source, problem),
         severity=size_lines.severity(measured),
         lesions=size_lines.lesions(measured),

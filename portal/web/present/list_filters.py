@@ -66,6 +66,14 @@ class ListFilters:
         return self.args | ({"page": str(self.page)} if self.page > 1 else {})
 
     @property
+    def remembered(self) -> dict[str, Any]:
+        """The filters that the way back to the list has, from whichever page: without the search,
+        which ends with its list, and without the page.
+        """
+        state = TO_READ if self.q and self.state == ALL else self.state
+        return ListFilters(state, self.result, self.side).args
+
+    @property
     def query(self) -> Query:
         """What `reading.worklist` is asked for."""
         state = "" if self.state == ALL else self.state

@@ -117,7 +117,8 @@ def _detail(state: StudyState, label: wording.StatusLabel) -> str:
     limited = "picture of limited use" if result.quality is QualityVerdict.LIMITED else ""
     failed = wording.failed_pictures(state.unaided, len(state.pictures)) if state.unaided else ""
     young = wording.UNDER_18_SHORT if result.under_18 else ""
-    return " · ".join(part for part in (failed, young, where, size, limited) if part)
+    late = wording.FOUND_AFTER_READING_SHORT if state.found_after_reading else ""
+    return " · ".join(part for part in (late, failed, young, where, size, limited) if part)
 
 
 def _size(result: Result) -> str:

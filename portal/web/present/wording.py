@@ -69,6 +69,8 @@ BELOW_FLOOR = "No outline: the area above the pixel threshold is below the model
 UNDER_18 = "Patient under 18: the model was made for adults."
 UNDER_18_SHORT = "under 18: model made for adults"
 NONE_FOUND = "This does not exclude a pneumothorax: small ones are missed."
+FOUND_AFTER_READING = "The AI found something after this was read. Look again, state a finding."
+FOUND_AFTER_READING_SHORT = "AI found something after it was read"
 UNSURE = "Uncertain: the model’s two readings of this picture differ."
 LIMITS = (
     "Made for one frontal chest X-ray of an adult. Not for lateral views, children or other "

@@ -215,6 +215,7 @@ export class Review {
     else if (elsewhere) await this.seeAgain().catch(() => {});
     this.known.after = this.form.elements.after.value = answer.after;
     this.known.stated = answer.stated;
+    document.getElementById("late-note").replaceChildren(); // it was read now
     document.getElementById("review-current").textContent = answer.label;
     if (this.comment.value === sent.comment) this.comment.value = "";
     if (this.size.value === sent.size) this.size.value = answer.stated.size;

@@ -103,6 +103,33 @@ def test_pictures_that_the_version_before_cannot_open_are_not_taken_back_to_it(
     assert database.schema_is_current(clinic.core.engine)
 
 
+def test_cases_that_were_read_before_the_result_come_back_with_the_migration(
+    clinic: Clinic,
+) -> None:
+    """As the version before left them: read, although the AI had found something later."""
+    late, seen, unread = clinic.submit().study_id, clinic.done(), clinic.done()
+    segment = clinic.render(late)
+    for study_id in (late, seen):
+        with clinic.session as session:
+            reviews.add_review(
+                session, clinic.vault, clinic.mate, study_id, finding="none", now=NOW
+            )
+    clinic.segment(segment)
+    placed = select(Study.id, Study.is_read, Study.rank, Study.weight).order_by(Study.id)
+    with clinic.session as session:
+        today = session.execute(placed).all()
+        session.execute(text("UPDATE studies SET is_read = true, rank = 3 WHERE rank = 0"))
+        session.commit()
+    database.downgrade(clinic.core.engine, "0020")
+    database.upgrade(clinic.core.engine)
+    with clinic.session as session:
+        found = {row.id: row for row in session.execute(placed)}
+        assert not found[late].is_read
+        assert found[late] == {row.id: row for row in today}[late]
+        assert found[seen].is_read
+        assert found[unread].is_read  # nobody has read it: no work of this migration
+
+
 def test_the_database_itself_refuses_an_unknown_kind_of_job(clinic: Clinic) -> None:
     clinic.submit()
     for kind in JobKind:

@@ -27,3 +27,10 @@ def test_filters_of_an_address(sent: dict[str, str], stated: dict[str, str], sta
 def test_a_case_leads_back_to_its_page_of_the_list() -> None:
     found = list_filters.filters_of({"page": "3", "result": "likely"})
     assert found.place == {"page": "3", "result": "likely"}
+
+
+def test_what_is_remembered_of_a_list_is_neither_search_nor_page() -> None:
+    found = list_filters.filters_of({"q": "~abc", "side": "left", "page": "7"})
+    assert (found.state, found.remembered) == ("all", {"side": "left"})
+    chosen = list_filters.filters_of({"state": "all", "result": "likely"})
+    assert chosen.remembered == {"state": "all", "result": "likely"}
