@@ -135,6 +135,10 @@ class StudySummary(Body):
     error_code: str | None
     reviewed: Verdict | None = Field(description="The verdict of the newest review.")
     finding: Finding | None = Field(description="Its finding; null before findings were stated.")
+    found_after_reading: bool = Field(
+        description="The model found something in a picture that had been read without it: the "
+        "study is to be read again. Verdict and finding stay as they were stated."
+    )
     result: Result | None
 
 
@@ -198,6 +202,7 @@ _REASON: Final = "Why the finding is another than the AI result, or what is wron
 class Review(Body):
     """One reader's finding, and the verdict on the AI result that follows from it."""
 
+    id: UUID = Field(description="What the next review names as `after`.")
     finding: Finding | None = Field(description="Null before findings were stated.")
     size: SizeClass | None = Field(description=_SIZE)
     verdict: Verdict = Field(description="`unaided`: there was no AI result to compare with.")
@@ -241,6 +246,16 @@ class Study(StudySummary):
     )
 
 
+class ReviewConflict(Problem):
+    """Why a review was not added: the case or its reviews have changed, or a rule forbids it."""
+
+    newest: Review | SkipJsonSchema[None] = Field(
+        None,
+        description="With the code `reviewed`, for a token that may read studies: the review that "
+        "was added meanwhile.",
+    )
+
+
 class NewReview(Body):
     """A reader's finding as it is sent. Size and reason that are left out stay as they were, if the
     same reader had stated the same finding before.
@@ -252,6 +267,17 @@ class NewReview(Body):
         None, description=f"{_REASON} One that does not fit the result is a conflict."
     )
     comment: str = Field("", json_schema_extra={"maxLength": COMMENT_LENGTH})
+    after: UUID | None = Field(
+        None,
+        description="The newest review that the reader has seen; left out, there was none. Where "
+        "another has come since, nothing is stored: 409, code `reviewed`, with the `newest`.",
+    )
+    seen: str | None = Field(
+        None,
+        max_length=40,
+        description="The `state` of the study that the reader has seen, of several pictures with "
+        "their number (`done/2`). Where it is another one now: 409, code `changed`.",
+    )
 
 
 class PositiveFinding(NewReview):
@@ -316,6 +342,7 @@ class _Schemas(GenerateJsonSchema):
 
 _NAMED: Final = (
     Problem,
+    ReviewConflict,
     Submitted,
     SubmittedArchive,
     StudyPage,

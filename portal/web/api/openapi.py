@@ -159,6 +159,7 @@ def _study_paths() -> dict[str, Json]:
                 },
                 body=review,
                 problems=("400", "404", "409", "413", "415"),
+                conflict=bodies.ReviewConflict,
             ),
         },
     }
@@ -173,13 +174,14 @@ def _operation(
     query: list[Json] | None = None,
     body: Json | None = None,
     problems: tuple[str, ...] = (),
+    conflict: type[bodies.Problem] = bodies.Problem,
 ) -> Json:
     expected = sorted({*problems, "401", "403", "422", "429", "503"})
     operation: Json = {
         "operationId": name,
         "summary": summary,
         "description": f"Needs the scope `{scope}`.",
-        "responses": {**responses, **{status: _problem(status) for status in expected}},
+        "responses": {**responses, **{status: _problem(status, conflict) for status in expected}},
     }
     if query:
         operation["parameters"] = query
@@ -188,10 +190,11 @@ def _operation(
     return operation
 
 
-def _problem(status: str) -> Json:
+def _problem(status: str, conflict: type[bodies.Problem]) -> Json:
+    kind = conflict if status == "409" else bodies.Problem
     answer: Json = {
         "description": _PROBLEMS[status],
-        "content": {PROBLEM_TYPE: {"schema": ref(bodies.Problem)}},
+        "content": {PROBLEM_TYPE: {"schema": ref(kind)}},
     }
     if status in ("429", "503"):
         seconds = {"description": "Seconds to wait.", "schema": {"type": "string"}}

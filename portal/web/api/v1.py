@@ -11,10 +11,11 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import ValidationError
 
 from portal.access import Permission
+from portal.errors import Conflict
 from portal.intake import submission, zip_submission
 from portal.reading import reviews, worklist
 from portal.reading.case import open_study, read_blob, study_state
-from portal.reading.case_records import PictureView, PredictionView
+from portal.reading.case_records import PictureView, PredictionView, ReviewView
 from portal.services import db_session
 from portal.studies import status
 from portal.web.api import bodies
@@ -80,17 +81,7 @@ def study(study_id: UUID) -> Response:
         rows=view.picture.rows,
         columns=view.picture.columns,
         prediction=_prediction(view.picture.prediction),
-        reviews=[
-            bodies.Review(
-                finding=review.finding,
-                size=review.size,
-                verdict=review.verdict,
-                reason=review.reason,
-                comment=review.comment,
-                created=review.created,
-            )
-            for review in view.reviews
-        ],
+        reviews=[_review_of(review) for review in view.reviews],
         blobs=sorted(kind.value for kind in view.picture.blobs),
         instances=[_instance(picture) for picture in view.pictures],
     )
@@ -114,21 +105,28 @@ def overlay(study_id: UUID) -> Response:
 @blueprint.post("/studies/<uuid:study_id>/reviews")
 @guard.scope("reviews:write")
 def review(study_id: UUID) -> tuple[Response, int]:
-    """Add a reader's finding."""
+    """Add a reader's finding, if none has come since the one that it names."""
     sent = _review()
-    saved = reviews.add_review(
-        db_session(),
-        guard.services().vault,
-        guard.actor(),
-        study_id,
-        finding=sent.finding.value,
-        size=sent.size.value if sent.size is not None else None,
-        reason=sent.reason.value if sent.reason is not None else None,
-        comment=sent.comment,
-        now=guard.now(),
-    )
+    try:
+        saved = reviews.add_review(
+            db_session(),
+            guard.services().vault,
+            guard.actor(),
+            study_id,
+            finding=sent.finding.value,
+            size=sent.size.value if sent.size is not None else None,
+            reason=sent.reason.value if sent.reason is not None else None,
+            comment=sent.comment,
+            seen=sent.seen,
+            after=sent.after.hex if sent.after is not None else "",
+            now=guard.now(),
+        )
+    except Conflict as conflict:
+        more = _newest(study_id) if conflict.code == "reviewed" else {}
+        raise Problem(409, conflict.code, conflict.message, more=more) from None
     row = saved.review
     body = bodies.Review(
+        id=row.id,
         finding=row.finding,
         size=row.size,
         verdict=row.verdict,
@@ -137,6 +135,28 @@ def review(study_id: UUID) -> tuple[Response, int]:
         created=row.created,
     )
     return jsonify(body.as_json()), 201 if saved.is_new else 200
+
+
+def _newest(study_id: UUID) -> dict[str, bodies.Json]:
+    """What has changed, for a token that may read the study; reading it is logged."""
+    actor = guard.actor()
+    if not actor.may(Permission.STUDY_READ):
+        return {}
+    db_session().rollback()  # of the review that was not added
+    view = open_study(db_session(), guard.services().vault, actor, study_id, guard.now())
+    return {"newest": _review_of(view.reviews[-1]).as_json()}
+
+
+def _review_of(review: ReviewView) -> bodies.Review:
+    return bodies.Review(
+        id=review.review_id,
+        finding=review.finding,
+        size=review.size,
+        verdict=review.verdict,
+        reason=review.reason,
+        comment=review.comment,
+        created=review.created,
+    )
 
 
 def _submitted(submitted: submission.Submitted) -> bodies.Submitted:
@@ -182,6 +202,7 @@ def _summary(state: status.StudyState, case: str, created: datetime | None) -> b
         error_code=state.error_code,
         reviewed=state.reviewed,
         finding=state.finding,
+        found_after_reading=state.found_after_reading,
         result=_result(result) if result is not None else None,
     )
 

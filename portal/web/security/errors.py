@@ -33,7 +33,7 @@ PROBLEM_TYPE = "application/problem+json"
 
 class Problem(Exception):
     """A request that is answered with an error. `detail` is written for people, as is `title`,
-    which replaces that of the code.
+    which replaces that of the code. `more`: further members of the document, for programs.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Problem(Exception):
         *,
         retry_after: int | None = None,
         title: str = "",
+        more: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(code)
         self.status = status
@@ -51,6 +52,7 @@ class Problem(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.title = title
+        self.more = more or {}
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def answer(problem: Problem) -> Response:
     error_id = g.get("request_id", "")
     if wants_problem():
         body = {
+            **problem.more,
             "type": "about:blank",
             "title": text.title,
             "status": problem.status,

@@ -186,6 +186,37 @@ def test_a_review_holds_the_readers_fields_and_nothing_else(
     assert program.get(f"/studies/{study}").json["reviews"] == []
 
 
+def test_a_review_on_an_older_version_is_a_conflict_that_shows_the_newest(
+    app: Flask, reader: Person, program: Program
+) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    first = program.review(study, finding="none", comment="a fold")
+    assert first.status_code == 201
+    colleague = Program(app, make_token(app, make_person(app, Role.READER), *ALL))
+    for body in ({}, {"after": None}, {"after": str(uuid4())}):
+        answer = colleague.review(study, finding="right", **body)
+        assert is_problem(answer, 409, "reviewed")
+        assert answer.json["newest"] == first.json
+        assert "Another version was saved" in answer.json["detail"]
+    assert colleague.get(f"/studies/{study}").json["reviews"] == [first.json]
+    second = colleague.review(study, finding="right", after=first.json["id"])
+    assert second.status_code == 201
+    # So does the first reader's next one, who has not seen the second.
+    assert is_problem(program.review(study, finding="none", comment="sure"), 409, "reviewed")
+    blind = Program(app, make_token(app, reader, "reviews:write"))
+    assert "newest" not in blind.review(study, finding="left").json
+
+
+def test_a_review_of_another_state_than_was_seen_is_a_conflict(
+    app: Flask, reader: Person, program: Program
+) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    assert is_problem(program.review(study, finding="none", seen="analysing"), 409, "changed")
+    assert program.review(study, finding="none", seen="done").status_code == 201
+
+
 def test_a_reason_that_does_not_fit_the_result_is_a_conflict(
     app: Flask, reader: Person, program: Program
 ) -> None:
