@@ -8,9 +8,7 @@ fills it with people.
 import gc
 import os
 import shutil
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +22,7 @@ from portal import database
 from portal.standalone import embedded_redis
 from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
+from tests.support.redis_server import redis_server
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
 settings.register_profile("unhurried", deadline=None)
@@ -40,21 +39,10 @@ def pytest_collection_finish() -> None:
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Redis-compatible server on a private socket."""
     try:
-        server = embedded_redis.prepare(tmp_path_factory.mktemp("redis"))
+        with redis_server(tmp_path_factory.mktemp("redis")) as address:
+            yield address
     except embedded_redis.NoServer as missing:
         pytest.skip(str(missing))
-    process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 60
-        while not server.answers():
-            assert process.poll() is None, "the Redis server ended"
-            assert time.monotonic() < end, "the Redis server does not answer"
-            time.sleep(0.05)
-        yield server.url
-    finally:
-        process.terminate()
-        process.wait()
-        server.tidy()
 
 
 @pytest.fixture(scope="session")

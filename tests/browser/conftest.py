@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -101,12 +102,23 @@ def wait_until(page: Page, true: Callable[[], bool], seconds: float = 60) -> Non
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The installed Chromium."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for found in map(shutil.which, names) if found), None)
-    if path is None:
+    if chromium() is None:
         pytest.skip("Chromium is not installed")
+    with launched() as opened:
+        yield opened
+
+
+def chromium() -> str | None:
+    """Where Chromium is installed."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for found in map(shutil.which, names) if found), None)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """The installed Chromium, for the duration of the block."""
     with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        opened = driver.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
         yield opened
         opened.close()
 
@@ -122,6 +134,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[B
 @pytest.fixture(scope="session")
 def cases(site: BrowserPortal) -> Cases:
     """A case of each kind."""
+    return make_cases(site)
+
+
+def make_cases(site: BrowserPortal) -> Cases:
+    """A case of each kind, and what else pages are about."""
     likely, prediction = site.complete(draw(1), patient_name="CANARY^ZEBRA", patient_sex="F")
     none_found, _ = site.complete(draw(2, None), probability=0.03, patient_name="PHANTOM^TWO")
     hostile, _ = site.complete(draw(3), probability=0.5, patient_name=HOSTILE)

@@ -76,7 +76,7 @@ NO_PAGES = {
     "worklist.states": "JSON for the worklist",
 }
 # Until animations that began before reduced motion have ended; a pulsing placeholder never does.
-_STILL = """() => Promise.allSettled(document.getAnimations()
+STILL = """() => Promise.allSettled(document.getAnimations()
     .filter(one => Number.isFinite(one.effect.getComputedTiming().endTime))
     .map(one => one.finished))"""
 
@@ -111,7 +111,7 @@ def test_a_page_fits_its_window_and_is_accessible(
     for theme in ("dark", "light"):
         page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         page.evaluate(TWO_FRAMES)
-        page.evaluate(_STILL)
+        page.evaluate(STILL)
         assert _serious(page) == [], theme
 
 

@@ -192,9 +192,28 @@ def test_too_large_a_file_is_refused_before_it_is_sent(visitor: Visitor, files: 
     sent: list[str] = []
     page.on("request", lambda r: sent.append(r.url) if r.method == "POST" else None)
     page.evaluate("document.getElementById('upload').dataset.maxBytes = '10'")
-    page.set_input_files("#files", files("large.dcm", b"x" * 100))
+    with page.expect_response("**/upload/too-large"):
+        page.set_input_files("#files", files("large.dcm", b"x" * 100))
     expect(page.locator("#files-list .file")).to_contain_text("larger than 64 MB")
-    assert sent == []
+    assert [url for url in sent if not url.endswith("/upload/too-large")] == []
+    page.reload()
+    expect(page.locator("#refused .file")).to_contain_text("larger than 64 MB")
+
+
+def test_refused_files_are_listed_after_a_reload_and_only_in_their_session(
+    visitor: Visitor, cases: Cases, files: Write
+) -> None:
+    visitor.refusals_expected = True
+    page = visitor.open("/upload", Role.TECHNOLOGIST)
+    page.set_input_files("#files", files("NAME^OF A PATIENT.dcm", b"this is not a picture"))
+    expect(page.locator("#files-list .file")).to_contain_text("not a DICOM")
+    page.reload()
+    expect(page.locator("#refused .file")).to_contain_text("NAME^OF A PATIENT.dcm")
+    expect(page.locator("#refused .file")).to_contain_text("not a DICOM")
+    kept = page.evaluate("[JSON.stringify(sessionStorage), JSON.stringify(localStorage)]")
+    assert not any("PATIENT" in text for text in kept)
+    other = visitor.open("/upload", Role.TECHNOLOGIST)
+    assert other.locator("#refused").count() == 0
 
 
 def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write) -> None:

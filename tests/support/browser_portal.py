@@ -86,10 +86,13 @@ class BrowserPortal:
         assert found is not None
         return {"name": name, "value": found.value, "url": self.url}
 
-    def submit(self, data: bytes, role: Role = Role.TECHNOLOGIST, name: str = "one.dcm") -> UUID:
-        """Upload a file as this person; returns the study."""
+    def submit(
+        self, data: bytes, who: Role | Person = Role.TECHNOLOGIST, name: str = "one.dcm"
+    ) -> UUID:
+        """Upload a file as this role or person; returns the study."""
+        person = self.people[who] if isinstance(who, Role) else who
         with self.core.sessions() as session:
-            actor = sessions.actor_of(session.get_one(User, self.people[role].id))
+            actor = sessions.actor_of(session.get_one(User, person.id))
             now = datetime.now(UTC)
             sent = submission.submit(session, self.services.vault, actor, name, data, now)
             if sent.job_id is not None:
@@ -160,9 +163,16 @@ class BrowserPortal:
         return picture
 
     def segment(
-        self, study_id: UUID, picture: Picture, air: NDArray[np.bool_], probability: float
+        self,
+        study_id: UUID,
+        picture: Picture,
+        air: NDArray[np.bool_],
+        probability: float,
+        **more: Any,
     ) -> predict.Prediction:
-        """Do the study's segment job, as if the network had found exactly this air."""
+        """Do the study's segment job, as if the network had found exactly this air; `more`: other
+        parts of the prediction as they are sent.
+        """
         found = predict_air(picture, air, probability)
         outputs = {}
         if found.probability_map is not None and found.mask is not None:
@@ -171,7 +181,7 @@ class BrowserPortal:
                 "mask": overlay.mask_png(picture.as_in_source(found.mask)),
             }
         ticket = self._claim(study_id, JobKind.SEGMENT)
-        self._finish(ticket, {"prediction": found.facts()}, **outputs)
+        self._finish(ticket, {"prediction": found.facts() | more}, **outputs)
         return found
 
     def complete(

@@ -1,0 +1,176 @@
+"""What `photograph` looks at: every page of every role, cases in every state, errors, dialogs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+from ml.preparation import phantom
+from portal.models import Role
+from tests.browser.conftest import draw
+from tests.browser.test_layout import BEFORE_THE_CODE, PAGES
+from tests.browser.world import LONG_NAME, World, review
+from tests.support.people import Person
+
+ERRORS = (400, 403, 404, 409, 413, 415, 422, 429, 500, 503, 507)
+LOADED = "#film[data-depth=full]"
+
+
+@dataclass
+class Scene:
+    """One thing to look at: a page as a person sees it, once `prepare` has been done in it."""
+
+    name: str
+    path: str
+    who: Role | Person | None = Role.READER
+    prepare: Callable[[Page], None] = lambda _page: None
+    proved: bool = True
+    fresh: bool = True  # password and code were given a moment ago
+    refusals: bool = False  # the page shows what was refused, so the console has a line of it
+
+
+def scenes(world: World) -> Iterator[Scene]:
+    """Everything to look at."""
+    for template, role in PAGES:
+        name = template.strip("/").replace("studies/{", "case-").translate(_FILE_NAME)
+        path = template.format(**vars(world.cases))
+        ready = _loaded if name in ("case-likely", "case-none_found", "case-hostile") else _nothing
+        yield Scene(name, path, role, ready, proved=path not in BEFORE_THE_CODE)
+    without_picture = {"child"}
+    for name, study in world.more.items():
+        if name != "damaged":
+            ready = _nothing if name in without_picture else _loaded
+            yield Scene(f"case-{name}", f"/studies/{study}", Role.READER, ready)
+    yield Scene("case-damaged", f"/studies/{world.more['damaged']}", refusals=True)
+    yield from _dialogs(world)
+    yield from _lists(world)
+    for status in ERRORS:
+        yield Scene(f"error-{status}", f"/history?raise={status}", refusals=True)
+    yield Scene("error-signed-out", "/studies/00000000-0000-0000-0000-000000000000", refusals=True)
+
+
+_FILE_NAME = str.maketrans(dict.fromkeys("/?={}&", "-"))
+
+
+def _dialogs(world: World) -> Iterator[Scene]:
+    likely, conflict = f"/studies/{world.cases.likely}", f"/studies/{world.more['conflict']}"
+
+    def keys(page: Page) -> None:
+        page.keyboard.press("?")
+        page.wait_for_selector("#keys[open]")
+
+    def menu(page: Page) -> None:
+        page.click(".bar .menu > summary")
+
+    def on_case(act: Callable[[Page], None]) -> Callable[[Page], None]:
+        def prepare(page: Page) -> None:
+            _loaded(page)
+            act(page)
+
+        return prepare
+
+    def signed_out(page: Page) -> None:
+        page.evaluate('document.dispatchEvent(new Event("session-lost"))')
+        page.wait_for_selector("#session-ended[open]")
+
+    def warned(page: Page) -> None:
+        page.evaluate(
+            """() => {
+                const warning = document.getElementById("session-warning");
+                warning.hidden = false;
+                warning.querySelector("p").textContent =
+                    "You will be signed out in 90 s, because nothing was done.";
+                warning.showPopover();
+            }"""
+        )
+
+    def two_readers(page: Page) -> None:
+        _loaded(page)
+        page.wait_for_selector("#review[data-ready=yes]")
+        other = world.people["colleague"]
+        finding = "right" if time.time_ns() // 1000 % 2 else "left"
+        review(world.site, other, world.more["conflict"], finding, comment=str(time.time_ns()))
+        page.fill("#review-comment", "A skin fold, I think.")
+        page.keyboard.press("Escape")
+        page.keyboard.press("0")
+        page.wait_for_selector("#review-status.bad")
+
+    yield Scene("dialog-keys", "/worklist", prepare=keys)
+    yield Scene("dialog-keys-of-a-case", likely, prepare=on_case(keys))
+    yield Scene("dialog-menu", "/worklist", prepare=menu)
+    yield Scene("dialog-menu-of-a-case", likely, prepare=on_case(menu))
+    yield Scene("dialog-session-ended", "/worklist", prepare=signed_out)
+    yield Scene("dialog-session-warning", likely, prepare=on_case(warned))
+    yield Scene("dialog-verdict-conflict", conflict, prepare=two_readers, refusals=True)
+    yield Scene("case-sizes", likely, prepare=on_case(lambda page: page.click("#sizes summary")))
+    yield Scene("case-heat-map", likely, prepare=on_case(lambda page: page.keyboard.press("h")))
+    yield Scene("case-full-screen", likely, prepare=on_case(lambda page: page.keyboard.press("f")))
+    yield Scene(
+        "case-presets",
+        likely,
+        prepare=on_case(lambda page: page.locator("[data-action=presets]").first.click()),
+    )
+
+
+def _lists(world: World) -> Iterator[Scene]:
+    def some_files(page: Page) -> None:
+        known = phantom.dicom(draw(52), patient_name=LONG_NAME)
+        page.set_input_files(
+            "#files",
+            [
+                {"name": name, "mimeType": "application/dicom", "buffer": data}
+                for name, data in (
+                    (f"chest {time.time_ns()}.dcm", known),
+                    ("letter of a very long name to somebody about something.txt", b"no picture"),
+                    ("empty.dcm", b" "),
+                )
+            ],
+        )
+        page.wait_for_selector("#files-list .file:nth-child(3)[data-state=refused]")
+        page.wait_for_selector("#files-list .file[data-state=received]")
+
+    def and_reload(page: Page) -> None:
+        some_files(page)
+        page.reload()
+
+    def wrong_password(page: Page) -> None:
+        page.fill("[name=email]", "nobody@example.org")
+        page.fill("[name=password]", f"not this one at all {time.time_ns()}")
+        page.click("button:text-is('Sign in')")
+        page.wait_for_load_state("load")
+
+    def recovery_codes(page: Page) -> None:
+        page.click("text=New recovery codes")
+        page.wait_for_load_state("load")
+
+    empty, busy = world.people["empty"], world.people["busy"]
+    for path in ("/worklist", "/history", "/upload"):
+        yield Scene(f"empty-{path.strip('/')}", path, empty)
+    yield Scene("many-worklist", "/worklist", busy)
+    yield Scene("many-worklist-page-2", "/worklist?page=2", busy)
+    yield Scene("worklist-all", "/worklist?state=all")
+    yield Scene("upload-rows", "/upload", prepare=some_files, refusals=True)
+    yield Scene("upload-after-reload", "/upload", prepare=and_reload, refusals=True)
+    yield Scene("sign-in-wrong", "/sign-in", None, wrong_password, refusals=True)
+    yield Scene("account-unconfirmed", "/account", world.people["stale"], fresh=False)
+    yield Scene("recovery-codes", "/account", world.people["coded"], recovery_codes)
+    yield Scene("people-unconfirmed", "/admin/people", world.people["stale_admin"], fresh=False)
+    yield Scene(
+        "emergency-case", f"/studies/{world.cases.likely}", world.people["outsider"], _loaded
+    )
+    yield Scene("emergency-with-a-grant", "/emergency", world.people["outsider"])
+    yield Scene("audit-of-a-case", f"/audit?case={world.cases.likely.hex[:6]}", Role.AUDITOR)
+    yield Scene("case-not-allowed", f"/studies/{world.cases.likely}", Role.ADMIN, refusals=True)
+    yield Scene("not-allowed", "/admin/people", refusals=True)
+
+
+def _loaded(page: Page) -> None:
+    page.wait_for_selector(LOADED)
+    page.wait_for_selector("#film[data-overlay=ready], #ai-panel:not(:has(#threshold-input))")
+
+
+def _nothing(_page: Page) -> None:
+    pass

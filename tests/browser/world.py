@@ -1,0 +1,156 @@
+"""The portal that `photograph` looks at: cases of every kind, people with one, many or none."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import request
+from sqlalchemy import update
+
+from ml.images.picture import Spacing
+from ml.preparation import phantom
+from portal.accounts import sessions
+from portal.models import Role, Study, User
+from portal.reading import reviews
+from portal.web.security.errors import Problem
+from tests.browser.conftest import Cases, draw, make_cases
+from tests.support.browser_portal import BrowserPortal
+from tests.support.people import Person
+from tests.support.portal_app import make_person, post, sign_in
+
+LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine Maximilian Alexander"
+_NAMES = (
+    LONG_NAME,
+    "山田^太郎",
+    "محمد^عبد الرحمن",
+    "O'Neil^Zoë",
+    "Nguyễn^Thị Minh Khai",
+    "X^Y",
+    "",
+)
+
+
+@dataclass
+class World:
+    """The portal, its cases and further people."""
+
+    site: BrowserPortal
+    cases: Cases
+    more: dict[str, UUID] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+
+
+def make_world(site: BrowserPortal) -> World:
+    """Cases of every kind, a team with many of them, one with none, a case open in an emergency."""
+    world = World(site, make_cases(site))
+    more = world.more
+    effusion = {"name": "pleural-effusion", "threshold": 0.4, "side": "left", "area_mm2": 5200.0}
+    box = [[[400.0, 480.0], [520.0, 480.0], [520.0, 600.0], [400.0, 600.0]]]
+    found = {"probability": 0.72, "found": True, "area_px": 14000, "outlines": box}
+    nodule = {"name": "nodule", "threshold": 0.5, "side": None, "area_mm2": None}
+    none = {"probability": 0.04, "found": False, "area_px": 0, "outlines": []}
+    two = [effusion | found, nodule | none]
+    more["two_classes"] = _done(site, 101, patient_name="PHANTOM^TWO CLASSES", other_findings=two)
+    more["long_name"] = _done(
+        site, 102, patient_name=LONG_NAME, patient_id="HOSPITAL-0000-4711-0815-ABCDEFGHIJ"
+    )
+    more["right_to_left"] = _done(site, 103, patient_name=_NAMES[2])
+    more["child"] = site.submit(phantom.dicom(draw(104), patient_age="009Y"))
+    site.segment(more["child"], site.render(more["child"]), draw(104).mask, 0.9)
+    young = {"verdict": "limited", "reasons": [{"code": "under_18", "message": "Under 18."}]}
+    more["child_analysed"] = _done(site, 105, patient_name="PHANTOM^UNDER 18", quality=young)
+    # As if the picture had been reduced after it was taken: a chest of 64 mm.
+    reduced = dataclasses.replace(draw(106), spacing=Spacing(0.1, 0.1, "detector"))
+    more["spacing_not_plausible"] = _complete(site, reduced, patient_name="PHANTOM^REDUCED")
+    exam = {"study_uid": "1.2.3.4.5", "patient_name": "PHANTOM^SEVERAL", "patient_id": "SEVERAL"}
+    more["several"] = _complete(site, draw(107), **exam)
+    site.submit(phantom.dicom(draw(108, None), **exam | {"patient_name": "ANOTHER^PERSON"}))
+    for seed, day in ((109, "20240211"), (110, "20250630"), (111, "20270105")):
+        same = {"patient_name": "PHANTOM^PRIORS", "patient_id": "PRIORS", "study_date": day}
+        more["priors"] = _complete(site, draw(seed, None if seed == 109 else "left"), **same)
+    more["uncertain"] = _done(site, 112, probability=0.5, patient_name="PHANTOM^UNCERTAIN")
+    more["read"] = _read_often(world)
+    more["late"] = site.submit(phantom.dicom(draw(114), patient_name="PHANTOM^LATE"))
+    picture = site.render(more["late"])
+    review(site, site.people[Role.READER], more["late"], "none")
+    site.segment(more["late"], picture, draw(114).mask, 0.88)
+    more["conflict"] = _done(site, 115, patient_name="PHANTOM^TWO READERS")
+    more["damaged"] = _done(site, 116, patient_name="PHANTOM^DAMAGED")
+    with site.core.sessions() as session:
+        session.execute(
+            update(Study).where(Study.id == more["damaged"]).values(sealed_phi=b"\1" * 60)
+        )
+        session.commit()
+    _people(world)
+    site.app.before_request_funcs.setdefault(None, []).append(_raise_what_is_asked)
+    return world
+
+
+def _people(world: World) -> None:
+    site, people = world.site, world.people
+    people["colleague"] = site.second_reader()
+    for name, role, team in (
+        ("empty", Role.READER, "Empty"),
+        ("busy", Role.READER, "Busy"),
+        ("outsider", Role.READER, "Elsewhere"),
+        ("stale", Role.READER, "Radiology"),
+        ("coded", Role.READER, "Radiology"),
+        ("stale_admin", Role.ADMIN, "Radiology"),
+    ):
+        people[name] = make_person(site.app, role, team=team, name=f"Pat {name.title()}")
+    for number in range(56):
+        name = _NAMES[number % len(_NAMES)]
+        data = phantom.dicom(
+            phantom.draw(200 + number, None, rows=128, columns=112), patient_name=name
+        )
+        site.submit(data, people["busy"])
+    client = sign_in(site.app, people["outsider"])
+    form = {"reason": "emergency", "explanation": "Called by the ward, their reader is away."}
+    opened = post(client, "/emergency", form | {"case": world.cases.likely.hex[:6]})
+    assert opened.status_code == 303, opened.text
+
+
+def _read_often(world: World) -> UUID:
+    site = world.site
+    study = _done(site, 113, patient_name="PHANTOM^READ OFTEN")
+    reader, other = site.people[Role.READER], site.second_reader()
+    review(site, reader, study, "none", reason="skin_fold", comment="A fold, I think. " * 20)
+    review(site, other, study, "right", size="10_to_30")
+    review(site, reader, study, "right", size="below_10", comment="Seen again: <b>right</b>.")
+    return study
+
+
+def review(site: BrowserPortal, who: Person, study: UUID, finding: str, **more: Any) -> None:
+    with site.core.sessions() as session:
+        actor = sessions.actor_of(session.get_one(User, who.id))
+        now = datetime.now(UTC)
+        reviews.add_review(session, site.core.vault, actor, study, finding=finding, now=now, **more)
+
+
+def _done(site: BrowserPortal, seed: int, probability: float = 0.91, **given: Any) -> UUID:
+    more = {name: given.pop(name) for name in ("other_findings", "quality") if name in given}
+    tags = {"patient_id": f"P-{seed}"} | given
+    return _complete(site, draw(seed), probability, more, **tags)
+
+
+def _complete(
+    site: BrowserPortal,
+    drawn: phantom.Phantom,
+    probability: float = 0.91,
+    more: dict[str, Any] | None = None,
+    **tags: Any,
+) -> UUID:
+    study = site.submit(phantom.dicom(drawn, **tags))
+    site.segment(study, site.render(study), drawn.mask, probability, **(more or {}))
+    return study
+
+
+def _raise_what_is_asked() -> None:
+    """An error as a page that a signed-in person sees, whatever would lead to it."""
+    status = request.args.get("raise", type=int)
+    if status:
+        raise Problem(status, "asked", retry_after=30 if status in (429, 503) else None)
