@@ -8,8 +8,11 @@ fills it with people.
 import gc
 import os
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,7 +25,6 @@ from portal import database
 from portal.standalone import embedded_redis
 from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
-from tests.support.redis_server import redis_server
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
 settings.register_profile("unhurried", deadline=None)
@@ -33,6 +35,24 @@ def pytest_collection_finish() -> None:
     """What was imported stays: searched for unreachable objects, it takes a tenth of the time."""
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """A Redis-compatible server on a private socket; NoServer where none is installed."""
+    server = embedded_redis.prepare(folder)
+    process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while not server.answers():
+            assert process.poll() is None, "the Redis server ended"
+            assert time.monotonic() < end, "the Redis server does not answer"
+            time.sleep(0.05)
+        yield server.url
+    finally:
+        process.terminate()
+        process.wait()
+        server.tidy()
 
 
 @pytest.fixture(scope="session")

@@ -43,12 +43,12 @@ function add(files) {
 // So that the row is listed after a reload as well, like files that the server has refused.
 /** @param {string} name  @param {boolean} archive */
 async function noteTooLarge(name, archive) {
-  const send = () => fetch(form.dataset.tooLargeUrl, {
+  const note = () => fetch(form.dataset.tooLargeUrl, {
     method: "POST", headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify({ name, archive }),
-  });
-  const answer = await send().catch(() => null);
-  if (answer?.status === 400 && await renewToken()) await send().catch(() => {});
+  }).catch(/** @returns {null} */ () => null);
+  const answer = await note();
+  if (answer?.status === 400 && await renewToken()) await note();
 }
 
 /** @param {FileRow<File>} row */

@@ -27,8 +27,8 @@ from tests.browser.conftest import TWO_FRAMES, launched
 from tests.browser.scenes import Scene, scenes
 from tests.browser.test_layout import STILL
 from tests.browser.world import World, make_world
+from tests.conftest import redis_server
 from tests.support.browser_portal import open_browser_portal
-from tests.support.redis_server import redis_server
 
 SIZES = ((1440, 900), (1024, 768), (390, 844))
 THEMES = ("dark", "light")
@@ -123,8 +123,7 @@ def _look(browser: Browser, world: World, scene: Scene, out: Path, *, with_axe: 
         for theme in THEMES:
             page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
             for size in SIZES:
-                page.set_viewport_size({"width": size[0], "height": size[1]})
-                page.evaluate(TWO_FRAMES)
+                _fit_the_window(page, size)
                 page.evaluate(STILL)
                 found = _faults(page, size, with_axe=with_axe)
                 wrong += [f"{line} ({size[0]} px, {theme})" for line in found]
@@ -175,13 +174,24 @@ def _faults(page: Page, size: tuple[int, int], *, with_axe: bool) -> list[str]:
     return found
 
 
+def _fit_the_window(page: Page, size: tuple[int, int]) -> None:
+    """This size; taller for a list, because rows outside of the window are not drawn. A case, and
+    what lies over a page, is laid out by the window's height.
+    """
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.evaluate(TWO_FRAMES)
+    by_height = ".case-page, body:has(dialog[open]), html.signed-out"
+    tall = page.evaluate("document.documentElement.scrollHeight")
+    if tall > size[1] and not page.locator(by_height).count():
+        page.set_viewport_size({"width": size[0], "height": min(tall + 200, _TALLEST)})
+        page.evaluate(TWO_FRAMES)
+
+
 def _picture(page: Page, path: Path, size: tuple[int, int]) -> None:
     """The whole page, as far as it is not endless."""
     tall = min(max(page.evaluate("document.documentElement.scrollHeight"), size[1]), _TALLEST)
-    if tall > size[1]:  # rows outside of the window are not drawn
-        page.set_viewport_size({"width": size[0], "height": tall})
-        page.evaluate(TWO_FRAMES)
-    page.screenshot(path=path)
+    clip: Any = {"x": 0, "y": 0, "width": size[0], "height": tall}
+    page.screenshot(path=path, full_page=True, clip=clip)
 
 
 def _name(scene: str, size: tuple[int, int], theme: str) -> str:

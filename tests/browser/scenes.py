@@ -12,7 +12,7 @@ from ml.preparation import phantom
 from portal.models import Role
 from tests.browser.conftest import draw
 from tests.browser.test_layout import BEFORE_THE_CODE, PAGES
-from tests.browser.world import LONG_NAME, World, review
+from tests.browser.world import LONG_NAME, World, end_sessions, review
 from tests.support.people import Person
 
 ERRORS = (400, 403, 404, 409, 413, 415, 422, 429, 500, 503, 507)
@@ -73,8 +73,9 @@ def _dialogs(world: World) -> Iterator[Scene]:
         return prepare
 
     def signed_out(page: Page) -> None:
+        end_sessions(world.site, world.people["leaving"])
         page.evaluate('document.dispatchEvent(new Event("session-lost"))')
-        page.wait_for_selector("#session-ended[open]")
+        page.wait_for_selector("#session-ended[open] [name=password]")
 
     def warned(page: Page) -> None:
         page.evaluate(
@@ -102,7 +103,8 @@ def _dialogs(world: World) -> Iterator[Scene]:
     yield Scene("dialog-keys-of-a-case", likely, prepare=on_case(keys))
     yield Scene("dialog-menu", "/worklist", prepare=menu)
     yield Scene("dialog-menu-of-a-case", likely, prepare=on_case(menu))
-    yield Scene("dialog-session-ended", "/worklist", prepare=signed_out)
+    leaving = world.people["leaving"]
+    yield Scene("dialog-session-ended", "/worklist", leaving, signed_out, refusals=True)
     yield Scene("dialog-session-warning", likely, prepare=on_case(warned))
     yield Scene("dialog-verdict-conflict", conflict, prepare=two_readers, refusals=True)
     yield Scene("case-sizes", likely, prepare=on_case(lambda page: page.click("#sizes summary")))

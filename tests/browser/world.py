@@ -14,7 +14,7 @@ from sqlalchemy import update
 from ml.images.picture import Spacing
 from ml.preparation import phantom
 from portal.accounts import sessions
-from portal.models import Role, Study, User
+from portal.models import LoginSession, Role, Study, User
 from portal.reading import reviews
 from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
@@ -99,6 +99,7 @@ def _people(world: World) -> None:
         ("outsider", Role.READER, "Elsewhere"),
         ("stale", Role.READER, "Radiology"),
         ("coded", Role.READER, "Radiology"),
+        ("leaving", Role.READER, "Radiology"),
         ("stale_admin", Role.ADMIN, "Radiology"),
     ):
         people[name] = make_person(site.app, role, team=team, name=f"Pat {name.title()}")
@@ -112,6 +113,14 @@ def _people(world: World) -> None:
     form = {"reason": "emergency", "explanation": "Called by the ward, their reader is away."}
     opened = post(client, "/emergency", form | {"case": world.cases.likely.hex[:6]})
     assert opened.status_code == 303, opened.text
+
+
+def end_sessions(site: BrowserPortal, person: Person) -> None:
+    """End all sessions of a person behind the portal's back."""
+    with site.core.sessions() as session:
+        mine = update(LoginSession).where(LoginSession.user_id == person.id)
+        session.execute(mine.values(ended_at=datetime.now(UTC)))
+        session.commit()
 
 
 def _read_often(world: World) -> UUID:

@@ -1,6 +1,7 @@
 """The administrators' page about data: purge with proof, holds, retention; never a patient."""
 
 import json
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -49,6 +50,7 @@ def test_a_case_is_purged_by_its_number_and_the_proof_is_shown(
     shown = admin_client.get(answer.location).text
     assert "no key, encrypted value, lookup or file of this case is left" in shown
     assert "DS-2026/14" in shown
+    assert re.search(r"files; \d+ values searched for in", shown)
     file = admin_client.get(f"{PAGE}/{study_id}/proof.json")
     assert len(json.loads(file.data)["destroyed"]["files"]) == 6
     assert "CANARY" not in file.text + shown
