@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
-from ml.images import decoder_messages
+from ml.images import decoder_messages, scan_gap
 from ml.images.picture import Unreadable
 from xray_files import kinds
 from xray_files.picture_header import PictureHeader
@@ -74,9 +74,18 @@ def undamaged(stream: bytes, flags: int) -> NDArray[Any] | None:
     """What OpenCV decodes, None where it can't; Unreadable where it only made up a part."""
     with decoder_messages.read() as messages:
         values = cv2.imdecode(np.frombuffer(stream, np.uint8), flags)
-    if messages.is_damage(stream):
+    if messages.is_damage(stream) or _has_gap(stream, values):
         raise damaged()
     return values
+
+
+def _has_gap(stream: bytes, values: NDArray[Any] | None) -> bool:
+    """Whether a grey JPEG of one scan is shifted behind a place where bytes are missing."""
+    if values is None or values.ndim != 2 or stream[:3] != jpeg.MARK:
+        return False
+    start = jpeg.frame(stream)
+    sequential = start is not None and start.marker in (0xC0, 0xC1) and start.samples == 1
+    return sequential and values.dtype == np.uint8 and scan_gap.is_there(values)
 
 
 def damaged() -> Unreadable:
