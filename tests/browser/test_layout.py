@@ -112,16 +112,15 @@ def test_a_page_fits_its_window_and_is_accessible(
         page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         page.evaluate(TWO_FRAMES)
         page.evaluate(STILL)
-        assert _serious(page) == [], theme
+        assert _violations(page) == [], theme
 
 
-def _serious(page: Page) -> list[tuple[str, list[str]]]:
-    """Serious violations that axe finds."""
+def _violations(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds, of any impact."""
     found: dict[str, Any] = Axe().run(page).response
     return [
         (violation["id"], [node["html"][:120] for node in violation["nodes"]])
         for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
     ]
 
 
