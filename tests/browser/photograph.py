@@ -4,7 +4,8 @@
 
 For each it also checks that nothing is wider than the window or cut off, that axe finds nothing and
 that the console has no error, and prints what does not hold; then the exit status is 1. A sheet for
-each page shows its pictures side by side. `scenes` lists the pages. Measured: about eight minutes.
+each page shows its pictures side by side. `scenes` lists the pages.
+For 85 pages on two busy cores: nine minutes with `--quick`, about 25 with axe.
 """
 
 from __future__ import annotations
