@@ -15,9 +15,14 @@ _OUTLINE: Final = (Reason.OUTLINE_TOO_LARGE, Reason.OUTLINE_TOO_SMALL)
 
 
 def result_of(state: StudyState) -> Result | None:
-    """The model's result of a case; None while it is waited for and where there is none."""
-    result = state.result if state.is_settled else None
-    return result if result is not None and result.band is not None else None
+    """The model's result of a case; None while it is waited for and where there is none.
+
+    What was found in one picture stands, and is on the page, while others are waited for.
+    """
+    result = state.result
+    if result is None or result.band is None:
+        return None
+    return result if state.is_settled or is_positive(result) else None
 
 
 def is_positive(result: Result) -> bool:

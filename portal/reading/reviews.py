@@ -71,7 +71,7 @@ def add_review(
     text = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(text) > COMMENT_LENGTH:
         raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
-    if seen is not None and not _is_as_seen(seen, state):
+    if seen is not None and seen != state.as_seen:
         raise Conflict(
             "changed", "The case has changed since you opened it. Look at it again, then save."
         )
@@ -138,11 +138,6 @@ def _stated(
         reason=_reason(finding, result, reason, kept),
         created=now,
     )
-
-
-def _is_as_seen(seen: str, state: StudyState) -> bool:
-    several = f"/{len(state.pictures)}" if len(state.pictures) > 1 else ""
-    return seen == f"{state.state.value}{several}"
 
 
 def _coded(kind: type[_Code], text: str, code: str, message: str) -> _Code | None:

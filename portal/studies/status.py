@@ -107,6 +107,17 @@ class StudyState:
         return self.state in _SETTLED
 
     @property
+    def as_seen(self) -> str:
+        """What a reader who has looked at the case names as seen: `done`, of several pictures with
+        their number (`done/2`), and as long as some are analysed with how many are not (`…/2/1`):
+        each result that comes in changes it.
+        """
+        several = f"/{len(self.pictures)}" if len(self.pictures) > 1 else ""
+        settled = sum(picture.is_settled for picture in self.pictures)
+        waits = "" if self.is_settled or not several else f"/{settled}"
+        return f"{self.state.value}{several}{waits}"
+
+    @property
     def unaided(self) -> int:
         """How many pictures have failed, beside others that have a result."""
         failed = sum(picture.state is State.FAILED for picture in self.pictures)

@@ -193,7 +193,7 @@ function live() {
   if (info.final) return;
   poll(async () => {
     const state = await getJson(info.stateUrl);
-    const signature = `${state.state}/${state.waiting_for ?? ""}`;
+    const signature = `${state.seen}/${state.waiting_for ?? ""}`;
     if (signature !== known) {
       await refresh();
       known = signature;

@@ -276,7 +276,8 @@ class NewReview(Body):
         None,
         max_length=40,
         description="The `state` of the study that the reader has seen, of several pictures with "
-        "their number (`done/2`). Where it is another one now: 409, code `changed`.",
+        "their number (`done/2`) and, while it is not settled, how many of them are "
+        "(`analysing/2/1`). Where it is another one now: 409, code `changed`.",
     )
 
 

@@ -155,6 +155,7 @@ def state_json(found: StudyState) -> dict[str, Any]:
     """A study's state for scripts of the pages."""
     return {
         "state": found.state.value,
+        "seen": found.as_seen,
         "waiting_for": found.waiting_for,
         "settled": found.is_settled,
     }

@@ -288,7 +288,7 @@ def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) ->
     state = view.state
     return {
         "state": shown.state.state.value,
-        "signature": f"{state.state}/{state.waiting_for or ''}",
+        "signature": f"{state.as_seen}/{state.waiting_for or ''}",
         "final": state.is_settled,
         "stateUrl": f"{base}/state",
         "preview": f"{base}/blobs/preview{several}" if BlobKind.PREVIEW in shown.blobs else None,

@@ -90,10 +90,10 @@ def review_form(view: StudyView, actor: Actor) -> ReviewForm:
         finding=stated["finding"],
         size=stated["size"],
         reason=stated["reason"],
-        seen=seen(view),
+        seen=view.state.as_seen,
         readable=is_readable(view),
         known={
-            "seen": seen(view),
+            "seen": view.state.as_seen,
             "after": view.reviews[-1].review_id.hex if view.reviews else "",
             "agree": agrees.value if agrees else "",
             "stated": stated,
@@ -110,12 +110,6 @@ def stated_by(reviews: Sequence[ReviewView], actor: Actor) -> dict[str, str]:
         "size": mine.size.value if mine and mine.size else "",
         "reason": mine.reason.value if mine and mine.reason else "",
     }
-
-
-def seen(view: StudyView) -> str:
-    """What a review states as seen: the state of the case, and of how many pictures if several."""
-    several = f"/{len(view.pictures)}" if len(view.pictures) > 1 else ""
-    return f"{view.state.state.value}{several}"
 
 
 def is_readable(view: StudyView) -> bool:

@@ -1,5 +1,7 @@
 """A reader's finding against the model's result: the whole table, and that reasons fit it."""
 
+from typing import Any
+
 import pytest
 
 from portal.models import Band, Finding, QualityVerdict, Reason, Verdict
@@ -57,13 +59,18 @@ def test_reasons_fit_the_case(ai: Result | None) -> None:
         assert one.is_positive or not of(one.value) & {Reason.OUTLINE_TOO_LARGE}
 
 
-def test_a_result_counts_once_no_picture_is_waited_for(clinic: Clinic) -> None:
-    """Of two pictures one has its result: nobody agrees with half of it."""
+@pytest.mark.parametrize(
+    ("first", "counts"), [({}, True), ({"band": "none_found", "probability": 0.04}, False)]
+)
+def test_beside_a_picture_that_is_waited_for_only_what_was_found_counts(
+    clinic: Clinic, first: dict[str, Any], counts: bool
+) -> None:
+    """Of two pictures one has its result: what was found stays found, "none" may not."""
     uid = {"StudyInstanceUID": "1.2.3.9"}
     study_id = clinic.submit(**uid, SOPInstanceUID="1.2.3.9.1").study_id
-    clinic.segment(clinic.render(study_id))
+    clinic.segment(clinic.render(study_id), **first)
     clinic.submit(**uid, SOPInstanceUID="1.2.3.9.2")
     with clinic.session as session:
         state = status.of_studies(session, [study_id], NOW)[study_id]
     assert state.result is not None
-    assert findings.result_of(state) is None
+    assert (findings.result_of(state) is not None) == counts

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from portal.errors import Conflict
 from portal.models import POSITIVE, READ, Study
 from portal.reading import reviews, worklist
 from portal.studies import status
@@ -105,3 +106,33 @@ def test_one_picture_of_several_is_enough(clinic: Clinic) -> None:
     state, study = look(clinic, first.study_id)
     assert (study.is_read, state.found_after_reading) == (False, True)
     assert (state.finding, study.rank) == ("none", POSITIVE)
+
+
+def test_a_result_that_came_while_the_page_was_open_was_not_seen(clinic: Clinic) -> None:
+    """Of two pictures one becomes likely between look and save; the other is analysed still."""
+    uid = {"StudyInstanceUID": "1.2.3.7"}
+    first = clinic.submit(dicom(**uid, SOPInstanceUID="1.2.3.7.1"))
+    found = clinic.render(first.study_id)
+    second = clinic.submit(dicom(**uid, SOPInstanceUID="1.2.3.7.2", pixels=bytes([7, 0]) * 48))
+    ticket = clinic.claim(second.job_id)
+    clinic.store(ticket, **rendered(8, 6))
+    last = clinic.finish(ticket, {"facts": facts_of(8, 6)})
+    opened, _ = look(clinic, first.study_id)
+    assert opened.as_seen == "analysing/2/0"
+    clinic.segment(found)
+    with clinic.session as session, pytest.raises(Conflict) as changed:
+        reviews.add_review(
+            *(session, clinic.vault, clinic.mate, first.study_id),
+            finding="none",
+            seen=opened.as_seen,
+            now=after(minutes=1),
+        )
+    assert changed.value.code == "changed"
+    state, _ = look(clinic, first.study_id)
+    assert state.as_seen == "analysing/2/1"
+    read(clinic, first.study_id, "none", minute=2)  # who has seen the first result disagrees
+    state, _ = look(clinic, first.study_id)
+    assert state.reviewed == "disagree"
+    clinic.segment(last, **NONE_FOUND)
+    state, study = look(clinic, first.study_id)
+    assert (state.as_seen, study.is_read, state.found_after_reading) == ("done/2", True, False)

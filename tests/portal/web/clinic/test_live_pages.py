@@ -53,7 +53,7 @@ def test_the_state_of_a_case_holds_nothing_of_its_result(app: Flask, reader: Per
     analyse(app, study)
     before = len(log(app))
     state_now = client.get(f"/studies/{study}/state").json
-    assert state_now == {"state": "done", "waiting_for": None, "settled": True}
+    assert state_now == {"state": "done", "seen": "done", "waiting_for": None, "settled": True}
     assert len(log(app)) == before
 
 
