@@ -107,7 +107,7 @@ class Quotas:
         self._count(uses, person, address, now)
 
     def export(self, person: str, address: str, now: datetime) -> None:
-        """Count an export or the list of what it would hold; QuotaReached."""
+        """Count an export, the list of what it would hold or an overlay; QuotaReached."""
         self._count([(self._exports, 1)], person, address, now)
 
     def call(self, person: str, address: str, now: datetime) -> None:

@@ -10,6 +10,7 @@ MEMORY_BYTES: Final = 48 * 2**20
 """What reading one header may take beyond the loaded modules and the file itself."""
 _LENGTH_BYTES: Final = 4
 _LONGEST: Final = 2**20
+_STEP: Final = 2**20
 
 
 def send(channel: socket.socket, message: dict[str, Any]) -> None:
@@ -20,11 +21,11 @@ def send(channel: socket.socket, message: dict[str, Any]) -> None:
 
 def receive(channel: socket.socket) -> dict[str, Any]:
     """Receive one message; EOFError where the other side ended or sends what is no message."""
-    length = int.from_bytes(_read(channel, _LENGTH_BYTES), "big")
+    length = int.from_bytes(read_bytes(channel, _LENGTH_BYTES), "big")
     if length > _LONGEST:
         raise EOFError
     try:
-        message = json.loads(_read(channel, length))
+        message = json.loads(read_bytes(channel, length))
     except (ValueError, RecursionError):
         raise EOFError from None
     if not isinstance(message, dict):
@@ -32,10 +33,11 @@ def receive(channel: socket.socket) -> dict[str, Any]:
     return message
 
 
-def _read(channel: socket.socket, size: int) -> bytes:
+def read_bytes(channel: socket.socket, size: int) -> bytes:
+    """So many bytes of the channel; EOFError where the other side ended before."""
     data = bytearray()
     while len(data) < size:
-        part = channel.recv(size - len(data))
+        part = channel.recv(min(size - len(data), _STEP))
         if not part:
             raise EOFError
         data += part

@@ -24,7 +24,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, receive, send
+from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, read_bytes, receive, send
 from portal.formats.refusals import REASONS, Limits, Refused, refuse
 from portal.formats.upload_header import Upload
 
@@ -44,6 +44,8 @@ _ROOT: Final = Path(__file__).parents[2]
 # A file's own doing: the limit of processor time. Any other end may have another reason.
 _LIMIT_SIGNALS: Final = (-signal.SIGPROF, -signal.SIGXCPU)
 _TRIES: Final = 2
+# Of an answer: a picture of 100 megapixels in 16 bits, or in three colours.
+_MOST_BYTES: Final = 2**29
 
 
 @dataclass
@@ -77,7 +79,7 @@ class HeaderPool:
         What it took is added to `work`.
         """
         asked = {"what": "upload", "name": filename, "limits": asdict(limits)}
-        answer = self._ask(asked, data, work)
+        answer = self.ask(asked, data, work)
         try:
             return _UPLOAD.validate_python(answer["upload"])
         except (ValidationError, KeyError):
@@ -85,12 +87,12 @@ class HeaderPool:
 
     def read_stored(self, data: bytes) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
         """What `dicom.read` returns or refuses for a file that was accepted before."""
-        phi, keys, header = self._ask({"what": "stored"}, data)["stored"]
+        phi, keys, header = self.ask({"what": "stored"}, data)["stored"]
         return phi, keys, header
 
     def pixels_digest(self, data: bytes, work: Work | None = None) -> str:
         """What `dicom.pixels_digest` returns or refuses; what it took is added to `work`."""
-        return str(self._ask({"what": "pixels_digest"}, data, work)["digest"])
+        return str(self.ask({"what": "pixels_digest"}, data, work)["digest"])
 
     def pids(self) -> list[int]:
         """The processes' ids."""
@@ -101,7 +103,8 @@ class HeaderPool:
         for process in self._all:
             process.stop()
 
-    def _ask(self, asked: dict[str, Any], data: bytes, work: Work | None = None) -> dict[str, Any]:
+    def ask(self, asked: dict[str, Any], data: bytes, work: Work | None = None) -> dict[str, Any]:
+        """The answer of a process, its bytes as `body`; Refused where it refuses or needs more."""
         process = self._free.get()
         try:
             for _ in range(_TRIES):
@@ -163,6 +166,10 @@ class _Process:
             send(self._channel, {**asked, "bytes": len(data)})
             self._channel.sendall(data)
             answer = receive(self._channel)
+            size = int(answer.get("bytes", 0))
+            if not 0 <= size <= _MOST_BYTES:
+                raise EOFError
+            answer["body"] = read_bytes(self._channel, size)
         except TimeoutError:
             self._process.kill()
             self._replace()

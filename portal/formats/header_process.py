@@ -8,12 +8,14 @@ more.
 """
 
 import codecs
+import os
 import pkgutil
 import resource
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
@@ -36,8 +38,19 @@ _BYTES_PER_CPU_SECONDS: Final = 64 * 2**20
 _FILES: Final = 3  # that are open: the socket and two times nothing
 
 
+Answer = tuple[dict[str, Any], bytes]
+"""What the parent gets: a message, and bytes of a file."""
+Budget = Callable[[dict[str, Any], int], tuple[float, int]]
+"""Seconds of processor time and bytes of memory beside the file, by what is asked and its size."""
+
+
 def main() -> None:
     """Read one header after the other until the parent closes the socket."""
+    serve(_read, _budget)
+
+
+def serve(read: Callable[[dict[str, Any], bytes], Answer], budget: Budget) -> None:
+    """Answer by `read` until the parent closes the socket, each time within `budget`."""
     load_codecs()
     with socket.socket(fileno=0) as channel:
         used = data_bytes()
@@ -49,9 +62,11 @@ def main() -> None:
             while True:
                 asked = receive(channel)
                 began = time.process_time()
-                answer = _answer(channel, asked, used)
+                answer, body = _answer(channel, asked, used, read, budget)
                 answer["seconds"] = time.process_time() - began
-                send(channel, answer)
+                send(channel, {**answer, "bytes": len(body)})
+                channel.sendall(body)
+                del body
                 if "spent" in answer:
                     return  # the parent starts a fresh one
 
@@ -80,37 +95,54 @@ def limit() -> None:
     lower(resource.RLIMIT_NOFILE, _FILES)
 
 
-def _answer(channel: socket.socket, asked: dict[str, Any], used: int) -> dict[str, Any]:
+def yield_to_others() -> None:
+    """Go on at low priority: what is asked for may take seconds, and pages go first."""
+    with suppress(OSError):
+        os.nice(10)
+
+
+def _answer(
+    channel: socket.socket,
+    asked: dict[str, Any],
+    used: int,
+    read: Callable[[dict[str, Any], bytes], Answer],
+    budget: Budget,
+) -> Answer:
     size = asked["bytes"]
+    seconds, memory = budget(asked, size)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (used + size + MEMORY_BYTES, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + size + memory, hard))
     # The default of the signal ends the process, wherever it is: also within the standard library.
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS * (1 + size / _BYTES_PER_CPU_SECONDS))
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         data = channel.recv(size, socket.MSG_WAITALL) if size else b""
         if len(data) < size:
             raise EOFError
-        return _read(asked, data)
+        return read(asked, data)
     except Refused as refused:
-        return {"refused": [refused.code, refused.message]}
+        return {"refused": [refused.code, refused.message]}, b""
     except MemoryError:
-        return {"spent": True}
+        return {"spent": True}, b""
     except EOFError:
         raise
     except Exception as error:
         # The file is at fault. The exception's text may hold patient data, its kind does not.
-        return {"failed": type(error).__name__}
+        return {"failed": type(error).__name__}, b""
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _read(asked: dict[str, Any], data: bytes) -> dict[str, Any]:
+def _budget(_asked: dict[str, Any], size: int) -> tuple[float, int]:
+    return CPU_SECONDS * (1 + size / _BYTES_PER_CPU_SECONDS), MEMORY_BYTES
+
+
+def _read(asked: dict[str, Any], data: bytes) -> Answer:
     if asked["what"] == "pixels_digest":
-        return {"digest": dicom.pixels_digest(data)}
+        return {"digest": dicom.pixels_digest(data)}, b""
     if asked["what"] == "stored":
-        return {"stored": dicom.read(data, Limits(len(data), max_header_bytes=len(data)))}
+        return {"stored": dicom.read(data, Limits(len(data), max_header_bytes=len(data)))}, b""
     limits = Limits(**asked["limits"])
-    return {"upload": asdict(upload_header.read(asked["name"], data, limits))}
+    return {"upload": asdict(upload_header.read(asked["name"], data, limits))}, b""
 
 
 if __name__ == "__main__":

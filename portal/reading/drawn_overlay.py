@@ -4,6 +4,10 @@ Hardly anybody does, since the pages draw the outline themselves; so no worker d
 picture. It is made from what is stored: the pixels, which are plain numbers, and the mask, whose
 lines lie unfiltered in its PNG. Nothing is decoded but its deflate stream.
 
+It takes 0.2 s for a megapixel, so a process of its own does it (`portal.formats.limited_work`):
+``python -m portal.reading.drawn_overlay``. Of a picture of more than 16 megapixels, which is more
+than a chest film has, only each second or third row and column is drawn.
+
 Workers still store one where more belongs to it than pixels and mask: a shutter, a mark of the
 picture's age, or pixels that are not square in the file.
 """
@@ -14,9 +18,14 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
-from portal.vault import NotReadable
+if __name__ == "__main__":  # as in `portal.formats.header_process`
+    sys.modules |= dict.fromkeys(  # type: ignore[arg-type]
+        ("numpy", "PIL", "gdcm", "_gdcm", "pylibjpeg", "requests", "tqdm")
+    )
+
+from portal.formats import header_process
 from xray_files.bad_file import BadFile
 from xray_files.streams import png
 
@@ -34,6 +43,31 @@ _DIGITS: Final = b"0" + b"1" * 255
 _ONES: Final = re.compile("1+")
 _GREY_8_BITS: Final = (8, 0, 0, 0, 0)  # depth, colour, compression, filter, interlace
 _RGB_8_BITS: Final = (8, 2, 0, 0, 0)
+MOST_PIXELS: Final = 16_000_000
+"""A chest film of 4280 × 3520 pixels has 15 million."""
+_SECONDS: Final = 12.0
+# For each pixel of the picture and each that is drawn: the mask's lines, the greys, the PNG.
+_BYTES_PER_PIXEL: Final = 4
+_BYTES_PER_DRAWN: Final = 14
+_SOME_MEMORY: Final = 32 * 2**20
+
+
+def main() -> None:
+    """Draw one overlay after the other until the portal closes the socket."""
+    header_process.yield_to_others()
+    header_process.serve(_answer, _budget)
+
+
+def _budget(_asked: dict[str, Any], size: int) -> tuple[float, int]:
+    pixels = size // 2
+    drawn = min(pixels, MOST_PIXELS)
+    return _SECONDS, _SOME_MEMORY + _BYTES_PER_PIXEL * pixels + _BYTES_PER_DRAWN * drawn
+
+
+def _answer(asked: dict[str, Any], data: bytes) -> header_process.Answer:
+    at = asked["mask"]
+    window = (asked["centre"], asked["width"])
+    return {}, draw(data[:at], asked["rows"], asked["columns"], window, data[at:])
 
 
 def draw(
@@ -42,12 +76,20 @@ def draw(
     """The picture through a window, with a mask filled and outlined, as a PNG of its size.
 
     pixels: little-endian uint16, row after row; window: centre and width in their values; mask_png:
-    as `ml.images.overlay.mask_png` writes it. NotReadable where they do not fit each other.
+    as `ml.images.overlay.mask_png` writes it. BadFile where they do not fit each other.
     """
     if len(pixels) != rows * columns * 2:
-        raise NotReadable("the pixels have another size than the picture")
+        raise BadFile("damaged")
+    step = 1
+    while -(-rows // step) * -(-columns // step) > MOST_PIXELS:
+        step += 1
+    mask = _bits(mask_png, rows, columns, step)
+    if step > 1:
+        words = memoryview(pixels).cast("H")
+        lines = (words[at : at + columns : step] for at in range(0, len(words), step * columns))
+        pixels = b"".join(line.tobytes() for line in lines)
+        rows, columns = -(-rows // step), -(-columns // step)
     grey = _through(window, pixels)
-    mask = _bits(mask_png, rows, columns)
     width = max(1, round(max(rows, columns) * _LINE_SHARE))
     edge = _edge(mask)
     line = _grown(edge, columns, width // 2)
@@ -88,27 +130,31 @@ def _through(window: tuple[float, float], pixels: bytes) -> bytes:
     return bytes(map(table.__getitem__, values))
 
 
-def _bits(mask_png: bytes, rows: int, columns: int) -> list[int]:
-    """The mask's rows as numbers of `columns` binary digits, the first pixel's the highest."""
+def _bits(mask_png: bytes, rows: int, columns: int, step: int) -> list[int]:
+    """The mask's rows as numbers of binary digits, the first pixel's the highest.
+
+    Of every `step`-th row, every `step`-th pixel.
+    """
     try:
         chunks = [(kind, mask_png[at + 8 : end - 4]) for kind, at, end in png.chunks(mask_png)]
     except BadFile:
-        raise NotReadable("a mask is damaged") from None
+        raise BadFile("damaged") from None
     header = struct.pack(">II5B", columns, rows, *_GREY_8_BITS)
-    if chunks[0] != (b"IHDR", header):
-        raise NotReadable("a mask has another form than workers write")
+    if chunks[0] != (b"IHDR", header):  # another form than workers write
+        raise BadFile("damaged")
     stride = columns + 1
     try:
         stream = b"".join(body for kind, body in chunks if kind == b"IDAT")
         lines = zlib.decompressobj().decompress(stream, rows * stride)
     except zlib.error:
-        raise NotReadable("a mask is damaged") from None
+        raise BadFile("damaged") from None
     if len(lines) != rows * stride or any(lines[::stride]):
-        raise NotReadable("a mask has another form than workers write")
+        raise BadFile("damaged")
     if lines.count(0) == len(lines):
-        return [0] * rows
+        return [0] * -(-rows // step)
     digits = lines.translate(_DIGITS)
-    return [int(digits[at + 1 : at + stride], 2) for at in range(0, len(digits), stride)]
+    begins = range(0, len(digits), step * stride)
+    return [int(digits[at + 1 : at + stride : step], 2) for at in begins]
 
 
 def _edge(mask: Sequence[int]) -> list[int]:
@@ -142,3 +188,7 @@ def _runs(bits: int, columns: int) -> Iterator[tuple[int, int]]:
 def _chunk(kind: bytes, body: bytes) -> bytes:
     crc = zlib.crc32(kind + body)
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+if __name__ == "__main__":
+    main()

@@ -200,8 +200,8 @@ class Variables(JobClock, BaseSettings):
     exports_per_hour: WholeNumber = variable(
         "PLEURA_EXPORTS_PER_HOUR",
         600,
-        "Exports, and pages that list what one would hold, for one person in an hour; 0: any "
-        "number.",
+        "Exports, pages that list what one would hold, and overlays, for one person in an hour; 0: "
+        "any number.",
         ge=0,
         le=_ANY,
     )

@@ -141,10 +141,15 @@ def test_pages_and_programs_are_answered_with_how_long_to_wait(quick_path: Path)
     study = make_study(app, reader, shade=77)
     pages = [client.get(f"/studies/{study}/export") for _ in range(2)]
     assert [page.status_code for page in pages] == [200, 429]
+    assert client.get(f"/studies/{study}/blobs/overlay").status_code == 429  # it is drawn
+    assert client.get(f"/studies/{study}/blobs/preview").status_code != 429
 
     bearer = {"Authorization": f"Bearer {make_token(app, reader, 'studies:read')}"}
-    calls = [client.get("/api/v1/studies", headers=bearer) for _ in range(4)]
-    assert [call.status_code for call in calls] == [200, 200, 200, 429]
+    overlay = client.get(f"/api/v1/studies/{study}/overlay.png", headers=bearer)
+    assert overlay.status_code == 429
+    calls = [client.get("/api/v1/studies", headers=bearer) for _ in range(3)]
+    assert [call.status_code for call in calls] == [200, 200, 429]
+    calls = [overlay, *calls]
     problem = calls[3].get_json()
     assert problem["code"] == "quota"
     assert problem["title"] == "Too much in a short time"

@@ -99,6 +99,7 @@ def mask(study_id: UUID) -> Response:
 @guard.scope("studies:read")
 def overlay(study_id: UUID) -> Response:
     """The model's outline, to be laid over the X-ray."""
+    guard.count_export()  # it is drawn
     return _picture(study_id, "overlay")
 
 

@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.errors import Invalid
+from portal.models import BlobKind
 from portal.reading import drafts, reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
@@ -65,6 +66,8 @@ def state(study_id: UUID) -> Response:
 @guard.permission(Permission.STUDY_READ, break_glass=True)
 def blob(study_id: UUID, kind: str) -> Response:
     """A file of one of the study's pictures."""
+    if kind == BlobKind.OVERLAY:  # which is drawn
+        guard.count_export()
     found = read_blob(
         db_session(),
         guard.services().vault,

@@ -160,7 +160,7 @@ def _count_call() -> None:
 
 
 def count_export() -> None:
-    """Count an export against the quotas of the person; QuotaReached."""
+    """Count an export or an overlay against the quotas of the person; QuotaReached."""
     services().quotas.export(str(actor().user_id), address(), now())
 
 

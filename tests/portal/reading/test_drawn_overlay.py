@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ml.images import overlay
 from ml.images.picture import Picture, Window, windowed
+from portal.reading import drawn_overlay
 from portal.reading.drawn_overlay import draw
-from portal.vault import NotReadable
 from tests.support import pictures
+from xray_files.bad_file import BadFile
 
 ROWS, COLUMNS = 260, 300
 WINDOW = Window(1500.0, 2000.0, "")
@@ -90,6 +91,17 @@ def test_the_line_is_wider_on_a_larger_picture() -> None:
     ]
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+def test_of_a_picture_that_is_too_large_each_second_row_and_column_is_drawn(
+    bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, mask = chest(bits), some_mask("inside")
+    halves = Picture(picture.pixels[::2, ::2].copy(), bits, "", picture.windows, "MONOCHROME2")
+    expected = drawn(halves, mask[::2, ::2].copy())
+    monkeypatch.setattr(drawn_overlay, "MOST_PIXELS", ROWS * COLUMNS // 2)
+    assert np.array_equal(drawn(picture, mask), expected)
+
+
 def filtered(mask: NDArray[np.bool_]) -> bytes:
     ok, encoded = cv2.imencode(".png", mask.astype(np.uint8) * 255)
     assert ok
@@ -113,12 +125,12 @@ def filtered(mask: NDArray[np.bool_]) -> bytes:
     ids=["empty", "other", "colour", "turned", "short", "cut off", "filtered"],
 )
 def test_a_mask_of_another_form_is_refused(mask_png: bytes) -> None:
-    with pytest.raises(NotReadable):
+    with pytest.raises(BadFile):
         drawn(chest(8), some_mask("nothing"), mask_png=mask_png)
 
 
 def test_pixels_of_another_size_are_refused() -> None:
-    with pytest.raises(NotReadable):
+    with pytest.raises(BadFile):
         drawn(chest(8), some_mask("nothing"), pixels=bytes(10))
 
 
