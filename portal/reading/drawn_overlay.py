@@ -4,7 +4,7 @@ Hardly anybody does, since the pages draw the outline themselves; so no worker d
 picture. It is made from what is stored: the pixels, which are plain numbers, and the mask, whose
 lines lie unfiltered in its PNG. Nothing is decoded but its deflate stream.
 
-It takes 0.2 s for a megapixel, so a process of its own does it (`portal.formats.limited_work`):
+It takes 2 s for 16 megapixels, so a process of its own does it (`portal.formats.limited_work`):
 ``python -m portal.reading.drawn_overlay``. Of a picture of more than 16 megapixels, which is more
 than a chest film has, only each second or third row and column is drawn.
 
