@@ -5,6 +5,9 @@ Where a study has several pictures, their files are numbered in the order of the
 For readers, with a reason to be careful: text burned into the pixels can't be removed by rule, so
 where it is possible the reader has to check first and confirm it. There is no export with the
 patient.
+
+No picture is read in this process (see `deidentify_process`), and one after the other is packed, in
+memory: nothing of it lies on a disk. One export at a time is made.
 """
 
 import hashlib
@@ -24,7 +27,7 @@ from portal.access import Actor, Permission
 from portal.errors import Conflict
 from portal.exchange import deidentify
 from portal.exchange.deidentify import Identity
-from portal.formats.codestream_scrub import NotCleanable
+from portal.formats.limited_work import Ask, LimitedWork
 from portal.formats.refusals import Refused
 from portal.models import BlobKind, Instance, Prediction, Review, Study
 from portal.reading.case import load
@@ -40,6 +43,12 @@ _PNG_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 LOOK: Final = frozenset(
     {"burned_in_yes", "burned_in_unknown", "secondary_capture", "overlay_in_pixels"}
 )
+MOST_PICTURES: Final = 50
+MOST_BYTES: Final = 256 * 2**20
+"""Of the pictures of an export, before they are packed: eight uncompressed chest films."""
+MODULE: Final = "portal.exchange.deidentify_process"
+_work: Final = LimitedWork(MODULE)
+_UIDS: Final = ("study", "series", "instance")
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -62,13 +71,18 @@ class Exported:
 
 
 def plan(session: Session, vault: Vault, actor: Actor, study_id: UUID, now: datetime) -> Plan:
-    """What would be exported, with one audit row. Denied where the actor may not see it."""
+    """What would be exported, with one audit row. Denied where the actor may not see it.
+
+    Conflict `export_too_large` where an export may not hold as much, Busy where others wait.
+    """
     study = _study(session, actor, study_id)
-    files, warnings, _ = _collect(session, vault, study)
+    files = _Files(None)
+    with _work.turn() as ask:
+        warnings, _ = _collect(session, vault, study, ask, files)
     detail = {"warnings": warnings}
     audit.append(session, "export_planned", actor=actor, now=now, study_id=study.id, detail=detail)
     session.commit()
-    return Plan(study.id, study.case_number, [*files, "manifest.json"], warnings)
+    return Plan(study.id, study.case_number, [*files.listed, "manifest.json"], warnings)
 
 
 def export(
@@ -76,16 +90,21 @@ def export(
 ) -> Exported:
     """The export itself, with one audit row. `looked`: the reader has seen that no text is in it.
 
-    Conflict `look_first` where text is possible and the reader has not looked.
+    Conflict `look_first` where text is possible and the reader has not looked; others as `plan`.
     """
     study = _study(session, actor, study_id)
-    files, warnings, pseudonym = _collect(session, vault, study)
-    if LOOK & set(warnings) and not looked:
-        raise Conflict(
-            "look_first", "Check the picture for burned-in text first, and confirm that you did."
-        )
-    files["manifest.json"] = _json(_manifest(files, warnings, pseudonym, looked))
-    data = _zip(files)
+    stream = io.BytesIO()
+    with _work.turn() as ask, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        files = _Files(archive)
+        warnings, pseudonym = _collect(session, vault, study, ask, files)
+        if LOOK & set(warnings) and not looked:
+            raise Conflict(
+                "look_first",
+                "Check the picture for burned-in text first, and confirm that you did.",
+            )
+        manifest = _json(_manifest(files.listed, warnings, pseudonym, looked))
+        files.add("manifest.json", manifest)
+    data = stream.getvalue()
     audit.append(
         session,
         "study_exported",
@@ -93,7 +112,7 @@ def export(
         now=now,
         study_id=study.id,
         detail={
-            "files": sorted(files),
+            "files": sorted(files.listed),
             "bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
             "warnings": warnings,
@@ -106,15 +125,44 @@ def export(
     return Exported(f"pleura-{pseudonym}.zip", data)
 
 
+class _Files:
+    """The files of an export, each packed into `archive` as it comes; only listed where None."""
+
+    def __init__(self, archive: zipfile.ZipFile | None) -> None:
+        self.listed: dict[str, dict[str, Any]] = {}
+        self.is_packed = archive is not None
+        self._archive = archive
+        self._bytes = 0
+
+    def add(self, name: str, data: bytes, size: int | None = None) -> None:
+        """`size`: of a file that is only listed, whose data is not there."""
+        self._bytes += len(data) if size is None else size
+        if self._bytes > MOST_BYTES:
+            raise _too_large()
+        self.listed[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if self._archive is not None:
+            info = zipfile.ZipInfo(name, _NO_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            self._archive.writestr(info, data)
+
+
+def _too_large() -> Conflict:
+    return Conflict(
+        "export_too_large",
+        f"An export holds at most {MOST_PICTURES} pictures and {MOST_BYTES // 2**20} MB. "
+        "This case has more.",
+    )
+
+
 def _study(session: Session, actor: Actor, study_id: UUID) -> Study:
     actor.require(Permission.STUDY_EXPORT)
     return load(session, actor, study_id)
 
 
 def _collect(
-    session: Session, vault: Vault, study: Study
-) -> tuple[dict[str, bytes], list[str], str]:
-    """The files by name, the warnings as codes, and the pseudonym."""
+    session: Session, vault: Vault, study: Study, ask: Ask, files: _Files
+) -> tuple[list[str], str]:
+    """Add the files; the warnings as codes, and the pseudonym."""
     data_key = sealed_fields.key_of(vault, study)
     number = open_patient(vault, data_key, study).patient_id or f"study {study.id}"
 
@@ -123,8 +171,10 @@ def _collect(
         return vault.lookup(f"export:{kind}", f"{study.team_id}:{old}")
 
     pseudonym = f"PLR{keyed('patient', number)[:12].upper()}"
-    files, warnings, results = dict[str, bytes](), list[str](), list[dict[str, Any]]()
+    warnings, results = list[str](), list[dict[str, Any]]()
     pictures = exams.pictures(session, [study.id])[study.id]
+    if len(pictures) > MOST_PICTURES:
+        raise _too_large()
     predictions = exams.last_predictions(session, [study.id])
     for number_of, instance in enumerate(pictures, 1):
 
@@ -139,17 +189,17 @@ def _collect(
 
         prediction = _prediction(predictions.get(instance.id), instance)
         identity = Identity(pseudonym, uid, number_of)
-        own, found = _picture(session, vault, instance, identity, prediction)
         end = f"-{number_of}" if len(pictures) > 1 else ""
-        named = {name.replace(".", f"{end}."): data for name, data in own.items()}
-        files |= named
+        before = set(files.listed)
+        found = _picture(session, vault, instance, identity, prediction, ask, files, end)
+        named = set(files.listed) - before
         warnings += [code for code in found if code not in warnings]
         results.append({"files": sorted(named), "prediction": prediction})
     leading = exams.leading(pictures)
     shown = _prediction(predictions.get(leading.id), leading)
     result = _result(session, study, shown)
-    files["result.json"] = _json(result | {"pictures": results})
-    return files, warnings, pseudonym
+    files.add("result.json", _json(result | {"pictures": results}))
+    return warnings, pseudonym
 
 
 def _picture(
@@ -158,31 +208,42 @@ def _picture(
     instance: Instance,
     identity: Identity,
     prediction: dict[str, Any] | None,
-) -> tuple[dict[str, bytes], list[str]]:
-    """A picture's files by name, and the warnings as codes."""
+    ask: Ask,
+    files: _Files,
+    end: str,
+) -> list[str]:
+    """Add a picture's files, whose names end with `end`; the warnings as codes."""
     measured = (prediction or {}).get("measurements") or {}
     is_wrong = measured.get("spacing_problem") == "not_plausible"
-    files, warnings = dict[str, bytes](), list[str]()
+    warnings = list[str]()
     data_key = sealed_fields.instance_key_of(vault, instance)
     source = _blob(session, vault, data_key, instance, BlobKind.SOURCE)
     if source is None or source[1] != _DICOM:
         warnings.append("no_dicom")
     else:
         try:
-            files["image.dcm"] = deidentify.deidentify(
-                source[0], identity, spacing_is_wrong=is_wrong
-            )
-            warnings += deidentify.burned_in(source[0], spacing_is_wrong=is_wrong)
-        except (NotCleanable, Refused):
+            old = ask({"what": "uids"}, source[0])
+            asked = {
+                "what": "export" if files.is_packed else "plan",
+                "uids": {kind: identity.uid(kind, old[kind]) for kind in _UIDS},
+                "pseudonym": identity.pseudonym,
+                "number": identity.number,
+                "spacing_is_wrong": is_wrong,
+            }
+            made = ask(asked, source[0])
+        except Refused:  # also where it takes more than its process may
             warnings.append("not_cleanable")
+        else:
+            files.add(f"image{end}.dcm", made["body"], None if files.is_packed else made["size"])
+            warnings += made["warnings"]
     mask = _blob(session, vault, data_key, instance, BlobKind.MASK)
     if mask is not None:
         cleaned = _clean_png(mask[0])
         if cleaned is None:
             warnings.append("mask_left_out")
         else:
-            files["mask.png"] = cleaned
-    return files, warnings
+            files.add(f"mask{end}.png", cleaned)
+    return warnings
 
 
 def _blob(
@@ -243,7 +304,7 @@ def _prediction(row: Prediction | None, picture: Instance) -> dict[str, Any] | N
 
 
 def _manifest(
-    files: dict[str, bytes], warnings: list[str], pseudonym: str, looked: bool
+    files: dict[str, dict[str, Any]], warnings: list[str], pseudonym: str, looked: bool
 ) -> dict[str, Any]:
     return {
         "patient": pseudonym,
@@ -251,10 +312,7 @@ def _manifest(
         "profile": {"code": "113100", "scheme": "DCM"},
         "warnings": warnings,
         "looked_for_burned_in_text": looked,
-        "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in files.items()
-        },
+        "files": dict(files),
     }
 
 
@@ -271,13 +329,3 @@ def _clean_png(data: bytes) -> bytes | None:
 
 def _json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            info = zipfile.ZipInfo(name, _NO_TIME)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
-    return stream.getvalue()

@@ -3,8 +3,10 @@
 import io
 import json
 import struct
+import sys
 import zipfile
 import zlib
+from types import FrameType
 from typing import Any
 
 import pydicom
@@ -30,6 +32,7 @@ from portal.exchange import deidentified_export, deidentify
 from portal.exchange.deidentify import Identity
 from portal.formats import codestream_scrub
 from portal.formats.codestream_scrub import NotCleanable
+from portal.formats.limited_work import WAITING, Busy
 from portal.formats.refusals import Refused
 from portal.models import AuditEvent
 from portal.reading import reviews
@@ -779,6 +782,52 @@ def test_a_stream_that_cannot_be_cleaned_is_left_out(clinic: Clinic) -> None:
     _, files = export(clinic, study_id)
     assert "image.dcm" not in files
     assert json.loads(files["manifest.json"])["warnings"] == ["not_cleanable"]
+
+
+def test_no_picture_is_read_where_pages_are_made(clinic: Clinic) -> None:
+    study_id = done(clinic)
+    called = set[str]()
+
+    def note(frame: FrameType, _event: str, _argument: object) -> None:
+        called.add(frame.f_code.co_filename.rpartition("portal/")[2])
+
+    with clinic.session as session:
+        sys.setprofile(note)
+        try:
+            deidentified_export.plan(session, clinic.vault, clinic.mate, study_id, NOW)
+            deidentified_export.export(
+                session, clinic.vault, clinic.mate, study_id, NOW, looked=True
+            )
+        finally:
+            sys.setprofile(None)
+    assert "exchange/deidentified_export.py" in called
+    assert not called & {"exchange/deidentify.py", "formats/dicom.py", "formats/patient_tags.py"}
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MOST_PICTURES", 0), ("MOST_BYTES", 100)])
+def test_an_export_of_more_than_the_limits_is_refused_with_the_reason(
+    clinic: Clinic, limit: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = done(clinic)
+    monkeypatch.setattr(deidentified_export, limit, most)
+    with clinic.session as session, pytest.raises(errors.Conflict, match=r"^export_too_large:"):
+        deidentified_export.plan(session, clinic.vault, clinic.mate, study_id, NOW)
+    with pytest.raises(errors.Conflict, match=r"^export_too_large:"):
+        export(clinic, study_id)
+
+
+def test_who_would_be_one_more_to_wait_for_an_export_is_told_so(clinic: Clinic) -> None:
+    study_id = done(clinic)
+    places = deidentified_export._work._places
+    for _ in range(1 + WAITING):
+        assert places.acquire(blocking=False)
+    try:
+        with pytest.raises(Busy):
+            export(clinic, study_id)
+    finally:
+        for _ in range(1 + WAITING):
+            places.release()
+    assert export(clinic, study_id)[1]["image.dcm"]
 
 
 def test_every_warning_has_a_text() -> None:
