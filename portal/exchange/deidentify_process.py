@@ -2,7 +2,8 @@
 
 ``python -m portal.exchange.deidentify_process`` serves the portal like
 `portal.formats.header_process`, confined alike: what `deidentify` reads was sent by somebody. It
-has no key. So the portal asks for the old UIDs first and sends the new ones with the second question.
+has no key. So the portal asks for the old UIDs first and sends the new ones with the second
+question.
 """
 
 import sys
