@@ -102,6 +102,24 @@ def load_token(session: Session, raw: str, now: datetime) -> tuple[User, ApiToke
     return found
 
 
+def live_hashes(session: Session, now: datetime, most: int) -> list[str]:
+    """The hashes of the tokens that work and were ever used, those used last at the end."""
+    rows = session.scalars(
+        select(ApiToken.token_hash)
+        .join(ApiToken.user)
+        .where(
+            ApiToken.revoked_at.is_(None),
+            ApiToken.expires > now,
+            ApiToken.last_used_at.is_not(None),
+            User.disabled_at.is_(None),
+        )
+        .order_by(ApiToken.last_used_at.desc())
+        .limit(most)
+    ).all()
+    session.commit()
+    return list(reversed(rows))
+
+
 def revoke_token(session: Session, actor: Actor, token_id: UUID, now: datetime) -> None:
     """End one of one's own tokens at once, else `Denied`."""
     token = session.get(ApiToken, token_id)

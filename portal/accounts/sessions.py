@@ -267,5 +267,24 @@ def live_sessions(session: Session, now: datetime, *, idle: timedelta = IDLE) ->
     return dict(counted)
 
 
+def live_hashes(session: Session, now: datetime, most: int, *, idle: timedelta = IDLE) -> list[str]:
+    """The hashes of the tokens of live sessions with both factors, those seen last at the end."""
+    rows = session.scalars(
+        select(LoginSession.token_hash)
+        .join(LoginSession.user)
+        .where(
+            LoginSession.ended_at.is_(None),
+            LoginSession.step_up_at.is_not(None),
+            LoginSession.expires > now,
+            LoginSession.last_seen > now - idle,
+            User.disabled_at.is_(None),
+        )
+        .order_by(LoginSession.last_seen.desc())
+        .limit(most)
+    ).all()
+    session.commit()
+    return list(reversed(rows))
+
+
 def _is_live(login: LoginSession, now: datetime, idle: timedelta) -> bool:
     return login.ended_at is None and now < login.expires and now < login.last_seen + idle

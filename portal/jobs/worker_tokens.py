@@ -62,6 +62,18 @@ def load(session: Session, raw: str, now: datetime) -> WorkerToken | None:
     return found
 
 
+def live_hashes(session: Session, now: datetime, most: int) -> list[str]:
+    """The hashes of at most so many tokens that work, the newest at the end."""
+    rows = session.scalars(
+        select(WorkerToken.token_hash)
+        .where(WorkerToken.revoked_at.is_(None), WorkerToken.expires > now)
+        .order_by(WorkerToken.created.desc())
+        .limit(most)
+    ).all()
+    session.commit()
+    return list(reversed(rows))
+
+
 def still_works(session: Session, token_id: UUID, now: datetime) -> bool:
     """Whether a ticket that was given for this token is still good."""
     token = session.get(WorkerToken, token_id)

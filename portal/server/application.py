@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -55,7 +56,9 @@ class Application:
         self._lanes = Lanes(largest)
         self._answers = WaitingAnswers(limits.LARGEST_ANSWERS * largest)
         self._health = HealthAnswers(self._check_health, "https" if secure else "http")
-        self._senders = KnownSenders(app, seconds=limits.KNOWN_SECONDS, most=limits.KNOWN_TOKENS)
+        self._senders = KnownSenders(app, seconds=limits.KNOWN_SECONDS, most=limits.KNOWN_SENDERS)
+        # Beside the start, which waits for no database.
+        threading.Thread(target=self._senders.read_database, daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,11 +91,11 @@ class Application:
             environ = environ_of(scope)
         except BadTarget:
             raise RequestRefused(400) from None
-        sender = self._senders.of(environ)
-        self.connections.set_known(place, sender is not None)
+        known = self._senders.of(environ)
+        self.connections.set_known(place, known)
         if body.complete and self._health.are_asked_for(environ):
             return await self._health.answer(environ, client)
-        lane = self._lanes.of(environ["PATH_INFO"], sender)
+        lane = self._lanes.of(environ["PATH_INFO"], known)
         await body.read(limits.UNCHECKED_BYTES)
         if body.complete:
             return await self._work(place, lane, environ, body.file)
@@ -104,7 +107,7 @@ class Application:
         if body_check.BODY_LIMIT not in checked:
             return refusal
         environ[body_check.CHECKED] = length
-        self.connections.set_known(place, True)
+        self.connections.set_known(place, self._senders.of(environ))  # the guard has confirmed it
         async with lane.memory.hold() as hold:
             await body.read(checked[body_check.BODY_LIMIT], hold)
             if not body.complete:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from portal.server import limits
 from portal.server.memory import BodyMemory
-from portal.web.security.known_senders import Sender
+from portal.web.security.known_senders import Known, Sender
 from worker.contract.files import OUTPUT_BYTES_MAX
 
 
@@ -30,8 +30,9 @@ class Lanes:
         self._workers = Lane("workers", limits.WORKER_THREADS, outputs)
         self.health = Lane("health", limits.HEALTH_THREADS, uploads)
 
-    def of(self, path: str, sender: Sender | None) -> Lane:
+    def of(self, path: str, known: Known | None) -> Lane:
         """The lane of a request: whoever only asks for what is a worker's is a stranger."""
+        sender = known.sender if known else None
         if sender is Sender.PERSON:
             return self._people
         if sender is Sender.WORKER and path.startswith("/worker/"):

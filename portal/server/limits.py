@@ -1,7 +1,7 @@
 """What the server bounds before anybody has signed in: time, connections, memory, threads.
 
 A connection that waits, for a header, a body or a reader, takes no thread. All numbers are those of
-one process. A *stranger* is whoever sends a request without the login, token or ticket that the
+one process. A *stranger* is whoever sends a request without a login, token or ticket that the
 server knows as genuine (`portal.web.security.known_senders`).
 """
 
@@ -33,22 +33,30 @@ KEEPALIVE_SECONDS: Final = 15
 UNCHECKED_BYTES: Final = 64 * 1024
 
 CONNECTIONS: Final = 2000
-# So many of them are never taken by strangers: the portal works on no more than the others for
-# them at a time, and where it waits for a stranger, that connection gives way to a new one.
+# So many of them are never taken by strangers: the portal works on none for them where the others
+# are held by anybody, and where it waits for a stranger, that connection gives way to a new one.
 RESERVED_CONNECTIONS: Final = 200
+# The last so many of them are never held by people or programs either, and of those the last so
+# many not even by workers: there a new connection always finds one that gives way to it, whoever
+# else is known. The first share is for workers and health checks, the second for health checks.
+WORKERS_CONNECTIONS: Final = 100
+HEALTH_CONNECTIONS: Final = 50
+# So many connections of one login or one program's token keep their places; those beyond give way
+# like a stranger's. Browsers open six.
+KNOWN_PER_SENDER: Final = 60
 # A header may be so long before it is complete. Browsers send about 1 KB; gunicorn alone would
 # hold 100 lines of 8 KB for each connection.
 HEADER_BYTES: Final = 64 * 1024
 # What strangers have sent, headers and bodies together, of requests that the portal waits for, and
 # again of those that it works on: 16 KB for each connection, eight times what browsers need.
 STRANGERS_BYTES: Final = 32 * 1024 * 1024
-# How long a token is remembered as genuine after it was last checked in the database, and how many
-# are.
+# How long a login or token is remembered as genuine after it was last checked in the database, and
+# how many of each are.
 KNOWN_SECONDS: Final = 600.0
-KNOWN_TOKENS: Final = 1000
+KNOWN_SENDERS: Final = 5000
 
-# Threads that run views: for browsers with a login, for others and for programs, for workers, for
-# health checks (of which there are two kinds, each made once for all who ask).
+# Threads that run views: for browsers with a known login, for others and for programs, for workers,
+# for health checks (of which there are two kinds, each made once for all who ask).
 PEOPLE_THREADS: Final = 8
 OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4

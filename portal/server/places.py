@@ -2,8 +2,8 @@
 
 An address is an IPv4 address or an IPv6 network of 64 bits. When there are no more places, the
 connection of a stranger gives way for whom the portal waits: of the address with most of them the
-one that has waited longest. People who have signed in, workers and programs whose token is known
-keep theirs.
+one that has waited longest. People, workers and programs who are known keep theirs, within limits:
+one login or token so many, and never all, so that workers and health checks find some.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from itertools import chain
+from typing import TypeVar
 
 from portal.accounts.throttle import origin
 from portal.server import limits
+from portal.web.security.known_senders import Known, Sender
+
+Key = TypeVar("Key")
 
 
 class Full(Exception):
@@ -59,6 +63,8 @@ class Place:
         # Bytes of the request that is being received or answered.
         self.received = 0
         self.state = State.WAITING
+        # Who is at the other side, for as long as that keeps the place.
+        self.known: Known | None = None
         # A header has come, and nobody has looked yet whose it is.
         self.is_unread = False
         self.has_ended = False
@@ -71,7 +77,9 @@ class Connections:
         self._per_address = per_address
         self._taken: Counter[str] = Counter()
         self._total = 0
-        self._in_work = 0
+        self._in_state: Counter[State] = Counter()
+        # Of each login and token, how many places it keeps.
+        self._kept: Counter[bytes] = Counter()
         # Of each address those for whom the portal waits; the longest wait is the first.
         self._waiting: dict[str, dict[Place, None]] = {}
         self._received = dict.fromkeys(State, 0)
@@ -97,10 +105,15 @@ class Connections:
             _subtract(self._taken, place.network)
             self._total -= 1
 
-    def set_known(self, place: Place, known: bool) -> None:
-        """Whether the request that has begun comes from somebody whom the portal knows."""
+    def set_known(self, place: Place, known: Known | None) -> None:
+        """Who sends the request that has begun, if the portal knows; whether the place is kept."""
         place.is_unread = False
-        self._move(place, State.KNOWN if known else State.WAITING)
+        if place.has_ended or (known is not None and place.known == known):
+            return
+        self._move(place, State.WAITING)
+        if known is not None and self._may_keep(known):
+            place.known = known
+            self._move(place, State.KNOWN)
 
     def receive(self, place: Place, size: int) -> None:
         """Count bytes that have arrived. Who has sent most of those waiting may have to give way.
@@ -135,7 +148,7 @@ class Connections:
             yield
             return
         if (
-            self._in_work >= limits.CONNECTIONS - limits.RESERVED_CONNECTIONS
+            self._held() >= limits.CONNECTIONS - limits.RESERVED_CONNECTIONS
             or self._received[State.IN_WORK] + place.received > limits.STRANGERS_BYTES
         ):
             raise Full
@@ -145,21 +158,40 @@ class Connections:
         finally:
             self._move(place, State.WAITING)
 
+    def _held(self) -> int:
+        """How many connections do not give way."""
+        return self._in_state[State.KNOWN] + self._in_state[State.IN_WORK]
+
+    def _may_keep(self, known: Known) -> bool:
+        """Whether one more place of this login or token does not give way."""
+        if known.sender is Sender.WORKER:
+            return self._held() < limits.CONNECTIONS - limits.HEALTH_CONNECTIONS
+        return (
+            self._kept[known.holder] < limits.KNOWN_PER_SENDER
+            and self._held() < limits.CONNECTIONS - limits.WORKERS_CONNECTIONS
+        )
+
     def _move(self, place: Place, state: State) -> None:
         if not place.has_ended and place.state is not state:
             self._leave(place)
             place.state = state
+            if state is not State.KNOWN:
+                place.known = None
             self._enter(place)
 
     def _enter(self, place: Place) -> None:
         self._received[place.state] += place.received
-        self._in_work += place.state is State.IN_WORK
+        self._in_state[place.state] += 1
+        if place.state is State.KNOWN and place.known is not None:
+            self._kept[place.known.holder] += 1
         if place.state is State.WAITING:
             self._waiting.setdefault(place.network, {})[place] = None
 
     def _leave(self, place: Place) -> None:
         self._received[place.state] -= place.received
-        self._in_work -= place.state is State.IN_WORK
+        self._in_state[place.state] -= 1
+        if place.state is State.KNOWN and place.known is not None:
+            _subtract(self._kept, place.known.holder)
         if place.state is State.WAITING:
             of_network = self._waiting[place.network]
             del of_network[place]
@@ -180,7 +212,7 @@ class Connections:
         place.close()
 
 
-def _subtract(counts: Counter[str], network: str) -> None:
-    counts[network] -= 1
-    if not counts[network]:
-        del counts[network]
+def _subtract(counts: Counter[Key], key: Key) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

@@ -162,7 +162,7 @@ def _token() -> WorkerToken | None:
     own = worker_tokens.load(db_session(), guard.bearer(), guard.now())
     if own is None:
         raise Problem(401, "worker_token")
-    known_senders.confirm(known_senders.Sender.WORKER)
+    known_senders.confirm(known_senders.Sender.WORKER, guard.bearer())
     return own
 
 

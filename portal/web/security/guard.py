@@ -130,6 +130,7 @@ def sign_in(user: User, *, proved: bool) -> None:
         raise Problem(401, "signed_out")  # disabled in this very moment
     g.user, g.login = found
     if proved:
+        known_senders.confirm(known_senders.Sender.PERSON, raw)
         device_cookie.issue(g.user)
 
 
@@ -138,6 +139,7 @@ def leave() -> None:
     raw = session.get(TOKEN_KEY)
     if isinstance(raw, str):
         sessions.end_by_token(db_session(), raw, now())
+        known_senders.refuse(raw)
     session.clear()
 
 
@@ -183,7 +185,12 @@ def _load(_request: object) -> SignedIn | None:
         idle=services().settings.session_idle,
         active=rule is None or not rule.background,
     )
-    return SignedIn(*found) if found else None
+    if found is None:
+        known_senders.refuse(raw)
+        return None
+    if found[1].step_up_at is not None:  # a password alone makes nobody known
+        known_senders.confirm(known_senders.Sender.PERSON, raw)
+    return SignedIn(*found)
 
 
 def _context() -> dict[str, Any]:
@@ -305,7 +312,7 @@ def _admit_program(rule: Rule) -> None:
         if looks_like_token(bearer()):  # a guess; a forgotten header is none
             services().throttle.take([(BAD_TOKEN, origin(address()))], now())
         raise Problem(401, "token")
-    known_senders.confirm(known_senders.Sender.PROGRAM)
+    known_senders.confirm(known_senders.Sender.PROGRAM, bearer())
     user, token = found
     g.user, g.actor, g.person = (
         user,

@@ -1,7 +1,9 @@
-"""The signed cookie of a login: where its token stands, and what the server can tell from it alone.
+"""The signed cookie of a login: where its token stands, and how the server reads it without a view.
 
-Whether the login still lasts is known to the database alone; see `guard`.
+Whether the login still lasts is known to the database alone; see `guard` and `known_senders`.
 """
+
+from datetime import timedelta
 
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
@@ -12,18 +14,21 @@ from werkzeug.http import parse_cookie
 TOKEN_KEY = "login"  # noqa: S105 - a name
 
 
-def is_of_a_login(app: Flask, environ: dict[str, str]) -> bool:
-    """Whether a request comes from a browser with a login, now or before.
+def token_of(app: Flask, environ: dict[str, str], most_age: timedelta) -> str | None:
+    """The token of the login in a request's cookie; None without one.
 
     Costs a signature and no query: the portal alone makes such a cookie, after a right password.
+    None also for a cookie older than `most_age`: no login lasts longer than that.
     """
     interface = app.session_interface
     if not isinstance(interface, SecureCookieSessionInterface):
-        return False
+        return None
     signer = interface.get_signing_serializer(app)
     try:
         value = parse_cookie(environ).get(app.config["SESSION_COOKIE_NAME"])
-        content = signer.loads(value) if signer and value else None
+        age = int(most_age.total_seconds())
+        content = signer.loads(value, max_age=age) if signer and value else None
     except (BadSignature, UnicodeError):
-        return False
-    return isinstance(content, dict) and TOKEN_KEY in content
+        return None
+    token = content.get(TOKEN_KEY) if isinstance(content, dict) else None
+    return token if isinstance(token, str) else None

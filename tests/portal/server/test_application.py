@@ -123,6 +123,8 @@ def test_people_workers_and_health_checks_do_not_wait_for_others(
         db.engine.dispose()
     assert cookie is not None
     own = {"Cookie": f"pleura={cookie.value}"}
+    known = httpx2.get(f"{served.url}/worklist", headers=own, timeout=60)
+    assert known.status_code == 200, "from now on the server knows the login"
     forged = {"Cookie": f"pleura={cookie.value[:-4]}AAAA"}
     shared_token = app.extensions["pleura"].settings.worker_token
     worker = {"Authorization": f"Bearer {shared_token}"}

@@ -11,12 +11,13 @@ import httpx2
 import pytest
 from flask import Flask
 
-from portal.models import db
+from portal.accounts import sessions
+from portal.models import Role, db
 from portal.server import limits
 from tests.support import wait
 from tests.support.people import Person
-from tests.support.portal_app import make_token, sign_in
-from tests.support.served.application import FEW_BYTES, FEW_CONNECTIONS
+from tests.support.portal_app import make_person, make_token, sign_in
+from tests.support.served.application import FEW_BYTES, FEW_CONNECTIONS, FEW_PER_SENDER
 from tests.support.served.portal import (
     CONNECTIONS_PER_ADDRESS,
     FEW_PLACES,
@@ -42,6 +43,11 @@ def narrow(app: Flask) -> Iterator[ServedPortal]:
     small = {"PLEURA_MAX_UPLOAD_MB": "10", "PLEURA_MAX_ARCHIVE_MB": "10"}
     with serve(app.extensions["pleura"].settings.data_dir, FEW_PLACES, **small) as served:
         yield served
+
+
+@pytest.fixture
+def person_beside(app: Flask) -> Person:
+    return make_person(app, Role.TECHNOLOGIST)
 
 
 def crowd(stack: ExitStack, port: int, sent: bytes) -> list[socket.socket]:
@@ -87,6 +93,67 @@ def test_a_crowd_of_halves_stops_neither_health_workers_nor_people(
         own = {"Cookie": f"pleura={cookie.value}"}
         assert httpx2.get(f"{narrow.url}/worklist", headers=own, timeout=60).status_code == 200
         assert narrow.answers("/sign-in"), "of another address than the crowd"
+
+
+def half_of(app: Flask, person: Person) -> tuple[bytes, dict[str, str]]:
+    """Half a body with the cookie of a new login, and the cookie alone."""
+    cookie = sign_in(app, person).get_cookie("pleura")
+    with app.app_context():
+        db.engine.dispose()
+    assert cookie is not None
+    sent = f"pleura={cookie.value}"
+    headers = ("Content-Length: 100", f"Cookie: {sent}")
+    return request("/sign-in", *headers, method="POST", body=b"email="), {"Cookie": sent}
+
+
+def test_the_cookie_of_a_login_that_has_ended_is_a_strangers(
+    narrow: ServedPortal, app: Flask, technologist: Person
+) -> None:
+    half, own = half_of(app, technologist)
+    worklist = f"{narrow.url}/worklist"
+    assert httpx2.get(worklist, headers=own, timeout=60).status_code == 200
+    with app.app_context():
+        now = app.extensions["pleura"].clock()
+        sessions.close_sessions(db.session(), technologist.id, now)
+        db.session.commit()
+        db.engine.dispose()
+    assert httpx2.get(worklist, headers=own, timeout=60).status_code == 303
+    with ExitStack() as stack:
+        made = crowd(stack, narrow.port, half)
+        assert narrow.answers("/health/ready")
+        assert narrow.answers("/sign-in")
+        others = [exchange(narrow.port, request(), f"127.0.2.{n}") for n in range(3)]
+        assert [statuses(one) for one in others] == [[200]] * 3
+        kept = sum(not _has_answer(one) for one in made)
+        assert kept < FEW_CONNECTIONS, "they give way"
+
+
+def test_a_login_that_lasts_keeps_a_limited_number_of_places(
+    narrow: ServedPortal, app: Flask, technologist: Person, person_beside: Person
+) -> None:
+    """Half bodies from many addresses, as many as there are places, with one cookie."""
+    half, own = half_of(app, technologist)
+    _, neighbours = half_of(app, person_beside)
+    for cookie in (own, neighbours):
+        worklist = httpx2.get(f"{narrow.url}/worklist", headers=cookie, timeout=60)
+        assert worklist.status_code == 200
+    token = app.extensions["pleura"].settings.worker_token
+    worker = {"Authorization": f"Bearer {token}"}
+    claim = {"worker": "gpu-1", "queue": "render"}
+    with ExitStack() as stack:
+        made = crowd(stack, narrow.port, half)
+        assert narrow.answers("/health/ready")
+        url = f"{narrow.url}/worker/v1/claim"
+        assert httpx2.post(url, json=claim, headers=worker, timeout=60).status_code == 204
+        for cookie in (own, neighbours):
+            worklist = httpx2.get(f"{narrow.url}/worklist", headers=cookie, timeout=60)
+            assert worklist.status_code == 200
+        assert narrow.answers("/sign-in")
+        for _ in range(2):
+            crowd(stack, narrow.port, b"GET ")
+        assert wait.until(lambda: len(made) - sum(map(_has_answer, made)) <= FEW_PER_SENDER)
+        assert narrow.answers("/sign-in")
+        assert len(made) - sum(map(_has_answer, made)) == FEW_PER_SENDER, "these stay"
 
 
 def test_an_address_has_a_limited_number_of_connections_and_its_oldest_gives_way(

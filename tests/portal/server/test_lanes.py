@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from portal.server.lanes import Lanes
-from portal.web.security.known_senders import Sender
+from portal.web.security.known_senders import Known, Sender
 
 LANES = Lanes(1000)
 
@@ -27,7 +27,7 @@ LANES = Lanes(1000)
     ],
 )
 def test_a_lane_follows_from_who_is_known(path: str, sender: Sender | None, lane: str) -> None:
-    chosen = LANES.of(path, sender)
+    chosen = LANES.of(path, Known(sender, b"") if sender else None)
     assert chosen.threads.submit(_thread_name).result().startswith(lane)
 
 

@@ -27,6 +27,8 @@ def test_a_process_may_open_as_many_files_as_there_are_connections() -> None:
 
 
 def test_strangers_leave_places_to_others_and_small_requests_fit() -> None:
-    assert 0 < limits.RESERVED_CONNECTIONS < limits.CONNECTIONS
+    shares = limits.HEALTH_CONNECTIONS, limits.WORKERS_CONNECTIONS, limits.RESERVED_CONNECTIONS
+    assert (0, *shares, limits.CONNECTIONS) == tuple(sorted({0, *shares, limits.CONNECTIONS}))
+    assert limits.KNOWN_PER_SENDER < limits.RESERVED_CONNECTIONS - limits.WORKERS_CONNECTIONS
     assert limits.STRANGERS_BYTES >= limits.CONNECTIONS * 8 * 1024
     assert limits.HEADER_BYTES + limits.UNCHECKED_BYTES < limits.STRANGERS_BYTES

@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 
 from portal.server import limits
 from portal.server.places import Connections, Full, Place, Requests
+from portal.web.security.known_senders import Known, Sender
 
-FEW, RESERVED, BYTES = 10, 2, 100
+FEW, RESERVED, FOR_WORKERS, BYTES = 10, 2, 1, 100
+PER_SENDER = 4
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS", FEW)
     monkeypatch.setattr(limits, "RESERVED_CONNECTIONS", RESERVED)
+    monkeypatch.setattr(limits, "WORKERS_CONNECTIONS", FOR_WORKERS)
+    monkeypatch.setattr(limits, "HEALTH_CONNECTIONS", 0)
+    monkeypatch.setattr(limits, "KNOWN_PER_SENDER", PER_SENDER)
     monkeypatch.setattr(limits, "STRANGERS_BYTES", BYTES)
 
 
@@ -37,9 +42,16 @@ class Server:
         assert place is not None
         return place
 
-    def known(self, name: str, address: str = "192.0.2.1") -> Place:
+    def known(
+        self,
+        name: str,
+        address: str = "192.0.2.1",
+        sender: Sender = Sender.PERSON,
+        holder: str = "",
+    ) -> Place:
+        """By default with a login of its own."""
         place = self.stranger(name, address)
-        self.connections.set_known(place, True)
+        self.connections.set_known(place, Known(sender, (holder or name).encode()))
         return place
 
 
@@ -106,7 +118,7 @@ def test_strangers_in_work_leave_places_to_others() -> None:
             stack.enter_context(server.connections.work(place))
         with pytest.raises(Full):
             stack.enter_context(server.connections.work(server.stranger("one too many")))
-        worker = server.known("worker")
+        worker = server.known("worker", sender=Sender.WORKER)
         with server.connections.work(worker):
             pass
         for number in range(FEW):
@@ -120,11 +132,50 @@ def test_a_connection_is_a_strangers_again_with_its_next_request() -> None:
     server = Server()
     place = server.known("the proxy's")
     server.connections.finish(place)
-    server.connections.set_known(place, False)
+    server.connections.set_known(place, None)
     for number in range(FEW):
-        server.known(f"person {number}")
+        server.known(f"person {number}", sender=Sender.WORKER)
     assert server.ended == ["the proxy's"]
     assert server.connect("without a place") is None
+
+
+def test_one_login_keeps_so_many_places_and_the_others_give_way() -> None:
+    server = Server()
+    for sender in (Sender.PERSON, Sender.PROGRAM):
+        places = [
+            server.known(f"{sender.name} {n}", sender=sender, holder=sender.name)
+            for n in range(PER_SENDER + 1)
+        ]
+    for number in range(FEW):
+        server.stranger(f"new {number}", "192.0.2.2")
+    assert [one for one in server.ended if "new" not in one] == [
+        f"{sender.name} {PER_SENDER}" for sender in (Sender.PERSON, Sender.PROGRAM)
+    ]
+    server.connections.finish(places[0])
+    server.connections.set_known(places[0], None)
+    one_more = server.known("one more", sender=Sender.PROGRAM, holder=Sender.PROGRAM.name)
+    server.stranger("the last")
+    assert not one_more.has_ended, "a place that another has left is free for the same login"
+
+
+def test_with_any_number_of_logins_places_are_left_for_workers_and_health_checks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "HEALTH_CONNECTIONS", 1)
+    monkeypatch.setattr(limits, "WORKERS_CONNECTIONS", 2)
+    monkeypatch.setattr(limits, "RESERVED_CONNECTIONS", 3)
+    server = Server()
+    with ExitStack() as stack:
+        for number in range(FEW - 3):
+            stack.enter_context(server.connections.work(server.stranger(f"stranger {number}")))
+        people = [server.known(f"person {number}") for number in range(3)]
+        workers = [server.known(f"worker {n}", sender=Sender.WORKER) for n in range(3)]
+        assert [one.has_ended for one in people] == [False, True, True]
+        assert [one.has_ended for one in workers] == [False, True, False]
+        assert server.connect("health check"), "the last worker gives way"
+        assert workers[2].has_ended
+        with pytest.raises(Full):
+            stack.enter_context(server.connections.work(server.stranger("one too many")))
 
 
 def test_who_has_sent_most_of_what_is_unfinished_gives_way() -> None:
@@ -150,11 +201,11 @@ def test_a_large_request_is_looked_at_before_it_gives_way() -> None:
     upload.is_unread = True
     server.connections.receive(upload, 2 * BYTES)
     assert server.ended == ["crowd"]
-    server.connections.set_known(upload, True)
+    server.connections.set_known(upload, Known(Sender.PROGRAM, b"upload"))
     new = server.stranger("new")
     server.connections.receive(new, BYTES // 2)
     assert not upload.has_ended
-    server.connections.set_known(upload, False)
+    server.connections.set_known(upload, None)
     server.connections.receive(new, 1)
     assert server.ended == ["crowd", "upload"]
 
@@ -201,9 +252,12 @@ def test_whatever_happens_nothing_is_counted_twice_or_forgotten(steps: list[Step
         if place in works:
             works.pop(place).__exit__(None, None, None)
 
-    def know(place: Place, known: bool) -> None:
+    def know(place: Place, known: Known | None) -> None:
         if place not in works:
             server.connections.set_known(place, known)
+
+    def somebody(number: int) -> Known:
+        return Known(list(Sender)[number % 3], b"%d" % (number % 4))
 
     for step, number in steps:
         if step == "take":
@@ -215,8 +269,8 @@ def test_whatever_happens_nothing_is_counted_twice_or_forgotten(steps: list[Step
         place = places[number % len(places)]
         do: dict[str, Callable[[], None]] = {
             "end": lambda place=place: server.connections.give_back(place),
-            "known": lambda place=place: know(place, True),
-            "unknown": lambda place=place: know(place, False),
+            "known": lambda place=place, n=number: know(place, somebody(n)),
+            "unknown": lambda place=place: know(place, None),
             "receive": lambda place=place, n=number: server.connections.receive(place, n),
             "work": lambda place=place: work(place),
             "rest": lambda place=place: rest(place),
@@ -230,6 +284,11 @@ def test_whatever_happens_nothing_is_counted_twice_or_forgotten(steps: list[Step
     # Everything is free again.
     fresh = [server.connect("fresh", f"192.0.2.{number % 4}") for number in range(FEW)]
     assert all(fresh)
+    for place in fresh[:PER_SENDER]:
+        assert place is not None
+        server.connections.set_known(place, Known(Sender.PERSON, b"0"))
+        assert place.known is not None
+        server.connections.set_known(place, None)
     with ExitStack() as stack:
         for place in fresh[: FEW - RESERVED]:
             assert place is not None

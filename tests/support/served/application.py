@@ -20,6 +20,7 @@ HEADER_SECONDS = 1.0
 BODY_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
 FEW_CONNECTIONS = 100
+FEW_PER_SENDER = 20
 FEW_BYTES = 1024 * 1024
 # Made once: what is tried is a reader who does not read, not the cost of making an answer.
 LARGE_ANSWER = bytes(16 * 1024 * 1024)
@@ -39,6 +40,9 @@ def create_with_few_places() -> Application:
     """The portal of this process, patient, with little room for connections and memory."""
     limits.CONNECTIONS = FEW_CONNECTIONS  # type: ignore[misc]
     limits.RESERVED_CONNECTIONS = FEW_CONNECTIONS // 5  # type: ignore[misc]
+    limits.WORKERS_CONNECTIONS = FEW_CONNECTIONS // 10  # type: ignore[misc]
+    limits.HEALTH_CONNECTIONS = FEW_CONNECTIONS // 20  # type: ignore[misc]
+    limits.KNOWN_PER_SENDER = FEW_PER_SENDER  # type: ignore[misc]
     limits.STRANGERS_BYTES = FEW_BYTES  # type: ignore[misc]
     limits.MEMORY_SECONDS = 1.0  # type: ignore[misc]
     limits.ANSWER_SECONDS = 600.0  # type: ignore[misc]
