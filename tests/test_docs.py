@@ -81,3 +81,56 @@ def test_every_line_of_the_trials_has_a_test() -> None:
     text = (ROOT / "docs" / "trial.md").read_text("utf-8")
     rows = [row for row in text.splitlines() if row.startswith("| ") and "| tests |" not in row]
     assert [row for row in rows if "::test_" not in row.split(" | ")[1]] == []
+
+
+def untested_lines(text: str) -> list[str]:
+    """Of security's tables the rows that claim something, and do not name a test for it.
+
+    A table of requirements has a column for their state, one of findings a last column for fixes
+    or tests. A row is named by its first two cells.
+    """
+    without, judged, state = list[str](), False, -1
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if not line.startswith("|"):
+            judged, state = False, -1
+        elif cells[-1] in ("tests", "fix and test"):
+            judged, state = True, cells.index("state") if "state" in cells else -1
+        elif judged and not line.startswith("|---"):
+            claims = state < 0 or cells[state].startswith(("holds", "partly"))
+            if claims and not re.search(r"`[\w/]+\.py::test_\w+`", cells[-1]):
+                without.append(" | ".join(cells[:2]))
+    return without
+
+
+def test_what_holds_has_a_test() -> None:
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    assert untested_lines(text) == []
+    assert text.count("| state | tests |") >= 3  # the tables that are meant are still there
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        (
+            "| # | requirement | state | tests |\n|---|---|---|---|\n| 1 | a | holds | - |",
+            ["1 | a"],
+        ),
+        ("| # | requirement | state | tests |\n| 1 | a | holds; but | `a.py` |", ["1 | a"]),
+        ("| # | requirement | state | tests |\n| 1 | a | missing | - |", []),
+        ("| # | requirement | state | tests |\n| 1 | a | holds | `a/b.py::test_c` |", []),
+        ("| weakness | fix and test |\n|---|---|\n| w | a limit |", ["w | a limit"]),
+        ("| seen then | now | tests |\n| w | a limit | `tests of it` |", ["w | a limit"]),
+        ("| secret | where |\n| key | a file |", []),
+    ],
+)
+def test_a_claim_without_a_test_is_found(table: str, found: list[str]) -> None:
+    assert untested_lines(table) == found
+
+
+# Each was in the operation guide after the program had been changed.
+@pytest.mark.parametrize(
+    "untrue", ["codes of an earlier version keep working", "would fail its jobs"]
+)
+def test_what_is_no_longer_true_is_in_no_document(untrue: str) -> None:
+    assert not [path.name for path in DOCUMENTS if untrue in path.read_text("utf-8")]
