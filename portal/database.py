@@ -347,6 +347,17 @@ def head() -> str | None:
     return ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
+def checks_its_pages(engine: Engine) -> bool:
+    """Whether the database can tell a damaged page: PostgreSQL only where it keeps checksums.
+
+    Without them it counts no page as wrong, whatever stands in it. SQLite reads its structure.
+    """
+    if engine.dialect.name == "sqlite":
+        return True
+    with engine.connect() as connection:
+        return bool(connection.scalar(text("SHOW data_checksums")) == "on")
+
+
 def schema_is_current(engine: Engine) -> bool:
     """Whether the database has the tables that this code expects."""
     found, needed = revisions(engine)

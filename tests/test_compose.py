@@ -175,6 +175,10 @@ def test_a_database_that_is_only_being_made_is_not_healthy() -> None:
     assert test[test.index("-h") + 1] == "127.0.0.1"
 
 
+def test_a_new_database_keeps_checksums_by_which_damaged_pages_are_found() -> None:
+    assert "--data-checksums" in SERVICES["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split()
+
+
 def test_a_tmpfs_needs_no_option_that_podman_lacks() -> None:
     """podman 4 refuses uid= and gid=, and mode= does not count where the folder exists."""
     for name, service in SERVICES.items():

@@ -223,7 +223,7 @@ def vault_options(parser: argparse.ArgumentParser) -> None:
 
 def _vault_verify(_chosen: argparse.Namespace) -> int:
     with open_portal(Settings.from_env()) as (session, vault, engine):
-        damage = background_check.structure(engine)
+        damage, checks_pages = background_check.structure(engine), database.checks_its_pages(engine)
         report = integrity.inspect(session, vault, now(), progress=Progress("studies"))
     print_line(
         f"Opened {report.files:,} files ({report.size / 1048576:,.1f} MiB) and {report.values:,} "
@@ -233,6 +233,8 @@ def _vault_verify(_chosen: argparse.Namespace) -> int:
         print_line(f"{len(report.orphans)} files that no row names; the sweep removes them:")
         for name in report.orphans:
             print_line(f"  {name}")
+    if not checks_pages:
+        print_line("Pages of the database are not checked: this PostgreSQL keeps no checksums.")
     found = damage + [str(one) for one in report.findings]
     if found:
         raise Failed("\n".join([f"{len(found)} are not as they were written:", *found]))

@@ -42,7 +42,8 @@ def problems_of_log(engine: Engine, settings: Settings, now: datetime) -> list[s
 
 def structure(engine: Engine) -> list[str]:
     """What the database finds damaged in itself. SQLite reads all its pages; PostgreSQL counts the
-    pages that it has read and whose checksum was wrong.
+    pages that it has read and whose checksum was wrong: none where `database.checks_its_pages` is
+    false.
     """
     try:
         with database.snapshot(engine) as connection:

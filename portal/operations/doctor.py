@@ -37,6 +37,10 @@ _RESTORE: Final = (
     "with the sqlite3 program. Else restore the newest backup into an empty folder "
     "(`python -m portal restore`), and send the cases again that came after it."
 )
+_CHECKSUMS: Final = (
+    "Stop PostgreSQL, run `pg_checksums --enable --pgdata=FOLDER` with its data folder, and start "
+    "it again. A new one keeps them after `initdb --data-checksums`."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterat
         if found is not None and not database.is_before(found):
             advice = "A newer version has used it: start that version."
         yield Check("schema", "failed", f"it is {found or 'missing'}, not {needed}", advice)
-        yield _structure(engine)
+        yield structure(engine)
         return
     if vault is not None:
         audit.bind(engine, vault.audit_key())
@@ -103,7 +107,7 @@ def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterat
         yield _guarded("schema", session, partial(_schema, session))
         if vault is not None:
             yield _guarded("key ids", session, partial(_keys_in_use, session, vault))
-        yield _structure(engine)
+        yield structure(engine)
         yield _guarded("background check", session, partial(_last_check, session, now))
         if vault is not None:
             yield _guarded("files", session, partial(_sample, session, vault))
@@ -173,14 +177,19 @@ def _keys_in_use(session: Session, vault: Vault) -> Check:
     return Check("key ids", "ok", f"all {len(ids)} that cases need are there")
 
 
-def _structure(engine: Engine) -> Check:
+def structure(engine: Engine) -> Check:
+    """What the database finds damaged in itself, and whether it can find anything."""
     try:
         problems = background_check.structure(engine)
+        checks_pages = database.checks_its_pages(engine)
     except DBAPIError as error:
         text = f"it can't be checked ({type(error.orig).__name__})"
         return Check("integrity", "failed", text, "Run it again when the database answers.")
     if problems:
         return Check("integrity", "failed", _listed(problems), _RESTORE)
+    if not checks_pages:
+        text = "pages are not checked: this PostgreSQL keeps no checksums"
+        return Check("integrity", "warning", text, _CHECKSUMS)
     return Check("integrity", "ok", "the database finds no damaged page")
 
 

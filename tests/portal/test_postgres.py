@@ -16,10 +16,12 @@ from sqlalchemy.exc import OperationalError
 
 from portal import database, postgres
 from portal.models import Role, db
+from portal.operations import doctor
 from portal.server import limits
 from portal.settings import Settings
 from tests.support.core import Core, make_settings
 from tests.support.portal_app import make_app, make_person, sign_in
+from tests.support.postgres import postgres as postgres_server
 from tests.support.served.portal import REAL_LIMITS, serve
 from tests.support.servers.stopping_front import StoppingFront, stopping_front
 from tests.support.wait import only_on_postgresql, until
@@ -139,3 +141,24 @@ def test_whether_the_process_lives_is_no_query(tmp_path: Path) -> None:
     assert asked == []
     assert client.get("/worklist").status_code == 200
     assert asked != []
+
+
+def test_pages_of_a_server_without_checksums_are_called_not_checked(
+    core: Core, tmp_path: Path
+) -> None:
+    """It counts no page as wrong, whatever stands in it: that is no finding."""
+    only_on_postgresql(core.engine)
+    assert database.checks_its_pages(core.engine)
+    with postgres_server(checksums=False) as address:
+        app = make_app(make_settings(tmp_path / "data", DATABASE_URL=address))
+        ready = app.test_client().get("/health/ready")
+        assert (ready.status_code, ready.json["status"]) == (200, "degraded")
+        assert ready.json["checks"]["integrity"] == "unchecked"
+        page = sign_in(app, make_person(app, Role.ADMIN)).get("/admin/jobs").text
+        assert "Pages of the database are not checked." in page
+        with app.app_context():
+            found = doctor.structure(db.engine)
+            db.engine.dispose()
+    assert (found.name, found.state) == ("integrity", "warning")
+    assert "not checked" in found.text
+    assert "pg_checksums --enable" in found.advice

