@@ -130,32 +130,33 @@ def _refuse_encoding(encoding: str) -> None:
         )
 
 
-def open_engine(settings: Settings) -> Engine:
-    """An engine for the command line, the sweep and tests: a statement may take its time."""
-    return create_engine(settings.database_url, **_engine_options(settings))
+def open_engine(settings: Settings, statement_seconds: int | None = None) -> Engine:
+    """An engine for the command line, the scheduler and tests. Without `statement_seconds` a
+    statement may take its time, and who asks a frozen server waits for ever.
+    """
+    return create_engine(settings.database_url, **_engine_options(settings, statement_seconds))
 
 
 def request_engine_options(settings: Settings) -> dict[str, Any]:
     """What create_engine needs beside the address for requests, whose threads are few: no
     statement takes longer than the settings allow, whether the server answers or not.
     """
-    made = _engine_options(settings)
-    if "connect_args" in made:
-        given = make_url(settings.database_url).query.get("options")
-        made["connect_args"] |= postgres.statement_limit(settings.statement_seconds, given)
-    return made
+    return _engine_options(settings, settings.statement_seconds)
 
 
-def _engine_options(settings: Settings) -> dict[str, Any]:
+def _engine_options(settings: Settings, statement_seconds: int | None) -> dict[str, Any]:
     if settings.database_url.startswith("sqlite"):
         return {"hide_parameters": True}
     query = make_url(settings.database_url).query
     network = {name: value for name, value in postgres.NETWORK.items() if name not in query}
+    limited: dict[str, Any] = {}
+    if statement_seconds is not None:
+        limited = postgres.statement_limit(statement_seconds, query.get("options"))
     return {
         "hide_parameters": True,  # an error's text does not quote what was sent
         "pool_pre_ping": True,
         "max_overflow": 20,  # more than the web server has threads
-        "connect_args": {**network, **settings.database_tls},
+        "connect_args": {**network, **settings.database_tls, **limited},
     }
 
 

@@ -179,6 +179,12 @@ def test_a_new_database_keeps_checksums_by_which_damaged_pages_are_found() -> No
     assert "--data-checksums" in SERVICES["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split()
 
 
+def test_a_scheduler_that_hangs_is_not_healthy() -> None:
+    """`portal check` looked at settings and schema, by a process of its own."""
+    test = SERVICES["scheduler"]["healthcheck"]["test"]
+    assert test[1:] == ["python", "-m", "portal", "sweep", "--alive"]
+
+
 def test_a_tmpfs_needs_no_option_that_podman_lacks() -> None:
     """podman 4 refuses uid= and gid=, and mode= does not count where the folder exists."""
     for name, service in SERVICES.items():

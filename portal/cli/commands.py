@@ -16,9 +16,10 @@ from portal.cli.ai_models import model_options
 from portal.cli.api_tokens import token_options
 from portal.cli.audit import audit_options
 from portal.cli.worker_tokens import worker_token_options
+from portal.governance import scheduler_signs
 from portal.operations import first_start, key_rotation
 from portal.operations.context import Command, Failed, now, open_portal, print_line
-from portal.operations.scheduler import run_sweep
+from portal.operations.scheduler import STATEMENT_SECONDS, run_sweep
 from portal.settings import Settings, SettingsError, production_problems
 from portal.settings.secret_files import new_key_ring
 from portal.standalone.options import add_arguments, options_of
@@ -75,13 +76,23 @@ def _sweep_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=float, default=5.0, metavar="SECONDS", help="pause of the loop (5)"
     )
+    parser.add_argument(
+        "--alive", action="store_true", help="only tell whether a loop elsewhere does its work"
+    )
 
 
 def _sweep(chosen: argparse.Namespace) -> int:
     if not 0.1 <= chosen.every <= 3600:
         raise Failed("--every must be from 0.1 to 3600 seconds.")
     settings = Settings.from_env()
-    with open_portal(settings) as (_s, vault, engine):
+    if chosen.alive:
+        with open_portal(settings, linking=False, statement_seconds=5) as (session, _v, _e):
+            silent = scheduler_signs.silent(session)
+        if silent:
+            raise Failed(f"For a minute nothing was done by: {', '.join(silent)}.")
+        print_line("The scheduler works.")
+        return 0
+    with open_portal(settings, statement_seconds=STATEMENT_SECONDS) as (_s, vault, engine):
         run_sweep(settings, vault, engine, every=chosen.every if chosen.loop else None)
     return 0
 

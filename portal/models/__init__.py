@@ -19,6 +19,7 @@ from portal.models.governance import (
     Hold,
     IntegrityCheck,
     Purge,
+    SchedulerSign,
     StartedPurge,
 )
 from portal.models.jobs import Job, Worker, WorkerToken
@@ -105,6 +106,7 @@ __all__ = [
     "ReviewDraft",
     "ReviewSeen",
     "Role",
+    "SchedulerSign",
     "Sex",
     "SizeClass",
     "StartedPurge",

@@ -167,6 +167,14 @@ class IntegrityCheck(Base):
     problems: Mapped[list[str]]
 
 
+class SchedulerSign(Base):
+    """When a loop of the scheduler last did its work, by the database's clock."""
+
+    __tablename__ = "scheduler_signs"
+    loop: Mapped[str] = mapped_column(String(16), primary_key=True)
+    at: Mapped[datetime]
+
+
 class ClockState(Base):
     """What the clock is measured by: one row. Rows of the log up to `after_seq` do not count.
 

@@ -38,16 +38,21 @@ class Command:
 
 @contextlib.contextmanager
 def open_portal(
-    settings: Settings, *, linking: bool = True, upgrading: bool = False
+    settings: Settings,
+    *,
+    linking: bool = True,
+    upgrading: bool = False,
+    statement_seconds: int | None = None,
 ) -> Iterator[tuple[Session, Vault, Engine]]:
     """A session on a database with the current schema, the vault and the engine.
 
     What the command writes to the access log is linked at its end: no sweep need be running. Its
-    rows are all of this version, except where `upgrading`.
+    rows are all of this version, except where `upgrading`. statement_seconds: the longest that a
+    statement may take on PostgreSQL; None: as long as it needs.
     """
     settings.check_certificates()
     vault = Vault(settings)
-    engine = database.open_engine(settings)
+    engine = database.open_engine(settings, statement_seconds)
     audit.bind(engine, vault.audit_key())
     try:
         if not database.schema_is_current(engine):

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.audit import first_seals
-from portal.governance import clock, integrity_state
+from portal.governance import clock, integrity_state, scheduler_signs
 from portal.jobs import overview
 from portal.jobs.broker import Broker
 from portal.models import AuditEvent, Instance, JobKind, Study
@@ -111,6 +111,7 @@ def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterat
         yield _guarded("background check", session, partial(_last_check, session, now))
         if vault is not None:
             yield _guarded("files", session, partial(_sample, session, vault))
+        yield _guarded("scheduler", session, partial(_scheduler, session))
         yield _guarded("workers", session, partial(_workers, session, now))
         yield _guarded("clock", session, partial(_clock, session, now))
         yield _guarded("backup", session, partial(_backup, session, now))
@@ -216,6 +217,15 @@ def _sample(session: Session, vault: Vault) -> Check:
         return Check("files", "failed", _listed([str(one) for one in report.findings]), advice)
     text = f"{report.files} files and {report.values} sealed values of {report.studies} cases open"
     return Check("files", "ok", text)
+
+
+def _scheduler(session: Session) -> Check:
+    silent = scheduler_signs.silent(session)
+    if silent:
+        text = f"for a minute, or ever, nothing was done by: {', '.join(silent)}"
+        advice = "Start `python -m portal sweep --loop`; if it runs, read its log and restart it."
+        return Check("scheduler", "warning", text, advice)
+    return Check("scheduler", "ok", "it sweeps and links the log")
 
 
 def _workers(session: Session, now: datetime) -> Check:

@@ -1,8 +1,9 @@
 """The process that sweeps: every few seconds the ledger and the purges without a proof, every
 minute the clock and the files, every hour the studies whose retention period ends, and from time to
 time the log is anchored. A second thread links the log's rows each second, however long the rest
-takes; a third checks stored data every hour and the whole log every day. It survives an outage of
-the database or Redis, and stops on SIGTERM or SIGINT.
+takes; a third checks stored data every hour and the whole log every day. Sweep and link leave a
+sign of life once they have done their work. It survives an outage of the database or Redis, and
+stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -21,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from portal import database
 from portal.audit import anchor_file, chain
 from portal.audit.anchors import AnchorFailed
-from portal.governance import clock, integrity_state, purges, retention
+from portal.governance import clock, integrity_state, purges, retention, scheduler_signs
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
 from portal.operations import background_check
@@ -29,7 +30,11 @@ from portal.reading import refused_files
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
 
+# Its longest statements take seconds. Whoever waits longer for PostgreSQL gives up and connects
+# anew: a frozen server, or one that another has replaced, would hold a loop for ever.
+STATEMENT_SECONDS: Final = 300
 _LINK_SECONDS: Final = 1.0
+_SIGN_SECONDS: Final = 10.0
 _TIDY_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 3600.0
 _VERIFY_SECONDS: Final = 24 * 3600.0
@@ -117,8 +122,9 @@ def _guarded(part: Callable[[], None]) -> None:
 
 
 def _link_until(engine: Engine, stop: threading.Event) -> None:
+    signing = _Every(_SIGN_SECONDS)
     while not stop.wait(_LINK_SECONDS):
-        _guarded(lambda: _link(engine))
+        _guarded(lambda: _link(engine, signing))
 
 
 def _check_until(settings: Settings, engine: Engine, vault: Vault, stop: threading.Event) -> None:
@@ -142,14 +148,17 @@ def _check(engine: Engine, vault: Vault, of_log: list[str]) -> None:
         integrity_state.save(session, problems, datetime.now(UTC))
 
 
-def _link(engine: Engine) -> None:
+def _link(engine: Engine, signing: _Every | None = None) -> None:
     with database.sessions(engine)() as session:
         chain.link(session)
+        if signing is not None and signing.passed() is not None:
+            scheduler_signs.give(session, scheduler_signs.LINK)
 
 
 def _sweep(engine: Engine, broker: Broker) -> None:
     with database.sessions(engine)() as session:
         done = sweep(session, broker, datetime.now(UTC))
+        scheduler_signs.give(session, scheduler_signs.SWEEP)
     if done.requeued or done.gave_up or done.notified:
         _log.info(
             "requeued %d, gave up %d, announced %d", done.requeued, done.gave_up, done.notified

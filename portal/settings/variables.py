@@ -104,8 +104,8 @@ class Variables(JobClock, BaseSettings):
         "PLEURA_STATEMENT_SECONDS",
         30,
         "How long a statement of a request may take on PostgreSQL, in seconds, waits for others "
-        "included; 5 seconds more where the server does not answer at all. Commands, the "
-        "scheduler and clearing after a purge have no such limit.",
+        "included; 5 seconds more where the server does not answer at all. Commands "
+        "and clearing after a purge have no such limit, the scheduler has five minutes.",
         ge=5,
         le=600,
     )

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from portal import database, postgres
 from portal.models import Role, db
-from portal.operations import doctor
+from portal.operations import doctor, scheduler
 from portal.server import limits
 from portal.settings import Settings
 from tests.support.core import Core, make_settings
@@ -162,3 +162,22 @@ def test_pages_of_a_server_without_checksums_are_called_not_checked(
     assert (found.name, found.state) == ("integrity", "warning")
     assert "not checked" in found.text
     assert "pg_checksums --enable" in found.advice
+
+
+def test_a_scheduler_gives_up_on_a_server_that_answers_no_more(
+    core: Core, front: StoppingFront
+) -> None:
+    engine = database.open_engine(behind_front(core, front), scheduler.STATEMENT_SECONDS)
+    with ThreadPoolExecutor(1) as pool, engine.connect() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "5min"
+        raw: Any = connection.connection.driver_connection
+        assert 300 <= raw.answer_seconds <= 310
+        raw.answer_seconds = 1.0  # instead of waiting for so long
+        front.open.clear()
+        asked = pool.submit(connection.scalar, text("SELECT 2"))
+        try:
+            with pytest.raises(OperationalError):
+                asked.result(60)
+        finally:
+            front.open.set()
+    engine.dispose()

@@ -11,7 +11,7 @@ from portal.access import Permission
 from portal.accounts import invitations, people, sessions, teams
 from portal.errors import Invalid
 from portal.formats.refusals import REASONS
-from portal.governance import clock, integrity_state
+from portal.governance import clock, integrity_state, scheduler_signs
 from portal.jobs import claims, overview, sweeper, worker_tokens
 from portal.models import Invitation, InvitationPurpose, Role, db
 from portal.services import db_session
@@ -175,6 +175,7 @@ def jobs_page() -> str:
         tokens=worker_tokens.working(db_session(), guard.now()),
         clock=clock.look(db_session(), guard.now()),
         checked=integrity_state.last(db_session()),
+        silent=scheduler_signs.silent(db_session()),
         checks_pages=database.checks_its_pages(db.engine),
         shared=guard.services().settings.shared_worker_token,
         redis_answers=guard.services().redis_answers(),

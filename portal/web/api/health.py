@@ -1,14 +1,17 @@
 """Answers for probes: is the process alive, and can it do its work?"""
 
+from typing import Final
+
 from flask import Blueprint, Response, json
 
 from portal import database
-from portal.governance import clock, integrity_state
+from portal.governance import clock, integrity_state, scheduler_signs
 from portal.jobs import overview
 from portal.models import db
 from portal.services import DATABASE_ERROR, UNAVAILABLE, db_session
 from portal.web.security import guard
 
+_CHECKS: Final = ("database", "schema", "redis", "clock", "scheduler", "jobs", "integrity")
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 
@@ -24,12 +27,13 @@ def live() -> Response:
 def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
-    So it is where jobs are `stalled`: they wait although a worker has nothing to do; and where the
-    last check of stored data is `old` or has found something `damaged`, or can find nothing, as
+    So it is where the scheduler is `silent`, which does not sweep or link the log for a minute or
+    has never run; where jobs are `stalled`: they wait although a worker has nothing to do; where
+    the last check of stored data is `old` or has found something `damaged`, or can find nothing, as
     PostgreSQL keeps no checksums of its pages (`unchecked`); and where the clock is `ahead` or
-    `behind`, by which nothing else is then judged.
+    `behind`, by which times of the portal are then not judged.
     """
-    checks = dict.fromkeys(("database", "schema", "redis", "clock", "jobs", "integrity"), "ok")
+    checks = dict.fromkeys(_CHECKS, "ok")
     try:
         if not database.schema_is_current(db.engine):
             checks["schema"] = "old"
@@ -47,6 +51,8 @@ def ready() -> Response:
 
 def _look_into(checks: dict[str, str]) -> None:
     try:
+        if scheduler_signs.silent(db_session()):
+            checks["scheduler"] = "silent"
         checks["clock"] = clock.look(db_session(), guard.now()).state
         checked = integrity_state.last(db_session())
         if checked is not None and (checked.problems or checks["clock"] == "ok"):

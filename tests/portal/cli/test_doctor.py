@@ -50,7 +50,10 @@ def test_an_installation_that_is_well_has_only_what_was_never_done(
 ) -> None:
     with_workers(clinic)
     code, checks = run(capsys)
-    assert (code, states(checks)) == (0, {"background check": "warning", "backup": "warning"})
+    assert (code, states(checks)) == (
+        0,
+        {"background check": "warning", "scheduler": "warning", "backup": "warning"},
+    )
     core = clinic.core
     backup.make(
         *(core.engine, core.vault, new_backup_key(), tmp_path / "b", now()),

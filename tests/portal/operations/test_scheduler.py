@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
-from sqlalchemy import func, select
+import pytest
+from sqlalchemy import func, select, update
 
 from portal import audit
-from portal.governance import integrity_state
-from portal.models import AuditEvent
+from portal.__main__ import main
+from portal.database import DatabaseTime
+from portal.governance import integrity_state, scheduler_signs
+from portal.models import AuditEvent, SchedulerSign
 from portal.operations import background_check
 from tests.support.audit_log import check, fill, link, tamper
 from tests.support.core import NOW, Core
@@ -103,3 +107,57 @@ def test_rows_that_wait_to_be_linked_are_no_finding(core: Core) -> None:
     fill(core)
     later = NOW + timedelta(days=1)
     assert background_check.problems_of_log(core.engine, core.settings, later) == []
+
+
+def silent(core: Core) -> tuple[str, ...]:
+    with core.sessions() as session:
+        return scheduler_signs.silent(session)
+
+
+def test_a_scheduler_that_is_there_and_does_nothing_is_silent(
+    core: Core, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its process is stopped, its signs are put back by a minute instead of waiting for one."""
+    for name, value in (
+        ("PLEURA_ENV", "test"),
+        ("PLEURA_DATA_DIR", str(core.data_dir)),
+        ("DATABASE_URL", core.settings.database_url),
+    ):
+        monkeypatch.setenv(name, value)
+    assert silent(core) == ("sweep", "link")  # it never ran
+    with sweeping(core, every="0.3") as process:
+        assert until(lambda: silent(core) == ())
+        assert main(["sweep", "--alive"]) == 0
+        with core.sessions() as session:  # while the rows are ours it can't write them
+            session.execute(update(SchedulerSign).values(at=DatabaseTime(-61)))
+            process.send_signal(signal.SIGSTOP)
+            stopped = Path(f"/proc/{process.pid}/stat")
+            assert until(lambda: stopped.read_text().rpartition(")")[2].split()[0] == "T")
+            session.commit()
+        assert process.poll() is None
+        assert silent(core) == ("sweep", "link")
+        assert main(["sweep", "--alive"]) == 1
+        assert "nothing was done by: sweep, link" in capsys.readouterr().err
+        process.send_signal(signal.SIGCONT)
+        assert until(lambda: silent(core) == ())
+
+
+def test_each_loop_gives_its_own_sign(core: Core) -> None:
+    with sweeping(core, every="3600"):
+        assert until(lambda: silent(core) == ())
+        with core.sessions() as session:
+            session.execute(update(SchedulerSign).values(at=DatabaseTime(-61)))
+            session.commit()
+        assert until(lambda: silent(core) == ("sweep",))
+
+
+@pytest.mark.parametrize(("seconds", "is_silent"), [(-61, True), (-10, False), (100, True)])
+def test_a_sign_is_judged_by_the_databases_clock(
+    core: Core, seconds: float, is_silent: bool
+) -> None:
+    with core.sessions() as session:
+        for loop in scheduler_signs.LOOPS:
+            scheduler_signs.give(session, loop)
+        session.execute(update(SchedulerSign).values(at=DatabaseTime(seconds)))
+        session.commit()
+    assert bool(silent(core)) is is_silent

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.governance import integrity_state
+from portal.governance import integrity_state, scheduler_signs
 from portal.models import Instance, Study, db
 from portal.operations import background_check
 from tests.support.core import Clock
@@ -71,3 +71,18 @@ def test_what_the_check_of_stored_data_found_is_in_readiness_and_on_the_jobs_pag
         integrity_state.save(session, [], clock())
     clock.forward(hours=4)
     assert integrity() == "old"
+
+
+def test_a_silent_scheduler_is_in_readiness_and_on_the_jobs_page(
+    app: Flask, client: FlaskClient, admin_client: FlaskClient
+) -> None:
+    def found() -> tuple[str, bool]:
+        check = client.get("/health/ready").json["checks"]["scheduler"]
+        return check, "The scheduler does not work." in admin_client.get("/admin/jobs").text
+
+    assert found() == ("silent", True)
+    for loop in scheduler_signs.LOOPS:
+        assert found() == ("silent", True), "one of them alone is not enough"
+        with core_of(app).sessions() as session:
+            scheduler_signs.give(session, loop)
+    assert found() == ("ok", False)
