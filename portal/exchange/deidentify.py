@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 from pydicom.dataelem import DataElement
@@ -182,18 +183,30 @@ def burned_in(data: bytes, *, spacing_is_wrong: bool = False) -> list[str]:
     return found
 
 
+def _pairs(source: Dataset) -> dict[str, tuple[float, float]]:
+    """The pixel spacings of a file, mm from row to row and from column to column."""
+    several = {name: [float(v) for v in _values(source, name, _decimal)] for name in _SPACINGS}
+    return {name: (pair[0], pair[1]) for name, pair in several.items() if len(pair) == 2}
+
+
 def _wrong_spacings(source: Dataset, header: PictureHeader, each: bool) -> list[str]:
-    """The spacings by which the picture would not be as large as a chest X-ray, or each of them; on
-    unequal ones the picture's proportions depend, so these are never left out.
-    """
-    pairs = {name: [float(v) for v in _values(source, name, _decimal)] for name in _SPACINGS}
+    """The spacings by which the picture would not be as large as a chest X-ray, or each of them."""
     return [
         name
-        for name, pair in pairs.items()
-        if len(pair) == 2
-        and pair[0] == pair[1]
-        and (each or not facts.is_plausible(pair[0], pair[1], header.rows, header.columns))
+        for name, (row, column) in _pairs(source).items()
+        if each or not facts.is_plausible(row, column, header.rows, header.columns)
     ]
+
+
+def _keep_proportions(new: Dataset, source: Dataset, wrong: list[str]) -> None:
+    """State a pixel's height to its width where the spacings that did are all left out."""
+    if not wrong or any(name in new for name in _SPACINGS):
+        return
+    row, column = _pairs(source)[wrong[0]]
+    if min(row, column) <= 0 or not 0.01 <= row / column <= 100:
+        return  # a mistake, and readers of spacings leave it out
+    ratio = Fraction(row / column).limit_denominator(1000)
+    new.PixelAspectRatio = [ratio.numerator, ratio.denominator]
 
 
 def _dataset(
@@ -214,6 +227,7 @@ def _dataset(
     for keyword in _DECIMAL:
         if keyword not in wrong:
             _keep(new, keyword, _values(source, keyword, _decimal))
+    _keep_proportions(new, source, wrong)
     for keyword, allowed in _WORDS.items():
         code = patient_tags.code(source, keyword)
         if code in allowed:

@@ -181,6 +181,36 @@ def test_a_spacing_that_no_chest_x_ray_has_is_left_out_and_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags", "ratio"),
+    [
+        ({"ImagerPixelSpacing": [1.0, 1.2]}, [5, 6]),
+        ({"PixelSpacing": [0.143, 0.143], "PixelAspectRatio": [1, 2]}, [1, 1]),
+        ({"PixelSpacing": [0.0, 0.143]}, None),
+        ({"PixelSpacing": [1e-9, 1e9]}, None),
+    ],
+)
+def test_without_a_spacing_the_picture_keeps_its_proportions(
+    tags: dict[str, Any], ratio: list[int] | None
+) -> None:
+    tags = {"PixelSpacing": None, **tags}
+    data = dicom(**tags)
+    new = pydicom.dcmread(io.BytesIO(deidentify.deidentify(data, identity())))
+    assert "PixelSpacing" not in new
+    assert "ImagerPixelSpacing" not in new
+    assert new.get("PixelAspectRatio") == ratio
+    assert "spacing_left_out" in deidentify.burned_in(data)
+
+
+def test_lungs_of_no_adult_take_a_spacing_of_unequal_sides_too() -> None:
+    data = dicom(PixelSpacing=[SPACING, SPACING * 1.2])
+    assert "spacing_left_out" not in deidentify.burned_in(data)
+    made = deidentify.deidentify(data, identity(), spacing_is_wrong=True)
+    new = pydicom.dcmread(io.BytesIO(made))
+    assert "PixelSpacing" not in new
+    assert new.PixelAspectRatio == [5, 6]
+
+
+@pytest.mark.parametrize(
     "tags",
     [
         {"ViewPosition": "CANARY"},
