@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -29,11 +29,12 @@ from portal.exchange import deidentify
 from portal.exchange.deidentify import Identity
 from portal.formats.limited_work import Ask, LimitedWork
 from portal.formats.refusals import Refused
-from portal.models import BlobKind, Instance, Prediction, Review, Study
+from portal.models import BlobKind, Instance, Job, JobKind, JobState, Prediction, Review, Study
 from portal.reading.case import load
 from portal.studies import exams, sealed_fields, stored_files, stored_results
 from portal.studies.sealed_fields import open_patient
 from portal.vault import Vault
+from worker.contract.error_codes import ErrorCode
 from xray_files.bad_file import BadFile
 from xray_files.streams import png
 
@@ -49,6 +50,8 @@ MOST_BYTES: Final = 256 * 2**20
 MODULE: Final = "portal.exchange.deidentify_process"
 _work: Final = LimitedWork(MODULE)
 _UIDS: Final = ("study", "series", "instance")
+# A render job's finding that the pixels are damaged: the door reads headers alone.
+_DAMAGED: Final = (ErrorCode.DECODE_FAILED, ErrorCode.TRUNCATED)
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -220,6 +223,8 @@ def _picture(
     source = _blob(session, vault, data_key, instance, BlobKind.SOURCE)
     if source is None or source[1] != _DICOM:
         warnings.append("no_dicom")
+    elif _is_damaged(session, instance):
+        warnings.append("damaged")
     else:
         try:
             old = ask({"what": "uids"}, source[0])
@@ -244,6 +249,17 @@ def _picture(
         else:
             files.add(f"mask{end}.png", cleaned)
     return warnings
+
+
+def _is_damaged(session: Session, instance: Instance) -> bool:
+    """Whether its preparation failed because the pixels are damaged."""
+    found = exists().where(
+        Job.instance_id == instance.id,
+        Job.kind == JobKind.RENDER,
+        Job.state == JobState.FAILED,
+        Job.error_code.in_(_DAMAGED),
+    )
+    return bool(session.scalar(select(found)))
 
 
 def _blob(

@@ -33,6 +33,7 @@ WARNINGS = {
         "The pixel spacing is left out: by it the picture would not be as large as a chest X-ray."
     ),
     "no_dicom": "The picture was uploaded as PNG or JPEG and is left out: only DICOM is exported.",
+    "damaged": "The picture is damaged or could not be decoded, and is left out.",
     "not_cleanable": "The picture may contain text that cannot be removed and is left out.",
     "mask_left_out": "The outline could not be read and is left out.",
 }

@@ -862,3 +862,21 @@ def test_who_would_be_one_more_to_wait_for_an_export_is_told_so(clinic: Clinic) 
 
 def test_every_warning_has_a_text() -> None:
     assert set(WARNINGS) >= deidentified_export.LOOK
+
+
+@pytest.mark.parametrize(
+    ("code", "is_left_out"),
+    [("decode_failed", True), ("truncated", True), ("unsupported_modality", False)],
+)
+def test_a_picture_that_the_worker_found_damaged_is_left_out_and_named(
+    clinic: Clinic, code: str, is_left_out: bool
+) -> None:
+    study = clinic.submit().study_id
+    ticket = clinic.claim(clinic.job(study).id)
+    assert ticket is not None
+    clinic.fail(ticket, code, "permanent")
+    with clinic.session as session:
+        planned = deidentified_export.plan(session, clinic.vault, clinic.mate, study, NOW)
+    assert ("image.dcm" not in planned.files) is is_left_out
+    assert ("damaged" in planned.warnings) is is_left_out
+    assert "damaged" in WARNINGS
