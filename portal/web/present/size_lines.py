@@ -35,7 +35,9 @@ _SEVERITIES: Final = {
 METHOD: Final = (
     "Share of the hemithorax’s area in the picture; this is not a volume. Distances between the "
     "pleural layers at the model’s threshold. Collins, Rhea and Light estimate a volume and "
-    "assume an erect PA view; they disagree with each other and with CT."
+    "assume an erect PA view; they disagree with each other and with CT. "
+    "The limits by which a size is shown were chosen on the pictures that they were measured on. "
+    "Of 59 indices of the model’s own outlines, 9 (15 %) were off by more than 15 points."
 )
 
 

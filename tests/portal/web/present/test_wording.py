@@ -1,12 +1,13 @@
 """Texts of results, sizes, sex and age."""
 
+from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
 import pytest
 
 from portal.studies.status import State, StudyState
-from portal.web.present import list_rows, wording
+from portal.web.present import list_rows, size_lines, wording
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,11 @@ def test_no_label_denies_a_pneumothorax() -> None:
 
 _STATES = ("received", "preparing", "analysing", "done", "no_result", "failed")
 _BANDS = ("likely", "possible", "none_found", None)
+
+
+def test_sizes_are_shown_with_what_was_measured_of_their_reliability() -> None:
+    measured = (Path(__file__).parents[4] / "docs" / "measured.md").read_text()
+    assert "These limits were chosen on the same pictures." in measured
+    assert "of its 59 indices 9 lie more than 15 points off" in measured
+    assert "were chosen on the pictures that they were measured on" in size_lines.METHOD
+    assert "Of 59 indices of the model’s own outlines, 9 (15 %)" in size_lines.METHOD
