@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, current_app, jsonify, render_template, request
 from werkzeug.datastructures import FileStorage
 
 from portal import errors
@@ -13,7 +13,7 @@ from portal.formats.refusals import refuse
 from portal.intake import submission, zip_submission
 from portal.intake.check import Refused
 from portal.reading import refused_files, worklist
-from portal.services import db_session
+from portal.services import DATABASE_ERROR, DISK_FULL, UNAVAILABLE, db_session
 from portal.studies import status
 from portal.web.present import list_rows, wording
 from portal.web.receive_file import receive
@@ -26,6 +26,7 @@ blueprint = Blueprint("upload", __name__)
 _Refusal = refused_files.Refusal
 # How long the page lists what a person has sent: a shift, and the handover after it.
 _RECENT: Final = timedelta(hours=24)
+_NO_ROOM: Final = "The disk is full. Nothing of the file was stored."
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ def submit() -> tuple[Response | str, int]:
     except (Refused, errors.Conflict) as refused:
         _note(_Refusal(files[0].filename or "", refused.message))
         raise
+    except DISK_FULL:
+        _note(_Refusal(files[0].filename or "", _NO_ROOM))
+        raise
     if isinstance(received, submission.Submitted):
         return jsonify(_as_json(received)), 202
     _note(*_refused_in(files[0].filename or "", received))
@@ -89,7 +93,16 @@ def too_large() -> Response:
 
 
 def _note(*refused: refused_files.Refusal) -> None:
-    refused_files.note(db_session(), guard.services().vault, guard.actor(), refused, guard.now())
+    """List them after a reload. Without that the answer is the same: files may be stored by now."""
+    session = db_session()
+    try:
+        refused_files.note(session, guard.services().vault, guard.actor(), refused, guard.now())
+    except (*UNAVAILABLE, DATABASE_ERROR) as error:
+        current_app.logger.error("refusal not noted", exc_info=error)
+        try:
+            session.rollback()
+        except UNAVAILABLE:
+            session.invalidate()
 
 
 def _refused_in(
@@ -109,6 +122,9 @@ def _outcomes(file: FileStorage) -> list[Outcome]:
     except (Refused, errors.Conflict) as refused:
         _note(_Refusal(name, refused.message))
         return [Outcome(name, refused.message, "danger")]
+    except DISK_FULL:
+        _note(_Refusal(name, _NO_ROOM))
+        raise
     if isinstance(received, submission.Submitted):
         return [_outcome(name, received)]
     _note(*_refused_in(name, received))

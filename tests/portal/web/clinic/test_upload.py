@@ -1,11 +1,18 @@
 """The upload page: whose case a sent file became, and the list that survives a reload."""
 
 from io import BytesIO
+from typing import Any
 
+import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
+from portal.intake import submission
 from portal.models import Role
+from portal.reading import refused_files
+from portal.vault import StorageFull
 from tests.support.core import Clock
+from tests.support.hostile_files.bad_files import zipped
 from tests.support.people import Person
 from tests.support.pictures import dicom
 from tests.support.portal_app import csrf_of, make_person, sign_in
@@ -30,3 +37,44 @@ def test_a_sent_file_is_answered_with_case_and_patient_and_listed_for_a_day(
     assert again.status_code == 202
     clock.forward(hours=25)
     assert "PHANTOM" not in sign_in(app, technologist).get("/upload").text
+
+
+def raising(error: Exception) -> Any:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status"), [("disc.zip", None, 202), ("letter.dcm", b"a letter", 415)]
+)
+def test_a_refusal_that_cannot_be_noted_changes_no_answer(
+    app: Flask,
+    technologist: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    data: bytes | None,
+    status: int,
+) -> None:
+    client = sign_in(app, technologist)
+    headers = {"X-CSRFToken": csrf_of(client), "Accept": "application/json"}
+    monkeypatch.setattr(refused_files, "note", raising(OperationalError("", {}, Exception())))
+    file = (BytesIO(zipped() if data is None else data), name)
+    assert client.post("/studies", data={"file": file}, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+def test_a_file_that_found_no_room_is_listed_after_a_reload(
+    app: Flask, technologist: Person, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    client = sign_in(app, technologist)
+    headers = {"X-CSRFToken": csrf_of(client), "Accept": accept}
+    with monkeypatch.context() as full:
+        full.setattr(submission, "submit", raising(StorageFull("no room")))
+        file = (BytesIO(dicom()), "chest one.dcm")
+        answer = client.post("/studies", data={"file": file}, headers=headers)
+    assert answer.status_code == 507
+    page = client.get("/upload").text
+    assert "chest one.dcm" in page
+    assert "The disk is full. Nothing of the file was stored." in page
