@@ -118,6 +118,11 @@ class StudyState:
         return f"{self.state.value}{several}{waits}"
 
     @property
+    def under_18(self) -> bool:
+        """Whether a result of any of its pictures is one of a patient under 18."""
+        return any(picture.result and picture.result.under_18 for picture in self.pictures)
+
+    @property
     def unaided(self) -> int:
         """How many pictures have failed, beside others that have a result."""
         failed = sum(picture.state is State.FAILED for picture in self.pictures)

@@ -55,6 +55,7 @@ class PriorLine:
     is_later: bool
     arrived: datetime
     label: wording.StatusLabel
+    under_18: bool
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class PictureLine:
     label: wording.StatusLabel
     names_another: bool
     is_shown: bool
+    under_18: bool
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class CasePage:
     bands: str
     islands: str
     under_18: str
+    marked_under_18: str  # beside the patient, also where another picture of the exam is shown
     late_note: str
     measure_note: str
     severity: str
@@ -178,6 +181,7 @@ def case_page(
         else "",
         islands=wording.islands(measured.get("island_px_min"), measured.get("islands_left_out")),
         under_18=wording.UNDER_18 if state.result and state.result.under_18 else "",
+        marked_under_18=wording.UNDER_18_SHORT if view.state.under_18 else "",
         late_note=wording.FOUND_AFTER_READING if view.state.found_after_reading else "",
         measure_note=wording.spacing_note(row_mm, source, problem),
         severity=size_lines.severity(measured),
@@ -233,6 +237,7 @@ def _picture_lines(view: StudyView) -> list[PictureLine]:
             ),
             names_another=one.names_another,
             is_shown=one.instance_id == view.picture.instance_id,
+            under_18=bool(one.state.result and one.state.result.under_18),
         )
         for number, one in enumerate(view.pictures, 1)
     ]
@@ -248,6 +253,7 @@ def _prior_line(prior: Prior) -> PriorLine:
         bool(prior.is_later),
         prior.created,
         label,
+        prior.state.under_18,
     )
 
 

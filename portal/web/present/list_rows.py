@@ -116,7 +116,7 @@ def _detail(state: StudyState, label: wording.StatusLabel) -> str:
     where = wording.where(result.side, ()) if label.found else ""
     limited = "picture of limited use" if result.quality is QualityVerdict.LIMITED else ""
     failed = wording.failed_pictures(state.unaided, len(state.pictures)) if state.unaided else ""
-    young = wording.UNDER_18_SHORT if result.under_18 else ""
+    young = wording.UNDER_18_SHORT if state.under_18 else ""
     late = wording.FOUND_AFTER_READING_SHORT if state.found_after_reading else ""
     return " · ".join(part for part in (late, failed, young, where, size, limited) if part)
 

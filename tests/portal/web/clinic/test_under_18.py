@@ -3,11 +3,25 @@
 import io
 import json
 import zipfile
+from uuid import UUID
 
+import pytest
 from flask import Flask
 
+from portal.accounts import sessions
+from portal.intake import submission
+from portal.models import Job, JobKind, User, db
 from tests.support.people import Person
-from tests.support.portal_app import analyse, make_study, make_token, post, sign_in
+from tests.support.pictures import dicom
+from tests.support.portal_app import (
+    HttpWorker,
+    analyse,
+    core_of,
+    make_study,
+    make_token,
+    post,
+    sign_in,
+)
 
 UNDER_18 = {"code": "under_18", "message": "The patient is under 18."}
 MARK = "model was made for adults"
@@ -33,3 +47,46 @@ def test_a_result_of_an_under_18_is_marked_in_lists_case_export_and_api(
         with zipfile.ZipFile(io.BytesIO(post(client, export, page=export).data)) as archive:
             result = json.loads(archive.read("result.json"))
         assert result["prediction"]["under_18"] is marked
+
+
+def exam(app: Flask, person: Person, *marked: bool, uid: str) -> tuple[UUID, list[UUID]]:
+    """An exam of one patient with these pictures, analysed; which results are of an under-18."""
+    core, sent = core_of(app), list[submission.Submitted]()
+    for number, _ in enumerate(marked):
+        shade = bytes([number + len(uid), 0]) * (640 * 512)
+        data = dicom(rows=640, columns=512, pixels=shade, StudyInstanceUID=uid, PatientID="P-7")
+        with core.sessions() as session:
+            actor = sessions.actor_of(session.get_one(User, person.id))
+            now = app.extensions["pleura"].clock()
+            sent.append(submission.submit(session, core.vault, actor, "x.dcm", data, now))
+    worker = HttpWorker(app)
+    for kind in (JobKind.RENDER, JobKind.SEGMENT):
+        for one, young in zip(sent, marked, strict=True):
+            with app.app_context():
+                own = (Job.instance_id == one.instance_id, Job.kind == kind)
+                job = db.session.scalars(db.select(Job.id).where(*own)).one()
+            quality = {"verdict": "limited", "reasons": [UNDER_18] if young else []}
+            worker.do(job, **({"quality": quality} if kind is JobKind.SEGMENT else {}))
+    return sent[0].study_id, [one.instance_id for one in sent]
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_case_is_marked_over_the_film_in_its_pictures_and_beside_other_exams(
+    app: Flask, reader: Person, marked: bool
+) -> None:
+    study, (adult, young) = exam(app, reader, False, marked, uid="1.2.3.8")
+    other, _ = exam(app, reader, False, uid="1.2.3.40")
+    client = sign_in(app, reader)
+    page = client.get(f"/studies/{study}?picture={adult}").text
+    short = "under 18: model made for adults"
+    over_the_film = page[page.index('class="film-patient"') :].partition("</p>")[0]
+    in_the_bar = page[page.index('class="who-line"') :].partition("</div>")[0]
+    for place in (over_the_film, in_the_bar, client.get("/worklist").text):
+        assert (short in place) is marked
+    line = page[page.index(f"/studies/{study}?picture={young}") :].partition("</a>")[0]
+    assert (" · under 18" in line) is marked
+    first = page[page.index(f"/studies/{study}?picture={adult}") :].partition("</a>")[0]
+    assert "under 18" not in first
+    beside = client.get(f"/studies/{other}").text
+    prior = beside[beside.index('id="priors-title"') :].partition("</section>")[0]
+    assert (" · under 18" in prior) is marked
