@@ -81,6 +81,9 @@ def test_a_case_is_marked_over_the_film_in_its_pictures_and_beside_other_exams(
     short = "under 18: model made for adults"
     over_the_film = page[page.index('class="film-patient"') :].partition("</p>")[0]
     in_the_bar = page[page.index('class="who-line"') :].partition("</div>")[0]
+    # Both change on an open page once the result is there.
+    assert 'id="film-patient" data-live' in over_the_film
+    assert 'id="case-identity" data-live' in in_the_bar
     for place in (over_the_film, in_the_bar, client.get("/worklist").text):
         assert (short in place) is marked
     line = page[page.index(f"/studies/{study}?picture={young}") :].partition("</a>")[0]
