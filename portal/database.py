@@ -64,10 +64,9 @@ def _set_up_connection(connection: Any, _record: Any) -> None:
 
     Called before SQLAlchemy reads anything: in SQL_ASCII it would get bytes for texts.
     """
-    driver = type(connection).__module__.partition(".")[0]
-    if driver == "psycopg":
+    if isinstance(connection, postgres.BoundedConnection):
         _refuse_encoding(connection.info.parameter_status("server_encoding"))
-    if driver != "sqlite3":
+    if not isinstance(connection, sqlite3.Connection):
         return
     connection.isolation_level = None  # the driver would begin transactions of its own kind
     cursor = connection.cursor()

@@ -15,8 +15,8 @@ from typing import Any, Final
 from portal.formats.header_pool import HeaderPool
 
 Ask = Callable[[dict[str, Any], bytes], dict[str, Any]]
-WAITING: Final = 1
-"""Who waits beside the one whose turn it is."""
+WAITING: Final = 3
+"""Who waits beside the one whose turn it is: with that one half of the threads of people."""
 _SECONDS: Final = 60.0
 
 

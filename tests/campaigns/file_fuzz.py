@@ -121,7 +121,9 @@ def _packed(*names: str, data: Callable[[str], bytes] = lambda name: wholes()[na
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, name in enumerate(names):
-            archive.writestr(f"{number}/{name}", data(name))
+            # Of no time: the same seed gives the same bytes.
+            member = zipfile.ZipInfo(f"{number}/{name}")
+            archive.writestr(member, data(name), zipfile.ZIP_DEFLATED)
     return stream.getvalue()
 
 

@@ -9,7 +9,16 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from portal import audit, database
 from portal.audit import verification
-from portal.models import Finding, Instance, Review, ReviewSeen, SizeClass, Study, Verdict
+from portal.models import (
+    Finding,
+    Instance,
+    Prediction,
+    Review,
+    ReviewSeen,
+    SizeClass,
+    Study,
+    Verdict,
+)
 from portal.reading import reviews
 from portal.studies import worklist_order
 from tests.support.clinic import Clinic, after
@@ -32,7 +41,10 @@ def add_old_review(clinic: Clinic, study_id: UUID) -> UUID:
         session.add(row)
         session.flush()
         picture = session.scalars(select(Instance.id).where(Instance.study_id == study_id)).one()
-        seen = ReviewSeen(review_id=row.id, instance_id=picture)
+        result = select(Prediction.id).where(Prediction.instance_id == picture)
+        seen = ReviewSeen(
+            review_id=row.id, instance_id=picture, prediction_id=session.scalars(result).one()
+        )
         session.add(seen)
         worklist_order.place(session, study_id)
         audit.append(session, "review_added", now=NOW, study_id=study_id, bound=[row, seen])
