@@ -119,7 +119,7 @@ def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _refuse_encoding(encoding: str) -> None:
+def _refuse_encoding(encoding: str | None) -> None:
     if encoding != "UTF8":
         raise SettingsError(
             [
