@@ -5,7 +5,7 @@ the same address. A browser that has shown both factors gets a signed entry for 
 its tries are counted apart from everybody else's. An entry is no proof of identity: whoever steals
 it gets five tries a minute, and password and second factor are still needed.
 
-One more entry belongs to nobody: it shows that somebody has signed in here, for what is counted
+One more entry belongs to nobody: it shows that a person has signed in here, for what is counted
 before it is known who comes (the way to the single sign-on's issuer).
 
 An entry holds a random number, the time and the person's `device_generation`; the signing key is
@@ -68,7 +68,7 @@ class DeviceCookie:
         return device if device is not None and device.is_of(user) else None
 
     def browser(self, now: datetime) -> str | None:
-        """The number of a browser in which somebody has signed in before; None for any other."""
+        """The number of a browser in which a person has signed in before; None for any other."""
         for entry in self._entries():
             number = self._browser(entry, now)
             if number is not None:
