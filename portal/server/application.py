@@ -25,14 +25,15 @@ from portal.server.health_answers import HealthAnswers
 from portal.server.lanes import Lane, Lanes
 from portal.server.memory import WaitingAnswers
 from portal.server.own_answers import OwnAnswers
-from portal.server.places import Connections, Full, Place, Requests
+from portal.server.places import Connections, Full, Place, Requests, network_of
 from portal.server.request_body import Receive, RequestBody, RequestRefused
 from portal.server.sending import AppAnswer, Send, send_answer
+from portal.server.turns import Turn
 from portal.settings import Settings
 from portal.web import create_app
 from portal.web.event_stream import EventStream
 from portal.web.security import body_check, headers
-from portal.web.security.known_senders import KnownSenders
+from portal.web.security.known_senders import KnownSenders, Sender
 
 Scope = dict[str, Any]
 Environ = dict[str, Any]
@@ -82,7 +83,7 @@ class Application:
             self.connections.finish(place)
 
     def _refusal(self, status: int) -> AppAnswer:
-        return AppAnswer(status, *self.own_answers.parts(status))
+        return AppAnswer(status, *self.own_answers.parts(status), ends=True)
 
     async def _answer(
         self, scope: Scope, body: RequestBody, client: str, place: Place
@@ -92,10 +93,13 @@ class Application:
         except BadTarget:
             raise RequestRefused(400) from None
         known = self._senders.of(environ)
+        place.sender = known.holder if known else network_of(client)
         self.connections.set_known(place, known)
         if body.complete and self._health.are_asked_for(environ):
             return await self._health.answer(environ, client)
         lane = self._lanes.of(environ["PATH_INFO"], known)
+        if known is None or known.sender is not Sender.WORKER:
+            await self._pause(place)
         await body.read(limits.UNCHECKED_BYTES)
         if body.complete:
             return await self._work(place, lane, environ, body.file)
@@ -114,26 +118,31 @@ class Application:
                 raise RequestRefused(413)
             return await self._work(place, lane, environ, body.file)
 
+    async def _pause(self, place: Place) -> None:
+        if pause := self._answers.pause(place.sender):
+            await asyncio.sleep(pause)
+
     async def _work(
         self, place: Place, lane: Lane, environ: Environ, file: io.BytesIO
     ) -> AppAnswer:
-        with self.connections.work(place):
-            answer = await self._call(lane, environ, file)
+        async with lane.turn(place) as turn:
+            with self.connections.work(place):
+                answer = await self._call(lane, environ, file, turn)
         self._senders.learn(environ, answer.status)
         return answer
 
     async def _check_health(self, environ: Environ) -> AppAnswer:
-        return await self._call(self._lanes.health, environ, io.BytesIO())
+        return await self._call(self._lanes.health, environ, io.BytesIO(), Turn())
 
-    async def _call(self, lane: Lane, environ: Environ, file: io.BytesIO) -> AppAnswer:
+    async def _call(self, lane: Lane, environ: Environ, file: io.BytesIO, turn: Turn) -> AppAnswer:
         """The portal's answer, made in a thread."""
         if body_check.CHECK_ONLY not in environ and (length := file.seek(0, io.SEEK_END)):
             environ["CONTENT_LENGTH"] = str(length)
         file.seek(0)
         environ["wsgi.input"] = file
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(lane.threads, self._run, environ)
+            turn.work = lane.threads.submit(self._run, environ)
+            return await asyncio.wrap_future(turn.work)
         except Exception as error:  # its text may hold what was sent
             logger.error("The portal failed: %s", type(error).__name__)
             raise RequestRefused(500) from None
@@ -160,12 +169,18 @@ class Application:
         self, scope: Scope, answer: AppAnswer, body: RequestBody, receive: Receive, send: Send
     ) -> None:
         connection = scope["portal.connection"]
-        ends = not body.complete
+        place: Place = scope["portal.place"]
+        connection.ends = answer.ends or not body.complete
         try:
-            await send_answer(connection, answer, self._answers, receive, send, ends=ends)
-            if ends and answer.status != HTTPStatus.REQUEST_TIMEOUT and not connection.has_ended:
+            await send_answer(connection, answer, self._answers, place.sender, receive, send)
+            if (
+                not body.complete
+                and answer.status != HTTPStatus.REQUEST_TIMEOUT
+                and not connection.has_ended
+            ):
                 await body.drop_rest()
         except TimeoutError:
+            self._answers.cut_off(place.sender)
             connection.abort()
 
     def _client(self, scope: Scope) -> str:

@@ -39,6 +39,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         self.has_answered = False
         self.answering = False
         self.streaming = False
+        # Whether it ends after the answer, whatever the client asked for.
+        self.ends = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Serve the connection, unless its address has too many."""
@@ -143,6 +145,10 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     def _header_late(self) -> None:
         self._refuse(408)
         self._request_ready.set()
+
+    def _will_close(self, request: object, requires_close: bool) -> bool:
+        closes: bool = super()._will_close(request, requires_close)
+        return self.ends or closes
 
     def _is_websocket_upgrade(self, _request: object) -> bool:
         return False

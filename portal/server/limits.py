@@ -61,6 +61,10 @@ PEOPLE_THREADS: Final = 8
 OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4
 HEALTH_THREADS: Final = 2
+# So long a request waits for one of the threads of others at most, and for so long requests of one
+# sender are counted: whoever has had fewer of them goes first.
+TURN_SECONDS: Final = 30.0
+TURNS_COUNTED_SECONDS: Final = 60.0
 # The answer to a health check serves all who ask within this time.
 HEALTH_SECONDS: Final = 1.0
 # A probe asks every few seconds; so many at one address are no probes.
@@ -73,6 +77,9 @@ BODY_STEP: Final = 1024 * 1024
 # slowly than this is behind by the difference, and who is behind most gives way.
 LARGEST_ANSWERS: Final = 2
 READ_BYTES_PER_SECOND: Final = 256 * 1024
+# Who was cut off for not reading waits so long for the next answer: without a pause 200 of them
+# came again hundreds of times a second, and the event loop did little else.
+CUT_OFF_SECONDS: Final = 5.0
 
 
 def allow_enough_files() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from portal.server import limits
+
+# Who takes an answer: a client's address, or the digest of a login or token.
+Reader = str | bytes
 
 
 class Hold:
@@ -68,8 +72,9 @@ class BodyMemory:
 class WaitingAnswer:
     """An answer that its reader has not taken whole."""
 
-    def __init__(self, size: int, close: Callable[[], None], now: float) -> None:
+    def __init__(self, size: int, reader: Reader, close: Callable[[], None], now: float) -> None:
         self.size = size
+        self.reader = reader
         self.close = close
         self._began = now
         self._taken = 0
@@ -87,22 +92,43 @@ class WaitingAnswers:
     """How many bytes of answers may wait for their readers.
 
     An answer counts whole until its end: it is one piece. When a new one makes it too much, the
-    connections of those who are behind most are ended.
+    connections of those who are behind most are ended. A reader (an address, a login or a token)
+    whose connection was ended waits for the next answer: it would be in the way again at once.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
+        self._clock = clock
         self._size = 0
         self._waiting: dict[WaitingAnswer, None] = {}
+        # Until when they wait; who was cut off last is the last.
+        self._cut_off: dict[Reader, float] = {}
+
+    def pause(self, reader: Reader) -> float:
+        """For how many seconds a new request of this reader has to wait; mostly 0."""
+        now = self._clock()
+        return max(self._cut_off.get(reader, now) - now, 0.0)
+
+    def cut_off(self, reader: Reader) -> None:
+        """The reader has not taken its answer in time, or gives way to another."""
+        now = self._clock()
+        for one, until in list(self._cut_off.items()):
+            if until > now:
+                break
+            del self._cut_off[one]
+        self._cut_off.pop(reader, None)
+        self._cut_off[reader] = now + limits.CUT_OFF_SECONDS
 
     @contextmanager
-    def wait(self, size: int, close: Callable[[], None], now: float) -> Iterator[WaitingAnswer]:
+    def wait(self, size: int, reader: Reader, close: Callable[[], None]) -> Iterator[WaitingAnswer]:
         """An answer of so many bytes waits during the block; `close` ends its connection."""
+        now = self._clock()
         while self._waiting and self._size + size > self._most:
             slowest = max(self._waiting, key=lambda one: one.behind(now))
             self._forget(slowest)
+            self.cut_off(slowest.reader)
             slowest.close()
-        answer = WaitingAnswer(size, close, now)
+        answer = WaitingAnswer(size, reader, close, now)
         self._waiting[answer] = None
         self._size += size
         try:

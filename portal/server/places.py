@@ -1,7 +1,7 @@
 """Places of connections and requests: how many an address has, and who gives way to whom.
 
 An address is an IPv4 address or an IPv6 network of 64 bits. When there are no more places, the
-connection of a stranger gives way for whom the portal waits: of the address with most of them the
+connection of a stranger gives way for whom no thread works: of the address with most of them the
 one that has waited longest. People, workers and programs who are known keep theirs, within limits:
 one login or token so many, and never all, so that workers and health checks find some.
 """
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
 
@@ -20,6 +21,9 @@ from portal.server import limits
 from portal.web.security.known_senders import Known, Sender
 
 Key = TypeVar("Key")
+
+# Asked several times for each request.
+network_of = lru_cache(maxsize=limits.KNOWN_SENDERS)(origin)
 
 
 class Full(Exception):
@@ -35,7 +39,7 @@ class Requests:
 
     def take(self, address: str) -> bool:
         """Begin a request; False if the address has too many."""
-        network = origin(address)
+        network = network_of(address)
         if self._taken[network] >= self._per_address:
             return False
         self._taken[network] += 1
@@ -43,14 +47,14 @@ class Requests:
 
     def give_back(self, address: str) -> None:
         """A request has ended."""
-        _subtract(self._taken, origin(address))
+        _subtract(self._taken, network_of(address))
 
 
 class State(Enum):
     """What a connection waits for, and who is at its other side."""
 
-    WAITING = "a stranger, for whom the portal waits"
-    IN_WORK = "a stranger, for whom the portal works"
+    WAITING = "a stranger, for whom the portal waits, or who waits for a thread"
+    IN_WORK = "a stranger, for whom a thread works"
     KNOWN = "a person, a worker or a program"
 
 
@@ -60,6 +64,9 @@ class Place:
     def __init__(self, network: str, close: Callable[[], None]) -> None:
         self.network = network
         self.close = close
+        # Who sends the request: a client's address (behind a proxy another than the connection's),
+        # or the digest of the login or token that is known.
+        self.sender: str | bytes = network
         # Bytes of the request that is being received or answered.
         self.received = 0
         self.state = State.WAITING
@@ -80,13 +87,13 @@ class Connections:
         self._in_state: Counter[State] = Counter()
         # Of each login and token, how many places it keeps.
         self._kept: Counter[bytes] = Counter()
-        # Of each address those for whom the portal waits; the longest wait is the first.
+        # Of each address those who give way; the longest wait is the first.
         self._waiting: dict[str, dict[Place, None]] = {}
         self._received = dict.fromkeys(State, 0)
 
     def take(self, address: str, close: Callable[[], None]) -> Place | None:
         """A place for a new connection, which `close` ends; None if nobody gives way to it."""
-        network = origin(address)
+        network = network_of(address)
         if self._taken[network] >= self._per_address and not self._make_way(network):
             return None
         if self._total >= limits.CONNECTIONS and not self._make_way():
@@ -143,7 +150,7 @@ class Connections:
 
     @contextmanager
     def work(self, place: Place) -> Iterator[None]:
-        """The portal works on a request: its connection does not give way; raises Full."""
+        """A thread works on a request: its connection does not give way; raises Full."""
         if place.state is State.KNOWN or place.has_ended:
             yield
             return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from portal.server import limits
-from portal.server.memory import WaitingAnswers
+from portal.server.memory import Reader, WaitingAnswers
 from portal.server.request_body import Receive
 from portal.web.event_stream import EventStream
 
@@ -25,24 +25,22 @@ class AppAnswer:
     status: int
     headers: list[tuple[str, str]]
     body: bytes | EventStream
+    # Whether the connection ends after it.
+    ends: bool = False
 
 
 async def send_answer(
     connection: Connection,
     answer: AppAnswer,
     waiting: WaitingAnswers,
+    reader: Reader,
     receive: Receive,
     send: Send,
-    *,
-    ends: bool,
 ) -> None:
-    """Send it; TimeoutError if its reader is too slow. `ends`: the connection ends after it."""
+    """Send it; TimeoutError if its reader is too slow."""
     lines = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.headers]
-    names = {name.lower() for name, _ in lines}
-    if b"server" not in names:
+    if all(name.lower() != b"server" for name, _ in lines):
         lines.append((b"server", b"pleura"))
-    if ends and b"connection" not in names:
-        lines.append((b"connection", b"close"))
     connection.has_answered = connection.answering = True
     await send({"type": "http.response.start", "status": answer.status, "headers": lines})
     if isinstance(answer.body, EventStream):
@@ -50,15 +48,15 @@ async def send_answer(
         await _stream(answer.body, receive, send)
         connection.streaming = False
     else:
-        await _send_bytes(connection, answer.body, waiting, send)
+        await _send_bytes(connection, answer.body, waiting, reader, send)
     connection.answering = False
 
 
 async def _send_bytes(
-    connection: Connection, body: bytes, waiting: WaitingAnswers, send: Send
+    connection: Connection, body: bytes, waiting: WaitingAnswers, reader: Reader, send: Send
 ) -> None:
     view = memoryview(body)
-    with waiting.wait(len(view), connection.abort, asyncio.get_running_loop().time()) as here:
+    with waiting.wait(len(view), reader, connection.abort) as here:
         for offset in range(0, max(len(view), 1), limits.ANSWER_PART):
             if connection.has_ended:
                 return
@@ -70,26 +68,29 @@ async def _send_bytes(
 
 
 async def _stream(body: EventStream, receive: Receive, send: Send) -> None:
-    """Send events until there are no more or the client has gone."""
+    """Send events until there are no more or the client has gone.
+
+    Two tasks for the whole stream: a task for each event cost more than the event.
+    """
     events = body.events()
+    sending = asyncio.ensure_future(_send_events(events, send))
     gone = asyncio.ensure_future(_until_gone(receive))
     try:
-        while True:
-            following = asyncio.ensure_future(anext(events, None))
-            await asyncio.wait({gone, following}, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
-                following.cancel()
-                await asyncio.wait({following})
-                return
-            event = following.result()
-            async with asyncio.timeout(limits.ANSWER_SECONDS):
-                more = event is not None
-                await send({"type": "http.response.body", "body": event or b"", "more_body": more})
-            if event is None:
-                return
+        await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        gone.cancel()
+        for task in (gone, sending):
+            task.cancel()
+        await asyncio.wait({gone, sending})
         await events.aclose()
+    if not sending.cancelled():
+        sending.result()
+
+
+async def _send_events(events: AsyncGenerator[bytes, None], send: Send) -> None:
+    async for event in events:
+        async with asyncio.timeout(limits.ANSWER_SECONDS):
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _until_gone(receive: Receive) -> None:

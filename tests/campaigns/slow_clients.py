@@ -62,17 +62,14 @@ def run(arguments: Arguments) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="slow-clients-") as folder:
         portal = BrowserPortal(make_app(make_settings(Path(folder))), "")
-        people = [make_person(portal.app, Role.READER) for _ in range(PEOPLE)]
         drawn = phantom.draw(arguments.seed, rows=512, columns=512)
         cases = {
             f"/studies/{portal.complete(drawn, patient_id=f'CASE{number}')[0]}"
             for number in range(CASES)
         }
-        with portal.app.app_context():
-            db.engine.dispose()
         for number in range(arguments.rounds):
             with serve(Path(folder), REAL_LIMITS, PLEURA_CONNECTIONS_PER_ADDRESS="300") as served:
-                part = _Part(arguments, portal, people, cases, served, number)
+                part = _Part(arguments, portal, cases, served, number)
                 alone = part.row("nobody", [])
                 kinds = {
                     "half requests": [_half_request],
@@ -93,7 +90,6 @@ class _Part:
 
     arguments: Arguments
     portal: BrowserPortal
-    people: list[Person]
     cases: set[str]
     served: ServedPortal
     number: int
@@ -117,7 +113,7 @@ class _Part:
         options = self.arguments.options
         seconds = max(options.seconds, UPLOAD_SECONDS + 15) if uploads else options.seconds
         chance = random.Random(f"{self.arguments.seed} {name}")
-        crowd = _Crowd(self.served, self.people, self.cases, seconds, chance)
+        crowd = _Crowd(self.served, self._people(), self.cases, seconds, chance)
         slow = [
             _Client(crowd, f"127.0.{kind + 1}.{number % 50 + 2}")
             for kind in range(len(kinds))
@@ -130,7 +126,7 @@ class _Part:
                 threads.submit(client.repeat, kinds[index // options.slow])
             ends = [threads.submit(_upload, crowd, job, token) for job in jobs]
             threads.submit(crowd.watch_readiness)
-            people = [threads.submit(crowd.use, person) for person in self.people]
+            people = [threads.submit(crowd.use, person) for person in crowd.people]
             for person in people:
                 person.result()
             crowd.end.set()
@@ -158,6 +154,13 @@ class _Part:
             and ready == asked
             and uploaded.get(204, 0) == len(jobs),
         )
+
+    def _people(self) -> list[Person]:
+        """Of this part alone: a code for signing in counts once in half a minute."""
+        people = [make_person(self.portal.app, Role.READER) for _ in range(PEOPLE)]
+        with self.portal.app.app_context():
+            db.engine.dispose()
+        return people
 
     def _job(self, number: int) -> UUID:
         """A new render job, for one worker."""

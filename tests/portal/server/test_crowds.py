@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -50,12 +51,14 @@ def person_beside(app: Flask) -> Person:
     return make_person(app, Role.TECHNOLOGIST)
 
 
-def crowd(stack: ExitStack, port: int, sent: bytes) -> list[socket.socket]:
+def crowd(
+    stack: ExitStack, port: int, sent: bytes, addresses: int = ADDRESSES
+) -> list[socket.socket]:
     """More connections of strangers than there are places, none of which goes on."""
     assert ADDRESSES * CONNECTIONS_PER_ADDRESS > FEW_CONNECTIONS
     made = []
     for number in range(ADDRESSES * CONNECTIONS_PER_ADDRESS):
-        connection = stack.enter_context(connect(port, f"127.0.1.{number % ADDRESSES + 1}"))
+        connection = stack.enter_context(connect(port, f"127.0.1.{number % addresses + 1}"))
         try:
             connection.sendall(sent)
         except OSError:  # the server has refused it already
@@ -93,6 +96,31 @@ def test_a_crowd_of_halves_stops_neither_health_workers_nor_people(
         own = {"Cookie": f"pleura={cookie.value}"}
         assert httpx2.get(f"{narrow.url}/worklist", headers=own, timeout=60).status_code == 200
         assert narrow.answers("/sign-in"), "of another address than the crowd"
+
+
+@pytest.mark.parametrize("addresses", [ADDRESSES, ADDRESSES * CONNECTIONS_PER_ADDRESS])
+def test_a_crowd_of_whole_requests_keeps_no_other_stranger_out(
+    narrow: ServedPortal, addresses: int
+) -> None:
+    """They wait for threads, more of them than there are places: the sign-in page does not."""
+    with ExitStack() as stack:
+        made = crowd(stack, narrow.port, request("/test/take_time"), addresses)
+        newcomer = exchange(narrow.port, request("/sign-in"), "127.0.2.1")
+        assert statuses(newcomer) == [200]
+        assert not all(map(_has_answer, made)), "before all of the crowd"
+
+
+def test_a_connection_ends_after_the_servers_own_503(narrow: ServedPortal, app: Flask) -> None:
+    """Workers hold all places but the last; a stranger's request is refused, not its connection."""
+    token = app.extensions["pleura"].settings.worker_token
+    given = (f"Authorization: Bearer {token}", "Content-Length: 100")
+    half = request("/worker/v1/hello", *given, method="POST", body=b"{")
+    with ExitStack() as stack:
+        crowd(stack, narrow.port, half)
+        sent = b"GET /sign-in HTTP/1.1\r\nHost: pleura.test\r\n\r\n"
+        received = exchange(narrow.port, sent + request(), "127.0.2.1")
+        assert statuses(received) == [503], "the next request of the connection gets no answer"
+        assert answer_of(received).headers.get_all("Connection") == ["close"]
 
 
 def half_of(app: Flask, person: Person) -> tuple[bytes, dict[str, str]]:
@@ -212,6 +240,23 @@ def test_a_slow_reader_gives_way_when_answers_are_too_many(narrow: ServedPortal)
         whole = answer_of(exchange(narrow.port, request("/test/large")))
         assert len(whole.body) >= 16 * MB
         assert wait.until(lambda: _was_cut_off(slow))
+
+
+def test_who_was_cut_off_waits_for_the_next_answer(narrow: ServedPortal) -> None:
+    """Readers who are cut off and come again at once kept the event loop busy."""
+    before = time.monotonic()
+    with connect(narrow.port, "127.0.3.1") as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(request("/test/large"))
+        assert slow.recv(1) == b"H", "its answer has begun"
+        exchange(narrow.port, request("/test/large"), "127.0.3.2")
+        assert wait.until(lambda: _was_cut_off(slow))
+    with connect(narrow.port, "127.0.3.1") as again:
+        again.sendall(request("/sign-in"))
+        other = exchange(narrow.port, request("/sign-in"), "127.0.3.2")
+        assert statuses(other) == [200]
+        assert statuses(read_to_end(again)) == [200]
+    assert time.monotonic() - before >= limits.CUT_OFF_SECONDS
 
 
 def test_bodies_that_are_announced_keep_no_others_waiting(

@@ -21,6 +21,16 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BODY_STEP", 10)
 
 
+class Clock:
+    """Seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def run(test: Coroutine[Any, Any, None]) -> None:
     """In a thread, because a browser's event loop may be running in this one."""
     with ThreadPoolExecutor(1) as thread:
@@ -84,11 +94,13 @@ def test_bodies_that_grow_together_all_come_to_their_end() -> None:
 
 def test_who_is_behind_most_gives_way_to_a_new_answer() -> None:
     pace = limits.READ_BYTES_PER_SECOND
-    answers, ended = WaitingAnswers(3 * LARGEST), list[str]()
+    clock = Clock()
+    answers, ended = WaitingAnswers(3 * LARGEST, clock), list[str]()
     with ExitStack() as stack:
 
         def wait(name: str, now: float, taken: int = 0, size: int = LARGEST) -> None:
-            answer = answers.wait(size, lambda: ended.append(name), now)
+            clock.now = now
+            answer = answers.wait(size, name, lambda: ended.append(name))
             stack.enter_context(answer).take(taken)
 
         wait("reads nothing", 5.0)
@@ -99,5 +111,21 @@ def test_who_is_behind_most_gives_way_to_a_new_answer() -> None:
         assert ended == ["reads nothing"]
         wait("newer", 10.0, size=2 * LARGEST)
         assert ended == ["reads nothing", "reads slowly", "new"]
-    with answers.wait(9 * LARGEST, lambda: ended.append("alone"), 20.0):
+    with answers.wait(9 * LARGEST, "alone", lambda: ended.append("alone")):
         assert ended == ["reads nothing", "reads slowly", "new"], "it gives way to another only"
+
+
+def test_who_gave_way_waits_for_the_next_answer_and_nobody_else_does() -> None:
+    clock = Clock()
+    answers = WaitingAnswers(LARGEST, clock)
+    with ExitStack() as stack:
+        for reader in ("first", "second", b"login", "last"):
+            stack.enter_context(answers.wait(LARGEST, reader, lambda: None))
+            clock.now += 1
+        pauses = [answers.pause(reader) for reader in ("first", "second", b"login", "last", "new")]
+        most = limits.CUT_OFF_SECONDS
+        assert pauses == [most - 3, most - 2, most - 1, 0, 0]
+        answers.cut_off("first")
+        assert answers.pause("first") == most, "again, for another reason"
+        clock.now += most
+        assert answers.pause("first") == answers.pause(b"login") == 0

@@ -210,7 +210,7 @@ def test_a_large_request_is_looked_at_before_it_gives_way() -> None:
     assert server.ended == ["crowd", "upload"]
 
 
-def test_what_waits_for_a_thread_is_bounded_by_itself_and_ends_nobody_elses_request() -> None:
+def test_what_threads_work_on_is_bounded_by_itself_and_ends_nobody_elses_request() -> None:
     server = Server()
     first, second = server.stranger("first"), server.stranger("second")
     server.connections.receive(first, BYTES - 1)

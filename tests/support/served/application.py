@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import AsyncGenerator
 
 from flask import Flask, Response
@@ -84,6 +85,11 @@ def add_views(app: Flask) -> None:
         return "held"
 
     @guard.public
+    def take_time() -> str:
+        time.sleep(0.3)
+        return "done"
+
+    @guard.public
     def held_threads() -> str:
         return str(len(held))
 
@@ -100,7 +106,7 @@ def add_views(app: Flask) -> None:
     def frozen() -> str:
         return str(gc.get_freeze_count())
 
-    for view in (events, end_events, hold, large, frozen):
+    for view in (events, end_events, hold, take_time, large, frozen):
         app.add_url_rule(f"/test/{view.__name__}", view.__name__, view)
     app.add_url_rule("/worker/test/hold", "hold_as_worker", hold)
     app.add_url_rule("/worker/test/held", "held_threads", held_threads)

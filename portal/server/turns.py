@@ -1,0 +1,122 @@
+"""Whose request is next where more wait than there are threads: everybody's first comes first.
+
+A crowd that keeps a thousand requests waiting would otherwise keep out whoever comes after it. Of
+each sender (an address, or a program's token) the first request of this minute goes before
+anybody's second, and so on. Among equals the newest goes first: who waits long has often left. The
+requests of programs that are known take turns with those of strangers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import Any
+
+from portal.server import limits
+from portal.server.places import Full, Place
+
+Waiting = tuple[int, int, Place, asyncio.Future[None]]
+
+
+class Turn:
+    """A thread that is free for one request."""
+
+    def __init__(self) -> None:
+        # What the thread does; it goes on when the request's client has left.
+        self.work: Future[Any] | None = None
+
+
+class Turns:
+    """The turns of one lane with so many threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._free = threads
+        # Of strangers and of those who are known: the next one is the first (a heap).
+        self._waiting: dict[bool, list[Waiting]] = {False: [], True: []}
+        self._last = False
+        self._number = count()
+        # The requests of each sender in this minute.
+        self._asked: Counter[str | bytes] = Counter()
+        self._asked_since = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are kept, with some whose clients have left."""
+        return sum(map(len, self._waiting.values()))
+
+    @asynccontextmanager
+    async def take(self, place: Place) -> AsyncIterator[Turn]:
+        """A thread is free for the request during the block; raises Full if none is in time."""
+        loop = asyncio.get_running_loop()
+        rank = self._rank(place.sender, loop.time())
+        known = isinstance(place.sender, bytes)
+        if self._free:
+            self._free -= 1
+        else:
+            turn: asyncio.Future[None] = loop.create_future()
+            waiting = rank, -next(self._number), place, turn
+            self._push(self._waiting[known], waiting)
+            await self._wait(turn)
+        mine = Turn()
+        try:
+            yield mine
+        finally:
+            if mine.work is None or mine.work.done():
+                self._give_back()
+            else:
+                mine.work.add_done_callback(lambda _: self._later(loop))
+
+    def _rank(self, sender: str | bytes, now: float) -> int:
+        if now - self._asked_since >= limits.TURNS_COUNTED_SECONDS:
+            self._asked.clear()
+            self._asked_since = now
+        self._asked[sender] += 1
+        return self._asked[sender]
+
+    @staticmethod
+    def _push(all_waiting: list[Waiting], one: Waiting) -> None:
+        if len(all_waiting) >= 2 * limits.CONNECTIONS:  # most of their clients have left
+            all_waiting[:] = [waiting for waiting in all_waiting if not waiting[-1].done()]
+            heapq.heapify(all_waiting)
+        heapq.heappush(all_waiting, one)
+
+    async def _wait(self, turn: asyncio.Future[None]) -> None:
+        try:
+            async with asyncio.timeout(limits.TURN_SECONDS):
+                await asyncio.wait({turn})
+        except TimeoutError:
+            if not turn.done():
+                raise Full from None
+        except asyncio.CancelledError:  # the client has left
+            if turn.done() and turn.exception() is None:
+                self._give_back()
+            raise
+        finally:
+            turn.cancel()
+        turn.result()
+
+    def _later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Another thread gives its turn back."""
+        with suppress(RuntimeError):  # the server has ended meanwhile
+            loop.call_soon_threadsafe(self._give_back)
+
+    def _give_back(self) -> None:
+        """A thread is free: the next request has it."""
+        for known in (not self._last, self._last):
+            waiting = self._waiting[known]
+            while waiting:
+                *_, place, turn = heapq.heappop(waiting)
+                if turn.done():
+                    continue
+                if place.has_ended:
+                    turn.set_exception(Full())
+                    continue
+                self._last = known
+                turn.set_result(None)
+                return
+        self._free += 1
