@@ -182,7 +182,9 @@ _CODES = {
         ("damaged", "contradictory", "inconsistent", "too_many_parts"), "decode_failed"
     ),
     "too_many_elements": "decode_failed",
-    **dict.fromkeys(("too_many_pixels", "header_too_large", "unfolds_too_large"), "too_large"),
+    **dict.fromkeys(
+        ("too_many_pixels", "header_too_large", "unfolds_too_large", "unfolds_too_far"), "too_large"
+    ),
 }
 
 

@@ -35,6 +35,7 @@ REASONS: Final = {
     "unsupported_transfer_syntax": "The DICOM file is compressed in a way that is not supported.",
     "unsupported_photometric": "The picture's kind of pixels is not supported.",
     "unfolds_too_large": "The deflated file unfolds to more than {megabytes} MB.",
+    "unfolds_too_far": "The deflated file would unfold to far more than an X-ray does.",
     "inconsistent": "The compressed picture is not of the size that its header claims.",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -113,6 +114,28 @@ def test_a_picture_of_too_many_runs_for_the_portal_is_refused_by_its_decoder(
     monkeypatch.setattr(pixel_frame, "_MOST_RUNS", 3)
     with pytest.raises(Unreadable, match="damaged"):
         reader.read(file_of(frame_of("noise"), *size))
+
+
+class Counted(bytes):
+    """Bytes that count how often one of them is read: once for each run, and once more for it."""
+
+    reads = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        self.reads += isinstance(key, int)
+        return super().__getitem__(key)
+
+
+def test_runs_behind_a_picture_s_end_count_as_work() -> None:
+    """Three segments of one pixel each, and behind each as many runs that make nothing."""
+    segment = b"\x00\x07" + b"\x80" * 1000 + b"\x81"
+    frame = (
+        struct.pack("<16I", 3, 64, 64 + len(segment), 64 + 2 * len(segment), *[0] * 12)
+        + 3 * segment
+    )
+    counted = Counted(frame)
+    rle.check(counted, 3, (1, 1), most_runs=1200)
+    assert counted.reads <= 1200 + 3  # each segment ends with a run that is cut off
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ def check(
     """BadFile where a segment makes fewer bytes than (rows, columns) has, or further rows.
 
     segments: one for each byte of a pixel. What is left of a segment is passed over where it makes
-    no whole row or is one byte repeated, as padding is. After `most_runs` runs nothing is said: a
-    large picture is decided by its decoder, which calls this with the frame's length.
+    no whole row or is one byte repeated, as padding is. After `most_runs` runs, those of the rests
+    among them, nothing is decided: a large picture is one for its decoder, which calls this with
+    the frame's length.
     """
     rows, columns = size
     head = struct.unpack("<16I", frame[:_HEAD_BYTES]) if len(frame) >= _HEAD_BYTES else (0,)
@@ -38,9 +39,12 @@ def check(
         rest = bytes(frame[at:limit])
         further = made - rows * columns
         if len(set(rest)) > 1:
-            further += _runs(frame, at, limit, columns - further, most_runs)[0]
+            more, _, used = _runs(frame, at, limit, columns - further, most_runs)
+            further, most_runs = further + more, most_runs - used
         if further >= columns:
             raise BadFile("inconsistent")
+        if most_runs <= 0:
+            return
 
 
 def _runs(

@@ -184,14 +184,20 @@ def test_sequences_without_lengths_are_walked_through_however_deep() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "outcome"),
-    [(3900, "read"), (4300, "unfolds_too_large")],
+    ("rows", "noise", "outcome"),
+    [
+        (3900, 400_000, "read"),
+        (4300, 400_000, "unfolds_too_large"),
+        (3900, 200_000, "unfolds_too_far"),
+        (400, 0, "unfolds_too_far"),
+    ],
 )
-def test_a_deflated_file_is_inflated_within_a_limit(rows: int, outcome: str) -> None:
+def test_a_deflated_file_is_inflated_within_limits(rows: int, noise: int, outcome: str) -> None:
+    """32 MiB, and a hundred times the file: an X-ray has noise, which does not repeat."""
     data = picture(
         rows=rows,
         columns=4096,
-        pixels=bytes(rows * 4096 * 2),
+        pixels=random.Random(1).randbytes(noise).ljust(rows * 4096 * 2, b"\0"),
         TransferSyntaxUID=DeflatedExplicitVRLittleEndian,
     )
     assert len(data) < MEGABYTE

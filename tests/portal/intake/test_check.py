@@ -185,10 +185,19 @@ REFUSED = {
         lambda: dicom(
             rows=4096,
             columns=4097,
-            pixels=bytes(4096 * 4097 * 2),
+            pixels=random.Random(1).randbytes(400_000).ljust(4096 * 4097 * 2, b"\0"),
             TransferSyntaxUID=DeflatedExplicitVRLittleEndian,
         ),
         "unfolds_too_large",
+    ),
+    "deflated without the noise that X-rays have": (
+        lambda: dicom(
+            rows=2000,
+            columns=2000,
+            pixels=bytes(2000 * 2000 * 2),
+            TransferSyntaxUID=DeflatedExplicitVRLittleEndian,
+        ),
+        "unfolds_too_far",
     ),
     "deflated and cut off": (
         lambda: dicom(TransferSyntaxUID=DeflatedExplicitVRLittleEndian)[:-9],
