@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from portal.accounts.openid_connect import Provider
 from portal.accounts.throttle import Throttle
-from portal.formats.limited_work import Busy
 from portal.jobs.broker import Broker
 from portal.models import db
 from portal.quotas import Quotas
@@ -25,7 +24,7 @@ from portal.settings import Settings
 from portal.vault import NotReadable, StorageFull, StorageUnavailable, Vault
 
 # Raised when the database, Redis or the storage is down or busy: the answer is 503, try again.
-UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable, Busy)
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout, RedisError, StorageUnavailable)
 # Raised by the database for a value that no column can hold, such as a text with a NUL.
 INVALID_VALUE = DataError
 # Raised by the database for everything else, where `database.is_damage` for a damaged page or row.

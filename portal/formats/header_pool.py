@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -24,7 +25,14 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from portal.formats.header_messages import CPU_SECONDS, MEMORY_BYTES, read_bytes, receive, send
+from portal.formats.header_messages import (
+    CPU_SECONDS,
+    MEMORY_BYTES,
+    left,
+    read_bytes,
+    receive,
+    send,
+)
 from portal.formats.refusals import REASONS, Limits, Refused, refuse
 from portal.formats.upload_header import Upload
 
@@ -62,14 +70,21 @@ class Work:
 class HeaderPool:
     """`processes` processes; each reads one header at a time.
 
-    `module` is what they run, `seconds` how long one may take to answer.
+    `module` is what they run, `seconds` how long one may take to answer, `most_seconds` the
+    processor time that is counted for a file by which one ended.
     """
 
     def __init__(
-        self, processes: int = PROCESSES, module: str = MODULE, seconds: float = SECONDS
+        self,
+        processes: int = PROCESSES,
+        module: str = MODULE,
+        seconds: float = SECONDS,
+        most_seconds: float = CPU_SECONDS,
     ) -> None:
+        self._seconds = seconds
+        self._most_seconds = most_seconds
         self._free: queue.LifoQueue[_Process] = queue.LifoQueue()
-        self._all = [_Process(module, seconds) for _ in range(processes)]
+        self._all = [_Process(module) for _ in range(processes)]
         for process in self._all:
             self._free.put(process)
 
@@ -103,12 +118,22 @@ class HeaderPool:
         for process in self._all:
             process.stop()
 
-    def ask(self, asked: dict[str, Any], data: bytes, work: Work | None = None) -> dict[str, Any]:
-        """The answer of a process, its bytes as `body`; Refused where it refuses or needs more."""
+    def ask(
+        self,
+        asked: dict[str, Any],
+        data: bytes,
+        work: Work | None = None,
+        seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """The answer of a process, its bytes as `body`; Refused where it refuses or needs more.
+
+        `seconds`: how long it may take, where that is not what the pool's processes have.
+        """
         process = self._free.get()
+        ends = time.monotonic() + (self._seconds if seconds is None else seconds)
         try:
             for _ in range(_TRIES):
-                answer = process.ask(asked, data)
+                answer = process.ask(asked, data, ends)
                 if answer is not None:
                     break
             else:
@@ -116,7 +141,7 @@ class HeaderPool:
         finally:
             self._free.put(process)
         if work is not None:
-            work.seconds += float(answer.get("seconds", CPU_SECONDS))
+            work.seconds += float(answer.get("seconds", self._most_seconds))
         if "refused" in answer:
             code, message = answer["refused"]
             raise Refused(code, message) if code in REASONS else refuse("unreadable")
@@ -131,14 +156,12 @@ class HeaderPool:
 class _Process:
     """One process and the way to it; used by one thread at a time."""
 
-    def __init__(self, module: str, seconds: float) -> None:
+    def __init__(self, module: str) -> None:
         self._module = module
-        self._seconds = seconds
         self._start()
 
     def _start(self) -> None:
         self._channel, child_end = socket.socketpair()
-        self._channel.settimeout(self._seconds)
         self._ready = False
         with child_end:
             self._process = subprocess.Popen(  # our own module  # noqa: S603  # nosec B603
@@ -155,21 +178,25 @@ class _Process:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, asked: dict[str, Any], data: bytes) -> dict[str, Any] | None:
-        """The answer; None where the process ended for another reason than its limits."""
+    def ask(self, asked: dict[str, Any], data: bytes, ends: float) -> dict[str, Any] | None:
+        """The answer; None where the process ended for another reason than its limits.
+
+        `ends`: when it has to be there, by the monotonic clock.
+        """
         if self._process.poll() is not None:
             self._replace()
         try:
             if not self._ready:
-                _report(tuple(receive(self._channel)["missing"]))
+                _report(tuple(receive(self._channel, ends)["missing"]))
                 self._ready = True
+            self._channel.settimeout(left(ends))
             send(self._channel, {**asked, "bytes": len(data)})
             self._channel.sendall(data)
-            answer = receive(self._channel)
+            answer = receive(self._channel, ends)
             size = int(answer.get("bytes", 0))
             if not 0 <= size <= _MOST_BYTES:
                 raise EOFError
-            answer["body"] = read_bytes(self._channel, size)
+            answer["body"] = read_bytes(self._channel, size, ends)
         except TimeoutError:
             self._process.kill()
             self._replace()

@@ -7,43 +7,81 @@ works waits, but only a few do: the others are told to come again.
 
 import atexit
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import BoundedSemaphore, Lock
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from portal.formats.header_pool import HeaderPool
+from portal.formats.header_messages import CPU_SECONDS
+from portal.formats.header_pool import HeaderPool, Work
+from portal.formats.refusals import Refused
 
-Ask = Callable[[dict[str, Any], bytes], dict[str, Any]]
 WAITING: Final = 3
 """Who waits beside the one whose turn it is: with that one half of the threads of people."""
-_SECONDS: Final = 60.0
+SECONDS: Final = 40.0
+"""How long a thread waits for its turn and for all its answers together."""
+
+
+class Ask(Protocol):
+    """A function like `HeaderPool.ask`; also Busy where the turn's time is over."""
+
+    def __call__(
+        self, asked: dict[str, Any], data: bytes, work: Work | None = None, /
+    ) -> dict[str, Any]:
+        """The answer; Refused."""
 
 
 class Busy(Exception):
-    """Others wait already. Nothing was done: try again."""
+    """Others wait already, or the machine has too much to do. Nothing was done: try again."""
 
 
 class LimitedWork:
-    """One process that runs `module`, for one piece of work at a time."""
+    """One process that runs `module`, for one piece of work at a time.
 
-    def __init__(self, module: str) -> None:
+    `most_seconds`: the processor time that is counted for a file by which it ended.
+    """
+
+    def __init__(self, module: str, most_seconds: float = CPU_SECONDS) -> None:
         self._module = module
+        self._most_seconds = most_seconds
         self._places = BoundedSemaphore(1 + WAITING)
         self._turn = Lock()
         self._pool: HeaderPool | None = None
         self._owner = 0
 
     @contextmanager
-    def turn(self) -> Iterator[Ask]:
-        """The process to oneself, as a function like `HeaderPool.ask`; Busy where others wait."""
+    def turn(self, seconds: float = SECONDS) -> Iterator[Ask]:
+        """The process to oneself, for so many seconds with those of waiting for it.
+
+        Busy where others wait already, or where the time is over, in between as well.
+        """
+        ends = time.monotonic() + seconds
         if not self._places.acquire(blocking=False):
             raise Busy
         try:
-            with self._turn:
-                yield self._started().ask
+            if not self._turn.acquire(timeout=seconds):
+                raise Busy
+            try:
+                yield partial(self._ask, ends)
+            finally:
+                self._turn.release()
         finally:
             self._places.release()
+
+    def _ask(
+        self, ends: float, asked: dict[str, Any], data: bytes, work: Work | None = None, /
+    ) -> dict[str, Any]:
+        seconds = ends - time.monotonic()
+        if seconds <= 0:
+            raise Busy
+        try:
+            return self._started().ask(asked, data, work, seconds)
+        except Refused:
+            if time.monotonic() >= ends:  # it is not the file's doing
+                raise Busy from None
+            raise
 
     def close(self) -> None:
         """End the process; the next turn starts another one."""
@@ -55,7 +93,7 @@ class LimitedWork:
     def _started(self) -> HeaderPool:
         if self._pool is None or self._owner != os.getpid():  # a forked process has its own
             self._owner = os.getpid()
-            self._pool = HeaderPool(1, self._module, _SECONDS)
+            self._pool = HeaderPool(1, self._module, SECONDS, self._most_seconds)
             atexit.register(_close, self._pool, self._owner)
         return self._pool
 

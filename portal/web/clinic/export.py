@@ -35,6 +35,8 @@ WARNINGS = {
     "no_dicom": "The picture was uploaded as PNG or JPEG and is left out: only DICOM is exported.",
     "damaged": "The picture is damaged or could not be decoded, and is left out.",
     "not_cleanable": "The picture may contain text that cannot be removed and is left out.",
+    "too_much_work": "A picture takes far longer to de-identify than an X-ray, and is left out.",
+    "no_time": "Pictures before it took up the time that an export has: it is left out.",
     "mask_left_out": "The outline could not be read and is left out.",
 }
 
@@ -79,10 +81,19 @@ def _page(study_id: UUID, error: str = "") -> str:
         plan=planned,
         files=[(name, FILES[_kind(name)]) for name in planned.files],
         look=[WARNINGS[code] for code in planned.warnings if code in LOOK],
-        left_out=[WARNINGS[code] for code in planned.warnings if code not in LOOK],
+        left_out=[_left_out(planned, code) for code in planned.warnings if code not in LOOK],
         error=error,
         fresh=guard.is_fresh(),
     )
+
+
+def _left_out(planned: deidentified_export.Plan, code: str) -> str:
+    """The warning, with the pictures that it is about where there are several."""
+    numbers = [str(number) for number, why in planned.left_out.items() if why == code]
+    if not numbers or planned.pictures == 1:
+        return WARNINGS[code]
+    of = "Picture" if len(numbers) == 1 else "Pictures"
+    return f"{WARNINGS[code]} {of} {', '.join(numbers)} of {planned.pictures}."
 
 
 def _kind(name: str) -> str:

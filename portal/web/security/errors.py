@@ -17,6 +17,7 @@ from portal import database
 from portal.accounts.sessions import SignedOut
 from portal.accounts.throttle import Throttled
 from portal.errors import Conflict, Invalid
+from portal.formats.limited_work import Busy
 from portal.formats.refusals import Refused
 from portal.quotas import QuotaReached
 from portal.services import (
@@ -110,6 +111,11 @@ _BY_CODE = {
         "below to your administrator, and read the original picture unaided.",
     ),
     "quota": ErrorText("Too much in a short time", "Wait a little, then try again."),
+    "busy": ErrorText(
+        "Others wait for the same",
+        "Pictures are drawn and exports are made one after the other. Nothing was lost. Try again "
+        "in half a minute.",
+    ),
     "sso_away": ErrorText(
         "Hospital sign-in not available",
         "Your hospital’s sign-in service could not be reached. If you have a password of Pleura, "
@@ -212,6 +218,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(INVALID_VALUE, _invalid_value)
     app.register_error_handler(Throttled, _throttled)
     app.register_error_handler(QuotaReached, _quota_reached)
+    app.register_error_handler(Busy, _busy)
     app.register_error_handler(SignedOut, lambda _error: answer(Problem(401, "signed_out")))
     app.register_error_handler(CSRFError, lambda _error: answer(Problem(400, "csrf")))
     app.register_error_handler(HTTPException, _http)
@@ -289,6 +296,11 @@ def _unavailable(error: Exception) -> Response:
     current_app.logger.error("unavailable", exc_info=error)
     _let_go_of_rows()
     return answer(Problem(503, "unavailable", retry_after=30))
+
+
+def _busy(_error: Exception) -> Response:
+    current_app.logger.warning("busy")
+    return answer(Problem(503, "busy", retry_after=30))
 
 
 def _broken(error: Exception) -> Response:

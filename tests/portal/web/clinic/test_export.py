@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import zipfile
 from uuid import UUID
 
@@ -10,6 +11,8 @@ import pytest
 from flask import Flask
 
 from portal.accounts import sessions
+from portal.exchange import deidentified_export
+from portal.formats.limited_work import WAITING
 from portal.intake import submission
 from portal.models import AuditEvent, User, db
 from tests.support.core import Clock
@@ -97,3 +100,41 @@ def test_a_png_is_listed_as_left_out(app: Flask, reader: Person, technologist: P
     shown = sign_in(app, reader).get(f"/studies/{study}/export").text
     assert "only DICOM is exported" in shown
     assert "Text in the picture itself" not in shown
+
+
+def test_of_several_pictures_the_page_names_those_that_are_left_out(
+    app: Flask, technologist: Person, reader: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = app.extensions["pleura"]
+    with app.app_context():
+        actor = sessions.actor_of(db.session().get_one(User, technologist.id))
+        for shade in range(3):
+            data = dicom(StudyInstanceUID="1.2.3.8", pixels=bytes([shade, 0]) * 48)
+            sent = submission.submit(
+                db.session(), services.vault, actor, "x.dcm", data, services.clock()
+            )
+    monkeypatch.setattr(deidentified_export, "MOST_SECONDS", 0.0)
+    shown = sign_in(app, reader).get(f"/studies/{sent.study_id}/export").text
+    assert "up the time that an export has: it is left out. Pictures 2, 3 of 3." in shown
+
+
+def test_who_would_be_one_more_to_wait_is_answered_when_to_come_again(
+    app: Flask, reader: Person, study_id: UUID, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An expected answer: a line in the log, not an error with its traceback."""
+    client, page = sign_in(app, reader), f"/studies/{study_id}/export"
+    places = deidentified_export._work._places
+    for _ in range(1 + WAITING):
+        assert places.acquire(blocking=False)
+    try:
+        with caplog.at_level(logging.WARNING, logger=app.logger.name):
+            answer = client.get(page)
+    finally:
+        for _ in range(1 + WAITING):
+            places.release()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert "Try again in half a minute" in answer.text
+    lines = [record for record in caplog.records if record.getMessage() == "busy"]
+    assert [(line.levelno, line.exc_info) for line in lines] == [(logging.WARNING, None)]
+    assert not [record for record in caplog.records if record.levelno > logging.WARNING]
+    assert client.get(page).status_code == 200

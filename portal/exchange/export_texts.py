@@ -1,0 +1,88 @@
+"""The texts of an export: the model's result with the readers' findings, and what was changed."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.exchange import deidentify
+from portal.models import Instance, Prediction, Review, Study
+from portal.studies import exams, stored_results
+
+
+def result(session: Session, study_id: UUID, prediction: dict[str, Any] | None) -> dict[str, Any]:
+    """The model's numbers and the readers' coded findings: no name, no comment, no time."""
+    reviews = session.scalars(
+        select(Review)
+        .join(Study, Study.id == Review.study_id)
+        .where(exams.is_of([study_id]))
+        .order_by(Review.created)
+    ).all()
+    return {
+        "prediction": prediction,
+        "reviews": [
+            {
+                "finding": one.finding.value if one.finding else None,
+                "size": one.size.value if one.size else None,
+                "verdict": one.verdict.value,
+                "reason": one.reason.value if one.reason else None,
+            }
+            for one in reviews
+        ],
+        "size_of_reviews": "share of the lung field's area in percent, judged by eye",
+        "note": "Research use only: not a medical device.",
+    }
+
+
+def prediction(row: Prediction | None, picture: Instance) -> dict[str, Any] | None:
+    """The model's numbers about one picture."""
+    if row is None:
+        return None
+    image_threshold, likely_threshold = stored_results.image_thresholds(row)
+    return {
+        "model": {
+            "name": row.model.name,
+            "version": row.model.version,
+            "sha256": row.model.sha256,
+        },
+        "probability": row.probability,
+        "band": row.band.value if row.band else None,
+        "under_18": stored_results.is_of_under_18(row),
+        "pixel_threshold": row.threshold,
+        "operating_point": row.operating_point,
+        "image_threshold": image_threshold,
+        "likely_threshold": likely_threshold,
+        "measurements": stored_results.measurements(row, picture),
+        "other_findings": row.other_findings,
+        "quality": {
+            "verdict": row.quality_verdict.value,
+            "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],
+        },
+    }
+
+
+def manifest(
+    files: Mapping[str, dict[str, Any]],
+    warnings: list[str],
+    left_out: Mapping[int, str],
+    pseudonym: str,
+    looked: bool,
+) -> dict[str, Any]:
+    """What was changed, which pictures are left out and why, and the digest of each file."""
+    return {
+        "patient": pseudonym,
+        "method": deidentify.METHOD,
+        "profile": {"code": "113100", "scheme": "DCM"},
+        "warnings": warnings,
+        "left_out": [{"picture": number, "why": code} for number, code in left_out.items()],
+        "looked_for_burned_in_text": looked,
+        "files": dict(files),
+    }
+
+
+def as_json(content: dict[str, Any]) -> bytes:
+    """The text of a file."""
+    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
