@@ -13,6 +13,8 @@ import { getJson, poll } from "./poll.js";
 
 const AT_ONCE = 3;
 const TRIES = [1000, 3000, 8000];
+// Refusals of the view, which lists them itself; other 413 come before it, or from a proxy.
+const NOTED = ["too_large", "archive_too_large"];
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const list = document.getElementById("files-list");
@@ -31,21 +33,25 @@ function add(files) {
     /** @type {FileRow<File>} */
     const row = new FileRow(file, list, () => enqueue(row));
     rows.push(row);
-    const zip = /\.zip$/i.test(file.name);
+    const zip = isZip(file);
     const [most, mb] = zip ? [form.dataset.maxArchiveBytes, form.dataset.maxArchiveMb] : [form.dataset.maxBytes, form.dataset.maxMb];
-    if (file.size > Number(most)) { row.refuse(`The file is larger than ${mb} MB.`); noteTooLarge(file.name, zip); }
+    if (file.size > Number(most)) { row.refuse(`The file is larger than ${mb} MB.`); noteTurnedAway(row, "too_large"); }
     else enqueue(row);
   }
   form.classList.toggle("busy", rows.length > 0);
   summary();
 }
 
-// So that the row is listed after a reload as well, like files that the server has refused.
-/** @param {string} name  @param {boolean} archive */
-async function noteTooLarge(name, archive) {
-  const note = () => fetch(form.dataset.tooLargeUrl, {
+/** @param {File} file */
+function isZip(file) { return /\.zip$/i.test(file.name); }
+
+// So that the row is listed after a reload as well, like files that the server has refused: of this
+// one it did not read the name.
+/** @param {FileRow<File>} row  @param {"too_large" | "quota"} why */
+async function noteTurnedAway(row, why) {
+  const note = () => fetch(form.dataset.turnedAwayUrl, {
     method: "POST", headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json", Accept: "application/json" },
-    body: JSON.stringify({ name, archive }),
+    body: JSON.stringify({ name: row.file.name, archive: isZip(row.file), why }),
   }).catch(/** @returns {null} */ () => null);
   const answer = await note();
   if (answer?.status === 400 && await renewToken()) await note();
@@ -87,6 +93,8 @@ async function send(row) {
       if (answer.status === 0) row.lost("The portal cannot be reached.");
       else if (answer.status >= 500 || answer.status === 429) row.lost(answer.body?.detail || "The portal cannot accept uploads at the moment.");
       else row.refuse(answer.body?.detail || "The file was refused.");
+      if (answer.status === 429) noteTurnedAway(row, "quota");
+      if (answer.status === 413 && !NOTED.includes(answer.body?.code)) noteTurnedAway(row, "too_large");
       return;
     }
     row.pause(answer.status === 0 ? "No connection, trying again …" : "The portal is busy, trying again …");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -192,10 +193,10 @@ def test_too_large_a_file_is_refused_before_it_is_sent(visitor: Visitor, files: 
     sent: list[str] = []
     page.on("request", lambda r: sent.append(r.url) if r.method == "POST" else None)
     page.evaluate("document.getElementById('upload').dataset.maxBytes = '10'")
-    with page.expect_response("**/upload/too-large"):
+    with page.expect_response("**/upload/turned-away"):
         page.set_input_files("#files", files("large.dcm", b"x" * 100))
     expect(page.locator("#files-list .file")).to_contain_text("larger than 64 MB")
-    assert [url for url in sent if not url.endswith("/upload/too-large")] == []
+    assert [url for url in sent if not url.endswith("/upload/turned-away")] == []
     page.reload()
     expect(page.locator("#refused .file")).to_contain_text("larger than 64 MB")
 
@@ -214,6 +215,35 @@ def test_refused_files_are_listed_after_a_reload_and_only_in_their_session(
     assert not any("PATIENT" in text for text in kept)
     other = visitor.open("/upload", Role.TECHNOLOGIST)
     assert other.locator("#refused").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        (429, "quota", "More files were sent within an hour"),
+        (413, "content_too_large", "larger than 64 MB"),
+    ],
+)
+def test_a_file_that_is_turned_away_unread_is_listed_after_a_reload(
+    visitor: Visitor, files: Write, status: int, code: str, text: str
+) -> None:
+    visitor.refusals_expected = True
+    page = visitor.open("/upload", Role.TECHNOLOGIST)
+    answer = json.dumps({"code": code, "detail": "Not now."})
+    page.route("**/studies", lambda route: route.fulfill(status=status, body=answer))
+    page.clock.install()
+    sent = page.locator("#files-list .file", has_text="Not now.")
+
+    def is_answered_for_good() -> bool:
+        page.clock.run_for(9000)  # each try waits longer than the one before it
+        return sent.count() > 0
+
+    with page.expect_response("**/upload/turned-away"):
+        page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(56))))
+        wait_until(page, is_answered_for_good)
+    page.reload()
+    expect(page.locator("#refused .file")).to_contain_text("one.dcm")
+    expect(page.locator("#refused .file")).to_contain_text(text)
 
 
 def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write) -> None:

@@ -76,19 +76,26 @@ def submit() -> tuple[Response | str, int]:
     return jsonify(files=[_file_as_json(arrival) for arrival in received]), 202
 
 
-@blueprint.post("/upload/too-large")
+@blueprint.post("/upload/turned-away")
 @guard.permission(Permission.STUDY_SUBMIT)
-def too_large() -> Response:
-    """The page has refused a file for its size, before it was sent: listed like other refusals."""
+def turned_away() -> Response:
+    """A file was refused before the portal read its name: listed like other refusals.
+
+    For its size, by the page or by what is in front of the portal, or because of the quota.
+    """
     sent = json_or_none() if request.is_json else None
-    name, is_archive = (
-        (sent.get("name"), sent.get("archive")) if isinstance(sent, dict) else ("", 0)
-    )
-    if not isinstance(name, str) or not name:
-        raise Problem(422, "bad_name", "Send an object with the file's name.")
-    settings = guard.services().settings
-    most = settings.max_archive_mb if is_archive is True else settings.max_upload_mb
-    _note(_Refusal(name, refuse("too_large", megabytes=most).message))
+    known = sent if isinstance(sent, dict) else {}
+    name, why = known.get("name"), known.get("why")
+    if not isinstance(name, str) or not name or why not in ("too_large", "quota"):
+        raise Problem(422, "bad_name", "Send an object with the file's name, and why.")
+    if why == "quota":
+        reason = refuse("quota", when="later")
+    else:
+        settings = guard.services().settings
+        is_archive = known.get("archive") is True
+        most = settings.max_archive_mb if is_archive else settings.max_upload_mb
+        reason = refuse("too_large", megabytes=most)
+    _note(_Refusal(name, reason.message))
     return Response(status=204)
 
 

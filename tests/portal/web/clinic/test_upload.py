@@ -64,6 +64,30 @@ def test_a_refusal_that_cannot_be_noted_changes_no_answer(
     assert client.post("/studies", data={"file": file}, headers=headers).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ({"why": "quota"}, "More files were sent within an hour than are accepted."),
+        ({"why": "too_large"}, "The file is larger than 64 MB."),
+        ({"why": "too_large", "archive": True}, "The file is larger than 256 MB."),
+        ({"why": "<b>because</b>"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_file_that_was_turned_away_unread_is_listed_with_a_reason_of_ours(
+    app: Flask, technologist: Person, sent: dict[str, object], reason: str
+) -> None:
+    client = sign_in(app, technologist)
+    headers = {"X-CSRFToken": csrf_of(client)}
+    body = {"name": "NAME^OF A PATIENT.dcm", **sent}
+    answer = client.post("/upload/turned-away", json=body, headers=headers)
+    assert answer.status_code == (204 if reason else 422)
+    page = client.get("/upload").text
+    assert ("NAME^OF A PATIENT.dcm" in page) is bool(reason)
+    assert reason in page
+    assert "because" not in page
+
+
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 def test_a_file_that_found_no_room_is_listed_after_a_reload(
     app: Flask, technologist: Person, monkeypatch: pytest.MonkeyPatch, accept: str

@@ -101,7 +101,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "worklist.search": SENDERS,
     "upload.upload": SENDERS,
     "upload.submit": SENDERS,
-    "upload.too_large": SENDERS,  # without a name: 422
+    "upload.turned_away": SENDERS,  # without a name: 422
     "history.history": SENDERS,
     "reading.case": OF_THE_CASE,
     "reading.state": OF_THE_CASE,
