@@ -119,7 +119,8 @@ class Result(Body):
         "the lung was not found."
     )
     under_18: bool = Field(
-        description="A result of a patient under 18, for whom the model was not made."
+        description="The result of any of its pictures is one of a patient under 18, for whom the "
+        "model was not made; each picture's `prediction` has its own."
     )
     quality: QualityVerdict
 

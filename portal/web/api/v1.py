@@ -204,18 +204,19 @@ def _summary(state: status.StudyState, case: str, created: datetime | None) -> b
         reviewed=state.reviewed,
         finding=state.finding,
         found_after_reading=state.found_after_reading,
-        result=_result(result) if result is not None else None,
+        result=_result(result, under_18=state.under_18) if result is not None else None,
     )
 
 
-def _result(result: status.Result) -> bodies.Result:
+def _result(result: status.Result, *, under_18: bool) -> bodies.Result:
+    """The most suspicious picture's result; the mark of an under-18 is that of any picture."""
     return bodies.Result(
         band=result.band,
         probability=result.probability,
         side=result.side,
         distance_mm=result.distance_mm,
         hemithorax_share=result.hemithorax_share,
-        under_18=result.under_18,
+        under_18=under_18,
         quality=result.quality,
     )
 
