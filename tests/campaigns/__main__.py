@@ -50,9 +50,9 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     module = known[options.name]
     command = shlex.join(word for word in words if word != "--print")
-    unfinished = campaign.Unfinished(
-        campaign.STATE / f"{options.name}.json", campaign.fingerprint(command)
-    )
+    keeps = getattr(module, "KEEPS_ROWS", False)
+    fingerprint = "kept" if keeps else campaign.fingerprint(command)
+    unfinished = campaign.Unfinished(campaign.STATE / f"{options.name}.json", fingerprint)
     tested = campaign.commit()
     rows = module.run(campaign.Arguments(options.seed, options.rounds, options, unfinished))
     lines = campaign.table(module.COLUMNS, rows)
@@ -61,7 +61,8 @@ def main(words: Sequence[str]) -> int:
         made = f"seed {options.seed}, commit {tested}, {datetime.now(UTC):%Y-%m-%d}"
         text = f"{summary(module)}\n\n`python -m tests.campaigns {command}`: {made}.\n\n{lines}"
         campaign.write(options.name, text)
-    unfinished.remove()
+    if not keeps:
+        unfinished.remove()
     return 0 if all(row.passed for row in rows) else 1
 
 

@@ -7,6 +7,9 @@ A campaign is a module of this folder. It has a docstring, `COLUMNS`, and
 `arguments.seed` and `arguments.rounds` come from the command line (`ROUNDS` is the campaign's own
 number of rounds), `arguments.options` has what `add_arguments(parser)` of the module declared.
 Work that takes long goes through `arguments.resume`, which stores each row when it is made.
+
+A campaign with `KEEPS_ROWS = True` has keys of rows that follow from all that a row is about: rows
+that passed are kept for the next run, of whatever commit.
 """
 
 from __future__ import annotations
@@ -49,9 +52,9 @@ class Unfinished:
                     for key, row in stored["rows"].items()
                 }
 
-    def row(self, key: str, make: Callable[[], Row]) -> Row:
+    def row(self, key: str, make: Callable[[], Row], *, again_if_failed: bool = False) -> Row:
         """The stored row of this key; else the one that `make` returns, which is then stored."""
-        if key not in self._rows:
+        if key not in self._rows or (again_if_failed and not self._rows[key].passed):
             self._rows[key] = make()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             rows = {key: asdict(row) for key, row in self._rows.items()}

@@ -14,7 +14,7 @@ from kombu.message import Message
 
 from tests.worker.test_celery_app import GIVEN
 from worker.client.portal_client import PortalClient
-from worker.contract.job import JobKind
+from worker.contract.job import TASKS, JobKind
 from worker.job_source import JobSource
 from worker.settings import Settings
 
@@ -65,5 +65,22 @@ def test_a_message_that_redis_did_not_take_back_is_noticed(tasks: ModuleType) ->
         taken.ack()
         assert 20.0 <= tasks.oldest_unacknowledged() < 30.0
         lost.ack()
+        assert tasks.oldest_unacknowledged() == 0.0
+        queue.close()
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_whatever_is_acknowledged_is_looked_after(tasks: ModuleType, kind: JobKind) -> None:
+    """Celery logs a connection that is gone and goes on, as the first `on_ack` here does."""
+    task = tasks.app.tasks[TASKS[kind]]
+    tasks._acknowledged.clear()
+    with Connection("memory://") as connection:
+        queue = connection.SimpleQueue(f"test-{kind}")
+        queue.put([[], {}, {}], headers={"id": "1", "task": task.name})
+        message = queue.get(timeout=5)
+        lost = task.Request(message, app=tasks.app, task=task, on_ack=lambda *_: None)
+        lost.acknowledge()
+        assert tasks.oldest_unacknowledged() > 0
+        task.Request(message, app=tasks.app, task=task, on_ack=message.ack_log_error).acknowledge()
         assert tasks.oldest_unacknowledged() == 0.0
         queue.close()

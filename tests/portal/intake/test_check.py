@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import sys
 import time
 import tracemalloc
 import zipfile
@@ -306,6 +307,18 @@ def test_it_refuses_with_a_reason(name: str) -> None:
 def test_every_reason_is_tried_above() -> None:
     # What only a fault of our own leads to is tried in `formats/test_header_pool.py`.
     assert {code for _, code in REFUSED.values()} == set(REASONS) - {"header_limit", "unreadable"}
+
+
+def test_no_header_is_read_in_the_portals_own_process() -> None:
+    called, data = set[str](), dicom()
+    check("x", data, LIMITS)
+    sys.setprofile(lambda frame, _what, _about: called.add(frame.f_code.co_filename))
+    try:
+        check("x", data, LIMITS)
+    finally:
+        sys.setprofile(None)
+    assert [name for name in called if name.endswith("/header_pool.py")]
+    assert [name for name in called if "/pydicom/" in name or "xray_files/header" in name] == []
 
 
 def test_fill_bytes_before_a_marker_are_passed_over_at_once() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,6 +48,7 @@ from tests.support.jobs import (
 )
 from tests.support.pictures import jpeg, png
 from tests.support.queries.query_plan import plan_of, selects
+from tests.support.wait import only_on_postgresql, stopped_once, until_it_waits
 from worker.contract.clock import LEASE_SECONDS
 
 
@@ -293,6 +294,27 @@ def test_two_attempts_that_finish_at_once_make_one_prediction(clinic: Clinic) ->
         assert list(pool.map(end, (first, second))) == [False, True]
     with clinic.session as session:
         assert session.scalars(select(Prediction)).one().attempt == 2
+
+
+def test_an_attempt_whose_result_is_being_stored_is_not_taken_over(clinic: Clinic) -> None:
+    """Its lease has ended. Who claims it waits, and finds the job done."""
+    only_on_postgresql(clinic.core.engine)
+    segment = clinic.render(clinic.submit().study_id)
+    ticket = clinic.claim(segment)
+    assert ticket is not None
+    clinic.store(ticket, **segmented())
+    with ThreadPoolExecutor(1) as pool:
+        running = list[Future[Ticket | None]]()
+
+        def claim_too() -> None:
+            running.append(pool.submit(clinic.claim, segment, after(hours=1)))
+            until_it_waits(clinic.core.engine, running[0])
+            assert not running[0].done()
+
+        with stopped_once(clinic.core.engine, "FROM blobs", claim_too):
+            clinic.finish(ticket, {"prediction": prediction_of()})
+        assert running[0].result(60) is None
+    assert clinic.state_of(segment) is JobState.DONE
 
 
 def test_finishing_twice_changes_nothing(clinic: Clinic) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,13 @@ from sqlalchemy import func, select, update
 
 from portal import audit
 from portal.__main__ import main
+from portal.audit import anchor_file, anchors
 from portal.database import DatabaseTime
-from portal.governance import integrity_state, scheduler_signs
+from portal.governance import clock, integrity_state, scheduler_signs
 from portal.models import AuditEvent, SchedulerSign
-from portal.operations import background_check
+from portal.operations import background_check, scheduler
 from tests.support.audit_log import check, fill, link, tamper
+from tests.support.clinic import Clinic
 from tests.support.core import NOW, Core
 from tests.support.paths import ROOT
 from tests.support.wait import until
@@ -101,6 +103,32 @@ def test_a_log_that_was_changed_is_found_without_anybody_asking(core: Core) -> N
         assert until(lambda: any(one.startswith("access log: row ") for one in found()))
     check = background_check.problems_of_log(core.engine, core.settings, NOW)
     assert check == [one for one in found() if one.startswith("access log")]
+
+
+def test_a_sweep_anchors_the_log_without_a_setting(core: Core) -> None:
+    fill(core)
+    assert core.settings.audit_anchor_file is None
+    with core.sessions() as session:
+        file = anchors.place(session, core.settings)
+    assert not anchor_file.has_anchors(file)
+    with sweeping(core, every="3600"):
+        assert until(lambda: anchor_file.has_anchors(file))
+
+
+def test_by_a_clock_that_has_jumped_nothing_is_tidied(clinic: Clinic) -> None:
+    """The log's rows are of months ago: what is being written just now would look old, too."""
+    core = clinic.core
+    fill(core)
+    half = core.data_dir / "blobs" / "incoming" / "half.1"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"x")
+    os.utime(half, (NOW.timestamp(), NOW.timestamp()))
+    scheduler.run_sweep(core.settings, core.vault, core.engine)
+    assert half.exists()
+    with clinic.session as session:
+        clock.confirm(session, clinic.admin, datetime.now(UTC))
+    scheduler.run_sweep(core.settings, core.vault, core.engine)
+    assert not half.exists()
 
 
 def test_rows_that_wait_to_be_linked_are_no_finding(core: Core) -> None:

@@ -84,6 +84,59 @@ def test_a_confined_process_ends_by_its_limit_and_the_one_that_was_started_ends_
     assert subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode == -signal.SIGPROF
 
 
+CONFINED = """
+import ctypes, json, os, signal
+from worker.isolation.confinement import OWN_ID, confine, filter_calls
+
+def is_refused(call, *arguments):
+    try:
+        call(*arguments)
+    except PermissionError:
+        return True
+    return False
+
+libc, started, was_root = ctypes.CDLL(None), os.getpid(), os.geteuid() == 0
+missing = confine({1})
+capabilities, ends_by = (ctypes.c_uint32 * 6)(), ctypes.c_int()
+libc.capget((ctypes.c_uint32 * 2)(0x20080522, 0), capabilities)
+libc.prctl(2, ctypes.byref(ends_by))
+has = {
+    "namespaces": os.getpid() != started and ends_by.value == signal.SIGKILL,
+    "a user of its own": not was_root or os.getresuid() == (OWN_ID, OWN_ID, OWN_ID),
+    "capabilities": not any(capabilities),
+    "undumpable": libc.prctl(3, 0, 0, 0, 0) == 0,
+    "no new rights": libc.prctl(39, 0, 0, 0, 0) == 1,
+    "Landlock": is_refused(os.open, "/", os.O_RDONLY),
+}
+filter_calls(missing)
+has["filter of system calls"] = is_refused(os.getpgid, 0)
+os.write(1, json.dumps({"missing": missing, "has": has}).encode())
+"""
+
+
+@cache
+def confined() -> dict[str, Any]:
+    """What a confined process finds out about itself."""
+    command = [sys.executable, "-c", CONFINED]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60)
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *("namespaces", "a user of its own", "capabilities", "undumpable", "no new rights"),
+        *("Landlock", "filter of system calls"),
+    ],
+)
+def test_a_confined_process_has_each_layer(layer: str) -> None:
+    """What another layer stops too shows nothing about this one."""
+    refused = [one for one in confined()["missing"] if one.startswith(f"{layer} (")]
+    if refused:
+        pytest.skip(refused[0])
+    assert confined()["has"][layer]
+
+
 @pytest.mark.parametrize("attack", [*ATTACKS, "file_before"])
 def test_a_decoder_that_was_taken_over_gets_nothing(attack: str) -> None:
     result = results()["all"]

@@ -155,6 +155,18 @@ def test_what_is_no_case_finds_nothing(admin_client: FlaskClient) -> None:
         assert "No such case" in answer.text
 
 
+def test_a_clock_is_confirmed_after_a_fresh_proof_alone(
+    app: Flask, clock: Clock, admin: Person
+) -> None:
+    client = sign_in(app, admin)
+    clock.forward(minutes=11)
+    answer = post(client, f"{PAGE}/clock", {}, page=PAGE)
+    assert answer.status_code == 303
+    assert answer.location.startswith("/confirm")
+    with app.app_context():
+        assert db.session.query(AuditEvent).filter_by(event="clock_confirmed").count() == 0
+
+
 def test_a_clock_that_has_jumped_is_shown_and_confirmed_by_an_administrator(
     app: Flask, clock: Clock, admin: Person, auditor: Person, client: FlaskClient
 ) -> None:
