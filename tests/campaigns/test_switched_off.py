@@ -35,10 +35,10 @@ def copy() -> Iterator[CopiedCode]:
         yield code
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[CopiedCode]:
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CopiedCode]:
     """A repository with one protection."""
-    root = tmp_path / "small"
+    root = tmp_path_factory.mktemp("small") / "code"
     (root / "tests").mkdir(parents=True)
     (root / "limit.py").write_text(LIMIT)
     (root / "tests" / "test_limit.py").write_text(TESTS)
@@ -113,8 +113,8 @@ def test_an_edit_that_breaks_the_code_proves_nothing(
 
 
 def test_tests_that_fail_in_any_case_are_named(small: CopiedCode) -> None:
-    (small.root / "limit.py").write_text(LIMIT.replace("return 9", "return 8"))
-    done = switched_off.unchanged(small, [protection("", "", "test_it_is_bounded")])
+    with small.changed({"limit.py": LIMIT.replace("return 9", "return 8")}):
+        done = switched_off.unchanged(small, [protection("", "", "test_it_is_bounded")])
     assert not done.passed
     assert "test_it_is_bounded" in done.cells[4]
 
