@@ -61,9 +61,10 @@ PEOPLE_THREADS: Final = 8
 OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4
 HEALTH_THREADS: Final = 2
-# So long a request waits for one of the threads of others at most, and for so long requests of one
-# sender are counted: whoever has had fewer of them goes first.
+# So long a request waits for one of the threads of others at most. Where so many wait, whoever has
+# sent fewer requests within the second time goes first.
 TURN_SECONDS: Final = 30.0
+CROWD: Final = 100
 TURNS_COUNTED_SECONDS: Final = 60.0
 # The answer to a health check serves all who ask within this time.
 HEALTH_SECONDS: Final = 1.0

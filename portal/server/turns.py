@@ -1,9 +1,10 @@
-"""Whose request is next where more wait than there are threads: everybody's first comes first.
+"""Whose request is next where more wait than there are threads.
 
-A crowd that keeps a thousand requests waiting would otherwise keep out whoever comes after it. Of
-each sender (an address, or a program's token) the first request of this minute goes before
-anybody's second, and so on. Among equals the newest goes first: who waits long has often left. The
-requests of programs that are known take turns with those of strangers.
+They come as they were sent, until so many wait that it is a crowd: it would keep out whoever comes
+after it. From then on, of each sender (an address, or a program's token) the first request of this
+minute goes before anybody's second, and so on; among equals the newest goes first, because who has
+waited long has often left. The requests of programs that are known take turns with those of
+strangers.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Turns:
         # Of strangers and of those who are known: the next one is the first (a heap).
         self._waiting: dict[bool, list[Waiting]] = {False: [], True: []}
         self._last = False
-        self._number = count()
+        self._number = count(1)
+        # How many wait and have not left.
+        self._present = 0
         # The requests of each sender in this minute.
         self._asked: Counter[str | bytes] = Counter()
         self._asked_since = 0.0
@@ -53,14 +56,16 @@ class Turns:
     async def take(self, place: Place) -> AsyncIterator[Turn]:
         """A thread is free for the request during the block; raises Full if none is in time."""
         loop = asyncio.get_running_loop()
-        rank = self._rank(place.sender, loop.time())
+        asked = self._count(place.sender, loop.time())
         known = isinstance(place.sender, bytes)
         if self._free:
             self._free -= 1
         else:
             turn: asyncio.Future[None] = loop.create_future()
-            waiting = rank, -next(self._number), place, turn
-            self._push(self._waiting[known], waiting)
+            number = next(self._number)
+            is_crowd = self._present >= limits.CROWD
+            order = (asked, -number) if is_crowd else (0, number)
+            self._push(self._waiting[known], (*order, place, turn))
             await self._wait(turn)
         mine = Turn()
         try:
@@ -71,7 +76,7 @@ class Turns:
             else:
                 mine.work.add_done_callback(lambda _: self._later(loop))
 
-    def _rank(self, sender: str | bytes, now: float) -> int:
+    def _count(self, sender: str | bytes, now: float) -> int:
         if now - self._asked_since >= limits.TURNS_COUNTED_SECONDS:
             self._asked.clear()
             self._asked_since = now
@@ -86,6 +91,7 @@ class Turns:
         heapq.heappush(all_waiting, one)
 
     async def _wait(self, turn: asyncio.Future[None]) -> None:
+        self._present += 1
         try:
             async with asyncio.timeout(limits.TURN_SECONDS):
                 await asyncio.wait({turn})
@@ -97,6 +103,7 @@ class Turns:
                 self._give_back()
             raise
         finally:
+            self._present -= 1
             turn.cancel()
         turn.result()
 

@@ -8,6 +8,7 @@ answers. 20 people sign in, list cases, open them and load their pictures, each 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import re
 import select
@@ -17,10 +18,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from uuid import UUID
 
@@ -36,6 +39,7 @@ from tests.support.portal_app import make_app, make_person
 from tests.support.served.portal import REAL_LIMITS, ServedPortal, serve
 from tests.support.served.raw_http import connect, read_to_end, request, statuses
 
+Behaviour = Callable[["_Client"], None]
 COLUMNS = (
     "beside the people",
     "their requests",
@@ -97,7 +101,7 @@ class _Part:
     def row(
         self,
         name: str,
-        clients: list[Callable[[_Client], None]],
+        clients: list[Behaviour],
         alone: Row | None = None,
         *,
         uploads: bool = False,
@@ -107,37 +111,28 @@ class _Part:
             f"{self.number} {name}", lambda: self._measure(name, clients, alone, uploads)
         )
 
-    def _measure(
-        self, name: str, kinds: list[Callable[[_Client], None]], alone: Row | None, uploads: bool
-    ) -> Row:
+    def _measure(self, name: str, kinds: list[Behaviour], alone: Row | None, uploads: bool) -> Row:
         options = self.arguments.options
         seconds = max(options.seconds, UPLOAD_SECONDS + 15) if uploads else options.seconds
         chance = random.Random(f"{self.arguments.seed} {name}")
         crowd = _Crowd(self.served, self._people(), self.cases, seconds, chance)
-        slow = [
-            _Client(crowd, f"127.0.{kind + 1}.{number % 50 + 2}")
-            for kind in range(len(kinds))
-            for number in range(options.slow)
-        ]
         jobs = [self._job(number) for number in range(UPLOADS)] if uploads else []
         token = self.portal.services.settings.worker_token
-        with ThreadPoolExecutor(len(slow) + PEOPLE + len(jobs) + 1) as threads:
-            for index, client in enumerate(slow):
-                threads.submit(client.repeat, kinds[index // options.slow])
+        with (
+            _slow_clients(self.served.port, kinds, options.slow) as slow,
+            ThreadPoolExecutor(PEOPLE + len(jobs) + 1) as threads,
+        ):
             ends = [threads.submit(_upload, crowd, job, token) for job in jobs]
             threads.submit(crowd.watch_readiness)
             people = [threads.submit(crowd.use, person) for person in crowd.people]
             for person in people:
                 person.result()
             crowd.end.set()
-            for client in slow:
-                client.close()
         uploaded = Counter(end.result() for end in ends)
         p50, p95 = _quantiles(crowd.took)
         ratio = p95 / float(alone.cells[4]) if alone else 1.0
         ready, asked = crowd.ready
-        made = sum(client.made for client in slow) + len(jobs)
-        answers = sum((client.answers for client in slow), uploaded)
+        made, answers = slow.made + len(jobs), slow.answers + uploaded
         return Row(
             (
                 name,
@@ -241,19 +236,20 @@ class _Crowd:
 
 @dataclass
 class _Client:
-    """A slow client, from an address of its own."""
+    """A slow client, from an address that few others have."""
 
-    crowd: _Crowd
+    port: int
+    end: threading.Event
     address: str
     made: int = 0
     answers: Counter[int] = field(default_factory=Counter)
     connection: socket.socket | None = None
 
-    def repeat(self, behave: Callable[[_Client], None]) -> None:
+    def repeat(self, behave: Behaviour) -> None:
         """Connect and be slow, again and again, until the people have gone."""
-        while not self.crowd.end.is_set():
+        while not self.end.is_set():
             try:
-                with connect(self.crowd.served.port, self.address) as self.connection:
+                with connect(self.port, self.address) as self.connection:
                     self.connection.settimeout(None)
                     self.made += 1
                     behave(self)
@@ -275,6 +271,57 @@ class _Client:
             pass
 
 
+@dataclass
+class _Slow:
+    """What slow clients did."""
+
+    made: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+
+
+@contextmanager
+def _slow_clients(port: int, kinds: list[Behaviour], count: int) -> Iterator[_Slow]:
+    """So many slow clients of each kind during the block.
+
+    In a process of their own: hundreds of threads that wake up at the same moment would keep the
+    people's threads waiting, and not the portal.
+    """
+    slow = _Slow()
+    here, there = multiprocessing.Pipe()
+    arguments = (port, kinds, count, there)
+    process = multiprocessing.get_context("spawn").Process(target=_be_slow, args=arguments)
+    process.start()
+    there.close()
+    try:
+        here.recv()  # it has begun
+        yield slow
+        here.send(None)
+        slow.made, slow.answers = here.recv()
+        process.join()
+    finally:
+        process.terminate()
+
+
+def _be_slow(port: int, kinds: list[Behaviour], count: int, other: Connection) -> None:
+    """Be slow until something comes, then send what was done."""
+    end = threading.Event()
+    clients = [
+        _Client(port, end, f"127.0.{kind + 1}.{number % 50 + 2}")
+        for kind in range(len(kinds))
+        for number in range(count)
+    ]
+    with ThreadPoolExecutor(len(clients) + 1) as threads:
+        for index, client in enumerate(clients):
+            threads.submit(client.repeat, kinds[index // count])
+        other.send(None)
+        other.recv()
+        end.set()
+        for client in clients:
+            client.close()
+    answers = sum((client.answers for client in clients), Counter[int]())
+    other.send((sum(client.made for client in clients), answers))
+
+
 def _half_request(client: _Client) -> None:
     sent = client.send(b"GET /sign-in HTTP/1.1\r\nHost: a\r\nX-A: ")
     client.answers.update(statuses(read_to_end(sent)))
@@ -289,7 +336,7 @@ def _slow_reader(client: _Client) -> None:
     """Reads nothing of a large answer, until the server ends the connection."""
     poll = select.poll()
     poll.register(client.send(request("/test/large")), 0)
-    while not client.crowd.end.is_set():
+    while not client.end.is_set():
         if any(event & select.POLLHUP for _, event in poll.poll(500)):
             return
 

@@ -1,4 +1,4 @@
-"""Turns: everybody's first request before anybody's second, and no thread that is lost."""
+"""Turns: in a crowd everybody's first request before anybody's second, and no thread lost."""
 
 from __future__ import annotations
 
@@ -45,14 +45,32 @@ class Lane:
         return tasks
 
 
-def test_everybodys_first_request_comes_before_anybodys_second_and_the_newest_first() -> None:
+def test_few_requests_come_as_they_were_sent() -> None:
+    async def few_wait() -> None:
+        lane = Lane()
+        async with lane.turns.take(place_of("busy")):
+            tasks = await lane.send("a", "a", "b", "a", "c")
+        await asyncio.gather(*tasks)
+        assert lane.served == ["a", "a", "b", "a", "c"]
+
+    run(few_wait())
+
+
+def test_in_a_crowd_everybodys_first_request_comes_before_anybodys_second_and_the_newest_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "CROWD", 2)
+
     async def many_wait() -> None:
         lane = Lane()
         async with lane.turns.take(place_of("busy")):
-            tasks = await lane.send("a", "a", "a", "b", "b", "c")
+            (left,) = await lane.send("left")
+            left.cancel()
+            await asyncio.wait({left})
+            tasks = await lane.send("few", "few", "a", "a", "a", "b", "b", "c")
             assert lane.served == []
         await asyncio.gather(*tasks)
-        assert lane.served == ["c", "b", "a", "b", "a", "a"]
+        assert lane.served == ["few", "few", "c", "b", "a", "b", "a", "a"]
 
     run(many_wait())
 
@@ -62,6 +80,7 @@ def test_requests_of_an_earlier_minute_are_not_counted(monkeypatch: pytest.Monke
         lane = Lane()
         await asyncio.gather(*await lane.send("a", "a", "a"))
         monkeypatch.setattr(limits, "TURNS_COUNTED_SECONDS", 0.0)
+        monkeypatch.setattr(limits, "CROWD", 0)
         async with lane.turns.take(place_of("busy")):
             tasks = await lane.send("b", "a")
         await asyncio.gather(*tasks)
@@ -76,7 +95,7 @@ def test_programs_that_are_known_take_turns_with_strangers() -> None:
         async with lane.turns.take(place_of("busy")):
             tasks = await lane.send(*"abcd", b"token", b"token")
         await asyncio.gather(*tasks)
-        assert lane.served == [b"token", "d", b"token", "c", "b", "a"]
+        assert lane.served == [b"token", "a", b"token", "b", "c", "d"]
 
     run(both_wait())
 

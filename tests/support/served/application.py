@@ -44,6 +44,7 @@ def create_with_few_places() -> Application:
     limits.WORKERS_CONNECTIONS = FEW_CONNECTIONS // 10  # type: ignore[misc]
     limits.HEALTH_CONNECTIONS = FEW_CONNECTIONS // 20  # type: ignore[misc]
     limits.KNOWN_PER_SENDER = FEW_PER_SENDER  # type: ignore[misc]
+    limits.CROWD = FEW_CONNECTIONS // 5  # type: ignore[misc]
     limits.STRANGERS_BYTES = FEW_BYTES  # type: ignore[misc]
     limits.MEMORY_SECONDS = 1.0  # type: ignore[misc]
     limits.ANSWER_SECONDS = 600.0  # type: ignore[misc]
