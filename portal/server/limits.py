@@ -62,10 +62,12 @@ OTHER_THREADS: Final = 4
 WORKER_THREADS: Final = 4
 HEALTH_THREADS: Final = 2
 # So long a request waits for one of the threads of others at most. Where so many wait, whoever has
-# sent fewer requests within the second time goes first.
+# sent fewer requests within a time goes first, and those that have waited longer than another come
+# last.
 TURN_SECONDS: Final = 30.0
 CROWD: Final = 100
 TURNS_COUNTED_SECONDS: Final = 60.0
+LATE_SECONDS: Final = 5.0
 # The answer to a health check serves all who ask within this time.
 HEALTH_SECONDS: Final = 1.0
 # A probe asks every few seconds; so many at one address are no probes.

@@ -2,9 +2,9 @@
 
 They come as they were sent, until so many wait that it is a crowd: it would keep out whoever comes
 after it. From then on, of each sender (an address, or a program's token) the first request of this
-minute goes before anybody's second, and so on; among equals the newest goes first, because who has
-waited long has often left. The requests of programs that are known take turns with those of
-strangers.
+minute goes before anybody's second, and so on; among equals the newest goes first, and those that
+have waited for some seconds come after all others, because who has waited long has often left. The
+requests of programs that are known take turns with those of strangers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from portal.server import limits
 from portal.server.places import Full, Place
 
-Waiting = tuple[int, int, Place, asyncio.Future[None]]
+Waiting = tuple[int, int, float, Place, asyncio.Future[None]]
 
 
 class Turn:
@@ -37,8 +37,10 @@ class Turns:
 
     def __init__(self, threads: int) -> None:
         self._free = threads
-        # Of strangers and of those who are known: the next one is the first (a heap).
+        # Of strangers and of those who are known: the next one is the first (heaps). Those of a
+        # crowd that have waited too long are apart.
         self._waiting: dict[bool, list[Waiting]] = {False: [], True: []}
+        self._late: dict[bool, list[Waiting]] = {False: [], True: []}
         self._last = False
         self._number = count(1)
         # How many wait and have not left.
@@ -50,7 +52,7 @@ class Turns:
     @property
     def waiting(self) -> int:
         """How many requests are kept, with some whose clients have left."""
-        return sum(map(len, self._waiting.values()))
+        return sum(map(len, [*self._waiting.values(), *self._late.values()]))
 
     @asynccontextmanager
     async def take(self, place: Place) -> AsyncIterator[Turn]:
@@ -65,7 +67,9 @@ class Turns:
             number = next(self._number)
             is_crowd = self._present >= limits.CROWD
             order = (asked, -number) if is_crowd else (0, number)
-            self._push(self._waiting[known], (*order, place, turn))
+            if self.waiting >= 2 * limits.CONNECTIONS:
+                self._forget_who_has_left()
+            heapq.heappush(self._waiting[known], (*order, loop.time(), place, turn))
             await self._wait(turn)
         mine = Turn()
         try:
@@ -83,12 +87,10 @@ class Turns:
         self._asked[sender] += 1
         return self._asked[sender]
 
-    @staticmethod
-    def _push(all_waiting: list[Waiting], one: Waiting) -> None:
-        if len(all_waiting) >= 2 * limits.CONNECTIONS:  # most of their clients have left
-            all_waiting[:] = [waiting for waiting in all_waiting if not waiting[-1].done()]
-            heapq.heapify(all_waiting)
-        heapq.heappush(all_waiting, one)
+    def _forget_who_has_left(self) -> None:
+        for waiting in (*self._waiting.values(), *self._late.values()):
+            waiting[:] = [one for one in waiting if not one[-1].done()]
+            heapq.heapify(waiting)
 
     async def _wait(self, turn: asyncio.Future[None]) -> None:
         self._present += 1
@@ -114,16 +116,26 @@ class Turns:
 
     def _give_back(self) -> None:
         """A thread is free: the next request has it."""
+        now = asyncio.get_running_loop().time()
         for known in (not self._last, self._last):
-            waiting = self._waiting[known]
-            while waiting:
-                *_, place, turn = heapq.heappop(waiting)
-                if turn.done():
-                    continue
-                if place.has_ended:
-                    turn.set_exception(Full())
-                    continue
+            if (turn := self._next(known, now)) is not None:
                 self._last = known
                 turn.set_result(None)
                 return
         self._free += 1
+
+    def _next(self, known: bool, now: float) -> asyncio.Future[None] | None:
+        waiting, late = self._waiting[known], self._late[known]
+        while waiting or late:
+            source = waiting or late
+            one = heapq.heappop(source)
+            asked, _, since, place, turn = one
+            if turn.done():
+                continue
+            if place.has_ended:
+                turn.set_exception(Full())
+            elif source is waiting and asked and now - since > limits.LATE_SECONDS:
+                heapq.heappush(late, one)
+            else:
+                return turn
+        return None

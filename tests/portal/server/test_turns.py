@@ -75,6 +75,23 @@ def test_in_a_crowd_everybodys_first_request_comes_before_anybodys_second_and_th
     run(many_wait())
 
 
+def test_those_of_a_crowd_that_have_waited_long_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second request of somebody else does not wait for all of them."""
+    monkeypatch.setattr(limits, "CROWD", 1)
+    monkeypatch.setattr(limits, "LATE_SECONDS", 0.2)
+
+    async def many_wait() -> None:
+        lane = Lane()
+        async with lane.turns.take(place_of("new")):
+            tasks = await lane.send("few", "crowd 1", "crowd 2")
+            await asyncio.sleep(0.3)
+            tasks += await lane.send("new")
+        await asyncio.gather(*tasks)
+        assert lane.served == ["few", "new", "crowd 2", "crowd 1"]
+
+    run(many_wait())
+
+
 def test_requests_of_an_earlier_minute_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async def twice() -> None:
         lane = Lane()
