@@ -117,11 +117,7 @@ PROTECTIONS = (
     off(
         _FACTORS,
         "a limit of tries",
-        edit(
-            "portal/accounts/factors/passkeys.py",
-            "    counted = count_try(session, throttle, login.user, address, now, device_cookie)\n",
-            "    counted = (CODE, address)\n",
-        ),
+        edit("portal/accounts/factors/totp.py", "    throttle.take([own], now)\n"),
         "portal/accounts/factors/test_passkeys.py::test_guessing_has_to_wait",
     ),
     off(

@@ -139,20 +139,21 @@ PROTECTIONS = (
     ),
     off(
         _DECODER,
-        "memory and environment that can't be read, beside all other layers",
-        edit(_CONFINE, "    kernel.make_undumpable()\n"),
+        "memory and environment that can't be read (which a change of user gives, too)",
+        (
+            edit(_CONFINE, "    kernel.make_undumpable()\n"),
+            edit(
+                _CONFINE,
+                '        attempt("a user of its own", become_own_user)\n',
+                "        pass\n",
+            ),
+        ),
         f"{_EACH}[undumpable]",
     ),
     off(
         _DECODER,
         "no new rights, beside all other layers",
-        (
-            edit(_CONFINE, "    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)\n"),
-            edit(
-                "worker/isolation/system_calls.py",
-                "    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)\n",
-            ),
-        ),
+        edit(_CONFINE, "    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)\n"),
         f"{_EACH}[no new rights]",
     ),
     off(
