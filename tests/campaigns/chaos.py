@@ -1,8 +1,10 @@
-"""Every part is restarted and killed -9 at random moments while pictures are uploaded.
+"""Every part is restarted and killed -9, or halted for a while, as pictures are uploaded.
 
 In each round every part (Redis, PostgreSQL, portal, scheduler, render and segment worker) is
-stopped once and killed once, in random order, while 100 pictures are sent. They have to be done
-within 60 s of the last fault, none given up, none lost, none doubled. The model is a tiny one.
+stopped once and killed once, while 100 pictures are sent; scheduler and workers are also halted
+once (SIGSTOP) and go on later (SIGCONT), as where a machine is paused. The order is random, other
+faults come meanwhile. The pictures have to be done within 60 s of the last fault's end, none given
+up, none lost, none doubled. The model is a tiny one.
 """
 
 from __future__ import annotations
@@ -43,6 +45,9 @@ _SENDERS = 4
 _PICTURE_SIZE = 256
 # Before a fault, in seconds.
 _PAUSES = (0.5, 3.0)
+# How long a part is halted: shorter than a lease of 20 s, and longer.
+_HALTED = (5.0, 40.0)
+_HALTED_PARTS = ("scheduler", "render", "segment")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +84,9 @@ def _installation(stack: ExitStack, logs: Path | None) -> WholeInstallation:
 def _round(arguments: Arguments, running: WholeInstallation, number: int) -> Row:
     uploads = arguments.options.uploads
     draw = random.Random(f"{arguments.seed} {number}")  # which fault comes when
-    faults = [(part, is_restart) for part in PARTS for is_restart in (True, False)]
+    kills = [(part, is_restart) for part in PARTS for is_restart in (True, False)]
+    halts = [(part, draw.uniform(*_HALTED)) for part in _HALTED_PARTS]
+    faults = [*kills, *halts]
     draw.shuffle(faults)
     pauses = [draw.uniform(*_PAUSES) for _ in faults]
     before, ended_before = running.count_studies(), running.ended_by_themselves()
@@ -93,12 +100,18 @@ def _round(arguments: Arguments, running: WholeInstallation, number: int) -> Row
             faults_over.wait(pace)
         return sent
 
-    with ThreadPoolExecutor(_SENDERS) as people:
+    with ThreadPoolExecutor(_SENDERS) as people, ThreadPoolExecutor(len(halts)) as halting:
         shares = [uploads // _SENDERS + (n < uploads % _SENDERS) for n in range(_SENDERS)]
         sending = [people.submit(send, share) for share in shares]
-        for (part, is_restart), pause in zip(faults, pauses, strict=True):
+        halted = []
+        for (part, how), pause in zip(faults, pauses, strict=True):
             time.sleep(pause)
-            running.fault(part, is_restart)
+            if isinstance(how, bool):
+                running.fault(part, how)
+            else:
+                halted.append(halting.submit(running.halt, part, how))
+        for one in halted:
+            one.result()
         last_fault = time.monotonic()
         faults_over.set()
         studies = [study for one in sending for study in one.result()]

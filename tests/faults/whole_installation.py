@@ -125,6 +125,19 @@ class WholeInstallation:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM if is_restart else signal.SIGKILL)
 
+    def halt(self, part: str, seconds: float) -> None:
+        """Let a part do nothing for so long, as where its machine is paused, and go on then.
+
+        Where another fault has ended it meanwhile, there is nothing to go on.
+        """
+        wait(f"{part} runs", lambda: self.pid_of(part) is not None)
+        pid = self.pid_of(part)
+        assert pid is not None
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGCONT)
+
     def pid_of(self, part: str) -> int | None:
         """The process of a part, unless it is just being started again."""
         pid = self.process.pid
