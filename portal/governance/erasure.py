@@ -102,8 +102,9 @@ def _search(path: Path, marks: Sequence[bytes]) -> tuple[int, int]:
 def _vacuum(engine: Engine) -> dict[str, Any]:
     """Free the row versions that nobody sees any more, once nobody does.
 
-    The bytes of a freed version stay in its page until another row is written over them, and the
-    server's log and whatever follows it have them for longer: the proof names both.
+    A page that another connection is reading is passed over until the next VACUUM; the bytes of a
+    freed version stay in its page until another row is written over them; the server's log and
+    whatever follows it have them for longer. The proof names all of these.
     """
     notices = list[str]()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -131,6 +132,7 @@ def _vacuum(engine: Engine) -> dict[str, Any]:
         "done": ["vacuumed"] if is_done else [],
         "not_covered": [
             *([] if is_done else ["row_versions"]),
+            "pages_in_use",  # VACUUM waits for nobody who reads a page at this moment
             *("freed_page_space", "write_ahead_log", "replicas", "freed_disk_blocks", "backups"),
         ],
     }

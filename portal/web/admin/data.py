@@ -38,6 +38,7 @@ HOLD_REASONS = {
 # What no purge can promise, by the codes of a proof.
 NOT_COVERED = {
     "row_versions": "old row versions in the database",
+    "pages_in_use": "old row versions in pages that another connection was reading just then",
     "freed_page_space": "bytes of freed rows, until the database writes over them",
     "write_ahead_log": "the database server’s write-ahead log and its archives",
     "replicas": "copies of the database on other servers",
@@ -174,9 +175,7 @@ def _page(asked: str = "", error: str = "") -> str:
         "admin/data.html",
         asked=asked,
         error=error,
-        cases=legal_holds.find_cases(db_session(), guard.actor(), asked, guard.now())
-        if asked
-        else [],
+        cases=legal_holds.find_cases(db_session(), guard.actor(), asked) if asked else [],
         holds=legal_holds.holds(db_session(), guard.actor()),
         proofs=purges.proofs(db_session(), guard.actor()),
         retention=[(_KINDS[kind], days) for kind, days in retention.days_of(settings).items()],

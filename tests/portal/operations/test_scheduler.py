@@ -17,13 +17,13 @@ from portal.__main__ import main
 from portal.audit import anchor_file, anchors
 from portal.database import DatabaseTime
 from portal.governance import clock, integrity_state, scheduler_signs
-from portal.models import AuditEvent, SchedulerSign
+from portal.models import AuditEvent, AuditHead, SchedulerSign
 from portal.operations import background_check, scheduler
 from tests.support.audit_log import check, fill, link, tamper
 from tests.support.clinic import Clinic
 from tests.support.core import NOW, Core
 from tests.support.paths import ROOT
-from tests.support.wait import until
+from tests.support.wait import only_on_postgresql, until
 
 
 @contextmanager
@@ -135,6 +135,19 @@ def test_rows_that_wait_to_be_linked_are_no_finding(core: Core) -> None:
     fill(core)
     later = NOW + timedelta(days=1)
     assert background_check.problems_of_log(core.engine, core.settings, later) == []
+    assert check(core).unlinked == ()
+
+
+def test_rows_that_nobody_can_link_are_found(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a process that links was halted: it holds the chain's end, and others pass it by."""
+    only_on_postgresql(core.engine)
+    monkeypatch.setattr(background_check, "_LINKED_WITHIN", 0.1)
+    fill(core)
+    with core.sessions() as halted:
+        halted.scalars(select(AuditHead).with_for_update()).one()
+        later = NOW + timedelta(days=1)
+        (found,) = background_check.problems_of_log(core.engine, core.settings, later)
+    assert found.startswith("access log: row 1: not linked into the chain since ")
 
 
 def silent(core: Core) -> tuple[str, ...]:
