@@ -30,10 +30,11 @@ from sqlalchemy import (
     literal,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
 
 from portal import postgres
@@ -251,6 +252,18 @@ def lock_table(session: Session, table: type[Base]) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text(f"LOCK TABLE {table.__tablename__} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def insert_if_new(
+    session: Session, table: type[Base], key: InstrumentedAttribute[Any], **values: Any
+) -> bool:
+    """Insert a row unless one with this unique key is there; whether it was inserted.
+
+    Of two who insert it at once the later waits for the earlier's commit, and inserts nothing.
+    """
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    row = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=[key])
+    return session.scalar(row.returning(key)) is not None
 
 
 def rows_changed(result: Result[Any]) -> int:

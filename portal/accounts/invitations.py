@@ -111,13 +111,17 @@ def waiting_invitations(session: Session, now: datetime) -> list[Invitation]:
 
 
 def withdraw_invitation(session: Session, actor: Actor, invitation_id: UUID, now: datetime) -> None:
-    """Make a link useless that was sent out."""
+    """Make a link useless that was sent out. Raises `Invalid` where it was followed before."""
     actor.require(Permission.PEOPLE_MANAGE)
-    found = session.get(Invitation, invitation_id)
+    # Locked: who follows the link at this moment has followed it, or finds that it does not work.
+    found = session.get(Invitation, invitation_id, with_for_update=True, populate_existing=True)
     if found is None:
         session.rollback()
         raise Denied("invitation")
-    if found.used_at is None and found.expires > now:
+    if found.used_at is not None:
+        session.rollback()
+        raise Invalid("invitation", "This link was followed already: the person has an account.")
+    if found.expires > now:
         found.expires = now
         audit.append(session, "invitation_withdrawn", actor=actor, now=now, subject_id=found.id)
     session.commit()

@@ -5,6 +5,7 @@ modules of their own.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -245,7 +246,10 @@ def reset_factor(
     Neither the old password nor the old codes open anything in between, and the person's API tokens
     end. Only the command line resets without an actor.
     """
-    user = _user(session, user_id) if actor is None else _other_person(session, actor, user_id)
+    if actor is None:  # locked, as `_other_person` does: nothing is set up anew meanwhile
+        user = _user(session, user_id, lock=True)
+    else:
+        user = _other_person(session, actor, user_id)
     user.password_hash = None
     drop_factor(session, user)
     close_sessions(session, user.id, now)
@@ -304,8 +308,9 @@ def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
     return user
 
 
-def _user(session: Session, user_id: UUID) -> User:
-    user = session.get(User, user_id)
+def _user(session: Session, user_id: UUID, *, lock: bool = False) -> User:
+    locked: dict[str, Any] = {"with_for_update": {"key_share": True}, "populate_existing": True}
+    user = session.get(User, user_id, **(locked if lock else {}))
     if user is None:
         session.rollback()
         raise Denied("person")

@@ -42,7 +42,13 @@ def person_of(
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
         raise SignInRefused("token")
     key = hashlib.sha256(f"{sso.issuer}\n{subject}".encode()).hexdigest()
-    user = session.scalar(select(User).where(User.sso_key == key))
+    # Locked: of two sign-ins at once, or beside an administrator, role and team change once.
+    user = session.scalar(
+        select(User)
+        .where(User.sso_key == key)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
     mapped = _mapped(sso, claims)
     if user is not None and user.disabled_at is not None:
         raise SignInRefused("disabled")

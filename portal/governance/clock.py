@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
+from portal.database import insert_if_new
 from portal.models import AnnouncedPurge, AuditEvent, ClockState
 
 AHEAD: Final = timedelta(days=7)
@@ -84,9 +85,11 @@ def confirm(session: Session, actor: Actor, now: datetime) -> None:
 
 def _locked(session: Session) -> ClockState:
     row = session.get(ClockState, _ONLY, with_for_update=True, populate_existing=True)
-    if row is None:
-        row = ClockState(id=_ONLY, trusted_at=None, after_seq=0, running_seconds=0.0)
-        session.add(row)
+    if row is None:  # the first time, perhaps for two at once
+        insert_if_new(
+            session, ClockState, ClockState.id, id=_ONLY, after_seq=0, running_seconds=0.0
+        )
+        row = session.get_one(ClockState, _ONLY, with_for_update=True, populate_existing=True)
     return row
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from portal.database import insert_if_new
 from portal.models import IntegrityCheck
 
 # The scheduler checks every hour; a check of a large database may take part of the next.
@@ -38,7 +40,9 @@ class LastCheck:
 
 def save(session: Session, problems: list[str], now: datetime) -> None:
     """Store the result of a check; of very many problems the first hundred."""
-    session.merge(IntegrityCheck(id=_ONLY, checked_at=now, problems=problems[:_MOST]))
+    found = {"checked_at": now, "problems": problems[:_MOST]}
+    if not insert_if_new(session, IntegrityCheck, IntegrityCheck.id, id=_ONLY, **found):
+        session.execute(update(IntegrityCheck).values(**found))
     session.commit()
 
 

@@ -178,17 +178,22 @@ def _announce(session: Session, settings: Settings, now: datetime, running: time
             delete(AnnouncedPurge).where(own, AnnouncedPurge.study_id.not_in(ids)),
             execution_options={"synchronize_session": False},
         )
+        session.commit()
         listed = select(AnnouncedPurge.study_id)
         fresh = session.execute(ending.where(Study.id.not_in(listed)).limit(_MOST_ANNOUNCED)).all()
-        for study_id, _number, _since in fresh:
-            seconds = running.total_seconds()
-            session.add(
-                AnnouncedPurge(
-                    study_id=study_id, kind=kind, announced_at=now, announced_running=seconds
-                )
+        # In the order of ids: two schedulers at once wait for each other, and announce each once.
+        for study_id in sorted(study_id for study_id, _number, _since in fresh):
+            is_new = database.insert_if_new(
+                *(session, AnnouncedPurge, AnnouncedPurge.study_id),
+                study_id=study_id,
+                kind=kind,
+                announced_at=now,
+                announced_running=running.total_seconds(),
             )
-            detail: audit.Detail = {"kind": kind}
-            audit.append(session, "purge_announced", now=now, study_id=study_id, detail=detail)
+            if is_new:
+                detail: audit.Detail = {"kind": kind}
+                audit.append(session, "purge_announced", now=now, study_id=study_id, detail=detail)
+            session.commit()  # whoever waits for a row here holds no writer of the log
         session.commit()
 
 
@@ -220,7 +225,12 @@ def _ripe(
 def _is_still_due(
     session: Session, settings: Settings, now: datetime, one: DueStudy, study_id: UUID
 ) -> bool:
-    """Whether the study, which is locked, is the one that was due, and still is."""
+    """Whether the study, which is locked, is the one that was due, and still is. Whoever has
+    confirmed the clock meanwhile has withdrawn its announcement.
+    """
+    announced = select(AnnouncedPurge.study_id).where(AnnouncedPurge.study_id == one.study_id)
+    if session.scalar(announced.with_for_update()) is None:
+        return False
     before = now - timedelta(days=days_of(settings)[one.kind])
     query = _ended(one.kind, before, held=False).where(Study.id == one.study_id)
     return study_id == one.study_id and session.execute(query).first() is not None

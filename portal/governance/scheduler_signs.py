@@ -7,10 +7,9 @@ process that is there and does nothing gives none.
 from typing import Final
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from portal.database import DatabaseTime, rows_changed
+from portal.database import DatabaseTime, insert_if_new, rows_changed
 from portal.models import SchedulerSign
 
 SWEEP: Final = "sweep"
@@ -25,9 +24,7 @@ def give(session: Session, loop: str) -> None:
     again = update(SchedulerSign).where(SchedulerSign.loop == loop).values(at=DatabaseTime())
     done = session.execute(again, execution_options={"synchronize_session": False})
     if not rows_changed(done):
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        first = dialect.insert(SchedulerSign).values(loop=loop, at=DatabaseTime())
-        session.execute(first.on_conflict_do_nothing(index_elements=[SchedulerSign.loop]))
+        insert_if_new(session, SchedulerSign, SchedulerSign.loop, loop=loop, at=DatabaseTime())
     session.commit()
 
 

@@ -62,9 +62,13 @@ def begin_totp(
     """
     secret = _waiting(vault, user, session_id, now)
     if secret is None:
-        secret = pyotp.random_base32()
-        begun = now.astimezone(UTC).isoformat()
-        user.sealed_totp_pending = vault.seal_totp(user.id, f"{secret} {session_id} {begun}")
+        # Looked at once more while locked: two pages of one session show the same.
+        session.refresh(user, ["sealed_totp_pending"], with_for_update={"key_share": True})
+        secret = _waiting(vault, user, session_id, now)
+        if secret is None:
+            secret = pyotp.random_base32()
+            begun = now.astimezone(UTC).isoformat()
+            user.sealed_totp_pending = vault.seal_totp(user.id, f"{secret} {session_id} {begun}")
         session.commit()
     return secret, _address_of(user, secret)
 

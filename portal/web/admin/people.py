@@ -156,9 +156,12 @@ def end_sessions(user_id: UUID) -> BaseResponse:
 
 @blueprint.post("/invitations/<uuid:invitation_id>/withdraw")
 @_manage
-def withdraw(invitation_id: UUID) -> BaseResponse:
+def withdraw(invitation_id: UUID) -> BaseResponse | tuple[str, int]:
     """Withdraw a link that was sent."""
-    invitations.withdraw_invitation(db_session(), guard.actor(), invitation_id, guard.now())
+    try:
+        invitations.withdraw_invitation(db_session(), guard.actor(), invitation_id, guard.now())
+    except Invalid as bad:
+        return _refused(bad)
     return _done("The link no longer works.")
 
 
@@ -166,7 +169,7 @@ def withdraw(invitation_id: UUID) -> BaseResponse:
 @guard.permission(Permission.JOBS_MANAGE)
 def jobs_page() -> str:
     """Queues, workers and failed jobs."""
-    board = overview.board(db_session(), guard.now())
+    board = overview.board(db_session())
     present = {worker.queue for worker in board.workers if worker.is_present}
     return render_template(
         "admin/jobs.html",

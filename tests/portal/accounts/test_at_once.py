@@ -7,20 +7,24 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
+import pyotp
 import pytest
 from sqlalchemy import select
 
 from portal.access import Denied
-from portal.accounts import break_glass, invitations, people, single_sign_on, teams
+from portal.accounts import break_glass, invitations, people, sessions, single_sign_on, teams
+from portal.accounts.factors import totp
 from portal.accounts.openid_connect import SignInRefused
 from portal.accounts.throttle import Throttle
 from portal.audit import alarms
 from portal.errors import Invalid
-from portal.models import BreakGlass, Role, Team, User
+from portal.models import AuditEvent, BreakGlass, Role, Team, User
 from portal.settings.single_sign_on import SingleSignOn
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
+from tests.support.people import PASSWORD
 from tests.support.wait import only_on_postgresql, stopped_once, until_it_waits
 
 SSO = SingleSignOn.model_validate(
@@ -121,6 +125,95 @@ def test_of_two_who_name_one_address_at_once_one_is_linked(clinic: Clinic) -> No
         lambda: come_in(clinic, "two", email),
     )
     assert sorted(map(bool, why)) == [False, True]
+
+
+def test_a_link_that_is_followed_while_it_is_withdrawn_is_not_called_withdrawn(
+    clinic: Clinic,
+) -> None:
+    asked = {"name": "New", "email": "new@example.org", "team": "Here", "role": Role.READER}
+    with clinic.session as session:
+        made, link = invitations.invite(session, None, now=NOW, **asked)
+
+    def follow() -> str:
+        with clinic.session as session:
+            return invitations.accept_invitation(session, link, password=PASSWORD, now=NOW).email
+
+    def withdraw() -> str:
+        with clinic.session as session:
+            try:
+                invitations.withdraw_invitation(session, clinic.admin, made.id, NOW)
+            except Invalid as bad:
+                return bad.code
+        return "withdrawn"
+
+    assert beside(clinic, "UPDATE invitations", follow, withdraw) == (
+        "new@example.org",
+        "invitation",
+    )
+    events = select(AuditEvent.event).where(AuditEvent.subject_id == made.id)
+    with clinic.session as session:
+        assert "invitation_withdrawn" not in session.scalars(events).all()
+
+
+def test_of_two_who_come_in_at_once_with_a_new_group_one_gets_the_new_role(
+    clinic: Clinic,
+) -> None:
+    """And its alarm is raised once."""
+    assert come_in(clinic, "one", "one@new.example") == ""
+    with clinic.session as session:  # as a group of before
+        user = session.scalars(select(User).where(User.email == "one@new.example")).one()
+        user.role = Role.TECHNOLOGIST
+        session.commit()
+    why = beside(
+        clinic,
+        "users.sso_key = ",
+        lambda: come_in(clinic, "one", "one@new.example"),
+        lambda: come_in(clinic, "one", "one@new.example"),
+    )
+    assert why == ("", "")
+    changed = select(AuditEvent.seq).where(
+        AuditEvent.event == "role_changed", AuditEvent.subject_id == user.id
+    )
+    with clinic.session as session:
+        assert len(session.scalars(changed).all()) == 1
+
+
+def test_a_factor_that_is_set_up_during_a_reset_from_the_command_line_is_gone(
+    clinic: Clinic,
+) -> None:
+    user_id = clinic.mate.user_id
+
+    def reset() -> None:
+        with clinic.session as session:
+            people.reset_factor(session, None, user_id, NOW)
+
+    def set_up() -> str:
+        with clinic.session as session:
+            user = session.get_one(User, user_id)
+            secret, _ = totp.begin_totp(session, clinic.vault, user, NOW)
+            try:
+                totp.confirm_totp(session, clinic.vault, user, pyotp.TOTP(secret).at(NOW), NOW)
+            except (sessions.SignedOut, Invalid) as refused:
+                session.rollback()
+                return type(refused).__name__
+        return "set"
+
+    beside(clinic, "FROM users", reset, set_up)
+    with clinic.session as session:
+        user = session.get_one(User, user_id)
+        assert (user.password_hash, user.sealed_totp) == (None, None)
+
+
+def test_two_pages_of_one_session_show_the_same_new_secret(clinic: Clinic) -> None:
+    login = uuid4()
+
+    def begin() -> str:
+        with clinic.session as session:
+            user = session.get_one(User, clinic.mate.user_id)
+            return totp.begin_totp(session, clinic.vault, user, NOW, session_id=login)[0]
+
+    one, two = beside(clinic, "FROM users", begin, begin)
+    assert one == two
 
 
 def open_case(clinic: Clinic, study_id: Any) -> bool:
