@@ -166,7 +166,7 @@ class Life:
             pause = _TICK_SECONDS
             if self._turned_at and time.monotonic() - self._turned_at < ALIVE_SECONDS:
                 process = self._slots[0].process
-                reaches = self._portal.hello(process.device, process.model)
+                reaches = self._portal.hello(process.device, process.model, len(self._slots))
                 if reaches != reached:
                     level = logging.INFO if reaches else logging.WARNING
                     log.log(level, "the portal accepts hello: %s", reaches)

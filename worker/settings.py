@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from worker.contract import tls
 from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
+from worker.contract.job import SLOTS_MAX
 from worker.isolation import environment
 
 # Linux takes 108 bytes with a zero at the end for the path of a socket.
@@ -190,7 +191,7 @@ class Settings(JobClock, BaseSettings):
     batch: WholeNumber = Field(
         1,
         ge=1,
-        le=64,
+        le=SLOTS_MAX,
         validation_alias="PLEURA_BATCH",
         description="Pictures that a segment worker takes at once, for one run of a GPU.",
     )

@@ -41,7 +41,7 @@ def purge_options(parser: argparse.ArgumentParser) -> None:
 def purge(chosen: argparse.Namespace) -> int:
     """Destroy one case and print the proof."""
     with open_portal(Settings.from_env()) as (session, vault, _engine):
-        found = legal_holds.find_cases(session, None, chosen.case, now())
+        found = legal_holds.find_cases(session, None, chosen.case)
         if not found:
             raise Failed("There is no such case. Give its number (six signs) or its id.")
         if len(found) > 1:

@@ -43,7 +43,7 @@ class Case:
     is_proved: bool  # whether it was purged and the proof is written
 
 
-def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) -> list[Case]:
+def find_cases(session: Session, actor: Actor | None, text: str) -> list[Case]:
     """The cases with this number or id, for administrators and the command line; none is empty.
 
     Several teams' cases may share a number. That of a case which was joined into another finds the
@@ -64,7 +64,7 @@ def find_cases(session: Session, actor: Actor | None, text: str, now: datetime) 
     query = query.where(Study.id.in_(session.scalars(named).all()))
     rows = session.execute(query.order_by(Study.created, Study.id).limit(_MOST)).all()
     ids = [study.id for study, _ in rows]
-    states = status.of_studies(session, ids, now)
+    states = status.of_studies(session, ids)
     held_now = {
         study_id: hold
         for hold, study_id in session.execute(

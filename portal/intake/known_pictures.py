@@ -119,7 +119,7 @@ def decide(
     if found.is_lost:
         _put_back(session, vault, instance, data)
     if job is not None:
-        queue_again(session, job, now)
+        queue_again(session, job)
     visible = session.scalars(visible_studies(actor).where(Study.id == study.id)).first()
     if visible is not None or found.is_lost:
         detail = {"stored_again": instance.id.hex} if found.is_lost else {}

@@ -5,13 +5,13 @@ A claim is one conditional UPDATE, so that of any number of workers one gets the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, bindparam, case, exists, or_, select, update
+from sqlalchemy import Uuid, and_, bindparam, case, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
@@ -31,7 +31,7 @@ from portal.jobs.attempts import (
 from portal.jobs.tickets import Ticket
 from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Team, WorkerToken
 from portal.settings import Settings
-from portal.studies import sealed_fields, worklist_order
+from portal.studies import presence, sealed_fields, worklist_order
 from portal.vault import Vault, VaultError, WantedFile
 from worker.contract.clock import LEASE_SECONDS
 from worker.contract.error_codes import ErrorCode
@@ -39,21 +39,16 @@ from worker.contract.facts import Facts
 from worker.contract.job import ADULT_YEARS, Claim, InputFile
 from worker.contract.message import InvalidMessage
 
-# So long a worker that lacked a job's model gets no other one: it may get the model, or be updated.
-MODEL_PAUSE: Final = timedelta(seconds=60)
 # So many jobs whose records do not open are passed over for one that does.
 _TRIES: Final = 10
 # Made once, as they run with every job.
-_waiting: Final = aliased(Job)
-# No job waits because the worker that asks has just lacked its model.
+# The worker that asks, by its name and token, has not just lacked the model.
 _MAY_HAVE_MODEL: Final = or_(
     Job.kind != JobKind.SEGMENT,
-    ~exists().where(
-        _waiting.kind == JobKind.SEGMENT,
-        _waiting.state == JobState.QUEUED,
-        _waiting.error_code == ErrorCode.MODEL_MISSING,
-        _waiting.worker == bindparam("asks"),
-        _waiting.queued_at > bindparam("since"),
+    not_(
+        presence.lacked_model(
+            bindparam("asks"), bindparam("by_token", type_=Uuid()), presence.MODEL_PAUSE
+        )
     ),
 )
 _BEGIN: Final = (
@@ -74,7 +69,7 @@ _BEGIN: Final = (
         losses=case((Job.state == JobState.RUNNING, Job.losses + 1), else_=Job.losses),
         lease_until=DatabaseTime(LEASE_SECONDS),
         worker=bindparam("by"),
-        started_at=bindparam("now"),
+        started_at=DatabaseTime(),
         finished_at=None,
         error_code=None,
     )
@@ -149,6 +144,7 @@ def enqueue(
             attempts=0,
             priority=priority,
             created=now,
+            queued_at=DatabaseTime(),
         )
         .on_conflict_do_nothing(index_elements=[Job.idempotency_key])
     )
@@ -167,12 +163,12 @@ def claim(
     """Begin an attempt at a job; None where there is nothing to do (done, taken, spent).
 
     A worker's own token reaches only the jobs of its queue. One that has just lacked the model of a
-    job gets none for `MODEL_PAUSE`: they wait for others that have it. A job whose record does not
+    job gets none for a minute: they wait for others that have it. A job whose record does not
     open has failed: another attempt would fail as well.
     """
     reached = (token.queue,) if token is not None else tuple(JobKind)
-    named = {"its_id": job_id, "kinds": reached, "by": clean(worker, 200), "now": now}
-    job = session.scalars(_BEGIN, named | _asked_by(worker, now)).one_or_none()
+    named = {"its_id": job_id, "kinds": reached, "by": clean(worker, 200)}
+    job = session.scalars(_BEGIN, named | _asked_by(worker, token)).one_or_none()
     if job is None:
         session.rollback()
         return None
@@ -235,7 +231,7 @@ def claim_next(
         job_id = None
         for query in _NEXT:
             if job_id is None:
-                job_id = session.scalar(query, {"queue": queue} | _asked_by(worker, now))
+                job_id = session.scalar(query, {"queue": queue} | _asked_by(worker, token))
         if job_id is None:
             break
         claimed = claim(session, settings, vault, job_id, worker, now, token)
@@ -245,9 +241,9 @@ def claim_next(
     return None
 
 
-def _asked_by(worker: str, now: datetime) -> dict[str, Any]:
+def _asked_by(worker: str, token: WorkerToken | None) -> dict[str, Any]:
     """The values of `_MAY_HAVE_MODEL`."""
-    return {"asks": clean(worker, 200), "since": now - MODEL_PAUSE}
+    return {"asks": clean(worker, 200), "by_token": token.id if token is not None else None}
 
 
 def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | None]:
@@ -274,16 +270,22 @@ def _age_min(session: Session, job: Job) -> int:
     return ADULT_YEARS if chosen is None else chosen
 
 
-def open_ticket(settings: Settings, text: str, job_id: UUID, now: datetime) -> Ticket:
+def open_ticket(settings: Settings, text: str, job_id: UUID) -> Ticket:
     """The ticket that a worker shows for this job, or BadTicket."""
-    return tickets.read(settings, text, job_id, now)
+    return tickets.read(settings, text, job_id)
 
 
-def heartbeat(session: Session, ticket: Ticket) -> bool:
-    """Prolong the attempt's lease; False when the attempt is lost."""
+def heartbeat(session: Session, settings: Settings, ticket: Ticket) -> bool:
+    """Prolong the attempt's lease; False when the attempt is lost.
+
+    So it is when it lasts for longer than any job may: a worker that hangs, or whoever has its
+    ticket, holds no job for ever. By the database's clock, as the lease.
+    """
     prolonged = changed(
         session,
-        update(Job).where(*is_attempt(ticket)).values(lease_until=DatabaseTime(LEASE_SECONDS)),
+        update(Job)
+        .where(*is_attempt(ticket), Job.started_at > DatabaseTime(-settings.visibility_seconds))
+        .values(lease_until=DatabaseTime(LEASE_SECONDS)),
     )
     session.commit()
     return prolonged
@@ -299,7 +301,7 @@ def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
     if job.state is not JobState.FAILED or study.purged_at is not None:
         session.rollback()
         raise Conflict("not_failed", "Only a failed job can be tried again.")
-    queue_again(session, job, now)
+    queue_again(session, job)
     audit.append(
         session, "job_retried", actor=actor, now=now, study_id=job.study_id, subject_id=job.id
     )
@@ -307,10 +309,10 @@ def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
     return job
 
 
-def queue_again(session: Session, job: Job, now: datetime) -> None:
+def queue_again(session: Session, job: Job) -> None:
     """Queue a failed job with its counts at 0, in the caller's transaction, which logs it."""
     # Attempts go on counting, so results of an old attempt are still refused.
     job.failures = job.losses = 0
     job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
-    job.queued_at = now
+    job.queued_at = DatabaseTime()
     worklist_order.place(session, job.study_id)

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import database
+from portal.database import DatabaseTime
 from portal.jobs import files, prediction_checks, result_checks
 from portal.jobs.attempts import (
     FAILURES,
@@ -31,6 +32,7 @@ from portal.models import (
     Job,
     JobKind,
     JobState,
+    MissingModel,
     ModelVersion,
     Prediction,
     View,
@@ -105,7 +107,7 @@ def fail(
 ) -> None:
     """End an attempt badly: transient failures are tried again, permanent ones are not.
 
-    A job whose model the worker lacks waits, uncounted, for one that has it: while workers are
+    A job whose model the worker lacks waits on, uncounted, for one that has it: while workers are
     updated, some are of the version before. A lost attempt has nothing left to fail.
     """
     job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
@@ -116,13 +118,15 @@ def fail(
     transient = failure.kind is FailureKind.TRANSIENT
     waits = failure.code == ErrorCode.MODEL_MISSING
     if waits:
-        pass
+        _note_missing_model(session, job, ticket)
     elif failure.code in FROM_OUTSIDE:
         job.losses += 1
     else:
         job.failures += 1
     if waits or (transient and job.failures < FAILURES and job.losses < LOSSES):
-        job.state, job.rung_at, job.queued_at = JobState.QUEUED, None, now
+        job.state, job.rung_at = JobState.QUEUED, None
+        if not waits:
+            job.queued_at = DatabaseTime()
         job.error_code = failure.code
         worklist_order.place(session, job.study_id)
     else:
@@ -133,6 +137,24 @@ def fail(
     log_end(session, "job_failed", job, now)
     session.commit()
     destroy_files(vault, old)
+
+
+def _note_missing_model(session: Session, job: Job, ticket: Ticket) -> None:
+    """The attempt's worker, by name and token, has just lacked the model; one row for each."""
+    worker, token_id = job.worker or "", ticket.token_id
+    before = delete(MissingModel).where(
+        MissingModel.worker == worker, MissingModel.token_id.is_not_distinct_from(token_id)
+    )
+    session.execute(before, execution_options={"synchronize_session": False})
+    session.add(
+        MissingModel(
+            id=uuid4(),
+            worker=worker,
+            token_id=token_id,
+            sha256=job.model_sha256,
+            at=DatabaseTime(),
+        )
+    )
 
 
 def _accept(

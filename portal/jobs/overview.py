@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portal.models import Job, JobKind, JobState, Study, Worker
-from portal.studies import status
+from portal.models import Job, JobKind, JobState, MissingModel, Study, Worker
+from portal.studies import presence
 from worker.contract.error_codes import ErrorCode
 
 _MOST_FAILED: Final = 200
@@ -49,8 +49,10 @@ class WorkerView:
     queue: JobKind
     engine: str
     model: str
+    slots: int
     last_seen: datetime
     is_present: bool
+    lacks_model: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,14 @@ class Board:
     queues: list[QueueView]
     failed: list[StuckJob]
     workers: list[WorkerView]
-    # Queues of which jobs wait although a worker has nothing to do.
+    # Queues of which jobs wait although a worker could take them.
     stalled: frozenset[JobKind]
-    # How many jobs wait for the active model, and the workers that were found without it.
+    # How many jobs wait for a worker that has the active model, and the workers without it.
     waiting_for_model: int
     without_model: list[str]
 
 
-def board(session: Session, now: datetime) -> Board:
+def board(session: Session) -> Board:
     """Queues, failed jobs (newest first) and workers."""
     counts = {
         (kind, state): number
@@ -89,14 +91,11 @@ def board(session: Session, now: datetime) -> Board:
         .order_by(Job.finished_at.desc())
         .limit(_MOST_FAILED)
     ).all()
-    lacking = dict(
-        session.execute(
-            select(Job.worker, func.count())
-            .where(Job.state == JobState.QUEUED, Job.error_code == ErrorCode.MODEL_MISSING)
-            .group_by(Job.worker)
-        ).all()
-    )
-    workers = session.scalars(select(Worker).order_by(Worker.last_seen.desc()).limit(200)).all()
+    workers = session.execute(
+        select(Worker, presence.is_here(), presence.lacks_model())
+        .order_by(Worker.last_seen.desc())
+        .limit(200)
+    ).all()
     found = Board(
         queues=[
             QueueView(
@@ -128,21 +127,39 @@ def board(session: Session, now: datetime) -> Board:
                 queue=row.queue,
                 engine=row.engine,
                 model=row.model,
+                slots=row.slots,
                 last_seen=row.last_seen,
-                is_present=row.last_seen > now - status.WORKER_SILENCE,
+                is_present=is_here,
+                lacks_model=is_here and lacks_model,
             )
-            for row in workers
+            for row, is_here, lacks_model in workers
         ],
-        stalled=status.stalled_queues(session, now),
-        waiting_for_model=sum(lacking.values()),
-        without_model=sorted(name for name in lacking if name),
+        stalled=presence.stalled_queues(session),
+        waiting_for_model=_waiting_for_model(session),
+        without_model=sorted(
+            session.scalars(select(MissingModel.worker).where(*presence.just_lacked()).distinct())
+        ),
     )
     session.commit()
     return found
 
 
-def stalled(session: Session, now: datetime) -> frozenset[JobKind]:
-    """The queues of which jobs wait although a worker has nothing to do, for readiness."""
-    found = status.stalled_queues(session, now)
+def trouble(session: Session) -> Literal["", "stalled", "waiting_for_model"]:
+    """What keeps jobs waiting, for readiness: a worker could take them and does not, or all workers
+    lack the model; "" where nothing does.
+    """
+    stalled = presence.stalled_queues(session)
+    lacks = not stalled and presence.present(session).lacks_model
+    waits = lacks and _waiting_for_model(session) > 0
     session.commit()
-    return found
+    return "stalled" if stalled else "waiting_for_model" if waits else ""
+
+
+def _waiting_for_model(session: Session) -> int:
+    """How many jobs wait for a worker that has the model: all where nobody has it, else those that
+    were passed back.
+    """
+    waiting = select(func.count()).where(Job.kind == JobKind.SEGMENT, Job.state == JobState.QUEUED)
+    if not presence.present(session).lacks_model:
+        waiting = waiting.where(Job.error_code == ErrorCode.MODEL_MISSING)
+    return session.scalar(waiting) or 0

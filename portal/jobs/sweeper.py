@@ -13,12 +13,12 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from portal.database import rows_changed
+from portal.database import DatabaseTime, rows_changed
 from portal.governance import clock
 from portal.jobs.attempts import LOSSES, end_as_failed, is_expired, log_end
 from portal.jobs.broker import TASKS, Broker
-from portal.models import Blob, Job, JobKind, JobState
-from portal.studies import status
+from portal.models import Blob, Job, JobKind, JobState, MissingModel
+from portal.studies import presence
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
 
@@ -36,8 +36,8 @@ _AT_ONCE: Final = 500
 class SweepResult:
     """What one sweep did. `redis`: whether jobs could be announced.
 
-    `stalled`: the queues of which jobs wait although a worker has nothing to do; none while the
-    clock is not trusted.
+    `stalled`: the queues of which jobs wait although a worker could take them; none while the clock
+    is not trusted.
     """
 
     requeued: int
@@ -72,12 +72,14 @@ def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
         .values(
             state=JobState.QUEUED,
             losses=Job.losses + 1,
-            queued_at=now,
+            queued_at=DatabaseTime(),
             lease_until=None,
             rung_at=None,
             error_code=ErrorCode.LEASE_EXPIRED,
         ),
     )
+    old = MissingModel.at < DatabaseTime(-presence.LACKS_FOR)
+    _execute(session, delete(MissingModel).where(old))
     session.commit()
     gave_up = _give_up(session, now)
     notified, redis = 0, True
@@ -87,7 +89,7 @@ def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
         notified += found or 0
     # By a clock that has jumped every job seems to wait, or none.
     trusted = clock.look(session, now).state == "ok"
-    stalled = status.stalled_queues(session, now) if trusted else frozenset[JobKind]()
+    stalled = presence.stalled_queues(session) if trusted else frozenset[JobKind]()
     session.commit()
     return SweepResult(requeued, gave_up, notified, redis, stalled)
 
@@ -146,7 +148,7 @@ def _notify_waiting(session: Session, broker: Broker, kind: JobKind, now: dateti
     first = (-Job.priority, Job.created)  # in the form of their index
     new = select(Job.id).where(*queued, Job.rung_at.is_(None)).order_by(*first).limit(_AT_ONCE)
     found = list(session.scalars(new))
-    if status.has_idle_worker(session, kind, now):
+    if presence.has_idle_worker(session, kind):
         again = select(Job.id).where(*queued, Job.rung_at < now - NOTIFY_AGAIN).order_by(*first)
         repeated = list(session.scalars(again.limit(_AGAIN_AT_ONCE)))
     else:

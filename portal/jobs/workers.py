@@ -1,12 +1,12 @@
 """Workers that have reported, so that pages can show whether one is there. Rows are bounded."""
 
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from portal.database import DatabaseTime
 from portal.formats.display_text import clean
 from portal.jobs.attempts import changed
 from portal.jobs.errors import BadResult
@@ -17,7 +17,7 @@ from worker.contract.job import Hello
 MOST_PER_TOKEN: Final = 100
 
 
-def hello(session: Session, sent: Hello, now: datetime, token: WorkerToken | None = None) -> None:
+def hello(session: Session, sent: Hello, token: WorkerToken | None = None) -> None:
     """Note that a worker runs. Name and queue identify it: a token opens one queue.
 
     A token (None: the shared one) has at most `MOST_PER_TOKEN` workers.
@@ -26,7 +26,8 @@ def hello(session: Session, sent: Hello, now: datetime, token: WorkerToken | Non
     if not name:
         raise BadResult("name must be a text")
     values = {
-        "last_seen": now,
+        "last_seen": DatabaseTime(),
+        "slots": sent.slots,
         "engine": clean(sent.engine, 100),
         "model": clean(sent.model, 200),
         "token_id": token.id if token is not None else None,

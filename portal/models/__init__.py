@@ -22,7 +22,7 @@ from portal.models.governance import (
     SchedulerSign,
     StartedPurge,
 )
-from portal.models.jobs import Job, Worker, WorkerToken
+from portal.models.jobs import Job, MissingModel, Worker, WorkerToken
 from portal.models.people import (
     ApiToken,
     BreakGlass,
@@ -89,6 +89,7 @@ __all__ = [
     "JobKind",
     "JobState",
     "LoginSession",
+    "MissingModel",
     "ModelState",
     "ModelVersion",
     "OperatingPoint",

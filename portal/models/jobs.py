@@ -48,8 +48,10 @@ class Job(Base):
     losses: Mapped[int] = mapped_column(default=0)
     priority: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None] = mapped_column(String(200))
+    # By the database's clock, as `queued_at` and `started_at`.
     lease_until: Mapped[datetime | None]
-    # Since when it waits (again), and when a worker was last notified of it.
+    # Since when it waits (again; a worker that lacked its model has only passed it back), and when
+    # a worker was last notified of it.
     queued_at: Mapped[datetime] = mapped_column(default=_created)
     rung_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
@@ -75,9 +77,26 @@ class Worker(Base):
     queue: Mapped[JobKind] = mapped_column(checked(JobKind, "queue"))
     engine: Mapped[str] = mapped_column(String(100), default="")
     model: Mapped[str] = mapped_column(String(200), default="")
-    last_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]  # by the database's clock
+    # How many jobs it can do at once.
+    slots: Mapped[int] = mapped_column(default=1)
     # The worker's own token; empty for the one that all workers share.
     token_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("worker_tokens.id"))
+
+
+class MissingModel(Base):
+    """A worker, by name and token, that lacked the model which a job required, and when.
+
+    `sha256` is empty where the worker lacked its own; `at` is by the database's clock.
+    """
+
+    __tablename__ = "missing_models"
+    __table_args__ = (Index("ix_missing_models_worker", "worker"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    worker: Mapped[str] = mapped_column(String(200))
+    token_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("worker_tokens.id"))
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    at: Mapped[datetime]
 
 
 class WorkerToken(Base):

@@ -23,7 +23,7 @@ from portal.jobs.broker import Broker
 from portal.models import AuditEvent, Instance, JobKind, Study
 from portal.operations import background_check, integrity
 from portal.settings import Settings, SettingsError
-from portal.studies import exams, status
+from portal.studies import exams, presence
 from portal.vault import Vault, VaultError
 
 State = Literal["ok", "warning", "failed"]
@@ -112,7 +112,7 @@ def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterat
         if vault is not None:
             yield _guarded("files", session, partial(_sample, session, vault))
         yield _guarded("scheduler", session, partial(_scheduler, session))
-        yield _guarded("workers", session, partial(_workers, session, now))
+        yield _guarded("workers", session, partial(_workers, session))
         yield _guarded("clock", session, partial(_clock, session, now))
         yield _guarded("backup", session, partial(_backup, session, now))
 
@@ -228,16 +228,20 @@ def _scheduler(session: Session) -> Check:
     return Check("scheduler", "ok", "it sweeps and links the log")
 
 
-def _workers(session: Session, now: datetime) -> Check:
-    present = status.workers_present(session, now)
-    stalled = overview.stalled(session, now)
+def _workers(session: Session) -> Check:
+    present = presence.present(session).queues
+    trouble = overview.trouble(session)
     session.commit()
     missing = [kind.value for kind in (JobKind.RENDER, JobKind.SEGMENT) if kind not in present]
     if missing:
         text = f"no {' and no '.join(missing)} worker has reported lately"
         advice = "Start `python -m worker QUEUE`, or read its log. Read cases unaided meanwhile."
         return Check("workers", "failed", text, advice)
-    if stalled:
+    if trouble == "waiting_for_model":
+        text = "jobs wait for a worker that has the model"
+        advice = "Update the workers, or copy the model to one of their model folders. "
+        return Check("workers", "failed", text, advice + "Read cases unaided meanwhile.")
+    if trouble:
         text = "jobs wait although a worker is idle"
         return Check("workers", "warning", text, "Read the worker's log and start it again.")
     return Check("workers", "ok", "one of each kind at least has reported")

@@ -64,11 +64,11 @@ def open_study(
     chosen = _chosen(rows, study_id, picture)
     patient = sealed_fields.open_patient(vault, sealed_fields.key_of(vault, study), study)
     facts = sealed_fields.open_facts(vault, sealed_fields.instance_key_of(vault, chosen), chosen)
-    state = status.of_studies(session, [study.id], now)[study.id]
+    state = status.of_studies(session, [study.id])[study.id]
     pictures = _pictures(session, vault, patient, rows, state.pictures)
     uploader = session.get_one(User, study.uploaded_by)
-    priors = other_exams.of_patient(session, vault, actor, study, now)
-    shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows, now)
+    priors = other_exams.of_patient(session, vault, actor, study)
+    shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows)
     view = StudyView(
         study_id=study.id,
         case_number=study.case_number,
@@ -98,11 +98,11 @@ def open_study(
     return view
 
 
-def study_state(session: Session, actor: Actor, study_id: UUID, now: datetime) -> StudyState:
+def study_state(session: Session, actor: Actor, study_id: UUID) -> StudyState:
     """A study's state. It writes no audit row, so callers must show no more than the state."""
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
-    state = status.of_studies(session, [study.id], now)[study.id]
+    state = status.of_studies(session, [study.id])[study.id]
     session.commit()
     return state
 
@@ -119,7 +119,7 @@ def states(
 
     def read(some: Sequence[UUID]) -> dict[UUID, StudyState]:
         visible = visible_studies(actor).where(Study.id.in_(some)).with_only_columns(Study.id)
-        return status.of_studies(session, session.scalars(visible).all(), now)
+        return status.of_studies(session, session.scalars(visible).all())
 
     found, _ = database.read_readable(session, ids[:500], read)
     telling = [i for i, state in found.items() if state.result or state.reviewed]

@@ -1,7 +1,6 @@
 """Other exams that a case page names: of the same patient, and with a picture of the same UID."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
@@ -17,9 +16,7 @@ from portal.vault import NotReadable, Vault
 MOST = 20
 
 
-def of_patient(
-    session: Session, vault: Vault, actor: Actor, study: Study, now: datetime
-) -> list[Prior]:
+def of_patient(session: Session, vault: Vault, actor: Actor, study: Study) -> list[Prior]:
     """The other exams of the same patient that the actor may see, the last taken first.
 
     By when they were taken, as the headers have it: films of years ago may be sent after today's.
@@ -32,16 +29,11 @@ def of_patient(
         Study.patient_key == study.patient_key,
         Study.id != study.id,
     )
-    return _seen(session, vault, same_patient, now, study.acquired)
+    return _seen(session, vault, same_patient, study.acquired)
 
 
 def of_same_uid(
-    session: Session,
-    vault: Vault,
-    actor: Actor,
-    study: Study,
-    rows: Sequence[Instance],
-    now: datetime,
+    session: Session, vault: Vault, actor: Actor, study: Study, rows: Sequence[Instance]
 ) -> tuple[bool, list[Prior]]:
     """Whether a picture of this exam shares its SOPInstanceUID with another, and the other exams
     with such pictures that the actor may see.
@@ -51,7 +43,7 @@ def of_same_uid(
     if not others:
         return bool(sharing), []
     found = visible_studies(actor).where(Study.id.in_(others))
-    return True, _seen(session, vault, found, now, study.acquired)
+    return True, _seen(session, vault, found, study.acquired)
 
 
 def _sharing(session: Session, rows: Sequence[Instance]) -> list[Instance]:
@@ -70,14 +62,14 @@ def _sharing(session: Session, rows: Sequence[Instance]) -> list[Instance]:
 
 
 def _seen(
-    session: Session, vault: Vault, studies: Select[Study], now: datetime, acquired: int | None
+    session: Session, vault: Vault, studies: Select[Study], acquired: int | None
 ) -> list[Prior]:
     rows = session.scalars(
         studies.order_by(
             Study.acquired.is_(None), Study.acquired.desc(), Study.created.desc()
         ).limit(MOST)
     ).all()
-    found = status.of_studies(session, [row.id for row in rows], now)
+    found = status.of_studies(session, [row.id for row in rows])
     return [
         Prior(
             row.id,

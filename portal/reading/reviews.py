@@ -67,7 +67,7 @@ def add_review(
     session.refresh(study, with_for_update={"key_share": True})
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
-    state = status.of_studies(session, [study.id], now)[study.id]
+    state = status.of_studies(session, [study.id])[study.id]
     text = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(text) > COMMENT_LENGTH:
         raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")

@@ -79,7 +79,7 @@ def worklist(
     narrowed = bool(result or side or query.strip()) or state not in known
     total = worklist_order.count(session, base) if narrowed else known[state]
     ids, number, size = worklist_order.page_of(session, base, total, page, per_page)
-    rows = worklist_rows.rows(session, vault, ids, now)
+    rows = worklist_rows.rows(session, vault, ids)
     _note(session, actor, "worklist_read", ids, now)
     return Page(rows, total, number, size, waiting)
 
@@ -156,7 +156,7 @@ def history(
         total = len(everything)
         number, size = worklist_order.place_of_page(total, page, per_page)
         ids = everything[(number - 1) * size : number * size]
-    rows = worklist_rows.rows(session, vault, ids, now)
+    rows = worklist_rows.rows(session, vault, ids)
     if chosen == "read":
         last, _ = database.read_readable(
             session,

@@ -44,13 +44,11 @@ class WorklistRow:
     read_at: datetime | None = None  # when the actor last read it, in their history
 
 
-def rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
+def rows(session: Session, vault: Vault, ids: Sequence[UUID]) -> list[WorklistRow]:
     """The rows of these studies in this order; one that the database can't read is `damaged`."""
     if not ids:
         return []
-    found, damaged = database.read_readable(
-        session, ids, lambda some: _rows(session, vault, some, now)
-    )
+    found, damaged = database.read_readable(session, ids, lambda some: _rows(session, vault, some))
     return [_unreadable(i) if i in damaged else found[i] for i in ids if i in damaged or i in found]
 
 
@@ -76,10 +74,8 @@ def _unreadable(study_id: UUID) -> WorklistRow:
     )
 
 
-def _rows(
-    session: Session, vault: Vault, ids: Sequence[UUID], now: datetime
-) -> dict[UUID, WorklistRow]:
-    states = status.of_studies(session, ids, now)
+def _rows(session: Session, vault: Vault, ids: Sequence[UUID]) -> dict[UUID, WorklistRow]:
+    states = status.of_studies(session, ids)
     readers = _readers(session, ids)
     leading = {
         study_id: exams.leading(rows)

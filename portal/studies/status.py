@@ -5,12 +5,11 @@ codes and the model's numbers.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import exists, not_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.models import (
@@ -25,16 +24,14 @@ from portal.models import (
     Review,
     Study,
     Verdict,
-    Worker,
 )
-from portal.studies import exams, late_results, stored_results
+from portal.studies import exams, late_results, presence, stored_results
+from portal.studies.presence import Presence
 
 # The jobs that a picture's result comes from.
 RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
-# A worker reports every 20 seconds; one that missed three is taken as absent.
-WORKER_SILENCE: Final = timedelta(seconds=70)
-# A worker without a job takes one within seconds: what waits longer beside it is stuck.
-STALLED: Final = timedelta(seconds=30)
+# What a picture waits for; `model`: workers are there, and none has the active model.
+Waiting = Literal["redis", "worker", "model"]
 
 
 class State(StrEnum):
@@ -69,7 +66,7 @@ class PictureState:
     instance_id: UUID
     state: State
     has_picture: bool
-    waiting_for: Literal["redis", "worker"] | None
+    waiting_for: Waiting | None
     error_code: str | None
     result: Result | None
 
@@ -93,7 +90,7 @@ class StudyState:
     study_id: UUID
     state: State
     has_picture: bool
-    waiting_for: Literal["redis", "worker"] | None
+    waiting_for: Waiting | None
     error_code: str | None
     result: Result | None
     reviewed: Verdict | None
@@ -134,7 +131,7 @@ _SETTLED: Final = (State.DONE, State.NO_RESULT, State.FAILED)
 _BANDS: Final = (Band.LIKELY, Band.POSSIBLE, Band.NONE_FOUND, None)
 
 
-def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[UUID, StudyState]:
+def of_studies(session: Session, ids: Collection[UUID]) -> dict[UUID, StudyState]:
     """The states of these studies; the caller has checked that they may be seen."""
     if not ids:
         return {}
@@ -145,7 +142,8 @@ def of_studies(session: Session, ids: Collection[UUID], now: datetime) -> dict[U
     predictions = exams.last_predictions(session, ids)
     late = late_results.found_after_reading(session, predictions)
     reviews = last_reviews(session, ids)
-    present = workers_present(session, now) - stalled_queues(session, now)
+    there = presence.present(session)
+    present = Presence(there.queues - presence.stalled_queues(session), there.lacks_model)
     return {
         study_id: _combined(
             study_id,
@@ -175,41 +173,6 @@ def last_reviews(session: Session, ids: Collection[UUID]) -> dict[UUID, Review]:
     return {study_id: review for review, study_id in rows}
 
 
-def workers_present(session: Session, now: datetime) -> frozenset[JobKind]:
-    """The queues for which a worker has reported lately."""
-    return frozenset(
-        session.scalars(
-            select(Worker.queue).where(Worker.last_seen > now - WORKER_SILENCE).distinct()
-        )
-    )
-
-
-def has_idle_worker(session: Session, queue: JobKind, now: datetime) -> bool:
-    """Whether a worker of this queue is present that runs no job."""
-    busy = exists().where(
-        Job.state == JobState.RUNNING, Job.kind == queue, Job.worker == Worker.name
-    )
-    present = exists().where(
-        Worker.queue == queue, Worker.last_seen > now - WORKER_SILENCE, not_(busy)
-    )
-    return bool(session.scalar(select(present)))
-
-
-def stalled_queues(session: Session, now: datetime) -> frozenset[JobKind]:
-    """The queues of which a job has waited for long although a worker has nothing to do."""
-    late = {
-        queue: exists().where(
-            Job.kind == queue, Job.state == JobState.QUEUED, Job.queued_at < now - STALLED
-        )
-        for queue in RESULT_JOBS
-    }
-    return frozenset(
-        queue
-        for queue, waits in late.items()
-        if session.scalar(select(waits)) and has_idle_worker(session, queue, now)
-    )
-
-
 def result_of(prediction: Prediction, picture: Instance) -> Result:
     """The short form of a prediction of this picture."""
     reasons = prediction.quality.get("reasons", [])
@@ -231,7 +194,7 @@ def _derive(
     picture: Instance,
     jobs: dict[JobKind, Job],
     prediction: Prediction | None,
-    present: frozenset[JobKind],
+    present: Presence,
 ) -> PictureState:
     render, segment = jobs.get(JobKind.RENDER), jobs.get(JobKind.SEGMENT)
     failed = next((j for j in (render, segment) if j and j.state is JobState.FAILED), None)
@@ -285,9 +248,11 @@ def _combined(
     )
 
 
-def _waiting_for(job: Job | None, present: frozenset[JobKind]) -> Literal["redis", "worker"] | None:
+def _waiting_for(job: Job | None, present: Presence) -> Waiting | None:
     if job is None:
         return None
+    if job.kind is JobKind.SEGMENT and present.lacks_model:
+        return "model"
     if job.rung_at is None:
         return "redis"
-    return None if job.kind in present else "worker"
+    return None if job.kind in present.queues else "worker"

@@ -71,6 +71,7 @@ class BrowserPortal:
         self.services = app.extensions["pleura"]
         self.core = core_of(app)
         self.jobs = Jobs(self.core)
+        self.jobs.time = None  # the real one
         self.people = {role: make_person(app, role, name=_NAMES[role]) for role in Role}
 
     def second_reader(self) -> Person:
@@ -142,7 +143,7 @@ class BrowserPortal:
         with self.core.sessions() as session:
             for queue in QUEUES:
                 sent = hello_of(queue, f"test {queue}", "phantom 1.0")
-                workers.hello(session, sent, datetime.now(UTC))
+                workers.hello(session, sent)
 
     def render(self, study_id: UUID) -> Picture:
         """Do the study's render job."""

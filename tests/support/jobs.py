@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from portal.jobs import claims, files, outcomes, tickets
-from portal.models import Job, JobKind, JobState
+from portal.models import Job, JobKind, JobState, MissingModel, Worker
 from tests.support.core import NOW, Core
 from tests.support.pictures import jpeg, png
 from worker.contract.files import OUTPUTS
@@ -42,9 +42,9 @@ def segmented(rows: int = 8, columns: int = 6) -> dict[str, bytes]:
     }
 
 
-def hello_of(queue: str, name: str = "w", model: str = "") -> Hello:
+def hello_of(queue: str, name: str = "w", model: str = "", **more: Any) -> Hello:
     """What a worker of a queue reports when it starts."""
-    return Hello.parse({"name": name, "queue": queue, "engine": "cpu", "model": model})
+    return Hello.parse({"name": name, "queue": queue, "engine": "cpu", "model": model} | more)
 
 
 def facts_of(rows: int, columns: int, **changes: Any) -> dict[str, Any]:
@@ -178,17 +178,28 @@ class Jobs:
     """The jobs of a portal."""
 
     core: Core
-    # The test's time up to which leases have aged: they run by the database's clock.
-    leases_at: datetime = field(default=NOW, init=False)
+    # The test's time up to which that has aged which runs by the database's clock; None where the
+    # test's time is the real one.
+    time: datetime | None = field(default=NOW, init=False)
 
-    def age_leases(self, now: datetime) -> None:
-        """Let every lease have come as much nearer to its end as the test's time has gone on."""
-        passed, self.leases_at = now - self.leases_at, max(now, self.leases_at)
+    def pass_time(self, now: datetime) -> None:
+        """Let what runs by the database's clock be as much older as the test's time has gone on.
+
+        Leases, waiting jobs, and what workers have reported.
+        """
+        if self.time is None:
+            return
+        passed, self.time = now - self.time, max(now, self.time)
         if passed > timedelta(0):
             with self.core.sessions() as session:
-                for job in session.scalars(select(Job).where(Job.lease_until.is_not(None))):
-                    assert job.lease_until is not None
-                    job.lease_until -= passed
+                for job in session.scalars(select(Job)):
+                    job.queued_at -= passed
+                    if job.lease_until is not None:
+                        job.lease_until -= passed
+                for worker in session.scalars(select(Worker)):
+                    worker.last_seen -= passed
+                for missing in session.scalars(select(MissingModel)):
+                    missing.at -= passed
                 session.commit()
 
     def job(self, study_id: UUID, kind: JobKind = JobKind.RENDER) -> Job:
@@ -209,13 +220,13 @@ class Jobs:
 
     def claim(self, job_id: UUID, now: datetime = NOW) -> tickets.Ticket | None:
         """Claim a job as a worker; the ticket, read back from its text."""
-        self.age_leases(now)
+        self.pass_time(now)
         settings, vault = self.core.settings, self.core.vault
         with self.core.sessions() as session:
             claimed = claims.claim(session, settings, vault, job_id, "worker-1", now)
         if claimed is None:
             return None
-        return claims.open_ticket(settings, claimed.claim.ticket, job_id, now)
+        return claims.open_ticket(settings, claimed.claim.ticket, job_id)
 
     def store(self, ticket: tickets.Ticket, now: datetime = NOW, **outputs: bytes) -> None:
         """Store outputs of an attempt, each with its right media type."""

@@ -176,9 +176,9 @@ class HttpWorker:
         headers = {"Authorization": f"Bearer {token or self.token}", **parts.pop("headers", {})}
         return self.client.open(f"/worker/v1/{path}", method=method, headers=headers, **parts)
 
-    def claim(self, job_id: UUID) -> TestResponse:
+    def claim(self, job_id: UUID, name: str = "render@test") -> TestResponse:
         """Ask for a job."""
-        return self.call("POST", f"jobs/{job_id}/claim", json={"worker": "render@test"})
+        return self.call("POST", f"jobs/{job_id}/claim", json={"worker": name})
 
     def store(self, job_id: UUID, ticket: str, outputs: Mapping[str, bytes]) -> list[TestResponse]:
         """Store the attempt's outputs, each with its right media type."""
@@ -216,7 +216,7 @@ def job_of(app: Flask, study_id: UUID, kind: JobKind = JobKind.RENDER) -> UUID:
 
 def end_leases(app: Flask) -> None:
     """Let the lease of every attempt have ended: leases run by the database's clock."""
-    Jobs(core_of(app)).age_leases(NOW + timedelta(minutes=5))
+    Jobs(core_of(app)).pass_time(NOW + timedelta(minutes=5))
 
 
 def analyse(app: Flask, study_id: UUID, **changes: Any) -> None:

@@ -77,9 +77,12 @@ class PortalClient:
         """Close the connections."""
         self._http.close()
 
-    def hello(self, engine: str, model: str) -> bool:
-        """Report that this worker runs; False when the portal did not accept it."""
-        body = Hello(name=self._name, queue=self._queue, engine=engine, model=model)
+    def hello(self, engine: str, model: str, slots: int) -> bool:
+        """Report that this worker runs; False when the portal did not accept it.
+
+        `slots`: how many jobs it can do at once.
+        """
+        body = Hello(name=self._name, queue=self._queue, engine=engine, model=model, slots=slots)
         try:
             answer = self._http.post("hello", json=body.as_json(), headers=_bearer(self._token))
         except httpx2.TransportError:

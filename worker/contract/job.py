@@ -9,6 +9,8 @@ from pydantic import Field
 from worker.contract.facts import Facts
 from worker.contract.message import Code, Message, PortalMessage
 
+# The most jobs that a worker can do at once.
+SLOTS_MAX: Final = 64
 # From this age on pictures are analysed by default.
 ADULT_YEARS: Final = 18
 
@@ -32,12 +34,15 @@ TASKS: Final = {JobKind.RENDER: "pleura.render", JobKind.SEGMENT: "pleura.segmen
 
 
 class Hello(Message):
-    """A worker reports that it runs. `engine` and `model` may be empty."""
+    """A worker reports that it runs. `engine` and `model` may be empty; `slots` is how many jobs it
+    can do at once, which those of the version before do not report.
+    """
 
     name: str
     queue: Queue
     engine: str
     model: str
+    slots: Annotated[int, Field(ge=1, le=SLOTS_MAX)] = 1
 
 
 class ClaimRequest(Message):

@@ -18,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json
 from portal.intake.submission import Remark
 from portal.models import Finding, Reason, SizeClass, Verdict, View
 from portal.reading.reviews import COMMENT_LENGTH
-from portal.studies.status import State
+from portal.studies.status import State, Waiting
 from worker.contract.measurements import Measurements
 from worker.contract.prediction import (
     Band,
@@ -132,7 +132,7 @@ class StudySummary(Body):
     case: str = Field(description="The short number for conversation.")
     created: Moment | None = Field(description="Null where the study's row is damaged.")
     state: State
-    waiting_for: Literal["redis", "worker"] | None
+    waiting_for: Waiting | None
     error_code: str | None
     reviewed: Verdict | None = Field(description="The verdict of the newest review.")
     finding: Finding | None = Field(description="Its finding; null before findings were stated.")
@@ -224,7 +224,7 @@ class Instance(Body):
         description="Its header names another patient than that of the first picture."
     )
     state: State
-    waiting_for: Literal["redis", "worker"] | None
+    waiting_for: Waiting | None
     error_code: str | None
     prediction: Prediction | None
     blobs: list[str] = Field(description="Files that are ready.")

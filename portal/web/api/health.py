@@ -28,10 +28,11 @@ def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
     So it is where the scheduler is `silent`, which does not sweep or link the log for a minute or
-    has never run; where jobs are `stalled`: they wait although a worker has nothing to do; where
-    the last check of stored data is `old` or has found something `damaged`, or can find nothing, as
-    PostgreSQL keeps no checksums of its pages (`unchecked`); and where the clock is `ahead` or
-    `behind`, by which times of the portal are then not judged.
+    has never run; where jobs are `stalled`: they wait although a worker could take them, or
+    `waiting_for_model`: for a worker that has the model, which none has; where the last check of
+    stored data is `old` or has found something `damaged`, or can find nothing, as PostgreSQL keeps
+    no checksums of its pages (`unchecked`); and where the clock is `ahead` or `behind`, by which
+    times of the portal are then not judged.
     """
     checks = dict.fromkeys(_CHECKS, "ok")
     try:
@@ -59,8 +60,8 @@ def _look_into(checks: dict[str, str]) -> None:
             checks["integrity"] = checked.state(guard.now())
         if checks["integrity"] == "ok" and not database.checks_its_pages(db.engine):
             checks["integrity"] = "unchecked"
-        if checks["clock"] == "ok" and overview.stalled(db_session(), guard.now()):
-            checks["jobs"] = "stalled"
+        if checks["clock"] == "ok":
+            checks["jobs"] = overview.trouble(db_session()) or "ok"
     except DATABASE_ERROR as error:
         if not database.is_damage(error):
             raise

@@ -189,7 +189,7 @@ def _state_of(submitted: submission.Submitted) -> status.State | None:
         return status.State.RECEIVED
     if not guard.actor().may(Permission.STUDY_LIST):
         return None
-    return study_state(db_session(), guard.actor(), submitted.study_id, guard.now()).state
+    return study_state(db_session(), guard.actor(), submitted.study_id).state
 
 
 def _summary(state: status.StudyState, case: str, created: datetime | None) -> bodies.StudySummary:

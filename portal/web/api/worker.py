@@ -40,7 +40,7 @@ def hello() -> tuple[str, int]:
     sent = _message(Hello)
     if token is not None and token.queue.value != sent.queue.value:
         raise Problem(403, "queue", "The token is for another queue.")
-    workers.hello(db_session(), sent, guard.now(), token)
+    workers.hello(db_session(), sent, token)
     return _NOTHING
 
 
@@ -105,7 +105,7 @@ def store_output(job_id: UUID, kind: str) -> tuple[str, int]:
 @guard.worker()
 def heartbeat(job_id: UUID) -> Response:
     """The attempt goes on."""
-    if not claims.heartbeat(db_session(), _ticket(job_id)):
+    if not claims.heartbeat(db_session(), guard.services().settings, _ticket(job_id)):
         raise Lost
     return jsonify(Lease(lease_seconds=LEASE_SECONDS).as_json())
 
@@ -167,7 +167,7 @@ def _token() -> WorkerToken | None:
 
 
 def _ticket(job_id: UUID) -> tickets.Ticket:
-    ticket = claims.open_ticket(guard.services().settings, guard.bearer(), job_id, guard.now())
+    ticket = claims.open_ticket(guard.services().settings, guard.bearer(), job_id)
     token_id = ticket.token_id
     if token_id is not None and not worker_tokens.still_works(db_session(), token_id, guard.now()):
         raise BadTicket

@@ -58,7 +58,7 @@ def case(study_id: UUID) -> str:
 @guard.permission(Permission.STUDY_READ, background=True, break_glass=True)
 def state(study_id: UUID) -> Response:
     """The study's state, for a page that waits; without AI result or review."""
-    found = study_state(db_session(), guard.actor(), study_id, guard.now())
+    found = study_state(db_session(), guard.actor(), study_id)
     return jsonify(state_json(found))
 
 

@@ -96,6 +96,11 @@ def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
             "No worker takes jobs, so new cases get no AI result for now. They are stored and will "
             "be analysed when one does. Read urgent ones unaided."
         )
+    if any(state.waiting_for == "model" for state in open_ones):
+        found.append(
+            "No worker has the model in use, so new cases get no AI result for now. They wait for "
+            "a worker that has it. Read urgent ones unaided."
+        )
     if not redis_answers:
         found.append(
             "The job queue (Redis) is not available. Cases are accepted and stored; "

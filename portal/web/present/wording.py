@@ -85,6 +85,7 @@ QUALITY = {
 WAITING = {
     "worker": "no worker takes jobs",
     "redis": "queued; results may be delayed",
+    "model": "waiting for a worker that has the model",
 }
 _SPACING = {
     "calibrated": "calibrated",
@@ -150,6 +151,11 @@ def progress(state: str, waiting_for: str | None) -> str:
     if waiting_for == "worker":
         return (
             "Queued. No worker takes jobs just now; the case is stored and will be analysed then."
+        )
+    if waiting_for == "model":
+        return (
+            "Waiting for a worker that has the model in use. "
+            "The case is stored and will be analysed then."
         )
     return {
         "received": "Received. Waiting for a worker.",

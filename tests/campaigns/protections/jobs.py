@@ -93,7 +93,7 @@ PROTECTIONS = (
         "jobs announced again beside an idle worker",
         edit(
             "portal/jobs/sweeper.py",
-            "    if status.has_idle_worker(session, kind, now):\n",
+            "    if presence.has_idle_worker(session, kind):\n",
             "    if False:\n",
         ),
         "portal/jobs/test_sweeper.py::"
@@ -109,8 +109,8 @@ PROTECTIONS = (
         _REDIS,
         "an alarm where jobs wait beside an idle worker",
         edit(
-            "portal/studies/status.py",
-            "        if session.scalar(select(waits)) and has_idle_worker(session, queue, now)\n",
+            "portal/studies/presence.py",
+            "        if session.scalar(select(waits)) and has_idle_worker(session, queue)\n",
             "        if False\n",
         ),
         "portal/web/api/test_worker.py::"
@@ -121,7 +121,7 @@ PROTECTIONS = (
         "that alarm in readiness",
         edit(
             "portal/web/api/health.py",
-            '            checks["jobs"] = "stalled"\n',
+            '            checks["jobs"] = overview.trouble(db_session()) or "ok"\n',
             "            pass\n",
         ),
         "portal/web/api/test_worker.py::"
@@ -141,14 +141,21 @@ PROTECTIONS = (
     off(
         _LOST,
         "leases by the database's clock",
-        edit(
-            "portal/jobs/claims.py",
-            "            and_(*is_expired(), Job.losses < LOSSES - 1),\n",
-            "            and_(\n"
-            "                Job.state == JobState.RUNNING,\n"
-            '                Job.lease_until < bindparam("now", type_=Job.lease_until.type),\n'
-            "                Job.losses < LOSSES - 1,\n"
-            "            ),\n",
+        (
+            edit(
+                "portal/jobs/claims.py",
+                "            and_(*is_expired(), Job.losses < LOSSES - 1),\n",
+                "            and_(\n"
+                "                Job.state == JobState.RUNNING,\n"
+                '                Job.lease_until < bindparam("now", type_=Job.lease_until.type),\n'
+                "                Job.losses < LOSSES - 1,\n"
+                "            ),\n",
+            ),
+            edit(
+                "portal/jobs/claims.py",
+                '"by": clean(worker, 200)}',
+                '"by": clean(worker, 200), "now": now}',
+            ),
         ),
         "portal/jobs/test_ledger.py::"
         "test_a_portal_with_a_wrong_clock_takes_no_job_from_another_worker",

@@ -58,7 +58,7 @@ def looks(clinic: Clinic, actor: Actor, study_id: UUID, now: datetime) -> bool:
         seen = []
         for look in (
             lambda: open_study(session, clinic.vault, here, study_id, now),
-            lambda: study_state(session, here, study_id, now),
+            lambda: study_state(session, here, study_id),
             lambda: read_blob(session, clinic.vault, here, study_id, "preview", now),
         ):
             try:

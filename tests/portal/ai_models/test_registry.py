@@ -62,7 +62,7 @@ def claimed(clinic: Clinic, job_id: UUID) -> dict[str, Any]:
 
 
 def ticket(clinic: Clinic, claim: dict[str, Any], job_id: UUID) -> tickets.Ticket:
-    return claims.open_ticket(clinic.core.settings, claim["ticket"], job_id, NOW)
+    return claims.open_ticket(clinic.core.settings, claim["ticket"], job_id)
 
 
 def test_without_an_active_model_a_worker_chooses(clinic: Clinic) -> None:

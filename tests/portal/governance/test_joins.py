@@ -140,7 +140,7 @@ def test_a_hold_on_either_holds_both_and_each_is_lifted_by_itself(
             )
         assert held.value.code == "held"
         with clinic.session as session:
-            assert legal_holds.find_cases(session, clinic.admin, two.hex[:6], NOW)[0].hold
+            assert legal_holds.find_cases(session, clinic.admin, two.hex[:6])[0].hold
             legal_holds.lift(session, clinic.admin, two, now=after(hours=2))
     with clinic.session as session:
         assert legal_holds.held(session, one) is None

@@ -171,7 +171,7 @@ def test_a_case_is_found_by_number_and_id_without_patient_data(clinic: Clinic) -
     study_id = clinic.done()
     for asked in (study_id.hex[:6], study_id.hex[:6].upper(), str(study_id), f" {study_id.hex} "):
         with clinic.session as session:
-            (found,) = legal_holds.find_cases(session, clinic.admin, asked, NOW)
+            (found,) = legal_holds.find_cases(session, clinic.admin, asked)
         assert (found.study_id, found.team, found.state, found.files) == (
             *(study_id, "Here", "done"),
             6,
@@ -179,7 +179,7 @@ def test_a_case_is_found_by_number_and_id_without_patient_data(clinic: Clinic) -
         assert "PHANTOM" not in repr(found)
     for asked in ("", "PHANTOM^ONE", "P-0001", "zzzzzz", str(uuid4())):
         with clinic.session as session:
-            assert legal_holds.find_cases(session, clinic.admin, asked, NOW) == []
+            assert legal_holds.find_cases(session, clinic.admin, asked) == []
 
 
 @pytest.mark.parametrize("person", ["owner", "mate", "auditor", "outsider"])
@@ -188,7 +188,7 @@ def test_only_an_administrator_finds_holds_lifts_and_reads_proofs(
 ) -> None:
     study_id, actor = clinic.done(), getattr(clinic, person)
     tries: list[Callable[..., object]] = [
-        lambda session: legal_holds.find_cases(session, actor, str(study_id), NOW),
+        lambda session: legal_holds.find_cases(session, actor, str(study_id)),
         lambda session: legal_holds.hold(
             session, actor, study_id, reason=HoldReason.OTHER, now=NOW
         ),

@@ -31,6 +31,7 @@ from portal.models import (
     Study,
     Team,
     Worker,
+    WorkerToken,
 )
 from portal.reading import case
 from portal.studies import status
@@ -86,7 +87,7 @@ def test_a_claim_holds_everything_that_the_worker_needs(clinic: Clinic) -> None:
     assert answer["inputs"]["source"]["media_type"] == "application/dicom"
     assert answer["facts"] is None
     segment = None
-    ticket = claims.open_ticket(settings, claimed.claim.ticket, claimed.claim.job, NOW)
+    ticket = claims.open_ticket(settings, claimed.claim.ticket, claimed.claim.job)
     clinic.store(ticket, **rendered(8, 6))
     segment = clinic.finish(ticket, {"facts": facts_of(8, 6)})
     assert segment is not None
@@ -129,13 +130,13 @@ def test_a_running_job_is_taken_over_once_its_lease_has_ended(clinic: Clinic) ->
     lease = timedelta(seconds=LEASE_SECONDS)
     assert clinic.claim(first.job_id, NOW + lease / 2) is None
     with clinic.session as session:
-        assert claims.heartbeat(session, first)
+        assert claims.heartbeat(session, clinic.core.settings, first)
     assert clinic.claim(first.job_id, NOW + lease) is None, "it was renewed at its half"
     second = clinic.claim(first.job_id, NOW + lease * 2)
     assert second is not None
     assert second.attempt == 2
     with clinic.session as session:
-        assert not claims.heartbeat(session, first)
+        assert not claims.heartbeat(session, clinic.core.settings, first)
 
 
 def test_a_portal_with_a_wrong_clock_takes_no_job_from_another_worker(clinic: Clinic) -> None:
@@ -161,7 +162,7 @@ def test_attempts_that_are_ended_from_outside_have_a_limit_of_their_own(clinic: 
         ticket = clinic.claim(job_id, after(hours=attempt))
         assert ticket is not None, "nine lost attempts do not end a job"
         assert ticket.attempt == attempt
-    clinic.age_leases(after(hours=11))
+    clinic.pass_time(after(hours=11))
     with clinic.session as session:
         assert sweeper.sweep(session, Broker(""), after(hours=11)).gave_up == 1
         job = session.get_one(Job, job_id)
@@ -222,7 +223,7 @@ def test_workers_that_ask_at_once_get_different_jobs(clinic: Clinic) -> None:
 def test_a_worker_that_asks_gets_a_lost_job_too_when_no_other_waits(clinic: Clinic) -> None:
     lost = started(clinic)
     assert next_job(clinic) is None
-    clinic.age_leases(after(hours=1))
+    clinic.pass_time(after(hours=1))
     waiting = clinic.job(clinic.submit(now=after(hours=1)).study_id).id
     assert [next_job(clinic), next_job(clinic), next_job(clinic)] == [waiting, lost.job_id, None]
 
@@ -495,7 +496,7 @@ def test_a_first_prediction_waits_for_another_that_adds_the_model(clinic: Clinic
 def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) -> None:
     def hello(model: str) -> None:
         with clinic.session as session:
-            workers.hello(session, hello_of("segment", model=model), NOW)
+            workers.hello(session, hello_of("segment", model=model))
 
     with clinic.session as other, ThreadPoolExecutor(1) as pool:
         other.add(Worker(name="w", queue=JobKind.SEGMENT, last_seen=NOW))
@@ -514,7 +515,7 @@ def test_a_worker_that_says_hello_twice_at_once_is_one_worker(clinic: Clinic) ->
 def test_workers_of_two_queues_may_have_one_name(clinic: Clinic) -> None:
     for queue in ("segment", "render"):
         with clinic.session as session:
-            workers.hello(session, hello_of(queue), NOW)
+            workers.hello(session, hello_of(queue))
     with clinic.session as session:
         assert {worker.queue for worker in session.scalars(select(Worker))} == {
             JobKind.RENDER,
@@ -528,10 +529,10 @@ def test_a_token_has_a_limited_number_of_workers(clinic: Clinic) -> None:
         token, _ = worker_tokens.create(
             session, name="own", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=NOW
         )
-        workers.hello(session, hello_of("segment", name="shared"), after(hours=-1))
+        workers.hello(session, hello_of("segment", name="shared"))
         for number in range(workers.MOST_PER_TOKEN + 5):
             sent = hello_of("render", name=f"w{number}")
-            workers.hello(session, sent, after(seconds=number), token)
+            workers.hello(session, sent, token)
         names = set(session.scalars(select(Worker.name)))
     assert names == {"shared", *(f"w{n}" for n in range(5, workers.MOST_PER_TOKEN + 5))}
 
@@ -544,12 +545,11 @@ def test_the_shared_token_has_a_limited_number_of_workers_too(clinic: Clinic) ->
             session, name="own", queue=JobKind.RENDER, lifetime=timedelta(days=1), now=NOW
         )
         for number in range(most + 5):
-            workers.hello(session, hello_of("segment", name=f"s{number}"), after(seconds=number))
+            workers.hello(session, hello_of("segment", name=f"s{number}"))
         assert session.scalar(select(func.count()).select_from(Worker)) == most
         for number in range(rounds * most):
-            sent, now = hello_of("render", name=f"w{number}"), after(minutes=5, seconds=number)
             for by in (token, None):
-                workers.hello(session, sent, now, by)
+                workers.hello(session, hello_of("render", name=f"w{number}"), by)
         names = set(session.scalars(select(Worker.name)))
     assert names == {f"w{number}" for number in range((rounds - 1) * most, rounds * most)}
 
@@ -707,46 +707,61 @@ def test_a_job_reads_its_own_inputs_alone(clinic: Clinic) -> None:
             read_input(session, clinic.vault, ticket, kind)
 
 
-def test_tickets_are_for_one_job_one_attempt_and_some_minutes(clinic: Clinic) -> None:
+def test_tickets_are_for_one_job_and_one_attempt(clinic: Clinic) -> None:
     settings = clinic.core.settings
     with clinic.session as session:
         job_id = clinic.job(clinic.submit().study_id).id
         claimed = claims.claim(session, settings, clinic.vault, job_id, "w", NOW)
     assert claimed is not None
     text = claimed.claim.ticket
-    assert claims.open_ticket(settings, text, job_id, NOW) == Ticket(job_id, 1)
-    end = NOW + timedelta(seconds=settings.visibility_seconds)
+    assert claims.open_ticket(settings, text, job_id) == Ticket(job_id, 1)
     forged = text[:-4] + ("AAAA" if not text.endswith("AAAA") else "BBBB")
-    for bad, asked, moment in (
-        (text, uuid4(), NOW),
-        (text, job_id, end),
-        (forged, job_id, NOW),
-        ("", job_id, NOW),
-        ("a.b.c", job_id, NOW),
-        (settings.worker_token, job_id, NOW),
-        ("é" * 20, job_id, NOW),
+    for bad, asked in (
+        (text, uuid4()),
+        (forged, job_id),
+        ("", job_id),
+        ("a.b.c", job_id),
+        (settings.worker_token, job_id),
+        ("é" * 20, job_id),
     ):
         with pytest.raises(BadTicket):
-            claims.open_ticket(settings, bad, asked, moment)
+            claims.open_ticket(settings, bad, asked)
+
+
+def test_an_attempt_is_not_prolonged_for_longer_than_a_job_may_take(clinic: Clinic) -> None:
+    """Whoever has its ticket renews its lease in vain then, by the database's clock."""
+    ticket, settings = started(clinic), clinic.core.settings
+    for seconds, is_prolonged in ((settings.visibility_seconds - 5, True), (5, False)):
+        with clinic.session as session:
+            job = session.get_one(Job, ticket.job_id)
+            assert job.started_at is not None
+            job.started_at -= timedelta(seconds=seconds)
+            session.commit()
+            assert claims.heartbeat(session, settings, ticket) is is_prolonged
 
 
 def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Clinic) -> None:
     ticket = started(clinic)
     clinic.fail(ticket, "decode_failed", "permanent")
-    clinic.submit(now=after(minutes=-5))
+    clinic.submit()
     clinic.done()
     with clinic.session as session:
         for _ in range(2):
-            workers.hello(session, hello_of("render"), NOW)
+            workers.hello(session, hello_of("render"))
         with pytest.raises(BadResult):
-            workers.hello(session, hello_of("render", name="\u200e"), NOW)
-        board = overview.board(session, after(seconds=30))
+            workers.hello(session, hello_of("render", name="\u200e"))
+    clinic.pass_time(after(seconds=31))
+    with clinic.session as session:
+        board = overview.board(session)
         assert [w.is_present for w in board.workers] == [True]
         assert board.stalled == frozenset({JobKind.RENDER})
-        assert not overview.board(session, after(minutes=3)).workers[0].is_present
+    clinic.pass_time(after(minutes=3))
+    with clinic.session as session:
+        assert not overview.board(session).workers[0].is_present
     render, segment = board.queues
     assert (render.kind, render.queued, render.failed, render.done) == (JobKind.RENDER, 1, 1, 1)
-    assert render.oldest == after(minutes=-5)
+    assert render.oldest is not None
+    assert 31 <= (datetime.now(UTC) - render.oldest).total_seconds() < 120
     assert (segment.kind, segment.done, segment.oldest) == (JobKind.SEGMENT, 1, None)
     assert [(job.job_id, job.error_code) for job in board.failed] == [
         (ticket.job_id, "decode_failed")
@@ -785,40 +800,85 @@ def test_where_every_worker_is_too_old_the_job_ends_with_that_reason(clinic: Cli
     assert (job.state, job.error_code) == (JobState.FAILED, "worker_too_old")
 
 
+def ask(
+    clinic: Clinic, worker: str, now: datetime, token: WorkerToken | None = None
+) -> Ticket | None:
+    """A worker asks for the next segment job."""
+    clinic.pass_time(now)
+    settings, vault = clinic.core.settings, clinic.vault
+    with clinic.session as session:
+        found = claims.claim_next(session, settings, vault, JobKind.SEGMENT, worker, now, token)
+    return claims.open_ticket(settings, found.claim.ticket, found.claim.job) if found else None
+
+
+def lack_model(
+    clinic: Clinic, worker: str, now: datetime, token: WorkerToken | None = None
+) -> Ticket | None:
+    """A worker asks for the next segment job and, where it gets one, lacks its model."""
+    ticket = ask(clinic, worker, now, token)
+    if ticket is not None:
+        clinic.fail(ticket, "model_missing", "permanent", now)
+    return ticket
+
+
 def test_a_job_whose_model_a_worker_lacks_waits_for_one_that_has_it(clinic: Clinic) -> None:
     """As after an update: workers of the version before do not have the new version's model."""
     settings, vault = clinic.core.settings, clinic.vault
     first, second = (clinic.render(clinic.submit().study_id, after(minutes=m)) for m in (-9, -8))
-
-    def ask(worker: str, now: datetime) -> Ticket | None:
-        with clinic.session as session:
-            found = claims.claim_next(session, settings, vault, JobKind.SEGMENT, worker, now)
-        if found is None:
-            return None
-        return claims.open_ticket(settings, found.claim.ticket, found.claim.job, now)
-
     for minutes in range(5):  # more often than a job may fail
-        ticket = ask("segment@old", after(minutes=2 * minutes))
+        ticket = lack_model(clinic, "segment@old", after(minutes=2 * minutes))
         assert ticket is not None
         assert ticket.job_id == first
-        clinic.fail(ticket, "model_missing", "permanent", after(minutes=2 * minutes))
     now = after(minutes=8, seconds=30)
-    assert ask("segment@old", now) is None
+    assert ask(clinic, "segment@old", now) is None
     with clinic.session as session:
         for job_id in (first, second):  # nor by a message
             assert claims.claim(session, settings, vault, job_id, "segment@old", now) is None
         job = session.get_one(Job, first)
         assert (job.state, job.failures, job.losses) == (JobState.QUEUED, 0, 0)
-        board = overview.board(session, now)
+        board = overview.board(session)
     assert (board.waiting_for_model, board.without_model) == (1, ["segment@old"])
     assert (board.failed, board.queues[1].queued) == ([], 2)
-    taken = [ask("segment@new", now) for _ in range(2)]
+    taken = [ask(clinic, "segment@new", now) for _ in range(2)]
     assert [ticket.job_id for ticket in taken if ticket] == [first, second]
     with clinic.session as session:
-        assert overview.board(session, now).waiting_for_model == 0
+        assert overview.board(session).waiting_for_model == 0
     render = clinic.job(clinic.submit(now=now).study_id).id  # which needs no model
     with clinic.session as session:
         assert claims.claim(session, settings, vault, render, "segment@old", now) is not None
+
+
+def test_a_job_that_was_passed_back_has_waited_since_it_was_queued_first(clinic: Clinic) -> None:
+    job_id = clinic.render(clinic.submit().study_id)
+    for minutes in (0, 2, 4):
+        assert lack_model(clinic, "segment@old", after(minutes=minutes)) is not None
+    with clinic.session as session:
+        waits = datetime.now(UTC) - session.get_one(Job, job_id).queued_at
+        assert overview.board(session).queues[1].oldest == session.get_one(Job, job_id).queued_at
+    assert timedelta(minutes=4) <= waits < timedelta(minutes=6)
+
+
+def test_a_worker_without_the_model_holds_no_other_one_back(clinic: Clinic) -> None:
+    """Neither another one of its token, nor one of its name with another token."""
+    for _ in range(3):
+        clinic.render(clinic.submit().study_id)
+    tokens = list[WorkerToken]()
+    with clinic.session as session:
+        for name in ("one", "other"):
+            lifetime = timedelta(days=1)
+            tokens.append(
+                worker_tokens.create(
+                    session, name=name, queue=JobKind.SEGMENT, lifetime=lifetime, now=NOW
+                )[0]
+            )
+    one, other = tokens
+    assert lack_model(clinic, "segment@a", NOW, one) is not None
+    assert ask(clinic, "segment@a", NOW, one) is None
+    assert lack_model(clinic, "segment@b", NOW, one) is not None
+    assert ask(clinic, "segment@a", NOW, one) is None, "the other one's lack hides its own"
+    assert ask(clinic, "segment@c", NOW, one) is not None
+    assert ask(clinic, "segment@a", NOW, other) is not None
+    assert ask(clinic, "segment@a", NOW) is not None
 
 
 def test_a_refused_output_names_what_is_accepted(clinic: Clinic) -> None:

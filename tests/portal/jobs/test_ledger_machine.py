@@ -71,7 +71,7 @@ class Ledger(RuleBasedStateMachine):
         return self.claim_job(ids[choice % len(ids)])
 
     def claim_job(self, job_id: Any) -> Ticket | None:
-        self.clinic.age_leases(self.now)
+        self.clinic.pass_time(self.now)
         before = self.job(job_id)
         ticket = self.clinic.claim(before.id, self.now)
         expired = (
@@ -135,7 +135,7 @@ class Ledger(RuleBasedStateMachine):
             return
         before = self.job(ticket.job_id)
         with self.clinic.session as session:
-            renewed = claims.heartbeat(session, ticket)
+            renewed = claims.heartbeat(session, self.clinic.core.settings, ticket)
         assert renewed == (before.state is JobState.RUNNING and before.attempts == ticket.attempt)
 
     @rule(minutes=st.sampled_from([1, 2, 5, 60]))
@@ -144,7 +144,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.clinic.age_leases(self.now)
+        self.clinic.pass_time(self.now)
         with self.clinic.session as session:
             sweeper.sweep(session, SILENT, self.now)
             stuck = session.scalars(select(Job).where(*is_expired())).all()

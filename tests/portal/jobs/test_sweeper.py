@@ -32,7 +32,7 @@ def test_an_expired_attempt_goes_back_to_the_queue_and_a_spent_one_fails(clinic:
         assert clinic.claim(job_id, after(hours=hour)) is not None
         with clinic.session as session:
             early = sweeper.sweep(session, SILENT, after(hours=hour, seconds=10))
-        clinic.age_leases(after(hours=hour, minutes=30))
+        clinic.pass_time(after(hours=hour, minutes=30))
         with clinic.session as session:
             late = sweeper.sweep(session, SILENT, after(hours=hour, minutes=30))
         assert (early.requeued, early.gave_up) == (0, 0)
@@ -76,15 +76,17 @@ def test_a_job_that_waits_beside_an_idle_worker_is_announced_again(
     broker = Broker(redis_url)
     with clinic.session as session:
         assert sweeper.sweep(session, broker, NOW).notified == 2
-        workers.hello(session, hello_of("render", name="worker-1"), NOW)
+        workers.hello(session, hello_of("render", name="worker-1"))
         soon = sweeper.sweep(session, broker, after(seconds=5))
         assert (soon.notified, soon.stalled) == (0, frozenset())
+    clinic.pass_time(after(seconds=31))
+    with clinic.session as session:
         later = sweeper.sweep(session, broker, after(seconds=31))
         assert (later.notified, later.stalled) == (2, {JobKind.RENDER})
         assert broker.waiting(JobKind.RENDER) == 4
     assert clinic.claim(clinic.job(busy.study_id).id, after(seconds=40)) is not None
     with clinic.session as session:
-        workers.hello(session, hello_of("render", name="worker-1"), after(seconds=40))
+        workers.hello(session, hello_of("render", name="worker-1"))
         late = sweeper.sweep(session, broker, after(seconds=50))
         assert (late.notified, late.stalled) == (0, frozenset()), "its worker is busy"
         assert session.get_one(Job, sent.job_id).rung_at == after(seconds=31)
@@ -96,13 +98,16 @@ def test_by_a_clock_that_has_jumped_no_job_seems_to_wait(clinic: Clinic) -> None
     """The alarm pauses, as on pages and in readiness; the sweep's own work goes on."""
     sent, jumped = clinic.submit(), after(days=400)
     with clinic.session as session:
-        workers.hello(session, hello_of("render", name="worker-1"), jumped)
+        workers.hello(session, hello_of("render", name="worker-1"))
+        waiting = session.get_one(Job, sent.job_id)
+        waiting.queued_at -= timedelta(seconds=31)
+        session.commit()
         assert sweeper.sweep(session, SILENT, jumped).stalled == frozenset()
         clock.confirm(session, clinic.admin, jumped)
         assert sweeper.sweep(session, SILENT, jumped).stalled == {JobKind.RENDER}
     job_id = clinic.job(sent.study_id).id
     assert clinic.claim(job_id, jumped) is not None
-    clinic.age_leases(after(days=900))
+    clinic.pass_time(after(days=900))
     with clinic.session as session:
         assert sweeper.sweep(session, SILENT, after(days=900)).requeued == 1
 

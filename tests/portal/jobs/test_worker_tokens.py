@@ -93,5 +93,5 @@ def test_a_token_of_one_queue_claims_no_job_of_the_other(clinic: Clinic) -> None
         claimed = claims.claim(session, settings, clinic.vault, render, "w", NOW, right)
     assert claimed is not None
     assert claimed.claim.attempt == 1  # the wrong one's try has not counted
-    ticket = claims.open_ticket(settings, claimed.claim.ticket, render, NOW)
+    ticket = claims.open_ticket(settings, claimed.claim.ticket, render)
     assert ticket == tickets.Ticket(render, 1, right.id)

@@ -29,7 +29,7 @@ PEOPLE = {
 }
 WAYS = {
     "open": lambda c, session, a, i: case.open_study(session, c.vault, a, i, NOW),
-    "state": lambda c, session, a, i: case.study_state(session, a, i, NOW),
+    "state": lambda c, session, a, i: case.study_state(session, a, i),
     "pixels": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "pixels", NOW),
     "preview": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "preview", NOW),
     "thumb": lambda c, session, a, i: case.read_blob(session, c.vault, a, i, "thumb", NOW),
@@ -127,7 +127,7 @@ def test_the_state_follows_the_jobs(clinic: Clinic) -> None:
 
     def look() -> None:
         with clinic.session as session:
-            found = case.study_state(session, clinic.owner, study_id, NOW)
+            found = case.study_state(session, clinic.owner, study_id)
         seen.append((found.state.value, found.waiting_for, found.is_settled))
 
     look()
@@ -155,7 +155,7 @@ def test_a_failed_job_means_read_unaided_with_a_reason(clinic: Clinic) -> None:
     assert ticket is not None
     clinic.fail(ticket, "decode_failed", "permanent")
     with clinic.session as session:
-        found = case.study_state(session, clinic.owner, study_id, NOW)
+        found = case.study_state(session, clinic.owner, study_id)
     assert (found.state, found.error_code) == (status.State.FAILED, "decode_failed")
     assert not found.has_picture
 
@@ -167,11 +167,12 @@ def test_waiting_for_a_worker_is_distinguished_from_waiting_for_redis(clinic: Cl
     with clinic.session as session:
         session.execute(update(Job).values(rung_at=NOW))
         session.commit()
-        assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for == "worker"
-        workers.hello(session, hello_of("render"), NOW)
-        assert case.study_state(session, clinic.owner, study_id, NOW).waiting_for is None
-        later = after(minutes=5)
-        assert case.study_state(session, clinic.owner, study_id, later).waiting_for == "worker"
+        assert case.study_state(session, clinic.owner, study_id).waiting_for == "worker"
+        workers.hello(session, hello_of("render"))
+        assert case.study_state(session, clinic.owner, study_id).waiting_for is None
+    clinic.pass_time(after(minutes=5))
+    with clinic.session as session:
+        assert case.study_state(session, clinic.owner, study_id).waiting_for == "worker"
 
 
 def test_priors_are_the_same_patients_pictures_in_the_same_team(clinic: Clinic) -> None:

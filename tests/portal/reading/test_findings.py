@@ -9,7 +9,6 @@ from portal.reading import findings
 from portal.studies import status
 from portal.studies.status import Result
 from tests.support.clinic import Clinic
-from tests.support.core import NOW
 
 
 def result(band: Band, side: str | None) -> Result:
@@ -71,6 +70,6 @@ def test_beside_a_picture_that_is_waited_for_only_what_was_found_counts(
     clinic.segment(clinic.render(study_id), **first)
     clinic.submit(**uid, SOPInstanceUID="1.2.3.9.2")
     with clinic.session as session:
-        state = status.of_studies(session, [study_id], NOW)[study_id]
+        state = status.of_studies(session, [study_id])[study_id]
     assert state.result is not None
     assert (findings.result_of(state) is not None) == counts

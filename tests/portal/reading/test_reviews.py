@@ -253,7 +253,7 @@ def test_a_worker_loses_the_job_of_a_purged_study(clinic: Clinic) -> None:
     with pytest.raises(Lost):
         clinic.store(ticket, thumb=jpeg())
     with clinic.session as session:
-        assert not claims.heartbeat(session, ticket)
+        assert not claims.heartbeat(session, clinic.core.settings, ticket)
         job = session.scalars(select(Job)).one()
         assert (job.state, job.error_code) == (JobState.FAILED, "purged")
         with pytest.raises(errors.Conflict):

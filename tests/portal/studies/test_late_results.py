@@ -32,7 +32,7 @@ def read(clinic: Clinic, study_id: UUID, finding: str = "none", minute: int = 1)
 def look(clinic: Clinic, study_id: UUID) -> tuple[StudyState, Study]:
     with clinic.session as session:
         return (
-            status.of_studies(session, [study_id], NOW)[study_id],
+            status.of_studies(session, [study_id])[study_id],
             session.get_one(Study, study_id),
         )
 

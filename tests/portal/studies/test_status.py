@@ -51,7 +51,7 @@ def work(clinic: Clinic, render: UUID, end: str, **changes: Any) -> None:
 def state(clinic: Clinic) -> tuple[StudyState, Study]:
     with clinic.session as session:
         study = session.scalars(select(Study)).one()
-        return status.of_studies(session, [study.id], NOW)[study.id], study
+        return status.of_studies(session, [study.id])[study.id], study
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_a_portal_that_stays_away_is_given_up_after_a_quarter_of_the_jobs_time(
     with pytest.raises(Transient, match="portal_unreachable"):
         absent.claim(JOB)
     assert pauses == [0.25, 0.5, 1.0, 2.0]  # with the next one it would be more than 5 s
-    assert absent.hello("cpu", "") is False
+    assert absent.hello("cpu", "", 1) is False
 
 
 def test_a_portal_that_never_answers_costs_no_more_than_one_that_is_away(silent: str) -> None:

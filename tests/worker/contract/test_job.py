@@ -57,6 +57,14 @@ def test_hello_comes_from_a_queue_that_workers_have(queue: str) -> None:
         Hello.parse(body | {"queue": queue})
 
 
+def test_hello_of_a_worker_of_the_version_before_is_for_one_job() -> None:
+    before = {"name": "one", "queue": "segment", "engine": "", "model": ""}
+    assert (Hello.parse(before).slots, Hello.parse(before | {"slots": 8}).slots) == (1, 8)
+    for wrong in (0, -1, 65, 1.5, "2", True):
+        with pytest.raises(InvalidMessage):
+            Hello.parse(before | {"slots": wrong})
+
+
 @pytest.mark.parametrize("body", [{"code": "A B", "kind": "permanent"}, {"code": "x", "kind": "y"}])
 def test_a_failure_has_a_code_and_a_kind(body: dict[str, str]) -> None:
     assert Failure.parse({"code": "x", "kind": "transient"}).kind is FailureKind.TRANSIENT

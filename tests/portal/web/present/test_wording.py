@@ -1,12 +1,11 @@
 """Texts of results, sizes, sex and age."""
 
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 import pytest
 
-from portal.studies.status import State, StudyState
+from portal.studies.status import State, StudyState, Waiting
 from portal.web.present import list_rows, size_lines, wording
 
 
@@ -98,10 +97,11 @@ def test_sex_and_age_are_what_is_in_the_file_and_no_more(
         ("worker", True, ["No worker takes jobs"]),
         ("redis", False, ["Redis"]),
         ("worker", False, ["No worker takes jobs", "Redis"]),
+        ("model", True, ["a worker that has it. Read urgent ones unaided."]),
     ],
 )
 def test_notices_name_what_delays_results(
-    waiting_for: Literal["redis", "worker"] | None, redis_answers: bool, expected: list[str]
+    waiting_for: Waiting | None, redis_answers: bool, expected: list[str]
 ) -> None:
     state = StudyState(uuid4(), State.RECEIVED, False, waiting_for, None, None, None)
     found = list_rows.notices([state], redis_answers=redis_answers)

@@ -1,0 +1,104 @@
+"""Which workers are there, have nothing to do, or lack the model; and the queues that stand still.
+
+All of it by the database's clock, as leases: neither this machine's clock nor another portal's
+matters. Workers report in `portal.jobs`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, exists, func, not_, select
+from sqlalchemy.orm import Session
+
+from portal.database import DatabaseTime
+from portal.models import Job, JobKind, JobState, MissingModel, ModelState, ModelVersion, Worker
+
+# A worker reports every 20 seconds; one that missed three is taken as absent.
+WORKER_SILENCE: Final = 70.0
+# A worker without a job takes one within seconds: what waits longer beside it is stuck.
+STALLED: Final = 30.0
+# So long a worker that lacked a job's model gets no other one: it may get the model, or be updated.
+MODEL_PAUSE: Final = 60.0
+# It tries the next job within seconds after that; until then it is still taken as without it.
+LACKS_FOR: Final = MODEL_PAUSE + 15.0
+_QUEUES: Final = (JobKind.RENDER, JobKind.SEGMENT)
+_ACTIVE: Final = (
+    select(ModelVersion.sha256).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The queues that a worker is there for, and whether all segment workers lack the model."""
+
+    queues: frozenset[JobKind]
+    lacks_model: bool
+
+
+def is_here() -> ColumnElement[bool]:
+    """Whether a worker has reported lately. One that is dated ahead, by a clock that was set back
+    since, has not.
+    """
+    return Worker.last_seen.between(DatabaseTime(-WORKER_SILENCE), DatabaseTime(WORKER_SILENCE))
+
+
+def lacked_model(worker: Any, token_id: Any, seconds: float) -> ColumnElement[bool]:
+    """Whether a worker, by its name and token, has lacked the active model so lately."""
+    return exists().where(
+        MissingModel.worker == worker,
+        MissingModel.token_id.is_not_distinct_from(token_id),
+        *just_lacked(seconds),
+    )
+
+
+def just_lacked(seconds: float = LACKS_FOR) -> tuple[ColumnElement[bool], ...]:
+    """The conditions under which a row of a missing model is new and about the active one."""
+    return (
+        MissingModel.sha256.is_not_distinct_from(_ACTIVE),
+        MissingModel.at.between(DatabaseTime(-seconds), DatabaseTime(seconds)),
+    )
+
+
+def lacks_model() -> ColumnElement[bool]:
+    """Whether a worker that is there lacks the active model."""
+    return lacked_model(Worker.name, Worker.token_id, LACKS_FOR)
+
+
+def present(session: Session) -> Presence:
+    """Which workers are there now."""
+    found = session.execute(select(Worker.queue, lacks_model()).where(is_here()).distinct()).all()
+    queues = frozenset(queue for queue, _ in found)
+    able = any(queue is JobKind.SEGMENT and not lacks for queue, lacks in found)
+    return Presence(queues, JobKind.SEGMENT in queues and not able)
+
+
+def has_idle_worker(session: Session, queue: JobKind) -> bool:
+    """Whether a worker of this queue is there that could take a job and does not: it runs fewer
+    than it can, and does not lack the model.
+    """
+    running = (
+        select(func.count())
+        .where(Job.state == JobState.RUNNING, Job.kind == queue, Job.worker == Worker.name)
+        .scalar_subquery()
+    )
+    idle = exists().where(
+        Worker.queue == queue, is_here(), running < Worker.slots, not_(lacks_model())
+    )
+    return bool(session.scalar(select(idle)))
+
+
+def stalled_queues(session: Session) -> frozenset[JobKind]:
+    """The queues of which a job has waited for long although a worker could take it."""
+    late = {
+        queue: exists().where(
+            Job.kind == queue,
+            Job.state == JobState.QUEUED,
+            Job.queued_at < DatabaseTime(-STALLED),
+        )
+        for queue in _QUEUES
+    }
+    return frozenset(
+        queue
+        for queue, waits in late.items()
+        if session.scalar(select(waits)) and has_idle_worker(session, queue)
+    )
