@@ -71,6 +71,8 @@ def processor_seconds(root: int) -> dict[str, float]:
 def _name(line: str) -> str:
     parts = {
         "header_process": "portal: headers",
+        "drawn_overlay": "portal: overlays",
+        "deidentify_process": "portal: exports",
         "gunicorn": "portal: web",
         "decoder_process": "render: decoder",
         "child_process render": "render: job's process",
