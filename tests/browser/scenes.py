@@ -57,6 +57,7 @@ _FILE_NAME = str.maketrans(dict.fromkeys("/?={}&", "-"))
 
 def _dialogs(world: World) -> Iterator[Scene]:
     likely, conflict = f"/studies/{world.cases.likely}", f"/studies/{world.more['conflict']}"
+    four = f"/studies/{world.more['four']}"
 
     def keys(page: Page) -> None:
         page.keyboard.press("?")
@@ -110,6 +111,9 @@ def _dialogs(world: World) -> Iterator[Scene]:
     yield Scene("case-sizes", likely, prepare=on_case(lambda page: page.click("#sizes summary")))
     yield Scene("case-heat-map", likely, prepare=on_case(lambda page: page.keyboard.press("h")))
     yield Scene("case-full-screen", likely, prepare=on_case(lambda page: page.keyboard.press("f")))
+    yield Scene(
+        "case-four-full-screen", four, prepare=on_case(lambda page: page.keyboard.press("f"))
+    )
     yield Scene(
         "case-presets",
         likely,

@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from portal.models import Role
-from tests.browser.conftest import TWO_FRAMES, Cases, Visitor
+from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw
+from tests.support.browser_portal import BrowserPortal
 
 pytestmark = pytest.mark.browser
 
@@ -43,6 +44,25 @@ def test_in_a_case_the_overlay_the_menu_and_the_finding_are_reached(
             return element.contains(top);
         }"""
     ), "something lies over it"
+
+
+def test_the_lines_of_a_patient_end_between_two_values(
+    visitor: Visitor, site: BrowserPortal
+) -> None:
+    """An ID in two parts can be misread; only one that is longer than a line has them."""
+    name = "Abcdefghijklmnopqrstuvw^Anna"
+    study, _ = site.complete(draw(31), patient_name=name, patient_id="HOSPITAL-0000-4711-0815")
+    page = visitor.open(f"/studies/{study}", size=SMALL[0])
+    page.wait_for_selector("#film[data-depth=full]")
+    tops = """parts => parts.map(part => {
+        const range = document.createRange();
+        range.selectNodeContents(part);
+        return new Set([...range.getClientRects()].map(box => Math.round(box.bottom / 4))).size;
+    })"""
+    facts = page.locator(".case-bar .facts-line > span:not(.optional)")
+    assert set(facts.evaluate_all(tops)) == {1}
+    page.keyboard.press("f")
+    assert set(page.locator("#film-patient > span").evaluate_all(tops)) == {1}
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def make_world(site: BrowserPortal) -> World:
     for seed, day in ((109, "20240211"), (110, "20250630"), (111, "20270105")):
         same = {"patient_name": "PHANTOM^PRIORS", "patient_id": "PRIORS", "study_date": day}
         more["priors"] = _complete(site, draw(seed, None if seed == 109 else "left"), **same)
+    more["four"] = _four_pictures(site, young)
     more["uncertain"] = _done(site, 112, probability=0.5, patient_name="PHANTOM^UNCERTAIN")
     more["read"] = _read_often(world)
     more["late"] = site.submit(phantom.dicom(draw(114), patient_name="PHANTOM^LATE"))
@@ -121,6 +122,19 @@ def end_sessions(site: BrowserPortal, person: Person) -> None:
         mine = update(LoginSession).where(LoginSession.user_id == person.id)
         session.execute(mine.values(ended_at=datetime.now(UTC)))
         session.commit()
+
+
+def _four_pictures(site: BrowserPortal, young: dict[str, Any]) -> UUID:
+    """An exam of four pictures, one of them with the under-18 mark, and two priors with it."""
+    patient = {"patient_name": LONG_NAME, "patient_id": "HOSPITAL-0000-4711-0815"}
+    patient |= {"patient_sex": "F"}
+    for seed, day in ((121, "20240211"), (122, "20250630")):
+        _done(site, seed, study_date=day, quality=young, **patient)
+    exam = {"study_uid": "1.2.3.4.6", "study_date": "20270105", **patient}
+    study = _done(site, 123, quality=young, **exam)
+    for seed, view in ((124, "AP"), (125, "PA"), (126, "LL")):
+        site.submit(phantom.dicom(draw(seed), view=view, **exam))
+    return study
 
 
 def _read_often(world: World) -> UUID:

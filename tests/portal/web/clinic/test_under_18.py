@@ -103,9 +103,9 @@ def test_a_case_is_marked_over_the_film_in_its_pictures_and_beside_other_exams(
     for place in (over_the_film, in_the_bar, client.get("/worklist").text):
         assert (short in place) is marked
     line = page[page.index(f"/studies/{study}?picture={young}") :].partition("</a>")[0]
-    assert (" · under 18" in line) is marked
+    assert (">under 18<" in line) is marked
     first = page[page.index(f"/studies/{study}?picture={adult}") :].partition("</a>")[0]
     assert "under 18" not in first
     beside = client.get(f"/studies/{other}").text
     prior = beside[beside.index('id="priors-title"') :].partition("</section>")[0]
-    assert (" · under 18" in prior) is marked
+    assert (">under 18<" in prior) is marked
