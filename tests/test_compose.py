@@ -267,6 +267,12 @@ def test_the_trial_tries_what_the_compose_file_holds() -> None:
     assert set(parts.PARTS) == set(SERVICES) - {"migrate", "segment-gpu"}
 
 
+def test_the_stand_in_for_the_database_takes_every_setting_of_the_compose_file() -> None:
+    entry = (ROOT / "deploy" / "trial" / "postgres_entry.sh").read_text("utf-8")
+    for name in SERVICES["postgres"]["environment"]:
+        assert re.search(rf"\$\{{?{name}\b", entry), name
+
+
 def test_the_copy_that_podman_reads_is_the_compose_file(tmp_path: Path) -> None:
     from deploy.trial.containers import Installation
 

@@ -151,7 +151,9 @@ def backup(trial: Trial) -> None:
     file = "/tmp/pleura.backup"
     say(running.manage("backup", file).splitlines()[-1])
     say(running.manage("restore", file, "--check").splitlines()[-1])
-    say(running.manage("doctor").replace("\n", "\n  "))
+    found = running.manage("doctor")
+    say(found.replace("\n", "\n  "))
+    require("pages are not checked" not in found, "the database was made without checksums")
 
 
 def gpu(trial: Trial) -> None:
