@@ -34,6 +34,7 @@ class Permission(StrEnum):
     PEOPLE_MANAGE = "people:manage"
     JOBS_MANAGE = "jobs:manage"
     MODELS_MANAGE = "models:manage"
+    PERFORMANCE_READ = "performance:read"
     AUDIT_READ = "audit:read"
     DATA_MANAGE = "data:manage"
     STUDY_EXPORT = "study:export"
@@ -67,6 +68,7 @@ ROLE_PERMISSIONS: Final = MappingProxyType(
                 Permission.PEOPLE_MANAGE,
                 Permission.JOBS_MANAGE,
                 Permission.MODELS_MANAGE,
+                Permission.PERFORMANCE_READ,
                 Permission.DATA_MANAGE,
                 Permission.BREAK_GLASS,
                 Permission.SELF,

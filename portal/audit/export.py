@@ -4,8 +4,6 @@ Each row carries its MAC and those that are linked their place in the chain with
 an exported log can be compared with the chain and with its anchors.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,6 +16,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
+from portal.formats.display_text import csv_line
 from portal.models import AuditEvent, AuditLink
 
 FORMATS: Final = {"csv": "text/csv", "jsonl": "application/jsonl"}
@@ -74,7 +73,7 @@ def export_all(
 def lines(session: Session, criteria: audit.AuditFilter, form: str) -> Iterator[str]:
     """The rows as lines of CSV (with a head) or JSON."""
     if form == "csv":
-        yield _csv(COLUMNS)
+        yield csv_line(COLUMNS)
     query = (
         audit.matching(criteria)
         .outerjoin(AuditLink, AuditLink.seq == AuditEvent.seq)
@@ -89,7 +88,7 @@ def lines(session: Session, criteria: audit.AuditFilter, form: str) -> Iterator[
         last = rows[-1].seq
         for row in rows:
             values = _values(row)
-            yield _csv(values.values()) if form == "csv" else json.dumps(values) + "\n"
+            yield csv_line(values.values()) if form == "csv" else json.dumps(values) + "\n"
         session.commit()
 
 
@@ -101,17 +100,6 @@ def _values(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
         name: value if value is None or isinstance(value, int | str) else str(value)
         for name, value in found.items()
     }
-
-
-def _csv(values: Any) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow("" if v is None else _plain(v) for v in values)
-    return line.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """No cell begins like a formula: spreadsheets would run it."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
 def _count(session: Session, criteria: audit.AuditFilter) -> int:

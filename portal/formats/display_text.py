@@ -1,12 +1,16 @@
-"""Untrusted texts, made fit for display: no control characters, no endless length."""
+"""Untrusted texts, made fit for display: no control characters, no endless length, no formulas."""
 
+import csv
+import io
 import unicodedata
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 # These turn the reading direction of everything after them, so a name could rewrite its row.
 _DIRECTION: Final = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _UNWANTED: Final = frozenset({"Cc", "Cs", "Co", "Cn"})
 
 
@@ -20,6 +24,19 @@ def clean_lines(text: str, length: int) -> str:
     """The same for a text of several lines."""
     lines = [clean(line, length) for line in text[: length * 4].splitlines()]
     return "\n".join(lines).strip()[:length].rstrip()
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """One line of CSV; None is an empty cell. No text begins like a formula, which a spreadsheet
+    would run.
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow("" if v is None else _cell(v) for v in values)
+    return line.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULAS else value
 
 
 def _kept(character: str) -> str:

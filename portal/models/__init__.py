@@ -33,6 +33,7 @@ from portal.models.people import (
     Team,
     User,
 )
+from portal.models.performance import PerformanceMonth
 from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
 from portal.models.studies import POSITIVE, READ, REST, UNAIDED, Blob, Instance, Study
 from portal.models.viewing import RefusedFile, ReviewDraft, ViewerPreferences
@@ -96,6 +97,7 @@ __all__ = [
     "OverlayMode",
     "OverlayShown",
     "Passkey",
+    "PerformanceMonth",
     "Prediction",
     "Purge",
     "PurgeReason",

@@ -1,9 +1,9 @@
 """The process that sweeps: every few seconds the ledger and the purges without a proof, every
-minute the clock and the files, every hour the studies whose retention period ends, and from time to
-time the log is anchored. A second thread links the log's rows each second, however long the rest
-takes; a third checks stored data every hour and the whole log every day. Sweep and link leave a
-sign of life once they have done their work. It survives an outage of the database or Redis, and
-stops on SIGTERM or SIGINT.
+minute the clock, the files and the months of the boards that are due, every hour the studies whose
+retention period ends, and from time to time the log is anchored. A second thread links the log's
+rows each second, however long the rest takes; a third checks stored data every hour and the whole
+log every day. Sweep and link leave a sign of life once they have done their work. It survives an
+outage of the database or Redis, and stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -26,6 +26,7 @@ from portal.governance import clock, integrity_state, purges, retention, schedul
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
 from portal.operations import background_check
+from portal.performance import summaries
 from portal.reading import refused_files
 from portal.settings import Settings
 from portal.vault import Vault, VaultError
@@ -39,6 +40,7 @@ _TIDY_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 3600.0
 _VERIFY_SECONDS: Final = 24 * 3600.0
 _RETENTION_SECONDS: Final = 3600.0
+_SUMMARY_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,7 @@ def run_sweep(
         _log.info("sweeping every %g seconds", every)
     anchoring = _Every(settings.audit_anchor_minutes * 60.0)
     tidying, retaining = _Every(_TIDY_SECONDS), _Every(_RETENTION_SECONDS)
+    summing = _Every(_SUMMARY_SECONDS)
     linking = threading.Thread(target=_link_until, args=(engine, stop), name="audit", daemon=True)
     checking = threading.Thread(
         target=_check_until,
@@ -72,6 +75,8 @@ def run_sweep(
             _guarded(partial(_tidy, engine, vault, timedelta(seconds=passed)))
         if retaining.passed() is not None:
             _guarded(lambda: _retain(settings, engine, vault))
+        if summing.passed() is not None:
+            _guarded(lambda: _sum_up(engine))
         if anchoring.passed() is not None:
             _guarded(lambda: _anchor(settings, engine))
         if every is None or stop.wait(every):
@@ -195,6 +200,11 @@ def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
         done = retention.run(session, vault, settings, datetime.now(UTC))
     if done.purged or done.left:
         _log.info("purged %d studies, left %d", len(done.purged), len(done.left))
+
+
+def _sum_up(engine: Engine) -> None:
+    with database.sessions(engine)() as session:
+        summaries.refresh(session, datetime.now(UTC))
 
 
 def _anchor(settings: Settings, engine: Engine) -> None:

@@ -35,6 +35,7 @@ _PAGES = (
     "admin.data",
     "admin.teams",
     "admin.ai_models",
+    "admin.performance",
     "clinic.model_card",
     "admin.audit_log",
     "clinic.emergency_access",

@@ -42,6 +42,7 @@ PAGES = [
     ("/admin/people", Role.ADMIN),
     ("/admin/teams", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
+    ("/admin/performance", Role.ADMIN),
     ("/admin/models", Role.ADMIN),
     ("/admin/models/{model}", Role.ADMIN),
     ("/audit", Role.AUDITOR),
@@ -65,6 +66,7 @@ NO_PAGES = {
     "health.live": "for supervision",
     "health.ready": "for supervision",
     "openapi.document": "for programs",
+    "performance.table": "a file to be saved",
     "reading.blob": "a file for the case page",
     "reading.following": "leads on",
     "reading.state": "JSON for the case page",
@@ -112,10 +114,10 @@ def test_a_page_fits_its_window_and_is_accessible(
         page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         page.evaluate(TWO_FRAMES)
         page.evaluate(STILL)
-        assert _violations(page) == [], theme
+        assert violations(page) == [], theme
 
 
-def _violations(page: Page) -> list[tuple[str, list[str]]]:
+def violations(page: Page) -> list[tuple[str, list[str]]]:
     """What axe finds, of any impact."""
     found: dict[str, Any] = Axe().run(page).response
     return [

@@ -18,6 +18,7 @@ TABLE = {
     Permission.DATA_MANAGE: (False, False, True, False),
     Permission.STUDY_EXPORT: (False, True, False, False),
     Permission.MODELS_MANAGE: (False, False, True, False),
+    Permission.PERFORMANCE_READ: (False, False, True, False),
     Permission.BREAK_GLASS: (False, True, True, False),
     Permission.SELF: (True, True, True, True),
 }

@@ -6,6 +6,7 @@ from flask import Blueprint, render_template, request
 
 from portal.access import Permission
 from portal.models import Role
+from portal.performance import own_reading
 from portal.reading import worklist
 from portal.services import db_session
 from portal.web.present import list_rows
@@ -19,6 +20,7 @@ blueprint = Blueprint("history", __name__, url_prefix="/history")
 def history() -> str:
     """One's own cases, the newest first."""
     what = _what()
+    may_read = guard.actor().may(Permission.REVIEW_WRITE)
     text = request.args.get("page", "1")
     found = worklist.history(
         db_session(),
@@ -33,7 +35,11 @@ def history() -> str:
         rows=[list_rows.row(row) for row in found.rows],
         what=what,
         found=found,
-        may_read=guard.actor().may(Permission.REVIEW_WRITE),
+        may_read=may_read,
+        own=own_reading.own(db_session(), guard.actor(), guard.now())
+        if may_read and what == "read"
+        else None,
+        own_days=own_reading.DAYS,
     )
 
 

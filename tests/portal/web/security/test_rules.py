@@ -82,6 +82,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.make": {"admin"},
     "teams.rename": {"admin"},
     "teams.age": {"admin"},
+    "performance.page": {"admin"},
+    "performance.table": {"admin"},
     "models.models_page": {"admin"},
     "models.model_page": {"admin"},
     "model_card.page": SENDERS,

@@ -1,0 +1,72 @@
+"""The tables of a board as CSV: numbers of groups, nothing about a patient.
+
+Numbers of groups with fewer than `intervals.LEAST` exams are left out, as on the page.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from portal.formats.display_text import csv_line
+from portal.performance.board import Board, Group
+from portal.performance.exam_outcomes import DIMENSIONS
+from portal.performance.intervals import LEAST, Share
+from portal.performance.turnaround import PERCENTILES, STEPS
+
+_SHARES: Final[dict[str, Callable[[Group], Share]]] = {
+    "ppv": lambda group: group.confirmed,
+    "alarms": lambda group: group.alarms,
+    "agreement": lambda group: group.agreed,
+    "no_result": lambda group: group.unanswered,
+}
+_OF_SHARE: Final = ("count", "of", "share", "low_95", "high_95", "note")
+NAMES: Final = ("groups", "months", "turnaround")
+
+
+def as_csv(board: Board, name: str) -> str:
+    """One of NAMES as CSV with a head; KeyError for another name."""
+    make = {"groups": _groups, "months": _months, "turnaround": _turnaround}[name]
+    return "".join(csv_line(line) for line in make(board))
+
+
+def _groups(board: Board) -> Iterator[list[Any]]:
+    yield ["model", "from", "to", "by", "group", "number", *_OF_SHARE]
+    about = [_model(board), board.rows[0].month.name, board.rows[-1].month.name]
+    for dimension in DIMENSIONS:
+        for group in board.groups[dimension]:
+            for name, share in _SHARES.items():
+                yield [*about, dimension, group.name, name, *_cells(share(group))]
+
+
+def _months(board: Board) -> Iterator[list[Any]]:
+    yield ["model", "month", "arrived", "number", *_OF_SHARE]
+    for row in board.rows:
+        arrived = None if row.arrived < LEAST else row.arrived
+        for name, share in _SHARES.items():
+            yield [_model(board), row.month.name, arrived, name, *_cells(share(row.group))]
+
+
+def _turnaround(board: Board) -> Iterator[list[Any]]:
+    yield ["month", "step", "exams", *(f"p{percent}_seconds" for percent in PERCENTILES), "note"]
+    for row in board.rows:
+        for step in STEPS:
+            times = row.turnaround.get(step)
+            if times is None or times.count < LEAST:
+                yield [row.month.name, step, *[None] * (len(PERCENTILES) + 1), _note()]
+            else:
+                seconds = [times.seconds[percent] for percent in PERCENTILES]
+                yield [row.month.name, step, times.count, *seconds, None]
+
+
+def _cells(share: Share) -> list[Any]:
+    if share.is_small or share.value is None or share.low is None or share.high is None:
+        return [None] * 5 + [_note()]
+    rounded = [round(value, 4) for value in (share.value, share.low, share.high)]
+    return [share.count, share.of, *rounded, None]
+
+
+def _note() -> str:
+    return f"fewer than {LEAST}"
+
+
+def _model(board: Board) -> str:
+    return f"{board.model.name} {board.model.version}" if board.model else ""

@@ -1,0 +1,72 @@
+"""The board of performance for administrators: numbers, never patients."""
+
+from flask import Blueprint, Response, render_template, request
+
+from portal.access import Permission
+from portal.performance import board, tables
+from portal.performance.intervals import LEAST
+from portal.performance.own_reading import LEAST_READERS
+from portal.services import db_session
+from portal.web.present import performance, plots
+from portal.web.security import guard
+from portal.web.security.errors import Problem
+
+blueprint = Blueprint("performance", __name__, url_prefix="/admin/performance")
+
+
+@blueprint.get("")
+@guard.permission(Permission.PERFORMANCE_READ)
+def page() -> str:
+    """How a model's results compare with the first verdicts, over the chosen months."""
+    found = _board()
+    return render_template(
+        "admin/performance.html",
+        board=found,
+        total=performance.total(found),
+        arrived=performance.arrived(found),
+        groups=performance.groups(found),
+        months=performance.months(found),
+        month_plots=performance.month_plots(found),
+        times=performance.times(found),
+        time_plots=performance.time_plots(found),
+        chosen={
+            "from": found.rows[0].month.name,
+            "to": found.rows[-1].month.name,
+            "model": found.model.model_id.hex if found.model else "",
+        },
+        month_names=[(name, name) for name in reversed(found.names)],
+        model_names=[
+            (one.model_id.hex, f"{one.name} {one.version}{' (active)' if one.is_active else ''}")
+            for one in found.models
+        ]
+        or [("", "None yet")],
+        least=LEAST,
+        least_readers=LEAST_READERS,
+        size=(plots.WIDTH, plots.HEIGHT),
+    )
+
+
+@blueprint.get("/table.csv")
+@guard.permission(Permission.PERFORMANCE_READ)
+def table() -> Response:
+    """One of the board's tables to be saved: ?table=groups (also without it), months or turnaround."""
+    name = request.args.get("table", tables.NAMES[0])
+    if name not in tables.NAMES:
+        raise Problem(404, "not_found")
+    return Response(
+        tables.as_csv(_board(), name),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="performance-{name}.csv"'},
+    )
+
+
+def _board() -> board.Board:
+    asked = request.args
+    return board.board(
+        db_session(),
+        guard.actor(),
+        first=asked.get("from", ""),
+        last=asked.get("to", ""),
+        model=asked.get("model", ""),
+        now=guard.now(),
+    )

@@ -1,0 +1,57 @@
+"""How long exams take: percentiles by hand, and which exams belong to a step."""
+
+from datetime import timedelta
+
+import pytest
+
+from portal.performance import months
+from portal.performance.turnaround import turnaround
+from portal.reading import reviews
+from tests.support.clinic import Clinic
+from tests.support.core import NOW
+
+MONTH = months.until(NOW)[-1]
+
+
+def test_the_percentiles_of_each_step_by_nearest_rank(clinic: Clinic) -> None:
+    for number in range(1, 11):
+        arrived = NOW + timedelta(hours=number)
+        study = clinic.submit(now=arrived).study_id
+        job = clinic.render(study, arrived)
+        clinic.segment(job, arrived + timedelta(seconds=number))
+        with clinic.session as session:
+            reviews.add_review(
+                *(session, clinic.vault, clinic.mate, study),
+                finding="right",
+                now=arrived + timedelta(minutes=number),
+            )
+    with clinic.session as session:
+        found = turnaround(session, MONTH)
+    assert {step: times.count for step, times in found.items()} == dict.fromkeys(
+        ("arrival_to_ai", "arrival_to_review", "ai_to_review"), 10
+    )
+    # Of 1 to 10 the ranks of 50, 90 and 95 % are the 5th, the 9th and the 10th.
+    for step, unit in (("arrival_to_ai", 1), ("arrival_to_review", 60), ("ai_to_review", 59)):
+        seconds = [found[step].seconds[percent] for percent in (50, 90, 95)]
+        assert seconds == pytest.approx([5 * unit, 9 * unit, 10 * unit], abs=0.01), step
+
+
+def test_an_exam_that_was_read_before_its_result_is_in_no_step_from_result_to_review(
+    clinic: Clinic,
+) -> None:
+    study = clinic.submit().study_id
+    job = clinic.render(study)
+    with clinic.session as session:
+        reviews.add_review(
+            *(session, clinic.vault, clinic.mate, study),
+            finding="none",
+            now=NOW + timedelta(minutes=1),
+        )
+    clinic.segment(job, NOW + timedelta(minutes=2))
+    with clinic.session as session:
+        assert set(turnaround(session, MONTH)) == {"arrival_to_ai", "arrival_to_review"}
+
+
+def test_without_exams_there_is_no_step(clinic: Clinic) -> None:
+    with clinic.session as session:
+        assert turnaround(session, MONTH) == {}
