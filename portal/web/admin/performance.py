@@ -49,7 +49,7 @@ def page() -> str:
 @blueprint.get("/table.csv")
 @guard.permission(Permission.PERFORMANCE_READ)
 def table() -> Response:
-    """One of the board's tables to be saved: ?table=groups (also without it), months or turnaround."""
+    """One of the board's tables to be saved: ?table=groups (the default), months or turnaround."""
     name = request.args.get("table", tables.NAMES[0])
     if name not in tables.NAMES:
         raise Problem(404, "not_found")
