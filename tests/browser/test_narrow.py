@@ -63,6 +63,8 @@ def test_the_lines_of_a_patient_end_between_two_values(
     assert set(facts.evaluate_all(tops)) == {1}
     page.keyboard.press("f")
     assert set(page.locator("#film-patient > span").evaluate_all(tops)) == {1}
+    listed = visitor.open("/worklist", size=(1024, 768))
+    assert set(listed.locator(".who .sub > .nowrap").evaluate_all(tops)) == {1}
 
 
 @pytest.mark.parametrize(
