@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.access import Actor, Permission
 from portal.models import Review, Study, Verdict
 from portal.performance.months import Month
@@ -29,10 +30,18 @@ class OwnReading:
     unaided: int
 
 
-def own(session: Session, actor: Actor, now: datetime) -> OwnReading:
-    """The actor's own numbers; nobody sees another person's."""
+def own(session: Session, actor: Actor, now: datetime) -> OwnReading | None:
+    """The actor's own numbers; nobody sees another person's. None where rows can't be read: the
+    page that shows them has more to show.
+    """
     actor.require(Permission.REVIEW_WRITE)
-    found = of_reader(session, actor.user_id, now)
+    try:
+        found = of_reader(session, actor.user_id, now)
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        return None
     session.commit()
     return found
 

@@ -17,7 +17,7 @@ from portal.__main__ import main
 from portal.audit import anchor_file, anchors
 from portal.database import DatabaseTime
 from portal.governance import clock, integrity_state, scheduler_signs
-from portal.models import AuditEvent, AuditHead, SchedulerSign
+from portal.models import AuditEvent, AuditHead, PerformanceMonth, SchedulerSign
 from portal.operations import background_check, scheduler
 from tests.support.audit_log import check, fill, link, tamper
 from tests.support.clinic import Clinic
@@ -202,3 +202,10 @@ def test_a_sign_is_judged_by_the_databases_clock(
         session.execute(update(SchedulerSign).values(at=DatabaseTime(seconds)))
         session.commit()
     assert bool(silent(core)) is is_silent
+
+
+def test_the_sweep_counts_the_months_of_the_boards(core: Core) -> None:
+    scheduler.run_sweep(core.settings, core.vault, core.engine)
+    running = datetime.now(UTC).strftime("%Y-%m")
+    with core.sessions() as session:
+        assert running in session.scalars(select(PerformanceMonth.month)).all()

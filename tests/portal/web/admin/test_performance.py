@@ -7,11 +7,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from benchmarks.portal import boards
-from portal.models import Role, db
+from portal.models import Role, Study, db
 from portal.performance import summaries, tables
 from tests.support.core import NOW, Core
 from tests.support.people import Person
 from tests.support.portal_app import analyse, make_person, make_study, post, sign_in
+from tests.support.queries.damaged_pages import overwrite_pages
 
 PAGE = "/admin/performance"
 FILES = [f"{PAGE}/table.csv?table={name}" for name in tables.NAMES]
@@ -68,6 +69,25 @@ def test_an_own_number_is_shown_to_the_reader_alone(
     other = make_person(app, Role.READER, team="Elsewhere")
     for person in (mate, other, technologist):
         assert OWN not in sign_in(app, person).get("/history").text
+
+
+def test_own_numbers_are_left_out_where_rows_are_damaged(
+    app: Flask, technologist: Person, reader: Person
+) -> None:
+    study = make_study(app, technologist)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    sent = {"finding": "right", "seen": "done", "after": ""}
+    assert post(client, f"/studies/{study}/reviews", sent).status_code == 303
+    with app.app_context():
+        key = db.session().get_one(Study, study).wrapped_key
+        db.session.rollback()
+        assert key is not None
+        assert overwrite_pages(db.engine, key) == 1
+    answer = client.get("/history")
+    assert answer.status_code == 200
+    assert "Record damaged" in answer.text
+    assert OWN not in answer.text
 
 
 def test_before_anything_is_computed_the_page_explains_why_it_is_empty(
