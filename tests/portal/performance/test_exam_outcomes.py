@@ -5,8 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from portal.access import Actor
+from portal.models import ModelVersion, Prediction
 from portal.performance import exam_outcomes, months
 from portal.reading import reviews
 from tests.support.clinic import Clinic, after
@@ -84,6 +86,27 @@ def test_what_was_read_before_the_result_came_has_no_verdict_on_it(clinic: Clini
     clinic.segment(job, after(hours=2))
     read(clinic, study, "right", 3)
     assert counts(clinic) == {"": ALARM}
+
+
+def test_a_verdict_beside_one_models_result_is_none_on_anothers(clinic: Clinic) -> None:
+    study = clinic.done()
+    read(clinic, study, "right")
+    with clinic.session as session:
+        of_first = session.scalars(select(Prediction)).one()
+        other = ModelVersion(name="other", version="2", sha256="cd" * 32, created=NOW)
+        session.add(other)
+        session.flush()
+        columns = {
+            column.key: getattr(of_first, column.key)
+            for column in Prediction.__table__.columns
+            if column.key not in ("id", "model_id")
+        }
+        session.add(Prediction(**columns, model_id=other.id))
+        session.commit()
+        rows = session.execute(exam_outcomes.grouped(MONTH)).all()
+    found = {row.model_id: row for row in rows if row.dimension == "all"}
+    assert (found[of_first.model_id].alarms, found[of_first.model_id].confirmed) == (1, 1)
+    assert (found[other.id].alarms, found[other.id].read, found[other.id].confirmed) == (1, 0, 0)
 
 
 def test_an_exam_of_two_pictures_counts_once_and_its_most_suspicious_picture_makes_the_alarm(
