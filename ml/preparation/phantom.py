@@ -264,6 +264,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("LEAST", "MOST"),
         help="greatest thickness of the air (default 10 to 40)",
     )
+    parser.add_argument("--study-date", default="20260101", help="of the exams, as YYYYMMDD")
     parser.add_argument("--png", action="store_true", help="write PNG instead of DICOM")
 
 
@@ -283,7 +284,12 @@ def run(args: argparse.Namespace) -> int:
         if args.png:
             (args.out / f"{name}.png").write_bytes(png(phantom))
         else:
-            data = dicom(phantom, patient_name=f"PHANTOM^{seed:03d}", patient_id=name.upper())
+            data = dicom(
+                phantom,
+                patient_name=f"PHANTOM^{seed:03d}",
+                patient_id=name.upper(),
+                study_date=args.study_date,
+            )
             (args.out / f"{name}.dcm").write_bytes(data)
         # Not .mask.png: that is the name under which `predict` writes what it found.
         (args.out / f"{name}.truth.png").write_bytes(overlay.mask_png(phantom.mask))

@@ -170,10 +170,10 @@ def record_confirmation(
     session.commit()
 
 
-def remember_list(session: Session, login: LoginSession, filters: dict[str, str]) -> None:
-    """Remember the filters of the worklist that was shown last, for the way back to it."""
-    if (login.list_filters or {}) != filters:
-        login.list_filters = filters
+def remember_list(session: Session, user: User, filters: dict[str, str]) -> None:
+    """Remember a person's filters of the worklist, for the way back to it and the next sign-in."""
+    if (user.list_filters or {}) != filters:
+        user.list_filters = filters
     session.commit()
 
 

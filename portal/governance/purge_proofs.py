@@ -12,12 +12,21 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
-from portal.models import Blob, Instance, Purge, PurgeReason, ReviewDraft, StartedPurge, Study
+from portal.models import (
+    Blob,
+    Instance,
+    Purge,
+    PurgeReason,
+    ReviewDraft,
+    StartedPurge,
+    Study,
+    StudyName,
+)
 from portal.studies import exams
 from portal.vault import NONCE_BYTES, Vault
 
@@ -57,6 +66,7 @@ class ToDestroy:
     pictures: list[Instance]
     blobs: list[Blob]
     drafts: list[ReviewDraft]
+    names: list[StudyName]
 
     @classmethod
     def of(cls, session: Session, study: Study) -> "ToDestroy":
@@ -71,8 +81,19 @@ class ToDestroy:
             studies=[study, *session.scalars(joined, execution_options=fresh)],
             pictures=pictures,
             blobs=list(session.scalars(files.order_by(Blob.id), execution_options=fresh)),
+            names=list(session.scalars(_names_of(study), execution_options=fresh)),
             drafts=list(session.scalars(drafts, execution_options=fresh)),
         )
+
+    @property
+    def study_ids(self) -> list[UUID]:
+        """The ids of the study and of those that were joined into it."""
+        return [row.id for row in self.studies]
+
+    @property
+    def lookups(self) -> int:
+        """How many values there are by which the patient can be found."""
+        return self.filled(LOOKUPS, PICTURE_LOOKUPS) + len(self.names)
 
     @property
     def picture_ids(self) -> list[UUID]:
@@ -104,6 +125,10 @@ class ToDestroy:
         return self.filled(SEALED, PICTURE_SEALED) + len(self.drafts)
 
 
+def _names_of(study: Study) -> Select[StudyName]:
+    return select(StudyName).where(exams.within(StudyName.study_id, study.id))
+
+
 def statement(
     gone: ToDestroy,
     actor: Actor | None,
@@ -129,7 +154,7 @@ def statement(
                 for row in gone.studies[1:]
             ],
             "sealed_values": gone.sealed_values,
-            "lookups": gone.filled(LOOKUPS, PICTURE_LOOKUPS),
+            "lookups": gone.lookups,
             "jobs_ended": jobs_ended,
             "files": [
                 {"id": str(b.id), "kind": b.kind.value, "name": b.name, "bytes": b.size}
@@ -176,7 +201,7 @@ def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualDat
     left = ResidualData(
         key=found.filled(KEY, KEY) > 0,
         sealed_values=found.sealed_values,
-        lookups=found.filled(LOOKUPS, PICTURE_LOOKUPS),
+        lookups=found.lookups,
         files=sum(vault.has(name) for name in names),
     )
     session.commit()

@@ -30,7 +30,17 @@ from portal.governance.purge_proofs import is_genuine as is_genuine
 from portal.governance.purge_proofs import proof_of as proof_of
 from portal.governance.purge_proofs import proofs as proofs
 from portal.governance.purge_proofs import residual_data as residual_data
-from portal.models import Blob, Job, JobState, Purge, PurgeReason, ReviewDraft, Sex, StartedPurge
+from portal.models import (
+    Blob,
+    Job,
+    JobState,
+    Purge,
+    PurgeReason,
+    ReviewDraft,
+    Sex,
+    StartedPurge,
+    StudyName,
+)
 from portal.studies.locks import lock_exam
 from portal.vault import Vault, VaultError
 
@@ -190,6 +200,7 @@ def _destroy(
         )
     )
     session.execute(delete(Blob).where(Blob.instance_id.in_(gone.picture_ids)))
+    session.execute(delete(StudyName).where(StudyName.study_id.in_(gone.study_ids)))
     session.execute(delete(ReviewDraft).where(ReviewDraft.instance_id.in_(gone.picture_ids)))
     audit.append(
         session,

@@ -14,15 +14,28 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.access import Actor, Permission
+from portal.database import DatabaseTime
 from portal.intake import check, known_pictures
 from portal.intake.known_pictures import Changed, Known
+from portal.intake.stated import Stated
 from portal.jobs.claims import enqueue
 from portal.models import Blob, BlobKind, Instance, JobKind, Study
-from portal.studies import exams, header_columns, sealed_fields, worklist_order
+from portal.studies import (
+    exams,
+    header_columns,
+    patient_names,
+    sealed_fields,
+    worklist_order,
+)
 from portal.vault import Vault, WrappedKey
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
-Remark = Literal["transfer_syntax_wrong", "not_exportable", "not_dicom", "stored_again"]
+NOTHING_STATED: Final = Stated()
+# Of the jobs of old exams: behind all others.
+OLD_PRIORITY: Final = -10
+Remark = Literal[
+    "transfer_syntax_wrong", "not_exportable", "not_dicom", "stored_again", "typed_not_used"
+]
 # A try fails when another request has just stored the same content, UID or exam.
 _TRIES: Final = 8
 
@@ -58,8 +71,10 @@ def submit(
     *,
     limits: check.Limits = DEFAULT_LIMITS,
     work: check.Work | None = None,
+    stated: Stated = NOTHING_STATED,
 ) -> Submitted:
     """Check and store a file; the caller announces `job_id` afterwards. `work`: see `check`.
+    `stated`: what its sender states about it.
 
     Raises Refused (the file), Conflict (see `known_pictures.decide`) or VaultError (nothing is left
     behind). The same file, or another with the same SOPInstanceUID and the same pixels, is
@@ -71,24 +86,26 @@ def submit(
     """
     actor.require(Permission.STUDY_SUBMIT)
     work = check.Work() if work is None else work
-    upload = check.check(filename, data, limits, work)
+    upload = stated.added_to(check.check(filename, data, limits, work))
+    is_old = stated.is_old(upload.header.get("acquired"), now)
     for _ in range(_TRIES - 1):
         try:
-            taken = _take(session, vault, actor, upload, data, now, work)
+            taken = _take(session, vault, actor, upload, data, now, work, is_old=is_old)
             break
         except (IntegrityError, Changed):
             session.rollback()  # another request has stored this picture, UID or exam
     else:
-        taken = _take(session, vault, actor, upload, data, now, work)
+        taken = _take(session, vault, actor, upload, data, now, work, is_old=is_old)
     name = upload.phi.get("patient_name", "")
-    return replace(taken, patient_name=name, remarks=(*_remarks(upload), *taken.remarks))
+    return replace(taken, patient_name=name, remarks=(*_remarks(upload, stated), *taken.remarks))
 
 
-def _remarks(upload: check.Upload) -> tuple[Remark, ...]:
+def _remarks(upload: check.Upload, stated: Stated) -> tuple[Remark, ...]:
     found: dict[Remark, bool] = {
         "transfer_syntax_wrong": upload.header.get("mislabelled", False),
         "not_exportable": not upload.header.get("exportable", True),
         "not_dicom": upload.media_type != "application/dicom",
+        "typed_not_used": stated.is_about_patient and upload.media_type == "application/dicom",
     }
     return tuple(code for code, holds in found.items() if holds)
 
@@ -101,6 +118,8 @@ def _take(
     data: bytes,
     now: datetime,
     work: check.Work,
+    *,
+    is_old: bool,
 ) -> Submitted:
     found = known_pictures.look_up(session, vault, actor, upload, data, work)
     if found.known is not None:
@@ -143,12 +162,15 @@ def _take(
     try:
         if own is not None:
             study = _new_exam(session, vault, actor, upload, study_id, own, now)
+            study.is_old = is_old
         else:
             study = _joined(session, instance)
+            study.is_old = study.is_old and is_old  # one that is new is enough
         for row in (instance, blob):
             session.add(row)
             session.flush()
-        job = enqueue(session, JobKind.RENDER, now, instance=instance)
+        priority = OLD_PRIORITY if study.is_old else 0
+        job = enqueue(session, JobKind.RENDER, now, instance=instance, priority=priority)
         if exam is not None:  # a new one stands where its columns begin
             worklist_order.place(session, study.id)
         detail = {"picture": instance.id.hex} if exam else {}
@@ -220,12 +242,15 @@ def _new_exam(
         wrapped_key=wrapped.wrapped,
         key_id=wrapped.key_id,
         weight=worklist_order.by_arrival(now),
+        changed=DatabaseTime(),
     )
     study.sealed_phi = sealed_fields.seal_phi(vault, data_key, study.id, upload.phi)
     header_columns.describe_study(
         vault, study, upload.phi, upload.keys, upload.header.get("acquired")
     )
     session.add(study)
+    session.flush()
+    session.add_all(patient_names.rows(vault, study.id, upload.phi.get("patient_name", "")))
     session.flush()
     return study
 

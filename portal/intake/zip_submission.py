@@ -21,7 +21,8 @@ from portal.formats import zip_archive
 from portal.formats.header_pool import Work
 from portal.formats.refusals import Refused, refuse
 from portal.formats.zip_archive import ArchiveLimits
-from portal.intake.submission import Submitted, submit
+from portal.intake.stated import Stated
+from portal.intake.submission import NOTHING_STATED, Submitted, submit
 from portal.vault import StorageFull, StorageUnavailable, Vault
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def submit_archive(
     *,
     limits: ArchiveLimits,
     admit: Admit = lambda: None,
+    stated: Stated = NOTHING_STATED,
 ) -> Iterator[Arrival]:
     """Submit the files of a ZIP one after the other; the caller announces the job of each.
 
@@ -62,7 +64,8 @@ def submit_archive(
     """
     actor.require(Permission.STUDY_SUBMIT)
     inside = zip_archive.members(data, limits)
-    archive = _Archive(session, vault, actor, now, limits, admit, limits.most_seconds(len(data)))
+    most_seconds = limits.most_seconds(len(data))
+    archive = _Archive(session, vault, actor, now, limits, admit, stated, most_seconds)
     return archive.arrivals(inside)
 
 
@@ -76,6 +79,7 @@ class _Archive:
     now: datetime
     limits: ArchiveLimits
     admit: Admit
+    stated: Stated
     most_seconds: float
     work: Work = field(default_factory=Work)
     stopped: Refused | None = None
@@ -132,6 +136,7 @@ class _Archive:
             self.now,
             limits=limits,
             work=self.work,
+            stated=self.stated,
         )
         self.stored += 1
         return Arrival(name, "duplicate" if sent.duplicate else "received", sent)

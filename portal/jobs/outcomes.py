@@ -174,7 +174,9 @@ def _accept(
         instance.rows, instance.columns = facts.rows, facts.columns
         named = View.of(facts.view)
         instance.view = instance.view if named is View.UNKNOWN else named
-        follower = enqueue(session, JobKind.SEGMENT, now, instance=instance).id
+        follower = enqueue(
+            session, JobKind.SEGMENT, now, instance=instance, priority=job.priority
+        ).id
     else:
         picture = (instance.rows or 0, instance.columns or 0)
         prediction = result_checks.check_prediction(result, sizes)

@@ -35,8 +35,18 @@ from portal.models.people import (
 )
 from portal.models.performance import PerformanceMonth
 from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
-from portal.models.studies import POSITIVE, READ, REST, UNAIDED, Blob, Instance, Study
-from portal.models.viewing import RefusedFile, ReviewDraft, ViewerPreferences
+from portal.models.studies import (
+    POSITIVE,
+    READ,
+    REST,
+    UNAIDED,
+    Blob,
+    Instance,
+    PatientMerge,
+    Study,
+    StudyName,
+)
+from portal.models.viewing import ReadingClaim, RefusedFile, ReviewDraft, ViewerPreferences
 from portal.models.vocabulary import (
     BlobKind,
     BreakGlassReason,
@@ -44,6 +54,7 @@ from portal.models.vocabulary import (
     HoldReason,
     InvitationPurpose,
     JobState,
+    MergeReason,
     ModelState,
     OperatingPoint,
     OverlayMode,
@@ -90,6 +101,7 @@ __all__ = [
     "JobKind",
     "JobState",
     "LoginSession",
+    "MergeReason",
     "MissingModel",
     "ModelState",
     "ModelVersion",
@@ -97,11 +109,13 @@ __all__ = [
     "OverlayMode",
     "OverlayShown",
     "Passkey",
+    "PatientMerge",
     "PerformanceMonth",
     "Prediction",
     "Purge",
     "PurgeReason",
     "QualityVerdict",
+    "ReadingClaim",
     "Reason",
     "RecoveryCode",
     "RefusedFile",
@@ -114,6 +128,7 @@ __all__ = [
     "SizeClass",
     "StartedPurge",
     "Study",
+    "StudyName",
     "Team",
     "User",
     "UtcDateTime",

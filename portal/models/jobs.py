@@ -32,7 +32,8 @@ class Job(Base):
         UniqueConstraint("idempotency_key"),
         Index("ix_jobs_study", "study_id", "kind", "state"),
         Index("ix_jobs_instance", "instance_id", "kind"),
-        Index("ix_jobs_state", "state", "kind", "lease_until"),
+        # With what lists filter by, so that no row is read.
+        Index("ix_jobs_state", "state", "kind", "lease_until", "study_id"),
         # What waits, in the order in which it is announced and given to workers.
         Index("ix_jobs_waiting", "kind", "state", text("(-priority)"), "created"),
     )

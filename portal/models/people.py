@@ -51,6 +51,8 @@ class User(Base):
     enrolled_at: Mapped[datetime | None]
     # Counts up whenever device cookies from before are to end.
     device_generation: Mapped[int] = mapped_column(default=0, server_default="0")
+    # The worklist's filters that were set last, without what was searched for.
+    list_filters: Mapped[dict[str, Any] | None]
     created: Mapped[datetime]
     team: Mapped[Team] = relationship()
 
@@ -122,8 +124,6 @@ class LoginSession(Base):
     step_up_at: Mapped[datetime | None]
     challenge: Mapped[str | None] = mapped_column(String(120))  # what a passkey has to sign, once
     challenge_at: Mapped[datetime | None]
-    # Those of the worklist that was shown last, without what was searched for.
-    list_filters: Mapped[dict[str, Any] | None]
     user: Mapped[User] = relationship()
 
 

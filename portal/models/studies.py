@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import BlobKind, Sex, View
+from portal.models.vocabulary import BlobKind, MergeReason, Sex, SizeClass, View
 from worker.contract.prediction import Band
 
 # The worklist's groups, in their order.
@@ -51,6 +51,9 @@ class Study(Base):
             "is_without_result",
             "band",
             "side",
+            "size",
+            "reader_id",
+            "created",
             sqlite_where=text(LISTED),
             postgresql_where=text(LISTED),
         ),
@@ -111,10 +114,41 @@ class Study(Base):
     needs_upgrade: Mapped[bool] = mapped_column(default=False, server_default=false())
     rank: Mapped[int] = mapped_column(SmallInteger, default=REST)
     weight: Mapped[float]
+    # From an archive, or taken long before it arrived: it waits behind others and is no alarm.
+    is_old: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # When what a list shows of it changed last, by the database's clock.
+    changed: Mapped[datetime | None] = mapped_column(index=True)
     is_read: Mapped[bool] = mapped_column(default=False)
     is_without_result: Mapped[bool] = mapped_column(default=False)
     band: Mapped[Band | None] = mapped_column(checked(Band, "study_band"))
     side: Mapped[str | None] = mapped_column(String(20))
+    size: Mapped[SizeClass | None] = mapped_column(checked(SizeClass, "study_size"))
+    reader_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))  # the last one
+
+
+class StudyName(Base):
+    """A keyed digest of an exam's family name or one of its words, see `studies.patient_names`."""
+
+    __tablename__ = "study_names"
+    __table_args__ = (Index("ix_study_names_key", "key", "study_id"),)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class PatientMerge(Base):
+    """That the patients of two exams are one, until it is undone: nothing else of a row changes."""
+
+    __tablename__ = "patient_merges"
+    __table_args__ = (Index("ix_patient_merges_team", "team_id", "undone_at"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"))
+    one_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    other_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    reason: Mapped[MergeReason] = mapped_column(checked(MergeReason, "merge_reason"))
+    author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    created: Mapped[datetime]
+    undone_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    undone_at: Mapped[datetime | None]
 
 
 class Instance(Base):
@@ -132,7 +166,8 @@ class Instance(Base):
         UniqueConstraint("team_id", "content_key"),
         UniqueConstraint("team_id", "sop_key"),
         Index("ix_instances_study", "study_id", "created", "id"),
-        Index("ix_instances_sender", "uploaded_by", "study_id"),
+        Index("ix_instances_sender", "uploaded_by", "study_id", "created"),
+        Index("ix_instances_sent", "uploaded_by", "created", "study_id"),
         Index("ix_instances_series", "team_id", "series_uid_key"),
         Index("ix_instances_key_id", "key_id"),
     )

@@ -32,6 +32,16 @@ class ReviewDraft(Base):
     updated: Mapped[datetime]
 
 
+class ReadingClaim(Base):
+    """Who has an exam open to read it. It counts until `until`, which the page moves on."""
+
+    __tablename__ = "reading_claims"
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    reader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+
+
 class RefusedFile(Base):
     """A file that was refused, for the upload page of the session that sent it: sealed, because a
     file's name may be a patient's. Removed after a day.

@@ -189,6 +189,16 @@ class PurgeReason(StrEnum):
     OTHER = "other"
 
 
+class MergeReason(StrEnum):
+    """Why two patient IDs are one patient's, coded: a free text could name a patient."""
+
+    TWO_IDS = "two_ids"
+    TYPING_ERROR = "typing_error"
+    TEMPORARY_ID = "temporary_id"
+    OTHER_ISSUER = "other_issuer"
+    OTHER = "other"
+
+
 class HoldReason(StrEnum):
     """Why a study must not be purged, coded."""
 

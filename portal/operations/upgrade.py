@@ -26,7 +26,14 @@ from portal.formats import header_pool
 from portal.formats.refusals import Refused
 from portal.governance import joins
 from portal.models import BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
-from portal.studies import exams, header_columns, sealed_fields, stored_files, worklist_order
+from portal.studies import (
+    exams,
+    header_columns,
+    patient_names,
+    sealed_fields,
+    stored_files,
+    worklist_order,
+)
 from portal.studies.locks import SHARED_KEY, lock_exams
 from portal.vault import NotReadable, Vault
 from xray_files import kinds
@@ -39,13 +46,14 @@ _TRIES: Final = 8
 
 @dataclass
 class Upgraded:
-    """How many studies were filled and joined, how many records were bound as they were found, and
-    which studies do not open: these stay as they are.
+    """How many studies were filled and joined, how many records were bound as they were found, how
+    many studies can be found by name now, and which do not open: these stay as they are.
     """
 
     studies: int = 0
     joined: int = 0
     bound: int = 0
+    named: int = 0
     unreadable: list[UUID] = field(default_factory=list)
 
 
@@ -69,8 +77,10 @@ def upgrade(session: Session, vault: Vault, now: datetime, *, progress: ReportPr
         done.studies += 1
         progress(done.studies, max(total, done.studies))
     done.bound = first_bindings.bind(session, now)
-    if done.studies > len(done.unreadable):
+    done.named = patient_names.fill(session, vault)
+    if done.studies > len(done.unreadable) or done.named:
         detail = {
+            "named": done.named,
             "studies": done.studies,
             "joined": done.joined,
             "unreadable": len(done.unreadable),

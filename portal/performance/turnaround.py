@@ -1,8 +1,9 @@
 """How long results and readings take: from arrival to the first AI result and to the first review.
 
 Percentiles are exact, by nearest rank, and computed by the database. `Study.created` is the arrival
-of the exam's first picture. The AI result is the exam's first by any model, also one without a
-result because of the picture; the review is its first, of any reader.
+of the exam's first picture; exams from an archive are left out. The AI result is the exam's first
+by any model, also one without a result because of the picture; the review is its first, of any
+reader.
 """
 
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ def turnaround(session: Session, month: Month) -> dict[str, Times]:
             Review.created.label("review"),
         )
         .outerjoin(Review, Review.id == first_review())
-        .where(*listed(month))
+        .where(*listed(month), Study.is_old.is_(False))  # those wait by intention
         .cte("exam")
     )
     at = exam.c

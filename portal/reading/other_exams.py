@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from portal.access import Actor, visible_studies
 from portal.models import Instance, Study
 from portal.reading.case_records import Prior
-from portal.studies import sealed_fields, status
+from portal.studies import patients, sealed_fields, status
 from portal.studies.sealed_fields import Patient
 from portal.vault import NotReadable, Vault
 
@@ -17,16 +17,18 @@ MOST = 20
 
 
 def of_patient(session: Session, vault: Vault, actor: Actor, study: Study) -> list[Prior]:
-    """The other exams of the same patient that the actor may see, the last taken first.
+    """The other exams of the same patient that the actor may see, also under IDs that were
+    merged, the last taken first.
 
     By when they were taken, as the headers have it: films of years ago may be sent after today's.
     Those whose header states no time come last, by their arrival.
     """
     if study.patient_key is None:
         return []
+    keys = patients.keys_of(session, study.team_id, study.patient_key)
     same_patient = visible_studies(actor).where(
         Study.team_id == study.team_id,
-        Study.patient_key == study.patient_key,
+        Study.patient_key.in_(keys),
         Study.id != study.id,
     )
     return _seen(session, vault, same_patient, study.acquired)
@@ -76,11 +78,16 @@ def _seen(
             row.case_number,
             row.created,
             found[row.id],
-            exam_date=_patient(vault, row).study_date,
+            exam_date=_exam_date(_patient(vault, row)),
             is_later=None if row.acquired is None or acquired is None else row.acquired > acquired,
         )
         for row in rows
     ]
+
+
+def _exam_date(patient: Patient) -> str:
+    is_typed = "study_date" in patient.typed.split(",")
+    return f"{patient.study_date} (typed)" if is_typed else patient.study_date
 
 
 def _patient(vault: Vault, study: Study) -> Patient:

@@ -1,53 +1,68 @@
-"""The worklist and the history: one page at a time, only the page's own rows opened.
+"""The worklist: one page at a time, only the page's own rows opened.
 
 `worklist_rows` owns what a row holds, `worklist_order` and `worklist_filters` own which studies
-there are and in which order.
+there are and in which order. `lists.history` is what a person sent or read.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Unpack
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from portal import audit, database
-from portal.access import Actor, Permission, sent_by, visible_studies
-from portal.models import POSITIVE, UNAIDED, Instance, Review, Role, Study
+from portal import audit
+from portal.access import Actor, Permission, visible_studies
+from portal.models import POSITIVE, READ, UNAIDED, Role, Study, User
 from portal.reading import worklist_rows
+from portal.reading.lists import claims
 from portal.reading.worklist_rows import WorklistRow
-from portal.studies import exams, worklist_filters, worklist_order
+from portal.studies import worklist_filters, worklist_order
+from portal.studies.worklist_filters import Asked
 from portal.vault import Vault
 
 PER_PAGE: Final = 50
+# Further than this a list is not counted: the number would take longer than the page.
+TOTAL_MOST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What waits, over everything that the actor may see."""
+    """What waits, over everything that the actor may see. `is_empty`: they see no exam at all."""
 
-    all: int = 0
     to_read: int = 0
     positive: int = 0
     no_result: int = 0
+    is_empty: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows of a longer list. `total` counts what the filters let through."""
+    """Some rows of a longer list.
+
+    `total` counts what the filters let through; where it is `TOTAL_MOST` + 1 there may be more.
+    `before` and `after` are the places from which the pages around it go on, empty where there is
+    none; see `worklist_order.Place`.
+    """
+
+    rows: list[WorklistRow]
+    total: int
+    before: str
+    after: str
+    counts: Counts = Counts()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedPage:
+    """A page by its number, and the place from which the next one goes on."""
 
     rows: list[WorklistRow]
     total: int
     page: int
     per_page: int
-    counts: Counts
-
-    @property
-    def pages(self) -> int:
-        """How many pages there are, one at least."""
-        return max(1, -(-self.total // self.per_page))
+    after: str
 
 
 def worklist(
@@ -55,45 +70,74 @@ def worklist(
     vault: Vault,
     actor: Actor,
     *,
-    state: str = "",
-    result: str = "",
-    side: str = "",
-    query: str = "",
-    page: int = 1,
+    after: str = "",
+    before: str = "",
     per_page: int = PER_PAGE,
     now: datetime,
+    **asked: Unpack[Asked],
 ) -> Page:
-    """A page of the worklist, with one audit row that lists its studies.
-
-    `state`: to_read, read or one of `status.State`. `result`: positive, likely, possible,
-    none_found or no_result. `side`: right, left or both. `query`: the beginning of a case number,
-    or a whole patient ID or accession number, also as `address_of` gives it. Unknown values filter
-    nothing.
+    """A page of the worklist, with one audit row that lists its studies: the first one, the one
+    after a place or the one before it.
     """
     actor.require(Permission.STUDY_LIST)
-    base = visible_studies(actor).where(
-        *worklist_filters.filters(vault, state, result, side, query)
-    )
-    waiting = _counts(session, actor)
-    known = {"": waiting.all, "to_read": waiting.to_read}  # they are counted already
-    narrowed = bool(result or side or query.strip()) or state not in known
-    total = worklist_order.count(session, base) if narrowed else known[state]
-    ids, number, size = worklist_order.page_of(session, base, total, page, per_page)
-    rows = worklist_rows.rows(session, vault, ids)
-    _note(session, actor, "worklist_read", ids, now)
-    return Page(rows, total, number, size, waiting)
+    base = visible_studies(actor).where(*worklist_filters.filters(vault, actor, asked, now))
+    waits = waiting(session, actor)
+    found = worklist_order.slice_of(session, base, per_page, after, before)
+    is_whole = not any(value for name, value in asked.items() if name != "state")
+    if is_whole and asked.get("state") == "to_read":
+        total = waits.to_read  # counted already
+    elif not found.before and not found.after:
+        total = len(found.ids)
+    else:
+        total = worklist_order.count(session, base, TOTAL_MOST + 1)
+    rows = worklist_rows.rows(session, vault, found.ids, now)
+    _note(session, actor, found.ids, now)
+    return Page(rows, total, found.before, found.after, waits)
+
+
+def numbered(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    *,
+    page: int = 1,
+    after: str = "",
+    per_page: int = PER_PAGE,
+    now: datetime,
+    **asked: Unpack[Asked],
+) -> NumberedPage:
+    """A page of the list for programs, which ask for it by number or, for long lists, by the place
+    that the page before named; with one audit row that lists its studies.
+    """
+    actor.require(Permission.STUDY_LIST)
+    base = visible_studies(actor).where(*worklist_filters.filters(vault, actor, asked, now))
+    total = worklist_order.count(session, base)
+    if after:
+        found = worklist_order.slice_of(session, base, per_page, after)
+        ids, number, size, following = found.ids, page, per_page, found.after
+    else:
+        ids, number, size = worklist_order.numbered_page(session, base, total, page, per_page)
+        is_last = number * size >= total or not ids
+        following = "" if is_last else worklist_order.place_of(session, ids[-1])
+    rows = worklist_rows.rows(session, vault, ids, now)
+    _note(session, actor, ids, now)
+    return NumberedPage(rows, total, number, size, following)
 
 
 def address_of(session: Session, vault: Vault, actor: Actor, query: str) -> str:
     """A query as it may stand in an address, where nothing about a patient may.
 
-    The beginning of a case number of the actor's list stays if it has a leading sign or a letter;
-    all else becomes keyed digests, because digits alone may be a patient's number.
+    The beginning of a case number of the actor's list stays if it has a leading sign, or a letter
+    and a digit; all else becomes keyed digests, because digits alone may be a patient's number, and
+    letters alone a name.
     """
     actor.require(Permission.STUDY_LIST)
-    named = None if query.isdecimal() else worklist_filters.by_case_number(query)
+    may_be_name = not query.startswith("#") and not any(one.isdigit() for one in query)
+    is_kept = not query.isdecimal() and not may_be_name
+    named = worklist_filters.by_case_number(query) if is_kept else None
     known = (
-        named is not None and worklist_order.count(session, visible_studies(actor).where(named)) > 0
+        named is not None
+        and worklist_order.count(session, visible_studies(actor).where(named), 1, []) > 0
     )
     session.commit()
     if known or not query:
@@ -106,82 +150,16 @@ def typed_of(vault: Vault, actor: Actor, query: str) -> str:
     return worklist_filters.typed_query(vault, query, actor.user_id)
 
 
-def history(
-    session: Session,
-    vault: Vault,
-    actor: Actor,
-    *,
-    what: Literal["sent", "read"] | None = None,
-    page: int = 1,
-    per_page: int = PER_PAGE,
-    since: datetime | None = None,
-    now: datetime,
-) -> Page:
-    """What the actor sent or read, newest first; without `what`, what fits the role. `since`: only
-    exams of which they sent a picture from then on.
-    """
+def readers(session: Session, actor: Actor) -> list[tuple[UUID, str]]:
+    """The readers of the actor's team by name, for the filter by reader."""
     actor.require(Permission.STUDY_LIST)
-    chosen = what or ("read" if actor.role is Role.READER else "sent")
-    base = visible_studies(actor)
-    exam = aliased(Study)
-    now_in = exams.exam_id(exam)
-    own_reviews = (
-        select(now_in.label("study_id"), func.max(Review.created).label("last"))
-        .join(exam, exam.id == Review.study_id)
-        .where(Review.reader_id == actor.user_id)
-        .group_by(now_in)
-    )
-    if chosen == "sent":
-        base = base.where(Study.id.in_(sent_by(actor.user_id)))
-        if since is not None:
-            fresh = select(Instance.study_id).where(
-                Instance.uploaded_by == actor.user_id, Instance.created >= since
-            )
-            base = base.where(Study.id.in_(fresh))
-        order: Any = Study.created.desc()
-    else:
-        mine = own_reviews.subquery()
-        base = base.join(mine, mine.c.study_id == Study.id)
-        order = mine.c.last.desc()
-    try:
-        total = worklist_order.count(session, base)
-        ids, number, size = worklist_order.page_of(
-            session, base, total, page, per_page, order, Study.id
-        )
-    except database.UNREADABLE as error:
-        if not database.is_damage(error):
-            raise
-        session.rollback()
-        everything = _own_despite_damage(session, actor, chosen)
-        total = len(everything)
-        number, size = worklist_order.place_of_page(total, page, per_page)
-        ids = everything[(number - 1) * size : number * size]
-    rows = worklist_rows.rows(session, vault, ids)
-    if chosen == "read":
-        last, _ = database.read_readable(
-            session,
-            ids,
-            lambda some: dict(session.execute(own_reviews.where(now_in.in_(some))).all()),
-        )
-        rows = [replace(row, read_at=last.get(row.study_id)) for row in rows]
-    _note(session, actor, "history_read", ids, now)
-    return Page(rows, total, number, size, Counts(all=total))
-
-
-def _own_despite_damage(
-    session: Session, actor: Actor, chosen: Literal["sent", "read"]
-) -> list[UUID]:
-    """The studies of a history whose rows can't all be read: first those, then the newest."""
-    column: Any = Instance.study_id if chosen == "sent" else Review.study_id
-    mine = (Instance.uploaded_by if chosen == "sent" else Review.reader_id) == actor.user_id
-    ids = session.scalars(select(column).where(mine).distinct()).all()
-
-    def read(some: Sequence[UUID]) -> dict[UUID, datetime]:
-        here = visible_studies(actor).where(Study.id.in_(some))
-        return dict(session.execute(here.with_only_columns(Study.id, Study.created)).all())
-
-    created, damaged = database.read_readable(session, ids, read)
-    return sorted(damaged) + sorted(created, key=created.__getitem__, reverse=True)
+    found = session.execute(
+        select(User.id, User.name)
+        .where(User.team_id == actor.team_id, User.role == Role.READER)
+        .order_by(func.lower(User.name), User.id)
+    ).all()
+    session.commit()
+    return [(user_id, name) for user_id, name in found]
 
 
 def next_study(
@@ -190,21 +168,22 @@ def next_study(
     actor: Actor,
     study_id: UUID,
     *,
-    state: str = "",
-    result: str = "",
-    side: str = "",
-    query: str = "",
+    now: datetime,
+    **asked: Unpack[Asked],
 ) -> UUID | None:
-    """The unread study that follows this one in a list with these filters (see `worklist`), or else
-    its first unread one; in the list of those that were read, the one that follows or none.
+    """The unread study that follows this one in a list with these filters, or else its first unread
+    one, without those that a colleague reads just now; in the list of those that were read, the one
+    that follows or none.
     """
     actor.require(Permission.STUDY_READ)
-    rereads = state == "read"
+    rereads = asked.get("state") == "read"
     listed = visible_studies(actor).where(
-        *worklist_filters.filters(vault, state, result, side, query), Study.id != study_id
+        *worklist_filters.filters(vault, actor, asked, now), Study.id != study_id
     )
     if not rereads:
-        listed = listed.where(Study.is_read.is_(False))
+        listed = listed.where(
+            Study.is_read.is_(False), Study.rank < READ, ~claims.read_by_others(actor, now)
+        )
     here = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
     found = None
     if here is not None and (here.is_read or not rereads):
@@ -219,29 +198,42 @@ def next_study(
 def counts(session: Session, actor: Actor) -> Counts:
     """What waits for the actor: numbers alone, so no audit row."""
     actor.require(Permission.STUDY_LIST)
-    found = _counts(session, actor)
+    found = waiting(session, actor)
     session.commit()
     return found
 
 
-def _counts(session: Session, actor: Actor) -> Counts:
+def arrived_since(session: Session, actor: Actor, since: datetime) -> int:
+    """How many exams have arrived for the actor since then, counted to `TOTAL_MOST`."""
+    actor.require(Permission.STUDY_LIST)
+    fresh = visible_studies(actor).where(Study.created > since)
+    found = worklist_order.count(session, fresh, TOTAL_MOST, [Study.created.desc()])
+    session.commit()
+    return found
+
+
+def waiting(session: Session, actor: Actor) -> Counts:
+    """The same within the caller's transaction."""
+    # Only unread ones are counted, which are the beginning of the order's index.
     rows = session.execute(
         visible_studies(actor)
-        .with_only_columns(Study.rank, Study.is_read, func.count())
-        .group_by(Study.rank, Study.is_read)
+        .where(Study.rank < READ)
+        .with_only_columns(Study.rank, func.count())
+        .group_by(Study.rank)
     ).all()
 
-    def add(wanted: Callable[[int, bool], bool]) -> int:
-        return sum(number for rank, is_read, number in rows if wanted(rank, is_read))
+    def add(wanted: Callable[[int], bool]) -> int:
+        return sum(number for rank, number in rows if wanted(rank))
 
     return Counts(
-        all=add(lambda _rank, _read: True),
-        to_read=add(lambda _rank, read: not read),
-        positive=add(lambda rank, _read: rank == POSITIVE),
-        no_result=add(lambda rank, _read: rank == UNAIDED),
+        to_read=add(lambda _rank: True),
+        positive=add(lambda rank: rank == POSITIVE),
+        no_result=add(lambda rank: rank == UNAIDED),
+        is_empty=not rows and worklist_order.count(session, visible_studies(actor), 1) == 0,
     )
 
 
-def _note(session: Session, actor: Actor, event: str, ids: Sequence[UUID], now: datetime) -> None:
-    audit.append(session, event, actor=actor, now=now, detail={"studies": [i.hex for i in ids]})
+def _note(session: Session, actor: Actor, ids: Sequence[UUID], now: datetime) -> None:
+    detail = {"studies": [i.hex for i in ids]}
+    audit.append(session, "worklist_read", actor=actor, now=now, detail=detail)
     session.commit()

@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from portal import database
 from portal.models import Blob, BlobKind, Instance, Review, Study, User
+from portal.reading.lists import claims
+from portal.reading.lists.claims import Claim
 from portal.studies import exams, sealed_fields, status
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import State, StudyState
@@ -40,15 +42,19 @@ class WorklistRow:
     thumb_media_type: str | None
     state: StudyState
     reader: str | None
+    is_old: bool = False  # from an archive, see `Study.is_old`
     damaged: bool = False  # its row, record or key: nothing of the patient can be shown
-    read_at: datetime | None = None  # when the actor last read it, in their history
+    read_at: datetime | None = None  # when the actor last read or sent it, in their history
+    claim: Claim | None = None  # who reads it just now
 
 
-def rows(session: Session, vault: Vault, ids: Sequence[UUID]) -> list[WorklistRow]:
+def rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
     """The rows of these studies in this order; one that the database can't read is `damaged`."""
     if not ids:
         return []
-    found, damaged = database.read_readable(session, ids, lambda some: _rows(session, vault, some))
+    found, damaged = database.read_readable(
+        session, ids, lambda some: _rows(session, vault, some, now)
+    )
     return [_unreadable(i) if i in damaged else found[i] for i in ids if i in damaged or i in found]
 
 
@@ -74,9 +80,12 @@ def _unreadable(study_id: UUID) -> WorklistRow:
     )
 
 
-def _rows(session: Session, vault: Vault, ids: Sequence[UUID]) -> dict[UUID, WorklistRow]:
+def _rows(
+    session: Session, vault: Vault, ids: Sequence[UUID], now: datetime
+) -> dict[UUID, WorklistRow]:
     states = status.of_studies(session, ids)
-    readers = _readers(session, ids)
+    last_readers = readers(session, ids)
+    held = claims.of_studies(session, ids, now)
     leading = {
         study_id: exams.leading(rows)
         for study_id, rows in exams.pictures(session, ids).items()
@@ -112,7 +121,8 @@ def _rows(session: Session, vault: Vault, ids: Sequence[UUID]) -> dict[UUID, Wor
             thumbs.get(instance.id),
             pictures.get(instance.id),
             states[study.id],
-            readers.get(study.id),
+            last_readers.get(study.id),
+            held.get(study.id),
         )
         for study, instance, uploader in found.values()
     }
@@ -150,6 +160,7 @@ def _row(
     picture: bytes | None,
     state: StudyState,
     reader: str | None,
+    claim: Claim | None,
 ) -> WorklistRow:
     patient, facts, damaged = Patient(), dict[str, Any](), instance_key is None
     if instance_key is not None:
@@ -172,11 +183,14 @@ def _row(
         thumb_media_type=thumb.media_type if thumb else None,
         state=state,
         reader=reader,
+        is_old=study.is_old,
         damaged=damaged,
+        claim=claim,
     )
 
 
-def _readers(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
+def readers(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """The name of who reviewed each of these exams last; without those that nobody has."""
     rows = session.execute(
         select(exams.exam_id(), User.name)
         .join(Review, Review.study_id == Study.id)

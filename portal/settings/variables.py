@@ -220,6 +220,14 @@ class Variables(JobClock, BaseSettings):
         ge=1,
         le=1000,
     )
+    old_exam_hours: WholeNumber = variable(
+        "PLEURA_OLD_EXAM_HOURS",
+        24,
+        "An exam that was taken longer ago than this when it arrives waits behind others and is no "
+        "alarm; by the local time of this machine (`TZ`).",
+        ge=1,
+        le=_ANY,
+    )
     session_idle_minutes: WholeNumber = variable(
         "PLEURA_SESSION_IDLE_MINUTES",
         15,

@@ -74,7 +74,8 @@ def fill(settings: Settings, address: str, print_line: PrintLine) -> None:
 
 def draw(folder: Path, print_line: PrintLine, count: int = PHANTOMS) -> list[Path]:
     """Synthetic X-rays, drawn by a program of their own: the portal makes no pixels."""
-    command = [sys.executable, "-m", "ml", "phantom", "--out", str(folder)]
+    today = datetime.now().astimezone().strftime("%Y%m%d")  # older exams would wait behind others
+    command = [sys.executable, "-m", "ml", "phantom", "--out", str(folder), "--study-date", today]
     done = subprocess.run(  # our own program  # noqa: S603  # nosec B603
         [*command, "--count", str(count), *PHANTOM_OPTIONS],
         capture_output=True,

@@ -71,7 +71,9 @@ def exam_id(row: type[Study] = Study) -> ColumnElement[UUID]:
     return func.coalesce(row.joined_into, row.id)
 
 
-def within(column: InstrumentedAttribute[UUID], study_id: UUID) -> ColumnElement[bool]:
+def within(
+    column: InstrumentedAttribute[UUID], study_id: UUID | ColumnElement[UUID]
+) -> ColumnElement[bool]:
     """The condition that a column names this exam or one joined into it."""
     return column.in_(select(_ROW.id).where(exam_id(_ROW) == study_id))
 

@@ -24,6 +24,9 @@ class Patient:
     accession: str = field(default="", repr=False)
     description: str = field(default="", repr=False)
     filename: str = field(default="", repr=False)
+    # Which of them the sender typed, as names with commas between; and how the side marker stands.
+    typed: str = ""
+    side_marker: str = ""
 
     @classmethod
     def of(cls, phi: dict[str, str]) -> "Patient":

@@ -1,19 +1,33 @@
 """The worklist's filters and its search, as conditions on `studies`.
 
-What is typed is matched as a whole, in any case of its letters, or as the beginning of a case
-number: what is sealed can't be searched in. In an address a query stands as keyed digests.
+What is typed is matched as a whole, in any case of its letters, as a family name also without its
+accents, or as the beginning of a case number: what is sealed can't be searched in. In an address a
+query stands as keyed digests.
 """
 
 import base64
 import string
 from collections.abc import Callable
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, TypedDict
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, not_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, func, not_, or_, select, union
 from sqlalchemy.orm import aliased
 
-from portal.models import Band, Job, JobKind, JobState, Study
+from portal.access import Actor
+from portal.models import (
+    READ,
+    Band,
+    Job,
+    JobKind,
+    JobState,
+    ReadingClaim,
+    SizeClass,
+    Study,
+    StudyName,
+)
+from portal.studies import patient_names
 from portal.studies.header_columns import folded
 from portal.studies.status import RESULT_JOBS, State
 from portal.vault import NotReadable, Vault
@@ -23,24 +37,71 @@ SEALED: Final = "~"
 _SEARCH: Final = "worklist:search"
 
 
-def filters(
-    vault: Vault, state: str, result: str, side: str, query: str
-) -> list[ColumnElement[bool]]:
-    """The conditions that a page's filters ask for; see `worklist.worklist`."""
+MINE: Final = "mine"
+NOBODY: Final = "nobody"
+# What is chosen as `days`: exams that arrived within so many.
+DAYS: Final = (1, 3, 7, 30)
+
+
+class Asked(TypedDict, total=False):
+    """What a list is filtered by; what is left out, empty or unknown filters nothing.
+
+    `state`: to_read, read or one of `status.State`. `result`: positive, likely, possible,
+    none_found or no_result. `side`: right, left or both. `size`: a `SizeClass`, of the model's
+    finding. `reader`: who read it last, an id or `nobody`, or `mine`: read last or just now by
+    the actor. `days`: one of `DAYS`. `query`:
+    the beginning of a case number, or a whole patient ID, accession number or family name (or one
+    of its words), also as `worklist.address_of` gives it.
+    """
+
+    state: str
+    result: str
+    side: str
+    size: str
+    reader: str
+    days: str
+    query: str
+
+
+def filters(vault: Vault, actor: Actor, asked: Asked, now: datetime) -> list[ColumnElement[bool]]:
+    """The conditions that a list's filters ask for."""
     conditions = []
-    if state in _BY_STATE:
-        conditions.append(_BY_STATE[state]())
-    if result in _BY_RESULT:
-        conditions.append(_BY_RESULT[result]())
-    if side in ("right", "left", "both"):
-        conditions.append(Study.side == side)
-    if query.strip():
-        conditions.append(_matches(vault, query.strip()))
+    if asked.get("state", "") in _BY_STATE:
+        conditions.append(_BY_STATE[asked["state"]]())
+    if asked.get("result", "") in _BY_RESULT:
+        conditions.append(_BY_RESULT[asked["result"]]())
+    if asked.get("side") in ("right", "left", "both"):
+        conditions.append(Study.side == asked["side"])
+    if asked.get("size", "") in tuple(SizeClass):
+        conditions.append(Study.size == SizeClass(asked["size"]))
+    if asked.get("reader"):
+        conditions.append(_by_reader(actor, asked["reader"], now))
+    if asked.get("days", "") in map(str, DAYS):
+        conditions.append(Study.created >= now - timedelta(days=int(asked["days"])))
+    query = asked.get("query", "").strip()
+    if query:
+        conditions.append(_matches(vault, actor.team_id, query))
     return conditions
 
 
-def _matches(vault: Vault, query: str) -> ColumnElement[bool]:
-    """Whole numbers only: what is sealed can't be searched in."""
+def _by_reader(actor: Actor, reader: str, now: datetime) -> ColumnElement[bool]:
+    if reader == NOBODY:
+        return Study.reader_id.is_(None)
+    if reader == MINE:
+        reads = exists().where(
+            ReadingClaim.study_id == Study.id,
+            ReadingClaim.reader_id == actor.user_id,
+            ReadingClaim.until > now,
+        )
+        return or_(Study.reader_id == actor.user_id, reads)
+    try:
+        return Study.reader_id == UUID(reader)
+    except ValueError:
+        return false()
+
+
+def _matches(vault: Vault, team_id: UUID, query: str) -> ColumnElement[bool]:
+    """Whole numbers and family names only: what is sealed can't be searched in."""
     typed = query
     patients, accessions = set[str](), set[str]()
     if query.startswith(SEALED):
@@ -50,9 +111,20 @@ def _matches(vault: Vault, query: str) -> ColumnElement[bool]:
     for number in _spellings(typed):
         patients.add(vault.lookup("patient_id", number))
         accessions.add(vault.lookup("accession", number))
-    found = [Study.patient_id_key.in_(patients), Study.accession_key.in_(accessions)]
-    named = by_case_number(typed)
-    return or_(*found, *([] if named is None else [named]))
+    row = aliased(Study)
+    found = [
+        select(row.id).where(row.team_id == team_id, row.patient_id_key.in_(patients)),
+        select(row.id).where(row.team_id == team_id, row.accession_key.in_(accessions)),
+    ]
+    family = patient_names.searched(vault, typed)
+    if family is not None:
+        found.append(select(StudyName.study_id).where(StudyName.key == family))
+    numbers = _numbers(typed)
+    if numbers is not None:
+        here = func.coalesce(row.joined_into, row.id)
+        found.append(select(here).where(row.case_number.between(*numbers)))
+    # Each by its own index: of an OR of them PostgreSQL would read the whole table.
+    return Study.id.in_(union(*found))
 
 
 def _spellings(typed: str) -> set[str]:
@@ -104,15 +176,19 @@ def by_case_number(query: str) -> ColumnElement[bool] | None:
 
     The number of a case that was joined into another finds the other.
     """
+    numbers, row = _numbers(query), aliased(Study)
+    if numbers is None:
+        return None
+    here = func.coalesce(row.joined_into, row.id)
+    return Study.id.in_(select(here).where(row.case_number.between(*numbers)))
+
+
+def _numbers(query: str) -> tuple[str, str] | None:
+    """The first and the last case number that begins like this; None for what begins none."""
     number = query.lstrip("#").upper()
     if not 1 <= len(number) <= 6 or not set(number) <= set(string.hexdigits.upper()):
         return None
-    last, joined = number.ljust(6, "F"), aliased(Study)
-    others = select(joined.joined_into).where(
-        joined.joined_into.is_not(None), joined.case_number >= number, joined.case_number <= last
-    )
-    own = and_(Study.case_number >= number, Study.case_number <= last)
-    return or_(own, Study.id.in_(others))
+    return number, number.ljust(6, "F")
 
 
 def _has_job(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -143,8 +219,9 @@ def _rendered() -> ColumnElement[bool]:
 
 # As `status` derives the states from those of the pictures.
 _BY_STATE: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {
-    "to_read": lambda: Study.is_read.is_(False),
-    "read": lambda: Study.is_read.is_(True),
+    # By rank, which is where the order's index begins.
+    "to_read": lambda: Study.rank < READ,
+    "read": lambda: Study.rank == READ,
     State.RECEIVED: lambda: and_(_unfinished(), not_(_begun()), not_(_rendered())),
     State.PREPARING: lambda: and_(_begun(), not_(_rendered())),
     State.ANALYSING: lambda: and_(_unfinished(), _rendered()),
@@ -154,7 +231,12 @@ _BY_STATE: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {
         Study.band.is_(None),
         not_(or_(_failed(), _unfinished())),
     ),
-    State.FAILED: lambda: and_(_failed(), Study.band.is_(None), not_(_unfinished())),
+    State.FAILED: lambda: and_(
+        Study.is_without_result.is_(True),
+        Study.band.is_(None),
+        _failed(),
+        not_(_unfinished()),
+    ),
 }
 _BY_RESULT: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {
     "positive": lambda: Study.band.in_((Band.LIKELY, Band.POSSIBLE)),

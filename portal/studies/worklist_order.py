@@ -2,13 +2,16 @@
 
 Order: unread studies in which the model found something, the likely ones before the possible ones;
 then unread ones without a result, which need unaided reading; then the other unread ones; each of
-these the oldest first. Last come those that were read, the newest first. Where a study stands in it
-is derived by `place` from the rows that count (jobs, predictions, reviews) and stored beside the
-study as an index, so that a page of a hundred thousand studies is read off one index.
+these the oldest first. Exams from an archive are among the other ones, whatever the model finds.
+Last come those that were read, the newest first. Where a study stands in it is derived by `place`
+from the rows that count (jobs, predictions, reviews) and stored beside the study as an index, so
+that a page of a hundred thousand studies is read off one index.
 
 The order in which rows are locked is that of `locks`.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +19,7 @@ from uuid import UUID
 from sqlalchemy import Select, bindparam, exists, func, not_, select, tuple_
 from sqlalchemy.orm import Session
 
+from portal.database import DatabaseTime
 from portal.models import (
     POSITIVE,
     READ,
@@ -25,16 +29,20 @@ from portal.models import (
     Instance,
     Job,
     JobState,
+    Prediction,
+    Review,
     ReviewSeen,
+    SizeClass,
     Study,
 )
-from portal.studies import exams, late_results, status
+from portal.studies import exams, late_results, status, stored_results
 from portal.studies.locks import SHARED_KEY
 
 ORDER: Final = (Study.rank, Study.weight, Study.id)
 # Puts the weight of every possible finding behind that of every likely one.
 _BEHIND: Final = 1e10
-_MOST_PER_PAGE: Final = 200
+MOST_PER_PAGE: Final = 200
+_FARTHEST: Final = 1e11  # weights lie within it
 # Made once, for these run with every result: a study's pictures, whether one of them was not seen
 # in a review, and whether one of its jobs failed.
 _OF_STUDY: Final = bindparam("study_id", type_=Study.id.type)
@@ -50,6 +58,12 @@ _MARKS: Final = select(
         Job.kind.in_(status.RESULT_JOBS),
         Job.state == JobState.FAILED,
     ),
+)
+_LAST_READER: Final = (
+    select(Review.reader_id)
+    .where(exams.within(Review.study_id, _OF_STUDY))
+    .order_by(Review.created.desc())
+    .limit(1)
 )
 
 
@@ -75,17 +89,35 @@ def place(session: Session, study_id: UUID) -> Study:
     )
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None
+    study.size = _size(session, foremost)
+    study.reader_id = session.scalar(_LAST_READER, {"study_id": study_id})
     is_finished = foremost is not None and len(predictions) == pictures
     study.is_without_result = bool(has_failed) or (is_finished and study.band is None)
+    study.changed = DatabaseTime()
     study.rank, study.weight = _unread_place(study)
     if study.is_read:
         study.rank, study.weight = READ, -by_arrival(study.created)
     return study
 
 
+def _size(session: Session, found: Prediction | None) -> SizeClass | None:
+    """The class of what the lists show of the model's finding: its share of the hemithorax."""
+    if found is None or found.band not in (Band.LIKELY, Band.POSSIBLE):
+        return None
+    picture = session.get_one(Instance, found.instance_id)
+    share = stored_results.hemithorax_share(stored_results.measurements(found, picture))
+    if share is None:
+        return SizeClass.UNKNOWN
+    if share[1] < 0.1:
+        return SizeClass.BELOW_10
+    return SizeClass.FROM_10_TO_30 if share[1] <= 0.3 else SizeClass.ABOVE_30
+
+
 def _unread_place(study: Study) -> tuple[int, float]:
     """Rank and weight of a study as long as it is unread; smaller comes first."""
     arrived = by_arrival(study.created)
+    if study.is_old:  # neither raised nor pressing, whatever is found
+        return REST, arrived
     if study.band in (Band.LIKELY, Band.POSSIBLE):
         return POSITIVE, arrived + (_BEHIND if study.band is Band.POSSIBLE else 0.0)
     return (UNAIDED if study.is_without_result else REST), arrived
@@ -101,12 +133,7 @@ def following(base: Select[Study], study: Study, *, as_unread: bool = False) -> 
     before it was read.
     """
     rank, weight = _unread_place(study) if as_unread else (study.rank, study.weight)
-    here = tuple_(
-        bindparam(None, rank, Study.rank.type),
-        bindparam(None, weight, Study.weight.type),
-        bindparam(None, study.id, Study.id.type),
-    )
-    return base.where(tuple_(*ORDER) > here)
+    return base.where(tuple_(*ORDER) > _here(Place(rank, weight, study.id)))
 
 
 def first(session: Session, base: Select[Study]) -> UUID | None:
@@ -114,26 +141,114 @@ def first(session: Session, base: Select[Study]) -> UUID | None:
     return session.scalars(base.with_only_columns(Study.id).order_by(*ORDER).limit(1)).first()
 
 
-def count(session: Session, base: Select[Study]) -> int:
-    """How many studies there are."""
-    return session.scalar(base.with_only_columns(func.count())) or 0
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of a list begins or ends: the order's own values of a study, and its id.
+
+    As text it stands in addresses, so that the next page goes on from there whatever has come in
+    or gone meanwhile; it says nothing about a patient.
+    """
+
+    rank: int
+    weight: float
+    study_id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.rank}_{self.weight!r}_{self.study_id.hex}"
+
+    @classmethod
+    def of(cls, text: str) -> "Place | None":
+        """The place that a text names; None for any other text."""
+        try:
+            rank, weight, study_id = text.split("_")
+            found = cls(int(rank), float(weight), UUID(study_id))
+        except ValueError:
+            return None
+        is_known = POSITIVE <= found.rank <= READ and abs(found.weight) < _FARTHEST
+        return found if is_known else None
 
 
-def page_of(
-    session: Session, base: Select[Study], total: int, page: int, per_page: int, *order: Any
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The ids of one page, and the places from which the pages before and after it go on."""
+
+    ids: list[UUID]
+    before: str = ""  # empty: nothing comes before
+    after: str = ""
+
+
+def count(
+    session: Session, base: Select[Study], most: int | None = None, along: Sequence[Any] = ORDER
+) -> int:
+    """How many studies there are; `most`: counted no further than that, in the order `along`."""
+    if most is None:
+        return session.scalar(base.with_only_columns(func.count())) or 0
+    # Along the list's own index, which holds all that filters ask for: no row is read.
+    some = base.with_only_columns(Study.id).order_by(*along).limit(most).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
+def slice_of(
+    session: Session, base: Select[Study], per_page: int, after: str = "", before: str = ""
+) -> Slice:
+    """The page that follows the place `after`, or the one that ends at the place `before`; the
+    first one without either. Read off the order's index from there on, however many come before.
+    """
+    size = min(max(per_page, 1), MOST_PER_PAGE)
+    start, end = Place.of(after), Place.of(before)
+    if end is not None:
+        rows = _rows(session, base.where(tuple_(*ORDER) < _here(end)), size, reverse=True)
+        if len(rows) > size:
+            shown = rows[:size][::-1]
+            return Slice([row.id for row in shown], _place(shown[0]), _place(shown[-1]))
+        start = None  # the first page is a whole one
+    rows = _rows(
+        session, base if start is None else base.where(tuple_(*ORDER) > _here(start)), size
+    )
+    if not rows and start is not None:
+        return slice_of(session, base, per_page)  # what came there has gone
+    shown = rows[:size]
+    return Slice(
+        [row.id for row in shown],
+        _place(shown[0]) if start is not None else "",
+        _place(shown[-1]) if len(rows) > size else "",
+    )
+
+
+def place_of(session: Session, study_id: UUID) -> str:
+    """The place of a study, from which the page after it goes on."""
+    row = session.execute(select(*ORDER).where(Study.id == study_id)).one()
+    return _place(row)
+
+
+def _rows(session: Session, base: Select[Study], size: int, *, reverse: bool = False) -> list[Any]:
+    """Ids with their places, one more than the page holds."""
+    order = [column.desc() for column in ORDER] if reverse else ORDER
+    found = base.with_only_columns(*ORDER).order_by(*order).limit(size + 1)
+    return list(session.execute(found).all())
+
+
+def _place(row: Any) -> str:
+    return str(Place(row.rank, row.weight, row.id))
+
+
+def _here(place: Place) -> Any:
+    return tuple_(
+        bindparam(None, place.rank, Study.rank.type),
+        bindparam(None, place.weight, Study.weight.type),
+        bindparam(None, place.study_id, Study.id.type),
+    )
+
+
+def numbered_page(
+    session: Session, base: Select[Study], total: int, page: int, per_page: int
 ) -> tuple[list[UUID], int, int]:
-    """The ids of a page, and its number and size as they are after clamping to `total` studies."""
-    number, size = place_of_page(total, page, per_page)
+    """The ids of a page by its number, for programs that ask so, and its number and size as they
+    are after clamping to `total` studies. It takes the longer the more come before it.
+    """
+    size = min(max(per_page, 1), MOST_PER_PAGE)
+    number = min(max(page, 1), max(1, -(-total // size)))
     ids = session.scalars(
-        base.with_only_columns(Study.id)
-        .order_by(*(order or ORDER))
-        .limit(size)
-        .offset((number - 1) * size)
+        base.with_only_columns(Study.id).order_by(*ORDER).limit(size).offset((number - 1) * size)
     )
     return list(ids), number, size
-
-
-def place_of_page(total: int, page: int, per_page: int) -> tuple[int, int]:
-    """A page's number and size as they are after clamping to `total` studies."""
-    size = min(max(per_page, 1), _MOST_PER_PAGE)
-    return min(max(page, 1), max(1, -(-total // size))), size

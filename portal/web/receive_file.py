@@ -1,24 +1,36 @@
 """An uploaded file becomes a case, or a ZIP's cases: for the browser and the API alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from werkzeug.datastructures import FileStorage
 
+from portal.errors import Invalid
 from portal.formats import zip_archive
 from portal.formats.refusals import refuse
-from portal.intake import submission, zip_submission
+from portal.intake import stated, submission, zip_submission
 from portal.intake.check import Limits
 from portal.jobs import sweeper
 from portal.quotas import QuotaReached
 from portal.services import db_session
 from portal.web.security import guard
-from portal.web.security.errors import waiting
+from portal.web.security.errors import Problem, waiting
 
 
-def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arrival]:
-    """Submit a file, or each file of a ZIP, and notify workers; raises Refused, Conflict."""
+def receive(
+    file: FileStorage, sent: Mapping[str, str]
+) -> submission.Submitted | list[zip_submission.Arrival]:
+    """Submit a file, or each file of a ZIP, and notify workers; raises Refused, Conflict, or
+    Problem for a statement that can't be.
+
+    `sent`: what the form or the program states beside it, see `intake.stated`.
+    """
     services, name, data = guard.services(), file.filename or "", file.read()
     settings = services.settings
+    try:
+        about = stated.read(sent, guard.now(), timedelta(hours=settings.old_exam_hours))
+    except Invalid as bad:
+        raise Problem(422, bad.code, bad.message) from bad
     if zip_archive.looks_like(data):
         limits = zip_archive.ArchiveLimits(
             settings.max_archive_bytes,
@@ -33,6 +45,7 @@ def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arr
             guard.now(),
             limits=limits,
             admit=_count_member,
+            stated=about.of_archive(),
         )
         return list(_notified(arrivals))
     submitted = submission.submit(
@@ -43,6 +56,7 @@ def receive(file: FileStorage) -> submission.Submitted | list[zip_submission.Arr
         data,
         guard.now(),
         limits=Limits(settings.max_upload_bytes, max_header_bytes=settings.max_header_bytes),
+        stated=about,
     )
     _notify(submitted)
     return submitted

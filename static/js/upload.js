@@ -32,6 +32,7 @@ function add(files) {
   for (const file of files) {
     /** @type {FileRow<File>} */
     const row = new FileRow(file, list, () => enqueue(row));
+    row.stated = stated();
     rows.push(row);
     const zip = isZip(file);
     const [most, mb] = zip ? [form.dataset.maxArchiveBytes, form.dataset.maxArchiveMb] : [form.dataset.maxBytes, form.dataset.maxMb];
@@ -40,6 +41,16 @@ function add(files) {
   }
   form.classList.toggle("busy", rows.length > 0);
   summary();
+}
+
+/** What is stated beside a file as it is added: whose picture it is, and that it comes from an archive.
+    @returns {[string, string][]} */
+function stated() {
+  const found = [];
+  for (const [name, value] of new FormData(form)) {
+    if (typeof value === "string" && value && name !== "csrf_token") found.push(/** @type {[string, string]} */ ([name, value]));
+  }
+  return found;
 }
 
 /** @param {File} file */
@@ -122,6 +133,7 @@ function unpack(row, files) {
 function transfer(row) {
   return new Promise((done) => {
     const body = new FormData();
+    for (const [name, value] of row.stated) body.append(name, value);
     body.append("file", row.file, row.file.name);
     const request = new XMLHttpRequest();
     request.open("POST", form.action);
@@ -197,6 +209,14 @@ function wireChoosing() {
   });
 }
 
+function wireStated() {
+  const fields = /** @type {NodeListOf<HTMLInputElement | HTMLSelectElement>} */ (document.querySelectorAll("#stated input, #stated select"));
+  const clear = /** @type {HTMLButtonElement} */ (document.getElementById("clear-stated"));
+  const look = () => { clear.hidden = ![...fields].some((field) => field.value); };
+  document.getElementById("stated").addEventListener("input", look);
+  clear.addEventListener("click", () => { for (const field of fields) field.value = ""; look(); fields[0].focus(); });
+}
+
 function wireDropping() {
   let depth = 0;
   /** @param {boolean} on */
@@ -214,4 +234,5 @@ function wireDropping() {
 
 addEventListener("beforeunload", (event) => { if (sending || waiting.length) event.preventDefault(); });
 wireChoosing();
+wireStated();
 wireDropping();

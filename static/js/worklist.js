@@ -3,13 +3,18 @@
 import { getJson, poll, swap } from "./poll.js";
 import { wireListKeys } from "./list_keys.js";
 
+/** What has changed: /worklist/state, and an event of /worklist/events.
+    @typedef {{ rows: Record<string, CaseState>, counts: string, notices?: string, arrived: number }} Changes */
+
 /** A case's present state: /worklist/state.
     @typedef {{
-      settled: boolean, found: boolean, verdict: string, thumb: string | null, html: string,
+      settled: boolean, found: boolean, thumb: string | null, html: string,
     }} CaseState */
 
 const list = document.getElementById("list");
 const links = list ? [...list.querySelectorAll(".case-link")] : [];
+const shown = links.map((link) => link.parentElement.dataset.id);
+let isStreaming = false;
 const counts = document.getElementById("counts");
 const notices = document.getElementById("notices");
 const newCases = document.getElementById("new-cases");
@@ -27,13 +32,6 @@ function update(id, row) {
   if (!item) return;
   item.classList.toggle("found", row.found);
   item.dataset.settled = row.settled ? "yes" : "no";
-  const reader = item.querySelector(".reader");
-  if (row.verdict && reader.querySelector(".verdict")?.textContent !== row.verdict) {
-    const verdict = document.createElement("span");
-    verdict.className = "verdict fade-in";
-    verdict.textContent = row.verdict;
-    reader.replaceChildren(verdict);
-  }
   /** @type {NodeListOf<HTMLElement>} */
   const parts = fragment(row.html).querySelectorAll("[data-part]");
   for (const fresh of parts) {
@@ -57,23 +55,56 @@ function replaceIfChanged(place, html) {
   if (place.textContent !== holder.textContent) place.replaceChildren(...holder.childNodes);
 }
 
-/** @param {number} all */
-function announce(all) {
-  const more = all - Number(newCases.dataset.known);
+/** @param {number} more  new cases since the page was made */
+function announce(more) {
   newCases.hidden = more <= 0;
   newCases.querySelector("span").textContent = `${more.toLocaleString("en-US")} new case${more === 1 ? "" : "s"} – show`;
 }
 
+/** @param {() => void} change  during which the row under the pointer or with the focus stays where it is */
+function inPlace(change) {
+  const row = list?.querySelector(".case:hover") ?? list?.querySelector(".case:focus-within");
+  const before = row?.getBoundingClientRect().top;
+  change();
+  if (row) scrollBy({ top: row.getBoundingClientRect().top - before, behavior: "instant" });
+}
+
+/** @param {Changes} changes */
+function show(changes) {
+  inPlace(() => {
+    for (const [id, row] of Object.entries(changes.rows)) update(id, row);
+    if (changes.notices !== undefined) replaceIfChanged(notices, changes.notices);
+  });
+  replaceIfChanged(counts, changes.counts);
+  announce(changes.arrived);
+}
+
 async function ask() {
   const pending = list ? [...list.querySelectorAll("[data-settled=no]")] : [];
-  const shown = links.map((link) => link.parentElement.dataset.id);
-  /** @type {{ rows: Record<string, CaseState>, counts: string, notices: string, all: number }} */
-  const answer = await getJson(`${newCases.dataset.stateUrl}?ids=${shown.join(",")}`);
-  for (const [id, row] of Object.entries(answer.rows)) update(id, row);
-  replaceIfChanged(counts, answer.counts);
-  replaceIfChanged(notices, answer.notices);
-  announce(answer.all);
+  show(await getJson(`${newCases.dataset.stateUrl}&ids=${shown.join(",")}`));
+  if (isStreaming) return 60_000;
   return pending.length ? 2000 : 8000;
+}
+
+// What changes is sent by the portal while the tab is visible. Without the stream the page asks.
+/** @type {EventSource | null} */
+let stream = null;
+
+function listen() {
+  if (!newCases.dataset.streamUrl || document.hidden) return;
+  stream?.close();
+  stream = new EventSource(`${newCases.dataset.streamUrl}&ids=${shown.join(",")}`);
+  stream.onopen = () => { isStreaming = true; polling.now(); };
+  stream.onmessage = (event) => show(JSON.parse(event.data));
+  stream.onerror = () => {
+    if (isStreaming) { isStreaming = false; polling.now(); } // shows it where the session has ended
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 30_000);
+  };
+}
+
+function stopListening() {
+  stream?.close();
+  isStreaming = false;
 }
 
 function wireFilters() {
@@ -93,12 +124,19 @@ function wireFilters() {
 
 wireListKeys({
   "/": () => { const q = /** @type {HTMLInputElement} */ (document.getElementById("q")); q.focus(); q.select(); },
+  f: () => document.getElementById("f-state").focus(),
+  x: () => document.getElementById("filter-clear")?.click(),
   r: () => /** @type {HTMLElement | null} */ (document.querySelector("#new-cases:not([hidden]) a"))?.click(),
 });
 wireFilters();
-poll(ask, 1500, (failures) => {
+const polling = poll(ask, 1500, (failures) => {
   const place = document.getElementById("offline");
   const since = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   if (failures === 2) place.textContent = `The portal cannot be reached; this list is as of ${since}.`;
   place.hidden = failures < 2;
 });
+listen();
+document.addEventListener("visibilitychange", () => { if (document.hidden) stopListening(); else listen(); });
+document.addEventListener("session-back", listen);
+addEventListener("pagehide", stopListening);
+addEventListener("pageshow", (event) => { if (event.persisted) listen(); });

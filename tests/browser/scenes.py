@@ -152,11 +152,15 @@ def _lists(world: World) -> Iterator[Scene]:
         page.click("text=New recovery codes")
         page.wait_for_load_state("load")
 
+    def next_page(page: Page) -> None:
+        page.click("a[rel=next]")
+        page.wait_for_url("**/worklist?after=**")
+
     empty, busy = world.people["empty"], world.people["busy"]
     for path in ("/worklist", "/history", "/upload"):
         yield Scene(f"empty-{path.strip('/')}", path, empty)
     yield Scene("many-worklist", "/worklist", busy)
-    yield Scene("many-worklist-page-2", "/worklist?page=2", busy)
+    yield Scene("many-worklist-page-2", "/worklist", busy, next_page)
     yield Scene("worklist-all", "/worklist?state=all")
     yield Scene("upload-rows", "/upload", prepare=some_files, refusals=True)
     yield Scene("upload-after-reload", "/upload", prepare=and_reload, refusals=True)

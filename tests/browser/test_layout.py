@@ -53,6 +53,8 @@ PAGES = [
     ("/studies/{likely}/export", Role.READER),
     ("/studies/{waiting}/export", Role.READER),
     ("/models/{model}", Role.READER),
+    ("/worklist?size=unknown&days=7&reader=nobody", Role.READER),
+    ("/studies/{likely}/patient", Role.READER),
 ]
 BEFORE_THE_CODE = {"/sign-in/code"}
 # What answers a GET without being a page to look at, and why.
@@ -74,6 +76,7 @@ NO_PAGES = {
     "sso.back": "leads on at once; needs a provider, and errors are shown by the page of sign-in",
     "sso.leave": "leads on to the provider",
     "static": "files of the pages",
+    "list_events.events": "a stream for the worklist",
     "worker_api.read_input": "for workers",
     "worklist.states": "JSON for the worklist",
 }

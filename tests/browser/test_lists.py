@@ -39,6 +39,28 @@ def test_a_row_changes_in_place_and_new_cases_are_announced(visitor: Visitor) ->
     assert page.evaluate("window.stayed") is True
 
 
+def test_a_change_is_sent_and_without_the_stream_asked_for(visitor: Visitor) -> None:
+    visitor.refusals_expected = True
+    site, drawn = visitor.site, draw(44)
+    study = site.submit(phantom.dicom(drawn, patient_name="SENT^ROW"))
+    page = visitor.open("/worklist")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url) if "/worklist/state" in one.url else None)
+    page.wait_for_timeout(4000)  # it asks once after the stream has begun
+    before = len(asked)
+    picture = site.render(study)
+    site.segment(study, picture, drawn.mask, 0.88)
+    row = page.locator(f"#case-{study}")
+    expect(row).to_contain_text("likely")
+    assert len(asked) == before, "what changes is sent"
+    other = site.submit(phantom.dicom(draw(45), patient_name="ASKED^ROW"))
+    alone = visitor.open("/history")
+    alone.route("**/worklist/events**", lambda route: route.abort())
+    alone.goto(f"{site.url}/worklist")
+    site.segment(other, site.render(other), draw(45).mask, 0.88)
+    expect(alone.locator(f"#case-{other}")).to_contain_text("likely")
+
+
 def test_filters_and_search_lead_to_cases(visitor: Visitor, cases: Cases) -> None:
     page = visitor.open("/worklist?result=none_found")
     expect(page.locator(f"#case-{cases.none_found}")).to_have_count(1)
@@ -80,6 +102,7 @@ def test_without_redis_pictures_are_accepted_and_the_page_shows_it(
         page.goto(f"{alone.url}/worklist")
         expect(page.locator("#notices")).to_contain_text("Redis) is not available")
         expect(page.locator(".case")).to_contain_text("queued")
+        page.close()  # its stream would end with the portal
 
 
 def test_a_result_is_shown_by_text_and_shape_not_by_colour_alone(

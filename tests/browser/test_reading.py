@@ -203,6 +203,25 @@ def test_no_finding_before_the_outline_is_drawn(visitor: Visitor, cases: Cases) 
     expect(page.locator("#review-current")).to_have_text("Right · agreed")
 
 
+def test_two_readers_of_one_case_see_each_other(visitor: Visitor) -> None:
+    site = visitor.site
+    study, _ = site.complete(draw(91), patient_name="READ^TWICE")
+    second = site.second_reader()
+    first_page = visitor.open(f"/studies/{study}")
+    first_page.wait_for_selector(READY)
+    listed = visitor.open("/worklist", second)
+    row = listed.locator(f"#case-{study}")
+    expect(row).to_contain_text("being read")
+    expect(row).to_contain_text("Rita Reader")
+    page = visitor.open(f"/studies/{study}", second)
+    expect(page.locator("#claim")).to_contain_text("being read by Rita Reader")
+    page.wait_for_selector(READY)
+    page.keyboard.press("a")  # and reads on
+    expect(page.locator("#review-current")).to_have_text("Right · agreed")
+    first_page.goto(f"{site.url}/history")  # leaves it
+    expect(row).not_to_contain_text("being read")
+
+
 def test_no_finding_on_a_picture_that_was_not_loaded(visitor: Visitor) -> None:
     visitor.refusals_expected = True
     study, _ = visitor.site.complete(draw(29), patient_name="PREVIEW^ONLY")

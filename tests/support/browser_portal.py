@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,7 @@ from portal.accounts import invitations, sessions
 from portal.ai_models import registry
 from portal.governance import purges
 from portal.intake import submission
+from portal.intake.stated import Stated
 from portal.jobs import files, sweeper, tickets, workers
 from portal.models import JobKind, PurgeReason, Role, Study, User, ViewerPreferences
 from tests.support.core import make_settings
@@ -95,7 +96,10 @@ class BrowserPortal:
         with self.core.sessions() as session:
             actor = sessions.actor_of(session.get_one(User, person.id))
             now = datetime.now(UTC)
-            sent = submission.submit(session, self.services.vault, actor, name, data, now)
+            young = Stated(old_after=timedelta(days=40_000))
+            sent = submission.submit(
+                *(session, self.services.vault, actor, name, data, now), stated=young
+            )
             if sent.job_id is not None:
                 sweeper.notify(session, self.services.broker, sent.job_id, now)
             return sent.study_id
@@ -268,7 +272,9 @@ def open_browser_portal(
     folder: Path, redis_url: str, listener: socket.socket | None = None, **environ: str
 ) -> Iterator[BrowserPortal]:
     """A served portal for the duration of the block: on a listening socket, or on a free port."""
-    app = make_app(make_settings(folder, REDIS_URL=redis_url, **environ))
+    # The drawn exams are of one day, which is long ago.
+    given = {"REDIS_URL": redis_url, "PLEURA_OLD_EXAM_HOURS": "1000000"} | environ
+    app = make_app(make_settings(folder, **given))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     descriptor = listener.fileno() if listener is not None else None
     server = make_server("127.0.0.1", 0, app, threaded=True, fd=descriptor)

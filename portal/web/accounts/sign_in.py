@@ -26,9 +26,10 @@ from portal.web.security.errors import Problem
 
 blueprint = Blueprint("auth", __name__)
 
+_WORKLIST = "/worklist"
 _FIRST_PAGE = {
-    Role.TECHNOLOGIST: "/worklist",
-    Role.READER: "/worklist",
+    Role.TECHNOLOGIST: _WORKLIST,
+    Role.READER: _WORKLIST,
     Role.ADMIN: "/admin/people",
     Role.AUDITOR: "/audit",
 }
@@ -40,8 +41,11 @@ _WRONG_CODE = "This code is wrong, expired, or already used. Wait for the next o
 @blueprint.get("/")
 @guard.permission(Permission.SELF)
 def start() -> BaseResponse:
-    """To the first page of the person's role."""
-    return redirect(_FIRST_PAGE[guard.actor().role])
+    """To the first page of the person's role; the worklist has the filters that they set last."""
+    first = _FIRST_PAGE[guard.actor().role]
+    if first != _WORKLIST or not g.user.list_filters:
+        return redirect(first)
+    return redirect(url_for("worklist.worklist", **g.user.list_filters))
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])

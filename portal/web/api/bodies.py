@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     SkipValidation,
+    StringConstraints,
     WithJsonSchema,
 )
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json_schema
@@ -83,8 +84,8 @@ class Submitted(Body):
         description="`transfer_syntax_wrong`: the file names another encoding than it has, and was "
         "read as it is encoded. `not_exportable`: it can't be exported without its patient: "
         "a part of its pixels' encoding is unknown. `not_dicom`: exports hold no other pictures. "
-        "`stored_again`: the stored file of this "
-        "duplicate was lost or damaged, and was replaced."
+        "`typed_not_used`: a DICOM file names its patient itself. `stored_again`: the stored file "
+        "of this duplicate was lost or damaged, and was replaced."
     )
     state: State | None
 
@@ -150,6 +151,9 @@ class StudyPage(Body):
     total: int
     page: int
     per_page: int
+    next: str | None = Field(
+        description="What `after` asks for to get the page that follows; null on the last one."
+    )
 
 
 class Model(Body):
@@ -308,11 +312,22 @@ def _whole_number(value: Any) -> Any:
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
+# Of a page's end, as `worklist_order.Place` writes it.
+_LIST_PLACE: Final = r"^[0-9]_-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?_[0-9a-f]{32}$"
+
 
 class StudyQuery(Body):
     """Which studies a program asks for."""
 
     page: WholeNumber = Field(1, ge=1, le=LAST_PAGE, description="Which page, from 1.")
+    after: (
+        Annotated[str, StringConstraints(pattern=_LIST_PLACE, max_length=100)]
+        | SkipJsonSchema[None]
+    ) = Field(
+        None,
+        description="`next` of another page: what follows it, instead of a page by its number. "
+        "Quicker in long lists, and nothing is left out or repeated by what comes in meanwhile.",
+    )
     per_page: WholeNumber = Field(
         50, ge=1, le=MOST_PER_PAGE, description="Studies on a page; 50 if it is left out."
     )

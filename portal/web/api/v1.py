@@ -38,7 +38,7 @@ def submit() -> tuple[Response, int, dict[str, str]]:
     files = request.files.getlist("file")
     if len(files) != 1:
         raise Problem(422, "one_file", "Send exactly one file in the field `file`.")
-    received = receive(files[0])
+    received = receive(files[0], request.form)
     if isinstance(received, list):
         archive = bodies.SubmittedArchive(files=[_arrival(arrival) for arrival in received])
         return jsonify(archive.as_json()), 202, {}
@@ -51,7 +51,7 @@ def submit() -> tuple[Response, int, dict[str, str]]:
 def studies() -> Response:
     """A page of the studies that the token's owner may see, in the order of the worklist."""
     query = _query(bodies.StudyQuery)
-    page = worklist.worklist(
+    page = worklist.numbered(
         db_session(),
         guard.services().vault,
         guard.actor(),
@@ -59,6 +59,7 @@ def studies() -> Response:
         result=query.result or "",
         side=query.side or "",
         page=query.page,
+        after=query.after or "",
         per_page=query.per_page,
         now=guard.now(),
     )
@@ -67,6 +68,7 @@ def studies() -> Response:
         total=page.total,
         page=page.page,
         per_page=page.per_page,
+        next=page.after or None,
     )
     return jsonify(body.as_json())
 

@@ -145,12 +145,20 @@ def following(study_id: UUID) -> BaseResponse:
     """Redirect to the next case of the list in the address, or from the last one to the list."""
     filters = list_filters.of_request()
     found = worklist.next_study(
-        db_session(), guard.services().vault, guard.actor(), study_id, **filters.query
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        study_id,
+        now=guard.now(),
+        **filters.query,
     )
     if found:
         return redirect(url_for(".case", study_id=found, **filters.place), 303)
     if filters.state not in (list_filters.TO_READ, "read"):
-        flash("All read: no case of this list is left to read.", "ok")
+        flash(
+            "All read: no case of this list is left, other than those that colleagues are reading.",
+            "ok",
+        )
     return redirect(url_for("worklist.worklist", **filters.args), 303)
 
 

@@ -2,17 +2,18 @@
 
 from typing import Literal
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, render_template, request, url_for
 
 from portal.access import Permission
 from portal.models import Role
 from portal.performance import own_reading
-from portal.reading import worklist
+from portal.reading.lists import history as histories
 from portal.services import db_session
-from portal.web.present import list_rows
+from portal.web.present import list_pages, list_rows
 from portal.web.security import guard
 
 blueprint = Blueprint("history", __name__, url_prefix="/history")
+_LONGEST = 60  # of a page's place
 
 
 @blueprint.get("")
@@ -21,20 +22,20 @@ def history() -> str:
     """One's own cases, the newest first."""
     what = _what()
     may_read = guard.actor().may(Permission.REVIEW_WRITE)
-    text = request.args.get("page", "1")
-    found = worklist.history(
+    found = histories.history(
         db_session(),
         guard.services().vault,
         guard.actor(),
         what=what,
-        page=int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 1,
+        after=request.args.get("after", "")[:_LONGEST],
+        before=request.args.get("before", "")[:_LONGEST],
         now=guard.now(),
     )
     return render_template(
         "history/history.html",
         rows=[list_rows.row(row) for row in found.rows],
         what=what,
-        found=found,
+        pages=list_pages.pages(found, url_for("history.history"), {"what": what}),
         may_read=may_read,
         own=own_reading.own(db_session(), guard.actor(), guard.now())
         if may_read and what == "read"

@@ -12,7 +12,9 @@ from portal.access import Permission
 from portal.formats.refusals import refuse
 from portal.intake import submission, zip_submission
 from portal.intake.check import Refused
-from portal.reading import refused_files, worklist
+from portal.reading import refused_files
+from portal.reading.lists import history
+from portal.reading.worklist import TOTAL_MOST
 from portal.services import DATABASE_ERROR, DISK_FULL, UNAVAILABLE, db_session
 from portal.studies import status
 from portal.web.present import list_rows, wording
@@ -63,7 +65,7 @@ def submit() -> tuple[Response | str, int]:
     if len(files) != 1:
         raise Problem(422, "one_file", "Send exactly one file in the field `file`.")
     try:
-        received = receive(files[0])
+        received = receive(files[0], request.form)
     except (Refused, errors.Conflict) as refused:
         _note(_Refusal(files[0].filename or "", refused.message))
         raise
@@ -125,7 +127,7 @@ def _refused_in(
 def _outcomes(file: FileStorage) -> list[Outcome]:
     name = file.filename or "A file without a name"
     try:
-        received = receive(file)
+        received = receive(file, request.form)
     except (Refused, errors.Conflict) as refused:
         _note(_Refusal(name, refused.message))
         return [Outcome(name, refused.message, "danger")]
@@ -183,7 +185,7 @@ def _file_as_json(arrival: zip_submission.Arrival) -> dict[str, object]:
 
 def _page(outcomes: list[Outcome]) -> str:
     settings = guard.services().settings
-    found = worklist.history(
+    found = history.history(
         db_session(),
         guard.services().vault,
         guard.actor(),
@@ -200,10 +202,12 @@ def _page(outcomes: list[Outcome]) -> str:
         "upload/upload.html",
         recent=[(list_rows.row(row), row.patient.filename) for row in found.rows],
         recent_total=found.total,
+        is_counted=found.total <= TOTAL_MOST,
         refused=refused,
         outcomes=outcomes,
         max_bytes=settings.max_upload_bytes,
         max_mb=settings.max_upload_mb,
         max_archive_bytes=settings.max_archive_bytes,
         max_archive_mb=settings.max_archive_mb,
+        old_hours=settings.old_exam_hours,
     )

@@ -2,24 +2,21 @@
 
 from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID
 
 from flask import Blueprint, Response, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import sessions
-from portal.reading import case
 from portal.reading import worklist as worklists
+from portal.reading.lists import live
 from portal.services import db_session
 from portal.studies import status
-from portal.web.present import list_filters, list_rows
+from portal.web.present import list_arrivals, list_filters, list_pages, list_rows
 from portal.web.present.list_filters import ListFilters
 from portal.web.security import guard
 
 blueprint = Blueprint("worklist", __name__, url_prefix="/worklist")
-
-_MOST_IDS = 200
 
 
 @dataclass(frozen=True)
@@ -31,15 +28,16 @@ class ListPage:
     notices: list[str]
     filters: ListFilters = field(default_factory=ListFilters)
     typed: str = ""  # the text of the search field
-    number: int = 1
-    per_page: int = 1
-    total: int = 0
+    readers: list[tuple[str, str]] = field(default_factory=list)
+    pages: list_pages.Pages | None = None
+    known: str = ""  # which arrivals the page knows, for `states`
     may_submit: bool = False
 
     @property
     def options(self) -> dict[str, list[tuple[str, str]]]:
         """What the filters offer."""
-        return list_filters.OPTIONS
+        offered = list_filters.OPTIONS
+        return {**offered, "reader": [*offered["reader"], *self.readers]}
 
     @property
     def args(self) -> dict[str, Any]:
@@ -49,7 +47,7 @@ class ListPage:
     @property
     def place(self) -> dict[str, Any]:
         """The same with the page that is shown, for links to cases."""
-        return replace(self.filters, page=self.number).place
+        return self.filters.place
 
     @property
     def here(self) -> str:
@@ -65,7 +63,13 @@ class ListPage:
     def is_all_read(self) -> bool:
         """Whether the list, if it is empty, is so because everything in it was read."""
         is_unread = self.filters.state == list_filters.TO_READ and not self.filters.q
-        return is_unread and self.counts.all > 0
+        return is_unread and not self.counts.is_empty
+
+    @property
+    def stream(self) -> str:
+        """Where changes of the list are sent as they happen; empty for who has to ask."""
+        may_read = guard.actor().may(Permission.REVIEW_WRITE)
+        return url_for("list_events.events", known=self.known) if may_read else ""
 
     @property
     def sealed(self) -> bool:
@@ -84,21 +88,23 @@ def worklist() -> str:
         db_session(),
         guard.services().vault,
         guard.actor(),
-        **filters.query,
-        page=filters.page,
+        after=filters.after,
+        before=filters.before,
         now=guard.now(),
+        **filters.query,
     )
+    readers = worklists.readers(db_session(), guard.actor())
     guard.services().shown.add(guard.actor().session_id, [row.study_id for row in found.rows])
-    sessions.remember_list(db_session(), g.login, filters.remembered)
+    sessions.remember_list(db_session(), g.user, filters.remembered)
     page = ListPage(
         rows=[list_rows.row(row) for row in found.rows],
         counts=found.counts,
         notices=_notices([row.state for row in found.rows]),
         filters=filters,
         typed=worklists.typed_of(guard.services().vault, guard.actor(), filters.q),
-        number=found.page,
-        per_page=found.per_page,
-        total=found.total,
+        readers=[(reader_id.hex, name) for reader_id, name in readers],
+        pages=list_pages.pages(found, url_for("worklist.worklist"), filters.args),
+        known=_known_arrivals(),
         may_submit=guard.actor().may(Permission.STUDY_SUBMIT),
     )
     return render_template("worklist/worklist.html", page=page)
@@ -130,27 +136,32 @@ def states() -> Response:
 
     This writes no audit row, except for a result that the session was not shown before.
     """
-    found = case.states(db_session(), guard.actor(), _ids(), guard.now(), guard.services().shown)
+    ids = list_rows.ids_of(request.args.get("ids", ""))
+    found = live.live_rows(db_session(), guard.actor(), ids, guard.now(), guard.services().shown)
     counts = worklists.counts(db_session(), guard.actor())
-    page = ListPage([], counts, _notices(list(found.values())))
+    page = ListPage([], counts, _notices([row.state for row in found.values()]))
     return jsonify(
-        rows={str(study_id): _live(study_id, state) for study_id, state in found.items()},
-        counts=render_template("worklist/counts.html", page=page),
+        rows={str(i): list_rows.live_row(i, row, _cells) for i, row in found.items()},
+        counts=render_template("worklist/counts.html", counts=counts),
         notices=render_template("worklist/notices.html", page=page),
-        all=counts.all,
+        arrived=_arrivals(),
     )
 
 
-def _live(study_id: UUID, state: status.StudyState) -> dict[str, Any]:
-    cells = list_rows.row_status(state, None)
-    return {
-        "state": state.state.value,
-        "settled": cells.settled,
-        "found": cells.label.found,
-        "verdict": cells.verdict,
-        "thumb": f"/studies/{study_id}/blobs/thumb" if state.has_picture else None,
-        "html": render_template("worklist/ai_cells.html", status=cells),
-    }
+def _known_arrivals() -> str:
+    since = guard.now() - list_arrivals.UNCERTAIN
+    known = worklists.arrived_since(db_session(), guard.actor(), since)
+    return list_arrivals.stated(since, known)
+
+
+def _arrivals() -> int:
+    """How many exams have arrived that the page which asks does not know."""
+    since, known = list_arrivals.parse(request.args.get("known", ""), guard.now())
+    return max(0, worklists.arrived_since(db_session(), guard.actor(), since) - known)
+
+
+def _cells(status: list_rows.RowStatus) -> str:
+    return render_template("worklist/live_cells.html", status=status)
 
 
 def _notices(states: list[status.StudyState]) -> list[str]:
@@ -159,14 +170,3 @@ def _notices(states: list[status.StudyState]) -> list[str]:
 
 def _address(filters: ListFilters) -> str:
     return url_for("worklist.worklist", **filters.args)
-
-
-def _ids() -> list[UUID]:
-    """The ids that are asked for; anything else is ignored."""
-    found = []
-    for text in request.args.get("ids", "").split(",")[:_MOST_IDS]:
-        try:
-            found.append(UUID(text))
-        except ValueError:
-            continue
-    return found

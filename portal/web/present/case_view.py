@@ -84,6 +84,7 @@ class CasePage:
     sex_age: str
     birth_date: str
     patient_id: str
+    typed: str  # what of these the sender typed
     exam: str
     accession: str
     view: str
@@ -152,6 +153,7 @@ def case_page(
         ),
         birth_date=view.patient.birth_date,
         patient_id=view.patient.patient_id,
+        typed=wording.typed(view.patient.typed, view.patient.side_marker),
         exam=f"{view.patient.study_date} {view.patient.study_time}".strip(),
         accession=view.patient.accession,
         view=facts.get("view") or "",

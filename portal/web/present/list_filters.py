@@ -1,15 +1,20 @@
 """The worklist's filters as they stand in addresses, so that a case leads back to its list."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from flask import request
+
+from portal.studies.worklist_filters import DAYS, MINE, NOBODY, Asked
 
 # The list begins with what is to be read; a search looks in everything.
 TO_READ: Final = "to_read"
 ALL: Final = "all"
 LONGEST: Final = 700  # of a sealed search
+# Filters that are empty where nothing is chosen.
+_NAMES: Final = ("result", "side", "size", "reader", "days")
 OPTIONS: Final[dict[str, list[tuple[str, str]]]] = {
     "state": [
         (TO_READ, "To read"),
@@ -30,16 +35,21 @@ OPTIONS: Final[dict[str, list[tuple[str, str]]]] = {
         ("no_result", "No AI result"),
     ],
     "side": [("", "All sides"), ("right", "Right"), ("left", "Left"), ("both", "Both sides")],
+    "size": [
+        ("", "All sizes"),
+        ("below_10", "Below 10 %"),
+        ("10_to_30", "10 to 30 %"),
+        ("above_30", "Above 30 %"),
+        ("unknown", "Size not known"),
+    ],
+    "reader": [("", "All readers"), (MINE, "Read by me"), (NOBODY, "Read by nobody")],
+    "days": [
+        ("", "Any arrival"),
+        *((str(days), f"Last {days} days" if days > 1 else "Last 24 hours") for days in DAYS),
+    ],
 }
-
-
-class Query(TypedDict):
-    """The filters as arguments of `reading.worklist`."""
-
-    state: str
-    result: str
-    side: str
-    query: str
+_READER: Final = re.compile(r"[0-9a-f]{32}")
+_PLACE: Final = re.compile(r"[0-9a-f_.e+-]{34,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +59,17 @@ class ListFilters:
     state: str = TO_READ
     result: str = ""
     side: str = ""
+    size: str = ""
+    reader: str = ""
+    days: str = ""
     q: str = ""
-    page: int = 1
+    after: str = ""  # the place before the page's first case
+    before: str = ""  # or after its last one
 
     @property
     def args(self) -> dict[str, Any]:
         """What of it an address states: what is not as usual."""
-        found = {"result": self.result, "side": self.side, "q": self.q}
+        found = {name: getattr(self, name) for name in (*_NAMES, "q")}
         if self.state != _usual_state(self.q):
             found["state"] = self.state
         return {name: value for name, value in found.items() if value}
@@ -63,7 +77,8 @@ class ListFilters:
     @property
     def place(self) -> dict[str, Any]:
         """The same with the page, for links to the cases of it and back."""
-        return self.args | ({"page": str(self.page)} if self.page > 1 else {})
+        page = {"after": self.after} if self.after else {"before": self.before}
+        return self.args | {name: value for name, value in page.items() if value}
 
     @property
     def remembered(self) -> dict[str, Any]:
@@ -71,25 +86,38 @@ class ListFilters:
         which ends with its list, and without the page.
         """
         state = TO_READ if self.q and self.state == ALL else self.state
-        return ListFilters(state, self.result, self.side).args
+        return replace(ListFilters(state), **{n: getattr(self, n) for n in _NAMES}).args
 
     @property
-    def query(self) -> Query:
+    def query(self) -> Asked:
         """What `reading.worklist` is asked for."""
-        state = "" if self.state == ALL else self.state
-        return {"state": state, "result": self.result, "side": self.side, "query": self.q}
+        return {
+            "state": "" if self.state == ALL else self.state,
+            "result": self.result,
+            "side": self.side,
+            "size": self.size,
+            "reader": self.reader,
+            "days": self.days,
+            "query": self.q,
+        }
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it leaves out cases that are to be read."""
+        return any(getattr(self, name) for name in _NAMES)
 
 
 def filters_of(args: Mapping[str, str]) -> ListFilters:
     """The filters that an address or a form states."""
     query = args.get("q", "").strip()[:LONGEST]
-    page = args.get("page", "1")
+    after, before = (_place(args.get(name, "")) for name in ("after", "before"))
+    chosen = {name: _known(name, args.get(name, "")) for name in _NAMES}
     return ListFilters(
         state=_known("state", args.get("state", "")) or _usual_state(query),
-        result=_known("result", args.get("result", "")),
-        side=_known("side", args.get("side", "")),
+        **chosen,
         q=query,
-        page=int(page) if page.isascii() and page.isdecimal() and len(page) < 9 else 1,
+        after=after,
+        before="" if after else before,
     )
 
 
@@ -103,4 +131,10 @@ def _usual_state(query: str) -> str:
 
 
 def _known(name: str, value: str) -> str:
+    if name == "reader" and _READER.fullmatch(value):
+        return value
     return value if any(value == known for known, _ in OPTIONS[name]) else ""
+
+
+def _place(value: str) -> str:
+    return value if _PLACE.fullmatch(value) else ""

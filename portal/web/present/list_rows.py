@@ -1,14 +1,20 @@
 """Rows of worklist and history for the pages, and the cells that change while a page is open."""
 
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 from portal.models import QualityVerdict
+from portal.reading.lists.claims import Claim
+from portal.reading.lists.live import LiveRow
 from portal.reading.worklist_rows import WorklistRow
 from portal.studies.status import Result, StudyState
 from portal.web.present import wording
+
+_MOST_IDS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -21,13 +27,15 @@ class RowStatus:
     reader: str
     verdict: str
     settled: bool
+    claimed: str = ""  # who reads it just now
 
 
 @dataclass(frozen=True)
 class ListRow:
     """One row of worklist or history: `thumb` is a `data:` URL, `unnamed` stands for no name.
 
-    `exam`, `birth_date`, `patient_id` and `accession` are the header's, empty without one.
+    `exam`, `birth_date`, `patient_id` and `accession` are the header's, empty without one; `typed`
+    names what of it the sender typed instead.
     """
 
     status: RowStatus
@@ -44,9 +52,11 @@ class ListRow:
     arrived: datetime | None
     thumb: str
     read_at: datetime | None
+    typed: str
+    is_old: bool
 
 
-def row_status(state: StudyState, reader: str | None) -> RowStatus:
+def row_status(state: StudyState, reader: str | None, claim: Claim | None = None) -> RowStatus:
     """The cells of a row that change."""
     result = state.result
     label = wording.status_label(state.state, result.band if result else None)
@@ -61,7 +71,31 @@ def row_status(state: StudyState, reader: str | None) -> RowStatus:
         if state.reviewed
         else "",
         settled=state.is_settled,
+        claimed=claim.reader if claim else "",
     )
+
+
+def live_row(study_id: UUID, row: LiveRow, render: Callable[[RowStatus], str]) -> dict[str, Any]:
+    """The parts of a row that change, for the script of an open list; `render` makes its cells."""
+    status = row_status(row.state, row.reader, row.claim)
+    return {
+        "state": row.state.state.value,
+        "settled": status.settled,
+        "found": status.label.found,
+        "thumb": f"/studies/{study_id}/blobs/thumb" if row.state.has_picture else None,
+        "html": render(status),
+    }
+
+
+def ids_of(text: str) -> list[UUID]:
+    """The ids of exams that a page asks about; anything else is left out."""
+    found = []
+    for part in text.split(",")[:_MOST_IDS]:
+        try:
+            found.append(UUID(part))
+        except ValueError:
+            continue
+    return found
 
 
 def row(source: WorklistRow) -> ListRow:
@@ -70,7 +104,7 @@ def row(source: WorklistRow) -> ListRow:
     if source.thumb is not None:
         thumb = f"data:{source.thumb_media_type};base64,{b64encode(source.thumb).decode()}"
     return ListRow(
-        status=row_status(source.state, source.reader),
+        status=row_status(source.state, source.reader, source.claim),
         id=source.study_id,
         number=source.case_number,
         name=source.patient.patient_name,
@@ -84,6 +118,8 @@ def row(source: WorklistRow) -> ListRow:
         arrived=source.created,
         thumb=thumb,
         read_at=source.read_at,
+        typed=wording.typed(source.patient.typed),
+        is_old=source.is_old,
     )
 
 

@@ -59,7 +59,22 @@ FILE_REMARKS = {
     "not_exportable": "This picture can’t be exported: a part of how its pixels are encoded is "
     "unknown and might hold a text.",
     "not_dicom": "No DICOM file: exports of this case have outline and result, not the picture.",
+    "typed_not_used": "The file names its patient itself; what was typed is not used.",
     "stored_again": "Its stored file was lost or damaged and has been stored again.",
+}
+MERGE_REASONS = {
+    "two_ids": "The patient has two IDs",
+    "typing_error": "A typing error in one ID",
+    "temporary_id": "One ID was temporary",
+    "other_issuer": "The IDs are of two issuers",
+    "other": "Another reason",
+}
+_TYPED = {
+    "patient_name": "name",
+    "patient_id": "ID",
+    "birth_date": "birth date",
+    "study_date": "exam date",
+    "side_marker": "side marker",
 }
 NAMES_ANOTHER = (
     "The header of this picture names another patient than that of the first picture of this case: "
@@ -275,3 +290,11 @@ def sex_and_age(sex: str, age: str, years: float | None = None) -> str:
     if not age_text and years is not None:
         age_text = f"{years:.0f}"
     return " ".join(part for part in (sex if sex in ("F", "M") else "", age_text) if part)
+
+
+def typed(names: str, side_marker: str = "") -> str:
+    """Which of a case's data its sender typed, for a file without a header; "" for none."""
+    known = [_TYPED[name] for name in names.split(",") if name in _TYPED]
+    if side_marker == "mirrored" and known:
+        known[-1] += " (mirrored: sides of the AI result are exchanged)"
+    return f"typed: {', '.join(known)}" if known else ""

@@ -198,7 +198,7 @@ def _context() -> dict[str, Any]:
     if "actor" in g and "login" in g:
         ends = sessions.remaining(g.login, now(), idle=services().settings.session_idle)
         known["session_ends"] = {"idle": ends[0], "whole": ends[1]}
-        known["list_filters"] = g.login.list_filters or {}
+        known["list_filters"] = g.user.list_filters or {}
     return known
 
 

@@ -55,6 +55,8 @@ export class FileRow extends FollowedRow {
     const template = /** @type {HTMLTemplateElement} */ (document.getElementById("file-row"));
     super(/** @type {HTMLElement} */ (template.content.firstElementChild.cloneNode(true)));
     this.file = file;
+    /** @type {[string, string][]} */
+    this.stated = [];
     this.again = again;
     this.element.querySelector("bdi").textContent = file.webkitRelativePath || file.name;
     this.element.querySelector(".file-size").textContent = above ? "" : size(file.size);

@@ -25,6 +25,7 @@ from portal.models import (
 )
 from portal.operations import integrity, key_rotation
 from portal.reading import case, reviews, worklist
+from portal.reading.lists.history import history
 from portal.studies import exams
 from portal.vault import Vault
 from tests.portal.vault.test_vault import files
@@ -103,12 +104,12 @@ def test_everything_is_read_in_one_case_and_no_file_was_touched(
         assert [review.comment for review in view.reviews] == ["the first", "the second"]
     with clinic.session as session:
         page = worklist.worklist(session, clinic.vault, clinic.mate, now=after(hours=1))
-        history = worklist.history(session, clinic.vault, clinic.mate, now=after(hours=1))
+        own = history(session, clinic.vault, clinic.mate, now=after(hours=1))
         by_number = worklist.worklist(
             session, clinic.vault, clinic.mate, query=two.hex[:6], now=after(hours=1)
         )
     assert [row.study_id for row in page.rows] == [one]
-    assert [row.study_id for row in history.rows] == [one]
+    assert [row.study_id for row in own.rows] == [one]
     assert [row.study_id for row in by_number.rows] == [one]
 
 

@@ -24,7 +24,8 @@ from portal.models import (
     Study,
     View,
 )
-from portal.reading import case, reviews, worklist
+from portal.reading import case, reviews
+from portal.reading.lists.history import history
 from portal.studies import sealed_fields
 from portal.vault import StorageFull, Vault
 from tests.campaigns.same_uid import shown
@@ -242,7 +243,7 @@ def test_who_sends_a_picture_of_an_exam_sees_it_from_then_on(clinic: Clinic) -> 
         with clinic.session as session:
             view = case.open_study(session, clinic.vault, actor, first.study_id, NOW)
             assert len(view.pictures) == 2
-            page = worklist.history(session, clinic.vault, actor, now=NOW)
+            page = history(session, clinic.vault, actor, now=NOW)
         assert [row.study_id for row in page.rows] == [first.study_id]
     again = clinic.submit(of_exam(1), actor=clinic.colleague)
     assert again.duplicate

@@ -1,5 +1,6 @@
 """The worklist: its order, its filters, and that where a study stands follows from its rows."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -9,13 +10,24 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.access import Denied
-from portal.models import AuditEvent, Blob, BlobKind, Instance, Review, Study, Verdict
+from portal.models import (
+    READ,
+    AuditEvent,
+    Blob,
+    BlobKind,
+    Instance,
+    Review,
+    SizeClass,
+    Study,
+    Verdict,
+)
 from portal.reading import reviews, worklist
+from portal.reading.lists.history import history
 from portal.studies import status, worklist_order
 from portal.web.present import list_rows
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.jobs import REFUSED
+from tests.support.jobs import REFUSED, prediction_of
 from tests.support.pictures import dicom, jpeg
 
 
@@ -23,6 +35,15 @@ def listed(clinic: Clinic, actor: Any = None, **asked: Any) -> list[UUID]:
     with clinic.session as session:
         page = worklist.worklist(session, clinic.vault, actor or clinic.mate, now=NOW, **asked)
     return [row.study_id for row in page.rows]
+
+
+def page_of(clinic: Clinic, **asked: Any) -> worklist.Page:
+    with clinic.session as session:
+        return worklist.worklist(session, clinic.vault, clinic.mate, now=NOW, **asked)
+
+
+def ids_of(*pages: Any) -> list[UUID]:
+    return [row.study_id for page in pages for row in page.rows]
 
 
 @pytest.fixture
@@ -71,10 +92,60 @@ def test_pages_cut_the_list_without_losing_or_repeating(
 ) -> None:
     whole = listed(clinic)
     for size in (1, 2, 4, 5):
-        pages = [listed(clinic, page=n, per_page=size) for n in range(1, -(-9 // size) + 1)]
-        assert [study_id for page in pages for study_id in page] == whole
-    assert listed(clinic, page=99, per_page=4) == whole[8:]
-    assert listed(clinic, page=-3, per_page=4) == whole[:4]
+        pages = [page_of(clinic, per_page=size)]
+        while pages[-1].after:
+            pages.append(page_of(clinic, per_page=size, after=pages[-1].after))
+        assert ids_of(*pages) == whole
+        back = [pages[-1]]
+        while back[-1].before:
+            back.append(page_of(clinic, per_page=size, before=back[-1].before))
+        assert [ids_of(page) for page in back[::-1]] == [ids_of(page) for page in pages]
+    for nonsense in ("1", "0_x_y", f"9_1.0_{whole[0].hex}", f"0_nan_{whole[0].hex}"):
+        assert listed(clinic, after=nonsense, per_page=4) == whole[:4]
+
+
+def test_a_page_goes_on_from_its_place_whatever_comes_in_or_goes(
+    clinic: Clinic, day: dict[str, UUID]
+) -> None:
+    first = page_of(clinic, per_page=2)
+    newcomer = clinic.done(after(minutes=20))  # stands before the place, as a likely one
+    read(clinic, day["possible"])
+    assert ids_of(page_of(clinic, per_page=2, after=first.after)) == [newcomer, day["refused"]]
+    last = page_of(clinic, per_page=9, after=f"{READ}_0.0_{'f' * 32}")
+    assert ids_of(last) == listed(clinic, per_page=9)
+    assert (last.before, last.total) == ("", 10)
+
+
+def test_a_first_page_is_whole_on_the_way_back(clinic: Clinic, day: dict[str, UUID]) -> None:
+    second = page_of(clinic, per_page=4, after=page_of(clinic, per_page=4).after)
+    for name in ("likely", "likelier"):
+        read(clinic, day[name])
+    first = page_of(clinic, per_page=4, before=second.before)
+    assert ids_of(first) == listed(clinic, per_page=4)
+    assert (first.before, len(first.rows)) == ("", 4)
+
+
+def test_a_long_list_is_counted_only_so_far(
+    clinic: Clinic, day: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worklist, "TOTAL_MOST", 5)
+    assert page_of(clinic, per_page=3).total == 6
+    assert page_of(clinic, per_page=3, state="to_read").total == 8  # counted for the page's head
+    assert page_of(clinic, per_page=3, result="possible").total == 1
+    assert page_of(clinic, per_page=2, side="right").total == 4
+
+
+def test_programs_ask_by_number_or_by_place(clinic: Clinic, day: dict[str, UUID]) -> None:
+    whole = listed(clinic)
+    with clinic.session as session:
+        numbered = functools.partial(
+            worklist.numbered, session, clinic.vault, clinic.mate, now=NOW, per_page=4
+        )
+        one, two, far = numbered(), numbered(page=2), numbered(page=99)
+        assert (ids_of(one), one.total) == (whole[:4], 9)
+        assert (ids_of(two), ids_of(far), far.after) == (whole[4:8], whole[8:], "")
+        assert ids_of(numbered(after=one.after)) == whole[4:8]
+        assert ids_of(numbered(after=two.after)) == whole[8:]
 
 
 FILTERS: list[tuple[dict[str, str], list[str]]] = [
@@ -99,7 +170,8 @@ FILTERS: list[tuple[dict[str, str], list[str]]] = [
     ({"query": " a-77 "}, ORDER),
     ({"query": "p-0001"}, ORDER),
     ({"query": "P-000"}, []),
-    ({"query": "PHANTOM"}, []),
+    ({"query": "phantom"}, ORDER),
+    ({"query": "PHANTO"}, []),
     ({"query": "%"}, []),
     ({"query": "' OR 1=1 --"}, []),
 ]
@@ -108,6 +180,54 @@ FILTERS: list[tuple[dict[str, str], list[str]]] = [
 def test_filters(clinic: Clinic, day: dict[str, UUID]) -> None:
     for asked, names in FILTERS:
         assert listed(clinic, **asked) == [day[name] for name in names], asked
+
+
+def extents(share: float | None, *, border: bool = True) -> dict[str, Any]:
+    """Measurements with a finding on the right of this share of the hemithorax."""
+    given = prediction_of()["measurements"]
+    (first, *others) = given["extents"]
+    known = {"fraction": share, "border_found": border}
+    return {"measurements": given | {"extents": [first | known, *others]}}
+
+
+def test_filters_by_size_reader_and_arrival(clinic: Clinic) -> None:
+    small, middle = clinic.done(**extents(0.05)), clinic.done(after(days=-2), **extents(0.3))
+    large = clinic.done(after(days=-10), **extents(0.31))
+    unknown = clinic.done(after(days=-40), **extents(None))
+    none = clinic.done(after(minutes=1), band="none_found", probability=0.04)
+    sizes = {
+        SizeClass.BELOW_10: small,
+        SizeClass.FROM_10_TO_30: middle,
+        SizeClass.ABOVE_30: large,
+        SizeClass.UNKNOWN: unknown,
+    }
+    for size, study_id in sizes.items():
+        assert listed(clinic, size=size.value) == [study_id]
+    for days, found in (
+        *(("1", {small, none}), ("3", {small, middle, none})),
+        *(("30", {small, middle, large, none}), ("4", {*sizes.values(), none})),
+    ):
+        assert set(listed(clinic, days=days)) == found
+    read(clinic, small, "none")
+    read(clinic, middle, "none")
+    with clinic.session as session:
+        other = worklist.readers(session, clinic.outsider)
+        assert worklist.readers(session, clinic.owner) == [(clinic.mate.user_id, "Test mate")]
+    assert set(listed(clinic, reader="mine")) == {small, middle}
+    assert listed(clinic, clinic.owner, reader="mine") == []
+    assert set(listed(clinic, reader=clinic.mate.user_id.hex)) == {small, middle}
+    assert set(listed(clinic, reader="nobody")) == {large, unknown, none}
+    assert listed(clinic, reader=other[0][0].hex) == listed(clinic, reader="x") == []
+
+
+def test_arrivals_are_counted_from_a_moment_on(clinic: Clinic) -> None:
+    clinic.submit()
+    clinic.submit(now=after(minutes=1))
+    clinic.submit(now=after(minutes=1), actor=clinic.outsider)
+    with clinic.session as session:
+        assert worklist.arrived_since(session, clinic.mate, NOW) == 1
+        assert worklist.arrived_since(session, clinic.mate, after(seconds=-1)) == 2
+        assert worklist.arrived_since(session, clinic.colleague, after(seconds=-1)) == 0
 
 
 def test_a_case_is_found_by_the_beginning_of_its_number(clinic: Clinic) -> None:
@@ -123,14 +243,17 @@ def test_counts_show_what_waits(clinic: Clinic, day: dict[str, UUID]) -> None:
     with clinic.session as session:
         page = worklist.worklist(session, clinic.vault, clinic.mate, state="read", now=NOW)
         assert page.total == 1
-        assert page.counts == worklist.Counts(all=9, to_read=8, positive=3, no_result=2)
+        assert page.counts == worklist.Counts(to_read=8, positive=3, no_result=2, is_empty=False)
         assert worklist.counts(session, clinic.mate) == page.counts
         assert worklist.counts(session, clinic.outsider) == worklist.Counts()
 
 
 def test_where_a_study_stands_follows_from_its_rows(clinic: Clinic, day: dict[str, UUID]) -> None:
     """The index beside the study is what `place` derives anew, for every kind of study."""
-    names = ("rank", "weight", "is_read", "is_without_result", "band", "side")
+    names = (
+        *("rank", "weight", "is_read", "is_without_result", "band", "side"),
+        *("size", "reader_id"),
+    )
 
     def index() -> dict[UUID, tuple[Any, ...]]:
         with clinic.session as session:
@@ -157,7 +280,7 @@ def test_everybody_sees_their_own_list(clinic: Clinic, day: dict[str, UUID]) -> 
         with pytest.raises(Denied):
             listed(clinic, actor)
         with clinic.session as session, pytest.raises(Denied):
-            worklist.history(session, clinic.vault, actor, now=NOW)
+            history(session, clinic.vault, actor, now=NOW)
 
 
 def test_a_row_shows_what_is_needed_to_decide(clinic: Clinic) -> None:
@@ -215,7 +338,7 @@ def test_one_damaged_record_does_not_take_the_list_away(clinic: Clinic, what: st
     whole, broken = clinic.done(), clinic.done(after(minutes=1))
     with clinic.session as session:
         damage(session, broken, what)
-    for listing in (worklist.worklist, worklist.history):
+    for listing in (worklist.worklist, history):
         with clinic.session as session:
             actor = clinic.mate if listing is worklist.worklist else clinic.owner
             rows = {
@@ -234,7 +357,7 @@ def test_one_damaged_record_does_not_take_the_list_away(clinic: Clinic, what: st
 def test_a_page_is_one_audit_row_that_lists_its_studies(
     clinic: Clinic, day: dict[str, UUID]
 ) -> None:
-    for call, event in ((worklist.worklist, "worklist_read"), (worklist.history, "history_read")):
+    for call, event in ((worklist.worklist, "worklist_read"), (history, "history_read")):
         with clinic.session as session:
             before = session.scalars(select(AuditEvent.seq).order_by(AuditEvent.seq.desc())).first()
             page = call(session, clinic.vault, clinic.mate, per_page=3, now=NOW)  # type: ignore[operator]
@@ -247,7 +370,7 @@ def test_a_page_is_one_audit_row_that_lists_its_studies(
 def test_history_is_what_i_sent_and_what_i_read(clinic: Clinic, day: dict[str, UUID]) -> None:
     def ids(actor: Any, **asked: Any) -> list[UUID]:
         with clinic.session as session:
-            page = worklist.history(session, clinic.vault, actor, now=NOW, **asked)
+            page = history(session, clinic.vault, actor, now=NOW, **asked)
         return [row.study_id for row in page.rows]
 
     with clinic.session as session:
@@ -266,12 +389,11 @@ def test_history_is_what_i_sent_and_what_i_read(clinic: Clinic, day: dict[str, U
         )
         session.add(later)
         session.commit()
-        mine = worklist.history(session, clinic.vault, clinic.mate, now=after(minutes=31))
+        mine = history(session, clinic.vault, clinic.mate, now=after(minutes=31))
     assert [row.read_at for row in mine.rows] == [after(minutes=11), after(minutes=10)]
     assert ids(clinic.mate) == [day["read"], day["none"]]
     assert ids(clinic.mate, what="sent") == []
     assert ids(clinic.owner)[:2] == [day["analysing"], day["waiting"]]
-    assert len(ids(clinic.owner, per_page=4, page=3)) == 1
 
 
 @pytest.fixture
@@ -281,7 +403,9 @@ def following(clinic: Clinic, day: dict[str, UUID]) -> Callable[..., str | None]
 
     def find(name: str, **filters: str) -> str | None:
         with clinic.session as session:
-            found = worklist.next_study(session, clinic.vault, clinic.mate, day[name], **filters)
+            found = worklist.next_study(
+                session, clinic.vault, clinic.mate, day[name], now=NOW, **filters
+            )
         return names[found] if found else None
 
     return find
@@ -304,7 +428,7 @@ def test_next_goes_down_the_unread_ones_and_round(
         assert following(here) == there, here
     assert following("read") == "likely"  # it stood before it, as the oldest of the likely ones
     with clinic.session as session:
-        next_one = worklist.next_study(session, clinic.vault, clinic.outsider, day["none"])
+        next_one = worklist.next_study(session, clinic.vault, clinic.outsider, day["none"], now=NOW)
         assert next_one is None
 
 

@@ -150,7 +150,11 @@ def test_an_upload_is_exactly_one_file(app: Flask, program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["page=0", "page=x", "page=-1", "page=", "per_page=201", "state=gone", "side=up"]
+    "query",
+    [
+        *("page=0", "page=x", "page=-1", "page=", "per_page=201", "state=gone", "side=up"),
+        *("after=", "after=1", "after=0_nan_" + "0" * 32),
+    ],
 )
 def test_a_bad_parameter_is_refused(program: Program, query: str) -> None:
     assert is_problem(program.get(f"/studies?{query}"), 422, "bad_parameter")

@@ -135,7 +135,9 @@ def test_digits_alone_never_stand_in_an_address(app: Flask, reader: Person) -> N
     assert look_for(NUMBER)[1] == {numbered}
     assert look_for("999999")[1] == set()
     assert look_for(f"#{NUMBER}") == (f"#{NUMBER}", {numbered})
-    assert look_for("fffff") == ("fffff", {patients, other})
+    assert look_for("fffff1") == ("fffff1", {patients})
+    query, found = look_for("fffff")  # which may be a name
+    assert (query[0], found) == ("~", {patients, other})
     # A forged address finds nothing and breaks nothing.
     for made_up in ("~", "~.", "~..", f"~a.b.{NUMBER}", "~a.b.%C3%A9", "~a.b." + "A" * 60):
         page = client.get(f"/worklist?q={made_up}")
@@ -279,7 +281,7 @@ def tab(client: FlaskClient, page: str) -> str:
 def test_the_tab_of_other_pages_opens_the_list_as_it_was(app: Flask, reader: Person) -> None:
     client = sign_in(app, reader)
     assert tab(client, "/upload") == "/worklist"
-    client.get("/worklist?state=read&result=likely&side=left&page=3&other=1")
+    client.get("/worklist?state=read&result=likely&side=left&after=3&other=1")
     for page in ("/upload", "/history", "/account"):
         assert tab(client, page) == "/worklist?result=likely&side=left&state=read"
         assert 'href="/worklist?result=likely' in client.get(page).text.split('data-jump="w"')[0]
@@ -289,14 +291,26 @@ def test_the_tab_of_other_pages_opens_the_list_as_it_was(app: Flask, reader: Per
     assert tab(client, "/upload") == "/worklist"
 
 
-def test_a_search_is_not_remembered_nor_what_another_session_filters(
-    app: Flask, reader: Person
+def test_filters_are_a_persons_own_and_come_back_at_the_next_sign_in(
+    app: Flask, reader: Person, technologist: Person
 ) -> None:
-    client, other = sign_in(app, reader), sign_in(app, reader)
+    client = sign_in(app, reader)
+    assert client.get("/").location == "/worklist"
+    client.get(f"/worklist?size=below_10&days=7&reader={'ab' * 16}&after=0_1.0_{'0' * 32}")
+    kept = f"/worklist?size=below_10&reader={'ab' * 16}&days=7"
+    for person, first in ((reader, kept), (technologist, "/worklist")):
+        again = sign_in(app, person)
+        assert again.get("/").location == first
+        assert tab(again, "/upload") == first
+    client.get("/worklist")  # as the button Clear does
+    assert sign_in(app, reader).get("/").location == "/worklist"
+
+
+def test_a_search_is_not_remembered(app: Flask, reader: Person) -> None:
+    client = sign_in(app, reader)
     client.get("/worklist?side=right")
     form = {"q": "MRN-4711", "side": "right", "csrf_token": csrf_of(client)}
     found = client.post("/worklist/search", data=form)
     assert "q=~" in found.headers["Location"]
     client.get(found.headers["Location"])
     assert tab(client, "/upload") == "/worklist?side=right"
-    assert tab(other, "/upload") == "/worklist"

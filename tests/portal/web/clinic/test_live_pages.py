@@ -2,11 +2,13 @@
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
-from portal.models import AuditEvent, db
+from portal.models import AuditEvent, Role, db
 from portal.reading.shown_results import Shown
 from tests.support.people import Person
-from tests.support.portal_app import analyse, make_study, sign_in
+from tests.support.portal_app import analyse, csrf_of, make_person, make_study, sign_in
 
 
 def log(app: Flask) -> list[tuple[str, str]]:
@@ -55,6 +57,28 @@ def test_the_state_of_a_case_holds_nothing_of_its_result(app: Flask, reader: Per
     state_now = client.get(f"/studies/{study}/state").json
     assert state_now == {"state": "done", "seen": "done", "waiting_for": None, "settled": True}
     assert len(log(app)) == before
+
+
+def test_who_reads_a_case_is_in_the_live_rows(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    mate = make_person(app, Role.READER, name="Rob Reader")
+    client, other = sign_in(app, reader), sign_in(app, mate)
+    live = f"/worklist/state?ids={study}"
+
+    def send(what: str, by: FlaskClient) -> TestResponse:
+        headers = {"X-CSRFToken": csrf_of(by), "Accept": "application/json"}
+        return by.post(f"/studies/{study}/{what}", headers=headers)
+
+    assert "being read" not in client.get(live).text
+    begun = send("claim", other).get_json()
+    assert (begun["mine"], begun["reader"], begun["again_ms"]) == (True, "Rob Reader", 20_000)
+    assert send("claim", client).get_json() == {**begun, "mine": False}
+    cells = client.get(live).get_json()["rows"][str(study)]["html"]
+    for page in (cells, client.get("/worklist").text):
+        assert "being read" in page
+        assert "Rob Reader" in page
+    assert send("release", other).status_code == 204
+    assert "being read" not in client.get(live).text
 
 
 def test_a_session_that_is_forgotten_costs_a_row_and_hides_none(reader: Person) -> None:

@@ -14,7 +14,7 @@ from portal.vault import StorageFull
 from tests.support.core import Clock
 from tests.support.hostile_files.bad_files import zipped
 from tests.support.people import Person
-from tests.support.pictures import dicom
+from tests.support.pictures import dicom, picture
 from tests.support.portal_app import csrf_of, make_person, sign_in
 
 
@@ -102,3 +102,32 @@ def test_a_file_that_found_no_room_is_listed_after_a_reload(
     page = client.get("/upload").text
     assert "chest one.dcm" in page
     assert "The disk is full. Nothing of the file was stored." in page
+
+
+TYPED = {
+    "patient_id": "P-0001",
+    "patient_name": "Müller, Anna",
+    "birth_date": "1961-05-04",
+    "exam_date": "2026-03-04",
+    "side_marker": "usual",
+}
+
+
+def test_the_upload_form_sends_it_along(app: Flask, technologist: Person) -> None:
+    client = sign_in(app, technologist)
+    headers = {"X-CSRFToken": csrf_of(client), "Accept": "application/json"}
+
+    def send(shade: int, **form: str) -> Any:
+        file = (BytesIO(picture(shade)), "a.png")
+        return client.post("/studies", data={"file": file, **form}, headers=headers)
+
+    refused = send(1, exam_date="soon")
+    assert (refused.status_code, refused.get_json()["code"]) == (422, "exam_date")
+    taken = send(1, **TYPED, **{"import": "yes"})
+    assert (taken.status_code, taken.get_json()["patient"]) == (202, "Müller, Anna")
+    for page in ("/upload", "/worklist", "/history"):
+        assert "typed: ID, name, birth date, exam date, side marker" in client.get(page).text
+    assert "typed: ID, name" in client.get(taken.get_json()["url"]).text
+    listed = client.get("/worklist").text
+    assert "older exam" in listed
+    assert "ID <bdi>P-0001</bdi>" in listed

@@ -56,6 +56,12 @@ ALLOWED: dict[str, Rights] = {
     "reading.blob": LOOK,
     "reading.review": JUDGE,
     "viewer.rulers": JUDGE,
+    "patient.page": JUDGE,
+    "patient.compare": JUDGE,
+    "patient.merge": JUDGE,
+    "patient.undo": NOBODY,  # there is none; test_patient has one
+    "claims.claim": JUDGE,
+    "claims.release": JUDGE,
     "reading.following": {T: EVERY, R: EVERY},  # on to the worklist, whatever is named
     "api.study": READ,
     "api.mask": READ,
@@ -95,7 +101,7 @@ ALLOWED: dict[str, Rights] = {
     "worker_api.fail": NOBODY,
 }
 # What a path may name beside an object, and what that is in every cell.
-FILLED: dict[str, object] = {"kind": "preview"}
+FILLED: dict[str, object] = {"kind": "preview", "merge_id": UUID(int=1)}
 NO_OBJECT = {"static", "auth.join"}  # a file of the site, a secret of its own
 LEAST_CELLS = 510
 

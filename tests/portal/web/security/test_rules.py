@@ -101,6 +101,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "worklist.worklist": SENDERS,
     "worklist.states": SENDERS,
     "worklist.search": SENDERS,
+    "list_events.events": {"reader", "outsider"},
     "upload.upload": SENDERS,
     "upload.submit": SENDERS,
     "upload.turned_away": SENDERS,  # without a name: 422
@@ -109,6 +110,12 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "reading.state": OF_THE_CASE,
     "reading.blob": set(),  # none is ready: the picture of this study still waits
     "reading.review": {"reader"},
+    "patient.page": {"reader"},
+    "patient.compare": {"reader"},
+    "patient.merge": {"reader"},
+    "patient.undo": set(),  # there is none; test_patient has one
+    "claims.claim": {"reader"},
+    "claims.release": {"reader"},
     "viewer.preferences": SENDERS,  # what they send is refused with 422
     "viewer.rulers": {"reader"},
     "export.page": {"reader"},
@@ -209,6 +216,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "grant_id": session.query(BreakGlass.id).scalar(),
             "token": "unknown",
             "kind": "preview",
+            "merge_id": uuid4(),
             "filename": "css/base.css",
         }
         arguments: dict[str, dict[str, object]] = {"*": common}

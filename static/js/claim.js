@@ -1,0 +1,52 @@
+// While a case is open, colleagues see who reads it: the mark is renewed as long as the page is there.
+
+import { csrfToken } from "./base.js";
+
+/** Who reads the case: /studies/ID/claim.
+    @typedef {{ mine: boolean, reader: string, since: string, again_ms: number }} Claim */
+
+const place = document.getElementById("claim");
+const AGAIN = 20_000;
+let timer = 0;
+let isMine = false;
+
+/** @param {string} url */
+function post(url) {
+  const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json" };
+  return fetch(url, { method: "POST", headers, keepalive: true }).catch(/** @returns {null} */ () => null);
+}
+
+/** @param {Claim} claim */
+function show(claim) {
+  isMine = claim.mine;
+  const name = place.querySelector("bdi");
+  const since = new Date(claim.since).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  if (!claim.mine && (place.hidden || name.textContent !== claim.reader)) {
+    name.textContent = claim.reader;
+    place.querySelector("span").textContent = since;
+  }
+  place.hidden = claim.mine;
+}
+
+async function renew() {
+  clearTimeout(timer);
+  let wait = AGAIN;
+  const response = await post(place.dataset.claimUrl);
+  if (response?.ok) {
+    /** @type {Claim} */
+    const claim = await response.json();
+    show(claim);
+    wait = claim.again_ms;
+  }
+  timer = setTimeout(renew, wait);
+}
+
+if (place) {
+  renew();
+  document.addEventListener("session-back", renew);
+  addEventListener("pageshow", (event) => { if (event.persisted) renew(); });
+  addEventListener("pagehide", () => {
+    clearTimeout(timer);
+    if (isMine) post(place.dataset.releaseUrl);
+  });
+}
