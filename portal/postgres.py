@@ -57,11 +57,13 @@ def connect(*args: Any, answer_seconds: float | None = None, **options: Any) -> 
 def statement_limit(seconds: int, options: Any) -> dict[str, Any]:
     """What `connect` needs for statements of at most so many seconds.
 
-    `options`: those that the address has for the server; they count more.
+    None of them is spread over further processes of the server: to start these takes longer than a
+    page's statements do. `options`: those that the address has for the server; they count more.
     """
     given = f" {options}" if isinstance(options, str) else ""
+    limits = f"-c statement_timeout={seconds * 1000} -c max_parallel_workers_per_gather=0"
     return {
-        "options": f"-c statement_timeout={seconds * 1000}{given}",
+        "options": f"{limits}{given}",
         "answer_seconds": seconds + _LATER_SECONDS,
     }
 

@@ -72,6 +72,7 @@ def test_the_server_ends_what_takes_a_request_too_long(core: Core, front: Stoppi
 
     with requests.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         assert shown(connection, "statement_timeout") == f"{settings.statement_seconds}s"
+        assert shown(connection, "max_parallel_workers_per_gather") == "0"
         assert shown(connection, "application_name") == "pleura"
         with postgres.allow(connection, 90):
             assert shown(connection, "statement_timeout") == "90s"
