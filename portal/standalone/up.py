@@ -15,6 +15,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
@@ -44,6 +45,11 @@ NOT_FOR_WORKERS = (
 )
 
 
+# What workers read pictures with, and what a network runs on (one of them is enough).
+_OF_WORKERS = ("cv2", "gdcm", "numpy", "openjpeg", "pydicom", "scipy")
+_ENGINES = ("openvino", "torch")
+
+
 class CannotStart(Exception):
     """The portal can't be started; the text gives the reason and the next step."""
 
@@ -52,6 +58,7 @@ def up(settings: Settings, options: Options, *, then: Callable[[str], object] | 
     """Run the tree until a signal; `then` is called with the address once all is ready."""
     os.umask(0o077)
     try:
+        _check_packages()
         with instance_lock.lock(settings.data_dir) as held, _listen(options) as listener:
             return _Tree(settings, options, listener, held).run(then)
     except instance_lock.AlreadyRunning as other:
@@ -64,6 +71,18 @@ def up(settings: Settings, options: Options, *, then: Callable[[str], object] | 
         problem = str(error)
     sys.stderr.write(f"Pleura can't start: {problem}\n")
     return 1
+
+
+def _check_packages() -> None:
+    """Before anything is started: workers would end again and again without what they need."""
+    missing = [name for name in _OF_WORKERS if find_spec(name) is None]
+    if all(find_spec(name) is None for name in _ENGINES):
+        missing.append(" or ".join(_ENGINES))
+    if missing:
+        raise CannotStart(
+            f"its workers need {', '.join(missing)}: install `requirements/run.txt`, or start "
+            "portal and workers apart, such as by docker-compose.yml."
+        )
 
 
 def up_with_examples(settings: Settings, options: Options) -> int:

@@ -24,12 +24,12 @@ from tests.support.running_portal import RunningPortal
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
-def python(image: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def python(image: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python as it would run in an image."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, **hidden.environment(image)},
+        env={**os.environ, **environment, **hidden.environment(image)},
         capture_output=True,
         text=True,
         check=False,
@@ -97,6 +97,26 @@ def test_the_gpus_image_analyses_a_picture_without_openvino(gpu_worker: RunningP
             return session.scalars(select(Worker).where(Worker.queue == "segment")).one().engine
 
     gpu_worker.wait("the worker has named its engine", lambda: engine() == "cpu torch f32")
+
+
+@pytest.mark.parametrize("image", ["worker-cpu", "worker-gpu"])
+def test_a_worker_is_probed_in_its_image(running: RunningPortal, image: str) -> None:
+    settings = {
+        "REDIS_URL": running.redis.worker_url,
+        "PLEURA_PORTAL_URL": running.address,
+        "PLEURA_WORKER_TOKEN": running.settings.worker_token,
+        "PLEURA_WORKER_NAME": "test",
+        "PLEURA_WORKER_STATE": str(running.folder / "life"),
+    }
+    for queue in ((), ("render",), ("segment",)):
+        alive = python(image, "-m", "worker", "alive", *queue, **settings)
+        assert (alive.returncode, alive.stderr) == (0, "")
+    silent = settings | {"PLEURA_WORKER_STATE": str(running.folder / "nowhere")}
+    dead = python(image, "-m", "worker", "alive", "render", **silent)
+    assert dead.returncode == 1
+    assert (
+        dead.stderr == "worker: no render worker of the name test has started, or it has ended.\n"
+    )
 
 
 def test_the_portals_commands_start(running: RunningPortal) -> None:
