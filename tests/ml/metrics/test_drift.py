@@ -44,6 +44,24 @@ def test_words_follow_the_size_of_the_change_and_of_the_sample(shift, n, word):
     assert found.status == word
 
 
+@pytest.mark.parametrize(("shift", "alarms"), [(0.0, False), (0.3, False), (0.8, True)])
+def test_an_alarm_needs_more_than_a_year_of_days_would_show_by_chance(shift, alarms):
+    random = np.random.default_rng(11)
+    for _ in range(365 if shift == 0 else 20):
+        values = random.normal(shift, 1, drift.ALARM_WINDOW)
+        (found,) = drift.compare({"x": known()}, [{"x": value} for value in values])
+        assert found.is_alarm is alarms
+    assert (", alarm" in drift.table([found])) is alarms
+
+
+def test_a_small_but_certain_change_is_no_alarm_nor_is_a_large_one_of_few_pictures():
+    for shift, n in ((0.3, 20_000), (2.0, drift.LEAST - 1)):
+        values = np.random.default_rng(5).normal(shift, 1, n)
+        (found,) = drift.compare({"x": known()}, [{"x": value} for value in values])
+        assert found.p_value < drift.ALARM_P
+        assert not found.is_alarm
+
+
 def test_predictions_are_compared_with_the_card_in_words(tmp_path, capsys):
     random = np.random.default_rng(7)
     path = card(tmp_path, input_mean=random.normal(0, 0.1, 400), probability=random.random(400))
@@ -60,7 +78,7 @@ def test_predictions_are_compared_with_the_card_in_words(tmp_path, capsys):
     assert said.startswith("301 predictions, 1 of them refused")
     first, second = said.splitlines()[2:4]
     assert first.startswith("input_mean")
-    assert first.endswith("shifted")
+    assert first.endswith("shifted, alarm")
     assert second.startswith("probability")
     assert second.endswith("stable")
     assert "new" not in said
