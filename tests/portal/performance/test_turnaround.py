@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
+from portal.models import Study
 from portal.performance import months
 from portal.performance.turnaround import turnaround
 from portal.reading import reviews
@@ -50,6 +52,14 @@ def test_an_exam_that_was_read_before_its_result_is_in_no_step_from_result_to_re
     clinic.segment(job, NOW + timedelta(minutes=2))
     with clinic.session as session:
         assert set(turnaround(session, MONTH)) == {"arrival_to_ai", "arrival_to_review"}
+
+
+def test_an_old_exam_is_in_no_step(clinic: Clinic) -> None:
+    clinic.done()
+    clinic.done(now=NOW + timedelta(days=3))  # taken more than a day before it arrived
+    with clinic.session as session:
+        assert sorted(session.scalars(select(Study.is_old))) == [False, True]
+        assert turnaround(session, MONTH)["arrival_to_ai"].count == 1
 
 
 def test_without_exams_there_is_no_step(clinic: Clinic) -> None:
