@@ -21,7 +21,7 @@ from ml.errors import BadInput
 from worker import parent_process
 from worker.client.portal_client import Attempt, PortalClient
 from worker.contract.error_codes import ErrorCode
-from worker.contract.job import QUEUES, Claim, JobKind, Queue
+from worker.contract.job import KINDS, QUEUES, Claim, JobKind, Queue
 from worker.contract.result import Result
 from worker.errors import AttemptLost, Permanent, TimeUp, Transient, WorkError
 from worker.framing import receive, send
@@ -83,7 +83,7 @@ def run(attempt: Attempt, queue: Queue, compute: Callable[[Attempt], Result]) ->
     start = time.monotonic()
     try:
         _running = True
-        if attempt.kind is not queue:
+        if attempt.kind not in KINDS[queue]:
             raise Transient(ErrorCode.WRONG_QUEUE)
         attempt.finish(compute(attempt))
         _running = False
@@ -134,7 +134,7 @@ def _prepare(
         decoder = Decoder(settings)
         return lambda attempt: render(attempt, decoder), lambda: {"device": "cpu", "model": ""}
     segmenter = _load_segmenter(settings)
-    return segmenter.segment, lambda: {"device": segmenter.device, "model": segmenter.model}
+    return segmenter.do, lambda: {"device": segmenter.device, "model": segmenter.model}
 
 
 def _load_segmenter(settings: Settings) -> Segmenter:

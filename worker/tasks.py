@@ -1,4 +1,4 @@
-"""The two tasks of Celery. A message carries a job's id, which is handed over to the worker.
+"""The tasks of Celery. A message carries a job's id, which is handed over to the worker.
 
 A task ends when a thread of the worker has room for the job; its message is acknowledged then. So
 a busy worker holds one or two messages, and the others go to other workers.
@@ -14,7 +14,7 @@ from uuid import UUID
 from celery.worker.request import Request
 
 from worker.celery_app import app
-from worker.contract.job import TASKS, JobKind
+from worker.contract.job import QUEUE_OF, TASKS, JobKind
 from worker.job_source import JobSource
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,12 @@ def segment(job_id: str) -> None:
     announce(job_id, JobKind.SEGMENT)
 
 
+@app.task(name=TASKS[JobKind.MEASURE], queue=JobKind.SEGMENT.value, Request=JobRequest)  # type: ignore[untyped-decorator]
+def measure(job_id: str) -> None:
+    """Measure a reader's outline of one picture."""
+    announce(job_id, JobKind.MEASURE)
+
+
 def announce(text: str, kind: JobKind) -> None:
     """Hand over the id of a message; one without an id, or for another queue, is dropped."""
     try:
@@ -64,7 +70,7 @@ def announce(text: str, kind: JobKind) -> None:
     except (ValueError, TypeError, AttributeError):
         log.warning("a %s message without a job id", kind)
         return
-    if _source is None or kind is not _source.queue:
+    if _source is None or QUEUE_OF[kind] is not _source.queue:
         log.warning("job %s: a message for another queue", job_id)
         return
     _source.announce(job_id)

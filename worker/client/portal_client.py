@@ -21,6 +21,7 @@ from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
 from worker.contract.files import OUTPUTS, FileKind
 from worker.contract.job import (
+    KINDS,
     Claim,
     ClaimRequest,
     Failure,
@@ -101,7 +102,8 @@ class PortalClient:
 
         Asked once: Transient when the portal does not answer now.
         """
-        body = NextClaim(worker=self._name, queue=self._queue).as_json()
+        kinds = list(KINDS[self._queue])
+        body = NextClaim(worker=self._name, queue=self._queue, kinds=kinds).as_json()
         answer = self.request_once("POST", "claim", self._token, json=body, headers=_WITH_INPUTS)
         if answer is None:
             raise Transient(ErrorCode.PORTAL_UNREACHABLE)

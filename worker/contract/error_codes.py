@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     # The picture or the model is not what the job needs.
     FACTS_MISSING = "facts_missing"
     PIXELS_DO_NOT_FIT = "pixels_do_not_fit"
+    OUTLINE_DOES_NOT_FIT = "outline_does_not_fit"
     MODEL_UNCLEAR = "model_unclear"
     MODEL_MISSING = "model_missing"
     MODEL_TAMPERED = "model_tampered"

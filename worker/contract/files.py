@@ -24,6 +24,7 @@ class FileKind(StrEnum):
     PROBABILITY = "probability"
     MASK = "mask"
     OVERLAY = "overlay"
+    REVIEW_MASK = "review_mask"  # a reader's outline, as `outline_runs`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class OutputRule:
 INPUTS: Final = {
     JobKind.RENDER: (FileKind.SOURCE,),
     JobKind.SEGMENT: (FileKind.PIXELS,),
+    JobKind.MEASURE: (FileKind.PIXELS, FileKind.REVIEW_MASK),
 }
 OUTPUTS: Final = {
     JobKind.RENDER: {
@@ -59,4 +61,5 @@ OUTPUTS: Final = {
         # By workers of a version before, and where the portal can't draw it from pixels and mask.
         FileKind.OVERLAY: OutputRule(PNG, _MB, bytes_per_pixel=4, is_required=False),
     },
+    JobKind.MEASURE: {},
 }

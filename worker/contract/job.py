@@ -27,10 +27,30 @@ class JobKind(StrEnum):
     SEND = "send"
 
 
-# The kinds that workers do: each has a queue of its name, and Celery's task.
+# The queues of workers. Each kind that they do has a Celery task.
 Queue = Literal[JobKind.RENDER, JobKind.SEGMENT]
 QUEUES: Final[tuple[Queue, ...]] = (JobKind.RENDER, JobKind.SEGMENT)
-TASKS: Final = {JobKind.RENDER: "pleura.render", JobKind.SEGMENT: "pleura.segment"}
+# What the workers of a queue do, what a reader waits for first. Measuring an outline needs the lung
+# finder, which the segment workers have loaded.
+KINDS: Final[dict[Queue, tuple[JobKind, ...]]] = {
+    JobKind.RENDER: (JobKind.RENDER,),
+    JobKind.SEGMENT: (JobKind.MEASURE, JobKind.SEGMENT),
+}
+QUEUE_OF: Final[dict[JobKind, Queue]] = {
+    kind: queue for queue, kinds in KINDS.items() for kind in kinds
+}
+# Their results depend on the model that is used.
+WITH_MODEL: Final = (JobKind.SEGMENT, JobKind.MEASURE)
+TASKS: Final = {
+    JobKind.RENDER: "pleura.render",
+    JobKind.SEGMENT: "pleura.segment",
+    JobKind.MEASURE: "pleura.measure",
+}
+
+
+def kinds_of(queue: JobKind) -> tuple[JobKind, ...]:
+    """What the workers of a queue do; nothing for a kind that has no queue of its name."""
+    return next((kinds for name, kinds in KINDS.items() if name is queue), ())
 
 
 class Hello(Message):
@@ -52,10 +72,14 @@ class ClaimRequest(Message):
 
 
 class NextClaim(Message):
-    """A worker asks for the job of its queue that comes first."""
+    """A worker asks for the job of its queue that comes first.
+
+    `kinds`: those that it does; workers of older versions do not send it and do the queue's own.
+    """
 
     worker: str
     queue: Queue
+    kinds: Annotated[list[JobKind], Field(max_length=len(JobKind))] | None = None
 
 
 class InputFile(PortalMessage):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from worker.contract.facts import Facts
+from worker.contract.measurements import Measurements
 from worker.contract.message import InvalidMessage, Message
 from worker.contract.prediction import Prediction
 
@@ -33,7 +34,13 @@ class SegmentResult(Message):
     prediction: Prediction
 
 
-Result = RenderResult | SegmentResult
+class MeasureResult(Message):
+    """What was measured on a reader's outline."""
+
+    measurements: Measurements
+
+
+Result = RenderResult | SegmentResult | MeasureResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The segment job: canonical pixels become a prediction, by a model that is loaded once.
+"""The segment worker's jobs: canonical pixels become a prediction, outlines are measured.
 
 Imported in the child process alone: OpenVINO and CUDA do not survive a fork.
 """
@@ -12,10 +12,12 @@ from ml.inference.predict import predict
 from worker.client.portal_client import Attempt
 from worker.contract.error_codes import ErrorCode
 from worker.contract.files import FileKind
+from worker.contract.job import JobKind
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import Prediction
-from worker.contract.result import SegmentResult
+from worker.contract.result import MeasureResult, SegmentResult
 from worker.errors import Permanent
+from worker.segment import measured
 from worker.segment.model_cache import ModelCache
 from worker.settings import Settings
 
@@ -33,16 +35,16 @@ class Segmenter:
         """Name and version of the model that was used last."""
         return self._models.name
 
+    def do(self, attempt: Attempt) -> SegmentResult | MeasureResult:
+        """Do one job up to its result; the caller finishes it."""
+        if attempt.kind is not JobKind.MEASURE:
+            return self.segment(attempt)
+        model, _ = self._models.choose(attempt.model)
+        return measured.measure(attempt, _picture(attempt), model)
+
     def segment(self, attempt: Attempt) -> SegmentResult:
         """Do one segment job up to its result; the caller finishes it."""
-        if attempt.facts is None:
-            raise Permanent(ErrorCode.FACTS_MISSING)
-        try:
-            picture = Picture.from_canonical(
-                attempt.read_input(FileKind.PIXELS), attempt.facts.as_json()
-            )
-        except (ValueError, TypeError, KeyError):
-            raise Permanent(ErrorCode.PIXELS_DO_NOT_FIT) from None
+        picture = _picture(attempt)
         model, operating_point = self._models.choose(attempt.model)
         found = predict(picture, model, operating_point, age_min=attempt.age_min)
         try:
@@ -51,6 +53,15 @@ class Segmenter:
             raise Permanent(ErrorCode.RESULT_REFUSED) from None
         _store(attempt, picture, found)
         return SegmentResult(prediction=prediction)
+
+
+def _picture(attempt: Attempt) -> Picture:
+    if attempt.facts is None:
+        raise Permanent(ErrorCode.FACTS_MISSING)
+    try:
+        return Picture.from_canonical(attempt.read_input(FileKind.PIXELS), attempt.facts.as_json())
+    except (ValueError, TypeError, KeyError):
+        raise Permanent(ErrorCode.PIXELS_DO_NOT_FIT) from None
 
 
 def _store(attempt: Attempt, picture: Picture, found: ModelPrediction) -> None:

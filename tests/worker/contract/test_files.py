@@ -3,13 +3,13 @@
 from ml.images import overlay, reader
 from ml.preparation import phantom
 from worker.contract.files import INPUTS, OUTPUTS, FileKind, OutputRule
-from worker.contract.job import QUEUES, JobKind
+from worker.contract.job import QUEUE_OF, JobKind
 
 ROWS, COLUMNS = 500, 700
 
 
-def test_every_queue_has_inputs_and_outputs() -> None:
-    assert set(INPUTS) == set(OUTPUTS) == set(QUEUES)
+def test_every_kind_that_workers_do_has_inputs_and_outputs() -> None:
+    assert set(INPUTS) == set(OUTPUTS) == set(QUEUE_OF)
 
 
 def test_what_a_render_job_stores_a_segment_job_reads() -> None:

@@ -5,7 +5,18 @@ from uuid import uuid4
 
 import pytest
 
-from worker.contract.job import QUEUES, TASKS, Claim, Failure, FailureKind, Hello, JobKind
+from worker.contract.job import (
+    QUEUE_OF,
+    QUEUES,
+    TASKS,
+    Claim,
+    Failure,
+    FailureKind,
+    Hello,
+    JobKind,
+    NextClaim,
+    kinds_of,
+)
 from worker.contract.message import InvalidMessage
 
 CLAIM = {
@@ -45,8 +56,18 @@ def test_a_claim_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
         Claim.parse(CLAIM | wrong)
 
 
-def test_every_queue_has_a_task_of_its_name() -> None:
-    assert {kind: f"pleura.{kind}" for kind in QUEUES} == TASKS
+def test_every_kind_has_a_task_of_its_name_and_every_queue_does_the_kind_of_its_name() -> None:
+    assert {kind: f"pleura.{kind}" for kind in QUEUE_OF} == TASKS
+    assert all(QUEUE_OF[queue] is queue and queue in kinds_of(queue) for queue in QUEUES)
+    assert kinds_of(JobKind.MEASURE) == ()
+
+
+def test_a_worker_of_the_version_before_names_no_kinds() -> None:
+    assert NextClaim.parse({"worker": "w", "queue": "segment"}).kinds is None
+    asked = {"worker": "w", "queue": "segment", "kinds": ["measure", "segment"]}
+    assert NextClaim.parse(asked).as_json() == asked
+    with pytest.raises(InvalidMessage):
+        NextClaim.parse(asked | {"kinds": ["dance"]})
 
 
 @pytest.mark.parametrize("queue", ["send", "export", "", "Render"])
