@@ -1,9 +1,9 @@
 """Which records the access log binds: their digests stand in the rows of the log about them.
 
-Whoever writes a review, a proof of a purge, a hold, a prediction or a model names it in the row of
-the log that goes with it: table, key, and a digest of all its columns as they are then. The row's
-MAC covers this. The newest such row about a record must fit it: a record that was added, changed or
-removed from outside does not.
+Whoever writes a review, an outline, a proof of a purge, a hold, a prediction or a model names it in
+the row of the log that goes with it: table, key, and a digest of all its columns as they are then.
+The row's MAC covers this. The newest such row about a record must fit it: a record that was added,
+changed or removed from outside does not.
 """
 
 import hashlib
@@ -17,11 +17,30 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Select, Table, and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from portal.models import Base, Hold, ModelVersion, Prediction, Purge, Review, ReviewSeen
+from portal.models import (
+    Base,
+    Hold,
+    ModelVersion,
+    Outline,
+    OutlineMeasurement,
+    Prediction,
+    Purge,
+    Review,
+    ReviewSeen,
+)
 
 TABLES: Final[tuple[Table, ...]] = tuple(
     Base.metadata.tables[model.__tablename__]
-    for model in (Review, ReviewSeen, Purge, Hold, Prediction, ModelVersion)
+    for model in (
+        Review,
+        ReviewSeen,
+        Outline,
+        OutlineMeasurement,
+        Purge,
+        Hold,
+        Prediction,
+        ModelVersion,
+    )
 )
 DETAIL: Final = "bound"
 _AT_ONCE: Final = 1000

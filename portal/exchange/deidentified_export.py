@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.exchange import deidentify_process, export_texts
+from portal.exchange import deidentify_process, export_texts, exported_outlines
 from portal.exchange.deidentify import Identity
 from portal.formats.header_pool import Work
 from portal.formats.limited_work import Ask, LimitedWork
@@ -224,7 +224,13 @@ def _collect(session: Session, vault: Vault, study: Study, ask: Ask, files: _Fil
         before = set(files.listed)
         _picture(session, vault, instance, identity, prediction, ask, files, found)
         named = set(files.listed) - before
-        results.append({"files": sorted(named), "prediction": prediction})
+        results.append(
+            {
+                "files": sorted(named),
+                "prediction": prediction,
+                "reader_outlines": exported_outlines.numbers(session, instance),
+            }
+        )
     leading = exams.leading(pictures)
     shown = export_texts.prediction(predictions.get(leading.id), leading)
     result = export_texts.result(session, study.id, shown)
@@ -271,6 +277,9 @@ def _picture(
         else:
             files.add(f"image{end}.dcm", made["body"], None if files.is_packed else made["size"])
             found.warn(*made["warnings"])
+    drawn = exported_outlines.mask(session, vault, data_key, instance)
+    if drawn is not None:
+        files.add(f"reader-mask{end}.png", drawn)
     mask = _blob(session, vault, data_key, instance, BlobKind.MASK)
     if mask is not None:
         cleaned = _clean_png(mask[0])

@@ -20,6 +20,7 @@ from portal.access import Actor, Permission
 from portal.models import (
     Blob,
     Instance,
+    OutlineDraft,
     Purge,
     PurgeReason,
     ReviewDraft,
@@ -67,6 +68,7 @@ class ToDestroy:
     blobs: list[Blob]
     drafts: list[ReviewDraft]
     names: list[StudyName]
+    outline_drafts: list[OutlineDraft]
 
     @classmethod
     def of(cls, session: Session, study: Study) -> "ToDestroy":
@@ -77,12 +79,14 @@ class ToDestroy:
         ids = [row.id for row in pictures]
         files = select(Blob).where(Blob.instance_id.in_(ids))
         drafts = select(ReviewDraft).where(ReviewDraft.instance_id.in_(ids))
+        outlines = select(OutlineDraft).where(OutlineDraft.instance_id.in_(ids))
         return cls(
             studies=[study, *session.scalars(joined, execution_options=fresh)],
             pictures=pictures,
             blobs=list(session.scalars(files.order_by(Blob.id), execution_options=fresh)),
             names=list(session.scalars(_names_of(study), execution_options=fresh)),
             drafts=list(session.scalars(drafts, execution_options=fresh)),
+            outline_drafts=list(session.scalars(outlines, execution_options=fresh)),
         )
 
     @property
@@ -116,13 +120,19 @@ class ToDestroy:
         A nonce is no secret, and no other value begins with it.
         """
         columns = (("wrapped_key", *SEALED), ("wrapped_key", *PICTURE_SEALED))
-        sealed = [*self.values(*columns), *(draft.sealed_rulers for draft in self.drafts)]
+        sealed = [*self.values(*columns), *self._drawn]
         return [value[:NONCE_BYTES].hex() for value in sealed]
 
     @property
     def sealed_values(self) -> int:
         """How many sealed values there are in all."""
-        return self.filled(SEALED, PICTURE_SEALED) + len(self.drafts)
+        return self.filled(SEALED, PICTURE_SEALED) + len(self._drawn)
+
+    @property
+    def _drawn(self) -> list[bytes]:
+        """What readers have drawn and not finished."""
+        runs = [row.sealed_runs for row in self.outline_drafts if row.sealed_runs is not None]
+        return [*(draft.sealed_rulers for draft in self.drafts), *runs]
 
 
 def _names_of(study: Study) -> Select[StudyName]:

@@ -34,6 +34,7 @@ from portal.models import (
     Blob,
     Job,
     JobState,
+    OutlineDraft,
     Purge,
     PurgeReason,
     ReviewDraft,
@@ -201,7 +202,8 @@ def _destroy(
     )
     session.execute(delete(Blob).where(Blob.instance_id.in_(gone.picture_ids)))
     session.execute(delete(StudyName).where(StudyName.study_id.in_(gone.study_ids)))
-    session.execute(delete(ReviewDraft).where(ReviewDraft.instance_id.in_(gone.picture_ids)))
+    for drafts in (ReviewDraft, OutlineDraft):
+        session.execute(delete(drafts).where(drafts.instance_id.in_(gone.picture_ids)))
     audit.append(
         session,
         "purge_started",

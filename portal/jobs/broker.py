@@ -55,7 +55,11 @@ class Broker:
             return False
         try:
             self._celery.send_task(
-                TASKS[kind], args=[str(job_id)], queue=kind.value, retry=False, ignore_result=True
+                TASKS[kind],
+                args=[str(job_id)],
+                queue=job.QUEUE_OF[kind].value,
+                retry=False,
+                ignore_result=True,
             )
         except Exception as error:  # kombu does not wrap its transport's errors
             _log.warning("the job could not be announced over Redis: %s", type(error).__name__)
@@ -68,7 +72,9 @@ class Broker:
             return None
         try:
             with self._celery.connection_for_write() as connection:
-                return int(connection.default_channel.client.llen(kind.value))
+                return int(
+                    connection.default_channel.client.llen(job.QUEUE_OF.get(kind, kind).value)
+                )
         except Exception as error:
             _log.warning("the queue in Redis could not be read: %s", type(error).__name__)
             return None

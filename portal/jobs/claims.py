@@ -3,7 +3,7 @@
 A claim is one conditional UPDATE, so that of any number of workers one gets the job.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -29,22 +29,34 @@ from portal.jobs.attempts import (
     log_end,
 )
 from portal.jobs.tickets import Ticket
-from portal.models import Blob, Instance, Job, JobKind, JobState, Study, Team, WorkerToken
+from portal.models import (
+    Blob,
+    BlobKind,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    Outline,
+    Study,
+    Team,
+    WorkerToken,
+)
 from portal.settings import Settings
 from portal.studies import presence, sealed_fields, worklist_order
 from portal.vault import Vault, VaultError, WantedFile
 from worker.contract.clock import LEASE_SECONDS
 from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
-from worker.contract.job import ADULT_YEARS, Claim, InputFile
+from worker.contract.job import ADULT_YEARS, WITH_MODEL, Claim, InputFile, kinds_of
 from worker.contract.message import InvalidMessage
 
+_OUTLINE: Final = BlobKind.REVIEW_MASK
 # So many jobs whose records do not open are passed over for one that does.
 _TRIES: Final = 10
 # Made once, as they run with every job.
 # The worker that asks, by its name and token, has not just lacked the model.
 _MAY_HAVE_MODEL: Final = or_(
-    Job.kind != JobKind.SEGMENT,
+    Job.kind.not_in(WITH_MODEL),
     not_(
         presence.lacked_model(
             bindparam("asks"), bindparam("by_token", type_=Uuid()), presence.MODEL_PAUSE
@@ -76,7 +88,7 @@ _BEGIN: Final = (
     .returning(Job)
     .execution_options(synchronize_session=False, populate_existing=True)
 )
-_OF_QUEUE: Final = Job.kind == bindparam("queue", type_=Job.kind.type)
+_OF_QUEUE: Final = Job.kind == bindparam("kind_", type_=Job.kind.type)
 _WAITING: Final = (
     select(Job.id)
     .where(_OF_QUEUE, Job.state == JobState.QUEUED, _MAY_HAVE_MODEL)
@@ -166,7 +178,7 @@ def claim(
     job gets none for a minute: they wait for others that have it. A job whose record does not
     open has failed: another attempt would fail as well.
     """
-    reached = (token.queue,) if token is not None else tuple(JobKind)
+    reached = kinds_of(token.queue) if token is not None else tuple(JobKind)
     named = {"its_id": job_id, "kinds": reached, "by": clean(worker, 200)}
     job = session.scalars(_BEGIN, named | _asked_by(worker, token)).one_or_none()
     if job is None:
@@ -179,7 +191,7 @@ def claim(
         log_end(session, "job_failed", job, now)
         session.commit()
         return None
-    model = known_models.model_for_jobs(session) if job.kind is JobKind.SEGMENT else None
+    model = known_models.model_for_jobs(session) if job.kind in WITH_MODEL else None
     job.model_sha256 = model.sha256 if model else None
     job.operating_point = model.operating_point if model else None
     inputs = _inputs(session, job)
@@ -221,17 +233,24 @@ def claim_next(
     worker: str,
     now: datetime,
     token: WorkerToken | None = None,
+    *,
+    kinds: Collection[JobKind] | None = None,
 ) -> Claimed | None:
     """Begin an attempt at the job of a queue that comes first; None where none waits.
+
+    `kinds`: those that the worker does, by default the one of the queue's own name.
 
     Of several workers that ask at once each gets another job. A job whose attempt was lost comes
     after those that wait, if the sweep has not queued it before.
     """
+    does = (queue,) if kinds is None else [one for one in kinds_of(queue) if one in kinds]
     for _ in range(_TRIES):
         job_id = None
-        for query in _NEXT:
-            if job_id is None:
-                job_id = session.scalar(query, {"queue": queue} | _asked_by(worker, token))
+        for kind in does:
+            for query in _NEXT:
+                if job_id is None:
+                    named = {"kind_": kind} | _asked_by(worker, token)
+                    job_id = session.scalar(query, named)
         if job_id is None:
             break
         claimed = claim(session, settings, vault, job_id, worker, now, token)
@@ -247,19 +266,29 @@ def _asked_by(worker: str, token: WorkerToken | None) -> dict[str, Any]:
 
 
 def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | None]:
-    """The picture's key, and what a segment job needs of the picture beside its pixels."""
+    """The picture's key, and what a job needs of the picture beside its pixels."""
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     data_key = sealed_fields.instance_key_of(vault, instance)
-    if job.kind is not JobKind.SEGMENT:
+    if job.kind not in WITH_MODEL:
         return data_key, None
     facts = sealed_fields.open_facts(vault, data_key, instance)
     return data_key, Facts.parse(facts) if facts is not None else None
 
 
 def _inputs(session: Session, job: Job) -> Sequence[Blob]:
-    """The files that a job reads, as far as they are there."""
-    kinds = result_checks.INPUTS.get(job.kind, ())
-    return session.scalars(_INPUTS, {"picture": job.instance_id, "kinds": kinds}).all()
+    """The files that a job reads, as far as they are there: of outlines, the one it is about."""
+    kinds = [kind for kind in result_checks.INPUTS.get(job.kind, ()) if kind is not _OUTLINE]
+    found = session.scalars(_INPUTS, {"picture": job.instance_id, "kinds": kinds}).all()
+    outline = outline_file(session, job)
+    return [*found, outline] if outline is not None else found
+
+
+def outline_file(session: Session, job: Job) -> Blob | None:
+    """The file of the outline that a measure job is about, named by its target."""
+    if job.kind is not JobKind.MEASURE:
+        return None
+    about = select(Blob).join(Outline, Outline.blob_id == Blob.id)
+    return session.scalars(about.where(Outline.id == UUID(job.target))).one_or_none()
 
 
 def _age_min(session: Session, job: Job) -> int:

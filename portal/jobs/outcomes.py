@@ -34,6 +34,8 @@ from portal.models import (
     JobState,
     MissingModel,
     ModelVersion,
+    Outline,
+    OutlineMeasurement,
     Prediction,
     View,
 )
@@ -60,10 +62,11 @@ def finish(
 ) -> UUID | None:
     """End an attempt well; returns the job that follows, to be announced.
 
-    `result` is `{"facts": …}` of a render job and `{"prediction": …}` of a segment job; `sent` are
-    outputs that come with it. Raises BadResult, Lost or VaultError; then nothing of this call is
-    stored. Sent twice by the same attempt, the second time changes nothing. Where an output is
-    missing that this portal requires, the job also goes back to the queue, for a newer worker.
+    `result` is `{"facts": …}` of a render job, `{"prediction": …}` of a segment job and
+    `{"measurements": …}` of a measure job; `sent` are outputs that come with it. Raises BadResult,
+    Lost or VaultError; then nothing of this call is stored. Sent twice by the same attempt, the
+    second time changes nothing. Where an output is missing that this portal requires, the job also
+    goes back to the queue, for a newer worker.
     """
     found = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if found is None or not is_running(found, ticket):
@@ -83,7 +86,7 @@ def finish(
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
         is_first = ticket.attempt == 1  # and has none before it that may have left something
         old = [] if is_first else take_blobs(session, job.id, Blob.attempt != ticket.attempt)
-        if made:  # else nothing has changed that its place depends on
+        if made and job.kind is not JobKind.MEASURE:  # else its place stays the same
             worklist_order.place(session, job.study_id)
         log_end(session, "job_finished", job, now, made)
     except BaseException as error:
@@ -177,6 +180,8 @@ def _accept(
         follower = enqueue(
             session, JobKind.SEGMENT, now, instance=instance, priority=job.priority
         ).id
+    elif job.kind is JobKind.MEASURE:
+        made = [_measured(session, job, instance, result, now)]
     else:
         picture = (instance.rows or 0, instance.columns or 0)
         prediction = result_checks.check_prediction(result, sizes)
@@ -186,6 +191,20 @@ def _accept(
         blob.current = True
     session.flush()
     return follower, made
+
+
+def _measured(
+    session: Session, job: Job, instance: Instance, result: dict[str, Any], now: datetime
+) -> OutlineMeasurement:
+    outline = session.get_one(Outline, UUID(job.target))
+    picture = (instance.rows or 0, instance.columns or 0)
+    measurements = result_checks.check_measurements(result)
+    prediction_checks.require_outline(measurements, outline.pixels, *picture)
+    row = OutlineMeasurement(
+        outline_id=outline.id, job_id=job.id, measurements=measurements.as_json(), created=now
+    )
+    session.add(row)
+    return row
 
 
 def _predict(

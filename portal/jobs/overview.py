@@ -106,7 +106,7 @@ def board(session: Session) -> Board:
                 failed=counts.get((kind, JobState.FAILED), 0),
                 oldest=oldest.get(kind),
             )
-            for kind in (JobKind.RENDER, JobKind.SEGMENT)
+            for kind in (JobKind.RENDER, JobKind.SEGMENT, JobKind.MEASURE)
         ],
         failed=[
             StuckJob(

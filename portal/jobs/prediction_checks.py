@@ -1,11 +1,13 @@
 """Whether a prediction fits its picture, its job and its model's card."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
 from portal.ai_models import cards
 from portal.jobs.errors import BadResult
 from portal.models import Job
-from worker.contract.measurements import Measurements
+from worker.contract.measurements import Box, Measurements
 from worker.contract.prediction import Prediction
 
 
@@ -18,7 +20,25 @@ def check(session: Session, job: Job, prediction: Prediction, picture: tuple[int
 
 def require_within(prediction: Prediction, rows: int, columns: int) -> None:
     """BadResult for what lies outside the picture or is larger than it."""
-    measured = prediction.measurements or Measurements()
+    _require_measured_within(prediction.measurements or Measurements(), rows, columns)
+    others = prediction.other_findings or []
+    if any(other.area_px > rows * columns for other in others):
+        raise BadResult("an area is larger than the picture")
+    corners = [corner for other in others for outline in other.outlines for corner in outline]
+    if not all(x <= columns and y <= rows for x, y in corners):
+        raise BadResult("an outline leaves the picture")
+    if prediction.region is not None:
+        _require_boxes_within([prediction.region.box], rows, columns)
+
+
+def require_outline(measured: Measurements, pixels: int, rows: int, columns: int) -> None:
+    """BadResult for measurements that are not those of an outline of so many pixels."""
+    _require_measured_within(measured, rows, columns)
+    if measured.area_px != pixels:
+        raise BadResult("another area than that of the outline")
+
+
+def _require_measured_within(measured: Measurements, rows: int, columns: int) -> None:
     parts = measured.components or []
     levels = [
         level
@@ -26,14 +46,9 @@ def require_within(prediction: Prediction, rows: int, columns: int) -> None:
         for level in (side.apex, side.upper, side.middle, side.lower)
         if level is not None
     ]
-    others = prediction.other_findings or []
     areas = [measured.area_px or 0, *(part.area_px for part in parts)]
-    areas += [other.area_px for other in others]
     lengths = [measured.distance_px or 0, *(level.px for level in levels)]
     lines = [measured.distance_line, *(level.line for level in levels)]
-    boxes = [part.box for part in parts]
-    if prediction.region is not None:
-        boxes.append(prediction.region.box)
     if any(area > rows * columns for area in areas):
         raise BadResult("an area is larger than the picture")
     if any(length > rows + columns for length in lengths):
@@ -46,9 +61,10 @@ def require_within(prediction: Prediction, rows: int, columns: int) -> None:
         for x, y in (line[:2], line[2:])
     ):
         raise BadResult("a line leaves the picture")
-    corners = [corner for other in others for outline in other.outlines for corner in outline]
-    if not all(x <= columns and y <= rows for x, y in corners):
-        raise BadResult("an outline leaves the picture")
+    _require_boxes_within([part.box for part in parts], rows, columns)
+
+
+def _require_boxes_within(boxes: Sequence[Box], rows: int, columns: int) -> None:
     if not all(x0 <= x1 <= columns and y0 <= y1 <= rows for x0, y0, x1, y1 in boxes):
         raise BadResult("a box leaves the picture")
 

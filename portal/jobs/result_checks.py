@@ -13,9 +13,10 @@ from portal.models import BlobKind, JobKind
 from worker.contract import files
 from worker.contract.facts import Facts
 from worker.contract.files import OutputRule
+from worker.contract.measurements import Measurements
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import Prediction
-from worker.contract.result import RenderResult, SegmentResult
+from worker.contract.result import MeasureResult, RenderResult, SegmentResult
 from xray_files.streams import jpeg, png
 
 # The contract's tables by the kinds of the portal's own tables.
@@ -113,6 +114,14 @@ def check_prediction(result: Any, sizes: Mapping[BlobKind, int]) -> Prediction:
     if sizes[BlobKind.PROBABILITY] != prediction.map.rows * prediction.map.columns:
         raise BadResult("the probability map is not rows x columns of 8 bits")
     return prediction
+
+
+def check_measurements(result: Any) -> Measurements:
+    """The measurements in a measure job's result."""
+    try:
+        return MeasureResult.parse(result).measurements
+    except InvalidMessage as error:
+        raise BadResult(error.message) from None
 
 
 def _require_stored(job: JobKind, sizes: Mapping[BlobKind, int]) -> None:

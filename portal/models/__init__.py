@@ -34,7 +34,14 @@ from portal.models.people import (
     User,
 )
 from portal.models.performance import PerformanceMonth
-from portal.models.results import ModelVersion, Prediction, Review, ReviewSeen
+from portal.models.results import (
+    ModelVersion,
+    Outline,
+    OutlineMeasurement,
+    Prediction,
+    Review,
+    ReviewSeen,
+)
 from portal.models.studies import (
     POSITIVE,
     READ,
@@ -46,7 +53,13 @@ from portal.models.studies import (
     Study,
     StudyName,
 )
-from portal.models.viewing import ReadingClaim, RefusedFile, ReviewDraft, ViewerPreferences
+from portal.models.viewing import (
+    OutlineDraft,
+    ReadingClaim,
+    RefusedFile,
+    ReviewDraft,
+    ViewerPreferences,
+)
 from portal.models.vocabulary import (
     BlobKind,
     BreakGlassReason,
@@ -106,6 +119,9 @@ __all__ = [
     "ModelState",
     "ModelVersion",
     "OperatingPoint",
+    "Outline",
+    "OutlineDraft",
+    "OutlineMeasurement",
     "OverlayMode",
     "OverlayShown",
     "Passkey",

@@ -111,14 +111,14 @@ class Review(Base):
     verdict: Mapped[Verdict] = mapped_column(checked(Verdict, "verdict"))
     reason: Mapped[Reason | None] = mapped_column(checked(Reason, "reason"))
     sealed_comment: Mapped[bytes | None]
-    mask_blob_id: Mapped[uuid.UUID | None]  # no foreign key: a purge removes the file alone
     signed_at: Mapped[datetime | None]
     created: Mapped[datetime]
     reader: Mapped[User] = relationship()
 
 
 class ReviewSeen(Base):
-    """A picture that a review was about, and the prediction that stood beside it, if any.
+    """A picture that a review was about, and the prediction and the reader's outline that stood
+    beside it, if any.
 
     Rows are only ever added, with their review.
     """
@@ -129,3 +129,47 @@ class ReviewSeen(Base):
         ForeignKey("instances.id"), primary_key=True, index=True
     )
     prediction_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("predictions.id"))
+    # Of `outlines`; no foreign key, which SQLite could add by a copy of the table alone.
+    outline_id: Mapped[uuid.UUID | None]
+
+
+class Outline(Base):
+    """A version of a picture's outline by a reader. Rows are only ever added.
+
+    Its mask is the file `blob_id`, as `worker.contract.outline_runs`, of which no pixel may be
+    inside. `dice_model`: to the outline of the prediction that was there then, `dice_before`: to
+    the version before; None where there was none. `kept`: it is the draft of a reader from whom
+    another one took over. `file_sha256` is of the file as it is stored, encrypted, so that the row
+    binds the mask and says nothing about it once the key is gone.
+    """
+
+    __tablename__ = "outlines"
+    __table_args__ = (Index("ix_outlines_instance", "instance_id", "created"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
+    author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    # No foreign key: a backup's rows come back in the order of their ids.
+    before_id: Mapped[uuid.UUID | None]
+    prediction_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("predictions.id"))
+    blob_id: Mapped[uuid.UUID]  # no foreign key: a purge removes the file alone
+    file_sha256: Mapped[str] = mapped_column(String(64))
+    rows: Mapped[int]
+    columns: Mapped[int]
+    pixels: Mapped[int]
+    dice_model: Mapped[float | None]
+    dice_before: Mapped[float | None]
+    kept: Mapped[bool]
+    created: Mapped[datetime]
+
+
+class OutlineMeasurement(Base):
+    """What a measure job found on a reader's outline. Rows are only ever added, at most one each.
+
+    `measurements` as those of a prediction.
+    """
+
+    __tablename__ = "outline_measurements"
+    outline_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("outlines.id"), primary_key=True)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
+    measurements: Mapped[dict[str, Any]]
+    created: Mapped[datetime]

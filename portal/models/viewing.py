@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
@@ -19,6 +19,9 @@ class ViewerPreferences(Base):
     mode: Mapped[OverlayMode] = mapped_column(checked(OverlayMode, "mode"))
     inverted: Mapped[bool]
     preset: Mapped[str] = mapped_column(String(16))
+    # The diameter of the brush: in mm where the spacing is known, else in pixels of the picture.
+    brush_mm: Mapped[float] = mapped_column(default=8.0, server_default=text("8"))
+    brush_px: Mapped[int] = mapped_column(default=40, server_default=text("40"))
 
 
 class ReviewDraft(Base):
@@ -40,6 +43,23 @@ class ReadingClaim(Base):
     reader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     since: Mapped[datetime]
     until: Mapped[datetime]
+
+
+class OutlineDraft(Base):
+    """A picture's outline that is being edited: by whom, and what is drawn so far.
+
+    One at a time: `lock` names the opening of the editor that may write, as long as it gives a sign
+    (`seen_at`). `sealed_runs` is empty until something was drawn; `number` rises with each save.
+    """
+
+    __tablename__ = "outline_drafts"
+    instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"), primary_key=True)
+    editor_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    lock: Mapped[uuid.UUID]
+    number: Mapped[int] = mapped_column(default=0)
+    sealed_runs: Mapped[bytes | None]
+    since: Mapped[datetime]
+    seen_at: Mapped[datetime]
 
 
 class RefusedFile(Base):

@@ -6,7 +6,8 @@ names. Nothing that is found stops the inspection.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -18,14 +19,24 @@ from sqlalchemy.orm import Session
 
 from portal import database
 from portal.jobs.sweeper import STALE
-from portal.models import Blob, BreakGlass, Instance, Review, ReviewDraft, Study, User
+from portal.models import (
+    Blob,
+    BreakGlass,
+    Instance,
+    Outline,
+    OutlineDraft,
+    Review,
+    ReviewDraft,
+    Study,
+    User,
+)
 from portal.studies import sealed_fields, stored_files
 from portal.vault import NotReadable, Vault
 
 Problem = Literal["damaged", "missing", "key", "unreadable"]
 ReportProgress = Callable[[int, int], None]
 
-Row = TypeVar("Row", Instance, Review, ReviewDraft, BreakGlass, Blob)
+Row = TypeVar("Row", Instance, Review, ReviewDraft, OutlineDraft, Outline, BreakGlass, Blob)
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
 
@@ -167,6 +178,8 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     of_these = [row.id for row in instances]
     blobs = rows(Blob, Blob.instance_id.in_(of_these))
     drafts = rows(ReviewDraft, ReviewDraft.instance_id.in_(of_these))
+    edited = rows(OutlineDraft, OutlineDraft.instance_id.in_(of_these))
+    outlines = rows(Outline, Outline.instance_id.in_(of_these))
     session.commit()  # files are read while nothing is locked
     data_key = b""
     if study is None:  # what its key has sealed can't be opened; its pictures have their own
@@ -215,6 +228,17 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
                 draft.instance_id,
                 partial(sealed_fields.open_rulers, vault, key, draft),
             )
+    for one in edited:
+        if one.instance_id in keys:
+            key = keys[one.instance_id]
+            opens(
+                "outline_drafts.sealed_runs",
+                one.instance_id,
+                partial(sealed_fields.open_outline, vault, key, one),
+            )
+    files = {blob.id: blob for blob in blobs}
+    for outline in outlines:
+        opens("outlines.blob_id", outline.id, partial(_outline, vault, files, outline))
     for grant in grants:
         opens(
             "break_glass.sealed_words",
@@ -228,6 +252,15 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
         if problem:
             found.append(Finding(problem, blob.kind.value, blob.id, study_id))
     return found
+
+
+def _outline(vault: Vault, files: Mapping[UUID, Blob], outline: Outline) -> None:
+    """NotReadable unless the outline's file is the one that was written with its row."""
+    blob = files.get(outline.blob_id)
+    if blob is None or blob.instance_id != outline.instance_id:
+        raise NotReadable("an outline has no file")
+    if hashlib.sha256(vault.sealed_file(blob.name)).hexdigest() != outline.file_sha256:
+        raise NotReadable("an outline's file is another one")
 
 
 def _file(vault: Vault, data_key: bytes, blob: Blob, report: Report) -> Problem | None:

@@ -26,6 +26,7 @@ _DROPPED: Final[dict[tuple[str, str], TypeEngine[Any]]] = {
     ("blobs", "study_id"): Uuid(),
     ("predictions", "study_id"): Uuid(),
     ("jobs", "attempt_limit"): Integer(),
+    ("reviews", "mask_blob_id"): Uuid(),
 }
 _AT_ONCE: Final = 1000
 

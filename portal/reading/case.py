@@ -22,7 +22,7 @@ from portal.reading.case_records import (
     StudyView,
 )
 from portal.reading.shown_results import Shown
-from portal.studies import exams, sealed_fields, status, stored_results
+from portal.studies import exams, reader_outlines, sealed_fields, status, stored_results
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
 from portal.vault import Vault
@@ -80,6 +80,8 @@ def open_study(
         picture=next(one for one in pictures if one.instance_id == chosen.id),
         facts=facts,
         reviews=_reviews(session, vault, study.id),
+        outlines=reader_outlines.versions(session, [row.id for row in rows]),
+        outline_drafts=reader_outlines.drafts(session, [row.id for row in rows], now),
         priors=priors,
         shares_uid=shares_uid,
         same_uid=same_uid,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from portal.models import BlobKind, Finding, Reason, SizeClass, Verdict, View
 from portal.studies import status
+from portal.studies.reader_outlines import DraftView, OutlineView
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
 
@@ -105,6 +106,8 @@ class StudyView:
     picture: PictureView
     facts: dict[str, Any] | None
     reviews: list[ReviewView]
+    outlines: list[OutlineView]  # of all its pictures, the oldest first
+    outline_drafts: list[DraftView]
     priors: list[Prior]
     shares_uid: bool  # with another picture, see `Instance.same_uid_as`
     same_uid: list[Prior]  # their studies, as far as the actor may see them

@@ -18,7 +18,7 @@ from portal.formats.display_text import clean_lines
 from portal.models import Finding, Reason, Review, ReviewSeen, SizeClass, Study, Verdict
 from portal.reading import findings
 from portal.reading.case import load
-from portal.studies import exams, sealed_fields, status, worklist_order
+from portal.studies import exams, reader_outlines, sealed_fields, status, worklist_order
 from portal.studies.status import Result, State, StudyState
 from portal.vault import Vault
 
@@ -48,18 +48,21 @@ def add_review(
     comment: str = "",
     seen: str | None = None,
     after: str | None = None,
+    drawn: str | None = None,
     now: datetime,
 ) -> Saved:
-    """Add a reader's finding on a study; earlier ones stay. It names the pictures that are there
-    and the newest prediction of each. The same once more, without a new comment, adds nothing.
+    """Add a reader's finding on a study; earlier ones stay. It names the pictures that are there,
+    and of each the newest prediction and the newest outline by a reader. The same once more,
+    without a new comment, adds nothing.
 
     A `size` or `reason` of None is that of the reader's review before, if it has the same finding;
     "" is none. Who disagrees without a reason gets the one that is true in any case.
     `seen` is the state that the reader had before them, with the number of pictures if there were
     several ("done/2"): nobody judges a result or a picture that came in meanwhile. `after` is the
-    id of the newest review that they had before them, "" if there was none. Raises Invalid for
-    unknown codes, Conflict where there is nothing to judge yet, the state or the newest review is
-    not the one seen, or the reason does not fit; Denied.
+    id of the newest review that they had before them, "" if there was none, and `drawn` that of
+    the outlines (`reader_outlines.as_seen`). Raises Invalid for
+    unknown codes, Conflict where there is nothing to judge yet, the state, the newest review or
+    the outlines are not those seen, or the reason does not fit; Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
@@ -79,6 +82,13 @@ def add_review(
     review = _stated(study.id, actor.user_id, state, own, (finding, size, reason), now)
     newest = _newest(session, study.id)
     seen_rows = _seen_rows(session, study.id, review.id)
+    outlines = [row.outline_id for row in seen_rows if row.outline_id is not None]
+    if drawn is not None and drawn != reader_outlines.as_seen(outlines):
+        raise Conflict(
+            "outlined",
+            "An outline was saved since you opened this case, in another window or by a "
+            "colleague. Look at it, then save yours again; what you wrote is still here.",
+        )
     if newest is not None and _is_same(session, newest, review, seen_rows):
         written = _comment_of(session, vault, newest)
         if text in ("", written):
@@ -188,11 +198,13 @@ def _newest(session: Session, study_id: UUID, reader_id: UUID | None = None) -> 
 
 def _seen_rows(session: Session, study_id: UUID, review_id: UUID) -> list[ReviewSeen]:
     predictions = exams.last_predictions(session, [study_id])
+    outlines = reader_outlines.newest_of_study(session, study_id)
     return [
         ReviewSeen(
             review_id=review_id,
             instance_id=row.id,
             prediction_id=prediction.id if (prediction := predictions.get(row.id)) else None,
+            outline_id=outline.id if (outline := outlines.get(row.id)) else None,
         )
         for row in exams.pictures(session, [study_id])[study_id]
     ]
@@ -204,8 +216,8 @@ def _is_same(session: Session, newest: Review, review: Review, seen_rows: list[R
         if getattr(newest, name) != getattr(review, name):
             return False
     known = session.scalars(select(ReviewSeen).where(ReviewSeen.review_id == newest.id))
-    return {(row.instance_id, row.prediction_id) for row in known} == {
-        (row.instance_id, row.prediction_id) for row in seen_rows
+    return {(row.instance_id, row.prediction_id, row.outline_id) for row in known} == {
+        (row.instance_id, row.prediction_id, row.outline_id) for row in seen_rows
     }
 
 

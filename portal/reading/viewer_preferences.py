@@ -14,6 +14,9 @@ from portal.models import OverlayMode, OverlayShown, User, ViewerPreferences
 # A window of the picture's own header by its place, or one that Pleura offers for every picture.
 PRESETS: Final = (*(f"window-{place}" for place in range(1, 7)), "lung", "soft", "bone", "full")
 
+# The least and the greatest diameter of the brush.
+BRUSH: Final = {"brush_mm": (0.5, 100.0), "brush_px": (1.0, 1000.0)}
+
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
@@ -23,6 +26,8 @@ class Preferences:
     mode: OverlayMode = OverlayMode.OUTLINE
     inverted: bool = False
     preset: str = PRESETS[0]
+    brush_mm: float = 8.0
+    brush_px: int = 40
 
     def as_json(self) -> dict[str, Any]:
         """For the viewer."""
@@ -35,11 +40,13 @@ def preferences_of(session: Session, actor: Actor) -> Preferences:
     session.commit()
     if row is None:
         return Preferences()
-    return Preferences(row.overlay, row.mode, row.inverted, row.preset)
+    return Preferences(row.overlay, row.mode, row.inverted, row.preset, row.brush_mm, row.brush_px)
 
 
 def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) -> None:
-    """Remember what the viewer sends: all four values. Raises Invalid for anything else."""
+    """Remember what the viewer sends: four values, and the sizes of the brush where they were
+    chosen. Raises Invalid for anything else.
+    """
     actor.require(Permission.STUDY_READ)
     overlay, mode, inverted, preset = (
         sent.get(name) for name in ("overlay", "mode", "inverted", "preset")
@@ -51,9 +58,33 @@ def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) ->
         or preset not in PRESETS
     ):
         raise Invalid("preferences", "Send overlay, mode, inverted and preset as the viewer does.")
-    chosen = Preferences(OverlayShown(overlay), OverlayMode(mode), inverted, preset)
+    brush = _brush(sent)
     # Two tabs of one person wait for each other.
     mine = select(User.id).where(User.id == actor.user_id)
     session.execute(mine.with_for_update(key_share=True))
+    before = session.get(ViewerPreferences, actor.user_id, populate_existing=True)
+    kept = Preferences() if before is None else before
+    chosen = Preferences(
+        OverlayShown(overlay),
+        OverlayMode(mode),
+        inverted,
+        preset,
+        brush.get("brush_mm", kept.brush_mm),
+        int(brush.get("brush_px", kept.brush_px)),
+    )
     session.merge(ViewerPreferences(user_id=actor.user_id, **chosen.as_json()))
     session.commit()
+
+
+def _brush(sent: Mapping[str, Any]) -> dict[str, float]:
+    """The diameters that were sent, as far as they are in their bounds."""
+    found = {name: sent[name] for name in BRUSH if name in sent}
+    for name, value in found.items():
+        least, most = BRUSH[name]
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not least <= value <= most  # a number that is none is in no bounds
+        ):
+            raise Invalid("brush", f"{name} is a number from {least:g} to {most:g}.")
+    return found

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal.database import DatabaseTime
 from portal.models import Job, JobKind, JobState, MissingModel, ModelState, ModelVersion, Worker
+from worker.contract.job import QUEUE_OF, kinds_of
 
 # A worker reports every 20 seconds; one that missed three is taken as absent.
 WORKER_SILENCE: Final = 70.0
@@ -72,13 +73,18 @@ def present(session: Session) -> Presence:
     return Presence(queues, JobKind.SEGMENT in queues and not able)
 
 
-def has_idle_worker(session: Session, queue: JobKind) -> bool:
-    """Whether a worker of this queue is there that could take a job and does not: it runs fewer
-    than it can, and does not lack the model.
+def has_idle_worker(session: Session, kind: JobKind) -> bool:
+    """Whether a worker of the queue that does this kind of job is there that could take one and
+    does not: it runs fewer than it can, and does not lack the model.
     """
+    queue = QUEUE_OF.get(kind, kind)
     running = (
         select(func.count())
-        .where(Job.state == JobState.RUNNING, Job.kind == queue, Job.worker == Worker.name)
+        .where(
+            Job.state == JobState.RUNNING,
+            Job.kind.in_(kinds_of(queue)),
+            Job.worker == Worker.name,
+        )
         .scalar_subquery()
     )
     idle = exists().where(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
-from portal.models import BreakGlass, Instance, Review, ReviewDraft, Study
+from portal.models import BreakGlass, Instance, OutlineDraft, Review, ReviewDraft, Study
 from portal.vault import NotReadable, Vault
 from worker.contract import facts as contract
 
@@ -140,6 +140,21 @@ def open_rulers(
     aad = f"review_drafts:{draft.instance_id}:{draft.reader_id}:rulers"
     found = json.loads(vault.open_(data_key, aad, draft.sealed_rulers))
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in found]
+
+
+def seal_outline(
+    vault: Vault, data_key: bytes, instance_id: UUID, lock: UUID, runs: bytes
+) -> bytes:
+    """An outline that is being edited, for `outline_drafts.sealed_runs`."""
+    return vault.seal(data_key, f"outline_drafts:{instance_id}:{lock}:runs", runs)
+
+
+def open_outline(vault: Vault, data_key: bytes, draft: OutlineDraft) -> bytes | None:
+    """The runs of an outline that is being edited; None where nothing was drawn yet."""
+    if draft.sealed_runs is None:
+        return None
+    aad = f"outline_drafts:{draft.instance_id}:{draft.lock}:runs"
+    return vault.open_(data_key, aad, draft.sealed_runs)
 
 
 def seal_explanation(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:

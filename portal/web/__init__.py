@@ -46,6 +46,7 @@ _PAGES = (
     "clinic.case",
     "clinic.claims",
     "clinic.patient",
+    "clinic.outline",
     "clinic.viewer",
     "clinic.export",
     "clinic.history",

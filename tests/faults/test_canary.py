@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
 
 import httpx2
 import pydicom
@@ -23,6 +28,7 @@ from portal.models import JobKind, JobState, Role
 from portal.web import create_app
 from tests.support.portal_app import csrf_of, make_person, sign_in
 from tests.support.running_portal import RunningPortal
+from worker.contract import outline_runs
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -36,6 +42,7 @@ CANARIES = {
     "file name": "canaryfilename",
     "comment": "CANARYCOMMENT of the reader",
     "search": "CANARYSEARCH",
+    "outline": "CANARYOUTLINEOFTHEREADER",
 }
 
 
@@ -110,9 +117,42 @@ def work_a_day(running: RunningPortal) -> None:
             headers={"X-CSRFToken": token, "Accept": "application/json"},
         )
         assert answer.status_code in (200, 201), answer.text
+        draw(running, browser, token, study)
         browser.get(f"/studies/{CANARIES['search']}")
         browser.get("/history")
         browser.post("/sign-out", headers={"X-CSRFToken": token})
+
+
+def draw(running: RunningPortal, browser: httpx2.Client, token: str, study: UUID) -> None:
+    """An outline whose runs are a text: a version, which is measured, and a draft that stays."""
+    page = browser.get(f"/studies/{study}").text
+    viewer = json.loads(unescape(re.search(r'data-viewer="([^"]*)"', page)[1]))  # type: ignore[index]
+    lengths = CANARIES["outline"].encode()
+    runs, at = list[outline_runs.Run](), 0
+    for number, length in enumerate(lengths):
+        runs += [(at, at + length)] if number % 2 else []
+        at += length
+    mask = outline_runs.encode(runs, viewer["rows"], viewer["columns"])
+    assert lengths in mask
+
+    def post(name: str, **sent: object) -> dict[str, Any]:
+        headers = {"X-CSRFToken": token, "Accept": "application/json"}
+        body = {"picture": viewer["picture"], **sent}
+        answer = browser.post(f"/studies/{study}/outline/{name}", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    drawn = {"runs": base64.b64encode(mask).decode(), "rows": viewer["rows"]}
+    drawn["columns"] = viewer["columns"]
+    for name, more in (("save", {"outline": str(uuid4())}), ("draft", {"number": 1})):
+        post(name, lock=post("begin")["lock"], **drawn, **more)
+
+    def is_measured() -> bool:
+        job = running.job(JobKind.MEASURE, study)
+        return job is not None and job.state is JobState.DONE
+
+    running.wait("the outline is measured", is_measured)
 
 
 def stored_bytes(running: RunningPortal) -> Iterator[tuple[str, bytes]]:

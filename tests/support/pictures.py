@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,17 @@ def png(
         + chunk(b"IDAT", pixels)
         + chunk(b"IEND", b"")
     )
+
+
+def mask_png(rows: int, columns: int, runs: Sequence[tuple[int, int]]) -> bytes:
+    """A mask as workers store it, with these runs of pixels inside."""
+    mask = bytearray(rows * columns)
+    for start, end in runs:
+        mask[start:end] = b"\xff" * (end - start)
+    lines = b"".join(b"\0" + mask[at : at + columns] for at in range(0, rows * columns, columns))
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

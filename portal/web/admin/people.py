@@ -38,6 +38,7 @@ _REASONS: Final[dict[str, str]] = {
     "update the workers, then try it again.",
     ErrorCode.FACTS_MISSING: "The picture's metadata was missing.",
     ErrorCode.PIXELS_DO_NOT_FIT: "The prepared pixels do not match the picture's metadata.",
+    ErrorCode.OUTLINE_DOES_NOT_FIT: "The reader's outline does not match its picture.",
     ErrorCode.MODEL_MISSING: "The worker does not have the promoted model and could not fetch it. "
     "Copy it to one of the worker's model folders, or check the worker's log.",
     ErrorCode.MODEL_TAMPERED: "The worker's files of the promoted model do not match its card.",
@@ -174,7 +175,7 @@ def jobs_page() -> str:
     return render_template(
         "admin/jobs.html",
         board=board,
-        missing=[queue.kind for queue in board.queues if queue.kind not in present],
+        missing=[queue for queue in worker_tokens.QUEUES if queue not in present],
         tokens=worker_tokens.working(db_session(), guard.now()),
         clock=clock.look(db_session(), guard.now()),
         checked=integrity_state.last(db_session()),

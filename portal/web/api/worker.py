@@ -74,6 +74,7 @@ def claim_next() -> Response | tuple[str, int]:
         asked.worker,
         guard.now(),
         token,
+        kinds=asked.kinds,
     )
     return _answer(claimed) if claimed else _NOTHING
 

@@ -89,7 +89,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
     sent: Any = json_or_none() if request.is_json else request.form
     if not hasattr(sent, "get"):
         raise Problem(400, "bad_json", "Send an object with finding, size, reason and comment.")
-    names = ("finding", "size", "reason", "comment", "seen", "after")
+    names = ("finding", "size", "reason", "comment", "seen", "after", "drawn")
     fields = {name: sent.get(name) for name in names}
     if not all(value is None or isinstance(value, str) for value in fields.values()):
         raise Problem(422, "bad_review", f"These fields must be strings: {', '.join(names)}.")
@@ -105,6 +105,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
             comment=fields["comment"] or "",
             seen=fields["seen"] or None,
             after=fields["after"],
+            drawn=fields["drawn"],
             now=guard.now(),
         )
     except Invalid as bad:

@@ -17,6 +17,7 @@ blueprint = Blueprint("export", __name__, url_prefix="/studies/<uuid:study_id>/e
 FILES = {
     "image.dcm": "The picture as DICOM: unchanged pixels, new identity",
     "mask.png": "The model’s outline",
+    "reader-mask.png": "The newest outline by a reader",
     "result.json": "AI result and readers’ findings, without names and comments",
     "manifest.json": "What was changed, and the digest of each file",
 }

@@ -11,8 +11,9 @@ from portal.models import Band, BlobKind, View
 from portal.reading.case_records import Prior, StudyView
 from portal.reading.drafts import Ruler
 from portal.reading.viewer_preferences import Preferences
-from portal.web.present import review_view, size_lines, wording
+from portal.web.present import outline_view, review_view, size_lines, wording
 from portal.web.present.other_lines import OtherLine, other_lines
+from portal.web.present.outline_view import OutlinePanel
 from portal.web.present.review_view import ReviewForm, ReviewLine
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
@@ -123,6 +124,7 @@ class CasePage:
     model: Model | None
     quality: Quality | None
     reviews: list[ReviewLine]
+    outline: OutlinePanel
     priors: list[PriorLine]
     same_uid_note: str
     same_uid: list[PriorLine]
@@ -209,6 +211,7 @@ def case_page(
         else None,
         quality=_quality(view),
         reviews=review_view.review_lines(view.reviews, actor),
+        outline=outline_view.panel(view, actor),
         priors=[_prior_line(prior) for prior in view.priors],
         same_uid_note=wording.SAME_UID if view.shares_uid else "",
         same_uid=[_prior_line(other) for other in view.same_uid],
@@ -219,6 +222,7 @@ def case_page(
             "preferences": preferences.as_json(),
             "preferencesUrl": "/viewer/preferences",
             "picture": str(view.picture.instance_id),
+            "outline": outline_view.viewer(view, actor),
             "rulers": rulers,
             "rulersUrl": f"/studies/{view.study_id}/rulers"
             if actor.may(Permission.REVIEW_WRITE)

@@ -10,7 +10,7 @@ from portal.models import Finding
 from portal.reading import findings
 from portal.reading.case_records import ReviewView, StudyView
 from portal.studies.status import State
-from portal.web.present import wording
+from portal.web.present import outline_view, wording
 
 # As on a film: the patient's right is on the reader's left.
 _KEYS: Final = {
@@ -95,6 +95,7 @@ def review_form(view: StudyView, actor: Actor) -> ReviewForm:
         known={
             "seen": view.state.as_seen,
             "after": view.reviews[-1].review_id.hex if view.reviews else "",
+            "drawn": outline_view.drawn(view),
             "agree": agrees.value if agrees else "",
             "stated": stated,
             "reasons": {one.value: list(findings.reasons_for(one, result)) for one in Finding},

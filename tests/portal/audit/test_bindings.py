@@ -34,6 +34,7 @@ from portal.reading import reviews, worklist
 from tests.support.audit_log import check, link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, Core
+from tests.support.outlines.pages import Page, drawn, measured
 
 # What an attack changes of a row. That a hold is lifted or a model gets another operating point is
 # no change that a trigger could refuse: the check alone finds it.
@@ -43,6 +44,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "audit_subjects": {"study_id": UUID(int=7)},
     "reviews": {"finding": Finding.LEFT},
     "review_seen": {"prediction_id": None},
+    "outlines": {"pixels": 1},
+    "outline_measurements": {"measurements": {}},
     "purges": {"reference": "x1"},
     "predictions": {"probability": 0.01},
     "holds": {"reference": "x1"},
@@ -61,6 +64,12 @@ def used(clinic: Clinic) -> Clinic:
     clinic.submit()
     with clinic.session as session:
         reviews.add_review(session, clinic.vault, clinic.mate, first, finding="right", now=NOW)
+    page = Page(clinic, first, clinic.mate)
+    for runs in ((0, 4), (2, 6)):
+        page.begin()
+        page.save(drawn(runs))
+        if runs == (0, 4):
+            page.measure(measured(4))
     with clinic.session as session:
         legal_holds.hold(session, clinic.admin, second, reason=HoldReason.INCIDENT, now=NOW)
     with clinic.session as session:
@@ -90,6 +99,9 @@ def forged(connection: Connection, table: Table, row: dict[str, Any]) -> dict[st
     changes: dict[str, Any] = {"id": uuid4()} if "id" in row else {}
     unread = "SELECT id FROM instances WHERE id NOT IN (SELECT instance_id FROM predictions)"
     other = UUID(str(connection.scalar(text(unread))))
+    unmeasured = "SELECT id FROM outlines WHERE id NOT IN "
+    unmeasured += "(SELECT outline_id FROM outline_measurements)"
+    outline = UUID(str(connection.scalar(text(unmeasured))))
     last = connection.scalar(select(func.max(AuditEvent.seq))) or 0
     changes |= {
         "audit_events": {"seq": last + 1, "writer_seq": last + 1000},
@@ -97,6 +109,7 @@ def forged(connection: Connection, table: Table, row: dict[str, Any]) -> dict[st
         "audit_subjects": {"study_id": UUID(int=7)},
         "review_seen": {"instance_id": other},
         "predictions": {"instance_id": other},
+        "outline_measurements": {"outline_id": outline},
         "purges": {"study_id": connection.scalar(select(Review.study_id))},
         "holds": {"lifted_at": NOW},
         "model_versions": {"sha256": "ef" * 32},
@@ -200,13 +213,14 @@ def test_a_row_is_not_replaced_by_another_key_of_it(used: Clinic, key: str) -> N
         pytest.skip("PostgreSQL has no REPLACE")
     others = {
         "reviews": {"id": uuid4().hex},
+        "outlines": {"id": uuid4().hex},
         "predictions": {"id": uuid4().hex},
         "holds": {"id": uuid4().hex},
         "model_versions": {"id": uuid4().hex},
         "purges": {"study_id": uuid4().hex},
     }
     for name, changes in others.items():
-        if key == "unique" and name in ("reviews", "purges"):
+        if key == "unique" and name in ("reviews", "outlines", "purges"):
             continue  # nothing else of them is
         with attacking(core, armed=True) as connection:
             query = text(f"SELECT rowid, * FROM {name} ORDER BY rowid LIMIT 1")

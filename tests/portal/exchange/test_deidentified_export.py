@@ -30,7 +30,7 @@ from portal import errors
 from portal.access import Denied
 from portal.exchange import deidentified_export, deidentify
 from portal.exchange.deidentify import Identity
-from portal.formats import codestream_scrub
+from portal.formats import codestream_scrub, mask_png
 from portal.formats.codestream_scrub import NotCleanable
 from portal.formats.limited_work import WAITING, Busy
 from portal.formats.refusals import Refused
@@ -40,6 +40,7 @@ from portal.web.clinic.export import WARNINGS
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.jobs import prediction_of
+from tests.support.outlines.pages import Page, drawn, measured
 from tests.support.pictures import compressed_dicom, dicom, jpeg, png
 
 CANARY = "CANARY"
@@ -698,6 +699,35 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
     assert manifest["files"]["image.dcm"]["bytes"] == len(files["image.dcm"])
     assert manifest["looked_for_burned_in_text"] is True
     assert files["mask.png"] == png()
+
+
+def test_the_readers_outline_is_beside_the_models(clinic: Clinic) -> None:
+    study_id = done(clinic)
+    page = Page(clinic, study_id, clinic.mate)
+    page.begin()
+    page.save(drawn((3, 9)))
+    page.measure(measured(6))
+    _, files = export(clinic, study_id)
+    assert files["reader-mask.png"] == mask_png.write([(3, 9)], 8, 6)
+    assert files["mask.png"] == png()
+    (picture,) = json.loads(files["result.json"])["pictures"]
+    assert "reader-mask.png" in picture["files"]
+    (outline,) = picture["reader_outlines"]
+    assert (outline["pixels"], outline["dice_to_model"]) == (6, 0.0)
+    assert outline["measurements"]["side"] == "left"
+    assert set(outline) == {"pixels", "dice_to_model", "dice_to_version_before", "measurements"}
+
+
+def test_of_pixels_that_are_not_square_the_readers_outline_has_the_files_size(
+    clinic: Clinic,
+) -> None:
+    study_id = clinic.submit().study_id
+    clinic.segment(clinic.render(study_id, source_size=[4, 6]))
+    page = Page(clinic, study_id, clinic.mate)
+    page.begin()
+    page.save(drawn((0, 12)))
+    _, files = export(clinic, study_id)
+    assert mask_png.read(files["reader-mask.png"]) == ([(0, 6)], 4, 6)
 
 
 def test_uids_and_pseudonyms_are_new_and_consistent(clinic: Clinic) -> None:

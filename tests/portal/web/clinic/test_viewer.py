@@ -39,8 +39,21 @@ def test_another_browser_of_the_same_reader_looks_the_same(app: Flask, reader: P
     rulers = {"picture": first["picture"], "rulers": [[1, 2, 3, 4]]}
     assert send(here, first["rulersUrl"], rulers) == 204
     seen = viewer_of(there, study)
-    assert seen["preferences"] == CHOICE
+    assert seen["preferences"] == CHOICE | {"brush_mm": 8.0, "brush_px": 40}
     assert seen["rulers"] == [[1, 2, 3, 4]]
+
+
+def test_the_brush_is_remembered_and_what_is_not_sent_of_it_stays(
+    app: Flask, reader: Person
+) -> None:
+    study = make_study(app, reader)
+    client = sign_in(app, reader)
+    for brush in ({"brush_mm": 4.1}, {"brush_px": 12}, {}):
+        assert send(client, "/viewer/preferences", CHOICE | brush) == 204
+    seen = viewer_of(client, study)["preferences"]
+    assert (seen["brush_mm"], seen["brush_px"]) == (4.1, 12)
+    for wrong in ({"brush_mm": 0.1}, {"brush_mm": "8"}, {"brush_px": 1001}, {"brush_px": True}):
+        assert send(client, "/viewer/preferences", CHOICE | wrong) == 422
 
 
 def test_a_technologist_has_preferences_and_no_draft(app: Flask, technologist: Person) -> None:

@@ -62,6 +62,13 @@ ALLOWED: dict[str, Rights] = {
     "patient.undo": NOBODY,  # there is none; test_patient has one
     "claims.claim": JUDGE,
     "claims.release": JUDGE,
+    "outline.begin": JUDGE,
+    "outline.beat": JUDGE,
+    "outline.draft": JUDGE,
+    "outline.save": JUDGE,
+    "outline.leave": JUDGE,
+    "outline.state": LOOK,
+    "outline.version": NOBODY,  # nothing is drawn here; portal/web/test_outlines.py has one
     "reading.following": {T: EVERY, R: EVERY},  # on to the worklist, whatever is named
     "api.study": READ,
     "api.mask": READ,
@@ -101,7 +108,11 @@ ALLOWED: dict[str, Rights] = {
     "worker_api.fail": NOBODY,
 }
 # What a path may name beside an object, and what that is in every cell.
-FILLED: dict[str, object] = {"kind": "preview", "merge_id": UUID(int=1)}
+FILLED: dict[str, object] = {
+    "kind": "preview",
+    "merge_id": UUID(int=1),
+    "outline_id": UUID(int=1),
+}
 NO_OBJECT = {"static", "auth.join"}  # a file of the site, a secret of its own
 LEAST_CELLS = 510
 

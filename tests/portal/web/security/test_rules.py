@@ -118,6 +118,13 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "claims.release": {"reader"},
     "viewer.preferences": SENDERS,  # what they send is refused with 422
     "viewer.rulers": {"reader"},
+    "outline.begin": {"reader"},  # what they send is refused with 422
+    "outline.beat": {"reader"},
+    "outline.draft": {"reader"},
+    "outline.save": {"reader"},
+    "outline.leave": {"reader"},
+    "outline.state": OF_THE_CASE,
+    "outline.version": set(),  # nothing is drawn yet
     "export.page": {"reader"},
     "export.export": {"reader"},
     "reading.following": SENDERS,  # to the worklist, whether the case exists or not
@@ -207,6 +214,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "model_id": model.id,
             "study_id": study_id,
             "job_id": job_id,
+            "outline_id": uuid4(),
             "user_id": made["colleague"].id,
             "token_id": token_id,
             "worker_token_id": worker_token.id,
