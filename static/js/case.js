@@ -1,5 +1,6 @@
 // The case page: brings viewer, threshold, review and live state together.
 
+import { OutlineOnPage } from "./case/outline.js";
 import { Review } from "./case/review.js";
 import { Threshold } from "./case/threshold.js";
 import { getJson, poll, swap } from "./poll.js";
@@ -13,6 +14,8 @@ const KEYS = {
   ...VIEWER_KEYS,
   "a": "agree", "y": "agree-next", "0": "finding-none", "r": "finding-right", "l": "finding-left", "b": "finding-both",
   "u": "finding-unsure", "d": "details", "c": "comment", "n": "next", "q": "worklist",
+  "e": "edit", "Shift+b": "edit-brush", "Shift+e": "edit-eraser", "Shift+p": "edit-polygon", "Shift+f": "edit-fill", "Shift+d": "edit-delete",
+  "Shift+t": "edit-threshold", "{": "edit-smaller", "}": "edit-larger", "Shift+o": "reader-outline",
 };
 const film = document.getElementById("film");
 const panel = document.getElementById("panel");
@@ -29,6 +32,8 @@ let tools = null;
 let threshold = null;
 /** @type {Review | null} */
 let review = null;
+/** @type {OutlineOnPage | null} */
+let outline = null;
 const failed = { pixels: false, overlay: false, overlayWaived: false };
 
 /** @returns {import("./case/review.js").ReviewForm | null} */
@@ -42,7 +47,11 @@ function wireReview() {
   for (const [name, id] of [["next", "next-case"], ["worklist", "to-list"]]) {
     const link = /** @type {HTMLAnchorElement | null} */ (document.getElementById(id));
     if (!link) continue; // no next case under emergency access
-    actions[name] = async () => { if (!review || await review.mayLeave()) location.assign(link.href); };
+    actions[name] = async () => {
+      await outline?.editor.settled;
+      if (outline && !(await outline.editor.mayLeave())) return;
+      if (!review || await review.mayLeave()) location.assign(link.href);
+    };
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab: this page stays
       event.preventDefault();
@@ -54,6 +63,7 @@ function wireReview() {
   // A finding is stated with the panel in view, and only once the case can be read.
   /** @param {() => void | Promise<unknown>} act */
   const withPanel = (act) => async () => {
+    await outline?.editor.settled; // an outline that is being stored belongs to the finding
     if (document.body.classList.contains("full-screen")) await actions.full();
     if (!form.querySelector("fieldset").disabled) await act();
   };
@@ -69,6 +79,7 @@ function wireReview() {
 
 /** Why no finding can be saved yet, "" where nothing is in the way. */
 function hindrance() {
+  if (outline?.editor.isOpen) return "Finish the outline first: E stores it.";
   if (!info.pixels) return info.final ? "" : "The picture is being prepared.";
   if (failed.pixels) return "The full picture has not been loaded, so no finding can be saved.";
   if (film.dataset.depth !== "full") return "The picture is being loaded.";
@@ -97,6 +108,17 @@ function startViewer() {
   const readout = new Readout(viewer, tools);
   Object.assign(actions, viewerActions(viewer, tools, { step: (by) => threshold?.step(by), reset: () => threshold?.reset() }));
   actions.presets = () => readout.togglePresets(actions);
+  outline = new OutlineOnPage(viewer, tools, {
+    threshold: () => threshold?.value ?? null,
+    changed: judge,
+    fetched: (page) => {
+      /** @type {HTMLElement | null} */
+      const form = page.querySelector("#review");
+      if (form) review?.know(JSON.parse(form.dataset.known));
+    },
+    trouble: (text, choices) => trouble("outline", text, choices),
+  });
+  Object.assign(actions, outline.actions);
   wireButtons(film, actions, KEYS);
   wireButtons(panel, actions, KEYS);
   panel.addEventListener("input", (event) => {

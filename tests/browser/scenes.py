@@ -101,6 +101,11 @@ def _dialogs(world: World) -> Iterator[Scene]:
         page.wait_for_selector("#review-status.bad")
 
     yield Scene("dialog-keys", "/worklist", prepare=keys)
+
+    def edits(page: Page) -> None:
+        page.keyboard.press("e")
+        page.wait_for_selector("#film[data-editing=yes]")
+
     yield Scene("dialog-keys-of-a-case", likely, prepare=on_case(keys))
     yield Scene("dialog-menu", "/worklist", prepare=menu)
     yield Scene("dialog-menu-of-a-case", likely, prepare=on_case(menu))
@@ -110,6 +115,7 @@ def _dialogs(world: World) -> Iterator[Scene]:
     yield Scene("dialog-verdict-conflict", conflict, prepare=two_readers, refusals=True)
     yield Scene("case-sizes", likely, prepare=on_case(lambda page: page.click("#sizes summary")))
     yield Scene("case-heat-map", likely, prepare=on_case(lambda page: page.keyboard.press("h")))
+    yield Scene("case-outline", likely, prepare=on_case(edits))
     yield Scene("case-full-screen", likely, prepare=on_case(lambda page: page.keyboard.press("f")))
     yield Scene(
         "case-four-full-screen", four, prepare=on_case(lambda page: page.keyboard.press("f"))

@@ -229,7 +229,7 @@ def test_what_the_sender_hides_is_black_until_the_reader_asks_for_it(
     grey = page.evaluate(_GREY, shown)
     assert (page.evaluate(_GREY, hidden), grey > 0) == (0, True)
     expect(page.locator("[data-out=flags]")).to_have_text("edges hidden")
-    page.keyboard.press("e")
+    page.keyboard.press("j")
     page.wait_for_function(f"() => ({_GREY})({hidden}) > 0")
     expect(page.locator("[data-action=shutter]")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("[data-out=flags]")).to_have_text("")

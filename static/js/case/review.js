@@ -8,7 +8,7 @@ import { refreshTimes } from "../time.js";
 /** What the page shows: the state that a save states as `seen`, the version `after` which it comes,
     the finding by which one agrees with the AI, each finding's reasons.
     @typedef {{
-      seen: string, after: string, agree: string, stated: Stated, reasons: Record<string, string[]>,
+      seen: string, after: string, drawn: string, agree: string, stated: Stated, reasons: Record<string, string[]>,
     }} Known */
 
 /** @typedef {{
@@ -65,7 +65,7 @@ export class Review {
   know(known) {
     const untouched = !this.#isChanged;
     this.known = known;
-    for (const name of ["seen", "after"]) this.form.elements[name].value = known[name];
+    for (const name of ["seen", "after", "drawn"]) this.form.elements[name].value = known[name];
     if (untouched) { this.size.value = known.stated.size; this.reason.value = known.stated.reason; }
     this.#showStated();
   }

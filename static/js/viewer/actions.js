@@ -90,7 +90,7 @@ export function viewerActions(viewer, tools, threshold) {
 /** Keys of the viewer; the page adds its own. */
 export const VIEWER_KEYS = {
   "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "t": "tool-ruler", "m": "tool-loupe", "s": "tool-area",
-  "i": "invert", "x": "flip", ">": "turn-right", "<": "turn-left", "e": "shutter", "8": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
+  "i": "invert", "x": "flip", ">": "turn-right", "<": "turn-left", "j": "shutter", "8": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
   "v": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-ruler", "Backspace": "remove-ruler",
   "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
   "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",
@@ -112,14 +112,16 @@ function toggleFull(root) {
   return entering.then(() => (document.fullscreenElement ? document.exitFullscreen() : null));
 }
 
-/** @param {KeyboardEvent} event */
-function nameOf(event) {
+// With Shift, letters are other keys where the table has them; elsewhere they are the same.
+/** @param {KeyboardEvent} event  @param {Keys} keys */
+function nameOf(event, keys) {
   const key = keyOf(event);
-  return key?.startsWith("Arrow") && event.shiftKey ? `Shift+${key}` : key;
+  const shifted = `Shift+${key}`;
+  return event.shiftKey && (key?.startsWith("Arrow") || keys[shifted]) ? shifted : key;
 }
 
 // Keys that repeat while held; a held A or N must not save or leave repeatedly.
-const REPEATS = /^(Shift\+)?Arrow|^[-+=[\],.]$/;
+const REPEATS = /^(Shift\+)?Arrow|^[-+=[\],.{}]$/;
 
 /** Listens for keys of the whole page, once. Holding O hides the overlay while it is held;
     `holdSpace(true | false)` is called for the space bar over the `stage`.
@@ -128,7 +130,7 @@ const REPEATS = /^(Shift\+)?Arrow|^[-+=[\],.]$/;
 export function wireKeys(actions, keys, stage, holdSpace) {
   let heldSince = 0;
   document.addEventListener("keydown", (event) => {
-    const name = nameOf(event);
+    const name = nameOf(event, keys);
     if (!name || isTyping(event.target) || document.querySelector("dialog[open]")) return;
     if (name === " " && (event.target === stage || event.target === document.body)) {
       holdSpace(true);
@@ -172,15 +174,15 @@ export function wireButtons(root, actions, keys) {
     const key = Object.keys(keys).find((name) => keys[name] === button.dataset.action);
     if (key) button.setAttribute("aria-keyshortcuts", key);
   }
-  const bar = root.querySelector("[role=toolbar]");
-  if (bar) wireToolbar(bar);
+  const bars = [...root.querySelectorAll("[role=toolbar]")];
+  for (const bar of bars) wireToolbar(bar);
   root.addEventListener("click", (/** @type {MouseEvent & { target: any }} */ event) => {
     /** @type {HTMLElement | null} */
     const button = event.target.closest("[data-action]");
     if (!button) return;
     actions[button.dataset.action]?.(event);
     // After a click by pointer the arrow keys belong to the picture again, not to the toolbar.
-    if (event.detail && button === document.activeElement && bar?.contains(button)) {
+    if (event.detail && button === document.activeElement && bars.some((bar) => bar.contains(button))) {
       root.querySelector(".film-stage").focus({ preventScroll: true });
     }
   });

@@ -20,6 +20,9 @@ export class Tools extends EventTarget {
     this.viewer = viewer;
     this.current = "window";
     this.space = false;
+    /** Draws while the tool is "draw": editor/editor.js.
+        @type {{ start(at: Point): void, move(at: Point): void, end(): void, cancel(): void, double(): void } | null} */
+    this.pen = null;
     /** @type {Point | null} */
     this.hover = null;      // last position of the cursor on the film, for zoom by key and the readout
     const { stage } = viewer;
@@ -68,10 +71,12 @@ export class Tools extends EventTarget {
     this.viewer.root.dataset.dragging = tool;
     if (tool === "ruler") this.#drag.line = this.viewer.rulers.start(this.viewer.geometry.toPicture(at.x, at.y));
     if (tool === "loupe") this.viewer.showLoupe(at.x, at.y);
+    if (tool === "draw") this.pen.start(this.viewer.geometry.toPicture(at.x, at.y));
   }
 
   #startPinch() {
     this.viewer.area = null;
+    if (this.#drag?.tool === "draw") this.pen.cancel();
     if (this.#drag?.tool === "ruler") this.viewer.rulers.remove(this.#drag.line);
     this.#drag = null;
     const [a, b] = [...this.#pointers.values()];
@@ -89,7 +94,18 @@ export class Tools extends EventTarget {
       if (this.current === "loupe" && event.pointerType === "mouse") this.viewer.showLoupe(at.x, at.y);
       return;
     }
-    this.#dragTo(at);
+    if (this.#drag.tool === "draw") this.#draw(event);
+    else this.#dragTo(at);
+  }
+
+  // With the places between two events: a quick stroke is no row of straight lines.
+  /** @param {PointerEvent} event */
+  #draw(event) {
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const one of events.length ? events : [event]) {
+      const { x, y } = this.#at(one);
+      this.pen.move(this.viewer.geometry.toPicture(x, y));
+    }
   }
 
   /** @param {Point} at */
@@ -133,6 +149,7 @@ export class Tools extends EventTarget {
       this.viewer.rulers.finish(this.#drag.line, 3 / this.viewer.geometry.scale);
       this.viewer.refreshLayer();
     }
+    if (this.#drag?.tool === "draw") this.pen.end();
     if (this.viewer.area) {
       if (event.type === "pointerup") this.viewer.windowToArea();
       this.viewer.area = null;
@@ -155,6 +172,7 @@ export class Tools extends EventTarget {
 
   /** @param {MouseEvent} event */
   #double(event) {
+    if (this.current === "draw") { this.pen.double(); return; }
     if (this.current === "ruler") return;
     const { geometry } = this.viewer;
     const at = this.#at(event);

@@ -36,6 +36,42 @@ function stretchRow(map, offset, across, out) {
   }
 }
 
+/** The mask of a map at a threshold: a byte for each source pixel, 1 inside.
+    @param {Uint8Array} map  @param {number} rows  @param {number} columns
+    @param {number} sourceRows  @param {number} sourceColumns  @param {number} threshold */
+export function maskAt(map, rows, columns, sourceRows, sourceColumns, threshold) {
+  const level = f(threshold * 255);
+  const across = taps(columns, sourceColumns);
+  const down = taps(rows, sourceRows);
+  const mask = new Uint8Array(sourceRows * sourceColumns);
+  const reaches = new Uint8Array(rows); // rows of the map that hold nothing high enough cost nothing
+  for (let row = 0; row < rows; row += 1) reaches[row] = map.subarray(row * columns, (row + 1) * columns).some((value) => value >= level) ? 1 : 0;
+  /** @type {Map<number, Float32Array>} */
+  const wide = new Map();
+  /** @param {number} row */
+  const stretched = (row) => {
+    if (!wide.has(row)) {
+      for (const old of wide.keys()) if (old < row - 1) wide.delete(old);
+      const line = new Float32Array(sourceColumns);
+      stretchRow(map, row * columns, across, line);
+      wide.set(row, line);
+    }
+    return wide.get(row);
+  };
+  for (let y = 0; y < sourceRows; y += 1) {
+    if (!reaches[down.low[y]] && !reaches[down.high[y]]) continue;
+    const upper = stretched(down.low[y]);
+    const lower = stretched(down.high[y]);
+    const share = down.part[y];
+    const rest = f(1 - share);
+    const line = y * sourceColumns;
+    for (let x = 0; x < sourceColumns; x += 1) {
+      if (f(f(upper[x] * rest) + f(lower[x] * share)) >= level) mask[line + x] = 1;
+    }
+  }
+  return mask;
+}
+
 /** For each threshold (ascending, 0…1) the number of source pixels at or above it.
     @param {Uint8Array} map  @param {number} rows  @param {number} columns
     @param {number} sourceRows  @param {number} sourceColumns  @param {number[]} thresholds */

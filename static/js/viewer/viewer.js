@@ -21,7 +21,7 @@ const FRAME_BUDGET = 11;   // ms for the picture while something moves
 /** What a reader chose last, for the next case too.
     @typedef {{
       overlay: import("./overlay.js").Setting, mode: import("./overlay.js").Mode,
-      inverted: boolean, preset: string,
+      inverted: boolean, preset: string, brush_mm: number, brush_px: number,
     }} Preferences */
 
 /** The picture and its result as the server describes them (portal.web.present.case_view): numbers and
@@ -37,6 +37,7 @@ const FRAME_BUDGET = 11;   // ms for the picture while something moves
       distanceLine: Line | null, levelLines: Line[], otherOutlines: Corner[][], region: Line | null,
       preferences: Preferences, preferencesUrl: string,
       picture: string, rulers: Line[], rulersUrl: string | null,
+      outline: { url: string, newest: string | null, mayEdit: boolean, measuring: boolean },
     }} ViewerInfo */
 
 export class Viewer extends EventTarget {
@@ -85,6 +86,8 @@ export class Viewer extends EventTarget {
     this.onScreen = () => this.#resize();
     /** @type {Line | null} */
     this.area = null;        // where the reader draws a box for a window
+    /** @type {import("./geometry.js").Point[]} */
+    this.corners = [];       // of a polygon that is not closed yet
     this.scratch = document.createElement("canvas");
     const style = getComputedStyle(document.documentElement);
     this.aiColour = style.getPropertyValue("--film-ai").trim();
@@ -190,8 +193,10 @@ export class Viewer extends EventTarget {
   #drawNow() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
+    const lies = this.#sampleStale;
     if (this.levels) { if (this.#pictureStale) this.#drawPicture(); } else this.#placePreview();
     this.#drawLayer();
+    if (lies) this.dispatchEvent(new Event("layout")); // the picture lies elsewhere on the film
   }
 
   #placePreview() {
@@ -262,6 +267,7 @@ export class Viewer extends EventTarget {
     const scale = this.#toPicture(context);
     this.overlay.draw(context, scale, ratio, this.aiColour, true);
     if (this.area) this.#drawArea(context, ratio / scale);
+    if (this.corners.length) this.#drawCorners(context, ratio / scale);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.#drawSides(context);
     /** @param {number} px  @param {number} py */
@@ -279,6 +285,18 @@ export class Viewer extends EventTarget {
       context.lineWidth = width * pixel;
       context.strokeStyle = colour;
       context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    }
+  }
+
+  /** @param {CanvasRenderingContext2D} context  @param {number} pixel */
+  #drawCorners(context, pixel) {
+    const path = new Path2D();
+    this.corners.forEach(({ x, y }, k) => (k ? path.lineTo(x, y) : path.moveTo(x, y)));
+    for (const { x, y } of this.corners) path.rect(x - 2 * pixel, y - 2 * pixel, 4 * pixel, 4 * pixel);
+    for (const [width, colour] of /** @type {const} */ ([[4, "rgb(0 0 0 / 55%)"], [1.5, this.readerColour]])) {
+      context.lineWidth = width * pixel;
+      context.strokeStyle = colour;
+      context.stroke(path);
     }
   }
 

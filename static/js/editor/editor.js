@@ -1,0 +1,372 @@
+// Editing the outline of a picture: tools that change one mask, one stack of undo, and a draft that is stored
+// while it grows. The end of the editing is a new version; the AI's own outline never changes.
+
+import { EditBar } from "./bar.js";
+import { Draft, newId, post } from "./draft.js";
+import { History } from "./history.js";
+import { Mask } from "./mask.js";
+import { decode, encode, fromBase64, toBase64 } from "./runs.js";
+import { maskAt } from "../viewer/upsample.js";
+import { withoutIslands } from "../viewer/islands.js";
+
+/** @typedef {import("../viewer/geometry.js").Point} Point */
+/** @typedef {import("./mask.js").Rect} Rect */
+/** @typedef {"brush" | "eraser" | "polygon" | "fill" | "delete"} Tool */
+/** @typedef {{ threshold(): number | null, closed(saved: boolean): Promise<void>, changed(): void }} Page  what the
+    page does: the threshold that the slider shows, what follows once the editor has closed, a change of state */
+
+/** @type {Record<Tool, string>} */
+const HINTS = {
+  brush: "Draw with the brush.",
+  eraser: "Draw to erase.",
+  polygon: "Click the corners. Enter or a double click closes, Escape drops them.",
+  fill: "Click a gap that the outline encloses.",
+  delete: "Click a region to remove it.",
+};
+const STEP = 1.25;
+const BOUNDS = { mm: [0.5, 100], px: [1, 1000] };
+const SAVE_FAILED = "No version was stored: the portal cannot be reached. What you drew is still here; try again.";
+
+export class Editor {
+  /** @type {Mask | null} */
+  mask = null;
+  /** @type {History | null} */
+  history = null;
+  /** @type {Draft | null} */
+  draft = null;
+  /** @type {Tool} */
+  tool = "brush";
+  /** @type {Point[]} */
+  corners = [];
+  /** @type {Promise<void>} */
+  settled = Promise.resolve();
+  #opening = false;
+  #saving = false;
+  /** @type {Point | null} */
+  #last = null;
+  /** @type {Uint8Array | null} */
+  #base = null;
+  #versionId = "";
+  #warned = false;
+
+  /** @param {import("../viewer/viewer.js").Viewer} viewer
+      @param {import("../viewer/tools.js").Tools} tools
+      @param {import("./layer.js").ReaderLayer} layer  @param {Page} page */
+  constructor(viewer, tools, layer, page) {
+    this.viewer = viewer;
+    this.tools = tools;
+    this.layer = layer;
+    this.page = page;
+    this.bar = new EditBar(this);
+    tools.pen = this;
+    document.addEventListener("keydown", (event) => this.#key(event), true);
+    addEventListener("beforeunload", (event) => { if (this.draft?.isOpen || this.#saving) event.preventDefault(); });
+  }
+
+  get isOpen() { return this.mask !== null; }
+
+  /** Whether the pointer draws now; other tools may be in use while the editor is open. */
+  get isDrawing() { return this.isOpen && this.tools.current === "draw"; }
+
+  /** The brush's diameter, in mm where the spacing is known. */
+  get size() {
+    const { preferences, info } = this.viewer;
+    return info.spacing ? preferences.brush_mm : preferences.brush_px;
+  }
+
+  get unit() { return this.viewer.info.spacing ? "mm" : "px"; }
+
+  /** Half the brush's width and height in source pixels. */
+  get radii() {
+    const { spacing } = this.viewer.info;
+    return spacing ? [this.size / 2 / spacing.column_mm, this.size / 2 / spacing.row_mm] : [this.size / 2, this.size / 2];
+  }
+
+  /** Opens the editor, or ends it with a new version. */
+  async toggle() { await (this.isOpen ? this.finish() : this.open(false)); }
+
+  /** @param {boolean} takeOver  also while another reader edits */
+  async open(takeOver) {
+    if (this.#opening || !this.viewer.info.rows) return;
+    this.#opening = true;
+    this.bar.open();
+    this.bar.say("Opening …");
+    const { outline, picture, rows, columns } = this.viewer.info;
+    const { status, body } = await post(`${outline.url}/begin`, { picture, take_over: takeOver });
+    this.#opening = false;
+    if (status !== 200) {
+      this.bar.offerTakeOver(body.code === "being_edited" || this.isOpen);
+      this.bar.say(body.detail || "The portal cannot be reached. Try again.", true);
+      this.page.changed();
+      return;
+    }
+    this.#base = fromBase64(body.base);
+    const mine = this.isOpen; // taken back: what is drawn here goes on
+    this.draft?.end();
+    if (!mine) {
+      this.mask = new Mask(decode(fromBase64(body.runs), rows * columns), rows, columns);
+      this.history = new History(this.mask);
+      this.layer.shown = true;
+      this.layer.show(this.mask);
+    }
+    this.#versionId = newId();
+    this.#warned = false;
+    this.draft = new Draft(outline.url, { picture, rows, columns }, body, () => encode(this.mask.committed), (state, text) => this.#stored(state, text));
+    this.bar.offerTakeOver(false);
+    this.use(mine ? this.tool : "brush");
+    if (mine) this.draft.changed();
+    else this.bar.say(body.is_draft ? "Your draft goes on." : body.kept ? "What was drawn before is a version." : HINTS.brush);
+    this.viewer.root.dataset.editing = "yes";
+    this.bar.show();
+  }
+
+  /** @param {Tool} tool */
+  async use(tool) {
+    if (!this.isOpen) { await this.open(false); if (!this.isOpen) return; }
+    if (tool !== "polygon") this.#drop();
+    this.tool = tool;
+    this.tools.use("draw");
+    if (this.draft.state === "saved") this.bar.say(HINTS[tool]);
+    this.bar.show();
+  }
+
+  /** @param {number} by  1 or -1 */
+  resize(by) {
+    const [least, most] = BOUNDS[this.unit];
+    const wanted = Math.min(most, Math.max(least, this.size * STEP ** by));
+    const next = this.unit === "px" ? Math.max(1, Math.round(wanted) + (Math.round(wanted) === this.size ? by : 0)) : Math.round(wanted * 10) / 10;
+    this.viewer.remember(this.unit === "mm" ? { brush_mm: next } : { brush_px: Math.max(1, next) });
+    this.bar.show();
+  }
+
+  undo() { this.#moved(this.history?.undo()); }
+
+  redo() { this.#moved(this.history?.redo()); }
+
+  /** The AI's outline at the threshold that the slider shows, instead of what is drawn. */
+  async fromMap() {
+    if (!this.isOpen) { await this.open(false); if (!this.isOpen) return; }
+    const { overlay, info } = this.viewer;
+    const threshold = this.page.threshold();
+    if (!overlay.map || threshold === null) { this.bar.say("There is no AI map of this picture.", true); return; }
+    const { data, rows, columns } = overlay.map;
+    const kept = withoutIslands(data, rows, columns, threshold * 255, info.islandFloor);
+    this.#replace(maskAt(kept, rows, columns, info.rows, info.columns, threshold));
+    this.bar.say(`The AI map at ${threshold.toFixed(2)}.`);
+  }
+
+  /** Nothing is outlined. */
+  empty() { if (this.isOpen) this.#replace(new Uint8Array(this.mask.data.length)); }
+
+  /** Back to where the editing began; can be undone like any edit. */
+  startOver() { if (this.isOpen) this.#replace(decode(this.#base, this.mask.data.length)); }
+
+  /** @param {Uint8Array} data */
+  #replace(data) {
+    this.#drop();
+    this.mask.replace(data);
+    this.#edited(null);
+  }
+
+  /** Stores a version and closes the editor; resolves to whether it is closed. What is asked for meanwhile
+      waits for `settled`. */
+  finish() {
+    if (!this.isOpen || this.#saving) return Promise.resolve(false);
+    const closing = this.#finish();
+    this.settled = closing.then(() => {});
+    return closing;
+  }
+
+  async #finish() {
+    this.#drop();
+    this.history.commit();
+    this.#saving = true;
+    this.bar.say("Saving …");
+    this.bar.show();
+    const { outline, picture, rows, columns } = this.viewer.info;
+    const stored = await this.draft.flush();
+    const runs = toBase64(encode(this.mask.committed));
+    const answer = stored
+      ? await post(`${outline.url}/save`, { picture, lock: this.draft.lock, outline: this.#versionId, rows, columns, runs })
+      : { status: 0, body: { detail: this.draft.message } };
+    this.#saving = false;
+    if (answer.status !== 200) {
+      if (answer.body.code === "taken_over") this.#stored("lost", answer.body.detail);
+      else this.bar.say(answer.body.detail || SAVE_FAILED, true);
+      this.bar.show();
+      return false;
+    }
+    await this.#close(Boolean(answer.body.outline));
+    return true;
+  }
+
+  /** @param {boolean} saved */
+  async #close(saved) {
+    this.draft.end();
+    this.draft = this.history = null;
+    this.mask = null;
+    this.bar.close();
+    delete this.viewer.root.dataset.editing;
+    this.tools.use("window");
+    this.bar.show();
+    await this.page.closed(saved);
+  }
+
+  /** True once the page may be left: nothing is open, and an unfinished outline was pointed out. */
+  async mayLeave() {
+    if (!this.isOpen) return true;
+    const { history } = this;
+    this.history.commit();
+    if (!(await this.draft.flush())) { this.bar.say(this.draft.message || SAVE_FAILED, true); return false; }
+    if (!history.canUndo || this.#warned) { await this.draft.leave(); return true; }
+    this.#warned = true;
+    this.bar.say("The outline is a draft. E makes it a version; leave again to keep the draft for later.", true);
+    return false;
+  }
+
+  // Pointers: called by viewer/tools.js while the tool is "draw".
+
+  /** @param {Point} point */
+  start(point) {
+    if (!this.isOpen || this.#saving) return;
+    this.#warned = false;
+    if (this.tool === "polygon") { this.#corner(point); return; }
+    if (this.tool === "fill" || this.tool === "delete") { this.#click(point); return; }
+    this.#last = point;
+    this.move(point);
+  }
+
+  /** @param {Point} point */
+  move(point) {
+    if (!this.#last || !this.isOpen) return;
+    const [rx, ry] = this.radii;
+    this.mask.stroke(this.#last, point, Math.max(rx, 0.01), Math.max(ry, 0.01), this.tool === "brush" ? 1 : 0);
+    const pad = 1;
+    this.layer.refresh([
+      Math.min(this.#last.x, point.x) - rx - pad, Math.min(this.#last.y, point.y) - ry - pad,
+      Math.max(this.#last.x, point.x) + rx + pad, Math.max(this.#last.y, point.y) + ry + pad,
+    ]);
+    this.#last = point;
+  }
+
+  end() {
+    if (!this.#last) return;
+    this.#last = null;
+    this.#edited(undefined);
+  }
+
+  /** A second finger: it was no stroke. */
+  cancel() {
+    this.#last = null;
+    const rect = this.mask?.revert();
+    if (rect) this.layer.refresh(rect);
+  }
+
+  double() { if (this.tool === "polygon" && this.corners.length > 2) this.#closePolygon(); }
+
+  /** @param {Point} point */
+  #corner(point) {
+    const [first] = this.corners;
+    const near = 8 / this.viewer.geometry.scale;
+    if (this.corners.length > 2 && Math.hypot(point.x - first.x, point.y - first.y) < near) { this.#closePolygon(); return; }
+    const last = this.corners.at(-1);
+    if (last && Math.hypot(point.x - last.x, point.y - last.y) < near / 4) return; // the second click of a double one
+    this.corners.push(point);
+    this.#showCorners();
+  }
+
+  #closePolygon() {
+    const { corners } = this;
+    this.#drop();
+    this.mask.polygon(corners);
+    this.#edited(undefined);
+  }
+
+  #drop() {
+    if (!this.corners.length) return;
+    this.corners = [];
+    this.#showCorners();
+  }
+
+  #showCorners() {
+    this.viewer.corners = this.corners;
+    this.viewer.refreshLayer();
+  }
+
+  /** @param {Point} point */
+  #click(point) {
+    const done = this.tool === "fill" ? this.mask.fill(point) : this.mask.removeRegion(point);
+    if (!done) {
+      this.mask.revert();
+      this.bar.say(this.tool === "fill" ? "This gap is not enclosed by the outline." : "Nothing is outlined here.", true);
+      return;
+    }
+    this.#edited(undefined);
+  }
+
+  // Ends one edit. Without a rectangle, all is drawn again.
+  /** @param {Rect | null | undefined} rect  undefined: what the mask has noted as changed */
+  #edited(rect) {
+    const changed = rect === undefined ? this.mask.dirty : rect;
+    if (!this.history.commit()) return;
+    this.#versionId = newId();
+    this.layer.refresh(changed);
+    this.draft.changed();
+    this.bar.show();
+  }
+
+  /** @param {Rect | null | undefined} rect */
+  #moved(rect) {
+    if (!rect) return;
+    this.#versionId = newId();
+    this.layer.refresh();
+    this.draft.changed();
+    this.bar.show();
+  }
+
+  // Enter and Escape act on the film alone: elsewhere they belong to what has the focus.
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (!this.isOpen || document.querySelector("dialog[open]")) return;
+    const { target } = event;
+    const isText = target instanceof Element && target.matches("textarea, select, input:not([type=range])");
+    const undoes = (event.ctrlKey || event.metaKey) && !event.altKey && !isText;
+    const key = event.key.toLowerCase();
+    if (undoes && key === "z") this.#take(event, () => (event.shiftKey ? this.redo() : this.undo()));
+    else if (undoes && key === "y") this.#take(event, () => this.redo());
+    else if (target !== this.viewer.stage && target !== document.body) return;
+    else if (key === "enter" && !event.repeat) this.#take(event, () => this.#apply());
+    else if (key === "escape" && this.corners.length) this.#take(event, () => this.#drop());
+  }
+
+  /** @param {KeyboardEvent} event  @param {() => void} act */
+  #take(event, act) {
+    event.preventDefault();
+    event.stopPropagation();
+    act();
+  }
+
+  // By keyboard the tool is used where the pointer is, or in the middle of the film, under which the arrow keys
+  // move the picture.
+  #apply() {
+    if (!this.isDrawing) return;
+    const { geometry } = this.viewer;
+    const at = this.tools.hover ?? { x: geometry.width / 2, y: geometry.height / 2 };
+    const point = geometry.toPicture(at.x, at.y);
+    const last = this.corners.at(-1);
+    const isSame = last && Math.hypot(point.x - last.x, point.y - last.y) < 1 / geometry.scale;
+    if (this.tool === "polygon" && this.corners.length > 2 && (this.tools.hover || isSame)) { this.#closePolygon(); return; }
+    this.start(point);
+    this.end();
+  }
+
+  /** @param {import("./draft.js").State} state  @param {string} text */
+  #stored(state, text) {
+    if (!this.isOpen) return;
+    const words = { saved: "Draft stored.", saving: "Storing …", waiting: text, lost: text, refused: text };
+    this.bar.offerTakeOver(state === "lost");
+    this.bar.say(words[state], state !== "saved" && state !== "saving");
+    this.viewer.root.dataset.stored = state;
+    this.page.changed();
+  }
+}
