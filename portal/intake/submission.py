@@ -161,8 +161,7 @@ def _take(
     blob.name = vault.put(data_key, blob_id=blob.id, kind=blob.kind, attempt=0, data=data)
     try:
         if own is not None:
-            study = _new_exam(session, vault, actor, upload, study_id, own, now)
-            study.is_old = is_old
+            study = _new_exam(session, vault, actor, upload, study_id, own, now, is_old=is_old)
         else:
             study = _joined(session, instance)
             study.is_old = study.is_old and is_old  # one that is new is enough
@@ -230,6 +229,8 @@ def _new_exam(
     study_id: UUID,
     own: tuple[bytes, WrappedKey],
     now: datetime,
+    *,
+    is_old: bool,
 ) -> Study:
     """Add the exam of a first picture; IntegrityError where its UID has one by now."""
     data_key, wrapped = own
@@ -243,6 +244,7 @@ def _new_exam(
         key_id=wrapped.key_id,
         weight=worklist_order.by_arrival(now),
         changed=DatabaseTime(),
+        is_old=is_old,
     )
     study.sealed_phi = sealed_fields.seal_phi(vault, data_key, study.id, upload.phi)
     header_columns.describe_study(

@@ -44,9 +44,16 @@ _BEHIND: Final = 1e10
 MOST_PER_PAGE: Final = 200
 _FARTHEST: Final = 1e11  # weights lie within it
 # Made once, for these run with every result: a study's pictures, whether one of them was not seen
-# in a review, and whether one of its jobs failed.
+# in a review, whether one of its jobs failed, and who wrote the last review.
 _OF_STUDY: Final = bindparam("study_id", type_=Study.id.type)
 _SEEN: Final = exists().where(ReviewSeen.instance_id == Instance.id)
+_LAST_READER: Final = (
+    select(Review.reader_id)
+    .where(exams.within(Review.study_id, _OF_STUDY))
+    .order_by(Review.created.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 _MARKS: Final = select(
     select(func.count())
     .select_from(Instance)
@@ -58,12 +65,7 @@ _MARKS: Final = select(
         Job.kind.in_(status.RESULT_JOBS),
         Job.state == JobState.FAILED,
     ),
-)
-_LAST_READER: Final = (
-    select(Review.reader_id)
-    .where(exams.within(Review.study_id, _OF_STUDY))
-    .order_by(Review.created.desc())
-    .limit(1)
+    _LAST_READER,
 )
 
 
@@ -79,9 +81,11 @@ def place(session: Session, study_id: UUID) -> Study:
     """
     session.flush()
     study = session.get_one(Study, study_id, with_for_update=SHARED_KEY, populate_existing=True)
-    pictures, has_unseen, has_failed = session.execute(_MARKS, {"study_id": study_id}).one()
+    marks = session.execute(_MARKS, {"study_id": study_id}).one()
+    pictures, has_unseen, has_failed, reader_id = marks
     predictions = exams.last_predictions(session, [study_id])
     foremost = min(predictions.values(), key=status.suspicion, default=None)
+    size = _size(session, foremost)  # all is read before anything is set: one UPDATE
     study.is_read = (
         pictures > 0
         and not has_unseen
@@ -89,8 +93,7 @@ def place(session: Session, study_id: UUID) -> Study:
     )
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None
-    study.size = _size(session, foremost)
-    study.reader_id = session.scalar(_LAST_READER, {"study_id": study_id})
+    study.size, study.reader_id = size, reader_id
     is_finished = foremost is not None and len(predictions) == pictures
     study.is_without_result = bool(has_failed) or (is_finished and study.band is None)
     study.changed = DatabaseTime()
