@@ -143,7 +143,7 @@ def enqueue(
     subject = study_id if instance is None else instance.id
     key = ":".join((kind.value, subject.hex, *([target] if target else [])))
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(
+    added: Job | None = session.scalars(
         dialect.insert(Job)
         .values(
             id=uuid4(),
@@ -159,7 +159,10 @@ def enqueue(
             queued_at=DatabaseTime(),
         )
         .on_conflict_do_nothing(index_elements=[Job.idempotency_key])
-    )
+        .returning(Job)
+    ).one_or_none()
+    if added is not None:
+        return added
     return session.scalars(select(Job).where(Job.idempotency_key == key)).one()
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Final
 from uuid import uuid4
 
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from portal import database
@@ -18,6 +20,9 @@ from portal.studies import sealed_fields, stored_files
 from portal.vault import Vault, VaultError
 from worker.contract.claim_bundle import BUNDLE_INPUT_BYTES
 from worker.contract.result import Output
+
+# Made once, as it runs with every result.
+_OF_JOB: Final = select(Blob).where(Blob.job_id == bindparam("its_job"))
 
 
 def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[bytes, str]:
@@ -63,11 +68,16 @@ def store_output(
 
     Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
     """
-    blobs = write(session, vault, attempted(session, ticket), [output], now)
+    job = attempted(session, ticket)
+    instance = session.get_one(Instance, job.instance_id, populate_existing=True)
+    blobs = write(session, vault, job, instance, [output], now)
     written = [blob.name for blob in blobs]
     try:
         job = attempted(session, ticket, lock=True)
-        before = enter(session, job, ticket, blobs)
+        of_kind = Blob.kind.in_([blob.kind for blob in blobs])
+        before = take_blobs(session, job.id, Blob.attempt == ticket.attempt, of_kind)
+        session.add_all(blobs)
+        session.flush()
     except BaseException:
         session.rollback()
         destroy_files(vault, written)
@@ -77,14 +87,19 @@ def store_output(
 
 
 def write(
-    session: Session, vault: Vault, job: Job, outputs: Sequence[Output], now: datetime
+    session: Session,
+    vault: Vault,
+    job: Job,
+    instance: Instance,
+    outputs: Sequence[Output],
+    now: datetime,
 ) -> list[Blob]:
     """Check outputs of the job's attempt and write their files in parallel; ends the transaction.
 
-    The caller enters their rows. Raises BadResult or VaultError; then no file is left.
+    `instance` is the job's picture. The caller enters their rows. Raises BadResult or VaultError;
+    then no file is left.
     """
     attempt = job.attempts
-    instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     picture = (instance.rows or 0, instance.columns or 0)
     kinds = [
         result_checks.check_output(job.kind, sent.kind, sent.data, sent.media_type, picture)
@@ -129,10 +144,21 @@ def write(
     return blobs
 
 
-def enter(session: Session, job: Job, ticket: Ticket, blobs: Sequence[Blob]) -> list[str]:
-    """Add the rows of written outputs; returns the files that they replace."""
-    kinds = [blob.kind for blob in blobs]
-    before = take_blobs(session, job.id, Blob.attempt == ticket.attempt, Blob.kind.in_(kinds))
+def enter(
+    session: Session, job: Job, ticket: Ticket, blobs: Sequence[Blob]
+) -> tuple[list[Blob], list[str]]:
+    """Add the rows of outputs that came with the result: all rows that the attempt then has.
+
+    The others of the job are removed: those that these replace and those of attempts before. Also
+    returns the names of their files, to be destroyed.
+    """
+    kinds = {blob.kind for blob in blobs}
+    before = session.scalars(_OF_JOB, {"its_job": job.id}).all()
+    stored = [one for one in before if one.attempt == ticket.attempt and one.kind not in kinds]
+    gone = [one for one in before if one not in stored]
+    names = [one.name for one in gone]
+    if gone:
+        session.execute(delete(Blob).where(Blob.id.in_([one.id for one in gone])))
     session.add_all(blobs)
     session.flush()
-    return before
+    return [*stored, *blobs], names

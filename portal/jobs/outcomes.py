@@ -46,9 +46,13 @@ from worker.contract.error_codes import FROM_OUTSIDE, ErrorCode
 from worker.contract.job import Failure, FailureKind
 from worker.contract.result import Output
 
-# The files that an attempt has stored. Made once, as it runs with every result.
-_STORED: Final = select(Blob).where(
-    Blob.job_id == bindparam("its_job"), Blob.attempt == bindparam("its_attempt")
+# A job, locked, and its picture. Made once, as it runs with every result.
+_BEGUN: Final = (
+    select(Job, Instance)
+    .join(Instance, Instance.id == Job.instance_id)
+    .where(Job.id == bindparam("its_id"))
+    .with_for_update(of=Job)
+    .execution_options(populate_existing=True)
 )
 
 
@@ -68,24 +72,26 @@ def finish(
     second time changes nothing. Where an output is missing that this portal requires, the job also
     goes back to the queue, for a newer worker.
     """
-    found = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
-    if found is None or not is_running(found, ticket):
+    begun = session.execute(_BEGUN, {"its_id": ticket.job_id}).one_or_none()
+    if begun is None:
         session.rollback()
-        if found is None or found.attempts != ticket.attempt or found.state is not JobState.DONE:
+        raise Lost
+    found, instance = begun
+    if not is_running(found, ticket):
+        session.rollback()
+        if found.attempts != ticket.attempt or found.state is not JobState.DONE:
             raise Lost
         return None
-    blobs = files.write(session, vault, found, sent, now) if sent else []
+    blobs = files.write(session, vault, found, instance, sent, now) if sent else []
     session.commit()  # without files, it is still locked
     written = [blob.name for blob in blobs]
     for blob in blobs:
         blob.current = True  # from the start: they become rows only if the result is accepted
     try:
         job = attempted(session, ticket, lock=True)
-        replaced = files.enter(session, job, ticket, blobs)
-        follower, made = _accept(session, vault, job, ticket.attempt, result, now)
+        stored, old = files.enter(session, job, ticket, blobs)
+        follower, made = _accept(session, vault, job, stored, result, now)
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
-        is_first = ticket.attempt == 1  # and has none before it that may have left something
-        old = [] if is_first else take_blobs(session, job.id, Blob.attempt != ticket.attempt)
         if made and job.kind is not JobKind.MEASURE:  # else its place stays the same
             worklist_order.place(session, job.study_id)
         log_end(session, "job_finished", job, now, made)
@@ -97,7 +103,7 @@ def finish(
             fail(session, vault, ticket, older, now)
         raise
     database.commit(session)
-    destroy_files(vault, old + replaced)
+    destroy_files(vault, old)
     return follower
 
 
@@ -161,10 +167,18 @@ def _note_missing_model(session: Session, job: Job, ticket: Ticket) -> None:
 
 
 def _accept(
-    session: Session, vault: Vault, job: Job, attempt: int, result: dict[str, Any], now: datetime
+    session: Session,
+    vault: Vault,
+    job: Job,
+    stored: Sequence[Blob],
+    result: dict[str, Any],
+    now: datetime,
 ) -> tuple[UUID | None, list[Base]]:
-    """Check and store a result; returns the job that follows, and the records that it has made."""
-    stored = session.scalars(_STORED, {"its_job": job.id, "its_attempt": attempt}).all()
+    """Check and store a result; returns the job that follows, and the records that it has made.
+
+    `stored`: the files of the attempt. The picture is read again: while its files were written, it
+    may have been purged, or its exam joined with another.
+    """
     sizes = {blob.kind: blob.size for blob in stored}
     follower, made = None, list[Base]()
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
@@ -186,7 +200,7 @@ def _accept(
         picture = (instance.rows or 0, instance.columns or 0)
         prediction = result_checks.check_prediction(result, sizes)
         prediction_checks.check(session, job, prediction, picture)
-        made = _predict(session, job, attempt, prediction, now)
+        made = _predict(session, job, prediction, now)
     for blob in stored:
         blob.current = True
     session.flush()
@@ -208,11 +222,7 @@ def _measured(
 
 
 def _predict(
-    session: Session,
-    job: Job,
-    attempt: int,
-    prediction: contract.Prediction,
-    now: datetime,
+    session: Session, job: Job, prediction: contract.Prediction, now: datetime
 ) -> list[Base]:
     model, is_new = _model(session, prediction.model, now)
     grid, measured = prediction.map, prediction.measurements
@@ -222,7 +232,7 @@ def _predict(
         instance_id=job.instance_id,
         model_id=model.id,
         job_id=job.id,
-        attempt=attempt,
+        attempt=job.attempts,
         probability=prediction.probability,
         band=prediction.band,
         threshold=prediction.threshold,

@@ -36,12 +36,10 @@ SENDER = [
     ("SELECT users", "what this person may do"),
 ]
 RESULT = [
-    ("SELECT jobs", "whether the attempt is the job's, before files are written"),
-    ("SELECT instances", "the picture's key and size, for the files"),
-    ("SELECT jobs", "the same again, locked until the end, as files are written unlocked"),
-    ("SELECT blobs", "files that these replace"),
+    ("SELECT jobs", "whether the attempt is the job's, and its picture, before files are written"),
+    ("SELECT jobs", "the job again, locked until the end, as files are written unlocked"),
+    ("SELECT blobs", "files that it has already: those that these replace, and the others"),
     ("INSERT blobs", "the files"),
-    ("SELECT blobs", "the files of the attempt, which the result has to fit"),
     ("SELECT instances", "the picture as it is now: purged or joined meanwhile"),
 ]
 TABLE = [
@@ -58,7 +56,6 @@ TABLE = [
             ("INSERT instances", "the picture"),
             ("INSERT blobs", "its file"),
             ("INSERT jobs", "the render job"),
-            ("SELECT jobs", "the job as it is stored"),
             *LOG,
             ("UPDATE jobs", "it is announced"),
         ],
@@ -79,7 +76,6 @@ TABLE = [
             *RESULT,
             ("UPDATE instances", "what the header and the pixels are"),
             ("INSERT jobs", "the segment job"),
-            ("SELECT jobs", "the job as it is stored"),
             ("UPDATE jobs", "the render job is done"),
             *LOG,
             ("UPDATE jobs", "the segment job is announced"),
@@ -108,7 +104,6 @@ TABLE = [
             ("SELECT studies", "the exam, locked while its place in the worklist changes"),
             ("SELECT instances", "its pictures: how many, seen, failed; its last reader"),
             ("SELECT predictions", "the last result of each"),
-            ("SELECT instances", "the picture's size, for the size class of the list"),
             ("UPDATE studies", "its place"),
             ("SELECT predictions", "the result as it is stored, which the log binds"),
             *LOG,
