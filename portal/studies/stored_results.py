@@ -8,7 +8,7 @@ them without these, by way of this module alone.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from portal.models import Instance, Prediction
+from portal.models import Instance, Prediction, SizeClass
 from worker.contract import facts
 from worker.contract.measurements import LEVELS
 from worker.contract.prediction import UNDER_AGE
@@ -18,6 +18,13 @@ Json = dict[str, Any]
 # The reason of an index from before it was checked whether the lung's border was found.
 NOT_CHECKED: Final = "border_not_checked"
 _INDICES: Final = ("collins", "rhea", "light")
+# The classes as workers name them.
+_SIZES: Final = {
+    "small": SizeClass.BELOW_10,
+    "moderate": SizeClass.FROM_10_TO_30,
+    "large": SizeClass.ABOVE_30,
+    "unknown": SizeClass.UNKNOWN,
+}
 
 
 def measurements(row: Prediction, picture: Instance) -> Json | None:
@@ -38,6 +45,21 @@ def hemithorax_share(measured: Mapping[str, Any] | None) -> tuple[str, float] | 
     first = extents[0] if extents else {}
     share = first.get("fraction")
     return None if share is None else (str(first["side"]), float(share))
+
+
+def size_class(measured: Mapping[str, Any] | None) -> SizeClass:
+    """The size class of a finding: the one that its worker stored.
+
+    Results of older versions have none: then it is that of the larger finding's share.
+    """
+    if stored := _SIZES.get((measured or {}).get("severity") or ""):
+        return stored
+    share = hemithorax_share(measured)
+    if share is None:
+        return SizeClass.UNKNOWN
+    if share[1] < 0.1:
+        return SizeClass.BELOW_10
+    return SizeClass.FROM_10_TO_30 if share[1] <= 0.3 else SizeClass.ABOVE_30
 
 
 def image_thresholds(row: Prediction) -> tuple[float | None, float | None]:

@@ -104,16 +104,11 @@ def place(session: Session, study_id: UUID) -> Study:
 
 
 def _size(session: Session, found: Prediction | None) -> SizeClass | None:
-    """The class of what the lists show of the model's finding: its share of the hemithorax."""
+    """The size class of the model's finding."""
     if found is None or found.band not in (Band.LIKELY, Band.POSSIBLE):
         return None
     picture = session.get_one(Instance, found.instance_id)
-    share = stored_results.hemithorax_share(stored_results.measurements(found, picture))
-    if share is None:
-        return SizeClass.UNKNOWN
-    if share[1] < 0.1:
-        return SizeClass.BELOW_10
-    return SizeClass.FROM_10_TO_30 if share[1] <= 0.3 else SizeClass.ABOVE_30
+    return stored_results.size_class(stored_results.measurements(found, picture))
 
 
 def _unread_place(study: Study) -> tuple[int, float]:

@@ -119,6 +119,24 @@ def test_g_swallows_no_key_of_the_case(visitor: Visitor) -> None:
     page.wait_for_url("**/worklist")
 
 
+def test_a_size_does_not_go_with_another_finding(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(27), patient_name="OTHER^SIDE")
+    page = _open(visitor, study)
+    current, size = page.locator("#review-current"), page.locator("#review-size")
+    size.select_option("above_30")  # chosen before the finding: it is of this one
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")
+    expect(current).to_have_text("Right · agreed")
+    expect(size).to_have_value("above_30")
+    page.keyboard.press("l")
+    expect(current).to_have_text("Left · disagreed")
+    expect(size).to_have_value("")
+    page.reload()
+    expect(size).to_have_value("")
+    history = page.locator("#review-history li")
+    assert ["30 %" in text for text in history.all_text_contents()] == [False, True]
+
+
 def test_two_quick_findings_are_both_saved_in_order(visitor: Visitor) -> None:
     study, _ = visitor.site.complete(draw(24), patient_name="QUICK^READER")
     page = _open(visitor, study)

@@ -32,6 +32,7 @@ _SEVERITIES: Final = {
     "large": "over 30 % of the hemithorax",
     "unknown": "unknown (lungs not found)",
 }
+_BORDER_NOT_FOUND: Final = "unknown (border of the lung not found)"
 METHOD: Final = (
     "Share of the hemithorax’s area in the picture; this is not a volume. Distances between the "
     "pleural layers at the model’s threshold. Collins, Rhea and Light estimate a volume and "
@@ -81,7 +82,10 @@ def figure(measured: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def severity(measured: Mapping[str, Any]) -> str:
     """The size class in words; empty where nothing is outlined, or in a result of before."""
-    return _SEVERITIES.get(measured.get("severity") or "", "")
+    size = measured.get("severity")
+    if size == "unknown" and measured.get("lungs_found"):
+        return _BORDER_NOT_FOUND
+    return _SEVERITIES.get(size or "", "")
 
 
 def lesions(measured: Mapping[str, Any]) -> int:

@@ -169,7 +169,10 @@ export class Review {
     const body = new FormData(this.form);
     const isPositive = ["right", "left", "both"].includes(finding);
     body.set("finding", finding);
-    body.set("size", isPositive ? this.size.value : "");
+    // The size of the finding before does not go with another one; one chosen since does.
+    const { stated } = this.known;
+    const isOfThis = finding === stated.finding || this.size.value !== stated.size;
+    body.set("size", isPositive && isOfThis ? this.size.value : "");
     body.set("reason", this.#fitting(finding).has(this.reason.value) ? this.reason.value : "");
     body.set("csrf_token", csrfToken());
     return body;

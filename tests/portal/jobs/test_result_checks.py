@@ -217,4 +217,8 @@ def test_a_result_of_a_worker_of_before_has_neither_class_nor_count() -> None:
     assert result_checks.check_prediction(sent, SEGMENTED).as_json()["measurements"] == older
     assert size_lines.severity(older) == ""
     assert size_lines.lesions(older) == 1
-    assert size_lines.severity(prediction_of()["measurements"]) == "10 – 30 % of the hemithorax"
+    today = prediction_of()["measurements"]
+    assert size_lines.severity(today) == "10 – 30 % of the hemithorax"
+    for found, words in ((True, "border of the lung"), (False, "lungs"), (None, "lungs")):
+        unknown = today | {"severity": "unknown", "lungs_found": found}
+        assert size_lines.severity(unknown) == f"unknown ({words} not found)"

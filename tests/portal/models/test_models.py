@@ -16,11 +16,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from portal import audit, database
 from portal.audit import chain
-from portal.models import Base, Job, JobKind, Study, Team
+from portal.models import Base, Job, JobKind, SizeClass, Study, Team
 from portal.reading import reviews, worklist
 from tests.support import version_before
 from tests.support.clinic import Clinic
 from tests.support.core import NOW, Core
+from tests.support.jobs import prediction_of
 
 
 def test_a_time_comes_back_aware_and_in_utc(core: Core) -> None:
@@ -128,6 +129,21 @@ def test_cases_that_were_read_before_the_result_come_back_with_the_migration(
         assert found[late] == {row.id: row for row in today}[late]
         assert found[seen].is_read
         assert found[unread].is_read  # nobody has read it: no work of this migration
+
+
+def test_size_classes_are_those_that_results_store_after_the_migration(clinic: Clinic) -> None:
+    """As the version before placed them: by the share of the larger outline."""
+    measured = prediction_of()["measurements"]
+    stored = clinic.done(measurements=measured | {"severity": "large"})
+    older = clinic.done(measurements=measured | {"severity": None})
+    database.downgrade(clinic.core.engine, "0031")
+    with clinic.session as session:
+        session.execute(text("UPDATE studies SET size = 'below_10'"))
+        session.commit()
+    database.upgrade(clinic.core.engine)
+    with clinic.session as session:
+        assert session.get_one(Study, stored).size is SizeClass.ABOVE_30
+        assert session.get_one(Study, older).size is SizeClass.BELOW_10  # as it was
 
 
 def test_the_database_itself_refuses_an_unknown_kind_of_job(clinic: Clinic) -> None:

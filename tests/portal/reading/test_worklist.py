@@ -183,11 +183,11 @@ def test_filters(clinic: Clinic, day: dict[str, UUID]) -> None:
 
 
 def extents(share: float | None, *, border: bool = True) -> dict[str, Any]:
-    """Measurements with a finding on the right of this share of the hemithorax."""
+    """Measurements of an older worker: a finding on the right of this share of the hemithorax."""
     given = prediction_of()["measurements"]
     (first, *others) = given["extents"]
     known = {"fraction": share, "border_found": border}
-    return {"measurements": given | {"extents": [first | known, *others]}}
+    return {"measurements": given | {"severity": None, "extents": [first | known, *others]}}
 
 
 def test_filters_by_size_reader_and_arrival(clinic: Clinic) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portal.exchange import deidentified_export
-from portal.models import Band, Instance, ModelVersion, Prediction
+from portal.models import Band, Instance, ModelVersion, Prediction, SizeClass, Study
 from portal.reading import case, worklist
 from portal.studies import stored_results
 from tests.support.clinic import Clinic
@@ -129,3 +129,30 @@ def test_the_larger_finding_s_share_is_the_size() -> None:
     unknown = first | {"fraction": None}
     assert stored_results.hemithorax_share({"extents": [unknown, second]}) is None
     assert stored_results.hemithorax_share(None) is None
+
+
+def two_sided(severity: str | None) -> dict[str, Any]:
+    """Measurements whose larger outline, on the right, has the smaller share: 9 and 35 %."""
+    whole = measured(PLAUSIBLE)
+    (right,) = whole["extents"]
+    sides = [right | {"fraction": 0.09}, right | {"side": "left", "fraction": 0.35}]
+    return whole | {"extents": sides, "severity": severity}
+
+
+@pytest.mark.parametrize(
+    ("severity", "size"),
+    [
+        ("small", SizeClass.BELOW_10),
+        ("moderate", SizeClass.FROM_10_TO_30),
+        ("large", SizeClass.ABOVE_30),
+        ("unknown", SizeClass.UNKNOWN),
+        (None, SizeClass.BELOW_10),  # an older worker: its larger outline's share
+    ],
+)
+def test_a_list_has_the_size_class_that_the_case_page_shows(
+    clinic: Clinic, severity: str | None, size: SizeClass
+) -> None:
+    assert stored_results.size_class(two_sided(severity)) is size
+    study_id = clinic.done(measurements=two_sided(severity))
+    with clinic.session as session:
+        assert session.get_one(Study, study_id).size is size
