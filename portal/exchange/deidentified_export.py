@@ -8,6 +8,9 @@ patient.
 
 No picture is read in this process (see `deidentify_process`), and one after the other is packed, in
 memory: nothing of it lies on a disk. One export at a time is made, within limits of time.
+
+No transaction is open while it is waited for and made (see `export_records`): whether the case may
+be exported is looked at before the wait, with what is read of it, and with the audit row.
 """
 
 import hashlib
@@ -15,26 +18,25 @@ import io
 import zipfile
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.exchange import deidentify_process, export_texts, exported_outlines
+from portal.exchange import deidentify_process, export_records, export_texts, exported_outlines
 from portal.exchange.deidentify import Identity
-from portal.formats.header_pool import Work
+from portal.exchange.export_records import CaseRecord, PictureRecord
+from portal.formats.header_pool import Shape, Work
 from portal.formats.limited_work import Ask, LimitedWork
 from portal.formats.refusals import Refused
-from portal.models import BlobKind, Instance, Job, JobKind, JobState, Study
+from portal.models import Instance, Study
 from portal.reading.case import load
-from portal.studies import exams, sealed_fields, stored_files
-from portal.studies.sealed_fields import open_patient
-from portal.vault import Vault
-from worker.contract.error_codes import ErrorCode
+from portal.studies import stored_files
+from portal.vault import NotReadable, Vault
 from xray_files.bad_file import BadFile
 from xray_files.streams import png
 
@@ -53,9 +55,28 @@ MOST_SECONDS: Final = 15.0
 MODULE: Final = "portal.exchange.deidentify_process"
 _work: Final = LimitedWork(MODULE, deidentify_process.SECONDS)
 _UIDS: Final = ("study", "series", "instance")
-# A render job's finding that the pixels are damaged: the door reads headers alone.
-_DAMAGED: Final = (ErrorCode.DECODE_FAILED, ErrorCode.TRUNCATED)
+_Warning = Literal[
+    "burned_in_yes",
+    "burned_in_unknown",
+    "secondary_capture",
+    "overlay_in_pixels",
+    "table_left_out",
+    "spacing_left_out",
+]
 _NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
+
+
+class _Uids(Shape):
+    study: str
+    series: str
+    instance: str
+
+
+class _Made(Shape):
+    """`warnings`: those of `deidentify.burned_in`."""
+
+    warnings: list[_Warning]
+    size: int = Field(ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +108,11 @@ def plan(session: Session, vault: Vault, actor: Actor, study_id: UUID, now: date
     Conflict `export_too_large` where an export may not hold as much; Busy where others wait, or
     where it takes too long by the clock: the machine has too much to do.
     """
-    study = _study(session, actor, study_id)
+    _may_be_exported(session, actor, study_id)
     files = _Files(None)
     with _work.turn() as ask:
-        found = _collect(session, vault, study, ask, files)
+        found = _made(session, vault, actor, study_id, ask, files)
+    study = _study(session, actor, study_id)
     detail = {"warnings": found.warnings}
     audit.append(session, "export_planned", actor=actor, now=now, study_id=study.id, detail=detail)
     session.commit()
@@ -106,11 +128,11 @@ def export(
 
     Conflict `look_first` where text is possible and the reader has not looked; others as `plan`.
     """
-    study = _study(session, actor, study_id)
+    _may_be_exported(session, actor, study_id)
     stream = io.BytesIO()
     with _work.turn() as ask, zipfile.ZipFile(stream, "w") as archive:
         files = _Files(archive)
-        found = _collect(session, vault, study, ask, files)
+        found = _made(session, vault, actor, study_id, ask, files)
         if LOOK & set(found.warnings) and not looked:
             raise Conflict(
                 "look_first",
@@ -121,6 +143,7 @@ def export(
         )
         files.add("manifest.json", export_texts.as_json(manifest))
     data = stream.getvalue()
+    study = _study(session, actor, study_id)
     audit.append(
         session,
         "study_exported",
@@ -193,24 +216,46 @@ def _study(session: Session, actor: Actor, study_id: UUID) -> Study:
     return load(session, actor, study_id)
 
 
-def _collect(session: Session, vault: Vault, study: Study, ask: Ask, files: _Files) -> _Found:
-    """Add the files; what there is beside them."""
-    data_key = sealed_fields.key_of(vault, study)
-    number = open_patient(vault, data_key, study).patient_id or f"study {study.id}"
+def _may_be_exported(session: Session, actor: Actor, study_id: UUID) -> None:
+    """Denied before the wait: nobody takes a place for a case that is not theirs."""
+    _study(session, actor, study_id)
+    session.commit()
+
+
+def _read(session: Session, vault: Vault, actor: Actor, study_id: UUID) -> CaseRecord:
+    """What the database holds of the case; nothing is locked afterwards."""
+    study = _study(session, actor, study_id)
+    record = export_records.read(session, vault, study, MOST_PICTURES, _too_large())
+    session.commit()
+    return record
+
+
+def _made(
+    session: Session, vault: Vault, actor: Actor, study_id: UUID, ask: Ask, files: _Files
+) -> _Found:
+    """Add the files; Denied where the case was purged meanwhile, NotReadable for a damaged file."""
+    record = _read(session, vault, actor, study_id)
+    try:
+        return _collect(vault, record, ask, files)
+    except NotReadable:
+        _may_be_exported(session, actor, study_id)
+        raise
+
+
+def _collect(vault: Vault, record: CaseRecord, ask: Ask, files: _Files) -> _Found:
+    """Add the files; what there is beside them. No query is made."""
+    study = record.study
 
     def keyed(kind: str, old: str) -> str:
         """A keyed digest of the team's own: exports of two teams can't be joined by it."""
         return vault.lookup(f"export:{kind}", f"{study.team_id}:{old}")
 
-    pictures = exams.pictures(session, [study.id])[study.id]
-    if len(pictures) > MOST_PICTURES:
-        raise _too_large()
-    found = _Found(f"PLR{keyed('patient', number)[:12].upper()}", len(pictures))
+    pseudonym = f"PLR{keyed('patient', record.patient_number)[:12].upper()}"
+    found = _Found(pseudonym, len(record.pictures))
     results = list[dict[str, Any]]()
-    predictions = exams.last_predictions(session, [study.id])
-    for number_of, instance in enumerate(pictures, 1):
+    for number_of, picture in enumerate(record.pictures, 1):
 
-        def uid(kind: str, old: str, instance: Instance = instance) -> str:
+        def uid(kind: str, old: str, instance: Instance = picture.instance) -> str:
             """2.25 and 128 bits (DICOM PS3.5 B.2), the same for the same UID.
 
             A picture that came under another one's UID gets one of its own.
@@ -219,50 +264,43 @@ def _collect(session: Session, vault: Vault, study: Study, ask: Ask, files: _Fil
                 old = f"{old}:{instance.id}"
             return f"2.25.{int(keyed(kind, old or f'{study.id}:{kind}')[:32], 16)}"
 
-        prediction = export_texts.prediction(predictions.get(instance.id), instance)
-        identity = Identity(found.pseudonym, uid, number_of)
         before = set(files.listed)
-        _picture(session, vault, instance, identity, prediction, ask, files, found)
+        _picture(vault, picture, Identity(found.pseudonym, uid, number_of), ask, files, found)
         named = set(files.listed) - before
         results.append(
             {
                 "files": sorted(named),
-                "prediction": prediction,
-                "reader_outlines": exported_outlines.numbers(session, instance),
+                "prediction": picture.prediction,
+                "reader_outlines": picture.reader_outlines,
             }
         )
-    leading = exams.leading(pictures)
-    shown = export_texts.prediction(predictions.get(leading.id), leading)
-    result = export_texts.result(session, study.id, shown)
-    files.add("result.json", export_texts.as_json(result | {"pictures": results}))
+    files.add("result.json", export_texts.as_json(record.result | {"pictures": results}))
     return found
 
 
 def _picture(
-    session: Session,
     vault: Vault,
-    instance: Instance,
+    picture: PictureRecord,
     identity: Identity,
-    prediction: dict[str, Any] | None,
     ask: Ask,
     files: _Files,
     found: _Found,
 ) -> None:
     """Add a picture's files, whose names end with its number where it is one of several."""
     end = f"-{identity.number}" if found.pictures > 1 else ""
-    measured = (prediction or {}).get("measurements") or {}
+    measured = (picture.prediction or {}).get("measurements") or {}
     is_wrong = measured.get("spacing_problem") == "not_plausible"
-    data_key = sealed_fields.instance_key_of(vault, instance)
-    source = _blob(session, vault, data_key, instance, BlobKind.SOURCE)
-    if source is None or source[1] != _DICOM:
+    data_key = picture.data_key
+    if picture.source is None or picture.source.media_type != _DICOM:
         found.leave_out(identity.number, "no_dicom")
-    elif _is_damaged(session, instance):
+    elif picture.is_damaged:
         found.leave_out(identity.number, "damaged")
     elif found.work.seconds > MOST_SECONDS:
         found.leave_out(identity.number, "no_time")
     else:
+        source = stored_files.read(vault, data_key, picture.source)
         try:
-            old = ask({"what": "uids"}, source[0], found.work)
+            old = ask({"what": "uids"}, source, found.work, shape=_Uids)
             asked = {
                 "what": "export" if files.is_packed else "plan",
                 "uids": {kind: identity.uid(kind, old[kind]) for kind in _UIDS},
@@ -270,41 +308,22 @@ def _picture(
                 "number": identity.number,
                 "spacing_is_wrong": is_wrong,
             }
-            made = ask(asked, source[0], found.work)
+            made = ask(asked, source, found.work, shape=_Made)
         except Refused as refused:
             is_costly = refused.code == "header_limit"
             found.leave_out(identity.number, "too_much_work" if is_costly else "not_cleanable")
         else:
             files.add(f"image{end}.dcm", made["body"], None if files.is_packed else made["size"])
             found.warn(*made["warnings"])
-    drawn = exported_outlines.mask(session, vault, data_key, instance)
-    if drawn is not None:
+    if picture.drawn is not None:
+        drawn = exported_outlines.mask(vault, data_key, picture.instance, picture.drawn)
         files.add(f"reader-mask{end}.png", drawn)
-    mask = _blob(session, vault, data_key, instance, BlobKind.MASK)
-    if mask is not None:
-        cleaned = _clean_png(mask[0])
+    if picture.mask is not None:
+        cleaned = _clean_png(stored_files.read(vault, data_key, picture.mask))
         if cleaned is None:
             found.warn("mask_left_out")
         else:
             files.add(f"mask{end}.png", cleaned)
-
-
-def _is_damaged(session: Session, instance: Instance) -> bool:
-    """Whether its preparation failed because the pixels are damaged."""
-    found = exists().where(
-        Job.instance_id == instance.id,
-        Job.kind == JobKind.RENDER,
-        Job.state == JobState.FAILED,
-        Job.error_code.in_(_DAMAGED),
-    )
-    return bool(session.scalar(select(found)))
-
-
-def _blob(
-    session: Session, vault: Vault, data_key: bytes, instance: Instance, kind: BlobKind
-) -> tuple[bytes, str] | None:
-    blob = stored_files.current(session, instance.id, kind)
-    return (stored_files.read(vault, data_key, blob), blob.media_type) if blob else None
 
 
 def _clean_png(data: bytes) -> bytes | None:

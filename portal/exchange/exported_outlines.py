@@ -1,5 +1,6 @@
 """Readers' outlines in an export: the newest as a mask beside the model's, and all in numbers."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -11,17 +12,31 @@ from portal.vault import Vault
 from worker.contract import outline_runs
 
 
-def mask(session: Session, vault: Vault, data_key: bytes, instance: Instance) -> bytes | None:
-    """The newest outline by a reader as a PNG of the file's size, as the model's mask is.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Where the newest outline by a reader is stored, and the size it was drawn in."""
 
-    None where nobody has drawn one. NotReadable where its file was damaged.
+    blob: Blob
+    rows: int
+    columns: int
+
+
+def newest(session: Session, instance: Instance) -> Drawn | None:
+    """The newest outline of a picture by a reader; None where nobody has drawn one."""
+    found = reader_outlines.newest(session, [instance.id]).get(instance.id)
+    blob = session.get(Blob, found.blob_id) if found is not None else None
+    return (
+        Drawn(blob, found.rows, found.columns) if found is not None and blob is not None else None
+    )
+
+
+def mask(vault: Vault, data_key: bytes, instance: Instance, drawn: Drawn) -> bytes:
+    """An outline as a PNG of the file's size, as the model's mask is. No query is made.
+
+    NotReadable where its file was damaged.
     """
-    newest = reader_outlines.newest(session, [instance.id]).get(instance.id)
-    blob = session.get(Blob, newest.blob_id) if newest is not None else None
-    if newest is None or blob is None:
-        return None
-    size = newest.rows, newest.columns
-    runs = outline_runs.decode(stored_files.read(vault, data_key, blob), *size)
+    size = drawn.rows, drawn.columns
+    runs = outline_runs.decode(stored_files.read(vault, data_key, drawn.blob), *size)
     facts = sealed_fields.open_facts(vault, data_key, instance) or {}
     rows, columns = facts.get("source_size") or size
     return mask_png.write(mask_png.resized(runs, size, (rows, columns)), rows, columns)

@@ -1,6 +1,7 @@
 """What the portal and its header processes share: messages over a socket, and the limits."""
 
 import json
+import re
 import socket
 import time
 from typing import Any, Final
@@ -12,6 +13,9 @@ MEMORY_BYTES: Final = 48 * 2**20
 _LENGTH_BYTES: Final = 4
 _LONGEST: Final = 2**20
 _STEP: Final = 2**20
+_MOST_SECONDS: Final = 1e6
+_LONGEST_SENTENCE: Final = 1000
+_CODE: Final = re.compile(r"\w{1,100}", re.ASCII)
 
 
 def send(channel: socket.socket, message: dict[str, Any]) -> None:
@@ -23,18 +27,43 @@ def send(channel: socket.socket, message: dict[str, Any]) -> None:
 def receive(channel: socket.socket, ends: float | None = None) -> dict[str, Any]:
     """Receive one message; EOFError where the other side ended or sends what is no message.
 
-    `ends`: see `read_bytes`.
+    Neither are numbers that are none, or texts that no encoding can write. `ends`: see
+    `read_bytes`.
     """
     length = int.from_bytes(read_bytes(channel, _LENGTH_BYTES, ends), "big")
     if length > _LONGEST:
         raise EOFError
     try:
         message = json.loads(read_bytes(channel, length, ends))
+        json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise EOFError from None
     if not isinstance(message, dict):
         raise EOFError
     return message
+
+
+def check_answer(answer: dict[str, Any], most_bytes: int) -> int:
+    """How many bytes follow an answer; EOFError where what each answer has is not as it must be.
+
+    What is read of a file may have taken over the process that reads it.
+    """
+    seconds, size = answer.get("seconds"), answer.get("bytes")
+    if not (type(seconds) is float and 0 <= seconds <= _MOST_SECONDS):
+        raise EOFError
+    if not (type(size) is int and 0 <= size <= most_bytes):
+        raise EOFError
+    refused = answer.get("refused", ["", ""])
+    if not (
+        isinstance(refused, list)
+        and len(refused) == 2
+        and all(isinstance(text, str) and len(text) <= _LONGEST_SENTENCE for text in refused)
+    ):
+        raise EOFError
+    failed = answer.get("failed", "no")  # it goes into the log, where no text of a file belongs
+    if not (isinstance(failed, str) and _CODE.fullmatch(failed)):
+        raise EOFError
+    return size
 
 
 def read_bytes(channel: socket.socket, size: int, ends: float | None = None) -> bytes:

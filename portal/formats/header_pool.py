@@ -20,14 +20,15 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from portal.formats.header_messages import (
     CPU_SECONDS,
     MEMORY_BYTES,
+    check_answer,
     left,
     read_bytes,
     receive,
@@ -36,7 +37,6 @@ from portal.formats.header_messages import (
 from portal.formats.refusals import REASONS, Limits, Refused, refuse
 from portal.formats.upload_header import Upload
 
-_UPLOAD: Final = TypeAdapter(Upload)
 __all__ = ["CPU_SECONDS", "MEMORY_BYTES", "HeaderPool", "Work", "shared"]
 
 _log = logging.getLogger(__name__)
@@ -52,8 +52,53 @@ _ROOT: Final = Path(__file__).parents[2]
 # A file's own doing: the limit of processor time. Any other end may have another reason.
 _LIMIT_SIGNALS: Final = (-signal.SIGPROF, -signal.SIGXCPU)
 _TRIES: Final = 2
+_NO_ANSWER: Final = frozenset({"refused", "spent", "failed"})
 # Of an answer: a picture of 100 megapixels in 16 bits, or in three colours.
 _MOST_BYTES: Final = 2**29
+_LONGEST_SIDE: Final = 2**31 - 1
+_FAR_AWAY: Final = 2**40  # seconds: later than any year of four digits
+
+
+class Shape(BaseModel):
+    """What an answer has to be beside what each one has; more is left alone, and never looked at.
+
+    A process that was taken over by a file answers what it likes: the portal looks at nothing that
+    was not checked.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Header(BaseModel):
+    """What the portal uses of a picture's header; more is kept as it is."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    rows: int = Field(ge=1, le=_LONGEST_SIDE)
+    columns: int = Field(ge=1, le=_LONGEST_SIDE)
+    view: str | None = None
+    acquired: int | None = Field(None, ge=-_FAR_AWAY, le=_FAR_AWAY)
+    mislabelled: bool = False
+    exportable: bool = True
+
+
+class _Upload(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    media_type: Literal["application/dicom", "image/png", "image/jpeg"]
+    phi: dict[str, str]
+    keys: dict[str, str]
+    header: _Header
+
+
+class _Uploaded(Shape):
+    upload: _Upload
+
+
+class _Stored(Shape):
+    stored: tuple[dict[str, str], dict[str, str], _Header] = Field(strict=False)
+
+
+class _Digest(Shape):
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 @dataclass
@@ -94,20 +139,17 @@ class HeaderPool:
         What it took is added to `work`.
         """
         asked = {"what": "upload", "name": filename, "limits": asdict(limits)}
-        answer = self.ask(asked, data, work)
-        try:
-            return _UPLOAD.validate_python(answer["upload"])
-        except (ValidationError, KeyError):
-            raise refuse("unreadable") from None
+        return Upload(**self.ask(asked, data, work, shape=_Uploaded)["upload"])
 
     def read_stored(self, data: bytes) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
         """What `dicom.read` returns or refuses for a file that was accepted before."""
-        phi, keys, header = self.ask({"what": "stored"}, data)["stored"]
+        phi, keys, header = self.ask({"what": "stored"}, data, shape=_Stored)["stored"]
         return phi, keys, header
 
     def pixels_digest(self, data: bytes, work: Work | None = None) -> str:
         """What `dicom.pixels_digest` returns or refuses; what it took is added to `work`."""
-        return str(self.ask({"what": "pixels_digest"}, data, work)["digest"])
+        digest: str = self.ask({"what": "pixels_digest"}, data, work, shape=_Digest)["digest"]
+        return digest
 
     def pids(self) -> list[int]:
         """The processes' ids."""
@@ -124,16 +166,20 @@ class HeaderPool:
         data: bytes,
         work: Work | None = None,
         seconds: float | None = None,
+        *,
+        shape: type[Shape] = Shape,
     ) -> dict[str, Any]:
         """The answer of a process, its bytes as `body`; Refused where it refuses or needs more.
 
-        `seconds`: how long it may take, where that is not what the pool's processes have.
+        `seconds`: how long it may take, where that is not what the pool's processes have. `shape`:
+        what the answer must be; what it is not is refused like a file by which the process ended,
+        and the process is replaced.
         """
         process = self._free.get()
         ends = time.monotonic() + (self._seconds if seconds is None else seconds)
         try:
             for _ in range(_TRIES):
-                answer = process.ask(asked, data, ends)
+                answer = process.ask(asked, data, ends, shape)
                 if answer is not None:
                     break
             else:
@@ -141,7 +187,8 @@ class HeaderPool:
         finally:
             self._free.put(process)
         if work is not None:
-            work.seconds += float(answer.get("seconds", self._most_seconds))
+            took: float = answer.get("seconds", self._most_seconds)  # none where it has ended
+            work.seconds += took
         if "refused" in answer:
             code, message = answer["refused"]
             raise Refused(code, message) if code in REASONS else refuse("unreadable")
@@ -178,8 +225,11 @@ class _Process:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, asked: dict[str, Any], data: bytes, ends: float) -> dict[str, Any] | None:
-        """The answer; None where the process ended for another reason than its limits.
+    def ask(
+        self, asked: dict[str, Any], data: bytes, ends: float, shape: type[Shape]
+    ) -> dict[str, Any] | None:
+        """The answer; None where the process ended for another reason than its limits, or sent what
+        is no answer, as one does that a file has taken over.
 
         `ends`: when it has to be there, by the monotonic clock.
         """
@@ -187,21 +237,21 @@ class _Process:
             self._replace()
         try:
             if not self._ready:
-                _report(tuple(receive(self._channel, ends)["missing"]))
+                _report(_missing(receive(self._channel, ends)))
                 self._ready = True
             self._channel.settimeout(left(ends))
             send(self._channel, {**asked, "bytes": len(data)})
             self._channel.sendall(data)
             answer = receive(self._channel, ends)
-            size = int(answer.get("bytes", 0))
-            if not 0 <= size <= _MOST_BYTES:
-                raise EOFError
+            size = check_answer(answer, _MOST_BYTES)
+            if not answer.keys() & _NO_ANSWER:
+                shape.model_validate(answer)
             answer["body"] = read_bytes(self._channel, size, ends)
         except TimeoutError:
             self._process.kill()
             self._replace()
             return {"spent": True}
-        except (OSError, EOFError):
+        except (OSError, EOFError, ValidationError):
             ended = self._replace()
             return {"spent": True} if ended in _LIMIT_SIGNALS else None
         except BaseException:
@@ -223,6 +273,14 @@ class _Process:
             return self._process.wait(_TO_END)
         self._process.kill()
         return self._process.wait()
+
+
+def _missing(answer: dict[str, Any]) -> tuple[str, ...]:
+    """The layers of isolation that a process has not; it has read no file yet."""
+    missing = answer.get("missing")
+    if not isinstance(missing, list):
+        raise EOFError
+    return tuple(map(str, missing))
 
 
 @cache  # once, although processes are replaced

@@ -2,7 +2,7 @@
 
 One such process for each purpose in each process of the portal, started when it is first needed and
 confined like those that read headers (`header_pool`); it runs at low priority. Who asks while it
-works waits, but only a few do: the others are told to come again.
+works waits, but only a few do, for all purposes together: the others are told to come again.
 """
 
 import atexit
@@ -15,20 +15,30 @@ from threading import BoundedSemaphore, Lock
 from typing import Any, Final, Protocol
 
 from portal.formats.header_messages import CPU_SECONDS
-from portal.formats.header_pool import HeaderPool, Work
+from portal.formats.header_pool import HeaderPool, Shape, Work
 from portal.formats.refusals import Refused
 
-WAITING: Final = 3
-"""Who waits beside the one whose turn it is: with that one half of the threads of people."""
+PLACES: Final = 3
+"""So many threads of a process of the portal work or wait for all such work together: less than
+half of those of people, and of the few that programs and strangers share one is left."""
 SECONDS: Final = 40.0
 """How long a thread waits for its turn and for all its answers together."""
+
+
+places: Final = BoundedSemaphore(PLACES)
 
 
 class Ask(Protocol):
     """A function like `HeaderPool.ask`; also Busy where the turn's time is over."""
 
     def __call__(
-        self, asked: dict[str, Any], data: bytes, work: Work | None = None, /
+        self,
+        asked: dict[str, Any],
+        data: bytes,
+        work: Work | None = None,
+        /,
+        *,
+        shape: type[Shape] = Shape,
     ) -> dict[str, Any]:
         """The answer; Refused."""
 
@@ -46,19 +56,19 @@ class LimitedWork:
     def __init__(self, module: str, most_seconds: float = CPU_SECONDS) -> None:
         self._module = module
         self._most_seconds = most_seconds
-        self._places = BoundedSemaphore(1 + WAITING)
         self._turn = Lock()
         self._pool: HeaderPool | None = None
         self._owner = 0
 
     @contextmanager
     def turn(self, seconds: float = SECONDS) -> Iterator[Ask]:
-        """The process to oneself, for so many seconds with those of waiting for it.
+        """The process to oneself, for so many seconds with those of waiting for it. No transaction
+        may be open here or where a question is asked: others would wait for both.
 
         Busy where others wait already, or where the time is over, in between as well.
         """
         ends = time.monotonic() + seconds
-        if not self._places.acquire(blocking=False):
+        if not places.acquire(blocking=False):
             raise Busy
         try:
             if not self._turn.acquire(timeout=seconds):
@@ -68,16 +78,23 @@ class LimitedWork:
             finally:
                 self._turn.release()
         finally:
-            self._places.release()
+            places.release()
 
     def _ask(
-        self, ends: float, asked: dict[str, Any], data: bytes, work: Work | None = None, /
+        self,
+        ends: float,
+        asked: dict[str, Any],
+        data: bytes,
+        work: Work | None = None,
+        /,
+        *,
+        shape: type[Shape] = Shape,
     ) -> dict[str, Any]:
         seconds = ends - time.monotonic()
         if seconds <= 0:
             raise Busy
         try:
-            return self._started().ask(asked, data, work, seconds)
+            return self._started().ask(asked, data, work, seconds, shape=shape)
         except Refused:
             if time.monotonic() >= ends:  # it is not the file's doing
                 raise Busy from None

@@ -1,7 +1,8 @@
 """Whether a picture is here already, decided by its content, and the answer where it is.
 
-The look is made while nothing is locked; what it found is decided again under the exam's lock, and
-by the unique indexes of the table. A known picture whose stored file is lost gets it back from the
+The look locks no exam, and no transaction is open while a file is read or compared (on SQLite any
+query locks out all who write). What it found is decided again under the exam's lock, and by the
+unique indexes of the table. A known picture whose stored file is lost gets it back from the
 same file.
 """
 
@@ -88,6 +89,7 @@ def look_up(
     first = _of_team(session, actor, sop_key=keys.sop) if keys.sop else None
     if first is None:
         return Found(keys)
+    session.commit()  # nothing waits while pixels are compared
     digest = check.pixels_digest(data, work)
     if digest == _stored_digest(session, vault, first, work):
         return Found(keys, known=first)

@@ -45,7 +45,8 @@ _GREY_8_BITS: Final = (8, 0, 0, 0, 0)  # depth, colour, compression, filter, int
 _RGB_8_BITS: Final = (8, 2, 0, 0, 0)
 MOST_PIXELS: Final = 16_000_000
 """A chest film of 4280 × 3520 pixels has 15 million."""
-_SECONDS: Final = 12.0
+SECONDS: Final = 12.0
+"""Processor time for one overlay, of whatever picture."""
 # For each pixel of the picture and each that is drawn: the mask's lines, the greys, the PNG.
 _BYTES_PER_PIXEL: Final = 4
 _BYTES_PER_DRAWN: Final = 14
@@ -61,7 +62,7 @@ def main() -> None:
 def _budget(_asked: dict[str, Any], size: int) -> tuple[float, int]:
     pixels = size // 2
     drawn = min(pixels, MOST_PIXELS)
-    return _SECONDS, _SOME_MEMORY + _BYTES_PER_PIXEL * pixels + _BYTES_PER_DRAWN * drawn
+    return SECONDS, _SOME_MEMORY + _BYTES_PER_PIXEL * pixels + _BYTES_PER_DRAWN * drawn
 
 
 def _answer(asked: dict[str, Any], data: bytes) -> header_process.Answer:

@@ -14,6 +14,7 @@ from portal.models import Blob, BlobKind, Instance
 from portal.reading.case_records import BlobData
 from portal.studies import sealed_fields, stored_files
 from portal.vault import NotReadable, Vault
+from xray_files.streams import png
 
 # Not the source file: its header names the patient.
 SERVED: Final = frozenset(BlobKind) - {BlobKind.SOURCE}
@@ -109,4 +110,6 @@ def _draw(
         except Refused:
             raise NotReadable("pixels and mask do not fit each other") from None
     drawn: bytes = answer["body"]
+    if not drawn.startswith(png.MARK):
+        raise NotReadable("the process that draws was taken over")
     return drawn

@@ -77,9 +77,11 @@ HEALTH_CHECKS_PER_SECOND: Final = 100
 LARGEST_BODIES: Final = 4
 BODY_STEP: Final = 1024 * 1024
 # So many answers of the largest size may wait for their readers. Whoever reads an answer more
-# slowly than this is behind by the difference, and who is behind most gives way.
+# slowly than this is behind by the difference. Who is behind most, and by more than a second, gives
+# way first; then the largest answer does.
 LARGEST_ANSWERS: Final = 2
 READ_BYTES_PER_SECOND: Final = 256 * 1024
+BEHIND_SECONDS: Final = 1.0
 # Who was cut off for not reading waits so long for the next answer: without a pause 200 of them
 # came again hundreds of times a second, and the event loop did little else.
 CUT_OFF_SECONDS: Final = 5.0

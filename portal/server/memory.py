@@ -92,8 +92,11 @@ class WaitingAnswers:
     """How many bytes of answers may wait for their readers.
 
     An answer counts whole until its end: it is one piece. When a new one makes it too much, the
-    connections of those who are behind most are ended. A reader (an address, a login or a token)
-    whose connection was ended waits for the next answer: it would be in the way again at once.
+    connections of those give way who are behind by more than `limits.BEHIND_SECONDS`, the furthest
+    first, and then those of the largest answers. A reader (an address, a login or a token) who was
+    behind waits for the next answer: it would be in the way again at once. Who was not behind waits
+    where that happens a second time within as long: else many readers of large answers would come
+    again and again, and nothing else would be answered.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,6 +106,8 @@ class WaitingAnswers:
         self._waiting: dict[WaitingAnswer, None] = {}
         # Until when they wait; who was cut off last is the last.
         self._cut_off: dict[Reader, float] = {}
+        # The same of those who gave way without having been behind, who do not wait the first time.
+        self._gave_way: dict[Reader, float] = {}
 
     def pause(self, reader: Reader) -> float:
         """For how many seconds a new request of this reader has to wait; mostly 0."""
@@ -110,24 +115,24 @@ class WaitingAnswers:
         return max(self._cut_off.get(reader, now) - now, 0.0)
 
     def cut_off(self, reader: Reader) -> None:
-        """The reader has not taken its answer in time, or gives way to another."""
-        now = self._clock()
-        for one, until in list(self._cut_off.items()):
-            if until > now:
-                break
-            del self._cut_off[one]
-        self._cut_off.pop(reader, None)
-        self._cut_off[reader] = now + limits.CUT_OFF_SECONDS
+        """The reader has not taken its answer in time: the next one waits."""
+        self._remember(self._cut_off, reader)
 
     @contextmanager
     def wait(self, size: int, reader: Reader, close: Callable[[], None]) -> Iterator[WaitingAnswer]:
         """An answer of so many bytes waits during the block; `close` ends its connection."""
         now = self._clock()
         while self._waiting and self._size + size > self._most:
-            slowest = max(self._waiting, key=lambda one: one.behind(now))
-            self._forget(slowest)
-            self.cut_off(slowest.reader)
-            slowest.close()
+            first = max(self._waiting, key=lambda one: _before_others(one, now))
+            self._forget(first)
+            if (
+                first.behind(now) > limits.BEHIND_SECONDS
+                or self._gave_way.get(first.reader, 0) > now
+            ):
+                self.cut_off(first.reader)
+            else:
+                self._remember(self._gave_way, first.reader)
+            first.close()
         answer = WaitingAnswer(size, reader, close, now)
         self._waiting[answer] = None
         self._size += size
@@ -136,7 +141,25 @@ class WaitingAnswers:
         finally:
             self._forget(answer)
 
+    def _remember(self, readers: dict[Reader, float], reader: Reader) -> None:
+        """Until the pause's end; who is in it last is the last."""
+        now = self._clock()
+        for one, until in list(readers.items()):
+            if until > now:
+                break
+            del readers[one]
+        readers.pop(reader, None)
+        readers[reader] = now + limits.CUT_OFF_SECONDS
+
     def _forget(self, answer: WaitingAnswer) -> None:
         if answer in self._waiting:
             del self._waiting[answer]
             self._size -= answer.size
+
+
+def _before_others(answer: WaitingAnswer, now: float) -> tuple[float, int, float]:
+    """Whose value is highest gives way first. Some milliseconds are no delay: a page of 10 ms is
+    "behind" an answer that is taken faster than it has to be.
+    """
+    behind = answer.behind(now)
+    return behind if behind > limits.BEHIND_SECONDS else 0.0, answer.size, behind

@@ -1,8 +1,9 @@
 """Waiting for another thread or process, and two transactions held in one order.
 
-The waits are long enough for a busy machine.
+The waits are long enough for a busy machine. And whether anybody could write meanwhile.
 """
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from portal.accounts.throttle import Limit, Throttle
+from portal.formats.header_pool import HeaderPool
+from portal.formats.limited_work import LimitedWork
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> bool:
@@ -74,3 +77,41 @@ class StoppedThrottle(Throttle):
         super().take(tries, now)
         if self._left and any(limit is self._limit for limit, _ in tries):
             self._left.pop()()
+
+
+def is_free(engine: Engine) -> bool:
+    """Whether no transaction is open: on SQLite another could begin, on PostgreSQL none is idle."""
+    if engine.dialect.name == "sqlite":
+        other = sqlite3.connect(str(engine.url.database), timeout=0, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            other.close()
+        return True
+    idle = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+    )
+    with engine.connect() as connection:
+        return connection.execute(idle).scalar_one() == 0
+
+
+def noted_while_waiting(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[tuple[str, bool]]:
+    """What is asked of confined processes from now on, and waited for, and whether the database was
+    free then."""
+    noted = list[tuple[str, bool]]()
+    ask, turn = HeaderPool.ask, LimitedWork.turn
+
+    def noted_ask(pool: HeaderPool, asked: dict[str, Any], *args: Any, **named: Any) -> Any:
+        noted.append((asked.get("what", "?"), is_free(engine)))
+        return ask(pool, asked, *args, **named)
+
+    def noted_turn(work: LimitedWork, *args: Any) -> Any:
+        noted.append(("turn", is_free(engine)))
+        return turn(work, *args)
+
+    monkeypatch.setattr(HeaderPool, "ask", noted_ask)
+    monkeypatch.setattr(LimitedWork, "turn", noted_turn)
+    return noted

@@ -32,7 +32,7 @@ from portal.exchange import deidentified_export, deidentify
 from portal.exchange.deidentify import Identity
 from portal.formats import codestream_scrub, mask_png
 from portal.formats.codestream_scrub import NotCleanable
-from portal.formats.limited_work import WAITING, Busy
+from portal.formats.limited_work import PLACES, Busy, places
 from portal.formats.refusals import Refused
 from portal.models import AuditEvent
 from portal.reading import reviews
@@ -878,14 +878,13 @@ def test_an_export_of_more_than_the_limits_is_refused_with_the_reason(
 
 def test_who_would_be_one_more_to_wait_for_an_export_is_told_so(clinic: Clinic) -> None:
     study_id = done(clinic)
-    places = deidentified_export._work._places
-    for _ in range(1 + WAITING):
+    for _ in range(PLACES):
         assert places.acquire(blocking=False)
     try:
         with pytest.raises(Busy):
             export(clinic, study_id)
     finally:
-        for _ in range(1 + WAITING):
+        for _ in range(PLACES):
             places.release()
     assert export(clinic, study_id)[1]["image.dcm"]
 

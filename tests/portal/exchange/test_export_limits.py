@@ -4,18 +4,25 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
 from pydicom.uid import generate_uid
+from sqlalchemy import select
 
+from portal.access import Denied
 from portal.exchange import deidentified_export
 from portal.exchange.deidentified_export import Plan
+from portal.formats.header_pool import HeaderPool
 from portal.formats.limited_work import LimitedWork
+from portal.models import AuditEvent
 from portal.web.clinic.export import WARNINGS
+from tests.campaigns.same_uid import purge
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.pictures import dicom
+from tests.support.wait import noted_while_waiting
 
 
 @pytest.fixture
@@ -68,6 +75,67 @@ def test_pictures_that_take_too_long_are_named_and_end_the_work_on_others(clinic
     assert named == reasons
     assert [one["files"] for one in results] == [["image-1.dcm"], *[[]] * 6]
     assert set(reasons.values()) <= set(WARNINGS)
+
+
+def test_the_database_is_free_while_an_export_waits_and_works(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = exam(clinic, "A^B", "A^B")
+    noted = noted_while_waiting(monkeypatch, clinic.core.engine)
+    planned(clinic, study_id)
+    assert noted == [("turn", True), *[("uids", True), ("plan", True)] * 2]
+    noted.clear()
+    exported(clinic, study_id)
+    assert noted == [("turn", True), *[("uids", True), ("export", True)] * 2]
+
+
+@pytest.mark.parametrize("at", ["turn", "uids"])
+def test_what_is_purged_while_an_export_waits_or_works_is_not_given_out(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    study_id = exam(clinic, "A^B")
+    owner, name = (LimitedWork, "turn") if at == "turn" else (HeaderPool, "ask")
+    before = getattr(owner, name)
+
+    def purged(*args: Any, **named: Any) -> Any:
+        monkeypatch.setattr(owner, name, before)
+        purge(clinic, study_id)
+        return before(*args, **named)
+
+    monkeypatch.setattr(owner, name, purged)
+    with pytest.raises(Denied):
+        exported(clinic, study_id)
+    with clinic.session as session:
+        events = session.scalars(select(AuditEvent.event)).all()
+    assert "study_purged" in events
+    assert "study_exported" not in events
+
+
+_UIDS = '"study": "1.2", "series": "1.3", "instance": "1.4"'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{}",
+        f'{{"seconds": NaN, "bytes": 0, {_UIDS}}}',
+        '{"seconds": 0.1, "bytes": 0, "study": "1.2"}',
+        f'{{"seconds": 0.1, "bytes": 0, {_UIDS}, "size": "1", "warnings": []}}',
+        f'{{"seconds": 0.1, "bytes": 0, {_UIDS}, "size": 1, "warnings": ["<b>"]}}',
+    ],
+)
+def test_an_odd_answer_leaves_its_picture_out(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    work = LimitedWork("tests.support.hostile_files.taken_over", 4.0)
+    monkeypatch.setattr(deidentified_export, "_work", work)
+    sent = clinic.submit(dicom(ImageComments=f"ANSWER:{answer}:END"))
+    try:
+        plan = planned(clinic, sent.study_id)
+    finally:
+        work.close()
+    assert plan.left_out == {1: "too_much_work"}
+    assert plan.files == ["result.json", "manifest.json"]
 
 
 def test_nothing_of_an_export_is_deflated_in_the_pages_process(clinic: Clinic) -> None:

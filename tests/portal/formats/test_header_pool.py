@@ -96,11 +96,58 @@ def test_a_crash_is_the_files_reason_and_no_ones_else(wrong: HeaderPool) -> None
     assert wrong.read("x", asked("nothing"), LIMITS).media_type == "image/png"
 
 
-@pytest.mark.parametrize("what", ["raise", "forge"])
+@pytest.mark.parametrize(("what", "code"), [("raise", "unreadable"), ("forge", "header_limit")])
 def test_what_a_reader_should_not_do_is_a_reason_without_its_text(
-    wrong: HeaderPool, what: str, caplog: pytest.LogCaptureFixture
+    wrong: HeaderPool, what: str, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert code_of(wrong, asked(what)) == "unreadable"
+    assert code_of(wrong, asked(what)) == code
+    assert "CANARY" not in caplog.text
+
+
+_USUAL = '"seconds": 0.1, "bytes": 0'
+_UPLOAD = '"media_type": "image/png", "phi": {}, "keys": {}'
+_ODD = [
+    *("{}", "[]", "null", '{"seconds": 0.1}', '{"bytes": 0}', f"{{{_USUAL}}}"),
+    *(
+        f'{{"seconds": {odd}, "bytes": 0}}'
+        for odd in ("NaN", "1e999", "-1.0", "1e300", '"x"', "{}")
+    ),
+    *(f'{{"seconds": 0.1, "bytes": {odd}}}' for odd in ('"x"', "true", "-1", "1e30", "9" * 30)),
+    *(f'{{{_USUAL}, "refused": {odd}}}' for odd in ("1", "[]", '[[], ""]', '["damaged"]')),
+    *(f'{{{_USUAL}, "failed": {odd}}}' for odd in ("[]", '"CANARY^ZEBRA 4711"')),
+    *(f'{{{_USUAL}, "stored": {odd}}}' for odd in ("[1, 2, 3]", "{}", "[{}, {}, {}]")),
+    *(f'{{{_USUAL}, "digest": {odd}}}' for odd in ("7", '"A"')),
+    *(
+        f'{{{_USUAL}, "upload": {{{_UPLOAD}, "header": {odd}}}}}'
+        for odd in ("[]", '{"rows": "1", "columns": 1}', '{"rows": 1, "columns": 1e400}')
+    ),
+    f'{{{_USUAL}, "upload": {{{_UPLOAD}, "header": {{"rows": 1, "columns": 1}}, "more": 1}}}}',
+    f'{{{_USUAL}, "upload": {{{_UPLOAD}, "header": {{"rows": 1, "columns": 1, "a": "\\ud800"}}}}}}',
+]
+
+
+@pytest.fixture(scope="module")
+def taken_over() -> Iterator[HeaderPool]:
+    """One process that answers what its file holds."""
+    pool = HeaderPool(1, "tests.support.hostile_files.taken_over", seconds=20)
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize("answer", _ODD)
+def test_an_odd_answer_is_refused_like_a_file_by_which_the_process_ended(
+    taken_over: HeaderPool, answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, work, before = f"ANSWER:{answer}:END".encode(), Work(), taken_over.pids()
+    with pytest.raises(Refused, match=r"^header_limit"):
+        taken_over.read("x", data, LIMITS, work)
+    assert work.seconds == header_pool.CPU_SECONDS
+    with pytest.raises(Refused, match=r"^header_limit"):
+        taken_over.read_stored(data)
+    with pytest.raises(Refused, match=r"^header_limit"):
+        taken_over.pixels_digest(data, work)
+    assert work.seconds == 2 * header_pool.CPU_SECONDS
+    assert taken_over.pids() != before
     assert "CANARY" not in caplog.text
 
 

@@ -4,14 +4,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import pytest
 
 from portal.formats import header_messages
 from portal.formats.header_pool import Work
-from portal.formats.limited_work import WAITING, Busy, LimitedWork
+from portal.formats.limited_work import PLACES, Busy, LimitedWork, places
 from portal.formats.refusals import Limits, Refused
+from portal.server import limits
 
 ASKED = {"what": "upload", "name": "x", "limits": asdict(Limits(2**20))}
 
@@ -59,13 +61,28 @@ def test_who_waits_for_a_turn_does_so_no_longer_than_it_would_last(work: Limited
         refused.append(time.monotonic() - began)
 
     with work.turn():
-        others = [threading.Thread(target=wait) for _ in range(WAITING)]
+        others = [threading.Thread(target=wait) for _ in range(PLACES - 1)]
         for other in others:
             other.start()
         for other in others:
             other.join(20)
-    assert len(refused) == WAITING
+    assert len(refused) == PLACES - 1
     assert max(refused) < 10
+
+
+def test_all_works_share_the_places_and_leave_threads_to_others() -> None:
+    """An export waits like an overlay: neither beside the other takes more threads."""
+    with ExitStack() as stack:
+        for _ in range(PLACES):
+            stack.enter_context(LimitedWork("tests.support.hostile_files.wrong_reader").turn())
+        other = LimitedWork("tests.support.hostile_files.wrong_reader")
+        with pytest.raises(Busy), other.turn():
+            pass
+    with other.turn():
+        assert places.acquire(blocking=False)
+        places.release()
+    assert PLACES <= limits.PEOPLE_THREADS / 2
+    assert PLACES < limits.OTHER_THREADS
 
 
 def test_what_a_file_took_is_counted_also_where_it_ended_the_process(work: LimitedWork) -> None:

@@ -25,7 +25,12 @@ from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.pictures import dicom
-from tests.support.wait import only_on_postgresql, stopped_once, until_it_waits
+from tests.support.wait import (
+    noted_while_waiting,
+    only_on_postgresql,
+    stopped_once,
+    until_it_waits,
+)
 
 LIMITS = ArchiveLimits(2**26, 2**26)
 
@@ -90,6 +95,17 @@ def test_comparing_pixels_counts_as_work_of_the_zip(
     monkeypatch.setattr(HeaderPool, "pixels_digest", slow)
     found = sent(clinic, one_uid(4))
     assert [one.code for one in found] == ["", "", "archive_work", "archive_work"]
+
+
+def test_the_database_is_free_while_pixels_are_compared(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = noted_while_waiting(monkeypatch, clinic.core.engine)
+    sent(clinic, one_uid(3))
+    assert [what for what, _ in noted].count("pixels_digest") == 3, (
+        "the first one's, and two others"
+    )
+    assert all(is_free for _, is_free in noted), noted
 
 
 # A stored file that is lost

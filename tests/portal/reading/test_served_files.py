@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.access import Denied
-from portal.formats.limited_work import WAITING, Busy
+from portal.formats.limited_work import PLACES, Busy, places
 from portal.models import Blob, BlobKind
 from portal.reading import case, served_files
 from portal.vault import NotReadable
@@ -53,15 +53,14 @@ def test_an_overlay_is_drawn_by_another_process_and_remembered(clinic: Clinic) -
         sys.setprofile(None)
     assert "served_files.py" in called
     assert "drawn_overlay.py" not in called
-    places = served_files._drawing._places
-    for _ in range(1 + WAITING):
+    for _ in range(PLACES):
         assert places.acquire(blocking=False)
     try:
         assert read(study_id) == first
         with pytest.raises(Busy):  # who would be one more to wait is told so
             read(other_id)
     finally:
-        for _ in range(1 + WAITING):
+        for _ in range(PLACES):
             places.release()
     assert read(other_id).startswith(b"\x89PNG")
 

@@ -244,19 +244,35 @@ def test_a_slow_reader_gives_way_when_answers_are_too_many(narrow: ServedPortal)
 
 def test_who_was_cut_off_waits_for_the_next_answer(narrow: ServedPortal) -> None:
     """Readers who are cut off and come again at once kept the event loop busy."""
-    before = time.monotonic()
-    with connect(narrow.port, "127.0.3.1") as slow:
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        slow.sendall(request("/test/large"))
-        assert slow.recv(1) == b"H", "its answer has begun"
-        exchange(narrow.port, request("/test/large"), "127.0.3.2")
-        assert wait.until(lambda: _was_cut_off(slow))
+    before = _cut_off_twice(narrow, "127.0.3.1")
     with connect(narrow.port, "127.0.3.1") as again:
         again.sendall(request("/sign-in"))
         other = exchange(narrow.port, request("/sign-in"), "127.0.3.2")
         assert statuses(other) == [200]
         assert statuses(read_to_end(again)) == [200]
     assert time.monotonic() - before >= limits.CUT_OFF_SECONDS
+
+
+def test_a_worker_that_was_cut_off_waits_for_no_answer(narrow: ServedPortal, app: Flask) -> None:
+    """All workers of a hospital may have one token: one that is slow keeps no other waiting."""
+    worker = f"Authorization: Bearer {app.extensions['pleura'].settings.worker_token}"
+    before = _cut_off_twice(narrow, "127.0.3.3", worker)
+    hello = request("/worker/v1/hello", worker, "Content-Length: 2", method="POST", body=b"{}")
+    assert statuses(exchange(narrow.port, hello, "127.0.3.3"))[0] < 500
+    assert time.monotonic() - before < limits.CUT_OFF_SECONDS
+
+
+def _cut_off_twice(narrow: ServedPortal, address: str, *lines: str) -> float:
+    """A reader of large answers gives way to others, the second time with a pause; when it was."""
+    for _ in range(2):
+        before = time.monotonic()
+        with connect(narrow.port, address) as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.sendall(request("/test/large", *lines))
+            assert slow.recv(1) == b"H", "its answer has begun"
+            exchange(narrow.port, request("/test/large"), "127.0.3.2")
+            assert wait.until(lambda slow=slow: _was_cut_off(slow))
+    return before
 
 
 def test_bodies_that_are_announced_keep_no_others_waiting(

@@ -115,16 +115,53 @@ def test_who_is_behind_most_gives_way_to_a_new_answer() -> None:
         assert ended == ["reads nothing", "reads slowly", "new"], "it gives way to another only"
 
 
-def test_who_gave_way_waits_for_the_next_answer_and_nobody_else_does() -> None:
+def test_pages_do_not_give_way_for_downloads_and_nobody_waits_who_was_not_behind() -> None:
+    """Two large downloads are far ahead of what they have to take, five pages came 10 ms ago."""
+    clock, ended = Clock(), list[str]()
+    answers = WaitingAnswers(3 * LARGEST, clock)
+    with ExitStack() as stack:
+
+        def wait(name: str, size: int, taken: int = 0) -> None:
+            answer = answers.wait(size, name, lambda: ended.append(name))
+            stack.enter_context(answer).take(taken)
+
+        for name in ("download 1", "download 2"):
+            wait(name, LARGEST, taken=60 * limits.READ_BYTES_PER_SECOND)
+        clock.now = 1.0
+        pages = [f"page {number}" for number in range(5)]
+        for page in pages:
+            wait(page, 1)
+        clock.now += 0.01
+        wait("download 3", LARGEST)
+        assert ended == ["download 1"]
+        assert [answers.pause(reader) for reader in ("download 1", *pages)] == [0.0] * 6
+
+
+def test_who_gives_way_again_and_again_waits_also_where_it_was_not_behind() -> None:
     clock = Clock()
     answers = WaitingAnswers(LARGEST, clock)
+    pauses = list[float]()
+    with ExitStack() as stack:
+        for _ in range(3):
+            for reader in ("comes again", b"another"):
+                stack.enter_context(answers.wait(LARGEST, reader, lambda: None))
+                clock.now += 0.1
+            pauses.append(answers.pause("comes again"))
+    assert pauses == pytest.approx(
+        [0.0, limits.CUT_OFF_SECONDS - 0.1, limits.CUT_OFF_SECONDS - 0.1]
+    )
+
+
+def test_who_gave_way_waits_for_the_next_answer_and_nobody_else_does() -> None:
+    clock = Clock()
+    answers, step = WaitingAnswers(LARGEST, clock), limits.BEHIND_SECONDS + 0.1
     with ExitStack() as stack:
         for reader in ("first", "second", b"login", "last"):
             stack.enter_context(answers.wait(LARGEST, reader, lambda: None))
-            clock.now += 1
+            clock.now += step
         pauses = [answers.pause(reader) for reader in ("first", "second", b"login", "last", "new")]
         most = limits.CUT_OFF_SECONDS
-        assert pauses == [most - 3, most - 2, most - 1, 0, 0]
+        assert pauses == pytest.approx([most - 3 * step, most - 2 * step, most - step, 0, 0])
         answers.cut_off("first")
         assert answers.pause("first") == most, "again, for another reason"
         clock.now += most

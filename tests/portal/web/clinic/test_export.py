@@ -12,13 +12,14 @@ from flask import Flask
 
 from portal.accounts import sessions
 from portal.exchange import deidentified_export
-from portal.formats.limited_work import WAITING
+from portal.formats.limited_work import PLACES, places
 from portal.intake import submission
 from portal.models import AuditEvent, User, db
 from tests.support.core import Clock
 from tests.support.people import Person
 from tests.support.pictures import dicom
 from tests.support.portal_app import analyse, make_study, post, sign_in
+from tests.support.wait import noted_while_waiting
 
 
 @pytest.fixture
@@ -118,19 +119,29 @@ def test_of_several_pictures_the_page_names_those_that_are_left_out(
     assert "up the time that an export has: it is left out. Pictures 2, 3 of 3." in shown
 
 
+def test_others_can_write_while_a_page_waits_for_its_export(
+    app: Flask, reader: Person, study_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the look at who asks nor that at the case leaves a transaction open."""
+    client = sign_in(app, reader)
+    with app.app_context():
+        noted = noted_while_waiting(monkeypatch, db.engine)
+    assert client.get(f"/studies/{study_id}/export").status_code == 200
+    assert noted == [("turn", True), ("uids", True), ("plan", True)]
+
+
 def test_who_would_be_one_more_to_wait_is_answered_when_to_come_again(
     app: Flask, reader: Person, study_id: UUID, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An expected answer: a line in the log, not an error with its traceback."""
     client, page = sign_in(app, reader), f"/studies/{study_id}/export"
-    places = deidentified_export._work._places
-    for _ in range(1 + WAITING):
+    for _ in range(PLACES):
         assert places.acquire(blocking=False)
     try:
         with caplog.at_level(logging.WARNING, logger=app.logger.name):
             answer = client.get(page)
     finally:
-        for _ in range(1 + WAITING):
+        for _ in range(PLACES):
             places.release()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
     assert "Try again in half a minute" in answer.text
