@@ -1,5 +1,7 @@
 """The processes that read headers: what they may do, and what follows when one goes wrong."""
 
+import json
+import math
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,25 +107,34 @@ def test_what_a_reader_should_not_do_is_a_reason_without_its_text(
     assert "CANARY" not in caplog.text
 
 
-_USUAL = '"seconds": 0.1, "bytes": 0'
-_UPLOAD = '"media_type": "image/png", "phi": {}, "keys": {}'
+_USUAL: dict[str, Any] = {
+    "seconds": 0.1,
+    "bytes": 0,
+    "digest": "0" * 64,
+    "stored": [{}, {}, {"rows": 1, "columns": 1}],
+    "upload": {
+        "media_type": "image/png",
+        "phi": {},
+        "keys": {},
+        "header": {"rows": 1, "columns": 1},
+    },
+}
 _ODD = [
-    *("{}", "[]", "null", '{"seconds": 0.1}', '{"bytes": 0}', f"{{{_USUAL}}}"),
+    *(("seconds", odd) for odd in (math.nan, math.inf, -1.0, 1e300, 10**400, True, "x", {}, None)),
+    *(("bytes", odd) for odd in ("x", True, -1, 1e3, 10**30, None)),
+    *(("refused", odd) for odd in (1, [], [[], ""], ["damaged"], ["damaged", "x" * 2000])),
+    *(("failed", odd) for odd in ([], "CANARY^ZEBRA 4711")),
+    ("more", "\ud800"),
+]
+_ODD_PARTS = [
+    *(("digest", odd) for odd in (7, "A")),
+    *(("stored", odd) for odd in ([1, 2, 3], {}, [{}, {}, {}])),
+    *(("upload", odd) for odd in ([], {}, _USUAL["upload"] | {"more": 1})),
     *(
-        f'{{"seconds": {odd}, "bytes": 0}}'
-        for odd in ("NaN", "1e999", "-1.0", "1e300", '"x"', "{}")
+        ("upload", _USUAL["upload"] | {"header": odd})
+        for odd in ([], {"rows": "1", "columns": 1}, {"rows": 1, "columns": 1.5})
     ),
-    *(f'{{"seconds": 0.1, "bytes": {odd}}}' for odd in ('"x"', "true", "-1", "1e30", "9" * 30)),
-    *(f'{{{_USUAL}, "refused": {odd}}}' for odd in ("1", "[]", '[[], ""]', '["damaged"]')),
-    *(f'{{{_USUAL}, "failed": {odd}}}' for odd in ("[]", '"CANARY^ZEBRA 4711"')),
-    *(f'{{{_USUAL}, "stored": {odd}}}' for odd in ("[1, 2, 3]", "{}", "[{}, {}, {}]")),
-    *(f'{{{_USUAL}, "digest": {odd}}}' for odd in ("7", '"A"')),
-    *(
-        f'{{{_USUAL}, "upload": {{{_UPLOAD}, "header": {odd}}}}}'
-        for odd in ("[]", '{"rows": "1", "columns": 1}', '{"rows": 1, "columns": 1e400}')
-    ),
-    f'{{{_USUAL}, "upload": {{{_UPLOAD}, "header": {{"rows": 1, "columns": 1}}, "more": 1}}}}',
-    f'{{{_USUAL}, "upload": {{{_UPLOAD}, "header": {{"rows": 1, "columns": 1, "a": "\\ud800"}}}}}}',
+    ("upload", _USUAL["upload"] | {"media_type": "text/html"}),
 ]
 
 
@@ -134,21 +146,35 @@ def taken_over() -> Iterator[HeaderPool]:
     pool.close()
 
 
-@pytest.mark.parametrize("answer", _ODD)
+def _file(**parts: Any) -> bytes:
+    return f"ANSWER:{json.dumps(_USUAL | parts)}:END".encode()
+
+
+@pytest.mark.parametrize(("part", "odd"), _ODD)
 def test_an_odd_answer_is_refused_like_a_file_by_which_the_process_ended(
-    taken_over: HeaderPool, answer: str, caplog: pytest.LogCaptureFixture
+    taken_over: HeaderPool, part: str, odd: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, work, before = f"ANSWER:{answer}:END".encode(), Work(), taken_over.pids()
+    assert taken_over.read("x", _file(), LIMITS).media_type == "image/png"
+    work, before = Work(), taken_over.pids()
     with pytest.raises(Refused, match=r"^header_limit"):
-        taken_over.read("x", data, LIMITS, work)
+        taken_over.read("x", _file(**{part: odd}), LIMITS, work)
     assert work.seconds == header_pool.CPU_SECONDS
-    with pytest.raises(Refused, match=r"^header_limit"):
-        taken_over.read_stored(data)
-    with pytest.raises(Refused, match=r"^header_limit"):
-        taken_over.pixels_digest(data, work)
-    assert work.seconds == 2 * header_pool.CPU_SECONDS
     assert taken_over.pids() != before
     assert "CANARY" not in caplog.text
+
+
+@pytest.mark.parametrize(("part", "odd"), _ODD_PARTS)
+def test_so_is_an_answer_without_the_part_that_was_asked_for(
+    taken_over: HeaderPool, part: str, odd: Any
+) -> None:
+    asks = {
+        "digest": taken_over.pixels_digest,
+        "stored": taken_over.read_stored,
+        "upload": lambda data: taken_over.read("x", data, LIMITS),
+    }
+    assert asks[part](_file())
+    with pytest.raises(Refused, match=r"^header_limit"):
+        asks[part](_file(**{part: odd}))
 
 
 def test_a_process_killed_from_outside_costs_no_file() -> None:
