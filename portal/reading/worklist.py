@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.access import Actor, Permission, visible_studies
 from portal.models import POSITIVE, READ, UNAIDED, Role, Study, User
 from portal.reading import worklist_rows
@@ -206,10 +206,23 @@ def counts(session: Session, actor: Actor) -> Counts:
 def arrived_since(session: Session, actor: Actor, since: datetime) -> int:
     """How many exams have arrived for the actor since then, counted to `TOTAL_MOST`."""
     actor.require(Permission.STUDY_LIST)
-    fresh = visible_studies(actor).where(Study.created > since)
-    found = worklist_order.count(session, fresh, TOTAL_MOST, [Study.created.desc()])
+    found = len(arrivals(session, actor, since))
     session.commit()
     return found
+
+
+def arrivals(session: Session, actor: Actor, since: datetime) -> Sequence[datetime]:
+    """When exams arrived for the actor since then, the latest `TOTAL_MOST`, within the caller's
+    transaction; none where damage keeps them from being read: a list goes without this hint.
+    """
+    query = visible_studies(actor).with_only_columns(Study.created).where(Study.created > since)
+    try:
+        return session.scalars(query.order_by(Study.created.desc()).limit(TOTAL_MOST)).all()
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        return []
 
 
 def waiting(session: Session, actor: Actor) -> Counts:

@@ -75,15 +75,22 @@ def run(arguments: Arguments) -> list[Row]:
     with copied(ROOT) as copy, copy.changed(with_edits(copy.root, IMPATIENT)):
         for subject in dict.fromkeys(one.subject for one in chosen):
             own = [one for one in chosen if one.subject == subject]
-            rows.append(_kept(arguments, copy, own, partial(unchanged, copy, own)))
-            rows += [_kept(arguments, copy, [one], partial(row, copy, one)) for one in own]
+            rows.append(
+                _kept(
+                    arguments,
+                    f"unchanged {digest_of(copy.root, own)}",
+                    partial(unchanged, copy, own),
+                )
+            )
+            rows += [
+                _kept(arguments, digest_of(copy.root, [one]), partial(row, copy, one))
+                for one in own
+            ]
     return rows
 
 
-def _kept(
-    arguments: Arguments, copy: CopiedCode, about: list[Protection], make: Callable[[], Row]
-) -> Row:
-    return arguments.resume.row(digest_of(copy.root, about), make, again_if_failed=True)
+def _kept(arguments: Arguments, name: str, make: Callable[[], Row]) -> Row:
+    return arguments.resume.row(name, make, again_if_failed=True)
 
 
 def unchanged(copy: CopiedCode, protections: Sequence[Protection]) -> Row:

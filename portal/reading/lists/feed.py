@@ -18,7 +18,7 @@ from sqlalchemy import String, cast, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.access import Actor, visible_studies
+from portal.access import Actor
 from portal.database import DatabaseTime
 from portal.models import Job, JobState, LoginSession, ReadingClaim, Study
 from portal.reading import worklist, worklist_rows
@@ -169,14 +169,7 @@ class Feed:
         counts = {team: worklist.waiting(session, actor) for team, actor in teams.items()}
         earliest = min(one.since for one in opened)
         arrivals = {
-            team: session.scalars(
-                visible_studies(actor)
-                .with_only_columns(Study.created)
-                .where(Study.created > earliest)
-                .order_by(Study.created.desc())
-                .limit(worklist.TOTAL_MOST)
-            ).all()
-            for team, actor in teams.items()
+            team: worklist.arrivals(session, actor, earliest) for team, actor in teams.items()
         }
         updates = []
         for one in opened:

@@ -112,7 +112,7 @@ PROTECTIONS = (
         "one queue for one token",
         edit(
             "portal/jobs/claims.py",
-            "    reached = (token.queue,) if token is not None else tuple(JobKind)\n",
+            "    reached = kinds_of(token.queue) if token is not None else tuple(JobKind)\n",
             "    reached = tuple(JobKind)\n",
         ),
         "portal/jobs/test_worker_tokens.py::test_a_token_of_one_queue_claims_no_job_of_the_other",

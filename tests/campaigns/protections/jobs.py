@@ -74,22 +74,6 @@ PROTECTIONS = (
     ),
     off(
         _REDIS,
-        "all of these, with real processes",
-        (
-            _NO_LOOK,
-            _NO_ACKNOWLEDGEMENT,
-            _NEVER_FAIR,
-            edit(
-                "worker/job_source.py",
-                "        except queue.Empty:\n            return self._ask()\n",
-                '        except queue.Empty:\n            self._heard("")\n'
-                "            return None\n",
-            ),
-        ),
-        "faults/test_faults.py::test_workers_go_on_after_redis_was_killed_while_they_were_busy",
-    ),
-    off(
-        _REDIS,
         "jobs announced again beside an idle worker",
         edit(
             "portal/jobs/sweeper.py",
@@ -226,10 +210,7 @@ PROTECTIONS = (
         (
             edit(
                 "portal/jobs/outcomes.py",
-                "    found = session.get(Job, ticket.job_id, with_for_update=True, "
-                "populate_existing=True)\n    if found is None",
-                "    found = session.get(Job, ticket.job_id, populate_existing=True)\n"
-                "    if found is None",
+                "    .with_for_update(of=Job)\n",
             ),
             edit(
                 "portal/jobs/attempts.py",

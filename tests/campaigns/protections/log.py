@@ -153,9 +153,9 @@ PROTECTIONS = (
         "rows of the worklist read apart where one is damaged",
         edit(
             "portal/reading/worklist_rows.py",
-            "    found, damaged = database.read_readable("
-            "session, ids, lambda some: _rows(session, vault, some))\n",
-            "    found, damaged = _rows(session, vault, ids), set[UUID]()\n",
+            "    found, damaged = database.read_readable(\n"
+            "        session, ids, lambda some: _rows(session, vault, some, now)\n    )\n",
+            "    found, damaged = _rows(session, vault, ids, now), set[UUID]()\n",
         ),
         "portal/web/clinic/test_damaged_rows.py::test_a_damaged_page_hides_its_own_cases_alone",
     ),

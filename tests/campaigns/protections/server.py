@@ -112,15 +112,6 @@ PROTECTIONS = (
         "test_a_client_that_leaves_before_its_answer_gives_its_place_back",
     ),
     off(
-        _SLOW,
-        "the end of an answer whose reader has gone",
-        edit(
-            "portal/server/sending.py",
-            "            if connection.has_ended:\n                return\n",
-        ),
-        "portal/server/test_application.py::test_an_answer_whose_reader_has_gone_is_given_up",
-    ),
-    off(
         _ANSWERS,
         "headers on what the server answers itself",
         edit("portal/server/own_answers.py", "            *self._headers.items(),\n"),
