@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 from alembic import command
 from alembic.config import Config
@@ -50,6 +49,7 @@ MIGRATIONS: Final = Path(__file__).resolve().parents[1] / "migrations"
 UNREADABLE: Final = (DBAPIError, ValueError, LookupError, TypeError)
 _SQLITE_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 _POSTGRES_DAMAGE: Final = ("XX001", "XX002", "58030")  # data, index corrupted; input or output
+Key = TypeVar("Key")
 Row = TypeVar("Row")
 
 
@@ -218,8 +218,8 @@ def is_damage(error: BaseException) -> bool:
 
 
 def read_readable(
-    session: Session, ids: Sequence[UUID], read: Callable[[Sequence[UUID]], dict[UUID, Row]]
-) -> tuple[dict[UUID, Row], set[UUID]]:
+    session: Session, ids: Sequence[Key], read: Callable[[Sequence[Key]], dict[Key, Row]]
+) -> tuple[dict[Key, Row], set[Key]]:
     """What `read` returns for these ids, and the ids whose rows are damaged.
 
     All are read at once; where that meets damage, each by itself. Then the session is rolled back:
@@ -231,7 +231,7 @@ def read_readable(
         if not is_damage(error):
             raise
         session.rollback()
-    found, damaged = dict[UUID, Row](), set[UUID]()
+    found, damaged = dict[Key, Row](), set[Key]()
     for one in ids:
         try:
             found |= read([one])

@@ -113,9 +113,8 @@ def unseen(session: Session, actor: Actor) -> tuple[list[Alarm], int]:
     actor.require(Permission.AUDIT_READ)
     waiting = (AuditEvent.event.in_(ALARMS), AuditEvent.seq > _seen_up_to(session))
     total = session.scalar(select(func.count()).select_from(AuditEvent).where(*waiting)) or 0
-    rows = session.scalars(
-        select(AuditEvent).where(*waiting).order_by(AuditEvent.seq).limit(_SHOWN)
-    ).all()[::-1]
+    oldest = select(AuditEvent).where(*waiting).order_by(AuditEvent.seq).limit(_SHOWN)
+    rows = audit.readable(session, oldest)[::-1]
     ids = {i for row in rows for i in (row.actor_id, row.subject_id) if i is not None}
     names: dict[UUID, str] = {}
     for query in (
@@ -140,10 +139,22 @@ def mark_seen(session: Session, actor: Actor, up_to: int, now: datetime) -> None
 
 
 def _seen_up_to(session: Session) -> int:
-    row = session.scalars(
-        select(AuditEvent).where(AuditEvent.event == SEEN).order_by(AuditEvent.seq.desc()).limit(1)
-    ).first()
-    return int(json.loads(row.detail)["up_to"]) if row is not None else 0
+    """The row up to which alarms were seen. A note that can't be read counts as none: alarms are
+    shown again then, and the check of the log finds the note.
+    """
+    noted = select(AuditEvent.detail).where(AuditEvent.event == SEEN)
+    newest = session.scalar(noted.order_by(AuditEvent.seq.desc()).limit(1))
+    up_to = _detail(newest).get("up_to") if newest is not None else 0
+    return up_to if isinstance(up_to, int) else 0
+
+
+def _detail(text: str) -> Mapping[str, Any]:
+    """A row's detail; empty where it is none, as after a change from outside."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _alarm(row: AuditEvent, names: Mapping[UUID, str]) -> Alarm:
@@ -156,5 +167,5 @@ def _alarm(row: AuditEvent, names: Mapping[UUID, str]) -> Alarm:
         subject=names.get(row.subject_id, "") if row.subject_id else "",
         study_id=row.study_id,
         subject_id=row.subject_id,
-        detail=json.loads(row.detail),
+        detail=_detail(row.detail),
     )

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -58,7 +58,7 @@ def history(session: Session, file: Path) -> History:
     """
     mark, found = _mark(session, file), History()
     restored = select(func.max(AuditEvent.seq)).where(AuditEvent.event == anchors.RESTORED)
-    rows = session.scalars(
+    rows = (
         select(AuditEvent)
         .where(
             AuditEvent.event.in_((BEGUN, GONE)),
@@ -66,11 +66,20 @@ def history(session: Session, file: Path) -> History:
         )
         .order_by(AuditEvent.seq)
     )
-    for row in rows:
-        if json.loads(row.detail).get("place") == mark:
+    for row in audit.readable(session, rows):
+        if _place_in(row.detail) == mark:
             is_lost = row.event == GONE
             found = History(True, not is_lost, row.at if is_lost else found.lost_at)
     return found
+
+
+def _place_in(detail: str) -> Any:
+    """The place that a row's detail names; None where it has none: the log's check finds it."""
+    try:
+        found = json.loads(detail)
+    except ValueError:
+        return None
+    return found.get("place") if isinstance(found, dict) else None
 
 
 def has_anchors(file: Path) -> bool:

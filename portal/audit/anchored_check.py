@@ -3,13 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.audit import anchor_file, anchors, verification
+from portal import database
+from portal.audit import anchor_file, anchors, bindings, verification
 from portal.audit.anchors import Anchored, AnchorFailed
 from portal.audit.verification import Verification
+from portal.models import AuditEvent, AuditHead, AuditLink, AuditSubject, AuditWriter, Base
 from portal.settings import Settings
+
+_OF_LOG: Final = tuple(
+    Base.metadata.tables[model.__tablename__]
+    for model in (AuditEvent, AuditLink, AuditSubject, AuditWriter, AuditHead)
+)
+_AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +50,11 @@ class Checked:
 
 def check(session: Session, settings: Settings, now: datetime) -> Checked:
     """Verify the log (`verification.verify`) and compare it with the anchors of its file."""
-    found = verification.verify(session, now)
+    found = _verified(session, now)
+    if found.is_unreadable or (found.problem and not found.is_late):
+        return Checked(found)
     file = anchors.place(session, settings)
     known = anchor_file.history(session, file)
-    if found.problem and not found.is_late:
-        return Checked(found)
     try:
         with file.open(encoding="utf-8", errors="replace") as lines:
             checked = _compared(session, found, lines, settings, now)
@@ -84,6 +94,33 @@ def reach_of(found: Anchored, settings: Settings, now: datetime) -> str:
     if found.unread:
         text += f" {found.unread:,} lines of the file were cut off and can't be read."
     return text
+
+
+def _verified(session: Session, now: datetime) -> Verification:
+    """The log by itself; where that can't be read to its end, what can't."""
+    try:
+        return verification.verify(session, now)
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+    return _unreadable(session)
+
+
+def _unreadable(session: Session) -> Verification:
+    """Which tables of the log, or of records that it binds, hold a row that can't be read."""
+    found = list[str]()
+    for table in (*_OF_LOG, *bindings.TABLES):
+        try:
+            for _ in session.execute(select(table), execution_options={"yield_per": _AT_ONCE}):
+                pass
+        except database.UNREADABLE as error:
+            if not database.is_damage(error):
+                raise
+            session.rollback()
+            found.append(f"{table.name}: a row can't be read")
+    session.commit()
+    return Verification(0, bad_records=tuple(found or ["a row can't be read"]), is_unreadable=True)
 
 
 def _compared(

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.access import Actor, Permission
 from portal.errors import Conflict
 from portal.formats.display_text import csv_line
@@ -47,7 +47,8 @@ def export(
     session: Session, actor: Actor, criteria: audit.AuditFilter, form: str, now: datetime
 ) -> tuple[bytes, int]:
     """The rows that are asked for as a file, and how many; the export is logged. For auditors.
-    Conflict `too_many_rows` where it is more than a page can export.
+    Conflict `too_many_rows` where it is more than a page can export, `unreadable_rows` where one of
+    them is damaged.
     """
     actor.require(Permission.AUDIT_READ)
     count = _count(session, criteria)
@@ -57,7 +58,14 @@ def export(
             f"These are {count:,} rows; at most {MOST_ROWS:,} are handed out at once. Narrow the "
             "time, or use the command line.",
         )
-    text = "".join(lines(session, criteria, form))
+    try:
+        text = "".join(lines(session, criteria, form))
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        message = "Some of these rows can't be read: verify the log. Narrow the search to others."
+        raise Conflict("unreadable_rows", message) from None
     _note(session, actor, criteria, form, count, now)
     return text.encode(), count
 

@@ -30,7 +30,8 @@ class Verification:
     `count`: rows that were checked. `unlinked`: the numbers of those of them that wait to be linked
     into the chain, `oldest` the time of the first. `is_late`: the only problem is that one of them
     has waited for too long. `records`: reviews, proofs, holds, predictions and models that were
-    compared with the log; `bad_records`: a sentence for each that does not fit.
+    compared with the log; `bad_records`: a sentence for each that does not fit. `is_unreadable`:
+    rows can't be read, `bad_records` names their tables, and nothing else was compared.
     """
 
     count: int
@@ -41,6 +42,7 @@ class Verification:
     is_late: bool = False
     records: int = 0
     bad_records: tuple[str, ...] = ()
+    is_unreadable: bool = False
 
     @property
     def is_whole(self) -> bool:

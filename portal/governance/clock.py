@@ -9,11 +9,12 @@ The scheduler's running time is counted beside it, by a clock that nobody sets: 
 days waits by both.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -24,6 +25,7 @@ from portal.models import AnnouncedPurge, AuditEvent, ClockState
 AHEAD: Final = timedelta(days=7)
 BEHIND: Final = timedelta(minutes=5)
 _ONLY: Final = 1
+_MOST_UNREADABLE: Final = 100
 
 State = Literal["ok", "ahead", "behind"]
 
@@ -101,7 +103,7 @@ def _judge(session: Session, row: ClockState | None, now: datetime) -> Clock:
     newest_first = select(AuditEvent.at).order_by(AuditEvent.at.desc()).limit(1)
     if after:
         newest_first = newest_first.where(AuditEvent.seq + 0 > after)
-    newest = session.scalar(newest_first)
+    newest = _first_readable(session, newest_first)
     reference = max((time for time in (newest, trusted) if time is not None), default=None)
     if reference is None:
         return Clock("ok", None, running)
@@ -110,8 +112,22 @@ def _judge(session: Session, row: ClockState | None, now: datetime) -> Clock:
     start = trusted or reference
     while now - start > AHEAD:
         within = newest_first.where(AuditEvent.at > start, AuditEvent.at <= start + AHEAD)
-        latest = session.scalar(within)
+        latest = _first_readable(session, within)
         if latest is None:
             return Clock("ahead", start, running)
         start = latest
     return Clock("ok", reference, running)
+
+
+def _first_readable(session: Session, times: Select[datetime]) -> datetime | None:
+    """The first of these times of the log. Those that were changed from outside to what is no time
+    are passed over, or the portal would stop by one; the check of the log finds them.
+    """
+    try:
+        return session.scalar(times)
+    except (ValueError, TypeError):
+        numbers = session.scalars(times.with_only_columns(AuditEvent.seq).limit(_MOST_UNREADABLE))
+    for number in numbers.all():
+        with suppress(ValueError, TypeError):
+            return session.scalar(select(AuditEvent.at).where(AuditEvent.seq == number))
+    return None

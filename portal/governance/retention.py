@@ -8,7 +8,8 @@ A study is announced seven days before: administrators see it listed, and can ho
 counted by the clock and by the scheduler's running time, so that a jump of the clock skips none.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal, cast
@@ -42,6 +43,8 @@ KINDS: Final[tuple[Kind, ...]] = ("reviewed", "unreviewed", "no_result")
 ANNOUNCED_BEFORE: Final = timedelta(days=7)
 MOST_PURGED: Final = 20
 _MOST_ANNOUNCED: Final = 500
+_MOST_RIPE: Final = 200
+_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,13 @@ class DueStudy:
 @dataclass(frozen=True, slots=True)
 class Done:
     """What a round did: studies purged, and those that could not be. Nothing if the clock is not
-    `ok`.
+    `ok`. `unreadable`: those that were left because rows of them can't be read.
     """
 
     purged: list[DueStudy]
     left: list[DueStudy]
     clock_state: clock.State = "ok"
+    unreadable: list[UUID] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +89,14 @@ def days_of(settings: Settings) -> dict[Kind, int]:
 
 
 def due(session: Session, settings: Settings, now: datetime) -> list[DueStudy]:
-    """The studies that are due and not held, the oldest of each class first."""
+    """The studies that are due and not held, the oldest of each class first, without those whose
+    rows can't be read.
+    """
     found = list[DueStudy]()
     for kind, days in days_of(settings).items():
         if days:
             query = _ended(kind, now - timedelta(days=days), held=False)
-            found += [
-                DueStudy(study_id, number, kind, since)
-                for study_id, number, since in session.execute(query)
-            ]
+            found += _read(session, kind, query)[0]
     session.commit()
     return found
 
@@ -118,14 +121,18 @@ def held_back(session: Session, settings: Settings, now: datetime) -> int:
 
 def run(session: Session, vault: Vault, settings: Settings, now: datetime) -> Done:
     """Announce what will be due, and purge what was announced seven days ago and is due: at most 20
-    studies, one at a time. What fails is left for the next round.
+    studies, one at a time. What fails is left for the next round, and so is what can't be read: it
+    keeps no other study waiting.
     """
     purged, left = list[DueStudy](), list[DueStudy]()
     state = clock.look(session, now)
     if state.state != "ok":
         return Done(purged, left, state.state)
     _announce(session, settings, now, state.running)
-    for one in _ripe(session, settings, now, state.running):
+    ripe, unreadable = _ripe(session, settings, now, state.running)
+    for one in ripe:
+        if len(purged) + len(left) == MOST_PURGED:
+            break
         try:
             purge(
                 session,
@@ -139,11 +146,17 @@ def run(session: Session, vault: Vault, settings: Settings, now: datetime) -> Do
         except Conflict:  # held, purged, joined, or something came to it just now
             session.rollback()
             left.append(one)
+        except database.UNREADABLE as error:
+            if not database.is_damage(error):
+                raise
+            session.rollback()
+            unreadable.append(one.study_id)
+            continue  # it stays announced
         else:
             purged.append(one)
         session.execute(delete(AnnouncedPurge).where(AnnouncedPurge.study_id == one.study_id))
         session.commit()
-    return Done(purged, left)
+    return Done(purged, left, unreadable=unreadable)
 
 
 def announced(session: Session, actor: Actor, *, limit: int = 200) -> tuple[list[Announced], int]:
@@ -180,9 +193,10 @@ def _announce(session: Session, settings: Settings, now: datetime, running: time
         )
         session.commit()
         listed = select(AnnouncedPurge.study_id)
-        fresh = session.execute(ending.where(Study.id.not_in(listed)).limit(_MOST_ANNOUNCED)).all()
+        fresh = ending.with_only_columns(Study.id).where(Study.id.not_in(listed))
+        fresh_ids = session.scalars(fresh.limit(_MOST_ANNOUNCED)).all()
         # In the order of ids: two schedulers at once wait for each other, and announce each once.
-        for study_id in sorted(study_id for study_id, _number, _since in fresh):
+        for study_id in sorted(fresh_ids):
             is_new = database.insert_if_new(
                 *(session, AnnouncedPurge, AnnouncedPurge.study_id),
                 study_id=study_id,
@@ -199,8 +213,11 @@ def _announce(session: Session, settings: Settings, now: datetime, running: time
 
 def _ripe(
     session: Session, settings: Settings, now: datetime, running: timedelta
-) -> list[DueStudy]:
-    found = list[DueStudy]()
+) -> tuple[list[DueStudy], list[UUID]]:
+    """The studies whose time has come, more than a round purges, as some may turn out to be
+    damaged; and those of them that can't be read.
+    """
+    found, unreadable = list[DueStudy](), list[UUID]()
     for kind, days in days_of(settings).items():
         if days and len(found) < MOST_PURGED:
             query = (
@@ -212,14 +229,31 @@ def _ripe(
                     AnnouncedPurge.announced_running
                     <= (running - ANNOUNCED_BEFORE).total_seconds(),
                 )
-                .limit(MOST_PURGED - len(found))
+                .limit(_MOST_RIPE)
             )
-            found += [
-                DueStudy(study_id, number, kind, since)
-                for study_id, number, since in session.execute(query)
-            ]
+            readable, damaged = _read(session, kind, query)
+            found, unreadable = found + readable, unreadable + damaged
     session.commit()
-    return found
+    return found, unreadable
+
+
+def _read(
+    session: Session, kind: Kind, query: Select[Any, Any, Any]
+) -> tuple[list[DueStudy], list[UUID]]:
+    """The studies of a query in its order, and those whose rows can't be read; call it first."""
+    ids = session.scalars(query.with_only_columns(Study.id)).all()
+
+    def read(some: Sequence[UUID]) -> dict[UUID, DueStudy]:
+        return {
+            study_id: DueStudy(study_id, number, kind, since)
+            for start in range(0, len(some), _AT_ONCE)
+            for study_id, number, since in session.execute(
+                query.where(Study.id.in_(some[start : start + _AT_ONCE]))
+            )
+        }
+
+    found, damaged = database.read_readable(session, ids, read)
+    return [found[one] for one in ids if one in found], [one for one in ids if one in damaged]
 
 
 def _is_still_due(

@@ -5,25 +5,27 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import Select, and_, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.database import DatabaseTime, rows_changed
 from portal.jobs.errors import Lost
 from portal.jobs.tickets import Ticket
 from portal.models import Base, Blob, Job, JobState
 from portal.studies import worklist_order
 from portal.vault import Vault
+from worker.contract.error_codes import ErrorCode
 
 # How often a job may fail by itself, and how often its attempts may be ended from outside, because
 # a worker or the portal was gone: a job that ends its process at each attempt fails soon, and a few
 # outages fail no job.
 FAILURES: Final = 3
 LOSSES: Final = 10
+Value = TypeVar("Value")
 # Made once, as they run with every result.
 _RUNNING: Final = (
     select(Job)
@@ -72,6 +74,49 @@ def end_as_failed(session: Session, job: Job, code: str, now: datetime) -> None:
     job.state, job.error_code = JobState.FAILED, str(code)
     job.finished_at, job.lease_until = now, None
     worklist_order.place(session, job.study_id)
+
+
+def end_unread(session: Session, job_id: UUID, now: datetime) -> None:
+    """End a job that waits or was lost and whose records do not open or can't be read; commits.
+
+    By a plain UPDATE: nothing is read of its rows that may be what is damaged, and its exam's place
+    in the worklist changes only where that can be read.
+    """
+    ended = (
+        update(Job)
+        .where(Job.id == job_id, or_(Job.state == JobState.QUEUED, and_(*is_expired())))
+        .values(
+            state=JobState.FAILED,
+            error_code=ErrorCode.RECORD_DAMAGED,
+            attempts=Job.attempts + 1,
+            finished_at=now,
+            lease_until=None,
+        )
+    )
+    if not changed(session, ended):
+        session.rollback()  # another has ended it
+        return
+    study_id = _if_readable(session, select(Job.study_id).where(Job.id == job_id))
+    kind = _if_readable(session, select(Job.kind).where(Job.id == job_id))
+    if study_id is not None:
+        try:
+            with session.begin_nested():
+                worklist_order.place(session, study_id)
+        except database.UNREADABLE as error:
+            if not database.is_damage(error):
+                raise
+    detail = {"kind": kind.value if kind else None, "code": ErrorCode.RECORD_DAMAGED.value}
+    audit.append(
+        session, "job_failed", now=now, study_id=study_id, subject_id=job_id, detail=detail
+    )
+    session.commit()
+
+
+def _if_readable(session: Session, query: Select[Value]) -> Value | None:
+    try:
+        return session.scalar(query)
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def log_end(

@@ -11,22 +11,22 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, and_, bindparam, case, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.ai_models import known_models
-from portal.database import DatabaseTime
+from portal.database import UNREADABLE, DatabaseTime, is_damage
 from portal.errors import Conflict
 from portal.formats.display_text import clean
 from portal.jobs import result_checks, tickets
 from portal.jobs.attempts import (
     LOSSES,
     changed,
-    end_as_failed,
+    end_unread,
     is_attempt,
     is_expired,
-    log_end,
 )
 from portal.jobs.tickets import Ticket
 from portal.models import (
@@ -45,7 +45,6 @@ from portal.settings import Settings
 from portal.studies import presence, sealed_fields, worklist_order
 from portal.vault import Vault, VaultError, WantedFile
 from worker.contract.clock import LEASE_SECONDS
-from worker.contract.error_codes import ErrorCode
 from worker.contract.facts import Facts
 from worker.contract.job import ADULT_YEARS, WITH_MODEL, Claim, InputFile, kinds_of
 from worker.contract.message import InvalidMessage
@@ -178,26 +177,27 @@ def claim(
     """Begin an attempt at a job; None where there is nothing to do (done, taken, spent).
 
     A worker's own token reaches only the jobs of its queue. One that has just lacked the model of a
-    job gets none for a minute: they wait for others that have it. A job whose record does not
-    open has failed: another attempt would fail as well.
+    job gets none for a minute: they wait for others that have it. A job whose record does not open
+    or can't be read has failed: another attempt would fail as well, and the job would stay first.
     """
     reached = kinds_of(token.queue) if token is not None else tuple(JobKind)
     named = {"its_id": job_id, "kinds": reached, "by": clean(worker, 200)}
-    job = session.scalars(_BEGIN, named | _asked_by(worker, token)).one_or_none()
-    if job is None:
-        session.rollback()
-        return None
     try:
+        job = session.scalars(_BEGIN, named | _asked_by(worker, token)).one_or_none()
+        if job is None:
+            session.rollback()
+            return None
         data_key, facts = _opened(session, vault, job)
-    except (VaultError, InvalidMessage):
-        end_as_failed(session, job, ErrorCode.RECORD_DAMAGED, now)
-        log_end(session, "job_failed", job, now)
-        session.commit()
+        inputs, age_min = _inputs(session, job), _age_min(session, job)
+    except (VaultError, InvalidMessage, *UNREADABLE) as error:
+        if isinstance(error, DBAPIError) and not is_damage(error):
+            raise
+        session.rollback()
+        end_unread(session, job_id, now)
         return None
     model = known_models.model_for_jobs(session) if job.kind in WITH_MODEL else None
     job.model_sha256 = model.sha256 if model else None
     job.operating_point = model.operating_point if model else None
-    inputs = _inputs(session, job)
     claim = Claim(
         job=job.id,
         kind=job.kind,
@@ -213,7 +213,7 @@ def claim(
         },
         facts=facts,
         model=model,
-        age_min=_age_min(session, job),
+        age_min=age_min,
     )
     audit.append(
         session,

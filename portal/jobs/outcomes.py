@@ -43,7 +43,7 @@ from portal.studies import sealed_fields, worklist_order
 from portal.vault import Vault
 from worker.contract import prediction as contract
 from worker.contract.error_codes import FROM_OUTSIDE, ErrorCode
-from worker.contract.job import Failure, FailureKind
+from worker.contract.job import WITH_MODEL, Failure, FailureKind
 from worker.contract.result import Output
 
 # A job, locked, and its picture. Made once, as it runs with every result.
@@ -117,7 +117,8 @@ def fail(
     """End an attempt badly: transient failures are tried again, permanent ones are not.
 
     A job whose model the worker lacks waits on, uncounted, for one that has it: while workers are
-    updated, some are of the version before. A lost attempt has nothing left to fail.
+    updated, some are of the version before. A job that needs no model can't lack it: the code fails
+    it as any other. A lost attempt has nothing left to fail.
     """
     job = session.get(Job, ticket.job_id, with_for_update=True, populate_existing=True)
     if job is None or job.attempts != ticket.attempt or job.state is not JobState.RUNNING:
@@ -125,7 +126,7 @@ def fail(
         return
     job.lease_until = None
     transient = failure.kind is FailureKind.TRANSIENT
-    waits = failure.code == ErrorCode.MODEL_MISSING
+    waits = failure.code == ErrorCode.MODEL_MISSING and job.kind in WITH_MODEL
     if waits:
         _note_missing_model(session, job, ticket)
     elif failure.code in FROM_OUTSIDE:
@@ -150,6 +151,7 @@ def fail(
 
 def _note_missing_model(session: Session, job: Job, ticket: Ticket) -> None:
     """The attempt's worker, by name and token, has just lacked the model; one row for each."""
+    database.lock_table(session, MissingModel)  # or two at once would both find none to replace
     worker, token_id = job.worker or "", ticket.token_id
     before = delete(MissingModel).where(
         MissingModel.worker == worker, MissingModel.token_id.is_not_distinct_from(token_id)

@@ -1,5 +1,6 @@
 """The board of jobs and workers, for the people who keep the portal running. No patient data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -8,9 +9,11 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.models import Job, JobKind, JobState, MissingModel, Study, Worker
 from portal.studies import presence
 from worker.contract.error_codes import ErrorCode
+from worker.contract.job import WITH_MODEL
 
 _MOST_FAILED: Final = 200
 
@@ -67,6 +70,8 @@ class Board:
     # How many jobs wait for a worker that has the active model, and the workers without it.
     waiting_for_model: int
     without_model: list[str]
+    # Failed jobs whose rows can't be read.
+    unreadable: list[UUID]
 
 
 def board(session: Session) -> Board:
@@ -84,13 +89,7 @@ def board(session: Session) -> Board:
             .group_by(Job.kind)
         ).all()
     )
-    failed = session.execute(
-        select(Job, Study.case_number)
-        .join(Study, Study.id == Job.study_id)
-        .where(Job.state == JobState.FAILED, Study.purged_at.is_(None))
-        .order_by(Job.finished_at.desc())
-        .limit(_MOST_FAILED)
-    ).all()
+    failed, unreadable = _failed(session)
     workers = session.execute(
         select(Worker, presence.is_here(), presence.lacks_model())
         .order_by(Worker.last_seen.desc())
@@ -139,9 +138,29 @@ def board(session: Session) -> Board:
         without_model=sorted(
             session.scalars(select(MissingModel.worker).where(*presence.just_lacked()).distinct())
         ),
+        unreadable=unreadable,
     )
     session.commit()
     return found
+
+
+def _failed(session: Session) -> tuple[list[tuple[Job, str]], list[UUID]]:
+    """The failed jobs with their cases' numbers, newest first, and those that can't be read."""
+    ids = session.scalars(
+        select(Job.id)
+        .join(Study, Study.id == Job.study_id)
+        .where(Job.state == JobState.FAILED, Study.purged_at.is_(None))
+        .order_by(Job.finished_at.desc())
+        .limit(_MOST_FAILED)
+    ).all()
+
+    def read(some: Sequence[UUID]) -> dict[UUID, tuple[Job, str]]:
+        rows = select(Job, Study.case_number).join(Study, Study.id == Job.study_id)
+        found = session.execute(rows.where(Job.id.in_(some)))
+        return {job.id: (job, number) for job, number in found}
+
+    found, damaged = database.read_readable(session, ids, read)
+    return [found[one] for one in ids if one in found], [one for one in ids if one in damaged]
 
 
 def trouble(session: Session) -> Literal["", "stalled", "waiting_for_model"]:
@@ -159,7 +178,7 @@ def _waiting_for_model(session: Session) -> int:
     """How many jobs wait for a worker that has the model: all where nobody has it, else those that
     were passed back.
     """
-    waiting = select(func.count()).where(Job.kind == JobKind.SEGMENT, Job.state == JobState.QUEUED)
+    waiting = select(func.count()).where(Job.kind.in_(WITH_MODEL), Job.state == JobState.QUEUED)
     if not presence.present(session).lacks_model:
         waiting = waiting.where(Job.error_code == ErrorCode.MODEL_MISSING)
     return session.scalar(waiting) or 0

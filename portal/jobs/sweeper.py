@@ -13,9 +13,10 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.database import DatabaseTime, rows_changed
 from portal.governance import clock
-from portal.jobs.attempts import LOSSES, end_as_failed, is_expired, log_end
+from portal.jobs.attempts import LOSSES, end_as_failed, end_unread, is_expired, log_end
 from portal.jobs.broker import TASKS, Broker
 from portal.models import Blob, Job, JobKind, JobState, MissingModel
 from portal.studies import presence
@@ -87,7 +88,8 @@ def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
         found = _notify_waiting(session, broker, kind, now)
         redis = redis and found is not None
         notified += found or 0
-    # By a clock that has jumped every job seems to wait, or none.
+    # Jobs wait by the database's clock. Where that is this machine's own and has jumped, every one
+    # seems to wait, or none.
     trusted = clock.look(session, now).state == "ok"
     stalled = presence.stalled_queues(session) if trusted else frozenset[JobKind]()
     session.commit()
@@ -122,18 +124,29 @@ def tidy(session: Session, vault: Vault, now: datetime) -> int:
 
 def _give_up(session: Session, now: datetime) -> int:
     spent = session.scalars(
-        select(Job)
+        select(Job.id)
         .where(*is_expired(), Job.losses >= LOSSES - 1)
         .order_by(Job.study_id)  # in which their studies are locked
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     ).all()
-    for job in spent:
-        job.losses += 1
-        end_as_failed(session, job, ErrorCode.GAVE_UP, now)
-    for job in spent:
+    ended, unread = list[Job](), list[UUID]()
+    for job_id in spent:
+        try:
+            with session.begin_nested():
+                job = session.get_one(Job, job_id, populate_existing=True)
+                job.losses += 1
+                end_as_failed(session, job, ErrorCode.GAVE_UP, now)
+                ended.append(job)
+        except database.UNREADABLE as error:
+            if not database.is_damage(error):
+                raise
+            unread.append(job_id)
+    for job in ended:
         log_end(session, "job_failed", job, now)
     session.commit()
+    for job_id in unread:  # they would stop the sweep for all others
+        end_unread(session, job_id, now)
     return len(spent)
 
 

@@ -25,6 +25,7 @@ from portal.operations import background_check, integrity
 from portal.settings import Settings, SettingsError
 from portal.studies import exams, presence
 from portal.vault import Vault, VaultError
+from worker.contract.job import QUEUES
 
 State = Literal["ok", "warning", "failed"]
 _FREE_WARNING: Final = 5 * 1024**3
@@ -232,7 +233,7 @@ def _workers(session: Session) -> Check:
     present = presence.present(session).queues
     trouble = overview.trouble(session)
     session.commit()
-    missing = [kind.value for kind in (JobKind.RENDER, JobKind.SEGMENT) if kind not in present]
+    missing = [queue.value for queue in QUEUES if queue not in present]
     if missing:
         text = f"no {' and no '.join(missing)} worker has reported lately"
         advice = "Start `python -m worker QUEUE`, or read its log. Read cases unaided meanwhile."

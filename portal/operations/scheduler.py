@@ -17,11 +17,9 @@ from types import FrameType
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from portal import database
 from portal.audit import anchor_file, chain
-from portal.audit.anchors import AnchorFailed
 from portal.governance import clock, integrity_state, purges, retention, scheduler_signs
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
@@ -29,7 +27,7 @@ from portal.operations import background_check
 from portal.performance import summaries
 from portal.reading import refused_files
 from portal.settings import Settings
-from portal.vault import Vault, VaultError
+from portal.vault import Vault
 
 # Its longest statements take seconds. Whoever waits longer for PostgreSQL gives up and connects
 # anew: a frozen server, or one that another has replaced, would hold a loop for ever.
@@ -81,8 +79,9 @@ def run_sweep(
             _guarded(lambda: _anchor(settings, engine))
         if every is None or stop.wait(every):
             break
-        if not linking.is_alive():
-            raise RuntimeError("the thread that links the access log has ended")
+        for thread in (linking, checking):
+            if not thread.is_alive():
+                raise RuntimeError(f"the thread {thread.name} has ended")
     stop.set()
     _guarded(lambda: _link(engine))  # rows written until now are not left to the next start
     broker.close()
@@ -116,13 +115,13 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
 
 def _guarded(part: Callable[[], None]) -> None:
-    """The next round tries again; the error's own text could quote a row.
-
-    ValueError: a row that was changed from outside holds no JSON. The log's verification names it.
+    """The next round tries again, whatever went wrong: a row that was changed from outside, of any
+    table, can raise anything where it is read, and must not end the other parts. Only the error's
+    type is logged: its text could quote a row.
     """
     try:
         part()
-    except (SQLAlchemyError, VaultError, AnchorFailed, OSError, ValueError) as error:
+    except Exception as error:
         _log.warning("a part of the sweep failed: %s", type(error).__name__)
 
 
@@ -134,19 +133,32 @@ def _link_until(engine: Engine, stop: threading.Event) -> None:
 
 def _check_until(settings: Settings, engine: Engine, vault: Vault, stop: threading.Event) -> None:
     verifying, of_log = _Every(_VERIFY_SECONDS), list[str]()
-
-    def verify() -> None:
-        of_log[:] = background_check.problems_of_log(engine, settings, datetime.now(UTC))
-
     while not stop.is_set():
         if verifying.passed() is not None:
-            _guarded(verify)
-        _guarded(lambda: _check(engine, vault, of_log))
+            of_log, is_checked = _problems_of_log(settings, engine)
+            if not is_checked:  # tried again in an hour, not in a day
+                verifying = _Every(_VERIFY_SECONDS)
+        _guarded(partial(_check, engine, vault, of_log))
         stop.wait(_CHECK_SECONDS)
 
 
+def _problems_of_log(settings: Settings, engine: Engine) -> tuple[list[str], bool]:
+    """What the check of the log found, and whether it came to its end: if not, that is found."""
+    try:
+        return background_check.problems_of_log(engine, settings, datetime.now(UTC)), True
+    except Exception as error:
+        name = type(error).__name__
+        _log.warning("the check of the access log failed: %s", name)
+        return [f"access log: it could not be checked ({name})"], False
+
+
 def _check(engine: Engine, vault: Vault, of_log: list[str]) -> None:
-    problems = of_log + background_check.problems(engine, vault)
+    try:
+        problems = of_log + background_check.problems(engine, vault)
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        problems = [*of_log, f"unreadable: the check ended early ({type(error).__name__})"]
     if problems:
         _log.error("%d problems of stored data: run `python -m portal doctor`", len(problems))
     with database.sessions(engine)() as session:
@@ -198,6 +210,8 @@ def _finish_purges(engine: Engine, vault: Vault) -> None:
 def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
     with database.sessions(engine)() as session:
         done = retention.run(session, vault, settings, datetime.now(UTC))
+    for study_id in done.unreadable:
+        _log.error("retention leaves study %s: its rows can't be read", study_id)
     if done.purged or done.left:
         _log.info("purged %d studies, left %d", len(done.purged), len(done.left))
 

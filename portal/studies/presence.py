@@ -7,7 +7,7 @@ matters. Workers report in `portal.jobs`.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, func, not_, select
+from sqlalchemy import ColumnElement, exists, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from portal.database import DatabaseTime
@@ -22,7 +22,9 @@ STALLED: Final = 30.0
 MODEL_PAUSE: Final = 60.0
 # It tries the next job within seconds after that; until then it is still taken as without it.
 LACKS_FOR: Final = MODEL_PAUSE + 15.0
-_QUEUES: Final = (JobKind.RENDER, JobKind.SEGMENT)
+# So many names of a token that lack the model pause all of it: a worker that takes another name
+# each time gets no more attempts a minute than a token may have workers.
+LACKING_NAMES: Final = 100
 _ACTIVE: Final = (
     select(ModelVersion.sha256).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
 )
@@ -44,12 +46,12 @@ def is_here() -> ColumnElement[bool]:
 
 
 def lacked_model(worker: Any, token_id: Any, seconds: float) -> ColumnElement[bool]:
-    """Whether a worker, by its name and token, has lacked the active model so lately."""
-    return exists().where(
-        MissingModel.worker == worker,
-        MissingModel.token_id.is_not_distinct_from(token_id),
-        *just_lacked(seconds),
-    )
+    """Whether a worker, by its name and token, has lacked the active model so lately, or so many
+    names of its token have.
+    """
+    of_token = (MissingModel.token_id.is_not_distinct_from(token_id), *just_lacked(seconds))
+    names = select(func.count()).select_from(MissingModel).where(*of_token).scalar_subquery()
+    return or_(exists().where(MissingModel.worker == worker, *of_token), names >= LACKING_NAMES)
 
 
 def just_lacked(seconds: float = LACKS_FOR) -> tuple[ColumnElement[bool], ...]:
@@ -94,17 +96,18 @@ def has_idle_worker(session: Session, kind: JobKind) -> bool:
 
 
 def stalled_queues(session: Session) -> frozenset[JobKind]:
-    """The queues of which a job has waited for long although a worker could take it."""
+    """The kinds of jobs of which one has waited for long although a worker could take it."""
     late = {
-        queue: exists().where(
-            Job.kind == queue,
+        kind: exists().where(
+            Job.kind == kind,
             Job.state == JobState.QUEUED,
             Job.queued_at < DatabaseTime(-STALLED),
         )
-        for queue in _QUEUES
+        for kind in QUEUE_OF
     }
+    found = session.execute(select(*late.values())).one()
     return frozenset(
-        queue
-        for queue, waits in late.items()
-        if session.scalar(select(waits)) and has_idle_worker(session, queue)
+        kind
+        for kind, waits in zip(late, found, strict=True)
+        if waits and has_idle_worker(session, kind)
     )

@@ -65,6 +65,12 @@ def only_on_postgresql(engine: Engine) -> None:
         pytest.skip("on SQLite there is one transaction at a time")
 
 
+def only_on_sqlite(engine: Engine) -> None:
+    """PostgreSQL stores no text in a column of times or ids."""
+    if engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL refuses the value")
+
+
 class StoppedThrottle(Throttle):
     """Calls a function once, where a limit is counted: between a read and what is made of it."""
 

@@ -49,5 +49,21 @@ class ErrorCode(StrEnum):
     WORKER_TOO_OLD = "worker_too_old"
 
 
+# What a file's decoder may answer: that the file can't be read, and no other reason.
+OF_FILES: Final = frozenset(
+    {
+        ErrorCode.EMPTY,
+        ErrorCode.NOT_AN_IMAGE,
+        ErrorCode.TRUNCATED,
+        ErrorCode.TOO_LARGE,
+        ErrorCode.NO_PIXELS,
+        ErrorCode.NOT_SINGLE_FRAME,
+        ErrorCode.UNSUPPORTED_MODALITY,
+        ErrorCode.UNSUPPORTED_PHOTOMETRIC,
+        ErrorCode.UNSUPPORTED_TRANSFER_SYNTAX,
+        ErrorCode.DECODE_FAILED,
+        ErrorCode.DECODE_LIMIT,
+    }
+)
 # The attempt was ended by what is neither the job's nor its worker's fault.
 FROM_OUTSIDE: Final = frozenset({ErrorCode.PORTAL_UNREACHABLE, ErrorCode.PORTAL_BROKEN})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.client.portal_client import Attempt
-from worker.contract.error_codes import ErrorCode
+from worker.contract.error_codes import OF_FILES, ErrorCode
 from worker.contract.facts import Facts
 from worker.contract.files import FileKind
 from worker.contract.message import InvalidMessage
@@ -100,7 +100,9 @@ class Decoder:
         head, parts = self.answer(data)
         try:
             if "error" in head:
-                raise Permanent(ErrorCode(head["error"]))
+                code = ErrorCode(head["error"])
+                # A decoder that was taken over chooses no code that the portal acts upon.
+                raise Permanent(code if code in OF_FILES else ErrorCode.RESULT_REFUSED)
             return Rendered(Facts.parse(head["facts"]), *parts)
         except (InvalidMessage, KeyError, TypeError, ValueError):
             raise Permanent(ErrorCode.RESULT_REFUSED) from None

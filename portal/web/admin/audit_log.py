@@ -33,7 +33,10 @@ def without_bound(detail: str) -> str:
     """A detail without the digests of the records that the row binds; the export has them."""
     if f'"{DETAIL}"' not in detail:
         return detail
-    shown = {name: value for name, value in json.loads(detail).items() if name != DETAIL}
+    try:
+        shown = {name: value for name, value in json.loads(detail).items() if name != DETAIL}
+    except (ValueError, AttributeError):  # changed from outside: shown as it is
+        return detail
     return json.dumps(shown, sort_keys=True, separators=(",", ":")) if shown else ""
 
 

@@ -8,7 +8,7 @@ from portal import database
 from portal.governance import clock, integrity_state, scheduler_signs
 from portal.jobs import overview
 from portal.models import db
-from portal.services import DATABASE_ERROR, UNAVAILABLE, db_session
+from portal.services import UNAVAILABLE, db_session
 from portal.web.security import guard
 
 _CHECKS: Final = ("database", "schema", "redis", "clock", "scheduler", "jobs", "integrity")
@@ -62,7 +62,7 @@ def _look_into(checks: dict[str, str]) -> None:
             checks["integrity"] = "unchecked"
         if checks["clock"] == "ok":
             checks["jobs"] = overview.trouble(db_session()) or "ok"
-    except DATABASE_ERROR as error:
+    except database.UNREADABLE as error:
         if not database.is_damage(error):
             raise
         checks["integrity"] = "damaged"

@@ -94,7 +94,7 @@ PROTECTIONS = (
         "an alarm where jobs wait beside an idle worker",
         edit(
             "portal/studies/presence.py",
-            "        if session.scalar(select(waits)) and has_idle_worker(session, queue)\n",
+            "        if waits and has_idle_worker(session, kind)\n",
             "        if False\n",
         ),
         "portal/web/api/test_worker.py::"

@@ -10,7 +10,7 @@ from portal import audit
 from portal.audit import alarms, anchor_file, anchored_check, anchors
 from portal.models import AuditEvent
 from portal.operations import background_check
-from tests.support.audit_log import fill, link
+from tests.support.audit_log import copied_row, fill, link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, Core, make_settings
 
@@ -113,3 +113,23 @@ def test_a_file_from_a_version_before_is_noted_with_the_next_anchor(core: Core) 
         anchors.write(taken, file=anchors.place(session, core.settings), syslog="")
     keep(core)
     assert events(core) == ["anchors_begun"]
+
+
+@pytest.mark.parametrize("event", ["anchors_begun", "anchors_gone"])
+@pytest.mark.parametrize("detail", ["[]", "{", "7"])
+def test_a_row_about_anchors_that_cannot_be_parsed_is_found_and_stops_nothing(
+    core: Core, detail: str, event: str
+) -> None:
+    fill(core, 3)
+    file = keep(core)
+    copied_row(core, event, detail, of="anchors_begun")
+    found = check(core)
+    assert not found.is_whole
+    problems = background_check.problems_of_log(core.engine, core.settings, after(hours=1))
+    assert problems[0] == f"access log: row {found.log.first_bad}: {found.log.problem}"
+    lines = len(file.read_text().splitlines())
+    keep(core, 2)
+    assert len(file.read_text().splitlines()) == lines + 1
+    file.unlink()
+    keep(core, 3)
+    assert events(core).count("anchors_gone") == 1 + (event == "anchors_gone"), "still missed"

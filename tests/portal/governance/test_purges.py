@@ -19,9 +19,11 @@ from portal.reading import reviews
 from portal.settings import Settings
 from portal.vault.blob_store import StorageUnavailable
 from tests.portal.vault.test_vault import files
+from tests.support.audit_log import spoil
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.jobs import REFUSED
+from tests.support.wait import only_on_sqlite
 
 REQUEST = PurgeReason.PATIENT_REQUEST
 
@@ -319,7 +321,7 @@ def test_retention_does_not_purge_what_a_picture_or_a_join_has_just_reached(
     clinic.submit(now=now, **uid, SOPInstanceUID="1.2.3.5.2")
     with clinic.session as session:
         joins.join(session, clinic.vault, clinic.admin, young, joined, now)
-    monkeypatch.setattr(retention, "_ripe", lambda *_args: found)
+    monkeypatch.setattr(retention, "_ripe", lambda *_args: (found, []))
     with clinic.session as session:
         done = retention.run(session, clinic.vault, settings, now)
     assert done.purged == []
@@ -373,6 +375,28 @@ def test_a_round_purges_twenty_at_most(clinic: Clinic) -> None:
     rounds = sweep(clinic, settings, since=10, until=13)
     assert [len(one) for one in rounds if one] == [20, 2]
     assert set(purged_in(rounds)) == studies
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("instances", "created", "1xx"), ("instances", "view", "nonsense")],
+)
+def test_a_study_that_cannot_be_read_keeps_no_other_from_retention(
+    clinic: Clinic, table: str, column: str, value: str
+) -> None:
+    """A time that comes before all others would be first in each round."""
+    if value == "1xx":
+        only_on_sqlite(clinic.core.engine)
+    damaged, well = clinic.done(), clinic.done()
+    settings = keeping(clinic, unreviewed=10)
+    spoil(clinic.core, table, column, value, f"study_id = '{damaged.hex}'")
+    assert purged_in(sweep(clinic, settings, until=10)) == []
+    with clinic.session as session:
+        clock.judge(session, after(days=11), timedelta(days=1))
+        done = retention.run(session, clinic.vault, settings, after(days=11))
+    assert [one.study_id for one in done.purged] == [well]
+    assert done.unreadable == [damaged]
+    assert set(due(clinic, settings, after(days=11))) <= {damaged}
 
 
 def test_of_a_hold_and_a_purge_at_the_same_time_only_one_comes_through(clinic: Clinic) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from portal import errors
 from portal.access import Denied
 from portal.audit import verification
+from portal.database import DatabaseTime
 from portal.jobs import claims, overview, sweeper, worker_tokens, workers
 from portal.jobs.broker import Broker
 from portal.jobs.errors import BadResult, BadTicket, Lost
@@ -26,6 +27,7 @@ from portal.models import (
     Job,
     JobKind,
     JobState,
+    MissingModel,
     ModelVersion,
     Prediction,
     Study,
@@ -34,9 +36,10 @@ from portal.models import (
     WorkerToken,
 )
 from portal.reading import case
-from portal.studies import status
+from portal.studies import presence, status
 from portal.vault import StorageFull
 from tests.portal.vault.test_vault import file_limit, files
+from tests.support.audit_log import spoil
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.jobs import (
@@ -49,7 +52,7 @@ from tests.support.jobs import (
 )
 from tests.support.pictures import jpeg, png
 from tests.support.queries.query_plan import plan_of, selects
-from tests.support.wait import only_on_postgresql, stopped_once, until_it_waits
+from tests.support.wait import only_on_postgresql, only_on_sqlite, stopped_once, until_it_waits
 from worker.contract.clock import LEASE_SECONDS
 
 
@@ -891,3 +894,98 @@ def test_a_refused_output_names_what_is_accepted(clinic: Clinic) -> None:
         sent = Output(kind, "image/jpeg", data)
         with clinic.session as session, pytest.raises(BadResult, match=words):
             store_output(session, clinic.vault, ticket, sent, NOW)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("instances", "created", "xx"),
+        ("instances", "view", "nonsense"),
+        ("jobs", "created", "1xx"),  # which comes before all others
+        ("blobs", "created", "xx"),
+    ],
+)
+def test_a_job_that_cannot_be_read_ends_and_the_next_is_given(
+    clinic: Clinic, table: str, column: str, value: str
+) -> None:
+    if value != "nonsense":
+        only_on_sqlite(clinic.core.engine)
+    damaged, well = (clinic.submit(now=after(minutes=m)) for m in (0, 1))
+    assert damaged.job_id
+    assert well.job_id
+    key = "instance_id" if table == "blobs" else "study_id"
+    with clinic.session as session:
+        job = session.get_one(Job, damaged.job_id)
+        of = job.instance_id if table == "blobs" else job.study_id
+    assert of is not None
+    where = f"{key} = '{of.hex}'"
+    spoil(clinic.core, table, column, value, where)
+    assert next_job(clinic) == well.job_id
+    with clinic.session as session:
+        ended = select(Job.state, Job.error_code, Job.attempts).where(Job.id == damaged.job_id)
+        assert session.execute(ended).one() == (JobState.FAILED, "record_damaged", 1)
+        logged = select(AuditEvent.study_id).where(AuditEvent.event == "job_failed")
+        assert session.scalars(logged).all() == [damaged.study_id]
+        board = overview.board(session)
+    shown = board.unreadable if table == "jobs" else [one.job_id for one in board.failed]
+    assert shown == [damaged.job_id]
+    assert next_job(clinic) is None
+
+
+def test_spent_jobs_end_although_the_study_of_one_cannot_be_read(clinic: Clinic) -> None:
+    only_on_sqlite(clinic.core.engine)
+    damaged, well = (clinic.submit() for _ in range(2))
+    for sent in (damaged, well):
+        assert sent.job_id is not None
+        assert clinic.claim(sent.job_id) is not None
+    with clinic.session as session:
+        session.execute(update(Job).values(losses=9, lease_until=DatabaseTime(-1)))
+        session.commit()
+    spoil(clinic.core, "studies", "created", "xx", f"id = '{damaged.study_id.hex}'")
+    with clinic.session as session:
+        assert sweeper.sweep(session, Broker(""), NOW).gave_up == 2
+        codes = dict(session.execute(select(Job.id, Job.error_code)).all())
+    assert codes == {damaged.job_id: "record_damaged", well.job_id: "gave_up"}
+
+
+def test_a_job_that_needs_no_model_cannot_lack_it(clinic: Clinic) -> None:
+    ticket = started(clinic)
+    clinic.fail(ticket, "model_missing", "permanent")
+    assert clinic.state_of(ticket.job_id) is JobState.FAILED
+    with clinic.session as session:
+        assert session.scalars(select(MissingModel)).all() == []
+
+
+def test_a_worker_that_takes_another_name_each_time_is_paused_too(clinic: Clinic) -> None:
+    """As many names of a token as it may have workers."""
+    clinic.render(clinic.submit().study_id)
+    with clinic.session as session:
+        token, _ = worker_tokens.create(
+            session, name="one", queue=JobKind.SEGMENT, lifetime=timedelta(days=1), now=NOW
+        )
+        session.add_all(
+            MissingModel(id=uuid4(), worker=f"w{n}", token_id=token.id, at=DatabaseTime())
+            for n in range(presence.LACKING_NAMES - 1)
+        )
+        session.commit()
+    assert lack_model(clinic, "last", NOW, token) is not None
+    assert ask(clinic, "one-more", NOW, token) is None
+    assert ask(clinic, "one-more", NOW) is not None, "another token's worker may have it"
+
+
+def test_two_jobs_that_lack_the_model_at_once_leave_one_row(clinic: Clinic) -> None:
+    only_on_postgresql(clinic.core.engine)
+    tickets = [clinic.claim(clinic.render(clinic.submit().study_id)) for _ in range(2)]
+    one, other = (ticket for ticket in tickets if ticket)
+    with ThreadPoolExecutor(1) as pool:
+        running = list[Future[None]]()
+
+        def fail_too() -> None:
+            running.append(pool.submit(clinic.fail, other, "model_missing", "permanent"))
+            until_it_waits(clinic.core.engine, running[0])
+
+        with stopped_once(clinic.core.engine, "DELETE FROM missing_models", fail_too):
+            clinic.fail(one, "model_missing", "permanent")
+        running[0].result(60)
+    with clinic.session as session:
+        assert len(session.scalars(select(MissingModel)).all()) == 1

@@ -19,11 +19,12 @@ from portal.database import DatabaseTime
 from portal.governance import clock, integrity_state, scheduler_signs
 from portal.models import AuditEvent, AuditHead, PerformanceMonth, SchedulerSign
 from portal.operations import background_check, scheduler
-from tests.support.audit_log import check, fill, link, tamper
-from tests.support.clinic import Clinic
+from portal.reading import reviews
+from tests.support.audit_log import check, copied_row, fill, link, spoil, tamper
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, Core
 from tests.support.paths import ROOT
-from tests.support.wait import only_on_postgresql, until
+from tests.support.wait import only_on_postgresql, only_on_sqlite, until
 
 
 @contextmanager
@@ -103,6 +104,73 @@ def test_a_log_that_was_changed_is_found_without_anybody_asking(core: Core) -> N
         assert until(lambda: any(one.startswith("access log: row ") for one in found()))
     check = background_check.problems_of_log(core.engine, core.settings, NOW)
     assert check == [one for one in found() if one.startswith("access log")]
+
+
+def saved(core: Core) -> list[str]:
+    """What the last check in the background found."""
+    with core.sessions() as session:
+        last = integrity_state.last(session)
+    return last.problems if last else []
+
+
+def test_one_row_that_was_inserted_ends_neither_the_sweep_nor_its_check(core: Core) -> None:
+    fill(core)
+    scheduler.run_sweep(core.settings, core.vault, core.engine)
+    copied_row(core, "anchors_begun", "[]")
+    scheduler.run_sweep(core.settings, core.vault, core.engine)
+    with sweeping(core, every="0.3") as process:
+        assert until(lambda: any(one.startswith("access log: row ") for one in saved(core)))
+        assert process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("audit_events", "at", "xx"),
+        ("audit_events", "actor_id", "zz"),
+        ("predictions", "created", "xx"),
+        ("reviews", "finding", "nonsense"),
+        ("predictions", "band", "nonsense"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_found_by_the_daily_check(
+    clinic: Clinic, table: str, column: str, value: str
+) -> None:
+    core = clinic.core
+    if value in ("xx", "zz"):
+        only_on_sqlite(core.engine)
+    study_id = clinic.done()
+    with clinic.session as session:
+        reviews.add_review(
+            session, clinic.vault, clinic.mate, study_id, finding="right", now=after(minutes=1)
+        )
+    link(core)
+    spoil(core, table, column, value)
+    expected = f"access log: {table}: a row can't be read"
+    assert background_check.problems_of_log(core.engine, core.settings, NOW) == [expected]
+    with sweeping(core, every="0.3") as process:
+        assert until(lambda: expected in saved(core))
+        assert until(lambda: silent(core) == ())
+        assert process.poll() is None
+
+
+def test_a_check_that_fails_is_itself_a_finding(core: Core) -> None:
+    fill(core)
+    tamper(core, "ALTER TABLE outline_measurements RENAME TO elsewhere")
+    with sweeping(core, every="3600"):
+        assert until(lambda: bool(saved(core)))
+    assert saved(core)[0].startswith("access log: it could not be checked (")
+
+
+@pytest.mark.parametrize("name", ["link", "check"])
+def test_a_sweep_whose_thread_has_ended_ends_too(
+    core: Core, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Its supervisor starts it again."""
+    monkeypatch.setattr(scheduler, f"_{name}_until", lambda *_args: None)
+    monkeypatch.setattr(scheduler, "_stop_on_signals", lambda _stop: None)
+    with pytest.raises(RuntimeError, match="has ended"):
+        scheduler.run_sweep(core.settings, core.vault, core.engine, every=0.01)
 
 
 def test_a_sweep_anchors_the_log_without_a_setting(core: Core) -> None:

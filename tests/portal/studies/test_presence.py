@@ -1,13 +1,14 @@
 """Who is there, who has nothing to do and who lacks the model, by the database's clock."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, update
 
 from portal.database import DatabaseTime
-from portal.jobs import workers
-from portal.models import Job, JobKind, Worker
+from portal.jobs import claims, overview, workers
+from portal.models import Instance, Job, JobKind, Worker
 from portal.studies import presence
 from portal.studies.presence import Presence
 from tests.support.clinic import Clinic, after
@@ -105,3 +106,22 @@ def test_another_model_that_is_promoted_may_be_there(clinic: Clinic) -> None:
     clinic.fail(ticket, "model_missing", "permanent")
     assert (found(clinic).lacks_model, idle(clinic)) == (False, True)
     assert clinic.claim(job_id) is not None
+
+
+def test_an_outline_that_waits_to_be_measured_beside_an_idle_worker_stands_still(
+    clinic: Clinic,
+) -> None:
+    study_id = clinic.done()
+    with clinic.session as session:
+        instance = session.scalars(select(Instance).where(Instance.study_id == study_id)).one()
+        claims.enqueue(session, JobKind.MEASURE, NOW, instance=instance, target=str(uuid4()))
+        session.commit()
+    clinic.pass_time(after(seconds=31))
+    with clinic.session as session:
+        assert presence.stalled_queues(session) == frozenset(), "no worker is there"
+        assert overview.trouble(session) == ""
+    hello(clinic, "w")
+    with clinic.session as session:
+        assert presence.stalled_queues(session) == {JobKind.MEASURE}
+        assert overview.board(session).stalled == {JobKind.MEASURE}
+        assert overview.trouble(session) == "stalled"

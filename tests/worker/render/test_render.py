@@ -181,6 +181,8 @@ def test_an_answer_that_cannot_be_fails_for_good(decoder: Decoder) -> None:
         ({"facts": None}, ["", "", ""]),
         ({"error": "no code of ours"}, []),
         ({"error": ["empty"]}, []),
+        # Codes that are not a decoder's to give: the portal would wait for a model, or for itself.
+        *(({"error": code}, []) for code in ("model_missing", "portal_unreachable", "gave_up")),
         ({"neither": 1}, []),
         (facts, ["pixels", "preview"]),
         (facts, ["pixels", "preview", "thumb", "more"]),

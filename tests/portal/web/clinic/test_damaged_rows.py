@@ -4,12 +4,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from portal.audit import anchor_file
 from portal.governance import integrity_state, scheduler_signs
 from portal.models import Instance, Study, db
 from portal.operations import background_check
-from tests.support.core import Clock
+from tests.support.audit_log import copied_row, link, spoil
+from tests.support.core import NOW, Clock
 from tests.support.people import Person
-from tests.support.portal_app import analyse, core_of, make_study, sign_in
+from tests.support.portal_app import analyse, core_of, make_study, post, sign_in
 from tests.support.queries.damaged_pages import overwrite_pages
 
 CASES = 24
@@ -86,3 +88,44 @@ def test_a_silent_scheduler_is_in_readiness_and_on_the_jobs_page(
         with core_of(app).sessions() as session:
             scheduler_signs.give(session, loop)
     assert found() == ("ok", False)
+
+
+def test_a_row_of_the_log_that_cannot_be_read_stops_no_page(
+    app: Flask, client: FlaskClient, auditor: Person
+) -> None:
+    """Its time is none, and as a text it comes after every other."""
+    core, pages = core_of(app), sign_in(app, auditor)
+    for _ in range(2):
+        assert pages.get("/audit").status_code == 200
+    link(core)
+    spoil(core, "audit_events", "at", "xx", "seq = (SELECT max(seq) FROM audit_events)")
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json["checks"]["clock"]) == (200, "ok")
+    problems = background_check.problems_of_log(core.engine, core.settings, NOW)
+    with core.sessions() as session:
+        integrity_state.save(session, problems, NOW)
+    assert client.get("/health/ready").json["checks"]["integrity"] == "damaged"
+    page = pages.get("/audit")
+    assert page.status_code == 200
+    assert "log read" in page.text, "the other rows are listed"
+    found = post(pages, "/audit/verify", page="/audit")
+    assert found.status_code == 200
+    assert "audit_events: a row can&#39;t be read" in found.text
+    handed_out = post(pages, "/audit/export", {"format": "csv"}, page="/audit")
+    assert handed_out.status_code == 422
+    assert "can&#39;t be read: verify the log" in handed_out.text
+
+
+@pytest.mark.parametrize("detail", ["[]", "{", '{"bound"'])
+@pytest.mark.parametrize("event", ["anchors_begun", "anchors_gone", "alarms_seen"])
+def test_a_detail_that_cannot_be_parsed_stops_no_page(
+    app: Flask, auditor: Person, event: str, detail: str
+) -> None:
+    core, pages = core_of(app), sign_in(app, auditor)
+    with core.sessions() as session:
+        anchor_file.keep(session, core.settings, NOW)
+    copied_row(core, event, detail, of="anchors_begun")
+    assert pages.get("/audit").status_code == 200
+    found = post(pages, "/audit/verify", page="/audit")
+    assert found.status_code == 200
+    assert "The log has been tampered with." in found.text
