@@ -25,6 +25,7 @@ MORE_FIELDS = (
     "view", "sex", "age", "spacing_mm", "lesions", "area", "side", "tags", "pixels", "reported",
     "severity",
 )  # fmt: skip
+RECORDS = "records.csv"
 NO_FOLD = -1  # a patient outside of the folds: always trained on, never evaluated
 
 
@@ -85,7 +86,7 @@ class Record:
 
 def read_records(cache: Path) -> list[Record]:
     """The cache's table, in its own order; BadTable where it is not what `prepare` writes."""
-    path = cache / "records.csv"
+    path = cache / RECORDS
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [
@@ -109,7 +110,7 @@ def read_records(cache: Path) -> list[Record]:
 
 def write_records(cache: Path, records: Iterable[Record]) -> None:
     """The table that read_records reads."""
-    with (cache / "records.csv").open("w", newline="", encoding="utf-8") as file:
+    with (cache / RECORDS).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(FIELDS + MORE_FIELDS)
         for r in records:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ml import cli_options
+from ml import cli_options, output_places
 from ml.datasets import cases
 from ml.datasets.cases import Cases
 from ml.errors import BadInput
@@ -105,8 +105,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and report; 0 only when every listed picture was measured."""
     start = time.perf_counter()
+    for file in filter(None, (args.json, args.rows)):
+        output_places.check_file(file)
     if args.report:
         report_pages = pages()
+        for name in report_pages.FILES:
+            output_places.check_file(args.report / name)
     try:
         gathered = cases.gather(args.rle, args.dicom, args.index, args.fold)
         report_missing(gathered, args.dicom)
@@ -134,7 +138,6 @@ def run(args: argparse.Namespace) -> int:
     found["seconds"] = round(time.perf_counter() - start, 1)
     print(report_text.table(found))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(report_text.as_json(found), encoding="utf-8")
     if args.rows:
         write_rows(args.rows, measured)
@@ -226,7 +229,6 @@ def override(thresholds: dict[str, Any], args: argparse.Namespace) -> None:
 
 def write_rows(path: Path, measured: CaseResults) -> None:
     """One row per picture, for looking at single cases."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(measured.rows[0]), lineterminator="\n")
         writer.writeheader()

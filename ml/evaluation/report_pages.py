@@ -23,6 +23,7 @@ from ml.evaluation.gallery import GalleryPicture
 from ml.evaluation.report_text import LABELS, number
 from ml.inference.serving import Serving
 
+FILES = ("report.json", "report.html", "report.pdf")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem;
   color: #1b1f24; background: #fff; }

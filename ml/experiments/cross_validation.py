@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ml import cli_options
+from ml import cli_options, output_places
 from ml.datasets import catalogue, dataset
 from ml.datasets.catalogue import NO_FOLD, Record
 from ml.errors import BadInput
@@ -117,16 +117,19 @@ def run(args: argparse.Namespace) -> int:
             )  # the one that is measured
             card_numbers.check_fold(left_out, fold, one)
     requirements.check_sizes(recipe, args.served_size)
+    shares = cli_options.numbers(args.share, float) if args.share else [recipe.data_share]
+    served_input = (args.served_crop, args.served_size, args.served_mirror)
+    report_name = f"{REPORT}{_input_name(recipe, recipe.served(*served_input))}.json"
+    for share in shares:
+        output_places.check_file(_folder_of(args, share) / report_name)
     group = distributed.start(recipe)
     others = [
         _other_predictions(args.against, fold, args.cache, records)
         for fold in folds
         if args.against
     ]
-    shares = cli_options.numbers(args.share, float) if args.share else [recipe.data_share]
-    served_input = (args.served_crop, args.served_size, args.served_mirror)
     for share in shares:
-        out = args.out / f"share-{share:g}" if args.share else args.out
+        out = _folder_of(args, share)
         part = dataclasses.replace(recipe, data_share=share)
         tables = {}
         for fold in folds:
@@ -141,11 +144,17 @@ def run(args: argparse.Namespace) -> int:
         found = report(part.served(*served_input), records, tables, args.replicates)
         if others:
             found["against"] = held_out.compare(list(tables.values()), others, args.replicates)
-        file = out / f"{REPORT}{_input_name(part, part.served(*served_input))}.json"
+        file = out / report_name
         file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{file}: folds {', '.join(map(str, folds))}, data share {share:g}")
         print("\n".join(lines(found)))
     return 0
+
+
+def _folder_of(args: argparse.Namespace, share: float) -> Path:
+    """The folder of the runs with a share of the training patients."""
+    out: Path = args.out
+    return out / f"share-{share:g}" if args.share else out
 
 
 def folds_of(records: list[Record]) -> list[int]:

@@ -21,6 +21,7 @@ import openvino
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ml import output_places
 from ml.datasets import catalogue, dataset
 from ml.datasets.soft_labels import ORIGIN, PREDICTIONS, SIDE
 from ml.errors import BadInput
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     known = folder / ORIGIN
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != origin:
         raise BadInput(f"{args.name!r} has soft labels of other teachers: choose another --name")
-    folder.mkdir(parents=True, exist_ok=True)
+    for file in (known, folder / PREDICTIONS):
+        output_places.check_file(file)
     known.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     table = folder / PREDICTIONS
     done = _already_predicted(table)

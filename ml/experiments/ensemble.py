@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ml import output_places
 from ml.errors import BadInput
 from ml.recipe import MEMBERS_MAX, Recipe
 from ml.training import checkpoint, run_state
@@ -35,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the ensemble's checkpoint."""
+    output_places.check_file(args.out)
     content = of([checkpoint.read_trained(path) for path in args.member])
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     run_state.write(content, args.out)
     print(f"{args.out}: {len(args.member)} members, held-out folds {content['folds']}")
     return 0

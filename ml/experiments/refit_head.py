@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ml import output_places
 from ml.datasets import catalogue, dataset
 from ml.errors import BadInput
 from ml.metrics import measures
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a checkpoint whose average has the new layer."""
+    output_places.check_file(args.out)
     content, recipe = checkpoint.read_trained(args.checkpoint)
     if len(recipe.classes) > 1:
         raise BadInput("refit is for one class, and this network has several")
@@ -76,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
         net.image.weight.copy_(fitted.weight[None])
         net.image.bias.fill_(fitted.bias)
     content["average"] = net.state_dict()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     run_state.write(content, args.out)
     print(f"{args.out}: penalty {fitted.penalty:g}")
     return 0

@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ml import cli_options
+from ml import cli_options, output_places
 from ml.errors import BadInput
 from ml.evaluation import card_numbers
 from ml.export import cascade, exported_card, graph
@@ -84,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export one checkpoint and, if it was measured, make it the current model."""
+    output_places.check_folder(args.out)
     if args.from_weights:
         print(
             f"{importlib.import_module('ml.export.reexport').reexport(args.from_weights, args.out)}"

@@ -19,6 +19,7 @@ import numpy as np
 import openvino
 import torch
 
+from ml import output_places
 from ml.errors import BadInput
 from ml.export import graph, reexport
 from ml.runtime import session
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file and print the largest difference to the network."""
+    output_places.check_file(args.out)
     folder = session.locate(args.weights)
     worst = write(folder, args.out)
     print(f"{args.out}: differs from the network by at most {worst:.6f} in any probability")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ml import cli_options
+from ml import cli_options, output_places
 from ml.images import overlay, reader
 from ml.inference import predict, serving
 from ml.quality import gate
@@ -47,12 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; 1 when any could not be read."""
+    output_places.check_folder(args.out)
     try:
         opened = serving.open(args.weights, args.device, args.threads, args.precision, args.engine)
     except (session.ModelMissing, session.TamperedModel) as error:
         tqdm.write(f"predict: {error}", file=sys.stderr)
         return 1
-    args.out.mkdir(parents=True, exist_ok=True)
     failed = 0
     taken: set[str] = set()
     for file in tqdm(args.files, desc="predicting", unit="picture", disable=None):

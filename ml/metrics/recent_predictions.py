@@ -62,8 +62,10 @@ def read(path: Path, sha256: str | None = None) -> RecentPredictions:
                     numbers = {**numbers, "probability": prediction["probability"]}
                 if numbers:
                     rows.append({name: _finite(number) for name, number in numbers.items()})
-                else:
+                elif prediction.get("quality") or prediction.get("model"):
                     refused += 1
+                else:
+                    raise ValueError("neither numbers nor a prediction")
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise BadInput(f"{path}, line {line}: not a prediction's statistics") from error
     return RecentPredictions(rows, refused, others, no_mm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from segmentation_models_pytorch.base import SegmentationHead
+from segmentation_models_pytorch.encoders import encoders
 from torch import Tensor, nn
 
 from ml.errors import BadInput
@@ -192,6 +195,15 @@ def build(recipe: Recipe, weights: bool = True) -> Network:
     return Ensemble([segmenter(recipe, weights) for _ in range(recipe.members)])
 
 
+def _check_encoder(name: str) -> None:
+    """BadInput, with the nearest names, where no encoder has this name."""
+    prefix = "tu-" if name.startswith("tu-") else ""  # by timm
+    known = [prefix + one for one in (timm.list_models() if prefix else encoders)]
+    if name not in known:
+        near = ", ".join(difflib.get_close_matches(name, known, n=3))
+        raise BadInput(f"there is no encoder {name!r}" + (f"; near names: {near}" if near else ""))
+
+
 def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
     """One network of a recipe; with `weights`, its encoder starts from the pretrained ones.
 
@@ -224,6 +236,7 @@ def segmenter(recipe: Recipe, weights: bool = True) -> Segmenter:
                 f"the ImageNet weights of {recipe.encoder} could not be fetched: {error}"
             ) from error
         if isinstance(error, (KeyError, ValueError, RuntimeError)):
+            _check_encoder(recipe.encoder)
             raise BadInput(
                 f"{recipe.architecture} cannot be built on encoder {recipe.encoder!r}: {error}"
             ) from error

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ml import cli_options
-from ml.datasets import dataset
+from ml import cli_options, output_places
+from ml.datasets import catalogue, dataset
 from ml.datasets.catalogue import Record, write_records
 from ml.errors import BadInput
 from ml.evaluation.evaluate import INCOMPLETE
@@ -120,7 +120,9 @@ def run(args: argparse.Namespace) -> int:
     others = [f"masks-{name}" for name in chosen.also]
     for folder in (args.out, args.png):
         for name in ("pictures", "masks", *others) if folder else ():
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            output_places.check_folder(folder / name)
+    for file in (catalogue.RECORDS, data_checks.FILE):
+        output_places.check_file(args.out / file)
     side = transforms.canonical_side(args.size, args.lungs)
     sources = sources_of(chosen, args.out, side, args.png)
     if not sources:

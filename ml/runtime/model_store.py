@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import http.client
 import json
+import re
 import shutil
 import tempfile
 import urllib.error
@@ -33,6 +34,7 @@ KNOWN = (CARD, "model.xml", "model.bin", "model.safetensors", "model.onnx")
 MAX_BYTES = 2 * 1024**3
 # `confirm=t`: of large files, too, the file and not a page that it was not searched for viruses.
 DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
+_SHA256 = re.compile("[0-9a-f]{64}")
 _PART = 1024 * 1024
 _SECONDS = 60
 
@@ -113,6 +115,8 @@ def fetch(
     hosts: the only ones that are contacted, by lower-case name.
     Raises Tampered where checksums differ, NotFetched where no model could be fetched.
     """
+    if sha256 and not _SHA256.fullmatch(sha256):
+        raise NotFetched("a sha256 has 64 hexadecimal digits, and this one has not")
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetched-", dir=into) as scratch:
         fresh = Path(scratch) / "model"

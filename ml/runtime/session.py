@@ -187,8 +187,13 @@ def read_card(folder: Path) -> dict[str, Any]:
         for key in ("name", "version", "files", "sha256"):
             if not card[key]:
                 raise KeyError(key)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelMissing(f"the card in {folder} is not complete: {error!r}") from error
+    except OSError as error:
+        reason = (error.strerror or "it cannot be read").lower()
+        raise ModelMissing(f"there is no model in {folder}: {CARD}: {reason}") from error
+    except KeyError as error:
+        raise ModelMissing(f"the card in {folder} is not complete: {error} is missing") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelMissing(f"the card in {folder} is not complete: {error}") from error
     return card
 
 

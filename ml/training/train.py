@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from ml import cli_options
+from ml import cli_options, output_places
 from ml.datasets import catalogue, dataset
 from ml.errors import BadInput
 from ml.network import freeze, losses, model, precision
@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     records = catalogue.without(catalogue.read_records(args.cache), left_out)
     training, held_out = split(recipe, records)
     requirements.check_sizes(recipe)
+    output_places.check_file(args.out / CHECKPOINT)
     group = distributed.start(recipe)
     fit(
         recipe,

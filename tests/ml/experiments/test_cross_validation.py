@@ -62,6 +62,17 @@ def crossing(cache: Path, *more: str) -> tuple[int, Path]:
     return main(["folds", *asked, "--replicates", "20", *more]), out
 
 
+def test_a_report_that_cannot_be_written_is_found_before_the_training(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = cache.parent / "out" / "share-0.5" / f"{cross_validation.REPORT}.json"
+    report.mkdir(parents=True)
+    done, out = crossing(cache, "--share", "1,0.5")
+    assert done == 1
+    assert f"{report} is a folder" in capsys.readouterr().err
+    assert not list(out.rglob("fold-*"))
+
+
 def test_every_fold_is_judged_by_a_network_that_never_saw_it_and_pooled(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,3 +145,16 @@ def test_tensors_that_were_changed_are_not_exported(old: Path, tmp_path: Path) -
     (old / "model.safetensors").write_bytes(bytes(data))
     with pytest.raises(session.TamperedModel):
         reexport.reexport(old, tmp_path / "new")
+
+
+def test_a_folder_without_a_model_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    asked = ["--from-weights", str(tmp_path / "empty"), "--out", str(tmp_path / "new")]
+    assert main(["export", *asked]) == 1
+    sentence = f"there is no model in {tmp_path / 'empty'}: card.json: no such file or directory"
+    assert capsys.readouterr().err == f"export: {sentence}\n"
+    (tmp_path / "empty" / "card.json").write_text('{"thresholds": {}}')
+    assert main(["export", *asked]) == 1
+    assert capsys.readouterr().err.endswith("is not complete: 'mask' is missing\n")

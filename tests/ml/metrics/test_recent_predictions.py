@@ -56,6 +56,9 @@ def test_a_file_that_is_no_text_is_a_sentence(tmp_path):
         "[" * 10**5,
         '{"statistics": {"a": "b"}}',
         '{"a": NaN}',
+        "{}",
+        '[{"a": 1}, {}]',
+        '{"prediction": {"statistics": {}}}',
     ],
 )
 def test_a_line_of_something_else_is_named(tmp_path, line):

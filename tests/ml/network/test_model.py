@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+from ml.errors import BadInput  # noqa: E402 - only where torch is
 from ml.network import model  # noqa: E402 - only where torch is
 from ml.recipe import ARCHITECTURES, Recipe  # noqa: E402 - only where torch is
 
@@ -65,9 +66,22 @@ def test_every_architecture_can_be_chosen_by_configuration(choice: dict[str, obj
     assert any("scse" in type(m).__name__.lower() for m in net.modules()) == bool(recipe.attention)
 
 
-def test_an_encoder_that_nobody_has_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match="'efficientnet-b99'"):
-        model.build(replace(TINY, encoder="efficientnet-b99"), weights=False)
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("resnet-34", "resnet34"),
+        ("tu-tf_efficientnet_lite-2", "tu-tf_efficientnet_lite2"),
+        ("efficientnet-b99", "efficientnet-b"),
+    ],
+)
+def test_an_encoder_that_nobody_has_is_a_short_sentence_with_near_names(
+    name: str, near: str
+) -> None:
+    with pytest.raises(BadInput, match=f"there is no encoder '{name}'; near names: .*{near}") as no:
+        model.build(replace(TINY, encoder=name), weights=False)
+    assert len(str(no.value)) < 160
+    with pytest.raises(BadInput, match=r"^there is no encoder '0123456789'$"):
+        model.build(replace(TINY, encoder="0123456789"), weights=False)
 
 
 def test_frozen_norms_keep_their_statistics_in_training() -> None:

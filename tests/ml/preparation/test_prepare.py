@@ -45,6 +45,14 @@ def test_pictures_that_cannot_be_cached_are_listed_and_the_others_go_on(
     assert "full: Is a directory" in told
 
 
+def test_a_cache_that_cannot_be_written_is_found_before_pictures_are_read(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((300, 300), np.uint8))
+    (tmp_path / "cache" / catalogue.RECORDS).mkdir(parents=True)
+    with pytest.raises(BadInput, match=f"{catalogue.RECORDS} is a folder"):
+        prepare.run(given(tmp_path, [["good", "-1"]]))
+    assert not list((tmp_path / "cache" / "pictures").iterdir())
+
+
 def test_a_cache_of_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no picture of"):
         prepare.run(given(tmp_path, [["nowhere", "-1"]]))

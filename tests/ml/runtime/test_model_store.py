@@ -274,6 +274,14 @@ def test_a_host_that_is_not_listed_is_not_called(
         model_store.fetch("gdrive:no-such-file", sha256, tmp_path / "shelf", ["localhost"])
 
 
+@pytest.mark.parametrize("sha256", ["zz", "0" * 63, "g" * 64])
+def test_what_is_no_sha256_is_found_before_any_host_is_called(sha256: str, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    with pytest.raises(model_store.NotFetched, match="64 hexadecimal digits"):
+        model_store.fetch("https://localhost:9/model.zip", sha256, shelf, ["localhost"])
+    assert not shelf.exists()
+
+
 def test_an_unknown_certificate_is_not_believed(
     https: tuple[str, Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """What stops a run before it begins: packages, sizes and folds, each with a sentence."""
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_an_encoder_of_one_size_is_refused_at_another_before_pictures_are_read(
     requirements.check_sizes(fits)
     with pytest.raises(BadRecipe, match="256 px"):
         requirements.check_sizes(fits, served_size=256)
+
+
+def test_a_place_that_cannot_be_written_is_found_before_pictures_are_read(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        'name = "small"\nencoder = "tu-test_efficientnet"\nsize = 64\nsize_from = [[0, 64]]\n'
+    )
+    shutil.rmtree(cache / "pictures")
+    (tmp_path / "run").write_text("kept")
+    told = refused(capsys, "train", "--recipe", recipe, "--cache", cache, "--out", tmp_path / "run")
+    assert f"{tmp_path / 'run'} is a file" in told
 
 
 @pytest.mark.parametrize(
