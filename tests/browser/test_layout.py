@@ -68,6 +68,8 @@ NO_PAGES = {
     "health.live": "for supervision",
     "health.ready": "for supervision",
     "openapi.document": "for programs",
+    "outline.state": "JSON for the case page",
+    "outline.version": "a file for the case page",
     "performance.table": "a file to be saved",
     "reading.blob": "a file for the case page",
     "reading.following": "leads on",

@@ -204,7 +204,7 @@ def test_no_finding_before_the_outline_is_drawn(visitor: Visitor, cases: Cases) 
     page = visitor.open("/worklist")
     held: list[Route] = []
     sent: list[str] = []
-    page.on("request", lambda sending: sent.append(sending.method))
+    page.on("request", lambda sending: sent.append(f"{sending.method} {sending.url}"))
     page.route("**/blobs/probability", lambda route: held.append(route))
     page.goto(f"{visitor.site.url}/studies/{study}")
     page.wait_for_selector("#film[data-depth=full]")
@@ -216,9 +216,11 @@ def test_no_finding_before_the_outline_is_drawn(visitor: Visitor, cases: Cases) 
     held.pop().continue_()
     page.wait_for_selector(READY)
     expect(page.locator("#review-status")).to_have_text("")
-    assert "POST" not in sent
+    reviews = f"POST {visitor.site.url}/studies/{study}/reviews"
+    assert reviews not in sent
     page.keyboard.press("a")
     expect(page.locator("#review-current")).to_have_text("Right · agreed")
+    assert reviews in sent
 
 
 def test_two_readers_of_one_case_see_each_other(visitor: Visitor) -> None:
