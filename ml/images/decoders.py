@@ -28,8 +28,8 @@ from xray_files.picture_header import PictureHeader
 from xray_files.streams import jpeg, jpeg_2000, rle
 
 _JPEG_LS = "1.2.840.10008.1.2.4.80"
-_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-_JPEG_LOSSLESS = "1.2.840.10008.1.2.4.57"
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.57"
 
 
 def stored(header: PictureHeader, frame: bytes | memoryview) -> NDArray[Any]:
@@ -60,7 +60,11 @@ def _jpeg(header: PictureHeader, frame: bytes | memoryview) -> NDArray[Any]:
         return _by_pydicom(header, _JPEG_LS, frame, "pyjpegls")
     if start.marker in jpeg.LOSSLESS_FRAMES or start.bits > 8:
         lossless = start.marker in jpeg.LOSSLESS_FRAMES
-        return _by_gdcm(start, _JPEG_LOSSLESS if lossless else _JPEG_EXTENDED, frame)
+        decoded = by_gdcm(start, JPEG_LOSSLESS if lossless else JPEG_EXTENDED, frame)
+        searched = decoded.ndim == 2 and _is_searched(start)
+        if searched and scan_gap.is_there(_of_8_bits(header, decoded)):
+            raise damaged()
+        return decoded
     stream = bytes(frame)
     if header.photometric == "RGB" and start.samples == 3 and not start.colour_stated:
         stream = jpeg.as_rgb(stream)
@@ -74,18 +78,37 @@ def undamaged(stream: bytes, flags: int) -> NDArray[Any] | None:
     """What OpenCV decodes, None where it can't; Unreadable where it only made up a part."""
     with decoder_messages.read() as messages:
         values = cv2.imdecode(np.frombuffer(stream, np.uint8), flags)
-    if messages.is_damage(stream) or _has_gap(stream, values):
+        has_gap = values is not None and _has_gap(stream, values)
+    if messages.is_damage(stream) or has_gap:
         raise damaged()
     return values
 
 
-def _has_gap(stream: bytes, values: NDArray[Any] | None) -> bool:
-    """Whether a grey JPEG of one scan is shifted behind a place where bytes are missing."""
-    if values is None or values.ndim != 2 or stream[:3] != jpeg.MARK:
+def _has_gap(stream: bytes, values: NDArray[Any]) -> bool:
+    """Whether a sequential JPEG is shifted in brightness where bytes are missing before."""
+    start = jpeg.frame(stream) if stream[:3] == jpeg.MARK else None
+    if start is None or not _is_searched(start) or values.dtype != np.uint8:
         return False
-    start = jpeg.frame(stream)
-    sequential = start is not None and start.marker in (0xC0, 0xC1) and start.samples == 1
-    return sequential and values.dtype == np.uint8 and scan_gap.is_there(values)
+    grey: NDArray[Any] | None = values
+    if values.ndim == 3 or b"Exif" in stream[: start.at]:
+        # The brightness as it was coded, not turned: colours out of step are cut off in RGB.
+        as_coded = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+        grey = cv2.imdecode(np.frombuffer(stream, np.uint8), as_coded)
+    return grey is not None and scan_gap.is_there(grey, jpeg.coded_rows(stream, start))
+
+
+def _of_8_bits(header: PictureHeader, decoded: NDArray[Any]) -> NDArray[np.uint8]:
+    """The upper eight of the stored bits. Streams state another depth than the header's: GDCM, 16
+    for 12, with the bits above set."""
+    values = decoded >> (header.high + 1 - header.stored)
+    if header.signed:
+        values = values ^ (1 << (header.stored - 1))
+    values = values & ((1 << header.stored) - 1)
+    return (values >> max(0, header.stored - 8)).astype(np.uint8)
+
+
+def _is_searched(start: jpeg.Frame) -> bool:
+    return start.marker in jpeg.SEQUENTIAL_FRAMES and start.samples in (1, 3)
 
 
 def damaged() -> Unreadable:
@@ -93,8 +116,11 @@ def damaged() -> Unreadable:
     return Unreadable("decode_failed", "The picture is damaged: parts of it are missing.")
 
 
-def _by_gdcm(start: jpeg.Frame, syntax: str, frame: bytes | memoryview) -> NDArray[Any]:
-    """A stream by its own header: rows, columns and depth are what it states."""
+def by_gdcm(start: jpeg.Frame, syntax: str, frame: bytes | memoryview) -> NDArray[Any]:
+    """A stream by its own header: rows, columns and depth are what it states.
+
+    Unreadable where GDCM notices that a part is missing.
+    """
     allocated = 8 if start.bits <= 8 else 16
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(bytes(frame))

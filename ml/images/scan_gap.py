@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK: Final = 8
+_LEAST_COLUMNS: Final = 8
 # Of 255 grey values: what is less changes no finding, and noise makes it.
 _LEAST_STEP: Final = 2.5
 # How much the step is above what it varies by and what the other halves have.
@@ -26,17 +26,20 @@ _PART_SHARE: Final = 0.04
 _POSITIONS: Final = 64
 
 
-def is_there(pixels: NDArray[np.uint8]) -> bool:
-    """Whether decoded grey pixels, (rows, columns), have such a step in the grid of blocks."""
-    ratio, _ = strongest(pixels)
+def is_there(pixels: NDArray[np.uint8], side: int = 8) -> bool:
+    """Whether decoded grey values, (rows, columns), have such a step in the grid of blocks.
+
+    side: the rows of what a scan codes at a time: 8, or 16 where a colour has half of the rows.
+    """
+    ratio, _ = strongest(pixels, side)
     return ratio >= _LEAST_RATIO
 
 
-def strongest(pixels: NDArray[np.uint8]) -> tuple[float, float]:
+def strongest(pixels: NDArray[np.uint8], side: int = 8) -> tuple[float, float]:
     """The clearest step of at least `_LEAST_STEP`: its ratio to what varies, and its height."""
-    edges = _edges(pixels)
+    edges = _edges(pixels, side)
     rows, columns = edges.shape
-    if rows < 2 or columns < _BLOCK:
+    if rows < 2 or columns < _LEAST_COLUMNS:
         return 0.0, 0.0
     half = columns // 2
     # The halves of a row of edges of which one is wholly behind, or before, any gap.
@@ -68,14 +71,14 @@ def _ratio(upper: NDArray[np.float32], lower: NDArray[np.float32], at: int) -> t
     return abs(height) / (varies + elsewhere + 0.5), height
 
 
-def _edges(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _edges(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     """The edge between each block and the one below, beyond the slope beside it.
 
     (block rows - 1, block columns); NaN where most of it is black or white, where a step is cut
     off.
     """
-    rows, columns = pixels.shape[0] // _BLOCK, pixels.shape[1] // _BLOCK
-    lines = pixels[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
+    rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
+    lines = pixels[: rows * side, : columns * side].reshape(rows, side, columns, side)
     before, last = lines[:-1, -2].astype(np.float32), lines[:-1, -1].astype(np.float32)
     first, after = lines[1:, 0].astype(np.float32), lines[1:, 1].astype(np.float32)
     edges = np.median(first - last - (last - before + after - first) / 2, axis=2)

@@ -13,6 +13,7 @@ from xray_files.bad_file import BadFile
 
 MARK: Final = b"\xff\xd8\xff"
 LS_FRAME: Final = 0xF7
+SEQUENTIAL_FRAMES: Final = frozenset({0xC0, 0xC1})
 LOSSLESS_FRAMES: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 # Start of frame: C0..CF without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -106,6 +107,25 @@ def trimmed(data: bytes | memoryview) -> bytes | memoryview:
     if last is None:
         raise BadFile("truncated")
     return data[:last]
+
+
+def coded_rows(data: bytes | memoryview, start: Frame) -> int:
+    """How many rows the first scan codes at a time: 8 of one component, more where the colours of
+    several have fewer rows than the brightness.
+    """
+    at = start.at + 2 + _short(data, start.at + 2)
+    for _ in range(_MOST_SEGMENTS):
+        filled = _FILL.match(data, at)
+        at = filled.end() - 1 if filled and filled.end() > at else at
+        if at + 5 > len(data) or data[at] != 0xFF:
+            break
+        if data[at + 1] == _SOS:
+            if data[at + 4] == 1:
+                break
+            factors = data[start.at + 11 : start.at + 10 + 3 * start.samples : 3]
+            return 8 * max(1, *(factor & 0x0F for factor in factors))
+        at += 2 if data[at + 1] in _BARE else 2 + _short(data, at + 2)
+    return 8
 
 
 def as_rgb(data: bytes) -> bytes:
