@@ -9,7 +9,17 @@ import re
 from datetime import date
 from typing import Final
 
+from pydicom.dataset import Dataset
+
+from xray_files import values
+
 OLDEST: Final = 130
+ADULT_YEARS: Final = 18
+DISPUTED: Final = "age_disputed"
+"""The remark on a picture whose tag and dates disagree on whether the patient is an adult."""
+_TAKEN: Final = (
+    *("StudyDate", "AcquisitionDate", "ContentDate", "SeriesDate", "AcquisitionDateTime"),
+)
 _DATE: Final = re.compile(r"(\d{4})([.\-/]?)(\d{2})\2(\d{2})", re.ASCII)
 _AGE: Final = re.compile(r"0*(\d{1,3})([DWMY]?)", re.ASCII)
 _PER_YEAR: Final = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
@@ -36,30 +46,52 @@ def _may_follow(rest: str) -> bool:
 
 
 def age(text: str) -> tuple[int, str] | None:
-    """An AS element as a number and its unit (D, W, M, Y); a bare number counts years."""
-    match = _AGE.fullmatch(text.strip(" \0").upper())
-    return (int(match[1]), match[2] or "Y") if match else None
+    """An AS element as a number and its unit (D, W, M, Y); a bare number counts years.
 
-
-def age_text(age_tag: str, born: str, taken: str) -> str:
-    """The age for display, 63Y, 8M, 2W or 5D: the tag's, else whole years between the dates."""
-    stated = age(age_tag)
-    if stated is not None:
-        return f"{stated[0]}{stated[1]}"
-    years = years_between(day(born), day(taken))
-    return "" if years is None else f"{years}Y"
-
-
-def age_years(age_tag: str, born: str, taken: str) -> float | None:
-    """The same in years.
-
-    Whole years between dates: a difference to the day would reveal too much about one of them.
+    None where it is none, or no one gets so old.
     """
-    stated = age(age_tag)
-    if stated is not None:
-        return round(stated[0] / _PER_YEAR[stated[1]], 2)
-    years = years_between(day(born), day(taken))
-    return None if years is None else float(years)
+    match = _AGE.fullmatch(text.strip(" \0").upper())
+    if match is None:
+        return None
+    found = int(match[1]), match[2] or "Y"
+    return found if in_years(found) <= OLDEST else None
+
+
+def taken(dataset: Dataset) -> date | None:
+    """The day of the picture, for the patient's age: the study's, else the first of `_TAKEN`."""
+    days = (day(values.code(dataset, tag)) for tag in _TAKEN)
+    return next((found for found in days if found is not None), None)
+
+
+def patient_age(dataset: Dataset) -> str:
+    """The patient's age for display and model, 63Y, 8M, 2W or 5D; empty where it is unknown.
+
+    The tag's, if one can be so old; else whole years between birth and picture: a difference to the
+    day would reveal too much about one of the dates. Where the two disagree on whether the patient
+    is an adult, the younger one: the model was made for adults.
+    """
+    stated = age(values.code(dataset, "PatientAge"))
+    counted = years_between(day(values.code(dataset, "PatientBirthDate")), taken(dataset))
+    if stated is None:
+        return "" if counted is None else f"{counted}Y"
+    years = in_years(stated)
+    if counted is not None and counted < ADULT_YEARS <= years:
+        return f"{counted}Y"
+    return f"{stated[0]}{stated[1]}"
+
+
+def is_age_disputed(dataset: Dataset) -> bool:
+    """Whether by one of tag and dates the patient is an adult, and by the other not."""
+    stated = age(values.code(dataset, "PatientAge"))
+    counted = years_between(day(values.code(dataset, "PatientBirthDate")), taken(dataset))
+    if stated is None or counted is None:
+        return False
+    return (counted < ADULT_YEARS) != (in_years(stated) < ADULT_YEARS)
+
+
+def in_years(stated: tuple[int, str]) -> float:
+    """A number and its unit, as `age` gives them, in years."""
+    return round(stated[0] / _PER_YEAR[stated[1]], 2)
 
 
 def years_between(born: date | None, taken: date | None) -> int | None:

@@ -60,7 +60,7 @@ INTAKE: Final = _tags(
                 *("BodyPartExamined", "PresentationIntentType"),
                 *("PhotometricInterpretation", "PatientBirthDate", "AcquisitionDateTime"),
                 *("StudyDate", "StudyTime", "AcquisitionDate", "AcquisitionTime"),
-                *("ContentDate", "ContentTime"),
+                *("ContentDate", "ContentTime", "SeriesDate"),
             ),
             _CODE,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pydicom.dataset import Dataset
@@ -21,9 +22,11 @@ _CODES: Final = {
 }
 _NAMES: Final = {
     **{name: name for name in ("PA", "AP", "LL", "RL", "LLD", "RLD", "LLO", "RLO")},
-    "LAT": "LL",
-    "LATERAL": "LL",
 }
+_WORD: Final = re.compile(r"[^\W_]+")
+# Free terms of senders: LAT, LLAT, R LAT, LATERAL_L, LEFT LATERAL, and those of other languages.
+_LATERAL: Final = re.compile(r"(L|R|LT|RT)?LAT\w*|PROFIL\w*|PERFIL\w*|SEITLICH\w*")
+_RIGHT: Final = frozenset({"R", "RT", "RIGHT", "RLAT", "RTLAT", "LATR"})
 FRONTAL: Final = frozenset({"PA", "AP"})
 NOT_FRONTAL: Final = frozenset(set(_NAMES.values()) - FRONTAL)
 
@@ -31,17 +34,30 @@ NOT_FRONTAL: Final = frozenset(set(_NAMES.values()) - FRONTAL)
 def view(dataset: Dataset) -> str | None:
     """ViewPosition if it names one of PS3.3 C.8.11.5's views, else that of the view code.
 
-    Where neither names one, a row that runs to the patient's front or back is a lateral view,
-    given as LL: the orientation does not tell which side was at the detector. None for any other.
+    Where neither names one, rows or columns that run to the patient's front or back are a lateral
+    view, given as LL: the orientation does not tell which side was at the detector. None for any
+    other.
     """
-    position = values.code(dataset, "ViewPosition").split()
-    if position:
-        return _NAMES.get(position[0])
-    named = _CODES.get(_view_code(dataset))
+    named = _named(values.code(dataset, "ViewPosition")) or _CODES.get(_view_code(dataset))
     if named is not None:
         return named
     directions = orientation(dataset)
-    return "LL" if directions and directions[0][0] in "AP" else None
+    return "LL" if directions and any(one[0] in "AP" for one in directions) else None
+
+
+def _named(position: str) -> str | None:
+    words = _WORD.findall(position)
+    if not words:
+        return None
+    lateral = any(_LATERAL.fullmatch(word) for word in words)
+    if any(word.startswith("DECUB") for word in words):
+        lateral = lateral and words[0] not in FRONTAL  # the patient's side, not the beam's
+    known = _NAMES.get(words[0])
+    if not lateral:
+        return known
+    if known in FRONTAL:  # PA/LAT: which of the two it is stands elsewhere, if at all
+        return None
+    return "RL" if known == "RL" or not _RIGHT.isdisjoint(words) else "LL"
 
 
 def _view_code(dataset: Dataset) -> str:

@@ -26,7 +26,7 @@ from ml.images.picture import (
     colour_share,
     unreadable,
 )
-from xray_files import grey_values, kinds, lookup_table, picture_header, pixel_frame
+from xray_files import dates, grey_values, kinds, lookup_table, picture_header, pixel_frame
 from xray_files.bad_file import BadFile
 from xray_files.header import walk
 from xray_files.listed_elements import PICTURE
@@ -73,6 +73,7 @@ def _notes(dataset: Dataset, mislabelled: bool) -> tuple[str, ...]:
     found = {
         "modality_missing": dicom_tags.text(dataset, "Modality") is None,
         "transfer_syntax_wrong": mislabelled,
+        dates.DISPUTED: dates.is_age_disputed(dataset),
         "for_processing": dicom_tags.text(dataset, "PresentationIntentType") == "FOR PROCESSING",
     }
     return tuple(code for code, holds in found.items() if holds)

@@ -56,9 +56,9 @@ def spacing(dataset: Dataset) -> Spacing | None:
 
 
 def age_years(dataset: Dataset) -> float | None:
-    """The patient's age, from PatientAge (a bare number counts years) or the two dates."""
-    tags = ("PatientAge", "PatientBirthDate", "StudyDate")
-    return dates.age_years(*(code(dataset, tag) for tag in tags))
+    """The patient's age, from PatientAge or the dates of birth and picture."""
+    found = dates.age(dates.patient_age(dataset))
+    return dates.in_years(found) if found else None
 
 
 def sex(dataset: Dataset) -> str | None:

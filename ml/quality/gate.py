@@ -18,6 +18,7 @@ import numpy as np
 from ml.images.picture import Picture
 from ml.quality import chest_template
 from ml.quality.typicality import Typicality
+from xray_files import dates
 
 Verdict = Literal["fit", "limited", "refused"]
 
@@ -47,13 +48,17 @@ CUT_USUAL = 0.1
 # they are shorter still: a portable film without its apices shows lungs of the usual height, half
 # a film does not. Of 575 films of the fitting half the height was 0.71 at the first percentile.
 CUT_HEIGHTS = (0.9, 0.7)
-ADULT_YEARS = 18
+ADULT_YEARS = dates.ADULT_YEARS
 UNDER_AGE = "under_18"
 
 # English, and the stems of the term in most languages in Latin script.
 _CHEST_TERMS = ("CHEST", "THORAX", "TORA", "LUNG", "PULM", "CXR")
 # Terms that name no part of the body.
 _NO_PART = frozenset({"UNKNOWN", "OTHER", "WHOLEBODY"})
+_OTHER_VIEWS = {
+    **dict.fromkeys(("LLO", "RLO"), "an oblique view; the model was made for frontal ones"),
+    **dict.fromkeys(("LLD", "RLD"), "a view of a patient who lies on one side"),
+}
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,18 @@ def _header(picture: Picture, age_min: float) -> Iterator[Reason]:
         yield Reason("not_chest", "The header names another body part than the chest.", True)
     if picture.view in ("LL", "RL"):
         yield Reason("lateral_view", "A lateral view; the model reads frontal views only.", True)
+    elif picture.view in _OTHER_VIEWS:
+        yield Reason("other_view", f"The header names {_OTHER_VIEWS[picture.view]}.")
     elif picture.view not in ("PA", "AP") and picture.media_type == "application/dicom":
         yield Reason("view_unknown", "The header does not say that this is a frontal view.")
     age = picture.patient_age_years
     if age is not None and age < ADULT_YEARS:
         yield Reason(
             UNDER_AGE, "The patient is under 18; the model was made for adults.", age < age_min
+        )
+    if dates.DISPUTED in picture.notes:
+        yield Reason(
+            "age_disputed", "By only one of age and dates in the header is the patient an adult."
         )
     if "for_processing" in picture.notes:
         yield Reason("for_processing", "Raw detector values, not the picture meant for reading.")

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
 from portal.formats.display_text import clean
-from xray_files import dates, values
+from xray_files import dates
 from xray_files.values import first
 
 _TEXT: Final = 200
@@ -129,8 +129,7 @@ def taken(dataset: Dataset) -> int | None:
 
 def age(dataset: Dataset) -> str:
     """The age as a number and its unit, 63Y, 8M, 2W, 5D, as the worker's decoder reads it."""
-    tags = ("PatientAge", "PatientBirthDate", "StudyDate")
-    return dates.age_text(*(values.code(dataset, tag) for tag in tags))
+    return dates.patient_age(dataset)
 
 
 def _readable(group: str) -> str:

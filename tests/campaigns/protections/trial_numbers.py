@@ -102,8 +102,8 @@ PROTECTIONS = (
         "a lateral view by the orientation of its rows",
         edit(
             "xray_files/view.py",
-            '    return "LL" if directions and directions[0][0] in "AP" else None\n',
-            "    return None if directions else None\n",
+            'any(one[0] in "AP" for one in directions)',
+            "not directions",
         ),
         "portal/intake/test_check.py::test_a_row_that_runs_to_the_front_is_a_lateral_view",
         "ml/images/test_dicom_tags.py::test_views",
@@ -113,8 +113,8 @@ PROTECTIONS = (
         "the decoder's messages of missing bytes",
         edit(
             "ml/images/decoders.py",
-            "    if messages.is_damage(stream) or _has_gap(stream, values):\n",
-            "    if _has_gap(stream, values):\n",
+            "    if messages.is_damage(stream) or has_gap:\n",
+            "    if has_gap:\n",
         ),
         "ml/images/test_decoders.py::"
         "test_a_jpeg_with_missing_bytes_is_damaged_although_its_end_is_there",

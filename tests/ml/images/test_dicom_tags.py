@@ -62,13 +62,27 @@ def test_spacing_says_where_it_holds(tags, expected):
         ({}, None),
         ({"PatientOrientation": ["A", "F"]}, "LL"),
         ({"ViewPosition": "", "PatientOrientation": ["PL", "F"]}, "LL"),
+        ({"PatientOrientation": ["F", "A"]}, "LL"),
+        *(({"ViewPosition": term}, "LL") for term in ("LLAT", "L LAT", "LEFT LATERAL", "LAT_L")),
+        *(({"ViewPosition": term}, "RL") for term in ("RLAT", "R-LAT", "LATERAL RIGHT", "LAT_R")),
+        *(({"ViewPosition": term}, "LL") for term in ("SEITLICH", "PROFIL", "LATERAL_L")),
+        ({"ViewPosition": "PA/LAT"}, None),
+        ({"ViewPosition": "PA LAT", "PatientOrientation": ["A", "F"]}, "LL"),
+        ({"ViewPosition": "CHEST", "PatientOrientation": ["A", "F"]}, "LL"),
+        ({"ViewPosition": "AP LATERAL DECUBITUS"}, "AP"),
         ({"PatientOrientation": ["L", "F"]}, None),
+        ({"PatientOrientation": ["F", "L"]}, None),
         ({"PatientOrientation": ["LA", "F"]}, None),
         ({"ViewPosition": "PA", "PatientOrientation": ["A", "F"]}, "PA"),
     ],
 )
 def test_views(tags, view):
     assert read(made(**tags)).view == view
+
+
+def test_ages_that_disagree_on_an_adult_are_remarked_on() -> None:
+    assert read(made(PatientAge="045Y", PatientBirthDate="20180101")).notes == ("age_disputed",)
+    assert read(made(PatientAge="045Y", PatientBirthDate="19790101")).notes == ()
 
 
 def test_empty_tables_are_none() -> None:
@@ -81,6 +95,7 @@ def test_the_view_code_stands_in_for_a_missing_position():
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "R-10214", "SRT", "pa"
     assert read(made(ViewCodeSequence=[item])).view == "PA"
+    assert read(made(ViewPosition="STANDING", ViewCodeSequence=[item])).view == "PA"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +111,8 @@ def test_the_view_code_stands_in_for_a_missing_position():
         ({"PatientBirthDate": "20010302", "StudyDate": "20190301"}, 17),
         ({"StudyDate": "x"}, None),
         ({"PatientBirthDate": "20300101"}, None),
+        ({"StudyDate": "", "PatientBirthDate": "20180101", "SeriesDate": "20240101"}, 6),
+        ({"PatientAge": "045Y", "PatientBirthDate": "20180101"}, 6),
         ({"PatientBirthDate": "2018.01.01"}, 6),
     ],
 )
