@@ -23,6 +23,9 @@ from sqlalchemy.engine import make_url
 
 from portal import database
 from portal.standalone import embedded_redis
+
+# One for all tests of a process: a second one could not be driven beside it.
+from tests.support.chromium import browser as browser
 from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
 

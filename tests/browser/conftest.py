@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -17,7 +15,7 @@ from ml.preparation import phantom
 from portal.models import Role
 
 pytest.importorskip("playwright")
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser_portal import BrowserPortal, open_browser_portal
 from tests.support.people import Person
@@ -28,14 +26,6 @@ expect.set_options(
 HOSTILE = "<script>alert(1)</script>^<img src=x onerror=alert(2)>"
 # After two frames everything requested before has been painted, however slow the machine is.
 TWO_FRAMES = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass
@@ -97,30 +87,6 @@ def wait_until(page: Page, true: Callable[[], bool], seconds: float = 60) -> Non
     while not true():
         assert time.monotonic() < end, f"after {seconds:.0f} s"
         page.wait_for_timeout(25)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The installed Chromium."""
-    if chromium() is None:
-        pytest.skip("Chromium is not installed")
-    with launched() as opened:
-        yield opened
-
-
-def chromium() -> str | None:
-    """Where Chromium is installed."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((found for found in map(shutil.which, names) if found), None)
-
-
-@contextmanager
-def launched() -> Iterator[Browser]:
-    """The installed Chromium, for the duration of the block."""
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")

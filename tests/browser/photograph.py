@@ -24,12 +24,13 @@ from playwright.sync_api import Error as BrowserError
 from sqlalchemy import update
 
 from portal.models import LoginSession, Role
-from tests.browser.conftest import TWO_FRAMES, launched
+from tests.browser.conftest import TWO_FRAMES
 from tests.browser.scenes import Scene, scenes
 from tests.browser.test_layout import STILL
 from tests.browser.world import World, make_world
 from tests.conftest import redis_server
 from tests.support.browser_portal import open_browser_portal
+from tests.support.chromium import launched
 
 SIZES = ((1440, 900), (1024, 768), (390, 844))
 THEMES = ("dark", "light")

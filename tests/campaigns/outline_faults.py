@@ -27,15 +27,15 @@ from uuid import UUID
 import httpx2
 import numpy as np
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import delete, select, update
 
 from ml.preparation import phantom
 from portal.models import Instance, LoginSession, Outline, OutlineDraft, Role, User, db
 from portal.outlines import versions
-from tests.browser.conftest import chromium
 from tests.campaigns.campaign import Arguments, Row
 from tests.support.browser_portal import BrowserPortal
+from tests.support.chromium import launched
 from tests.support.core import make_settings
 from tests.support.outlines.browser_page import OutlinePage
 from tests.support.paths import ROOT
@@ -172,8 +172,8 @@ class Ward:
 
 
 @contextmanager
-def ward() -> Iterator[Ward]:
-    """A ward for the duration of the block."""
+def ward(browser: Browser) -> Iterator[Ward]:
+    """A ward for the duration of the block, whose readers use this browser."""
     with tempfile.TemporaryDirectory(prefix="outlines-", dir="/dev/shm") as folder:
         app = make_app(make_settings(Path(folder)))
         portal = BrowserPortal(app, "")
@@ -189,11 +189,7 @@ def ward() -> Iterator[Ward]:
         server = Server(Path(folder))
         try:
             server.start()
-            with sync_playwright() as driver:
-                browser = driver.chromium.launch(
-                    executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
-                )
-                yield Ward(server, portal, browser, study_id, readers)
+            yield Ward(server, portal, browser, study_id, readers)
         finally:
             server.close()
 
@@ -322,7 +318,7 @@ def run(arguments: Arguments) -> list[Row]:
 
     def row(name: str) -> Row:
         drawn = lost = overwritten = 0
-        with ward() as place:
+        with launched() as browser, ward(browser) as place:
             for number in range(arguments.rounds):
                 counts = round_of(place, name, 1000 * arguments.seed + number)
                 drawn, lost, overwritten = (

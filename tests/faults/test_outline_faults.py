@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.browser.conftest import chromium
 from tests.campaigns.outline_faults import FAULTS, Ward, round_of, ward
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Ward]:
-    if chromium() is None:
-        pytest.skip("Chromium is not installed")
-    with ward() as opened:
+def place(browser: Browser) -> Iterator[Ward]:
+    with ward(browser) as opened:
         yield opened
 
 

@@ -86,9 +86,9 @@ TABLE = [
         [
             ("UPDATE jobs", "the attempt begins, of one worker alone"),
             ("SELECT instances", "the picture's key and facts"),
-            ("SELECT model_versions", "the active model"),
             ("SELECT blobs", "the picture's files"),
             ("SELECT teams", "from which age on it has pictures analysed"),
+            ("SELECT model_versions", "the active model"),
             *LOG,
         ],
     ),
