@@ -62,7 +62,7 @@ def read(path: Path, sha256: str | None = None) -> RecentPredictions:
                     numbers = {**numbers, "probability": prediction["probability"]}
                 if numbers:
                     rows.append({name: _finite(number) for name, number in numbers.items()})
-                elif prediction.get("quality") or prediction.get("model"):
+                elif {"quality", "model", "probability"} & prediction.keys():
                     refused += 1
                 else:
                     raise ValueError("neither numbers nor a prediction")
