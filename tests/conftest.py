@@ -18,14 +18,12 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
 from portal import database
 from portal.standalone import embedded_redis
-
-# One for all tests of a process: a second one could not be driven beside it.
-from tests.support.chromium import browser as browser
 from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
 
@@ -130,3 +128,37 @@ def core(database_url: str, quick_path: Path) -> Iterator[Core]:
     opened = open_core(quick_path / "data", database_url)
     yield opened
     opened.engine.dispose()
+
+
+_CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """Where Chromium is installed."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for found in map(shutil.which, names) if found), None)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """The installed Chromium, for the duration of the block. A process has one at a time."""
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium(), args=_CHROMIUM_ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The installed Chromium, one for all tests of a process: two can't be driven at once."""
+    if chromium() is None:
+        pytest.skip("Chromium is not installed")
+    with launched() as opened:
+        yield opened

@@ -28,9 +28,8 @@ from tests.browser.conftest import TWO_FRAMES
 from tests.browser.scenes import Scene, scenes
 from tests.browser.test_layout import STILL
 from tests.browser.world import World, make_world
-from tests.conftest import redis_server
+from tests.conftest import launched, redis_server
 from tests.support.browser_portal import open_browser_portal
-from tests.support.chromium import launched
 
 SIZES = ((1440, 900), (1024, 768), (390, 844))
 THEMES = ("dark", "light")

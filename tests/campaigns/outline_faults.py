@@ -34,8 +34,8 @@ from ml.preparation import phantom
 from portal.models import Instance, LoginSession, Outline, OutlineDraft, Role, User, db
 from portal.outlines import versions
 from tests.campaigns.campaign import Arguments, Row
+from tests.conftest import launched
 from tests.support.browser_portal import BrowserPortal
-from tests.support.chromium import launched
 from tests.support.core import make_settings
 from tests.support.outlines.browser_page import OutlinePage
 from tests.support.paths import ROOT
