@@ -11,6 +11,7 @@ from portal.reading.viewer_preferences import Preferences
 from tests.support.clinic import Clinic
 
 CHOICE = {"overlay": "key", "mode": "heat", "inverted": True, "preset": "lung"}
+BRUSH = {"brush_mm": 8.0, "brush_px": 40}
 
 
 def of(clinic: Clinic, actor: Any) -> Preferences:
@@ -25,14 +26,21 @@ def save(clinic: Clinic, actor: Any, sent: dict[str, Any]) -> None:
 
 def test_at_first_the_outline_is_thin_and_shown(clinic: Clinic) -> None:
     first = of(clinic, clinic.mate).as_json()
-    assert first == {"overlay": "on", "mode": "outline", "inverted": False, "preset": "window-1"}
+    shown = {"overlay": "on", "mode": "outline", "inverted": False, "preset": "window-1"}
+    assert first == shown | BRUSH
 
 
 def test_each_person_has_their_own(clinic: Clinic) -> None:
     save(clinic, clinic.mate, CHOICE)
     save(clinic, clinic.mate, {**CHOICE, "mode": "fill"})
-    assert of(clinic, clinic.mate).as_json() == {**CHOICE, "mode": "fill"}
+    assert of(clinic, clinic.mate).as_json() == {**CHOICE, "mode": "fill"} | BRUSH
     assert of(clinic, clinic.owner) == Preferences()
+
+
+def test_the_sizes_of_the_brush_stay_until_others_are_sent(clinic: Clinic) -> None:
+    save(clinic, clinic.mate, {**CHOICE, "brush_mm": 12.5, "brush_px": 9})
+    save(clinic, clinic.mate, CHOICE)
+    assert of(clinic, clinic.mate).as_json() == {**CHOICE, "brush_mm": 12.5, "brush_px": 9}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +48,7 @@ def test_each_person_has_their_own(clinic: Clinic) -> None:
     [
         *({"overlay": "sometimes"}, {"overlay": ["on"]}, {"mode": None}, {"inverted": 1}),
         *({"preset": "window-9"}, {"preset": "PHANTOM^ONE"}, {"preset": {}}),
+        *({"brush_mm": 0}, {"brush_px": 10**6}, {"brush_mm": "wide"}),
     ],
 )
 def test_anything_else_is_refused(clinic: Clinic, wrong: dict[str, Any]) -> None:
