@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from flask import Response
 
@@ -25,16 +26,18 @@ class EventStream:
 
     def __iter__(self) -> Iterator[bytes]:
         """The same for a server without an event loop, such as that of tests."""
-        with asyncio.Runner() as runner:
+        # In a thread of its own: this one may have a loop that runs.
+        with ThreadPoolExecutor(1) as thread:
+            runner = thread.submit(asyncio.Runner).result()
             events = self.events()
             try:
-                while True:
-                    try:
-                        yield runner.run(anext(events))
-                    except StopAsyncIteration:
-                        return
+                while (
+                    event := thread.submit(runner.run, anext(events, None)).result()
+                ) is not None:
+                    yield event
             finally:
-                runner.run(events.aclose())
+                thread.submit(runner.run, events.aclose()).result()
+                thread.submit(runner.close).result()
 
 
 def event_stream(events: Callable[[], AsyncGenerator[bytes, None]]) -> Response:
