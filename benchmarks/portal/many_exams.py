@@ -288,7 +288,13 @@ def _prediction(
     chance: random.Random,
 ) -> UUID:
     row, job = uuid4(), rows.of[Job][-1]  # the picture's segment job
-    measured = {"area_px": 900, "side": side, "distance_mm": None, "components": [], "extents": []}
+    measured: dict[str, object] = {
+        "area_px": 900,
+        "side": side,
+        "distance_mm": None,
+        "components": [],
+        "extents": [],
+    }
     rows.of[Prediction].append(
         {
             "id": row,
