@@ -11,12 +11,18 @@ from pathlib import Path
 from ml.errors import BadInput
 
 
-def check_folder(folder: Path) -> None:
-    """Make a folder that files can be written into; BadInput names it and the reason."""
+def check_folder(folder: Path, *, make: bool = True) -> None:
+    """Make a folder that files can be written into; BadInput names it and the reason.
+
+    Without `make` a folder that was not there is gone again afterwards.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # by writing: permissions alone do not show a read-only or full disk
+        for one in () if make else missing:
+            one.rmdir()
     except (FileExistsError, NotADirectoryError) as error:
         above = (folder, *folder.parents)
         found = next((one for one in above if one.exists() and not one.is_dir()), folder)

@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export one checkpoint and, if it was measured, make it the current model."""
-    output_places.check_folder(args.out)
+    output_places.check_folder(args.out, make=False)
     if args.from_weights:
         print(
             f"{importlib.import_module('ml.export.reexport').reexport(args.from_weights, args.out)}"

@@ -2,7 +2,7 @@
 
 One such process for each purpose in each process of the portal, started when it is first needed and
 confined like those that read headers (`header_pool`); it runs at low priority. Who asks while it
-works waits, but only a few do, for all purposes together: the others are told to come again.
+works waits, but only a few do, for all purposes together: the others are refused for now.
 """
 
 import atexit

@@ -133,7 +133,7 @@ class Feed:
         return set() if is_first else fresh
 
     def _live(self, session: Session, opened: list[OpenList]) -> list[OpenList]:
-        """The lists whose login session still lasts; the others are told and left out."""
+        """The lists whose login session still lasts; the others are ended and left out."""
         now = self.clock()
         wanted = {one.actor.session_id for one in opened}
         lasting = set(
