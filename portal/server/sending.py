@@ -58,6 +58,8 @@ async def _send_bytes(
     view = memoryview(body)
     with waiting.wait(len(view), reader, connection.abort) as here:
         for offset in range(0, max(len(view), 1), limits.ANSWER_PART):
+            if connection.has_ended:  # the loop does not learn of it while no part has to wait
+                break
             part = view[offset : offset + limits.ANSWER_PART]
             more = offset + limits.ANSWER_PART < len(view)
             async with asyncio.timeout(limits.ANSWER_SECONDS):

@@ -71,6 +71,7 @@ def test_a_database_that_fails_in_the_middle_has_an_error_page(
     assert answer.headers["X-Request-ID"] in answer.text
     assert all(name in answer.headers for name in HEADERS)
     log = capsys.readouterr().err
+    assert all(line.startswith("{") for line in log.splitlines()), log
     requests = [line for line in map(json.loads, log.splitlines()) if line["message"] == "request"]
     assert (requests[-1]["status"], requests[-1]["person"]) == (status, str(person.id))
     for secret in ("UPDATE", "SELECT", "users", "CANARY", "/breaks"):
