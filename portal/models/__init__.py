@@ -31,6 +31,7 @@ from portal.models.people import (
     Passkey,
     RecoveryCode,
     Team,
+    TeamChoices,
     User,
 )
 from portal.models.performance import PerformanceMonth
@@ -61,12 +62,14 @@ from portal.models.viewing import (
     ViewerPreferences,
 )
 from portal.models.vocabulary import (
+    AiShown,
     BlobKind,
     BreakGlassReason,
     Finding,
     HoldReason,
     InvitationPurpose,
     JobState,
+    Language,
     MergeReason,
     ModelState,
     OperatingPoint,
@@ -89,6 +92,7 @@ __all__ = [
     "READ",
     "REST",
     "UNAIDED",
+    "AiShown",
     "AnnouncedPurge",
     "ApiToken",
     "AuditEvent",
@@ -113,6 +117,7 @@ __all__ = [
     "Job",
     "JobKind",
     "JobState",
+    "Language",
     "LoginSession",
     "MergeReason",
     "MissingModel",
@@ -146,6 +151,7 @@ __all__ = [
     "Study",
     "StudyName",
     "Team",
+    "TeamChoices",
     "User",
     "UtcDateTime",
     "Verdict",

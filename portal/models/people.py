@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import BreakGlassReason, InvitationPurpose, Role
+from portal.models.vocabulary import AiShown, BreakGlassReason, InvitationPurpose, Language, Role
 
 
 class Team(Base):
@@ -28,6 +28,26 @@ class Team(Base):
     # From which age on, in years, pictures of under-18s are analysed; None: not at all.
     age_min: Mapped[int | None] = mapped_column(SmallInteger)
     created: Mapped[datetime]
+
+
+class TeamChoices(Base):
+    """What a team's admins have chosen, see `teams.settings`; None: the default."""
+
+    __tablename__ = "team_choices"
+    __table_args__ = (
+        CheckConstraint("second_read_percent BETWEEN 0 AND 100", name="second_read_percent"),
+        CheckConstraint("signing_minutes BETWEEN 1 AND 600", name="signing_minutes"),
+        CheckConstraint("old_exam_hours BETWEEN 1 AND 1000000", name="old_exam_hours"),
+        CheckConstraint("escalation_minutes BETWEEN 1 AND 1440", name="escalation_minutes"),
+    )
+    team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"), primary_key=True)
+    ai_shown: Mapped[AiShown | None] = mapped_column(checked(AiShown, "ai_shown"))
+    second_read_percent: Mapped[int | None] = mapped_column(SmallInteger)
+    signing_minutes: Mapped[int | None] = mapped_column(SmallInteger)
+    old_exam_hours: Mapped[int | None]
+    escalates: Mapped[bool | None]
+    escalation_minutes: Mapped[int | None] = mapped_column(SmallInteger)
+    language: Mapped[Language | None] = mapped_column(checked(Language, "language"))
 
 
 class User(Base):

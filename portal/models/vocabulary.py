@@ -153,6 +153,22 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+class AiShown(StrEnum):
+    """When a team's readers see what the AI found: with the picture, after their own first verdict
+    on the exam, or never, as in a study of reading unaided.
+    """
+
+    WITH_PICTURE = "with_picture"
+    AFTER_VERDICT = "after_verdict"
+    NEVER = "never"
+
+
+class Language(StrEnum):
+    """The language of a team's pages and texts (ISO 639-1)."""
+
+    EN = "en"
+
+
 class OverlayShown(StrEnum):
     """When the AI overlay is drawn: never, once its key asks for it, or at once."""
 
