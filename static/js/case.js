@@ -42,6 +42,9 @@ function reviewForm() { return /** @type {any} */ (document.getElementById("revi
 /** @param {HTMLFormElement} form  @param {string} name  @returns {HTMLInputElement} */
 function field(form, name) { return /** @type {any} */ (form.elements.namedItem(name)); }
 
+/** The viewer of this page, once the picture is there. Its `state()` and `restore(state)` keep a view and draw it again. */
+export function viewerOfPage() { return viewer; }
+
 function wireReview() {
   const form = reviewForm();
   for (const [name, id] of [["next", "next-case"], ["worklist", "to-list"]]) {
@@ -160,7 +163,7 @@ async function loadPixels() {
 async function startThreshold() {
   if (threshold || !viewer || !Threshold.wanted(info, panel)) return;
   const own = new Threshold(viewer, info, panel);
-  threshold = own;
+  threshold = viewer.threshold = own;
   failed.overlay = false;
   judge();
   try {
@@ -175,7 +178,7 @@ async function startThreshold() {
     await frame();
     film.dataset.overlay = "ready";
   } catch {
-    threshold = null;
+    threshold = viewer.threshold = null;
     failed.overlay = true;
     trouble("layer", "The AI overlay could not be loaded.", {
       "Try again": startThreshold,

@@ -58,6 +58,14 @@ _WINDOW_OF = """async ([values, columns, rows, box]) => {
     const { windowOf } = await module("windowing");
     return windowOf({ data: Uint16Array.from(values), columns, rows }, box);
 }""".replace("MODULE", _MODULE)
+_STATE = """async () => {
+    const { viewerOfPage } = await import(document.querySelector("script[type=module][src*=case]").src);
+    return viewerOfPage().state();
+}"""
+_RESTORE = """async (state) => {
+    const { viewerOfPage } = await import(document.querySelector("script[type=module][src*=case]").src);
+    viewerOfPage().restore(state);
+}"""
 _FILM = """() => {
     const canvas = document.querySelector(".film-picture");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -274,3 +282,28 @@ def test_a_window_from_an_area_is_that_of_its_pixels(visitor: Visitor, cases: Ca
     expect(window).not_to_have_text(before)
     page.keyboard.press("v")
     expect(window).to_have_text(before)
+
+
+def test_a_view_is_drawn_again_from_its_state(visitor: Visitor, cases: Cases) -> None:
+    page = _open(visitor, cases.likely)
+    page.locator(".film-stage").focus()
+    for key in ("i", "+", "+", "+", "ArrowLeft", "ArrowUp", ">", "x", "k", "]", "]", ".", "Shift+O"):
+        page.keyboard.press(key)
+    page.keyboard.press("4")
+    page.wait_for_timeout(300)  # the full resolution is drawn once it rests
+    page.evaluate(TWO_FRAMES)
+    state, film, ai = (page.evaluate(script) for script in (_STATE, _FILM, _COLOURS))
+    assert state["window"]["inverted"] and not state["outline"] and state["place"]["turn"] == 1
+    visitor.site.forget_preferences()
+    again = _open(visitor, cases.likely)
+    assert again.evaluate(_FILM) != film
+    again.evaluate(_RESTORE, state)
+    wait_until(again, lambda: again.evaluate(_FILM) == film and again.evaluate(_COLOURS) == ai)
+    restored = again.evaluate(_STATE)
+    assert restored["place"] == pytest.approx(state["place"])
+    assert {**restored, "place": 0} == {**state, "place": 0}
+    again.evaluate(_RESTORE, {"window": {"centre": None}, "threshold": "x"})  # parts that it lacks
+    assert again.evaluate(_STATE) == restored
+    narrow = _open(visitor, cases.likely, size=(1024, 768))
+    narrow.evaluate(_RESTORE, state)
+    assert narrow.evaluate(_STATE)["place"] == pytest.approx(state["place"])

@@ -23,6 +23,7 @@ export class ReaderLayer {
     this.mask = null;
     this.shown = true;
     this.colours = colours(viewer.readerColour);
+    viewer.readerLayer = this;
     viewer.addEventListener("layout", () => this.#drawAll());
   }
 

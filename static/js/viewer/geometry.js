@@ -131,6 +131,13 @@ export class Geometry {
     this.#place(point, sx, sy);
   }
 
+  /** Puts a source pixel into the middle of the film.
+      @param {number} x  @param {number} y  @param {number} scale */
+  show(x, y, scale) {
+    this.setScale(scale);
+    this.#place({ x, y }, this.width / 2, this.height / 2);
+  }
+
   /** @param {number} dx  @param {number} dy */
   pan(dx, dy) {
     this.x += dx;

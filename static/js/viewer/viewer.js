@@ -3,6 +3,7 @@
 // state is in the browser. tools.js turns pointers into calls, actions.js keys and buttons.
 
 import { Geometry } from "./geometry.js";
+import { drawArea, drawCorners, drawSides, sidesOf } from "./marks.js";
 import { Overlay } from "./overlay.js";
 import { buildPyramid, decodePixels } from "./pyramid.js";
 import { Rulers } from "./rulers.js";
@@ -10,6 +11,7 @@ import { Sampler } from "./sampler.js";
 import { Saver } from "./saver.js";
 import { Shutter } from "./shutter.js";
 import { fetchBytes } from "./transfer.js";
+import { restoreTo, stateOf } from "./view_state.js";
 import { Windowing, windowOf } from "./windowing.js";
 
 const REST = 140;          // ms after the last move until the full resolution is drawn
@@ -81,6 +83,11 @@ export class Viewer extends EventTarget {
     this.sampler = null;
     /** @type {Sampler | null} */
     this.loupeSampler = null;
+    /** The slider on the page, once there is one.
+        @type {import("../case/threshold.js").Threshold | null} */
+    this.threshold = null;
+    /** @type {import("../editor/layer.js").ReaderLayer | null} */
+    this.readerLayer = null;
     /** @type {MediaQueryList | null} */
     this.screen = null;      // the query that a change of monitor ends
     this.onScreen = () => this.#resize();
@@ -136,6 +143,13 @@ export class Viewer extends EventTarget {
     this.windowing.set(fitting.centre, fitting.width);
     this.windowChanged();
   }
+
+  /** How the picture is shown now. */
+  state() { return stateOf(this); }
+
+  /** Shows the picture as it was in this state.
+      @param {Partial<import("./view_state.js").ViewState>} state */
+  restore(state) { restoreTo(this, state); }
 
   /** Remembers a choice of overlay, mode, inversion or preset for the reader's next case.
       @param {Partial<Preferences>} choice */
@@ -266,77 +280,16 @@ export class Viewer extends EventTarget {
     context.clearRect(0, 0, this.layer.width, this.layer.height);
     const scale = this.#toPicture(context);
     this.overlay.draw(context, scale, ratio, this.aiColour, true);
-    if (this.area) this.#drawArea(context, ratio / scale);
-    if (this.corners.length) this.#drawCorners(context, ratio / scale);
+    if (this.area) drawArea(context, this.area, ratio / scale, this.readerColour);
+    if (this.corners.length) drawCorners(context, this.corners, ratio / scale, this.readerColour);
     context.setTransform(1, 0, 0, 1, 0, 0);
-    this.#drawSides(context);
+    drawSides(context, sidesOf(geometry, this.info.leftSide), ratio);
     /** @param {number} px  @param {number} py */
     const toScreen = (px, py) => {
       const p = geometry.toScreen(px, py);
       return { x: p.x * ratio, y: p.y * ratio };
     };
     this.rulers.draw(context, toScreen, ratio, this.readerColour);
-  }
-
-  /** @param {CanvasRenderingContext2D} context  @param {number} pixel  of the source for one of CSS */
-  #drawArea(context, pixel) {
-    const [x0, y0, x1, y1] = this.area;
-    for (const [width, colour] of /** @type {const} */ ([[3, "rgb(0 0 0 / 55%)"], [1, this.readerColour]])) {
-      context.lineWidth = width * pixel;
-      context.strokeStyle = colour;
-      context.strokeRect(x0, y0, x1 - x0, y1 - y0);
-    }
-  }
-
-  /** @param {CanvasRenderingContext2D} context  @param {number} pixel */
-  #drawCorners(context, pixel) {
-    const path = new Path2D();
-    this.corners.forEach(({ x, y }, k) => (k ? path.lineTo(x, y) : path.moveTo(x, y)));
-    for (const { x, y } of this.corners) path.rect(x - 2 * pixel, y - 2 * pixel, 4 * pixel, 4 * pixel);
-    for (const [width, colour] of /** @type {const} */ ([[4, "rgb(0 0 0 / 55%)"], [1.5, this.readerColour]])) {
-      context.lineWidth = width * pixel;
-      context.strokeStyle = colour;
-      context.stroke(path);
-    }
-  }
-
-  // The patient's side at both edges of the picture, in the surround where there is room.
-  /** @param {CanvasRenderingContext2D} context */
-  #drawSides(context) {
-    if (!this.info.leftSide) return;
-    const { ratio } = this;
-    context.font = `600 ${16 * ratio}px system-ui, sans-serif`;
-    context.lineWidth = 3 * ratio;
-    context.strokeStyle = "rgb(0 0 0 / 70%)";
-    context.fillStyle = "#aab0b8";
-    for (const { text, x, y } of this.#sides()) {
-      context.strokeText(text, x * ratio, y * ratio);
-      context.fillText(text, x * ratio, y * ratio);
-    }
-  }
-
-  // At the right and left edges of the film, or at its top and bottom where the picture was turned.
-  /** @returns {{ text: string, x: number, y: number }[]} */
-  #sides() {
-    const { geometry, info } = this;
-    const other = { "R": "L", "L": "R", "R?": "L?" }[info.leftSide || "R"];
-    const { x: u, y: v } = geometry.toShown({ x: 0, y: info.rows / 2 });
-    const isFirst = geometry.turn % 2 ? v === 0 : u === 0;
-    const [first, last] = isFirst ? [info.leftSide, other] : [other, info.leftSide];
-    const right = geometry.x + geometry.across * geometry.scale;
-    const bottom = geometry.y + geometry.down * geometry.scale;
-    if (geometry.turn % 2) {
-      const x = Math.min(Math.max((geometry.x + right) / 2, geometry.inset.left + 6), geometry.width - 20);
-      return [
-        { text: first, x, y: Math.max(20, geometry.y - 8) },
-        { text: last, x, y: Math.min(geometry.height - 8, bottom + 20) },
-      ];
-    }
-    const y = Math.min(Math.max(geometry.y + 26, 26), geometry.height - 12);
-    return [
-      { text: first, x: Math.max(geometry.inset.left + 6, geometry.x - 22), y },
-      { text: last, x: Math.min(geometry.width - 20, right + 8), y },
-    ];
   }
 
   /** The magnifier at a film position: the picture at 2.5 times its present size.
