@@ -55,7 +55,7 @@ class Result:
     distance_mm: float | None
     quality: QualityVerdict
     reasons: list[dict[str, Any]]
-    hemithorax_share: float | None = None  # of the larger finding's side
+    hemithorax_share: float | None = None  # of the side with the larger share
     under_18: bool = False
 
 

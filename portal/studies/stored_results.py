@@ -40,17 +40,25 @@ def measurements(row: Prediction, picture: Instance) -> Json | None:
 
 
 def hemithorax_share(measured: Mapping[str, Any] | None) -> tuple[str, float] | None:
-    """Side and share, 0..1, of the larger finding; None where the share is not known."""
-    extents = (measured or {}).get("extents") or ()
-    first = extents[0] if extents else {}
-    share = first.get("fraction")
-    return None if share is None else (str(first["side"]), float(share))
+    """Side and share, 0..1, of the side with the larger share; None where one is not known.
+
+    The one that is not known may be the larger one (`ml.inference.severity`).
+    """
+    shares = [
+        (extent.get("fraction"), str(extent["side"]))
+        for extent in (measured or {}).get("extents") or ()
+    ]
+    known = [(float(share), side) for share, side in shares if share is not None]
+    if not known or len(known) < len(shares):
+        return None
+    share, side = max(known, key=lambda one: one[0])
+    return side, share
 
 
 def size_class(measured: Mapping[str, Any] | None) -> SizeClass:
     """The size class of a finding: the one that its worker stored.
 
-    Results of older versions have none: then it is that of the larger finding's share.
+    Results of older versions have none: then it is that of the larger share.
     """
     if stored := _SIZES.get((measured or {}).get("severity") or ""):
         return stored

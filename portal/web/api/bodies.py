@@ -116,8 +116,8 @@ class Result(Body):
     side: str | None
     distance_mm: float | None
     hemithorax_share: float | None = Field(
-        description="Of the hemithorax's area, of the larger finding; null where the border of "
-        "the lung was not found."
+        description="Of the hemithorax's area, on the side with the larger share; null where the "
+        "border of a lung was not found."
     )
     under_18: bool = Field(
         description="The result of any of its pictures is one of a patient under 18, for whom the "

@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -86,6 +89,31 @@ def test_the_first_admin_comes_by_a_link_and_a_fresh_database_has_nobody(folder:
     whole = run(folder, "audit", "verify")
     assert whole.stdout.startswith("The access log is whole: ")
     assert run(folder, "token", "list", "--user", "admin@localhost").stderr.startswith("Nobody")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("UPDATE audit_events SET detail = '{}' WHERE seq = 1", "row 1"),
+        ("DELETE FROM audit_events WHERE seq = 1", "row 1"),
+    ],
+)
+def test_a_changed_log_is_named_and_ends_the_command_with_1(
+    folder: Path, tmp_path: Path, change: str, named: str
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "var"))
+    assert run(copy, "create-admin").returncode == 0
+    with closing(sqlite3.connect(copy / "pleura.db")) as database, database:
+        for (trigger,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_events'"
+        ).fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        assert database.execute(change).rowcount == 1
+    done = run(copy, "audit", "verify")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The access log is broken" in done.stderr
+    assert named in done.stderr.lower()
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -123,11 +123,13 @@ def test_a_result_of_an_under_18_is_marked(reasons: list[dict[str, str]], marked
     assert stored_results.is_of_under_18(prediction) is False
 
 
-def test_the_larger_finding_s_share_is_the_size() -> None:
+def test_the_larger_share_is_the_size() -> None:
     first, second = {"side": "left", "fraction": 0.4}, {"side": "right", "fraction": 0.1}
     assert stored_results.hemithorax_share({"extents": [first, second]}) == ("left", 0.4)
+    assert stored_results.hemithorax_share({"extents": [second, first]}) == ("left", 0.4)
     unknown = first | {"fraction": None}
     assert stored_results.hemithorax_share({"extents": [unknown, second]}) is None
+    assert stored_results.hemithorax_share({"extents": [second, unknown]}) is None
     assert stored_results.hemithorax_share(None) is None
 
 
@@ -146,7 +148,7 @@ def two_sided(severity: str | None) -> dict[str, Any]:
         ("moderate", SizeClass.FROM_10_TO_30),
         ("large", SizeClass.ABOVE_30),
         ("unknown", SizeClass.UNKNOWN),
-        (None, SizeClass.BELOW_10),  # an older worker: its larger outline's share
+        (None, SizeClass.ABOVE_30),  # an older worker: the larger share
     ],
 )
 def test_a_list_has_the_size_class_that_the_case_page_shows(

@@ -115,7 +115,9 @@ def test_of_several_pictures_the_page_names_those_that_are_left_out(
                 db.session(), services.vault, actor, "x.dcm", data, services.clock()
             )
     monkeypatch.setattr(deidentified_export, "MOST_SECONDS", 0.0)
-    shown = sign_in(app, reader).get(f"/studies/{sent.study_id}/export").text
+    answer = sign_in(app, reader).get(f"/studies/{sent.study_id}/export")
+    assert answer.status_code == 200, answer.text
+    shown = answer.text
     assert "up the time that an export has: it is left out. Pictures 2, 3 of 3." in shown
 
 
