@@ -16,7 +16,7 @@ from portal.access import Actor, Denied, Permission
 from portal.accounts import role_changes
 from portal.accounts.api_tokens import revoke_all
 from portal.accounts.device_cookies import DeviceCookie
-from portal.accounts.factors import passwords
+from portal.accounts.factors import passkeys, passwords
 from portal.accounts.factors.totp import check_second_factor, drop_factor
 from portal.accounts.invitations import RESET_LIFETIME, link_for_reset, withdraw_sent_to
 from portal.accounts.sessions import (
@@ -145,8 +145,11 @@ def confirm_identity(
     code: str,
     now: datetime,
     address: str = "",
+    passkey: tuple[passkeys.Site, str] | None = None,
 ) -> bool:
     """Check password and second factor of a signed-in person before a sensitive action.
+
+    `passkey`: where passkeys belong to and what one of them has signed, instead of a code.
 
     Who signs in elsewhere and has no password here gives the second factor alone. The session
     counts as freshly proved afterwards. Raises `Throttled` after too many tries of this
@@ -159,12 +162,19 @@ def confirm_identity(
     if not elsewhere and not passwords.verify(user.password_hash, password):
         _note_wrong_password(session, actor_of(user, login.id, address), "confirm", now)
         return False
-    if not check_second_factor(
-        session, vault, user, code, now, session_id=login.id, address=address
-    ):
+    if passkey is not None:
+        site, credential = passkey
+        proved = passkeys.check_passkey(
+            session, throttle, site, login, credential, now, address=address
+        )
+    else:
+        proved = check_second_factor(
+            session, vault, user, code, now, session_id=login.id, address=address
+        )
+    if not proved:
         return False
     throttle.forgive(STEP_UP, str(login.id))
-    record_confirmation(session, login, now, address=address)
+    record_confirmation(session, login, now, address=address, by_passkey=passkey is not None)
     return True
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission, permissions_of
-from portal.models import LoginSession, User
+from portal.models import LoginSession, ProofMethod, User
 
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=10)
@@ -93,11 +93,13 @@ def start_session(
     agent: str,
     now: datetime,
     proved: bool = True,
+    by_passkey: bool = False,
     lifetime: timedelta = ABSOLUTE,
 ) -> str:
     """Start a session and return the token for the browser.
 
-    `proved`: the second factor was shown, which counts as a fresh proof of identity. `user` as read
+    `proved`: the second factor was shown, which counts as a fresh proof of identity;
+    `by_passkey`: it was one, and no code. `user` as read
     before the proof: raises `SignedOut` where that counts no more, see `lock_unchanged`.
     """
     lock_unchanged(session, user)
@@ -111,6 +113,7 @@ def start_session(
         address=address[:64],
         agent=agent[:300],
         step_up_at=now if proved else None,
+        step_up_method=method_of(user, by_passkey=by_passkey) if proved else None,
     )
     session.add(login)
     session.flush()
@@ -160,11 +163,24 @@ def remaining(login: LoginSession, now: datetime, *, idle: timedelta = IDLE) -> 
     return max(0, int(quiet.total_seconds())), max(0, int(whole.total_seconds()))
 
 
+def method_of(user: User, *, by_passkey: bool = False) -> ProofMethod:
+    """How this person shows who they are: who has no password here signs in elsewhere."""
+    if user.password_hash is None and user.sso_key is not None:
+        return ProofMethod.SSO_PASSKEY if by_passkey else ProofMethod.SSO_CODE
+    return ProofMethod.PASSWORD_PASSKEY if by_passkey else ProofMethod.PASSWORD_CODE
+
+
 def record_confirmation(
-    session: Session, login: LoginSession, now: datetime, *, address: str = ""
+    session: Session,
+    login: LoginSession,
+    now: datetime,
+    *,
+    address: str = "",
+    by_passkey: bool = False,
 ) -> None:
-    """Note that password and code have just been shown again."""
+    """Note that password and second factor have just been shown again."""
     login.step_up_at = now
+    login.step_up_method = method_of(login.user, by_passkey=by_passkey)
     login.last_seen = now
     audit.append(session, "confirmed", actor=actor_of(login.user, login.id, address), now=now)
     session.commit()

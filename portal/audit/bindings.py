@@ -1,9 +1,9 @@
 """Which records the access log binds: their digests stand in the rows of the log about them.
 
-Whoever writes a review, an outline, a proof of a purge, a hold, a prediction or a model names it in
-the row of the log that goes with it: table, key, and a digest of all its columns as they are then.
-The row's MAC covers this. The newest such row about a record must fit it: a record that was added,
-changed or removed from outside does not.
+Whoever writes a review, a signature, an outline, a proof of a purge, a hold, a prediction or a
+model names it in the row of the log that goes with it: table, key, and a digest of all its columns
+as they are then. The row's MAC covers this. The newest such row about a record must fit it: a
+record that was added, changed or removed from outside does not.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from sqlalchemy import RowMapping, Select, Table, and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from portal.models import (
+    Addendum,
     Base,
     Hold,
     ModelVersion,
@@ -27,6 +28,7 @@ from portal.models import (
     Purge,
     Review,
     ReviewSeen,
+    Signature,
 )
 
 TABLES: Final[tuple[Table, ...]] = tuple(
@@ -36,6 +38,8 @@ TABLES: Final[tuple[Table, ...]] = tuple(
         ReviewSeen,
         Outline,
         OutlineMeasurement,
+        Signature,
+        Addendum,
         Purge,
         Hold,
         Prediction,

@@ -16,7 +16,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import AiShown, BreakGlassReason, InvitationPurpose, Language, Role
+from portal.models.vocabulary import (
+    AiShown,
+    BreakGlassReason,
+    InvitationPurpose,
+    Language,
+    ProofMethod,
+    Role,
+)
 
 
 class Team(Base):
@@ -142,6 +149,7 @@ class LoginSession(Base):
     address: Mapped[str] = mapped_column(String(64), default="")
     agent: Mapped[str] = mapped_column(String(300), default="")
     step_up_at: Mapped[datetime | None]
+    step_up_method: Mapped[ProofMethod | None] = mapped_column(checked(ProofMethod, "proof"))
     challenge: Mapped[str | None] = mapped_column(String(120))  # what a passkey has to sign, once
     challenge_at: Mapped[datetime | None]
     user: Mapped[User] = relationship()

@@ -14,6 +14,7 @@ from portal.models.vocabulary import (
     ModelState,
     OperatingPoint,
     Reason,
+    RetractionReason,
     SizeClass,
     Verdict,
 )
@@ -51,6 +52,12 @@ class ModelVersion(Base):
     override_reason: Mapped[str | None] = mapped_column(String(500))
     promoted_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
+    # Its results are withdrawn: they stay visible, marked, and nobody agrees with them.
+    retracted_at: Mapped[datetime | None]
+    retracted_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
+    retraction_reason: Mapped[RetractionReason | None] = mapped_column(
+        checked(RetractionReason, "retraction_reason")
+    )
     created: Mapped[datetime]
 
 

@@ -149,6 +149,10 @@ class Reason(StrEnum):
     OUTLINE_TOO_SMALL = "outline_too_small"
     WRONG_SIDE = "wrong_side"
     SKIN_FOLD = "skin_fold"
+    CHEST_DRAIN = "chest_drain"
+    BULLA = "bulla"
+    CLOTHING = "clothing"
+    SCAPULA = "scapula"
     POOR_IMAGE = "poor_image"
     OTHER = "other"
 
@@ -167,6 +171,25 @@ class Language(StrEnum):
     """The language of a team's pages and texts (ISO 639-1)."""
 
     EN = "en"
+
+
+class ProofMethod(StrEnum):
+    """How a person has shown who they are: what they signed in with, and the second factor."""
+
+    PASSWORD_CODE = "password_code"  # noqa: S105 no password
+    PASSWORD_PASSKEY = "password_passkey"  # noqa: S105 no password
+    SSO_CODE = "sso_code"
+    SSO_PASSKEY = "sso_passkey"
+
+
+class RetractionReason(StrEnum):
+    """Why a model's results are withdrawn, coded."""
+
+    WRONG_RESULTS = "wrong_results"
+    WRONG_SETTINGS = "wrong_settings"
+    WITHDRAWN_BY_MAKER = "withdrawn_by_maker"
+    INCIDENT = "incident"
+    OTHER = "other"
 
 
 class OverlayShown(StrEnum):

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from portal import database
 from portal.jobs.sweeper import STALE
 from portal.models import (
+    Addendum,
     Blob,
     BreakGlass,
     Instance,
@@ -36,7 +37,9 @@ from portal.vault import NotReadable, Vault
 Problem = Literal["damaged", "missing", "key", "unreadable"]
 ReportProgress = Callable[[int, int], None]
 
-Row = TypeVar("Row", Instance, Review, ReviewDraft, OutlineDraft, Outline, BreakGlass, Blob)
+Row = TypeVar(
+    "Row", Instance, Review, Addendum, ReviewDraft, OutlineDraft, Outline, BreakGlass, Blob
+)
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
 
@@ -174,6 +177,7 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
 
     instances = rows(Instance, Instance.study_id == study_id)
     reviews = rows(Review, Review.study_id == study_id)
+    addenda = rows(Addendum, Addendum.study_id == study_id)
     grants = rows(BreakGlass, BreakGlass.study_id == study_id)
     of_these = [row.id for row in instances]
     blobs = rows(Blob, Blob.instance_id.in_(of_these))
@@ -183,7 +187,7 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     session.commit()  # files are read while nothing is locked
     data_key = b""
     if study is None:  # what its key has sealed can't be opened; its pictures have their own
-        reviews, grants = [], []
+        reviews, addenda, grants = [], [], []
     else:
         try:
             data_key = sealed_fields.key_of(vault, study)
@@ -220,6 +224,12 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
                 review.id,
                 partial(sealed_fields.open_comment, vault, data_key, review),
             )
+    for added in addenda:
+        opens(
+            "addenda.sealed_text",
+            added.id,
+            partial(sealed_fields.open_addendum, vault, data_key, added),
+        )
     for draft in drafts:
         if draft.instance_id in keys:
             key = keys[draft.instance_id]

@@ -22,6 +22,7 @@ from portal.reading.case_records import (
     StudyView,
 )
 from portal.reading.shown_results import Shown
+from portal.reading.signatures import records
 from portal.studies import exams, reader_outlines, sealed_fields, status, stored_results
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
@@ -67,6 +68,9 @@ def open_study(
     state = status.of_studies(session, [study.id])[study.id]
     pictures = _pictures(session, vault, patient, rows, state.pictures)
     uploader = session.get_one(User, study.uploaded_by)
+    reviews = _reviews(session, vault, study.id)
+    outlines = reader_outlines.versions(session, [row.id for row in rows])
+    is_signed = state.standing.is_signed
     priors = other_exams.of_patient(session, vault, actor, study)
     shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows)
     view = StudyView(
@@ -79,8 +83,15 @@ def open_study(
         pictures=pictures,
         picture=next(one for one in pictures if one.instance_id == chosen.id),
         facts=facts,
-        reviews=_reviews(session, vault, study.id),
-        outlines=reader_outlines.versions(session, [row.id for row in rows]),
+        reviews=reviews,
+        signatures=records.signatures_of(session, study.id) if is_signed else [],
+        addenda=records.addenda_of(session, vault, study.id) if is_signed else [],
+        shown=records.shown_of(
+            state,
+            [one.prediction.prediction_id for one in pictures if one.prediction],
+            {one.instance_id: one.outline_id for one in outlines}.values(),
+        ),
+        outlines=outlines,
         outline_drafts=reader_outlines.drafts(session, [row.id for row in rows], now),
         priors=priors,
         shares_uid=shares_uid,
@@ -226,6 +237,7 @@ def _prediction(row: Prediction | None, picture: Instance) -> PredictionView | N
         return None
     image_threshold, likely_threshold = stored_results.image_thresholds(row)
     return PredictionView(
+        prediction_id=row.id,
         model_id=row.model_id,
         model_name=row.model.name,
         model_version=row.model.version,

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from portal.models import BlobKind, Finding, Reason, SizeClass, Verdict, View
+from portal.reading.signatures.records import AddendumView, SignatureView
 from portal.studies import status
 from portal.studies.reader_outlines import DraftView, OutlineView
 from portal.studies.sealed_fields import Patient
@@ -16,6 +17,7 @@ from portal.studies.status import PictureState, StudyState
 class PredictionView:
     """The model's prediction in full."""
 
+    prediction_id: UUID
     model_id: UUID
     model_name: str
     model_version: str
@@ -106,6 +108,9 @@ class StudyView:
     picture: PictureView
     facts: dict[str, Any] | None
     reviews: list[ReviewView]
+    signatures: list[SignatureView]  # the oldest first
+    addenda: list[AddendumView]
+    shown: str  # what a signature names as shown, see `signatures.records.shown_of`
     outlines: list[OutlineView]  # of all its pictures, the oldest first
     outline_drafts: list[DraftView]
     priors: list[Prior]

@@ -8,10 +8,27 @@ from typing import Final
 from portal.models import Band, Finding, Reason, Verdict
 from portal.studies.status import Result, StudyState
 
-_NOT_THERE: Final = (Reason.FALSE_ALARM, Reason.SKIN_FOLD, Reason.POOR_IMAGE, Reason.OTHER)
-_OVERLOOKED: Final = (Reason.MISSED, Reason.POOR_IMAGE, Reason.OTHER)
-_ELSEWHERE: Final = (Reason.WRONG_SIDE, Reason.POOR_IMAGE, Reason.OTHER)
-_OUTLINE: Final = (Reason.OUTLINE_TOO_LARGE, Reason.OUTLINE_TOO_SMALL)
+_NOT_THERE: Final = (
+    Reason.FALSE_ALARM,
+    Reason.SKIN_FOLD,
+    Reason.CHEST_DRAIN,
+    Reason.BULLA,
+    Reason.CLOTHING,
+    Reason.SCAPULA,
+    Reason.POOR_IMAGE,
+    Reason.OTHER,
+)
+_OVERLOOKED: Final = (Reason.MISSED, Reason.CHEST_DRAIN, Reason.POOR_IMAGE, Reason.OTHER)
+_ELSEWHERE: Final = (
+    Reason.WRONG_SIDE,
+    Reason.CHEST_DRAIN,
+    Reason.BULLA,
+    Reason.POOR_IMAGE,
+    Reason.OTHER,
+)
+# A drain beside a pneumothorax is worth stating where nothing else differs, too.
+_OUTLINE: Final = (Reason.OUTLINE_TOO_LARGE, Reason.OUTLINE_TOO_SMALL, Reason.CHEST_DRAIN)
+_UNAIDED: Final = (Reason.POOR_IMAGE, Reason.OTHER)
 
 
 def result_of(state: StudyState) -> Result | None:
@@ -57,7 +74,9 @@ def reasons_for(finding: Finding, result: Result | None) -> tuple[Reason, ...]:
     """The reasons that fit. Of a reader who disagrees the first one is true in any case."""
     verdict = verdict_of(finding, result)
     if result is None:
-        return (Reason.POOR_IMAGE, Reason.OTHER) if verdict is Verdict.UNSURE else ()
+        if verdict is Verdict.UNSURE:
+            return _UNAIDED
+        return (Reason.CHEST_DRAIN,) if finding.is_positive else ()
     if verdict is Verdict.UNSURE:
         return _NOT_THERE[1:] if is_positive(result) else _OVERLOOKED[1:]
     if verdict is Verdict.AGREE:

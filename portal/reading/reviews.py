@@ -2,7 +2,7 @@
 finding and the model's result (`findings`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -29,11 +29,15 @@ _Code = TypeVar("_Code", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A review as it is stored. `is_new` is false where the newest one says the same already."""
+    """A review as it is stored. `is_new` is false where the newest one states the same already.
+
+    `seen`: the rows of what it was about.
+    """
 
     review: Review
     comment: str
     is_new: bool
+    seen: list[ReviewSeen] = field(default_factory=list)
 
 
 def add_review(
@@ -64,12 +68,44 @@ def add_review(
     unknown codes, Conflict where there is nothing to judge yet, the state, the newest review or
     the outlines are not those seen, or the reason does not fit; Denied.
     """
+    study = load_to_review(session, actor, study_id)
+    codes = finding, size, reason
+    saved = state_finding(
+        session, vault, actor, study, codes, comment, now, seen=seen, after=after, drawn=drawn
+    )
+    if saved.is_new:
+        log(session, actor, study.id, saved, now)
+    session.commit()
+    return saved
+
+
+def load_to_review(session: Session, actor: Actor, study_id: UUID) -> Study:
+    """The exam, locked until the caller's commit; Denied where the actor may not judge it."""
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
     # Locked before anything is looked at: what comes in meanwhile was not seen, and waits.
     session.refresh(study, with_for_update={"key_share": True})
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
+    return study
+
+
+def state_finding(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study: Study,
+    codes: tuple[str, str | None, str | None],
+    comment: str,
+    now: datetime,
+    *,
+    seen: str | None = None,
+    after: str | None = None,
+    drawn: str | None = None,
+) -> Saved:
+    """`add_review` in the caller's transaction, with the exam of `load_to_review`: the caller logs
+    what is new (`log`) and commits. `codes`: finding, size and reason.
+    """
     state = status.of_studies(session, [study.id])[study.id]
     text = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(text) > COMMENT_LENGTH:
@@ -79,7 +115,7 @@ def add_review(
             "changed", "The case has changed since you opened it. Look at it again, then save."
         )
     own = _newest(session, study.id, actor.user_id)
-    review = _stated(study.id, actor.user_id, state, own, (finding, size, reason), now)
+    review = _stated(study.id, actor.user_id, state, own, codes, now)
     newest = _newest(session, study.id)
     seen_rows = _seen_rows(session, study.id, review.id)
     outlines = [row.outline_id for row in seen_rows if row.outline_id is not None]
@@ -90,10 +126,9 @@ def add_review(
             "colleague. Look at it, then save yours again; what you wrote is still here.",
         )
     if newest is not None and _is_same(session, newest, review, seen_rows):
-        written = _comment_of(session, vault, newest)
+        written = comment_of(session, vault, newest)
         if text in ("", written):
-            session.commit()
-            return Saved(newest, written, is_new=False)
+            return Saved(newest, written, is_new=False, seen=seen_rows)
     if after is not None and after != (newest.id.hex if newest else ""):
         raise Conflict(
             "reviewed",
@@ -107,18 +142,23 @@ def add_review(
     session.flush()
     session.add_all(seen_rows)
     worklist_order.place(session, study.id)
+    return Saved(review, text, is_new=True, seen=seen_rows)
+
+
+def log(session: Session, actor: Actor, study_id: UUID, saved: Saved, now: datetime) -> None:
+    """The row of the access log about a new review."""
+    review = saved.review
+    assert review.finding is not None
     audit.append(
         session,
         "review_added",
         actor=actor,
         now=now,
-        study_id=study.id,
+        study_id=study_id,
         subject_id=review.id,
-        detail={"finding": finding, "verdict": review.verdict.value},
-        bound=[review, *seen_rows],
+        detail={"finding": review.finding.value, "verdict": review.verdict.value},
+        bound=[review, *saved.seen],
     )
-    session.commit()
-    return Saved(review, text, is_new=True)
 
 
 def _stated(
@@ -221,7 +261,7 @@ def _is_same(session: Session, newest: Review, review: Review, seen_rows: list[R
     }
 
 
-def _comment_of(session: Session, vault: Vault, review: Review) -> str:
+def comment_of(session: Session, vault: Vault, review: Review) -> str:
     """A review's comment, under the key of the exam that it was written in."""
     written_in = session.get_one(Study, review.study_id)
     return sealed_fields.open_comment(vault, sealed_fields.key_of(vault, written_in), review)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
-from portal.models import BreakGlass, Instance, OutlineDraft, Review, ReviewDraft, Study
+from portal.models import Addendum, BreakGlass, Instance, OutlineDraft, Review, ReviewDraft, Study
 from portal.vault import NotReadable, Vault
 from worker.contract import facts as contract
 
@@ -123,6 +123,16 @@ def open_comment(vault: Vault, data_key: bytes, review: Review) -> str:
     if review.sealed_comment is None:
         return ""
     return vault.open_(data_key, f"reviews:{review.id}:comment", review.sealed_comment).decode()
+
+
+def seal_addendum(vault: Vault, data_key: bytes, addendum_id: UUID, text: str) -> bytes:
+    """A text on a signed exam, for `addenda.sealed_text`."""
+    return vault.seal(data_key, f"addenda:{addendum_id}:text", text.encode())
+
+
+def open_addendum(vault: Vault, data_key: bytes, addendum: Addendum) -> str:
+    """A text on a signed exam."""
+    return vault.open_(data_key, f"addenda:{addendum.id}:text", addendum.sealed_text).decode()
 
 
 def seal_rulers(

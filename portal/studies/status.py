@@ -21,12 +21,11 @@ from portal.models import (
     JobState,
     Prediction,
     QualityVerdict,
-    Review,
-    Study,
     Verdict,
 )
-from portal.studies import exams, late_results, presence, stored_results
+from portal.studies import exams, presence, stored_results, verdicts
 from portal.studies.presence import Presence
+from portal.studies.verdicts import Standing, Unread
 
 # The jobs that a picture's result comes from.
 RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
@@ -83,8 +82,9 @@ class StudyState:
     It is analysed until every picture is settled. Then it has a result if one picture has; it has
     failed if none has and one could not be done; else there is no result. `result` is that of the
     most suspicious picture, also while others are still waited for. `pictures` are in the order of
-    their arrival. `found_after_reading`: the model has found something in a picture that was read
-    without it, so the case is to be read again.
+    their arrival. `reviewed` and `finding` are those of the verdict that stands (`standing`).
+    `found_after_reading`: the model has found something in a picture that was read without it, so
+    the case is to be read again; so it is with `new_pictures`, how many came after it was read.
     """
 
     study_id: UUID
@@ -94,9 +94,11 @@ class StudyState:
     error_code: str | None
     result: Result | None
     reviewed: Verdict | None
-    finding: Finding | None = None  # of the newest review; those of a version before have none
+    finding: Finding | None = None  # those of a version before have none
     pictures: tuple[PictureState, ...] = ()
     found_after_reading: bool = False
+    standing: Standing = verdicts.NOT_READ
+    new_pictures: int = 0
 
     @property
     def is_settled(self) -> bool:
@@ -140,37 +142,30 @@ def of_studies(session: Session, ids: Collection[UUID]) -> dict[UUID, StudyState
         if job.instance_id is not None:
             jobs.setdefault(job.instance_id, {})[job.kind] = job
     predictions = exams.last_predictions(session, ids)
-    late = late_results.found_after_reading(session, predictions)
-    reviews = last_reviews(session, ids)
+    stated = verdicts.standings(session, ids)
     there = presence.present(session)
     present = Presence(there.queues - presence.stalled_queues(session), there.lacks_model)
+    pictures = exams.pictures(session, ids)
+    read = [row.id for study_id in stated for row in pictures[study_id]]
+    unread = verdicts.NOTHING
+    if read:
+        unread = verdicts.unread(session, {picture: predictions.get(picture) for picture in read})
     return {
         study_id: _combined(
             study_id,
             tuple(
                 _derive(row, jobs.get(row.id, {}), predictions.get(row.id), present) for row in rows
             ),
-            reviews.get(study_id),
-            late,
+            stated.get(study_id, verdicts.NOT_READ),
+            unread,
         )
-        for study_id, rows in exams.pictures(session, ids).items()
+        for study_id, rows in pictures.items()
     }
 
 
 def suspicion(found: Result | Prediction) -> tuple[int, float]:
     """A key by which results sort, the most suspicious first."""
     return _BANDS.index(found.band), -(found.probability or 0.0)
-
-
-def last_reviews(session: Session, ids: Collection[UUID]) -> dict[UUID, Review]:
-    """The newest review of each study that has one, also of those that were joined into it."""
-    rows = session.execute(
-        select(Review, exams.exam_id())
-        .join(Study, Study.id == Review.study_id)
-        .where(exams.is_of(ids))
-        .order_by(Review.created)
-    )
-    return {study_id: review for review, study_id in rows}
 
 
 def result_of(prediction: Prediction, picture: Instance) -> Result:
@@ -220,8 +215,8 @@ def _derive(
 def _combined(
     study_id: UUID,
     pictures: tuple[PictureState, ...],
-    review: Review | None,
-    late: Collection[UUID],
+    standing: Standing,
+    unread: Unread,
 ) -> StudyState:
     found = {picture.state for picture in pictures}
     if not pictures or State.ANALYSING in found:
@@ -241,10 +236,12 @@ def _combined(
         waiting_for=next((p.waiting_for for p in open_ones if p.waiting_for), None),
         error_code=next((p.error_code for p in failed), None) if state is State.FAILED else None,
         result=min(results, key=suspicion, default=None),
-        reviewed=review.verdict if review else None,
-        finding=review.finding if review else None,
+        reviewed=standing.verdict,
+        finding=standing.finding,
         pictures=pictures,
-        found_after_reading=any(picture.instance_id in late for picture in pictures),
+        found_after_reading=any(one.instance_id in unread.found_later for one in pictures),
+        standing=standing,
+        new_pictures=sum(one.instance_id in unread.new for one in pictures),
     )
 
 

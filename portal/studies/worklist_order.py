@@ -35,7 +35,7 @@ from portal.models import (
     SizeClass,
     Study,
 )
-from portal.studies import exams, late_results, status, stored_results
+from portal.studies import exams, status, stored_results, verdicts
 from portal.studies.locks import SHARED_KEY
 
 ORDER: Final = (Study.rank, Study.weight, Study.id)
@@ -87,9 +87,7 @@ def place(session: Session, study_id: UUID) -> Study:
     foremost = min(predictions.values(), key=status.suspicion, default=None)
     size = _size(session, foremost)  # all is read before anything is set: one UPDATE
     study.is_read = (
-        pictures > 0
-        and not has_unseen
-        and not late_results.found_after_reading(session, predictions)
+        pictures > 0 and not has_unseen and not verdicts.found_after_reading(session, predictions)
     )
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None

@@ -47,6 +47,7 @@ _PAGES = (
     "clinic.claims",
     "clinic.patient",
     "clinic.outline",
+    "clinic.signing",
     "clinic.viewer",
     "clinic.export",
     "clinic.history",

@@ -2,6 +2,7 @@
 
 import { OutlineOnPage } from "./case/outline.js";
 import { Review } from "./case/review.js";
+import { Signing } from "./case/sign.js";
 import { Threshold } from "./case/threshold.js";
 import { getJson, poll, swap } from "./poll.js";
 import { refreshTimes } from "./time.js";
@@ -13,6 +14,7 @@ import { Viewer } from "./viewer/viewer.js";
 const KEYS = {
   ...VIEWER_KEYS,
   "a": "agree", "y": "agree-next", "0": "finding-none", "r": "finding-right", "l": "finding-left", "b": "finding-both",
+  "Shift+s": "sign", "Shift+n": "sign-next", "Shift+y": "agree-sign-next",
   "u": "finding-unsure", "d": "details", "c": "comment", "n": "next", "q": "worklist",
   "e": "edit", "Shift+b": "edit-brush", "Shift+e": "edit-eraser", "Shift+p": "edit-polygon", "Shift+f": "edit-fill", "Shift+d": "edit-delete",
   "Shift+t": "edit-threshold", "{": "edit-smaller", "}": "edit-larger", "Shift+o": "reader-outline",
@@ -32,6 +34,8 @@ let tools = null;
 let threshold = null;
 /** @type {Review | null} */
 let review = null;
+/** @type {Signing | null} */
+let signing = null;
 /** @type {OutlineOnPage | null} */
 let outline = null;
 const failed = { pixels: false, overlay: false, overlayWaived: false };
@@ -75,9 +79,16 @@ function wireReview() {
   for (const finding of ["none", "right", "left", "both", "unsure"]) {
     actions[`finding-${finding}`] = withPanel(() => review.choose(finding));
   }
+  signing = new Signing(document.getElementById("sign"), review, {
+    view: () => viewer && { pictures: [viewer.state()] },
+    seeAgain: refresh,
+  });
+  actions.sign = withPanel(() => signing.sign());
+  actions["sign-next"] = withPanel(async () => { if (await signing.sign()) await actions.next(); });
+  actions["agree-sign-next"] = withPanel(async () => { if (await signing.sign(true)) await actions.next(); });
   actions.comment = withPanel(() => field(form, "comment").focus());
   actions.details = withPanel(() => (field(form, "size").disabled ? field(form, "reason") : field(form, "size")).focus());
-  addEventListener("beforeunload", (event) => { if (review.isOpen) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (review.isOpen || signing.isOpen) event.preventDefault(); });
 }
 
 /** Why no finding can be saved yet, "" where nothing is in the way. */

@@ -58,6 +58,18 @@ async function get(options) {
 /** @type {Record<string, (options: any) => Promise<{ made: any, response: object }>>} */
 const CALLS = { create, get };
 
+/** What one of the person's passkeys has signed of the challenge from `path`, as a form sends it.
+    @param {string} path */
+export async function signed(path) { return credential(await get(await ask(path))); }
+
+/** @param {{ made: any, response: object }} signed */
+function credential({ made, response }) {
+  return JSON.stringify({
+    id: made.id, rawId: toText(made.rawId), type: made.type,
+    response: { clientDataJSON: toText(made.response.clientDataJSON), ...response },
+  });
+}
+
 /** Shows the forms in `root` that use a passkey, and has them do so. A form is sent as usual, unless
     a listener for its event "passkey" prevents that.
     @param {ParentNode} root */
@@ -79,11 +91,8 @@ function wire(form) {
     const buttons = form.querySelectorAll("button");
     for (const button of buttons) button.disabled = true;
     try {
-      const { made, response } = await CALLS[form.dataset.passkey](await ask(form.dataset.challenge));
-      /** @type {HTMLInputElement} */ (form.elements.namedItem("credential")).value = JSON.stringify({
-        id: made.id, rawId: toText(made.rawId), type: made.type,
-        response: { clientDataJSON: toText(made.response.clientDataJSON), ...response },
-      });
+      const made = await CALLS[form.dataset.passkey](await ask(form.dataset.challenge));
+      /** @type {HTMLInputElement} */ (form.elements.namedItem("credential")).value = credential(made);
       if (form.dispatchEvent(new Event("passkey", { bubbles: true, cancelable: true }))) form.submit();
     } catch (problem) {
       const cancelled = problem instanceof DOMException; // cancelled, timed out, or no such passkey here

@@ -10,7 +10,7 @@ from portal.access import Permission
 from portal.accounts import api_tokens, people, sessions
 from portal.accounts.factors import passkeys, totp
 from portal.errors import Invalid
-from portal.models import ApiToken
+from portal.models import ApiToken, ProofMethod
 from portal.services import db_session
 from portal.web.security import device_cookie, guard
 
@@ -63,7 +63,8 @@ def password() -> BaseResponse | tuple[str, int]:
         errors["new"] = bad.message
     if errors:
         return page(errors), 422
-    guard.sign_in(g.user, proved=True)
+    method = g.login.step_up_method
+    guard.sign_in(g.user, proved=True, by_passkey=method is ProofMethod.PASSWORD_PASSKEY)
     flash("Your password is changed. Your other sessions and your API tokens have ended.", "ok")
     return redirect(url_for(_PAGE), 303)
 

@@ -22,7 +22,7 @@ from portal.models import Role
 from portal.services import db_session
 from portal.web.accounts.passkeys import site
 from portal.web.security import device_cookie, guard
-from portal.web.security.errors import Problem
+from portal.web.security.errors import Problem, wants_problem
 
 blueprint = Blueprint("auth", __name__)
 
@@ -35,6 +35,8 @@ _FIRST_PAGE = {
 }
 _WRONG = "The e-mail address or the password is wrong."
 _WRONG_PASSKEY = "This passkey was not accepted. Try again, or enter a code."
+_NOT_CONFIRMED = "The password or the code is wrong. A code works once: wait for the next one."
+_NOT_CONFIRMED_PASSKEY = "The password is wrong, or the passkey was not accepted."
 _WRONG_CODE = "This code is wrong, expired, or already used. Wait for the next one."
 
 
@@ -144,7 +146,7 @@ def passkey() -> BaseResponse | tuple[str, int]:
         return _try_later(_code_page(target, too_often=throttled.seconds), throttled)
     if not accepted:
         return _code_page(target, passkey_error=_WRONG_PASSKEY), 401
-    guard.sign_in(g.user, proved=True)
+    guard.sign_in(g.user, proved=True, by_passkey=True)
     _warn_when_codes_run_out()
     return redirect(target or "/", 303)
 
@@ -229,10 +231,13 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
 @blueprint.route("/confirm", methods=["GET", "POST"])
 @guard.permission(Permission.SELF)
 def confirm() -> BaseResponse | str | tuple[str, int]:
-    """Ask for password and code again before a protected action."""
+    """Ask for password and code again before a protected action. A page's script sends them from
+    a dialog, or what a passkey has signed instead of a code, and gets no page.
+    """
     target = guard.safe_next(request.values.get("next")) or url_for("account.account")
     if request.method == "GET":
         return render_template("auth/confirm.html", target=target)
+    credential = request.form.get("credential")
     try:
         confirmed = people.confirm_identity(
             db_session(),
@@ -243,14 +248,26 @@ def confirm() -> BaseResponse | str | tuple[str, int]:
             code=request.form.get("code", ""),
             now=guard.now(),
             address=guard.address(),
+            passkey=(site(), credential) if credential else None,
         )
     except throttle.Throttled as throttled:
+        if wants_problem():
+            raise
         page = render_template("auth/confirm.html", target=target, too_often=throttled.seconds)
         return _try_later(page, throttled)
     if not confirmed:
-        error = "The password or the code is wrong. A code works once: wait for the next one."
+        error = _NOT_CONFIRMED_PASSKEY if credential else _NOT_CONFIRMED
+        if wants_problem():
+            raise Problem(422, "not_confirmed", error)
         return render_template("auth/confirm.html", target=target, error=error), 422
-    return redirect(target, 303)
+    return Response(status=204) if wants_problem() else redirect(target, 303)
+
+
+@blueprint.post("/confirm/passkey/challenge")
+@guard.permission(Permission.SELF)
+def confirm_challenge() -> Response:
+    """What the browser has to have signed by one of the person's passkeys for `confirm`."""
+    return jsonify(ask_passkey(db_session(), site(), g.login, guard.now()))
 
 
 def _sign_in_page(

@@ -11,10 +11,11 @@ from portal.models import Band, BlobKind, View
 from portal.reading.case_records import Prior, StudyView
 from portal.reading.drafts import Ruler
 from portal.reading.viewer_preferences import Preferences
-from portal.web.present import outline_view, review_view, size_lines, wording
+from portal.web.present import outline_view, review_view, sign_view, size_lines, wording
 from portal.web.present.other_lines import OtherLine, other_lines
 from portal.web.present.outline_view import OutlinePanel
 from portal.web.present.review_view import ReviewForm, ReviewLine
+from portal.web.present.sign_view import SignPanel
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
 # Reasons of the quality gate why a picture shows no chest from the front (see ml.quality.gate).
@@ -124,6 +125,7 @@ class CasePage:
     model: Model | None
     quality: Quality | None
     reviews: list[ReviewLine]
+    sign: SignPanel
     outline: OutlinePanel
     priors: list[PriorLine]
     same_uid_note: str
@@ -211,6 +213,7 @@ def case_page(
         else None,
         quality=_quality(view),
         reviews=review_view.review_lines(view.reviews, actor),
+        sign=sign_view.panel(view, actor),
         outline=outline_view.panel(view, actor),
         priors=[_prior_line(prior) for prior in view.priors],
         same_uid_note=wording.SAME_UID if view.shares_uid else "",

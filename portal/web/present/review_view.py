@@ -96,6 +96,7 @@ def review_form(view: StudyView, actor: Actor) -> ReviewForm:
             "seen": view.state.as_seen,
             "after": view.reviews[-1].review_id.hex if view.reviews else "",
             "drawn": outline_view.drawn(view),
+            "shown": view.shown,
             "agree": agrees.value if agrees else "",
             "stated": stated,
             "reasons": {one.value: list(findings.reasons_for(one, result)) for one in Finding},

@@ -17,6 +17,10 @@ REASONS = {
     "outline_too_small": "Outline too small",
     "wrong_side": "Wrong side",
     "skin_fold": "Skin fold or line taken for pleura",
+    "chest_drain": "Chest drain",
+    "bulla": "Bulla",
+    "clothing": "Clothing or something on the skin",
+    "scapula": "Scapula",
     "poor_image": "Poor picture",
     "other": "Other",
 }

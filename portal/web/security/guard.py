@@ -108,10 +108,11 @@ def install(app: Flask) -> None:
     app.context_processor(_context)
 
 
-def sign_in(user: User, *, proved: bool) -> None:
+def sign_in(user: User, *, proved: bool, by_passkey: bool = False) -> None:
     """Start a login session and give the browser its key; what the cookie held is dropped.
 
     `proved`: the second factor has been shown too; the browser gets a device cookie then.
+    `by_passkey`: it was one, and no code.
     `g.user` and `g.login` are those of the new session.
     """
     leave()
@@ -122,6 +123,7 @@ def sign_in(user: User, *, proved: bool) -> None:
         agent=request.user_agent.string,
         now=now(),
         proved=proved,
+        by_passkey=by_passkey,
         lifetime=services().settings.session_absolute,
     )
     session[TOKEN_KEY] = raw

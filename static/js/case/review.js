@@ -8,7 +8,7 @@ import { refreshTimes } from "../time.js";
 /** What the page shows: the state that a save states as `seen`, the version `after` which it comes,
     the finding by which one agrees with the AI, each finding's reasons.
     @typedef {{
-      seen: string, after: string, drawn: string, agree: string, stated: Stated, reasons: Record<string, string[]>,
+      seen: string, after: string, drawn: string, shown: string, agree: string, stated: Stated, reasons: Record<string, string[]>,
     }} Known */
 
 /** @typedef {{
@@ -78,6 +78,21 @@ export class Review {
     this.form.dataset.ready = hindrance ? "no" : "yes";
     for (const button of this.form.querySelectorAll("button")) button.setAttribute("aria-disabled", String(Boolean(hindrance)));
     if (hindrance || this.status.textContent === before) this.#show(hindrance);
+  }
+
+  /** Why nothing can be saved, "" where nothing is in the way. */
+  get hindrance() { return this.#hindrance; }
+
+  /** Once every save has ended. */
+  async settled() { while (this.#saving) await this.#saving; }
+
+  /** The reader's fields were signed: what was typed since stays.
+      @param {string} comment */
+  took(comment) {
+    if (this.comment.value === comment) this.comment.value = "";
+    const { size, reason } = this;
+    this.known.stated = { ...this.known.stated, size: size.value, reason: reason.value };
+    this.#warned = false;
   }
 
   /** Whether leaving now would lose something. */
@@ -164,8 +179,9 @@ export class Review {
     return saving;
   }
 
-  /** @param {string} finding */
-  #body(finding) {
+  /** The fields of a review with this finding.
+      @param {string} finding */
+  body(finding) {
     const body = new FormData(this.form);
     const isPositive = ["right", "left", "both"].includes(finding);
     body.set("finding", finding);
@@ -184,7 +200,7 @@ export class Review {
     const sent = { focus: document.activeElement, comment: this.comment.value, size: this.size.value, reason: this.reason.value };
     try {
       const response = await fetch(this.form.action, {
-        method: "POST", body: this.#body(finding), headers: { Accept: "application/json" }, keepalive: true,
+        method: "POST", body: this.body(finding), headers: { Accept: "application/json" }, keepalive: true,
       });
       const answer = await response.json().catch(() => ({}));
       if (answer.code === "csrf" && !renewed && await renewToken()) return this.#post(finding, true);

@@ -97,7 +97,7 @@ PROTECTIONS = (
         _READING,
         "cases to be read again where the model found something later",
         edit(
-            "portal/studies/late_results.py",
+            "portal/studies/verdicts.py",
             "    if not positive:\n",
             "    if True:\n",
         ),

@@ -26,11 +26,12 @@ from portal.models import (
     HoldReason,
     ModelVersion,
     OperatingPoint,
+    ProofMethod,
     PurgeReason,
     Review,
     ReviewSeen,
 )
-from portal.reading import reviews, worklist
+from portal.reading import case, reviews, signing, worklist
 from tests.support.audit_log import check, link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, Core
@@ -42,8 +43,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "audit_events": {"event": "other"},
     "audit_links": {"mac": "ff" * 32},
     "audit_subjects": {"study_id": UUID(int=7)},
-    "reviews": {"finding": Finding.LEFT},
+    "reviews": {"finding": Finding.BOTH},
     "review_seen": {"prediction_id": None},
+    "signatures": {"proof": ProofMethod.SSO_CODE},
+    "addenda": {"sealed_text": b"other"},
     "outlines": {"pixels": 1},
     "outline_measurements": {"measurements": {}},
     "purges": {"reference": "x1"},
@@ -70,6 +73,9 @@ def used(clinic: Clinic) -> Clinic:
         page.save(drawn(runs))
         if runs == (0, 4):
             page.measure(measured(4))
+    sign(clinic, first)
+    with clinic.session as session:
+        reviews.add_review(session, clinic.vault, clinic.mate, second, finding="right", now=NOW)
     with clinic.session as session:
         legal_holds.hold(session, clinic.admin, second, reason=HoldReason.INCIDENT, now=NOW)
     with clinic.session as session:
@@ -79,6 +85,18 @@ def used(clinic: Clinic) -> Clinic:
         worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)
     link(clinic.core)
     return clinic
+
+
+def sign(clinic: Clinic, study_id: UUID) -> None:
+    proof = signing.Proof(ProofMethod.PASSWORD_CODE, NOW)
+    case_of = (clinic.vault, clinic.mate, study_id)
+    with clinic.session as session:
+        view = case.open_study(session, *case_of, NOW)
+    shown = {"shown": view.shown, "after": view.reviews[-1].review_id.hex}
+    with clinic.session as session:
+        signing.sign(session, *case_of, finding="left", **shown, proof=proof, now=NOW)
+    with clinic.session as session:
+        signing.add_addendum(session, *case_of, "word", proof=proof, now=NOW)
 
 
 def tables() -> list[Table]:
@@ -102,6 +120,8 @@ def forged(connection: Connection, table: Table, row: dict[str, Any]) -> dict[st
     unmeasured = "SELECT id FROM outlines WHERE id NOT IN "
     unmeasured += "(SELECT outline_id FROM outline_measurements)"
     outline = UUID(str(connection.scalar(text(unmeasured))))
+    unsigned = "SELECT id FROM reviews WHERE id NOT IN (SELECT review_id FROM signatures)"
+    review = UUID(str(connection.scalar(text(unsigned))))
     last = connection.scalar(select(func.max(AuditEvent.seq))) or 0
     changes |= {
         "audit_events": {"seq": last + 1, "writer_seq": last + 1000},
@@ -109,6 +129,7 @@ def forged(connection: Connection, table: Table, row: dict[str, Any]) -> dict[st
         "audit_subjects": {"study_id": UUID(int=7)},
         "review_seen": {"instance_id": other},
         "predictions": {"instance_id": other},
+        "signatures": {"review_id": review},
         "outline_measurements": {"outline_id": outline},
         "purges": {"study_id": connection.scalar(select(Review.study_id))},
         "holds": {"lifted_at": NOW},
@@ -214,13 +235,15 @@ def test_a_row_is_not_replaced_by_another_key_of_it(used: Clinic, key: str) -> N
     others = {
         "reviews": {"id": uuid4().hex},
         "outlines": {"id": uuid4().hex},
+        "signatures": {"id": uuid4().hex},
+        "addenda": {"id": uuid4().hex},
         "predictions": {"id": uuid4().hex},
         "holds": {"id": uuid4().hex},
         "model_versions": {"id": uuid4().hex},
         "purges": {"study_id": uuid4().hex},
     }
     for name, changes in others.items():
-        if key == "unique" and name in ("reviews", "outlines", "purges"):
+        if key == "unique" and name in ("reviews", "outlines", "addenda", "purges"):
             continue  # nothing else of them is
         with attacking(core, armed=True) as connection:
             query = text(f"SELECT rowid, * FROM {name} ORDER BY rowid LIMIT 1")

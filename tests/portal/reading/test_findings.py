@@ -58,6 +58,16 @@ def test_reasons_fit_the_case(ai: Result | None) -> None:
         assert one.is_positive or not of(one.value) & {Reason.OUTLINE_TOO_LARGE}
 
 
+def test_what_is_taken_for_a_pneumothorax_is_a_reason_and_a_drain_beside_one_too() -> None:
+    lookalikes = {Reason.CHEST_DRAIN, Reason.BULLA, Reason.CLOTHING, Reason.SCAPULA}
+    assert lookalikes <= set(findings.reasons_for(Finding.NONE, RIGHT))
+    assert lookalikes <= set(findings.reasons_for(Finding.UNSURE, RIGHT))
+    for ai in (None, NONE_FOUND, RIGHT, BOTH):
+        for one in (Finding.RIGHT, Finding.LEFT, Finding.BOTH):
+            assert Reason.CHEST_DRAIN in findings.reasons_for(one, ai)
+    assert Reason.CHEST_DRAIN not in findings.reasons_for(Finding.NONE, NONE_FOUND)
+
+
 @pytest.mark.parametrize(
     ("first", "counts"), [({}, True), ({"band": "none_found", "probability": 0.04}, False)]
 )
