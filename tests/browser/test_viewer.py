@@ -287,21 +287,7 @@ def test_a_window_from_an_area_is_that_of_its_pixels(visitor: Visitor, cases: Ca
 def test_a_view_is_drawn_again_from_its_state(visitor: Visitor, cases: Cases) -> None:
     page = _open(visitor, cases.likely)
     page.locator(".film-stage").focus()
-    for key in (
-        "i",
-        "+",
-        "+",
-        "+",
-        "ArrowLeft",
-        "ArrowUp",
-        ">",
-        "x",
-        "k",
-        "]",
-        "]",
-        ".",
-        "Shift+O",
-    ):
+    for key in ("i", "+", "+", "+", "ArrowLeft", "ArrowUp", ">", "x", "k", "]", "]", ".", "Shift+O"):
         page.keyboard.press(key)
     page.keyboard.press("4")
     page.wait_for_timeout(300)  # the full resolution is drawn once it rests

@@ -114,12 +114,15 @@ def shown_of(
 
 
 def changes(shown: str, now: str) -> list[str]:
-    """Which of `PARTS` differ; all of them where `shown` is malformed."""
+    """Which of `PARTS` differ; all of them where `shown` is malformed. A picture that was added has
+    a state of its own: the results are not named beside it.
+    """
     then = shown.split(".")
     if len(then) != len(PARTS):
         return list(PARTS)
     pairs = zip(PARTS, then, now.split("."), strict=True)
-    return [name for name, before, after in pairs if before != after]
+    parts = [name for name, before, after in pairs if before != after]
+    return [part for part in parts if part != "result" or "picture" not in parts]
 
 
 def _short(part: Iterable[str]) -> str:

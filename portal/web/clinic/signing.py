@@ -8,6 +8,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from portal.access import Permission
 from portal.errors import Invalid
 from portal.reading import signing
+from portal.reading.case import load
 from portal.reading.signing import Changed, NotProved, Proof
 from portal.services import db_session
 from portal.web.security import guard
@@ -23,7 +24,7 @@ _TEXTS = ("finding", "size", "reason", "comment", "shown", "after")
 @guard.permission(Permission.REVIEW_WRITE)
 def sign(study_id: UUID) -> Response:
     """Sign a finding: the page's fields as in a review, what it showed, and how (`view`)."""
-    sent = _object()
+    sent = _sent_about(study_id)
     fields = {name: sent.get(name) for name in _TEXTS}
     if not all(value is None or isinstance(value, str) for value in fields.values()):
         raise Problem(422, "bad_review", f"These fields must be strings: {', '.join(_TEXTS)}.")
@@ -58,7 +59,7 @@ def sign(study_id: UUID) -> Response:
 @guard.permission(Permission.REVIEW_WRITE)
 def add(study_id: UUID) -> Response:
     """Add a text to a signed case."""
-    sent = _object()
+    sent = _sent_about(study_id)
     text = sent.get("text")
     if not isinstance(text, str):
         raise Problem(422, "addendum", "Send a text.")
@@ -80,7 +81,9 @@ def add(study_id: UUID) -> Response:
     return jsonify({"addendum": added.id.hex})
 
 
-def _object() -> dict[str, Any]:
+def _sent_about(study_id: UUID) -> dict[str, Any]:
+    """The body's object; Denied first, where the person may not see the case."""
+    load(db_session(), guard.actor(), study_id)
     sent: Any = json_or_none() if request.is_json else None
     if not isinstance(sent, dict):
         raise Problem(400, "bad_json", "Send an object.")

@@ -12,7 +12,7 @@ from portal.reading.lists.claims import Claim
 from portal.reading.lists.live import LiveRow
 from portal.reading.worklist_rows import WorklistRow
 from portal.studies.status import Result, StudyState
-from portal.web.present import wording
+from portal.web.present import sign_view, wording
 
 _MOST_IDS: Final = 200
 
@@ -28,6 +28,8 @@ class RowStatus:
     verdict: str
     settled: bool
     claimed: str = ""  # who reads it just now
+    at: datetime | None = None  # when it was signed or saved
+    new_picture: str = ""  # came after it was read
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,22 @@ def row_status(state: StudyState, reader: str | None, claim: Claim | None = None
         label=label,
         detail=_detail(state, label),
         probability=wording.probability(result.probability) if result else "",
-        reader=reader or "",
-        verdict=wording.review_label(
-            state.reviewed.value, state.finding.value if state.finding else None
-        ).lower()
-        if state.reviewed
-        else "",
+        reader=state.standing.author or reader or "",
+        verdict=_verdict(state),
         settled=state.is_settled,
         claimed=claim.reader if claim else "",
+        at=state.standing.at,
+        new_picture=sign_view.new_pictures(state.new_pictures),
     )
+
+
+def _verdict(state: StudyState) -> str:
+    """'final · right · agreed'; "" for an exam that nobody has read."""
+    if state.reviewed is None:
+        return ""
+    finding = state.finding.value if state.finding else None
+    stated = wording.review_label(state.reviewed.value, finding).lower()
+    return f"{sign_view.STATES[state.standing.state].lower()} · {stated}"
 
 
 def live_row(study_id: UUID, row: LiveRow, render: Callable[[RowStatus], str]) -> dict[str, Any]:

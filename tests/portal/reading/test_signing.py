@@ -236,8 +236,8 @@ def test_what_has_changed_is_named_and_nothing_is_signed(clinic: Clinic) -> None
     assert "another version of the reading was saved by Test other" in message
     clinic.submit(**UID, SOPInstanceUID="1.2.3.9.2")
     parts, message = refused()
-    assert parts == ["picture", "result"]  # it waits for one, too
-    assert "a picture was added and the AI result has changed" in message
+    assert parts == ["picture"]
+    assert "since you opened this case, a picture was added. Look at it" in message
     assert sign(clinic, study_id, **shown).is_new
     with pytest.raises(signing.Changed):
         sign(clinic, study_id, shown="anything", after="", finding="left")

@@ -17,15 +17,15 @@ def test_each_part_that_changes_is_named() -> None:
     assert records.changes(shown, records.shown_of(exam, [result], [outline])) == []
     assert records.changes(shown, records.shown_of(exam, [uuid4()], [outline])) == ["result"]
     assert records.changes(shown, records.shown_of(exam, [result], [])) == ["outline"]
-    assert records.changes(shown, "x") == ["picture", "result", "outline"]
+    assert records.changes("x", shown) == ["picture", "result", "outline"]
     other = records.shown_of(state(2), [result], [outline])
-    assert records.changes(shown, other) == ["picture", "result"]  # as_seen counts pictures
+    assert records.changes(shown, other) == ["picture"]
 
 
 def test_it_has_one_length_whatever_was_found() -> None:
     lengths = {
-        len(records.shown_of(state(n), [uuid4()] * n, [uuid4()] * m))
-        for n in (1, 4)
-        for m in (0, 3)
+        len(records.shown_of(state(pictures), [uuid4()] * pictures, [uuid4()] * outlines))
+        for pictures in (1, 4)
+        for outlines in (0, 3)
     }
     assert len(lengths) == 1

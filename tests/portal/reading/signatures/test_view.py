@@ -22,14 +22,14 @@ SENT: dict[str, Any] = {
                 "y": 800,
                 "turn": 1,
                 "flipped": True,
-            },  # fmt: skip
+            },
             "overlay": {
                 "setting": "on",
                 "shown": True,
                 "mode": "heat",
                 "opacity": 0.7,
                 "region": False,
-            },  # fmt: skip
+            },
             "threshold": 0.45,
             "outline": True,
             "shutter": False,

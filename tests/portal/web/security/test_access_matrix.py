@@ -68,6 +68,8 @@ ALLOWED: dict[str, Rights] = {
     "outline.save": JUDGE,
     "outline.leave": JUDGE,
     "outline.state": LOOK,
+    "signing.sign": JUDGE,
+    "signing.add": JUDGE,
     "outline.version": NOBODY,  # nothing is drawn here; portal/web/test_outlines.py has one
     "reading.following": {T: EVERY, R: EVERY},  # on to the worklist, whatever is named
     "api.study": READ,

@@ -41,6 +41,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "auth.code": EVERYBODY,
     "auth.enrol": EVERYBODY,
     "auth.confirm": EVERYBODY,
+    "auth.confirm_challenge": {"owner"},  # who has a passkey
     "sso.leave": set(),  # no issuer is set here; test_single_sign_on has one
     "sso.back": set(),
     "auth.passkey": EVERYBODY,
@@ -118,6 +119,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "claims.release": {"reader"},
     "viewer.preferences": SENDERS,  # what they send is refused with 422
     "viewer.rulers": {"reader"},
+    "signing.sign": {"reader"},  # what they send is refused with 400
+    "signing.add": {"reader"},
     "outline.begin": {"reader"},  # what they send is refused with 422
     "outline.beat": {"reader"},
     "outline.draft": {"reader"},
