@@ -57,6 +57,7 @@ export class Signing {
     const answer = await this.#post(this.urls.sign, { id: this.#id, ...body });
     if (answer.ok) {
       this.review.took(String(sent.get("comment")));
+      document.getElementById("addendum-more").hidden = false;
       await this.page.seeAgain().catch(() => {});
       return this.#show(answer.is_new ? "Signed." : "Signed before: nothing has changed since.");
     }

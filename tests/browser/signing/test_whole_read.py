@@ -1,0 +1,158 @@
+"""A whole read by keyboard alone, the proof of identity over the case, and what has changed."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from sqlalchemy import select, update
+
+from portal.models import LoginSession, Outline, Role, Signature, Study
+from portal.reading import signing
+from tests.browser.conftest import Visitor, draw
+
+pytestmark = pytest.mark.browser
+
+READY = "#review[data-ready=yes]"
+MOST_KEYS = 9
+
+
+def _open(visitor: Visitor, study: object) -> Page:
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector(READY)
+    return page
+
+
+def _signatures(visitor: Visitor, study: object) -> list[Signature]:
+    with visitor.site.core.sessions() as session:
+        query = select(Signature).where(Signature.study_id == study).order_by(Signature.created)
+        return list(session.scalars(query))
+
+
+def test_open_window_correct_sign_next_by_keyboard_alone(
+    visitor: Visitor, record_property: pytest.RecordProperty
+) -> None:
+    study, _ = visitor.site.complete(draw(401), patient_name="WHOLE^READ")
+    page = visitor.open(f"/worklist?q={study.hex[:6]}")
+    begun, keys = time.monotonic(), list[str]()
+
+    def press(*names: str) -> None:
+        for name in names:
+            keys.append(name)
+            page.keyboard.press(name)
+
+    press("j", "Enter")
+    page.wait_for_url(f"**/studies/{study}?**")
+    page.wait_for_selector(READY)
+    press("2")
+    press("e")
+    page.wait_for_selector("#film[data-editing=yes]")
+    press("Enter", "e")
+    expect(page.locator("#outline-panel")).to_contain_text("1 version")
+    page.wait_for_selector(READY)
+    press("Shift+Y")
+    page.wait_for_url(re.compile("/worklist|/studies/(?!" + str(study) + ")"))
+    seconds = time.monotonic() - begun
+    record_property("keys", len(keys))
+    record_property("seconds", round(seconds, 1))
+    print(f"a whole read: {len(keys)} keys, {seconds:.1f} s")
+    assert len(keys) <= MOST_KEYS
+    (signature,) = _signatures(visitor, study)
+    with visitor.site.core.sessions() as session:
+        found = signing.state_of(session, study)
+        outline = session.scalars(
+            select(Outline.id).order_by(Outline.created.desc()).limit(1)
+        ).one()
+        assert session.get_one(Study, study).is_read
+    assert (found.state, found.finding) == ("final", "right")
+    assert f"outlines/{outline.hex}" in signature.hashes
+    assert signature.view is not None
+    view = signature.view["pictures"][0]
+    assert view["place"]["fitted"]
+    assert view["window"]["width"] > 0
+    page.goto(f"{visitor.site.url}/studies/{study}")
+    expect(page.locator("#verdict-state")).to_contain_text("Final")
+
+
+def test_the_case_asks_for_a_proof_and_goes_on_with_what_was_written(visitor: Visitor) -> None:
+    visitor.refusals_expected = True
+    study, _ = visitor.site.complete(draw(402), patient_name="PROOF^NEEDED")
+    page, person = _open(visitor, study), visitor.site.people[Role.READER]
+    with visitor.site.core.sessions() as session:
+        before = datetime.now(UTC) - timedelta(hours=2)
+        mine = update(LoginSession).where(LoginSession.user_id == person.id)
+        session.execute(mine.values(step_up_at=before))
+        session.commit()
+    page.keyboard.press("l")
+    expect(page.locator("#review-current")).to_have_text("Left · disagreed")
+    page.keyboard.press("c")
+    page.keyboard.type("a small one")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Shift+S")
+    dialog = page.locator("#proof")
+    expect(dialog).to_be_visible()
+    assert Axe().run(page).response["violations"] == []
+    page.keyboard.press("Escape")
+    expect(page.locator("#sign-status")).to_contain_text("not confirmed")
+    expect(page.locator("#review-comment")).to_have_value("a small one")
+    assert _signatures(visitor, study) == []
+    page.keyboard.press("Shift+S")
+    expect(page.locator("#proof [name=password]")).to_be_focused()
+    page.keyboard.type("not this one")
+    page.keyboard.press("Tab")
+    page.locator("#proof [name=code]").fill("000000")
+    page.keyboard.press("Enter")
+    expect(page.locator("#proof-error")).to_contain_text("wrong")
+    page.locator("#proof [name=password]").fill(person.password)
+    page.locator("#proof [name=code]").fill(person.code(datetime.now(UTC)))
+    page.keyboard.press("Enter")
+    expect(page.locator("#sign-status")).to_have_text("Signed.")
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#review-comment")).to_have_value("")
+    expect(page.locator("#verdict-state")).to_contain_text("Final")
+    (signature,) = _signatures(visitor, study)
+    assert signature.proof == "password_code"
+    assert "a small one" in (page.text_content("#review-history") or "")
+
+
+def test_what_a_colleague_saved_meanwhile_is_named_and_nothing_written_is_lost(
+    visitor: Visitor,
+) -> None:
+    visitor.refusals_expected = True
+    study, _ = visitor.site.complete(draw(403), patient_name="TWO^READERS")
+    first, second = _open(visitor, study), _open(visitor, study)
+    second.keyboard.press("0")
+    expect(second.locator("#review-current")).to_have_text("None · disagreed")
+    first.keyboard.press("c")
+    first.keyboard.type("mine")
+    first.keyboard.press("Escape")
+    first.keyboard.press("Shift+Y")
+    expect(first.locator("#sign-status")).to_contain_text(
+        "another version of the reading was saved"
+    )
+    expect(first.locator("#review-comment")).to_have_value("mine")
+    assert _signatures(visitor, study) == []
+    first.keyboard.press("r")
+    expect(first.locator("#review-current")).to_have_text("Right · agreed")
+    first.keyboard.press("Shift+S")
+    expect(first.locator("#sign-status")).to_have_text("Signed.")
+    assert len(_signatures(visitor, study)) == 1
+
+
+def test_an_addendum_stands_below_what_was_signed(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(404), patient_name="ADDED^LATER")
+    page = _open(visitor, study)
+    expect(page.locator("#addendum-more")).to_be_hidden()
+    page.keyboard.press("a")
+    page.keyboard.press("Shift+S")
+    expect(page.locator("#sign-status")).to_have_text("Signed.")
+    page.locator("#addendum-more summary").click()
+    page.locator("#addendum-text").fill("Seen again with the ward.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".addenda")).to_contain_text("Seen again with the ward.")
+    expect(page.locator("#addendum-text")).to_have_value("")
+    expect(page.locator("#verdict-state")).to_contain_text("Final")
