@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Denied, Permission
 from portal.ai_models import cards, comparison
-from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction
+from portal.models import ModelState, ModelVersion, OperatingPoint, Prediction, RetractionReason
 from worker.contract.job import RequiredModel
 
 # Made once, as it runs with every job.
@@ -41,6 +41,8 @@ class ModelView:
     problems: list[str]
     worse: list[str]
     override_reason: str
+    retracted_at: datetime | None
+    retraction: RetractionReason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +155,6 @@ def _view(row: ModelVersion, predictions: int, active: ModelVersion | None) -> M
         problems=list(cards.problems_of(row.card)),
         worse=[one.sentence for one in worse_than(row, active)],
         override_reason=row.override_reason or "",
+        retracted_at=row.retracted_at,
+        retraction=row.retraction_reason,
     )

@@ -22,7 +22,7 @@ from portal.ai_models import cards, known_models
 from portal.database import lock_table
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean
-from portal.models import ModelState, ModelVersion, OperatingPoint
+from portal.models import ModelState, ModelVersion, OperatingPoint, RetractionReason
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import ModelIdentity
 
@@ -171,6 +171,57 @@ def choose_point(
         subject_id=model.id,
         detail=detail,
         bound=[model],
+    )
+    session.commit()
+    return model
+
+
+def retract(
+    session: Session, actor: Actor, model_id: UUID, reason: str, now: datetime
+) -> ModelVersion:
+    """Withdraw all results of a model: they stay visible, marked, and nobody agrees with them.
+
+    The active model stays active: another one is promoted, or jobs go on. Invalid for an unknown
+    reason, Conflict where they are withdrawn already.
+    """
+    actor.require(Permission.MODELS_MANAGE)
+    try:
+        why = RetractionReason(reason)
+    except ValueError:
+        raise Invalid("retraction_reason", "Choose one of the reasons.") from None
+    lock_table(session, ModelVersion)
+    model = known_models.get(session, model_id, anew=True)
+    if model.retracted_at is not None:
+        session.rollback()
+        raise Conflict("retracted", "The results of this model are retracted already.")
+    model.retracted_at, model.retracted_by, model.retraction_reason = now, actor.user_id, why
+    return _noted(session, actor, model, "model_results_retracted", now, why)
+
+
+def restore_results(session: Session, actor: Actor, model_id: UUID, now: datetime) -> ModelVersion:
+    """Undo `retract`; Conflict where nothing is retracted."""
+    actor.require(Permission.MODELS_MANAGE)
+    lock_table(session, ModelVersion)
+    model = known_models.get(session, model_id, anew=True)
+    if model.retracted_at is None or model.retraction_reason is None:
+        session.rollback()
+        raise Conflict("not_retracted", "The results of this model are not retracted.")
+    why = model.retraction_reason
+    model.retracted_at = model.retracted_by = model.retraction_reason = None
+    return _noted(session, actor, model, "model_results_restored", now, why)
+
+
+def _noted(
+    session: Session,
+    actor: Actor,
+    model: ModelVersion,
+    event: str,
+    now: datetime,
+    why: RetractionReason,
+) -> ModelVersion:
+    detail = {"sha256": model.sha256, "reason": why.value}
+    audit.append(
+        session, event, actor=actor, now=now, subject_id=model.id, detail=detail, bound=[model]
     )
     session.commit()
     return model

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.exchange import deidentify
-from portal.models import Instance, Prediction, Review, Study
-from portal.studies import exams, stored_results
+from portal.models import Instance, Prediction, Review, Signature, Study
+from portal.studies import exams, stored_results, verdicts
 
 
 def result(session: Session, study_id: UUID, prediction: dict[str, Any] | None) -> dict[str, Any]:
@@ -21,14 +21,22 @@ def result(session: Session, study_id: UUID, prediction: dict[str, Any] | None) 
         .where(exams.is_of([study_id]))
         .order_by(Review.created)
     ).all()
+    standing = verdicts.standings(session, [study_id]).get(study_id, verdicts.NOT_READ)
+    of_these = Signature.review_id.in_([one.id for one in reviews])
+    signed = set(session.scalars(select(Signature.review_id).where(of_these)))
     return {
         "prediction": prediction,
+        "verdict": {
+            "state": standing.state.value,
+            "finding": standing.finding.value if standing.finding else None,
+        },
         "reviews": [
             {
                 "finding": one.finding.value if one.finding else None,
                 "size": one.size.value if one.size else None,
                 "verdict": one.verdict.value,
                 "reason": one.reason.value if one.reason else None,
+                "signed": one.id in signed,
             }
             for one in reviews
         ],
@@ -47,6 +55,7 @@ def prediction(row: Prediction | None, picture: Instance) -> dict[str, Any] | No
             "name": row.model.name,
             "version": row.model.version,
             "sha256": row.model.sha256,
+            "retracted": row.model.retraction_reason.value if row.model.retraction_reason else None,
         },
         "probability": row.probability,
         "band": row.band.value if row.band else None,

@@ -233,8 +233,11 @@ def _names_another(vault: Vault, patient: Patient, row: Instance) -> bool:
 
 
 def _prediction(row: Prediction | None, picture: Instance) -> PredictionView | None:
-    if row is None:
-        return None
+    return prediction_view(row, picture) if row is not None else None
+
+
+def prediction_view(row: Prediction, picture: Instance) -> PredictionView:
+    """A prediction of this picture, for the pages and the API."""
     image_threshold, likely_threshold = stored_results.image_thresholds(row)
     return PredictionView(
         prediction_id=row.id,
@@ -242,6 +245,7 @@ def _prediction(row: Prediction | None, picture: Instance) -> PredictionView | N
         model_name=row.model.name,
         model_version=row.model.version,
         model_sha256=row.model.sha256,
+        retraction=row.model.retraction_reason if row.model.retracted_at else None,
         result=status.result_of(row, picture),
         threshold=row.threshold,
         image_threshold=image_threshold,

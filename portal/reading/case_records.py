@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from portal.models import BlobKind, Finding, Reason, SizeClass, Verdict, View
+from portal.models import BlobKind, Finding, Reason, RetractionReason, SizeClass, Verdict, View
 from portal.reading.signatures.records import AddendumView, SignatureView
 from portal.studies import status
 from portal.studies.reader_outlines import DraftView, OutlineView
@@ -22,6 +22,7 @@ class PredictionView:
     model_name: str
     model_version: str
     model_sha256: str
+    retraction: RetractionReason | None  # why, if the model's results were withdrawn
     result: status.Result
     threshold: float | None
     image_threshold: float | None

@@ -6,7 +6,7 @@ Pure functions. The model's result counts only once no picture of the case is wa
 from typing import Final
 
 from portal.models import Band, Finding, Reason, Verdict
-from portal.studies.status import Result, StudyState
+from portal.studies.status import Result, StudyState, suspicion
 
 _NOT_THERE: Final = (
     Reason.FALSE_ALARM,
@@ -34,9 +34,14 @@ _UNAIDED: Final = (Reason.POOR_IMAGE, Reason.OTHER)
 def result_of(state: StudyState) -> Result | None:
     """The model's result of a case; None while it is waited for and where there is none.
 
-    What was found in one picture stands, and is on the page, while others are waited for.
+    What was found in one picture stands, and is on the page, while others are waited for. One that
+    was retracted is none: nobody agrees with it.
     """
     result = state.result
+    if result is not None and result.retracted:
+        found = (picture.result for picture in state.pictures if picture.result is not None)
+        valid = (one for one in found if not one.retracted)
+        result = min(valid, key=suspicion, default=None)
     if result is None or result.band is None:
         return None
     return result if state.is_settled or is_positive(result) else None

@@ -9,9 +9,9 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, joinedload
 
-from portal.models import Instance, Prediction, Study
+from portal.models import Instance, ModelVersion, Prediction, Study
 
 _NUMBER: Final = re.compile(r"[0-9A-Fa-f]{6}")
 _BEGINNING: Final = re.compile(r"[0-9a-f]{7,31}")
@@ -20,6 +20,15 @@ _PREDICTIONS: Final = (
     select(Prediction)
     .join(Instance, Instance.id == Prediction.instance_id)
     .where(Instance.study_id.in_(bindparam("study_ids", expanding=True)))
+    .options(
+        joinedload(Prediction.model, innerjoin=True).load_only(
+            ModelVersion.name,
+            ModelVersion.version,
+            ModelVersion.sha256,
+            ModelVersion.retracted_at,
+            ModelVersion.retraction_reason,
+        )
+    )
     .order_by(Prediction.created)
 )
 

@@ -56,6 +56,7 @@ class Result:
     reasons: list[dict[str, Any]]
     hemithorax_share: float | None = None  # of the side with the larger share
     under_18: bool = False
+    retracted: bool = False  # its model's results were withdrawn: shown, marked, no longer counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ def result_of(prediction: Prediction, picture: Instance) -> Result:
         distance_mm=measured.get("distance_mm"),
         hemithorax_share=share[1] if share else None,
         under_18=stored_results.is_of_under_18(prediction),
+        retracted=prediction.model.retracted_at is not None,
         quality=prediction.quality_verdict,
         reasons=reasons if isinstance(reasons, list) else [],
     )

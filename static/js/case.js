@@ -168,7 +168,13 @@ async function loadPixels() {
     trouble("pixels", "The full picture could not be loaded; this is the preview.", { "Try again": loadPixels });
   }
   bar(1);
+  showAsSeen();
   judge();
+}
+
+// A page that shows a case as it was signed: the view of then, once what it is made of is there.
+function showAsSeen() {
+  if (info.seen) viewer.restore(info.seen);
 }
 
 async function startThreshold() {
@@ -187,6 +193,7 @@ async function startThreshold() {
     own.count(map);
     await frame(); // the outline is cut in the first one and drawn in the second
     await frame();
+    showAsSeen();
     film.dataset.overlay = "ready";
   } catch {
     threshold = viewer.threshold = null;

@@ -105,9 +105,10 @@ def shown_of(
 
     `predictions` and `outlines`: the newest ones of all pictures.
     """
+    withdrawn = sum(bool(one.result and one.result.retracted) for one in state.pictures)
     parts = (
         sorted(picture.instance_id.hex for picture in state.pictures),
-        [state.as_seen, *sorted(one.hex for one in predictions)],
+        [state.as_seen, str(withdrawn), *sorted(one.hex for one in predictions)],
         sorted(one.hex for one in outlines),
     )
     return ".".join(_short(part) for part in parts)

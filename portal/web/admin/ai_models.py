@@ -7,9 +7,10 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.ai_models import known_models, registry
+from portal.errors import Invalid
 from portal.models import OperatingPoint
 from portal.services import db_session
-from portal.web.present import model_card
+from portal.web.present import model_card, wording
 from portal.web.security import guard
 from portal.web.security.errors import Problem
 
@@ -44,6 +45,7 @@ def model_page(model_id: UUID) -> str:
         model=view,
         card=model_card.present(view.card),
         points=model_card.POINTS,
+        retractions=wording.RETRACTIONS,
         fresh=guard.is_fresh(),
     )
 
@@ -76,6 +78,26 @@ def operating_point(model_id: UUID) -> BaseResponse:
     return _done(
         f"{model.name} {model.version} now uses: {model_card.POINTS[model.operating_point]}."
     )
+
+
+@blueprint.post("/<uuid:model_id>/retract")
+@_manage
+def retract(model_id: UUID) -> BaseResponse:
+    """Withdraw the results of a model."""
+    reason = request.form.get("retraction_reason", "")
+    try:
+        model = registry.retract(db_session(), guard.actor(), model_id, reason, guard.now())
+    except Invalid as bad:
+        raise Problem(422, bad.code, bad.message) from bad
+    return _done(f"The results of {model.name} {model.version} are marked as retracted.")
+
+
+@blueprint.post("/<uuid:model_id>/restore")
+@_manage
+def restore_results(model_id: UUID) -> BaseResponse:
+    """Undo that the results of a model were withdrawn."""
+    model = registry.restore_results(db_session(), guard.actor(), model_id, guard.now())
+    return _done(f"The results of {model.name} {model.version} are no longer marked.")
 
 
 def _point() -> OperatingPoint:

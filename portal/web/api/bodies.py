@@ -17,9 +17,10 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json_schema
 
 from portal.intake.submission import Remark
-from portal.models import Finding, Reason, SizeClass, Verdict, View
+from portal.models import Finding, Reason, RetractionReason, SizeClass, Verdict, View
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.studies.status import State, Waiting
+from portal.studies.verdicts import VerdictState
 from worker.contract.measurements import Measurements
 from worker.contract.prediction import (
     Band,
@@ -123,7 +124,22 @@ class Result(Body):
         description="The result of any of its pictures is one of a patient under 18, for whom the "
         "model was not made; each picture's `prediction` has its own."
     )
+    retracted: bool = Field(
+        description="Its model's results were withdrawn: it is shown, and no longer relied on."
+    )
     quality: QualityVerdict
+
+
+class Standing(Body):
+    """How firmly the verdict stands: `amended` is signed again after a signature."""
+
+    state: VerdictState
+    author: str | None = Field(description="Who signed it, or saved it while it is preliminary.")
+    at: Moment | None = Field(description="When.")
+    new_pictures: int = Field(
+        description="How many came after it was read: the study is to be read again, and a signed "
+        "verdict stays as it was."
+    )
 
 
 class StudySummary(Body):
@@ -135,8 +151,12 @@ class StudySummary(Body):
     state: State
     waiting_for: Waiting | None
     error_code: str | None
-    reviewed: Verdict | None = Field(description="The verdict of the newest review.")
+    reviewed: Verdict | None = Field(
+        description="The verdict of the review that stands: of the signed one, if there is one, "
+        "else of the newest."
+    )
     finding: Finding | None = Field(description="Its finding; null before findings were stated.")
+    verdict: Standing
     found_after_reading: bool = Field(
         description="The model found something in a picture that had been read without it: the "
         "study is to be read again. Verdict and finding stay as they were stated."
@@ -162,6 +182,9 @@ class Model(Body):
     name: str
     version: str
     sha256: str
+    retracted: RetractionReason | None = Field(
+        description="Why its results were withdrawn; null where they were not."
+    )
 
 
 class Prediction(Body):

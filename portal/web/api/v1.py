@@ -205,6 +205,12 @@ def _summary(state: status.StudyState, case: str, created: datetime | None) -> b
         error_code=state.error_code,
         reviewed=state.reviewed,
         finding=state.finding,
+        verdict=bodies.Standing(
+            state=state.standing.state,
+            author=state.standing.author or None,
+            at=state.standing.at,
+            new_pictures=state.new_pictures,
+        ),
         found_after_reading=state.found_after_reading,
         result=_result(result, under_18=state.under_18) if result is not None else None,
     )
@@ -219,6 +225,7 @@ def _result(result: status.Result, *, under_18: bool) -> bodies.Result:
         distance_mm=result.distance_mm,
         hemithorax_share=result.hemithorax_share,
         under_18=under_18,
+        retracted=result.retracted,
         quality=result.quality,
     )
 
@@ -248,6 +255,7 @@ def _prediction(view: PredictionView | None) -> bodies.Prediction | None:
                 "name": view.model_name,
                 "version": view.model_version,
                 "sha256": view.model_sha256,
+                "retracted": view.retraction,
             },
             "band": view.result.band,
             "probability": view.result.probability,

@@ -1,5 +1,6 @@
 """The case page: one study opened, its live state, its pictures, the reviews."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from portal.models import BlobKind
 from portal.reading import drafts, reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
+from portal.reading.signatures.seen import open_signed
 from portal.services import db_session
 from portal.studies.status import StudyState
 from portal.web.present import case_view, list_filters, review_view
@@ -35,7 +37,11 @@ blueprint = Blueprint("reading", __name__, url_prefix="/studies/<uuid:study_id>"
 @blueprint.get("")
 @guard.permission(Permission.STUDY_READ, break_glass=True)
 def case(study_id: UUID) -> str:
-    """One case with film, result and review; `?picture=` names one of several pictures."""
+    """One case with film, result and review; `?picture=` names one of several pictures, `?seen=`
+    a signature: the case is shown as it was then, and nothing can be changed.
+    """
+    if "seen" in request.args:
+        return _as_signed(study_id)
     view = open_study(
         db_session(),
         guard.services().vault,
@@ -52,6 +58,21 @@ def case(study_id: UUID) -> str:
     page = case_view.case_page(view, guard.actor(), looks, rulers)
     place = list_filters.of_request().place
     return render_template("case/case.html", case=page, place=place)
+
+
+def _as_signed(study_id: UUID) -> str:
+    view, signature = open_signed(
+        *(db_session(), guard.services().vault, guard.actor(), study_id, _named("seen")),
+        guard.now(),
+        picture=_picture(),
+    )
+    guard.services().shown.add(guard.actor().session_id, [study_id])
+    looks = viewer_preferences.preferences_of(db_session(), guard.actor())
+    held = guard.actor().permissions - {Permission.REVIEW_WRITE, Permission.STUDY_EXPORT}
+    looker = replace(guard.actor(), permissions=held)
+    page = case_view.case_page(view, looker, looks, [], signature)
+    place = list_filters.of_request().place
+    return render_template("case/case.html", case=page, place=place, actor=looker)
 
 
 @blueprint.get("/state")
@@ -174,9 +195,13 @@ def state_json(found: StudyState) -> dict[str, Any]:
 
 
 def _picture() -> UUID | None:
-    """The picture that the address names; a malformed id matches none."""
-    named = request.args.get("picture")
+    """The picture that the address names."""
+    return _named("picture") if request.args.get("picture") else None
+
+
+def _named(what: str) -> UUID:
+    """An id in the address; a malformed one matches nothing."""
     try:
-        return UUID(named) if named else None
+        return UUID(request.args[what])
     except ValueError:
         return UUID(int=0)

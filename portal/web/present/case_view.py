@@ -10,12 +10,14 @@ from portal.access import Actor, Permission
 from portal.models import Band, BlobKind, View
 from portal.reading.case_records import Prior, StudyView
 from portal.reading.drafts import Ruler
+from portal.reading.signatures.records import SignatureView
 from portal.reading.viewer_preferences import Preferences
+from portal.studies.status import PictureState, StudyState
 from portal.web.present import outline_view, review_view, sign_view, size_lines, wording
 from portal.web.present.other_lines import OtherLine, other_lines
 from portal.web.present.outline_view import OutlinePanel
 from portal.web.present.review_view import ReviewForm, ReviewLine
-from portal.web.present.sign_view import SignPanel
+from portal.web.present.sign_view import Seen, SignPanel
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
 # Reasons of the quality gate why a picture shows no chest from the front (see ml.quality.gate).
@@ -95,6 +97,7 @@ class CasePage:
     names_another: str
     state: str
     label: wording.StatusLabel
+    retraction: str  # why the result is no longer to be relied on
     side: str
     where: str
     probability: str
@@ -126,6 +129,7 @@ class CasePage:
     quality: Quality | None
     reviews: list[ReviewLine]
     sign: SignPanel
+    seen: Seen | None  # where it is shown as it was signed
     outline: OutlinePanel
     priors: list[PriorLine]
     same_uid_note: str
@@ -136,9 +140,15 @@ class CasePage:
 
 
 def case_page(
-    view: StudyView, actor: Actor, preferences: Preferences, rulers: Sequence[Ruler]
+    view: StudyView,
+    actor: Actor,
+    preferences: Preferences,
+    rulers: Sequence[Ruler],
+    signed: SignatureView | None = None,
 ) -> CasePage:
-    """The page of an opened study for this person, as they look at pictures."""
+    """The page of an opened study for this person, as they look at pictures. `signed`: the
+    signature at which it is shown again.
+    """
     state, prediction = view.picture.state, view.picture.prediction
     facts = view.facts or {}
     measured = (prediction.measurements if prediction else None) or {}
@@ -165,7 +175,8 @@ def case_page(
         pictures=_picture_lines(view) if len(view.pictures) > 1 else [],
         names_another=wording.NAMES_ANOTHER if view.picture.names_another else "",
         state=state.state.value,
-        label=wording.status_label(state.state, band),
+        label=_label(state),
+        retraction=wording.retraction(prediction.retraction if prediction else None),
         side=measured.get("side") or "",
         where=wording.where(
             measured.get("side"),
@@ -214,6 +225,7 @@ def case_page(
         quality=_quality(view),
         reviews=review_view.review_lines(view.reviews, actor),
         sign=sign_view.panel(view, actor),
+        seen=sign_view.seen(view, signed) if signed else None,
         outline=outline_view.panel(view, actor),
         priors=[_prior_line(prior) for prior in view.priors],
         same_uid_note=wording.SAME_UID if view.shares_uid else "",
@@ -226,6 +238,7 @@ def case_page(
             "preferencesUrl": "/viewer/preferences",
             "picture": str(view.picture.instance_id),
             "outline": outline_view.viewer(view, actor),
+            "seen": sign_view.view_then(view, signed) if signed else None,
             "rulers": rulers,
             "rulersUrl": f"/studies/{view.study_id}/rulers"
             if actor.may(Permission.REVIEW_WRITE)
@@ -241,9 +254,7 @@ def _picture_lines(view: StudyView) -> list[PictureLine]:
             number=number,
             view=one.view.value if one.view is not View.UNKNOWN else "",
             arrived=one.created,
-            label=wording.status_label(
-                one.state.state, one.state.result.band if one.state.result else None
-            ),
+            label=_label(one.state),
             names_another=one.names_another,
             is_shown=one.instance_id == view.picture.instance_id,
             under_18=bool(one.state.result and one.state.result.under_18),
@@ -253,17 +264,21 @@ def _picture_lines(view: StudyView) -> list[PictureLine]:
 
 
 def _prior_line(prior: Prior) -> PriorLine:
-    result = prior.state.result
-    label = wording.status_label(prior.state.state, result.band if result else None)
     return PriorLine(
         prior.study_id,
         prior.case_number,
         prior.exam_date,
         bool(prior.is_later),
         prior.created,
-        label,
+        _label(prior.state),
         prior.state.under_18,
     )
+
+
+def _label(state: StudyState | PictureState) -> wording.StatusLabel:
+    result = state.result
+    retracted = bool(result and result.retracted)
+    return wording.status_label(state.state, result.band if result else None, retracted=retracted)
 
 
 def _film_note(view: StudyView) -> str:

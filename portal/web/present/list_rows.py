@@ -61,7 +61,9 @@ class ListRow:
 def row_status(state: StudyState, reader: str | None, claim: Claim | None = None) -> RowStatus:
     """The cells of a row that change."""
     result = state.result
-    label = wording.status_label(state.state, result.band if result else None)
+    label = wording.status_label(
+        state.state, result.band if result else None, retracted=bool(result and result.retracted)
+    )
     return RowStatus(
         label=label,
         detail=_detail(state, label),

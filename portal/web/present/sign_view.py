@@ -6,7 +6,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from portal.access import Actor, Permission
+from portal.models import BlobKind
 from portal.reading.case_records import StudyView
+from portal.reading.signatures.records import SignatureView
 from portal.studies.verdicts import Standing, VerdictState
 
 STATES: Final = {
@@ -61,6 +63,39 @@ class SignPanel:
     addenda: list[AddendumLine]
     may_sign: bool
     known: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The signature whose moment a page shows again."""
+
+    id: UUID
+    signer: str
+    when: datetime
+    has_view: bool
+    is_superseded: bool
+
+
+def seen(view: StudyView, signature: SignatureView) -> Seen:
+    """What the page states of it. A result without its files is one that a later one replaced."""
+    prediction = view.picture.prediction
+    return Seen(
+        signature.signature_id,
+        signature.signer,
+        signature.created,
+        has_view=signature.view is not None,
+        is_superseded=prediction is not None
+        and prediction.map_rows is not None
+        and BlobKind.PROBABILITY not in view.picture.blobs,
+    )
+
+
+def view_then(view: StudyView, signature: SignatureView) -> dict[str, Any] | None:
+    """How this picture was shown then, for static/js/viewer; None where that is not known."""
+    for one in (signature.view or {}).get("pictures", ()):
+        if UUID(one["picture"]) == view.picture.instance_id:
+            return {**one, "picture": str(view.picture.instance_id)}
+    return None
 
 
 def state_text(standing: Standing, *, has_result: bool) -> str:

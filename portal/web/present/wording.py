@@ -5,7 +5,7 @@ model misses small ones. Sizes are measurements, without advice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from worker.contract.error_codes import ErrorCode
@@ -90,6 +90,14 @@ UNDER_18_SHORT = "under 18: model made for adults"
 NONE_FOUND = "This does not exclude a pneumothorax: small ones are missed."
 FOUND_AFTER_READING = "The AI found something after this was read. Look again, state a finding."
 FOUND_AFTER_READING_SHORT = "AI found something after it was read"
+RETRACTED = "retracted"
+RETRACTIONS = {
+    "wrong_results": "its results were found to be wrong",
+    "wrong_settings": "it ran with wrong settings",
+    "withdrawn_by_maker": "its maker has withdrawn it",
+    "incident": "an incident is being looked into",
+    "other": "another reason",
+}
 UNSURE = "Uncertain: the model’s two readings of this picture differ."
 LIMITS = (
     "Made for one frontal chest X-ray of an adult. Not for lateral views, children or other "
@@ -149,11 +157,24 @@ _STATES = {
 }
 
 
-def status_label(state: str, band: str | None) -> StatusLabel:
-    """The label of a study in this state; of a result's band where it is done."""
+def status_label(state: str, band: str | None, *, retracted: bool = False) -> StatusLabel:
+    """The label of a study in this state; of a result's band where it is done, marked where its
+    model's results were retracted.
+    """
     if state == "done" and band is not None:
-        return _BANDS[band]
+        label = _BANDS[band]
+        if not retracted:
+            return label
+        title, short = (f"{text}, {RETRACTED}" for text in (label.title, label.short))
+        return replace(label, title=title, short=short, shape="dash")
     return _STATES.get(state, _STATES["failed"])
+
+
+def retraction(reason: str | None) -> str:
+    """Why a result is no longer to be relied on, in a sentence; "" where it is."""
+    if reason is None:
+        return ""
+    return f"Retracted: {RETRACTIONS[reason]}. It stays visible; read without it."
 
 
 def review_label(verdict: str, finding: str | None) -> str:

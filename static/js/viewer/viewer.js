@@ -38,7 +38,7 @@ const FRAME_BUDGET = 11;   // ms for the picture while something moves
       threshold: number | null, islandFloor: number, measuredPixels: number,
       distanceLine: Line | null, levelLines: Line[], otherOutlines: Corner[][], region: Line | null,
       preferences: Preferences, preferencesUrl: string,
-      picture: string, rulers: Line[], rulersUrl: string | null,
+      picture: string, rulers: Line[], rulersUrl: string | null, seen: import("./view_state.js").ViewState | null,
       outline: { url: string, newest: string | null, mayEdit: boolean, measuring: boolean },
     }} ViewerInfo */
 

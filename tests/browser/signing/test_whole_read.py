@@ -156,3 +156,31 @@ def test_an_addendum_stands_below_what_was_signed(visitor: Visitor) -> None:
     expect(page.locator(".addenda")).to_contain_text("Seen again with the ward.")
     expect(page.locator("#addendum-text")).to_have_value("")
     expect(page.locator("#verdict-state")).to_contain_text("Final")
+
+
+_STATE = """async () => {
+    const script = document.querySelector("script[type=module][src*=case]").src;
+    return (await import(script)).viewerOfPage().state();
+}"""
+
+
+def test_what_was_seen_is_drawn_again(visitor: Visitor) -> None:
+    study, _ = visitor.site.complete(draw(405), patient_name="SEEN^AGAIN")
+    page = _open(visitor, study)
+    for key in ("2", "i", "+", "+", "ArrowLeft", ">", "]", "]", "k", "a"):
+        page.keyboard.press(key)
+    expect(page.locator("#review-current")).to_have_text("Right · agreed")
+    then = page.evaluate(_STATE)
+    page.keyboard.press("Shift+S")
+    expect(page.locator("#sign-status")).to_have_text("Signed.")
+    page.keyboard.press("v")
+    page.locator("#signed summary").click()
+    page.get_by_role("link", name="What was seen").click()
+    page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
+    expect(page.locator("#panel")).to_contain_text("As signed")
+    again = page.evaluate(_STATE)
+    for part in ("picture", "window", "overlay", "threshold"):
+        assert again[part] == then[part], part
+    for name, value in then["place"].items():
+        assert again["place"][name] == pytest.approx(value, rel=0.02, abs=2), name
+    assert page.locator("#review").count() == 0

@@ -111,3 +111,19 @@ def test_addenda_are_added_to_a_signed_exam_alone(app: Flask, reader: Person, ca
     added = sent(client, case, "addenda", id=str(uuid4()), text="told <b>Dr Adler</b>")
     assert added.status_code == 200
     assert "told &lt;b&gt;Dr Adler&lt;/b&gt;" in client.get(f"/studies/{case}").text
+
+
+def test_what_was_seen_is_shown_again_and_nothing_can_be_changed(
+    app: Flask, reader: Person, case: UUID
+) -> None:
+    client = sign_in(app, reader)
+    body = {"id": str(uuid4()), "finding": "right", **known_of(client, case)}
+    signature = sent(client, case, **body).json["signature"]
+    page = client.get(f"/studies/{case}?seen={signature}")
+    assert page.status_code == 200
+    assert "As signed" in page.text
+    for control in ('id="review"', 'data-action="sign"', 'data-action="edit"', 'id="claim"'):
+        assert control not in page.text
+        assert control in client.get(f"/studies/{case}").text
+    for unknown in ("x", "", str(uuid4())):
+        assert client.get(f"/studies/{case}?seen={unknown}").status_code == 404

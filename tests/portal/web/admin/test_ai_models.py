@@ -207,3 +207,16 @@ def test_a_card_has_the_numbers_of_every_class(
     page = client.get(f"/admin/models/{add(app, clock, other_classes=others)}").text
     assert "Pleural effusion: AUC" in page
     assert "0.777" in page
+
+
+def test_the_results_of_a_model_are_retracted_with_a_reason_and_restored(
+    client: FlaskClient, app: Flask, clock: Clock
+) -> None:
+    page = f"/admin/models/{add(app, clock)}"
+    assert send(client, f"{page}/retract", retraction_reason="because").status_code == 422
+    answer = send(client, f"{page}/retract", retraction_reason="withdrawn_by_maker")
+    assert answer.status_code == 303
+    assert "its maker has withdrawn it" in client.get(page).text
+    assert "retracted" in client.get("/admin/models").text
+    assert send(client, f"{page}/restore").status_code == 303
+    assert "Retract its results" in client.get(page).text

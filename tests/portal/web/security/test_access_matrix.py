@@ -102,6 +102,8 @@ ALLOWED: dict[str, Rights] = {
     "model_card.page": {T: {OTHER}, R: {OTHER}},
     "models.promote": {A: {OTHER}},
     "models.operating_point": {A: {OTHER}},
+    "models.retract": {A: {OTHER}},
+    "models.restore_results": {A: {OTHER}},
     "worker_api.claim": NOBODY,
     "worker_api.read_input": NOBODY,
     "worker_api.store_output": NOBODY,

@@ -1,0 +1,117 @@
+"""An exam as it was signed: its pictures, results, outlines and reviews of then, and the view."""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.access import Actor, Denied
+from portal.models import BlobKind, Instance, Prediction, Review, ReviewSeen, Signature
+from portal.reading import case
+from portal.reading.case_records import PictureView, StudyView
+from portal.reading.signatures.records import SignatureView
+from portal.studies import exams, status
+from portal.studies.status import State
+from portal.studies.verdicts import Standing, VerdictState
+from portal.vault import Vault
+
+# The files of a result, which a later one of another model has replaced.
+_OF_RESULT = frozenset({BlobKind.PROBABILITY, BlobKind.MASK, BlobKind.OVERLAY})
+
+
+def open_signed(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    signature_id: UUID,
+    now: datetime,
+    *,
+    picture: UUID | None = None,
+) -> tuple[StudyView, SignatureView]:
+    """The case as it was when this signature was made, with the one audit row of an opened case.
+
+    `picture` is the one to be shown, else the one that was shown then. A result that a later one
+    has replaced is there without its map. Denied where the actor may not see the case, or it has no
+    such signature.
+    """
+    study = case.look(session, actor, study_id)
+    signature = session.get(Signature, signature_id)
+    if signature is None or exams.survivor_of(session, signature.study_id) != study.id:
+        raise Denied("signature")
+    named = select(ReviewSeen).where(ReviewSeen.review_id == signature.review_id)
+    seen = {row.instance_id: row for row in session.scalars(named)}
+    shown = picture if picture in seen else _shown(signature, seen)
+    view = case.open_study(session, vault, actor, study_id, now, picture=shown)
+    review = session.get_one(Review, signature.review_id)
+    pictures = [
+        _then(session, one, seen[one.instance_id])
+        for one in view.pictures
+        if one.instance_id in seen
+    ]
+    outlines = {row.instance_id: row.outline_id for row in seen.values()}
+    signed = next(one for one in view.signatures if one.signature_id == signature.id)
+    results = [one.state.result for one in pictures if one.state.result is not None]
+    state = replace(
+        view.state,
+        result=min(results, key=status.suspicion, default=None),
+        reviewed=review.verdict,
+        finding=review.finding,
+        pictures=tuple(one.state for one in pictures),
+        found_after_reading=False,
+        new_pictures=0,
+        standing=Standing(
+            state=VerdictState.AMENDED if signed.amends else VerdictState.FINAL,
+            author_id=signed.signer_id,
+            author=signed.signer,
+            at=signed.created,
+            review_id=review.id,
+            signature_id=signature.id,
+            finding=review.finding,
+            verdict=review.verdict,
+        ),
+    )
+    session.commit()
+    then = replace(
+        view,
+        state=state,
+        pictures=pictures,
+        picture=next(one for one in pictures if one.instance_id == view.picture.instance_id),
+        reviews=[one for one in view.reviews if one.created <= review.created],
+        outlines=[
+            one
+            for one in view.outlines
+            if outlines.get(one.instance_id) is not None and one.created <= signed.created
+        ],
+        outline_drafts=[],
+        addenda=[],
+    )
+    return then, signed
+
+
+def _shown(signature: Signature, seen: dict[UUID, ReviewSeen]) -> UUID | None:
+    """The picture that was in the middle, as far as that is known; else one that was there."""
+    kept = (signature.view or {}).get("pictures") or ()
+    first = UUID(kept[0]["picture"]) if kept else None
+    return first if first in seen else next(iter(seen), None)
+
+
+def _then(session: Session, one: PictureView, row: ReviewSeen) -> PictureView:
+    """A picture with the result that was there then."""
+    now = one.prediction.prediction_id if one.prediction else None
+    if row.prediction_id == now:
+        return one
+    prediction, picture = None, session.get_one(Instance, one.instance_id)
+    if row.prediction_id is not None:
+        found = session.get_one(Prediction, row.prediction_id)
+        prediction = case.prediction_view(found, picture)
+    result = prediction.result if prediction else None
+    state = State.DONE if result and result.band else State.NO_RESULT
+    return replace(
+        one,
+        prediction=prediction,
+        state=replace(one.state, result=result, state=state),
+        blobs=one.blobs - _OF_RESULT,
+    )
