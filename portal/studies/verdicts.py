@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from portal.models import (
     Band,
@@ -74,6 +74,7 @@ def standings(session: Session, ids: Collection[UUID]) -> dict[UUID, Standing]:
     """
     rows = session.execute(
         select(Review, User.name, Signature, exams.exam_id())
+        .options(defer(Signature.hashes), defer(Signature.view))  # lists need neither
         .join(Study, Study.id == Review.study_id)
         .join(User, User.id == Review.reader_id)
         .outerjoin(Signature, Signature.review_id == Review.id)
