@@ -156,7 +156,7 @@ def _open(browser: Browser, world: World, scene: Scene) -> Page:
 def _let_the_proof_grow_old(world: World, scene: Scene) -> None:
     who = world.site.people[scene.who] if isinstance(scene.who, Role) else scene.who
     assert who is not None
-    before = datetime.now(UTC) - timedelta(minutes=20)
+    before = datetime.now(UTC) - timedelta(hours=2)
     with world.site.core.sessions() as session:
         mine = update(LoginSession).where(LoginSession.user_id == who.id)
         session.execute(mine.values(step_up_at=before))

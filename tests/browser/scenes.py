@@ -106,6 +106,35 @@ def _dialogs(world: World) -> Iterator[Scene]:
         page.keyboard.press("e")
         page.wait_for_selector("#film[data-editing=yes]")
 
+    def asks_for_proof(page: Page) -> None:
+        page.wait_for_selector("#review[data-ready=yes]")
+        page.keyboard.press("Shift+Y")
+        page.wait_for_selector("#proof[open]")
+
+    def signs(page: Page) -> None:
+        page.wait_for_selector("#review[data-ready=yes]")
+        page.keyboard.press("a")
+        page.wait_for_selector("#review-status:text-matches('Saved')")
+        page.keyboard.press("Shift+S")
+        page.wait_for_selector("#sign-status:text-matches('Signed')")
+        page.locator("#addendum-more summary").click()
+        page.fill("#addendum-text", f"Seen again with the ward. {time.time_ns()}")
+        page.keyboard.press("Control+Enter")
+        page.wait_for_selector("#addendum-status:text-matches('Added')")
+        page.locator("#sign").scroll_into_view_if_needed()
+
+    def sees_again(page: Page) -> None:
+        signs(page)
+        page.locator("#signed summary").click()
+        page.get_by_role("link", name="What was seen").first.click()
+        page.wait_for_url("**seen=**")
+        _loaded(page)
+
+    stale, signed = world.people["stale"], f"/studies/{world.more['read']}"
+    prove = on_case(asks_for_proof)
+    yield Scene("dialog-proof", likely, stale, prove, refusals=True, fresh=False)
+    yield Scene("case-signed", signed, prepare=on_case(signs))
+    yield Scene("case-seen-again", signed, prepare=on_case(sees_again))
     yield Scene("dialog-keys-of-a-case", likely, prepare=on_case(keys))
     yield Scene("dialog-menu", "/worklist", prepare=menu)
     yield Scene("dialog-menu-of-a-case", likely, prepare=on_case(menu))

@@ -691,9 +691,10 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
         assert study_id.hex[:6].upper().encode() not in data
     result = json.loads(files["result.json"])
     assert result["prediction"]["probability"] == 0.91
-    assert result["reviews"] == [
-        {"finding": "left", "size": "10_to_30", "verdict": "disagree", "reason": "wrong_side"}
-    ]
+    stated = {"finding": "left", "size": "10_to_30", "verdict": "disagree", "reason": "wrong_side"}
+    assert result["reviews"] == [stated | {"signed": False}]
+    assert result["verdict"] == {"state": "preliminary", "finding": "left"}
+    assert result["prediction"]["model"]["retracted"] is None
     assert "by eye" in result["size_of_reviews"]
     manifest = json.loads(files["manifest.json"])
     assert manifest["files"]["image.dcm"]["bytes"] == len(files["image.dcm"])

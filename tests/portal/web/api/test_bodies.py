@@ -24,6 +24,7 @@ def body_of(**changes: Any) -> bodies.Prediction:
         | {"other_findings": sent.get("other_findings")}
         | {"uncertainty": None, "region": None, "created": MADE}
         | {"pixel_threshold": sent["threshold"], "under_18": False}
+        | {"model": {**sent["model"], "retracted": None}}
     )
 
 
