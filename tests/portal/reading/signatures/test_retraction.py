@@ -1,4 +1,4 @@
-"""Results of a model that was withdrawn: visible, marked everywhere, and no one agrees with them."""
+"""Results of a model that was withdrawn: visible, marked everywhere, and nobody agrees with one."""
 
 from uuid import UUID
 
