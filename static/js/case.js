@@ -38,6 +38,10 @@ let review = null;
 let signing = null;
 /** @type {OutlineOnPage | null} */
 let outline = null;
+// What the server has sent of the parts that are fetched again, by their ids.
+/** @type {Map<string, string>} */
+const served = new Map();
+for (const part of document.querySelectorAll("[data-live]")) served.set(part.id, part.innerHTML);
 const failed = { pixels: false, overlay: false, overlayWaived: false };
 
 /** @returns {import("./case/review.js").ReviewForm | null} */
@@ -251,7 +255,10 @@ async function refresh() {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const fresh of page.querySelectorAll("[data-live]")) {
     const old = document.getElementById(fresh.id);
-    if (old) swap(old, fresh);
+    const html = fresh.innerHTML;
+    if (!old || served.get(fresh.id) === html) continue; // scripts have changed it since, as the slider
+    served.set(fresh.id, html);
+    if (swap(old, fresh) && fresh.id === "ai-panel" && viewer) threshold = viewer.threshold = null; // another slider
   }
   refreshTimes(document);
   const text = page.getElementById("film").dataset.viewer;

@@ -184,3 +184,21 @@ def test_what_was_seen_is_drawn_again(visitor: Visitor) -> None:
     for name, value in then["place"].items():
         assert again["place"][name] == pytest.approx(value, rel=0.02, abs=2), name
     assert page.locator("#review").count() == 0
+
+
+def test_after_a_signature_the_page_goes_on_as_it_was(visitor: Visitor) -> None:
+    """What is fetched again then leaves the slider and its place alone."""
+    study, _ = visitor.site.complete(draw(406), patient_name="GOES^ON")
+    page = _open(visitor, study)
+    page.wait_for_selector("#film[data-overlay=ready]")
+    for key in ("]", "]", "a"):
+        page.keyboard.press(key)
+    expect(page.locator("#review-current")).to_have_text("Right · agreed")
+    place = page.locator(".operating").get_attribute("style")
+    before = page.evaluate(_STATE)["threshold"]
+    page.keyboard.press("Shift+S")
+    expect(page.locator("#sign-status")).to_have_text("Signed.")
+    assert page.locator(".operating").get_attribute("style") == place != ""
+    page.keyboard.press("]")
+    expect(page.locator("[data-threshold=value]")).to_have_text(f"{before + 0.01:.2f}")
+    assert page.evaluate("document.scrollingElement.scrollHeight <= innerHeight")
