@@ -76,6 +76,11 @@ CMD ["gunicorn", "-c", "python:portal.server.gunicorn_settings", "--bind", "0.0.
      "--workers", "2", "--worker-tmp-dir", "/dev/shm"]
 
 FROM base AS worker
+# Reports are set by Pango, in fonts for every script; a worker without them does all else.
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-droid-fallback \
+      fonts-nanum \
+ && rm -rf /var/lib/apt/lists/*
 ENV PLEURA_WORKER_STATE=/tmp/pleura PLEURA_MODELS=/var/lib/pleura/models
 STOPSIGNAL SIGTERM
 

@@ -47,7 +47,7 @@ run: $(VENV)/.installed ## set up what is missing, start everything, print the a
 demo: $(VENV)/.installed ## the same in var-demo/, filled with synthetic X-rays (and real ones where present)
 	@export PLEURA_DATA_DIR="$${PLEURA_DATA_DIR:-var-demo}"; exec $(VENV)/bin/python -m portal demo $(ARGS)
 
-test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser ## run the whole suite
+test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser $(TEST_VENV)/.pango ## run the whole suite
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TEST_VENV)/bin/python -m pytest $(SPREAD) \
 		$(if $(filter sqlite,$(DATABASES)),-m 'not postgres') $(ARGS)
 
@@ -146,3 +146,13 @@ $(TEST_VENV)/.browser: | $(TEST_VENV)/bin/python
 		if { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; } >/dev/null; \
 		then touch $@; else echo "Chromium could not be installed: the browser tests skip."; fi; \
 	else echo "Chromium is missing (on Debian: apt install chromium): the browser tests skip."; fi
+
+# Reports are set by the system's Pango, in fonts for every script.
+PANGO := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-droid-fallback fonts-nanum
+$(TEST_VENV)/.pango: | $(TEST_VENV)/.installed
+	@if $(TEST_VENV)/bin/python -m worker.report.parts_needed >/dev/null; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing Pango and fonts for the tests of reports ..."; \
+		if { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(PANGO); } >/dev/null; \
+		then touch $@; else echo "Pango could not be installed: the tests of reports skip."; fi; \
+	else echo "Pango or fonts are missing (on Debian: apt install $(PANGO)): the tests of reports skip."; fi

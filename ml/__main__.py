@@ -23,7 +23,7 @@ COMMANDS = {
     "evaluate": ("ml.evaluation.evaluate", "measure a model against outlined pictures"),
     "phantom": ("ml.preparation.phantom", "draw synthetic chest X-rays with known pneumothorax"),
     "prepare": ("ml.preparation.prepare", "make the training cache from X-rays and masks"),
-    "train": ("ml.training.train", "train a model from a recipe"),
+    "train": ("ml.preparation.train_command", "train a model from a recipe"),
     "folds": (
         "ml.experiments.cross_validation",
         "cross-validate a recipe: a network for each fold, pooled numbers",

@@ -12,8 +12,9 @@ from typing import Any
 
 try:
     from worker import life, probe
-    from worker.contract.job import QUEUES, JobKind, Queue
+    from worker.contract.job import KINDS, QUEUES, JobKind, Queue
     from worker.isolation import kernel
+    from worker.report import parts_needed
     from worker.settings import BadSettings, Settings, check_redis, leave_environment, load
 except ModuleNotFoundError as missing:
     raise SystemExit(
@@ -67,6 +68,8 @@ def _work(queue: Queue, settings: Settings) -> int:
             logging.getLogger(name).setLevel(logging.WARNING)
 
     set_up_logging()
+    if JobKind.REPORT in KINDS[queue] and (lacking := parts_needed.missing()):
+        logging.getLogger("worker").warning(lacking)
     # A warning of Celery's about root and pickle: only JSON is taken here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     processes = settings.batch if queue is JobKind.SEGMENT else 1

@@ -130,9 +130,15 @@ def _prepare(
     """What does the queue's jobs, and what describes it in the portal."""
     if queue is JobKind.RENDER:
         from worker.render.pictures import Decoder, render
+        from worker.report.maker import Reports
 
-        decoder = Decoder(settings)
-        return lambda attempt: render(attempt, decoder), lambda: {"device": "cpu", "model": ""}
+        decoder, reports = Decoder(settings), Reports(settings)
+
+        def do(attempt: Attempt) -> Result:
+            is_report = attempt.kind is JobKind.REPORT
+            return reports.make(attempt) if is_report else render(attempt, decoder)
+
+        return do, lambda: {"device": "cpu", "model": ""}
     segmenter = _load_segmenter(settings)
     return segmenter.do, lambda: {"device": segmenter.device, "model": segmenter.model}
 

@@ -63,6 +63,12 @@ def measure(job_id: str) -> None:
     announce(job_id, JobKind.MEASURE)
 
 
+@app.task(name=TASKS[JobKind.REPORT], queue=JobKind.RENDER.value, Request=JobRequest)  # type: ignore[untyped-decorator]
+def report(job_id: str) -> None:
+    """Set one report on pages."""
+    announce(job_id, JobKind.REPORT)
+
+
 def announce(text: str, kind: JobKind) -> None:
     """Hand over the id of a message; one without an id, or for another queue, is dropped."""
     try:

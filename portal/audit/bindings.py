@@ -1,9 +1,9 @@
 """Which records the access log binds: their digests stand in the rows of the log about them.
 
-Whoever writes a review, a signature, an outline, a proof of a purge, a hold, a prediction or a
-model names it in the row of the log that goes with it: table, key, and a digest of all its columns
-as they are then. The row's MAC covers this. The newest such row about a record must fit it: a
-record that was added, changed or removed from outside does not.
+Whoever writes a review, a signature, an outline, a report, a proof of a purge, a hold, a prediction
+or a model names it in the row of the log that goes with it: table, key, and a digest of all its
+columns as they are then. The row's MAC covers this. The newest such row about a record must fit it:
+a record that was added, changed or removed from outside does not.
 """
 
 import hashlib
@@ -20,12 +20,15 @@ from sqlalchemy.orm import Session
 from portal.models import (
     Addendum,
     Base,
+    Cohort,
     Hold,
     ModelVersion,
     Outline,
     OutlineMeasurement,
     Prediction,
     Purge,
+    Report,
+    ReportFile,
     Review,
     ReviewSeen,
     Signature,
@@ -40,6 +43,9 @@ TABLES: Final[tuple[Table, ...]] = tuple(
         OutlineMeasurement,
         Signature,
         Addendum,
+        Report,
+        ReportFile,
+        Cohort,
         Purge,
         Hold,
         Prediction,

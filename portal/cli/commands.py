@@ -15,6 +15,7 @@ from portal.cli import data, doctor
 from portal.cli.ai_models import model_options
 from portal.cli.api_tokens import token_options
 from portal.cli.audit import audit_options
+from portal.cli.cohorts import cohort_options
 from portal.cli.worker_tokens import worker_token_options
 from portal.governance import scheduler_signs
 from portal.operations import first_start, key_rotation
@@ -234,6 +235,7 @@ COMMANDS: Final = (
     Command(
         "rotate-keys", "move everything to a new key of the key ring", _rotate_keys, _rotate_options
     ),
+    Command("cohort", "data sets: freeze, list, check, purge", _action, cohort_options),
     Command("purge", "destroy a case and print the proof", data.purge, data.purge_options),
     Command(
         "retention",

@@ -37,6 +37,7 @@ from portal.models import (
     JobKind,
     JobState,
     Outline,
+    Report,
     Study,
     Team,
     WorkerToken,
@@ -49,7 +50,12 @@ from worker.contract.facts import Facts
 from worker.contract.job import ADULT_YEARS, WITH_MODEL, Claim, InputFile, kinds_of
 from worker.contract.message import InvalidMessage
 
-_OUTLINE: Final = BlobKind.REVIEW_MASK
+# Jobs about one file of several of its kind, by their target; and these kinds.
+_ABOUT: Final[dict[JobKind, type[Outline] | type[Report]]] = {
+    JobKind.MEASURE: Outline,
+    JobKind.REPORT: Report,
+}
+OWN: Final = (BlobKind.REVIEW_MASK, BlobKind.REPORT_CONTENT)
 # So many jobs whose records do not open are passed over for one that does.
 _TRIES: Final = 10
 # Made once, as they run with every job.
@@ -279,19 +285,20 @@ def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | No
 
 
 def _inputs(session: Session, job: Job) -> Sequence[Blob]:
-    """The files that a job reads, as far as they are there: of outlines, the one it is about."""
-    kinds = [kind for kind in result_checks.INPUTS.get(job.kind, ()) if kind is not _OUTLINE]
+    """The files that a job reads, as far as they are there."""
+    kinds = [kind for kind in result_checks.INPUTS.get(job.kind, ()) if kind not in OWN]
     found = session.scalars(_INPUTS, {"picture": job.instance_id, "kinds": kinds}).all()
-    outline = outline_file(session, job)
-    return [*found, outline] if outline is not None else found
+    own = own_file(session, job)
+    return [*found, own] if own is not None else found
 
 
-def outline_file(session: Session, job: Job) -> Blob | None:
-    """The file of the outline that a measure job is about, named by its target."""
-    if job.kind is not JobKind.MEASURE:
+def own_file(session: Session, job: Job) -> Blob | None:
+    """The file that a job is about, named by its target: of an outline, or a report's content."""
+    table = _ABOUT.get(job.kind)
+    if table is None:
         return None
-    about = select(Blob).join(Outline, Outline.blob_id == Blob.id)
-    return session.scalars(about.where(Outline.id == UUID(job.target))).one_or_none()
+    about = select(Blob).join(table, table.blob_id == Blob.id)
+    return session.scalars(about.where(table.id == UUID(job.target))).one_or_none()
 
 
 def _age_min(session: Session, job: Job) -> int:

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from portal import database
 from portal.jobs import result_checks
 from portal.jobs.attempts import attempted, destroy_files, take_blobs
-from portal.jobs.claims import Claimed, outline_file
+from portal.jobs.claims import OWN, Claimed, own_file
 from portal.jobs.errors import BadResult
 from portal.jobs.tickets import Ticket
-from portal.models import Blob, BlobKind, Instance, Job
+from portal.models import Blob, Instance, Job
 from portal.studies import sealed_fields, stored_files
 from portal.vault import Vault, VaultError
 from worker.contract.claim_bundle import BUNDLE_INPUT_BYTES
@@ -31,8 +31,8 @@ def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tup
     allowed = {blob.value: blob for blob in result_checks.INPUTS.get(job.kind, ())}
     if kind not in allowed:
         raise BadResult("the job has no such input")
-    if allowed[kind] is BlobKind.REVIEW_MASK:
-        blob = outline_file(session, job)
+    if allowed[kind] in OWN:
+        blob = own_file(session, job)
     else:
         blob = stored_files.current(session, job.instance_id, allowed[kind])
     if blob is None:

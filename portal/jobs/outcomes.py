@@ -1,5 +1,6 @@
 """How an attempt ends: its result is stored, or its error decides what comes next."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -22,8 +23,8 @@ from portal.jobs.attempts import (
     log_end,
     take_blobs,
 )
-from portal.jobs.claims import enqueue
-from portal.jobs.errors import Lost, OutputMissing
+from portal.jobs.claims import enqueue, own_file
+from portal.jobs.errors import BadResult, Lost, OutputMissing
 from portal.jobs.tickets import Ticket
 from portal.models import (
     Base,
@@ -37,9 +38,11 @@ from portal.models import (
     Outline,
     OutlineMeasurement,
     Prediction,
+    ReportFile,
     View,
 )
-from portal.studies import sealed_fields, worklist_order
+from portal.studies import sealed_fields, stored_files, worklist_order
+from portal.studies.status import RESULT_JOBS
 from portal.vault import Vault
 from worker.contract import prediction as contract
 from worker.contract.error_codes import FROM_OUTSIDE, ErrorCode
@@ -54,6 +57,7 @@ _BEGUN: Final = (
     .with_for_update(of=Job)
     .execution_options(populate_existing=True)
 )
+_TO_MEND: Final = (ErrorCode.WORKER_TOO_OLD, ErrorCode.REPORT_UNAVAILABLE)
 
 
 def finish(
@@ -66,11 +70,11 @@ def finish(
 ) -> UUID | None:
     """End an attempt well; returns the job that follows, to be announced.
 
-    `result` is `{"facts": …}` of a render job, `{"prediction": …}` of a segment job and
-    `{"measurements": …}` of a measure job; `sent` are outputs that come with it. Raises BadResult,
-    Lost or VaultError; then nothing of this call is stored. Sent twice by the same attempt, the
-    second time changes nothing. Where an output is missing that this portal requires, the job also
-    goes back to the queue, for a newer worker.
+    `result` is `{"facts": …}` of a render job, `{"prediction": …}` of a segment job,
+    `{"measurements": …}` of a measure job and `{"report": …}` of a report job; `sent` are outputs
+    that come with it. Raises BadResult, Lost or VaultError; then nothing of this call is stored.
+    Sent twice by the same attempt, the second time changes nothing. Where an output is missing that
+    this portal requires, the job also goes back to the queue, for a newer worker.
     """
     begun = session.execute(_BEGUN, {"its_id": ticket.job_id}).one_or_none()
     if begun is None:
@@ -92,9 +96,11 @@ def finish(
         stored, old = files.enter(session, job, ticket, blobs)
         follower, made = _accept(session, vault, job, stored, result, now)
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
-        if made and job.kind is not JobKind.MEASURE:  # else its place stays the same
+        if made and job.kind in RESULT_JOBS:  # else its place stays the same
             worklist_order.place(session, job.study_id)
         log_end(session, "job_finished", job, now, made)
+        if job.kind is JobKind.REPORT:
+            old += _used_up(session, job)
     except BaseException as error:
         session.rollback()
         destroy_files(vault, written)
@@ -140,8 +146,8 @@ def fail(
         job.error_code = failure.code
         worklist_order.place(session, job.study_id)
     else:
-        # What an administrator can mend stays named: workers that are too old.
-        spent = transient and failure.code != ErrorCode.WORKER_TOO_OLD
+        # What an administrator can mend stays named: workers that are too old, or lack Pango.
+        spent = transient and failure.code not in _TO_MEND
         end_as_failed(session, job, ErrorCode.GAVE_UP if spent else failure.code, now)
     old = take_blobs(session, job.id, Blob.current.is_(False))
     log_end(session, "job_failed", job, now)
@@ -198,6 +204,8 @@ def _accept(
         ).id
     elif job.kind is JobKind.MEASURE:
         made = [_measured(session, job, instance, result, now)]
+    elif job.kind is JobKind.REPORT:
+        made = [_reported(session, vault, job, instance, stored, result, now)]
     else:
         picture = (instance.rows or 0, instance.columns or 0)
         prediction = result_checks.check_prediction(result, sizes)
@@ -221,6 +229,43 @@ def _measured(
     )
     session.add(row)
     return row
+
+
+def _reported(
+    session: Session,
+    vault: Vault,
+    job: Job,
+    instance: Instance,
+    stored: Sequence[Blob],
+    result: dict[str, Any],
+    now: datetime,
+) -> ReportFile:
+    """The file is read back: what the row states of it is what is stored."""
+    found = result_checks.check_report(result, {blob.kind: blob.size for blob in stored})
+    (blob,) = stored
+    pdf = stored_files.read(vault, sealed_fields.instance_key_of(vault, instance), blob)
+    if hashlib.sha256(pdf).hexdigest() != found.sha256:
+        raise BadResult("another digest than that of the report's file")
+    row = ReportFile(
+        report_id=UUID(job.target),
+        job_id=job.id,
+        blob_id=blob.id,
+        sha256=found.sha256,
+        bytes=len(pdf),
+        pages=found.pages,
+        created=now,
+    )
+    session.add(row)
+    return row
+
+
+def _used_up(session: Session, job: Job) -> list[str]:
+    """Remove the row of what a report was made from; its file is destroyed afterwards."""
+    content = own_file(session, job)
+    if content is None:
+        return []
+    session.delete(content)
+    return [content.name]
 
 
 def _predict(

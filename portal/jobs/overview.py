@@ -105,7 +105,7 @@ def board(session: Session) -> Board:
                 failed=counts.get((kind, JobState.FAILED), 0),
                 oldest=oldest.get(kind),
             )
-            for kind in (JobKind.RENDER, JobKind.SEGMENT, JobKind.MEASURE)
+            for kind in (JobKind.RENDER, JobKind.SEGMENT, JobKind.MEASURE, JobKind.REPORT)
         ],
         failed=[
             StuckJob(

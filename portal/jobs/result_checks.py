@@ -16,7 +16,8 @@ from worker.contract.files import OutputRule
 from worker.contract.measurements import Measurements
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import Prediction
-from worker.contract.result import MeasureResult, RenderResult, SegmentResult
+from worker.contract.report_content import ReportFound
+from worker.contract.result import MeasureResult, RenderResult, ReportResult, SegmentResult
 from xray_files.streams import jpeg, png
 
 # The contract's tables by the kinds of the portal's own tables.
@@ -47,7 +48,10 @@ def check_output(
         raise BadResult(f"{found.value} must be {rule.media_type}")
     if not data or len(data) > rule.limit(*picture):
         raise BadResult(f"{found.value} has {len(data)} bytes, which can't be")
-    if rule.media_type != files.BYTES and not _is_picture(data, rule, picture):
+    if rule.media_type == files.PDF:
+        if not data.startswith(b"%PDF-"):
+            raise BadResult(f"{found.value} must be a PDF")
+    elif rule.media_type != files.BYTES and not _is_picture(data, rule, picture):
         sides = f"at most {rule.side_max} pixels a side" if rule.side_max else "the X-ray's size"
         raise BadResult(f"{found.value} must be {rule.media_type} of {sides}")
     return found
@@ -122,6 +126,16 @@ def check_measurements(result: Any) -> Measurements:
         return MeasureResult.parse(result).measurements
     except InvalidMessage as error:
         raise BadResult(error.message) from None
+
+
+def check_report(result: Any, sizes: Mapping[BlobKind, int]) -> ReportFound:
+    """What a report job states about the file that it has stored."""
+    try:
+        found = ReportResult.parse(result).report
+    except InvalidMessage as error:
+        raise BadResult(error.message) from None
+    _require_stored(JobKind.REPORT, sizes)
+    return found
 
 
 def _require_stored(job: JobKind, sizes: Mapping[BlobKind, int]) -> None:

@@ -36,10 +36,13 @@ from portal.models.people import (
 )
 from portal.models.performance import PerformanceMonth
 from portal.models.results import (
+    Cohort,
     ModelVersion,
     Outline,
     OutlineMeasurement,
     Prediction,
+    Report,
+    ReportFile,
     Review,
     ReviewSeen,
 )
@@ -111,6 +114,7 @@ __all__ = [
     "BreakGlass",
     "BreakGlassReason",
     "ClockState",
+    "Cohort",
     "Finding",
     "Hold",
     "HoldReason",
@@ -146,6 +150,8 @@ __all__ = [
     "RecoveryCode",
     "RefusedFile",
     "RetractionReason",
+    "Report",
+    "ReportFile",
     "Review",
     "ReviewDraft",
     "ReviewSeen",

@@ -180,3 +180,61 @@ class OutlineMeasurement(Base):
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
     measurements: Mapped[dict[str, Any]]
     created: Mapped[datetime]
+
+
+class Report(Base):
+    """A report of an exam that was asked for. Rows are only ever added.
+
+    Its files are under the key of `instance_id`, the exam's leading picture then. `blob_id` is the
+    file with all that it holds, which is removed once the PDF is made. `basis` is a digest of the
+    ids of what it is about: what has the same basis holds the same. `signature_id` is empty while
+    the exam is not signed; `with_ai`: it holds what the AI found.
+    """
+
+    __tablename__ = "reports"
+    __table_args__ = (Index("ix_reports_study", "study_id", "created"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
+    author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    # No foreign keys: a purge removes the file alone, and a backup's rows come back by their ids.
+    signature_id: Mapped[uuid.UUID | None]
+    blob_id: Mapped[uuid.UUID]
+    basis: Mapped[str] = mapped_column(String(64))
+    with_ai: Mapped[bool]
+    created: Mapped[datetime]
+
+
+class ReportFile(Base):
+    """The PDF of a report: which file it is, and its SHA-256. Rows are only ever added, one each.
+
+    The file holds a random number that stands nowhere else, so nobody can guess its digest from
+    what they know of the patient once it is purged.
+    """
+
+    __tablename__ = "report_files"
+    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("reports.id"), primary_key=True)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
+    blob_id: Mapped[uuid.UUID]  # no foreign key: a purge removes the file alone
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int]
+    pages: Mapped[int]
+    created: Mapped[datetime]
+
+
+class Cohort(Base):
+    """A frozen data set. Rows are only ever added.
+
+    `manifest_sha256` is of the manifest, which holds the digest of every file. `picture_names` are
+    the names of its pictures, keyed digests of their ids: so a later purge is known to concern it.
+    """
+
+    __tablename__ = "cohorts"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(String(60))
+    version: Mapped[int]
+    team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"))
+    manifest_sha256: Mapped[str] = mapped_column(String(64))
+    picture_names: Mapped[list[str]]
+    created: Mapped[datetime]

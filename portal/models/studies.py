@@ -24,6 +24,8 @@ from worker.contract.prediction import Band
 POSITIVE, UNAIDED, REST, READ = 0, 1, 2, 3
 # The exams that lists show: neither purged nor joined into another.
 LISTED = "purged_at IS NULL AND joined_into IS NULL"
+# The kinds of files of which a picture may have several that count.
+_SEVERAL = "'review_mask', 'report_content', 'report'"
 
 
 class Study(Base):
@@ -206,8 +208,8 @@ class Blob(Base):
             "instance_id",
             "kind",
             unique=True,
-            sqlite_where=text("current = 1 AND kind <> 'review_mask'"),
-            postgresql_where=text("current AND kind <> 'review_mask'"),
+            sqlite_where=text(f"current = 1 AND kind NOT IN ({_SEVERAL})"),
+            postgresql_where=text(f"current AND kind NOT IN ({_SEVERAL})"),
         ),
         # For the sweep's query of each minute, in its form: else SQLite would not use it.
         Index(

@@ -39,6 +39,8 @@ class BlobKind(StrEnum):
     MASK = "mask"
     OVERLAY = "overlay"
     REVIEW_MASK = "review_mask"
+    REPORT_CONTENT = "report_content"
+    REPORT = "report"
 
 
 class View(StrEnum):

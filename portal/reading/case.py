@@ -61,8 +61,36 @@ def open_study(
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
+    view = view_of(session, vault, actor, study, study_id, now, picture=picture)
+    # The dates of the others are patients' data too: the row names those exams as well.
+    named = sorted({other.study_id.hex for other in (*view.priors, *view.same_uid)})
+    audit.append(
+        session,
+        "study_opened",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        detail={"studies": named} if named else None,
+    )
+    session.commit()
+    return view
+
+
+def view_of(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study: Study,
+    asked: UUID,
+    now: datetime,
+    *,
+    picture: UUID | None = None,
+) -> StudyView:
+    """What the case page shows of an exam that the actor may see; the caller logs it. `asked`: the
+    id that it was asked for by; `picture` as in `open_study`.
+    """
     rows = exams.pictures(session, [study.id])[study.id]
-    chosen = _chosen(rows, study_id, picture)
+    chosen = _chosen(rows, asked, picture)
     patient = sealed_fields.open_patient(vault, sealed_fields.key_of(vault, study), study)
     facts = sealed_fields.open_facts(vault, sealed_fields.instance_key_of(vault, chosen), chosen)
     state = status.of_studies(session, [study.id])[study.id]
@@ -73,7 +101,7 @@ def open_study(
     is_signed = state.standing.is_signed
     priors = other_exams.of_patient(session, vault, actor, study)
     shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows)
-    view = StudyView(
+    return StudyView(
         study_id=study.id,
         case_number=study.case_number,
         created=study.created,
@@ -97,18 +125,6 @@ def open_study(
         shares_uid=shares_uid,
         same_uid=same_uid,
     )
-    # The dates of the others are patients' data too: the row names those exams as well.
-    named = sorted({other.study_id.hex for other in (*priors, *same_uid)})
-    audit.append(
-        session,
-        "study_opened",
-        actor=actor,
-        now=now,
-        study_id=study.id,
-        detail={"studies": named} if named else None,
-    )
-    session.commit()
-    return view
 
 
 def study_state(session: Session, actor: Actor, study_id: UUID) -> StudyState:

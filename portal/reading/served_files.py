@@ -16,8 +16,12 @@ from portal.studies import sealed_fields, stored_files
 from portal.vault import NotReadable, Vault
 from xray_files.streams import png
 
-# Not the source file: its header names the patient.
-SERVED: Final = frozenset(BlobKind) - {BlobKind.SOURCE}
+# Not what names the patient: the source file's header, and reports, which `portal.reports` reads.
+SERVED: Final = frozenset(BlobKind) - {
+    BlobKind.SOURCE,
+    BlobKind.REPORT_CONTENT,
+    BlobKind.REPORT,
+}
 # What the overlay is drawn from where it is not stored.
 _OF_AN_OVERLAY: Final = frozenset({BlobKind.PIXELS, BlobKind.MASK})
 

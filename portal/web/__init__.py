@@ -50,6 +50,7 @@ _PAGES = (
     "clinic.signing",
     "clinic.viewer",
     "clinic.export",
+    "clinic.report",
     "clinic.history",
     "api.worker",
     "api.v1",

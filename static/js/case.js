@@ -16,6 +16,7 @@ const KEYS = {
   "a": "agree", "y": "agree-next", "0": "finding-none", "r": "finding-right", "l": "finding-left", "b": "finding-both",
   "Shift+s": "sign", "Shift+n": "sign-next", "Shift+y": "agree-sign-next",
   "u": "finding-unsure", "d": "details", "c": "comment", "n": "next", "q": "worklist",
+  "Shift+r": "report",
   "e": "edit", "Shift+b": "edit-brush", "Shift+e": "edit-eraser", "Shift+p": "edit-polygon", "Shift+f": "edit-fill", "Shift+d": "edit-delete",
   "Shift+t": "edit-threshold", "{": "edit-smaller", "}": "edit-larger", "Shift+o": "reader-outline",
 };
@@ -52,6 +53,8 @@ function field(form, name) { return /** @type {any} */ (form.elements.namedItem(
 
 /** The viewer of this page, once the picture is there. Its `state()` and `restore(state)` keep a view and draw it again. */
 export function viewerOfPage() { return viewer; }
+
+actions.report = () => document.getElementById("report-make")?.click();
 
 function wireReview() {
   const form = reviewForm();

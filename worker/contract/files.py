@@ -9,6 +9,7 @@ from worker.contract.job import JobKind
 BYTES: Final = "application/octet-stream"
 PNG: Final = "image/png"
 JPEG: Final = "image/jpeg"
+PDF: Final = "application/pdf"
 _MB: Final = 1024 * 1024
 # 100 megapixels of 16 bits, the most that the portal accepts, and some room.
 OUTPUT_BYTES_MAX: Final = 256 * _MB
@@ -25,6 +26,8 @@ class FileKind(StrEnum):
     MASK = "mask"
     OVERLAY = "overlay"
     REVIEW_MASK = "review_mask"  # a reader's outline, as `outline_runs`
+    REPORT_CONTENT = "report_content"  # what a report is made of, as `report_content`
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ INPUTS: Final = {
     JobKind.RENDER: (FileKind.SOURCE,),
     JobKind.SEGMENT: (FileKind.PIXELS,),
     JobKind.MEASURE: (FileKind.PIXELS, FileKind.REVIEW_MASK),
+    JobKind.REPORT: (FileKind.REPORT_CONTENT,),
 }
 OUTPUTS: Final = {
     JobKind.RENDER: {
@@ -62,4 +66,5 @@ OUTPUTS: Final = {
         FileKind.OVERLAY: OutputRule(PNG, _MB, bytes_per_pixel=4, is_required=False),
     },
     JobKind.MEASURE: {},
+    JobKind.REPORT: {FileKind.REPORT: OutputRule(PDF, 64 * _MB)},
 }

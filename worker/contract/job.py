@@ -31,9 +31,9 @@ class JobKind(StrEnum):
 Queue = Literal[JobKind.RENDER, JobKind.SEGMENT]
 QUEUES: Final[tuple[Queue, ...]] = (JobKind.RENDER, JobKind.SEGMENT)
 # What the workers of a queue do, what a reader waits for first. Measuring an outline needs the lung
-# finder, which the segment workers have loaded.
+# finder, which the segment workers have loaded; a report needs no model.
 KINDS: Final[dict[Queue, tuple[JobKind, ...]]] = {
-    JobKind.RENDER: (JobKind.RENDER,),
+    JobKind.RENDER: (JobKind.REPORT, JobKind.RENDER),
     JobKind.SEGMENT: (JobKind.MEASURE, JobKind.SEGMENT),
 }
 QUEUE_OF: Final[dict[JobKind, Queue]] = {
@@ -45,6 +45,7 @@ TASKS: Final = {
     JobKind.RENDER: "pleura.render",
     JobKind.SEGMENT: "pleura.segment",
     JobKind.MEASURE: "pleura.measure",
+    JobKind.REPORT: "pleura.report",
 }
 
 

@@ -14,6 +14,7 @@ from worker.contract.facts import Facts
 from worker.contract.measurements import Measurements
 from worker.contract.message import InvalidMessage, Message
 from worker.contract.prediction import Prediction
+from worker.contract.report_content import ReportFound
 
 BUNDLE: Final = "application/vnd.pleura.result"
 # What a worker puts into one bundle; a larger output is stored by a request of its own.
@@ -40,7 +41,13 @@ class MeasureResult(Message):
     measurements: Measurements
 
 
-Result = RenderResult | SegmentResult | MeasureResult
+class ReportResult(Message):
+    """What the file of a report is."""
+
+    report: ReportFound
+
+
+Result = RenderResult | SegmentResult | MeasureResult | ReportResult
 
 
 @dataclass(frozen=True, slots=True)

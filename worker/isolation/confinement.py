@@ -20,12 +20,14 @@ OWN_ID = 65531
 _FILTER = "filter of system calls"
 
 
-def confine(keep: Collection[int], *, as_first: bool = False) -> list[str]:
+def confine(
+    keep: Collection[int], *, as_first: bool = False, readable: Collection[str] = ()
+) -> list[str]:
     """Confine this process for good; the layers that are missing, each with its reason.
 
     `keep`: the descriptors that stay open. Everything must be loaded: afterwards no file can be
-    opened. Single-threaded processes only, and `namespaces.enter` (see there for `as_first`) makes
-    another process of it.
+    opened but those in the folders `readable`. Single-threaded processes only, and
+    `namespaces.enter` (see there for `as_first`) makes another process of it.
     """
     close_all_but({0, 1, 2, *keep})
     if not kernel.LINUX:
@@ -39,7 +41,7 @@ def confine(keep: Collection[int], *, as_first: bool = False) -> list[str]:
             missing.append(f"{layer} ({error.strerror})")
 
     started = os.getpid()
-    attempt("namespaces", lambda: namespaces.enter(as_first=as_first))
+    attempt("namespaces", lambda: namespaces.enter(readable, as_first=as_first))
     if os.geteuid() == 0:
         attempt("a user of its own", become_own_user)
     attempt("capabilities", kernel.drop_capabilities)
@@ -48,7 +50,7 @@ def confine(keep: Collection[int], *, as_first: bool = False) -> list[str]:
     if os.getpid() != started:
         # The parent is the process that waits. After the change of user, which takes this back.
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    attempt("Landlock", landlock.deny_everything)
+    attempt("Landlock", lambda: landlock.deny_everything(readable))
     attempt(_FILTER, system_calls.check)
     return missing
 

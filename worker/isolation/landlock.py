@@ -1,4 +1,5 @@
-"""Landlock: a process that may open no file, connect to nothing and signal nobody outside.
+"""Landlock: a process that may open no file but listed ones, connect to nothing and signal nobody
+outside.
 
 https://docs.kernel.org/userspace-api/landlock.html; the numbers are the same on every machine.
 """
@@ -8,10 +9,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
+from collections.abc import Collection
 
 from worker.isolation import kernel
 
-_CREATE_RULESET, _RESTRICT_SELF = 444, 446
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_PATH_BENEATH, _READ = 1, 2**2 | 2**3  # files and folders
 _CREATE_RULESET_VERSION = 1
 # Every access to files that a version of Landlock can deny; the latest also for later versions.
 _FILES = {1: 2**13 - 1, 2: 2**14 - 1, 3: 2**15 - 1, 4: 2**15 - 1, 5: 2**16 - 1}
@@ -19,8 +23,9 @@ _TCP_FROM, _TCP = 4, 0b11
 _SCOPES_FROM, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
 
 
-def deny_everything() -> None:
-    """Deny all that Landlock of this kernel can deny, for good and for all later children.
+def deny_everything(but: Collection[str] = ()) -> None:
+    """Deny all that Landlock of this kernel can deny, for good and for all later children, but for
+    reading in the folders `but`.
 
     OSError where there is none, or, after denying what it can, an old one.
     """
@@ -35,6 +40,8 @@ def deny_everything() -> None:
         _CREATE_RULESET, ctypes.addressof(handled), ctypes.sizeof(handled), 0
     )
     try:
+        for folder in but:
+            _allow_reading(ruleset, folder)
         kernel.system_call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
@@ -42,3 +49,13 @@ def deny_everything() -> None:
         lacking = "signals and abstract sockets are not denied"
         lacking = lacking if version >= _TCP_FROM else f"TCP, {lacking}"
         raise OSError(errno.ENOTSUP, f"version {version}: {lacking}")
+
+
+def _allow_reading(ruleset: int, folder: str) -> None:
+    place = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        # The kernel's structure is packed: 64 bits of rights, 32 of the descriptor.
+        rule = ctypes.create_string_buffer(struct.pack("=Qi", _READ, place))
+        kernel.system_call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.addressof(rule), 0)
+    finally:
+        os.close(place)

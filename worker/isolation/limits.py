@@ -11,16 +11,15 @@ def address_space_bytes() -> int:
         return int(statm.read().split()[0]) * resource.getpagesize()
 
 
-def limit(memory_bytes: int, cpu_seconds: int) -> None:
-    """Limit the address space and processor time; allow no new descriptor, process or file."""
+def limit(memory_bytes: int, cpu_seconds: int, *, descriptors: int = 0, threads: int = 0) -> None:
+    """Limit the address space and processor time; allow no new descriptor, process or file, but so
+    many descriptors and threads.
+    """
     lower(resource.RLIMIT_AS, memory_bytes)
     lower(resource.RLIMIT_CPU, cpu_seconds)
-    for which in (
-        resource.RLIMIT_NOFILE,
-        resource.RLIMIT_NPROC,
-        resource.RLIMIT_FSIZE,
-        resource.RLIMIT_CORE,
-    ):
+    lower(resource.RLIMIT_NOFILE, descriptors)
+    lower(resource.RLIMIT_NPROC, threads)
+    for which in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         lower(which, 0)
 
 

@@ -1,4 +1,4 @@
-"""Namespaces: a process that sees no other process, no network and no file.
+"""Namespaces: a process that sees no other process, no network and no file but listed ones.
 
 As root it needs no user namespace; another user gets one, and with it the right to the others.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection
 from contextlib import suppress
 
 from worker.isolation import kernel
@@ -21,14 +22,16 @@ _MOUNTS, _UTS, _IPC, _USER, _PIDS, _NETWORK = (
 )
 _PRIVATE_EVERYWHERE = 0x4000 | 0x40000
 _READ_ONLY_NO_PROGRAMS = 0x1 | 0x2 | 0x4 | 0x8
+_AGAIN, _SAME_FILES, _AND_BELOW = 0x20, 0x1000, 0x4000
 # Any folder that is everywhere: what is in it can't be seen any more.
 _EMPTY = "/proc"
 # How a first process, which cannot end by a signal, reports that its child did.
 _BY_SIGNAL = 128
 
 
-def enter(*, as_first: bool) -> None:
-    """Go on as a process of new namespaces, in an empty folder; OSError where refused.
+def enter(readable: Collection[str] = (), *, as_first: bool) -> None:
+    """Go on as a process of new namespaces, in a folder that is empty but for the folders
+    `readable`, which are there at their own paths and can't be written; OSError where refused.
 
     The process that calls goes on as a child; the process itself waits for it and ends as it does.
     Files that are open stay open. `as_first`: as the namespace's first process, which no other of
@@ -46,17 +49,22 @@ def enter(*, as_first: bool) -> None:
         except OSError as error:
             refused = error
     # In any case: no process can be started once the first of the namespace has ended.
-    _go_on_as_child()
+    go_on_as_child()
     try:
         if refused is not None:
             raise refused
         kernel.mount("none", "/", "", _PRIVATE_EVERYWHERE, "")
-        kernel.mount("none", _EMPTY, "tmpfs", _READ_ONLY_NO_PROGRAMS, "size=4k,mode=0555")
+        options = "size=4k,mode=0555"
+        kernel.mount("none", _EMPTY, "tmpfs", 0 if readable else _READ_ONLY_NO_PROGRAMS, options)
+        for folder in readable:
+            _show(folder)
+        if readable:
+            kernel.mount("none", _EMPTY, "", _AGAIN | _READ_ONLY_NO_PROGRAMS, options)
         os.chroot(_EMPTY)
         os.chdir("/")
     finally:
         if not as_first:
-            _go_on_as_child()
+            go_on_as_child()
 
 
 def end_all_others() -> None:
@@ -69,12 +77,19 @@ def end_all_others() -> None:
                 os.waitpid(-1, 0)
 
 
+def _show(folder: str) -> None:
+    place = _EMPTY + folder
+    os.makedirs(place)
+    kernel.mount(folder, place, "", _SAME_FILES | _AND_BELOW, "")
+    kernel.mount("none", place, "", _AGAIN | _SAME_FILES | _READ_ONLY_NO_PROGRAMS, "")
+
+
 def _write(name: str, text: str) -> None:
     with open(f"/proc/self/{name}", "wb") as file:
         file.write(text.encode())
 
 
-def _go_on_as_child() -> None:
+def go_on_as_child() -> None:
     """Return in a child; this process waits for it and ends like it."""
     if (child := os.fork()) == 0:
         return

@@ -51,7 +51,34 @@ ALLOWED: Final = {
     "getrandom": (318, 278),
 }
 # What `restrict` may be asked to allow beyond these.
-MORE: Final = {"setitimer": (38, 103)}
+MORE: Final = {
+    "setitimer": (38, 103),
+    # To open files, of those that a process can see.
+    "openat": (257, 56),
+    "newfstatat": (262, 79),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "readlinkat": (267, 78),
+    "getdents64": (217, 61),
+    "lseek": (8, 62),
+    "pread64": (17, 67),
+    "fcntl": (72, 25),
+    "fstatfs": (138, 44),
+    "statfs": (137, 43),
+    # To start threads, as many as the limit of processes allows.
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "set_robust_list": (273, 99),
+    "rseq": (334, 293),
+    "prctl": (157, 167),
+}
+# Older forms, which one of the machines alone has.
+_X86_ALONE: Final = {"open": 2, "stat": 4, "lstat": 6, "access": 21, "readlink": 89}
+READING: Final = (
+    *("openat", "newfstatat", "faccessat", "faccessat2", "readlinkat", "getdents64"),
+    *("lseek", "pread64", "fcntl", "fstatfs", "statfs", *_X86_ALONE),
+)
+THREADS: Final = ("clone", "clone3", "set_robust_list", "rseq", "prctl")
 # Limits, which are always allowed to a process about itself: another's can't be changed by it.
 _PRLIMIT: Final = (302, 261)
 
@@ -69,12 +96,16 @@ def check() -> None:
 
 
 def restrict(also: Collection[str] = ()) -> None:
-    """Allow this process `ALLOWED` and, of `MORE`, those named in `also`; for good.
+    """Allow this process `ALLOWED` and, of `MORE`, those named in `also` (such as `READING`); for
+    good.
 
     OSError where that is not possible.
     """
     machine = _machine()
-    numbers = [call[machine] for call in (*ALLOWED.values(), *(MORE[name] for name in also))]
+    more = [MORE[name] for name in also if name in MORE]
+    numbers = [call[machine] for call in (*ALLOWED.values(), *more)]
+    if machine == 0:
+        numbers += [_X86_ALONE[name] for name in also if name in _X86_ALONE]
     # A jump is as many steps as it leaves out.
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,17 @@ class Rendered:
 class Decoder:
     """A decoder process, started at once and started again when it was lost."""
 
-    def __init__(self, settings: Settings, program: str = "worker.render.decoder_process") -> None:
-        """Start the program; EOFError when it ends before it is ready."""
+    def __init__(
+        self,
+        settings: Settings,
+        program: str = "worker.render.decoder_process",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the program; EOFError when it ends before it is ready.
+
+        `environment`: of the program, beside what every decoder has.
+        """
+        self._environment = _ENVIRONMENT | dict(environment or {})
         self._memory_bytes = settings.decode_megabytes * 2**20
         # Less than the task's own time limit, so that the job fails for its file.
         self._cpu_seconds = max(1, int(settings.soft_seconds / 2))
@@ -81,7 +91,7 @@ class Decoder:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 process_group=0,
-                env=_ENVIRONMENT,
+                env=self._environment,
                 cwd=Path(__file__).parents[2],
             )
         try:

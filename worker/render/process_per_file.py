@@ -18,16 +18,23 @@ from typing import Any
 from worker.framing import receive, send
 from worker.isolation import kernel, limits, namespaces
 from worker.isolation.confinement import confine, filter_calls
+from worker.isolation.system_calls import READING, THREADS
 
+# Of a process that may read some files.
+_DESCRIPTORS = 64
 Answer = tuple[dict[str, Any], list[bytes]]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may take, beyond what is loaded."""
+    """What one file may take, beyond what is loaded; whether its process may start threads, and
+    the folders that it may read, in which nothing of a file's is.
+    """
 
     memory_bytes: int
     cpu_seconds: int
+    threads: int = 0
+    readable: tuple[str, ...] = ()
 
 
 def serve(
@@ -44,7 +51,9 @@ def serve(
     that are missing; after each file one holds the status with which its process ended.
     """
     loaded_bytes = limits.address_space_bytes()
-    missing = confine({channel.fileno()}, as_first=True)
+    missing = confine({channel.fileno()}, as_first=True, readable=allowed.readable)
+    calls = (*(READING if allowed.readable else ()), *(THREADS if allowed.threads else ()))
+    descriptors_most = _DESCRIPTORS if allowed.readable else 0
     send(channel, {"missing": missing}, [])
     while True:
         _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
@@ -58,8 +67,13 @@ def serve(
                     _, (data,) = receive(own)
                     prepare()
                     memory_bytes = loaded_bytes + len(data) + allowed.memory_bytes
-                    limits.limit(memory_bytes, allowed.cpu_seconds)
-                    filter_calls(missing)
+                    limits.limit(
+                        memory_bytes,
+                        allowed.cpu_seconds,
+                        descriptors=descriptors_most,
+                        threads=allowed.threads,
+                    )
+                    filter_calls(missing, calls)
                     send(own, *work(data))
             finally:
                 os._exit(0)

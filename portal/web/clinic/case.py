@@ -24,9 +24,11 @@ from portal.reading import drafts, reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
 from portal.reading.signatures.seen import open_signed
+from portal.reports import made
 from portal.services import db_session
 from portal.studies.status import StudyState
 from portal.web.present import case_view, list_filters, review_view
+from portal.web.present.reports import lines as report_lines
 from portal.web.security import guard
 from portal.web.security.errors import Problem, wants_problem
 from portal.web.security.json_body import json_or_none
@@ -57,7 +59,14 @@ def case(study_id: UUID) -> str:
     )
     page = case_view.case_page(view, guard.actor(), looks, rulers)
     place = list_filters.of_request().place
-    return render_template("case/case.html", case=page, place=place)
+    return render_template("case/case.html", case=page, place=place, reports=_reports(study_id))
+
+
+def _reports(study_id: UUID) -> report_lines.ReportPanel | None:
+    """Those of the case, for who may have them."""
+    if not guard.actor().may(Permission.STUDY_EXPORT):
+        return None
+    return report_lines.panel(made.listed(db_session(), guard.actor(), study_id))
 
 
 def _as_signed(study_id: UUID) -> str:
@@ -72,7 +81,9 @@ def _as_signed(study_id: UUID) -> str:
     looker = replace(guard.actor(), permissions=held)
     page = case_view.case_page(view, looker, looks, [], signature)
     place = list_filters.of_request().place
-    return render_template("case/case.html", case=page, place=place, actor=looker)
+    return render_template(
+        "case/case.html", case=page, place=place, actor=looker, reports=None
+    )
 
 
 @blueprint.get("/state")

@@ -101,7 +101,7 @@ def _measures(newest: OutlineView | None, model: dict[str, Any]) -> list[tuple[s
     mine, known = newest.measurements or {}, newest.measurements is not None
     waiting = "–" if known or newest.measuring == "failed" else "…"
     pairs = [
-        ("Side", _where(mine), _where(model)),
+        ("Side", where_of(mine), where_of(model)),
         ("Share of the hemithorax", _share(mine), _share(model)),
         ("Greatest distance", _distance(mine), _distance(model)),
         ("Area", _area(mine), _area(model)),
@@ -117,7 +117,8 @@ def _note(newest: OutlineView | None) -> str:
     return "The outline is being measured."
 
 
-def _where(measured: dict[str, Any]) -> str:
+def where_of(measured: dict[str, Any]) -> str:
+    """Side and zones in words; "" where nothing is outlined."""
     return wording.where(
         measured.get("side"),
         measured.get("zones", ()),

@@ -102,7 +102,7 @@ PROTECTIONS = (
         "namespaces, beside all other layers",
         edit(
             _CONFINE,
-            '    attempt("namespaces", lambda: namespaces.enter(as_first=as_first))\n',
+            '    attempt("namespaces", lambda: namespaces.enter(readable, as_first=as_first))\n',
         ),
         f"{_EACH}[namespaces]",
     ),
@@ -128,7 +128,7 @@ PROTECTIONS = (
     off(
         _DECODER,
         "Landlock, beside all other layers",
-        edit(_CONFINE, '    attempt("Landlock", landlock.deny_everything)\n'),
+        edit(_CONFINE, '    attempt("Landlock", lambda: landlock.deny_everything(readable))\n'),
         f"{_EACH}[Landlock]",
     ),
     off(

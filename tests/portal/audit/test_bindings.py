@@ -8,6 +8,7 @@ log names the record or the row.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +18,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from portal.audit import bindings, first_bindings, verification
+from portal.cohorts import freezing
+from portal.cohorts.selection import Filters
 from portal.governance import legal_holds, purges
 from portal.models import (
     AuditEvent,
@@ -32,6 +35,7 @@ from portal.models import (
     ReviewSeen,
 )
 from portal.reading import case, reviews, signing, worklist
+from tests.portal.reports.test_requests import ask, do
 from tests.support.audit_log import check, link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, Core
@@ -49,6 +53,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "addenda": {"sealed_text": b"other"},
     "outlines": {"pixels": 1},
     "outline_measurements": {"measurements": {}},
+    "reports": {"with_ai": False},
+    "report_files": {"sha256": "cd" * 32},
+    "cohorts": {"manifest_sha256": "cd" * 32},
     "purges": {"reference": "x1"},
     "predictions": {"probability": 0.01},
     "holds": {"reference": "x1"},
@@ -61,7 +68,7 @@ UNREFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def used(clinic: Clinic) -> Clinic:
+def used(clinic: Clinic, tmp_path: Path) -> Clinic:
     """A clinic with a row in every table, all of the log's rows linked."""
     first, second, third = (clinic.done() for _ in range(3))
     clinic.submit()
@@ -76,6 +83,12 @@ def used(clinic: Clinic) -> Clinic:
     sign(clinic, first)
     with clinic.session as session:
         reviews.add_review(session, clinic.vault, clinic.mate, second, finding="right", now=NOW)
+    asked = ask(clinic, first)
+    do(clinic, asked)
+    ask(clinic, second)
+    with clinic.session as session:
+        team = Filters(clinic.mate.team_id)
+        freezing.freeze(session, clinic.vault, "all", tmp_path / "all", team, NOW)
     with clinic.session as session:
         legal_holds.hold(session, clinic.admin, second, reason=HoldReason.INCIDENT, now=NOW)
     with clinic.session as session:
@@ -122,12 +135,16 @@ def forged(connection: Connection, table: Table, row: dict[str, Any]) -> dict[st
     outline = UUID(str(connection.scalar(text(unmeasured))))
     unsigned = "SELECT id FROM reviews WHERE id NOT IN (SELECT review_id FROM signatures)"
     review = UUID(str(connection.scalar(text(unsigned))))
+    unmade = "SELECT id FROM reports WHERE id NOT IN (SELECT report_id FROM report_files)"
+    report = UUID(str(connection.scalar(text(unmade))))
     last = connection.scalar(select(func.max(AuditEvent.seq))) or 0
     changes |= {
         "audit_events": {"seq": last + 1, "writer_seq": last + 1000},
         "audit_links": {"position": last + 1, "seq": last + 1},
         "audit_subjects": {"study_id": UUID(int=7)},
         "review_seen": {"instance_id": other},
+        "report_files": {"report_id": report},
+        "cohorts": {"name": "other"},
         "predictions": {"instance_id": other},
         "signatures": {"review_id": review},
         "outline_measurements": {"outline_id": outline},
@@ -234,6 +251,8 @@ def test_a_row_is_not_replaced_by_another_key_of_it(used: Clinic, key: str) -> N
         pytest.skip("PostgreSQL has no REPLACE")
     others = {
         "reviews": {"id": uuid4().hex},
+        "reports": {"id": uuid4().hex},
+        "cohorts": {"id": uuid4().hex},
         "outlines": {"id": uuid4().hex},
         "signatures": {"id": uuid4().hex},
         "addenda": {"id": uuid4().hex},
@@ -243,7 +262,7 @@ def test_a_row_is_not_replaced_by_another_key_of_it(used: Clinic, key: str) -> N
         "purges": {"study_id": uuid4().hex},
     }
     for name, changes in others.items():
-        if key == "unique" and name in ("reviews", "outlines", "addenda", "purges"):
+        if key == "unique" and name in ("reviews", "reports", "outlines", "addenda", "purges"):
             continue  # nothing else of them is
         with attacking(core, armed=True) as connection:
             query = text(f"SELECT rowid, * FROM {name} ORDER BY rowid LIMIT 1")

@@ -98,6 +98,10 @@ ALLOWED: dict[str, Rights] = {
     "data.proof_file": NOBODY,
     "export.page": READ_OUT,
     "export.export": READ_OUT,
+    "report.page": READ_OUT,
+    "report.make": READ_OUT,
+    "report.state": READ_OUT,
+    "report.pdf": NOBODY,  # none is made here; portal/web/test_report.py has one
     "models.model_page": {A: {OTHER}},
     "model_card.page": {T: {OTHER}, R: {OTHER}},
     "models.promote": {A: {OTHER}},
@@ -116,6 +120,7 @@ FILLED: dict[str, object] = {
     "kind": "preview",
     "merge_id": UUID(int=1),
     "outline_id": UUID(int=1),
+    "report_id": UUID(int=1),
 }
 NO_OBJECT = {"static", "auth.join"}  # a file of the site, a secret of its own
 LEAST_CELLS = 510

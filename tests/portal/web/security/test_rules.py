@@ -132,6 +132,10 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "outline.version": set(),  # nothing is drawn yet
     "export.page": {"reader"},
     "export.export": {"reader"},
+    "report.page": {"reader"},
+    "report.make": {"reader"},
+    "report.state": {"reader"},
+    "report.pdf": set(),  # none is made yet
     "reading.following": SENDERS,  # to the worklist, whether the case exists or not
     "worker_api.hello": "worker",
     "worker_api.claim": "worker",
@@ -220,6 +224,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "study_id": study_id,
             "job_id": job_id,
             "outline_id": uuid4(),
+            "report_id": uuid4(),
             "user_id": made["colleague"].id,
             "token_id": token_id,
             "worker_token_id": worker_token.id,

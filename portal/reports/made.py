@@ -1,0 +1,204 @@
+"""The reports of an exam: which there are, whether they are made, and their PDFs."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Denied, Permission
+from portal.models import (
+    Blob,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    Outline,
+    Prediction,
+    Report,
+    ReportFile,
+    Review,
+    Study,
+    User,
+)
+from portal.reading import case
+from portal.studies import exams, sealed_fields, stored_files
+from portal.vault import NotReadable, Vault
+
+ReportState = Literal["waiting", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """A report as lists show it. `number` counts those of the exam from 1; `sha256`, `bytes` and
+    `pages` are there once it is ready, `error_code` once it has failed.
+    """
+
+    report_id: UUID
+    number: int
+    author: str
+    created: datetime
+    state: ReportState
+    error_code: str | None
+    is_signed: bool
+    with_ai: bool
+    basis: str
+    sha256: str
+    bytes: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The reports of an exam, the oldest first. `changed`: when a picture, a result, an outline or
+    a finding came last.
+    """
+
+    study_id: UUID
+    case_number: str
+    reports: list[ReportView]
+    changed: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pdf:
+    """A report's file and what it is called: nothing of the patient."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+def of_exam(session: Session, study_id: UUID, *, with_ai: bool = True) -> list[ReportView]:
+    """The reports of an exam, the oldest first. The caller has checked that it may be seen.
+
+    `with_ai` False: without those that hold what the AI found.
+    """
+    rows = session.execute(
+        select(Report, User.name, ReportFile)
+        .join(Study, Study.id == Report.study_id)
+        .join(User, User.id == Report.author_id)
+        .outerjoin(ReportFile, ReportFile.report_id == Report.id)
+        .where(exams.is_of([study_id]))
+        .order_by(Report.created, Report.id)
+    ).all()
+    jobs = _jobs(session, {report.instance_id for report, _, _ in rows})
+    found = [
+        ReportView(
+            report_id=report.id,
+            number=number,
+            author=author,
+            created=report.created,
+            state=_state(jobs.get(report.id.hex), file),
+            error_code=_error_code(jobs.get(report.id.hex)),
+            is_signed=report.signature_id is not None,
+            with_ai=report.with_ai,
+            basis=report.basis,
+            sha256=file.sha256 if file else "",
+            bytes=file.bytes if file else 0,
+            pages=file.pages if file else 0,
+        )
+        for number, (report, author, file) in enumerate(rows, 1)
+    ]
+    return [one for one in found if with_ai or not one.with_ai]
+
+
+def listed(session: Session, actor: Actor, study_id: UUID) -> Listed:
+    """The reports of an exam, by number and state: nothing of the patient, so no audit row.
+
+    Denied where the actor may not see the exam.
+    """
+    actor.require(Permission.STUDY_EXPORT)
+    study = case.load(session, actor, study_id)
+    reports = of_exam(session, study.id)
+    changed = _changed(session, study.id) if reports else None
+    session.commit()
+    return Listed(study.id, study.case_number, reports, changed)
+
+
+def states(session: Session, actor: Actor, study_id: UUID) -> dict[str, ReportState]:
+    """Which reports there are and whether they are made, for a page that waits; without audit row.
+
+    Denied where the actor may not see the exam.
+    """
+    actor.require(Permission.STUDY_EXPORT)
+    study = case.load(session, actor, study_id)
+    found = {one.report_id.hex: one.state for one in of_exam(session, study.id)}
+    session.commit()
+    return found
+
+
+def read(
+    session: Session, vault: Vault, actor: Actor, study_id: UUID, report_id: UUID, now: datetime
+) -> Pdf:
+    """A report's PDF, with one audit row.
+
+    Denied where the actor may not see the exam, or it has no such report, or not yet; NotReadable
+    where its file is missing or not the one that was made.
+    """
+    actor.require(Permission.STUDY_EXPORT)
+    study = case.load(session, actor, study_id)
+    known = {one.report_id: one for one in of_exam(session, study.id)}
+    found = known.get(report_id)
+    file = session.get(ReportFile, report_id)
+    if found is None or file is None:
+        raise Denied("report")
+    blob = session.get(Blob, file.blob_id)
+    if blob is None:
+        raise NotReadable("a report has no file")
+    instance = session.get_one(Instance, blob.instance_id)
+    data_key = sealed_fields.instance_key_of(vault, instance)
+    audit.append(
+        session,
+        "report_read",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        subject_id=report_id,
+        detail={"sha256": file.sha256},
+    )
+    session.commit()
+    data = stored_files.read(vault, data_key, blob)
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise NotReadable("a report's file is not the one that was made")
+    return Pdf(f"report-{study.case_number}-{found.number}.pdf", data)
+
+
+def _changed(session: Session, study_id: UUID) -> datetime | None:
+    ids = [row.id for row in exams.pictures(session, [study_id])[study_id]]
+    of_reviews = select(func.max(Review.created)).where(exams.within(Review.study_id, study_id))
+    times = [
+        session.scalar(of_reviews),
+        *(
+            session.scalar(select(func.max(column)).where(condition))
+            for column, condition in (
+                (Instance.created, Instance.id.in_(ids)),
+                (Prediction.created, Prediction.instance_id.in_(ids)),
+                (Outline.created, Outline.instance_id.in_(ids)),
+            )
+        ),
+    ]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _jobs(session: Session, instance_ids: set[UUID]) -> dict[str | None, Job]:
+    """The report jobs about these pictures, by their target: the report's id."""
+    if not instance_ids:
+        return {}
+    rows = session.scalars(
+        select(Job).where(Job.instance_id.in_(instance_ids), Job.kind == JobKind.REPORT)
+    )
+    return {row.target: row for row in rows}
+
+
+def _state(job: Job | None, file: ReportFile | None) -> ReportState:
+    if file is not None:
+        return "ready"
+    return "failed" if job is None or job.state is JobState.FAILED else "waiting"
+
+
+def _error_code(job: Job | None) -> str | None:
+    return job.error_code if job is not None and job.state is JobState.FAILED else None

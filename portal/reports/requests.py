@@ -1,0 +1,202 @@
+"""Asking for a report of an exam: what it holds is stored, and a worker makes the PDF.
+
+What a report is about is fixed when it is asked for. The same once more is the same report; what
+has changed since makes another one, and earlier ones stay.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit, database
+from portal.access import Actor, Denied, Permission
+from portal.errors import Conflict
+from portal.jobs import claims
+from portal.jobs.attempts import destroy_files
+from portal.models import Blob, BlobKind, Instance, Job, JobKind, JobState, Report, Study
+from portal.reading import case
+from portal.reading.case_records import StudyView
+from portal.reports import pictures
+from portal.reports.pictures import PictureFile
+from portal.studies import exams, sealed_fields
+from portal.studies.status import State
+from portal.vault import Vault
+from worker.contract import report_content
+from worker.contract.files import BYTES
+from worker.contract.report_content import ReportContent
+
+# Raised with what a report holds: what was made by the version before is then made anew.
+FORM: Final = 1
+
+# The report's text: of the exam, its pictures, a number that nobody knows, and the time.
+Compose = Callable[[StudyView, Sequence[PictureFile], str, datetime], ReportContent]
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A report, and the job to be announced; None where it waits, runs or is done already."""
+
+    report: Report
+    job_id: UUID | None
+
+
+def request(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    compose: Compose,
+    now: datetime,
+    *,
+    with_ai: bool = True,
+) -> Requested:
+    """Ask for a report of the exam as it is, with one audit row.
+
+    Where the newest one is about the same it is that one; if it has failed, it is tried again.
+    Denied where the actor may not see the exam, or it was purged; Conflict `not_ready` while a
+    picture is being prepared, `changed` where something came in meanwhile.
+    """
+    actor.require(Permission.STUDY_EXPORT)
+    study = case.load(session, actor, study_id)
+    view = case.view_of(session, vault, actor, study, study_id, now)
+    if view.state.state in (State.RECEIVED, State.PREPARING):
+        session.commit()
+        raise Conflict("not_ready", "The picture is still being prepared: a report can't be made.")
+    basis = basis_of(view, with_ai=with_ai)
+    known = _again(session, actor, study, basis, now)
+    if known is not None:
+        return known
+    leading = session.get_one(Instance, exams.leading(_rows(session, study.id)).id)
+    data_key = sealed_fields.instance_key_of(vault, leading)
+    files = pictures.of(session, vault, view, with_ai=with_ai)
+    content = compose(view, files, secrets.token_hex(16), now)
+    parts = [part for one in files for part in (one.jpeg, *(o.data for o in one.outlines))]
+    data = report_content.pack(content, parts)
+    blob = Blob(
+        id=uuid4(),
+        instance_id=leading.id,
+        kind=BlobKind.REPORT_CONTENT,
+        size=len(data),
+        media_type=BYTES,
+        current=True,
+        created=now,
+    )
+    blob.name = vault.put(data_key, blob_id=blob.id, kind=blob.kind, attempt=0, data=data)
+    try:
+        requested = _add(session, vault, actor, study_id, blob, basis, with_ai, now)
+    except BaseException:
+        session.rollback()
+        destroy_files(vault, [blob.name])
+        raise
+    database.commit(session)
+    return requested
+
+
+def basis_of(view: StudyView, *, with_ai: bool) -> str:
+    """A digest of the ids of all that a report of the exam is about: nothing of the patient."""
+    newest = {one.instance_id: one for one in view.outlines}
+    about = [
+        FORM,
+        with_ai,
+        [one.instance_id.hex for one in view.pictures],
+        [
+            (one.prediction.model_sha256, one.prediction.created.isoformat())
+            for one in view.pictures
+            if one.prediction and with_ai
+        ],
+        [(one.outline_id.hex, one.measuring) for one in newest.values()],
+        [one.review_id.hex for one in view.reviews],
+    ]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def _add(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    blob: Blob,
+    basis: str,
+    with_ai: bool,
+    now: datetime,
+) -> Requested:
+    """Add the rows, in one transaction in which the exam is locked; the caller commits."""
+    study = case.load(session, actor, study_id)
+    session.refresh(study, with_for_update={"key_share": True})
+    if study.joined_into is not None or study.purged_at is not None:
+        raise Denied("study")
+    view = case.view_of(session, vault, actor, study, study_id, now)
+    if basis_of(view, with_ai=with_ai) != basis:
+        raise Conflict("changed", "The case has changed just now. Ask for the report again.")
+    report = Report(
+        id=uuid4(),
+        study_id=study.id,
+        instance_id=blob.instance_id,
+        author_id=actor.user_id,
+        blob_id=blob.id,
+        basis=basis,
+        with_ai=with_ai,
+        created=now,
+    )
+    session.add_all([blob, report])
+    session.flush()
+    instance = session.get_one(Instance, blob.instance_id)
+    job = claims.enqueue(session, JobKind.REPORT, now, instance=instance, target=report.id.hex)
+    audit.append(
+        session,
+        "report_requested",
+        actor=actor,
+        now=now,
+        study_id=study.id,
+        subject_id=report.id,
+        detail={"with_ai": with_ai},
+        bound=[report],
+    )
+    return Requested(report, job.id)
+
+
+def _again(
+    session: Session, actor: Actor, study: Study, basis: str, now: datetime
+) -> Requested | None:
+    """The newest report, where it is about the same; one that has failed is queued again."""
+    newest = session.scalars(
+        select(Report)
+        .join(Study, Study.id == Report.study_id)
+        .where(exams.is_of([study.id]))
+        .order_by(Report.created.desc(), Report.id.desc())
+        .limit(1)
+    ).first()
+    if newest is None or newest.basis != basis:
+        return None
+    job = session.scalars(
+        select(Job)
+        .where(Job.kind == JobKind.REPORT, Job.target == newest.id.hex)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    again = job.state is JobState.FAILED
+    if again:
+        claims.queue_again(session, job)
+        audit.append(
+            session,
+            "report_requested",
+            actor=actor,
+            now=now,
+            study_id=study.id,
+            subject_id=newest.id,
+            detail={"again": True},
+        )
+    session.commit()
+    return Requested(newest, job.id if again else None)
+
+
+def _rows(session: Session, study_id: UUID) -> list[Instance]:
+    return exams.pictures(session, [study_id])[study_id]

@@ -1,0 +1,72 @@
+// A report is asked for without leaving the page; its part of the page is renewed until it is made.
+
+import { csrfToken } from "./base.js";
+import { getJson, poll, swap } from "./poll.js";
+import { refreshTimes } from "./time.js";
+
+const LONGEST_PAUSE = 15_000;
+const panel = document.getElementById("report-panel");
+/** @type {{ stop(): void } | null} */
+let waiting = null;
+
+/** @param {string} text */
+function say(text) { document.getElementById("report-status").textContent = text; }
+
+/** The part of the page as it is now; whether a report is still being made. */
+async function renew() {
+  const response = await fetch(panel.dataset.page, { cache: "no-store" });
+  if (!response.ok || response.redirected) throw new Error("the list of reports could not be fetched");
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = page.getElementById("report-panel");
+  const was = document.activeElement?.id;
+  panel.toggleAttribute("data-waiting", fresh.hasAttribute("data-waiting"));
+  swap(panel, fresh);
+  refreshTimes(panel);
+  if (was === "report-make") document.getElementById("report-make").focus();
+  return fresh.hasAttribute("data-waiting");
+}
+
+function await_() {
+  waiting?.stop();
+  let pause = 700;
+  waiting = poll(async () => {
+    /** @type {Record<string, string>} */
+    const states = await getJson(panel.dataset.state);
+    if (!Object.values(states).includes("waiting")) { await renew(); return null; }
+    pause = Math.min(LONGEST_PAUSE, pause * 1.4);
+    return pause;
+  }, pause);
+}
+
+/** @param {HTMLFormElement} form */
+async function make(form) {
+  const button = /** @type {HTMLButtonElement} */ (document.getElementById("report-make"));
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
+  say("The report is being made.");
+  try {
+    const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json" };
+    const response = await fetch(form.action, { method: "POST", headers });
+    if (response.status === 401 || response.redirected) {
+      document.dispatchEvent(new Event("session-lost"));
+      throw new Error("Your session has ended: sign in again, then ask for the report again.");
+    }
+    if (!response.ok) {
+      const answer = await response.json().catch(() => ({}));
+      throw new Error(answer.detail || answer.title || "The report could not be asked for.");
+    }
+    if (await renew()) await_();
+  } catch (error) {
+    say(error instanceof TypeError ? "The portal does not answer. Ask for the report again." : error.message);
+  }
+  document.getElementById("report-make").removeAttribute("aria-disabled");
+}
+
+if (panel) {
+  panel.addEventListener("submit", (event) => {
+    if (!(event.target instanceof HTMLFormElement)) return;
+    event.preventDefault();
+    make(event.target);
+  });
+  if (panel.hasAttribute("data-waiting")) await_();
+}
