@@ -57,7 +57,8 @@ async function make(form) {
     }
     if (await renew()) await_();
   } catch (error) {
-    say(error instanceof TypeError ? "The portal does not answer. Ask for the report again." : error.message);
+    const offline = error instanceof TypeError || !(error instanceof Error);
+    say(offline ? "The portal does not answer. Ask for the report again." : error.message);
   }
   document.getElementById("report-make").removeAttribute("aria-disabled");
 }

@@ -12,7 +12,7 @@ from ml.preparation import phantom
 from portal.models import Role
 from tests.browser.conftest import draw
 from tests.browser.test_layout import BEFORE_THE_CODE, PAGES
-from tests.browser.world import LONG_NAME, World, end_sessions, review
+from tests.browser.world import LONG_NAME, World, end_sessions, made_report, review
 from tests.support.people import Person
 
 ERRORS = (400, 403, 404, 409, 413, 415, 422, 429, 500, 503, 507)
@@ -145,6 +145,15 @@ def _dialogs(world: World) -> Iterator[Scene]:
     yield Scene("case-sizes", likely, prepare=on_case(lambda page: page.click("#sizes summary")))
     yield Scene("case-heat-map", likely, prepare=on_case(lambda page: page.keyboard.press("h")))
     yield Scene("case-outline", likely, prepare=on_case(edits))
+
+    def report(page: Page) -> None:
+        page.keyboard.press("Shift+R")
+        page.wait_for_selector("#report-panel[data-waiting], #report-panel li a")
+        made_report(world.site, world.cases.likely)
+        page.wait_for_selector("#report-panel li a")
+        page.locator("#report-panel").scroll_into_view_if_needed()
+
+    yield Scene("case-report", likely, prepare=on_case(report))
     yield Scene("case-full-screen", likely, prepare=on_case(lambda page: page.keyboard.press("f")))
     yield Scene(
         "case-four-full-screen", four, prepare=on_case(lambda page: page.keyboard.press("f"))

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from flask import request
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ml.images.picture import Spacing
 from ml.preparation import phantom
 from portal.accounts import sessions
-from portal.models import LoginSession, Role, Study, User
+from portal.models import Job, JobKind, JobState, LoginSession, Role, Study, User
 from portal.reading import reviews
 from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
 from tests.support.browser_portal import BrowserPortal
+from tests.support.jobs import Jobs
 from tests.support.people import Person
 from tests.support.portal_app import make_person, post, sign_in
 
@@ -152,6 +154,24 @@ def review(site: BrowserPortal, who: Person, study: UUID, finding: str, **more: 
         actor = sessions.actor_of(session.get_one(User, who.id))
         now = datetime.now(UTC)
         reviews.add_review(session, site.core.vault, actor, study, finding=finding, now=now, **more)
+
+
+def made_report(site: BrowserPortal, study: UUID) -> None:
+    """Do the case's report job, if one waits, as a worker would."""
+    jobs, pdf = Jobs(site.core), b"%PDF-1.7 made"
+    jobs.time = None
+    with site.core.sessions() as session:
+        waiting = session.scalars(
+            select(Job.id).where(
+                Job.study_id == study, Job.kind == JobKind.REPORT, Job.state == JobState.QUEUED
+            )
+        ).all()
+    for job_id in waiting:
+        ticket = jobs.claim(job_id, datetime.now(UTC))
+        assert ticket is not None
+        jobs.store(ticket, datetime.now(UTC), report=pdf)
+        digest = hashlib.sha256(pdf).hexdigest()
+        jobs.finish(ticket, {"report": {"pages": 2, "sha256": digest}}, datetime.now(UTC))
 
 
 def _done(site: BrowserPortal, seed: int, probability: float = 0.91, **given: Any) -> UUID:
