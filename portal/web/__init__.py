@@ -50,7 +50,7 @@ _PAGES = (
     "clinic.signing",
     "clinic.viewer",
     "clinic.export",
-    "clinic.report",
+    "clinic.reports.pages",
     "clinic.history",
     "api.worker",
     "api.v1",
