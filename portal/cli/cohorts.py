@@ -39,6 +39,7 @@ def cohort_options(parser: argparse.ArgumentParser) -> None:
     freeze.add_argument(
         "--to", dest="until", type=date.fromisoformat, help="arrived on this day (UTC) or before"
     )
+    freeze.add_argument("--signed", action="store_true", help="signed cases alone")
     freeze.add_argument(
         "--looked",
         action="store_true",
@@ -60,7 +61,7 @@ def cohort_options(parser: argparse.ArgumentParser) -> None:
 
 def _freeze(chosen: argparse.Namespace) -> int:
     with open_portal(Settings.from_env()) as (session, vault, _engine):
-        filters = Filters(_team(session, chosen.team), *_days(chosen))
+        filters = Filters(_team(session, chosen.team), *_days(chosen), chosen.signed)
         try:
             done = freezing.freeze(
                 session,

@@ -22,11 +22,19 @@ from portal.models import (
     Prediction,
     Review,
     ReviewSeen,
+    Signature,
     Study,
     Verdict,
     View,
 )
-from portal.studies import exams, patients, sealed_fields, stored_files, stored_results
+from portal.studies import (
+    exams,
+    patients,
+    sealed_fields,
+    stored_files,
+    stored_results,
+    verdicts,
+)
 from portal.vault import Vault
 
 # Patients are dealt to so many parts; part 0 is the one that recipes hold out.
@@ -94,6 +102,8 @@ def ids(session: Session, filters: Filters) -> list[UUID]:
         Study.joined_into.is_(None),
         was_read,
     )
+    if filters.signed:
+        query = query.where(exists().where(*exams.within_outer(Signature.study_id)))
     if filters.since is not None:
         query = query.where(Study.created >= filters.since)
     if filters.until is not None:
@@ -119,14 +129,26 @@ def read(
     patient, fold = patient_of(session, vault, study, folds or {})
     rows = exams.pictures(session, [study.id])[study.id]
     predictions = exams.last_predictions(session, [study.id])
-    stated = reviews[-1] if reviews else None
+    # The verdict that stands: the signed one, else the newest.
+    standing = verdicts.standings(session, [study.id]).get(study.id, verdicts.NOT_READ)
+    stated = next((one for one in reviews if one.id == standing.review_id), None)
+    signed = set(
+        session.scalars(
+            select(Signature.review_id).where(
+                Signature.review_id.in_([review.id for review in reviews])
+            )
+        )
+    )
     return Exam(
         name=vault.lookup("cohort:exam", study.id.bytes)[:16],
         patient=patient,
         fold=fold,
         sex=study.sex.value,
         age_band=study.age_band,
-        reviews=[_review(session, vault, one) for one in reviews],
+        reviews=[
+            _review(session, vault, one) | {"is_signed": one.id in signed, "stands": one is stated}
+            for one in reviews
+        ],
         pictures=[_picture(session, vault, row, predictions.get(row.id), stated) for row in rows],
     )
 

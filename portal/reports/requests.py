@@ -6,6 +6,7 @@ has changed since makes another one, and earlier ones stay.
 
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,13 +29,14 @@ from portal.reports import pictures
 from portal.reports.pictures import PictureFile
 from portal.studies import exams, sealed_fields
 from portal.studies.status import State
-from portal.vault import Vault
+from portal.vault import Vault, VaultError
 from worker.contract import report_content
 from worker.contract.files import BYTES
 from worker.contract.report_content import ReportContent
 
 # Raised with what a report holds: what was made by the version before is then made anew.
 FORM: Final = 1
+_log = logging.getLogger(__name__)
 
 # The report's text: of the exam, its pictures, a number that nobody knows, and the time.
 Compose = Callable[[StudyView, Sequence[PictureFile], str, datetime], ReportContent]
@@ -100,12 +102,37 @@ def request(
     return requested
 
 
+def request_signed(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    compose: Compose,
+    now: datetime,
+) -> UUID | None:
+    """Ask for the report of an exam that the actor has just signed; its job, to be announced.
+
+    The signature stands in any case: where no report can be asked for now, a reader asks later.
+    """
+    if not actor.may(Permission.STUDY_EXPORT):
+        return None
+    try:
+        return request(session, vault, actor, study_id, compose, now).job_id
+    except (Conflict, Denied, VaultError, OSError) as error:
+        session.rollback()
+        _log.warning("no report after a signature: %s", type(error).__name__)
+        return None
+
+
 def basis_of(view: StudyView, *, with_ai: bool) -> str:
     """A digest of the ids of all that a report of the exam is about: nothing of the patient."""
     newest = {one.instance_id: one for one in view.outlines}
+    signature_id = view.state.standing.signature_id
     about = [
         FORM,
         with_ai,
+        signature_id.hex if signature_id else None,
+        [(one.author_id.hex, one.created.isoformat()) for one in view.addenda],
         [one.instance_id.hex for one in view.pictures],
         [
             (one.prediction.model_sha256, one.prediction.created.isoformat())
@@ -141,6 +168,7 @@ def _add(
         study_id=study.id,
         instance_id=blob.instance_id,
         author_id=actor.user_id,
+        signature_id=view.state.standing.signature_id,
         blob_id=blob.id,
         basis=basis,
         with_ai=with_ai,

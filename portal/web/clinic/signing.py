@@ -11,6 +11,7 @@ from portal.reading import signing
 from portal.reading.case import load
 from portal.reading.signing import Changed, NotProved, Proof
 from portal.services import db_session
+from portal.web.clinic.reports.pages import make_signed
 from portal.web.security import guard
 from portal.web.security.errors import Problem
 from portal.web.security.json_body import json_or_none
@@ -52,6 +53,8 @@ def sign(study_id: UUID) -> Response:
         raise Problem(409, changed.code, changed.message, more=more) from changed
     except Invalid as bad:
         raise Problem(422, bad.code, bad.message) from bad
+    if signed.is_new:
+        make_signed(study_id)
     return jsonify({"signature": signed.signature.id.hex, "is_new": signed.is_new})
 
 
@@ -78,6 +81,7 @@ def add(study_id: UUID) -> Response:
         raise Problem(401, "confirm") from None
     except Invalid as bad:
         raise Problem(422, bad.code, bad.message) from bad
+    make_signed(study_id)
     return jsonify({"addendum": added.id.hex})
 
 

@@ -120,7 +120,7 @@ def panel(view: StudyView, actor: Actor) -> SignPanel:
         author=standing.author,
         when=standing.at,
         notes=_notes(view),
-        signatures=_signatures(view),
+        signatures=signature_lines(view),
         addenda=[AddendumLine(one.text, one.author, one.created) for one in view.addenda],
         may_sign=actor.may(Permission.REVIEW_WRITE),
         known={"sign": f"{base}/signatures", "add": f"{base}/addenda"},
@@ -141,7 +141,8 @@ def _notes(view: StudyView) -> list[str]:
     return notes
 
 
-def _signatures(view: StudyView) -> list[SignatureLine]:
+def signature_lines(view: StudyView) -> list[SignatureLine]:
+    """The signatures of a case, the newest first."""
     lines = [
         SignatureLine(
             one.signature_id,

@@ -22,10 +22,12 @@ from portal.models import (
     Job,
     JobKind,
     JobState,
+    ProofMethod,
     PurgeReason,
     Report,
     ReportFile,
 )
+from portal.reading import case, signing
 from portal.reading.case import load
 from portal.reading.reviews import add_review
 from portal.reports import made, requests
@@ -73,7 +75,10 @@ def content_of(clinic: Clinic, asked: Requested) -> tuple[ReportContent, list[by
         assert claimed is not None
         (found,) = clinic.vault.get_many([claimed.inputs["report_content"]])
         assert found is not None
-    clinic.pass_time(after(minutes=5))
+    with clinic.session as session:
+        job = session.get_one(Job, asked.job_id)
+        job.state, job.lease_until = JobState.QUEUED, None
+        session.commit()
     return report_content.unpack(found)
 
 
@@ -233,6 +238,45 @@ def _send(
 ) -> None:
     clinic.store(ticket, NOW, **outputs)
     clinic.finish(ticket, result)
+
+
+def test_a_signed_report_names_who_signed_and_is_kept(clinic: Clinic) -> None:
+    study = clinic.done()
+    with clinic.session as session:
+        opened = case.open_study(session, clinic.vault, clinic.mate, study, NOW)
+        signing.sign(
+            session,
+            clinic.vault,
+            clinic.mate,
+            study,
+            finding="right",
+            comment="As signed.",
+            shown=opened.shown,
+            after="",
+            proof=signing.Proof(ProofMethod.PASSWORD_CODE, NOW),
+            now=NOW,
+        )
+    signed = ask(clinic, study)
+    assert signed.report.signature_id is not None
+    content, _ = content_of(clinic, signed)
+    assert content.is_signed
+    assert content.state.startswith("Final – signed by Test mate, ")
+    assert "Signature 1: Test mate, " in texts(content)
+    do(clinic, signed, now=after(minutes=6))
+    # What comes later is another version, in which the signed finding stands.
+    with clinic.session as session:
+        add_review(session, clinic.vault, clinic.mate, study, finding="none", now=after(minutes=7))
+    later = ask(clinic, study, after(minutes=8))
+    assert later.report.id != signed.report.id
+    content, _ = content_of(clinic, later)
+    text = texts(content)
+    assert "Pneumothorax: Right" in text
+    assert "As signed." in text
+    assert "not signed: the signed one stands" in text
+    with clinic.session as session:
+        listed = made.listed(session, clinic.mate, study).reports
+    assert [(one.is_signed, one.state) for one in listed] == [(True, "ready"), (True, "waiting")]
+    assert listed[0].sha256 == hashlib.sha256(PDF).hexdigest()
 
 
 def test_who_may_not_see_the_case_gets_no_report(clinic: Clinic) -> None:

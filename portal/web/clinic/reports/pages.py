@@ -46,6 +46,20 @@ def make(study_id: UUID) -> Response | BaseResponse:
     return redirect(url_for(".page", study_id=study_id), 303)
 
 
+def make_signed(study_id: UUID) -> None:
+    """Ask for the report of a case that this person has just signed."""
+    job_id = requests.request_signed(
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        study_id,
+        report_text.compose,
+        guard.now(),
+    )
+    if job_id is not None:
+        sweeper.notify(db_session(), guard.services().broker, job_id, guard.now())
+
+
 @blueprint.get("/state")
 @guard.permission(Permission.STUDY_EXPORT, background=True)
 def state(study_id: UUID) -> Response:

@@ -11,7 +11,7 @@ from portal.models import View
 from portal.reading.case_records import PictureView, PredictionView, StudyView
 from portal.reports.pictures import PictureFile
 from portal.studies.reader_outlines import OutlineView
-from portal.web.present import outline_view, size_lines, wording
+from portal.web.present import outline_view, sign_view, size_lines, wording
 from worker.contract.report_content import (
     OutlineBy,
     OutlinePart,
@@ -42,15 +42,16 @@ def compose(
     """What a report of this exam holds. `number`: of the file; `with_ai` False: nothing of what the
     AI found.
     """
-    sections = [_reader(view, with_ai)]
+    sections = [_reader(view, with_ai), *_signatures(view), *_addenda(view)]
     if with_ai:
         sections += _ai(view)
     sections += _outlines(view, with_ai)
+    standing = view.state.standing
     return ReportContent(
         language="en",
         title=TITLE,
-        state=PRELIMINARY,
-        is_signed=False,
+        state=_state(view),
+        is_signed=standing.is_signed,
         number=number,
         created=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         exam=_exam(view),
@@ -85,11 +86,44 @@ def _exam(view: StudyView) -> list[Row]:
     return _rows(rows)
 
 
+def _state(view: StudyView) -> str:
+    standing = view.state.standing
+    if not standing.is_signed or standing.at is None:
+        return PRELIMINARY
+    return f"{sign_view.STATES[standing.state]} – signed by {standing.author}, {_time(standing.at)}"
+
+
+def _signatures(view: StudyView) -> list[Section]:
+    """Who has signed, when and after which proof of identity, the newest first."""
+    rows = [
+        (f"Signature {line.number}", f"{line.signer}, {_time(line.when)}, by {line.proof}")
+        for line in sign_view.signature_lines(view)
+    ]
+    return [Section(title="Signature", rows=_rows(rows), notes=_since(view))] if rows else []
+
+
+def _since(view: StudyView) -> list[str]:
+    notes = list[str]()
+    if view.state.new_pictures:
+        notes.append("A picture came in after the exam was signed: the signed finding stays.")
+    if not view.state.standing.is_newest:
+        notes.append("A later version of the reading is not signed: the signed one stands.")
+    return notes
+
+
+def _addenda(view: StudyView) -> list[Section]:
+    rows = [(f"{one.author}, {_time(one.created)}", one.text) for one in view.addenda]
+    return [Section(title="Addenda", rows=_rows(rows))] if rows else []
+
+
 def _reader(view: StudyView, with_ai: bool) -> Section:
-    """What the newest review states, and that there were others before it."""
+    """What the review states that stands: the signed one, else the newest; and those beside it."""
     if not view.reviews:
         return Section(title="Reader’s finding", notes=["Not read by a radiologist yet."])
-    newest = view.reviews[-1]
+    standing = view.state.standing
+    newest = next(
+        (one for one in view.reviews if one.review_id == standing.review_id), view.reviews[-1]
+    )
     finding = wording.FINDINGS[newest.finding.value] if newest.finding else ""
     compared = wording.VERDICTS[newest.verdict.value] if with_ai else ""
     rows = [
@@ -102,8 +136,9 @@ def _reader(view: StudyView, with_ai: bool) -> Section:
         ("Read", _time(newest.created)),
     ]
     earlier = [
-        f"Earlier: {_finding_of(one.finding)} · {one.reader} · {_time(one.created)}"
-        for one in reversed(view.reviews[:-1])
+        f"Other version: {_finding_of(one.finding)} · {one.reader} · {_time(one.created)}"
+        for one in reversed(view.reviews)
+        if one is not newest
     ]
     notes = [wording.SIZE_METHOD.replace(" (optional)", "")] if newest.size else []
     return Section(title="Reader’s finding", rows=_rows(rows), notes=[*notes, *earlier[:20]])
