@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.cohorts import folder as folders
-from portal.cohorts import masks, selection
+from portal.cohorts import selection
 from portal.cohorts.folder import COCO, FORMAT, INDEX, MANIFEST, SIIM, SPLITS, Writer
 from portal.cohorts.selection import Exam, Filters, Picture
-from portal.exchange import cohort_pictures
+from portal.exchange import cohort_pictures, run_lengths
 from portal.exchange.cohort_pictures import DICOM, NewIdentity
 from portal.formats import mask_png
 from portal.models import Cohort, Instance, Study
@@ -331,7 +331,7 @@ def _tabulate(
     if label is None:
         return
     number = len(content.images) + 1
-    content.siim.append((picture.name, masks.siim(label, found.size)))
+    content.siim.append((picture.name, run_lengths.siim(label, found.size)))
     writer.add(f"masks/{picture.name}.png", mask_png.write(label, *found.size))
     content.images.append(
         {
@@ -348,7 +348,7 @@ def _tabulate(
                 "image_id": number,
                 "category_id": 1,
                 "iscrowd": 1,
-                **masks.coco(label, found.size),
+                **run_lengths.coco(label, found.size),
             }
         )
 

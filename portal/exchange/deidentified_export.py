@@ -16,6 +16,7 @@ be exported is looked at before the wait, with what is read of it, and with the 
 import hashlib
 import io
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -27,9 +28,16 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.exchange import deidentify_process, export_records, export_texts, exported_outlines
+from portal.exchange import (
+    deidentify_process,
+    export_records,
+    export_texts,
+    exported_outlines,
+    run_lengths,
+)
 from portal.exchange.deidentify import Identity
 from portal.exchange.export_records import CaseRecord, PictureRecord
+from portal.formats import mask_png
 from portal.formats.header_pool import Shape, Work
 from portal.formats.limited_work import Ask, LimitedWork
 from portal.formats.refusals import Refused
@@ -55,6 +63,8 @@ MOST_SECONDS: Final = 15.0
 MODULE: Final = "portal.exchange.deidentify_process"
 _work: Final = LimitedWork(MODULE, deidentify_process.SECONDS)
 _UIDS: Final = ("study", "series", "instance")
+# Of the readers who have outlined a picture, in the order in which they first did.
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _Warning = Literal[
     "burned_in_yes",
     "burned_in_unknown",
@@ -193,6 +203,8 @@ class _Found:
     pictures: int
     warnings: list[str] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)
+    # Lines of masks.csv: picture, whose, rows, columns, and run lengths as in the competition.
+    masks: list[tuple[object, ...]] = field(default_factory=list)
     work: Work = field(default_factory=Work)
 
     def warn(self, *codes: str) -> None:
@@ -274,7 +286,11 @@ def _collect(vault: Vault, record: CaseRecord, ask: Ask, files: _Files) -> _Foun
                 "reader_outlines": picture.reader_outlines,
             }
         )
-    files.add("result.json", export_texts.as_json(record.result | {"pictures": results}))
+    result = record.result | {"pictures": results}
+    files.add("result.json", export_texts.as_json(result))
+    files.add("result.csv", export_texts.table(result))
+    masks = [("picture", "by", "rows", "columns", "EncodedPixels"), *found.masks]
+    files.add("masks.csv", export_texts.as_csv(masks))
     return found
 
 
@@ -318,12 +334,24 @@ def _picture(
     if picture.drawn is not None:
         drawn = exported_outlines.mask(vault, data_key, picture.instance, picture.drawn)
         files.add(f"reader-mask{end}.png", drawn)
+    for letter, one in zip(_LETTERS, picture.by_reader, strict=False):
+        data = exported_outlines.mask(vault, data_key, picture.instance, one)
+        files.add(f"reader-mask-by-{letter}{end}.png", data)
+        found.masks.append(_run_lengths(identity.number, f"reader {letter}", data))
     if picture.mask is not None:
         cleaned = _clean_png(stored_files.read(vault, data_key, picture.mask))
         if cleaned is None:
             found.warn("mask_left_out")
         else:
             files.add(f"mask{end}.png", cleaned)
+            with suppress(BadFile):  # of a version before, in another form
+                found.masks.append(_run_lengths(identity.number, "AI", cleaned))
+
+
+def _run_lengths(number: int, whose: str, data: bytes) -> tuple[object, ...]:
+    """A line of masks.csv; BadFile for a PNG that is no mask of ours."""
+    runs, rows, columns = mask_png.read(data)
+    return number, whose, rows, columns, run_lengths.of_size(runs, (rows, columns))
 
 
 def _clean_png(data: bytes) -> bytes | None:

@@ -34,6 +34,7 @@ class PictureRecord:
     mask: Blob | None
     drawn: Drawn | None
     is_damaged: bool
+    by_reader: list[Drawn]
     prediction: dict[str, Any] | None
     reader_outlines: list[dict[str, Any]]
 
@@ -68,6 +69,7 @@ def read(session: Session, vault: Vault, study: Study, most: int, too_many: Conf
                 stored_files.current(session, instance.id, BlobKind.MASK),
                 exported_outlines.newest(session, instance),
                 _is_damaged(session, instance.id),
+                exported_outlines.of_each_reader(session, instance),
                 export_texts.prediction(predictions.get(instance.id), instance),
                 exported_outlines.numbers(session, instance),
             )

@@ -1,8 +1,10 @@
 """The texts of an export: the model's result with the readers' findings, and what was changed."""
 
+import csv
+import io
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -11,6 +13,8 @@ from sqlalchemy.orm import Session
 from portal.exchange import deidentify
 from portal.models import Instance, Prediction, Review, Signature, Study
 from portal.studies import exams, stored_results, verdicts
+
+_MEASURED: Final = ("area_px", "area_mm2", "side", "distance_mm")
 
 
 def result(session: Session, study_id: UUID, prediction: dict[str, Any] | None) -> dict[str, Any]:
@@ -71,6 +75,34 @@ def prediction(row: Prediction | None, picture: Instance) -> dict[str, Any] | No
             "reasons": [reason.get("code") for reason in row.quality.get("reasons", [])],
         },
     }
+
+
+def table(result: Mapping[str, Any]) -> bytes:
+    """The result as CSV: a line for each picture, with the verdict that stands on the case."""
+    of_model, stands = ("probability", "band", "operating_point"), result["verdict"]
+    columns = ("picture", "model", "version", "retracted", *of_model, *_MEASURED, "quality")
+    lines: list[tuple[object, ...]] = [(*columns, "verdict_state", "finding")]
+    for number, picture in enumerate(result["pictures"], 1):
+        found = picture["prediction"] or {}
+        model, measured = found.get("model") or {}, found.get("measurements") or {}
+        lines.append(
+            (
+                number,
+                *(model.get(name) for name in ("name", "version", "retracted")),
+                *(found.get(name) for name in of_model),
+                *(measured.get(name) for name in _MEASURED),
+                (found.get("quality") or {}).get("verdict"),
+                *(stands["state"], stands["finding"]),
+            )
+        )
+    return as_csv(lines)
+
+
+def as_csv(lines: Sequence[Sequence[object]]) -> bytes:
+    """The text of a CSV file; what is None is empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
 
 
 def manifest(

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.formats import mask_png
-from portal.models import Blob, Instance
+from portal.models import Blob, Instance, Outline
 from portal.studies import reader_outlines, sealed_fields, stored_files
 from portal.vault import Vault
 from worker.contract import outline_runs
@@ -28,6 +30,20 @@ def newest(session: Session, instance: Instance) -> Drawn | None:
     return (
         Drawn(blob, found.rows, found.columns) if found is not None and blob is not None else None
     )
+
+
+def of_each_reader(session: Session, instance: Instance) -> list[Drawn]:
+    """The newest outline by each reader, in the order in which they first drew one."""
+    rows = session.execute(
+        select(Outline, Blob)
+        .join(Blob, Blob.id == Outline.blob_id)
+        .where(Outline.instance_id == instance.id)
+        .order_by(Outline.created, Outline.id)
+    ).all()
+    newest: dict[UUID, Drawn] = {}
+    for outline, blob in rows:
+        newest[outline.author_id] = Drawn(blob, outline.rows, outline.columns)
+    return list(newest.values())
 
 
 def mask(vault: Vault, data_key: bytes, instance: Instance, drawn: Drawn) -> bytes:

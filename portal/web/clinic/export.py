@@ -18,6 +18,9 @@ FILES = {
     "image.dcm": "The picture as DICOM: unchanged pixels, new identity",
     "mask.png": "The model’s outline",
     "reader-mask.png": "The newest outline by a reader",
+    "reader-mask-by.png": "The newest outline by each reader, apart",
+    "masks.csv": "All outlines as run lengths (column after column, as in SIIM-ACR)",
+    "result.csv": "AI result and the verdict that stands, as a table",
     "result.json": "AI result and readers’ findings, without names and comments",
     "manifest.json": "What was changed, and the digest of each file",
 }
@@ -98,5 +101,6 @@ def _left_out(planned: deidentified_export.Plan, code: str) -> str:
 
 
 def _kind(name: str) -> str:
-    """The name of a file without the number of its picture: image-2.dcm is an image.dcm."""
-    return re.sub(r"-\d+\.", ".", name)
+    """The name of a file without its picture's number and its reader's letter: image-2.dcm is an
+    image.dcm."""
+    return re.sub(r"-\d+\.", ".", re.sub(r"-by-[a-z]", "-by", name))

@@ -1,5 +1,6 @@
 """De-identified export: no text of the header comes out, wherever it stood; the picture does."""
 
+import csv
 import io
 import json
 import struct
@@ -9,6 +10,7 @@ import zlib
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.datadict import dictionary_VR, repeater_has_tag
@@ -26,6 +28,7 @@ from pydicom.uid import (
 )
 from sqlalchemy import select
 
+from ml.datasets import rle
 from portal import errors
 from portal.access import Denied
 from portal.exchange import deidentified_export, deidentify
@@ -682,7 +685,9 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
         StudyDescription="CANARY",
     )
     name, files = export(clinic, study_id)
-    assert sorted(files) == ["image.dcm", "manifest.json", "mask.png", "result.json"]
+    assert sorted(files) == [
+        *("image.dcm", "manifest.json", "mask.png", "masks.csv", "result.csv", "result.json")
+    ]
     for data in (name.encode(), *files.values()):
         # Whole dates: four digits may well stand in a digest.
         dates = (b"19630501", b"1963-05-01", b"20260304", b"2026-03-04")
@@ -694,6 +699,9 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
     stated = {"finding": "left", "size": "10_to_30", "verdict": "disagree", "reason": "wrong_side"}
     assert result["reviews"] == [stated | {"signed": False}]
     assert result["verdict"] == {"state": "preliminary", "finding": "left"}
+    (line,) = csv.DictReader(files["result.csv"].decode().splitlines())
+    assert (line["picture"], line["probability"], line["finding"]) == ("1", "0.91", "left")
+    assert line["verdict_state"] == "preliminary"
     assert result["prediction"]["model"]["retracted"] is None
     assert "by eye" in result["size_of_reviews"]
     manifest = json.loads(files["manifest.json"])
@@ -710,6 +718,14 @@ def test_the_readers_outline_is_beside_the_models(clinic: Clinic) -> None:
     page.measure(measured(6))
     _, files = export(clinic, study_id)
     assert files["reader-mask.png"] == mask_png.write([(3, 9)], 8, 6)
+    assert files["reader-mask-by-a.png"] == files["reader-mask.png"]
+    lines = list(csv.DictReader(files["masks.csv"].decode().splitlines()))
+    mine = next(one for one in lines if one["by"] == "reader a")
+    assert (mine["rows"], mine["columns"]) == ("8", "6")
+    drawn_again = np.zeros(48, bool)
+    drawn_again[3:9] = True
+    wanted = rle.encode(drawn_again.reshape(8, 6))
+    assert mine["EncodedPixels"] == wanted
     assert files["mask.png"] == png()
     (picture,) = json.loads(files["result.json"])["pictures"]
     assert "reader-mask.png" in picture["files"]
@@ -830,7 +846,7 @@ def test_a_png_is_left_out_and_listed(clinic: Clinic) -> None:
     sent = clinic.submit(png(rows=640, columns=512))
     assert sent.remarks == ("not_dicom",)
     _, files = export(clinic, sent.study_id)
-    assert sorted(files) == ["manifest.json", "result.json"]
+    assert sorted(files) == ["manifest.json", "masks.csv", "result.csv", "result.json"]
     assert json.loads(files["manifest.json"])["warnings"] == ["no_dicom"]
     assert json.loads(files["result.json"])["prediction"] is None
 

@@ -135,7 +135,7 @@ def test_an_odd_answer_leaves_its_picture_out(
     finally:
         work.close()
     assert plan.left_out == {1: "too_much_work"}
-    assert plan.files == ["result.json", "manifest.json"]
+    assert plan.files == ["result.json", "result.csv", "masks.csv", "manifest.json"]
 
 
 def test_nothing_of_an_export_is_deflated_in_the_pages_process(clinic: Clinic) -> None:

@@ -18,12 +18,17 @@ _INSIDE: Final = re.compile(rb"[^\x00]+")
 
 
 def siim(runs: Sequence[Run], size: tuple[int, int]) -> str:
-    """The competition's text of a mask of `size` (rows, columns), brought to 1024 × 1024 pixels.
+    """The competition's text of a mask of `size` (rows, columns), brought to 1024 × 1024 pixels."""
+    return of_size(mask_png.resized(runs, size, SIIM_SIZE), SIIM_SIZE)
+
+
+def of_size(runs: Sequence[Run], size: tuple[int, int]) -> str:
+    """The same form at the mask's own size.
 
     Pairs "start length" down the first column, then the next; `start` counts from the end of the
     run before. "-1" for an empty mask.
     """
-    found = _by_column(mask_png.resized(runs, size, SIIM_SIZE), *SIIM_SIZE)
+    found = _by_column(runs, *size)
     if not found:
         return EMPTY
     numbers, at = list[int](), 0
