@@ -44,7 +44,7 @@ def film(
     drawn = phantom.draw(number, "right", 30, rows=ROWS, columns=COLUMNS)
     data = tagged(phantom.dicom(drawn), PatientName=CANARY, **tags)
     picture = reader.read(data)
-    study = clinic.submit(data).study_id
+    study = clinic.submit(data, now=after(seconds=number)).study_id
     ticket = clinic.claim(clinic.job(study).id)
     assert ticket is not None
     clinic.store(
