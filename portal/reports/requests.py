@@ -135,7 +135,7 @@ def basis_of(view: StudyView, *, with_ai: bool) -> str:
         [(one.author_id.hex, one.created.isoformat()) for one in view.addenda],
         [one.instance_id.hex for one in view.pictures],
         [
-            (one.prediction.model_sha256, one.prediction.created.isoformat())
+            (one.prediction.prediction_id.hex, one.prediction.retraction)
             for one in view.pictures
             if one.prediction and with_ai
         ],

@@ -182,7 +182,8 @@ def _ai(view: StudyView) -> list[Section]:
 def _of_picture(picture: PictureView, title: str, view: StudyView) -> Section:
     state, prediction = picture.state, picture.prediction
     band = state.result.band if state.result else None
-    label = wording.status_label(state.state, band)
+    retracted = bool(state.result and state.result.retracted)
+    label = wording.status_label(state.state, band, retracted=retracted)
     if prediction is None:
         return Section(title=title, rows=_rows([("Result", label.title)]), notes=_why(picture))
     measured = prediction.measurements or {}
@@ -205,6 +206,7 @@ def _of_picture(picture: PictureView, title: str, view: StudyView) -> Section:
         ("Computed", _time(prediction.created)),
     ]
     notes = [
+        wording.retraction(prediction.retraction),
         *reasons,
         label.note,
         wording.UNDER_18 if state.result and state.result.under_18 else "",
