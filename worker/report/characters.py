@@ -23,7 +23,7 @@ class Characters:
             try:
                 with TTFont(path, fontNumber=0, lazy=True) as font:
                     self._known.update(font.getBestCmap() or ())
-            except Exception:  # noqa: S112  # nosec B112: a font that can't be read prints nothing
+            except Exception:  # a font that can't be read prints nothing  # noqa: S112  # nosec B112
                 continue
 
     def lacks_one(self, texts: Iterable[str]) -> bool:
