@@ -38,8 +38,9 @@ put redis_url printf 'redis://pleura:%s@redis:6379/0' "$(cat redis_password)"
 put redis_worker_url printf 'redis://worker:%s@redis:6379/0' "$(cat redis_worker_password)"
 put key_ring key_ring
 put backup_key key
-# Yours to fill in where a bucket or single sign-on is used.
-for name in bucket_key_id bucket_secret oidc_client_secret; do
+put webhook_secret key
+# Yours to fill in where a bucket, single sign-on or a mail server is used.
+for name in bucket_key_id bucket_secret oidc_client_secret smtp_password; do
     put "$name" true
 done
 echo "$folder/ holds all keys of the installation: keep a copy of it apart from the backups."

@@ -30,14 +30,21 @@ OF_THE_PORTAL_ALONE = {
     "PLEURA_LOCAL_SIGN_IN",
     *(one.name for one in Settings.describe() if one.name.startswith("PLEURA_OIDC_")),
 }
+# The migration sends no notifications.
+NOT_OF_THE_MIGRATION = {
+    one.name
+    for one in Settings.describe()
+    if one.name.startswith(("PLEURA_SMTP_", "PLEURA_WEBHOOK_"))
+}
 # PostgreSQL and Redis, the signature and the bucket: production does not start without them.
 OF_ALL_OURS = {"database_url", "redis_url", "secret_key", "bucket_key_id", "bucket_secret"}
 SECRETS_OF = {
     "postgres": {"postgres_password"},
     "redis": {"redis_password", "redis_worker_password"},
     "migrate": OF_ALL_OURS | {"key_ring"},
-    "portal": OF_ALL_OURS | {"worker_token", "backup_key", "oidc_client_secret"},
-    "scheduler": OF_ALL_OURS,
+    "portal": OF_ALL_OURS
+    | {"worker_token", "backup_key", "oidc_client_secret", "smtp_password", "webhook_secret"},
+    "scheduler": OF_ALL_OURS | {"smtp_password", "webhook_secret"},
     **{name: {"redis_worker_url", "worker_token"} for name in WORKERS},
 }
 # A worker of the compose file reaches no host of models, has its models in a volume and its name
@@ -60,7 +67,11 @@ def test_every_setting_of_the_portal_can_be_given(service: str) -> None:
         environment(service)
     )
     missing = {one.name for one in Settings.describe()} - given - NOT_PASSED
-    expected = set[str]() if service == "portal" else OF_THE_PORTAL_ALONE
+    expected = {
+        "portal": set[str](),
+        "scheduler": OF_THE_PORTAL_ALONE,
+        "migrate": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION,
+    }[service]
     assert missing == expected, "name them in docker-compose.yml, or here with the reason"
 
 
@@ -113,7 +124,7 @@ def test_the_script_makes_every_secret_and_production_takes_them(
     assert secret_files.key_ring_weakness(held["key_ring"]) is None
     assert secret_files.is_key(held["backup_key"])
     assert held["postgres_password"] in held["database_url"]
-    assert len(set(held.values())) == len(held) - 2, "three are empty, the others differ"
+    assert len(set(held.values())) == len(held) - 3, "four are empty, the others differ"
 
     for name in list(os.environ):
         if name.startswith(("PLEURA_", "DATABASE_", "REDIS_")):

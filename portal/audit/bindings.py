@@ -21,6 +21,8 @@ from portal.models import (
     Addendum,
     Base,
     Cohort,
+    Communication,
+    CriticalFinding,
     Hold,
     ModelVersion,
     Outline,
@@ -50,6 +52,8 @@ TABLES: Final[tuple[Table, ...]] = tuple(
         Hold,
         Prediction,
         ModelVersion,
+        CriticalFinding,
+        Communication,
     )
 )
 DETAIL: Final = "bound"

@@ -6,12 +6,15 @@ the address that was checked, so that a name can't point elsewhere a moment late
 never followed, and no proxy of the environment is used.
 """
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -81,6 +84,21 @@ def judge(url: str, allowed: tuple[Host, ...], resolve: Resolve | None = None) -
     return Target(parts.scheme, name, port, path, _address(host, port, resolve or _resolve))
 
 
+def judge_peer(
+    name: str, port: int, allowed: tuple[Host, ...], resolve: Resolve | None = None
+) -> Target:
+    """The same for a peer that speaks another protocol than HTTP: it must be listed with its port.
+
+    `Target.scheme` is empty.
+    """
+    if not is_host_name(name):
+        raise NotAllowed("not_an_address")
+    host = next((h for h in allowed if (h.name, h.port) == (name.lower(), port)), None)
+    if host is None:
+        raise NotAllowed("not_listed")
+    return Target("", host.name, port, "", _address(host, port, resolve or _resolve))
+
+
 def _fits(host: Host, scheme: str, port: int) -> bool:
     return port == (host.port or _PORTS[scheme])
 
@@ -138,35 +156,89 @@ def call(
     *,
     seconds: float = 10.0,
     max_bytes: int = 1024 * 1024,
+    ends_after: float | None = None,
+    ca_file: Path | None = None,
 ) -> Answer:
     """One request to a checked address; OSError where there is no proper HTTP response.
 
-    The certificate must be the host's. At most `max_bytes` of the body are read.
+    The certificate must be the host's; `ca_file`: the authorities that may have signed it, instead
+    of the system's. At most `max_bytes` of the body are read. `seconds` limits each step, and
+    `ends_after` the whole of it, however slowly the other side sends.
     """
-    connection = _Pinned(target, seconds)
+    connection = _Pinned(target, seconds, ca_file)
+    with ending(connection.end, ends_after):
+        try:
+            connection.request(method, target.path, body or None, dict(headers or {}))
+            answer = connection.getresponse()
+            data = answer.read(max_bytes)
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, data)
+        except OSError:
+            raise
+        except (http.client.HTTPException, ValueError) as error:  # closed while it was read
+            raise ConnectionError(type(error).__name__) from None
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def ending(end: Callable[[], None], seconds: float | None) -> Iterator[None]:
+    """Call `end` in another thread once this takes longer than `seconds`."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
     try:
-        connection.request(method, target.path, body or None, dict(headers or {}))
-        answer = connection.getresponse()
-        data = answer.read(max_bytes)
-        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, data)
-    except http.client.HTTPException as error:
-        raise ConnectionError(type(error).__name__) from None
+        yield
     finally:
-        connection.close()
+        timer.cancel()
+
+
+def connect(target: Target, seconds: float, context: ssl.SSLContext | None) -> socket.socket:
+    """A connection to the checked address, by TLS where there is a context."""
+    connected = socket.create_connection((target.address, target.port), seconds)
+    if context is None:
+        return connected
+    try:
+        return context.wrap_socket(connected, server_hostname=target.host)
+    except BaseException:
+        connected.close()
+        raise
+
+
+def reach(target: Target, seconds: float, ca_file: Path | None = None) -> None:
+    """Connect to the checked address and ask nothing; OSError where that is not possible."""
+    is_https = target.scheme == "https"
+    context = ssl.create_default_context(cafile=ca_file) if is_https else None
+    connect(target, seconds, context).close()
+
+
+def shut(connected: socket.socket | None) -> None:
+    """Let whoever waits for this connection go on, with an error."""
+    if connected is not None:
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
 
 
 class _Pinned(http.client.HTTPConnection):
     """A connection to the checked address, under its host name."""
 
-    def __init__(self, target: Target, seconds: float) -> None:
+    def __init__(self, target: Target, seconds: float, ca_file: Path | None) -> None:
         super().__init__(target.host, target.port, timeout=seconds)
         self.default_port = _PORTS[target.scheme]
         self.target = target
+        self._seconds = seconds
+        self._opened: Any = None
+        self._ca_file = str(ca_file) if ca_file else None
 
     def connect(self) -> None:
         """Connect, by TLS for an https address."""
-        address = (self.target.address, self.target.port)
-        self.sock: Any = socket.create_connection(address, self.timeout)
-        if self.target.scheme == "https":
-            context = ssl.create_default_context()
-            self.sock = context.wrap_socket(self.sock, server_hostname=self.target.host)
+        is_https = self.target.scheme == "https"
+        context = ssl.create_default_context(cafile=self._ca_file) if is_https else None
+        self.sock: Any = connect(self.target, self._seconds, context)
+        self._opened = self.sock  # http.client lets go of it before the body is read
+
+    def end(self) -> None:
+        """Close the connection while another thread waits for it."""
+        shut(self._opened)

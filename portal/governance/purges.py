@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
+from portal.critical import findings as critical_findings
 from portal.errors import Conflict
 from portal.governance import erasure, purge_proofs
 from portal.governance.erasure import NotErased
@@ -204,6 +205,7 @@ def _destroy(
     session.execute(delete(StudyName).where(StudyName.study_id.in_(gone.study_ids)))
     for drafts in (ReviewDraft, OutlineDraft):
         session.execute(delete(drafts).where(drafts.instance_id.in_(gone.picture_ids)))
+    critical_findings.end_for_purge(session, gone.study_ids, now)
     audit.append(
         session,
         "purge_started",

@@ -7,6 +7,7 @@ of its instances and from its reviews.
 """
 
 from portal.models.base import Base, UtcDateTime, db
+from portal.models.critical import Communication, CriticalFinding, Notification, RotaPlace
 from portal.models.governance import (
     AUDIT_NUMBERS,
     AnnouncedPurge,
@@ -46,6 +47,7 @@ from portal.models.results import (
     Review,
     ReviewSeen,
 )
+from portal.models.sentences import SentenceTemplate
 from portal.models.signing import Addendum, Signature
 from portal.models.studies import (
     POSITIVE,
@@ -69,13 +71,17 @@ from portal.models.vocabulary import (
     AiShown,
     BlobKind,
     BreakGlassReason,
+    Channel,
+    CriticalState,
     Finding,
     HoldReason,
     InvitationPurpose,
     JobState,
     Language,
+    Means,
     MergeReason,
     ModelState,
+    NotificationState,
     OperatingPoint,
     OverlayMode,
     OverlayShown,
@@ -113,8 +119,12 @@ __all__ = [
     "BlobKind",
     "BreakGlass",
     "BreakGlassReason",
+    "Channel",
     "ClockState",
     "Cohort",
+    "Communication",
+    "CriticalFinding",
+    "CriticalState",
     "Finding",
     "Hold",
     "HoldReason",
@@ -127,10 +137,13 @@ __all__ = [
     "JobState",
     "Language",
     "LoginSession",
+    "Means",
     "MergeReason",
     "MissingModel",
     "ModelState",
     "ModelVersion",
+    "Notification",
+    "NotificationState",
     "OperatingPoint",
     "Outline",
     "OutlineDraft",
@@ -156,7 +169,9 @@ __all__ = [
     "ReviewDraft",
     "ReviewSeen",
     "Role",
+    "RotaPlace",
     "SchedulerSign",
+    "SentenceTemplate",
     "Sex",
     "Signature",
     "SizeClass",

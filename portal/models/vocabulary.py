@@ -247,3 +247,39 @@ class HoldReason(StrEnum):
     INCIDENT = "incident"
     AUTHORITY = "authority"
     OTHER = "other"
+
+
+class CriticalState(StrEnum):
+    """Whether somebody is still to be informed of a critical finding.
+
+    `withdrawn`: a reader stated since that there is none, or that it is not critical.
+    """
+
+    OPEN = "open"
+    CLOSED = "closed"
+    WITHDRAWN = "withdrawn"
+
+
+class Means(StrEnum):
+    """How somebody was informed of a critical finding."""
+
+    PHONE = "phone"
+    IN_PERSON = "in_person"
+    MESSAGE = "message"
+    OTHER = "other"
+
+
+class Channel(StrEnum):
+    """Where a notification is sent."""
+
+    EMAIL = "email"
+    WEBHOOK = "webhook"
+
+
+class NotificationState(StrEnum):
+    """What became of a notification. `dropped`: there was nobody to send it to."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"
+    DROPPED = "dropped"

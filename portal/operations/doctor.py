@@ -6,10 +6,9 @@ counts and names of settings: no secrets, nothing about patients.
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy import Engine, func, select, union
 from sqlalchemy.exc import DBAPIError
@@ -21,13 +20,13 @@ from portal.governance import clock, integrity_state, scheduler_signs
 from portal.jobs import overview
 from portal.jobs.broker import Broker
 from portal.models import AuditEvent, Instance, JobKind, Study
-from portal.operations import background_check, integrity
+from portal.operations import background_check, integrity, notification_checks
+from portal.operations.check import Check, State
 from portal.settings import Settings, SettingsError
 from portal.studies import exams, presence
 from portal.vault import Vault, VaultError
 from worker.contract.job import QUEUES
 
-State = Literal["ok", "warning", "failed"]
 _FREE_WARNING: Final = 5 * 1024**3
 _FREE_FAILED: Final = 1024**3
 _BACKUP_OLD: Final = timedelta(days=2)
@@ -42,16 +41,6 @@ _CHECKSUMS: Final = (
     "Stop PostgreSQL, run `pg_checksums --enable --pgdata=FOLDER` with its data folder, and start "
     "it again. A new one keeps them after `initdb --data-checksums`."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at: how it is, and what to do where it is not well."""
-
-    name: str
-    state: State
-    text: str
-    advice: str = ""
 
 
 def examine(read_settings: Callable[[], Settings], now: datetime) -> Iterator[Check]:
@@ -73,6 +62,7 @@ def examine(read_settings: Callable[[], Settings], now: datetime) -> Iterator[Ch
         yield Check("keys", "failed", text, "Put the key ring back from where it is kept apart.")
     yield _redis(settings)
     yield _disk(settings)
+    yield from notification_checks.of(settings)
     engine = database.open_engine(settings)
     try:
         yield from _with_database(engine, vault, now)

@@ -1,9 +1,10 @@
-"""The process that sweeps: every few seconds the ledger and the purges without a proof, every
-minute the clock, the files and the months of the boards that are due, every hour the studies whose
-retention period ends, and from time to time the log is anchored. A second thread links the log's
-rows each second, however long the rest takes; a third checks stored data every hour and the whole
-log every day. Sweep and link leave a sign of life once they have done their work. It survives an
-outage of the database or Redis, and stops on SIGTERM or SIGINT.
+"""The process that sweeps: every few seconds the ledger, the purges without a proof and the
+critical findings that go to the next on the rota, every minute the clock, the files and the months
+of the boards that are due, every hour the studies whose retention period ends, and from time to
+time the log is anchored. A second thread links the log's rows each second, however long the rest
+takes; a third checks stored data every hour and the whole log every day; two more send
+notifications, one by each channel. Sweep and link leave a sign of life once they have done their
+work. It survives an outage of the database or Redis, and stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -17,12 +18,16 @@ from types import FrameType
 from typing import Final
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from portal import database
 from portal.audit import anchor_file, chain
+from portal.critical import escalation
+from portal.exchange import outbox
 from portal.governance import clock, integrity_state, purges, retention, scheduler_signs
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
+from portal.models import Channel
 from portal.operations import background_check
 from portal.performance import summaries
 from portal.reading import refused_files
@@ -34,6 +39,7 @@ from portal.vault import Vault
 STATEMENT_SECONDS: Final = 300
 _LINK_SECONDS: Final = 1.0
 _SIGN_SECONDS: Final = 10.0
+_SEND_SECONDS: Final = 2.0
 _TIDY_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 3600.0
 _VERIFY_SECONDS: Final = 24 * 3600.0
@@ -62,12 +68,23 @@ def run_sweep(
         name="integrity",
         daemon=True,
     )
+    sending = [
+        threading.Thread(
+            target=_send_until,
+            args=(settings, engine, channel, stop),
+            name=f"notifications by {channel.value}",
+            daemon=True,
+        )
+        for channel in Channel
+    ]
+    threads = (linking, checking, *sending)
     if every is not None:
-        linking.start()
-        checking.start()
+        for thread in threads:
+            thread.start()
     while True:
         _guarded(lambda: _sweep(engine, broker))
         _guarded(lambda: _finish_purges(engine, vault))
+        _guarded(lambda: _escalate(engine))
         passed = tidying.passed()
         if passed is not None:
             _guarded(partial(_tidy, engine, vault, timedelta(seconds=passed)))
@@ -79,7 +96,7 @@ def run_sweep(
             _guarded(lambda: _anchor(settings, engine))
         if every is None or stop.wait(every):
             break
-        for thread in (linking, checking):
+        for thread in threads:
             if not thread.is_alive():
                 raise RuntimeError(f"the thread {thread.name} has ended")
     stop.set()
@@ -129,6 +146,30 @@ def _link_until(engine: Engine, stop: threading.Event) -> None:
     signing = _Every(_SIGN_SECONDS)
     while not stop.wait(_LINK_SECONDS):
         _guarded(lambda: _link(engine, signing))
+
+
+def _send_until(
+    settings: Settings, engine: Engine, channel: Channel, stop: threading.Event
+) -> None:
+    """A mail server or webhook that hangs holds up its own channel alone."""
+    sessions = database.sessions(engine)
+    while not stop.wait(_SEND_SECONDS):
+        _guarded(lambda: _send(settings, sessions, channel, stop))
+
+
+def _send(
+    settings: Settings,
+    sessions: Callable[[], Session],
+    channel: Channel,
+    stop: threading.Event,
+) -> None:
+    sent = outbox.send_due(sessions, settings, channel, _now, may_go_on=lambda: not stop.is_set())
+    if sent:
+        _log.info("sent %d notifications by %s", sent, channel.value)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _check_until(settings: Settings, engine: Engine, vault: Vault, stop: threading.Event) -> None:
@@ -196,6 +237,7 @@ def _tidy(engine: Engine, vault: Vault, running: timedelta) -> None:
             return  # a file whose row can't be read would look like nobody's
         removed = tidy(session, vault, now)
         refused_files.forget_old(session, now)
+        outbox.forget_old(session, now)
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
 
@@ -205,6 +247,13 @@ def _finish_purges(engine: Engine, vault: Vault) -> None:
         finished = purges.finish_started(session, vault, datetime.now(UTC))
     if finished:
         _log.info("wrote the proofs of %d purges", finished)
+
+
+def _escalate(engine: Engine) -> None:
+    with database.sessions(engine)() as session:
+        passed_on = escalation.run(session, datetime.now(UTC))
+    if passed_on:
+        _log.info("passed on %d critical findings", passed_on)
 
 
 def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
+from portal.critical import findings as critical_findings
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
 from portal.models import Finding, Reason, Review, ReviewSeen, SizeClass, Study, Verdict
@@ -53,6 +54,7 @@ def add_review(
     seen: str | None = None,
     after: str | None = None,
     drawn: str | None = None,
+    critical: bool | None = None,
     now: datetime,
 ) -> Saved:
     """Add a reader's finding on a study; earlier ones stay. It names the pictures that are there,
@@ -64,14 +66,19 @@ def add_review(
     `seen` is the state that the reader had before them, with the number of pictures if there were
     several ("done/2"): nobody judges a result or a picture that came in meanwhile. `after` is the
     id of the newest review that they had before them, "" if there was none, and `drawn` that of
-    the outlines (`reader_outlines.as_seen`). Raises Invalid for
+    the outlines (`reader_outlines.as_seen`). `critical`: whether somebody is to be informed; None:
+    if a pneumothorax is new (`critical.findings`). Raises Invalid for
     unknown codes, Conflict where there is nothing to judge yet, the state, the newest review or
     the outlines are not those seen, or the reason does not fit; Denied.
     """
     study = load_to_review(session, actor, study_id)
     codes = finding, size, reason
     saved = state_finding(
-        session, vault, actor, study, codes, comment, now, seen=seen, after=after, drawn=drawn
+        *(session, vault, actor, study, codes, comment, now),
+        seen=seen,
+        after=after,
+        drawn=drawn,
+        critical=critical,
     )
     if saved.is_new:
         log(session, actor, study.id, saved, now)
@@ -102,6 +109,7 @@ def state_finding(
     seen: str | None = None,
     after: str | None = None,
     drawn: str | None = None,
+    critical: bool | None = None,
 ) -> Saved:
     """`add_review` in the caller's transaction, with the exam of `load_to_review`: the caller logs
     what is new (`log`) and commits. `codes`: finding, size and reason.
@@ -128,6 +136,8 @@ def state_finding(
     if newest is not None and _is_same(session, newest, review, seen_rows):
         written = comment_of(session, vault, newest)
         if text in ("", written):
+            if critical is not None:
+                critical_findings.follow(session, actor, study, newest, critical, now)
             return Saved(newest, written, is_new=False, seen=seen_rows)
     if after is not None and after != (newest.id.hex if newest else ""):
         raise Conflict(
@@ -142,6 +152,7 @@ def state_finding(
     session.flush()
     session.add_all(seen_rows)
     worklist_order.place(session, study.id)
+    critical_findings.follow(session, actor, study, review, critical, now)
     return Saved(review, text, is_new=True, seen=seen_rows)
 
 

@@ -116,6 +116,7 @@ def sign(
     proof: Proof | None,
     seen_view: Any = None,
     signature_id: UUID | None = None,
+    critical: bool | None = None,
     now: datetime,
 ) -> Signed:
     """State a finding and sign it, in one transaction: a new review, unless the newest one is the
@@ -152,7 +153,8 @@ def sign(
         session.rollback()
     _check_shown(session, study.id, shown, after)
     saved = reviews.state_finding(
-        session, vault, actor, study, (finding, size, reason), comment, now
+        *(session, vault, actor, study, (finding, size, reason), comment, now),
+        critical=critical,
     )
     before = _newest(session, study.id)
     if before is not None and before.review_id == saved.review.id:

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.access import Actor, Permission, visible_studies
+from portal.critical import open_findings
+from portal.critical.open_findings import OpenFindings
 from portal.models import POSITIVE, READ, UNAIDED, Role, Study, User
 from portal.reading import worklist_rows
 from portal.reading.lists import claims
@@ -199,6 +201,14 @@ def counts(session: Session, actor: Actor) -> Counts:
     """What waits for the actor: numbers alone, so no audit row."""
     actor.require(Permission.STUDY_LIST)
     found = waiting(session, actor)
+    session.commit()
+    return found
+
+
+def critical(session: Session, actor: Actor) -> OpenFindings:
+    """The critical findings of which nobody was informed yet, of the exams that the actor sees."""
+    actor.require(Permission.STUDY_LIST)
+    found = open_findings.of_actor(session, actor)
     session.commit()
     return found
 

@@ -27,5 +27,7 @@ def problems(settings: "Settings", key_ring: str) -> Iterator[str]:
         yield "PLEURA_KEY_RING is missing (or PLEURA_KEY_RING_FILE)."
     elif weakness := secret_files.key_ring_weakness(key_ring):
         yield f"PLEURA_KEY_RING {weakness}."
+    if settings.smtp and settings.smtp.security == "none":
+        yield "PLEURA_SMTP_SECURITY must be starttls or tls in production."
     if settings.sso and (unfit := settings.sso.unfit_for_production()):
         yield f"PLEURA_OIDC_ISSUER {unfit}."

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from portal.settings import allowed_hosts, secret_files
 from portal.settings.bucket import Bucket
 from portal.settings.declaration import MODEL, Names, OptionalPath, WholeNumber, YesOrNo, variable
+from portal.settings.notifications import Smtp, Webhook
 from portal.settings.single_sign_on import SingleSignOn
 from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
 
@@ -294,10 +295,12 @@ class Variables(JobClock, BaseSettings):
     outgoing_hosts: Annotated[tuple[allowed_hosts.Host, ...], BeforeValidator(_hosts)] = variable(
         "PLEURA_OUTGOING_HOSTS",
         (),
-        "Hosts that the portal may call beside those that other settings name (nothing in this "
-        "version does): `[http:][private:]name[:port]`, separated by commas; https and public "
+        "Hosts that the portal may call beside those that other settings name: the mail server and "
+        "the webhook's host. `[http:][private:]name[:port]`, separated by commas; https and public "
         "addresses unless marked otherwise.",
     )
+    smtp: Smtp | None = None
+    webhook: Webhook | None = None
     model_hosts: Names = variable(
         "PLEURA_MODEL_HOSTS",
         (),

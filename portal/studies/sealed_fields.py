@@ -5,7 +5,16 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
-from portal.models import Addendum, BreakGlass, Instance, OutlineDraft, Review, ReviewDraft, Study
+from portal.models import (
+    Addendum,
+    BreakGlass,
+    Communication,
+    Instance,
+    OutlineDraft,
+    Review,
+    ReviewDraft,
+    Study,
+)
 from portal.vault import NotReadable, Vault
 from worker.contract import facts as contract
 
@@ -165,6 +174,16 @@ def open_outline(vault: Vault, data_key: bytes, draft: OutlineDraft) -> bytes | 
         return None
     aad = f"outline_drafts:{draft.instance_id}:{draft.lock}:runs"
     return vault.open_(data_key, aad, draft.sealed_runs)
+
+
+def seal_informed(vault: Vault, data_key: bytes, communication_id: UUID, person: str) -> bytes:
+    """Who was informed of a critical finding, for `communications.sealed_person`."""
+    return vault.seal(data_key, f"communications:{communication_id}:person", person.encode())
+
+
+def open_informed(vault: Vault, data_key: bytes, row: Communication) -> str:
+    """Who was informed of a critical finding."""
+    return vault.open_(data_key, f"communications:{row.id}:person", row.sealed_person).decode()
 
 
 def seal_explanation(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:

@@ -1,8 +1,10 @@
 // The case page: brings viewer, threshold, review and live state together.
 
+import { Critical, isBeingWritten } from "./case/critical.js";
 import { OutlineOnPage } from "./case/outline.js";
 import { Review } from "./case/review.js";
 import { Signing } from "./case/sign.js";
+import { copySentence } from "./case/sentence.js";
 import { Threshold } from "./case/threshold.js";
 import { getJson, poll, swap } from "./poll.js";
 import { refreshTimes } from "./time.js";
@@ -19,6 +21,7 @@ const KEYS = {
   "Shift+r": "report",
   "e": "edit", "Shift+b": "edit-brush", "Shift+e": "edit-eraser", "Shift+p": "edit-polygon", "Shift+f": "edit-fill", "Shift+d": "edit-delete",
   "Shift+t": "edit-threshold", "{": "edit-smaller", "}": "edit-larger", "Shift+o": "reader-outline",
+  "!": "critical", "Shift+w": "informed", "Shift+c": "sentence",
 };
 const film = document.getElementById("film");
 const panel = document.getElementById("panel");
@@ -74,6 +77,9 @@ function wireReview() {
   }
   if (!form) return;
   review = new Review(form, refresh);
+  const critical = new Critical(() => ["right", "left", "both"].includes(review.known.stated.finding));
+  form.addEventListener("review-saved", (event) => critical.show(/** @type {CustomEvent} */ (event).detail));
+  Object.assign(actions, critical.actions, { sentence: copySentence });
   // A finding is stated with the panel in view, and only once the case can be read.
   /** @param {() => void | Promise<unknown>} act */
   const withPanel = (act) => async () => {
@@ -259,7 +265,7 @@ async function refresh() {
   for (const fresh of page.querySelectorAll("[data-live]")) {
     const old = document.getElementById(fresh.id);
     const html = fresh.innerHTML;
-    if (!old || served.get(fresh.id) === html) continue; // scripts have changed it since, as the slider
+    if (!old || isBeingWritten(old) || served.get(fresh.id) === html) continue; // scripts have changed it since, as the slider
     served.set(fresh.id, html);
     if (swap(old, fresh) && fresh.id === "ai-panel" && viewer) threshold = viewer.threshold = null; // another slider
   }

@@ -2,9 +2,10 @@
 
 import { getJson, poll, swap } from "./poll.js";
 import { wireListKeys } from "./list_keys.js";
+import { refreshTimes } from "./time.js";
 
 /** What has changed: /worklist/state, and an event of /worklist/events.
-    @typedef {{ rows: Record<string, CaseState>, counts: string, notices?: string, arrived: number }} Changes */
+    @typedef {{ rows: Record<string, CaseState>, counts: string, notices?: string, critical?: string, arrived: number }} Changes */
 
 /** A case's present state: /worklist/state.
     @typedef {{
@@ -17,6 +18,7 @@ const shown = links.map((link) => link.parentElement.dataset.id);
 let isStreaming = false;
 const counts = document.getElementById("counts");
 const notices = document.getElementById("notices");
+const critical = document.getElementById("critical");
 const newCases = document.getElementById("new-cases");
 
 /** @param {string} html */
@@ -69,11 +71,24 @@ function inPlace(change) {
   if (row) scrollBy({ top: row.getBoundingClientRect().top - before, behavior: "instant" });
 }
 
+// The ages in it go on by themselves: only another list of findings is shown anew.
+/** @param {string} html */
+function showCritical(html) {
+  const holder = document.createElement("div");
+  holder.append(fragment(html));
+  /** @param {Element} place */
+  const parts = (place) => [...place.querySelectorAll("a, strong, bdi")].map((part) => part.textContent).join("|");
+  if (parts(critical) === parts(holder)) return;
+  critical.replaceChildren(...holder.childNodes);
+  refreshTimes(critical);
+}
+
 /** @param {Changes} changes */
 function show(changes) {
   inPlace(() => {
     for (const [id, row] of Object.entries(changes.rows)) update(id, row);
     if (changes.notices !== undefined) replaceIfChanged(notices, changes.notices);
+    if (changes.critical !== undefined) showCritical(changes.critical);
   });
   replaceIfChanged(counts, changes.counts);
   announce(changes.arrived);

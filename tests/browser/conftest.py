@@ -40,6 +40,7 @@ class Cases:
     waiting: UUID
     purged: UUID
     model: UUID
+    team: UUID
     invitation: str
     likely_prediction: predict.Prediction
 
@@ -124,6 +125,7 @@ def make_cases(site: BrowserPortal) -> Cases:
         waiting=waiting,
         purged=purged,
         model=site.add_card(),
+        team=site.team(),
         invitation=site.invite(),
         likely_prediction=prediction,
     )

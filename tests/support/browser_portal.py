@@ -109,6 +109,11 @@ class BrowserPortal:
         with self.core.sessions() as session:
             return registry.add(session, CARD, source="test", now=datetime.now(UTC)).id
 
+    def team(self) -> UUID:
+        """The id of the reader's team."""
+        with self.core.sessions() as session:
+            return session.get_one(User, self.people[Role.READER].id).team_id
+
     def purge(self, study_id: UUID) -> None:
         """Destroy a study, as its administrator."""
         with self.core.sessions() as session:

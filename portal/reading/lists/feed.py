@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.access import Actor
+from portal.critical import open_findings
+from portal.critical.open_findings import OpenFindings
 from portal.database import DatabaseTime
 from portal.models import Job, JobState, LoginSession, ReadingClaim, Study
 from portal.reading import worklist, worklist_rows
@@ -44,6 +46,7 @@ class Update:
     rows: dict[UUID, LiveRow]
     counts: worklist.Counts
     arrived: int
+    critical: OpenFindings = open_findings.NONE
 
 
 @dataclass(eq=False, slots=True)
@@ -167,6 +170,7 @@ class Feed:
             session, list(team_of), lambda some: _rows(session, some, now)
         )
         counts = {team: worklist.waiting(session, actor) for team, actor in teams.items()}
+        critical = {team: open_findings.of_actor(session, actor) for team, actor in teams.items()}
         earliest = min(one.since for one in opened)
         arrivals = {
             team: worklist.arrivals(session, actor, earliest) for team, actor in teams.items()
@@ -176,7 +180,7 @@ class Feed:
             team = one.actor.team_id
             own = {i: row for i, row in rows.items() if i in one.ids and team_of[i] == team}
             arrived = sum(created > one.since for created in arrivals[team]) - one.known
-            updates.append((one, Update(own, counts[team], max(0, arrived))))
+            updates.append((one, Update(own, counts[team], max(0, arrived), critical[team])))
         return updates
 
     def _send(self, updates: list[tuple[OpenList, Update]]) -> None:

@@ -295,6 +295,11 @@ class NewReview(Body):
         None, description=f"{_REASON} One that does not fit the result is a conflict."
     )
     comment: str = Field("", json_schema_extra={"maxLength": COMMENT_LENGTH})
+    critical: bool | None = Field(
+        None,
+        description="Whether somebody has to be informed. Left out: of a pneumothorax that no "
+        "earlier exam of the patient has.",
+    )
     after: UUID | None = Field(
         None,
         description="The newest review that the reader has seen; left out, there was none. Where "

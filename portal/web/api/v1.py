@@ -122,6 +122,7 @@ def review(study_id: UUID) -> tuple[Response, int]:
             comment=sent.comment,
             seen=sent.seen,
             after=sent.after.hex if sent.after is not None else "",
+            critical=sent.critical,
             now=guard.now(),
         )
     except Conflict as conflict:

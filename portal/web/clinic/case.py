@@ -27,7 +27,9 @@ from portal.reading.signatures.seen import open_signed
 from portal.reports import made
 from portal.services import db_session
 from portal.studies.status import StudyState
+from portal.web.clinic.informing import critical
 from portal.web.present import case_view, list_filters, review_view
+from portal.web.present.informing import critical_view
 from portal.web.present.reports import lines as report_lines
 from portal.web.security import guard
 from portal.web.security.errors import Problem, wants_problem
@@ -59,7 +61,13 @@ def case(study_id: UUID) -> str:
     )
     page = case_view.case_page(view, guard.actor(), looks, rulers)
     place = list_filters.of_request().place
-    return render_template("case/case.html", case=page, place=place, reports=_reports(study_id))
+    return render_template(
+        "case/case.html",
+        case=page,
+        place=place,
+        reports=_reports(study_id),
+        critical=critical.panel_of(view.study_id),
+    )
 
 
 def _reports(study_id: UUID) -> report_lines.ReportPanel | None:
@@ -81,9 +89,7 @@ def _as_signed(study_id: UUID) -> str:
     looker = replace(guard.actor(), permissions=held)
     page = case_view.case_page(view, looker, looks, [], signature)
     place = list_filters.of_request().place
-    return render_template(
-        "case/case.html", case=page, place=place, actor=looker, reports=None
-    )
+    return render_template("case/case.html", case=page, place=place, actor=looker, reports=None)
 
 
 @blueprint.get("/state")
@@ -138,6 +144,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
             seen=fields["seen"] or None,
             after=fields["after"],
             drawn=fields["drawn"],
+            critical=critical_view.stated(sent),
             now=guard.now(),
         )
     except Invalid as bad:
@@ -169,6 +176,7 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
         "stated": review_view.stated_by([view], guard.actor()),
         "label": line.label,
         "line": shown if saved.is_new else "",
+        "critical": critical.html_of(row.study_id),
     }
 
 

@@ -9,6 +9,7 @@ import asyncio
 import functools
 import json
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from threading import Lock
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from portal.models import db
 from portal.reading.lists.feed import Feed, OpenList, Update
 from portal.web.event_stream import event_stream
 from portal.web.present import list_arrivals, list_rows
+from portal.web.present.informing import critical_view
 from portal.web.present.list_rows import RowStatus
 from portal.web.security import guard
 
@@ -37,6 +39,7 @@ _making = Lock()
 def events() -> Response:
     """What changes in the exams `ids`, and what has arrived that the page does not know."""
     feed, app, actor = _feed(), _app(), guard.actor()
+    clock = guard.services().clock
     ids = frozenset(list_rows.ids_of(request.args.get("ids", "")))
     since, known = list_arrivals.parse(request.args.get("known", ""), guard.now())
 
@@ -45,7 +48,7 @@ def events() -> Response:
         waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
 
         def send(update: Update | None) -> None:
-            message = None if update is None else _message(app.jinja_env, update)
+            message = None if update is None else _message(app.jinja_env, update, clock())
             loop.call_soon_threadsafe(waiting.put_nowait, message)
 
         opened = OpenList(actor, ids, since, known, send)
@@ -86,13 +89,18 @@ def _feed() -> Feed:
     return found
 
 
-def _message(templates: Environment, update: Update) -> bytes:
+def _message(templates: Environment, update: Update, now: datetime) -> bytes:
     rows: dict[str, Any] = {
         str(study_id): list_rows.live_row(study_id, row, functools.partial(_cells, templates))
         for study_id, row in update.rows.items()
     }
     counts = templates.get_template("worklist/counts.html").render(counts=update.counts)
-    body = json.dumps({"rows": rows, "counts": counts, "arrived": update.arrived})
+    critical = templates.get_template("worklist/critical.html").render(
+        strip=update.critical, now=now, **critical_view.TEXTS
+    )
+    body = json.dumps(
+        {"rows": rows, "counts": counts, "critical": critical, "arrived": update.arrived}
+    )
     return f"data: {body}\n\n".encode()
 
 

@@ -29,6 +29,9 @@ def sign(study_id: UUID) -> Response:
     fields = {name: sent.get(name) for name in _TEXTS}
     if not all(value is None or isinstance(value, str) for value in fields.values()):
         raise Problem(422, "bad_review", f"These fields must be strings: {', '.join(_TEXTS)}.")
+    critical = sent.get("critical")
+    if critical is not None and not isinstance(critical, bool):
+        raise Problem(422, "bad_review", "critical must be true, false or null.")
     try:
         signed = signing.sign(
             db_session(),
@@ -44,6 +47,7 @@ def sign(study_id: UUID) -> Response:
             proof=_proof(),
             seen_view=sent.get("view"),
             signature_id=_id(sent),
+            critical=critical,
             now=guard.now(),
         )
     except NotProved:

@@ -8,11 +8,14 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import sessions
+from portal.critical import open_findings
+from portal.critical.open_findings import OpenFindings
 from portal.reading import worklist as worklists
 from portal.reading.lists import live
 from portal.services import db_session
 from portal.studies import status
 from portal.web.present import list_arrivals, list_filters, list_pages, list_rows
+from portal.web.present.informing import critical_view
 from portal.web.present.list_filters import ListFilters
 from portal.web.security import guard
 
@@ -32,6 +35,7 @@ class ListPage:
     pages: list_pages.Pages | None = None
     known: str = ""  # which arrivals the page knows, for `states`
     may_submit: bool = False
+    critical: OpenFindings = open_findings.NONE
 
     @property
     def options(self) -> dict[str, list[tuple[str, str]]]:
@@ -106,8 +110,9 @@ def worklist() -> str:
         pages=list_pages.pages(found, url_for("worklist.worklist"), filters.args),
         known=_known_arrivals(),
         may_submit=guard.actor().may(Permission.STUDY_SUBMIT),
+        critical=worklists.critical(db_session(), guard.actor()),
     )
-    return render_template("worklist/worklist.html", page=page)
+    return render_template("worklist/worklist.html", page=page, **critical_view.TEXTS)
 
 
 @blueprint.post("/search")
@@ -144,6 +149,11 @@ def states() -> Response:
         rows={str(i): list_rows.live_row(i, row, _cells) for i, row in found.items()},
         counts=render_template("worklist/counts.html", counts=counts),
         notices=render_template("worklist/notices.html", page=page),
+        critical=render_template(
+            "worklist/critical.html",
+            strip=worklists.critical(db_session(), guard.actor()),
+            **critical_view.TEXTS,
+        ),
         arrived=_arrivals(),
     )
 

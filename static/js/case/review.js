@@ -19,7 +19,7 @@ import { refreshTimes } from "../time.js";
 
 /** @typedef {{ focus: any, comment: string, size: string, reason: string }} Sent */
 /** @typedef {{
-      is_new: boolean, after: string, stated: Stated, label: string, line: string,
+      is_new: boolean, after: string, stated: Stated, label: string, line: string, critical?: object,
     }} Saved */
 
 export class Review {
@@ -234,6 +234,7 @@ export class Review {
     else if (elsewhere) await this.seeAgain().catch(() => {});
     this.known.after = this.form.elements.after.value = answer.after;
     this.known.stated = answer.stated;
+    this.form.dispatchEvent(new CustomEvent("review-saved", { detail: answer.critical }));
     document.getElementById("late-note").replaceChildren(); // it was read now
     document.getElementById("review-current").textContent = answer.label;
     if (this.comment.value === sent.comment) this.comment.value = "";

@@ -50,6 +50,7 @@ export class Signing {
     const sent = this.review.body(finding);
     const body = {
       ...Object.fromEntries(["finding", "size", "reason", "comment", "after"].map((name) => [name, sent.get(name)])),
+      critical: sent.has("critical_offered") ? sent.get("critical") === "yes" : null,
       shown: known.shown, view: this.page.view(),
     };
     const text = JSON.stringify(body);

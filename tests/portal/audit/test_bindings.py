@@ -20,6 +20,8 @@ from sqlalchemy.orm import Session
 from portal.audit import bindings, first_bindings, verification
 from portal.cohorts import freezing
 from portal.cohorts.selection import Filters
+from portal.critical import communications
+from portal.critical.communications import Stated
 from portal.governance import legal_holds, purges
 from portal.models import (
     AuditEvent,
@@ -60,10 +62,13 @@ CHANGES: dict[str, dict[str, Any]] = {
     "predictions": {"probability": 0.01},
     "holds": {"reference": "x1"},
     "model_versions": {"sha256": "cd" * 32},
+    "critical_findings": {"finding": Finding.LEFT},
+    "communications": {"informed_at": after(hours=1)},
 }
 UNREFUSED: dict[str, dict[str, Any]] = {
     "holds": {"lifted_at": NOW, "lift_reference": "x1"},
     "model_versions": {"operating_point": OperatingPoint.HIGH_PRECISION},
+    "critical_findings": {"ended_at": after(hours=1)},
 }
 
 
@@ -74,6 +79,9 @@ def used(clinic: Clinic, tmp_path: Path) -> Clinic:
     clinic.submit()
     with clinic.session as session:
         reviews.add_review(session, clinic.vault, clinic.mate, first, finding="right", now=NOW)
+    informed = Stated("The ward", "phone", "yes")
+    with clinic.session as session:
+        communications.record(session, clinic.vault, clinic.mate, first, informed, NOW)
     page = Page(clinic, first, clinic.mate)
     for runs in ((0, 4), (2, 6)):
         page.begin()
@@ -256,13 +264,18 @@ def test_a_row_is_not_replaced_by_another_key_of_it(used: Clinic, key: str) -> N
         "outlines": {"id": uuid4().hex},
         "signatures": {"id": uuid4().hex},
         "addenda": {"id": uuid4().hex},
+        "communications": {"id": uuid4().hex},
+        "critical_findings": {"id": uuid4().hex},
         "predictions": {"id": uuid4().hex},
         "holds": {"id": uuid4().hex},
         "model_versions": {"id": uuid4().hex},
         "purges": {"study_id": uuid4().hex},
     }
     for name, changes in others.items():
-        if key == "unique" and name in ("reviews", "reports", "outlines", "addenda", "purges"):
+        if key == "unique" and name in (
+            *("reviews", "reports", "outlines", "addenda", "purges"),
+            *("communications", "critical_findings"),
+        ):
             continue  # nothing else of them is
         with attacking(core, armed=True) as connection:
             query = text(f"SELECT rowid, * FROM {name} ORDER BY rowid LIMIT 1")

@@ -175,8 +175,8 @@ def test_who_has_not_the_hosts_certificate_is_not_believed(served: Target) -> No
 def test_nothing_else_in_the_portal_opens_a_connection() -> None:
     """Beside Redis and the database only what is named here calls, where the settings say."""
     callers = re.compile(
-        r"^\s*(?:import|from) (?:urllib\.request|http\.client|requests|httpx2?|aiohttp|socket"
-        r"|authlib|boto3|botocore)\b",
+        r"^\s*(?:import|from) (?:urllib\.request|http\.client|smtplib|requests|httpx2?|aiohttp"
+        r"|socket|authlib|boto3|botocore)\b",
         re.MULTILINE,
     )
     folder = Path(outbound.__file__).parents[1]
@@ -187,6 +187,7 @@ def test_nothing_else_in_the_portal_opens_a_connection() -> None:
     }
     assert found == {
         "exchange/outbound.py",
+        "exchange/mail.py",  # by connections of the former
         *ASKS_ITSELF,
         *ITS_OWN_PROCESSES,
         *CALLS_ONE_ADDRESS,

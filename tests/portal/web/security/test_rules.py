@@ -83,6 +83,12 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.make": {"admin"},
     "teams.rename": {"admin"},
     "teams.age": {"admin"},
+    "notifications.page": {"admin"},
+    "notifications.retry": set(),  # there is none; test_outbox has one
+    "sentences.page": {"admin"},
+    "sentences.change": {"admin"},
+    "rota.page": {"admin"},
+    "rota.change": {"admin"},
     "performance.page": {"admin"},
     "performance.table": {"admin"},
     "models.models_page": {"admin"},
@@ -117,6 +123,10 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "patient.compare": {"reader"},
     "patient.merge": {"reader"},
     "patient.undo": set(),  # there is none; test_patient has one
+    "critical.mark": {"reader"},
+    "sentence.text": {"reader"},
+    "critical.acknowledge": {"reader"},
+    "critical.communicate": {"reader"},
     "claims.claim": {"reader"},
     "claims.release": {"reader"},
     "viewer.preferences": SENDERS,  # what they send is refused with 422
@@ -235,6 +245,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "token": "unknown",
             "kind": "preview",
             "merge_id": uuid4(),
+            "notification_id": uuid4(),
             "filename": "css/base.css",
         }
         arguments: dict[str, dict[str, object]] = {"*": common}

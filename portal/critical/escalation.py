@@ -1,0 +1,67 @@
+"""Critical findings that nobody has closed go to the next on the team's rota, and so on.
+
+The scheduler's sweep calls `run`. Once everybody was asked, that is a state of the finding.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.critical import outbox, rota
+from portal.database import DatabaseTime
+from portal.models import CriticalFinding, CriticalState, Study
+from portal.studies import exams
+
+_AT_ONCE: Final = 100
+
+
+def run(session: Session, now: datetime) -> int:
+    """Pass on every critical finding whose time is over, each in its own transaction; how many."""
+    query = select(CriticalFinding.id).where(CriticalFinding.due <= now)
+    due = session.scalars(query.order_by(CriticalFinding.due).limit(_AT_ONCE)).all()
+    session.commit()
+    return sum(_pass_on(session, finding_id, now) for finding_id in due)
+
+
+def _pass_on(session: Session, finding_id: UUID, now: datetime) -> bool:
+    """Ask the next on the rota; False where somebody else was quicker."""
+    stated_in = select(CriticalFinding.study_id).where(CriticalFinding.id == finding_id)
+    study_id = exams.survivor_of(session, session.scalars(stated_in).one())
+    # As whoever reviews the exam: they wait for each other.
+    locked = {"key_share": True}
+    study = session.get_one(Study, study_id, with_for_update=locked, populate_existing=True)
+    row = session.get_one(CriticalFinding, finding_id, populate_existing=True)
+    if row.state is not CriticalState.OPEN or row.due is None or row.due > now:
+        session.commit()
+        return False
+    wait = rota.wait_of(session, row.team_id)
+    asked = {one["person"] for one in row.asked}
+    following = rota.next_after(session, row.team_id, asked)
+    row.acknowledged_by = row.acknowledged_at = None
+    if wait is None:  # since it opened the team has chosen that nobody is asked
+        row.due, event = None, "critical_not_passed_on"
+    elif following is not None:
+        row.asked = [*row.asked, {"person": following.id.hex, "at": now.isoformat()}]
+        row.due, event = now + wait, outbox.PASSED_ON
+        outbox.add(session, row, event, now, people=[following.id])
+    else:
+        row.due, row.exhausted_at, event = None, now, outbox.UNANSWERED
+        everybody = [one.id for one in rota.people_of(session, row.team_id)]
+        outbox.add(session, row, event, now, people=[row.stated_by, *everybody])
+    study.changed = DatabaseTime()
+    session.flush()
+    audit.append(
+        session,
+        event,
+        now=now,
+        study_id=study.id,
+        subject_id=row.id,
+        detail={"asked": following.id.hex if following and wait is not None else None},
+        bound=[row],
+    )
+    session.commit()
+    return True

@@ -1,0 +1,82 @@
+"""A critical finding by keyboard alone, the strip of an open list, the sentence to be copied."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visitor, draw
+
+pytestmark = pytest.mark.browser
+
+READY = "#review[data-ready=yes]"
+
+
+def _open(visitor: Visitor, seed: int, name: str) -> Page:
+    # A patient of its own: an earlier finding of the same one would make it no new one.
+    study, _ = visitor.site.complete(draw(seed), patient_name=name, patient_id=f"CRITICAL-{seed}")
+    page = visitor.open(f"/studies/{study}")
+    page.wait_for_selector(READY)
+    return page
+
+
+def test_who_was_informed_is_recorded_by_keyboard_and_the_lists_follow(visitor: Visitor) -> None:
+    page = _open(visitor, 61, "CRITICAL^ONE")
+    listed = visitor.open("/worklist", visitor.site.second_reader())
+    number = (page.locator(".case-id p span").first.text_content() or "").removeprefix("Case ")
+    expect(page.locator("#critical-box")).to_be_checked()
+    expect(page.locator("#critical-panel")).to_be_hidden()
+    page.keyboard.press("r")
+    expect(page.locator("#critical-panel")).to_contain_text("nobody was informed yet")
+    expect(listed.locator("#critical")).to_contain_text(f"Case {number}", timeout=20_000)
+    page.keyboard.press("Shift+W")
+    expect(page.locator("#critical-person")).to_be_focused()
+    page.keyboard.type("Dr Grün, ward 7")
+    page.keyboard.press("Tab")
+    page.keyboard.type("by ph")
+    page.keyboard.press("Tab")
+    page.keyboard.type("read")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#critical-panel")).to_contain_text("Informed: Dr Grün, ward 7, by phone")
+    expect(page.locator("#critical-panel")).to_contain_text(", read back")
+    expect(listed.locator("#critical")).not_to_contain_text(f"Case {number}", timeout=20_000)
+
+
+def test_one_key_unmarks_it_before_the_verdict_and_after(visitor: Visitor) -> None:
+    page = _open(visitor, 62, "CRITICAL^TWO")
+    page.keyboard.press("!")
+    expect(page.locator("#critical-box")).not_to_be_checked()
+    page.keyboard.press("l")
+    expect(page.locator("#review-status")).to_contain_text("Saved")
+    expect(page.locator("#critical-panel")).to_be_hidden()
+    page.keyboard.press("!")
+    expect(page.locator("#critical-panel")).to_contain_text("Pneumothorax, left")
+    page.keyboard.press("!")
+    expect(page.locator("#critical-panel")).to_contain_text("not critical any more")
+    page.reload()
+    page.wait_for_selector(READY)
+    expect(page.locator("#critical-box")).not_to_be_checked()
+
+
+def test_the_finding_is_copied_as_a_sentence_or_shown_where_that_is_not_allowed(
+    visitor: Visitor,
+) -> None:
+    visitor.refusals_expected = True  # before there is a finding
+    page = _open(visitor, 63, "CRITICAL^THREE")
+    page.keyboard.press("Shift+C")
+    expect(page.locator("#sentence [role=status]")).to_contain_text("State your finding first")
+    page.keyboard.press("0")
+    expect(page.locator("#review-status")).to_contain_text("Saved")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.keyboard.press("Shift+C")
+    expect(page.locator("#sentence [role=status]")).to_contain_text("Copied: No pneumothorax is")
+    assert page.evaluate("navigator.clipboard.readText()") == "No pneumothorax is seen."
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
+    page.click("#sentence button")
+    shown = page.locator("#sentence textarea")
+    expect(shown).to_be_focused()
+    expect(shown).to_have_value("No pneumothorax is seen.")
+    selected = "e => e.value.slice(e.selectionStart, e.selectionEnd)"
+    assert shown.evaluate(selected) == "No pneumothorax is seen."
