@@ -89,7 +89,9 @@ def _as_signed(study_id: UUID) -> str:
     looker = replace(guard.actor(), permissions=held)
     page = case_view.case_page(view, looker, looks, [], signature)
     place = list_filters.of_request().place
-    return render_template("case/case.html", case=page, place=place, actor=looker, reports=None)
+    return render_template(
+        "case/case.html", case=page, place=place, actor=looker, reports=None, critical=None
+    )
 
 
 @blueprint.get("/state")
