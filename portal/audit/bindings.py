@@ -32,6 +32,7 @@ from portal.models import (
     Report,
     ReportFile,
     Review,
+    ReviewAnnotations,
     ReviewSeen,
     Signature,
 )
@@ -41,6 +42,7 @@ TABLES: Final[tuple[Table, ...]] = tuple(
     for model in (
         Review,
         ReviewSeen,
+        ReviewAnnotations,
         Outline,
         OutlineMeasurement,
         Signature,

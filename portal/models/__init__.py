@@ -45,6 +45,7 @@ from portal.models.results import (
     Report,
     ReportFile,
     Review,
+    ReviewAnnotations,
     ReviewSeen,
 )
 from portal.models.sentences import SentenceTemplate
@@ -65,6 +66,7 @@ from portal.models.viewing import (
     ReadingClaim,
     RefusedFile,
     ReviewDraft,
+    ScreenCheck,
     ViewerPreferences,
 )
 from portal.models.vocabulary import (
@@ -166,11 +168,13 @@ __all__ = [
     "ReportFile",
     "RetractionReason",
     "Review",
+    "ReviewAnnotations",
     "ReviewDraft",
     "ReviewSeen",
     "Role",
     "RotaPlace",
     "SchedulerSign",
+    "ScreenCheck",
     "SentenceTemplate",
     "Sex",
     "Signature",

@@ -118,6 +118,9 @@ class Review(Base):
     verdict: Mapped[Verdict] = mapped_column(checked(Verdict, "verdict"))
     reason: Mapped[Reason | None] = mapped_column(checked(Reason, "reason"))
     sealed_comment: Mapped[bytes | None]
+    # The reader's last check of the screen before it: `screen_checks`; null where there is none. No
+    # foreign key, which SQLite could add by a copy of the table alone.
+    screen_check_id: Mapped[uuid.UUID | None]
     signed_at: Mapped[datetime | None]
     created: Mapped[datetime]
     reader: Mapped[User] = relationship()
@@ -138,6 +141,19 @@ class ReviewSeen(Base):
     prediction_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("predictions.id"))
     # Of `outlines`; no foreign key, which SQLite could add by a copy of the table alone.
     outline_id: Mapped[uuid.UUID | None]
+
+
+class ReviewAnnotations(Base):
+    """What a review keeps of its reader's rulers and arrows on a picture, sealed under the
+    picture's key. Rows are only ever added, with their review.
+    """
+
+    __tablename__ = "review_annotations"
+    review_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("reviews.id"), primary_key=True)
+    instance_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("instances.id"), primary_key=True, index=True
+    )
+    sealed_annotations: Mapped[bytes]
 
 
 class Outline(Base):

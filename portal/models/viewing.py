@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy import ForeignKey, Index, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
@@ -22,10 +22,16 @@ class ViewerPreferences(Base):
     # The diameter of the brush: in mm where the spacing is known, else in pixels of the picture.
     brush_mm: Mapped[float] = mapped_column(default=8.0, server_default=text("8"))
     brush_px: Mapped[int] = mapped_column(default=40, server_default=text("40"))
+    # Whether the latest prior hangs beside by itself, and what of the view goes with it.
+    beside: Mapped[bool] = mapped_column(default=True, server_default=true())
+    link_place: Mapped[bool] = mapped_column(default=True, server_default=true())
+    link_window: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class ReviewDraft(Base):
-    """What a reader has drawn on a picture and not yet removed, sealed under the picture's key."""
+    """What a reader has drawn on a picture and not yet removed, sealed under the picture's key:
+    rulers, and arrows as well.
+    """
 
     __tablename__ = "review_drafts"
     __table_args__ = (Index("ix_review_drafts_instance", "instance_id"),)
@@ -33,6 +39,27 @@ class ReviewDraft(Base):
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"), primary_key=True)
     sealed_rulers: Mapped[bytes]
     updated: Mapped[datetime]
+
+
+class ScreenCheck(Base):
+    """What a person saw of the test pattern on a screen. Rows are only ever added.
+
+    `screen` is the digest of a random number that their browser keeps. `dark` and `light`: whether
+    the square in the field of 5 % and of 95 % was found where it was; `lines`: whether all lines
+    were apart and straight.
+    """
+
+    __tablename__ = "screen_checks"
+    __table_args__ = (Index("ix_screen_checks_user", "user_id", "screen", "created"),)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    screen: Mapped[str] = mapped_column(String(64))
+    dark: Mapped[bool]
+    light: Mapped[bool]
+    lines: Mapped[bool]
+    width: Mapped[int]  # of the screen, in its own pixels
+    height: Mapped[int]
+    created: Mapped[datetime]
 
 
 class ReadingClaim(Base):

@@ -27,6 +27,7 @@ from portal.models import (
     Outline,
     OutlineDraft,
     Review,
+    ReviewAnnotations,
     ReviewDraft,
     Study,
     User,
@@ -38,7 +39,16 @@ Problem = Literal["damaged", "missing", "key", "unreadable"]
 ReportProgress = Callable[[int, int], None]
 
 Row = TypeVar(
-    "Row", Instance, Review, Addendum, ReviewDraft, OutlineDraft, Outline, BreakGlass, Blob
+    "Row",
+    Instance,
+    Review,
+    Addendum,
+    ReviewDraft,
+    ReviewAnnotations,
+    OutlineDraft,
+    Outline,
+    BreakGlass,
+    Blob,
 )
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
@@ -182,6 +192,7 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     of_these = [row.id for row in instances]
     blobs = rows(Blob, Blob.instance_id.in_(of_these))
     drafts = rows(ReviewDraft, ReviewDraft.instance_id.in_(of_these))
+    drawn = rows(ReviewAnnotations, ReviewAnnotations.instance_id.in_(of_these))
     edited = rows(OutlineDraft, OutlineDraft.instance_id.in_(of_these))
     outlines = rows(Outline, Outline.instance_id.in_(of_these))
     session.commit()  # files are read while nothing is locked
@@ -236,7 +247,15 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
             opens(
                 "review_drafts.sealed_rulers",
                 draft.instance_id,
-                partial(sealed_fields.open_rulers, vault, key, draft),
+                partial(sealed_fields.open_annotations, vault, key, draft),
+            )
+    for stored in drawn:
+        if stored.instance_id in keys:
+            key = keys[stored.instance_id]
+            opens(
+                "review_annotations.sealed_annotations",
+                stored.review_id,
+                partial(sealed_fields.open_review_annotations, vault, key, stored),
             )
     for one in edited:
         if one.instance_id in keys:

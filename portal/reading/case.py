@@ -12,7 +12,16 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
-from portal.models import Blob, BlobKind, Instance, Prediction, Review, Study, User
+from portal.models import (
+    Blob,
+    BlobKind,
+    Instance,
+    Prediction,
+    Review,
+    ScreenCheck,
+    Study,
+    User,
+)
 from portal.reading import other_exams, served_files
 from portal.reading.case_records import (
     BlobData,
@@ -23,6 +32,7 @@ from portal.reading.case_records import (
 )
 from portal.reading.shown_results import Shown
 from portal.reading.signatures import records
+from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, stored_results
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
@@ -96,7 +106,7 @@ def view_of(
     state = status.of_studies(session, [study.id])[study.id]
     pictures = _pictures(session, vault, patient, rows, state.pictures)
     uploader = session.get_one(User, study.uploaded_by)
-    reviews = _reviews(session, vault, study.id)
+    reviews = _reviews(session, vault, study.id, rows)
     outlines = reader_outlines.versions(session, [row.id for row in rows])
     is_signed = state.standing.is_signed
     priors = other_exams.of_patient(session, vault, actor, study)
@@ -280,15 +290,19 @@ def prediction_view(row: Prediction, picture: Instance) -> PredictionView:
     )
 
 
-def _reviews(session: Session, vault: Vault, study_id: UUID) -> list[ReviewView]:
+def _reviews(
+    session: Session, vault: Vault, study_id: UUID, pictures: Sequence[Instance]
+) -> list[ReviewView]:
     """The reviews of an exam and of those that were joined into it, each under its own key."""
     rows = session.execute(
-        select(Review, Study, User.name)
+        select(Review, Study, User.name, ScreenCheck)
         .join(User, User.id == Review.reader_id)
         .join(Study, Study.id == Review.study_id)
+        .outerjoin(ScreenCheck, ScreenCheck.id == Review.screen_check_id)
         .where(exams.is_of([study_id]))
         .order_by(Review.created)
-    )
+    ).all()
+    drawn = annotations.of_reviews(session, vault, [row.Review.id for row in rows], pictures)
     return [
         ReviewView(
             review_id=review.id,
@@ -302,6 +316,8 @@ def _reviews(session: Session, vault: Vault, study_id: UUID) -> list[ReviewView]
                 vault, sealed_fields.key_of(vault, reviewed), review
             ),
             created=review.created,
+            screen=screen_checks.as_view(check) if check else None,
+            annotations=drawn.get(review.id, {}),
         )
-        for review, reviewed, reader in rows
+        for review, reviewed, reader, check in rows
     ]

@@ -9,6 +9,7 @@ from portal.models import BlobKind, Finding, Reason, RetractionReason, SizeClass
 from portal.reading.signatures.records import AddendumView, SignatureView
 from portal.studies import status
 from portal.studies.reader_outlines import DraftView, OutlineView
+from portal.studies.sealed_fields import Annotation as Annotation
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
 
@@ -41,8 +42,19 @@ class PredictionView:
 
 
 @dataclass(frozen=True, slots=True)
+class ScreenView:
+    """A check of a screen: when, and whether all of the test pattern was seen."""
+
+    created: datetime
+    is_passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewView:
-    """One reader's review; those of a version before have no finding."""
+    """One reader's review; those of a version before have no finding.
+
+    `screen`: the reader's last check of the screen before it. `annotations`: by picture.
+    """
 
     review_id: UUID
     reader: str
@@ -53,6 +65,8 @@ class ReviewView:
     reason: Reason | None
     comment: str = field(repr=False)
     created: datetime
+    screen: ScreenView | None = None
+    annotations: dict[UUID, list[Annotation]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,22 @@ from portal.access import Actor, Denied, Permission
 from portal.critical import findings as critical_findings
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
-from portal.models import Finding, Reason, Review, ReviewSeen, SizeClass, Study, Verdict
+from portal.models import (
+    Finding,
+    Reason,
+    Review,
+    ReviewAnnotations,
+    ReviewSeen,
+    SizeClass,
+    Study,
+    Verdict,
+)
 from portal.reading import findings
 from portal.reading.case import load
+from portal.reading.case_records import ScreenView
+from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, worklist_order
+from portal.studies.sealed_fields import Annotation
 from portal.studies.status import Result, State, StudyState
 from portal.vault import Vault
 
@@ -39,6 +51,9 @@ class Saved:
     comment: str
     is_new: bool
     seen: list[ReviewSeen] = field(default_factory=list)
+    drawings: list[ReviewAnnotations] = field(default_factory=list)
+    screen: ScreenView | None = None
+    annotations: dict[UUID, list[Annotation]] = field(default_factory=dict, repr=False)
 
 
 def add_review(
@@ -55,11 +70,12 @@ def add_review(
     after: str | None = None,
     drawn: str | None = None,
     critical: bool | None = None,
+    screen_check: UUID | None = None,
     now: datetime,
 ) -> Saved:
     """Add a reader's finding on a study; earlier ones stay. It names the pictures that are there,
-    and of each the newest prediction and the newest outline by a reader. The same once more,
-    without a new comment, adds nothing.
+    and of each the newest prediction and the newest outline by a reader, and keeps the rulers and
+    arrows of the reader's drafts. The same once more, without a new comment, adds nothing.
 
     A `size` or `reason` of None is that of the reader's review before, if it has the same finding;
     "" is none. Who disagrees without a reason gets the one that is true in any case.
@@ -67,9 +83,10 @@ def add_review(
     several ("done/2"): nobody judges a result or a picture that came in meanwhile. `after` is the
     id of the newest review that they had before them, "" if there was none, and `drawn` that of
     the outlines (`reader_outlines.as_seen`). `critical`: whether somebody is to be informed; None:
-    if a pneumothorax is new (`critical.findings`). Raises Invalid for
-    unknown codes, Conflict where there is nothing to judge yet, the state, the newest review or
-    the outlines are not those seen, or the reason does not fit; Denied.
+    if a pneumothorax is new (`critical.findings`). `screen_check` is the reader's last check of the
+    screen in use. Raises Invalid for unknown codes, Conflict where there is nothing to judge yet,
+    the state, the newest review or the outlines are not those seen, or the reason does not fit;
+    Denied.
     """
     study = load_to_review(session, actor, study_id)
     codes = finding, size, reason
@@ -79,6 +96,7 @@ def add_review(
         after=after,
         drawn=drawn,
         critical=critical,
+        screen_check=screen_check,
     )
     if saved.is_new:
         log(session, actor, study.id, saved, now)
@@ -110,6 +128,7 @@ def state_finding(
     after: str | None = None,
     drawn: str | None = None,
     critical: bool | None = None,
+    screen_check: UUID | None = None,
 ) -> Saved:
     """`add_review` in the caller's transaction, with the exam of `load_to_review`: the caller logs
     what is new (`log`) and commits. `codes`: finding, size and reason.
@@ -133,9 +152,14 @@ def state_finding(
             "An outline was saved since you opened this case, in another window or by a "
             "colleague. Look at it, then save yours again; what you wrote is still here.",
         )
+    review.screen_check_id = screen_check
+    pictures = exams.pictures(session, [study.id])[study.id]
+    drawings = annotations.for_review(session, vault, review, pictures)
     if newest is not None and _is_same(session, newest, review, seen_rows):
         written = comment_of(session, vault, newest)
-        if text in ("", written):
+        if text in ("", written) and annotations.are_same(
+            session, vault, newest.id, drawings, pictures
+        ):
             if critical is not None:
                 critical_findings.follow(session, actor, study, newest, critical, now)
             return Saved(newest, written, is_new=False, seen=seen_rows)
@@ -150,10 +174,19 @@ def state_finding(
         review.sealed_comment = sealed_fields.seal_comment(vault, data_key, review.id, text)
     session.add(review)
     session.flush()
-    session.add_all(seen_rows)
+    session.add_all([*seen_rows, *drawings])
     worklist_order.place(session, study.id)
     critical_findings.follow(session, actor, study, review, critical, now)
-    return Saved(review, text, is_new=True, seen=seen_rows)
+    kept = annotations.of_reviews(session, vault, [review.id], pictures if drawings else [])
+    return Saved(
+        review,
+        text,
+        is_new=True,
+        seen=seen_rows,
+        drawings=drawings,
+        screen=screen_checks.view_of(session, screen_check),
+        annotations=kept.get(review.id, {}),
+    )
 
 
 def log(session: Session, actor: Actor, study_id: UUID, saved: Saved, now: datetime) -> None:
@@ -168,7 +201,7 @@ def log(session: Session, actor: Actor, study_id: UUID, saved: Saved, now: datet
         study_id=study_id,
         subject_id=review.id,
         detail={"finding": review.finding.value, "verdict": review.verdict.value},
-        bound=[review, *saved.seen],
+        bound=[review, *saved.seen, *saved.drawings],
     )
 
 

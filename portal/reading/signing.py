@@ -117,6 +117,7 @@ def sign(
     seen_view: Any = None,
     signature_id: UUID | None = None,
     critical: bool | None = None,
+    screen_check: UUID | None = None,
     now: datetime,
 ) -> Signed:
     """State a finding and sign it, in one transaction: a new review, unless the newest one is the
@@ -125,6 +126,7 @@ def sign(
     `shown`: what the page showed (`records.shown_of`), `after`: with the id of which newest review,
     "" for none; `seen_view`: how (`view.checked`); `proof`: the signer's last proof of identity.
     `signature_id`: the page's own id for it, so that a request that is sent again signs once.
+    `screen_check`: the signer's last check of the screen in use.
     Raises NotProved, Changed with what has changed, and as `reviews.add_review`. What was signed
     already, and is the same, stays as it is.
     """
@@ -155,6 +157,7 @@ def sign(
     saved = reviews.state_finding(
         *(session, vault, actor, study, (finding, size, reason), comment, now),
         critical=critical,
+        screen_check=screen_check,
     )
     before = _newest(session, study.id)
     if before is not None and before.review_id == saved.review.id:

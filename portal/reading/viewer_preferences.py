@@ -17,6 +17,9 @@ PRESETS: Final = (*(f"window-{place}" for place in range(1, 7)), "lung", "soft",
 # The least and the greatest diameter of the brush.
 BRUSH: Final = {"brush_mm": (0.5, 100.0), "brush_px": (1.0, 1000.0)}
 
+# Whether the latest prior hangs beside by itself, and whether its place and window go along.
+LINKS: Final = ("beside", "link_place", "link_window")
+
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
@@ -28,6 +31,9 @@ class Preferences:
     preset: str = PRESETS[0]
     brush_mm: float = 8.0
     brush_px: int = 40
+    beside: bool = True
+    link_place: bool = True
+    link_window: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For the viewer."""
@@ -40,12 +46,12 @@ def preferences_of(session: Session, actor: Actor) -> Preferences:
     session.commit()
     if row is None:
         return Preferences()
-    return Preferences(row.overlay, row.mode, row.inverted, row.preset, row.brush_mm, row.brush_px)
+    return Preferences(**{name: getattr(row, name) for name in Preferences.__dataclass_fields__})
 
 
 def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) -> None:
-    """Remember what the viewer sends: four values, and the sizes of the brush where they were
-    chosen. Raises Invalid for anything else.
+    """Remember what the viewer sends: four values, and the sizes of the brush and what hangs beside
+    where they were chosen. Raises Invalid for anything else.
     """
     actor.require(Permission.STUDY_READ)
     overlay, mode, inverted, preset = (
@@ -59,6 +65,9 @@ def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) ->
     ):
         raise Invalid("preferences", "Send overlay, mode, inverted and preset as the viewer does.")
     brush = _brush(sent)
+    links = {name: sent[name] for name in LINKS if name in sent}
+    if not all(isinstance(value, bool) for value in links.values()):
+        raise Invalid("preferences", f"{', '.join(LINKS)} are true or false.")
     # Two tabs of one person wait for each other.
     mine = select(User.id).where(User.id == actor.user_id)
     session.execute(mine.with_for_update(key_share=True))
@@ -71,6 +80,7 @@ def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) ->
         preset,
         brush.get("brush_mm", kept.brush_mm),
         int(brush.get("brush_px", kept.brush_px)),
+        **{name: links.get(name, getattr(kept, name)) for name in LINKS},
     )
     session.merge(ViewerPreferences(user_id=actor.user_id, **chosen.as_json()))
     session.commit()

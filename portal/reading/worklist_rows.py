@@ -6,14 +6,14 @@ A row that can't be read hides no other: it is shown as damaged.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import database
-from portal.models import Blob, BlobKind, Instance, Review, Study, User
+from portal.models import Blob, BlobKind, Instance, Review, Study, User, View
 from portal.reading.lists import claims
 from portal.reading.lists.claims import Claim
 from portal.studies import exams, sealed_fields, status
@@ -22,12 +22,25 @@ from portal.studies.status import State, StudyState
 from portal.vault import NotReadable, Vault, WantedFile
 from worker.contract.error_codes import ErrorCode
 
+MOST_OTHERS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPicture:
+    """A further picture of the exam. `is_frontal`: None where the header names no view."""
+
+    view: View
+    is_frontal: bool | None
+    thumb: bytes | None = field(repr=False)
+    media_type: str
+
 
 @dataclass(frozen=True, slots=True)
 class WorklistRow:
     """One line of the list, with the picture that stands for the study (`exams.leading`).
 
-    The thumbnail comes along as bytes, for a `data:` address.
+    The thumbnail comes along as bytes, for a `data:` address, as do those of the `others`: the
+    frontal ones first, at most `MOST_OTHERS`; `more` is how many are not among them.
     """
 
     study_id: UUID
@@ -46,6 +59,8 @@ class WorklistRow:
     damaged: bool = False  # its row, record or key: nothing of the patient can be shown
     read_at: datetime | None = None  # when the actor last read or sent it, in their history
     claim: Claim | None = None  # who reads it just now
+    others: tuple[OtherPicture, ...] = ()
+    more: int = 0
 
 
 def rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
@@ -86,16 +101,23 @@ def _rows(
     states = status.of_studies(session, ids)
     last_readers = readers(session, ids)
     held = claims.of_studies(session, ids, now)
-    leading = {
-        study_id: exams.leading(rows)
-        for study_id, rows in exams.pictures(session, ids).items()
-        if rows  # none while another transaction joins the exam into another
+    # None while another transaction joins the exam into another.
+    pictures = {i: rows for i, rows in exams.pictures(session, ids).items() if rows}
+    leading = {study_id: exams.leading(rows) for study_id, rows in pictures.items()}
+    others = {
+        study_id: sorted(
+            (row for row in rows if row is not leading[study_id]),
+            key=lambda row: not row.view.is_frontal,
+        )
+        for study_id, rows in pictures.items()
     }
+    shown = [row for rows in others.values() for row in rows[:MOST_OTHERS]]
+    shown += leading.values()
     thumbs = {
         blob.instance_id: blob
         for blob in session.scalars(
             select(Blob).where(
-                Blob.instance_id.in_([row.id for row in leading.values()]),
+                Blob.instance_id.in_([row.id for row in shown]),
                 Blob.kind == BlobKind.THUMB,
                 Blob.current,
             )
@@ -109,8 +131,8 @@ def _rows(
             .where(Study.id.in_(leading))
         )
     }
-    keys = {row.id: _key(vault, row) for row in leading.values()}
-    pictures = _pictures(vault, keys, thumbs)
+    keys = {row.id: _key(vault, row) for row in shown}
+    data = _pictures(vault, keys, thumbs)
     return {
         study.id: _row(
             vault,
@@ -119,13 +141,29 @@ def _rows(
             keys[instance.id],
             uploader,
             thumbs.get(instance.id),
-            pictures.get(instance.id),
+            data.get(instance.id),
             states[study.id],
             last_readers.get(study.id),
             held.get(study.id),
+            _others(others[study.id][:MOST_OTHERS], thumbs, data),
+            max(0, len(others[study.id]) - MOST_OTHERS),
         )
         for study, instance, uploader in found.values()
     }
+
+
+def _others(
+    rows: Sequence[Instance], thumbs: Mapping[UUID, Blob], data: Mapping[UUID, bytes | None]
+) -> tuple[OtherPicture, ...]:
+    return tuple(
+        OtherPicture(
+            view=row.view,
+            is_frontal=None if row.view is View.UNKNOWN else row.view.is_frontal,
+            thumb=data.get(row.id),
+            media_type=thumbs[row.id].media_type if row.id in thumbs else "",
+        )
+        for row in rows
+    )
 
 
 def _key(vault: Vault, instance: Instance) -> bytes | None:
@@ -161,6 +199,8 @@ def _row(
     state: StudyState,
     reader: str | None,
     claim: Claim | None,
+    others: tuple[OtherPicture, ...],
+    more: int,
 ) -> WorklistRow:
     patient, facts, damaged = Patient(), dict[str, Any](), instance_key is None
     if instance_key is not None:
@@ -186,6 +226,8 @@ def _row(
         is_old=study.is_old,
         damaged=damaged,
         claim=claim,
+        others=others,
+        more=more,
     )
 
 

@@ -1,8 +1,9 @@
 """Sealing and opening of patient data, facts and comments, each bound to its row and column."""
 
 import json
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 from uuid import UUID
 
 from portal.models import (
@@ -12,6 +13,7 @@ from portal.models import (
     Instance,
     OutlineDraft,
     Review,
+    ReviewAnnotations,
     ReviewDraft,
     Study,
 )
@@ -49,6 +51,17 @@ class Patient:
             for name in ("patient_name", "patient_id", "birth_date", "sex")
         )
         return any(one and other and one != other for one, other in both)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A ruler, or an arrow that points at the end of its line: from x, y to x, y in pixels of the
+    source. Only an arrow has a text, "" for none.
+    """
+
+    kind: Literal["ruler", "arrow"]
+    line: tuple[float, float, float, float]
+    text: str = field(default="", repr=False)
 
 
 def key_of(vault: Vault, study: Study) -> bytes:
@@ -144,21 +157,57 @@ def open_addendum(vault: Vault, data_key: bytes, addendum: Addendum) -> str:
     return vault.open_(data_key, f"addenda:{addendum.id}:text", addendum.sealed_text).decode()
 
 
-def seal_rulers(
-    vault: Vault, data_key: bytes, instance_id: UUID, reader_id: UUID, rulers: Any
+def seal_annotations(
+    vault: Vault,
+    data_key: bytes,
+    instance_id: UUID,
+    reader_id: UUID,
+    annotations: Sequence[Annotation],
 ) -> bytes:
-    """A reader's rulers of a picture, for `review_drafts.sealed_rulers`."""
+    """A reader's draft of a picture, for `review_drafts.sealed_rulers`."""
     aad = f"review_drafts:{instance_id}:{reader_id}:rulers"
-    return vault.seal(data_key, aad, json.dumps(rulers, allow_nan=False).encode())
+    return vault.seal(data_key, aad, _annotations_as_json(annotations))
 
 
-def open_rulers(
-    vault: Vault, data_key: bytes, draft: ReviewDraft
-) -> list[tuple[float, float, float, float]]:
-    """The rulers of a draft, each from x, y to x, y in pixels of the source."""
+def open_annotations(vault: Vault, data_key: bytes, draft: ReviewDraft) -> list[Annotation]:
+    """What a draft holds, also one of a version before, which knew rulers alone."""
     aad = f"review_drafts:{draft.instance_id}:{draft.reader_id}:rulers"
-    found = json.loads(vault.open_(data_key, aad, draft.sealed_rulers))
-    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in found]
+    return _annotations_of(vault.open_(data_key, aad, draft.sealed_rulers))
+
+
+def seal_review_annotations(
+    vault: Vault,
+    data_key: bytes,
+    review_id: UUID,
+    instance_id: UUID,
+    annotations: Sequence[Annotation],
+) -> bytes:
+    """What a review keeps of a picture, for `review_annotations.sealed_annotations`."""
+    aad = f"review_annotations:{review_id}:{instance_id}"
+    return vault.seal(data_key, aad, _annotations_as_json(annotations))
+
+
+def open_review_annotations(
+    vault: Vault, data_key: bytes, row: ReviewAnnotations
+) -> list[Annotation]:
+    """What a review keeps of a picture."""
+    aad = f"review_annotations:{row.review_id}:{row.instance_id}"
+    return _annotations_of(vault.open_(data_key, aad, row.sealed_annotations))
+
+
+def _annotations_as_json(annotations: Sequence[Annotation]) -> bytes:
+    return json.dumps([asdict(one) for one in annotations], allow_nan=False).encode()
+
+
+def _annotations_of(data: bytes) -> list[Annotation]:
+    found = []
+    for one in json.loads(data):
+        is_old = isinstance(one, list)
+        x0, y0, x1, y1 = one if is_old else one["line"]
+        is_arrow = not is_old and one["kind"] == "arrow"
+        text = "" if is_old else one["text"]
+        found.append(Annotation("arrow" if is_arrow else "ruler", (x0, y0, x1, y1), text))
+    return found
 
 
 def seal_outline(

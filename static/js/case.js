@@ -1,5 +1,6 @@
 // The case page: brings viewer, threshold, review and live state together.
 
+import { Beside } from "./case/beside.js";
 import { Critical, isBeingWritten } from "./case/critical.js";
 import { OutlineOnPage } from "./case/outline.js";
 import { Review } from "./case/review.js";
@@ -10,7 +11,7 @@ import { getJson, poll, swap } from "./poll.js";
 import { refreshTimes } from "./time.js";
 import { VIEWER_KEYS, viewerActions, wireButtons, wireKeys } from "./viewer/actions.js";
 import { Readout } from "./viewer/readout.js";
-import { Tools } from "./viewer/tools.js";
+import { TOOLS, Tools } from "./viewer/tools.js";
 import { Viewer } from "./viewer/viewer.js";
 
 const KEYS = {
@@ -22,6 +23,7 @@ const KEYS = {
   "e": "edit", "Shift+b": "edit-brush", "Shift+e": "edit-eraser", "Shift+p": "edit-polygon", "Shift+f": "edit-fill", "Shift+d": "edit-delete",
   "Shift+t": "edit-threshold", "{": "edit-smaller", "}": "edit-larger", "Shift+o": "reader-outline",
   "!": "critical", "Shift+w": "informed", "Shift+c": "sentence",
+  "Shift+v": "beside", "Shift+g": "beside-next", "Shift+x": "pane", "Shift+l": "link-place", "Shift+k": "link-window",
 };
 const film = document.getElementById("film");
 const panel = document.getElementById("panel");
@@ -42,11 +44,23 @@ let review = null;
 let signing = null;
 /** @type {OutlineOnPage | null} */
 let outline = null;
+/** @type {Beside | null} */
+let beside = null;
 // What the server has sent of the parts that are fetched again, by their ids.
 /** @type {Map<string, string>} */
 const served = new Map();
 for (const part of document.querySelectorAll("[data-live]")) served.set(part.id, part.innerHTML);
 const failed = { pixels: false, overlay: false, overlayWaived: false };
+
+// What a version of the review keeps, over the film until another one or the same is chosen.
+document.getElementById("review-history")?.addEventListener("click", (event) => {
+  const button = event.target instanceof Element ? event.target.closest("[data-drawn]") : null;
+  if (!(button instanceof HTMLElement) || !viewer) return;
+  const isShown = button.getAttribute("aria-pressed") === "true";
+  for (const other of document.querySelectorAll("[data-drawn]")) other.setAttribute("aria-pressed", String(other === button && !isShown));
+  viewer.annotations.kept = isShown ? [] : info.reviewed[button.dataset.drawn] ?? [];
+  viewer.refreshLayer();
+});
 
 /** @returns {import("./case/review.js").ReviewForm | null} */
 function reviewForm() { return /** @type {any} */ (document.getElementById("review")); }
@@ -76,7 +90,9 @@ function wireReview() {
     });
   }
   if (!form) return;
-  review = new Review(form, refresh);
+  review = new Review(form, refresh, async () => { await viewer?.draft.settled(); }, ({ is_new: isNew, review: id, drawn }) => {
+    if (isNew && drawn.length) info.reviewed[id] = drawn;
+  });
   const critical = new Critical(() => ["right", "left", "both"].includes(review.known.stated.finding));
   form.addEventListener("review-saved", (event) => critical.show(/** @type {CustomEvent} */ (event).detail));
   Object.assign(actions, critical.actions, { sentence: copySentence });
@@ -84,6 +100,7 @@ function wireReview() {
   /** @param {() => void | Promise<unknown>} act */
   const withPanel = (act) => async () => {
     await outline?.editor.settled; // an outline that is being stored belongs to the finding
+    await viewer?.draft.settled(); // and so does what was drawn
     if (document.body.classList.contains("full-screen")) await actions.full();
     if (!form.querySelector("fieldset").disabled) await act();
   };
@@ -93,7 +110,7 @@ function wireReview() {
     actions[`finding-${finding}`] = withPanel(() => review.choose(finding));
   }
   signing = new Signing(document.getElementById("sign"), review, {
-    view: () => viewer && { pictures: [viewer.state()] },
+    view: () => viewer && { pictures: [viewer.state(), beside?.state()].filter(Boolean) },
     seeAgain: refresh,
   });
   actions.sign = withPanel(() => signing.sign());
@@ -132,9 +149,10 @@ function startViewer() {
   /** @type {HTMLElement} */ (film.querySelector(".film-tools")).inert = false;
   viewer = new Viewer(film, info);
   tools = new Tools(viewer);
-  const readout = new Readout(viewer, tools);
-  Object.assign(actions, viewerActions(viewer, tools, { step: (by) => threshold?.step(by), reset: () => threshold?.reset() }));
-  actions.presets = () => readout.togglePresets(actions);
+  const readout = new Readout(viewer, tools, () => !beside || beside.active.viewer === viewer);
+  const own = viewerActions(viewer, tools, { step: (by) => threshold?.step(by), reset: () => threshold?.reset() });
+  Object.assign(actions, own);
+  actions.presets = () => readout.togglePresets(actions, (beside?.active.viewer ?? viewer).windowing.presets);
   outline = new OutlineOnPage(viewer, tools, {
     threshold: () => threshold?.value ?? null,
     changed: judge,
@@ -145,7 +163,15 @@ function startViewer() {
     },
     trouble: (text, choices) => trouble("outline", text, choices),
   });
-  Object.assign(actions, outline.actions);
+  Object.assign(own, outline.actions);
+  Object.assign(actions, own);
+  beside = new Beside({ viewer, tools, readout, actions: own }, {
+    activate: (pane) => give(pane, own),
+    wire: (root) => wireButtons(root, actions, KEYS),
+    trouble: (text, choices) => trouble("beside", text, choices),
+  });
+  Object.assign(actions, beside.actions);
+  viewer.addEventListener("annotated", () => review?.drew());
   wireButtons(film, actions, KEYS);
   wireButtons(panel, actions, KEYS);
   panel.addEventListener("input", (event) => {
@@ -163,6 +189,17 @@ function startViewer() {
     viewer.refreshLayer();
   }, true);
   loadPixels();
+}
+
+// Keys and buttons act on the active pane. A tool is chosen for both; what the pane beside lacks is the main one's,
+// as the editor; the window presets are each picture's own.
+/** @param {import("./case/beside.js").Pane} pane  @param {import("./viewer/actions.js").Actions} own */
+function give(pane, own) {
+  for (const name of Object.keys(actions)) if (/^preset-\d/.test(name)) delete actions[name];
+  Object.assign(actions, own, pane.actions);
+  for (const tool of TOOLS) {
+    actions[`tool-${tool}`] = () => { tools.use(tool); beside?.pane?.tools.use(tool); };
+  }
 }
 
 /** @param {number} share */
@@ -281,7 +318,7 @@ async function refresh() {
   }
   if (!started) startViewer();
   // The found lungs may have shown that the header's spacing can't be right.
-  if (viewer) viewer.rulers.spacing = info.spacing;
+  if (viewer) viewer.annotations.spacing = info.spacing;
   startThreshold();
   judge();
 }
@@ -291,5 +328,5 @@ wireReview();
 startViewer();
 startThreshold();
 judge();
-wireKeys(actions, KEYS, film.querySelector(".film-stage"), (held) => { if (tools) tools.space = held; });
+wireKeys(actions, KEYS, (held) => { for (const one of [tools, beside?.pane?.tools]) if (one) one.space = held; });
 live();

@@ -289,11 +289,11 @@ def test_a_ruler_measures_in_millimetres_and_names_the_spacing(
     page = _open(visitor, cases.likely)
     before = page.evaluate(
         """async () => {
-            const { Rulers } = await import("/static/js/viewer/rulers.js");
+            const { Annotations } = await import("/static/js/viewer/annotations.js");
             const spacing = { row_mm: 0.5, column_mm: 0.25, source: "detector" };
-            const rulers = new Rulers(spacing);
-            return [rulers.text([0, 0, 40, 0]), rulers.text([0, 0, 0, 40]),
-                    new Rulers(null).text([0, 0, 30, 40])];
+            const text = (known, line) => new Annotations(known).textOf({ kind: "ruler", line });
+            return [text(spacing, [0, 0, 40, 0]), text(spacing, [0, 0, 0, 40]),
+                    text(null, [0, 0, 30, 40])];
         }"""
     )
     assert before == ["10.0 mm (detector)", "20.0 mm (detector)", "50 px"]

@@ -38,6 +38,7 @@ PAGES = [
     ("/studies/{hostile}", Role.READER),
     ("/studies/{waiting}", Role.READER),
     ("/account", Role.READER),
+    ("/screen", Role.READER),
     ("/emergency", Role.ADMIN),
     ("/admin/people", Role.ADMIN),
     ("/admin/teams", Role.ADMIN),
@@ -86,6 +87,7 @@ NO_PAGES = {
     "sso.leave": "leads on to the provider",
     "static": "files of the pages",
     "list_events.events": "a stream for the worklist",
+    "viewer.picture_beside": "JSON for the case page",
     "worker_api.read_input": "for workers",
     "worklist.states": "JSON for the worklist",
 }

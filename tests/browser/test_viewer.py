@@ -58,14 +58,15 @@ _WINDOW_OF = """async ([values, columns, rows, box]) => {
     const { windowOf } = await module("windowing");
     return windowOf({ data: Uint16Array.from(values), columns, rows }, box);
 }""".replace("MODULE", _MODULE)
+_PAGE = """const page = import(document.querySelector("script[type=module][src*=case]").src);"""
 _STATE = """async () => {
-    const { viewerOfPage } = await import(document.querySelector("script[type=module][src*=case]").src);
-    return viewerOfPage().state();
-}"""
+    PAGE
+    return (await page).viewerOfPage().state();
+}""".replace("PAGE", _PAGE)
 _RESTORE = """async (state) => {
-    const { viewerOfPage } = await import(document.querySelector("script[type=module][src*=case]").src);
-    viewerOfPage().restore(state);
-}"""
+    PAGE
+    (await page).viewerOfPage().restore(state);
+}""".replace("PAGE", _PAGE)
 _FILM = """() => {
     const canvas = document.querySelector(".film-picture");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -175,7 +176,7 @@ def test_an_overlay_that_is_off_stays_off_and_says_so(visitor: Visitor, cases: C
 def test_rulers_survive_a_reload_and_a_reset_removes_them(visitor: Visitor) -> None:
     study, _ = visitor.site.complete(draw(71), patient_name="RULER^READER")
     page = _open(visitor, study)
-    stored = _saved(page, "/rulers")
+    stored = _saved(page, "/annotations")
     page.keyboard.press("t")
     page.mouse.move(400, 300)
     page.mouse.down()
@@ -186,7 +187,7 @@ def test_rulers_survive_a_reload_and_a_reset_removes_them(visitor: Visitor) -> N
     page.reload()
     page.wait_for_selector("#film[data-depth=full]")
     _until(page, lambda _, reader: reader > 100)
-    gone = _saved(page, "/rulers")
+    gone = _saved(page, "/annotations")
     page.keyboard.press("v")
     gone()
     page.reload()
@@ -219,7 +220,8 @@ def test_the_viewers_greys_are_those_of_the_reference_table(visitor: Visitor, ca
     to these (tests/ml/images/test_reference_greys.py)."""
     page = _open(visitor, cases.likely)
     values = np.arange(65536.0)
-    for bits, centre, width in ((8, 127.5, 255), (12, 1842.7, 2511.3), (16, 29491.2, 40174.1)):
+    windows = ((8, 127.5, 255), (10, 471.6, 627.7), (12, 1842.7, 2511.3), (15, 14745.6, 20087.0))
+    for bits, centre, width in (*windows, (16, 29491.2, 40174.1)):
         for inverted in (False, True):
             drawn = page.evaluate(_GREYS, [bits, centre, width, inverted])
             expected = to_greys(values, centre - width / 2, centre + width / 2)
@@ -287,13 +289,14 @@ def test_a_window_from_an_area_is_that_of_its_pixels(visitor: Visitor, cases: Ca
 def test_a_view_is_drawn_again_from_its_state(visitor: Visitor, cases: Cases) -> None:
     page = _open(visitor, cases.likely)
     page.locator(".film-stage").focus()
-    for key in ("i", "+", "+", "+", "ArrowLeft", "ArrowUp", ">", "x", "k", "]", "]", ".", "Shift+O"):
+    keys = ("i", "+", "+", "+", "ArrowLeft", "ArrowUp", ">", "x", "k", "]", "]", ".", "Shift+O")
+    for key in (*keys, "4"):
         page.keyboard.press(key)
-    page.keyboard.press("4")
     page.wait_for_timeout(300)  # the full resolution is drawn once it rests
     page.evaluate(TWO_FRAMES)
     state, film, ai = (page.evaluate(script) for script in (_STATE, _FILM, _COLOURS))
-    assert state["window"]["inverted"] and not state["outline"] and state["place"]["turn"] == 1
+    assert (state["window"]["inverted"], state["outline"]) == (True, False)
+    assert state["place"]["turn"] == 1
     visitor.site.forget_preferences()
     again = _open(visitor, cases.likely)
     assert again.evaluate(_FILM) != film

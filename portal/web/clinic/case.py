@@ -1,6 +1,6 @@
 """The case page: one study opened, its live state, its pictures, the reviews."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +20,11 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.errors import Invalid
 from portal.models import BlobKind
-from portal.reading import drafts, reviews, viewer_preferences, worklist
+from portal.reading import reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
 from portal.reading.signatures.seen import open_signed
+from portal.reading.viewing import drafts, screen_checks
 from portal.reports import made
 from portal.services import db_session
 from portal.studies.status import StudyState
@@ -31,7 +32,7 @@ from portal.web.clinic.informing import critical
 from portal.web.present import case_view, list_filters, review_view
 from portal.web.present.informing import critical_view
 from portal.web.present.reports import lines as report_lines
-from portal.web.security import guard
+from portal.web.security import guard, screen_cookie
 from portal.web.security.errors import Problem, wants_problem
 from portal.web.security.json_body import json_or_none
 
@@ -56,15 +57,17 @@ def case(study_id: UUID) -> str:
     )
     guard.services().shown.add(guard.actor().session_id, [study_id])
     looks = viewer_preferences.preferences_of(db_session(), guard.actor())
-    rulers = drafts.rulers_of(
+    drawn = drafts.draft_of(
         db_session(), guard.services().vault, guard.actor(), view.picture.instance_id
     )
-    page = case_view.case_page(view, guard.actor(), looks, rulers)
+    page = case_view.case_page(view, guard.actor(), looks, drawn)
+    screen = screen_checks.last(db_session(), guard.actor(), screen_cookie.number())
     place = list_filters.of_request().place
     return render_template(
         "case/case.html",
         case=page,
         place=place,
+        screen=screen,
         reports=_reports(study_id),
         critical=critical.panel_of(view.study_id),
     )
@@ -87,7 +90,9 @@ def _as_signed(study_id: UUID) -> str:
     looks = viewer_preferences.preferences_of(db_session(), guard.actor())
     held = guard.actor().permissions - {Permission.REVIEW_WRITE, Permission.STUDY_EXPORT}
     looker = replace(guard.actor(), permissions=held)
-    page = case_view.case_page(view, looker, looks, [], signature)
+    signed = next((one for one in view.reviews if one.review_id == signature.review_id), None)
+    drawn = signed.annotations.get(view.picture.instance_id, []) if signed else []
+    page = case_view.case_page(view, looker, looks, drawn, signature)
     place = list_filters.of_request().place
     return render_template(
         "case/case.html", case=page, place=place, actor=looker, reports=None, critical=None
@@ -147,6 +152,7 @@ def review(study_id: UUID) -> Response | BaseResponse:
             after=fields["after"],
             drawn=fields["drawn"],
             critical=critical_view.stated(sent),
+            screen_check=screen_checks.last_id(db_session(), guard.actor(), screen_cookie.number()),
             now=guard.now(),
         )
     except Invalid as bad:
@@ -169,8 +175,11 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
         reason=row.reason,
         comment=saved.comment,
         created=row.created,
+        screen=saved.screen,
+        annotations=saved.annotations,
     )
-    line = review_view.review_lines([view], guard.actor())[0]
+    picture = _picture_of_form()
+    line = review_view.review_lines([view], guard.actor(), picture)[0]
     shown = render_template("case/version.html", review=line, now=guard.now())
     return {
         "is_new": saved.is_new,
@@ -179,6 +188,8 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
         "label": line.label,
         "line": shown if saved.is_new else "",
         "critical": critical.html_of(row.study_id),
+        "review": row.id.hex,
+        "drawn": [asdict(one) for one in saved.annotations.get(picture, ())] if picture else [],
     }
 
 
@@ -213,6 +224,14 @@ def state_json(found: StudyState) -> dict[str, Any]:
         "waiting_for": found.waiting_for,
         "settled": found.is_settled,
     }
+
+
+def _picture_of_form() -> UUID | None:
+    """The picture that was shown, for what the page draws of the new version."""
+    try:
+        return UUID(request.form.get("picture", ""))
+    except ValueError:
+        return None
 
 
 def _picture() -> UUID | None:

@@ -10,9 +10,10 @@ from portal.errors import Invalid
 from portal.reading import signing
 from portal.reading.case import load
 from portal.reading.signing import Changed, NotProved, Proof
+from portal.reading.viewing import screen_checks
 from portal.services import db_session
 from portal.web.clinic.reports.pages import make_signed
-from portal.web.security import guard
+from portal.web.security import guard, screen_cookie
 from portal.web.security.errors import Problem
 from portal.web.security.json_body import json_or_none
 
@@ -48,6 +49,7 @@ def sign(study_id: UUID) -> Response:
             seen_view=sent.get("view"),
             signature_id=_id(sent),
             critical=critical,
+            screen_check=screen_checks.last_id(db_session(), guard.actor(), screen_cookie.number()),
             now=guard.now(),
         )
     except NotProved:

@@ -1,15 +1,14 @@
 """The case page: the texts for a `reading.case.StudyView`, and the viewer's data as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from portal.access import Actor, Permission
 from portal.models import Band, BlobKind, View
-from portal.reading.case_records import Prior, StudyView
-from portal.reading.drafts import Ruler
+from portal.reading.case_records import Annotation, Prior, StudyView
 from portal.reading.signatures.records import SignatureView
 from portal.reading.viewer_preferences import Preferences
 from portal.studies.status import PictureState, StudyState
@@ -143,11 +142,11 @@ def case_page(
     view: StudyView,
     actor: Actor,
     preferences: Preferences,
-    rulers: Sequence[Ruler],
+    drawn: Sequence[Annotation],
     signed: SignatureView | None = None,
 ) -> CasePage:
-    """The page of an opened study for this person, as they look at pictures. `signed`: the
-    signature at which it is shown again.
+    """The page of an opened study for this person, as they look at pictures, with what they have
+    `drawn` on the one that is shown. `signed`: the signature at which it is shown again.
     """
     state, prediction = view.picture.state, view.picture.prediction
     facts = view.facts or {}
@@ -223,7 +222,7 @@ def case_page(
         if prediction
         else None,
         quality=_quality(view),
-        reviews=review_view.review_lines(view.reviews, actor),
+        reviews=review_view.review_lines(view.reviews, actor, view.picture.instance_id),
         sign=sign_view.panel(view, actor),
         seen=sign_view.seen(view, signed) if signed else None,
         outline=outline_view.panel(view, actor),
@@ -239,10 +238,17 @@ def case_page(
             "picture": str(view.picture.instance_id),
             "outline": outline_view.viewer(view, actor),
             "seen": sign_view.view_then(view, signed) if signed else None,
-            "rulers": rulers,
-            "rulersUrl": f"/studies/{view.study_id}/rulers"
+            "annotations": [asdict(one) for one in drawn],
+            "annotationsUrl": f"/studies/{view.study_id}/annotations"
             if actor.may(Permission.REVIEW_WRITE)
             else None,
+            "reviewed": {
+                review.review_id.hex: [asdict(one) for one in kept]
+                for review in view.reviews
+                if (kept := review.annotations.get(view.picture.instance_id))
+            },
+            "besideUrl": None if actor.grant or signed else f"/studies/{view.study_id}/beside",
+            "mayHaveBeside": bool(view.priors) or len(view.pictures) > 1,
         },
     )
 

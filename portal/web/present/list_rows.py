@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from portal.models import QualityVerdict
+from portal.models import QualityVerdict, View
 from portal.reading.lists.claims import Claim
 from portal.reading.lists.live import LiveRow
-from portal.reading.worklist_rows import WorklistRow
+from portal.reading.worklist_rows import OtherPicture, WorklistRow
 from portal.studies.status import Result, StudyState
 from portal.web.present import sign_view, wording
 
@@ -30,6 +30,14 @@ class RowStatus:
     claimed: str = ""  # who reads it just now
     at: datetime | None = None  # when it was signed or saved
     new_picture: str = ""  # came after it was read
+
+
+@dataclass(frozen=True)
+class OtherThumb:
+    """A further picture of the exam: its thumbnail as a `data:` URL, "" without one, and a text."""
+
+    thumb: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class ListRow:
     read_at: datetime | None
     typed: str
     is_old: bool
+    others: list[OtherThumb]
+    more: str
 
 
 def row_status(state: StudyState, reader: str | None, claim: Claim | None = None) -> RowStatus:
@@ -111,9 +121,6 @@ def ids_of(text: str) -> list[UUID]:
 
 def row(source: WorklistRow) -> ListRow:
     """One row of a list."""
-    thumb = ""
-    if source.thumb is not None:
-        thumb = f"data:{source.thumb_media_type};base64,{b64encode(source.thumb).decode()}"
     return ListRow(
         status=row_status(source.state, source.reader, source.claim),
         id=source.study_id,
@@ -127,11 +134,26 @@ def row(source: WorklistRow) -> ListRow:
         accession=source.patient.accession,
         view=source.view or "",
         arrived=source.created,
-        thumb=thumb,
+        thumb=_data_url(source.thumb, source.thumb_media_type),
         read_at=source.read_at,
         typed=wording.typed(source.patient.typed),
         is_old=source.is_old,
+        others=[
+            OtherThumb(_data_url(one.thumb, one.media_type), _other_text(one))
+            for one in source.others
+        ],
+        more=f"and {source.more} more" if source.more else "",
     )
+
+
+def _data_url(data: bytes | None, media_type: str | None) -> str:
+    return f"data:{media_type};base64,{b64encode(data).decode()}" if data is not None else ""
+
+
+def _other_text(one: OtherPicture) -> str:
+    """'PA', 'LL, not analysed': a view from the side is shown and not looked at by the model."""
+    view = one.view.value if one.view is not View.UNKNOWN else "another picture"
+    return f"{view}, not analysed" if one.is_frontal is False else view
 
 
 def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from portal.access import Actor
 from portal.models import Finding
@@ -11,6 +12,7 @@ from portal.reading import findings
 from portal.reading.case_records import ReviewView, StudyView
 from portal.studies.status import State
 from portal.web.present import outline_view, wording
+from portal.web.present.viewing import screen
 
 # As on a film: the patient's right is on the reader's left.
 _KEYS: Final = {
@@ -24,8 +26,9 @@ _KEYS: Final = {
 
 @dataclass(frozen=True)
 class ReviewLine:
-    """One version of the review."""
+    """One version of the review. `drawn`: how many rulers and arrows it keeps of the picture."""
 
+    id: str
     label: str
     size: str
     reason: str
@@ -33,6 +36,8 @@ class ReviewLine:
     reader: str
     mine: bool
     when: datetime
+    screen: str
+    drawn: int
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,13 @@ class ReviewForm:
     known: dict[str, Any]
 
 
-def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine]:
-    """The versions of the review as this person sees them, the newest first."""
+def review_lines(
+    reviews: Sequence[ReviewView], actor: Actor, picture: UUID | None
+) -> list[ReviewLine]:
+    """The versions of the review as this person sees them beside this picture, the newest first."""
     return [
         ReviewLine(
+            id=review.review_id.hex,
             label=wording.review_label(
                 review.verdict.value, review.finding.value if review.finding else None
             ),
@@ -69,6 +77,8 @@ def review_lines(reviews: Sequence[ReviewView], actor: Actor) -> list[ReviewLine
             reader=review.reader,
             mine=review.reader_id == actor.user_id,
             when=review.created,
+            screen=screen.note(review.screen, review.created),
+            drawn=len(review.annotations.get(picture, ())) if picture else 0,
         )
         for review in reversed(reviews)
     ]

@@ -20,6 +20,7 @@ import { refreshTimes } from "../time.js";
 /** @typedef {{ focus: any, comment: string, size: string, reason: string }} Sent */
 /** @typedef {{
       is_new: boolean, after: string, stated: Stated, label: string, line: string, critical?: object,
+      review: string, drawn: import("../viewer/annotations.js").Annotation[],
     }} Saved */
 
 export class Review {
@@ -28,12 +29,17 @@ export class Review {
   #warned = false;
   #dropped = false; // the reader was warned and leaves without saving
   #hindrance = "";
+  #isDrawn = false; // something was drawn or removed since the last save
 
-  /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`.
-      @param {ReviewForm} form  @param {() => Promise<void>} seeAgain */
-  constructor(form, seeAgain) {
+  /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`; `before` ends what a save
+      waits for; `saved` gets what the portal has answered.
+      @param {ReviewForm} form  @param {() => Promise<void>} seeAgain
+      @param {() => Promise<void>} before  @param {(answer: Saved) => void} saved */
+  constructor(form, seeAgain, before, saved) {
     this.form = form;
     this.seeAgain = seeAgain;
+    this.before = before;
+    this.saved = saved;
     this.size = form.elements.size;
     this.reason = form.elements.reason;
     this.comment = form.elements.comment;
@@ -124,9 +130,15 @@ export class Review {
     else this.#show("Choose a finding first: none, right, left, both or unsure.", true);
   }
 
+  /** Something was drawn on the picture: the next version keeps it. */
+  drew() {
+    this.#isDrawn = true;
+    this.#offerSave();
+  }
+
   #offerSave() {
     this.#warned = false;
-    this.save.hidden = !(this.known.stated.finding && this.#isChanged);
+    this.save.hidden = !(this.known.stated.finding && (this.#isChanged || this.#isDrawn));
   }
 
   // A size belongs to a pneumothorax, a reason to what was stated beside the AI result.
@@ -199,6 +211,7 @@ export class Review {
   async #post(finding, renewed = false) {
     const sent = { focus: document.activeElement, comment: this.comment.value, size: this.size.value, reason: this.reason.value };
     try {
+      await this.before();
       const response = await fetch(this.form.action, {
         method: "POST", body: this.body(finding), headers: { Accept: "application/json" }, keepalive: true,
       });
@@ -235,6 +248,8 @@ export class Review {
     this.known.after = this.form.elements.after.value = answer.after;
     this.known.stated = answer.stated;
     this.form.dispatchEvent(new CustomEvent("review-saved", { detail: answer.critical }));
+    this.#isDrawn = false;
+    this.saved(answer);
     document.getElementById("late-note").replaceChildren(); // it was read now
     document.getElementById("review-current").textContent = answer.label;
     if (this.comment.value === sent.comment) this.comment.value = "";

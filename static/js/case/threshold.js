@@ -4,7 +4,7 @@
 const STEPS = 99;
 
 /** '31 cm²', '4.2 cm²', '85 mm²' or '12,345 px': the same texts as the server's.
-    @param {number} pixels  @param {import("../viewer/rulers.js").Spacing | null} spacing */
+    @param {number} pixels  @param {import("../viewer/annotations.js").Spacing | null} spacing */
 export function areaText(pixels, spacing) {
   if (!spacing) return `${pixels.toLocaleString("en-US")} px`;
   const mm2 = pixels * spacing.row_mm * spacing.column_mm;

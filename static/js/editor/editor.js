@@ -5,11 +5,11 @@ import { EditBar } from "./bar.js";
 import { Draft, newId, post } from "./draft.js";
 import { History } from "./history.js";
 import { Mask } from "./mask.js";
+import { Pen } from "./pen.js";
 import { decode, encode, fromBase64, toBase64 } from "./runs.js";
 import { maskAt } from "../viewer/upsample.js";
 import { withoutIslands } from "../viewer/islands.js";
 
-/** @typedef {import("../viewer/geometry.js").Point} Point */
 /** @typedef {import("./mask.js").Rect} Rect */
 /** @typedef {"brush" | "eraser" | "polygon" | "fill" | "delete"} Tool */
 /** @typedef {{ threshold(): number | null, closed(saved: boolean): Promise<void>, changed(): void }} Page  what the
@@ -36,14 +36,10 @@ export class Editor {
   draft = null;
   /** @type {Tool} */
   tool = "brush";
-  /** @type {Point[]} */
-  corners = [];
   /** @type {Promise<void>} */
   settled = Promise.resolve();
   #opening = false;
   #saving = false;
-  /** @type {Point | null} */
-  #last = null;
   /** @type {Uint8Array | null} */
   #base = null;
   #versionId = "";
@@ -58,10 +54,12 @@ export class Editor {
     this.layer = layer;
     this.page = page;
     this.bar = new EditBar(this);
-    tools.pen = this;
+    this.pen = tools.pen = new Pen(this);
     document.addEventListener("keydown", (event) => this.#key(event), true);
     addEventListener("beforeunload", (event) => { if (this.draft?.isOpen || this.#saving) event.preventDefault(); });
   }
+
+  get isSaving() { return this.#saving; }
 
   get isOpen() { return this.mask !== null; }
 
@@ -123,7 +121,7 @@ export class Editor {
   /** @param {Tool} tool */
   async use(tool) {
     if (!this.isOpen) { await this.open(false); if (!this.isOpen) return; }
-    if (tool !== "polygon") this.#drop();
+    if (tool !== "polygon") this.pen.drop();
     this.tool = tool;
     this.tools.use("draw");
     if (this.draft.state === "saved") this.bar.say(HINTS[tool]);
@@ -138,6 +136,9 @@ export class Editor {
     this.viewer.remember(this.unit === "mm" ? { brush_mm: next } : { brush_px: Math.max(1, next) });
     this.bar.show();
   }
+
+  /** Something is drawn again: leaving warns once more. */
+  touched() { this.#warned = false; }
 
   undo() { this.#moved(this.history?.undo()); }
 
@@ -163,9 +164,9 @@ export class Editor {
 
   /** @param {Uint8Array} data */
   #replace(data) {
-    this.#drop();
+    this.pen.drop();
     this.mask.replace(data);
-    this.#edited(null);
+    this.edited(null);
   }
 
   /** Stores a version and closes the editor; resolves to whether it is closed. What is asked for meanwhile
@@ -178,7 +179,7 @@ export class Editor {
   }
 
   async #finish() {
-    this.#drop();
+    this.pen.drop();
     this.history.commit();
     this.#saving = true;
     this.bar.say("Saving …");
@@ -224,89 +225,9 @@ export class Editor {
     return false;
   }
 
-  // Pointers: called by viewer/tools.js while the tool is "draw".
-
-  /** @param {Point} point */
-  start(point) {
-    if (!this.isOpen || this.#saving) return;
-    this.#warned = false;
-    if (this.tool === "polygon") { this.#corner(point); return; }
-    if (this.tool === "fill" || this.tool === "delete") { this.#click(point); return; }
-    this.#last = point;
-    this.move(point);
-  }
-
-  /** @param {Point} point */
-  move(point) {
-    if (!this.#last || !this.isOpen) return;
-    const [rx, ry] = this.radii;
-    this.mask.stroke(this.#last, point, Math.max(rx, 0.01), Math.max(ry, 0.01), this.tool === "brush" ? 1 : 0);
-    const pad = 1;
-    this.layer.refresh([
-      Math.min(this.#last.x, point.x) - rx - pad, Math.min(this.#last.y, point.y) - ry - pad,
-      Math.max(this.#last.x, point.x) + rx + pad, Math.max(this.#last.y, point.y) + ry + pad,
-    ]);
-    this.#last = point;
-  }
-
-  end() {
-    if (!this.#last) return;
-    this.#last = null;
-    this.#edited(undefined);
-  }
-
-  /** A second finger: it was no stroke. */
-  cancel() {
-    this.#last = null;
-    const rect = this.mask?.revert();
-    if (rect) this.layer.refresh(rect);
-  }
-
-  double() { if (this.tool === "polygon" && this.corners.length > 2) this.#closePolygon(); }
-
-  /** @param {Point} point */
-  #corner(point) {
-    const [first] = this.corners;
-    const near = 8 / this.viewer.geometry.scale;
-    if (this.corners.length > 2 && Math.hypot(point.x - first.x, point.y - first.y) < near) { this.#closePolygon(); return; }
-    const last = this.corners.at(-1);
-    if (last && Math.hypot(point.x - last.x, point.y - last.y) < near / 4) return; // the second click of a double one
-    this.corners.push(point);
-    this.#showCorners();
-  }
-
-  #closePolygon() {
-    const { corners } = this;
-    this.#drop();
-    this.mask.polygon(corners);
-    this.#edited(undefined);
-  }
-
-  #drop() {
-    if (!this.corners.length) return;
-    this.corners = [];
-    this.#showCorners();
-  }
-
-  #showCorners() {
-    this.viewer.corners = this.corners;
-    this.viewer.refreshLayer();
-  }
-
-  /** @param {Point} point */
-  #click(point) {
-    const done = this.tool === "fill" ? this.mask.fill(point) : this.mask.removeRegion(point);
-    if (!done) {
-      this.mask.revert();
-      this.bar.say(this.tool === "fill" ? "This gap is not enclosed by the outline." : "Nothing is outlined here.", true);
-      return;
-    }
-    this.#edited(undefined);
-  }
-
-  // Ends one edit. Without a rectangle, all is drawn again.
-  /** @param {Rect | null | undefined} rect  undefined: what the mask has noted as changed */
-  #edited(rect) {
+  /** Ends one edit. Without a rectangle, all is drawn again.
+      @param {Rect | null | undefined} rect  undefined: what the mask has noted as changed */
+  edited(rect) {
     const changed = rect === undefined ? this.mask.dirty : rect;
     if (!this.history.commit()) return;
     this.#versionId = newId();
@@ -335,8 +256,8 @@ export class Editor {
     if (undoes && key === "z") this.#take(event, () => (event.shiftKey ? this.redo() : this.undo()));
     else if (undoes && key === "y") this.#take(event, () => this.redo());
     else if (target !== this.viewer.stage && target !== document.body) return;
-    else if (key === "enter" && !event.repeat) this.#take(event, () => this.#apply());
-    else if (key === "escape" && this.corners.length) this.#take(event, () => this.#drop());
+    else if (key === "enter" && !event.repeat) this.#take(event, () => this.pen.apply());
+    else if (key === "escape" && this.pen.corners.length) this.#take(event, () => this.pen.drop());
   }
 
   /** @param {KeyboardEvent} event  @param {() => void} act */
@@ -344,20 +265,6 @@ export class Editor {
     event.preventDefault();
     event.stopPropagation();
     act();
-  }
-
-  // By keyboard the tool is used where the pointer is, or in the middle of the film, under which the arrow keys
-  // move the picture.
-  #apply() {
-    if (!this.isDrawing) return;
-    const { geometry } = this.viewer;
-    const at = this.tools.hover ?? { x: geometry.width / 2, y: geometry.height / 2 };
-    const point = geometry.toPicture(at.x, at.y);
-    const last = this.corners.at(-1);
-    const isSame = last && Math.hypot(point.x - last.x, point.y - last.y) < 1 / geometry.scale;
-    if (this.tool === "polygon" && this.corners.length > 2 && (this.tools.hover || isSame)) { this.#closePolygon(); return; }
-    this.start(point);
-    this.end();
   }
 
   /** @param {import("./draft.js").State} state  @param {string} text */

@@ -55,10 +55,10 @@ export function viewerActions(viewer, tools, threshold) {
       windowing.reset();
       viewer.remember({ inverted: false, preset: windowing.presets[0].code });
       viewer.shutter.closed = viewer.shutter.polygons.length > 0;
-      viewer.rulers.clear();
+      viewer.annotations.clearRulers();
       viewer.moved();
     },
-    "remove-ruler": layer(() => viewer.rulers.removeLast()),
+    "remove-drawn": layer(() => viewer.annotations.removeLast()),
     "shutter": windowChanged(() => { viewer.shutter.closed = !viewer.shutter.closed && viewer.shutter.polygons.length > 0; }),
     "overlay": layer(() => { overlay.shown = !overlay.shown; }),
     "overlay-on": setting("on"),
@@ -75,7 +75,7 @@ export function viewerActions(viewer, tools, threshold) {
     "threshold-down": () => threshold?.step(-1),
     "threshold-up": () => threshold?.step(1),
     "threshold-reset": () => threshold?.reset(),
-    "full": () => toggleFull(viewer.root),
+    "full": () => toggleFull(/** @type {HTMLElement} */ (viewer.root.parentElement)),
   };
   for (const tool of TOOLS) actions[`tool-${tool}`] = () => tools.use(tool);
   windowing.presets.forEach((preset, i) => {
@@ -89,9 +89,9 @@ export function viewerActions(viewer, tools, threshold) {
 
 /** Keys of the viewer; the page adds its own. */
 export const VIEWER_KEYS = {
-  "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "t": "tool-ruler", "m": "tool-loupe", "s": "tool-area",
+  "w": "tool-window", "p": "tool-pan", "z": "tool-zoom", "t": "tool-ruler", "Shift+a": "tool-arrow", "m": "tool-loupe", "s": "tool-area",
   "i": "invert", "x": "flip", ">": "turn-right", "<": "turn-left", "j": "shutter", "8": "fit", "9": "actual", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out",
-  "v": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-ruler", "Backspace": "remove-ruler",
+  "v": "reset", "f": "full", "h": "heat", "k": "outline", "g": "region", "Delete": "remove-drawn", "Backspace": "remove-drawn",
   "[": "threshold-down", "]": "threshold-up", "\\": "threshold-reset", ",": "fainter", ".": "stronger",
   "ArrowLeft": "left", "ArrowRight": "right", "ArrowUp": "up", "ArrowDown": "down",
   "Shift+ArrowLeft": "narrower", "Shift+ArrowRight": "wider", "Shift+ArrowUp": "brighter", "Shift+ArrowDown": "darker",
@@ -120,19 +120,21 @@ function nameOf(event, keys) {
   return event.shiftKey && (key?.startsWith("Arrow") || keys[shifted]) ? shifted : key;
 }
 
+/** @param {EventTarget | null} target */
+function isFilm(target) { return target instanceof Element && target.matches(".film-stage"); }
+
 // Keys that repeat while held; a held A or N must not save or leave repeatedly.
 const REPEATS = /^(Shift\+)?Arrow|^[-+=[\],.{}]$/;
 
 /** Listens for keys of the whole page, once. Holding O hides the overlay while it is held;
-    `holdSpace(true | false)` is called for the space bar over the `stage`.
-    @param {Actions} actions  @param {Keys} keys  @param {Element} stage
-    @param {(held: boolean) => void} holdSpace */
-export function wireKeys(actions, keys, stage, holdSpace) {
+    `holdSpace(true | false)` is called for the space bar over a film.
+    @param {Actions} actions  @param {Keys} keys  @param {(held: boolean) => void} holdSpace */
+export function wireKeys(actions, keys, holdSpace) {
   let heldSince = 0;
   document.addEventListener("keydown", (event) => {
     const name = nameOf(event, keys);
     if (!name || isTyping(event.target) || document.querySelector("dialog[open]")) return;
-    if (name === " " && (event.target === stage || event.target === document.body)) {
+    if (name === " " && (isFilm(event.target) || event.target === document.body)) {
       holdSpace(true);
       event.preventDefault();
       return;

@@ -5,9 +5,14 @@ import { TOOLS } from "./tools.js";
 
 export class Readout {
   #frame = 0;
+  /** @type {Map<string, Element | null>} */
+  #buttons = new Map();
 
-  /** @param {import("./viewer.js").Viewer} viewer  @param {import("./tools.js").Tools} tools */
-  constructor(viewer, tools) {
+  /** `isActive`: whether buttons show the state of this viewer, or of one beside.
+      @param {import("./viewer.js").Viewer} viewer  @param {import("./tools.js").Tools} tools
+      @param {() => boolean} isActive */
+  constructor(viewer, tools, isActive = () => true) {
+    this.isActive = isActive;
     this.viewer = viewer;
     this.tools = tools;
     this.root = viewer.root;
@@ -22,6 +27,9 @@ export class Readout {
     this.#show();
   }
 
+  /** Shows the state anew, also where nothing has changed: another pane is active. */
+  refresh() { this.#schedule(); }
+
   #schedule() { if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#show(); }); }
 
   /** @param {string} name  @param {string} text */
@@ -32,7 +40,11 @@ export class Readout {
 
   /** @param {string} action  @param {boolean} on */
   #press(action, on) {
-    const button = document.querySelector(`[data-action=${action}]`);
+    let button = this.#buttons.get(action);
+    if (!button?.isConnected) { // a live page replaces parts of its panel
+      button = document.querySelector(`[data-action=${action}]`);
+      this.#buttons.set(action, button);
+    }
     if (button && button.getAttribute("aria-pressed") !== String(on)) button.setAttribute("aria-pressed", String(on));
   }
 
@@ -44,6 +56,8 @@ export class Readout {
     const flags = [windowing.inverted && "inverted", geometry.turn && `turned ${geometry.turn * 90}°`, geometry.flipped && "mirrored", shutter.closed && "edges hidden", off && "AI overlay off"];
     this.#out("flags", flags.filter(Boolean).join(", "));
     this.#out("pixel", this.#pixelText());
+    this.legend.hidden = !(overlay.map && overlay.visible && overlay.mode === "heat");
+    if (!this.isActive()) return;
     for (const tool of TOOLS) this.#press(`tool-${tool}`, this.tools.current === tool);
     this.#press("invert", windowing.inverted);
     this.#press("flip", geometry.flipped);
@@ -56,7 +70,6 @@ export class Readout {
     const opacity = /** @type {HTMLInputElement | null} */ (document.getElementById("opacity-input"));
     if (opacity) opacity.value = String(overlay.opacity);
     this.#press("full", document.body.classList.contains("full-screen"));
-    this.legend.hidden = !(overlay.map && overlay.visible && overlay.mode === "heat");
   }
 
   #pixelText() {
@@ -66,11 +79,11 @@ export class Readout {
     return value === null ? "" : `x ${Math.floor(point.x)} y ${Math.floor(point.y)} = ${value}`;
   }
 
-  /** @param {import("./actions.js").Actions} actions */
-  togglePresets(actions) {
+  /** @param {import("./actions.js").Actions} actions  @param {import("./windowing.js").Preset[]} presets */
+  togglePresets(actions, presets = this.viewer.windowing.presets) {
     const anchor = this.root.querySelector("[data-action=presets]");
     if (!this.presets.hidden) { this.#closePresets(); return; }
-    this.presets.replaceChildren(...this.viewer.windowing.presets.map((preset, i) => {
+    this.presets.replaceChildren(...presets.map((preset, i) => {
       const button = document.createElement("button");
       button.type = "button";
       const key = document.createElement("kbd");

@@ -9,6 +9,8 @@ export class Saver {
   #timer = 0;
   /** @type {object | null} */
   #value = null;
+  /** @type {Promise<unknown>} */
+  #sending = Promise.resolve();
 
   /** `url` null: nothing is stored.
       @param {string | null} url */
@@ -31,7 +33,13 @@ export class Saver {
     if (this.#value === null) return;
     const body = JSON.stringify(this.#value);
     this.#value = null;
-    this.#send(body, true);
+    this.#sending = Promise.all([this.#sending, this.#send(body, true)]);
+  }
+
+  /** Resolves once everything has been sent. */
+  async settled() {
+    this.now();
+    await this.#sending;
   }
 
   /** @param {string} body  @param {boolean} mayRenew */

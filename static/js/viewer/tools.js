@@ -4,14 +4,14 @@
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./geometry.js").Line} Line */
 
-export const TOOLS = ["window", "area", "pan", "zoom", "ruler", "loupe"];
+export const TOOLS = ["window", "area", "pan", "zoom", "ruler", "arrow", "loupe"];
 
 export class Tools extends EventTarget {
   /** @type {Map<number, Point>} */
   #pointers = new Map();
   /** @type {{ distance: number, x: number, y: number } | null} */
   #pinch = null;
-  /** @type {{ tool: string, from: Point, last: Point, line?: Line } | null} */
+  /** @type {{ tool: string, from: Point, last: Point, item?: import("./annotations.js").Annotation } | null} */
   #drag = null;
 
   /** @param {import("./viewer.js").Viewer} viewer */
@@ -25,15 +25,20 @@ export class Tools extends EventTarget {
     this.pen = null;
     /** @type {Point | null} */
     this.hover = null;      // last position of the cursor on the film, for zoom by key and the readout
+    this.end = new AbortController();
     const { stage } = viewer;
-    stage.addEventListener("pointerdown", (event) => this.#down(event));
-    stage.addEventListener("pointermove", (event) => this.#move(event));
-    for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.#up(event));
-    stage.addEventListener("pointerleave", () => { this.hover = null; this.#changed(); if (!this.#drag) viewer.hideLoupe(); });
-    stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    stage.addEventListener("contextmenu", (event) => event.preventDefault());
-    stage.addEventListener("dblclick", (event) => this.#double(event));
+    const { signal } = this.end;
+    stage.addEventListener("pointerdown", (event) => this.#down(event), { signal });
+    stage.addEventListener("pointermove", (event) => this.#move(event), { signal });
+    for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.#up(event), { signal });
+    stage.addEventListener("pointerleave", () => { this.hover = null; this.#changed(); if (!this.#drag) viewer.hideLoupe(); }, { signal });
+    stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false, signal });
+    stage.addEventListener("contextmenu", (event) => event.preventDefault(), { signal });
+    stage.addEventListener("dblclick", (event) => this.#double(event), { signal });
   }
+
+  /** The film is another viewer's from now on. */
+  close() { this.end.abort(); }
 
   /** @param {string} name */
   use(name) {
@@ -69,7 +74,7 @@ export class Tools extends EventTarget {
     const tool = this.#toolFor(event);
     this.#drag = { tool, from: at, last: at };
     this.viewer.root.dataset.dragging = tool;
-    if (tool === "ruler") this.#drag.line = this.viewer.rulers.start(this.viewer.geometry.toPicture(at.x, at.y));
+    if (tool === "ruler" || tool === "arrow") this.#drag.item = this.viewer.annotations.start(tool, this.viewer.geometry.toPicture(at.x, at.y));
     if (tool === "loupe") this.viewer.showLoupe(at.x, at.y);
     if (tool === "draw") this.pen.start(this.viewer.geometry.toPicture(at.x, at.y));
   }
@@ -77,7 +82,7 @@ export class Tools extends EventTarget {
   #startPinch() {
     this.viewer.area = null;
     if (this.#drag?.tool === "draw") this.pen.cancel();
-    if (this.#drag?.tool === "ruler") this.viewer.rulers.remove(this.#drag.line);
+    if (this.#drag?.item) this.viewer.annotations.remove(this.#drag.item);
     this.#drag = null;
     const [a, b] = [...this.#pointers.values()];
     this.#pinch = { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
@@ -119,7 +124,7 @@ export class Tools extends EventTarget {
     if (tool === "pan") { viewer.geometry.pan(dx, dy); viewer.moved(); }
     if (tool === "area") { viewer.area = this.#box(from, at); viewer.refreshLayer(); }
     if (tool === "zoom") { viewer.geometry.zoomAt(Math.exp(-dy * 0.008), from.x, from.y); viewer.moved(); }
-    if (tool === "ruler") { viewer.rulers.stretch(this.#drag.line, viewer.geometry.toPicture(at.x, at.y)); viewer.refreshLayer(); }
+    if (this.#drag.item) { viewer.annotations.stretch(this.#drag.item, viewer.geometry.toPicture(at.x, at.y)); viewer.refreshLayer(); }
     if (tool === "loupe") viewer.showLoupe(at.x, at.y);
   }
 
@@ -145,8 +150,10 @@ export class Tools extends EventTarget {
   #up(event) {
     this.#pointers.delete(event.pointerId);
     if (this.#pointers.size < 2) this.#pinch = null;
-    if (this.#drag?.tool === "ruler") {
-      this.viewer.rulers.finish(this.#drag.line, 3 / this.viewer.geometry.scale);
+    const drawn = this.#drag?.item;
+    if (drawn) {
+      const stays = this.viewer.annotations.finish(drawn, 3 / this.viewer.geometry.scale);
+      if (stays && drawn.kind === "arrow") this.viewer.arrowText.ask(drawn);
       this.viewer.refreshLayer();
     }
     if (this.#drag?.tool === "draw") this.pen.end();
@@ -173,7 +180,7 @@ export class Tools extends EventTarget {
   /** @param {MouseEvent} event */
   #double(event) {
     if (this.current === "draw") { this.pen.double(); return; }
-    if (this.current === "ruler") return;
+    if (this.current === "ruler" || this.current === "arrow") return;
     const { geometry } = this.viewer;
     const at = this.#at(event);
     if (geometry.fitted) geometry.setScale(Math.max(1 / this.viewer.ratio, geometry.scale * 2), at.x, at.y);

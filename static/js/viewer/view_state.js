@@ -12,8 +12,10 @@
       threshold: number | null,
       outline: boolean,
       shutter: boolean,
+      beside?: ViewState | null,
     }} ViewState  `zoom`: of the size that fits the film; `x`, `y`: the source pixel in its middle; `outline`:
-      whether the reader's outline is shown; `shutter`: whether the edges that the sender hides are hidden */
+      whether the reader's outline is shown; `shutter`: whether the edges that the sender hides are hidden;
+      `beside`: the picture beside, of the picture that is read alone */
 
 /** @param {import("./viewer.js").Viewer} viewer  @returns {ViewState} */
 export function stateOf(viewer) {
@@ -33,6 +35,7 @@ export function stateOf(viewer) {
     threshold: viewer.threshold?.value ?? null,
     outline: viewer.readerLayer?.shown ?? true,
     shutter: viewer.shutter.closed,
+    ...(viewer.beside && { beside: viewer.beside.state() }),
   };
 }
 
@@ -63,6 +66,7 @@ export function restoreTo(viewer, state) {
   if (viewer.readerLayer && typeof state.outline === "boolean" && viewer.readerLayer.shown !== state.outline) viewer.readerLayer.toggle();
   if (typeof state.shutter === "boolean") shutter.closed = state.shutter && shutter.polygons.length > 0;
   viewer.moved();
+  if (viewer.beside && "beside" in state) viewer.beside.restore(state.beside);
 }
 
 /** @param {unknown[]} values  @returns {boolean} */

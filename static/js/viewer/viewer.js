@@ -1,12 +1,14 @@
-// The viewer: puts picture, overlay and rulers on two canvases at the film's own resolution.
+// The viewer: puts picture, overlay and what is drawn on two canvases at the film's own resolution.
 // What a reader chose is remembered on the server, what they drew is kept with their draft there; no
 // state is in the browser. tools.js turns pointers into calls, actions.js keys and buttons.
 
+import { Annotations } from "./annotations.js";
+import { ArrowText } from "./arrow_text.js";
 import { Geometry } from "./geometry.js";
+import { Loupe } from "./loupe.js";
 import { drawArea, drawCorners, drawSides, sidesOf } from "./marks.js";
 import { Overlay } from "./overlay.js";
 import { buildPyramid, decodePixels } from "./pyramid.js";
-import { Rulers } from "./rulers.js";
 import { Sampler } from "./sampler.js";
 import { Saver } from "./saver.js";
 import { Shutter } from "./shutter.js";
@@ -15,7 +17,10 @@ import { restoreTo, stateOf } from "./view_state.js";
 import { Windowing, windowOf } from "./windowing.js";
 
 const REST = 140;          // ms after the last move until the full resolution is drawn
-const FRAME_BUDGET = 11;   // ms for the picture while something moves
+const FRAME_BUDGET = 4;    // ms for the picture while something moves: the page has 8 for all
+// Shares of the film's resolution. While something moves, a slow machine draws fewer pixels, which the browser's
+// compositor enlarges, beside the main thread.
+const QUALITIES = [1, 0.7, 0.5, 0.35];
 
 /** @typedef {import("./geometry.js").Line} Line */
 /** @typedef {import("./geometry.js").Corner} Corner */
@@ -24,6 +29,7 @@ const FRAME_BUDGET = 11;   // ms for the picture while something moves
     @typedef {{
       overlay: import("./overlay.js").Setting, mode: import("./overlay.js").Mode,
       inverted: boolean, preset: string, brush_mm: number, brush_px: number,
+      beside: boolean, link_place: boolean, link_window: boolean,
     }} Preferences */
 
 /** The picture and its result as the server describes them (portal.web.present.case_view): numbers and
@@ -32,13 +38,16 @@ const FRAME_BUDGET = 11;   // ms for the picture while something moves
       signature: string, final: boolean, stateUrl: string,
       preview: string | null, pixels: string | null, rows: number | null, columns: number | null,
       bits: number, windows: import("./windowing.js").HeaderWindow[],
-      spacing: import("./rulers.js").Spacing | null,
+      spacing: import("./annotations.js").Spacing | null,
       shutters: Corner[][], leftSide: "R" | "L" | "R?" | "" | null,
       map: { url: string, rows: number, columns: number } | null,
       threshold: number | null, islandFloor: number, measuredPixels: number,
       distanceLine: Line | null, levelLines: Line[], otherOutlines: Corner[][], region: Line | null,
       preferences: Preferences, preferencesUrl: string,
-      picture: string, rulers: Line[], rulersUrl: string | null, seen: import("./view_state.js").ViewState | null,
+      picture: string, annotations: import("./annotations.js").Annotation[], annotationsUrl: string | null,
+      reviewed: Record<string, import("./annotations.js").Annotation[]>,
+      besideUrl: string | null, mayHaveBeside: boolean,
+      seen: import("./view_state.js").ViewState | null,
       outline: { url: string, newest: string | null, mayEdit: boolean, measuring: boolean },
     }} ViewerInfo */
 
@@ -47,7 +56,8 @@ export class Viewer extends EventTarget {
   #restTimer = 0;
   #pictureStale = true;
   #sampleStale = true;
-  #quality = 1;
+  #layerStale = true;
+  #quality = 0;              // a place in QUALITIES
   #moving = false;
 
   /** `root`: the .film element.
@@ -63,8 +73,7 @@ export class Viewer extends EventTarget {
     this.canvas = root.querySelector(".film-picture");
     /** @type {HTMLCanvasElement} */
     this.layer = root.querySelector(".film-layer");
-    /** @type {HTMLCanvasElement} */
-    this.loupe = root.querySelector(".film-loupe");
+    this.loupe = new Loupe(this, root.querySelector(".film-loupe"));
     this.geometry = new Geometry(info.columns, info.rows);
     this.windowing = new Windowing(info.windows, info.bits);
     this.overlay = new Overlay(info.columns, info.rows);
@@ -73,21 +82,26 @@ export class Viewer extends EventTarget {
     this.windowing.choose(this.preferences.preset);
     if (this.preferences.inverted) this.windowing.invert();
     this.preferenceSaver = new Saver(info.preferencesUrl);
-    const draft = new Saver(info.rulersUrl);
-    this.rulers = new Rulers(info.spacing, info.rulers.map((line) => [...line]),
-      (rulers) => draft.later({ picture: info.picture, rulers }));
+    /** Stores what is drawn; a finding waits for it (`settled`). */
+    this.draft = new Saver(info.annotationsUrl);
+    this.annotations = new Annotations(info.spacing, structuredClone(info.annotations), (items) => {
+      this.draft.later({ picture: info.picture, annotations: items });
+      this.dispatchEvent(new Event("annotated"));
+    });
+    this.arrowText = new ArrowText(this);
     this.shutter = new Shutter(info.shutters);
     /** @type {import("./pyramid.js").Level[] | null} */
     this.levels = null;
     /** @type {Sampler | null} */
     this.sampler = null;
-    /** @type {Sampler | null} */
-    this.loupeSampler = null;
     /** The slider on the page, once there is one.
         @type {import("../case/threshold.js").Threshold | null} */
     this.threshold = null;
     /** @type {import("../editor/layer.js").ReaderLayer | null} */
     this.readerLayer = null;
+    /** The picture beside, once the page has one.
+        @type {import("../case/beside.js").Beside | null} */
+    this.beside = null;
     /** @type {MediaQueryList | null} */
     this.screen = null;      // the query that a change of monitor ends
     this.onScreen = () => this.#resize();
@@ -95,7 +109,7 @@ export class Viewer extends EventTarget {
     this.area = null;        // where the reader draws a box for a window
     /** @type {import("./geometry.js").Point[]} */
     this.corners = [];       // of a polygon that is not closed yet
-    this.scratch = document.createElement("canvas");
+    this.closed = false;
     const style = getComputedStyle(document.documentElement);
     this.aiColour = style.getPropertyValue("--film-ai").trim();
     this.readerColour = style.getPropertyValue("--film-reader").trim();
@@ -108,6 +122,7 @@ export class Viewer extends EventTarget {
   async loadPixels(url, onProgress) {
     const buffer = await fetchBytes(url, onProgress);
     const data = decodePixels(buffer, this.info.columns, this.info.rows);
+    if (this.closed) return;
     this.levels = await buildPyramid(data, this.info.columns, this.info.rows);
     this.sampler = new Sampler(this.levels);
     this.#pictureStale = this.#sampleStale = true;
@@ -158,14 +173,35 @@ export class Viewer extends EventTarget {
     this.preferenceSaver.later(this.preferences);
   }
 
-  moved() { this.#sampleStale = this.#pictureStale = true; this.#request(true); }
+  moved() {
+    this.#sampleStale = this.#pictureStale = this.#layerStale = true;
+    this.#request(true);
+    this.dispatchEvent(new Event("moved"));
+  }
 
-  windowChanged() { this.#pictureStale = true; this.#request(true); }
+  windowChanged() {
+    this.#pictureStale = true;
+    this.#request(true);
+    this.dispatchEvent(new Event("windowed"));
+  }
 
-  refreshLayer() { this.#request(false); }
+  refreshLayer() {
+    this.#layerStale = true;
+    this.#request(false);
+  }
+
+  /** Ends the viewer: nothing is drawn any more. */
+  close() {
+    this.closed = true;
+    this.resizer.disconnect();
+    this.screen?.removeEventListener("change", this.onScreen);
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#restTimer);
+  }
 
   /** @param {boolean} moving */
   #request(moving) {
+    if (this.closed) return;
     if (moving) {
       this.#moving = true;
       clearTimeout(this.#restTimer);
@@ -177,7 +213,7 @@ export class Viewer extends EventTarget {
 
   #rest() {
     this.#moving = false;
-    if (this.#quality < 1) { this.#sampleStale = this.#pictureStale = true; this.#request(false); }
+    if (this.#quality) { this.#sampleStale = this.#pictureStale = true; this.#request(false); }
   }
 
   #resize() {
@@ -186,12 +222,11 @@ export class Viewer extends EventTarget {
     if (!width || !height) return;
     this.ratio = Math.min(window.devicePixelRatio || 1, 3);
     const narrow = matchMedia("(max-width: 760px)").matches; // where the tools lie below: css/case.css
-    this.geometry.resize(width, height, { left: narrow ? 0 : 48, right: 0, top: 0, bottom: 0 });
-    for (const canvas of [this.canvas, this.layer]) {
-      canvas.width = Math.round(width * this.ratio);
-      canvas.height = Math.round(height * this.ratio);
-    }
-    this.#sampleStale = this.#pictureStale = true;
+    const tools = this.root.querySelector(".film-tools");
+    this.geometry.resize(width, height, { left: narrow || !tools ? 0 : 48, right: 0, top: 0, bottom: 0 });
+    this.layer.width = Math.round(width * this.ratio);
+    this.layer.height = Math.round(height * this.ratio);
+    this.#sampleStale = this.#pictureStale = this.#layerStale = true;
     this.#drawNow();
     this.dispatchEvent(new Event("change"));
     this.#watchScreen();
@@ -209,7 +244,7 @@ export class Viewer extends EventTarget {
     this.#frame = 0;
     const lies = this.#sampleStale;
     if (this.levels) { if (this.#pictureStale) this.#drawPicture(); } else this.#placePreview();
-    this.#drawLayer();
+    if (this.#layerStale) this.#drawLayer();
     if (lies) this.dispatchEvent(new Event("layout")); // the picture lies elsewhere on the film
   }
 
@@ -228,57 +263,47 @@ export class Viewer extends EventTarget {
 
   #drawPicture() {
     const begun = performance.now();
-    const quality = this.#moving ? this.#quality : 1;
+    const quality = this.#moving ? QUALITIES[this.#quality] : 1;
     const ratio = this.ratio * quality;
-    const { width, height } = this.canvas;
-    const { x, y, scale } = this.geometry;
-    if (this.#sampleStale || quality !== this.drawnQuality) {
-      this.sampler.sample(x * ratio, y * ratio, scale * ratio, this.geometry,
-        Math.round(width * quality), Math.round(height * quality));
-      this.drawnQuality = quality;
+    const { canvas, geometry } = this;
+    const width = Math.round(this.layer.width * quality);
+    const height = Math.round(this.layer.height * quality);
+    const resized = canvas.width !== width || canvas.height !== height;
+    if (resized) { canvas.width = width; canvas.height = height; }
+    if (this.#sampleStale || resized) {
+      this.sampler.sample(geometry.x * ratio, geometry.y * ratio, geometry.scale * ratio, geometry, width, height);
     }
     const image = this.sampler.grey(this.windowing.lookup());
-    const context = this.canvas.getContext("2d", { alpha: false });
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, width, height);
-    if (image) this.#put(context, image, quality);
-    this.#toPicture(context);
-    this.shutter.draw(context, this.geometry.columns, this.geometry.rows);
+    const context = canvas.getContext("2d", { alpha: false });
+    // Of a canvas that has lain there, the picture covers itself.
+    if (this.#sampleStale || resized) { context.fillStyle = "#000"; context.fillRect(0, 0, width, height); }
+    if (image) context.putImageData(image, this.sampler.rect.x, this.sampler.rect.y);
+    this.#toPicture(context, ratio);
+    this.shutter.draw(context, geometry.columns, geometry.rows);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.#sampleStale = this.#pictureStale = false;
     const spent = performance.now() - begun;
-    if (this.#moving && spent > FRAME_BUDGET) this.#quality = Math.max(0.35, this.#quality * 0.8);
-    else if (this.#moving && spent < FRAME_BUDGET / 3) this.#quality = Math.min(1, this.#quality * 1.1);
-  }
-
-  /** @param {CanvasRenderingContext2D} context  @param {ImageData} image
-      @param {number} quality */
-  #put(context, image, quality) {
-    const { rect } = this.sampler;
-    if (quality === 1) { context.putImageData(image, rect.x, rect.y); return; }
-    this.scratch.width = rect.width;
-    this.scratch.height = rect.height;
-    this.scratch.getContext("2d", { alpha: false }).putImageData(image, 0, 0);
-    context.imageSmoothingEnabled = true;
-    context.drawImage(this.scratch, rect.x / quality, rect.y / quality,
-      rect.width / quality, rect.height / quality);
+    if (!this.#moving || resized) return; // a change of size costs once
+    if (spent > FRAME_BUDGET) this.#quality = Math.min(QUALITIES.length - 1, this.#quality + 1);
+    else if (spent < FRAME_BUDGET / 4) this.#quality = Math.max(0, this.#quality - 1);
   }
 
   // The transform from source pixels to the film's canvases; returns its scale.
-  /** @param {CanvasRenderingContext2D} context */
-  #toPicture(context) {
-    const { geometry, ratio } = this;
+  /** @param {CanvasRenderingContext2D} context  @param {number} ratio */
+  #toPicture(context, ratio) {
+    const { geometry } = this;
     const scale = geometry.scale * ratio;
     context.setTransform(...geometry.transform(scale, geometry.x * ratio, geometry.y * ratio));
     return scale;
   }
 
   #drawLayer() {
+    this.#layerStale = false;
     const context = this.layer.getContext("2d");
     const { geometry, ratio } = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.layer.width, this.layer.height);
-    const scale = this.#toPicture(context);
+    const scale = this.#toPicture(context, ratio);
     this.overlay.draw(context, scale, ratio, this.aiColour, true);
     if (this.area) drawArea(context, this.area, ratio / scale, this.readerColour);
     if (this.corners.length) drawCorners(context, this.corners, ratio / scale, this.readerColour);
@@ -289,33 +314,12 @@ export class Viewer extends EventTarget {
       const p = geometry.toScreen(px, py);
       return { x: p.x * ratio, y: p.y * ratio };
     };
-    this.rulers.draw(context, toScreen, ratio, this.readerColour);
+    this.annotations.draw(context, toScreen, ratio, this.readerColour);
   }
 
   /** The magnifier at a film position: the picture at 2.5 times its present size.
       @param {number} sx  @param {number} sy */
-  showLoupe(sx, sy) {
-    if (!this.levels) return;
-    const size = 220;
-    const output = Math.round(size * this.ratio);
-    this.loupe.hidden = false;
-    this.loupe.width = this.loupe.height = output;
-    this.loupe.style.left = `${sx - size / 2}px`;
-    this.loupe.style.top = `${sy - size / 2}px`;
-    this.loupeSampler ??= new Sampler(this.levels);
-    const scale = this.geometry.scale * 2.5 * this.ratio;
-    const shown = this.geometry.toShown(this.geometry.toPicture(sx, sy));
-    const left = output / 2 - shown.x * scale;
-    const top = output / 2 - shown.y * scale;
-    this.loupeSampler.sample(left, top, scale, this.geometry, output, output);
-    const context = this.loupe.getContext("2d", { alpha: false });
-    const image = this.loupeSampler.grey(this.windowing.lookup());
-    if (image) context.putImageData(image, this.loupeSampler.rect.x, this.loupeSampler.rect.y);
-    context.setTransform(...this.geometry.transform(scale, left, top));
-    this.shutter.draw(context, this.info.columns, this.info.rows);
-    this.overlay.draw(context, scale, this.ratio, this.aiColour, false);
-    context.setTransform(1, 0, 0, 1, 0, 0);
-  }
+  showLoupe(sx, sy) { if (this.levels) this.loupe.show(sx, sy); }
 
-  hideLoupe() { this.loupe.hidden = true; }
+  hideLoupe() { this.loupe.hide(); }
 }

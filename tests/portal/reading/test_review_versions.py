@@ -99,7 +99,7 @@ def test_a_review_of_a_version_before_stays_readable(clinic: Clinic) -> None:
         session.commit()
         view = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW)
         (row,) = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
-    (line,) = review_view.review_lines(view.reviews, clinic.mate)
+    (line,) = review_view.review_lines(view.reviews, clinic.mate, None)
     assert (line.label, line.size, line.reason) == ("Disagreed", "", "Missed a pneumothorax")
     assert list_rows.row(row).status.verdict == "disagreed"
     # The finding that follows takes nothing over from it.

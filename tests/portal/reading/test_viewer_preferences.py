@@ -11,7 +11,8 @@ from portal.reading.viewer_preferences import Preferences
 from tests.support.clinic import Clinic
 
 CHOICE = {"overlay": "key", "mode": "heat", "inverted": True, "preset": "lung"}
-BRUSH = {"brush_mm": 8.0, "brush_px": 40}
+LINKS = {"beside": True, "link_place": True, "link_window": False}
+BRUSH = {"brush_mm": 8.0, "brush_px": 40} | LINKS
 
 
 def of(clinic: Clinic, actor: Any) -> Preferences:
@@ -40,7 +41,7 @@ def test_each_person_has_their_own(clinic: Clinic) -> None:
 def test_the_sizes_of_the_brush_stay_until_others_are_sent(clinic: Clinic) -> None:
     save(clinic, clinic.mate, {**CHOICE, "brush_mm": 12.5, "brush_px": 9})
     save(clinic, clinic.mate, CHOICE)
-    assert of(clinic, clinic.mate).as_json() == {**CHOICE, "brush_mm": 12.5, "brush_px": 9}
+    assert of(clinic, clinic.mate).as_json() == {**CHOICE, "brush_mm": 12.5, "brush_px": 9} | LINKS
 
 
 @pytest.mark.parametrize(

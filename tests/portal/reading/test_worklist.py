@@ -16,6 +16,9 @@ from portal.models import (
     Blob,
     BlobKind,
     Instance,
+    Job,
+    JobKind,
+    JobState,
     Review,
     SizeClass,
     Study,
@@ -27,7 +30,7 @@ from portal.studies import status, worklist_order
 from portal.web.present import list_rows
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.jobs import REFUSED, prediction_of
+from tests.support.jobs import REFUSED, facts_of, prediction_of, rendered
 from tests.support.pictures import dicom, jpeg
 
 
@@ -468,3 +471,31 @@ def test_names_in_every_script_come_through(clinic: Clinic) -> None:
         with clinic.session as session:
             rows = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
         assert {r.patient.patient_name for r in rows if r.study_id == study_id} == {shown}
+
+
+def test_a_row_shows_all_pictures_of_the_exam_the_frontal_ones_first(clinic: Clinic) -> None:
+    exam = {"PatientID": "P-9", "StudyInstanceUID": "1.2.3.9"}
+    views = ("LL", "PA", "AP", "RL", "PA")
+    for minute, view in enumerate(views):
+        sent = clinic.submit(now=after(minutes=minute), ViewPosition=view, **exam)
+    while job := _queued_render(clinic):
+        ticket = clinic.claim(job.id)
+        assert ticket is not None
+        clinic.store(ticket, NOW, **rendered(8, 6))
+        with clinic.session as session:
+            instance = session.get_one(Instance, job.instance_id)
+        clinic.finish(ticket, {"facts": facts_of(8, 6, view=instance.view.value)}, NOW)
+    alone = clinic.submit(ViewPosition="PA").study_id
+    found = {row.study_id: list_rows.row(row) for row in page_of(clinic).rows}
+    row = found[sent.study_id]
+    assert row.thumb.startswith("data:image/jpeg;base64,")
+    assert [one.text for one in row.others] == ["AP", "PA", "LL, not analysed"]
+    assert all(one.thumb.startswith("data:image/jpeg;base64,") for one in row.others)
+    assert row.more == "and 1 more"
+    assert (found[alone].others, found[alone].more) == ([], "")
+
+
+def _queued_render(clinic: Clinic) -> Job | None:
+    with clinic.session as session:
+        waiting = select(Job).where(Job.kind == JobKind.RENDER, Job.state == JobState.QUEUED)
+        return session.scalars(waiting.limit(1)).first()

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.people import Person
-from tests.support.portal_app import analyse, csrf_of, make_study, sign_in
+from tests.support.portal_app import analyse, csrf_of, make_study, post, sign_in
 
 CHOICE = {"overlay": "off", "mode": "fill", "inverted": True, "preset": "full"}
 
@@ -36,11 +36,57 @@ def test_another_browser_of_the_same_reader_looks_the_same(app: Flask, reader: P
     first = viewer_of(here, study)
     assert first["preferences"]["mode"] == "outline"
     assert send(here, first["preferencesUrl"], CHOICE) == 204
-    rulers = {"picture": first["picture"], "rulers": [[1, 2, 3, 4]]}
-    assert send(here, first["rulersUrl"], rulers) == 204
+    drawn = [{"kind": "arrow", "line": [1, 2, 3, 4], "text": "border"}]
+    body = {"picture": first["picture"], "annotations": drawn}
+    assert send(here, first["annotationsUrl"], body) == 204
     seen = viewer_of(there, study)
-    assert seen["preferences"] == CHOICE | {"brush_mm": 8.0, "brush_px": 40}
-    assert seen["rulers"] == [[1, 2, 3, 4]]
+    links = {"beside": True, "link_place": True, "link_window": False}
+    assert seen["preferences"] == CHOICE | {"brush_mm": 8.0, "brush_px": 40} | links
+    assert seen["annotations"] == drawn
+
+
+def test_what_hangs_beside_is_remembered(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    client = sign_in(app, reader)
+    for links in ({"beside": False}, {"link_window": True}, {}):
+        assert send(client, "/viewer/preferences", CHOICE | links) == 204
+    seen = viewer_of(client, study)["preferences"]
+    assert (seen["beside"], seen["link_place"], seen["link_window"]) == (False, True, True)
+    assert send(client, "/viewer/preferences", CHOICE | {"beside": 1}) == 422
+
+
+def test_what_is_no_choice_beside_is_not_found(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    viewer = viewer_of(client, study)
+    assert viewer["mayHaveBeside"] is False
+    answer = client.get(f"{viewer['besideUrl']}?shown={viewer['picture']}").get_json()
+    assert answer == {"viewer": None, "label": None, "choices": []}
+    for wrong in ("x", str(UUID(int=7)), viewer["picture"]):
+        path = f"{viewer['besideUrl']}?shown={viewer['picture']}&picture={wrong}"
+        assert client.get(path).status_code == 404
+
+
+def test_a_review_of_a_checked_screen_says_so(app: Flask, reader: Person) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    assert "not checked" in client.get(f"/studies/{study}").text
+    seen = {"dark_at": "top_left", "dark": "top_left", "light_at": "top_left", "lines": "yes"}
+    sent = seen | {"light": "top_left", "width": "1920", "height": "1080"}
+    answer = post(client, "/screen", sent | {"lines": ""})
+    assert answer.status_code == 303
+    assert "Answer all questions" in client.get("/screen").text
+    answer = post(client, "/screen", sent)
+    cookie = answer.headers["Set-Cookie"]
+    assert "-screen=" in cookie
+    assert "HttpOnly" in cookie
+    assert "all of the test pattern was seen" in client.get("/screen").text
+    post(client, f"/studies/{study}/reviews", {"finding": "none"})
+    page = client.get(f"/studies/{study}").text
+    assert "screen checked the same day" in page
+    assert "not checked" not in page
 
 
 def test_the_brush_is_remembered_and_what_is_not_sent_of_it_stays(
@@ -60,10 +106,10 @@ def test_a_technologist_has_preferences_and_no_draft(app: Flask, technologist: P
     study = make_study(app, technologist)
     client = sign_in(app, technologist)
     viewer = viewer_of(client, study)
-    assert viewer["rulersUrl"] is None
+    assert viewer["annotationsUrl"] is None
     assert send(client, viewer["preferencesUrl"], CHOICE) == 204
-    body = {"picture": viewer["picture"], "rulers": []}
-    assert send(client, f"/studies/{study}/rulers", body) == 404
+    body = {"picture": viewer["picture"], "annotations": []}
+    assert send(client, f"/studies/{study}/annotations", body) == 404
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 7, {}, {"picture": "x"}, {"picture": None}])
@@ -71,4 +117,4 @@ def test_bad_bodies_are_refused_with_a_reason(app: Flask, reader: Person, body: 
     study = make_study(app, reader)
     client = sign_in(app, reader)
     assert send(client, "/viewer/preferences", body) == 422
-    assert send(client, f"/studies/{study}/rulers", body) == 422
+    assert send(client, f"/studies/{study}/annotations", body) == 422

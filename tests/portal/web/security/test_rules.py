@@ -130,9 +130,12 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "claims.claim": {"reader"},
     "claims.release": {"reader"},
     "viewer.preferences": SENDERS,  # what they send is refused with 422
-    "viewer.rulers": {"reader"},
     "signing.sign": {"reader"},  # what they send is refused with 400
     "signing.add": {"reader"},
+    "viewer.annotations": {"reader"},
+    "viewer.picture_beside": OF_THE_CASE,
+    "viewer.screen": {"reader", "outsider"},
+    "viewer.check_screen": {"reader", "outsider"},
     "outline.begin": {"reader"},  # what they send is refused with 422
     "outline.beat": {"reader"},
     "outline.draft": {"reader"},

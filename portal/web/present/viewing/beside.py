@@ -1,0 +1,93 @@
+"""The picture beside another: its label, the interval in words, and the viewer's data as JSON."""
+
+from typing import Any, Final
+
+from portal.access import Actor
+from portal.models import View
+from portal.reading.viewer_preferences import Preferences
+from portal.reading.viewing.beside import Beside, Choice
+from portal.web.present import case_view
+
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+_MONTH: Final = 30.44  # days
+
+
+def page(found: Beside, actor: Actor, preferences: Preferences) -> dict[str, Any]:
+    """What static/js/case/beside.js shows; `viewer` is None where nothing hangs beside by itself.
+
+    It is looked at and not judged: nothing that is drawn on it is stored, and nothing is edited.
+    """
+    shown, view = found.shown, found.view
+    if shown is None or view is None:
+        return {"viewer": None, "label": None, "choices": _choices(found)}
+    case = case_view.case_page(view, actor, preferences, [])
+    viewer = case.viewer | {"preferencesUrl": None, "annotationsUrl": None}
+    viewer["outline"] = viewer["outline"] | {"mayEdit": False}
+    return {
+        "viewer": viewer,
+        "label": {
+            "kind": _kind(shown),
+            "when": interval(shown),
+            "details": [part for part in (_details(shown), case.names_another) if part],
+        },
+        "spacing": case.spacing_note,
+        "choices": _choices(found),
+    }
+
+
+def interval(choice: Choice) -> str:
+    """'1 year 6 months before', '3 days later'; what is known where a header states no time."""
+    if choice.is_same_exam:
+        return "same exam"
+    if choice.seconds is None:
+        return "interval not known"
+    return f"{_length(abs(choice.seconds))} {'before' if choice.seconds >= 0 else 'later'}"
+
+
+def _length(seconds: int) -> str:
+    if seconds < _HOUR:
+        return _count(seconds // _MINUTE, "minute")
+    if seconds < 2 * _DAY:
+        return _count(seconds // _HOUR, "hour")
+    days = seconds // _DAY
+    if days < 60:
+        return _count(days, "day")
+    months = round(days / _MONTH)
+    if months < 12:
+        return _count(months, "month")
+    years, rest = divmod(months, 12)
+    return _count(years, "year") + (f" {_count(rest, 'month')}" if rest else "")
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _kind(choice: Choice) -> str:
+    if choice.is_same_exam:
+        return "Other picture"
+    return "Later exam" if choice.seconds is not None and choice.seconds < 0 else "Prior"
+
+
+def _details(choice: Choice) -> str:
+    parts = [
+        choice.exam_date,
+        choice.view.value if choice.view is not View.UNKNOWN else "",
+        f"picture {choice.number}" if choice.number else "",
+        "" if choice.is_same_exam else choice.case_number,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _choices(found: Beside) -> list[dict[str, Any]]:
+    return [
+        {
+            "picture": str(one.picture),
+            "kind": _kind(one),
+            "text": " · ".join(part for part in (_details(one), interval(one)) if part),
+            "isShown": found.shown is not None and one.picture == found.shown.picture,
+        }
+        for one in found.choices
+    ]
