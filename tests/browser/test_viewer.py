@@ -111,13 +111,13 @@ def test_the_toolbar_is_one_stop_of_the_tab_key(visitor: Visitor, cases: Cases) 
     assert page.evaluate(_FOCUSED) == "tool-window"
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
-    assert page.evaluate(_FOCUSED) == "edit"
+    assert page.evaluate(_FOCUSED) == "beside"
     assert page.inner_text("[data-out=zoom]") == window  # the picture has not moved
     page.keyboard.press("Tab")
     inside = page.evaluate("Boolean(document.activeElement.closest('.film-tools'))")
     assert not inside
     page.keyboard.press("Shift+Tab")
-    assert page.evaluate(_FOCUSED) == "edit"
+    assert page.evaluate(_FOCUSED) == "beside"
 
 
 def test_after_a_click_on_a_tool_the_arrows_move_the_picture(

@@ -1,8 +1,8 @@
 // The reader's outline on the case page: the newest version over the film, the editor, and the panel, which is
 // fetched again once a version was saved and once it was measured.
 
-import { Editor } from "../editor/editor.js";
 import { ReaderLayer } from "../editor/layer.js";
+import { LazyEditor } from "../editor/lazy.js";
 import { boxOf } from "../editor/mask.js";
 import { decode } from "../editor/runs.js";
 import { getJson, poll, swap } from "../poll.js";
@@ -25,9 +25,10 @@ export class OutlineOnPage {
     this.viewer = viewer;
     this.page = page;
     this.layer = new ReaderLayer(viewer);
-    this.editor = new Editor(viewer, tools, this.layer, {
+    this.editor = new LazyEditor(viewer, tools, this.layer, {
       threshold: page.threshold,
       changed: page.changed,
+      failed: () => page.trouble("The editor could not be loaded.", { "Try again": () => this.editor.with((one) => one.open(false)) }),
       closed: (saved) => this.#closed(saved),
     });
     this.load();
@@ -44,21 +45,23 @@ export class OutlineOnPage {
     /** @type {import("../viewer/actions.js").Actions} */
     const found = { "reader-outline": () => layer.toggle() };
     if (!this.viewer.info.outline.mayEdit) return found;
+    /** @param {(one: import("../editor/editor.js").Editor) => unknown} act */
+    const ask = (act) => () => editor.with(act);
     return Object.assign(found, {
-      "edit": () => editor.toggle(),
-      "edit-brush": () => editor.use("brush"),
-      "edit-eraser": () => editor.use("eraser"),
-      "edit-polygon": () => editor.use("polygon"),
-      "edit-fill": () => editor.use("fill"),
-      "edit-delete": () => editor.use("delete"),
-      "edit-threshold": () => editor.fromMap(),
-      "edit-empty": () => editor.empty(),
-      "edit-start-over": () => editor.startOver(),
-      "edit-smaller": () => editor.resize(-1),
-      "edit-larger": () => editor.resize(1),
-      "edit-undo": () => editor.undo(),
-      "edit-redo": () => editor.redo(),
-      "edit-take-over": () => editor.open(true),
+      "edit": ask((one) => one.toggle()),
+      "edit-brush": ask((one) => one.use("brush")),
+      "edit-eraser": ask((one) => one.use("eraser")),
+      "edit-polygon": ask((one) => one.use("polygon")),
+      "edit-fill": ask((one) => one.use("fill")),
+      "edit-delete": ask((one) => one.use("delete")),
+      "edit-threshold": ask((one) => one.fromMap()),
+      "edit-empty": ask((one) => one.empty()),
+      "edit-start-over": ask((one) => one.startOver()),
+      "edit-smaller": ask((one) => one.resize(-1)),
+      "edit-larger": ask((one) => one.resize(1)),
+      "edit-undo": ask((one) => one.undo()),
+      "edit-redo": ask((one) => one.redo()),
+      "edit-take-over": ask((one) => one.open(true)),
     });
   }
 
