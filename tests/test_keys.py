@@ -1,4 +1,4 @@
-"""The keys of the case page: one table, no key twice, and each of them on the "?" sheet."""
+"""The keys of the case page: each of them on the "?" sheet."""
 
 import re
 
