@@ -57,7 +57,7 @@ def trimmed(data: bytes | memoryview) -> bytes | memoryview:
     """
     at, tiles = _main_header(data)
     kept = True
-    seen, parts = set[int](), [data[:at]]
+    seen, parts, last = set[int](), [data[:at]], at
     for _ in range(_MOST_SEGMENTS):
         marker = _marker(data, at)
         if marker == _EOC or (marker is None and seen):
@@ -79,14 +79,31 @@ def trimmed(data: bytes | memoryview) -> bytes | memoryview:
             raise BadFile("damaged")
         parts.append(_exactly(data, at, length))
         seen.add(tile)
-        at += length
+        last, at = at, at + length
     else:
         raise BadFile("too_many_parts")
     if len(seen) < tiles:
         raise BadFile("truncated")
+    # No packet holds the end mark. Where it begins in the last part, and not behind it, bytes are
+    # missing before: decoders draw such a stream without a message.
+    if marker is None and _END in bytes(data[_packets(data, last) : at + 1]):
+        raise BadFile("truncated")
     if kept and marker is not None:
         return data[: at + 2]
     return b"".join([*parts, _END])
+
+
+def _packets(data: bytes | memoryview, at: int) -> int:
+    """Where the packets of a tile-part begin, behind its own header."""
+    at += 12
+    for _ in range(_MOST_SEGMENTS):
+        marker = _marker(data, at)
+        if marker == _SOD:
+            return at + 2
+        if marker is None or marker < 0xFF40:
+            raise BadFile("damaged")
+        at += 2 + _length(data, at + 2)
+    raise BadFile("too_many_parts")
 
 
 def _main_header(data: bytes | memoryview) -> tuple[int, int]:
