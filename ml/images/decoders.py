@@ -85,7 +85,7 @@ def undamaged(stream: bytes, flags: int) -> NDArray[Any] | None:
 
 
 def _has_gap(stream: bytes, values: NDArray[Any]) -> bool:
-    """Whether a sequential JPEG is shifted in brightness where bytes are missing before."""
+    """Whether a JPEG is shifted in brightness where bytes are missing before."""
     start = jpeg.frame(stream) if stream[:3] == jpeg.MARK else None
     if start is None or not _is_searched(start) or values.dtype != np.uint8:
         return False
@@ -108,7 +108,8 @@ def _of_8_bits(header: PictureHeader, decoded: NDArray[Any]) -> NDArray[np.uint8
 
 
 def _is_searched(start: jpeg.Frame) -> bool:
-    return start.marker in jpeg.SEQUENTIAL_FRAMES and start.samples in (1, 3)
+    coded_by_blocks = jpeg.SEQUENTIAL_FRAMES | jpeg.PROGRESSIVE_FRAMES
+    return start.marker in coded_by_blocks and start.samples in (1, 3)
 
 
 def damaged() -> Unreadable:

@@ -14,6 +14,7 @@ from xray_files.bad_file import BadFile
 MARK: Final = b"\xff\xd8\xff"
 LS_FRAME: Final = 0xF7
 SEQUENTIAL_FRAMES: Final = frozenset({0xC0, 0xC1})
+PROGRESSIVE_FRAMES: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 LOSSLESS_FRAMES: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 # Start of frame: C0..CF without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -72,11 +73,12 @@ def frame(data: bytes | memoryview) -> Frame | None:
 
 
 def end(data: bytes | memoryview, at: int) -> int | None:
-    """Where the picture's end mark ends, from its start of frame on; None where there is none.
+    """Where the picture's end mark ends, from its start of frame on; None where there is none, or
+    where whole scans are missing before it.
 
     What stands behind it belongs to no picture.
     """
-    scans = 0
+    scans = _Scans(data, at)
     for _ in range(_MOST_SEGMENTS):
         filled = _FILL.match(data, at)
         at = filled.end() - 1 if filled and filled.end() > at else at
@@ -84,20 +86,53 @@ def end(data: bytes | memoryview, at: int) -> int | None:
             return None
         marker = data[at + 1]
         if marker == _EOI:
-            return at + 2 if scans else None
+            return at + 2 if scans.are_complete() else None
         if marker in _BARE:
             at += 2
             continue
         if at + 4 > len(data):
             return None
-        at += 2 + _short(data, at + 2)
+        segment, at = at, at + 2 + _short(data, at + 2)
         if marker == _SOS:
-            scans += 1
+            scans.add(data[segment + 4 : at])
             found = _END_OF_SCAN.search(data, at)
             if found is None:
                 return None
             at = found.end() - 2
     raise BadFile("too_many_parts")
+
+
+class _Scans:
+    """What the scans of a frame, which begins at `at`, have brought so far (T.81 B.2.3, G.1.1).
+
+    A progressive picture has each coefficient of each component down to its last bit. Where the
+    last scans are missing before its end mark, decoders draw the rest without a message: blurred.
+    """
+
+    def __init__(self, data: bytes | memoryview, at: int) -> None:
+        self._is_progressive = data[at + 1] in PROGRESSIVE_FRAMES
+        count = data[at + 9] if self._is_progressive else 0
+        # Per component, the bits that each coefficient lacks; None before its first scan.
+        self._lacking: dict[int, list[int | None]] = {
+            component: [None] * 64 for component in data[at + 10 : at + 10 + 3 * count : 3]
+        }
+        self._count = 0
+
+    def add(self, scan: bytes | memoryview) -> None:
+        """The header of a scan, from its number of components on."""
+        self._count += 1
+        components = scan[0] if scan else 0
+        if not self._is_progressive or len(scan) < 4 + 2 * components:
+            return
+        first, last, bits = scan[1 + 2 * components : 4 + 2 * components]
+        for component in scan[1 : 1 + 2 * components : 2]:
+            lacking = self._lacking.get(component)
+            if lacking is not None and first <= last < len(lacking):
+                lacking[first : last + 1] = [bits & 0x0F] * (last + 1 - first)
+
+    def are_complete(self) -> bool:
+        lacking = self._lacking.values()
+        return self._count > 0 and not any(bits is None or bits for one in lacking for bits in one)
 
 
 def trimmed(data: bytes | memoryview) -> bytes | memoryview:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import struct
 
 import cv2
@@ -113,6 +114,40 @@ def test_a_jpeg_with_missing_bytes_is_damaged_although_its_end_is_there():
         assert code_of(data) == "decode_failed"
     for stream, syntax in ((lossless, JPEGLosslessSV1), (extended, JPEGExtended12Bit)):
         assert code_of(with_stream(made(chest()), syntax, gapped(stream))) == "decode_failed"
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 4, 40])
+def test_jpeg_2000_with_missing_bytes_is_cut_off(gap):
+    """By one or two the only tile-part then ends within, or behind, the end mark."""
+    values = chest()
+    stream = encode_array(values, bits_stored=12, photometric_interpretation=2)
+    middle = len(stream) // 2
+    for data in (stream[:middle] + stream[middle + gap :], stream[: -2 - gap] + stream[-2:]):
+        assert code_of(with_stream(made(values), JPEG2000Lossless, data)) == "truncated"
+    without_end = with_stream(made(values), JPEG2000Lossless, stream[:-2])
+    assert np.array_equal(reader.read(without_end).pixels, values)
+
+
+def scans_of(stream: bytes) -> list[int]:
+    """Where each scan of a JPEG begins, from the end of its first header on."""
+    return [found.start() for found in re.finditer(rb"\xff\xda", stream)]
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_progressive_jpeg_without_its_last_scans_is_cut_off(colour):
+    """With an end mark they are drawn without a message: blurred."""
+    grey = (chest() >> 4).astype(np.uint8)
+    picture = np.dstack([grey, grey, grey]) if colour else grey
+    whole = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert reader.read(whole).pixels.shape == grey.shape
+    scans = scans_of(whole)
+    assert len(scans) > 5
+    for at in scans[1:]:
+        cut = whole[:at] + b"\xff\xd9"
+        assert code_of(cut) == "truncated"
+    if not colour:
+        cut = whole[: scans[-1]] + b"\xff\xd9"
+        assert code_of(with_stream(made(grey, 8), JPEGBaseline8Bit, cut)) == "truncated"
 
 
 @pytest.mark.parametrize("syntax", [JPEGExtended12Bit, JPEGBaseline8Bit])
