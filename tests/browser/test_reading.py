@@ -197,6 +197,14 @@ def test_the_second_window_learns_of_the_first_and_loses_nothing(visitor: Visito
     expect(theirs.locator("#review-current")).to_have_text("None · disagreed")
     expect(theirs.locator("[data-count]")).to_have_text("2 versions")
     assert "a skin fold" in (theirs.text_content("#review-history") or "")
+    # What the conflict has replaced in the page leaves the slider and its numbers as they were.
+    theirs.keyboard.press("]")
+    name = theirs.locator("[data-threshold=name]")
+    expect(name).to_have_text("your threshold")
+    expect(theirs.locator("[data-measure=size]")).to_contain_text("at 0.45")
+    theirs.keyboard.press("\\")
+    expect(name).to_have_text("the model’s")
+    assert theirs.locator(".slider .operating").evaluate("e => e.style.left") != ""
 
 
 def test_no_finding_before_the_outline_is_drawn(visitor: Visitor, cases: Cases) -> None:
