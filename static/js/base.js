@@ -168,8 +168,14 @@ function labelCells() {
   }
 }
 
+// In a narrow window the tabs scroll; the current one is then in sight.
+function showCurrentTab() {
+  document.querySelector(".nav [aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+}
+
 wireTheme();
 labelCells();
+showCurrentTab();
 wireTips();
 wireKeys();
 wireMenus();

@@ -156,6 +156,23 @@ def test_the_film_has_seventy_percent_of_the_case_page_and_nothing_scrolls(
     assert not scrolls
 
 
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_with_all_measurements_open_the_panel_scrolls_and_not_the_page(
+    visitor: Visitor, cases: Cases, size: tuple[int, int]
+) -> None:
+    """Else the Tab key, which scrolls what nobody can scroll by hand, shows an empty window."""
+    page = visitor.open(f"/studies/{cases.likely}", size=size)
+    page.wait_for_selector("#film[data-depth=full]")
+    page.click("#sizes summary")
+    page.evaluate(TWO_FRAMES)
+    tall, seen, panel = page.evaluate(
+        """() => [document.documentElement.scrollHeight, innerHeight,
+                  document.getElementById("panel").scrollHeight]"""
+    )
+    assert panel > seen, "nothing here needs to scroll"
+    assert tall <= seen
+
+
 def test_a_hostile_name_is_only_text(visitor: Visitor, cases: Cases) -> None:
     page = visitor.open(f"/studies/{cases.hostile}")
     assert "<script>alert(1)</script>" in page.inner_text("h1")

@@ -46,6 +46,13 @@ def test_in_a_case_the_overlay_the_menu_and_the_finding_are_reached(
     ), "something lies over it"
 
 
+def test_the_current_tab_is_in_sight(visitor: Visitor) -> None:
+    page = visitor.open("/admin/performance", Role.ADMIN, size=SMALL[0])
+    tab = page.locator(".nav [aria-current]")
+    expect(tab).to_have_text("Performance")
+    expect(tab).to_be_in_viewport(ratio=1)
+
+
 def test_the_lines_of_a_patient_end_between_two_values(
     visitor: Visitor, site: BrowserPortal
 ) -> None:
