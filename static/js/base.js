@@ -170,12 +170,16 @@ function labelCells() {
 
 // In a narrow window the tabs scroll; the current one is then in sight.
 function showCurrentTab() {
-  document.querySelector(".nav [aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+  const tab = document.querySelector(".nav [aria-current]");
+  if (!tab) return;
+  const tabs = tab.parentElement;
+  tabs.scrollLeft += Math.max(0, tab.getBoundingClientRect().right - tabs.getBoundingClientRect().right);
 }
 
 wireTheme();
 labelCells();
 showCurrentTab();
+addEventListener("resize", showCurrentTab);
 wireTips();
 wireKeys();
 wireMenus();
