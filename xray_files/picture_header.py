@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 
 from xray_files import kinds, values
 from xray_files.bad_file import BadFile
-from xray_files.element_stream import UNDEFINED, Found
-from xray_files.header import Header
+from xray_files.element_stream import UNDEFINED, ElementStream, Found
+from xray_files.header import PIXEL_DATA, Header
 
 _PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 
@@ -115,4 +115,23 @@ def pixels_of(found: Header, header: PictureHeader) -> Found:
         raise BadFile("no_pixels")
     if pixels.length < header.native_bytes or pixels.start + pixels.length > len(found.data):
         raise BadFile("truncated")
+    if header.transfer_syntax == kinds.DEFLATED:
+        _check_end(found, pixels.start + pixels.length)
     return pixels
+
+
+def _check_end(found: Header, at: int) -> None:
+    """BadFile where something else than elements is behind the pixels of a deflated file.
+
+    What was deflated has no checksum (RFC 1951). Where bytes of it are missing it unfolds to other
+    pixels and, but for a few, to another number of bytes.
+    """
+    steps = ElementStream(found.data, len(found.data))
+    while at < len(found.data):
+        try:
+            behind = steps.element(at, found.implicit, found.little)
+            at = steps.end(behind, found.little)
+        except BadFile:
+            raise BadFile("damaged") from None
+        if behind.tag <= PIXEL_DATA:
+            raise BadFile("damaged")

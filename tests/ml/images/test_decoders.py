@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from openjpeg.utils import encode_array
 from pydicom.dataset import FileDataset
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -126,6 +128,37 @@ def test_jpeg_2000_with_missing_bytes_is_cut_off(gap):
         assert code_of(with_stream(made(values), JPEG2000Lossless, data)) == "truncated"
     without_end = with_stream(made(values), JPEG2000Lossless, stream[:-2])
     assert np.array_equal(reader.read(without_end).pixels, values)
+
+
+def test_a_deflated_file_with_missing_bytes_is_refused():
+    """It unfolds without an error, to other pixels and a few bytes more."""
+    values = np.random.default_rng(1).integers(0, 60, (64, 64)).astype(np.uint16)
+    file = made(values)
+    file.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    whole = written(file)
+    assert np.array_equal(reader.read(whole).pixels, values)
+    begin = 132 + 12 + int.from_bytes(whole[140:144], "little")
+    right = zlib.decompressobj(-15).decompress(whole[begin:])
+    unfolded = 0
+    for at in range(len(whole) // 3, len(whole) - 8):
+        data = whole[:at] + whole[at + 1 :]
+        unpacker = zlib.decompressobj(-15)
+        try:
+            longer = len(unpacker.decompress(data[begin:])) > len(right)
+        except zlib.error:
+            continue
+        if longer and unpacker.eof:
+            unfolded += 1
+            assert code_of(data) == "decode_failed"
+    assert unfolded > 10, unfolded
+
+
+def test_elements_behind_deflated_pixels_are_no_damage():
+    values = chest()
+    file = made(values)
+    file.add_new(0xFFFCFFFC, "OB", b"\0" * 126)
+    file.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    assert np.array_equal(reader.read(written(file)).pixels, values)
 
 
 def scans_of(stream: bytes) -> list[int]:
