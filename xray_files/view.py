@@ -9,16 +9,24 @@ from pydicom.dataset import Dataset
 
 from xray_files import values
 
-# SNOMED CT and the older SNOMED RT codes of DICOM CID 4010 and 4011.
+# SNOMED CT and the older SNOMED RT codes of DICOM CID 4010. Digital X-ray objects state their view
+# by them, and many have no ViewPosition. A lateral view of which side is not stated is given as LL.
 _CODES: Final = {
     "272479007": "PA",
     "R-10214": "PA",
+    "R-40888": "PA",
     "399348003": "AP",
     "R-10206": "AP",
     "399173006": "LL",
     "R-10236": "LL",
     "399198007": "RL",
     "R-10232": "RL",
+    **dict.fromkeys(("399067008", "R-102CD", "30730003", "G-A145"), "LL"),  # lateral, sagittal
+    **dict.fromkeys(("399352003", "R-10228", "399260004", "R-10224"), "LL"),  # across the body
+    **dict.fromkeys(("399184004", "R-10238", "399135007", "R-10220"), "LLO"),
+    **dict.fromkeys(("399006002", "R-10212"), "LLO"),
+    **dict.fromkeys(("399236003", "R-10234", "399356000", "R-40985"), "RLO"),
+    **dict.fromkeys(("399038007", "R-10210"), "RLO"),
 }
 _NAMES: Final = {
     **{name: name for name in ("PA", "AP", "LL", "RL", "LLD", "RLD", "LLO", "RLO")},

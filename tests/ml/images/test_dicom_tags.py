@@ -10,7 +10,9 @@ from pydicom.dataset import Dataset
 
 from ml.images import dicom_tags
 from ml.images.reader import Spacing
-from tests.support.ml.dicom_files import made, read
+from portal.formats import upload_header
+from portal.formats.refusals import Limits
+from tests.support.ml.dicom_files import made, read, written
 
 SPACINGS: list[tuple[dict[str, Any], Spacing | None]] = [
     ({}, None),
@@ -96,6 +98,30 @@ def test_the_view_code_stands_in_for_a_missing_position():
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "R-10214", "SRT", "pa"
     assert read(made(ViewCodeSequence=[item])).view == "PA"
     assert read(made(ViewPosition="STANDING", ViewCodeSequence=[item])).view == "PA"
+
+
+@pytest.mark.parametrize(
+    ("code", "view"),
+    [
+        ("399067008", "LL"),  # lateral, of which side is not stated
+        ("R-102CD", "LL"),
+        ("399173006", "LL"),
+        ("399198007", "RL"),
+        ("30730003", "LL"),
+        ("272479007", "PA"),
+        ("R-40888", "PA"),
+        ("399135007", "LLO"),
+        ("399038007", "RLO"),
+        ("399033003", None),  # frontal: from which side is not stated
+    ],
+)
+def test_each_view_code_of_the_standard_is_a_view(code, view):
+    item = Dataset()
+    item.CodeValue = code
+    picture = made(ViewCodeSequence=[item])
+    assert read(picture).view == view
+    checked = upload_header.read("x", written(picture), Limits(2**20)).header
+    assert checked["view"] == (view or "")
 
 
 @pytest.mark.parametrize(
