@@ -173,7 +173,8 @@ function showCurrentTab() {
   const tab = document.querySelector(".nav [aria-current]");
   if (!tab) return;
   const tabs = tab.parentElement;
-  tabs.scrollLeft += Math.max(0, tab.getBoundingClientRect().right - tabs.getBoundingClientRect().right);
+  const beyond = tab.getBoundingClientRect().right - tabs.getBoundingClientRect().right;
+  if (beyond > 0) tabs.scrollLeft += Math.ceil(beyond);
 }
 
 wireTheme();

@@ -34,6 +34,7 @@ from tests.support.browser_portal import open_browser_portal
 SIZES = ((1440, 900), (1024, 768), (390, 844))
 THEMES = ("dark", "light")
 _TALLEST = 2400  # of a picture, in pixels; a list goes on like its beginning
+_NARROW = 760  # where a case becomes one column, which scrolls
 _SHEET = 2000  # its width in pixels
 # Texts that their box cuts off, and texts beyond the window. What scrolls is not cut; what is for
 # screen readers alone is not seen; a placeholder is no content.
@@ -166,6 +167,9 @@ def _let_the_proof_grow_old(world: World, scene: Scene) -> None:
 def _faults(page: Page, size: tuple[int, int], *, with_axe: bool) -> list[str]:
     wide = page.evaluate("document.documentElement.scrollWidth")
     found = [f"{wide} px wide"] if wide > size[0] else []
+    tall = page.evaluate("document.documentElement.scrollHeight")
+    if size[0] > _NARROW and tall > size[1] and page.locator("body.case-page").count():
+        found.append(f"{tall} px tall: a case fits its window")
     found += page.evaluate(CUT)
     if with_axe:
         answer: dict[str, Any] = Axe().run(page).response
