@@ -11,6 +11,7 @@ from typing import Final
 from portal.errors import Invalid
 from portal.formats.display_text import clean
 from portal.formats.upload_header import Upload
+from xray_files import dates
 
 # How the picture's R or L marker stands: the patient's right on the picture's left, or mirrored.
 MARKERS: Final = ("usual", "mirrored")
@@ -24,7 +25,8 @@ FIELDS: Final = ("patient_id", "patient_name", "birth_date", "exam_date", "side_
 class Stated:
     """`is_import`: the file comes from an archive; so does one that was taken longer before it
     arrived than `old_after`. The other fields are texts, empty where nothing is stated; dates are
-    YYYY-MM-DD.
+    YYYY-MM-DD. `age` follows from them, as 6Y: at the exam, else at the upload, the oldest that the
+    patient was.
     """
 
     patient_id: str = field(default="", repr=False)
@@ -32,6 +34,7 @@ class Stated:
     birth_date: str = field(default="", repr=False)
     exam_date: str = field(default="", repr=False)
     side_marker: str = ""
+    age: str = field(default="", repr=False)
     is_import: bool = False
     old_after: timedelta = timedelta(hours=24)
 
@@ -50,12 +53,13 @@ class Stated:
             return upload
         names = {"exam_date": "study_date"}
         typed = {names.get(n, n): getattr(self, n) for n in FIELDS if getattr(self, n)}
+        ages = {"age": self.age} if self.age else {}
         keys = {"patient_id": self.patient_id} if self.patient_id else {}
         header = dict(upload.header)
         if self.exam_date:
             taken = datetime.combine(date.fromisoformat(self.exam_date), datetime.min.time(), UTC)
             header["acquired"] = int(taken.timestamp())
-        phi = upload.phi | typed | {"typed": ",".join(typed)}
+        phi = upload.phi | typed | ages | {"typed": ",".join(typed)}
         return replace(upload, phi=phi, keys=upload.keys | keys, header=header)
 
     def is_old(self, acquired: int | None, now: datetime) -> bool:
@@ -80,12 +84,15 @@ def read(sent: Mapping[str, str], now: datetime, old_after: timedelta) -> Stated
     taken = _day(sent.get("exam_date", ""), "exam date", now)
     if born and taken and born > taken:
         raise Invalid("birth_date", "The birth date is after the exam date.")
+    on = date.fromisoformat(taken) if taken else now.date()
+    years = dates.years_between(date.fromisoformat(born), on) if born else None
     return Stated(
         patient_id=_text(sent.get("patient_id", ""), 64, "patient ID"),
         patient_name=_text(sent.get("patient_name", ""), 200, "name"),
         birth_date=born,
         exam_date=taken,
         side_marker=marker,
+        age="" if years is None else f"{years}Y",
         is_import=sent.get("import", "") == "yes",
         old_after=old_after,
     )

@@ -280,7 +280,7 @@ def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | No
     data_key = sealed_fields.instance_key_of(vault, instance)
     if job.kind not in WITH_MODEL:
         return data_key, None
-    facts = sealed_fields.open_facts(vault, data_key, instance)
+    facts = sealed_fields.open_facts_with_age(vault, data_key, instance)
     return data_key, Facts.parse(facts) if facts is not None else None
 
 

@@ -19,6 +19,7 @@ from portal.models import (
 )
 from portal.vault import NotReadable, Vault
 from worker.contract import facts as contract
+from xray_files import dates
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,15 @@ def open_facts(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, A
     aad = f"instances:{instance.id}:facts"
     facts: dict[str, Any] = json.loads(vault.open_(data_key, aad, instance.sealed_facts))
     return _with_plausible_spacing(facts)
+
+
+def open_facts_with_age(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, Any] | None:
+    """The facts for a job: of a file without a header, the age is that of what its sender typed."""
+    facts = open_facts(vault, data_key, instance)
+    if facts is None or instance.sealed_phi is None or facts.get("patient_age_years") is not None:
+        return facts
+    stated = dates.age(open_picture_patient(vault, data_key, instance).age)
+    return facts if stated is None else facts | {"patient_age_years": dates.in_years(stated)}
 
 
 def _with_plausible_spacing(facts: dict[str, Any]) -> dict[str, Any]:

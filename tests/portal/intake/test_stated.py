@@ -7,6 +7,7 @@ import pytest
 
 from portal.errors import Invalid
 from portal.intake import stated, submission
+from portal.jobs import claims
 from portal.models import POSITIVE, REST, Job, Study
 from portal.reading import case, worklist
 from portal.studies import sealed_fields, worklist_order
@@ -51,6 +52,28 @@ def test_what_is_typed_for_a_png_is_sealed_found_and_marked(clinic: Clinic) -> N
     assert patient.typed == "patient_id,patient_name,birth_date,study_date,side_marker"
     assert found == {"muller": 1, "p-0001": 2, "anna": 0}
     assert [prior.study_id for prior in view.priors] == [of_header]
+
+
+@pytest.mark.parametrize(
+    ("typed", "years"),
+    [
+        ({"birth_date": "2015-05-04", "exam_date": "2026-03-04"}, 10),
+        ({"birth_date": (NOW - timedelta(days=10 * 366)).date().isoformat()}, 10),
+        ({"birth_date": "1961-05-04", "exam_date": "2026-03-04"}, 64),
+        ({"exam_date": "2026-03-04"}, None),
+        ({}, None),
+    ],
+)
+def test_a_worker_is_given_the_age_that_follows_from_typed_dates(
+    clinic: Clinic, typed: dict[str, str], years: int | None
+) -> None:
+    """Else a child's photograph would be analysed as an adult's."""
+    segment = clinic.render(sent(clinic, picture(), **typed).study_id)
+    with clinic.session as session:
+        claimed = claims.claim(session, clinic.core.settings, clinic.vault, segment, "w", NOW)
+    assert claimed is not None
+    assert claimed.claim.facts is not None
+    assert claimed.claim.facts.patient_age_years == years
 
 
 def test_a_header_is_not_replaced_by_what_is_typed(clinic: Clinic) -> None:
