@@ -68,7 +68,8 @@ def test_a_worker_is_given_the_age_that_follows_from_typed_dates(
     clinic: Clinic, typed: dict[str, str], years: int | None
 ) -> None:
     """Else a child's photograph would be analysed as an adult's."""
-    segment = clinic.render(sent(clinic, picture(), **typed).study_id)
+    study_id = sent(clinic, picture(), **typed).study_id
+    segment = clinic.render(study_id, patient_age_years=None)
     with clinic.session as session:
         claimed = claims.claim(session, clinic.core.settings, clinic.vault, segment, "w", NOW)
     assert claimed is not None
