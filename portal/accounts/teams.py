@@ -5,7 +5,6 @@ A team is never removed: its cases, and its rows in the log, stay.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -17,8 +16,8 @@ from portal.access import Actor, Denied, Permission
 from portal.accounts.invitations import team_name
 from portal.database import lock_table
 from portal.errors import Invalid
-from portal.models import Team, User
-from worker.contract.job import ADULT_YEARS
+from portal.models import Team, TeamChoices, User
+from portal.teams.settings import TeamSettings, in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +28,21 @@ class TeamLine:
     name: str
     created: datetime
     people: int
-    age_min: int | None
+    settings: TeamSettings
 
 
 def teams(session: Session) -> list[TeamLine]:
     """Every team, by name."""
     rows = session.execute(
-        select(Team, func.count(User.id))
+        select(Team, TeamChoices, func.count(User.id))
+        .outerjoin(TeamChoices, TeamChoices.team_id == Team.id)
         .outerjoin(User, (User.team_id == Team.id) & User.disabled_at.is_(None))
-        .group_by(Team.id)
+        .group_by(Team.id, TeamChoices.team_id)
         .order_by(Team.name)
     )
     return [
-        TeamLine(team.id, team.name, team.created, number, team.age_min) for team, number in rows
+        TeamLine(team.id, team.name, team.created, number, in_force(team, choices))
+        for team, choices, number in rows
     ]
 
 
@@ -64,37 +65,19 @@ def rename_team(session: Session, actor: Actor, team_id: UUID, name: str, now: d
     return _kept(session, actor, team, "team_renamed", now)
 
 
-def choose_age(session: Session, actor: Actor, team_id: UUID, text: str, now: datetime) -> Team:
-    """From which age on, in years, the team's pictures of under-18s are analysed; "" for not at
-    all. It applies to jobs that begin from now on; results that are there do not change.
-    """
-    actor.require(Permission.PEOPLE_MANAGE)
-    typed = text.strip()
-    if typed and not (typed.isascii() and typed.isdecimal() and int(typed) < ADULT_YEARS):
-        raise Invalid("age", f"A whole number of years from 0 to {ADULT_YEARS - 1}, or nothing.")
-    team = session.get(Team, team_id, with_for_update=True, populate_existing=True)
-    if team is None:
-        session.rollback()
-        raise Denied("team")
-    before, team.age_min = team.age_min, int(typed) if typed else None
-    detail = {"before": before, "age_min": team.age_min}
-    return _kept(session, actor, team, "team_age_chosen", now, detail)
-
-
 def _kept(
     session: Session,
     actor: Actor,
     team: Team,
     event: str,
     now: datetime,
-    detail: dict[str, Any] | None = None,
 ) -> Team:
     try:
         session.flush()
     except IntegrityError:  # the name was taken at the same moment
         session.rollback()
         raise _taken() from None
-    audit.append(session, event, actor=actor, now=now, subject_id=team.id, detail=detail)
+    audit.append(session, event, actor=actor, now=now, subject_id=team.id)
     session.commit()
     return team
 

@@ -13,6 +13,7 @@ from portal.intake.check import Limits
 from portal.jobs import sweeper
 from portal.quotas import QuotaReached
 from portal.services import db_session
+from portal.teams import settings as team_settings
 from portal.web.security import guard
 from portal.web.security.errors import Problem, waiting
 
@@ -28,7 +29,7 @@ def receive(
     services, name, data = guard.services(), file.filename or "", file.read()
     settings = services.settings
     try:
-        about = stated.read(sent, guard.now(), timedelta(hours=settings.old_exam_hours))
+        about = stated.read(sent, guard.now(), timedelta(hours=old_exam_hours()))
     except Invalid as bad:
         raise Problem(422, bad.code, bad.message) from bad
     if zip_archive.looks_like(data):
@@ -60,6 +61,13 @@ def receive(
     )
     _notify(submitted)
     return submitted
+
+
+def old_exam_hours() -> int:
+    """After how many hours an exam is an old one for the sender's team."""
+    chosen = team_settings.settings_of(db_session(), guard.actor().team_id).old_exam_hours
+    db_session().commit()  # nothing is locked while a file is looked at
+    return chosen or guard.services().settings.old_exam_hours
 
 
 def _count_member() -> None:

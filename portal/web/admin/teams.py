@@ -1,4 +1,4 @@
-"""Teams for administrators: create, rename, under-18s. People are moved on the People page."""
+"""Teams for administrators: create, rename, settings. People are moved on the People page."""
 
 from uuid import UUID
 
@@ -6,14 +6,16 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.accounts import teams
-from portal.errors import Invalid
+from portal.accounts import team_settings, teams
+from portal.errors import Conflict, Invalid
 from portal.services import db_session
+from portal.web.admin import setting_texts
 from portal.web.security import guard
 
 blueprint = Blueprint("teams", __name__, url_prefix="/admin/teams")
 
 _PAGE = "teams.page"
+_TEAM_PAGE = "teams.team_page"
 _manage = guard.permission(Permission.PEOPLE_MANAGE, step_up=_PAGE)
 
 
@@ -51,29 +53,48 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
     return redirect(url_for(_PAGE), 303)
 
 
-@blueprint.post("/<uuid:team_id>/age")
-@_manage
-def age(team_id: UUID) -> BaseResponse | tuple[str, int]:
-    """From which age on pictures of under-18s are analysed."""
-    typed = request.form.get("age", "")
+@blueprint.get("/<uuid:team_id>")
+@guard.permission(Permission.PEOPLE_MANAGE)
+def team_page(team_id: UUID) -> str:
+    """A team's settings and what follows from each."""
+    return _team_page(team_id)
+
+
+@blueprint.post("/<uuid:team_id>/settings/<name>")
+@guard.permission(Permission.PEOPLE_MANAGE, step_up=_TEAM_PAGE)
+def choose(team_id: UUID, name: str) -> BaseResponse | tuple[str, int]:
+    """Choose one setting of a team; nothing typed: its default."""
+    text, shown = request.form.get("value", ""), request.form.get("shown", "")
     try:
-        team = teams.choose_age(db_session(), guard.actor(), team_id, typed, guard.now())
+        team_settings.choose(db_session(), guard.actor(), team_id, name, text, shown, guard.now())
     except Invalid as bad:
-        return _page(wrong_age=team_id, error=bad.message), 422
-    chosen = "not analysed" if team.age_min is None else f"analysed from {team.age_min} years on"
-    flash(f"Pictures of patients under 18 of the team {team.name} are {chosen}.", "ok")
-    return redirect(url_for(_PAGE), 303)
+        return _team_page(team_id, wrong=name, text=text, error=bad.message), 422
+    except Conflict as changed:
+        return _team_page(team_id, wrong=name, error=changed.message), 409
+    flash(f"{setting_texts.title(name)}: saved.", "ok")
+    return redirect(url_for(_TEAM_PAGE, team_id=team_id, _anchor=name), 303)
 
 
-def _page(
-    *, name: str = "", wrong: UUID | None = None, wrong_age: UUID | None = None, error: str = ""
-) -> str:
+def _team_page(team_id: UUID, *, wrong: str = "", text: str = "", error: str = "") -> str:
+    team, in_force, chosen = team_settings.team_with_settings(db_session(), guard.actor(), team_id)
+    return render_template(
+        "admin/team.html",
+        team=team,
+        lines=setting_texts.lines(in_force, chosen, guard.services().settings.old_exam_hours),
+        wrong=wrong,
+        text=text,
+        error=error,
+        fresh=guard.is_fresh(),
+    )
+
+
+def _page(*, name: str = "", wrong: UUID | None = None, error: str = "") -> str:
     return render_template(
         "admin/teams.html",
         teams=teams.teams(db_session()),
+        ai_shown=setting_texts.VALUES["ai_shown"],
         name=name,
         wrong=wrong,
-        wrong_age=wrong_age,
         error=error,
         fresh=guard.is_fresh(),
     )

@@ -18,7 +18,7 @@ from portal.reading.worklist import TOTAL_MOST
 from portal.services import DATABASE_ERROR, DISK_FULL, UNAVAILABLE, db_session
 from portal.studies import status
 from portal.web.present import list_rows, wording
-from portal.web.receive_file import receive
+from portal.web.receive_file import old_exam_hours, receive
 from portal.web.security import guard
 from portal.web.security.errors import Problem, wants_problem
 from portal.web.security.json_body import json_or_none
@@ -209,5 +209,5 @@ def _page(outcomes: list[Outcome]) -> str:
         max_mb=settings.max_upload_mb,
         max_archive_bytes=settings.max_archive_bytes,
         max_archive_mb=settings.max_archive_mb,
-        old_hours=settings.old_exam_hours,
+        old_hours=old_exam_hours(),
     )

@@ -1,16 +1,16 @@
 """Teams in the pages: making and renaming them, moving people, and what the move does."""
 
-import json
 import re
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
 
 from portal.accounts import teams
-from portal.models import AuditEvent, Role, db
+from portal.models import Role, db
+from portal.teams.settings import BOUNDS
 from tests.support.core import Clock
 from tests.support.people import PASSWORD, Person
 from tests.support.portal_app import make_person, make_study, post, sign_in
@@ -44,54 +44,87 @@ def test_a_name_that_is_taken_is_refused_where_it_was_typed(
         assert answer.text.count("There is a team of this name already.") == 1
 
 
-def age_of(app: Flask, team_id: UUID) -> int | None:
-    with app.app_context():
-        return next(t.age_min for t in teams.teams(db.session()) if t.id == team_id)
+def save(client: FlaskClient, team_id: UUID, name: str, value: str, shown: str = "") -> Any:
+    return post(client, f"/admin/teams/{team_id}/settings/{name}", {"value": value, "shown": shown})
 
 
-def test_an_age_for_under_18s_is_chosen_and_taken_back_and_both_are_in_the_log(
-    app: Flask, admin_client: FlaskClient, elsewhere: UUID
+# What is typed, and what the page then states as following from it.
+EFFECTS = [
+    ("age_min", "12", "from 12 years on get a result"),
+    ("age_min", "0", "every age get a result"),
+    ("old_exam_hours", "1", "more than 1 hour before it arrives"),
+    ("old_exam_hours", "1000", "more than 1,000 hours before it arrives"),
+]
+
+
+@pytest.mark.parametrize(("name", "typed", "effect"), EFFECTS)
+def test_a_setting_is_chosen_and_its_effect_is_shown_and_it_is_taken_back(
+    admin_client: FlaskClient, elsewhere: UUID, name: str, typed: str, effect: str
 ) -> None:
-    assert age_of(app, elsewhere) is None
-    assert "no result" in admin_client.get("/admin/teams").text
-    for typed, stored, shown in (("12", 12, "result from 12 years"), ("", None, "no result")):
-        assert (
-            post(admin_client, f"/admin/teams/{elsewhere}/age", {"age": typed}).status_code == 303
-        )
-        assert age_of(app, elsewhere) == stored
-        assert shown in admin_client.get("/admin/teams").text
-    with app.app_context():
-        rows = db.session().scalars(
-            select(AuditEvent).where(AuditEvent.event == "team_age_chosen").order_by(AuditEvent.seq)
-        )
-        assert [(row.subject_id, json.loads(row.detail)) for row in rows] == [
-            (elsewhere, {"before": None, "age_min": 12}),
-            (elsewhere, {"before": 12, "age_min": None}),
-        ]
+    page = f"/admin/teams/{elsewhere}"
+    before = admin_client.get(page).text
+    assert effect not in before
+    assert save(admin_client, elsewhere, name, typed).location == f"{page}#{name}"
+    chosen = admin_client.get(page).text
+    assert effect in chosen
+    assert f'value="{typed}"' in chosen
+    assert save(admin_client, elsewhere, name, "", shown=typed).status_code == 303
+    after = admin_client.get(page).text
+    assert effect not in after
+    assert ">chosen<" not in after
 
 
-@pytest.mark.parametrize("typed", ["18", "-1", "1.5", "٣", "x", "1 2"])
-def test_an_age_that_is_none_is_refused_where_it_was_typed(
-    app: Flask, admin_client: FlaskClient, elsewhere: UUID, typed: str
+def test_every_setting_has_an_effect_bounds_and_a_default(
+    admin_client: FlaskClient, elsewhere: UUID
 ) -> None:
-    answer = post(admin_client, f"/admin/teams/{elsewhere}/age", {"age": typed})
+    page = admin_client.get(f"/admin/teams/{elsewhere}").text
+    assert page.count("/settings/") == len(re.findall('class="card setting"', page))
+    for name, bounds in BOUNDS.items():
+        if f'id="{name}"' in page:
+            assert f"{bounds.least:,} to {bounds.most:,}; empty for the default: " in page
+    assert "more than 24 hours before it arrives" in page  # the installation's
+
+
+def test_a_value_that_cannot_be_is_refused_where_it_was_typed(
+    admin_client: FlaskClient, elsewhere: UUID
+) -> None:
+    answer = save(admin_client, elsewhere, "age_min", "18")
     assert answer.status_code == 422
     assert answer.text.count("A whole number of years from 0 to 17") == 1
-    assert age_of(app, elsewhere) is None
+    assert 'value="18"' in answer.text
 
 
-def test_an_age_is_chosen_only_after_password_and_code_again(
-    app: Flask, admin_client: FlaskClient, elsewhere: UUID, clock: Clock
+def test_a_setting_that_was_changed_meanwhile_is_shown_and_not_overwritten(
+    admin_client: FlaskClient, elsewhere: UUID
+) -> None:
+    save(admin_client, elsewhere, "age_min", "12")
+    answer = save(admin_client, elsewhere, "age_min", "9")
+    assert answer.status_code == 409
+    assert "Somebody has changed this setting" in answer.text
+    assert "from 12 years on" in answer.text
+
+
+def test_a_setting_is_chosen_only_after_password_and_code_again(
+    admin_client: FlaskClient, elsewhere: UUID, clock: Clock
 ) -> None:
     clock.forward(minutes=14)
-    answer = post(admin_client, f"/admin/teams/{elsewhere}/age", {"age": "12"})
+    answer = save(admin_client, elsewhere, "age_min", "12")
     assert answer.location.startswith("/confirm")
-    assert age_of(app, elsewhere) is None
+    page = admin_client.get(f"/admin/teams/{elsewhere}").text
+    assert "from 12 years on" not in page
+    assert "<form" not in page.split("</header>")[-1] or "/settings/" not in page
 
 
 def test_a_team_that_is_not_there_is_not_found(admin_client: FlaskClient) -> None:
     assert post(admin_client, f"/admin/teams/{uuid4()}/name", {"name": "X"}).status_code == 404
-    assert post(admin_client, f"/admin/teams/{uuid4()}/age", {"age": "9"}).status_code == 404
+    assert save(admin_client, uuid4(), "age_min", "9").status_code == 404
+    assert admin_client.get(f"/admin/teams/{uuid4()}").status_code == 404
+
+
+def test_a_setting_that_is_not_there_is_not_found(
+    admin_client: FlaskClient, elsewhere: UUID
+) -> None:
+    assert save(admin_client, elsewhere, "name", "x").status_code == 404
 
 
 def test_a_moved_reader_sees_the_new_team_and_not_the_old(
