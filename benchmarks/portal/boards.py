@@ -134,6 +134,7 @@ def _add(
             "rank": READ,
             "weight": -at.timestamp(),
             "is_read": True,
+            "is_seen": True,
             "band": band,
         }
     )

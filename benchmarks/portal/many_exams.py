@@ -168,6 +168,7 @@ def _exam(
         "rank": READ if is_read else POSITIVE if positive else UNAIDED if is_without else REST,
         "weight": -arrived if is_read else arrived + (1e10 if band is Band.POSSIBLE else 0.0),
         "is_read": is_read,
+        "is_seen": is_read,
         "is_without_result": is_without,
         "band": band,
         "side": side,

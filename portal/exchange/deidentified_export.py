@@ -44,6 +44,7 @@ from portal.formats.refusals import Refused
 from portal.models import Instance, Study
 from portal.reading.case import load
 from portal.studies import stored_files
+from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 from xray_files.bad_file import BadFile
 from xray_files.streams import png
@@ -237,7 +238,8 @@ def _may_be_exported(session: Session, actor: Actor, study_id: UUID) -> None:
 def _read(session: Session, vault: Vault, actor: Actor, study_id: UUID) -> CaseRecord:
     """What the database holds of the case; nothing is locked afterwards."""
     study = _study(session, actor, study_id)
-    record = export_records.read(session, vault, study, MOST_PICTURES, _too_large())
+    ai = ai_visibility.of_exam(session, actor, study)
+    record = export_records.read(session, vault, study, MOST_PICTURES, _too_large(), ai)
     session.commit()
     return record
 

@@ -17,6 +17,7 @@ from portal.exchange.exported_outlines import Drawn
 from portal.models import Blob, BlobKind, Instance, Job, JobKind, JobState, Study
 from portal.studies import exams, sealed_fields, stored_files
 from portal.studies.sealed_fields import open_patient
+from portal.teams.ai_visibility import Visibility
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
 
@@ -49,13 +50,22 @@ class CaseRecord:
     result: dict[str, Any]
 
 
-def read(session: Session, vault: Vault, study: Study, most: int, too_many: Conflict) -> CaseRecord:
-    """Read them; the caller ends the transaction. `too_many` where it has more than `most`."""
+def read(
+    session: Session,
+    vault: Vault,
+    study: Study,
+    most: int,
+    too_many: Conflict,
+    ai: Visibility,
+) -> CaseRecord:
+    """Read them; the caller ends the transaction. `too_many` where it has more than `most`. `ai`:
+    whether who asks may see what the AI found; otherwise nothing of it is in the record.
+    """
     number = open_patient(vault, sealed_fields.key_of(vault, study), study).patient_id
     pictures = exams.pictures(session, [study.id])[study.id]
     if len(pictures) > most:
         raise too_many
-    predictions = exams.last_predictions(session, [study.id])
+    predictions = exams.last_predictions(session, [study.id]) if ai.is_visible else {}
     leading = exams.leading(pictures)
     shown = export_texts.prediction(predictions.get(leading.id), leading)
     return CaseRecord(
@@ -66,16 +76,18 @@ def read(session: Session, vault: Vault, study: Study, most: int, too_many: Conf
                 instance,
                 sealed_fields.instance_key_of(vault, instance),
                 stored_files.current(session, instance.id, BlobKind.SOURCE),
-                stored_files.current(session, instance.id, BlobKind.MASK),
+                stored_files.current(session, instance.id, BlobKind.MASK)
+                if ai.is_visible
+                else None,
                 exported_outlines.newest(session, instance),
                 _is_damaged(session, instance.id),
                 exported_outlines.of_each_reader(session, instance),
                 export_texts.prediction(predictions.get(instance.id), instance),
-                exported_outlines.numbers(session, instance),
+                exported_outlines.numbers(session, instance, compared=ai.is_visible),
             )
             for instance in pictures
         ],
-        export_texts.result(session, study.id, shown),
+        export_texts.result(session, study.id, shown, ai),
     )
 
 

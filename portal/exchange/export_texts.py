@@ -12,12 +12,16 @@ from sqlalchemy.orm import Session
 
 from portal.exchange import deidentify
 from portal.models import Instance, Prediction, Review, Signature, Study
+from portal.reading import findings
 from portal.studies import exams, stored_results, verdicts
+from portal.teams.ai_visibility import Visibility
 
 _MEASURED: Final = ("area_px", "area_mm2", "side", "distance_mm")
 
 
-def result(session: Session, study_id: UUID, prediction: dict[str, Any] | None) -> dict[str, Any]:
+def result(
+    session: Session, study_id: UUID, prediction: dict[str, Any] | None, ai: Visibility
+) -> dict[str, Any]:
     """The model's numbers and the readers' coded findings: no name, no comment, no time."""
     reviews = session.scalars(
         select(Review)
@@ -38,8 +42,8 @@ def result(session: Session, study_id: UUID, prediction: dict[str, Any] | None) 
             {
                 "finding": one.finding.value if one.finding else None,
                 "size": one.size.value if one.size else None,
-                "verdict": one.verdict.value,
-                "reason": one.reason.value if one.reason else None,
+                "verdict": findings.shown_verdict(one, ai).value,
+                "reason": reason.value if (reason := findings.shown_reason(one, ai)) else None,
                 "signed": one.id in signed,
             }
             for one in reviews

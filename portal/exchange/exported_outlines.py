@@ -58,8 +58,10 @@ def mask(vault: Vault, data_key: bytes, instance: Instance, drawn: Drawn) -> byt
     return mask_png.write(mask_png.resized(runs, size, (rows, columns)), rows, columns)
 
 
-def numbers(session: Session, instance: Instance) -> list[dict[str, Any]]:
-    """What is known of each version of a picture's outline, the oldest first: no name, no time."""
+def numbers(session: Session, instance: Instance, *, compared: bool = True) -> list[dict[str, Any]]:
+    """What is known of each version of a picture's outline, the oldest first: no name, no time.
+    `compared` with the model's.
+    """
     return [
         {
             "pixels": one.pixels,
@@ -67,5 +69,5 @@ def numbers(session: Session, instance: Instance) -> list[dict[str, Any]]:
             "dice_to_version_before": one.dice_before,
             "measurements": one.measurements,
         }
-        for one in reader_outlines.versions(session, [instance.id])
+        for one in reader_outlines.versions(session, [instance.id], compared=compared)
     ]

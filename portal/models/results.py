@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from portal.models.base import Base, checked
 from portal.models.people import User
 from portal.models.vocabulary import (
+    AiShown,
     Finding,
     ModelState,
     OperatingPoint,
@@ -122,6 +123,9 @@ class Review(Base):
     # foreign key, which SQLite could add by a copy of the table alone.
     screen_check_id: Mapped[uuid.UUID | None]
     signed_at: Mapped[datetime | None]
+    # The team's policy then, and whether the reader could see what the AI found.
+    ai_policy: Mapped[AiShown | None] = mapped_column(checked(AiShown, "ai_policy"))
+    ai_visible: Mapped[bool | None]
     created: Mapped[datetime]
     reader: Mapped[User] = relationship()
 

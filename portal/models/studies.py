@@ -121,6 +121,8 @@ class Study(Base):
     # When what a list shows of it changed last, by the database's clock.
     changed: Mapped[datetime | None] = mapped_column(index=True)
     is_read: Mapped[bool] = mapped_column(default=False)
+    # Each picture was seen in a review, whatever the model has found since.
+    is_seen: Mapped[bool] = mapped_column(default=False, server_default=false())
     is_without_result: Mapped[bool] = mapped_column(default=False)
     band: Mapped[Band | None] = mapped_column(checked(Band, "study_band"))
     side: Mapped[str | None] = mapped_column(String(20))

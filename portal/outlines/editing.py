@@ -22,6 +22,7 @@ from portal.outlines import model_outline, pictures, versions
 from portal.outlines.versions import Written
 from portal.studies import reader_outlines, sealed_fields
 from portal.studies.reader_outlines import HELD
+from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 from worker.contract import outline_runs
 
@@ -101,7 +102,7 @@ def begin(
             versions.discard(vault, written)
             raise
         database.commit(session)
-        return _opened(session, vault, instance, draft, job_id)
+        return _opened(session, vault, actor, instance, draft, job_id)
     raise Conflict("being_edited", "Another reader is editing this outline at this moment.")
 
 
@@ -184,7 +185,7 @@ def save(
             raise Conflict("taken", "This version is stored with another outline.")
         return SavedOutline(known, None)
     draft = _own(session, instance, actor, lock, now)
-    if data == _base(session, vault, instance)[0]:
+    if data == _base(session, vault, actor, instance)[0]:
         pictures.lock(session, actor, study_id, picture)
         session.delete(_own(session, instance, actor, lock, now))
         session.commit()
@@ -278,7 +279,7 @@ def _kept(
     if draft is not None and draft.editor_id != actor.user_id:
         data_key = sealed_fields.instance_key_of(vault, instance)
         data = sealed_fields.open_outline(vault, data_key, draft)
-    if data is None or draft is None or data == _base(session, vault, instance)[0]:
+    if data is None or draft is None or data == _base(session, vault, actor, instance)[0]:
         session.commit()
         return None
     assert instance.rows is not None
@@ -315,9 +316,14 @@ def _locked(
 
 
 def _opened(
-    session: Session, vault: Vault, instance: Instance, draft: OutlineDraft, job_id: UUID | None
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    instance: Instance,
+    draft: OutlineDraft,
+    job_id: UUID | None,
 ) -> Opened:
-    base, origin, before_id = _base(session, vault, instance)
+    base, origin, before_id = _base(session, vault, actor, instance)
     data_key = sealed_fields.instance_key_of(vault, instance)
     drawn = sealed_fields.open_outline(vault, data_key, draft)
     session.commit()
@@ -333,8 +339,12 @@ def _opened(
     )
 
 
-def _base(session: Session, vault: Vault, instance: Instance) -> tuple[bytes, str, UUID | None]:
-    """What an editing begins with: the newest version, else the model's outline, else nothing."""
+def _base(
+    session: Session, vault: Vault, actor: Actor, instance: Instance
+) -> tuple[bytes, str, UUID | None]:
+    """What an editing begins with: the newest version, else the model's outline where the actor may
+    see it, else nothing.
+    """
     assert instance.rows is not None
     assert instance.columns is not None
     size = instance.rows, instance.columns
@@ -346,6 +356,8 @@ def _base(session: Session, vault: Vault, instance: Instance) -> tuple[bytes, st
             raise Conflict(
                 "damaged", "The newest version of this outline is damaged. Ask an administrator."
             ) from None
+    if not ai_visibility.may_see_ai(session, actor, instance.study_id):
+        return outline_runs.encode([], *size), "empty", None
     model = model_outline.of(session, vault, instance)
     if model is not None and model.runs:
         return outline_runs.encode(model.runs, *size), "model", None

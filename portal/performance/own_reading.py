@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from portal import database
 from portal.access import Actor, Permission
-from portal.models import Review, Study, Verdict
+from portal.models import AiShown, Review, Study, Verdict
 from portal.performance.months import Month
 from portal.studies import exams
+from portal.teams.settings import settings_of
 
 DAYS: Final = 30
 # Beside fewer readers, one who knows their own number would know the other's.
@@ -32,10 +33,14 @@ class OwnReading:
 
 def own(session: Session, actor: Actor, now: datetime) -> OwnReading | None:
     """The actor's own numbers; nobody sees another person's. None where rows can't be read: the
-    page that shows them has more to show.
+    page that shows them has more to show; and where the team never sees an AI result, which one
+    number more after each verdict would state.
     """
     actor.require(Permission.REVIEW_WRITE)
     try:
+        if settings_of(session, actor.team_id).ai_shown is AiShown.NEVER:
+            session.commit()
+            return None
         found = of_reader(session, actor.user_id, now)
     except database.UNREADABLE as error:
         if not database.is_damage(error):

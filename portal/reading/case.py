@@ -22,7 +22,7 @@ from portal.models import (
     Study,
     User,
 )
-from portal.reading import other_exams, served_files
+from portal.reading import findings, other_exams, served_files
 from portal.reading.case_records import (
     BlobData,
     PictureView,
@@ -36,6 +36,8 @@ from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, stored_results
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
+from portal.teams import ai_visibility
+from portal.teams.ai_visibility import Visibility
 from portal.vault import Vault
 
 
@@ -103,11 +105,14 @@ def view_of(
     chosen = _chosen(rows, asked, picture)
     patient = sealed_fields.open_patient(vault, sealed_fields.key_of(vault, study), study)
     facts = sealed_fields.open_facts(vault, sealed_fields.instance_key_of(vault, chosen), chosen)
-    state = status.of_studies(session, [study.id])[study.id]
-    pictures = _pictures(session, vault, patient, rows, state.pictures)
+    ai = ai_visibility.of_exam(session, actor, study)
+    hidden = () if ai.is_visible else (study.id,)
+    state = status.of_studies(session, [study.id], hidden)[study.id]
+    pictures = _pictures(session, vault, patient, rows, state.pictures, ai)
     uploader = session.get_one(User, study.uploaded_by)
-    reviews = _reviews(session, vault, study.id, rows)
-    outlines = reader_outlines.versions(session, [row.id for row in rows])
+    reviews = _reviews(session, vault, study.id, rows, ai)
+    ids = [row.id for row in rows]
+    outlines = reader_outlines.versions(session, ids, compared=ai.is_visible)
     is_signed = state.standing.is_signed
     priors = other_exams.of_patient(session, vault, actor, study)
     shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows)
@@ -134,6 +139,7 @@ def view_of(
         priors=priors,
         shares_uid=shares_uid,
         same_uid=same_uid,
+        ai=ai,
     )
 
 
@@ -141,7 +147,8 @@ def study_state(session: Session, actor: Actor, study_id: UUID) -> StudyState:
     """A study's state. It writes no audit row, so callers must show no more than the state."""
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
-    state = status.of_studies(session, [study.id])[study.id]
+    hidden = ai_visibility.hidden(session, actor, [study.id])
+    state = status.of_studies(session, [study.id], hidden)[study.id]
     session.commit()
     return state
 
@@ -160,7 +167,8 @@ def states(
         # With a column that no index has: of a row that can't be read nothing is shown.
         columns = (Study.id, Study.case_number)
         visible = visible_studies(actor).where(Study.id.in_(some)).with_only_columns(*columns)
-        return status.of_studies(session, [row.id for row in session.execute(visible)])
+        there = [row.id for row in session.execute(visible)]
+        return status.of_studies(session, there, ai_visibility.hidden(session, actor, there))
 
     found, _ = database.read_readable(session, ids[:500], read)
     telling = [i for i, state in found.items() if state.result or state.reviewed]
@@ -195,6 +203,8 @@ def read_blob(
     rows = exams.pictures(session, [study.id])[study.id]
     instance = _chosen(rows, study_id, picture)
     wanted = BlobKind(kind)
+    if wanted in served_files.OF_AI and not ai_visibility.may_see_ai(session, actor, study.id):
+        raise Denied("blob")
     stored = served_files.of(session, instance)
     if wanted not in served_files.available(stored):
         raise Denied("blob")
@@ -226,6 +236,7 @@ def _pictures(
     patient: Patient,
     rows: Sequence[Instance],
     states: Iterable[PictureState],
+    ai: Visibility,
 ) -> list[PictureView]:
     blobs: dict[UUID, set[BlobKind]] = {row.id: set() for row in rows}
     for instance_id, kind in session.execute(
@@ -234,7 +245,10 @@ def _pictures(
         )
     ):
         blobs[instance_id].add(kind)
-    predictions = exams.last_predictions(session, {row.study_id for row in rows})
+    predictions = (
+        exams.last_predictions(session, {row.study_id for row in rows}) if ai.is_visible else {}
+    )
+    withheld = frozenset() if ai.is_visible else served_files.OF_AI
     by_id = {state.instance_id: state for state in states}
     return [
         PictureView(
@@ -246,7 +260,7 @@ def _pictures(
             columns=row.columns,
             state=by_id[row.id],
             prediction=_prediction(predictions.get(row.id), row),
-            blobs=served_files.available(blobs[row.id]),
+            blobs=served_files.available(blobs[row.id]) - withheld,
             names_another=_names_another(vault, patient, row),
         )
         for row in rows
@@ -291,9 +305,15 @@ def prediction_view(row: Prediction, picture: Instance) -> PredictionView:
 
 
 def _reviews(
-    session: Session, vault: Vault, study_id: UUID, pictures: Sequence[Instance]
+    session: Session,
+    vault: Vault,
+    study_id: UUID,
+    pictures: Sequence[Instance],
+    ai: Visibility,
 ) -> list[ReviewView]:
-    """The reviews of an exam and of those that were joined into it, each under its own key."""
+    """The reviews of an exam and of those that were joined into it, each under its own key; without
+    what follows from the AI result where that may not be seen.
+    """
     rows = session.execute(
         select(Review, Study, User.name, ScreenCheck)
         .join(User, User.id == Review.reader_id)
@@ -310,8 +330,8 @@ def _reviews(
             reader_id=review.reader_id,
             finding=review.finding,
             size=review.size,
-            verdict=review.verdict,
-            reason=review.reason,
+            verdict=findings.shown_verdict(review, ai),
+            reason=findings.shown_reason(review, ai),
             comment=sealed_fields.open_comment(
                 vault, sealed_fields.key_of(vault, reviewed), review
             ),

@@ -12,6 +12,7 @@ from portal.studies.reader_outlines import DraftView, OutlineView
 from portal.studies.sealed_fields import Annotation as Annotation
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import PictureState, StudyState
+from portal.teams.ai_visibility import Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class StudyView:
     """Everything that the case page shows: the exam, and of its pictures one in full.
 
     `picture` is the one that was asked for, or that stands for the exam (`exams.leading`); `facts`
-    are of it.
+    are of it. `ai`: whether the actor may see what the AI found; where not, nothing here holds it.
     """
 
     study_id: UUID
@@ -131,6 +132,7 @@ class StudyView:
     priors: list[Prior]
     shares_uid: bool  # with another picture, see `Instance.same_uid_as`
     same_uid: list[Prior]  # their studies, as far as the actor may see them
+    ai: Visibility
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ Pure functions. The model's result counts only once no picture of the case is wa
 
 from typing import Final
 
-from portal.models import Band, Finding, Reason, Verdict
+from portal.models import Band, Finding, Reason, Review, Verdict
 from portal.studies.status import Result, StudyState, suspicion
+from portal.teams.ai_visibility import Visibility
 
 _NOT_THERE: Final = (
     Reason.FALSE_ALARM,
@@ -89,3 +90,16 @@ def reasons_for(finding: Finding, result: Result | None) -> tuple[Reason, ...]:
     if not finding.is_positive:
         return _NOT_THERE
     return _ELSEWHERE if is_positive(result) else _OVERLOOKED
+
+
+def shown_verdict(review: Review, ai: Visibility) -> Verdict:
+    """The verdict of a review for who may not see the AI result: as if there were none."""
+    hides = not ai.is_visible and review.verdict is not Verdict.UNSURE
+    return Verdict.UNAIDED if hides else review.verdict
+
+
+def shown_reason(review: Review, ai: Visibility) -> Reason | None:
+    """Likewise the reason: one that fits only beside an AI result states what that was."""
+    if ai.is_visible or review.finding is None:
+        return review.reason if ai.is_visible else None
+    return review.reason if review.reason in reasons_for(review.finding, None) else None

@@ -10,6 +10,7 @@ from portal.models import Instance, Study
 from portal.reading.case_records import Prior
 from portal.studies import patients, sealed_fields, status
 from portal.studies.sealed_fields import Patient
+from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 
 # The most that a page lists.
@@ -31,7 +32,7 @@ def of_patient(session: Session, vault: Vault, actor: Actor, study: Study) -> li
         Study.patient_key.in_(keys),
         Study.id != study.id,
     )
-    return _seen(session, vault, same_patient, study.acquired)
+    return _seen(session, vault, actor, same_patient, study.acquired)
 
 
 def of_same_uid(
@@ -45,7 +46,7 @@ def of_same_uid(
     if not others:
         return bool(sharing), []
     found = visible_studies(actor).where(Study.id.in_(others))
-    return True, _seen(session, vault, found, study.acquired)
+    return True, _seen(session, vault, actor, found, study.acquired)
 
 
 def _sharing(session: Session, rows: Sequence[Instance]) -> list[Instance]:
@@ -64,14 +65,15 @@ def _sharing(session: Session, rows: Sequence[Instance]) -> list[Instance]:
 
 
 def _seen(
-    session: Session, vault: Vault, studies: Select[Study], acquired: int | None
+    session: Session, vault: Vault, actor: Actor, studies: Select[Study], acquired: int | None
 ) -> list[Prior]:
     rows = session.scalars(
         studies.order_by(
             Study.acquired.is_(None), Study.acquired.desc(), Study.created.desc()
         ).limit(MOST)
     ).all()
-    found = status.of_studies(session, [row.id for row in rows])
+    ids = [row.id for row in rows]
+    found = status.of_studies(session, ids, ai_visibility.hidden(session, actor, ids))
     return [
         Prior(
             row.id,

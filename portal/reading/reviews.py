@@ -33,6 +33,8 @@ from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, worklist_order
 from portal.studies.sealed_fields import Annotation
 from portal.studies.status import Result, State, StudyState
+from portal.teams import ai_visibility
+from portal.teams.ai_visibility import Visibility
 from portal.vault import Vault
 
 COMMENT_LENGTH: Final = 2000
@@ -44,16 +46,28 @@ _Code = TypeVar("_Code", bound=StrEnum)
 class Saved:
     """A review as it is stored. `is_new` is false where the newest one states the same already.
 
-    `seen`: the rows of what it was about.
+    `seen`: the rows of what it was about. `ai`: what the reader may see of the AI once it is saved;
+    `verdict` and `reason` go by it.
     """
 
     review: Review
     comment: str
     is_new: bool
+    ai: Visibility
     seen: list[ReviewSeen] = field(default_factory=list)
     drawings: list[ReviewAnnotations] = field(default_factory=list)
     screen: ScreenView | None = None
     annotations: dict[UUID, list[Annotation]] = field(default_factory=dict, repr=False)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict as the reader may see it."""
+        return findings.shown_verdict(self.review, self.ai)
+
+    @property
+    def reason(self) -> Reason | None:
+        """The reason as the reader may see it."""
+        return findings.shown_reason(self.review, self.ai)
 
 
 def add_review(
@@ -137,12 +151,14 @@ def state_finding(
     text = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(text) > COMMENT_LENGTH:
         raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
-    if seen is not None and seen != state.as_seen:
+    ai = ai_visibility.of_exam(session, actor, study)
+    shown = state if ai.is_visible else status.without_ai(state)
+    if seen is not None and seen != shown.as_seen:
         raise Conflict(
             "changed", "The case has changed since you opened it. Look at it again, then save."
         )
     own = _newest(session, study.id, actor.user_id)
-    review = _stated(study.id, actor.user_id, state, own, codes, now)
+    review = _stated(study.id, actor.user_id, state, own, codes, ai, now)
     newest = _newest(session, study.id)
     seen_rows = _seen_rows(session, study.id, review.id)
     outlines = [row.outline_id for row in seen_rows if row.outline_id is not None]
@@ -162,7 +178,8 @@ def state_finding(
         ):
             if critical is not None:
                 critical_findings.follow(session, actor, study, newest, critical, now)
-            return Saved(newest, written, is_new=False, seen=seen_rows)
+            ai = ai_visibility.of_exam(session, actor, study)
+            return Saved(newest, written, is_new=False, ai=ai, seen=seen_rows)
     if after is not None and after != (newest.id.hex if newest else ""):
         raise Conflict(
             "reviewed",
@@ -182,6 +199,7 @@ def state_finding(
         review,
         text,
         is_new=True,
+        ai=ai_visibility.of_exam(session, actor, study),
         seen=seen_rows,
         drawings=drawings,
         screen=screen_checks.view_of(session, screen_check),
@@ -211,6 +229,7 @@ def _stated(
     state: StudyState,
     own: Review | None,
     codes: tuple[str, str | None, str | None],
+    ai: Visibility,
     now: datetime,
 ) -> Review:
     """The review that states finding, size and reason; `own` is the reader's newest so far."""
@@ -229,7 +248,9 @@ def _stated(
         finding=finding,
         size=_size(finding, size, kept),
         verdict=findings.verdict_of(finding, result),
-        reason=_reason(finding, result, reason, kept),
+        reason=_reason(finding, result, reason, kept, ai),
+        ai_policy=ai.policy,
+        ai_visible=ai.is_visible,
         created=now,
     )
 
@@ -251,9 +272,14 @@ def _size(finding: Finding, sent: str | None, kept: Review | None) -> SizeClass 
 
 
 def _reason(
-    finding: Finding, result: Result | None, sent: str | None, kept: Review | None
+    finding: Finding,
+    result: Result | None,
+    sent: str | None,
+    kept: Review | None,
+    ai: Visibility,
 ) -> Reason | None:
-    fitting = findings.reasons_for(finding, result)
+    # Refusing a reason beside a result that may not be seen would state what that is.
+    fitting = findings.reasons_for(finding, result if ai.is_visible else None)
     if sent is None and kept is not None and kept.reason in fitting:
         return kept.reason
     reason = _coded(Reason, sent or "", "unknown_reason", "Choose one of the listed reasons.")
@@ -263,7 +289,7 @@ def _reason(
             "This reason does not fit the finding beside the AI result. Choose another or none.",
         )
     disagrees = findings.verdict_of(finding, result) is Verdict.DISAGREE
-    return fitting[0] if reason is None and disagrees else reason
+    return findings.reasons_for(finding, result)[0] if reason is None and disagrees else reason
 
 
 def _newest(session: Session, study_id: UUID, reader_id: UUID | None = None) -> Review | None:

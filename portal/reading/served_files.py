@@ -23,6 +23,8 @@ SERVED: Final = frozenset(BlobKind) - {
     BlobKind.REPORT,
 }
 # What the overlay is drawn from where it is not stored.
+# What the model has made.
+OF_AI: Final = frozenset({BlobKind.PROBABILITY, BlobKind.MASK, BlobKind.OVERLAY})
 _OF_AN_OVERLAY: Final = frozenset({BlobKind.PIXELS, BlobKind.MASK})
 
 MODULE: Final = "portal.reading.drawn_overlay"

@@ -35,9 +35,11 @@ from portal.models import (
 from portal.reading import reviews
 from portal.reading.case import load
 from portal.reading.reviews import Saved
+from portal.reading.served_files import OF_AI
 from portal.reading.signatures import records, view
 from portal.studies import exams, reader_outlines, sealed_fields, status, verdicts, worklist_order
 from portal.studies.verdicts import Standing
+from portal.teams import ai_visibility
 from portal.teams.settings import settings_of
 from portal.vault import Vault
 
@@ -144,16 +146,16 @@ def sign(
     files = dict[UUID, str]()
     while True:
         # Files are read while nothing is locked.
-        for blob in _files(session, study.id):
+        for blob in _files(session, actor, study):
             if blob.id not in files:
                 session.commit()
                 files[blob.id] = hashlib.sha256(vault.sealed_file(blob.name)).hexdigest()
         study = reviews.load_to_review(session, actor, study_id)
-        blobs = _files(session, study.id)
+        blobs = _files(session, actor, study)
         if all(blob.id in files for blob in blobs):
             break
         session.rollback()
-    _check_shown(session, study.id, shown, after)
+    _check_shown(session, actor, study, shown, after)
     saved = reviews.state_finding(
         *(session, vault, actor, study, (finding, size, reason), comment, now),
         critical=critical,
@@ -261,27 +263,31 @@ def _known(
         raise Denied("signature")
     review = session.get_one(Review, found.review_id)
     comment = reviews.comment_of(session, vault, review)
+    ai = ai_visibility.of_exam(session, actor, study)
     session.commit()
-    return Signed(found, Saved(review, comment, is_new=False), is_new=False)
+    return Signed(found, Saved(review, comment, is_new=False, ai=ai), is_new=False)
 
 
 def _pictures(session: Session, study_id: UUID) -> list[Instance]:
     return exams.pictures(session, [study_id])[study_id]
 
 
-def _files(session: Session, study_id: UUID) -> list[Blob]:
-    """The files that a reader of the exam looks at: pixels, and the model's map and outline."""
+def _files(session: Session, actor: Actor, study: Study) -> list[Blob]:
+    """The files that the actor looks at: pixels, and the model's map and outline if they may."""
+    is_shown = ai_visibility.may_see_ai(session, actor, study.id)
+    kinds = _SIGNED_FILES if is_shown else [k for k in _SIGNED_FILES if k not in OF_AI]
     rows = session.scalars(
         select(Blob)
         .join(Instance, Instance.id == Blob.instance_id)
-        .where(Instance.study_id == study_id, Blob.current, Blob.kind.in_(_SIGNED_FILES))
+        .where(Instance.study_id == study.id, Blob.current, Blob.kind.in_(kinds))
         .order_by(Blob.id)
     )
     return list(rows)
 
 
-def _check_shown(session: Session, study_id: UUID, shown: str, after: str) -> None:
-    """Changed unless the exam is as the page has shown it."""
+def _check_shown(session: Session, actor: Actor, study: Study, shown: str, after: str) -> None:
+    """Changed unless the exam is as the page has shown it to the actor."""
+    study_id, hidden = study.id, ai_visibility.hidden(session, actor, [study.id])
     newest = session.execute(
         select(Review.id, User.name)
         .join(Study, Study.id == Review.study_id)
@@ -291,8 +297,8 @@ def _check_shown(session: Session, study_id: UUID, shown: str, after: str) -> No
         .limit(1)
     ).first()
     now = records.shown_of(
-        status.of_studies(session, [study_id])[study_id],
-        [row.id for row in exams.last_predictions(session, [study_id]).values()],
+        status.of_studies(session, [study_id], hidden)[study_id],
+        [row.id for row in exams.last_predictions(session, {study_id} - hidden).values()],
         [row.id for row in reader_outlines.newest_of_study(session, study_id).values()],
     )
     parts = records.changes(shown, now)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, Unpack
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit, database
@@ -23,6 +23,8 @@ from portal.reading.lists import claims
 from portal.reading.worklist_rows import WorklistRow
 from portal.studies import worklist_filters, worklist_order
 from portal.studies.worklist_filters import Asked
+from portal.studies.worklist_order import Order
+from portal.teams import ai_visibility
 from portal.vault import Vault
 
 PER_PAGE: Final = 50
@@ -32,11 +34,14 @@ TOTAL_MOST: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What waits, over everything that the actor may see. `is_empty`: they see no exam at all."""
+    """What waits, over everything that the actor may see. `is_empty`: they see no exam at all.
+
+    `positive` and `no_result` are None for who may not see what the AI found before reading.
+    """
 
     to_read: int = 0
-    positive: int = 0
-    no_result: int = 0
+    positive: int | None = 0
+    no_result: int | None = 0
     is_empty: bool = True
 
 
@@ -82,17 +87,21 @@ def worklist(
     after a place or the one before it.
     """
     actor.require(Permission.STUDY_LIST)
-    base = visible_studies(actor).where(*worklist_filters.filters(vault, actor, asked, now))
-    waits = waiting(session, actor)
-    found = worklist_order.slice_of(session, base, per_page, after, before)
+    visible = ai_visibility.visible_in_lists(session, actor)
+    order = _order(visible, asked)
+    base = visible_studies(actor).where(
+        *worklist_filters.filters(vault, actor, asked, now, visible)
+    )
+    waits = waiting(session, actor, visible)
+    found = worklist_order.slice_of(session, base, per_page, after, before, order)
     is_whole = not any(value for name, value in asked.items() if name != "state")
     if is_whole and asked.get("state") == "to_read":
         total = waits.to_read  # counted already
     elif not found.before and not found.after:
         total = len(found.ids)
     else:
-        total = worklist_order.count(session, base, TOTAL_MOST + 1)
-    rows = worklist_rows.rows(session, vault, found.ids, now)
+        total = worklist_order.count(session, base, TOTAL_MOST + 1, order.columns)
+    rows = worklist_rows.rows(session, vault, actor, found.ids, now)
     _note(session, actor, found.ids, now)
     return Page(rows, total, found.before, found.after, waits)
 
@@ -112,16 +121,22 @@ def numbered(
     that the page before named; with one audit row that lists its studies.
     """
     actor.require(Permission.STUDY_LIST)
-    base = visible_studies(actor).where(*worklist_filters.filters(vault, actor, asked, now))
+    visible = ai_visibility.visible_in_lists(session, actor)
+    order = _order(visible, asked)
+    base = visible_studies(actor).where(
+        *worklist_filters.filters(vault, actor, asked, now, visible)
+    )
     total = worklist_order.count(session, base)
     if after:
-        found = worklist_order.slice_of(session, base, per_page, after)
+        found = worklist_order.slice_of(session, base, per_page, after, order=order)
         ids, number, size, following = found.ids, page, per_page, found.after
     else:
-        ids, number, size = worklist_order.numbered_page(session, base, total, page, per_page)
+        ids, number, size = worklist_order.numbered_page(
+            session, base, total, page, per_page, order
+        )
         is_last = number * size >= total or not ids
-        following = "" if is_last else worklist_order.place_of(session, ids[-1])
-    rows = worklist_rows.rows(session, vault, ids, now)
+        following = "" if is_last else worklist_order.place_of(session, ids[-1], order)
+    rows = worklist_rows.rows(session, vault, actor, ids, now)
     _note(session, actor, ids, now)
     return NumberedPage(rows, total, number, size, following)
 
@@ -179,20 +194,21 @@ def next_study(
     """
     actor.require(Permission.STUDY_READ)
     rereads = asked.get("state") == "read"
+    visible = ai_visibility.visible_in_lists(session, actor)
+    order = _order(visible, asked if rereads else {"state": "to_read"})
     listed = visible_studies(actor).where(
-        *worklist_filters.filters(vault, actor, asked, now), Study.id != study_id
+        *worklist_filters.filters(vault, actor, asked, now, visible), Study.id != study_id
     )
     if not rereads:
-        listed = listed.where(
-            Study.is_read.is_(False), Study.rank < READ, ~claims.read_by_others(actor, now)
-        )
+        listed = listed.where(_unread(visible), ~claims.read_by_others(actor, now))
     here = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
     found = None
-    if here is not None and (here.is_read or not rereads):
-        after = worklist_order.following(listed, here, as_unread=not rereads)
-        found = worklist_order.first(session, after)
+    is_read = here is not None and (here.is_read if visible is None else here.is_seen)
+    if here is not None and (is_read or not rereads):
+        after = worklist_order.following(listed, here, order, as_unread=not rereads)
+        found = worklist_order.first(session, after, order)
     if not rereads:
-        found = found or worklist_order.first(session, listed)
+        found = found or worklist_order.first(session, listed, order)
     session.commit()
     return found
 
@@ -200,7 +216,7 @@ def next_study(
 def counts(session: Session, actor: Actor) -> Counts:
     """What waits for the actor: numbers alone, so no audit row."""
     actor.require(Permission.STUDY_LIST)
-    found = waiting(session, actor)
+    found = waiting(session, actor, ai_visibility.visible_in_lists(session, actor))
     session.commit()
     return found
 
@@ -235,8 +251,12 @@ def arrivals(session: Session, actor: Actor, since: datetime) -> Sequence[dateti
         return []
 
 
-def waiting(session: Session, actor: Actor) -> Counts:
-    """The same within the caller's transaction."""
+def waiting(session: Session, actor: Actor, visible: ColumnElement[bool] | None) -> Counts:
+    """The same within the caller's transaction; `visible`: see `ai_visibility.visible_in_lists`."""
+    if visible is not None:
+        to_read = worklist_order.count(session, visible_studies(actor).where(_unread(visible)))
+        is_empty = to_read == 0 and worklist_order.count(session, visible_studies(actor), 1) == 0
+        return Counts(to_read, None, None, is_empty)
     # Only unread ones are counted, which are the beginning of the order's index.
     rows = session.execute(
         visible_studies(actor)
@@ -254,6 +274,22 @@ def waiting(session: Session, actor: Actor) -> Counts:
         no_result=add(lambda rank: rank == UNAIDED),
         is_empty=not rows and worklist_order.count(session, visible_studies(actor), 1) == 0,
     )
+
+
+def _order(visible: ColumnElement[bool] | None, asked: Asked) -> Order:
+    """By arrival for who may not see what the AI found: work from the oldest on, the rest from the
+    newest back.
+    """
+    if visible is None:
+        return worklist_order.ORDER
+    is_all = asked.get("state", "") in ("", "read")
+    return worklist_order.NEWEST_FIRST if is_all else worklist_order.OLDEST_FIRST
+
+
+def _unread(visible: ColumnElement[bool] | None) -> ColumnElement[bool]:
+    if visible is None:
+        return and_(Study.is_read.is_(False), Study.rank < READ)
+    return worklist_filters.to_read(visible)
 
 
 def _note(session: Session, actor: Actor, ids: Sequence[UUID], now: datetime) -> None:

@@ -13,12 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import database
+from portal.access import Actor
 from portal.models import Blob, BlobKind, Instance, Review, Study, User, View
 from portal.reading.lists import claims
 from portal.reading.lists.claims import Claim
 from portal.studies import exams, sealed_fields, status
 from portal.studies.sealed_fields import Patient
 from portal.studies.status import State, StudyState
+from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault, WantedFile
 from worker.contract.error_codes import ErrorCode
 
@@ -63,12 +65,16 @@ class WorklistRow:
     more: int = 0
 
 
-def rows(session: Session, vault: Vault, ids: Sequence[UUID], now: datetime) -> list[WorklistRow]:
-    """The rows of these studies in this order; one that the database can't read is `damaged`."""
+def rows(
+    session: Session, vault: Vault, actor: Actor, ids: Sequence[UUID], now: datetime
+) -> list[WorklistRow]:
+    """The rows of these studies in this order as the actor may see them; one that the database
+    can't read is `damaged`.
+    """
     if not ids:
         return []
     found, damaged = database.read_readable(
-        session, ids, lambda some: _rows(session, vault, some, now)
+        session, ids, lambda some: _rows(session, vault, actor, some, now)
     )
     return [_unreadable(i) if i in damaged else found[i] for i in ids if i in damaged or i in found]
 
@@ -96,9 +102,9 @@ def _unreadable(study_id: UUID) -> WorklistRow:
 
 
 def _rows(
-    session: Session, vault: Vault, ids: Sequence[UUID], now: datetime
+    session: Session, vault: Vault, actor: Actor, ids: Sequence[UUID], now: datetime
 ) -> dict[UUID, WorklistRow]:
-    states = status.of_studies(session, ids)
+    states = status.of_studies(session, ids, ai_visibility.hidden(session, actor, ids))
     last_readers = readers(session, ids)
     held = claims.of_studies(session, ids, now)
     # None while another transaction joins the exam into another.

@@ -27,6 +27,7 @@ from portal.models import (
 )
 from portal.reading import case
 from portal.studies import exams, sealed_fields, stored_files
+from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 
 ReportState = Literal["waiting", "ready", "failed"]
@@ -113,7 +114,7 @@ def listed(session: Session, actor: Actor, study_id: UUID) -> Listed:
     """
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
-    reports = of_exam(session, study.id)
+    reports = _readable(session, actor, study)
     changed = _changed(session, study.id) if reports else None
     session.commit()
     return Listed(study.id, study.case_number, reports, changed)
@@ -126,7 +127,7 @@ def states(session: Session, actor: Actor, study_id: UUID) -> dict[str, ReportSt
     """
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
-    found = {one.report_id.hex: one.state for one in of_exam(session, study.id)}
+    found = {one.report_id.hex: one.state for one in _readable(session, actor, study)}
     session.commit()
     return found
 
@@ -141,7 +142,7 @@ def read(
     """
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
-    known = {one.report_id: one for one in of_exam(session, study.id)}
+    known = {one.report_id: one for one in _readable(session, actor, study)}
     found = known.get(report_id)
     file = session.get(ReportFile, report_id)
     if found is None or file is None:
@@ -165,6 +166,11 @@ def read(
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise NotReadable("a report's file is not the one that was made")
     return Pdf(f"report-{study.case_number}-{found.number}.pdf", data)
+
+
+def _readable(session: Session, actor: Actor, study: Study) -> list[ReportView]:
+    """The reports that hold nothing which the actor may not see."""
+    return of_exam(session, study.id, with_ai=ai_visibility.may_see_ai(session, actor, study.id))
 
 
 def _changed(session: Session, study_id: UUID) -> datetime | None:

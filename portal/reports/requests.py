@@ -72,6 +72,7 @@ def request(
     if view.state.state in (State.RECEIVED, State.PREPARING):
         session.commit()
         raise Conflict("not_ready", "The picture is still being prepared: a report can't be made.")
+    with_ai = with_ai and view.ai.is_visible
     basis = basis_of(view, with_ai=with_ai)
     known = _again(session, actor, study, basis, now)
     if known is not None:

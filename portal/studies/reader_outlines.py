@@ -78,8 +78,10 @@ def as_seen(ids: Collection[UUID]) -> str:
     return ",".join(sorted(one.hex for one in ids))
 
 
-def versions(session: Session, instance_ids: Collection[UUID]) -> list[OutlineView]:
-    """All versions of these pictures' outlines, the oldest first."""
+def versions(
+    session: Session, instance_ids: Collection[UUID], *, compared: bool = True
+) -> list[OutlineView]:
+    """All versions of these pictures' outlines, the oldest first; `compared` with the model's."""
     rows = session.execute(
         select(Outline, User.name, OutlineMeasurement.measurements)
         .join(User, User.id == Outline.author_id)
@@ -99,7 +101,7 @@ def versions(session: Session, instance_ids: Collection[UUID]) -> list[OutlineVi
             author=author,
             author_id=row.author_id,
             pixels=row.pixels,
-            dice_model=row.dice_model,
+            dice_model=row.dice_model if compared else None,
             dice_before=row.dice_before,
             kept=row.kept,
             measurements=measured,

@@ -4,7 +4,7 @@ codes and the model's numbers.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -34,10 +34,13 @@ Waiting = Literal["redis", "worker", "model"]
 
 
 class State(StrEnum):
-    """The states of a study in their order. `no_result` and `failed` mean: read unaided."""
+    """The states of a study in their order. `no_result` and `failed` mean: read unaided. `ready`:
+    its pictures are prepared, for who may not see what the AI found, and whether it has.
+    """
 
     RECEIVED = "received"
     PREPARING = "preparing"
+    READY = "ready"
     ANALYSING = "analysing"
     DONE = "done"
     NO_RESULT = "no_result"
@@ -129,13 +132,17 @@ class StudyState:
         return failed if failed < len(self.pictures) else 0
 
 
-_SETTLED: Final = (State.DONE, State.NO_RESULT, State.FAILED)
+_SETTLED: Final = (State.READY, State.DONE, State.NO_RESULT, State.FAILED)
 # From the most suspicious to the least.
 _BANDS: Final = (Band.LIKELY, Band.POSSIBLE, Band.NONE_FOUND, None)
 
 
-def of_studies(session: Session, ids: Collection[UUID]) -> dict[UUID, StudyState]:
-    """The states of these studies; the caller has checked that they may be seen."""
+def of_studies(
+    session: Session, ids: Collection[UUID], hidden: Collection[UUID] = ()
+) -> dict[UUID, StudyState]:
+    """The states of these studies; the caller has checked that they may be seen. `hidden`: those of
+    which the AI's part may not be (`teams.ai_visibility`).
+    """
     if not ids:
         return {}
     jobs: dict[UUID, dict[JobKind, Job]] = {}
@@ -151,7 +158,7 @@ def of_studies(session: Session, ids: Collection[UUID]) -> dict[UUID, StudyState
     unread = verdicts.NOTHING
     if read:
         unread = verdicts.unread(session, {picture: predictions.get(picture) for picture in read})
-    return {
+    found = {
         study_id: _combined(
             study_id,
             tuple(
@@ -162,6 +169,45 @@ def of_studies(session: Session, ids: Collection[UUID]) -> dict[UUID, StudyState
         )
         for study_id, rows in pictures.items()
     }
+    return {i: without_ai(state) if i in hidden else state for i, state in found.items()}
+
+
+def without_ai(state: StudyState) -> StudyState:
+    """The same for who may not see what the AI found: nothing in it depends on that, nor on whether
+    the analysis has begun, ended, failed or refused the picture.
+    """
+    pictures = tuple(_unanalysed(picture) for picture in state.pictures)
+    found = {picture.state for picture in pictures}
+    if len(found) == 1:
+        (kept,) = found
+    else:
+        waits = found & {State.RECEIVED, State.PREPARING}
+        kept = State.PREPARING if waits or not found else State.READY
+    waiting = (picture.waiting_for for picture in pictures if picture.waiting_for)
+    failed = (picture.error_code for picture in pictures if picture.state is State.FAILED)
+    return replace(
+        state,
+        state=kept,
+        waiting_for=next(waiting, None),
+        error_code=next(failed, state.error_code) if kept is State.FAILED else None,
+        result=None,
+        reviewed=unaided_verdict(state.reviewed),
+        pictures=pictures,
+        found_after_reading=False,
+        standing=replace(state.standing, verdict=unaided_verdict(state.standing.verdict)),
+    )
+
+
+def unaided_verdict(verdict: Verdict | None) -> Verdict | None:
+    """A verdict as it would be without an AI result."""
+    return verdict if verdict in (None, Verdict.UNSURE) else Verdict.UNAIDED
+
+
+def _unanalysed(picture: PictureState) -> PictureState:
+    if picture.has_picture:
+        return replace(picture, state=State.READY, waiting_for=None, error_code=None, result=None)
+    begun = picture.state in (State.RECEIVED, State.FAILED)
+    return replace(picture, state=picture.state if begun else State.PREPARING, result=None)
 
 
 def suspicion(found: Result | Prediction) -> tuple[int, float]:

@@ -63,17 +63,35 @@ class Asked(TypedDict, total=False):
     query: str
 
 
-def filters(vault: Vault, actor: Actor, asked: Asked, now: datetime) -> list[ColumnElement[bool]]:
-    """The conditions that a list's filters ask for."""
+def filters(
+    vault: Vault,
+    actor: Actor,
+    asked: Asked,
+    now: datetime,
+    visible: ColumnElement[bool] | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions that a list's filters ask for. `visible`: of which exams the actor may see
+    what the AI found, None for all; of the others none is chosen by it.
+    """
     conditions = []
-    if asked.get("state", "") in _BY_STATE:
-        conditions.append(_BY_STATE[asked["state"]]())
+    of_ai = list[ColumnElement[bool]]()
+    state = asked.get("state", "")
+    if visible is not None and state in _OF_VISIBLE:
+        conditions.append(_OF_VISIBLE[state](visible))
+    elif state == State.READY:
+        conditions.append(false())
+    elif state in _BY_STATE:
+        chosen = conditions if state in _BEFORE_AI else of_ai
+        chosen.append(_BY_STATE[state]())
     if asked.get("result", "") in _BY_RESULT:
-        conditions.append(_BY_RESULT[asked["result"]]())
+        of_ai.append(_BY_RESULT[asked["result"]]())
     if asked.get("side") in ("right", "left", "both"):
-        conditions.append(Study.side == asked["side"])
+        of_ai.append(Study.side == asked["side"])
     if asked.get("size", "") in tuple(SizeClass):
-        conditions.append(Study.size == SizeClass(asked["size"]))
+        of_ai.append(Study.size == SizeClass(asked["size"]))
+    if of_ai and visible is not None:
+        conditions.append(visible)
+    conditions += of_ai
     if asked.get("reader"):
         conditions.append(_by_reader(actor, asked["reader"], now))
     if asked.get("days", "") in map(str, DAYS):
@@ -236,6 +254,24 @@ _BY_STATE: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {
         Study.band.is_(None),
         _failed(),
         not_(_unfinished()),
+    ),
+}
+# They say nothing of the analysis, nor of whether it has begun.
+_BEFORE_AI: Final = frozenset({"to_read", "read", State.RECEIVED, State.PREPARING})
+
+
+def to_read(visible: ColumnElement[bool]) -> ColumnElement[bool]:
+    """What a person has to read who does not see all that the AI found: what nobody has, and where
+    it found something only after it was read, as far as they may see that.
+    """
+    return and_(Study.rank < READ, or_(Study.is_seen.is_(False), visible))
+
+
+_OF_VISIBLE: Final[dict[str, Callable[[ColumnElement[bool]], ColumnElement[bool]]]] = {
+    "to_read": to_read,
+    "read": lambda visible: and_(Study.is_seen.is_(True), not_(to_read(visible))),
+    State.READY: lambda visible: and_(
+        not_(visible), not_(_has_job(Job.kind == JobKind.RENDER, Job.state != JobState.DONE))
     ),
 }
 _BY_RESULT: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {

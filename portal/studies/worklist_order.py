@@ -12,11 +12,11 @@ The order in which rows are locked is that of `locks`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, exists, func, not_, select, tuple_
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, not_, select, tuple_
 from sqlalchemy.orm import Session
 
 from portal.database import DatabaseTime
@@ -38,7 +38,20 @@ from portal.models import (
 from portal.studies import exams, status, stored_results, verdicts
 from portal.studies.locks import SHARED_KEY
 
-ORDER: Final = (Study.rank, Study.weight, Study.id)
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order by these columns, the last of which is the id; all of them rise, or fall."""
+
+    columns: tuple[Any, ...]
+    falls: bool = False
+
+
+# As stored beside each study; and for who may not see what the AI found, by arrival.
+ORDER: Final = Order((Study.rank, Study.weight, Study.id))
+OLDEST_FIRST: Final = Order((Study.created, Study.id))
+NEWEST_FIRST: Final = Order((Study.created, Study.id), falls=True)
+_ARRIVAL: Final = READ + 1  # stands for the rank in a place by arrival
 # Puts the weight of every possible finding behind that of every likely one.
 _BEHIND: Final = 1e10
 MOST_PER_PAGE: Final = 200
@@ -86,9 +99,8 @@ def place(session: Session, study_id: UUID) -> Study:
     predictions = exams.last_predictions(session, [study_id])
     foremost = min(predictions.values(), key=status.suspicion, default=None)
     size = _size(session, foremost)  # all is read before anything is set: one UPDATE
-    study.is_read = (
-        pictures > 0 and not has_unseen and not verdicts.found_after_reading(session, predictions)
-    )
+    study.is_seen = pictures > 0 and not has_unseen
+    study.is_read = study.is_seen and not verdicts.found_after_reading(session, predictions)
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None
     study.size, study.reader_id = size, reader_id
@@ -124,22 +136,28 @@ def by_arrival(created: datetime) -> float:
     return created.timestamp()
 
 
-def following(base: Select[Study], study: Study, *, as_unread: bool = False) -> Select[Study]:
+def following(
+    base: Select[Study], study: Study, order: Order = ORDER, *, as_unread: bool = False
+) -> Select[Study]:
     """Those of the studies that come after this one; `as_unread`: after the place that it had
     before it was read.
     """
     rank, weight = _unread_place(study) if as_unread else (study.rank, study.weight)
-    return base.where(tuple_(*ORDER) > _here(Place(rank, weight, study.id)))
+    if order is not ORDER:
+        rank, weight = _ARRIVAL, by_arrival(study.created)
+    return base.where(_beyond(order, Place(rank, weight, study.id)))
 
 
-def first(session: Session, base: Select[Study]) -> UUID | None:
-    """The first of the studies in the worklist's order."""
-    return session.scalars(base.with_only_columns(Study.id).order_by(*ORDER).limit(1)).first()
+def first(session: Session, base: Select[Study], order: Order = ORDER) -> UUID | None:
+    """The first of the studies in an order."""
+    found = base.with_only_columns(Study.id).order_by(*_ordered(order)).limit(1)
+    return session.scalars(found).first()
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page of a list begins or ends: the order's own values of a study, and its id.
+    """Where a page of a list begins or ends: the order's own values of a study, and its id. By
+    arrival `weight` is the time in seconds.
 
     As text it stands in addresses, so that the next page goes on from there whatever has come in
     or gone meanwhile; it says nothing about a patient.
@@ -160,7 +178,7 @@ class Place:
             found = cls(int(rank), float(weight), UUID(study_id))
         except ValueError:
             return None
-        is_known = POSITIVE <= found.rank <= READ and abs(found.weight) < _FARTHEST
+        is_known = POSITIVE <= found.rank <= _ARRIVAL and abs(found.weight) < _FARTHEST
         return found if is_known else None
 
 
@@ -174,7 +192,10 @@ class Slice:
 
 
 def count(
-    session: Session, base: Select[Study], most: int | None = None, along: Sequence[Any] = ORDER
+    session: Session,
+    base: Select[Study],
+    most: int | None = None,
+    along: Sequence[Any] = ORDER.columns,
 ) -> int:
     """How many studies there are; `most`: counted no further than that, in the order `along`."""
     if most is None:
@@ -185,24 +206,28 @@ def count(
 
 
 def slice_of(
-    session: Session, base: Select[Study], per_page: int, after: str = "", before: str = ""
+    session: Session,
+    base: Select[Study],
+    per_page: int,
+    after: str = "",
+    before: str = "",
+    order: Order = ORDER,
 ) -> Slice:
     """The page that follows the place `after`, or the one that ends at the place `before`; the
     first one without either. Read off the order's index from there on, however many come before.
     """
     size = min(max(per_page, 1), MOST_PER_PAGE)
-    start, end = Place.of(after), Place.of(before)
+    start, end = _of_order(order, after), _of_order(order, before)
     if end is not None:
-        rows = _rows(session, base.where(tuple_(*ORDER) < _here(end)), size, reverse=True)
+        backwards = base.where(_beyond(order, end, backwards=True))
+        rows = _rows(session, backwards, size, order, backwards=True)
         if len(rows) > size:
             shown = rows[:size][::-1]
             return Slice([row.id for row in shown], _place(shown[0]), _place(shown[-1]))
         start = None  # the first page is a whole one
-    rows = _rows(
-        session, base if start is None else base.where(tuple_(*ORDER) > _here(start)), size
-    )
+    rows = _rows(session, base if start is None else base.where(_beyond(order, start)), size, order)
     if not rows and start is not None:
-        return slice_of(session, base, per_page)  # what came there has gone
+        return slice_of(session, base, per_page, order=order)  # what came there has gone
     shown = rows[:size]
     return Slice(
         [row.id for row in shown],
@@ -211,33 +236,56 @@ def slice_of(
     )
 
 
-def place_of(session: Session, study_id: UUID) -> str:
+def place_of(session: Session, study_id: UUID, order: Order = ORDER) -> str:
     """The place of a study, from which the page after it goes on."""
-    row = session.execute(select(*ORDER).where(Study.id == study_id)).one()
+    row = session.execute(select(*order.columns).where(Study.id == study_id)).one()
     return _place(row)
 
 
-def _rows(session: Session, base: Select[Study], size: int, *, reverse: bool = False) -> list[Any]:
+def _rows(
+    session: Session, base: Select[Study], size: int, order: Order, *, backwards: bool = False
+) -> list[Any]:
     """Ids with their places, one more than the page holds."""
-    order = [column.desc() for column in ORDER] if reverse else ORDER
-    found = base.with_only_columns(*ORDER).order_by(*order).limit(size + 1)
-    return list(session.execute(found).all())
+    found = base.with_only_columns(*order.columns).order_by(*_ordered(order, backwards=backwards))
+    return list(session.execute(found.limit(size + 1)).all())
 
 
 def _place(row: Any) -> str:
+    if len(row) == 2:
+        return str(Place(_ARRIVAL, by_arrival(row.created), row.id))
     return str(Place(row.rank, row.weight, row.id))
 
 
-def _here(place: Place) -> Any:
-    return tuple_(
-        bindparam(None, place.rank, Study.rank.type),
-        bindparam(None, place.weight, Study.weight.type),
-        bindparam(None, place.study_id, Study.id.type),
-    )
+def _of_order(order: Order, text: str) -> Place | None:
+    """The place that a text names, unless it is one of another order."""
+    found = Place.of(text)
+    is_of_it = found is not None and (found.rank == _ARRIVAL) is (order is not ORDER)
+    return found if is_of_it else None
+
+
+def _ordered(order: Order, *, backwards: bool = False) -> list[Any]:
+    falls = order.falls is not backwards
+    return [column.desc() if falls else column for column in order.columns]
+
+
+def _beyond(order: Order, place: Place, *, backwards: bool = False) -> ColumnElement[bool]:
+    """The condition that a study comes after a place; `backwards`: before it."""
+    values: tuple[Any, ...] = (place.rank, place.weight, place.study_id)
+    if order is not ORDER:
+        values = (datetime.fromtimestamp(place.weight, UTC), place.study_id)
+    pairs = zip(values, order.columns, strict=True)
+    here = tuple_(*(bindparam(None, value, column.type) for value, column in pairs))
+    row = tuple_(*order.columns)
+    return row < here if order.falls is not backwards else row > here
 
 
 def numbered_page(
-    session: Session, base: Select[Study], total: int, page: int, per_page: int
+    session: Session,
+    base: Select[Study],
+    total: int,
+    page: int,
+    per_page: int,
+    order: Order = ORDER,
 ) -> tuple[list[UUID], int, int]:
     """The ids of a page by its number, for programs that ask so, and its number and size as they
     are after clamping to `total` studies. It takes the longer the more come before it.
@@ -245,6 +293,9 @@ def numbered_page(
     size = min(max(per_page, 1), MOST_PER_PAGE)
     number = min(max(page, 1), max(1, -(-total // size)))
     ids = session.scalars(
-        base.with_only_columns(Study.id).order_by(*ORDER).limit(size).offset((number - 1) * size)
+        base.with_only_columns(Study.id)
+        .order_by(*_ordered(order))
+        .limit(size)
+        .offset((number - 1) * size)
     )
     return list(ids), number, size

@@ -41,10 +41,14 @@ def scenes(world: World) -> Iterator[Scene]:
         yield Scene(name, path, role, ready, proved=path not in BEFORE_THE_CODE)
     without_picture = {"child"}
     for name, study in world.more.items():
-        if name != "damaged":
+        if name not in ("damaged", "hidden", "shown"):
             ready = _nothing if name in without_picture else _loaded
             yield Scene(f"case-{name}", f"/studies/{study}", Role.READER, ready)
     yield Scene("case-damaged", f"/studies/{world.more['damaged']}", refusals=True)
+    first = world.people["first"]
+    for name in ("hidden", "shown"):
+        yield Scene(f"case-ai-{name}", f"/studies/{world.more[name]}", first, _loaded)
+    yield Scene("worklist-ai-hidden", "/worklist?state=all", first)
     yield from _dialogs(world)
     yield from _lists(world)
     for status in ERRORS:

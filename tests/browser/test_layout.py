@@ -45,6 +45,7 @@ PAGES = [
     ("/admin/teams/{team}/rota", Role.ADMIN),
     ("/admin/teams/{team}/sentences", Role.ADMIN),
     ("/admin/notifications", Role.ADMIN),
+    ("/admin/teams/{team}", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/admin/performance", Role.ADMIN),
     ("/admin/models", Role.ADMIN),

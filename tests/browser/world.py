@@ -15,7 +15,17 @@ from sqlalchemy import select, update
 from ml.images.picture import Spacing
 from ml.preparation import phantom
 from portal.accounts import sessions
-from portal.models import Job, JobKind, JobState, LoginSession, Role, Study, User
+from portal.models import (
+    AiShown,
+    Job,
+    JobKind,
+    JobState,
+    LoginSession,
+    Role,
+    Study,
+    TeamChoices,
+    User,
+)
 from portal.reading import reviews
 from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
@@ -112,10 +122,27 @@ def _people(world: World) -> None:
             phantom.draw(200 + number, None, rows=128, columns=112), patient_name=name
         )
         site.submit(data, people["busy"])
+    _hide_the_ai(world)
     client = sign_in(site.app, people["outsider"])
     form = {"reason": "emergency", "explanation": "Called by the ward, their reader is away."}
     opened = post(client, "/emergency", form | {"case": world.cases.likely.hex[:6]})
     assert opened.status_code == 303, opened.text
+
+
+def _hide_the_ai(world: World) -> None:
+    """A team that reads first: two exams, one of which its reader has read."""
+    site = world.site
+    reader = make_person(site.app, Role.READER, team="Reads first", name="Pat First")
+    world.people["first"] = reader
+    with site.core.sessions() as session:
+        session.add(TeamChoices(team_id=site.team_of(reader), ai_shown=AiShown.AFTER_VERDICT))
+        session.commit()
+    for name, seed in (("hidden", 131), ("shown", 132)):
+        drawn = draw(seed)
+        study = site.submit(phantom.dicom(drawn, patient_name="PHANTOM^READ FIRST"), reader)
+        site.segment(study, site.render(study), drawn.mask, 0.9)
+        world.more[name] = study
+    review(site, reader, world.more["shown"], "right")
 
 
 def end_sessions(site: BrowserPortal, person: Person) -> None:

@@ -48,6 +48,7 @@ TABLE = [
         "POST /api/v1/studies",
         [
             *SENDER,
+            ("SELECT teams", "from when on an exam is an old one here"),
             ("SELECT instances", "whether the team has this picture"),
             ("SELECT instances", "whether it has another of the same UID"),
             ("SELECT studies", "whether it has the exam"),

@@ -104,6 +104,11 @@ class BrowserPortal:
                 sweeper.notify(session, self.services.broker, sent.job_id, now)
             return sent.study_id
 
+    def team_of(self, person: Person) -> UUID:
+        """The id of a person's team."""
+        with self.core.sessions() as session:
+            return session.get_one(User, person.id).team_id
+
     def add_card(self) -> UUID:
         """Register the model of the test predictions; returns its id."""
         with self.core.sessions() as session:

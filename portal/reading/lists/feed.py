@@ -9,7 +9,7 @@ login session was not shown before are written to the access log first, as `case
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -28,6 +28,7 @@ from portal.reading.lists import claims
 from portal.reading.lists.live import LiveRow
 from portal.reading.shown_results import Shown
 from portal.studies import status
+from portal.teams import ai_visibility
 
 _log = logging.getLogger(__name__)
 
@@ -169,8 +170,16 @@ class Feed:
         rows, _ = database.read_readable(
             session, list(team_of), lambda some: _rows(session, some, now)
         )
-        counts = {team: worklist.waiting(session, actor) for team, actor in teams.items()}
         critical = {team: open_findings.of_actor(session, actor) for team, actor in teams.items()}
+        # Where the AI result is not seen at once, each reader of a team sees another part.
+        visible = {
+            team: ai_visibility.visible_in_lists(session, actor) for team, actor in teams.items()
+        }
+        counts = {
+            team: worklist.waiting(session, actor, None)
+            for team, actor in teams.items()
+            if visible[team] is None
+        }
         earliest = min(one.since for one in opened)
         arrivals = {
             team: worklist.arrivals(session, actor, earliest) for team, actor in teams.items()
@@ -179,8 +188,14 @@ class Feed:
         for one in opened:
             team = one.actor.team_id
             own = {i: row for i, row in rows.items() if i in one.ids and team_of[i] == team}
+            waits = counts.get(team)
+            if waits is None:
+                waits = worklist.waiting(
+                    session, one.actor, ai_visibility.visible_in_lists(session, one.actor)
+                )
+                own = _without_ai(own, ai_visibility.hidden(session, one.actor, own))
             arrived = sum(created > one.since for created in arrivals[team]) - one.known
-            updates.append((one, Update(own, counts[team], max(0, arrived), critical[team])))
+            updates.append((one, Update(own, waits, max(0, arrived), critical[team])))
         return updates
 
     def _send(self, updates: list[tuple[OpenList, Update]]) -> None:
@@ -220,6 +235,13 @@ def _rows(session: Session, ids: Sequence[UUID], now: datetime) -> dict[UUID, Li
     readers = worklist_rows.readers(session, ids) if ids else {}
     held = claims.of_studies(session, ids, now) if ids else {}
     return {i: LiveRow(state, readers.get(i), held.get(i)) for i, state in states.items()}
+
+
+def _without_ai(rows: dict[UUID, LiveRow], hidden: Collection[UUID]) -> dict[UUID, LiveRow]:
+    return {
+        i: replace(row, state=status.without_ai(row.state)) if i in hidden else row
+        for i, row in rows.items()
+    }
 
 
 def _mark(name: str, column: Any) -> Any:

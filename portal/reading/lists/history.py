@@ -83,7 +83,7 @@ def history(
         everything = _own_despite_damage(session, actor, chosen)
         total = len(everything)
         shown, has_before, has_after = _cut(everything, size, start, end)
-    rows = worklist_rows.rows(session, vault, [one.study_id for one in shown], now)
+    rows = worklist_rows.rows(session, vault, actor, [one.study_id for one in shown], now)
     at = {one.study_id: one.at for one in shown}
     rows = [replace(row, read_at=at.get(row.study_id)) for row in rows]
     detail = {"studies": [one.study_id.hex for one in shown]}

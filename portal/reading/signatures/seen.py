@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Denied
 from portal.models import BlobKind, Instance, Prediction, Review, ReviewSeen, Signature
-from portal.reading import case
+from portal.reading import case, findings
 from portal.reading.case_records import PictureView, StudyView
 from portal.reading.signatures.records import SignatureView
 from portal.studies import exams, status
@@ -34,8 +34,8 @@ def open_signed(
     """The case as it was when this signature was made, with the one audit row of an opened case.
 
     `picture` is the one to be shown, else the one that was shown then. A result that a later one
-    has replaced is there without its map. Denied where the actor may not see the case, or it has no
-    such signature.
+    has replaced is there without its map; none is where the actor may not see what the AI found.
+    Denied where the actor may not see the case, or it has no such signature.
     """
     study = case.look(session, actor, study_id)
     signature = session.get(Signature, signature_id)
@@ -46,8 +46,9 @@ def open_signed(
     shown = picture if picture in seen else _shown(signature, seen)
     view = case.open_study(session, vault, actor, study_id, now, picture=shown)
     review = session.get_one(Review, signature.review_id)
+    verdict = findings.shown_verdict(review, view.ai)
     pictures = [
-        _then(session, one, seen[one.instance_id])
+        _then(session, one, seen[one.instance_id]) if view.ai.is_visible else one
         for one in view.pictures
         if one.instance_id in seen
     ]
@@ -57,7 +58,7 @@ def open_signed(
     state = replace(
         view.state,
         result=min(results, key=status.suspicion, default=None),
-        reviewed=review.verdict,
+        reviewed=verdict,
         finding=review.finding,
         pictures=tuple(one.state for one in pictures),
         found_after_reading=False,
@@ -70,7 +71,7 @@ def open_signed(
             review_id=review.id,
             signature_id=signature.id,
             finding=review.finding,
-            verdict=review.verdict,
+            verdict=verdict,
         ),
     )
     session.commit()

@@ -103,7 +103,9 @@ def _escalation(now: TeamSettings) -> str:
 
 
 # Those that something follows from by now.
-OFFERED: Final = frozenset({"old_exam_hours", "age_min"})
+OFFERED: Final = frozenset(
+    {"ai_shown", "signing_minutes", "old_exam_hours", "age_min", "escalates", "escalation_minutes"}
+)
 _TITLES: Final = MappingProxyType(
     {
         "ai_shown": "AI result for readers",

@@ -56,6 +56,10 @@ Moment = Annotated[
 ]
 
 
+_STATE: Final = (
+    "`ready`: the pictures are prepared, and the token's owner may not see what the AI found nor "
+    "whether it has (yet): so the team has chosen."
+)
 # JSON as it was stored, which was of its model then: it is sent without another check.
 _AsStored = PlainSerializer(lambda value: value)
 
@@ -148,7 +152,7 @@ class StudySummary(Body):
     id: UUID
     case: str = Field(description="The short number for conversation.")
     created: Moment | None = Field(description="Null where the study's row is damaged.")
-    state: State
+    state: State = Field(description=_STATE)
     waiting_for: Waiting | None
     error_code: str | None
     reviewed: Verdict | None = Field(
@@ -233,7 +237,10 @@ class Review(Body):
     id: UUID = Field(description="What the next review names as `after`.")
     finding: Finding | None = Field(description="Null before findings were stated.")
     size: SizeClass | None = Field(description=_SIZE)
-    verdict: Verdict = Field(description="`unaided`: there was no AI result to compare with.")
+    verdict: Verdict = Field(
+        description="`unaided`: there was no AI result to compare with, or none that the token's "
+        "owner may see."
+    )
     reason: Reason | None = Field(description=_REASON)
     comment: str
     created: Moment

@@ -133,8 +133,8 @@ def review(study_id: UUID) -> tuple[Response, int]:
         id=row.id,
         finding=row.finding,
         size=row.size,
-        verdict=row.verdict,
-        reason=row.reason,
+        verdict=saved.verdict,
+        reason=saved.reason,
         comment=saved.comment,
         created=row.created,
     )

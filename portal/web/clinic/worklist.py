@@ -40,8 +40,13 @@ class ListPage:
     @property
     def options(self) -> dict[str, list[tuple[str, str]]]:
         """What the filters offer."""
-        offered = list_filters.OPTIONS
+        offered = list_filters.BY_ARRIVAL if self.is_by_arrival else list_filters.OPTIONS
         return {**offered, "reader": [*offered["reader"], *self.readers]}
+
+    @property
+    def is_by_arrival(self) -> bool:
+        """Whether the list is one of who may not see at once what the AI found."""
+        return self.counts.positive is None
 
     @property
     def args(self) -> dict[str, Any]:
@@ -85,7 +90,7 @@ class ListPage:
 @guard.permission(Permission.STUDY_LIST)
 def worklist() -> str:
     """The list, at first of what is to be read: AI-positive first, then what needs unaided reading,
-    then the rest, each the oldest first.
+    then the rest, each the oldest first; by arrival for who may not see at once what the AI found.
     """
     filters = list_filters.of_request()
     found = worklists.worklist(

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from portal.access import Actor, Permission
-from portal.models import Band, BlobKind, View
+from portal.models import AiShown, Band, BlobKind, View
 from portal.reading.case_records import Annotation, Prior, StudyView
 from portal.reading.signatures.records import SignatureView
 from portal.reading.viewer_preferences import Preferences
@@ -124,6 +124,7 @@ class CasePage:
     film_note: str
     spacing_note: str
     limits: str
+    hidden_note: str  # why the AI result is not shown; "" where it is
     model: Model | None
     quality: Quality | None
     reviews: list[ReviewLine]
@@ -213,6 +214,7 @@ def case_page(
         film_note=_film_note(view),
         spacing_note=wording.spacing(row_mm, source, problem) if facts else "",
         limits=wording.LIMITS,
+        hidden_note=_hidden_note(view, actor),
         model=Model(
             prediction.model_id,
             prediction.model_name,
@@ -285,6 +287,14 @@ def _label(state: StudyState | PictureState) -> wording.StatusLabel:
     result = state.result
     retracted = bool(result and result.retracted)
     return wording.status_label(state.state, result.band if result else None, retracted=retracted)
+
+
+def _hidden_note(view: StudyView, actor: Actor) -> str:
+    if view.ai.is_visible:
+        return ""
+    if view.ai.policy is AiShown.AFTER_VERDICT and not actor.may(Permission.REVIEW_WRITE):
+        return wording.AI_HIDDEN_UNREAD
+    return wording.AI_HIDDEN[view.ai.policy]
 
 
 def _film_note(view: StudyView) -> str:

@@ -48,6 +48,12 @@ OPTIONS: Final[dict[str, list[tuple[str, str]]]] = {
         *((str(days), f"Last {days} days" if days > 1 else "Last 24 hours") for days in DAYS),
     ],
 }
+# Those of a list whose reader may not see at once what the AI found.
+_OF_AI: Final = ("result", "side", "size")
+BY_ARRIVAL: Final = OPTIONS | {
+    "state": [one for one in OPTIONS["state"] if one[0] not in ("analysing", "done", "failed")],
+    **{name: [] for name in _OF_AI},
+}
 _READER: Final = re.compile(r"[0-9a-f]{32}")
 _PLACE: Final = re.compile(r"[0-9a-f_.e+-]{34,100}")
 

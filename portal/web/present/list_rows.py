@@ -11,7 +11,7 @@ from portal.models import QualityVerdict, View
 from portal.reading.lists.claims import Claim
 from portal.reading.lists.live import LiveRow
 from portal.reading.worklist_rows import OtherPicture, WorklistRow
-from portal.studies.status import Result, StudyState
+from portal.studies.status import Result, State, StudyState
 from portal.web.present import sign_view, wording
 
 _MOST_IDS: Final = 200
@@ -180,6 +180,8 @@ def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
 
 def _detail(state: StudyState, label: wording.StatusLabel) -> str:
     result = state.result
+    if state.state is State.READY:
+        return ""
     if not state.is_settled:
         return wording.WAITING.get(state.waiting_for or "", "")
     if result is not None and result.band is None:

@@ -137,6 +137,8 @@ def _agree_text(agrees: Finding | None) -> str:
 
 
 def _why_no_agreement(view: StudyView) -> str:
+    if not view.ai.is_visible:
+        return "Your finding is one read without the AI."
     if not view.state.is_settled:
         return "No AI result yet: a finding now is one read unaided."
     if findings.result_of(view.state) is None:

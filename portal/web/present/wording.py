@@ -98,6 +98,11 @@ RETRACTIONS = {
     "incident": "an incident is being looked into",
     "other": "another reason",
 }
+AI_HIDDEN = {
+    "after_verdict": "This team reads first: you see the AI result once you have saved a finding.",
+    "never": "This team reads without the AI: its result is not shown.",
+}
+AI_HIDDEN_UNREAD = "This team reads first: the AI result is shown here once the case was read."
 UNSURE = "Uncertain: the model’s two readings of this picture differ."
 LIMITS = (
     "Made for one frontal chest X-ray of an adult. Not for lateral views, children or other "
@@ -151,6 +156,7 @@ _BANDS = {
 _STATES = {
     "received": StatusLabel("Received", "waiting", shape="dash"),
     "preparing": StatusLabel("Preparing the picture", "preparing", shape="dash"),
+    "ready": StatusLabel("AI result not shown", "not shown"),
     "analysing": StatusLabel("Analysing", "analysing", shape="dash"),
     "no_result": StatusLabel("No AI result", "not analysed, read unaided", "danger"),
     "failed": StatusLabel("No AI result", "failed, read unaided", "danger"),

@@ -19,8 +19,8 @@ import { refreshTimes } from "../time.js";
 
 /** @typedef {{ focus: any, comment: string, size: string, reason: string }} Sent */
 /** @typedef {{
-      is_new: boolean, after: string, stated: Stated, label: string, line: string, critical?: object,
-      review: string, drawn: import("../viewer/annotations.js").Annotation[],
+      is_new: boolean, after: string, stated: Stated, label: string, line: string, reveals: boolean,
+      critical?: object, review: string, drawn: import("../viewer/annotations.js").Annotation[],
     }} Saved */
 
 export class Review {
@@ -30,6 +30,7 @@ export class Review {
   #dropped = false; // the reader was warned and leaves without saving
   #hindrance = "";
   #isDrawn = false; // something was drawn or removed since the last save
+  #reveals = false; // of what the AI found nothing is on the page yet, and may be
 
   /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`; `before` ends what a save
       waits for; `saved` gets what the portal has answered.
@@ -187,7 +188,10 @@ export class Review {
     this.#show("Saving …");
     const saving = (this.#saving ?? Promise.resolve()).then(() => this.#post(finding));
     this.#saving = saving;
-    saving.finally(() => { if (this.#saving === saving) this.#saving = null; });
+    saving.finally(() => {
+      if (this.#saving === saving) this.#saving = null;
+      if (this.#reveals && !this.isOpen) location.reload(); // the AI result is shown from now on
+    });
     return saving;
   }
 
@@ -259,5 +263,6 @@ export class Review {
     this.#show(elsewhere ? `${answer.label}. It was saved before, in another window.` : `${answer.label}. Saved.`);
     const unmoved = document.activeElement === sent.focus && this.form.contains(sent.focus);
     if (unmoved && !this.comment.value) sent.focus.blur();
+    this.#reveals ||= answer.reveals;
   }
 }

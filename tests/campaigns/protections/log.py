@@ -154,8 +154,8 @@ PROTECTIONS = (
         edit(
             "portal/reading/worklist_rows.py",
             "    found, damaged = database.read_readable(\n"
-            "        session, ids, lambda some: _rows(session, vault, some, now)\n    )\n",
-            "    found, damaged = _rows(session, vault, ids, now), set[UUID]()\n",
+            "        session, ids, lambda some: _rows(session, vault, actor, some, now)\n    )\n",
+            "    found, damaged = _rows(session, vault, actor, ids, now), set[UUID]()\n",
         ),
         "portal/web/clinic/test_damaged_rows.py::test_a_damaged_page_hides_its_own_cases_alone",
     ),

@@ -161,7 +161,7 @@ PROTECTIONS = (
         "a look at which state was seen",
         edit(
             "portal/reading/reviews.py",
-            "    if seen is not None and seen != state.as_seen:\n",
+            "    if seen is not None and seen != shown.as_seen:\n",
             "    if False:\n",
         ),
         "portal/web/api/test_v1.py::test_a_review_of_another_state_than_was_seen_is_a_conflict",

@@ -32,6 +32,7 @@ def add_reviewed(clinic: Clinic, count: int) -> None:
                 "rank": READ,
                 "weight": -at.timestamp(),
                 "is_read": True,
+                "is_seen": True,
                 "band": Band.NONE_FOUND,
             }
         )

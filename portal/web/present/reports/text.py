@@ -39,9 +39,10 @@ def compose(
     *,
     with_ai: bool = True,
 ) -> ReportContent:
-    """What a report of this exam holds. `number`: of the file; `with_ai` False: nothing of what the
-    AI found.
+    """What a report of this exam holds. `number`: of the file; `with_ai` False, or who asks may not
+    see it: nothing of what the AI found.
     """
+    with_ai = with_ai and view.ai.is_visible
     sections = [_reader(view, with_ai), *_signatures(view), *_addenda(view)]
     if with_ai:
         sections += _ai(view)

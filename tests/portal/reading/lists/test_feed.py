@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import select, update
 
 from portal.access import Actor
-from portal.models import AuditEvent, LoginSession
+from portal.models import AiShown, AuditEvent, LoginSession, TeamChoices
 from portal.reading import reviews
 from portal.reading.lists import claims
 from portal.reading.lists.feed import Feed, OpenList, Update
 from portal.reading.shown_results import Shown
+from portal.studies.status import State
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.queries.query_plan import selects
@@ -162,3 +163,27 @@ def test_the_end_of_a_login_ends_its_list(clinic: Clinic, lists: Lists, how: str
     assert sent == [None]
     assert log(clinic) == []
     assert lists._lists == set()
+
+
+@pytest.mark.parametrize("policy", [AiShown.AFTER_VERDICT, AiShown.NEVER])
+def test_each_reader_is_sent_what_they_may_see_of_the_ai(
+    clinic: Clinic, lists: Lists, policy: AiShown
+) -> None:
+    one, other = clinic.submit().study_id, clinic.submit().study_id
+    segments = clinic.render(one), clinic.render(other)
+    with clinic.session as session:
+        session.add(TeamChoices(team_id=clinic.mate.team_id, ai_shown=policy))
+        session.commit()
+        reviews.add_review(session, clinic.vault, clinic.mate, one, finding="right", now=NOW)
+    sent = lists.open(clinic.mate, one, other)
+    lists.look()
+    for segment in segments:
+        clinic.segment(segment)
+    lists.look()
+    (update,) = sent
+    assert update is not None
+    shown = {i: row.state.result is not None for i, row in update.rows.items()}
+    assert shown == {one: policy is AiShown.AFTER_VERDICT, other: False}
+    late = 1 if policy is AiShown.AFTER_VERDICT else 0
+    assert (update.counts.to_read, update.counts.positive) == (1 + late, None)
+    assert update.rows[other].state.state is State.READY

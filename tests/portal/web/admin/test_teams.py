@@ -50,6 +50,8 @@ def save(client: FlaskClient, team_id: UUID, name: str, value: str, shown: str =
 
 # What is typed, and what the page then states as following from it.
 EFFECTS = [
+    ("ai_shown", "never", "never see an AI result"),
+    ("ai_shown", "after_verdict", "until they have saved a finding on it"),
     ("age_min", "12", "from 12 years on get a result"),
     ("age_min", "0", "every age get a result"),
     ("old_exam_hours", "1", "more than 1 hour before it arrives"),

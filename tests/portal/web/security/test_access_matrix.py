@@ -95,12 +95,13 @@ ALLOWED: dict[str, Rights] = {
     "admin.retry": {A: {OWN, TEAM, OTHER}},
     "admin.revoke_worker": {A: {OTHER}},
     "teams.rename": {A: {TEAM, OTHER}},
-    "teams.age": {A: {TEAM, OTHER}},
     "notifications.retry": NOBODY,  # there is none; exchange/test_outbox.py has one
     "sentences.page": {A: {TEAM, OTHER}},
     "sentences.change": {A: {TEAM, OTHER}},
     "rota.page": {A: {TEAM, OTHER}},
     "rota.change": {A: {TEAM, OTHER}},
+    "teams.team_page": {A: {TEAM, OTHER}},
+    "teams.choose": {A: {TEAM, OTHER}},
     "data.purge": {A: EVERY},  # what they send says no reason: 422, nothing is destroyed
     "data.hold": {A: EVERY},
     "data.lift": {A: EVERY},
@@ -128,6 +129,7 @@ ALLOWED: dict[str, Rights] = {
 # What a path may name beside an object, and what that is in every cell.
 FILLED: dict[str, object] = {
     "kind": "preview",
+    "name": "old_exam_hours",
     "merge_id": UUID(int=1),
     "outline_id": UUID(int=1),
     "report_id": UUID(int=1),

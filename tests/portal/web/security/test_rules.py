@@ -82,13 +82,14 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.page": {"admin"},
     "teams.make": {"admin"},
     "teams.rename": {"admin"},
-    "teams.age": {"admin"},
     "notifications.page": {"admin"},
     "notifications.retry": set(),  # there is none; test_outbox has one
     "sentences.page": {"admin"},
     "sentences.change": {"admin"},
     "rota.page": {"admin"},
     "rota.change": {"admin"},
+    "teams.team_page": {"admin"},
+    "teams.choose": {"admin"},
     "performance.page": {"admin"},
     "performance.table": {"admin"},
     "models.models_page": {"admin"},
@@ -249,6 +250,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "kind": "preview",
             "merge_id": uuid4(),
             "notification_id": uuid4(),
+            "name": "language",
             "filename": "css/base.css",
         }
         arguments: dict[str, dict[str, object]] = {"*": common}
