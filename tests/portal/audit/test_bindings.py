@@ -62,7 +62,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "predictions": {"probability": 0.01},
     "holds": {"reference": "x1"},
     "model_versions": {"sha256": "cd" * 32},
-    "critical_findings": {"finding": Finding.LEFT},
+    "critical_findings": {"finding": Finding.BOTH},
     "communications": {"informed_at": after(hours=1)},
 }
 UNREFUSED: dict[str, dict[str, Any]] = {
