@@ -38,8 +38,9 @@ from worker.contract.report_content import ReportContent
 FORM: Final = 1
 _log = logging.getLogger(__name__)
 
-# The report's text: of the exam, its pictures, a number that nobody knows, and the time.
-Compose = Callable[[StudyView, Sequence[PictureFile], str, datetime], ReportContent]
+# The report's text: of the exam, its pictures, a number that nobody knows, the time, and whether it
+# may hold what the AI found.
+Compose = Callable[[StudyView, Sequence[PictureFile], str, datetime, bool], ReportContent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def request(
 ) -> Requested:
     """Ask for a report of the exam as it is, with one audit row.
 
-    Where the newest one is about the same it is that one; if it has failed, it is tried again.
+    Where there is one about the same it is that one; if it has failed, it is tried again.
     Denied where the actor may not see the exam, or it was purged; Conflict `not_ready` while a
     picture is being prepared, `changed` where something came in meanwhile.
     """
@@ -80,7 +81,7 @@ def request(
     leading = session.get_one(Instance, exams.leading(_rows(session, study.id)).id)
     data_key = sealed_fields.instance_key_of(vault, leading)
     files = pictures.of(session, vault, view, with_ai=with_ai)
-    content = compose(view, files, secrets.token_hex(16), now)
+    content = compose(view, files, secrets.token_hex(16), now, with_ai)
     parts = [part for one in files for part in (one.jpeg, *(o.data for o in one.outlines))]
     data = report_content.pack(content, parts)
     blob = Blob(
@@ -195,15 +196,15 @@ def _add(
 def _again(
     session: Session, actor: Actor, study: Study, basis: str, now: datetime
 ) -> Requested | None:
-    """The newest report, where it is about the same; one that has failed is queued again."""
+    """The report about the same, if there is one; one that has failed is queued again."""
     newest = session.scalars(
         select(Report)
         .join(Study, Study.id == Report.study_id)
-        .where(exams.is_of([study.id]))
+        .where(exams.is_of([study.id]), Report.basis == basis)
         .order_by(Report.created.desc(), Report.id.desc())
         .limit(1)
     ).first()
-    if newest is None or newest.basis != basis:
+    if newest is None:
         return None
     job = session.scalars(
         select(Job)

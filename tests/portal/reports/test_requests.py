@@ -2,7 +2,6 @@
 
 import hashlib
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -57,7 +56,7 @@ def ask(
             clinic.vault,
             actor or clinic.mate,
             study,
-            partial(report_text.compose, with_ai=with_ai),
+            report_text.compose,
             now,
             with_ai=with_ai,
         )

@@ -1,6 +1,5 @@
 """Reports of a case: asked for, waited for, downloaded as PDF."""
 
-from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, url_for
@@ -36,7 +35,7 @@ def make(study_id: UUID) -> Response | BaseResponse:
         guard.services().vault,
         guard.actor(),
         study_id,
-        partial(report_text.compose, with_ai=True),
+        report_text.compose,
         guard.now(),
     )
     if asked.job_id is not None:

@@ -36,8 +36,7 @@ def compose(
     files: Sequence[PictureFile],
     number: str,
     now: datetime,
-    *,
-    with_ai: bool = True,
+    with_ai: bool,
 ) -> ReportContent:
     """What a report of this exam holds. `number`: of the file; `with_ai` False, or who asks may not
     see it: nothing of what the AI found.
