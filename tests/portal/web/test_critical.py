@@ -118,7 +118,7 @@ def test_an_admin_keeps_the_rota_of_a_team(app: Flask, reader: Person, clock: Cl
     admin = make_person(app, Role.ADMIN)
     second = make_person(app, Role.READER, name="Second Reader")
     client, page = sign_in(app, admin), f"/admin/teams/{team_of(app)}/rota"
-    assert page in client.get("/admin/teams").text
+    assert page in client.get(f"/admin/teams/{team_of(app)}").text
 
     def change(what: str, seen: str = "", **more: str) -> TestResponse:
         return post(client, page, {"change": what, "seen": seen, **more})

@@ -29,7 +29,7 @@ def test_an_admin_edits_previews_and_takes_back_a_sentence(
 ) -> None:
     client = sign_in(app, make_person(app, Role.ADMIN))
     page = f"/admin/teams/{team_of(app)}/sentences"
-    assert page in client.get("/admin/teams").text
+    assert page in client.get(f"/admin/teams/{team_of(app)}").text
     form = {"kind": "one_side", "text": "Pneumothorax on the {side}[, {zones}]."}
     shown = post(client, page, form | {"what": "preview"})
     assert (shown.status_code, "Pneumothorax on the right, apical." in shown.text) == (200, True)
