@@ -68,7 +68,7 @@ lint: $(TEST_VENV)/.installed node_modules/.package-lock.json ## style, arrows b
 		--disable-plugin KeywordDetector --disable-plugin BasicAuthDetector # made-up passwords
 
 types: $(TEST_VENV)/.installed $(TEST_VENV)/.torch ## mypy --strict
-	@if grep -qs present $(TEST_VENV)/.torch; then $(TEST_VENV)/bin/mypy && $(TEST_VENV)/bin/mypy --exclude many_exams benchmarks; \
+	@if grep -qs present $(TEST_VENV)/.torch; then $(TEST_VENV)/bin/mypy && $(TEST_VENV)/bin/mypy --exclude 'many_exams|page_moves' benchmarks; \
 	else echo "types: torch is not installed: ml is left out."; $(TEST_VENV)/bin/mypy -p portal -p worker; fi
 
 lock: ## install the newest versions that fit; write constraints.txt and requirements/ with hashes
