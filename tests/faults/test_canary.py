@@ -27,6 +27,7 @@ from ml.preparation import phantom
 from portal.models import JobKind, JobState, Role
 from portal.web import create_app
 from tests.support.portal_app import csrf_of, make_person, sign_in
+from tests.support.reports.contents import text_of
 from tests.support.running_portal import RunningPortal
 from worker.contract import outline_runs
 
@@ -118,6 +119,7 @@ def work_a_day(running: RunningPortal) -> None:
         )
         assert answer.status_code in (200, 201), answer.text
         draw(running, browser, token, study)
+        report(running, browser, token, study)
         browser.get(f"/studies/{CANARIES['search']}")
         browser.get("/history")
         browser.post("/sign-out", headers={"X-CSRFToken": token})
@@ -153,6 +155,22 @@ def draw(running: RunningPortal, browser: httpx2.Client, token: str, study: UUID
         return job is not None and job.state is JobState.DONE
 
     running.wait("the outline is measured", is_measured)
+
+
+def report(running: RunningPortal, browser: httpx2.Client, token: str, study: UUID) -> None:
+    """A report is made by the render worker and read by the reader, whom it names the patient."""
+    headers = {"X-CSRFToken": token, "Accept": "application/json"}
+    asked = browser.post(f"/studies/{study}/reports", headers=headers)
+    assert asked.status_code == 200, asked.text
+
+    def is_made() -> bool:
+        job = running.job(JobKind.REPORT, study)
+        return job is not None and job.state is JobState.DONE
+
+    running.wait("the report is made", is_made)
+    pdf = browser.get(f"/studies/{study}/reports/{UUID(asked.json()['report'])}")
+    assert pdf.status_code == 200
+    assert "ZEBRA" in text_of(pdf.content)
 
 
 def stored_bytes(running: RunningPortal) -> Iterator[tuple[str, bytes]]:
