@@ -91,7 +91,10 @@ def _freeze(chosen: argparse.Namespace) -> int:
 
 def _list(_chosen: argparse.Namespace) -> int:
     with open_portal(Settings.from_env()) as (session, _vault, _engine):
-        for one in upkeep.listed(session):
+        frozen = upkeep.listed(session)
+        if not frozen:
+            print_line("No cohort was frozen yet.")
+        for one in frozen:
             print_line(
                 f"{one.name} {one.version}  {one.created:%Y-%m-%d}  "
                 f"{len(one.picture_names)} pictures  {one.manifest_sha256}"

@@ -121,6 +121,7 @@ OF_THE_IMAGE: list[tuple[tuple[str, ...], str]] = [
     (("rotate-keys",), "now wraps 1 studies, 1 pictures"),
     (("vault", "verify"), "Everything is intact."),
     (("retention",), "Nothing is due."),
+    (("cohort", "list"), "No cohort was frozen yet."),
     (("sweep",), ""),
     (("audit", "anchor"), "Anchored at row "),
     (("audit", "verify"), "The access log is whole"),
