@@ -34,6 +34,7 @@ from portal.models import (
     Review,
     ReviewAnnotations,
     ReviewSeen,
+    SecondRead,
     Signature,
 )
 
@@ -43,6 +44,7 @@ TABLES: Final[tuple[Table, ...]] = tuple(
         Review,
         ReviewSeen,
         ReviewAnnotations,
+        SecondRead,
         Outline,
         OutlineMeasurement,
         Signature,

@@ -14,6 +14,7 @@ from portal.critical.novelty import Earlier
 from portal.critical.open_findings import asked_last, is_unanswered, names_of
 from portal.models import CriticalFinding, CriticalState, Finding, Study, User
 from portal.studies import exams
+from portal.studies.second_reads import blindness
 from portal.vault import Vault
 
 
@@ -72,14 +73,15 @@ def of_case(session: Session, vault: Vault, actor: Actor, study_id: UUID) -> Cas
     study = session.scalars(openable_studies(actor).where(Study.id == now_in)).first()
     if study is None:
         raise Denied("study")
-    rows = list(reversed(findings.of_exam(session, study.id)))
+    is_blind = blindness.of(session, [study.id]).is_blind(actor, study.id)
+    rows = [] if is_blind else list(reversed(findings.of_exam(session, study.id)))
     records = communications.of_findings(session, vault, rows)
     names = names_of(session, rows) if rows else {}
     earlier = novelty.earlier_finding(session, study)
     may_change = actor.may(Permission.REVIEW_WRITE)
     listed = [_view(session, row, names, records[row.id]) for row in rows]
     people = _people(session, actor) if rows and may_change else []
-    review = findings.newest_review(session, study)
+    review = None if is_blind else findings.newest_review(session, study)
     session.commit()
     if review is not None and review.finding is not None and review.finding.is_positive:
         # As it was marked with the finding that is stated.

@@ -18,6 +18,7 @@ from portal.database import DatabaseTime
 from portal.errors import Conflict
 from portal.models import CriticalFinding, CriticalState, Review, Study
 from portal.studies import exams
+from portal.studies.second_reads import blindness
 
 
 def of_exam(session: Session, study_id: UUID) -> list[CriticalFinding]:
@@ -99,7 +100,9 @@ def acknowledge(session: Session, actor: Actor, study_id: UUID, now: datetime) -
 
 
 def lock(session: Session, actor: Actor, study_id: UUID) -> Study:
-    """The exam, locked; Denied where it is not in the actor's list."""
+    """The exam, locked; Denied where it is not in the actor's list, or they may become its second
+    reader (`blindness`): to them it has no critical finding.
+    """
     now_in = exams.survivor_of(session, study_id)
     study = session.scalars(visible_studies(actor).where(Study.id == now_in)).first()
     if study is None:
@@ -107,6 +110,8 @@ def lock(session: Session, actor: Actor, study_id: UUID) -> Study:
     session.refresh(study, with_for_update={"key_share": True})
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
+    if blindness.of(session, [study.id]).is_blind(actor, study.id):
+        raise Denied("second_read")
     return study
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from portal.access import Actor, visible_studies
 from portal.models import CriticalFinding, CriticalState, Finding, Role, Study, User
 from portal.studies import exams
+from portal.studies.second_reads import blindness
 
 MOST: Final = 100  # that are counted
 SHOWN: Final = 5
@@ -50,6 +51,8 @@ def of_actor(session: Session, actor: Actor) -> OpenFindings:
     caller's transaction. There is no row in the log: they name no patient.
     """
     now_in = aliased(Study)
+    # Of who may become a second reader nobody was asked to see to it.
+    hidden = select(Study.id).where(blindness.may_become_second(actor))
     rows = session.execute(
         select(CriticalFinding, now_in.id, now_in.case_number)
         .join(Study, Study.id == CriticalFinding.study_id)
@@ -58,6 +61,7 @@ def of_actor(session: Session, actor: Actor) -> OpenFindings:
             CriticalFinding.team_id == actor.team_id,
             CriticalFinding.state == CriticalState.OPEN,
             now_in.purged_at.is_(None),
+            now_in.id.not_in(hidden),
         )
         .order_by(CriticalFinding.created, CriticalFinding.id)
         .limit(MOST)

@@ -239,7 +239,7 @@ def _read(session: Session, vault: Vault, actor: Actor, study_id: UUID) -> CaseR
     """What the database holds of the case; nothing is locked afterwards."""
     study = _study(session, actor, study_id)
     ai = ai_visibility.of_exam(session, actor, study)
-    record = export_records.read(session, vault, study, MOST_PICTURES, _too_large(), ai)
+    record = export_records.read(session, vault, actor, study, MOST_PICTURES, _too_large(), ai)
     session.commit()
     return record
 

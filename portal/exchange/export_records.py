@@ -11,12 +11,14 @@ from uuid import UUID
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from portal.access import Actor
 from portal.errors import Conflict
 from portal.exchange import export_texts, exported_outlines
 from portal.exchange.exported_outlines import Drawn
 from portal.models import Blob, BlobKind, Instance, Job, JobKind, JobState, Study
 from portal.studies import exams, sealed_fields, stored_files
 from portal.studies.sealed_fields import open_patient
+from portal.studies.second_reads import blindness
 from portal.teams.ai_visibility import Visibility
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
@@ -53,14 +55,18 @@ class CaseRecord:
 def read(
     session: Session,
     vault: Vault,
+    actor: Actor,
     study: Study,
     most: int,
     too_many: Conflict,
     ai: Visibility,
 ) -> CaseRecord:
-    """Read them; the caller ends the transaction. `too_many` where it has more than `most`. `ai`:
-    whether who asks may see what the AI found; otherwise nothing of it is in the record.
+    """Read them, as far as the actor sees them; the caller ends the transaction. `too_many` where
+    it has more than `most`. `ai`: whether who asks may see what the AI found; otherwise nothing of
+    it is in the record.
     """
+    reads = blindness.of(session, [study.id])
+    authors, is_blind = reads.authors(actor, study.id), reads.is_blind(actor, study.id)
     number = open_patient(vault, sealed_fields.key_of(vault, study), study).patient_id
     pictures = exams.pictures(session, [study.id])[study.id]
     if len(pictures) > most:
@@ -79,15 +85,15 @@ def read(
                 stored_files.current(session, instance.id, BlobKind.MASK)
                 if ai.is_visible
                 else None,
-                exported_outlines.newest(session, instance),
+                exported_outlines.newest(session, instance, authors),
                 _is_damaged(session, instance.id),
                 exported_outlines.of_each_reader(session, instance),
                 export_texts.prediction(predictions.get(instance.id), instance),
-                exported_outlines.numbers(session, instance, compared=ai.is_visible),
+                exported_outlines.numbers(session, instance, authors, compared=ai.is_visible),
             )
             for instance in pictures
         ],
-        export_texts.result(session, study.id, shown, ai),
+        export_texts.result(session, study.id, shown, ai, with_reviews=not is_blind),
     )
 
 

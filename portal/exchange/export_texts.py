@@ -20,16 +20,26 @@ _MEASURED: Final = ("area_px", "area_mm2", "side", "distance_mm")
 
 
 def result(
-    session: Session, study_id: UUID, prediction: dict[str, Any] | None, ai: Visibility
+    session: Session,
+    study_id: UUID,
+    prediction: dict[str, Any] | None,
+    ai: Visibility,
+    *,
+    with_reviews: bool,
 ) -> dict[str, Any]:
-    """The model's numbers and the readers' coded findings: no name, no comment, no time."""
+    """The model's numbers and the readers' coded findings: no name, no comment, no time.
+
+    Without the findings for a person who may not see them yet.
+    """
     reviews = session.scalars(
         select(Review)
         .join(Study, Study.id == Review.study_id)
         .where(exams.is_of([study_id]))
         .order_by(Review.created)
     ).all()
-    standing = verdicts.standings(session, [study_id]).get(study_id, verdicts.NOT_READ)
+    standing = verdicts.NOT_READ
+    if with_reviews:
+        standing = verdicts.standings(session, [study_id]).get(study_id, standing)
     of_these = Signature.review_id.in_([one.id for one in reviews])
     signed = set(session.scalars(select(Signature.review_id).where(of_these)))
     return {
@@ -46,7 +56,7 @@ def result(
                 "reason": reason.value if (reason := findings.shown_reason(one, ai)) else None,
                 "signed": one.id in signed,
             }
-            for one in reviews
+            for one in (reviews if with_reviews else ())
         ],
         "size_of_reviews": "share of the lung field's area in percent, judged by eye",
         "note": "Research use only: not a medical device.",

@@ -1,5 +1,6 @@
 """Readers' outlines in an export: the newest as a mask beside the model's, and all in numbers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -23,9 +24,9 @@ class Drawn:
     columns: int
 
 
-def newest(session: Session, instance: Instance) -> Drawn | None:
-    """The newest outline of a picture by a reader; None where nobody has drawn one."""
-    found = reader_outlines.newest(session, [instance.id]).get(instance.id)
+def newest(session: Session, instance: Instance, authors: Collection[UUID] | None) -> Drawn | None:
+    """The newest outline of a picture by a reader (`authors`: of these); None without one."""
+    found = reader_outlines.newest(session, [instance.id], authors).get(instance.id)
     blob = session.get(Blob, found.blob_id) if found is not None else None
     return (
         Drawn(blob, found.rows, found.columns) if found is not None and blob is not None else None
@@ -58,7 +59,13 @@ def mask(vault: Vault, data_key: bytes, instance: Instance, drawn: Drawn) -> byt
     return mask_png.write(mask_png.resized(runs, size, (rows, columns)), rows, columns)
 
 
-def numbers(session: Session, instance: Instance, *, compared: bool = True) -> list[dict[str, Any]]:
+def numbers(
+    session: Session,
+    instance: Instance,
+    authors: Collection[UUID] | None,
+    *,
+    compared: bool = True,
+) -> list[dict[str, Any]]:
     """What is known of each version of a picture's outline, the oldest first: no name, no time.
     `compared` with the model's.
     """
@@ -69,5 +76,5 @@ def numbers(session: Session, instance: Instance, *, compared: bool = True) -> l
             "dice_to_version_before": one.dice_before,
             "measurements": one.measurements,
         }
-        for one in reader_outlines.versions(session, [instance.id], compared=compared)
+        for one in reader_outlines.versions(session, [instance.id], authors, compared=compared)
     ]

@@ -48,6 +48,7 @@ from portal.models.results import (
     ReviewAnnotations,
     ReviewSeen,
 )
+from portal.models.second_reads import SecondRead
 from portal.models.sentences import SentenceTemplate
 from portal.models.signing import Addendum, Signature
 from portal.models.studies import (
@@ -94,6 +95,7 @@ from portal.models.vocabulary import (
     Role,
     Sex,
     SizeClass,
+    Stratum,
     Verdict,
     View,
 )
@@ -175,11 +177,13 @@ __all__ = [
     "RotaPlace",
     "SchedulerSign",
     "ScreenCheck",
+    "SecondRead",
     "SentenceTemplate",
     "Sex",
     "Signature",
     "SizeClass",
     "StartedPurge",
+    "Stratum",
     "Study",
     "StudyName",
     "Team",

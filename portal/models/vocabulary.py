@@ -133,6 +133,15 @@ class SizeClass(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Stratum(StrEnum):
+    """The AI's result of an exam, by which exams are drawn for a second read."""
+
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+    NONE_FOUND = "none_found"
+    NO_RESULT = "no_result"
+
+
 class Verdict(StrEnum):
     """How a reader's finding compares with the model's result; `unaided`: there was none."""
 

@@ -8,7 +8,7 @@ it has.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.access import Actor
 from portal.errors import Conflict, Invalid
-from portal.models import Instance, Outline, OutlineDraft, User
-from portal.outlines import model_outline, pictures, versions
+from portal.models import Instance, Outline, OutlineDraft, Study
+from portal.outlines import lock_texts, pictures, starting_point, versions
 from portal.outlines.versions import Written
-from portal.studies import reader_outlines, sealed_fields
+from portal.studies import sealed_fields
 from portal.studies.reader_outlines import HELD
-from portal.teams import ai_visibility
-from portal.vault import NotReadable, Vault
+from portal.studies.second_reads import blindness
+from portal.studies.second_reads.blindness import Sight
+from portal.vault import Vault
 from worker.contract import outline_runs
 
 _TRIES: Final = 5
@@ -35,7 +36,8 @@ class Opened:
     """An outline that may be edited now.
 
     `runs`: what is drawn so far; `base`: where it began, a version (`before_id`), the model's
-    outline or nothing (`origin`). `job_id`: to be announced, where a draft was kept as a version.
+    outline or nothing (`origin`). `job_id`: to be announced, where a draft was kept as a version;
+    `shows_kept`: the person may know of it.
     """
 
     lock: UUID
@@ -46,6 +48,7 @@ class Opened:
     before_id: UUID | None
     is_draft: bool
     job_id: UUID | None
+    shows_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +72,21 @@ def begin(
     """Open a picture's outline for editing, with one audit row.
 
     A person's own draft goes on, also from another window. Raises what `pictures.lock` raises,
-    Conflict `being_edited` while another reader is at it, unless `take_over`.
+    Conflict `being_edited` while another reader is at it, unless `take_over`. A second reader who
+    may not see that another one draws (`blindness`) takes over without being asked, and nobody
+    takes over from them: what the other has drawn becomes a version that only they see for now.
     """
     for _ in range(_TRIES):
-        _, instance = pictures.lock(session, actor, study_id, picture)
+        study, instance = pictures.lock(session, actor, study_id, picture)
         draft = session.get(OutlineDraft, instance.id, populate_existing=True)
-        if draft is not None and _is_held(draft, actor, now) and not take_over:
-            raise Conflict("being_edited", _who(session, draft, now))
+        sight = blindness.of(session, [study.id]).sight(actor.user_id, study.id)
+        may_take_over = sight.is_blind or (
+            take_over and draft is not None and sight.shows(draft.editor_id)
+        )
+        if draft is not None and _is_held(draft, actor, now) and not may_take_over:
+            raise Conflict("being_edited", lock_texts.held(session, draft, now))
         known = (draft.lock, draft.number) if draft is not None else None
-        written = _kept(session, vault, instance, draft, actor, now)
+        written = _kept(session, vault, study, instance, draft, actor, now)
         try:
             study, instance = pictures.lock(session, actor, study_id, picture)
             draft = session.get(OutlineDraft, instance.id, populate_existing=True)
@@ -102,7 +111,7 @@ def begin(
             versions.discard(vault, written)
             raise
         database.commit(session)
-        return _opened(session, vault, actor, instance, draft, job_id)
+        return _opened(session, vault, actor, instance, draft, sight, job_id)
     raise Conflict("being_edited", "Another reader is editing this outline at this moment.")
 
 
@@ -185,14 +194,17 @@ def save(
             raise Conflict("taken", "This version is stored with another outline.")
         return SavedOutline(known, None)
     draft = _own(session, instance, actor, lock, now)
-    if data == _base(session, vault, actor, instance)[0]:
+    sight = blindness.of(session, [study.id]).sight(actor.user_id, study.id)
+    if data == starting_point.of(session, vault, actor, instance, sight)[0]:
         pictures.lock(session, actor, study_id, picture)
         session.delete(_own(session, instance, actor, lock, now))
         session.commit()
         return SavedOutline(None, None)
     held = draft.lock
     written = versions.write(
-        session, vault, instance, actor.user_id, data, found, now, outline_id=named
+        *(session, vault, instance, actor.user_id, data, found, now),
+        outline_id=named,
+        authors=sight.authors,
     )
     try:
         study, instance = pictures.lock(session, actor, study_id, picture)
@@ -235,7 +247,7 @@ def _own(
     """The draft that this lock may write; its exam is locked."""
     draft = session.get(OutlineDraft, instance.id, populate_existing=True)
     if draft is None or (draft.editor_id, str(draft.lock)) != (actor.user_id, str(lock)):
-        raise Conflict("taken_over", _taken(session, draft, actor, now))
+        raise Conflict("taken_over", lock_texts.lost(session, instance, draft, actor, now))
     return draft
 
 
@@ -244,48 +256,37 @@ def _is_held(draft: OutlineDraft, actor: Actor, now: datetime) -> bool:
     return draft.editor_id != actor.user_id and now - draft.seen_at < HELD
 
 
-def _who(session: Session, draft: OutlineDraft, now: datetime) -> str:
-    name = session.get_one(User, draft.editor_id).name
-    return f"{name} has been editing this outline for {_minutes(now - draft.since)}."
-
-
-def _taken(session: Session, draft: OutlineDraft | None, actor: Actor, now: datetime) -> str:
-    if draft is None:
-        return "This outline was saved or closed in another window. What you drew is still here."
-    if draft.editor_id == actor.user_id:
-        return "You edit this outline in another window. What you drew is still here."
-    name = session.get_one(User, draft.editor_id).name
-    return (
-        f"{name} took over {_minutes(now - draft.since)} ago. What was stored of yours is a "
-        "version; what you drew is still here."
-    )
-
-
-def _minutes(time: timedelta) -> str:
-    minutes = max(0, int(time.total_seconds() // 60))
-    return "less than a minute" if minutes == 0 else f"{minutes} min"
-
-
 def _kept(
     session: Session,
     vault: Vault,
+    study: Study,
     instance: Instance,
     draft: OutlineDraft | None,
     actor: Actor,
     now: datetime,
 ) -> Written | None:
     """Another reader's draft, written as a version; ends the transaction."""
-    data = None
+    data, sight = None, Sight()
     if draft is not None and draft.editor_id != actor.user_id:
         data_key = sealed_fields.instance_key_of(vault, instance)
         data = sealed_fields.open_outline(vault, data_key, draft)
-    if data is None or draft is None or data == _base(session, vault, actor, instance)[0]:
+        # It is compared with what its editor sees.
+        sight = blindness.of(session, [study.id]).sight(draft.editor_id, study.id)
+    if (
+        data is None
+        or draft is None
+        or data == starting_point.of(session, vault, actor, instance, sight)[0]
+    ):
         session.commit()
         return None
     assert instance.rows is not None
     assert instance.columns is not None
     runs = outline_runs.decode(data, instance.rows, instance.columns)
-    return versions.write(session, vault, instance, draft.editor_id, data, runs, now, kept=True)
+    return versions.write(
+        *(session, vault, instance, draft.editor_id, data, runs, now),
+        kept=True,
+        authors=sight.authors,
+    )
 
 
 def _locked(
@@ -321,9 +322,10 @@ def _opened(
     actor: Actor,
     instance: Instance,
     draft: OutlineDraft,
+    sight: Sight,
     job_id: UUID | None,
 ) -> Opened:
-    base, origin, before_id = _base(session, vault, actor, instance)
+    base, origin, before_id = starting_point.of(session, vault, actor, instance, sight)
     data_key = sealed_fields.instance_key_of(vault, instance)
     drawn = sealed_fields.open_outline(vault, data_key, draft)
     session.commit()
@@ -336,29 +338,5 @@ def _opened(
         before_id=before_id,
         is_draft=drawn is not None,
         job_id=job_id,
+        shows_kept=not sight.is_blind,
     )
-
-
-def _base(
-    session: Session, vault: Vault, actor: Actor, instance: Instance
-) -> tuple[bytes, str, UUID | None]:
-    """What an editing begins with: the newest version, else the model's outline where the actor may
-    see it, else nothing.
-    """
-    assert instance.rows is not None
-    assert instance.columns is not None
-    size = instance.rows, instance.columns
-    before = reader_outlines.newest(session, [instance.id]).get(instance.id)
-    if before is not None:
-        try:
-            return versions.read_runs(session, vault, instance, before), "version", before.id
-        except NotReadable:
-            raise Conflict(
-                "damaged", "The newest version of this outline is damaged. Ask an administrator."
-            ) from None
-    if not ai_visibility.may_see_ai(session, actor, instance.study_id):
-        return outline_runs.encode([], *size), "empty", None
-    model = model_outline.of(session, vault, instance)
-    if model is not None and model.runs:
-        return outline_runs.encode(model.runs, *size), "model", None
-    return outline_runs.encode([], *size), "empty", None

@@ -1,7 +1,7 @@
 """Versions of a picture's outline: added, never changed. Each is a file and a row that names it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from portal.outlines import model_outline
 from portal.reading.case import look
 from portal.studies import exams, reader_outlines, sealed_fields, stored_files
 from portal.studies.reader_outlines import Measuring
+from portal.studies.second_reads import blindness
 from portal.vault import NotReadable, Vault
 from worker.contract import outline_runs
 from worker.contract.outline_runs import RUNS, Run
@@ -41,15 +42,18 @@ def write(
     *,
     kept: bool = False,
     outline_id: UUID | None = None,
+    authors: Collection[UUID] | None = None,
 ) -> Written:
     """Compare an outline with the model's and with the version before, and write its file.
+
+    `authors`: whose versions its author sees, see `blindness`; None: all.
 
     Ends the transaction: files are written while nothing is locked. NotReadable or VaultError.
     """
     assert instance.rows is not None
     assert instance.columns is not None
     size = instance.rows, instance.columns
-    before = reader_outlines.newest(session, [instance.id]).get(instance.id)
+    before = reader_outlines.newest(session, [instance.id], authors).get(instance.id)
     model = model_outline.of(session, vault, instance)
     data_key = sealed_fields.instance_key_of(vault, instance)
     older = read_runs(session, vault, instance, before) if before is not None else None
@@ -117,7 +121,8 @@ def state(
     shown = exams.leading(rows, study_id).id if picture is None else picture
     if shown not in {row.id for row in rows}:
         raise Denied("picture")
-    found = reader_outlines.versions(session, [shown])
+    authors = blindness.of(session, [study.id]).authors(actor, study.id)
+    found = reader_outlines.versions(session, [shown], authors)
     session.commit()
     return (found[-1].outline_id, found[-1].measuring) if found else (None, "done")
 
@@ -142,14 +147,17 @@ def read_runs(session: Session, vault: Vault, instance: Instance, outline: Outli
 def read(
     session: Session, vault: Vault, actor: Actor, study_id: UUID, outline_id: UUID, now: datetime
 ) -> tuple[bytes, Outline]:
-    """A version's runs, with one audit row; Denied where the actor may not see the case, or where
-    it has no such version.
+    """A version's runs, with one audit row; Denied where the actor may not see the case, where it
+    has no such version, or one that they may not see yet (`blindness`).
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
     pictures = {row.id: row for row in exams.pictures(session, [study.id])[study.id]}
     outline = session.get(Outline, outline_id)
+    authors = blindness.of(session, [study.id]).authors(actor, study.id)
     if outline is None or outline.instance_id not in pictures:
+        raise Denied("outline")
+    if authors is not None and outline.author_id not in authors:
         raise Denied("outline")
     instance = pictures[outline.instance_id]
     data = read_runs(session, vault, instance, outline)

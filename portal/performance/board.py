@@ -4,7 +4,7 @@ Numbers of many exams, of all teams; nothing here is about a patient, so no row 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -14,11 +14,16 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
 from portal.models import ModelState, ModelVersion, PerformanceMonth
-from portal.performance import months
+from portal.performance import months, weighted
 from portal.performance.exam_outcomes import COUNTS, DIMENSIONS
 from portal.performance.intervals import Share
 from portal.performance.months import Month
 from portal.performance.turnaround import PERCENTILES, Times
+from portal.performance.weighted import Cell, Estimate
+
+# The strata of second reads; in those of ALARMS the AI has found a pneumothorax.
+STRATA: Final = ("likely", "possible", "none_found", "no_result")
+ALARMS: Final = ("likely", "possible")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,48 @@ class MonthRow:
     computed_at: datetime | None
 
 
+@dataclass(slots=True)
+class SecondReads:
+    """The blind second reads of the exams of some months, of those that were drawn.
+
+    `strata`: of the chosen model, by the AI's result. `pairs`: each two readers' first findings, by
+    whether the first reader saw the AI result. `waiting`: how many wait for a second or a third
+    reader, or ended unsure. `dice`: of the outlines of the two readers.
+    """
+
+    strata: dict[str, weighted.Stratum] = field(default_factory=dict)
+    pairs: dict[bool, dict[tuple[str, str], Cell]] = field(
+        default_factory=lambda: {False: {}, True: {}}
+    )
+    waiting: dict[str, int] = field(default_factory=dict)
+    dice: list[float] = field(default_factory=list)
+
+    @property
+    def sensitivity(self) -> Estimate:
+        """Of the chosen model, over exams in which it gave a result."""
+        parts = {name: self.strata[name] for name in STRATA if name in self.strata}
+        found = [one for name, one in parts.items() if name in ALARMS]
+        return weighted.sensitivity(found, [parts[one] for one in parts if one == "none_found"])
+
+    def kappa(self, *, ai_shown: bool) -> Estimate:
+        """Of the pairs whose first reader saw the AI result, or of those in which nobody did."""
+        return weighted.kappa(self.pairs[ai_shown])
+
+    def add(self, content: Mapping[str, Any], model: "ModelChoice | None") -> None:
+        """Add a month."""
+        for of_model, stratum, *sums in content.get("strata", ()):
+            if model is not None and of_model == model.model_id.hex:
+                one = weighted.Stratum(Cell(*sums[:3]), Cell(*sums[3:]))
+                known = self.strata.get(stratum)
+                self.strata[stratum] = one if known is None else known + one
+        for shown, first, second, *sums in content.get("pairs", ()):
+            cells = self.pairs[shown]
+            cells[first, second] = cells.get((first, second), Cell()) + Cell(*sums)
+        for name, number in content.get("open", {}).items():
+            self.waiting[name] = self.waiting.get(name, 0) + number
+        self.dice = sorted([*self.dice, *content.get("dice", ())])
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """One page. `groups` by dimension; of "all" there is one group."""
@@ -87,6 +134,7 @@ class Board:
     model: ModelChoice | None
     rows: list[MonthRow]
     groups: dict[str, list[Group]]
+    second: SecondReads
     names: list[str]  # of all months that can be chosen
 
     @property
@@ -122,9 +170,12 @@ def board(
         if row.model_id is None or (picked and row.model_id == picked.model_id)
     }
     counts = _Counts()
+    second = SecondReads()
     rows = []
     for month in chosen:
         of_all = found.get((month.name, None))
+        if of_all is not None:
+            second.add(of_all.content.get("second_reads", {}), picked)
         of_model = found.get((month.name, picked.model_id)) if picked else None
         rows.append(_row(month, of_all, counts.add(of_model)))
     session.commit()
@@ -133,6 +184,7 @@ def board(
         model=picked,
         rows=rows,
         groups={name: counts.groups(name) for name in DIMENSIONS},
+        second=second,
         names=[month.name for month in months.until(now)],
     )
 

@@ -39,7 +39,7 @@ class Share:
         return wilson(self.count, self.of)[1] if self.of else None
 
 
-def wilson(count: int, of: int) -> tuple[float, float]:
+def wilson(count: float, of: float) -> tuple[float, float]:
     """The 95 % interval of a share, 0 to 1; ValueError without a group.
 
     (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n), with p = count/of and n = of: Wilson,

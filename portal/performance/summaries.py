@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from portal import database
 from portal.models import PerformanceMonth, Study
-from portal.performance import exam_outcomes, months, own_reading
+from portal.performance import exam_outcomes, months, own_reading, second_reads
 from portal.performance.months import Month
 from portal.performance.turnaround import turnaround
 
@@ -64,6 +64,7 @@ def compute(session: Session, month: Month, now: datetime) -> None:
     content = {
         "arrived": arrived or 0,
         "readers": own_reading.without_names(session, month),
+        "second_reads": second_reads.of_month(session, month),
         "turnaround": {
             step: [found.count, *(round(found.seconds[p], 1) for p in sorted(found.seconds))]
             for step, found in times.items()

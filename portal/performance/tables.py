@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from portal.formats.display_text import csv_line
-from portal.performance.board import Board, Group
+from portal.performance.board import STRATA, Board, Group
 from portal.performance.exam_outcomes import DIMENSIONS
 from portal.performance.intervals import LEAST, Share
 from portal.performance.turnaround import PERCENTILES, STEPS
@@ -19,12 +19,17 @@ _SHARES: Final[dict[str, Callable[[Group], Share]]] = {
     "no_result": lambda group: group.unanswered,
 }
 _OF_SHARE: Final = ("count", "of", "share", "low_95", "high_95", "note")
-NAMES: Final = ("groups", "months", "turnaround")
+NAMES: Final = ("groups", "months", "turnaround", "second_reads")
 
 
 def as_csv(board: Board, name: str) -> str:
     """One of NAMES as CSV with a head; KeyError for another name."""
-    make = {"groups": _groups, "months": _months, "turnaround": _turnaround}[name]
+    make = {
+        "groups": _groups,
+        "months": _months,
+        "turnaround": _turnaround,
+        "second_reads": _second,
+    }[name]
     return "".join(csv_line(line) for line in make(board))
 
 
@@ -55,6 +60,30 @@ def _turnaround(board: Board) -> Iterator[list[Any]]:
             else:
                 seconds = [times.seconds[percent] for percent in PERCENTILES]
                 yield [row.month.name, step, times.count, *seconds, None]
+
+
+def _second(board: Board) -> Iterator[list[Any]]:
+    heads = ["exams", "weight", "positive", "value", "low_95", "high_95", "note"]
+    yield ["model", "number", "group", *heads]
+    found, model = board.second, _model(board)
+    for name in STRATA:
+        one = found.strata.get(name)
+        if one is None or one.all.count < LEAST:
+            yield [model, "second_reads", name, *[None] * 6, _note()]
+        else:
+            counts = [one.all.count, round(one.all.weight, 2), one.positive.count]
+            yield [model, "second_reads", name, *counts, *[None] * 4]
+    estimates = {
+        "sensitivity": found.sensitivity,
+        "kappa_both_blind_to_ai": found.kappa(ai_shown=False),
+        "kappa_first_saw_ai": found.kappa(ai_shown=True),
+    }
+    for name, two in estimates.items():
+        if two.is_small or two.value is None or two.low is None or two.high is None:
+            yield [model, name, "", *[None] * 6, _note()]
+        else:
+            rounded = [round(value, 4) for value in (two.value, two.low, two.high)]
+            yield [model, name, "", two.count, None, None, *rounded, None]
 
 
 def _cells(share: Share) -> list[Any]:

@@ -35,6 +35,7 @@ from portal.reading.signatures import records
 from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, stored_results
 from portal.studies.sealed_fields import Patient
+from portal.studies.second_reads import blindness, progress
 from portal.studies.status import PictureState, StudyState
 from portal.teams import ai_visibility
 from portal.teams.ai_visibility import Visibility
@@ -69,7 +70,8 @@ def open_study(
     picture: UUID | None = None,
 ) -> StudyView:
     """The whole case, with one audit row. Denied where the actor may not see it. `picture` is the
-    one to be shown in full; Denied where the case has no such picture.
+    one to be shown in full; Denied where the case has no such picture. Of a case that waits for a
+    second reader, who may be the actor, nothing of the first is in it (`blindness`).
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
@@ -107,12 +109,14 @@ def view_of(
     facts = sealed_fields.open_facts(vault, sealed_fields.instance_key_of(vault, chosen), chosen)
     ai = ai_visibility.of_exam(session, actor, study)
     hidden = () if ai.is_visible else (study.id,)
-    state = status.of_studies(session, [study.id], hidden)[study.id]
+    reads = blindness.of(session, [study.id])
+    authors, is_blind = reads.authors(actor, study.id), reads.is_blind(actor, study.id)
+    state = reads.seen(actor, status.of_studies(session, [study.id], hidden)[study.id])
     pictures = _pictures(session, vault, patient, rows, state.pictures, ai)
     uploader = session.get_one(User, study.uploaded_by)
-    reviews = _reviews(session, vault, study.id, rows, ai)
+    reviews = [] if is_blind else _reviews(session, vault, study.id, rows, ai)
     ids = [row.id for row in rows]
-    outlines = reader_outlines.versions(session, ids, compared=ai.is_visible)
+    outlines = reader_outlines.versions(session, ids, authors, compared=ai.is_visible)
     is_signed = state.standing.is_signed
     priors = other_exams.of_patient(session, vault, actor, study)
     shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows)
@@ -135,7 +139,8 @@ def view_of(
             {one.instance_id: one.outline_id for one in outlines}.values(),
         ),
         outlines=outlines,
-        outline_drafts=reader_outlines.drafts(session, [row.id for row in rows], now),
+        outline_drafts=reader_outlines.drafts(session, [row.id for row in rows], now, authors),
+        second_read=progress.view(session, actor, study.id, reads),
         priors=priors,
         shares_uid=shares_uid,
         same_uid=same_uid,
@@ -149,6 +154,7 @@ def study_state(session: Session, actor: Actor, study_id: UUID) -> StudyState:
     study = look(session, actor, study_id)
     hidden = ai_visibility.hidden(session, actor, [study.id])
     state = status.of_studies(session, [study.id], hidden)[study.id]
+    state = blindness.of(session, [study.id]).seen(actor, state)
     session.commit()
     return state
 
@@ -168,7 +174,10 @@ def states(
         columns = (Study.id, Study.case_number)
         visible = visible_studies(actor).where(Study.id.in_(some)).with_only_columns(*columns)
         there = [row.id for row in session.execute(visible)]
-        return status.of_studies(session, there, ai_visibility.hidden(session, actor, there))
+        reads = blindness.of(session, there)
+        hidden = ai_visibility.hidden(session, actor, there)
+        found = status.of_studies(session, there, hidden)
+        return {i: reads.seen(actor, state) for i, state in found.items()}
 
     found, _ = database.read_readable(session, ids[:500], read)
     telling = [i for i, state in found.items() if state.result or state.reviewed]

@@ -11,6 +11,7 @@ from portal.studies import status
 from portal.studies.reader_outlines import DraftView, OutlineView
 from portal.studies.sealed_fields import Annotation as Annotation
 from portal.studies.sealed_fields import Patient
+from portal.studies.second_reads.progress import SecondReadView
 from portal.studies.status import PictureState, StudyState
 from portal.teams.ai_visibility import Visibility
 
@@ -129,6 +130,7 @@ class StudyView:
     shown: str  # what a signature names as shown, see `signatures.records.shown_of`
     outlines: list[OutlineView]  # of all its pictures, the oldest first
     outline_drafts: list[DraftView]
+    second_read: SecondReadView | None
     priors: list[Prior]
     shares_uid: bool  # with another picture, see `Instance.same_uid_as`
     same_uid: list[Prior]  # their studies, as far as the actor may see them

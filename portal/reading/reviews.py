@@ -2,6 +2,8 @@
 finding and the model's result (`findings`).
 """
 
+import functools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +24,7 @@ from portal.models import (
     Review,
     ReviewAnnotations,
     ReviewSeen,
+    SecondRead,
     SizeClass,
     Study,
     Verdict,
@@ -29,12 +32,15 @@ from portal.models import (
 from portal.reading import findings
 from portal.reading.case import load
 from portal.reading.case_records import ScreenView
+from portal.reading.second_reads import outline_dice
 from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, worklist_order
 from portal.studies.sealed_fields import Annotation
+from portal.studies.second_reads import blindness, progress
 from portal.studies.status import Result, State, StudyState
 from portal.teams import ai_visibility
 from portal.teams.ai_visibility import Visibility
+from portal.teams.settings import settings_of
 from portal.vault import Vault
 
 COMMENT_LENGTH: Final = 2000
@@ -47,7 +53,7 @@ class Saved:
     """A review as it is stored. `is_new` is false where the newest one states the same already.
 
     `seen`: the rows of what it was about. `ai`: what the reader may see of the AI once it is saved;
-    `verdict` and `reason` go by it.
+    `verdict` and `reason` go by it. `second_reads`: those that have begun or gone on with it.
     """
 
     review: Review
@@ -58,6 +64,7 @@ class Saved:
     drawings: list[ReviewAnnotations] = field(default_factory=list)
     screen: ScreenView | None = None
     annotations: dict[UUID, list[Annotation]] = field(default_factory=dict, repr=False)
+    second_reads: list[SecondRead] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
@@ -157,10 +164,13 @@ def state_finding(
         raise Conflict(
             "changed", "The case has changed since you opened it. Look at it again, then save."
         )
+    reads = blindness.of(session, [study.id])
     own = _newest(session, study.id, actor.user_id)
     review = _stated(study.id, actor.user_id, state, own, codes, ai, now)
-    newest = _newest(session, study.id)
-    seen_rows = _seen_rows(session, study.id, review.id)
+    newest = last = _newest(session, study.id)
+    if reads.is_blind(actor, study.id):
+        newest = None  # as the page of a second reader has it
+    seen_rows = _seen_rows(session, study.id, review.id, reads.authors(actor, study.id))
     outlines = [row.outline_id for row in seen_rows if row.outline_id is not None]
     if drawn is not None and drawn != reader_outlines.as_seen(outlines):
         raise Conflict(
@@ -192,8 +202,20 @@ def state_finding(
     session.add(review)
     session.flush()
     session.add_all([*seen_rows, *drawings])
+    if last is None:
+        percent = settings_of(session, study.team_id).second_read_percent
+        drawn_row = progress.draw(session, study, review, percent, now)
+        second_reads = [drawn_row] if drawn_row is not None else []
+    else:
+        # Its files are read while the exam is locked, so that its row is written once: two small
+        # ones, where both readers have drawn.
+        dice = functools.partial(outline_dice.between, session, vault, study.id)
+        second_reads = progress.go_on(session, study, review, reads, actor, now, dice)
     worklist_order.place(session, study.id)
-    critical_findings.follow(session, actor, study, review, critical, now)
+    # Who reads blind ends no critical finding that they have not seen.
+    is_positive = review.finding is not None and review.finding.is_positive
+    if is_positive or not reads.is_blind(actor, study.id):
+        critical_findings.follow(session, actor, study, review, critical, now)
     kept = annotations.of_reviews(session, vault, [review.id], pictures if drawings else [])
     return Saved(
         review,
@@ -201,6 +223,7 @@ def state_finding(
         is_new=True,
         ai=ai_visibility.of_exam(session, actor, study),
         seen=seen_rows,
+        second_reads=second_reads,
         drawings=drawings,
         screen=screen_checks.view_of(session, screen_check),
         annotations=kept.get(review.id, {}),
@@ -218,8 +241,12 @@ def log(session: Session, actor: Actor, study_id: UUID, saved: Saved, now: datet
         now=now,
         study_id=study_id,
         subject_id=review.id,
-        detail={"finding": review.finding.value, "verdict": review.verdict.value},
-        bound=[review, *saved.seen, *saved.drawings],
+        detail={
+            "finding": review.finding.value,
+            "verdict": review.verdict.value,
+            "second_reads": [row.id.hex for row in saved.second_reads],
+        },
+        bound=[review, *saved.seen, *saved.drawings, *saved.second_reads],
     )
 
 
@@ -306,9 +333,11 @@ def _newest(session: Session, study_id: UUID, reader_id: UUID | None = None) -> 
     return session.scalars(query).first()
 
 
-def _seen_rows(session: Session, study_id: UUID, review_id: UUID) -> list[ReviewSeen]:
+def _seen_rows(
+    session: Session, study_id: UUID, review_id: UUID, authors: Collection[UUID] | None
+) -> list[ReviewSeen]:
     predictions = exams.last_predictions(session, [study_id])
-    outlines = reader_outlines.newest_of_study(session, study_id)
+    outlines = reader_outlines.newest_of_study(session, study_id, authors)
     return [
         ReviewSeen(
             review_id=review_id,

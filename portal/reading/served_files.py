@@ -17,10 +17,13 @@ from portal.vault import NotReadable, Vault
 from xray_files.streams import png
 
 # Not what names the patient: the source file's header, and reports, which `portal.reports` reads.
+# Nor what readers have drawn: who may see which version of it, and when, is decided where versions
+# are read (`portal/outlines/versions.py`).
 SERVED: Final = frozenset(BlobKind) - {
     BlobKind.SOURCE,
     BlobKind.REPORT_CONTENT,
     BlobKind.REPORT,
+    BlobKind.REVIEW_MASK,
 }
 # What the overlay is drawn from where it is not stored.
 # What the model has made.

@@ -38,6 +38,7 @@ from portal.reading.reviews import Saved
 from portal.reading.served_files import OF_AI
 from portal.reading.signatures import records, view
 from portal.studies import exams, reader_outlines, sealed_fields, status, verdicts, worklist_order
+from portal.studies.second_reads import blindness
 from portal.studies.verdicts import Standing
 from portal.teams import ai_visibility
 from portal.teams.settings import settings_of
@@ -223,7 +224,7 @@ def add_addendum(
     if not written or len(written) > ADDENDUM_LENGTH:
         raise Invalid("addendum", f"An addendum has 1 to {ADDENDUM_LENGTH} characters.")
     signature = _newest(session, study.id)
-    if signature is None:
+    if signature is None or blindness.of(session, [study.id]).is_blind(actor, study.id):
         raise Conflict("not_signed", "Only a signed case has addenda. Write a comment, then sign.")
     if not is_proved(session, actor, proof, now):
         session.rollback()
@@ -288,6 +289,7 @@ def _files(session: Session, actor: Actor, study: Study) -> list[Blob]:
 def _check_shown(session: Session, actor: Actor, study: Study, shown: str, after: str) -> None:
     """Changed unless the exam is as the page has shown it to the actor."""
     study_id, hidden = study.id, ai_visibility.hidden(session, actor, [study.id])
+    reads = blindness.of(session, [study_id])
     newest = session.execute(
         select(Review.id, User.name)
         .join(Study, Study.id == Review.study_id)
@@ -296,10 +298,14 @@ def _check_shown(session: Session, actor: Actor, study: Study, shown: str, after
         .order_by(Review.created.desc())
         .limit(1)
     ).first()
+    if reads.is_blind(actor, study_id):
+        newest = None  # as the page of a second reader has it
+    authors = reads.authors(actor, study_id)
+    newest_outlines = reader_outlines.newest_of_study(session, study_id, authors)
     now = records.shown_of(
         status.of_studies(session, [study_id], hidden)[study_id],
         [row.id for row in exams.last_predictions(session, {study_id} - hidden).values()],
-        [row.id for row in reader_outlines.newest_of_study(session, study_id).values()],
+        [row.id for row in newest_outlines.values()],
     )
     parts = records.changes(shown, now)
     if after != (newest.id.hex if newest else ""):

@@ -3,7 +3,7 @@
 A row that can't be read hides no other: it is shown as damaged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +19,8 @@ from portal.reading.lists import claims
 from portal.reading.lists.claims import Claim
 from portal.studies import exams, sealed_fields, status
 from portal.studies.sealed_fields import Patient
+from portal.studies.second_reads import blindness
+from portal.studies.second_reads.blindness import WaitingReads
 from portal.studies.status import State, StudyState
 from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault, WantedFile
@@ -65,6 +67,45 @@ class WorklistRow:
     more: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Changing:
+    """What changes in rows while a list is open: states, who read last, who reads just now; and
+    which of it a person may not see yet.
+    """
+
+    states: Mapping[UUID, StudyState]
+    readers: Mapping[UUID, str]
+    claims: Mapping[UUID, Claim]
+    reads: WaitingReads
+
+    @classmethod
+    def of(
+        cls,
+        session: Session,
+        ids: Sequence[UUID],
+        now: datetime,
+        hidden: Collection[UUID] = (),
+    ) -> "Changing":
+        """That of these exams; the caller has checked that they may be seen. `hidden`: those of
+        which the AI's part may not be.
+        """
+        return cls(
+            status.of_studies(session, ids, hidden),
+            readers(session, ids) if ids else {},
+            claims.of_studies(session, ids, now) if ids else {},
+            blindness.of(session, ids),
+        )
+
+    def seen(self, actor: Actor, study_id: UUID) -> tuple[StudyState, str | None, Claim | None]:
+        """State, last reader and claim of an exam as the actor sees them."""
+        claim = self.claims.get(study_id)
+        if claim is not None and self.reads.hides(actor, study_id, claim.reader_id):
+            claim = None
+        is_blind = self.reads.is_blind(actor, study_id)
+        reader = None if is_blind else self.readers.get(study_id)
+        return self.reads.seen(actor, self.states[study_id]), reader, claim
+
+
 def rows(
     session: Session, vault: Vault, actor: Actor, ids: Sequence[UUID], now: datetime
 ) -> list[WorklistRow]:
@@ -104,9 +145,7 @@ def _unreadable(study_id: UUID) -> WorklistRow:
 def _rows(
     session: Session, vault: Vault, actor: Actor, ids: Sequence[UUID], now: datetime
 ) -> dict[UUID, WorklistRow]:
-    states = status.of_studies(session, ids, ai_visibility.hidden(session, actor, ids))
-    last_readers = readers(session, ids)
-    held = claims.of_studies(session, ids, now)
+    parts = Changing.of(session, ids, now, ai_visibility.hidden(session, actor, ids))
     # None while another transaction joins the exam into another.
     pictures = {i: rows for i, rows in exams.pictures(session, ids).items() if rows}
     leading = {study_id: exams.leading(rows) for study_id, rows in pictures.items()}
@@ -148,9 +187,7 @@ def _rows(
             uploader,
             thumbs.get(instance.id),
             data.get(instance.id),
-            states[study.id],
-            last_readers.get(study.id),
-            held.get(study.id),
+            *parts.seen(actor, study.id),
             _others(others[study.id][:MOST_OTHERS], thumbs, data),
             max(0, len(others[study.id]) - MOST_OTHERS),
         )

@@ -1,7 +1,7 @@
 """The reports of an exam: which there are, whether they are made, and their PDFs."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -27,6 +27,7 @@ from portal.models import (
 )
 from portal.reading import case
 from portal.studies import exams, sealed_fields, stored_files
+from portal.studies.second_reads import blindness
 from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 
@@ -42,6 +43,7 @@ class ReportView:
     report_id: UUID
     number: int
     author: str
+    author_id: UUID
     created: datetime
     state: ReportState
     error_code: str | None
@@ -92,6 +94,7 @@ def of_exam(session: Session, study_id: UUID, *, with_ai: bool = True) -> list[R
             report_id=report.id,
             number=number,
             author=author,
+            author_id=report.author_id,
             created=report.created,
             state=_state(jobs.get(report.id.hex), file),
             error_code=_error_code(jobs.get(report.id.hex)),
@@ -115,7 +118,8 @@ def listed(session: Session, actor: Actor, study_id: UUID) -> Listed:
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
     reports = _readable(session, actor, study)
-    changed = _changed(session, study.id) if reports else None
+    is_blind = blindness.of(session, [study.id]).is_blind(actor, study.id)
+    changed = _changed(session, study.id) if reports and not is_blind else None
     session.commit()
     return Listed(study.id, study.case_number, reports, changed)
 
@@ -169,8 +173,15 @@ def read(
 
 
 def _readable(session: Session, actor: Actor, study: Study) -> list[ReportView]:
-    """The reports that hold nothing which the actor may not see."""
-    return of_exam(session, study.id, with_ai=ai_visibility.may_see_ai(session, actor, study.id))
+    """The reports that hold nothing which the actor may not see: of another person none as long as
+    they may become the exam's second reader (`blindness`).
+    """
+    with_ai = ai_visibility.may_see_ai(session, actor, study.id)
+    found = of_exam(session, study.id, with_ai=with_ai)
+    if not blindness.of(session, [study.id]).is_blind(actor, study.id):
+        return found
+    own = (one for one in found if one.author_id == actor.user_id)
+    return [replace(one, number=number) for number, one in enumerate(own, 1)]
 
 
 def _changed(session: Session, study_id: UUID) -> datetime | None:

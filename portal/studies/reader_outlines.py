@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal.models import (
     Instance,
@@ -56,21 +56,28 @@ class DraftView:
     is_drawn: bool
 
 
-def newest(session: Session, instance_ids: Collection[UUID]) -> dict[UUID, Outline]:
-    """The newest version of each picture's outline; pictures without one are left out."""
+def newest(
+    session: Session, instance_ids: Collection[UUID], by: Collection[UUID] | None = None
+) -> dict[UUID, Outline]:
+    """The newest version of each picture's outline; pictures without one are left out.
+
+    `by`: only versions of these authors count, see `blindness.WaitingReads.authors`; None: all.
+    """
     rows = session.scalars(
         select(Outline)
-        .where(Outline.instance_id.in_(instance_ids))
+        .where(Outline.instance_id.in_(instance_ids), *_of_authors(Outline.author_id, by))
         .order_by(Outline.created, Outline.id)
         .execution_options(populate_existing=True)
     )
     return {row.instance_id: row for row in rows}
 
 
-def newest_of_study(session: Session, study_id: UUID) -> dict[UUID, Outline]:
+def newest_of_study(
+    session: Session, study_id: UUID, by: Collection[UUID] | None = None
+) -> dict[UUID, Outline]:
     """The same for all pictures of an exam."""
     pictures = select(Instance.id).where(Instance.study_id == study_id)
-    return newest(session, session.scalars(pictures).all())
+    return newest(session, session.scalars(pictures).all(), by)
 
 
 def as_seen(ids: Collection[UUID]) -> str:
@@ -79,14 +86,20 @@ def as_seen(ids: Collection[UUID]) -> str:
 
 
 def versions(
-    session: Session, instance_ids: Collection[UUID], *, compared: bool = True
+    session: Session,
+    instance_ids: Collection[UUID],
+    by: Collection[UUID] | None = None,
+    *,
+    compared: bool = True,
 ) -> list[OutlineView]:
-    """All versions of these pictures' outlines, the oldest first; `compared` with the model's."""
+    """All versions of these pictures' outlines, the oldest first; `by` as in `newest`, `compared`
+    with the model's.
+    """
     rows = session.execute(
         select(Outline, User.name, OutlineMeasurement.measurements)
         .join(User, User.id == Outline.author_id)
         .outerjoin(OutlineMeasurement, OutlineMeasurement.outline_id == Outline.id)
-        .where(Outline.instance_id.in_(instance_ids))
+        .where(Outline.instance_id.in_(instance_ids), *_of_authors(Outline.author_id, by))
         .order_by(Outline.created, Outline.id)
     ).all()
     failed = set[str | None]()
@@ -116,12 +129,17 @@ def versions(
     ]
 
 
-def drafts(session: Session, instance_ids: Collection[UUID], now: datetime) -> list[DraftView]:
-    """The outlines of these pictures that are being edited."""
+def drafts(
+    session: Session,
+    instance_ids: Collection[UUID],
+    now: datetime,
+    by: Collection[UUID] | None = None,
+) -> list[DraftView]:
+    """The outlines of these pictures that are being edited; `by` as in `newest`."""
     rows = session.execute(
         select(OutlineDraft, User.name)
         .join(User, User.id == OutlineDraft.editor_id)
-        .where(OutlineDraft.instance_id.in_(instance_ids))
+        .where(OutlineDraft.instance_id.in_(instance_ids), *_of_authors(OutlineDraft.editor_id, by))
     )
     return [
         DraftView(
@@ -134,3 +152,9 @@ def drafts(session: Session, instance_ids: Collection[UUID], now: datetime) -> l
         )
         for row, name in rows
     ]
+
+
+def _of_authors(
+    column: InstrumentedAttribute[UUID], by: Collection[UUID] | None
+) -> list[ColumnElement[bool]]:
+    return [] if by is None else [column.in_(by)]

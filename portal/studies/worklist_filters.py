@@ -29,6 +29,7 @@ from portal.models import (
 )
 from portal.studies import patient_names
 from portal.studies.header_columns import folded
+from portal.studies.second_reads import blindness
 from portal.studies.status import RESULT_JOBS, State
 from portal.vault import NotReadable, Vault
 
@@ -37,6 +38,7 @@ SEALED: Final = "~"
 _SEARCH: Final = "worklist:search"
 
 
+SECOND_READ: Final = "second_read"
 MINE: Final = "mine"
 NOBODY: Final = "nobody"
 # What is chosen as `days`: exams that arrived within so many.
@@ -46,12 +48,12 @@ DAYS: Final = (1, 3, 7, 30)
 class Asked(TypedDict, total=False):
     """What a list is filtered by; what is left out, empty or unknown filters nothing.
 
-    `state`: to_read, read or one of `status.State`. `result`: positive, likely, possible,
-    none_found or no_result. `side`: right, left or both. `size`: a `SizeClass`, of the model's
-    finding. `reader`: who read it last, an id or `nobody`, or `mine`: read last or just now by
-    the actor. `days`: one of `DAYS`. `query`:
-    the beginning of a case number, or a whole patient ID, accession number or family name (or one
-    of its words), also as `worklist.address_of` gives it.
+    `state`: to_read, read, second_read (of which the actor may become the second reader) or one of
+    `status.State`. `result`: positive, likely, possible, none_found or no_result. `side`: right,
+    left or both. `size`: a `SizeClass`, of the model's finding. `reader`: who read it last, an id
+    or `nobody`, or `mine`: read last or just now by the actor. `days`: one of `DAYS`. `query`: the
+    beginning of a case number, or a whole patient ID, accession number or family name (or one of
+    its words), also as `worklist.address_of` gives it.
     """
 
     state: str
@@ -76,7 +78,9 @@ def filters(
     conditions = []
     of_ai = list[ColumnElement[bool]]()
     state = asked.get("state", "")
-    if visible is not None and state in _OF_VISIBLE:
+    if state == SECOND_READ:
+        conditions.append(blindness.may_become_second(actor))
+    elif visible is not None and state in _OF_VISIBLE:
         conditions.append(_OF_VISIBLE[state](visible))
     elif state == State.READY:
         conditions.append(false())
@@ -89,8 +93,10 @@ def filters(
         of_ai.append(Study.side == asked["side"])
     if asked.get("size", "") in tuple(SizeClass):
         of_ai.append(Study.size == SizeClass(asked["size"]))
-    if of_ai and visible is not None:
-        conditions.append(visible)
+    if of_ai:
+        # A second reader chooses no exam by what the AI found in it.
+        all_but_blind = not_(blindness.may_become_second(actor))
+        conditions.append(all_but_blind if visible is None else visible)
     conditions += of_ai
     if asked.get("reader"):
         conditions.append(_by_reader(actor, asked["reader"], now))
@@ -103,8 +109,10 @@ def filters(
 
 
 def _by_reader(actor: Actor, reader: str, now: datetime) -> ColumnElement[bool]:
+    # To who may become its second reader, nobody has read an exam yet.
+    blind = blindness.may_become_second(actor)
     if reader == NOBODY:
-        return Study.reader_id.is_(None)
+        return or_(Study.reader_id.is_(None), blind)
     if reader == MINE:
         reads = exists().where(
             ReadingClaim.study_id == Study.id,
@@ -113,7 +121,7 @@ def _by_reader(actor: Actor, reader: str, now: datetime) -> ColumnElement[bool]:
         )
         return or_(Study.reader_id == actor.user_id, reads)
     try:
-        return Study.reader_id == UUID(reader)
+        return and_(Study.reader_id == UUID(reader), not_(blind))
     except ValueError:
         return false()
 

@@ -3,9 +3,10 @@ sends, orders or counts by it.
 
 The policy is that of the exam's team. `with_picture`: everybody who sees the exam. `after_verdict`:
 a reader once they have saved a verdict on it themselves, a technologist once any reader has.
-`never`: nobody, whatever they have saved. Who opens an exam by emergency access gives no verdict,
-so under either of these they do not see it. Admins and auditors see no exam at all; boards and log
-give them numbers and ids.
+`never`: nobody, whatever they have saved. An exam that waits for a second reader is hidden from
+who may become it, whatever the policy (`second_reads.blindness`). Who opens an exam by emergency
+access gives no verdict, so under the latter two they do not see it. Admins and auditors see no exam
+at all; boards and log give them numbers and ids.
 
 Where it may not be seen, an exam is shown as one that has not been analysed (`status.without_ai`)
 and stands in lists by its arrival.
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 from portal.access import Actor
 from portal.models import AiShown, Review, Role, Study, TeamChoices
 from portal.studies import exams
+from portal.studies.second_reads import blindness
 from portal.teams.settings import DEFAULTS
 
 
@@ -57,12 +59,14 @@ def is_hidden(actor: Actor) -> ColumnElement[bool]:
     return or_(
         _policy() == AiShown.NEVER.value,
         and_(_policy() == AiShown.AFTER_VERDICT.value, ~_has_verdict(actor)),
+        blindness.may_become_second(actor),
     )
 
 
 def visible_in_lists(session: Session, actor: Actor) -> ColumnElement[bool] | None:
     """Of which exams in the actor's lists they may see what the AI found, as a condition; None
-    where it is all of them. Otherwise lists are by arrival, whatever it says.
+    where it is all of them, but for those that wait for them as a second reader. Otherwise lists
+    are by arrival, whatever it says.
     """
     query = select(TeamChoices.ai_shown).where(TeamChoices.team_id == actor.team_id)
     policy = session.scalar(query) or DEFAULTS.ai_shown

@@ -45,6 +45,7 @@ _PAGES = (
     "api.health",
     "clinic.worklist",
     "clinic.list_events",
+    "clinic.second_reads",
     "clinic.upload",
     "clinic.case",
     "clinic.claims",

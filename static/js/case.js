@@ -19,7 +19,7 @@ const KEYS = {
   "a": "agree", "y": "agree-next", "0": "finding-none", "r": "finding-right", "l": "finding-left", "b": "finding-both",
   "Shift+s": "sign", "Shift+n": "sign-next", "Shift+y": "agree-sign-next",
   "u": "finding-unsure", "d": "details", "c": "comment", "n": "next", "q": "worklist",
-  "Shift+r": "report",
+  "Shift+r": "report", "Shift+q": "ask-second",
   "e": "edit", "Shift+b": "edit-brush", "Shift+e": "edit-eraser", "Shift+p": "edit-polygon", "Shift+f": "edit-fill", "Shift+d": "edit-delete",
   "Shift+t": "edit-threshold", "{": "edit-smaller", "}": "edit-larger", "Shift+o": "reader-outline",
   "!": "critical", "Shift+w": "informed", "Shift+c": "sentence",
@@ -116,6 +116,10 @@ function wireReview() {
   actions.sign = withPanel(() => signing.sign());
   actions["sign-next"] = withPanel(async () => { if (await signing.sign()) await actions.next(); });
   actions["agree-sign-next"] = withPanel(async () => { if (await signing.sign(true)) await actions.next(); });
+  actions["ask-second"] = async () => {
+    const ask = /** @type {HTMLFormElement | null} */ (document.getElementById("ask-second"));
+    if (ask && !ask.closest("section").hidden && await review.mayLeave()) ask.requestSubmit();
+  };
   actions.comment = withPanel(() => field(form, "comment").focus());
   actions.details = withPanel(() => (field(form, "size").disabled ? field(form, "reason") : field(form, "size")).focus());
   addEventListener("beforeunload", (event) => { if (review.isOpen || signing.isOpen) event.preventDefault(); });

@@ -41,7 +41,7 @@ def scenes(world: World) -> Iterator[Scene]:
         yield Scene(name, path, role, ready, proved=path not in BEFORE_THE_CODE)
     without_picture = {"child"}
     for name, study in world.more.items():
-        if name not in ("damaged", "hidden", "shown"):
+        if name not in ("damaged", "hidden", "shown", "disagreed", "agreed", "blind", "more"):
             ready = _nothing if name in without_picture else _loaded
             yield Scene(f"case-{name}", f"/studies/{study}", Role.READER, ready)
     yield Scene("case-damaged", f"/studies/{world.more['damaged']}", refusals=True)
@@ -49,6 +49,11 @@ def scenes(world: World) -> Iterator[Scene]:
     for name in ("hidden", "shown"):
         yield Scene(f"case-ai-{name}", f"/studies/{world.more[name]}", first, _loaded)
     yield Scene("worklist-ai-hidden", "/worklist?state=all", first)
+    third = world.people["tertia"]
+    yield Scene("second-reads-two-lists", "/second-reads", third)
+    yield Scene("second-reads-in-the-worklist", "/worklist", third)
+    for name in ("blind", "disagreed", "agreed"):
+        yield Scene(f"second-reads-{name}", f"/studies/{world.more[name]}", third, _loaded)
     yield from _dialogs(world)
     yield from _lists(world)
     for status in ERRORS:

@@ -29,6 +29,7 @@ PAGES = [
     ("/worklist?q=nothing-like-this", Role.READER),
     ("/worklist?side=both", Role.READER),  # all read
     ("/upload", Role.TECHNOLOGIST),
+    ("/second-reads", Role.READER),
     ("/history", Role.READER),
     ("/history?what=sent", Role.TECHNOLOGIST),
     ("/studies/{likely}", Role.READER),

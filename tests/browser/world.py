@@ -21,11 +21,13 @@ from portal.models import (
     JobKind,
     JobState,
     LoginSession,
+    PerformanceMonth,
     Role,
     Study,
     TeamChoices,
     User,
 )
+from portal.performance import summaries
 from portal.reading import reviews
 from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
@@ -123,6 +125,8 @@ def _people(world: World) -> None:
         )
         site.submit(data, people["busy"])
     _hide_the_ai(world)
+    _read_twice(world)
+    _count(site)
     client = sign_in(site.app, people["outsider"])
     form = {"reason": "emergency", "explanation": "Called by the ward, their reader is away."}
     opened = post(client, "/emergency", form | {"case": world.cases.likely.hex[:6]})
@@ -143,6 +147,65 @@ def _hide_the_ai(world: World) -> None:
         site.segment(study, site.render(study), drawn.mask, 0.9)
         world.more[name] = study
     review(site, reader, world.more["shown"], "right")
+
+
+def _read_twice(world: World) -> None:
+    """A team that has all exams read twice: some wait for a second reader, one for a third."""
+    site = world.site
+    team = {"team": "Reads twice"}
+    first, second, third = (
+        make_person(site.app, Role.READER, name=f"Pat {name}", **team)
+        for name in ("Primus", "Secunda", "Tertia")
+    )
+    world.people |= {"secunda": second, "tertia": third}
+    with site.core.sessions() as session:
+        session.add(TeamChoices(team_id=site.team_of(first), second_read_percent=100))
+        session.commit()
+    for name, seed in (("disagreed", 141), ("agreed", 142), ("blind", 143), ("more", 144)):
+        drawn = draw(seed)
+        study = site.submit(phantom.dicom(drawn, patient_name=_NAMES[seed % 5]), first)
+        site.segment(study, site.render(study), drawn.mask, 0.9)
+        world.more[name] = study
+        review(site, first, study, "right", size="10_to_30", comment="Apical, no shift.")
+    review(site, second, world.more["disagreed"], "none", comment="A skin fold: it goes on below.")
+    review(site, second, world.more["agreed"], "right", size="below_10")
+
+
+def _count(site: BrowserPortal) -> None:
+    """Make the boards, with second reads as after some months."""
+    now = datetime.now(UTC)
+    with site.core.sessions() as session:
+        while summaries.refresh(session, now):
+            pass
+        of_model = PerformanceMonth.model_id.is_not(None)
+        model = session.scalars(select(PerformanceMonth.model_id).where(of_model)).first()
+        row = session.scalars(
+            select(PerformanceMonth)
+            .where(PerformanceMonth.model_id.is_(None))
+            .order_by(PerformanceMonth.month.desc())
+        ).first()
+        assert model is not None
+        assert row is not None
+        row.content = row.content | {
+            "second_reads": {
+                "strata": [
+                    [model.hex, "likely", 61, 152.5, 381.2, 50, 125.0, 312.5],
+                    [model.hex, "possible", 48, 96.0, 192.0, 17, 34.0, 68.0],
+                    [model.hex, "none_found", 160, 1600.0, 16000.0, 2, 20.0, 200.0],
+                    [model.hex, "no_result", 7, 35.0, 175.0, 0, 0.0, 0.0],
+                ],
+                "pairs": [
+                    [True, "right", "right", 40, 80.0, 160.0],
+                    [True, "none", "none", 120, 1200.0, 12000.0],
+                    [True, "none", "right", 6, 30.0, 150.0],
+                    [False, "left", "left", 30, 60.0, 120.0],
+                    [False, "none", "none", 80, 800.0, 8000.0],
+                ],
+                "open": {"second": 12, "third": 3, "unsure": 4},
+                "dice": [0.5 + at / 50 for at in range(22)],
+            }
+        }
+        session.commit()
 
 
 def end_sessions(site: BrowserPortal, person: Person) -> None:

@@ -23,10 +23,10 @@ from portal.critical import open_findings
 from portal.critical.open_findings import OpenFindings
 from portal.database import DatabaseTime
 from portal.models import Job, JobState, LoginSession, ReadingClaim, Study
-from portal.reading import worklist, worklist_rows
-from portal.reading.lists import claims
+from portal.reading import worklist
 from portal.reading.lists.live import LiveRow
 from portal.reading.shown_results import Shown
+from portal.reading.worklist_rows import Changing
 from portal.studies import status
 from portal.teams import ai_visibility
 
@@ -170,7 +170,9 @@ class Feed:
         rows, _ = database.read_readable(
             session, list(team_of), lambda some: _rows(session, some, now)
         )
-        critical = {team: open_findings.of_actor(session, actor) for team, actor in teams.items()}
+        # A second reader is shown none of what they are blind to, so it is asked for each person.
+        people = {one.actor.user_id: one.actor for one in opened}
+        critical = {who: open_findings.of_actor(session, one) for who, one in people.items()}
         # Where the AI result is not seen at once, each reader of a team sees another part.
         visible = {
             team: ai_visibility.visible_in_lists(session, actor) for team, actor in teams.items()
@@ -187,7 +189,11 @@ class Feed:
         updates = []
         for one in opened:
             team = one.actor.team_id
-            own = {i: row for i, row in rows.items() if i in one.ids and team_of[i] == team}
+            own = {
+                i: LiveRow(*parts.seen(one.actor, i))
+                for i, parts in rows.items()
+                if i in one.ids and team_of[i] == team
+            }
             waits = counts.get(team)
             if waits is None:
                 waits = worklist.waiting(
@@ -195,7 +201,7 @@ class Feed:
                 )
                 own = _without_ai(own, ai_visibility.hidden(session, one.actor, own))
             arrived = sum(created > one.since for created in arrivals[team]) - one.known
-            updates.append((one, Update(own, waits, max(0, arrived), critical[team])))
+            updates.append((one, Update(own, waits, max(0, arrived), critical[one.actor.user_id])))
         return updates
 
     def _send(self, updates: list[tuple[OpenList, Update]]) -> None:
@@ -228,13 +234,11 @@ def _note(session: Session, actor: Actor, ids: list[UUID], now: datetime) -> Non
     audit.append(session, "results_read", actor=actor, now=now, detail=detail)
 
 
-def _rows(session: Session, ids: Sequence[UUID], now: datetime) -> dict[UUID, LiveRow]:
+def _rows(session: Session, ids: Sequence[UUID], now: datetime) -> dict[UUID, Changing]:
     # Of a row that can't be read nothing is sent: the page shows it as damaged.
     session.execute(select(Study.case_number).where(Study.id.in_(ids))).all()
-    states = status.of_studies(session, ids)
-    readers = worklist_rows.readers(session, ids) if ids else {}
-    held = claims.of_studies(session, ids, now) if ids else {}
-    return {i: LiveRow(state, readers.get(i), held.get(i)) for i, state in states.items()}
+    found = Changing.of(session, ids, now)
+    return dict.fromkeys(found.states, found)
 
 
 def _without_ai(rows: dict[UUID, LiveRow], hidden: Collection[UUID]) -> dict[UUID, LiveRow]:

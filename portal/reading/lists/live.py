@@ -1,7 +1,7 @@
 """The parts of a list's rows that change while a page is open."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor
 from portal.reading import case, worklist_rows
-from portal.reading.lists import claims
 from portal.reading.lists.claims import Claim
 from portal.reading.shown_results import Shown
 from portal.studies.status import StudyState
@@ -29,7 +28,6 @@ def live_rows(
 ) -> dict[UUID, LiveRow]:
     """The present rows of these exams, as `case.states` checks and logs them."""
     states = case.states(session, actor, ids, now, shown)
-    readers = worklist_rows.readers(session, list(states))
-    held = claims.of_studies(session, list(states), now)
+    parts = replace(worklist_rows.Changing.of(session, list(states), now), states=states)
     session.commit()
-    return {i: LiveRow(state, readers.get(i), held.get(i)) for i, state in states.items()}
+    return {i: LiveRow(*parts.seen(actor, i)) for i in states}

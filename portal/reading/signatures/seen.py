@@ -13,6 +13,7 @@ from portal.reading import case, findings
 from portal.reading.case_records import PictureView, StudyView
 from portal.reading.signatures.records import SignatureView
 from portal.studies import exams, status
+from portal.studies.second_reads import blindness
 from portal.studies.status import State
 from portal.studies.verdicts import Standing, VerdictState
 from portal.vault import Vault
@@ -35,11 +36,13 @@ def open_signed(
 
     `picture` is the one to be shown, else the one that was shown then. A result that a later one
     has replaced is there without its map; none is where the actor may not see what the AI found.
-    Denied where the actor may not see the case, or it has no such signature.
+    Denied where the actor may not see the case, or it has no such signature, or none that they may
+    see yet (`blindness`).
     """
     study = case.look(session, actor, study_id)
     signature = session.get(Signature, signature_id)
-    if signature is None or exams.survivor_of(session, signature.study_id) != study.id:
+    is_blind = blindness.of(session, [study.id]).is_blind(actor, study.id)
+    if signature is None or exams.survivor_of(session, signature.study_id) != study.id or is_blind:
         raise Denied("signature")
     named = select(ReviewSeen).where(ReviewSeen.review_id == signature.review_id)
     seen = {row.instance_id: row for row in session.scalars(named)}

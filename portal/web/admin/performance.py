@@ -24,6 +24,7 @@ def page() -> str:
         board=found,
         total=performance.total(found),
         arrived=performance.arrived(found),
+        second=performance.second(found),
         groups=performance.groups(found),
         months=performance.months(found),
         month_plots=performance.month_plots(found),

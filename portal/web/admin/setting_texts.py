@@ -104,7 +104,15 @@ def _escalation(now: TeamSettings) -> str:
 
 # Those that something follows from by now.
 OFFERED: Final = frozenset(
-    {"ai_shown", "signing_minutes", "old_exam_hours", "age_min", "escalates", "escalation_minutes"}
+    {
+        "ai_shown",
+        "second_read_percent",
+        "signing_minutes",
+        "old_exam_hours",
+        "age_min",
+        "escalates",
+        "escalation_minutes",
+    }
 )
 _TITLES: Final = MappingProxyType(
     {

@@ -148,7 +148,7 @@ def _newest(study_id: UUID) -> dict[str, bodies.Json]:
         return {}
     db_session().rollback()  # of the review that was not added
     view = open_study(db_session(), guard.services().vault, actor, study_id, guard.now())
-    return {"newest": _review_of(view.reviews[-1]).as_json()}
+    return {"newest": _review_of(view.reviews[-1]).as_json()} if view.reviews else {}
 
 
 def _review_of(review: ReviewView) -> bodies.Review:

@@ -23,11 +23,13 @@ from portal.models import BlobKind
 from portal.reading import reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
+from portal.reading.second_reads import waiting
 from portal.reading.signatures.seen import open_signed
 from portal.reading.viewing import drafts, screen_checks
 from portal.reports import made
 from portal.services import db_session
 from portal.studies.status import StudyState
+from portal.studies.worklist_filters import SECOND_READ
 from portal.web.clinic.informing import critical
 from portal.web.present import case_view, list_filters, review_view
 from portal.web.present.informing import critical_view
@@ -192,6 +194,7 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
         "critical": critical.html_of(row.study_id),
         "review": row.id.hex,
         "drawn": [asdict(one) for one in saved.annotations.get(picture, ())] if picture else [],
+        "see_again": bool(saved.second_reads),
     }
 
 
@@ -200,6 +203,13 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
 def following(study_id: UUID) -> BaseResponse:
     """Redirect to the next case of the list in the address, or from the last one to the list."""
     filters = list_filters.of_request()
+    if filters.state == SECOND_READ:
+        following_one = waiting.following(db_session(), guard.actor(), study_id, guard.now())
+        if following_one:
+            at = url_for(".case", study_id=following_one, **filters.place)
+            return redirect(at, 303)
+        flash("No other case waits for you as a second reader.", "ok")
+        return redirect(url_for("second_reads.page"), 303)
     found = worklist.next_study(
         db_session(),
         guard.services().vault,

@@ -42,7 +42,7 @@ def begin(study_id: UUID) -> Response:
             "base": base64.b64encode(opened.base).decode(),
             "origin": opened.origin,
             "is_draft": opened.is_draft,
-            "kept": opened.job_id is not None,
+            "kept": opened.job_id is not None and opened.shows_kept,
             "beat_seconds": BEAT_SECONDS,
         }
     )

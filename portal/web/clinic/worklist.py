@@ -12,8 +12,10 @@ from portal.critical import open_findings
 from portal.critical.open_findings import OpenFindings
 from portal.reading import worklist as worklists
 from portal.reading.lists import live
+from portal.reading.second_reads import waiting
 from portal.services import db_session
 from portal.studies import status
+from portal.studies.worklist_filters import SECOND_READ
 from portal.web.present import list_arrivals, list_filters, list_pages, list_rows
 from portal.web.present.informing import critical_view
 from portal.web.present.list_filters import ListFilters
@@ -36,6 +38,7 @@ class ListPage:
     known: str = ""  # which arrivals the page knows, for `states`
     may_submit: bool = False
     critical: OpenFindings = open_findings.NONE
+    second_reads: int = 0  # that wait for this person
 
     @property
     def options(self) -> dict[str, list[tuple[str, str]]]:
@@ -88,11 +91,14 @@ class ListPage:
 
 @blueprint.get("")
 @guard.permission(Permission.STUDY_LIST)
-def worklist() -> str:
+def worklist() -> str | BaseResponse:
     """The list, at first of what is to be read: AI-positive first, then what needs unaided reading,
     then the rest, each the oldest first; by arrival for who may not see at once what the AI found.
     """
     filters = list_filters.of_request()
+    may_read = guard.actor().may(Permission.REVIEW_WRITE)
+    if filters.state == SECOND_READ and may_read:
+        return redirect(url_for("second_reads.page"), 303)
     found = worklists.worklist(
         db_session(),
         guard.services().vault,
@@ -116,6 +122,7 @@ def worklist() -> str:
         known=_known_arrivals(),
         may_submit=guard.actor().may(Permission.STUDY_SUBMIT),
         critical=worklists.critical(db_session(), guard.actor()),
+        second_reads=waiting.count(db_session(), guard.actor()) if may_read else 0,
     )
     return render_template("worklist/worklist.html", page=page, **critical_view.TEXTS)
 

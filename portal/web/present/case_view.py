@@ -12,10 +12,18 @@ from portal.reading.case_records import Annotation, Prior, StudyView
 from portal.reading.signatures.records import SignatureView
 from portal.reading.viewer_preferences import Preferences
 from portal.studies.status import PictureState, StudyState
-from portal.web.present import outline_view, review_view, sign_view, size_lines, wording
+from portal.web.present import (
+    outline_view,
+    review_view,
+    sign_view,
+    size_lines,
+    wording,
+)
 from portal.web.present.other_lines import OtherLine, other_lines
 from portal.web.present.outline_view import OutlinePanel
 from portal.web.present.review_view import ReviewForm, ReviewLine
+from portal.web.present.second_reads import panel
+from portal.web.present.second_reads.panel import SecondReadPanel
 from portal.web.present.sign_view import Seen, SignPanel
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
@@ -131,6 +139,7 @@ class CasePage:
     sign: SignPanel
     seen: Seen | None  # where it is shown as it was signed
     outline: OutlinePanel
+    second_read: SecondReadPanel
     priors: list[PriorLine]
     same_uid_note: str
     same_uid: list[PriorLine]
@@ -228,6 +237,7 @@ def case_page(
         sign=sign_view.panel(view, actor),
         seen=sign_view.seen(view, signed) if signed else None,
         outline=outline_view.panel(view, actor),
+        second_read=panel.panel(view, actor),
         priors=[_prior_line(prior) for prior in view.priors],
         same_uid_note=wording.SAME_UID if view.shares_uid else "",
         same_uid=[_prior_line(other) for other in view.same_uid],
@@ -294,7 +304,7 @@ def _hidden_note(view: StudyView, actor: Actor) -> str:
         return ""
     if view.ai.policy is AiShown.AFTER_VERDICT and not actor.may(Permission.REVIEW_WRITE):
         return wording.AI_HIDDEN_UNREAD
-    return wording.AI_HIDDEN[view.ai.policy]
+    return wording.AI_HIDDEN.get(view.ai.policy, wording.AI_HIDDEN_SECOND)
 
 
 def _film_note(view: StudyView) -> str:

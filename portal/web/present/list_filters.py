@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flask import request
 
-from portal.studies.worklist_filters import DAYS, MINE, NOBODY, Asked
+from portal.studies.worklist_filters import DAYS, MINE, NOBODY, SECOND_READ, Asked
 
 # The list begins with what is to be read; a search looks in everything.
 TO_READ: Final = "to_read"
@@ -138,6 +138,8 @@ def _usual_state(query: str) -> str:
 
 def _known(name: str, value: str) -> str:
     if name == "reader" and _READER.fullmatch(value):
+        return value
+    if name == "state" and value == SECOND_READ:  # a list of its own, which is no choice of this
         return value
     return value if any(value == known for known, _ in OPTIONS[name]) else ""
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from portal.performance.board import Board, Group, MonthRow
+from portal.performance.board import STRATA, Board, Group, MonthRow
 from portal.performance.exam_outcomes import SIZES
 from portal.performance.intervals import LEAST, Share
 from portal.performance.turnaround import STEPS
+from portal.performance.weighted import Estimate, Stratum
 from portal.web.present import plots
 from portal.web.present.plots import Plot
 
@@ -46,6 +47,12 @@ _MEASURES: Final[Mapping[str, _Measure]] = {
     "alarms": _Measure("Alarms per 100 exams", lambda group: group.alarms, unit=""),
     "agreement": _Measure("Agreement", lambda group: group.agreed, whole=True),
     "no_result": _Measure("No AI result", lambda group: group.unanswered),
+}
+_STRATA: Final = {
+    "likely": "Likely",
+    "possible": "Possible",
+    "none_found": "None found",
+    "no_result": "No AI result",
 }
 _STEPS: Final = {
     "arrival_to_ai": "Arrival to first AI result",
@@ -167,6 +174,72 @@ def time_plots(board: Board) -> list[tuple[str, Plot]]:
             values.append((one.month.name, pair))
         found.append((_STEPS[step], plots.durations(values)))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class SecondTexts:
+    """What blind second reads have shown. `strata`: AI result, exams that were drawn and read, how
+    many exams they stand for, how likely an exam was drawn, pneumothorax found.
+    """
+
+    sensitivity: Number
+    kappa_blind: Number
+    kappa_shown: Number
+    dice: str
+    waiting: str
+    strata: list[tuple[str, str, str, str, str]]
+
+
+def second(board: Board) -> SecondTexts:
+    """The numbers of second reads of the chosen months."""
+    found = board.second
+    waits = {name: found.waiting.get(name, 0) for name in ("second", "third", "unsure")}
+    return SecondTexts(
+        sensitivity=_estimate(found.sensitivity, "with a pneumothorax", scale=100, unit=" %"),
+        kappa_blind=_estimate(found.kappa(ai_shown=False), "pairs"),
+        kappa_shown=_estimate(found.kappa(ai_shown=True), "pairs"),
+        dice=_middle(found.dice),
+        waiting=f"{waits['second']:,} wait for a second reader, {waits['third']:,} for a third; "
+        f"{waits['unsure']:,} ended unsure",
+        strata=[_stratum(name, found.strata[name]) for name in STRATA if name in found.strata],
+    )
+
+
+def _estimate(found: Estimate, of: str, scale: float = 1, unit: str = "") -> Number:
+    if found.is_small or found.value is None or found.low is None or found.high is None:
+        return Number(FEW if found.count else "—")
+    digits = 1 if scale > 1 else 2
+    value, low, high = (f"{one * scale:.{digits}f}" for one in (found.value, found.low, found.high))
+    return Number(
+        text=value + unit,
+        interval=f"{low}–{high}{unit}",
+        count=f"{found.count:,} {of}",
+        value=round(max(0.0, found.value) * 100, 2),
+        low=round(max(0.0, found.low) * 100, 2),
+        high=round(max(0.0, found.high) * 100, 2),
+    )
+
+
+def _stratum(name: str, found: Stratum) -> tuple[str, str, str, str, str]:
+    title = _STRATA[name]
+    if found.all.count < LEAST:
+        return title, FEW, "—", "—", "—"
+    chance = found.all.count / found.all.weight
+    return (
+        title,
+        f"{found.all.count:,}",
+        f"{found.all.weight:,.0f}",
+        plots.percent(chance) + " %",
+        f"{found.positive.count:,}",
+    )
+
+
+def _middle(dice: list[float]) -> str:
+    """The median of a sorted list and the middle half."""
+    if len(dice) < LEAST:
+        return FEW if dice else "—"
+    low, middle, high = (dice[len(dice) * part // 4] for part in (1, 2, 3))
+    return f"{middle:.2f} (middle half {low:.2f} to {high:.2f}, {len(dice):,} exams)"
 
 
 def arrived(board: Board) -> str:

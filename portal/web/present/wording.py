@@ -102,6 +102,7 @@ AI_HIDDEN = {
     "after_verdict": "This team reads first: you see the AI result once you have saved a finding.",
     "never": "This team reads without the AI: its result is not shown.",
 }
+AI_HIDDEN_SECOND = "The AI result is shown here once you have stated your finding."
 AI_HIDDEN_UNREAD = "This team reads first: the AI result is shown here once the case was read."
 UNSURE = "Uncertain: the model’s two readings of this picture differ."
 LIMITS = (

@@ -20,7 +20,7 @@ import { refreshTimes } from "../time.js";
 /** @typedef {{ focus: any, comment: string, size: string, reason: string }} Sent */
 /** @typedef {{
       is_new: boolean, after: string, stated: Stated, label: string, line: string, reveals: boolean,
-      critical?: object, review: string, drawn: import("../viewer/annotations.js").Annotation[],
+      critical?: object, review: string, drawn: import("../viewer/annotations.js").Annotation[], see_again: boolean,
     }} Saved */
 
 export class Review {
@@ -260,6 +260,8 @@ export class Review {
     if (this.size.value === sent.size) this.size.value = answer.stated.size;
     if (this.reason.value === sent.reason) this.reason.value = answer.stated.reason;
     this.#showStated();
+    document.getElementById("ask-second")?.closest("section").removeAttribute("hidden");
+    if (answer.see_again && !answer.reveals) await this.seeAgain().catch(() => {}); // what was hidden until now
     this.#show(elsewhere ? `${answer.label}. It was saved before, in another window.` : `${answer.label}. Saved.`);
     const unmoved = document.activeElement === sent.focus && this.form.contains(sent.focus);
     if (unmoved && !this.comment.value) sent.focus.blur();

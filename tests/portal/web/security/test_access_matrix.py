@@ -66,6 +66,7 @@ ALLOWED: dict[str, Rights] = {
     "critical.acknowledge": JUDGE,
     "critical.communicate": JUDGE,
     "claims.claim": JUDGE,
+    "second_reads.ask": JUDGE,
     "claims.release": JUDGE,
     "outline.begin": JUDGE,
     "outline.beat": JUDGE,

@@ -128,6 +128,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "sentence.text": {"reader"},
     "critical.acknowledge": {"reader"},
     "critical.communicate": {"reader"},
+    "second_reads.page": {"reader", "outsider"},
+    "second_reads.ask": {"reader"},
     "claims.claim": {"reader"},
     "claims.release": {"reader"},
     "viewer.preferences": SENDERS,  # what they send is refused with 422

@@ -1,0 +1,103 @@
+"""The exams that wait for a second reader, or for a third one, by arrival.
+
+The list shows what a reader needs to find the exam, and nothing of its results or findings.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, or_, tuple_
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.access import Actor, Permission, visible_studies
+from portal.models import Study
+from portal.reading import worklist_rows
+from portal.reading.lists import claims
+from portal.reading.worklist_rows import WorklistRow
+from portal.studies import worklist_order
+from portal.studies.second_reads import blindness
+from portal.vault import Vault
+
+# The oldest of each list are shown: as these are read, others move up.
+MOST: Final = 50
+_BY_ARRIVAL: Final = (Study.created, Study.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The oldest exams of a list, and how many there are; counted to `MOST` + 1."""
+
+    rows: list[WorklistRow]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class SecondReads:
+    """What waits for the actor as a second reader, and as a third one."""
+
+    second: Queue
+    third: Queue
+
+
+def waiting(session: Session, vault: Vault, actor: Actor, now: datetime) -> SecondReads:
+    """What waits for the actor, with one audit row that lists its exams."""
+    actor.require(Permission.REVIEW_WRITE)
+    second = _queue(session, vault, actor, blindness.may_become_second, now)
+    third = _queue(session, vault, actor, blindness.may_become_third, now)
+    named = [row.study_id.hex for row in (*second.rows, *third.rows)]
+    audit.append(session, "worklist_read", actor=actor, now=now, detail={"studies": named})
+    session.commit()
+    return SecondReads(second, third)
+
+
+def count(session: Session, actor: Actor) -> int:
+    """How many exams wait for the actor as a second or third reader, counted to `MOST` + 1."""
+    actor.require(Permission.STUDY_LIST)
+    found = worklist_order.count(
+        session, visible_studies(actor).where(_any(actor)), MOST + 1, _BY_ARRIVAL
+    )
+    session.commit()
+    return found
+
+
+def following(session: Session, actor: Actor, study_id: UUID, now: datetime) -> UUID | None:
+    """The exam that follows this one by arrival among those that wait for the actor, or else the
+    first one, without those that a colleague has open.
+    """
+    actor.require(Permission.STUDY_READ)
+    listed = visible_studies(actor).where(
+        _any(actor), Study.id != study_id, ~claims.read_by_others(actor, now)
+    )
+    here = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+    ids = listed.with_only_columns(Study.id).order_by(*_BY_ARRIVAL).limit(1)
+    found = None
+    if here is not None:
+        found = session.scalar(ids.where(tuple_(*_BY_ARRIVAL) > (here.created, here.id)))
+    found = found or session.scalar(ids)
+    session.commit()
+    return found
+
+
+def _any(actor: Actor) -> ColumnElement[bool]:
+    return or_(blindness.may_become_second(actor), blindness.may_become_third(actor))
+
+
+def _queue(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    condition: Callable[[Actor], ColumnElement[bool]],
+    now: datetime,
+) -> Queue:
+    listed = visible_studies(actor).where(condition(actor))
+    ids = session.scalars(
+        listed.with_only_columns(Study.id).order_by(*_BY_ARRIVAL).limit(MOST)
+    ).all()
+    total = len(ids)
+    if total == MOST:
+        total = worklist_order.count(session, listed, MOST + 1, _BY_ARRIVAL)
+    return Queue(worklist_rows.rows(session, vault, actor, ids, now), total)

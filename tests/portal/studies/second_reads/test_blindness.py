@@ -1,0 +1,91 @@
+"""Who is blind to whom while an exam waits for a second reader."""
+
+from uuid import UUID
+
+import pytest
+
+from portal.access import Actor
+from portal.errors import Conflict
+from portal.governance.joins import join
+from portal.reading.case import open_study
+from portal.studies.second_reads import blindness
+from tests.support.clinic import Clinic, after
+from tests.support.core import NOW
+from tests.support.outlines.pages import Page, drawn
+from tests.support.second_reads.readers import ask, colleague, is_blind, second_read, state
+
+
+def seen_by(clinic: Clinic, actor: Actor, study_id: UUID) -> tuple[int, int, int]:
+    """How many reviews, outlines and drafts a person sees."""
+    with clinic.session as session:
+        view = open_study(session, clinic.vault, actor, study_id, after(minutes=9))
+    return len(view.reviews), len(view.outlines), len(view.outline_drafts)
+
+
+def test_readers_of_the_team_who_have_not_read_are_blind_and_nobody_else(clinic: Clinic) -> None:
+    second, study_id = colleague(clinic, "second"), clinic.done()
+    state(clinic, clinic.mate, study_id, "right")
+    assert not is_blind(clinic, second, study_id)
+    ask(clinic, clinic.mate, study_id)
+    blind = {
+        name
+        for name in ("owner", "mate", "outsider", "colleague", "admin", "auditor")
+        if is_blind(clinic, getattr(clinic, name), study_id)
+    }
+    assert blind == set()
+    assert is_blind(clinic, second, study_id)
+    state(clinic, second, study_id, "none", after(minutes=1))
+    assert not is_blind(clinic, colleague(clinic, "third"), study_id)
+
+
+def test_neither_sees_what_the_other_draws(clinic: Clinic) -> None:
+    second, study_id = colleague(clinic, "second"), clinic.done()
+    first_page, second_page = Page(clinic, study_id, clinic.mate), Page(clinic, study_id, second)
+    first_page.begin()
+    first_page.save(drawn((0, 4)))
+    state(clinic, clinic.mate, study_id, "right")
+    ask(clinic, clinic.mate, study_id)
+    assert seen_by(clinic, second, study_id) == (0, 0, 0)
+    second_page.begin(after(minutes=1))
+    second_page.draft(drawn((1, 3)), now=after(minutes=1))
+    assert seen_by(clinic, clinic.mate, study_id) == (1, 1, 0)
+    assert seen_by(clinic, second, study_id) == (0, 0, 1)
+    # The first reader can't take over from them, by which each would learn of the other.
+    for take_over in (False, True):
+        with pytest.raises(Conflict):
+            first_page.begin(after(minutes=2), take_over=take_over)
+    second_page.save(drawn((1, 3)), now=after(minutes=3))
+    assert seen_by(clinic, clinic.mate, study_id) == (1, 1, 0)
+    state(clinic, second, study_id, "right", after(minutes=4))
+    for person in (clinic.mate, second, clinic.owner):
+        assert seen_by(clinic, person, study_id) == (2, 2, 0)
+
+
+def test_a_first_reader_who_goes_on_drawing_keeps_what_they_drew(clinic: Clinic) -> None:
+    second, study_id = colleague(clinic, "second"), clinic.done()
+    state(clinic, clinic.mate, study_id, "right")
+    ask(clinic, clinic.mate, study_id)
+    first_page, second_page = Page(clinic, study_id, clinic.mate), Page(clinic, study_id, second)
+    first_page.begin()
+    first_page.draft(drawn((0, 4)))
+    opened = second_page.begin(after(minutes=1))
+    assert (opened.origin, opened.is_draft, opened.shows_kept) == ("empty", False, False)
+    assert [(one.author_id, one.kept, one.pixels) for one in first_page.versions()] == [
+        (clinic.mate.user_id, True, 4)
+    ]
+    assert seen_by(clinic, second, study_id) == (0, 0, 1)
+    assert seen_by(clinic, clinic.mate, study_id) == (1, 1, 0)
+
+
+def test_exams_that_are_joined_keep_their_second_reads(clinic: Clinic) -> None:
+    second = colleague(clinic, "second")
+    one, other = clinic.done(), clinic.done()
+    state(clinic, clinic.mate, other, "right")
+    ask(clinic, clinic.mate, other)
+    with clinic.session as session:
+        join(session, clinic.vault, None, one, other, NOW)
+    assert is_blind(clinic, second, one)
+    with clinic.session as session:
+        assert blindness.of(session, [other]).exams == {}  # which is not an exam any more
+    state(clinic, second, one, "right", after(minutes=1))
+    assert second_read(clinic, other).consensus == "right"
