@@ -101,6 +101,6 @@ def test_a_review_of_a_version_before_stays_readable(clinic: Clinic) -> None:
         (row,) = worklist.worklist(session, clinic.vault, clinic.mate, now=NOW).rows
     (line,) = review_view.review_lines(view.reviews, clinic.mate, None)
     assert (line.label, line.size, line.reason) == ("Disagreed", "", "Missed a pneumothorax")
-    assert list_rows.row(row).status.verdict == "disagreed"
+    assert list_rows.row(row).status.verdict == "preliminary · disagreed"
     # The finding that follows takes nothing over from it.
     assert review(clinic, study_id, after=old.id.hex, now=after(minutes=1)).reason is None
