@@ -16,7 +16,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, and_, cast, exists, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    and_,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.orm import Session
 
 from portal.access import Actor
@@ -59,7 +71,8 @@ def is_hidden(actor: Actor) -> ColumnElement[bool]:
     return or_(
         _policy() == AiShown.NEVER.value,
         and_(_policy() == AiShown.AFTER_VERDICT.value, ~_has_verdict(actor)),
-        blindness.may_become_second(actor),
+        # Where none waits its tables are not searched: a damaged page would hide every exam.
+        case((blindness.any_waits(), blindness.may_become_second(actor)), else_=false()),
     )
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, or_, tuple_
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.access import Actor, Permission, visible_studies
 from portal.models import Study
 from portal.reading import worklist_rows
@@ -57,9 +57,14 @@ def waiting(session: Session, vault: Vault, actor: Actor, now: datetime) -> Seco
 def count(session: Session, actor: Actor) -> int:
     """How many exams wait for the actor as a second or third reader, counted to `MOST` + 1."""
     actor.require(Permission.STUDY_LIST)
-    found = worklist_order.count(
-        session, visible_studies(actor).where(_any(actor)), MOST + 1, _BY_ARRIVAL
-    )
+    query = visible_studies(actor).where(_any(actor))
+    try:
+        found = worklist_order.count(session, query, MOST + 1, _BY_ARRIVAL)
+    except database.UNREADABLE as error:
+        session.rollback()
+        if not database.is_damage(error):
+            raise
+        return 0  # a damaged page hides its own cases, not the list that the number stands over
     session.commit()
     return found
 

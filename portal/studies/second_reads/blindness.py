@@ -98,9 +98,18 @@ class WaitingReads:
         return status.without_ai(unread)
 
 
+def any_waits() -> ColumnElement[bool]:
+    """The condition that some exam waits for a second reader."""
+    waits = (SecondRead.ended.is_(None), SecondRead.second_review_id.is_(None))
+    return select(SecondRead.study_id).where(*waits).limit(1).scalar_subquery().is_not(None)
+
+
 def of(session: Session, ids: Collection[UUID]) -> WaitingReads:
     """Those of these exams that wait for a second reader."""
     if not ids:
+        return WaitingReads({})
+    # Where none waits no row of an exam is read: one in a damaged page would hide all others.
+    if not session.scalar(select(any_waits())):
         return WaitingReads({})
     rows = session.execute(
         select(_IS_NOW.label("exam"), _EXAM.team_id, Review.reader_id)

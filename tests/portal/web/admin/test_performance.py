@@ -103,8 +103,12 @@ def test_before_anything_is_computed_the_page_explains_why_it_is_empty(
 
 def test_what_nobody_measured_is_called_that(many: Flask, admin_client: FlaskClient) -> None:
     text = admin_client.get(PAGE).text
-    for name in ("Sensitivity", r"Agreement between readers \(kappa\)"):
-        assert re.search(rf"<dt>{name}</dt><dd[^>]*>Not measured: needs blind second reads", text)
+    for name in (
+        r"Sensitivity \(by blind second reads\)",
+        "Readers’ kappa, both blind to the AI",
+        "Readers’ kappa, the first saw the AI",
+    ):
+        assert re.search(rf'<dt>{name}</dt><dd[^>]*><span class="faint">—<', text)
 
 
 def test_numbers_of_few_exams_are_not_shown(
