@@ -114,11 +114,13 @@ def test_of_several_pictures_the_page_names_those_that_are_left_out(
             sent = submission.submit(
                 db.session(), services.vault, actor, "x.dcm", data, services.clock()
             )
-    monkeypatch.setattr(deidentified_export, "MOST_SECONDS", 0.0)
+    # Work on a small picture may take less than the processor's clock counts: none has time.
+    monkeypatch.setattr(deidentified_export, "MOST_SECONDS", -1.0)
     answer = sign_in(app, reader).get(f"/studies/{sent.study_id}/export")
     assert answer.status_code == 200, answer.text
     shown = answer.text
-    assert "up the time that an export has: it is left out. Pictures 2, 3 of 3." in shown
+    text = "up the time that an export has: it is left out. Pictures 1, 2, 3 of 3."
+    assert text in shown, shown[shown.find("<main") : shown.find("</main")]
 
 
 def test_others_can_write_while_a_page_waits_for_its_export(
