@@ -79,7 +79,12 @@ def end_all_others() -> None:
 
 def _show(folder: str) -> None:
     place = _EMPTY + folder
-    os.makedirs(place)
+    # Whatever the caller's umask is, the process's own user passes through the folders above.
+    before = os.umask(0o022)
+    try:
+        os.makedirs(place)
+    finally:
+        os.umask(before)
     kernel.mount(folder, place, "", _SAME_FILES | _AND_BELOW, "")
     kernel.mount("none", place, "", _AGAIN | _SAME_FILES | _READ_ONLY_NO_PROGRAMS, "")
 

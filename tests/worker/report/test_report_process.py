@@ -28,8 +28,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_a_command() -> Iterator[None]:
+    """What the portal's commands make, and the workers that they start, is for its owner alone."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="module")
-def reports() -> Iterator[Reports]:
+def reports(as_a_command: None) -> Iterator[Reports]:
     made = Reports(SETTINGS)
     yield made
     made.stop()
